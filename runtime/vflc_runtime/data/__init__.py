@@ -1,0 +1,1 @@
+"""Tables in: sources, alignment by key, encoders, batches."""

@@ -1,0 +1,3 @@
+"""vflc: a declarative language and compiler for vertical model graphs."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,76 @@
+"""One model for everything that vflc has to say about a user's text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vflc.diagnostics.span import Span
+
+Level = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A second place in the text and what it has to do with the finding."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """A finding: its code, what is wrong, where, and what to do next."""
+
+    code: str
+    message: str
+    span: Span | None = None
+    help: str | None = None
+    labels: tuple[Label, ...] = ()
+    level: Level = "error"
+
+
+class Refused(Exception):
+    """The input was refused: carries every diagnostic, the first of them an error."""
+
+    def __init__(self, diagnostics: list[Diagnostic]) -> None:
+        super().__init__("; ".join(f"{d.code}: {d.message}" for d in diagnostics))
+        self.diagnostics = diagnostics
+
+
+@dataclass(slots=True)
+class Collector:
+    """Collects findings so that one run reports them all."""
+
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span | None = None,
+        help: str | None = None,
+        *labels: Label,
+    ) -> None:
+        found = Diagnostic(code, message, span, help, labels)
+        if found not in self.diagnostics:
+            self.diagnostics.append(found)
+
+    def warning(self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label) -> None:
+        found = Diagnostic(code, message, span, help, labels, "warning")
+        if found not in self.diagnostics:
+            self.diagnostics.append(found)
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        return [d for d in self.diagnostics if d.level == "error"]
+
+    def refuse_errors(self) -> None:
+        """Raises `Refused` with everything found, if any of it is an error."""
+        if self.errors:
+            raise Refused(sorted(self.diagnostics, key=_order))
+
+
+def _order(diagnostic: Diagnostic) -> tuple[int, str, int]:
+    place = (diagnostic.span.source.name, diagnostic.span.start) if diagnostic.span else ("", 0)
+    return (diagnostic.level != "error", *place)

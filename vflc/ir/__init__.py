@@ -1,0 +1,1 @@
+"""The intermediate representation: typed values in a graph, and the model around it."""

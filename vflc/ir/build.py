@@ -1,0 +1,129 @@
+"""Adds nodes to a graph: the one way in which passes, ops and optimizers make values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from vflc.diagnostics.span import Span
+from vflc.ir.graph import Graph, Node, Phase, Source
+from vflc.ir.types import Axis, DType, TensorType
+
+UNSHARED = frozenset({"weight", "random"})
+"""Ops of which two equal ones are still two values."""
+
+
+class Ops(Protocol):
+    """The one thing a build asks of the registry: the type of an op's output."""
+
+    def __call__(self, op: str, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """How a weight starts: `zeros`, `constant`, `uniform` (±scale), `normal` (scale), `glorot_uniform`."""
+
+    kind: str
+    scale: float = 0.0
+
+
+@dataclass(slots=True)
+class Build:
+    """A graph under construction.
+
+    Args:
+        graph: grows as ops are added.
+        infer: the registry's type rule.
+        scope: path of the binding at hand; prefixes ids and names of weights.
+        place: demanded place of new nodes, if any.
+        phase: phase of new nodes.
+        span: the user's text that new nodes come from.
+    """
+
+    graph: Graph
+    infer: Ops
+    scope: tuple[str, ...] = ()
+    place: str | None = None
+    phase: Phase = "forward"
+    span: Span | None = None
+    _counts: dict[str, int] = field(default_factory=dict)
+    _known: dict[tuple[Any, ...], Node] = field(default_factory=dict)
+
+    @contextmanager
+    def within(self, **changes: Any) -> Iterator[None]:
+        """Sets scope, place, phase or span for the nodes made inside."""
+        before = {name: getattr(self, name) for name in changes}
+        for name, value in changes.items():
+            setattr(self, name, value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+    def fresh(self, label: str) -> str:
+        """An id in the scope: `scope.label`, then `scope.label_2`, …"""
+        base = ".".join((*self.scope, label))
+        while True:
+            self._counts[base] = count = self._counts.get(base, 0) + 1
+            name = base if count == 1 else f"{base}_{count}"
+            if name not in self.graph:
+                return name
+
+    def op(self, op: str, *inputs: Node, **attrs: Any) -> Node:
+        """Applies a primitive. The same op on the same inputs at the same place is the same node.
+
+        Raises:
+            OpError: the inputs do not fit the op.
+        """
+        key = (op, tuple(x.id for x in inputs), _frozen(attrs), self.place, self.phase)
+        if op not in UNSHARED and key in self._known:
+            return self._known[key]
+        type_ = self.infer(op, [x.type for x in inputs], attrs)
+        sources: frozenset[Source] = frozenset().union(*(x.sources for x in inputs))
+        node = Node(
+            self.fresh(op), op, tuple(x.id for x in inputs), attrs, type_,
+            sources, self.place, self.phase, self.span,
+        )  # fmt: skip
+        self._known[key] = node
+        return self.graph.add(node)
+
+    def constant(self, value: float | int | bool | Sequence[Any], dtype: DType = "float") -> Node:
+        """A constant: a number, or nested tuples for an array."""
+        return self.op("constant", value=_frozen(value), dtype=dtype)
+
+    def weight(
+        self, label: str, axes: Sequence[Axis], init: Init, trainable: bool = True, table: bool = False
+    ) -> Node:
+        """A weight named after the scope. A `table`'s first axis are rows that `gather` reads."""
+        with self.within(phase="forward"):
+            node_id = self.fresh(label)
+            node = Node(
+                node_id, "weight", (),
+                {"name": node_id, "init": init, "trainable": trainable, "table": table},
+                TensorType(tuple(axes)), frozenset(), self.place, "forward", self.span,
+            )  # fmt: skip
+        return self.graph.add(node)
+
+    def random(self, label: str, like: Node) -> Node:
+        """Uniform numbers in [0, 1) of the shape of `like`, from seed, step and this node's id alone."""
+        return self.op("random", like, label=self.fresh(label))
+
+    def named(self, node: Node, **changes: Any) -> Node:
+        """Replaces a node's fields other than its id (its place, say), in place in the graph."""
+        self.graph.nodes[node.id] = changed = replace(node, **changes)
+        return changed
+
+    def each(self, nodes: Sequence[Node], make: Callable[[Node], Node]) -> list[Node]:
+        return [make(node) for node in nodes]
+
+
+def _frozen(value: Any) -> Any:
+    """A hashable copy of attributes and constants."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((key, _frozen(item)) for key, item in value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(item) for item in value)
+    return value

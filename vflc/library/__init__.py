@@ -1,0 +1,1 @@
+"""The standard blocks, written in the language."""

@@ -1,0 +1,1 @@
+"""Every op, defined once."""

@@ -1,0 +1,161 @@
+"""What an op is, and the two tables that hold them all.
+
+A primitive `Op` is a node of the graph: how its type follows from its inputs', its gradient,
+and its lowering to each backend. A `Function` is what users write: it checks its arguments
+and adds primitives through a `Build`. Both are registered by the last lines of their file;
+other packages add theirs through the entry point group `vflc.ops`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from vflc.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from vflc.ir.build import Build
+    from vflc.ir.graph import Node
+
+Array = np.ndarray[Any, Any]
+Attrs = Mapping[str, Any]
+
+
+class OpError(Exception):
+    """A user's mistake in an op's arguments; lowering adds the place in the text.
+
+    Args:
+        message: what is wrong, with the shapes at hand.
+        help: what to do next.
+        code: the diagnostic's code; VFL0201 (shapes do not fit) where none is given.
+    """
+
+    def __init__(self, message: str, help: str | None = None, code: str = "VFL0201") -> None:
+        super().__init__(message)
+        self.message, self.help, self.code = message, help, code
+
+
+class OnnxWriter(Protocol):
+    """What an ONNX lowering may use: it adds nodes to the graph under construction."""
+
+    double: bool
+    """True in float64 plans, where onnxruntime lacks kernels for some operators."""
+
+    def __call__(self, op_type: str, *inputs: str, **attributes: Any) -> str:
+        """Adds an ONNX node of the default domain and returns its (only) output's name."""
+        ...
+
+    def constant(self, value: Any, dtype: str = "float") -> str:
+        """A constant of `float` (the plan's precision), `int` (int32), `int64` or `bool`."""
+        ...
+
+    def float_type(self) -> int:
+        """The TensorProto element type of `float` in this plan, for `Cast`."""
+        ...
+
+
+class KerasOps(Protocol):
+    """What a Keras lowering may use."""
+
+    ops: Any
+    """The module `keras.ops`."""
+    float_dtype: str
+    """`float32` or `float64`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One application of an op that every test over the registry makes.
+
+    `inputs` are types or, where values must be of a certain kind, arrays with the type;
+    `batch` sizes stand for the unknown axis.
+    """
+
+    types: tuple[TensorType, ...]
+    attrs: Attrs = field(default_factory=dict)
+    values: Callable[[np.random.Generator], tuple[Array, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """A primitive.
+
+    Args:
+        name: as in the graph.
+        doc: one sentence, for the reference and for hovering.
+        infer: type of the output from types of the inputs and the static arguments.
+        onnx: adds its ONNX nodes, returns the output's name.
+        keras: the same with `keras.ops`, on eager or symbolic tensors.
+        reference: the same in numpy: the definition that the other two are tested against.
+        vjp: from (build, node, inputs, gradient of the output) to a gradient an input; None in
+            an input's place where no gradient flows. No `vjp`: no gradient at all.
+        samples: applications for the tests over the registry.
+    """
+
+    name: str
+    doc: str
+    infer: Callable[[Sequence[TensorType], Attrs], TensorType]
+    onnx: Callable[[OnnxWriter, Node, Sequence[str], Sequence[TensorType]], str]
+    keras: Callable[[KerasOps, Node, Sequence[Any], Sequence[TensorType]], Any]
+    reference: Callable[[Node, Sequence[Array], Sequence[TensorType]], Array]
+    vjp: Callable[[Build, Node, Sequence[Node], Node], tuple[Node | None, ...]] | None = None
+    samples: tuple[Sample, ...] = ()
+
+
+REQUIRED: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A function's argument. `kind` is the annotation's name:
+
+    `Node` (numbers become constants), `Nodes` (a list of them), `Weights` (weights and lists of
+    them), `float`, `int`, `bool`, `str`, `Ints`, `AxisName` (a bare name, not looked up).
+    """
+
+    name: str
+    kind: str
+    default: Any
+    variadic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What users call: `dense(x, 32)`."""
+
+    name: str
+    doc: str
+    parameters: tuple[Parameter, ...]
+    expand: Callable[..., Node]
+
+
+OPS: dict[str, Op] = {}
+FUNCTIONS: dict[str, Function] = {}
+
+
+def register(op: Op) -> Op:
+    """Adds a primitive; a second one of the same name is a defect."""
+    if op.name in OPS:
+        raise ValueError(f"op {op.name!r} is registered twice")
+    OPS[op.name] = op
+    return op
+
+
+def function(expand: Callable[..., Node], name: str | None = None) -> Callable[..., Node]:
+    """Registers `expand(build, …)` as a function of the language.
+
+    Parameters are read off the signature (all but the first), documentation off the docstring.
+    """
+    parameters = [
+        Parameter(p.name, str(p.annotation), p.default, p.kind is p.VAR_POSITIONAL)
+        for p in list(inspect.signature(expand).parameters.values())[1:]
+    ]
+    key = (name or expand.__name__).rstrip("_")
+    if key in FUNCTIONS:
+        raise ValueError(f"function {key!r} is registered twice")
+    FUNCTIONS[key] = Function(key, inspect.cleandoc(expand.__doc__ or ""), tuple(parameters), expand)
+    return expand

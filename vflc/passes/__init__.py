@@ -1,0 +1,1 @@
+"""One pass a file; `pipeline.py` reads as a list of what happens."""
