@@ -1,0 +1,88 @@
+"""Who may import whom: the table of the design, read off every import in the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+BELOW = {"diagnostics", "syntax", "ir", "ops", "passes", "emit", "grammars"}
+MAY_IMPORT = {
+    "diagnostics": set(),
+    "syntax": {"diagnostics", "grammars"},
+    "ir": {"diagnostics"},
+    "ops": {"ir", "diagnostics"},
+    "passes": {"ops", "ir", "diagnostics", "syntax"},
+    "emit": {"ops", "ir", "diagnostics"},
+    "library": set(),
+    "driver": {*BELOW, "library"},
+    "cli": {*BELOW, "driver", "library", "runtime"},
+    "runtime": set(),
+    "grammars": set(),
+}
+HEAVY = {"onnx", "onnxruntime", "tensorflow", "keras", "networkx", "duckdb", "pyarrow"}
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Modules that a file imports, and whether it does so when it is itself imported."""
+    tree = ast.parse(path.read_text("utf-8"))
+    lazy = {
+        id(inner)
+        for outer in ast.walk(tree)
+        if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef))
+        or (isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.unparse(outer.test))
+        for inner in ast.walk(outer)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) not in lazy) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides where it goes"
+            yield node.module or "", id(node) not in lazy
+
+
+def layer(module: str) -> str | None:
+    """The layer a module belongs to; None for what is not ours, and for `vflc` itself."""
+    parts = module.split(".")
+    if parts[0] in ("vflc_runtime", "vflc_grammars"):
+        return parts[0].removeprefix("vflc_")
+    return parts[1] if parts[0] == "vflc" and len(parts) > 1 else None
+
+
+def sources() -> list[tuple[str, Path]]:
+    compiler = [
+        (path.relative_to(ROOT / "vflc").parts[0].removesuffix(".py"), path)
+        for path in sorted((ROOT / "vflc").rglob("*.py"))
+        if path.parent != ROOT / "vflc" or path.stem == "driver"
+    ]
+    runtime = [("runtime", path) for path in sorted((ROOT / "runtime").rglob("*.py"))]
+    return [*compiler, *runtime, *(("grammars", path) for path in sorted((ROOT / "grammars").glob("*.py")))]
+
+
+@pytest.mark.parametrize("name", sorted(MAY_IMPORT))
+def test_layer_imports_only_what_it_may(name: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for own, path in sources()
+        if own == name
+        for module, _ in imports(path)
+        if (found := layer(module)) not in (None, name) and found not in MAY_IMPORT[name]
+    ]
+    assert not wrong
+
+
+def test_every_package_has_a_layer() -> None:
+    assert {name for name, _ in sources()} <= set(MAY_IMPORT)
+
+
+def test_compiler_imports_heavy_packages_only_inside_functions() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for own, path in sources()
+        if own not in ("runtime", "grammars")
+        for module, at_once in imports(path)
+        if at_once and module.split(".")[0] in HEAVY
+    ]
+    assert not wrong
