@@ -1,0 +1,162 @@
+"""Does a plan hold together, with itself and with the manifest? VFL0613 where not."""
+
+from __future__ import annotations
+
+from vflc_runtime.manifest import Manifest
+from vflc_runtime.plan import Array, DenseUpdate, Plan, Step, Weight
+from vflc_runtime.reading import damaged
+
+
+def check_plan(plan: Plan, manifest: Manifest) -> None:
+    """Checks names, sizes and references; what passes can be run without looking again."""
+    if (plan.model, plan.precision) != (
+        manifest.model,
+        manifest.precision,
+    ) or plan.place not in manifest.places:
+        raise damaged(f"plan.json of {plan.place!r} belongs to another bundle than manifest.json")
+    _check_arrays(plan)
+    for graph in plan.graphs:
+        if not plan.graph_path(graph).is_file():
+            raise damaged(f"{plan.folder / plan.graphs[graph].file} is missing")
+    _check_updates(plan)
+    for name in plan.programs:
+        _Flow(plan, manifest, name).check()
+
+
+def _check_arrays(plan: Plan) -> None:
+    """Weights cover every array exactly, each row once."""
+    inside: dict[str, list[Weight]] = {name: [] for name in plan.arrays}
+    for weight in plan.weights.values():
+        if weight.array not in inside:
+            raise damaged(f"plan.json: weight {weight.name!r} is part of {weight.array!r}, which is no array")
+        inside[weight.array].append(weight)
+    for name, weights in inside.items():
+        array = plan.arrays[name]
+        weights.sort(key=lambda weight: weight.offset)
+        if not (_is_stack(array, weights) if array.table else _is_single(array, weights)):
+            raise damaged(
+                f"plan.json: the weights of array {name!r} do not fill its shape {list(array.shape)}"
+            )
+
+
+def _is_single(array: Array, weights: list[Weight]) -> bool:
+    return len(weights) == 1 and weights[0].shape == array.shape and weights[0].offset == 0
+
+
+def _is_stack(array: Array, weights: list[Weight]) -> bool:
+    row = 0
+    for weight in weights:
+        if weight.offset != row or not weight.shape or weight.shape[1:] != array.shape[1:]:
+            return False
+        row += weight.shape[0]
+    return bool(array.shape) and row == array.shape[0]
+
+
+def _check_updates(plan: Plan) -> None:
+    updated: set[str] = set()
+    for update in plan.updates.values():
+        optimizer = plan.optimizers.get(update.optimizer)
+        if optimizer is None:
+            raise damaged(
+                f"plan.json: update {update.id!r} names optimizer {update.optimizer!r}, which is not there"
+            )
+        names = update.arrays if isinstance(update, DenseUpdate) else (update.array,)
+        for name in names:
+            if name not in plan.arrays or name in updated:
+                raise damaged(f"plan.json: update {update.id!r} changes {name!r}, no array or changed twice")
+            updated.add(name)
+        if isinstance(update, DenseUpdate):
+            if sum(plan.arrays[name].size for name in names) != update.size:
+                raise damaged(f"plan.json: update {update.id!r} has not the size of its arrays")
+        elif not plan.arrays[update.array].table or len(plan.arrays[update.array].shape) != 2:
+            raise damaged(
+                f"plan.json: update {update.id!r} changes rows of {update.array!r}, which is no table"
+            )
+    for optimizer in plan.optimizers.values():
+        graph = plan.graphs.get(optimizer.graph)
+        slots = [slot.name for slot in optimizer.slots]
+        if (
+            graph is None
+            or not {"weight", "gradient", *slots}
+            <= set(graph.inputs)
+            <= {"weight", "gradient", "step", *slots}
+            or set(graph.outputs) != {f"new.{name}" for name in ("weight", *slots)}
+        ):
+            raise damaged(f"plan.json: optimizer {optimizer.id!r} has no fitting update graph")
+    if updated & set(plan.assigns) or not set(plan.assigns) <= set(plan.arrays):
+        raise damaged("plan.json: an assign names no array, or one that an update changes")
+
+
+class _Flow:
+    """Follows one program and knows which values exist at every step."""
+
+    def __init__(self, plan: Plan, manifest: Manifest, program: str) -> None:
+        self.plan, self.manifest, self.program = plan, manifest, program
+        labels_hidden = program == "predict"
+        self.known = set(plan.arrays) | set(plan.randoms)
+        self.known |= {i.id for i in plan.inputs.values() if not (labels_hidden and i.label)}
+        self.messages: set[str] = set()
+
+    def check(self) -> None:
+        for step in self.plan.programs[self.program]:
+            getattr(self, f"_{step.do}")(step)
+        report = self.plan.reports[self.program]
+        wanted = [loss.value for loss in report.losses] + [value for _, value in report.predictions]
+        for metric in self.plan.metrics:
+            wanted += metric.programs.get(self.program, ())
+        self._need(wanted, "the report")
+
+    def _need(self, names: list[str] | tuple[str, ...], who: str) -> None:
+        for name in names:
+            if name not in self.known:
+                raise damaged(
+                    f"plan.json of {self.plan.place!r}, program {self.program!r}: "
+                    f"{who} needs {name!r}, which is not there yet"
+                )
+
+    def _run(self, step: Step) -> None:
+        graph = self.plan.graphs.get(step.target)
+        if graph is None:
+            raise damaged(f"plan.json: program {self.program!r} runs {step.target!r}, which is no graph")
+        self._need(graph.inputs, f"graph {step.target!r}")
+        self.known.update(graph.outputs)
+
+    def _message(self, step: Step, end: str) -> tuple[str, ...]:
+        message = self.manifest.messages.get(step.target)
+        place = self.plan.place
+        if (
+            message is None
+            or self.program not in message.programs
+            or (message.sender if end == "send" else message.receiver) != place
+            or step.target in self.messages
+        ):
+            raise damaged(
+                f"plan.json of {place!r}: program {self.program!r} may not {end} {step.target!r}: "
+                "the manifest does not declare it"
+            )
+        self.messages.add(step.target)
+        return message.edges
+
+    def _send(self, step: Step) -> None:
+        self._need(self._message(step, "send"), f"message {step.target!r}")
+
+    def _receive(self, step: Step) -> None:
+        self.known.update(self._message(step, "receive"))
+
+    def _update(self, step: Step) -> None:
+        update = self.plan.updates.get(step.target)
+        if update is None or self.program != "train":
+            raise damaged(
+                f"plan.json: program {self.program!r} makes update {step.target!r}, which is not there"
+            )
+        if isinstance(update, DenseUpdate):
+            self._need((update.gradient,), f"update {update.id!r}")
+        else:
+            self._need([name for pair in update.gradients for name in pair], f"update {update.id!r}")
+
+    def _assign(self, step: Step) -> None:
+        if step.target not in self.plan.assigns or self.program != "train":
+            raise damaged(
+                f"plan.json: program {self.program!r} assigns {step.target!r}, which is not declared"
+            )
+        self._need((self.plan.assigns[step.target],), f"assign {step.target!r}")

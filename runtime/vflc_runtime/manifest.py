@@ -1,0 +1,132 @@
+"""The manifest: everything that may cross between places, the same file at every party."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vflc_runtime.reading import Json, damaged
+
+FORMAT = 1
+PROGRAMS = ("train", "evaluate", "predict")
+
+Program = Literal["train", "evaluate", "predict"]
+Dim = int | Literal["batch"] | None
+"""A size, the number of rows of the batch, or None: only the data knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One value that crosses from a place to another. Its id is the value's id at both ends."""
+
+    id: str
+    sender: str
+    receiver: str
+    phase: str
+    shape: tuple[Dim, ...]
+    dtype: str
+    programs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The edges of two places and a phase that travel together."""
+
+    id: str
+    sender: str
+    receiver: str
+    phase: str
+    programs: tuple[str, ...]
+    edges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What crosses, and the digest by which parties compare that they compiled the same."""
+
+    model: str
+    precision: str
+    spec_sha256: str
+    parties: tuple[str, ...]
+    places: tuple[str, ...]
+    edges: dict[str, Edge]
+    messages: dict[str, Message]
+    digest: str
+
+
+def digest(document: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of a manifest without its `digest`."""
+    content = {key: value for key, value in document.items() if key != "digest"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Reads and checks `manifest.json`; VFL0613 where it does not hold together."""
+    document = Json.read(file)
+    if document["format"].integer() != FORMAT:
+        raise damaged(f"{file} has format {document['format'].value}; this version reads format {FORMAT}")
+    if digest(document.value) != document["digest"].text():
+        raise damaged(f"{file} was changed after it was compiled: its digest does not fit its content")
+    places = tuple(place.name() for place in document["places"])
+    if len(set(places)) != len(places) or not places:
+        raise document["places"].wrong("different places")
+    edges = {edge.id: edge for edge in (_edge(item, places) for item in document["edges"])}
+    messages = {m.id: m for m in (_message(item, edges) for item in document["messages"])}
+    if len(edges) != len(list(document["edges"])) or len(messages) != len(list(document["messages"])):
+        raise damaged(f"{file}: two edges or two messages have one id")
+    return Manifest(
+        model=document["model"].text(),
+        precision=document["precision"].one_of("float32", "float64"),
+        spec_sha256=document["spec_sha256"].text(),
+        parties=tuple(party["name"].name() for party in document["parties"]),
+        places=places,
+        edges=edges,
+        messages=messages,
+        digest=document["digest"].text(),
+    )
+
+
+def _edge(item: Json, places: tuple[str, ...]) -> Edge:
+    return Edge(
+        id=item["id"].text(),
+        sender=item["from"].one_of(*places),
+        receiver=item["to"].one_of(*places),
+        phase=item["phase"].one_of("forward", "backward"),
+        shape=tuple(_dim(size) for size in item["shape"]),
+        dtype=item["dtype"].one_of("float32", "float64", "int32", "int64", "bool"),
+        programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
+    )
+
+
+def _dim(size: Json) -> Dim:
+    if size.value is None:
+        return None
+    return "batch" if size.value == "batch" else size.integer(1)
+
+
+def _message(item: Json, edges: dict[str, Edge]) -> Message:
+    message = Message(
+        id=item["id"].text(),
+        sender=item["from"].text(),
+        receiver=item["to"].text(),
+        phase=item["phase"].text(),
+        programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
+        edges=item["edges"].texts(),
+    )
+    for name in message.edges:
+        edge = edges.get(name)
+        if edge is None or (edge.sender, edge.receiver, edge.phase) != (
+            message.sender,
+            message.receiver,
+            message.phase,
+        ):
+            raise damaged(f"{item.path}: edge {name!r} is not one of this message's places and phase")
+        if not set(message.programs) <= set(edge.programs):
+            raise damaged(f"{item.path}: edge {name!r} is not declared for {', '.join(message.programs)}")
+    if not message.edges:
+        raise item["edges"].wrong("at least one edge")
+    return message

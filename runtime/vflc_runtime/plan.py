@@ -1,0 +1,201 @@
+"""A place's plan as the runtime uses it: frozen; `plan_reader` makes it, `checks` vouches for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vflc_runtime.reading import damaged
+
+StepKind = Literal["run", "send", "receive", "update", "assign"]
+INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
+METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A value fed from the data of the batch. `shape` starts with None, the rows."""
+
+    id: str
+    party: str
+    column: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    label: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """How a weight starts; `scale` is the bound, the deviation or the constant."""
+
+    kind: str
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What users know: a tensor with a name, part of the array `array` from row `offset` on."""
+
+    name: str
+    shape: tuple[int, ...]
+    init: Init
+    trainable: bool
+    array: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """What graphs take: one weight, or several tables of one width stacked along the first axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    table: bool
+
+    @property
+    def size(self) -> int:
+        count = 1
+        for axis in self.shape:
+            count *= axis
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class Random:
+    """Uniform numbers in [0, 1), drawn anew each step; None in the shape is the batch."""
+
+    id: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFile:
+    """A subgraph; names of its inputs and outputs are ids of values."""
+
+    name: str
+    file: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What an optimizer keeps for every weight."""
+
+    name: str
+    init: float
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """An elementwise graph from (weight, gradient, step, slots) to (new weight, new slots)."""
+
+    id: str
+    graph: str
+    slots: tuple[Slot, ...]
+    clip_norm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DenseUpdate:
+    """`arrays` lie one after another in a flat buffer of `size`, like the value `gradient`."""
+
+    id: str
+    optimizer: str
+    gradient: str
+    arrays: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowsUpdate:
+    """Updates the rows of `array` that the ids name; `gradients` are pairs (ids, gradient)."""
+
+    id: str
+    optimizer: str
+    array: str
+    gradients: tuple[tuple[str, str], ...]
+
+
+Update = DenseUpdate | RowsUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing a place does: `run` a graph, `send` or `receive` a message, …"""
+
+    do: StepKind
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One term of the objective; the loss is the sum of coefficient times value over all places."""
+
+    name: str
+    value: str
+    coefficient: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a program leaves behind at this place."""
+
+    losses: tuple[Loss, ...] = ()
+    predictions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is measured of a prediction; `programs` gives (prediction, label) by program."""
+
+    name: str
+    kind: str
+    metrics: tuple[str, ...]
+    programs: dict[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The defaults of a run, from the spec."""
+
+    batch: int
+    epochs: int
+    seed: int
+    validation: float
+    shuffle: bool
+    stop_metric: str | None
+    patience: int
+    best: bool
+    checkpoint_steps: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One place's part of a bundle."""
+
+    folder: Path
+    model: str
+    place: str
+    precision: str
+    tables: tuple[str, ...]
+    inputs: dict[str, Input]
+    weights: dict[str, Weight]
+    arrays: dict[str, Array]
+    randoms: dict[str, Random]
+    graphs: dict[str, GraphFile]
+    optimizers: dict[str, Optimizer]
+    updates: dict[str, Update]
+    assigns: dict[str, str]
+    programs: dict[str, tuple[Step, ...]]
+    reports: dict[str, Report]
+    metrics: tuple[Metric, ...]
+    training: Training
+
+    def graph_path(self, graph: str) -> Path:
+        """The graph's file, which must lie in the place's folder."""
+        path = (self.folder / self.graphs[graph].file).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise damaged(f"plan.json: graph {graph!r} lies outside the bundle: {self.graphs[graph].file!r}")
+        return path

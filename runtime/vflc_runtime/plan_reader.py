@@ -1,0 +1,185 @@
+"""Reads `plan.json` into a `Plan`: every field of the kind it must be, or VFL0613."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+from vflc_runtime.manifest import FORMAT, PROGRAMS
+from vflc_runtime.plan import (
+    INITIALS,
+    METRICS,
+    Array,
+    DenseUpdate,
+    GraphFile,
+    Init,
+    Input,
+    Loss,
+    Metric,
+    Optimizer,
+    Plan,
+    Random,
+    Report,
+    RowsUpdate,
+    Slot,
+    Step,
+    StepKind,
+    Training,
+    Update,
+    Weight,
+)
+from vflc_runtime.reading import Json, damaged
+
+T = TypeVar("T")
+_TARGETS = {"run": "graph", "send": "message", "receive": "message", "update": "update", "assign": "array"}
+
+
+def read_plan(folder: Path) -> Plan:
+    """Reads `folder/plan.json`; VFL0613 where a field is missing or of another kind."""
+    plan = Json.read(folder / "plan.json")
+    if plan["format"].integer() != FORMAT:
+        raise damaged(f"plan.json has format {plan['format'].value}; this version reads format {FORMAT}")
+    return Plan(
+        folder=folder,
+        model=plan["model"].text(),
+        place=plan["place"].name(),
+        precision=plan["precision"].one_of("float32", "float64"),
+        tables=tuple(table.name() for table in plan["tables"]),
+        inputs=_by(plan["inputs"], _input, "id"),
+        weights=_by(plan["weights"], _weight, "name"),
+        arrays=_by(plan["arrays"], _array, "name"),
+        randoms=_by(plan["randoms"], lambda r: Random(r["id"].text(), r["shape"].open_shape()), "id"),
+        graphs={name: _graph(name, item) for name, item in plan["graphs"].items()},
+        optimizers=_by(plan["optimizers"], _optimizer, "id"),
+        updates=_by(plan["updates"], _update, "id"),
+        assigns={a["array"].text(): a["value"].text() for a in plan["assigns"]},
+        programs={
+            name: tuple(_step(step) for step in plan["programs"][name])
+            for name in PROGRAMS
+            if plan["programs"].get(name) is not None
+        },
+        reports={name: _report(plan["reports"].get(name)) for name in PROGRAMS},
+        metrics=tuple(_metric(item) for item in plan["metrics"]),
+        training=_training(plan["train"]),
+    )
+
+
+def _by(items: Json, make: Callable[[Json], T], key: str) -> dict[str, T]:
+    made: dict[str, T] = {}
+    for item in items:
+        name = item[key].text()
+        if name in made:
+            raise damaged(f"{item.path}: {name!r} is there twice")
+        made[name] = make(item)
+    return made
+
+
+def _input(item: Json) -> Input:
+    return Input(
+        id=item["id"].text(),
+        party=item["party"].name(),
+        column=item["column"].text(),
+        dtype=item["dtype"].one_of("int", "float"),
+        shape=item["shape"].open_shape(),
+        label=item.get("label") is not None and item["label"].flag(),
+    )
+
+
+def _weight(item: Json) -> Weight:
+    init = item["init"]
+    scale = init.get("scale")
+    return Weight(
+        name=item["name"].text(),
+        shape=item["shape"].shape(),
+        init=Init(init["kind"].one_of(*INITIALS), 0.0 if scale is None else scale.number()),
+        trainable=item["trainable"].flag(),
+        array=item["array"].text(),
+        offset=item["offset"].integer(),
+    )
+
+
+def _array(item: Json) -> Array:
+    return Array(item["name"].text(), item["shape"].shape(), item["table"].flag())
+
+
+def _graph(name: str, item: Json) -> GraphFile:
+    return GraphFile(name, item["file"].text(), item["inputs"].texts(), item["outputs"].texts())
+
+
+def _optimizer(item: Json) -> Optimizer:
+    clip = item.get("clip_norm")
+    return Optimizer(
+        id=item["id"].text(),
+        graph=item["graph"].text(),
+        slots=tuple(Slot(slot["name"].text(), slot["init"].number()) for slot in item["slots"]),
+        clip_norm=None if clip is None else clip.number(),
+    )
+
+
+def _update(item: Json) -> Update:
+    if item["kind"].one_of("dense", "rows") == "dense":
+        return DenseUpdate(
+            id=item["id"].text(),
+            optimizer=item["optimizer"].text(),
+            gradient=item["gradient"].text(),
+            arrays=item["arrays"].texts(),
+            size=item["size"].integer(1),
+        )
+    pairs = [pair.texts() for pair in item["gradients"]]
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise item["gradients"].wrong("pairs of ids and gradient")
+    return RowsUpdate(
+        id=item["id"].text(),
+        optimizer=item["optimizer"].text(),
+        array=item["array"].text(),
+        gradients=tuple((pair[0], pair[1]) for pair in pairs),
+    )
+
+
+def _step(item: Json) -> Step:
+    do = cast(StepKind, item["do"].one_of(*_TARGETS))
+    return Step(do, item[_TARGETS[do]].text())
+
+
+def _report(item: Json | None) -> Report:
+    if item is None:
+        return Report()
+    losses, predictions = item.get("losses"), item.get("predictions")
+    return Report(
+        losses=tuple(
+            Loss(loss["name"].text(), loss["value"].text(), loss["coefficient"].number())
+            for loss in (losses if losses is not None else ())
+        ),
+        predictions=tuple(
+            (each["name"].text(), each["value"].text())
+            for each in (predictions if predictions is not None else ())
+        ),
+    )
+
+
+def _metric(item: Json) -> Metric:
+    return Metric(
+        name=item["name"].text(),
+        kind=item["kind"].one_of("binary", "multiclass", "number"),
+        metrics=tuple(metric.one_of(*METRICS) for metric in item["metrics"]),
+        programs={
+            name: (program["prediction"].text(), program["label"].text())
+            for name, program in item["programs"].items()
+        },
+    )
+
+
+def _training(item: Json) -> Training:
+    stop, steps, best = item.get("early_stopping"), item.get("checkpoint_steps"), item.get("best")
+    return Training(
+        batch=item["batch"].integer(1),
+        epochs=item["epochs"].integer(1),
+        seed=item["seed"].integer(),
+        validation=item["validation"].number(),
+        shuffle=item["shuffle"].flag(),
+        stop_metric=stop["metric"].text() if stop is not None else None,
+        patience=stop["patience"].integer(1) if stop is not None else 0,
+        best=best is not None and best.flag(),
+        checkpoint_steps=None if steps is None else steps.integer(1),
+    )
