@@ -1,0 +1,113 @@
+"""The command line around the commands: help, usage, exit codes, and how each failure is shown."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from vflc_runtime.errors import Failure
+
+from vflc.cli import failures, main
+from vflc.diagnostics import Diagnostic, Refused, Source, Span
+
+
+def vflc(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vflc.cli.main", *arguments], capture_output=True, text=True, **options
+    )  # type: ignore[call-overload]
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert [name for name in main.COMMANDS if f"\n  {name} " not in shown] == []
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([name, "--help"]) == 0
+    assert f"Usage: vflc {name}" in capsys.readouterr().out
+
+
+def test_every_command_file_is_listed() -> None:
+    folder = Path(main.__file__).parent
+    files = {path.stem for path in folder.glob("*.py") if "click.command(" in path.read_text("utf-8")}
+    assert files == set(main.COMMANDS)
+
+
+def test_unknown_command_is_usage_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["chek"]) == 2
+    assert "did you mean 'check'?" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("vflc 0.")
+
+
+def test_refused_shows_every_finding_at_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    source = Source("a.vfl", "x = y\nz = w\n")
+    found = [
+        Diagnostic("VFL0101", "nothing is called 'y'", Span(source, 4, 5), "define it"),
+        Diagnostic("VFL0101", "nothing is called 'w'", Span(source, 10, 11)),
+    ]
+    assert failures.report(Refused(found)) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("error[VFL0101]") == 2
+    assert "a.vfl:1:5" in shown and "a.vfl:2:5" in shown and "z = w" in shown and "define it" in shown
+
+
+def test_failure_is_shown_at_the_line_of_the_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    where = {"file": "deepfm.vfl", "line": 12, "column": 3, "end_column": 10, "text": "  feature MovieID: string"}
+    failure = Failure("VFL0602", "bob's table has no column 'MovieID'", "it has ID", where)
+    assert failures.report(failure) == 1
+    shown = capsys.readouterr().err
+    assert "error[VFL0602]: bob's table has no column 'MovieID'" in shown
+    assert "deepfm.vfl:12:3" in shown and "feature MovieID: string" in shown and "it has ID" in shown
+
+
+def test_place_of_a_failure_is_the_place_in_the_plan() -> None:
+    where = {"file": "a.vfl", "line": 3, "column": 2, "end_column": 4, "text": "abcdef"}
+    span = failures.at(where)
+    assert (span.text, span.line, str(span)) == ("bc", 3, "a.vfl:3:2")
+
+
+def test_exit_code_of_a_peer_that_failed() -> None:
+    assert failures.report(Failure("VFL0615", "message", exit_code=3)) == 3
+
+
+def test_full_disk_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    assert failures.report(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/manifest.json")) == 1
+    assert "VFL0612" in capsys.readouterr().err
+
+
+def test_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    assert failures.report(click.Abort()) == failures.report(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "interrupted\n" * 2
+
+
+def test_defect_is_one_line_and_a_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("VFLC_DEBUG", raising=False)
+    assert failures.report(ZeroDivisionError("x\ny")) == 4
+    shown = capsys.readouterr().err
+    (file,) = tmp_path.glob("vflc-defect-*.txt")
+    assert shown == f"a defect in vflc: ZeroDivisionError: x\nplease report it with {file}\n"
+    assert "ZeroDivisionError" in file.read_text()
+    monkeypatch.setenv("VFLC_DEBUG", "1")
+    try:
+        raise KeyError("here")
+    except KeyError as error:
+        failures.report(error)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_reader_that_goes_away_is_no_traceback() -> None:
+    script = f"{sys.executable} -m vflc.cli.main --help | true"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert done.stderr == ""

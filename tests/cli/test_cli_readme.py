@@ -1,0 +1,28 @@
+"""The README's commands run as they are written there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"<!-- test -->\s*```sh\n(.*?)```", re.DOTALL)
+
+
+def test_commands_of_the_readme(tmp_path: Path) -> None:
+    blocks = BLOCK.findall((ROOT / "README.md").read_text("utf-8"))
+    if not blocks:
+        pytest.skip("README.md marks no commands with <!-- test -->")
+    copy = tmp_path / "vflc"
+    shutil.copytree(ROOT / "specs", copy / "specs", ignore=shutil.ignore_patterns("__pycache__"))
+    scripts = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-euxo", "pipefail", "-c", "\n".join(blocks)],
+        cwd=copy, env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,95 @@
+"""Every way in which a command can end badly, as text on stderr and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from vflc_runtime.errors import Failure
+
+from vflc.diagnostics import Diagnostic, Refused, Source, Span
+
+INTERRUPTED = 130
+DEFECT = 4
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+UNWRITABLE |= {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST}
+
+
+def report(error: BaseException) -> int:
+    """Says what went wrong and returns the exit code."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 1
+        case KeyboardInterrupt() | click.Abort():
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
+        case BrokenPipeError():
+            # Whoever read our output went away; closing it again at exit must not fail either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        case Refused():
+            show(error.diagnostics)
+            return 1
+        case Failure():
+            show([diagnostic(error)])
+            return error.exit_code
+        case OSError() if error.errno in UNWRITABLE:
+            name = f" {os.fspath(error.filename)!r}" if error.filename else ""
+            show([Diagnostic("VFL0612", f"cannot write{name}: {error.strerror}", help="choose another folder or make room")])
+            return 1
+        case _:
+            return defect(error)
+
+
+def show(diagnostics: Sequence[Diagnostic]) -> None:
+    """Renders findings on stderr, with colours where it is a terminal."""
+    from vflc.diagnostics.render_text import render
+
+    print(render(diagnostics, colour=colours(sys.stderr)), file=sys.stderr)
+
+
+def colours(stream: Any) -> bool:
+    """Whether a stream shows colours; https://no-color.org is heard."""
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def diagnostic(failure: Failure) -> Diagnostic:
+    """A failure of the runtime as a finding at the user's own line."""
+    span = at(failure.where) if failure.where else None
+    return Diagnostic(failure.code, failure.message, span, failure.help)
+
+
+def at(where: Mapping[str, Any]) -> Span:
+    """The span of a place that a plan carries: the one line of text, with empty ones before it."""
+    before = "\n" * (int(where["line"]) - 1)
+    source = Source(str(where["file"]), before + str(where["text"]))
+    start, end = (len(before) + int(where[key]) - 1 for key in ("column", "end_column"))
+    return Span(source, min(start, len(source.text)), min(max(start, end), len(source.text)))
+
+
+def defect(error: BaseException) -> int:
+    """A mistake of ours: one line, and the traceback where it can be sent from."""
+    text = "".join(traceback.format_exception(error))
+    summary = f"a defect in vflc: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+    if os.environ.get("VFLC_DEBUG"):
+        print(text, file=sys.stderr)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="vflc-defect-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
+        ) as file:
+            file.write(text)
+        print(f"{summary}\nplease report it with {file.name}", file=sys.stderr)
+    except OSError:
+        print(f"{summary}\n{text}", file=sys.stderr)
+    return DEFECT

@@ -1,0 +1,25 @@
+"""`vflc graph`: a picture of who computes what and what crosses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vflc.cli.options import SPEC
+
+
+@click.command("graph")
+@click.argument("spec", type=SPEC)
+@click.option("--format", "form", type=click.Choice(["mermaid", "dot"]), default="mermaid", show_default=True)
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; stdout without it.")
+def command(spec: Path, form: str, out: Path | None) -> None:
+    """Draw SPEC: a cluster for each place, an arrow for each message."""
+    from vflc import driver
+    from vflc.emit.diagram import FORMATS
+
+    text = FORMATS[form](driver.compile_spec(spec).manifest)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        out.write_text(text, "utf-8")

@@ -1,0 +1,37 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+SPEC = click.Path(exists=True, dir_okay=False, path_type=Path)
+RUN = click.Path(exists=True, file_okay=False, path_type=Path)
+PRECISIONS = click.Choice(["float32", "float64"])
+
+
+def _sources(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    sources: dict[str, str] = {}
+    for value in values:
+        party, equals, source = value.partition("=")
+        if not (party and equals and source):
+            raise click.BadParameter(f"{value!r} is not PARTY=SOURCE, as in alice=alice.csv")
+        if party in sources:
+            raise click.BadParameter(f"{party!r} has two sources; a glob or a SQL query joins files into one")
+        sources[party] = source
+    return sources
+
+
+def data(command: Any) -> Any:
+    """The option `--data PARTY=SOURCE`, once for each party; arrives as `sources`."""
+    return click.option(
+        "--data",
+        "sources",
+        metavar="PARTY=SOURCE",
+        multiple=True,
+        required=True,
+        callback=_sources,
+        help="Where a party's table is: CSV, Parquet, JSON, a glob, or a SQL query. Once for each party.",
+    )(command)
