@@ -8,7 +8,9 @@ import pytest
 from vflc.emit.diagram import dot, mermaid, shape, volume
 
 
-def edge(name: str, source: str, target: str, phase: str, sizes: list[object], **more: object) -> dict[str, object]:
+def edge(
+    name: str, source: str, target: str, phase: str, sizes: list[object], **more: object
+) -> dict[str, object]:
     return {
         "id": name, "from": source, "to": target, "phase": phase, "shape": sizes,
         "bytes_per_row": 128, "bytes_per_step": 0, "programs": ["train"], **more,
@@ -30,14 +32,22 @@ MANIFEST = {
     ],
     "messages": [
         {"from": "alice", "to": "hub", "phase": "forward", "programs": ["train"], "edges": ["a.deep", "a.v"]},
-        {"from": "hub", "to": "alice", "phase": "backward", "programs": ["train"], "edges": ["deep.gradient"]},
+        {
+            "from": "hub",
+            "to": "alice",
+            "phase": "backward",
+            "programs": ["train"],
+            "edges": ["deep.gradient"],
+        },
         {"from": "bob", "to": "hub", "phase": "forward", "programs": ["predict"], "edges": ["served"]},
     ],
 }
 
 
 def test_mermaid() -> None:
-    assert mermaid(MANIFEST) == """flowchart LR
+    assert (
+        mermaid(MANIFEST)
+        == """flowchart LR
   subgraph alice_place["alice"]
     alice_features["features<br>Age, Sex"]
     alice_model(["model at alice"])
@@ -56,6 +66,7 @@ def test_mermaid() -> None:
   alice_model -- "a.deep [32] 128 B a row<br>a.v [? × 16] -" --> hub_model
   hub_model -. "deep.gradient [32] 128 B a row" .-> alice_model
 """
+    )
 
 
 def test_dot_is_quoted_and_complete() -> None:

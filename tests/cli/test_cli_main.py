@@ -61,7 +61,13 @@ def test_refused_shows_every_finding_at_its_place(capsys: pytest.CaptureFixture[
 
 
 def test_failure_is_shown_at_the_line_of_the_spec(capsys: pytest.CaptureFixture[str]) -> None:
-    where = {"file": "deepfm.vfl", "line": 12, "column": 3, "end_column": 10, "text": "  feature MovieID: string"}
+    where = {
+        "file": "deepfm.vfl",
+        "line": 12,
+        "column": 3,
+        "end_column": 10,
+        "text": "  feature MovieID: string",
+    }
     failure = Failure("VFL0602", "bob's table has no column 'MovieID'", "it has ID", where)
     assert failures.report(failure) == 1
     shown = capsys.readouterr().err

@@ -12,7 +12,9 @@ from vflc.cli.options import SPEC
 
 @click.command("check")
 @click.argument("spec", type=SPEC)
-@click.option("--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True
+)
 @click.pass_context
 def command(context: click.Context, spec: Path, form: str) -> None:
     """List all findings in SPEC. Exit code 1 where there are errors."""
@@ -23,7 +25,9 @@ def command(context: click.Context, spec: Path, form: str) -> None:
         from vflc.cli.failures import colours
         from vflc.diagnostics.render_text import render
 
-        click.echo(render(found, colour=colours(sys.stdout)) if found else f"{spec}: nothing to say against it")
+        click.echo(
+            render(found, colour=colours(sys.stdout)) if found else f"{spec}: nothing to say against it"
+        )
     elif form == "json":
         from vflc.diagnostics.render_json import render as render_json
 

@@ -11,7 +11,13 @@ from vflc.cli.options import PRECISIONS, SPEC
 
 @click.command("compile")
 @click.argument("spec", type=SPEC)
-@click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the bundle goes.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Where the bundle goes.",
+)
 @click.option("--precision", type=PRECISIONS, default="float32", show_default=True)
 def command(spec: Path, out: Path, precision: str) -> None:
     """Compile SPEC and print everything that will cross between the parties."""

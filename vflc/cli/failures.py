@@ -46,7 +46,15 @@ def report(error: BaseException) -> int:
             return error.exit_code
         case OSError() if error.errno in UNWRITABLE:
             name = f" {os.fspath(error.filename)!r}" if error.filename else ""
-            show([Diagnostic("VFL0612", f"cannot write{name}: {error.strerror}", help="choose another folder or make room")])
+            show(
+                [
+                    Diagnostic(
+                        "VFL0612",
+                        f"cannot write{name}: {error.strerror}",
+                        help="choose another folder or make room",
+                    )
+                ]
+            )
             return 1
         case _:
             return defect(error)

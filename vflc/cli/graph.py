@@ -12,7 +12,9 @@ from vflc.cli.options import SPEC
 @click.command("graph")
 @click.argument("spec", type=SPEC)
 @click.option("--format", "form", type=click.Choice(["mermaid", "dot"]), default="mermaid", show_default=True)
-@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; stdout without it.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; stdout without it."
+)
 def command(spec: Path, form: str, out: Path | None) -> None:
     """Draw SPEC: a cluster for each place, an arrow for each message."""
     from vflc import driver

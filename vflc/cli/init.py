@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def command(directory: Path) -> None:
     for name, text in texts.items():
         (directory / name).write_text(text, "utf-8")
     write_tables(directory / "data")
-    click.echo(f"made {directory / 'model.vfl'} and tables that fit it; {directory / 'README.md'} says how to go on")
+    click.echo(
+        f"made {directory / 'model.vfl'} and tables that fit it; {directory / 'README.md'} says how to go on"
+    )
 
 
 def write_tables(folder: Path) -> None:
@@ -38,12 +41,14 @@ def write_tables(folder: Path) -> None:
         came_back = age / 40 + visits / 15 + draw.gauss(0, 0.5) > 2.2
         region = draw.choice(["north", "east", "south", "west", "abroad"])
         bank.append([customer, age, income if draw.random() < 0.95 else None, region])
-        shop.append([customer, f"P{draw.randint(1, 50)}", visits, round(draw.uniform(5, 90), 2) if came_back else 0])
+        shop.append(
+            [customer, f"P{draw.randint(1, 50)}", visits, round(draw.uniform(5, 90), 2) if came_back else 0]
+        )
     draw.shuffle(shop)
     _write(folder / "bank.csv", ["customer", "Age", "Income", "Region"], bank[20:])
     _write(folder / "shop.csv", ["customer", "Product", "Visits", "Spent"], shop[20:])
 
 
-def _write(path: Path, header: list[str], rows: list[list[object]]) -> None:
+def _write(path: Path, header: list[str], rows: Sequence[Sequence[object]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])

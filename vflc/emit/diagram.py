@@ -54,7 +54,9 @@ def mermaid(manifest: Manifest) -> str:
     for place, boxes in _places(manifest):
         lines.append(f'  subgraph {place}_place["{place}"]')
         lines += [
-            f'    {name}["{_mermaid_text(text)}"]' if kind != "model" else f'    {name}(["{_mermaid_text(text)}"])'
+            f'    {name}["{_mermaid_text(text)}"]'
+            if kind != "model"
+            else f'    {name}(["{_mermaid_text(text)}"])'
             for name, kind, text in boxes
         ]
         lines += [f"    {name} --> {place}_model" for name, kind, _ in boxes if kind != "model"]
