@@ -1,0 +1,285 @@
+"""Brings the parties' tables to the same rows in the same order: an inner join by key.
+
+Keys are compared as text and sorted by their bytes, so every party finds the same order from the
+keys alone. DuckDB sorts and joins, and spills where memory ends; what comes out streams.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from vflc_runtime.data import source as sources
+from vflc_runtime.data.source import Source, Wanted, literal, quote
+from vflc_runtime.errors import Failure
+
+Column = Mapping[str, Any]
+"""A column of encoders.json."""
+
+_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BOOLEAN"} | {
+    "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
+}  # fmt: skip
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_MACROS = f"""
+CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END;
+CREATE MACRO whole(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END;
+CREATE MACRO absent(t) AS lower(trim(t)) IN ('', 'nan', 'inf', '+inf', '-inf', 'infinity', '-infinity');
+CREATE MACRO number(t) AS
+    CASE WHEN regexp_full_match(trim(t), '{_NUMBER}') THEN finite(TRY_CAST(trim(t) AS DOUBLE)) END;
+CREATE MACRO integer(t) AS
+    CASE WHEN regexp_full_match(trim(t), '[+-]?[0-9]+') THEN TRY_CAST(trim(t) AS BIGINT)
+    ELSE whole(number(t)) END;
+"""
+
+
+def half_of_memory() -> int:
+    """Half of this machine's memory, in bytes: what DuckDB may hold unless told otherwise."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+@dataclass
+class Aligned:
+    """The aligned tables of one or several parties.
+
+    Attributes:
+        rows: how many rows all parties have in common.
+        report: of each party, `rows` read, `kept` and `dropped`.
+        parties: of each party, the names of its columns, in the order of its batches.
+    """
+
+    rows: int
+    report: dict[str, dict[str, int]]
+    parties: dict[str, list[str]]
+    _connection: duckdb.DuckDBPyConnection
+    _temporary: tempfile.TemporaryDirectory[str] = field(repr=False)
+
+    @property
+    def keys(self) -> pa.Array:
+        """The keys as text, in the order of the rows."""
+        first = next(iter(self.parties))
+        return self._table(f"SELECT key FROM {_sorted_name(first)}").column(0).combine_chunks()
+
+    def column(self, party: str, name: str) -> pa.ChunkedArray:
+        """One column: string, int64 or double, null where a value is missing."""
+        at = self.parties[party].index(name)
+        return self._table(f"SELECT c{at} FROM {_sorted_name(party)}").column(0)
+
+    def batches(self, party: str, size: int) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
+        """The keys and the columns of a party, at most `size` rows at a time, in key order."""
+        names = self.parties[party]
+        picks = ", ".join(["key", *(f"c{i}" for i in range(len(names)))])
+        cursor = self._connection.cursor()
+        reader = cursor.sql(f"SELECT {picks} FROM {_sorted_name(party)}").to_arrow_reader(size)
+        for batch in reader:
+            yield batch.column(0), pa.RecordBatch.from_arrays(batch.columns[1:], names=names)
+
+    def close(self) -> None:
+        """Frees the tables and what was spilled to disk."""
+        self._connection.close()
+        self._temporary.cleanup()
+
+    def _table(self, query: str) -> pa.Table:
+        return self._connection.cursor().sql(query).to_arrow_table()
+
+
+def open_tables(
+    parties: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Source],
+    memory_limit: int | None = None,
+) -> Aligned:
+    """Reads and aligns the tables of all `parties`.
+
+    Args:
+        parties: of each party its `key`, `where` and the `columns` to read, as in encoders.json:
+            `name`, `type` ("string", "int" or "float") and `where`.
+        given: of each party its source.
+        memory_limit: bytes DuckDB may hold before it spills; None is half of the machine's memory.
+
+    Raises:
+        Failure: VFL0601, 0602, 0603, 0605, 0606, 0607, 0612, 0616.
+    """
+    temporary = tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True)
+    connection = sources.connect(memory_limit or half_of_memory(), temporary.name)
+    try:
+        connection.execute(_MACROS)
+        counts = {party: _read(connection, party, info, given[party]) for party, info in parties.items()}
+        rows = _join(connection, list(parties), parties)
+        for party, info in parties.items():
+            _sort(connection, party, info["columns"], joined=len(parties) > 1)
+    except duckdb.Error as error:
+        connection.close()
+        temporary.cleanup()
+        raise sources.unreadable(", ".join(parties), "the tables", error) from None
+    except Failure:
+        connection.close()
+        temporary.cleanup()
+        raise
+    report = {p: {"rows": n, "kept": rows, "dropped": n - rows} for p, n in counts.items()}
+    names = {p: [c["name"] for c in info["columns"]] for p, info in parties.items()}
+    return Aligned(rows, report, names, connection, temporary)
+
+
+def _raw_name(party: str) -> str:
+    return quote(f"raw {party}")
+
+
+def _sorted_name(party: str) -> str:
+    return quote(f"sorted {party}")
+
+
+def _read(connection: duckdb.DuckDBPyConnection, party: str, info: Mapping[str, Any], source: Source) -> int:
+    """Reads one party's table, checks keys and numbers, and gives its number of rows."""
+    columns: Sequence[Column] = info["columns"]
+    key = Wanted(info["key"], info.get("where"))
+    wanted = [*(Wanted(c["name"], c.get("where")) for c in columns), key]
+    read = f"read {party}"
+    types = sources.load(connection, read, source, wanted, party)
+    exprs = [_typed(c, type, f"c{i}", party) for i, (c, type) in enumerate(zip(columns, types, strict=False))]
+    values = "".join(f", c{i}" for i in range(len(columns)))
+    text_key = _key(types[-1], f"c{len(columns)}")
+    connection.execute(
+        f"CREATE TABLE {_raw_name(party)} AS SELECT {text_key} AS key{values} FROM {quote(read)}"
+    )
+    connection.execute(f"DROP TABLE {quote(read)}")
+    _check_keys(connection, party, key)
+    rows = _check_values(connection, party, columns, exprs)
+    typed = "".join(f", {expr.value} AS c{i}" for i, expr in enumerate(exprs))
+    connection.execute(f"CREATE VIEW {quote(f'typed {party}')} AS SELECT key{typed} FROM {_raw_name(party)}")
+    return rows
+
+
+def _key(type: str, name: str) -> str:
+    """The key as text; 1.0, which other tools make of 1 when a column has gaps, is 1."""
+    if type in ("FLOAT", "DOUBLE") or type.startswith("DECIMAL"):
+        number = f"finite(CAST({name} AS DOUBLE))"
+        return f"coalesce(CAST(whole({number}) AS VARCHAR), CAST({number} AS VARCHAR))"
+    return f"CAST({name} AS VARCHAR)"
+
+
+@dataclass(frozen=True)
+class _Typed:
+    """SQL for a column's value as its declared type, and for whether it cannot be converted."""
+
+    value: str
+    bad: str
+
+
+def _typed(column: Column, type: str, name: str, party: str) -> _Typed:
+    declared = column["type"]
+    compound = type.endswith("]") or type.startswith(("STRUCT", "MAP", "UNION"))
+    real = type in ("FLOAT", "DOUBLE") or type.startswith("DECIMAL")
+    if declared == "string" and not compound:
+        return _Typed(f"CAST({name} AS VARCHAR)", "false")
+    if declared in ("int", "float") and type in ("VARCHAR", "JSON"):
+        value = f"integer({name})" if declared == "int" else f"number({name})"
+        return _Typed(value, f"{name} IS NOT NULL AND NOT absent({name}) AND {value} IS NULL")
+    if declared in ("int", "float") and (real or type in _INTEGERS):
+        number = f"finite(CAST({name} AS DOUBLE))"
+        if declared == "float":
+            return _Typed(number, "false")
+        value = f"whole({number})" if real else f"TRY_CAST({name} AS BIGINT)"
+        return _Typed(value, f"{number} IS NOT NULL AND {value} IS NULL")
+    raise Failure(
+        "VFL0603",
+        f"column {column['name']} of {party} is declared {declared}, but the table holds {type}",
+        "declare the column as what it is, or convert it in the source (sql:SELECT …)",
+        column.get("where"),
+    )
+
+
+def _check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted) -> None:
+    blank = connection.execute(
+        f"SELECT rowid + 1, count(*) OVER () FROM {_raw_name(party)} "
+        "WHERE key IS NULL OR regexp_full_match(key, '\\s*') ORDER BY rowid LIMIT 1"
+    ).fetchone()
+    if blank:
+        raise Failure(
+            "VFL0616",
+            f"{party}'s key column {key.name} is blank in {_rows(blank[1])}, first in row {blank[0]}",
+            "every row needs a key; leave such rows out of the source",
+            key.where,
+        )
+    doubled = connection.execute(
+        f"SELECT key, count(*) FROM {_raw_name(party)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 3"
+    ).fetchall()
+    if doubled:
+        examples = ", ".join(f"{_shown(value)} ({times} times)" for value, times in doubled)
+        raise Failure(
+            "VFL0605",
+            f"{party}'s key column {key.name} has the same key in several rows: {examples}",
+            "a key names one row; choose a key column that does, or leave the other rows out",
+            key.where,
+        )
+
+
+def _check_values(
+    connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], typed: Sequence[_Typed]
+) -> int:
+    """Refuses text where numbers are declared; gives the number of rows."""
+    counted = "".join(f", count(*) FILTER ({expr.bad})" for expr in typed)
+    counts = connection.execute(f"SELECT count(*){counted} FROM {_raw_name(party)}").fetchone() or (0,)
+    for i, (column, bad) in enumerate(zip(columns, counts[1:], strict=True)):
+        if bad:
+            row, key, value = connection.execute(
+                f"SELECT rowid + 1, key, CAST(c{i} AS VARCHAR) FROM {_raw_name(party)} "
+                f"WHERE {typed[i].bad} ORDER BY rowid LIMIT 1"
+            ).fetchone() or (0, "", "")
+            raise Failure(
+                "VFL0603",
+                f"column {column['name']} of {party} is declared {column['type']}, but row {row} "
+                f"(key {_shown(key)}) holds {_shown(value)}; {_rows(bad)} in all",
+                "correct the values, leave them empty where they are missing, or declare the column string",
+                column.get("where"),
+            )
+    return int(counts[0])
+
+
+def _join(
+    connection: duckdb.DuckDBPyConnection, names: Sequence[str], parties: Mapping[str, Mapping[str, Any]]
+) -> int:
+    """Makes the table of common keys; gives their number."""
+    if len(names) == 1:
+        (rows,) = connection.execute(f"SELECT count(*) FROM {_raw_name(names[0])}").fetchone() or (0,)
+        return int(rows)
+    others = " ".join(f"SEMI JOIN {_raw_name(name)} USING (key)" for name in names[1:])
+    connection.execute(f"CREATE TABLE common AS SELECT key FROM {_raw_name(names[0])} {others}")
+    (rows,) = connection.execute("SELECT count(*) FROM common").fetchone() or (0,)
+    if not rows:
+        examples = []
+        for name in names:
+            (key,) = connection.execute(f"SELECT min(key) FROM {_raw_name(name)}").fetchone() or ("",)
+            examples.append(f"{name}.{parties[name]['key']} has {_shown(key)}")
+        raise Failure(
+            "VFL0606",
+            f"the tables have no key in common: {', '.join(examples)}",
+            "give the same keys to the same rows at every party; keys are compared as text",
+            parties[names[0]].get("where"),
+        )
+    return int(rows)
+
+
+def _sort(connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], joined: bool) -> None:
+    semi = "SEMI JOIN common USING (key)" if joined else ""
+    picks = "".join(f", c{i}" for i in range(len(columns)))
+    connection.execute(
+        f"CREATE TABLE {_sorted_name(party)} AS "
+        f"SELECT key{picks} FROM {quote(f'typed {party}')} {semi} ORDER BY key"
+    )
+    connection.execute(f"DROP VIEW {quote(f'typed {party}')}")
+    connection.execute(f"DROP TABLE {_raw_name(party)}")
+
+
+def _rows(count: int) -> str:
+    return "one row" if count == 1 else f"{count} rows"
+
+
+def _shown(value: object) -> str:
+    """A value of the data as messages show it: in quotes, so that blanks are seen, and not too long."""
+    text = str(value)
+    return literal(text if len(text) <= 40 else text[:39] + "…")

@@ -1,0 +1,112 @@
+"""Which rows are trained on, in what order, in which batch.
+
+Everything comes from the seed and the number of aligned rows alone, so every party finds the same
+order by itself. The random bits are Philox's raw output, whose stream numpy keeps fixed; numpy's own
+`permutation` may change between versions, and parties need not have the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.errors import Failure, Where
+
+Indices = NDArray[np.int64]
+Inputs = Mapping[str, NDArray[np.generic]]
+
+
+def permutation(count: int, seed: int, purpose: str) -> Indices:
+    """The numbers below `count`, shuffled by the seed and a word for what it is for."""
+    digest = hashlib.sha256(f"vflc {purpose} {seed} {count}".encode()).digest()
+    bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+    return np.argsort(np.atleast_1d(bits.random_raw(count)), kind="stable").astype(np.int64, copy=False)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of training over `rows` aligned rows.
+
+    Args:
+        rows: number of aligned rows.
+        seed: the run's seed.
+        validation: fraction of the rows kept for validation, 0 up to but not including 1.
+        batch: rows a step.
+        shuffle: whether the rows of an epoch are shuffled; otherwise they come in key order.
+        where: the place in the spec that sets the batch, for messages.
+
+    Raises:
+        Failure: VFL0607 (no rows), VFL0608 (one row cannot be split), VFL0609 (batch too large).
+    """
+
+    rows: int
+    seed: int
+    validation: float
+    batch: int
+    shuffle: bool = True
+    where: Where | None = field(default=None, compare=False)
+    train: Indices = field(init=False, repr=False, compare=False)
+    held_out: Indices = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        train, held_out = split(self.rows, self.seed, self.validation)
+        object.__setattr__(self, "train", train)
+        object.__setattr__(self, "held_out", held_out)
+        if self.batch > len(train):
+            raise Failure(
+                "VFL0609",
+                f"the batch of {self.batch} is larger than the {len(train)} rows there are to train on",
+                f"set a batch of at most {len(train)}",
+                self.where,
+            )
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch; the last may be smaller."""
+        return -(-len(self.train) // self.batch)
+
+    def epoch(self, number: int) -> Indices:
+        """The training rows in the order of epoch `number`, counted from 0."""
+        if not self.shuffle:
+            return self.train
+        return self.train[permutation(len(self.train), self.seed, f"epoch {number}")]
+
+    def batches(self, number: int, first: int = 0) -> Iterator[Indices]:
+        """The batches of epoch `number`, from step `first` of the epoch on."""
+        return sequential(self.epoch(number)[first * self.batch :], self.batch)
+
+
+def split(rows: int, seed: int, validation: float) -> tuple[Indices, Indices]:
+    """Training and validation rows, each in key order.
+
+    Raises:
+        Failure: VFL0607 where there are no rows, VFL0608 where there is one and it must be split.
+    """
+    if rows == 0:
+        raise Failure("VFL0607", "there are no rows to train on", "give tables with rows")
+    if not validation:
+        return np.arange(rows), np.arange(0)
+    if rows == 1:
+        raise Failure(
+            "VFL0608",
+            "one row cannot be split into training and validation",
+            "give more rows, or train with --validation 0",
+        )
+    shuffled = permutation(rows, seed, "split")
+    held_out = min(max(round(rows * validation), 1), rows - 1)
+    return np.sort(shuffled[held_out:]), np.sort(shuffled[:held_out])
+
+
+def sequential(indices: Indices, batch: int) -> Iterator[Indices]:
+    """Consecutive batches of `indices`; the last may be smaller."""
+    for start in range(0, len(indices), batch):
+        yield indices[start : start + batch]
+
+
+def gather(inputs: Inputs, indices: Indices) -> dict[str, NDArray[np.generic]]:
+    """The rows `indices` of every input, as contiguous arrays."""
+    return {name: np.take(array, indices, axis=0) for name, array in inputs.items()}

@@ -1,0 +1,226 @@
+"""A data set ready for training: sources opened, aligned by key and encoded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vflc_runtime.data import expressions
+from vflc_runtime.data.align import Aligned, open_tables
+from vflc_runtime.data.batches import Indices, gather
+from vflc_runtime.data.encoders import Chain, State
+from vflc_runtime.data.source import Source, unreadable
+from vflc_runtime.data.spool import Spool
+from vflc_runtime.errors import Failure
+
+Encoders = Mapping[str, Any]
+"""The content of encoders.json."""
+
+BLOCK = 1 << 17
+"""Rows encoded at a time."""
+IN_MEMORY = 4 << 30
+"""Bytes of encoded columns that are kept in memory unless told otherwise."""
+
+
+@dataclass
+class Dataset:
+    """Aligned and encoded rows of one or several parties.
+
+    Attributes:
+        rows: number of aligned rows.
+        inputs: of each input (`party.column`) its encoded rows: int32 [n] ids; int32 [n, L] many ids,
+            padded with -1; float [n, 1] numbers.
+        keys: the rows' keys as text, in order.
+        report: `{"parties": {party: {"rows", "kept", "dropped"}}, "encoders": {input: {"unknown",
+            "missing", "examples"}}}`.
+        state: what the encoders fitted, as JSON; give it back to `load` for evaluation and prediction.
+    """
+
+    rows: int
+    inputs: dict[str, NDArray[Any]]
+    keys: pa.Array
+    report: dict[str, Any]
+    state: dict[str, State]
+    _files: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @classmethod
+    def load(
+        cls,
+        encoders: Encoders,
+        sources: Mapping[str, Source],
+        state: Mapping[str, State] | None = None,
+        labels: bool = True,
+        *,
+        only: Collection[str] | None = None,
+        training: Callable[[int], Indices] | None = None,
+        precision: str = "float32",
+        in_memory: int = IN_MEMORY,
+        memory_limit: int | None = None,
+    ) -> Dataset:
+        """Opens, aligns and encodes the tables of the parties in `encoders`.
+
+        Args:
+            encoders: the content of encoders.json.
+            sources: of each party its source.
+            state: what a training run fitted; None fits anew.
+            labels: whether labels are read; prediction does without their columns.
+            only: read these inputs alone (`party.column`).
+            training: gives the training rows for a number of rows; encoders are fitted to these
+                (None: to all rows).
+            precision: dtype of numbers, "float32" or "float64".
+            in_memory: bytes of encoded columns above which they lie in temporary files.
+            memory_limit: bytes DuckDB may hold while it sorts and joins.
+
+        Raises:
+            Failure: VFL0601 to 0607, 0610, 0612, 0613, 0616, 0618.
+        """
+        parties: Mapping[str, Any] = encoders["parties"]
+        _check_parties(parties, sources)
+        tables = {p: _Table(p, info, labels, only, state) for p, info in parties.items()}
+        needed = {p: {**parties[p], "columns": table.raw} for p, table in tables.items()}
+        aligned = open_tables(needed, sources, memory_limit)
+        files = None
+        try:
+            chosen = None if state is not None or training is None else training(aligned.rows)
+            for table in tables.values():
+                table.fit(aligned, chosen)
+            size = sum(len(table.chains) for table in tables.values()) * aligned.rows * 8
+            if size > in_memory:
+                files = tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True)
+            folder = Path(files.name) if files else None
+            inputs: dict[str, NDArray[Any]] = {}
+            for table in tables.values():
+                inputs.update(table.encode(aligned, folder, np.dtype(precision)))
+            keys = aligned.keys
+        except duckdb.Error as error:
+            raise unreadable(", ".join(parties), "the aligned tables", error) from None
+        finally:
+            aligned.close()
+        chains = {name: chain for table in tables.values() for name, chain in table.chains.items()}
+        report = {
+            "parties": aligned.report,
+            "encoders": {name: chain.counts.report() for name, chain in chains.items()},
+        }
+        fitted = {name: chain.state for name, chain in chains.items() if any(chain.state)}
+        return cls(aligned.rows, inputs, keys, report, fitted, files)
+
+    def batch(self, indices: Indices) -> dict[str, NDArray[Any]]:
+        """The rows `indices` of every input, as contiguous arrays."""
+        return gather(self.inputs, indices)
+
+
+class _Table:
+    """What is read and encoded of one party's table."""
+
+    def __init__(
+        self,
+        party: str,
+        info: Mapping[str, Any],
+        labels: bool,
+        only: Collection[str] | None,
+        state: Mapping[str, State] | None,
+    ) -> None:
+        self.party = party
+        self.columns = {column["name"]: column for column in info["columns"]}
+        self.chains: dict[str, Chain] = {}
+        for name, column in self.columns.items():
+            id = f"{party}.{name}"
+            wanted = id in only if only is not None else labels or column["kind"] != "label"
+            if "shape" in column and wanted:
+                self.chains[id] = Chain(id, column, _saved(id, column, state))
+        names = {raw for id in self.chains for raw in self._reads(id.removeprefix(f"{party}."))}
+        self.raw = [column for name, column in self.columns.items() if name in names]
+
+    def _reads(self, name: str) -> set[str]:
+        """The columns of the table that a column is made of."""
+        tree = self.columns[name].get("value")
+        if tree is None:
+            return {name}
+        return {raw for used in expressions.columns(tree) for raw in self._reads(used)}
+
+    def fit(self, aligned: Aligned, chosen: Indices | None) -> None:
+        """Fits encoder after encoder until none is left, each in one pass over the training rows."""
+        while unfitted := [c for c in self.chains.values() if c.unfitted is not None]:
+            for start, keys, values in self._blocks(aligned):
+                rows = None if chosen is None else pa.array(_within(chosen, start, len(keys)))
+                for chain in unfitted:
+                    column = values(chain)
+                    chain.observe(column if rows is None else column.take(rows), keys)
+            for chain in unfitted:
+                chain.settle()
+
+    def encode(self, aligned: Aligned, folder: Path | None, number: np.dtype[Any]) -> dict[str, NDArray[Any]]:
+        """Encodes all inputs of this table, block by block."""
+        spools = {}
+        for i, (id, chain) in enumerate(self.chains.items()):
+            dtype = number if chain.shape == "number" else np.dtype(np.int32)
+            spools[id] = Spool(folder and folder / f"{self.party}.{i}", dtype)
+        for _, keys, values in self._blocks(aligned):
+            for id, chain in self.chains.items():
+                spools[id].append(chain.encode(values(chain), keys))
+        return {id: spool.finish() for id, spool in spools.items()}
+
+    def _blocks(self, aligned: Aligned) -> Iterator[tuple[int, pa.Array, Callable[[Chain], pa.Array]]]:
+        """Of each block its first row, its keys, and a function that gives a chain's column."""
+        start = 0
+        for keys, batch in aligned.batches(self.party, BLOCK):
+            known = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
+
+            def values(chain: Chain, known: dict[str, pa.Array] = known, rows: int = len(keys)) -> pa.Array:
+                return self._value(chain.name.removeprefix(f"{self.party}."), known, rows)
+
+            yield start, keys, values
+            start += len(keys)
+
+    def _value(self, name: str, known: dict[str, pa.Array], rows: int) -> pa.Array:
+        """A column's values; what an expression gives is kept for the next that uses it."""
+        if name not in known:
+            column = self.columns[name]
+            used = {u: self._value(u, known, rows) for u in expressions.columns(column["value"])}
+            known[name] = expressions.evaluate(column["value"], used, rows, column.get("where"))
+        return known[name]
+
+
+def _within(chosen: Indices, start: int, rows: int) -> Indices:
+    first, last = np.searchsorted(chosen, [start, start + rows])
+    return chosen[first:last] - start
+
+
+def _saved(id: str, column: Mapping[str, Any], state: Mapping[str, State] | None) -> State | None:
+    """What was fitted for an input before; None where it is to be fitted now."""
+    if state is None:
+        return None
+    saved = state.get(id)
+    if saved is None and Chain(id, column).unfitted is not None:
+        raise Failure(
+            "VFL0613",
+            f"the run has no fitted encoder parameters for {id}",
+            "train again: the run was made from another spec",
+            column.get("where"),
+        )
+    return saved
+
+
+def _check_parties(parties: Mapping[str, Any], sources: Mapping[str, Source]) -> None:
+    listed = ", ".join(parties)
+    for party in sources:
+        if party not in parties:
+            raise Failure(
+                "VFL0618", f"data is given for {party}, which is no party here", f"parties: {listed}"
+            )
+    for party, info in parties.items():
+        if party not in sources:
+            raise Failure(
+                "VFL0618",
+                f"no data is given for {party}",
+                f"give it with --data {party}=SOURCE",
+                info.get("where"),
+            )

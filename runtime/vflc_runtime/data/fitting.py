@@ -1,0 +1,40 @@
+"""Statistics of a column in one pass over its batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass
+class Moments:
+    """Mean, deviation and range of numbers that come in parts.
+
+    Merged by the pairwise rule of Chan, Golub & LeVeque (1983), which stays exact where a sum of
+    squares would lose everything to a large mean.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+
+    def add(self, numbers: NDArray[np.float64]) -> None:
+        """Takes in some more numbers; all are finite."""
+        if not len(numbers):
+            return
+        count, mean = len(numbers), float(numbers.mean())
+        squares = float(np.square(numbers - mean).sum())
+        total, apart = self.count + count, mean - self.mean
+        self.squares += squares + apart * apart * self.count * count / total
+        self.mean += apart * count / total
+        self.count = total
+        self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
+
+    @property
+    def std(self) -> float:
+        """The population's standard deviation."""
+        return float(np.sqrt(self.squares / self.count)) if self.count else 0.0

@@ -1,0 +1,86 @@
+"""Encoded columns: in memory while they are small, in files mapped into memory when they are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.errors import Failure
+
+Block = NDArray[Any]
+
+
+class Spool:
+    """Takes a column's blocks of rows one after another and gives the whole column.
+
+    Blocks of ids may differ in width; the column is as wide as the widest, padded with -1.
+
+    Args:
+        file: where the column lies; None keeps it in memory.
+        dtype: of the column.
+    """
+
+    def __init__(self, file: Path | None, dtype: np.dtype[Any]) -> None:
+        self._file, self._dtype = file, dtype
+        self._blocks: list[Block] = []
+        self._parts: list[tuple[int, ...]] = []
+
+    def append(self, block: Block) -> None:
+        """Adds rows at the end.
+
+        Raises:
+            Failure: VFL0612 where the disk is full.
+        """
+        block = np.ascontiguousarray(block, self._dtype)
+        if self._file is None:
+            self._blocks.append(block)
+        else:
+            self._write(self._file, block)
+        self._parts.append(block.shape)
+
+    def finish(self) -> NDArray[Any]:
+        """The column: [rows] or [rows, width]."""
+        widths = {shape[1:] for shape in self._parts}
+        width = max(widths, default=())
+        if self._file is None:
+            blocks = [_widened(block, width) for block in self._blocks]
+            self._blocks = []
+            return np.concatenate(blocks) if blocks else np.zeros((0, *width), self._dtype)
+        if len(widths) > 1:
+            self._pad(self._file, width)
+        rows = sum(shape[0] for shape in self._parts)
+        return np.memmap(self._file, self._dtype, "r", shape=(rows, *width))
+
+    def _pad(self, file: Path, width: tuple[int, ...]) -> None:
+        narrow = file.with_suffix(".narrow")
+        file.rename(narrow)
+        offset = 0
+        for shape in self._parts:
+            block = np.fromfile(narrow, self._dtype, int(np.prod(shape)), offset=offset)
+            offset += block.nbytes
+            self._write(file, _widened(block.reshape(shape), width))
+        narrow.unlink()
+
+    @staticmethod
+    def _write(file: Path, block: Block) -> None:
+        # Written as a file, not through the mapping: a full disk then is an error, not a SIGBUS.
+        try:
+            with file.open("ab") as stream:
+                stream.write(block.data)
+        except OSError as error:
+            raise Failure(
+                "VFL0612",
+                f"the encoded columns cannot be written to {file.parent}: {error.strerror}",
+                "free space there, or set TMPDIR to a folder with more",
+            ) from None
+
+
+def _widened(block: Block, width: tuple[int, ...]) -> Block:
+    if block.shape[1:] == width:
+        return block
+    wide = np.full((len(block), *width), -1, block.dtype)
+    wide[:, : block.shape[1]] = block
+    return wide
