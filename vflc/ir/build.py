@@ -29,6 +29,19 @@ class Init:
     scale: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class LossTerm:
+    """What a loss function made: the ids of its scalar and of the values it compares.
+
+    `kind` is the function's name (`bce`); penalties (`l2`) compare nothing.
+    """
+
+    node_id: str
+    kind: str
+    logit_id: str | None = None
+    label_id: str | None = None
+
+
 @dataclass(slots=True)
 class Build:
     """A graph under construction.
@@ -40,6 +53,8 @@ class Build:
         place: demanded place of new nodes, if any.
         phase: phase of new nodes.
         span: the user's text that new nodes come from.
+        assigns: (weight's name, id of its value after the step), for weights that are not trained.
+        losses: one entry for every loss and penalty made.
     """
 
     graph: Graph
@@ -48,6 +63,8 @@ class Build:
     place: str | None = None
     phase: Phase = "forward"
     span: Span | None = None
+    assigns: list[tuple[str, str]] = field(default_factory=list)
+    losses: list[LossTerm] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
     _known: dict[tuple[Any, ...], Node] = field(default_factory=dict)
 

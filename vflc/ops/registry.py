@@ -113,8 +113,9 @@ REQUIRED: Any = inspect.Parameter.empty
 class Parameter:
     """A function's argument. `kind` is the annotation's name:
 
-    `Node` (numbers become constants), `Nodes` (a list of them), `Weights` (weights and lists of
-    them), `float`, `int`, `bool`, `str`, `Ints`, `AxisName` (a bare name, not looked up).
+    `Node` (numbers become constants), `Nodes` (one or a list of them), `Weights` (weights and lists
+    of them), `float`, `int`, `bool`, `str`, `Ints`, `AxisName` (a bare name, not looked up: an axis
+    or one of a function's options). A parameter whose default is None may be left out.
     """
 
     name: str
@@ -151,7 +152,7 @@ def function(expand: Callable[..., Node], name: str | None = None) -> Callable[.
     Parameters are read off the signature (all but the first), documentation off the docstring.
     """
     parameters = [
-        Parameter(p.name, str(p.annotation), p.default, p.kind is p.VAR_POSITIONAL)
+        Parameter(p.name, str(p.annotation).removesuffix(" | None"), p.default, p.kind is p.VAR_POSITIONAL)
         for p in list(inspect.signature(expand).parameters.values())[1:]
     ]
     key = (name or expand.__name__).rstrip("_")

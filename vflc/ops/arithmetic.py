@@ -1,0 +1,253 @@
+"""Elementwise arithmetic. Operands broadcast as in numpy; gradients at ties are TensorFlow's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vflc.ir.types import TensorType
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
+from vflc.ops.rules import (
+    Gradients, Infer, Keras, Onnx, Reference, broadcast, keras_call, need_float, number, numpy_call,
+    onnx_node, same_dtype, sum_to, tensor,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from vflc.ir.build import Build
+    from vflc.ir.graph import Node
+
+UNARY = (Sample((tensor(None, 3),)), Sample((tensor(4, 2),)), Sample((tensor(None, 2, 3, 2),)), Sample((tensor(),)))
+BINARY = (
+    Sample((tensor(None, 3), tensor(None, 3))),
+    Sample((tensor(None, 1), tensor(None, 4))),
+    Sample((tensor(None, 2, 3), tensor(3))),
+    Sample((tensor(2, 1), tensor(None, 2, 3))),
+    Sample((tensor(3), tensor())),
+    Sample((tensor(None, 1, 3, 1), tensor(None, 2, 1, 2))),
+)
+
+
+def positive(samples: tuple[Sample, ...], only: int | None = None) -> tuple[Sample, ...]:
+    """The samples with positive values in every input, or in the one input at `only`."""
+
+    def draw(types: tuple[TensorType, ...]) -> Callable[[np.random.Generator], tuple[Array, ...]]:
+        def values(rng: np.random.Generator) -> tuple[Array, ...]:
+            drawn = [rng.uniform(0.3, 2.0, [5 if s is None else s for s in t.sizes]) for t in types]
+            return tuple(
+                x if only in (None, i) else x * rng.choice([-1.0, 1.0], x.shape) for i, x in enumerate(drawn)
+            )
+
+        return values
+
+    return tuple(Sample(s.types, s.attrs, draw(s.types)) for s in samples)
+
+
+def infer_binary(name: str) -> Infer:
+    def infer(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
+        same_dtype(types, name)
+        if types[0].dtype == "bool":
+            raise OpError(f"{name} of truth values", "use `and`, `or`, `not`, or `where`")
+        return TensorType(broadcast(types), types[0].dtype)
+
+    return infer
+
+
+def infer_unary(name: str) -> Infer:
+    def infer(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
+        need_float(types, name)
+        return types[0]
+
+    return infer
+
+
+# --- gradients -------------------------------------------------------------------------------
+
+
+def vjp_add(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    return tuple(sum_to(b, g, x) for x in inputs)
+
+
+def vjp_sub(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    x, y = inputs
+    return sum_to(b, g, x), b.op("neg", sum_to(b, g, y))
+
+
+def vjp_mul(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    x, y = inputs
+    return sum_to(b, b.op("mul", g, y), x), sum_to(b, b.op("mul", g, x), y)
+
+
+def vjp_div(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    x, y = inputs
+    slope = b.op("neg", b.op("div", node, y))
+    return sum_to(b, b.op("div", g, y), x), sum_to(b, b.op("mul", g, slope), y)
+
+
+def vjp_pow(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    x, y = inputs
+    by_base = b.op("mul", y, b.op("pow", x, b.op("sub", y, number(b, 1))))
+    defined = b.op("greater", x, number(b, 0))
+    safe = b.op("where", defined, x, number(b, 1))
+    by_exponent = b.op("mul", node, b.op("log", safe))
+    return sum_to(b, b.op("mul", g, by_base), x), sum_to(b, b.op("mul", g, by_exponent), y)
+
+
+def vjp_choice(first: str) -> Callable[[Build, Node, Sequence[Node], Node], Gradients]:
+    """The gradient goes to the first operand where `first` holds (ties too), else to the second."""
+
+    def vjp(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+        x, y = inputs
+        chosen = b.op(first, x, y)
+        zero = number(b, 0)
+        return (
+            sum_to(b, b.op("where", chosen, g, zero), x),
+            sum_to(b, b.op("where", chosen, zero, g), y),
+        )
+
+    return vjp
+
+
+def vjp_clip(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    (x,) = inputs
+    inside = b.op(
+        "logical_and",
+        b.op("greater_equal", x, number(b, node.attrs["low"])),
+        b.op("less_equal", x, number(b, node.attrs["high"])),
+    )
+    return (b.op("where", inside, g, number(b, 0)),)
+
+
+Slope = Callable[["Build", "Node", "Node"], "Node"]
+
+
+def vjp_unary(slope: Slope) -> Callable[[Build, Node, Sequence[Node], Node], Gradients]:
+    """From `slope(build, input, output)`, the derivative."""
+
+    def vjp(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+        return (b.op("mul", g, slope(b, inputs[0], node)),)
+
+    return vjp
+
+
+def vjp_sqrt(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    return (b.op("div", b.op("mul", g, number(b, 0.5)), node),)
+
+
+def vjp_log(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    return (b.op("div", g, inputs[0]),)
+
+
+def vjp_neg(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    return (b.op("neg", g),)
+
+
+def vjp_flat(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    """Constant almost everywhere: no gradient flows."""
+    return tuple(None for _ in inputs)
+
+
+def _double(b: Build, x: Node, y: Node) -> Node:
+    return b.op("mul", number(b, 2), x)
+
+
+def _cos_slope(b: Build, x: Node, y: Node) -> Node:
+    return b.op("cos", b.op("add", x, number(b, math.pi / 2)))
+
+
+# --- lowerings that are not one node ------------------------------------------------------------
+
+
+def onnx_square(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:
+    return w("Mul", inputs[0], inputs[0])
+
+
+def onnx_clip(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:
+    return w("Clip", inputs[0], w.constant(node.attrs["low"]), w.constant(node.attrs["high"]))
+
+
+def keras_clip(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
+    return k.ops.clip(inputs[0], node.attrs["low"], node.attrs["high"])
+
+
+def reference_clip(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
+    return np.clip(inputs[0], node.attrs["low"], node.attrs["high"])
+
+
+def infer_clip(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
+    need_float(types, "clip")
+    if not attrs["low"] <= attrs["high"]:
+        raise OpError(f"clip between {attrs['low']:g} and {attrs['high']:g}", "give the lower bound first")
+    return types[0]
+
+
+# --- registration -------------------------------------------------------------------------------
+
+
+def _binary(
+    name: str, doc: str, onnx: str, keras: str, call: Any, vjp: Any, samples: tuple[Sample, ...] = BINARY
+) -> None:
+    register(
+        Op(name, doc, infer_binary(name), onnx_node(onnx), keras_call(keras), numpy_call(call), vjp, samples)
+    )
+
+
+def _unary(
+    name: str,
+    doc: str,
+    onnx: str | Onnx,
+    keras: str | Keras,
+    call: Any,
+    vjp: Any,
+    samples: tuple[Sample, ...] = UNARY,
+) -> None:
+    to_onnx: Onnx = onnx_node(onnx) if isinstance(onnx, str) else onnx
+    to_keras: Keras = keras_call(keras) if isinstance(keras, str) else keras
+    reference: Reference = numpy_call(call)
+    register(Op(name, doc, infer_unary(name), to_onnx, to_keras, reference, vjp, samples))
+
+
+_binary("add", "The sum of two values.", "Add", "add", np.add, vjp_add)
+_binary("sub", "The first value minus the second.", "Sub", "subtract", np.subtract, vjp_sub)
+_binary("mul", "The product of two values.", "Mul", "multiply", np.multiply, vjp_mul)
+_binary(
+    "div", "The first value over the second.", "Div", "divide", np.divide, vjp_div,
+    positive(BINARY, only=1),
+)  # fmt: skip
+_binary(
+    "pow", "The first value to the power of the second.", "Pow", "power", np.power, vjp_pow,
+    positive(BINARY),
+)  # fmt: skip
+_binary(
+    "minimum", "The smaller of two values; of equal ones the first gets the gradient.", "Min", "minimum",
+    np.minimum, vjp_choice("less_equal"),
+)  # fmt: skip
+_binary(
+    "maximum", "The larger of two values; of equal ones the first gets the gradient.", "Max", "maximum",
+    np.maximum, vjp_choice("greater_equal"),
+)  # fmt: skip
+
+_unary("neg", "The value with the opposite sign.", "Neg", "negative", np.negative, vjp_neg)
+_unary("exp", "e to the power of the value.", "Exp", "exp", np.exp, vjp_unary(lambda b, x, y: y))
+_unary("log", "The natural logarithm.", "Log", "log", np.log, vjp_log, positive(UNARY))
+_unary("sqrt", "The square root.", "Sqrt", "sqrt", np.sqrt, vjp_sqrt, positive(UNARY))
+_unary("square", "The value times itself.", onnx_square, "square", np.square, vjp_unary(_double))
+_unary(
+    "abs", "The value without its sign; its gradient at 0 is 0.", "Abs", "abs", np.abs,
+    vjp_unary(lambda b, x, y: b.op("sign", x)),
+)  # fmt: skip
+_unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", np.sign, vjp_flat)
+_unary("floor", "The largest whole number not above the value; no gradient.", "Floor", "floor", np.floor, vjp_flat)
+_unary("cos", "The cosine of an angle in radians.", "Cos", "cos", np.cos, vjp_unary(_cos_slope))
+
+register(
+    Op(
+        "clip",
+        "The value, or the nearest of two bounds where it lies outside them; the gradient is that of "
+        "the value within the bounds (the bounds included) and 0 outside.",
+        infer_clip, onnx_clip, keras_clip, reference_clip, vjp_clip,
+        tuple(Sample(s.types, {"low": -0.4, "high": 0.7}) for s in UNARY),
+    )
+)  # fmt: skip
