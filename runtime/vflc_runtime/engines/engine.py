@@ -1,0 +1,74 @@
+"""What the executor needs of whatever runs the subgraphs of one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
+
+from vflc_runtime.errors import Failure
+from vflc_runtime.plan import Plan
+
+Array = NDArray[Any]
+
+ENGINES = {"onnx": "vflc_runtime.engines.onnx:OnnxEngine"}
+"""Engines by name, imported where used."""
+
+
+class Engine(Protocol):
+    """One place's weights, optimizer slots and values of the batch at hand.
+
+    Arrays that `get` and `weights` return may share memory with the engine: they hold until
+    the next update.
+    """
+
+    plan: Plan
+
+    def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
+        """Starts a batch of `rows` rows. `step` counts from 1 and seeds the random values."""
+        ...
+
+    def run(self, graph: str) -> None:
+        """Runs a subgraph on the values and arrays it names."""
+        ...
+
+    def update(self, update: str) -> None:
+        """Applies an optimizer to the weights that the update names."""
+        ...
+
+    def assign(self, array: str) -> None:
+        """Sets an array to the value that the plan assigns to it."""
+        ...
+
+    def put(self, value: str, tensor: Array) -> None:
+        """Takes in a value that was received."""
+        ...
+
+    def get(self, value: str) -> Array:
+        """A value of the batch, or an array."""
+        ...
+
+    def weights(self) -> dict[str, Array]:
+        """Every weight by the name users know."""
+        ...
+
+    def slots(self) -> dict[str, Array]:
+        """What optimizers keep, as `WEIGHT/SLOT`."""
+        ...
+
+    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
+        """Takes weights and, to go on training, slots; all of them, of the right shape."""
+        ...
+
+
+EngineMaker = Callable[[Plan, tuple[str, ...], int, int | None], Engine]
+
+
+def engine_maker(name: str) -> EngineMaker:
+    """Makes engines from (plan, programs, seed, threads); VFL0614 where there is no such engine."""
+    if name not in ENGINES:
+        raise Failure("VFL0614", f"there is no engine {name!r}", f"engines: {', '.join(ENGINES)}")
+    module, _, attribute = ENGINES[name].partition(":")
+    return cast(EngineMaker, getattr(import_module(module), attribute))

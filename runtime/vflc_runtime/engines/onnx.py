@@ -1,0 +1,97 @@
+"""Runs subgraphs with onnxruntime, from value to value without a copy.
+
+Speed here is the absence of work: weights are numpy buffers that sessions read where they lie,
+outputs of a graph are handed to the next as they are, and what never changes is bound once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.buffers import Buffers
+from vflc_runtime.engines.onnx_session import GraphSession, onnx_errors, ort_value, short
+from vflc_runtime.engines.onnx_updates import Updater, make_updaters
+from vflc_runtime.plan import Plan
+from vflc_runtime.randoms import uniform
+from vflc_runtime.reading import damaged
+
+Array = NDArray[Any]
+_DTYPES = {"int": "int32"}
+
+
+class OnnxEngine:
+    """One place on onnxruntime; see `Engine` for what the methods mean.
+
+    Args:
+        programs: those that will be run; only their graphs are loaded.
+        threads: threads inside an operator; by default one a core.
+    """
+
+    def __init__(self, plan: Plan, programs: tuple[str, ...], seed: int, threads: int | None = None) -> None:
+        self.plan, self._seed = plan, seed
+        self.threads = threads or os.cpu_count() or 1
+        self._buffers = Buffers(plan, seed)
+        steps = {name: plan.programs.get(name, ()) for name in programs}
+        graphs = dict.fromkeys(step.target for run in steps.values() for step in run if step.do == "run")
+        self._graphs = {name: GraphSession(plan, name, self.threads) for name in graphs}
+        self._randoms = {
+            name: tuple(
+                plan.randoms[value]
+                for value in dict.fromkeys(
+                    value for step in run if step.do == "run" for value in plan.graphs[step.target].inputs
+                )
+                if value in plan.randoms
+            )
+            for name, run in steps.items()
+        }
+        self._dtypes = {i.id: np.dtype(_DTYPES.get(i.dtype, plan.precision)) for i in plan.inputs.values()}
+        self._values: dict[str, Any] = {name: ort_value(self._buffers.array(name)) for name in plan.arrays}
+        self._held: dict[str, Array] = {}  # an OrtValue does not keep its array alive
+        self._updaters: dict[str, Updater] = {}
+        if "train" in programs:
+            self._updaters = make_updaters(plan, self._buffers, self._values)
+        self._step = self._batch = 0
+
+    def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
+        self._step = step
+        self._batch += 1
+        dtypes = self._dtypes
+        for name, array in inputs.items():
+            self.put(name, np.asarray(array, dtypes[name]))
+        for random in self._randoms[program]:
+            shape = tuple(rows if size is None else size for size in random.shape)
+            self.put(random.id, uniform(self._seed, random.id, step, shape, self.plan.precision))
+
+    def run(self, graph: str) -> None:
+        self._graphs[graph].run(self._values)
+
+    def update(self, update: str) -> None:
+        try:
+            self._updaters[update].apply(self._values, self._step, self._batch)
+        except onnx_errors() as error:
+            raise damaged(f"update {update!r} of {self.plan.place!r} cannot run: {short(error)}") from None
+
+    def assign(self, array: str) -> None:
+        self._buffers.array(array)[...] = self.get(self.plan.assigns[array])
+
+    def put(self, value: str, tensor: Array) -> None:
+        held = self._held[value] = np.ascontiguousarray(tensor)
+        self._values[value] = ort_value(held)
+
+    def get(self, value: str) -> Array:
+        found: Array = self._values[value].numpy()
+        return found
+
+    def weights(self) -> dict[str, Array]:
+        return self._buffers.weights()
+
+    def slots(self) -> dict[str, Array]:
+        return self._buffers.slots()
+
+    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
+        self._buffers.load(weights, slots)

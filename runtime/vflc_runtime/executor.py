@@ -1,0 +1,66 @@
+"""Runs one place's program over one batch. There is one executor: only channels and engines differ."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vflc_runtime.engines.engine import Engine
+from vflc_runtime.manifest import Manifest, Message
+from vflc_runtime.messages import Envelope, Gate
+from vflc_runtime.plan import Plan
+from vflc_runtime.transport.channel import Channel
+
+Array = NDArray[Any]
+
+
+class Executor:
+    """One place: its plan, its engine and its channel.
+
+    `sent` counts the bytes of every edge that left, by edge id.
+    """
+
+    def __init__(self, plan: Plan, manifest: Manifest, engine: Engine, channel: Channel) -> None:
+        self.plan, self.engine, self._channel = plan, engine, channel
+        self._messages = manifest.messages
+        self._gates = {name: Gate(manifest, plan.place, name) for name in plan.programs}
+        self.sent: dict[str, int] = {
+            edge.id: 0 for edge in manifest.edges.values() if edge.sender == plan.place
+        }
+
+    def run(
+        self, program: str, inputs: Mapping[str, Array], rows: int, step: int
+    ) -> Generator[None, None, None]:
+        """One batch of `rows` rows; yields where it waits for a message.
+
+        The values that the program reports stay in the engine until the next batch.
+        """
+        engine = self.engine
+        engine.begin(program, inputs, rows, step)
+        for each in self.plan.programs.get(program, ()):
+            do, target = each.do, each.target
+            if do == "run":
+                engine.run(target)
+            elif do == "update":
+                engine.update(target)
+            elif do == "send":
+                self._send(self._messages[target], program, step)
+            elif do == "receive":
+                message = self._messages[target]
+                while (envelope := self._channel.take(message.sender, target)) is None:
+                    yield
+                self._gates[program].check(target, envelope, step, rows)
+                for edge, tensor in envelope.tensors.items():
+                    engine.put(edge, tensor)
+            else:
+                engine.assign(target)
+
+    def _send(self, message: Message, program: str, step: int) -> None:
+        get, sent = self.engine.get, self.sent
+        tensors = {edge: get(edge) for edge in message.edges}
+        for edge, tensor in tensors.items():
+            sent[edge] += tensor.nbytes
+        envelope = Envelope(message.id, message.sender, message.phase, program, step, tensors)
+        self._channel.send(message.receiver, envelope)

@@ -1,0 +1,132 @@
+"""All places of a bundle in this process: batches in, losses and predictions out. No files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle import Bundle, open_bundle
+from vflc_runtime.engines.engine import Engine, engine_maker
+from vflc_runtime.executor import Executor
+from vflc_runtime.manifest import PROGRAMS
+from vflc_runtime.transport.local import LocalNetwork
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a program left behind for one batch.
+
+    Arrays may share memory with the engine: they hold until the next batch.
+
+    Args:
+        losses: each term's value by name, without its coefficient.
+        loss: the objective, sum of coefficient times value.
+        predictions: by the name they have in the spec.
+        measured: (prediction, label) by the place and the name of what is measured.
+    """
+
+    losses: dict[str, float]
+    loss: float
+    predictions: dict[str, Array]
+    measured: dict[tuple[str, str], tuple[Array, Array]]
+
+
+class Session:
+    """A bundle at work on the `local` transport.
+
+    Args:
+        bundle: as opened, or its folder.
+        engine: a name of `ENGINES`.
+        seed: of initial weights and random values; the spec's where None.
+        threads: threads an operator may use; a core each where None.
+        programs: those that will be run.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | Path | str,
+        engine: str = "onnx",
+        seed: int | None = None,
+        threads: int | None = None,
+        programs: tuple[str, ...] = PROGRAMS,
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        plans = self.bundle.plans
+        self.seed = seed if seed is not None else next(iter(plans.values())).training.seed
+        make = engine_maker(engine)
+        self._network = LocalNetwork()
+        self.engines: dict[str, Engine] = {}
+        self.executors: dict[str, Executor] = {}
+        for place, plan in plans.items():
+            self.engines[place] = made = make(plan, programs, self.seed, threads)
+            self.executors[place] = Executor(plan, self.bundle.manifest, made, self._network.channel(place))
+        self.steps = 0
+        self._inputs = {
+            program: {
+                place: tuple(i.id for i in plan.inputs.values() if not (i.label and program == "predict"))
+                for place, plan in plans.items()
+            }
+            for program in PROGRAMS
+        }
+
+    def step(self, inputs: Mapping[str, Array]) -> Outcome:
+        """Trains on one batch; `inputs` has an array for every input id of every place."""
+        outcome = self._run("train", inputs, self.steps + 1)
+        self.steps += 1
+        return outcome
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Outcome:
+        """Losses, predictions and what metrics measure, without a change of any weight."""
+        return self._run("evaluate", inputs, 0)
+
+    def predict(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Predictions by name; labels need not be among the inputs."""
+        return self._run("predict", inputs, 0).predictions
+
+    def weights(self) -> dict[str, Array]:
+        """A copy of every weight of every place, by the name users know."""
+        return {name: w.copy() for engine in self.engines.values() for name, w in engine.weights().items()}
+
+    def sent(self) -> dict[str, int]:
+        """Bytes that crossed so far, by edge id."""
+        return {edge: count for each in self.executors.values() for edge, count in each.sent.items()}
+
+    def _run(self, program: str, inputs: Mapping[str, Array], step: int) -> Outcome:
+        names = self._inputs[program]
+        rows = len(next(inputs[name] for each in names.values() for name in each))
+        routines = {
+            place: executor.run(program, {name: inputs[name] for name in names[place]}, rows, step)
+            for place, executor in self.executors.items()
+        }
+        try:
+            self._network.run(routines)
+        except BaseException:
+            self._network.clear()
+            raise
+        return self._outcome(program)
+
+    def _outcome(self, program: str) -> Outcome:
+        losses: dict[str, float] = {}
+        predictions: dict[str, Array] = {}
+        measured: dict[tuple[str, str], tuple[Array, Array]] = {}
+        total = 0.0
+        for place, plan in self.bundle.plans.items():
+            get = self.engines[place].get
+            report = plan.reports[program]
+            for loss in report.losses:
+                value = float(get(loss.value).item())
+                losses[loss.name] = losses.get(loss.name, 0.0) + value
+                total += loss.coefficient * value
+            for name, value_id in report.predictions:
+                predictions[name] = get(value_id)
+            for metric in plan.metrics:
+                pair = metric.programs.get(program)
+                if pair is not None:
+                    measured[place, metric.name] = get(pair[0]), get(pair[1])
+        return Outcome(losses, total, predictions, measured)

@@ -1,0 +1,79 @@
+"""All places in one process, taking turns: no threads, no copies, always the same order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Mapping
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.messages import Envelope
+
+Routine = Generator[None, None, None]
+"""A place at work: it yields where it waits for a message."""
+
+
+class LocalNetwork:
+    """Mailboxes of all places."""
+
+    def __init__(self) -> None:
+        self._boxes: dict[tuple[str, str, str], deque[Envelope]] = {}
+        self.moved = 0
+
+    def channel(self, place: str) -> LocalChannel:
+        return LocalChannel(self, place)
+
+    def put(self, receiver: str, envelope: Envelope) -> None:
+        key = (receiver, envelope.sender, envelope.message)
+        box = self._boxes.get(key)
+        if box is None:
+            box = self._boxes[key] = deque()
+        box.append(envelope)
+        self.moved += 1
+
+    def take(self, receiver: str, sender: str, message: str) -> Envelope | None:
+        box = self._boxes.get((receiver, sender, message))
+        if not box:
+            return None
+        self.moved += 1
+        return box.popleft()
+
+    def run(self, routines: Mapping[str, Routine]) -> None:
+        """Lets every place run until it waits, in turn, until all are done.
+
+        Nothing may be left over: a message that nobody took was not declared for this program.
+        """
+        waiting = dict(routines)
+        while waiting:
+            before, count = self.moved, len(waiting)
+            for place in list(waiting):
+                try:
+                    next(waiting[place])
+                except StopIteration:
+                    del waiting[place]
+            if self.moved == before and len(waiting) == count:
+                names = ", ".join(repr(place) for place in waiting)
+                raise Failure("VFL0615", f"{names} wait for messages that nobody sends", exit_code=PEER)
+        for (receiver, sender, message), box in self._boxes.items():
+            if box:
+                raise Failure(
+                    "VFL0615",
+                    f"{receiver!r} refused what {sender!r} sent: message {message!r}, which is not due",
+                    exit_code=PEER,
+                )
+
+    def clear(self) -> None:
+        """Forgets what is under way, after a run that failed."""
+        self._boxes.clear()
+
+
+class LocalChannel:
+    """One place's end; see `Channel`."""
+
+    def __init__(self, network: LocalNetwork, place: str) -> None:
+        self._network, self._place = network, place
+
+    def send(self, receiver: str, envelope: Envelope) -> None:
+        self._network.put(receiver, envelope)
+
+    def take(self, sender: str, message: str) -> Envelope | None:
+        return self._network.take(self._place, sender, message)
