@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,6 @@ class Dataset:
     keys: pa.Array
     report: dict[str, Any]
     state: dict[str, State]
-    _files: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     @classmethod
     def load(
@@ -87,18 +86,18 @@ class Dataset:
         tables = {p: _Table(p, info, labels, only, state) for p, info in parties.items()}
         needed = {p: {**parties[p], "columns": table.raw} for p, table in tables.items()}
         aligned = open_tables(needed, sources, memory_limit)
-        files = None
         try:
             chosen = None if state is not None or training is None else training(aligned.rows)
             for table in tables.values():
                 table.fit(aligned, chosen)
+            number = np.dtype(precision)
             size = sum(len(table.chains) for table in tables.values()) * aligned.rows * 8
-            if size > in_memory:
-                files = tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True)
-            folder = Path(files.name) if files else None
-            inputs: dict[str, NDArray[Any]] = {}
-            for table in tables.values():
-                inputs.update(table.encode(aligned, folder, np.dtype(precision)))
+            if size <= in_memory:
+                inputs = _encoded(tables.values(), aligned, None, number)
+            else:
+                # The files are deleted while they are mapped: a killed run leaves nothing behind.
+                with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
+                    inputs = _encoded(tables.values(), aligned, Path(folder), number)
             keys = aligned.keys
         except duckdb.Error as error:
             raise unreadable(", ".join(parties), "the aligned tables", error) from None
@@ -110,7 +109,7 @@ class Dataset:
             "encoders": {name: chain.counts.report() for name, chain in chains.items()},
         }
         fitted = {name: chain.state for name, chain in chains.items() if any(chain.state)}
-        return cls(aligned.rows, inputs, keys, report, fitted, files)
+        return cls(aligned.rows, inputs, keys, report, fitted)
 
     def batch(self, indices: Indices) -> dict[str, NDArray[Any]]:
         """The rows `indices` of every input, as contiguous arrays."""
@@ -187,6 +186,15 @@ class _Table:
             used = {u: self._value(u, known, rows) for u in expressions.columns(column["value"])}
             known[name] = expressions.evaluate(column["value"], used, rows, column.get("where"))
         return known[name]
+
+
+def _encoded(
+    tables: Iterable[_Table], aligned: Aligned, folder: Path | None, number: np.dtype[Any]
+) -> dict[str, NDArray[Any]]:
+    inputs: dict[str, NDArray[Any]] = {}
+    for table in tables:
+        inputs.update(table.encode(aligned, folder, number))
+    return inputs
 
 
 def _within(chosen: Indices, start: int, rows: int) -> Indices:

@@ -1,0 +1,233 @@
+"""Random tables that fit a spec: what verification, cost and tests run on when there is no data.
+
+Every listed value of a `vocab` occurs once there are rows enough, values that `missing` or a default
+allow to be absent or unknown sometimes are, and labels are neither constant nor missing where the
+expressions that make them allow it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vflc_runtime.data import expressions
+
+Column = Mapping[str, Any]
+GAPS = 0.1
+"""Share of missing or unknown values where the spec allows them."""
+
+
+def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.Table]:
+    """Random tables of all parties of `encoders` (the content of encoders.json).
+
+    Args:
+        encoders: columns and encoders of every party.
+        rows: rows of each table; the keys are the same at all parties, in a different order each.
+        seed: the same seed gives the same tables.
+
+    Returns:
+        Of each party a table that `Dataset.load` takes as a source.
+    """
+    tables = {}
+    for party, info in encoders["parties"].items():
+        columns = {column["name"]: column for column in info["columns"]}
+        raw = {name: column for name, column in columns.items() if column.get("value") is None}
+        made = _fitting(party, columns, raw, rows, seed)
+        key = info["key"]
+        made[key] = pa.array(range(1, rows + 1), pa.int64())
+        if key in raw:
+            made[key] = made[key].cast(_arrow(raw[key]["type"]))
+        order = _random(seed, party, "order").permutation(rows)
+        names = [key, *(name for name in made if name != key)]
+        tables[party] = pa.table({name: made[name].take(pa.array(order)) for name in names})
+    return tables
+
+
+def _random(seed: int, *purpose: str) -> np.random.Generator:
+    digest = hashlib.sha256("\0".join(["vflc generate", str(seed), *purpose]).encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
+
+
+def _arrow(type: str) -> pa.DataType:
+    return {"string": pa.string(), "int": pa.int64(), "float": pa.float64()}[type]
+
+
+def _fitting(
+    party: str, columns: Mapping[str, Column], raw: Mapping[str, Column], rows: int, seed: int
+) -> dict[str, pa.Array]:
+    """The raw columns of one party: the first try whose labels vary and have no gaps, or the best one."""
+    best: tuple[int, dict[str, pa.Array]] = (-1, {})
+    for number, (scale, gaps) in enumerate(_tries()):
+        random = _random(seed, party, str(number))
+        made = {}
+        for name, column in raw.items():
+            trees = [c["value"] for c in columns.values() if c.get("value") and _uses(c, name, columns)]
+            made[name] = _column(column, trees, rows, random, scale, gaps)
+        good = 0
+        derived = [c for c in columns.values() if c.get("value") is not None]
+        for column in derived:
+            value = _value(column, columns, made, rows)
+            filled = any(e["name"] == "missing" for e in column.get("encoders", ()))
+            good += (value.null_count == 0 or filled) + (len(pc.unique(value.drop_null())) > 1)
+        if good > best[0]:
+            best = (good, made)
+        if good == 2 * len(derived):
+            break
+    return best[1]
+
+
+def _tries() -> Iterator[tuple[float, bool]]:
+    """How wide numbers spread, and whether columns that expressions test for gaps have any."""
+    for gaps in (True, False):
+        for scale in (1.0, 10.0, 100.0, 1000.0):
+            yield scale, gaps
+
+
+def _uses(column: Column, name: str, columns: Mapping[str, Column]) -> bool:
+    used = expressions.columns(column["value"])
+    return name in used or any(
+        columns[other].get("value") is not None and _uses(columns[other], name, columns) for other in used
+    )
+
+
+def _value(
+    column: Column, columns: Mapping[str, Column], made: Mapping[str, pa.Array], rows: int
+) -> pa.Array:
+    known = {
+        name: made[name] if name in made else _value(columns[name], columns, made, rows)
+        for name in expressions.columns(column["value"])
+    }
+    return expressions.evaluate(column["value"], known, rows, column.get("where"))
+
+
+def _column(
+    column: Column,
+    trees: Sequence[expressions.Tree],
+    rows: int,
+    random: np.random.Generator,
+    scale: float,
+    gaps: bool,
+) -> pa.Array:
+    """A raw column: values by its encoders, else by the expressions it is used in, else by its type."""
+    encoders = list(column.get("encoders", ()))
+    named = {encoder["name"]: encoder for encoder in encoders}
+    literals = [leaf for tree in trees for leaf in _literals(tree)]
+    values: list[Any]
+    if "split" in named:
+        values = _many(named, rows, random)
+    elif listed := _listed(named):
+        values = [listed[i] for i in _covering(len(listed), rows, random)]
+    elif column["type"] == "string":
+        values = _texts(named, [x for x in literals if isinstance(x, str)], rows, random)
+    else:
+        numbers = [float(x) for x in literals if not isinstance(x, str)]
+        values = _numbers(column, named, numbers, bool(trees), rows, random, scale)
+    tested = gaps and any(_tests_missing(tree) for tree in trees)
+    if "missing" in named or tested or _optional(named):
+        absent = random.random(rows) < GAPS
+        values = [None if gone else value for value, gone in zip(values, absent, strict=True)]
+    return pa.array([_as(column["type"], value) for value in values], _arrow(column["type"]))
+
+
+def _as(type: str, value: Any) -> Any:
+    if value is None:
+        return None
+    return str(value) if type == "string" else int(value) if type == "int" else float(value)
+
+
+def _optional(named: Mapping[str, Any]) -> bool:
+    """Whether a lookup has a default, which missing values take as well."""
+    return any(named[name].get("default") is not None for name in ("vocab", "index") if name in named)
+
+
+def _listed(named: Mapping[str, Any]) -> list[Any]:
+    """The values a lookup knows, and one it does not where it has a default."""
+    if "vocab" in named:
+        values = list(named["vocab"]["values"])
+    elif "index" in named:
+        values = list(range(named["index"]["n"]))
+    else:
+        return []
+    if _optional(named):
+        numbers = [value for value in values if isinstance(value, int)]
+        values.append(max(numbers) + 1 if len(numbers) == len(values) else "unlisted")
+    return values
+
+
+def _covering(count: int, rows: int, random: np.random.Generator) -> list[int]:
+    """Positions below `count`, each at least once if there are rows enough."""
+    first = random.permutation(count)[:rows]
+    rest = random.integers(0, count, rows - len(first))
+    return [int(i) for i in random.permutation(np.concatenate([first, rest]))]
+
+
+def _many(named: Mapping[str, Any], rows: int, random: np.random.Generator) -> list[str]:
+    separator = named["split"]["separator"]
+    listed = [str(v) for v in _listed(named)] or [f"v{i}" for i in range(2 * _buckets(named))]
+    listed = [value for value in listed if value and separator not in value]
+    firsts = _covering(len(listed), rows, random)
+    texts = []
+    for first, count in zip(firsts, random.integers(0, 5, rows), strict=True):
+        more = random.integers(0, len(listed), max(int(count) - 1, 0))
+        chosen = dict.fromkeys([first, *(int(i) for i in more)])
+        texts.append(separator.join(listed[i] for i in chosen) if count else "")
+    return texts
+
+
+def _buckets(named: Mapping[str, Any]) -> int:
+    return min(int(named.get("hash", {}).get("buckets", 10)), 1_000_000)
+
+
+def _texts(
+    named: Mapping[str, Any], literals: Sequence[str], rows: int, random: np.random.Generator
+) -> list[str]:
+    if literals:
+        listed = [*literals, "unlisted"]
+        return [listed[i] for i in _covering(len(listed), rows, random)]
+    return [f"v{i}" for i in random.integers(0, 2 * _buckets(named), rows)]
+
+
+def _numbers(
+    column: Column,
+    named: Mapping[str, Any],
+    literals: Sequence[float],
+    derives: bool,
+    rows: int,
+    random: np.random.Generator,
+    scale: float,
+) -> list[float]:
+    whole = column["type"] == "int"
+    values: NDArray[np.floating[Any]]
+    if "hash" in named:
+        return [float(i) for i in random.integers(0, 2 * _buckets(named), rows)]
+    anchors = list(named["bucketize"]["edges"]) if "bucketize" in named else list(literals)
+    if anchors:
+        spread = max(2.0 * scale, (max(anchors) - min(anchors)) / len(anchors))
+        values = random.choice(anchors, rows) + random.uniform(-spread, spread, rows)
+    elif column["kind"] == "label" or (derives and not column.get("encoders")):
+        # A label as it stands: 0 and 1 suit every loss, and any number of classes.
+        values = random.integers(0, min(int(column.get("rows") or 2), 1000), rows).astype(float)
+        values = values if scale == 1.0 else 1.0 + random.integers(0, int(scale), rows)
+    elif whole:
+        values = random.integers(0, int(10 * scale), rows).astype(float)
+    else:
+        values = random.normal(0.0, scale, rows)
+    return [float(v) for v in (np.rint(values) if whole else values)]
+
+
+def _literals(tree: expressions.Tree) -> Iterator[Any]:
+    for name in ("number", "string"):
+        if name in tree:
+            yield tree[name]
+    for argument in tree.get("args", ()):
+        yield from _literals(argument)
+
+
+def _tests_missing(tree: expressions.Tree) -> bool:
+    return tree.get("call") == "is_missing" or any(_tests_missing(a) for a in tree.get("args", ()))
