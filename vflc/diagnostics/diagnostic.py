@@ -56,7 +56,9 @@ class Collector:
         if found not in self.diagnostics:
             self.diagnostics.append(found)
 
-    def warning(self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label) -> None:
+    def warning(
+        self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label
+    ) -> None:
         found = Diagnostic(code, message, span, help, labels, "warning")
         if found not in self.diagnostics:
             self.diagnostics.append(found)

@@ -329,6 +329,7 @@ class Accept:
 class Schedule:
     """`schedule NAME { … }`."""
 
+    name: Name | None
     settings: tuple[Setting, ...]
     span: Span
 

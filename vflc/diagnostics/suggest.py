@@ -1,0 +1,20 @@
+"""The name that was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate nearest to `name`, or None if none is near.
+
+    Differences of case and a single letter always count as near; of equally near candidates the
+    first in the alphabet is taken, so that messages do not depend on the order of a set.
+    """
+    names = sorted(set(candidates) - {name})
+    for candidate in names:
+        if candidate.lower() == name.lower():
+            return candidate
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return found[0] if found else None

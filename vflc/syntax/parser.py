@@ -1,0 +1,185 @@
+"""Text to tree. Every mistake of a file is reported in one run, none as an exception.
+
+A statement that does not parse is left out, the rest is parsed again; the names it would have
+bound go to `Spec.poisoned`, so that nobody complains that they are unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from lark import Lark, Token, UnexpectedToken
+
+from vflc.diagnostics import Collector, Diagnostic, Refused, Source, Span
+from vflc.syntax import recovery
+from vflc.syntax.builder import MAX_DEPTH, Builder, TooDeep
+from vflc.syntax.recovery import Tables, locate
+from vflc.syntax.tokens import Scan, scan
+from vflc.syntax.tree import Item, Spec
+
+MAX_CHARACTERS = 1_000_000
+MAX_ERRORS = 25
+"""So many statements that do not parse are reported; a file with more is not a spec."""
+
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_STRAY_HELP = {
+    ";": "statements need nothing between them",
+    "&": "write `and`",
+    "|": "write `or`",
+    "!": "write `not`, or `!=`",
+    "^": "a power is `**`",
+}
+
+
+def read_source(path: Path, name: str | None = None) -> Source:
+    """The text of a file, shown in diagnostics as `name` (the path as given).
+
+    Raises:
+        Refused: VFL0016 it cannot be read, VFL0008 it is too large, VFL0007 it is not UTF-8.
+    """
+    shown = name or str(path)
+    try:
+        if path.is_file() and path.stat().st_size > 4 * MAX_CHARACTERS:
+            raise Refused([_too_large(Source(shown, ""))])
+        return Source(shown, path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        message = f"cannot read {shown}: {error.strerror or error}"
+        raise Refused([Diagnostic("VFL0016", message, None, "check the path and its permissions")]) from None
+    except UnicodeDecodeError as error:
+        good = path.read_bytes()[: error.start].decode("utf-8-sig", "replace")
+        place = Span(Source(shown, good), len(good), len(good))
+        message = f"{shown} is not text in UTF-8: byte {error.start + 1} cannot be read"
+        raise Refused([Diagnostic("VFL0007", message, place, "save the file as UTF-8")]) from None
+
+
+def parse(source: Source, collector: Collector) -> Spec:
+    """The tree of what can be parsed; what cannot goes to `collector` (VFL0001 to VFL0015).
+
+    Never raises for anything in the text.
+    """
+    everything = Span(source, 0, len(source.text))
+    if len(source.text) > MAX_CHARACTERS:
+        found = _too_large(source)
+        collector.error(found.code, found.message, found.span, found.help)
+        return Spec((), (), frozenset(), everything)
+    parser = _parser()
+    with parser.lock:
+        return parser.parse(source, collector, everything)
+
+
+def _too_large(source: Source) -> Diagnostic:
+    message = f"{source.name} has more than {MAX_CHARACTERS:,} characters"
+    return Diagnostic("VFL0008", message, Span(source, 0, 0), "specs are short: is this the right file?")
+
+
+@cache
+def _parser() -> _Parser:
+    return _Parser()
+
+
+class _Parser:
+    """The grammar's tables with the builder that they call. One parse at a time: hold `lock`."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.builder = Builder()
+        self.ignored: list[Token] = []
+        grammar = resources.files("vflc_grammars").joinpath("vfl.lark").read_text(encoding="utf-8")
+        keep = dict.fromkeys(("COMMENT", "OPEN_STRING", "STRAY"), self._ignore)
+        self.lark = Lark(
+            grammar,
+            parser="lalr",
+            lexer="basic",
+            keep_all_tokens=True,
+            maybe_placeholders=False,
+            transformer=self.builder,
+            lexer_callbacks=keep,
+        )
+        start = self.lark.parse_interactive("").parser_state
+        self.tables = Tables(start.parse_conf.states, start.position)
+
+    def _ignore(self, token: Token) -> Token:
+        self.ignored.append(token)
+        return token
+
+    def parse(self, source: Source, collector: Collector, everything: Span) -> Spec:
+        self.ignored.clear()
+        lexer: Any = self.lark.parse_interactive(source.text).lexer_thread
+        tokens = list(lexer.lex(None))
+        _report_strays(source, self.ignored, collector)
+        found = scan(source, tokens, self.ignored, collector)
+        poisoned: set[str] = set()
+        items: tuple[Item, ...] = ()
+        for _ in range(MAX_ERRORS):
+            result = self._attempt(found)
+            if isinstance(result, tuple):
+                items = result
+                break
+            failure = locate(self.tables, found, result.index - (result.deep is not None))
+            if result.deep:
+                _report_deep(result.deep, collector)
+            else:
+                recovery.report(found, failure, collector)
+            start, end = recovery.extent(found, failure)
+            poisoned.update(recovery.bound(found.tokens[start:end]))
+            del found.tokens[start:end], found.bodies[start:end]
+        else:
+            poisoned.update(recovery.bound(found.tokens))
+        for slip in self.builder.slips:
+            collector.error(slip.code, slip.message, slip.span, slip.help, *slip.labels)
+        return Spec(items, found.comments, frozenset(poisoned | self.builder.dropped), everything)
+
+    def _attempt(self, found: Scan) -> tuple[Item, ...] | _Stopped:
+        self.builder.begin(found.source, found.damaged)
+        parser = self.lark.parse_interactive("")
+        result: Any = ()
+        for index, token in enumerate([*found.tokens, Token("$END", "")]):
+            try:
+                result = parser.feed_token(token)
+            except UnexpectedToken:
+                return _Stopped(index)
+            except TooDeep as error:
+                return _Stopped(index, error.span)
+        items: tuple[Item, ...] = result
+        return items
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """The parser got to this token and no further; `deep` is what nests too deeply there."""
+
+    index: int
+    deep: Span | None = None
+
+
+def _report_strays(source: Source, ignored: list[Token], collector: Collector) -> None:
+    for token in ignored:
+        start = token.start_pos or 0
+        if token.type == "STRAY" and token.value[0].isdecimal():
+            place = Span(source, start, start + len(token.value))
+            help = "a name starts with a letter; a number is written as 1_000, 0.5 or 1e-3"
+            collector.error("VFL0009", f"`{token}` is neither a number nor a name", place, help)
+        elif token.type == "STRAY":
+            place, shown = Span(source, start, start + 1), token.value
+            shown = shown if shown.isprintable() else f"U+{ord(shown):04X}"
+            help = _STRAY_HELP.get(token.value, "take it out; text belongs in quotes or after #")
+            collector.error("VFL0004", f"`{shown}` means nothing here", place, help)
+    for match in _BIDI.finditer(source.text):
+        place = Span(source, match.start(), match.end())
+        message = f"U+{ord(match[0]):04X} reorders what a reader sees"
+        collector.error("VFL0004", message, place, "a spec must read as it compiles: take it out")
+
+
+def _report_deep(span: Span, collector: Collector) -> None:
+    collector.error(
+        "VFL0006",
+        f"this expression nests more than {MAX_DEPTH} deep",
+        Span(span.source, span.start, min(span.end, span.start + 20)),
+        "bind parts of it to names; a long sum may be a comprehension: `sum([… for i in 1..200])`",
+    )

@@ -1,0 +1,238 @@
+"""What to say where the text does not parse, and how much to leave out to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lark import Token
+from lark.parsers.lalr_analysis import Shift
+
+from vflc.diagnostics import Collector
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.syntax.builder import MAX_FAMILY, members
+from vflc.syntax.tokens import CLOSERS, KEYWORDS, OPENERS, STATEMENTS, Scan
+
+_VALUE = {"NUMBER", "LSQB", "MINUS"}
+_INFIX = {"PLUS", "COMPARE", "STAR"}
+_SHOWN = {
+    "EQUAL": "`=`", "COLON": "`:`", "LBRACE": "`{`", "LPAR": "`(`", "COMMA": "`,`", "RPAR": "`)`",
+    "RSQB": "`]`", "RBRACE": "`}`", "ARROW": "`->`", "DOTS": "`..`", "AT": "`at`", "WITH": "`with`",
+    "ON": "`on`", "TO": "`to`", "IN": "`in`", "STRING": "a string", "NUMBER": "a number", "NAME": "a name",
+    "BECAUSE": "`because`", "FOR": "`for`",
+}  # fmt: skip
+_NAMES_AFTER = {
+    "ARROW": "an encoder", "COLON": "a type", "AT": "a place", "TO": "a party", "ACCEPT": "a code",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Where the parser stopped: at token `index` (the number of tokens: at the end).
+
+    `start` is where the statement begins that it was in, `expected` what could have stood
+    there. `complete`: the statement before could end there; `unfinished`: it could not,
+    although a new one starts.
+    """
+
+    index: int
+    start: int
+    expected: frozenset[str]
+    complete: bool = False
+    unfinished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The parser's tables, to walk them without building anything."""
+
+    states: Mapping[Any, Mapping[str, tuple[Any, Any]]]
+    start: Any
+
+    def advance(self, stack: list[Any], kind: str) -> bool:
+        """Takes a token of this kind; False where it does not fit (`stack` may be reduced)."""
+        while True:
+            action = self.states[stack[-1]].get(kind)
+            if action is None:
+                return False
+            what, target = action
+            if what is Shift:
+                stack.append(target)
+                return True
+            size = len(target.expansion)
+            if size:
+                del stack[-size:]
+            stack.append(self.states[stack[-1]][target.origin.name][1])
+            if kind == "$END" and len(stack) == 2:
+                return True
+
+    def accepts(self, stack: list[Any], kind: str) -> bool:
+        return self.advance(list(stack), kind)
+
+    def expected(self, stack: list[Any]) -> frozenset[str]:
+        kinds = (kind for kind in self.states[stack[-1]] if kind.isupper())
+        return frozenset(kind for kind in kinds if self.accepts(stack, kind))
+
+
+def locate(tables: Tables, scan: Scan, stopped: int) -> Failure:
+    """Why the parser stopped at token `stopped`: often the mistake is a statement earlier."""
+    stack, starts, tokens = [tables.start], [0], scan.tokens
+    for index, token in enumerate(tokens[: stopped + 1]):
+        body = scan.bodies[index]
+        complete = body in KEYWORDS and tables.accepts(stack, "$END" if body == "top" else "RBRACE")
+        unfinished = index > 0 and not complete and body in KEYWORDS and scan.is_boundary(index)
+        expected = tables.expected(stack) if unfinished or index == stopped else frozenset()
+        if unfinished or (index == stopped and not complete):
+            if _misplaced(scan, index - 1, starts):
+                return Failure(index - 1, starts[-2], expected, complete=True)
+            return Failure(index, starts[-1], expected, unfinished=unfinished)
+        taken = tables.advance(stack, token.type)
+        if complete and (token.type == "NAME" or token.type in STATEMENTS):
+            starts.append(index)
+        if index == stopped:
+            fresh = scan.starts_line(index) or tokens[index - 1].type in ("LBRACE", "RBRACE")
+            return Failure(index, index if fresh and not taken else starts[-1], expected, complete=True)
+    return Failure(len(tokens), starts[-1], tables.expected(stack))
+
+
+def _misplaced(scan: Scan, index: int, starts: list[int]) -> bool:
+    """Whether the name that was taken for a new statement, `b` in `x = a b`, is more likely not."""
+    if starts[-1] != index or len(starts) < 3 or scan.starts_line(index):
+        return False
+    return scan.tokens[index].type == "NAME" and scan.bodies[index] != "settings"
+
+
+def report(scan: Scan, failure: Failure, collector: Collector) -> None:
+    """Says what is wrong, unless the place has been complained about before."""
+    index, tokens = failure.index, scan.tokens
+    found = tokens[index] if index < len(tokens) else None
+    previous = tokens[index - 1] if index else None
+    if any(t.start_pos in scan.broken for t in tokens[failure.start : index + 1]):
+        return
+    after = f" after `{_short(previous)}`" if previous is not None else ""
+    what = _what(failure.expected, previous)
+    if previous is not None and (found is None or failure.unfinished):
+        code = "VFL0005" if found is None else "VFL0001"
+        collector.error(code, f"expected {what}{after}", scan.span(previous), _help_unfinished(previous))
+        return
+    assert found is not None
+    if failure.complete and previous is not None and not scan.starts_line(index):
+        message = f"unexpected `{_short(found)}`{after}"
+    else:
+        message = f"expected {what}{after}, found `{_short(found)}`"
+    place, help = scan.span(found), _help(scan, failure)
+    collector.error("VFL0001", message, place, help)
+
+
+def extent(scan: Scan, failure: Failure) -> tuple[int, int]:
+    """The tokens of the smallest statement that holds the failure: from, to (exclusive)."""
+    tokens, start = scan.tokens, failure.start
+    if failure.unfinished:
+        return start, failure.index
+    depth = 0
+    for index in range(start, len(tokens)):
+        kind = tokens[index].type
+        if depth == 0 and index > start and index >= failure.index and _ends(scan, index):
+            return start, index
+        if kind in OPENERS:
+            depth += 1
+        elif kind in CLOSERS:
+            if depth == 0:
+                return start, max(index, start + 1)
+            depth -= 1
+    return start, len(tokens)
+
+
+def _ends(scan: Scan, index: int) -> bool:
+    if not scan.is_boundary(index):
+        return False
+    return scan.tokens[index].type in STATEMENTS or scan.starts_line(index)
+
+
+def bound(tokens: list[Token]) -> Iterator[str]:
+    """Names that these tokens would have bound, and the keywords of their statements."""
+    for index, token in enumerate(tokens):
+        following = tokens[index + 1] if index + 1 < len(tokens) else None
+        if token.type in STATEMENTS:
+            yield str(token)
+        if token.type != "NAME":
+            continue
+        before = tokens[index - 1].type if index else ""
+        if index < 2 or before in STATEMENTS or (following is not None and following.type == "EQUAL"):
+            yield str(token)
+        if tokens[0].type == "USE":
+            yield str(token)
+        family = tokens[index + 1 : index + 6]
+        if [t.type for t in family] == ["LBRACE", "NUMBER", "DOTS", "NUMBER", "RBRACE"]:
+            low, high = (int(family[i]) if family[i].isdecimal() else 0 for i in (1, 3))
+            yield from members(str(token), low, min(high, low + MAX_FAMILY))
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def _short(token: Token) -> str:
+    text = str(token)
+    return text if len(text) <= 30 else text[:29] + "…"
+
+
+def _what(expected: frozenset[str], previous: Token | None) -> str:
+    """At most three things, in words."""
+    if expected >= STATEMENTS - {"KEY", "COLUMN", "RETURN"}:
+        return "an operator or the next statement" if expected >= _INFIX else "a statement"
+    if "COLUMN" in expected:
+        return "`key`, `feature`, `column`, `label` or `}`"
+    if expected >= _VALUE:
+        return "a value" + _closing(expected)
+    if expected >= _INFIX:
+        kinds = ("EQUAL", "COMMA", "RPAR", "RSQB", "RBRACE", "WITH", "IN")
+        rest = [_SHOWN[kind] for kind in kinds if kind in expected]
+        return _either(["an operator", *rest][: 3 + ("EQUAL" in expected)])
+    if expected == {"NAME"} and previous is not None and previous.type in _NAMES_AFTER:
+        return _NAMES_AFTER[previous.type]
+    return _either([shown for kind, shown in _SHOWN.items() if kind in expected][:4]) or "something else"
+
+
+def _closing(expected: frozenset[str]) -> str:
+    closing = [_SHOWN[kind] for kind in ("RPAR", "RSQB") if kind in expected]
+    return f" or {closing[0]}" if closing else ""
+
+
+def _either(things: list[str]) -> str:
+    if len(things) < 2:
+        return "".join(things)
+    return f"{', '.join(things[:-1])} or {things[-1]}"
+
+
+def _help_unfinished(previous: Token) -> str:
+    if previous.type in ("COMMA", "PLUS", "MINUS", "STAR", "TIMES", "COMPARE"):
+        return f"write what stands after `{previous}`, or take it out"
+    return "complete the statement, or take it out"
+
+
+def _help(scan: Scan, failure: Failure) -> str | None:
+    index, tokens = failure.index, scan.tokens
+    found = tokens[index]
+    previous = tokens[index - 1] if index else found
+    body = scan.bodies[index]
+    if found.type == "EQUAL":
+        if body == "settings":
+            return f"a setting takes its value without `=`: `{previous} 128`"
+        return "`==` compares; `name = …` binds a name, once a statement"
+    if found.type == "COMPARE" and "STAR" in failure.expected:
+        return "comparisons do not chain: write `a < b and b < c`"
+    if found.type == "COLON":
+        return "`:` gives a column of a party its type; values are bound by `=`"
+    if found.type == "ARROW":
+        return "`->` stands between a column's type and its encoders"
+    if body in KEYWORDS:
+        for word in (found, previous):
+            guess = did_you_mean(str(word), KEYWORDS[body]) if word.type == "NAME" else None
+            if guess:
+                return f"did you mean `{guess}`?"
+    if body == "settings" and found.type == "RBRACE":
+        return "every setting has a value: `shuffle true`"
+    if failure.start == index - 1 and "EQUAL" in failure.expected:
+        return f"bind a value by `{previous} = …`; a statement starts with a keyword or with a name and `=`"
+    return None

@@ -1,0 +1,291 @@
+"""From characters to tokens: which words are keywords, and brackets that always match.
+
+What cannot be read is reported here and mended (a stray character is left out, a missing
+bracket is put in with no width), so that the parser sees a stream that is whole and its own
+complaints are about something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from lark import Token
+
+from vflc.diagnostics import Collector, Label, Source, Span
+from vflc.syntax.tree import Comment
+
+OPENERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+CLOSERS = {close: open_ for open_, close in OPENERS.items()}
+_TEXT = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRACE": "}"}
+
+_TOP = {
+    "use": "USE", "party": "PARTY", "population": "PARTY", "block": "BLOCK", "fuse": "FUSE",
+    "predict": "PREDICT", "objective": "OBJECTIVE", "train": "TRAIN", "schedule": "SCHEDULE",
+    "release": "RELEASE", "protect": "PROTECT", "accept": "ACCEPT", "global": "SCOPE", "local": "SCOPE",
+}  # fmt: skip
+_COLUMNS = {"key": "KEY", "feature": "COLUMN", "column": "COLUMN", "label": "COLUMN"}
+_SCOPES = {"global": "SCOPE", "local": "SCOPE"}
+
+KEYWORDS: dict[str, dict[str, str]] = {
+    "top": _TOP,
+    "party": _COLUMNS,
+    "block": {"return": "RETURN", **_SCOPES},
+    "bindings": _SCOPES,
+    "settings": {},
+    "release": {},
+}
+"""Words that start a statement, by the kind of body they stand in, with their terminals."""
+
+STATEMENTS = frozenset(t for words in KEYWORDS.values() for t in words.values())
+_HEADS = {
+    "party": "party", "population": "party", "train": "settings", "schedule": "settings",
+    "release": "release", "fuse": "bindings", "block": "block",
+}  # fmt: skip
+_INFIX = {"at": "AT", "for": "FOR", "in": "IN", "if": "IF", "and": "AND", "or": "OR"}
+_OF_PROTECT = {"on": "ON", "to": "TO", "with": "WITH", "because": "BECAUSE"}
+_ALWAYS = {"not": "NOT", "true": "TRUE", "false": "FALSE"}
+_NAMED_NEXT = {"USE", "PARTY", "KEY", "COLUMN", "BLOCK", "SCOPE", "PREDICT", "PROTECT", "ACCEPT"}
+_OPERAND_END = {"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "RPAR", "RSQB", "RBRACE"}
+
+
+@dataclass(slots=True)
+class Scan:
+    """The tokens of a source and what was found on the way to them."""
+
+    source: Source
+    tokens: list[Token]
+    comments: tuple[Comment, ...]
+    bodies: list[str] = field(default_factory=list)
+    """For each token the kind of body it stands in: a key of KEYWORDS, or an expression's
+    bracket: "(", "[", "record", "bounds", "names"."""
+    broken: set[int] = field(default_factory=set)
+    """Starts of tokens that stand for text already complained about."""
+    damaged: set[int] = field(default_factory=set)
+    """Starts of tokens, each in a statement that does not say what its author meant."""
+
+    def span(self, token: Token) -> Span:
+        return Span(self.source, token.start_pos or 0, token.end_pos or 0)
+
+    def starts_line(self, index: int) -> bool:
+        if index == 0:
+            return True
+        start = self.tokens[index - 1].end_pos or 0
+        return "\n" in self.source.text[start : self.tokens[index].start_pos]
+
+    def is_boundary(self, index: int) -> bool:
+        """Whether a statement starts here, by the look of it."""
+        token, body = self.tokens[index], self.bodies[index]
+        if token.type in STATEMENTS:
+            return True
+        if token.type != "NAME" or body not in KEYWORDS:
+            return False
+        if body in ("top", "block", "bindings"):
+            return index + 1 < len(self.tokens) and self.tokens[index + 1].type == "EQUAL"
+        return body == "settings" and self.starts_line(index) and self.tokens[index - 1].type != "COMMA"
+
+
+def scan(source: Source, tokens: Iterable[Token], ignored: Iterable[Token], collector: Collector) -> Scan:
+    """Classifies the lexer's tokens; `ignored` are comments and what no token begins with."""
+    comments: list[Comment] = []
+    strays: list[int] = []
+    result = Scan(source, list(tokens), ())
+    for token in ignored:
+        if token.type == "COMMENT":
+            comments.append(_comment(source, token))
+        elif token.type == "OPEN_STRING":
+            collector.error(
+                "VFL0003",
+                "this string is not closed on its line",
+                Span(source, token.start_pos or 0, (token.start_pos or 0) + 1),
+                f"end it with {token.value[0]}; inside a string write \\n for a line's end",
+            )
+            result.broken.add(token.start_pos or 0)
+            result.tokens.append(_like(token, "STRING", token.value[0] * 2))
+        elif token.value[0].isdecimal():
+            result.broken.add(token.start_pos or 0)
+            result.tokens.append(_like(token, "NUMBER", "0"))
+        else:
+            strays.append(token.end_pos or 0)
+    result.tokens.sort(key=lambda token: token.start_pos or 0)
+    for end in strays:
+        result.broken.update([t.start_pos or 0 for t in result.tokens if (t.start_pos or 0) >= end][:1])
+    result.comments = tuple(comments)
+    result.damaged.update(result.broken)
+    _match(result, collector)
+    result.bodies = [body for body, _ in _bodies(result.tokens)]
+    _classify(result)
+    return result
+
+
+def _comment(source: Source, token: Token) -> Comment:
+    start = token.start_pos or 0
+    before = source.text[source.text.rfind("\n", 0, start) + 1 : start]
+    text = token.value.rstrip()
+    return Comment(text, not before.strip(), Span(source, start, start + len(text)))
+
+
+def _like(token: Token, kind: str, value: str) -> Token:
+    return Token(kind, value, start_pos=token.start_pos, end_pos=token.end_pos)
+
+
+# --- brackets -----------------------------------------------------------------------------------
+
+
+def _balanced(tokens: list[Token]) -> bool:
+    open_: list[str] = []
+    for token in tokens:
+        if token.type in OPENERS:
+            open_.append(token.type)
+        elif token.type in CLOSERS and (not open_ or open_.pop() != CLOSERS[token.type]):
+            return False
+    return not open_
+
+
+def _match(scan: Scan, collector: Collector) -> None:
+    """Makes brackets match: by indentation, once it is clear that they do not."""
+    if _balanced(scan.tokens):
+        return
+    out: list[Token] = []
+    stack: list[Token] = []
+    text = scan.source.text
+    strings = {scan.source.position(start)[0] for start in scan.broken}
+
+    def close(at: int, noticed: Token | None) -> None:
+        opener = stack.pop()
+        out.append(Token(OPENERS[opener.type], _TEXT[OPENERS[opener.type]], start_pos=at, end_pos=at))
+        scan.broken.add(at)
+        scan.damaged.add(opener.start_pos or 0)
+        if scan.span(opener).line not in strings:
+            _report_open(scan, opener, noticed, collector)
+
+    for index, token in enumerate(scan.tokens):
+        end = (out[-1].end_pos or 0) if out else 0
+        if token.type in CLOSERS:
+            wanted = CLOSERS[token.type]
+            if all(opener.type != wanted for opener in stack):
+                if scan.span(token).line not in strings:
+                    message = f"`{token}` closes nothing"
+                    collector.error("VFL0002", message, scan.span(token), "take it out, or open it before")
+                continue
+            while stack[-1].type != wanted:
+                close(end, token)
+            stack.pop()
+        elif stack and scan.starts_line(index) and _may_start(scan.tokens, index):
+            while stack and _indent(text, token) <= _indent(text, stack[-1]):
+                close(end, token)
+        if token.type in OPENERS:
+            stack.append(token)
+        out.append(token)
+    while stack:
+        close((out[-1].end_pos or 0) if out else 0, None)
+    scan.tokens = out
+
+
+def _report_open(scan: Scan, opener: Token, noticed: Token | None, collector: Collector) -> None:
+    close = _TEXT[OPENERS[opener.type]]
+    if noticed is None:
+        end = len(scan.source.text.rstrip())
+        collector.error(
+            "VFL0002",
+            f"the file ends before `{opener}` is closed",
+            Span(scan.source, end, end),
+            f"add `{close}`",
+            Label(scan.span(opener), "opened here"),
+        )
+        return
+    collector.error(
+        "VFL0002",
+        f"`{opener}` is never closed",
+        scan.span(opener),
+        f"add `{close}`",
+        Label(scan.span(noticed), "it is still open here"),
+    )
+
+
+def _may_start(tokens: list[Token], index: int) -> bool:
+    word = tokens[index].value
+    following = tokens[index + 1].type if index + 1 < len(tokens) else ""
+    return word in _TOP or word in _COLUMNS or word == "return" or following == "EQUAL"
+
+
+def _indent(text: str, token: Token) -> int:
+    start = text.rfind("\n", 0, token.start_pos) + 1
+    line = text[start : token.start_pos]
+    return len(line) - len(line.lstrip())
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def _bodies(tokens: list[Token]) -> Iterator[tuple[str, int]]:
+    stack = ["top"]
+    for index, token in enumerate(tokens):
+        if token.type in CLOSERS and len(stack) > 1:
+            stack.pop()
+        yield stack[-1], index
+        if token.type in OPENERS:
+            stack.append(_kind(tokens, index, stack[-1]))
+
+
+def _kind(tokens: list[Token], index: int, outer: str) -> str:
+    """What a bracket holds, by the words before it."""
+    if tokens[index].type != "LBRACE":
+        return str(tokens[index])
+    before = tokens[index - 1] if index else None
+    if before is not None and before.type == "DOT":
+        return "names"
+    following = tokens[index + 1].type if index + 1 < len(tokens) else ""
+    if following == "NUMBER":
+        return "bounds"
+    if outer != "top":
+        return "record"
+    if before is not None and before.type == "RPAR":
+        return "block"
+    for token in reversed(tokens[max(0, index - 4) : index]):
+        if not token.value.isidentifier():
+            break
+        if token.value in _HEADS:
+            return _HEADS[token.value]
+    return "record"
+
+
+def _classify(scan: Scan) -> None:
+    """Sets the types of words, left to right: keywords where they can be, names elsewhere."""
+    tokens, protecting = scan.tokens, False
+    for index, token in enumerate(tokens):
+        if not token.value.isidentifier():
+            continue
+        before = tokens[index - 1].type if index else ""
+        following = tokens[index + 1] if index + 1 < len(tokens) else None
+        body = scan.bodies[index]
+        keyword = KEYWORDS.get(body, {}).get(token.value)
+        token.type = "NAME"
+        if following is not None and following.type == "EQUAL":
+            protecting = protecting and body != "top"
+        elif body == "release" or before == "DOT":
+            pass
+        elif keyword and _starts(scan, index, before):
+            token.type = keyword
+            protecting = keyword in ("PROTECT", "ACCEPT")
+        elif before in _NAMED_NEXT and not (protecting and token.value == "gradients"):
+            pass
+        elif token.value in _INFIX and (before in _OPERAND_END or before == "FUSE"):
+            token.type = _INFIX[token.value]
+        elif token.value in _ALWAYS:
+            token.type = _ALWAYS[token.value]
+        elif protecting and body == "top" and token.value in _OF_PROTECT:
+            token.type = _OF_PROTECT[token.value]
+        elif token.value == "gradients" and following is not None and following.value == "to":
+            token.type = "GRADIENTS" if protecting else "NAME"
+
+
+def _starts(scan: Scan, index: int, before: str) -> bool:
+    if before in _NAMED_NEXT:
+        return False
+    if not before or before in _OPERAND_END or before == "LBRACE":
+        return True
+    # After an operator the word is most likely an operand, unless its line reads like a statement.
+    tokens = scan.tokens[index + 1 : index + 3]
+    looks = bool(tokens) and tokens[0].value.isidentifier() and tokens[0].value not in _INFIX
+    return looks and scan.starts_line(index) and not (len(tokens) > 1 and tokens[1].type == "EQUAL")
