@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -70,7 +71,12 @@ class Collector:
     def refuse_errors(self) -> None:
         """Raises `Refused` with everything found, if any of it is an error."""
         if self.errors:
-            raise Refused(sorted(self.diagnostics, key=_order))
+            raise Refused(in_order(self.diagnostics))
+
+
+def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """As they are shown: errors first, then from the top of each file to its end."""
+    return sorted(diagnostics, key=_order)
 
 
 def _order(diagnostic: Diagnostic) -> tuple[int, str, int]:

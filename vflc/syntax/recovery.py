@@ -235,4 +235,8 @@ def _help(scan: Scan, failure: Failure) -> str | None:
         return "every setting has a value: `shuffle true`"
     if failure.start == index - 1 and "EQUAL" in failure.expected:
         return f"bind a value by `{previous} = …`; a statement starts with a keyword or with a name and `=`"
+    if failure.complete and not scan.starts_line(index):
+        return "an operator or a comma is missing between them, or the next statement's `name =`"
+    if "COMMA" in failure.expected:
+        return f"is a comma missing before `{_short(found)}`?"
     return None
