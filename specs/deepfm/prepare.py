@@ -60,19 +60,19 @@ def generate(rows: int, seed: int) -> Tables:
     has = world.random((MOVIES, len(GENRES))) < 0.08
     has[np.arange(MOVIES), world.integers(0, len(GENRES), MOVIES)] = True
     tastes = [
-        world.normal(0, scale, (n, len(GENRES))) for n, scale in ((2, 0.9), (7, 0.9), (OCCUPATIONS, 0.4))
+        world.normal(0, scale, (n, len(GENRES))) for n, scale in ((2, 1.4), (7, 1.4), (OCCUPATIONS, 0.3))
     ]
     taste = tastes[0][gender] + tastes[1][age] + tastes[2][occupation]
-    factors = world.normal(0, 0.6, (USERS, 4)), world.normal(0, 0.6, (MOVIES, 4))
-    level = world.normal(0, 0.35, USERS), world.normal(0, 0.5, MOVIES)
-    active, popular = _power_law(world, USERS, 0.7), _power_law(world, MOVIES, 0.9)
+    factors = world.normal(0, 0.5, (USERS, 4)), world.normal(0, 0.5, (MOVIES, 4))
+    level = world.normal(0, 0.3, USERS), world.normal(0, 0.4, MOVIES)
+    active, popular = _power_law(world, USERS, 1.2), _power_law(world, MOVIES, 1.2)
 
     random = np.random.default_rng([seed, rows])
     user, movie = random.choice(USERS, rows, p=active), random.choice(MOVIES, rows, p=popular)
     genres = has / np.sqrt(has.sum(1, keepdims=True))
     score = (taste[user] * genres[movie]).sum(1) + (factors[0][user] * factors[1][movie]).sum(1)
     score += level[0][user] + level[1][movie] + random.logistic(0, 1, rows)
-    rating = 1 + np.searchsorted([-4.4, -2.7, -0.5, 2.3], score)
+    rating = 1 + np.searchsorted([-3.7, -2.0, 0.1, 2.6], score)
     joined = np.array(["|".join(np.array(GENRES)[row]) for row in has])
     return _tables(
         pa.array((user + 1).astype(str)),
@@ -103,8 +103,9 @@ def _tables(
 
 def _power_law(random: np.random.Generator, count: int, exponent: float) -> np.ndarray:
     """Probabilities that fall with a power of the rank; ranks are dealt at random."""
-    weights = (10.0 + random.permutation(count)) ** -exponent
-    return weights / weights.sum()
+    weights: np.ndarray = (10.0 + random.permutation(count)) ** -exponent
+    weights /= weights.sum()
+    return weights
 
 
 def _records(archive: Archive, name: str, fields: int) -> list[list[str]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vflc_runtime.data import expressions
 from vflc_runtime.data.align import Aligned, open_tables
 from vflc_runtime.data.batches import Indices, gather
-from vflc_runtime.data.encoders import Chain, State
+from vflc_runtime.data.chain import Chain, State
 from vflc_runtime.data.source import Source, unreadable
 from vflc_runtime.data.spool import Spool
 from vflc_runtime.errors import Failure

@@ -29,7 +29,7 @@ FORMATS = {
     ".json": "json", ".jsonl": "json", ".ndjson": "json",
 }  # fmt: skip
 PACKED = {".gz", ".zst"}
-_SQL = re.compile(r"\s*(select|with|from)\b", re.IGNORECASE)
+_SQL = re.compile(r"\s*(sql:|(select|with|from)[\s('\"*])", re.IGNORECASE)
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -121,6 +121,8 @@ def unreadable(party: str, shown: str, error: duckdb.Error) -> Failure:
 
 def _failed(party: str, shown: str, reason: str) -> Failure:
     help = "check the path, and that the file is CSV, TSV, Parquet or JSON"
+    if _SQL.match(shown):
+        help = "check the query, for instance in the duckdb command line"
     if "utf-8" in reason.lower() or "unicode" in reason.lower():
         help = "save the file as UTF-8"
     return Failure("VFL0601", f"{party}'s data cannot be read from {shown}: {reason}", help)
@@ -145,8 +147,8 @@ def _query(
         connection.register(view, picked)
         return f"SELECT * FROM {quote(view)}"
     text = str(source)
-    if not Path(text).exists() and (text.startswith("sql:") or _SQL.match(text)):
-        statement = text.removeprefix("sql:").strip().rstrip(";")
+    if _SQL.match(text):
+        statement = re.sub(r"^\s*sql:", "", text, flags=re.IGNORECASE).strip().rstrip(";")
         return _select(connection, f"(\n{statement}\n)", wanted, party, shown)
     files = _files(text, party)
     format = _format(files, party)

@@ -1,0 +1,265 @@
+"""Chains of encoders: one raw column becomes ids or numbers, and what could not be placed is counted.
+
+All encoders are functions of one value, so a text column is encoded over its distinct values and
+spread out again; nothing loops over rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vflc_runtime.data.encoders import ENCODERS, FITTED, LOOKUPS, Encoder, Values, numbers_of
+from vflc_runtime.data.fitting import Moments
+from vflc_runtime.errors import Failure
+
+State = list[dict[str, float] | None]
+"""What a chain has fitted: of each encoder its parameters, or None."""
+
+EXAMPLES = 5
+
+
+@dataclass
+class Counts:
+    """What a chain could not place: unknown values (with examples) and missing ones."""
+
+    unknown: int = 0
+    missing: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def report(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"unknown": self.unknown, "missing": self.missing, "examples": self.examples}
+
+
+class Chain:
+    """The encoders of one column.
+
+    Args:
+        name: `party.column`, for messages and reports.
+        column: the column as in encoders.json: `encoders`, `shape`, `rows` and `where` are read.
+        state: what was fitted before; None to fit.
+    """
+
+    def __init__(self, name: str, column: Mapping[str, Any], state: State | None = None) -> None:
+        self.name, self.shape, self.where = name, column["shape"], column.get("where")
+        self.encoders: Sequence[Encoder] = column.get("encoders", ())
+        self.label = column.get("kind") == "label"
+        self.rows: int | None = column.get("rows")
+        self.counts = Counts()
+        self.state: State = list(state) if state is not None else [None] * len(self.encoders)
+        self._moments: Moments | None = None
+
+    @property
+    def unfitted(self) -> int | None:
+        """The position of the first encoder whose parameters must still be fitted."""
+        for i, encoder in enumerate(self.encoders):
+            needed = FITTED.get(encoder["name"], ())
+            if self.state[i] is None and any(encoder.get(p) is None for p in needed):
+                return i
+        return None
+
+    def observe(self, values: pa.Array, keys: pa.Array) -> None:
+        """Takes in training rows for the first encoder that is not fitted."""
+        if self._moments is None:
+            self._moments = Moments()
+        encoded = self._run(Values(values), keys, self.encoders[: self.unfitted], None)
+        with self._converting("what is fitted to it"):
+            numbers, null = numbers_of(encoded.flat)
+        self._moments.add(numbers[~null])
+
+    def settle(self) -> None:
+        """Fits the first encoder that is not fitted to the rows observed.
+
+        Raises:
+            Failure: VFL0610 where they hold no value at all.
+        """
+        at = self.unfitted
+        if at is None:
+            return
+        moments, self._moments = self._moments, None
+        if moments is None or not moments.count:
+            raise Failure(
+                "VFL0610",
+                f"{self.name} has no values in the training rows to fit {self.encoders[at]['name']} to",
+                "give the parameters in the spec, or use missing(…) before it",
+                self.where,
+            )
+        encoder = self.encoders[at]
+        fitted = {"mean": moments.mean, "std": moments.std, "low": moments.low, "high": moments.high}
+        given = {name: encoder.get(name) for name in FITTED[encoder["name"]]}
+        self.state[at] = {name: fitted[name] if v is None else float(v) for name, v in given.items()}
+
+    def encode(self, values: pa.Array, keys: pa.Array) -> NDArray[np.generic]:
+        """Encodes rows.
+
+        Args:
+            values: string, int64, double or bool [n], null where missing; not finite is missing too.
+            keys: the rows' keys [n], for messages.
+
+        Returns:
+            int32 [n] for shape "id"; int32 [n, L] padded with -1 for "ids", L the longest row here;
+            float64 [n, 1] for "number".
+
+        Raises:
+            Failure: VFL0603, VFL0604, VFL0610.
+        """
+        values = _present(values)
+        self.counts.missing += values.null_count
+        distinct, codes = self._distinct(values)
+        done = self._run(Values(distinct), keys, self.encoders, codes)
+        self._count_unknown(done, codes)
+        if done.offsets is not None:
+            return _padded(self._ids(done, keys, codes), done.offsets, codes)
+        if done.flat.null_count:
+            self._refuse_missing(done.flat, keys, codes)
+        if self.shape == "number":
+            with self._converting("its use as a number"):
+                numbers, _ = numbers_of(done.flat)
+            return _spread(numbers, codes).reshape(-1, 1)
+        return _spread(self._ids(done, keys, codes), codes)
+
+    def _distinct(self, values: pa.Array) -> tuple[pa.Array, NDArray[np.int64] | None]:
+        """Distinct values and each row's position among them; None where that would not pay."""
+        costly = any(encoder["name"] in ("hash", "vocab") for encoder in self.encoders)
+        if not (pa.types.is_string(values.type) or (pa.types.is_integer(values.type) and costly)):
+            return values, None
+        encoded = values.dictionary_encode()
+        dictionary = encoded.dictionary
+        if values.null_count:
+            dictionary = pa.concat_arrays([dictionary, pa.nulls(1, dictionary.type)])
+        codes = encoded.indices.fill_null(len(dictionary) - 1)
+        return dictionary, codes.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+
+    def _run(
+        self,
+        values: Values,
+        keys: pa.Array,
+        encoders: Sequence[Encoder],
+        codes: NDArray[np.int64] | None,
+    ) -> Values:
+        for encoder, fitted in zip(encoders, self.state, strict=False):
+            with self._converting(encoder["name"]):
+                result = ENCODERS[encoder["name"]](values, {**encoder, **(fitted or {})})
+            if encoder["name"] in LOOKUPS and result.unknown is not None and encoder.get("default") is None:
+                self._refuse_unknown(encoder, values, result.unknown, keys, codes)
+            values = result
+        return values
+
+    @contextmanager
+    def _converting(self, into: str) -> Iterator[None]:
+        """Says which column was no text, or no number, where one was needed."""
+        try:
+            yield
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise Failure(
+                "VFL0603",
+                f"{self.name} cannot be encoded by {into}: {str(error).splitlines()[0]}",
+                "check the column's declared type against its encoders",
+                self.where,
+            ) from None
+
+    def _ids(self, values: Values, keys: pa.Array, codes: NDArray[np.int64] | None) -> NDArray[np.int32]:
+        """The flat values as ids; checks that they lie in the column's range."""
+        with self._converting("its use as an id"):
+            numbers, _ = numbers_of(values.flat)
+        outside = (numbers < 0) | (numbers != np.floor(numbers))
+        outside |= numbers >= (np.iinfo(np.int32).max if self.rows is None else self.rows)
+        if outside.any():
+            at = int(np.flatnonzero(outside)[0])
+            raise Failure(
+                "VFL0604",
+                f"{self.name} holds {numbers[at]:.15g} in the row with key "
+                f"{_key(at, values.offsets, keys, codes)}, which is not an id from 0 to "
+                f"{(self.rows or np.iinfo(np.int32).max) - 1}",
+                "use index(n, default = other) or vocab(…) for values outside the range",
+                self.where,
+            )
+        return numbers.astype(np.int32)
+
+    def _refuse_unknown(
+        self,
+        encoder: Encoder,
+        before: Values,
+        unknown: NDArray[np.bool_],
+        keys: pa.Array,
+        codes: NDArray[np.int64] | None,
+    ) -> None:
+        found = np.flatnonzero(unknown)
+        if not len(found):
+            return
+        values = dict.fromkeys(str(before.flat[int(i)].as_py()) for i in found[:100])
+        examples = ", ".join(repr(value) for value in list(values)[:EXAMPLES])
+        known = f"vocab of {len(encoder['values'])} values" if encoder["name"] == "vocab" else "index"
+        raise Failure(
+            "VFL0604",
+            f"{self.name} holds values that its {known} does not: {examples}"
+            f"; first in the row with key {_key(int(found[0]), before.offsets, keys, codes)}",
+            "add the values, or give a default: default = other keeps an id for all unknown values",
+            self.where,
+        )
+
+    def _refuse_missing(self, flat: pa.Array, keys: pa.Array, codes: NDArray[np.int64] | None) -> None:
+        null = pc.is_null(flat).to_numpy(zero_copy_only=False)
+        rows = _spread(null, codes)
+        raise Failure(
+            "VFL0610",
+            f"{self.name} has no value in {int(rows.sum())} of {len(rows)} rows, "
+            f"first in the row with key {keys[int(np.argmax(rows))].as_py()!r}",
+            "leave the rows out, or make the label of is_missing(…)"
+            if self.label
+            else "begin the encoders with missing(value) to fill such values, or leave the rows out",
+            self.where,
+        )
+
+    def _count_unknown(self, done: Values, codes: NDArray[np.int64] | None) -> None:
+        if done.unknown is None or done.looked_up is None:
+            return
+        each = done.unknown.astype(np.int64)
+        if done.offsets is not None:
+            each = np.diff(np.concatenate([[0], np.cumsum(each)])[done.offsets])
+        times = np.ones(len(each), np.int64) if codes is None else np.bincount(codes, minlength=len(each))
+        self.counts.unknown += int((each * times).sum())
+        for at in np.flatnonzero(done.unknown):
+            if len(self.counts.examples) == EXAMPLES:
+                break
+            example = str(done.looked_up[int(at)].as_py())
+            if example not in self.counts.examples:
+                self.counts.examples.append(example)
+
+
+def _present(values: pa.Array) -> pa.Array:
+    if pa.types.is_boolean(values.type):
+        return values.cast(pa.int64())
+    if pa.types.is_floating(values.type):
+        return pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
+    return values
+
+
+def _spread(values: NDArray[Any], codes: NDArray[np.int64] | None) -> NDArray[Any]:
+    return values if codes is None else values[codes]
+
+
+def _key(at: int, offsets: NDArray[np.int64] | None, keys: pa.Array, codes: NDArray[np.int64] | None) -> str:
+    """The key of the first row that holds the flat value at `at`."""
+    if offsets is not None:
+        at = int(np.searchsorted(offsets, at, side="right")) - 1
+    if codes is not None:
+        at = int(np.argmax(codes == at))
+    return repr(keys[at].as_py())
+
+
+def _padded(
+    ids: NDArray[np.int32], offsets: NDArray[np.int64], codes: NDArray[np.int64] | None
+) -> NDArray[np.int32]:
+    lengths = np.diff(offsets)
+    block = np.full((len(lengths), max(int(lengths.max(initial=0)), 1)), -1, np.int32)
+    block[np.arange(block.shape[1]) < lengths[:, None]] = ids
+    return _spread(block, codes)
