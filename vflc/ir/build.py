@@ -101,9 +101,16 @@ class Build:
         type_ = self.infer(op, [x.type for x in inputs], attrs)
         sources: frozenset[Source] = frozenset().union(*(x.sources for x in inputs))
         node = Node(
-            self.fresh(op), op, tuple(x.id for x in inputs), attrs, type_,
-            sources, self.place, self.phase, self.span,
-        )  # fmt: skip
+            self.fresh(op),
+            op,
+            tuple(x.id for x in inputs),
+            attrs,
+            type_,
+            sources,
+            self.place,
+            self.phase,
+            self.span,
+        )
         self._known[key] = node
         return self.graph.add(node)
 
@@ -118,10 +125,16 @@ class Build:
         with self.within(phase="forward"):
             node_id = self.fresh(label)
             node = Node(
-                node_id, "weight", (),
+                node_id,
+                "weight",
+                (),
                 {"name": node_id, "init": init, "trainable": trainable, "table": table},
-                TensorType(tuple(axes)), frozenset(), self.place, "forward", self.span,
-            )  # fmt: skip
+                TensorType(tuple(axes)),
+                frozenset(),
+                self.place,
+                "forward",
+                self.span,
+            )
         return self.graph.add(node)
 
     def random(self, label: str, like: Node) -> Node:

@@ -11,15 +11,32 @@ import numpy as np
 from vflc.ir.types import TensorType
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import (
-    Gradients, Infer, Keras, Onnx, Reference, broadcast, keras_call, need_float, number, numpy_call,
-    onnx_node, same_dtype, sum_to, tensor,
+    Gradients,
+    Infer,
+    Keras,
+    Onnx,
+    Reference,
+    broadcast,
+    keras_call,
+    need_float,
+    number,
+    numpy_call,
+    onnx_node,
+    same_dtype,
+    sum_to,
+    tensor,
 )  # fmt: skip
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-UNARY = (Sample((tensor(None, 3),)), Sample((tensor(4, 2),)), Sample((tensor(None, 2, 3, 2),)), Sample((tensor(),)))
+UNARY = (
+    Sample((tensor(None, 3),)),
+    Sample((tensor(4, 2),)),
+    Sample((tensor(None, 2, 3, 2),)),
+    Sample((tensor(),)),
+)
 BINARY = (
     Sample((tensor(None, 3), tensor(None, 3))),
     Sample((tensor(None, 1), tensor(None, 4))),
@@ -239,7 +256,14 @@ _unary(
     vjp_unary(lambda b, x, y: b.op("sign", x)),
 )  # fmt: skip
 _unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", np.sign, vjp_flat)
-_unary("floor", "The largest whole number not above the value; no gradient.", "Floor", "floor", np.floor, vjp_flat)
+_unary(
+    "floor",
+    "The largest whole number not above the value; no gradient.",
+    "Floor",
+    "floor",
+    np.floor,
+    vjp_flat,
+)
 _unary("cos", "The cosine of an angle in radians.", "Cos", "cos", np.cos, vjp_unary(_cos_slope))
 
 register(

@@ -11,7 +11,16 @@ from vflc.ir.types import TensorType
 from vflc.ops.arithmetic import vjp_flat
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import (
-    Gradients, Infer, broadcast, keras_call, number, numpy_call, onnx_node, same_dtype, sum_to, tensor,
+    Gradients,
+    Infer,
+    broadcast,
+    keras_call,
+    number,
+    numpy_call,
+    onnx_node,
+    same_dtype,
+    sum_to,
+    tensor,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -76,7 +85,9 @@ def onnx_cast(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[
 
 
 def keras_cast(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
-    return k.ops.cast(inputs[0], {"float": k.float_dtype, "int": "int32", "bool": "bool"}[node.attrs["dtype"]])
+    return k.ops.cast(
+        inputs[0], {"float": k.float_dtype, "int": "int32", "bool": "bool"}[node.attrs["dtype"]]
+    )
 
 
 def reference_cast(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
@@ -110,13 +121,13 @@ register(
     )
 )  # fmt: skip
 
-for _name, _onnx, _call, _doc in (
+for _name, _onnx, _logical, _doc in (
     ("logical_and", "And", np.logical_and, "Where both conditions hold."),
     ("logical_or", "Or", np.logical_or, "Where at least one condition holds."),
 ):
     register(
         Op(
-            _name, _doc, infer_logical(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_call),
+            _name, _doc, infer_logical(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_logical),
             vjp_flat, TRUTHS,
         )
     )  # fmt: skip

@@ -84,7 +84,12 @@ def onnx_reduce(op_type: str) -> Any:
 
 def onnx_sum(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:
     """A sum over the rows of a matrix is a product with ones: 1.5 to 5 times faster than ReduceSum."""
-    if types[0].rank == 2 and types[0].batched and tuple(node.attrs["axes"]) == (0,) and not node.attrs["keep"]:
+    if (
+        types[0].rank == 2
+        and types[0].batched
+        and tuple(node.attrs["axes"]) == (0,)
+        and not node.attrs["keep"]
+    ):
         one = np.ones(1, np.float64 if w.double else np.float32)
         return w("MatMul", w("ConstantOfShape", w("Shape", inputs[0], start=0, end=1), value=one), inputs[0])
     return str(onnx_reduce("ReduceSum")(w, node, inputs, types))

@@ -105,7 +105,7 @@ def numpy_call(call: Callable[..., Any]) -> Reference:
     return lambda node, inputs, types: call(*inputs)
 
 
-def tensor(*sizes: int | None | tuple[str, int | None], dtype: Any = "float") -> TensorType:
+def tensor(*sizes: int | tuple[str, int | None] | None, dtype: Any = "float") -> TensorType:
     """A type for samples: `tensor(None, 3, ("field", 4))`; a leading None is the batch axis."""
     axes = []
     for index, size in enumerate(sizes):

@@ -169,7 +169,8 @@ def reference_stack(node: Node, inputs: Sequence[Array], types: Sequence[TensorT
 def vjp_stack(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
     axis = node.attrs["axis"]
     return tuple(
-        b.op("squeeze", b.op("slice", g, axis=axis, start=i, stop=i + 1), axis=axis) for i in range(len(inputs))
+        b.op("squeeze", b.op("slice", g, axis=axis, start=i, stop=i + 1), axis=axis)
+        for i in range(len(inputs))
     )
 
 
@@ -181,7 +182,9 @@ def infer_slice(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     _check_axis("slice", x, axis, x.rank - 1)
     size = x.axes[axis].size
     if size is None or not 0 <= start < stop <= size:
-        raise OpError(f"slice {start} to {stop} of an axis of size {size if size is not None else '?'} in {x}")
+        raise OpError(
+            f"slice {start} to {stop} of an axis of size {size if size is not None else '?'} in {x}"
+        )
     cut = Axis(x.axes[axis].name, stop - start)
     return x.with_axes((*x.axes[:axis], cut, *x.axes[axis + 1 :]))
 
@@ -228,7 +231,9 @@ def _margins(node: Node, rank: int) -> list[tuple[int, int]]:
 
 def onnx_pad(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:
     margins = _margins(node, types[0].rank)
-    return w("Pad", inputs[0], w.constant([low for low, _ in margins] + [high for _, high in margins], "int64"))
+    return w(
+        "Pad", inputs[0], w.constant([low for low, _ in margins] + [high for _, high in margins], "int64")
+    )
 
 
 def keras_pad(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
@@ -324,7 +329,9 @@ def vjp_squeeze(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradie
 
 def infer_rename(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     (x,), names = types, attrs["names"]
-    if len(names) != x.rank or any((n == BATCH) != (a.name == BATCH) for n, a in zip(names, x.axes, strict=True)):
+    if len(names) != x.rank or any(
+        (n == BATCH) != (a.name == BATCH) for n, a in zip(names, x.axes, strict=True)
+    ):
         raise OpError(f"rename of {x} to axes {list(names)}")
     given = [name for name in names if name]
     if len(set(given)) != len(given):

@@ -67,7 +67,9 @@ register(
         ),
     )
 )  # fmt: skip
-register(Op("weight", "A weight: initialised by its name, kept and trained by a run.", infer_input, fed, fed, fed))
+register(
+    Op("weight", "A weight: initialised by its name, kept and trained by a run.", infer_input, fed, fed, fed)
+)
 register(Op("feature", "A feature column of a party, encoded: ids [B], many ids [B, n], or a number [B, 1].",
             infer_input, fed, fed, fed))  # fmt: skip
 register(Op("label", "A label column of a party, encoded.", infer_input, fed, fed, fed))

@@ -148,7 +148,7 @@ def keras_unique(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence
 
 def reference_unique(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
     found = np.unique(np.concatenate([x.reshape(-1) for x in inputs]))
-    return found[found >= 0].astype(np.int32)
+    return np.asarray(found[found >= 0], np.int32)
 
 
 # --- one_hot --------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def keras_one_hot(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequenc
 
 
 def reference_one_hot(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
-    return (inputs[0][..., None] == np.arange(node.attrs["depth"])).astype(np.float64)
+    return np.asarray(inputs[0][..., None] == np.arange(node.attrs["depth"]), np.float64)
 
 
 # --- registration -----------------------------------------------------------------------------------------
@@ -197,33 +197,30 @@ def _reversed(draw: Any) -> Any:
 
 
 _TABLE = (Axis("row", 6), Axis(None, 3))
+_READ = TensorType(_TABLE)
+_ID, _IDS = tensor(None, dtype="int"), tensor(None, ("value", None), dtype="int")
+_DISTINCT = TensorType((Axis(TOUCHED, None),), "int")
 register(
     Op(
         "gather", "The rows of a table that ids name; with `missing`, an id of -1 gives a row of zeros.",
         infer_gather, onnx_gather, keras_gather, reference_gather, vjp_gather,
         (
-            Sample((TensorType(_TABLE), tensor(None, dtype="int")), {"missing": False}, _ids((5,), 0, 6)((6, 3))),
-            Sample(
-                (TensorType(_TABLE), tensor(None, ("value", None), dtype="int")), {"missing": True},
-                _ids((5, 4), -1, 6)((6, 3)),
-            ),
-            Sample((TensorType(_TABLE), tensor(None, dtype="int")), {"missing": True}, _ids((5,), -1, 6)((6, 3))),
+            Sample((_READ, _ID), {"missing": False}, _ids((5,), 0, 6)((6, 3))),
+            Sample((_READ, _IDS), {"missing": True}, _ids((5, 4), -1, 6)((6, 3))),
+            Sample((_READ, _ID), {"missing": True}, _ids((5,), -1, 6)((6, 3))),
             Sample((tensor(4), tensor(None, 2, dtype="int")), {"missing": True}, _ids((5, 2), -1, 4)((4,))),
-            Sample(
-                (TensorType(_TABLE), TensorType((Axis(TOUCHED, None),), "int")), {"missing": False},
-                _ids((3,), 0, 6)((6, 3)),
-            ),
+            Sample((_READ, _DISTINCT), {"missing": False}, _ids((3,), 0, 6)((6, 3))),
         ),
     )
 )  # fmt: skip
 register(
     Op(
-        "rows", "The sum of rows by id, in the shape of a table: the gradient of `gather`. An id of -1 is nobody's.",
+        "rows", "The sum of rows by id in the shape of a table, the gradient of `gather`; -1 is no id.",
         infer_rows, onnx_rows, keras_rows, reference_rows, vjp_rows,
         (
-            Sample((tensor(None, dtype="int"), tensor(None, 3)), {"axes": _TABLE}, _reversed(_ids((5,), 0, 6)((5, 3)))),
+            Sample((_ID, tensor(None, 3)), {"axes": _TABLE}, _reversed(_ids((5,), 0, 6)((5, 3)))),
             Sample(
-                (tensor(None, ("value", None), dtype="int"), tensor(None, ("value", None), 3)), {"axes": _TABLE},
+                (_IDS, tensor(None, ("value", None), 3)), {"axes": _TABLE},
                 _reversed(_ids((5, 4), -1, 6)((5, 4, 3))),
             ),
         ),
@@ -234,10 +231,10 @@ register(
         "unique", "The distinct ids among all inputs, ascending, without -1; no gradient.", infer_unique,
         onnx_unique, keras_unique, reference_unique, vjp_flat,
         (
-            Sample((tensor(None, dtype="int"),), {}, _ids((7,), 0, 4)()),
-            Sample((tensor(None, ("value", None), dtype="int"),), {}, _ids((5, 3), -1, 9)()),
+            Sample((_ID,), {}, _ids((7,), 0, 4)()),
+            Sample((_IDS,), {}, _ids((5, 3), -1, 9)()),
             Sample(
-                (tensor(None, dtype="int"), tensor(None, 2, dtype="int")), {},
+                (_ID, tensor(None, 2, dtype="int")), {},
                 lambda rng: (np.array([3, 1, 3], np.int32), np.array([[0, 3], [-1, 7], [1, 1]], np.int32)),
             ),
         ),
@@ -248,7 +245,7 @@ register(
         "one_hot", "1 at the position of the id, 0 elsewhere; all 0 for -1. No gradient.", infer_one_hot,
         onnx_one_hot, keras_one_hot, reference_one_hot, vjp_flat,
         (
-            Sample((tensor(None, dtype="int"),), {"depth": 4}, _ids((5,), -1, 4)()),
+            Sample((_ID,), {"depth": 4}, _ids((5,), -1, 4)()),
             Sample((tensor(None, 2, dtype="int"),), {"depth": 3}, _ids((5, 2), 0, 3)()),
         ),
     )

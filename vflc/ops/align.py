@@ -1,0 +1,139 @@
+"""How values of a row fit together: by name of axis, then by position from the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from vflc.ir.types import Axis, TensorType
+from vflc.ops.registry import OpError
+from vflc.ops.rules import merge_axes
+
+if TYPE_CHECKING:
+    from vflc.ir.build import Build
+    from vflc.ir.graph import Node
+
+
+def numeric(b: Build, x: Node) -> Node:
+    """The value as floats with at least one row axis; truth values become 1 and 0.
+
+    Raises:
+        OpError: ids of categories, of which no arithmetic makes sense.
+    """
+    if x.type.dtype == "int":
+        name = str(x.attrs.get("name", x.id))
+        raise OpError(
+            f"`{name}` holds ids of categories, not numbers",
+            f"give each id a vector with `embed({name}, dim = …)`, or use `one_hot({name})`",
+        )
+    if x.type.dtype == "bool":
+        x = b.op("cast", x, dtype="float")
+    return b.op("unsqueeze", x, axis=1, name=None) if x.type.batched and x.type.rank == 1 else x
+
+
+def align(b: Build, x: Node, y: Node) -> tuple[Node, Node]:
+    """Two values in shapes that broadcast as numpy's do.
+
+    In order: equal positions from the right, where sizes fit and no two different names meet (a
+    named axis wins over an unnamed one; a size of 1 fits everything); else by name, where every
+    named axis of one is in the other: `[expert 3]` and `[expert 3, unit 16]`.
+
+    Raises:
+        OpError: the shapes do not fit either way.
+    """
+    if 0 in (x.type.rank, y.type.rank):
+        return x, y
+    small, big = (x, y) if len(x.type.row_axes) <= len(y.type.row_axes) else (y, x)
+    few, many = small.type.row_axes, big.type.row_axes
+    places = tuple(range(len(many) - len(few), len(many)))
+    if not _fits(few, many, places):
+        found = _by_name(few, many) or (_by_name(many, few) if len(few) == len(many) else None)
+        if found is None or not _fits(few, many, found):
+            raise _misfit(x.type, y.type)
+        places = found
+    return spread(b, x, places, len(many)) if small is x else x, (
+        spread(b, y, places, len(many)) if small is y else y
+    )
+
+
+def spread(b: Build, x: Node, places: Sequence[int], rank: int) -> Node:
+    """The value with its row axes at these positions of `rank` row axes, size 1 in all others."""
+    batch = int(x.type.batched)
+    order = sorted(range(len(places)), key=places.__getitem__)
+    if any(i > j for i, j in pairwise(order)):
+        x = b.op("transpose", x, perm=(*range(batch), *(i + batch for i in order)))
+    first = min(places, default=rank)
+    for position in range(rank):
+        if position not in places and (x.type.batched or position > first):
+            x = b.op("unsqueeze", x, axis=position + batch if batch else position - first, name=None)
+    return x
+
+
+def find_axis(b: Build, x: Node, name: str | None, op: str) -> tuple[Node, int]:
+    """The position of the axis `name`, or of the last axis where no name is given.
+
+    Where no axis has the name and exactly one row axis has none, that axis gets it.
+
+    Raises:
+        OpError: VFL0202, there is no such axis.
+    """
+    if not x.type.row_axes:
+        raise OpError(f"{op} over an axis of a single number")
+    if name is None:
+        return x, x.type.rank - 1
+    position = x.type.position(name)
+    if position is not None:
+        return x, position
+    names = [axis.name for axis in x.type.axes]
+    unnamed = [i for i in range(int(x.type.batched), len(names)) if names[i] is None]
+    if len(unnamed) == 1:
+        names[unnamed[0]] = name
+        return b.op("rename", x, names=tuple(names)), unnamed[0]
+    there = ", ".join(f"`{axis.name}`" for axis in x.type.row_axes if axis.name) or "none with a name"
+    raise OpError(
+        f"{op}: there is no axis `{name}` in {x.type}",
+        f"the axes there are: {there}",
+        "VFL0202",
+    )
+
+
+def _fits(few: Sequence[Axis], many: Sequence[Axis], places: Sequence[int]) -> bool:
+    merged = list(many)
+    for axis, place in zip(few, places, strict=True):
+        both = merge_axes(axis, many[place])
+        if both is None or _conflict(axis, many[place]):
+            return False
+        merged[place] = both
+    names = [axis.name for axis in merged if axis.name]
+    return len(set(names)) == len(names)
+
+
+def _conflict(x: Axis, y: Axis) -> bool:
+    """Two different names for what would be one axis."""
+    return None not in (x.name, y.name) and x.name != y.name and 1 not in (x.size, y.size)
+
+
+def _by_name(few: Sequence[Axis], many: Sequence[Axis]) -> tuple[int, ...] | None:
+    """Where the axes of `few` stand in `many`: named ones by name, the others from the right."""
+    names = {axis.name: place for place, axis in enumerate(many) if axis.name}
+    if not any(axis.name for axis in few) or any(axis.name and axis.name not in names for axis in few):
+        return None
+    free = [place for place, axis in enumerate(many) if axis.name is None]
+    if sum(axis.name is None for axis in few) > len(free):
+        return None
+    places = [names[axis.name] if axis.name else free.pop() for axis in reversed(few)]
+    return tuple(reversed(places))
+
+
+def _misfit(x: TensorType, y: TensorType) -> OpError:
+    for one, other in zip(reversed(x.row_axes), reversed(y.row_axes), strict=False):
+        if _conflict(one, other) and one.size == other.size:
+            return OpError(
+                f"the shapes {x} and {y} do not fit together: `{one.name}` meets `{other.name}`",
+                f"if they are the same axis, rename one: `rename(x, {one.name}, to = {other.name})`",
+            )
+    return OpError(
+        f"the shapes {x} and {y} do not fit together",
+        "axes fit where their names or sizes are equal, or where one has size 1",
+    )
