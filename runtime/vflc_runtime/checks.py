@@ -135,7 +135,7 @@ class _Flow:
                 "the manifest does not declare it"
             )
         self.messages.add(step.target)
-        return message.edges
+        return tuple(self.manifest.edges[edge].value for edge in message.edges)
 
     def _send(self, step: Step) -> None:
         self._need(self._message(step, "send"), f"message {step.target!r}")

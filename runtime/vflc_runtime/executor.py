@@ -25,6 +25,7 @@ class Executor:
     def __init__(self, plan: Plan, manifest: Manifest, engine: Engine, channel: Channel) -> None:
         self.plan, self.engine, self._channel = plan, engine, channel
         self._messages = manifest.messages
+        self._values = {edge.id: edge.value for edge in manifest.edges.values()}
         self._gates = {name: Gate(manifest, plan.place, name) for name in plan.programs}
         self.sent: dict[str, int] = {
             edge.id: 0 for edge in manifest.edges.values() if edge.sender == plan.place
@@ -53,13 +54,13 @@ class Executor:
                     yield
                 self._gates[program].check(target, envelope, step, rows)
                 for edge, tensor in envelope.tensors.items():
-                    engine.put(edge, tensor)
+                    engine.put(self._values[edge], tensor)
             else:
                 engine.assign(target)
 
     def _send(self, message: Message, program: str, step: int) -> None:
-        get, sent = self.engine.get, self.sent
-        tensors = {edge: get(edge) for edge in message.edges}
+        get, sent, values = self.engine.get, self.sent, self._values
+        tensors = {edge: get(values[edge]) for edge in message.edges}
         for edge, tensor in tensors.items():
             sent[edge] += tensor.nbytes
         envelope = Envelope(message.id, message.sender, message.phase, program, step, tensors)

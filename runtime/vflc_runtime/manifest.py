@@ -20,9 +20,10 @@ Dim = int | Literal["batch"] | None
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One value that crosses from a place to another. Its id is the value's id at both ends."""
+    """One value that crosses from a place to another; `value` is its id at both ends."""
 
     id: str
+    value: str
     sender: str
     receiver: str
     phase: str
@@ -60,7 +61,7 @@ class Manifest:
 def digest(document: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON of a manifest without its `digest`."""
     content = {key: value for key, value in document.items() if key != "digest"}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -93,6 +94,7 @@ def read_manifest(file: Path) -> Manifest:
 def _edge(item: Json, places: tuple[str, ...]) -> Edge:
     return Edge(
         id=item["id"].text(),
+        value=item["value"].text(),
         sender=item["from"].one_of(*places),
         receiver=item["to"].one_of(*places),
         phase=item["phase"].one_of("forward", "backward"),
@@ -103,9 +105,9 @@ def _edge(item: Json, places: tuple[str, ...]) -> Edge:
 
 
 def _dim(size: Json) -> Dim:
-    if size.value is None:
-        return None
-    return "batch" if size.value == "batch" else size.integer(1)
+    if isinstance(size.value, str):
+        return "batch" if size.text() == "batch" else None
+    return None if size.value is None else size.integer(1)
 
 
 def _message(item: Json, edges: dict[str, Edge]) -> Message:

@@ -158,15 +158,19 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """The defaults of a run, from the spec."""
+    """The defaults of a run, from the spec.
+
+    `monitor` is the result that says which epoch is the best; without `patience` epochs never
+    stop early.
+    """
 
     batch: int
     epochs: int
     seed: int
     validation: float
     shuffle: bool
-    stop_metric: str | None
-    patience: int
+    monitor: str
+    patience: int | None
     best: bool
     checkpoint_steps: int | None
 

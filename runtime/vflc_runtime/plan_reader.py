@@ -171,15 +171,20 @@ def _metric(item: Json) -> Metric:
 
 
 def _training(item: Json) -> Training:
-    stop, steps, best = item.get("early_stopping"), item.get("checkpoint_steps"), item.get("best")
+    stop, monitor = item.get("early_stopping"), item.get("monitor")
+    steps, best = item.get("checkpoint_steps"), item.get("best")
     return Training(
         batch=item["batch"].integer(1),
         epochs=item["epochs"].integer(1),
         seed=item["seed"].integer(),
         validation=item["validation"].number(),
         shuffle=item["shuffle"].flag(),
-        stop_metric=stop["metric"].text() if stop is not None else None,
-        patience=stop["patience"].integer(1) if stop is not None else 0,
+        monitor=stop["metric"].text()
+        if stop is not None
+        else monitor.text()
+        if monitor is not None
+        else "loss",
+        patience=stop["patience"].integer(1) if stop is not None else None,
         best=best is not None and best.flag(),
         checkpoint_steps=None if steps is None else steps.integer(1),
     )

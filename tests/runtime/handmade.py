@@ -104,7 +104,7 @@ def _edge(
     id: str, sender: str, receiver: str, phase: str, precision: str, programs: list[str]
 ) -> dict[str, Any]:
     return {
-        "id": id, "from": sender, "to": receiver, "phase": phase, "shape": ["batch", WIDTH],
+        "id": id, "value": id, "from": sender, "to": receiver, "phase": phase, "shape": ["batch", WIDTH],
         "dtype": precision, "programs": programs,
     }  # fmt: skip
 
