@@ -1,0 +1,82 @@
+"""What a run tells those who listen: the command line shows it, tests read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Scores = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The data is aligned and encoded; `report` counts rows dropped and values unknown."""
+
+    rows: int
+    report: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The run goes on from its checkpoint at `step`, in epoch `epoch` (from 1)."""
+
+    step: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStarted:
+    """Epoch `epoch` of `epochs` (from 1) begins; it has `steps` steps."""
+
+    epoch: int
+    epochs: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of the epoch's `steps` are done; sent a few times a second."""
+
+    epoch: int
+    done: int
+    steps: int
+    loss: float
+    rows_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnded:
+    """An epoch's results; `best` says whether it is the best so far."""
+
+    epoch: int
+    seconds: float
+    train: Scores
+    validation: Scores
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint was written."""
+
+    step: int
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The run is over; `reason` says why."""
+
+    steps: int
+    reason: str
+
+
+Event = Loaded | Resumed | EpochStarted | Progress | EpochEnded | Saved | Done
+Listener = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Listens to nothing."""

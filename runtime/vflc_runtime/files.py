@@ -1,0 +1,104 @@
+"""Writing files so that they are there whole or not at all, also when the power fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from vflc_runtime.errors import Failure
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns a refusal of the disk into VFL0612."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise Failure(
+            "VFL0612",
+            f"cannot write {path}: {reason}",
+            "free some space or choose another folder with --out; what was saved before is untouched",
+        ) from None
+
+
+def sync(path: Path) -> None:
+    """Makes a file's content, or a folder's entries, survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a new file and syncs it."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a new JSON file and syncs it."""
+    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
+    """Writes a new safetensors file and syncs it."""
+    save_file(dict(tensors), path, metadata=dict(metadata))
+    sync(path)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; VFL0614 where it cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise Failure("VFL0614", f"{path} cannot be read: {error}") from None
+
+
+def replace_with(path: Path, content: bytes) -> None:
+    """Replaces a file, or makes it, in one instant."""
+    new = path.with_name(f".{path.name}.new")
+    with writing(path):
+        try:
+            write_bytes(new, content)
+            new.replace(path)
+            sync(path.parent)
+        except OSError:
+            with suppress(OSError):
+                new.unlink()
+            raise
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Makes `target` the same file as `source`, in one instant; a copy where there are no links."""
+    new = target.with_name(f".{target.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        os.link(source, new)
+    except OSError:
+        shutil.copyfile(source, new)
+        sync(new)
+    new.replace(target)
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder so that no half of it is ever seen under its name."""
+    doomed = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    with suppress(OSError):
+        folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
