@@ -1,0 +1,84 @@
+"""What the command line and the language server call: check a spec, compile it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vflc.diagnostics import Collector, Diagnostic, Refused, Source
+from vflc.emit.bundle import Bundle
+from vflc.ir.model import Model
+from vflc.passes.lower import lower
+from vflc.passes.lower.modules import LARGEST, read_source
+from vflc.passes.pipeline import pipeline, run
+from vflc.syntax.parser import parse
+
+BACKENDS = ("onnx",)
+
+
+def check(path: Path) -> list[Diagnostic]:
+    """Everything that is to say about the spec in a file; a mistake is never raised."""
+    collector = Collector()
+    try:
+        _model(_read(path), path.parent, collector)
+    except Refused as refused:
+        return refused.diagnostics
+    return collector.diagnostics
+
+
+def compile_spec(
+    path: Path, *, precision: str = "float32", unsplit: bool = False, backends: tuple[str, ...] = ("onnx",)
+) -> Bundle:
+    """Compiles the spec in a file.
+
+    Args:
+        path: the spec.
+        precision: `float32` or `float64`.
+        unsplit: put the whole model at one place, as if all tables lay in one.
+        backends: what to emit.
+
+    Raises:
+        Refused: the spec has mistakes; every one of them is in it.
+    """
+    return compile_source(_read(path), path.parent, precision=precision, unsplit=unsplit, backends=backends)
+
+
+def compile_source(
+    source: Source,
+    folder: Path | None = None,
+    *,
+    precision: str = "float32",
+    unsplit: bool = False,
+    backends: tuple[str, ...] = ("onnx",),
+) -> Bundle:
+    """Compiles a text; `folder` is where files it uses are looked for. Raises as `compile_spec`."""
+    from vflc.emit.emit import emit  # imports onnx, which checking must not
+
+    collector = Collector()
+    model = _model(source, folder, collector, unsplit)
+    return emit(model, source.text, precision, backends, collector.diagnostics)
+
+
+def _model(source: Source, folder: Path | None, collector: Collector, unsplit: bool = False) -> Model:
+    spec = parse(source, collector)
+    model = lower(spec, _name(source), folder, collector)
+    collector.refuse_errors()
+    assert model is not None, "lowering gives a model or a diagnostic"
+    return run(model, collector, pipeline(unsplit))
+
+
+def _name(source: Source) -> str:
+    return Path(source.name).stem
+
+
+def _read(path: Path) -> Source:
+    """The spec's text; a file that cannot be read is a diagnostic like any other."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise OSError("it is larger than 4 MB")
+        return read_source(path, str(path))
+    except UnicodeDecodeError as wrong:
+        message = f"{path} is not UTF-8 text (byte {wrong.start})"
+        raise Refused([Diagnostic("VFL0006", message, None, "save it as UTF-8")]) from None
+    except OSError as wrong:
+        message = f"{path} cannot be read: {wrong.strerror or wrong}"
+        raise Refused([Diagnostic("VFL0108", message, None, "name a .vfl file")]) from None

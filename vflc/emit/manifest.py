@@ -1,0 +1,145 @@
+"""`manifest.json` and `manifest.md`: everything that crosses, the same at every party."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from vflc import __version__
+from vflc.ir.model import Edge, Model
+from vflc.ir.types import TensorType
+from vflc.passes.cut import graph_of
+
+FORMAT = 1
+WIDTHS = {"float32": {"float": 4, "int": 4, "bool": 1}, "float64": {"float": 8, "int": 4, "bool": 1}}
+
+
+def canonical(data: Any) -> str:
+    """JSON that is the same for equal data: sorted keys, one form of white space."""
+    return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def manifest(model: Model, spec: str, precision: str, contents: dict[str, str]) -> dict[str, Any]:
+    """The manifest as data, with its digest over everything else in it.
+
+    `contents` holds a SHA-256 for each place over what its runtime executes, so that equal
+    digests mean equal programs.
+    """
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "vflc": __version__,
+        "model": model.name,
+        "spec_sha256": hashlib.sha256(spec.encode()).hexdigest(),
+        "precision": precision,
+        "places": list(model.places),
+        "contents": contents,
+        "parties": [
+            {
+                "name": party.name,
+                "key": party.key,
+                **{
+                    f"{kind}s": [c.name for c in party.columns if c.kind == kind]
+                    for kind in ("feature", "column", "label")
+                },
+            }
+            for party in model.parties
+        ],
+        "edges": [_edge(model, edge, precision) for edge in model.edges],
+        "messages": [
+            {
+                "id": m.id,
+                "from": m.source,
+                "to": m.target,
+                "phase": m.phase,
+                "programs": list(m.programs),
+                "edges": list(m.edges),
+            }
+            for m in model.messages
+        ],
+    }
+    data["digest"] = hashlib.sha256(canonical(data).encode()).hexdigest()
+    return data
+
+
+def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
+    node = graph_of(model, edge.programs[0])[edge.node]
+    size = _bytes(node.type, precision)
+    return {
+        "id": edge.id,
+        "value": edge.node,
+        "from": edge.source,
+        "to": edge.target,
+        "phase": edge.phase,
+        "shape": [axis.name if axis.size is None else axis.size for axis in node.type.axes],
+        "axes": [axis.name for axis in node.type.axes],
+        "dtype": dtype_name(node.type.dtype, precision),
+        "bytes_per_row": size if node.type.batched else 0,
+        "bytes_per_step": 0 if node.type.batched else size,
+        "depends_on": sorted(str(source) for source in node.sources),
+        "gradient_of": edge.gradient_of,
+        "programs": list(edge.programs),
+        "protections": [],
+        "findings": [],
+        "accepted": [],
+    }
+
+
+def _bytes(type_: TensorType, precision: str) -> int:
+    size = WIDTHS[precision][type_.dtype]
+    for axis in type_.row_axes:
+        size *= axis.size or 1
+    return size
+
+
+def dtype_name(dtype: str, precision: str) -> str:
+    """The element type as it travels."""
+    return {"float": precision, "int": "int32", "bool": "bool"}[dtype]
+
+
+# --- for a person to read and sign -----------------------------------------------------------
+
+
+def markdown(data: dict[str, Any]) -> str:
+    """The manifest as a page: parties, every edge, and the digest that all parties compare."""
+    lines = [f"# What crosses in `{data['model']}`", ""]
+    lines += [f"vflc {data['vflc']} · {data['precision']} · digest `{data['digest']}`", ""]
+    lines += [
+        "## Parties",
+        "",
+        "| party | key | features | labels | only computed with |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for party in data["parties"]:
+        cells = [party["name"], party["key"] or "–"]
+        cells += [", ".join(party[kind]) or "–" for kind in ("features", "labels", "columns")]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## Edges", ""]
+    if not data["edges"]:
+        return "\n".join([*lines, "Nothing crosses.", ""])
+    lines += [
+        "| edge | from → to | phase | in | shape | type | bytes | depends on |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for edge in data["edges"]:
+        shape = " × ".join(str(size) for size in edge["shape"]) or "one number"
+        size = (
+            f"{edge['bytes_per_row']} a row" if edge["bytes_per_row"] else f"{edge['bytes_per_step']} a step"
+        )
+        lines.append(
+            f"| `{edge['id']}` | {edge['from']} → {edge['to']} | {edge['phase']} "
+            f"| {', '.join(edge['programs'])} "
+            f"| {shape} | {edge['dtype']} | {size} | {', '.join(edge['depends_on']) or '–'} |"
+        )
+    lines += [
+        "",
+        "## Messages",
+        "",
+        "Edges of a message travel together. Nothing else is sent or accepted.",
+        "",
+    ]
+    lines += ["| message | in | edges |", "| --- | --- | --- |"]
+    for message in data["messages"]:
+        edges = ", ".join(f"`{edge}`" for edge in message["edges"])
+        lines.append(f"| `{message['id']}` | {', '.join(message['programs'])} | {edges} |")
+    return "\n".join([*lines, ""])

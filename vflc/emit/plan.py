@@ -1,0 +1,277 @@
+"""`plan.json` and `encoders.json`: what one party's runtime needs, as data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import PurePath
+from typing import Any
+
+from vflc import __version__
+from vflc.diagnostics import Span
+from vflc.emit.manifest import FORMAT
+from vflc.emit.update import optimizers_at, slots_of, update_graph
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import PROGRAMS, ColumnInfo, Model, Prediction, Program, Schedule, Stage
+from vflc.ir.types import BATCH, TensorType
+from vflc.passes.cut import graph_of, roots
+from vflc.passes.place import PLACELESS, UNSPLIT
+
+
+def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]) -> dict[str, Any]:
+    """The plan of one place. `files` names the file of each of its graphs."""
+    place = schedule.place
+    used = _used(model, place)
+    weights = [node for node in used.values() if node.op == "weight"]
+    return {
+        "format": FORMAT,
+        "vflc": __version__,
+        "model": model.name,
+        "place": place,
+        "precision": precision,
+        "tables": _tables(model, place),
+        "inputs": [_input(node) for node in used.values() if node.op in ("feature", "label")],
+        "weights": [entry for node in weights for entry in _weights(node)],
+        "arrays": [_array(node) for node in weights],
+        "randoms": [{"id": n.id, "shape": _shape(n.type)} for n in used.values() if n.op == "random"],
+        "graphs": _graphs(schedule, files) | _update_graphs(model, place, files),
+        "optimizers": _optimizers(model, place),
+        "updates": [_update(model, update.id) for update in model.updates if update.place == place],
+        "assigns": [
+            {"array": weight, "value": value}
+            for weight, value in model.assigns
+            if model.graph[weight].place == place
+        ],
+        "programs": {p: [_step(step.do, step.what) for step in schedule.programs[p]] for p in PROGRAMS},
+        "reports": {program: _reports(model, place, program) for program in PROGRAMS},
+        "metrics": [_metric(model, p) for p in model.predictions if _measured_at(model, p) == place],
+        "train": _train(model),
+        "columns": encoders(model, place),
+    }
+
+
+def _used(model: Model, place: str) -> dict[str, Node]:
+    """Everything that any program reads at the place, in order of the graph."""
+    found: dict[str, Node] = {}
+    for program in PROGRAMS:
+        graph = graph_of(model, program)
+        needed = graph.ancestors(roots(model, program))
+        found |= {n.id: n for n in graph if n.id in needed and n.place == place and n.op not in PLACELESS}
+    return found
+
+
+def _tables(model: Model, place: str) -> list[str]:
+    parties = [party.name for party in model.parties if party.columns]
+    return parties if place == UNSPLIT else [name for name in parties if name == place]
+
+
+def _shape(type_: TensorType) -> list[int | None]:
+    return [None if axis.name == BATCH else axis.size for axis in type_.axes]
+
+
+def _input(node: Node) -> dict[str, Any]:
+    entry = {
+        "id": node.id,
+        "party": node.attrs["party"],
+        "column": node.attrs["name"],
+        "dtype": node.type.dtype,
+        "shape": _shape(node.type),
+    }
+    return {**entry, "label": True} if node.op == "label" else entry
+
+
+def _weights(node: Node) -> list[dict[str, Any]]:
+    """A weight as users know it; a fused table is several of them."""
+    trainable = node.attrs["trainable"]
+    parts = node.attrs.get("parts")
+    if parts is None:
+        shape = list(node.type.sizes)
+        return [
+            {
+                "name": node.id,
+                "shape": shape,
+                "init": asdict(node.attrs["init"]),
+                "trainable": trainable,
+                "array": node.id,
+                "offset": 0,
+            }
+        ]
+    return [
+        {
+            "name": part.name,
+            "shape": [part.rows, *node.type.sizes[1:]],
+            "init": asdict(init),
+            "trainable": trainable,
+            "array": node.id,
+            "offset": part.offset,
+        }
+        for part, init in zip(parts, node.attrs["inits"], strict=True)
+    ]
+
+
+def _array(node: Node) -> dict[str, Any]:
+    return {"name": node.id, "shape": list(node.type.sizes), "table": node.attrs["table"]}
+
+
+def _graphs(schedule: Schedule, files: dict[str, str]) -> dict[str, Any]:
+    stages: dict[str, Stage] = {}
+    for program in PROGRAMS:
+        stages |= {stage.name: stage for stage in schedule.stages[program]}
+    return {
+        name: {"file": files[name], "inputs": list(stage.inputs), "outputs": list(stage.outputs)}
+        for name, stage in stages.items()
+    }
+
+
+def _optimizers(model: Model, place: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": rule.id,
+            "graph": update_graph(rule),
+            "slots": [{"name": name, "init": init} for name, init in slots_of(rule).items()],
+            "clip_norm": model.train.clip_norm,
+        }
+        for rule in optimizers_at(model, place)
+    ]
+
+
+def _update_graphs(model: Model, place: str, files: dict[str, str]) -> dict[str, Any]:
+    graphs: dict[str, Any] = {}
+    for rule in optimizers_at(model, place):
+        slots = list(slots_of(rule))
+        outputs = [f"new.{name}" for name in ("weight", *slots)]
+        inputs = ["weight", "gradient", "step", *slots]
+        graphs[update_graph(rule)] = {"file": files[update_graph(rule)], "inputs": inputs, "outputs": outputs}
+    return graphs
+
+
+def _update(model: Model, update_id: str) -> dict[str, Any]:
+    update = next(update for update in model.updates if update.id == update_id)
+    if update.gradient is None:
+        return {
+            "id": update.id,
+            "kind": "rows",
+            "optimizer": update.optimizer,
+            "array": update.arrays[0],
+            "gradients": [list(pair) for pair in update.pairs],
+        }
+    size = 0
+    for name in update.arrays:
+        size += model.graph[name].type.row_size or 0
+    return {
+        "id": update.id,
+        "kind": "dense",
+        "optimizer": update.optimizer,
+        "gradient": update.gradient,
+        "arrays": list(update.arrays),
+        "size": size,
+    }
+
+
+def _step(do: str, what: str) -> dict[str, str]:
+    key = {"run": "graph", "send": "message", "receive": "message", "update": "update", "assign": "array"}[do]
+    return {"do": do, key: what}
+
+
+def _reports(model: Model, place: str, program: Program) -> dict[str, Any]:
+    graph: Graph = graph_of(model, program)
+    wanted = set(roots(model, program))
+    losses = [
+        {"name": loss.name, "value": loss.node, "coefficient": loss.coefficient}
+        for loss in model.losses
+        if loss.node in wanted and graph[loss.node].place == place
+    ]
+    predictions = [
+        {"name": p.name, "value": p.node}
+        for p in model.predictions
+        if p.node in wanted and graph[p.node].place == place
+    ]
+    return {"losses": losses, "predictions": predictions}
+
+
+def _measured_at(model: Model, prediction: Prediction) -> str | None:
+    return model.inference[prediction.label].place if prediction.label else None
+
+
+def _metric(model: Model, prediction: Prediction) -> dict[str, Any]:
+    pair = {"prediction": prediction.node, "label": prediction.label}
+    programs = {
+        p: pair for p in ("train", "evaluate") if p == "evaluate" or prediction.node in roots(model, "train")
+    }
+    return {
+        "name": prediction.name,
+        "kind": prediction.kind,
+        **pair,
+        "metrics": list(model.train.metrics),
+        "programs": programs,
+    }
+
+
+def _train(model: Model) -> dict[str, Any]:
+    train = model.train
+    stopping = None
+    if train.patience is not None:
+        stopping = {"metric": train.monitor or "loss", "patience": train.patience}
+    return {
+        "batch": train.batch,
+        "epochs": train.epochs,
+        "seed": train.seed,
+        "validation": train.validation,
+        "shuffle": train.shuffle,
+        "metrics": list(train.metrics),
+        "monitor": train.monitor or "loss",
+        "early_stopping": stopping,
+        "best": train.best,
+        "checkpoint_steps": train.checkpoint_steps,
+    }
+
+
+# --- encoders ---------------------------------------------------------------------------------
+
+
+def encoders(model: Model, place: str) -> dict[str, Any]:
+    """How the raw columns of a place's tables become ids and numbers."""
+    used = {node.id for program in PROGRAMS for node in graph_of(model, program)}
+    parties: dict[str, Any] = {}
+    for name in _tables(model, place):
+        party = model.party(name)
+        assert party is not None
+        columns = [c for c in party.columns if c.kind == "column" or f"{name}.{c.name}" in used]
+        read = {column for c in columns if c.value for column in _columns_in(c.value)}
+        kept = [c for c in party.columns if c in columns and (c.kind != "column" or c.name in read)]
+        raw = [c for c in party.columns if c.name in read and c not in kept]
+        entries = [_column(c) for c in kept]
+        entries += [_column(replace(c, kind="column")) for c in raw]
+        parties[name] = {"key": party.key, "columns": entries, "where": where(party.span)}
+    return {"parties": parties}
+
+
+def _columns_in(value: Any) -> set[str]:
+    if "column" in value:
+        return {value["column"]}
+    return {name for part in value.get("args", ()) for name in _columns_in(part)}
+
+
+def _column(column: ColumnInfo) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": column.name, "kind": column.kind, "where": where(column.span)}
+    if column.kind != "column":  # what is only computed with has no place in the graph
+        encoders = [dict(encoder) for encoder in column.encoders]
+        entry |= {"shape": column.shape, "rows": column.rows, "encoders": encoders}
+    if column.value is not None:
+        entry["value"] = dict(column.value)
+    else:
+        entry["type"] = column.type
+    return entry
+
+
+def where(span: Span) -> dict[str, Any]:
+    """A place in the spec, for messages at run time: the file's name without its folder."""
+    line, column = span.source.position(span.start)
+    end_line, end = span.source.position(span.end)
+    text = span.source.line(line)
+    return {
+        "file": PurePath(span.source.name).name,
+        "line": line,
+        "column": column,
+        "end_column": end if end_line == line else len(text) + 1,
+        "text": text,
+    }

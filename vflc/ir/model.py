@@ -1,0 +1,218 @@
+"""A spec after lowering: one graph, and what the spec says about its parties, losses and training.
+
+Passes take a `Model` and return another; fields that a pass has not filled yet are empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vflc.diagnostics.span import Span
+from vflc.ir.graph import Graph, Phase
+
+Program = Literal["train", "evaluate", "predict"]
+PROGRAMS: tuple[Program, ...] = ("train", "evaluate", "predict")
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnInfo:
+    """One column of a party's table and how it becomes ids or numbers.
+
+    Args:
+        kind: `feature`, `column` or `label`.
+        type: declared type of the raw column, or None where `value` computes it.
+        value: an expression over the party's columns, as JSON data.
+        encoders: the chain, as JSON data.
+        shape: `id`, `ids`, `number`, or `raw` for columns that are only computed with.
+        rows: how many ids there are, for `id` and `ids`.
+    """
+
+    name: str
+    kind: str
+    type: str | None
+    value: Mapping[str, Any] | None
+    encoders: tuple[Mapping[str, Any], ...]
+    shape: str
+    rows: int | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class PartyInfo:
+    """A party: its key column and its columns in the order of the spec; a hub has none."""
+
+    name: str
+    key: str | None
+    columns: tuple[ColumnInfo, ...]
+    span: Span
+
+    def column(self, name: str) -> ColumnInfo | None:
+        return next((column for column in self.columns if column.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One term of the objective: `coefficient` times the scalar `node`."""
+
+    name: str
+    node: str
+    coefficient: float
+    kind: str
+    logit: str | None
+    label: str | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What `predict NAME = …` names; `label` is the label it predicts, where a loss tells."""
+
+    name: str
+    node: str
+    label: str | None
+    kind: Literal["binary", "multiclass", "number"]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerRule:
+    """`optimizer adam(…) for *.wide`: options by name, patterns over names of weights."""
+
+    id: str
+    name: str
+    options: Mapping[str, Any]
+    patterns: tuple[str, ...]
+    span: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Settings of `train`; the command line may override the numbers.
+
+    `early_stopping` and `best` name a metric of the validation rows.
+    """
+
+    batch: int = 128
+    epochs: int = 1
+    seed: int = 0
+    validation: float = 0.0
+    shuffle: bool = True
+    metrics: tuple[str, ...] = ()
+    patience: int | None = None
+    monitor: str | None = None
+    best: bool = False
+    checkpoint_steps: int | None = None
+    optimizers: tuple[OptimizerRule, ...] = ()
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """The gradient of a weight: one dense value, or (ids, rows) pairs for a table."""
+
+    weight: str
+    dense: str | None = None
+    rows: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A value that crosses from one place to another."""
+
+    id: str
+    node: str
+    source: str
+    target: str
+    phase: Phase
+    programs: tuple[Program, ...]
+    gradient_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Edges of the same two places, phase and stage, which travel together."""
+
+    id: str
+    source: str
+    target: str
+    phase: Phase
+    programs: tuple[Program, ...]
+    edges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One subgraph of a program at a place: all that can run between two receives."""
+
+    name: str
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`run` a stage, `send` or `receive` a message, `update` weights, `assign` a weight."""
+
+    do: Literal["run", "send", "receive", "update", "assign"]
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """An optimizer applied at the end of a step.
+
+    Dense: `arrays` lie one after another in a flat buffer whose gradient is `gradient`.
+    Rows: `arrays` is the one table, and `pairs` are its (ids, gradient rows).
+    """
+
+    id: str
+    place: str
+    optimizer: str
+    arrays: tuple[str, ...]
+    gradient: str | None = None
+    pairs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What one place does in each program."""
+
+    place: str
+    programs: Mapping[Program, tuple[Step, ...]]
+    stages: Mapping[Program, tuple[Stage, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A weight that lies inside a fused table, from row `offset` on."""
+
+    name: str
+    rows: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything known about a spec; see the passes for what fills which field."""
+
+    name: str
+    graph: Graph
+    parties: tuple[PartyInfo, ...]
+    losses: tuple[Loss, ...]
+    predictions: tuple[Prediction, ...]
+    assigns: tuple[tuple[str, str], ...]
+    train: TrainConfig
+    places: tuple[str, ...] = ()
+    inference: Graph = field(default_factory=Graph)
+    gradients: tuple[Gradient, ...] = ()
+    updates: tuple[Update, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    messages: tuple[Message, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+
+    def party(self, name: str) -> PartyInfo | None:
+        return next((party for party in self.parties if party.name == name), None)

@@ -1,0 +1,123 @@
+"""Edges between places, and the messages they travel in.
+
+In: a differentiated graph with its updates. Out: `edges` and `messages` for every program.
+Edges of the same two places, phase and level travel as one message.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.graph import Graph
+from vflc.ir.model import PROGRAMS, Edge, Message, Model, Program
+from vflc.passes.levels import levels
+from vflc.passes.place import PLACELESS
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A value and the place that reads it from elsewhere."""
+
+    node: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The pass."""
+
+    name: str = "cut"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        used: dict[tuple[str, str, str], list[Program]] = defaultdict(list)
+        for program in PROGRAMS:
+            for crossing in crossings(model, program):
+                node = graph_of(model, program)[crossing.node]
+                used[crossing.node, crossing.target, node.phase].append(program)
+        targets: dict[str, set[str]] = defaultdict(set)
+        for node_id, target, _ in used:
+            targets[node_id].add(target)
+        edges = []
+        for (node_id, target, _), programs in used.items():
+            node = graph_of(model, programs[0])[node_id]
+            assert node.place is not None
+            name = node_id if len(targets[node_id]) == 1 else f"{node_id}->{target}"
+            of = node.attrs.get("of")
+            edges.append(Edge(name, node_id, node.place, target, node.phase, tuple(programs), of))
+        found = replace(model, edges=tuple(edges))
+        return replace(found, messages=_messages(found))
+
+
+def graph_of(model: Model, program: Program) -> Graph:
+    """The graph that a program runs on."""
+    return model.graph if program == "train" else model.inference
+
+
+def roots(model: Model, program: Program) -> list[str]:
+    """What a program must compute."""
+    wanted: list[str] = []
+    if program != "predict":
+        wanted += [loss.node for loss in model.losses]
+    if program == "train":
+        for update in model.updates:
+            wanted += [update.gradient] if update.gradient else [i for pair in update.pairs for i in pair]
+        wanted += [value for _, value in model.assigns]
+    for prediction in model.predictions:
+        if program != "train" or _measured_in_training(model, prediction.node, prediction.label):
+            wanted.append(prediction.node)
+        if program != "predict" and prediction.label:
+            wanted.append(prediction.label)
+    return list(dict.fromkeys(wanted))
+
+
+def _measured_in_training(model: Model, node: str, label: str | None) -> bool:
+    """Training measures what is at the label's owner anyway, and sends nothing more for it."""
+    if label is None or model.graph[node].place != model.graph[label].place:
+        return False
+    needed = model.graph.ancestors(loss.node for loss in model.losses)
+    return all(
+        name in needed or model.graph[name].place == model.graph[node].place
+        for name in model.graph.ancestors([node])
+    )
+
+
+def crossings(model: Model, program: Program) -> list[Crossing]:
+    """Every value of a program that is read at another place, in order of execution."""
+    graph = graph_of(model, program)
+    needed = graph.ancestors(roots(model, program))
+    readers: dict[str, list[str]] = defaultdict(list)
+    for node in graph:
+        if node.id in needed:
+            for source in graph.inputs(node):
+                if source.op not in PLACELESS and source.place != node.place and node.place is not None:
+                    readers[source.id].append(node.place)
+    if program == "evaluate":
+        for prediction in model.predictions:
+            if prediction.label and graph[prediction.label].place != graph[prediction.node].place:
+                readers[prediction.node].append(graph[prediction.label].place or "")
+    return [Crossing(n.id, place) for n in graph for place in dict.fromkeys(readers.get(n.id, ()))]
+
+
+def _messages(model: Model) -> tuple[Message, ...]:
+    by_key = {(edge.node, edge.target, edge.phase): edge for edge in model.edges}
+    grouped: dict[tuple[str, str, str, tuple[str, ...]], list[Program]] = defaultdict(list)
+    for program in PROGRAMS:
+        graph = graph_of(model, program)
+        depth = levels(graph)
+        batches: dict[tuple[int, str, str, str], list[str]] = defaultdict(list)
+        for crossing in crossings(model, program):
+            node = graph[crossing.node]
+            edge = by_key[crossing.node, crossing.target, node.phase]
+            batches[depth[node.id], edge.source, edge.target, edge.phase].append(edge.id)
+        for (_, source, target, phase), edges in sorted(batches.items()):
+            grouped[source, target, phase, tuple(edges)].append(program)
+    taken: dict[str, int] = defaultdict(int)
+    messages = []
+    for (source, target, phase, edges), programs in grouped.items():
+        base = f"{source}>{target}.{phase}"
+        taken[base] += 1
+        name = base if taken[base] == 1 else f"{base}.{taken[base]}"
+        messages.append(Message(name, source, target, phase, tuple(programs), edges))  # type: ignore[arg-type]
+    return tuple(messages)

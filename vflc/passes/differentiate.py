@@ -1,0 +1,118 @@
+"""Reverse mode over the graph, by each op's own rule, in the graph's own ops.
+
+In: a placed training graph. Out: the same graph with backward nodes, and `gradients`, one for
+every trainable weight that the objective depends on. The gradient of a value is made at the
+places that read it: each adds up its own part, and only sums cross. Gradients that reach no
+weight are never made, so never sent.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.build import Build
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Gradient, Model
+from vflc.ops import OPS, infer
+from vflc.passes.place import trainable_below
+
+
+@dataclass(frozen=True, slots=True)
+class Differentiate:
+    """The pass."""
+
+    name: str = "differentiate"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        graph = Graph(dict(model.graph.nodes))
+        reverse = _Reverse(Build(graph, infer, phase="backward"), trainable_below(graph))
+        reverse.seed(model)
+        forward = list(model.graph)
+        gradients = [found for node in reversed(forward) if (found := reverse.visit(node)) is not None]
+        order = {node.id: index for index, node in enumerate(forward)}
+        return replace(model, graph=graph, gradients=tuple(sorted(gradients, key=lambda g: order[g.weight])))
+
+
+@dataclass(slots=True)
+class _Reverse:
+    build: Build
+    learning: set[str]
+    parts: dict[str, dict[str, list[Node]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    """For each value, what each place that reads it contributes to its gradient."""
+
+    def seed(self, model: Model) -> None:
+        """The derivative of the objective with respect to each of its terms: a coefficient."""
+        for loss in model.losses:
+            place = self.build.graph[loss.node].place
+            assert place is not None
+            self.parts[loss.node][place].append(self.build.constant(loss.coefficient))
+
+    def visit(self, node: Node) -> Gradient | None:
+        """Passes a node's gradient on to its inputs; for a weight, returns it."""
+        parts = self.parts.pop(node.id, None)
+        if parts is None or node.id not in self.learning:
+            return None
+        if node.op == "weight":
+            return self._weight(node, parts)
+        if not any(name in self.learning for name in node.inputs):
+            return None
+        total = self._total(node, parts)
+        rule = OPS[node.op].vjp
+        if rule is None:
+            return None
+        inputs = self.build.graph.inputs(node)
+        with self.build.within(scope=(node.id, "gradient"), place=node.place, span=node.span):
+            for source, part in zip(inputs, rule(self.build, node, inputs, total), strict=True):
+                if part is not None and source.id in self.learning:
+                    assert node.place is not None
+                    self.parts[source.id][node.place].append(part)
+        return None
+
+    def _weight(self, node: Node, parts: dict[str, list[Node]]) -> Gradient | None:
+        if not node.attrs["trainable"]:
+            return None
+        every = [part for place in parts.values() for part in place]
+        if set(parts) == {node.place} and all(part.op == "rows" for part in every):
+            return Gradient(node.id, rows=tuple((part.inputs[0], part.inputs[1]) for part in every))
+        return Gradient(node.id, dense=self._total(node, parts).id)
+
+    def _total(self, node: Node, parts: dict[str, list[Node]]) -> Node:
+        """The whole gradient of a value, at the value's place."""
+        sums: list[Node] = []
+        for place, contributions in parts.items():
+            with self.build.within(scope=(), place=place, span=node.span):
+                label = f"{node.id}.gradient" if place != node.place else f"{node.id}.gradient.own"
+                sums.append(self._named_sum(contributions, label, node, remote=place != node.place))
+        with self.build.within(scope=(node.id, "gradient"), place=node.place, span=node.span):
+            return _add(self.build, sums)
+
+    def _named_sum(self, parts: list[Node], label: str, node: Node, remote: bool) -> Node:
+        """One place's part; where it crosses it gets a name of its own: `a.deep.gradient`."""
+        with self.build.within(scope=(node.id, "gradient")):
+            total = _add(self.build, parts)
+        if not remote:
+            return total
+        axes = tuple(axis.name for axis in node.type.axes)
+        crossing = replace(
+            total,
+            id=self.build.fresh(label),
+            op="rename",
+            inputs=(total.id,),
+            attrs={"names": axes, "of": node.id},
+            type=node.type,
+            place=self.build.place,
+            phase="backward",
+            span=node.span,
+        )
+        return self.build.graph.add(crossing)
+
+
+def _add(build: Build, parts: list[Node]) -> Node:
+    total = parts[0]
+    for part in parts[1:]:
+        total = build.op("add", total, part)
+    return total

@@ -1,0 +1,223 @@
+"""Tree to graph: names resolved, blocks expanded, shapes, dtypes and sources inferred.
+
+In: a tree. Out: a `Model` whose graph has places only where the spec demands them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vflc.diagnostics import Collector
+from vflc.ir.build import Build
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Loss, Model, PartyInfo
+from vflc.ops import infer
+from vflc.passes.lower.calls import call
+from vflc.passes.lower.columns import lower_party
+from vflc.passes.lower.evaluate import Evaluator, Stop
+from vflc.passes.lower.modules import Modules
+from vflc.passes.lower.objective import lower_objectives, lower_predict, match_label
+from vflc.passes.lower.settings import lower_train
+from vflc.passes.lower.values import Bound, Scope
+from vflc.syntax import tree
+
+UNSUPPORTED = {
+    tree.Release: "`release`",
+    tree.Protect: "`protect`",
+    tree.Accept: "`accept`",
+    tree.Schedule: "`schedule`",
+}
+
+
+def lower(spec: tree.Spec, name: str, folder: Path | None, collector: Collector) -> Model | None:
+    """The model that a spec describes, or None after mistakes, which are in `collector`."""
+    _refuse_unsupported(spec, collector)
+    modules = Modules(collector, folder)
+    scope = Scope()
+    modules.open(spec, scope, folder)
+    ev = Evaluator(Build(Graph(), infer), collector, call)
+    try:
+        return _lower(spec, name, scope, modules, ev)
+    except Stop:
+        return None
+    except RecursionError:
+        collector.error("VFL0206", "the spec is nested too deeply", spec.span, "bind parts of it to names")
+        return None
+
+
+def _refuse_unsupported(spec: tree.Spec, collector: Collector) -> None:
+    """What the language has and this version does not: said, never accepted and ignored."""
+    for item in spec.items:
+        what = UNSUPPORTED.get(type(item))
+        if isinstance(item, tree.Party) and item.population:
+            what = "`population`"
+        elif isinstance(item, tree.Binding) and item.scope is not None:
+            what = f"`{item.scope}`"
+        elif isinstance(item, tree.Train) and item.mode is not None:
+            what = f"`train {item.mode.text}`"
+        if what:
+            collector.error(
+                "VFL0502",
+                f"{what} is not supported in this version",
+                item.span,
+                "remove it: vflc does not accept what it cannot carry out",
+            )
+
+
+def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evaluator) -> Model | None:
+    collector = ev.collector
+    parties = _parties(spec, scope, modules, ev)
+    _bindings(spec, scope, modules, parties, collector)
+    config = lower_train(ev, next((i for i in spec.items if isinstance(i, tree.Train)), None), scope)
+    penalised, plain = [], []
+    for bound in scope.names.values():
+        (penalised if bound.expr is not None and _has_penalty(bound.expr) else plain).append(bound)
+    for bound in plain:
+        ev.force(bound, scope)
+    predicted = [lower_predict(ev, item, scope) for item in spec.items if isinstance(item, tree.Predict)]
+    for bound in penalised:  # last: a penalty on a table covers the rows that the whole graph reads
+        ev.force(bound, scope)
+    losses = lower_objectives(ev, [i for i in spec.items if isinstance(i, tree.Objective)], scope)
+    _whole(spec, parties, collector)
+    if collector.errors:
+        return None
+    graph, ids = _renamed(ev)
+    losses = tuple(
+        replace(
+            loss,
+            node=ids(loss.node),
+            logit=loss.logit and ids(loss.logit),
+            label=loss.label and ids(loss.label),
+        )
+        for loss in losses
+    )
+    predictions = tuple(
+        match_label(graph, found[0], graph[ids(found[1].id)], losses, found[2])
+        for found in predicted
+        if found
+    )
+    assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
+    _trainable(graph, losses, collector)
+    return Model(
+        name, graph, tuple(parties.values()), losses, predictions, assigns, config, places=tuple(parties)
+    )
+
+
+def _parties(spec: tree.Spec, scope: Scope, modules: Modules, ev: Evaluator) -> dict[str, PartyInfo]:
+    constants = Scope(parent=scope)
+    for item in spec.items:  # encoders may use numbers bound anywhere: hash(BINS)
+        if isinstance(item, tree.Binding) and isinstance(item.value, (tree.Number, tree.String, tree.ListOf)):
+            constants.names.setdefault(
+                item.name.text, Bound(item.name.text, item.name.span, item.value, None)
+            )
+    parties: dict[str, PartyInfo] = {}
+    for item in spec.items:
+        if isinstance(item, tree.Party) and not item.population:
+            if item.name.text not in parties:
+                info, value = lower_party(ev, item, constants)
+                parties[item.name.text] = info
+                modules.bind(scope, Bound.known(item.name.text, item.name.span, value))
+            else:
+                modules.bind(scope, Bound.known(item.name.text, item.name.span, None))
+    scope.poisoned |= {i.name.text for i in spec.items if isinstance(i, tree.Party) and i.population}
+    return parties
+
+
+def _bindings(
+    spec: tree.Spec, scope: Scope, modules: Modules, parties: Mapping[str, PartyInfo], collector: Collector
+) -> None:
+    """Binds top-level names and those inside fuses, each with its demanded place."""
+
+    def check(place: tree.Name) -> str | None:
+        if place.text in parties or place.text in scope.poisoned:
+            return place.text
+        collector.error(
+            "VFL0403",
+            f"there is no party `{place.text}`",
+            place.span,
+            f"the parties are {', '.join(parties) or 'none'}; a party without data is "
+            f"declared as: party {place.text} {{}}",
+        )
+        return None
+
+    for item in spec.items:
+        if isinstance(item, tree.Binding):
+            place = check(item.at) if item.at else None
+            modules.bind(scope, Bound(item.name.text, item.name.span, item.value, place))
+        elif isinstance(item, tree.Fuse):
+            fused = check(item.place)
+            for binding in item.body:
+                place = check(binding.at) if binding.at else fused
+                modules.bind(scope, Bound(binding.name.text, binding.name.span, binding.value, place))
+        elif isinstance(item, tree.Predict) and item.at:
+            check(item.at)
+
+
+def _has_penalty(part: Any) -> bool:
+    """Whether an expression calls `l1` or `l2` anywhere."""
+    if (
+        isinstance(part, tree.Call)
+        and isinstance(part.function, tree.Ref)
+        and part.function.name in ("l1", "l2")
+    ):
+        return True
+    if isinstance(part, tuple):
+        return any(_has_penalty(item) for item in part)
+    slots = getattr(part, "__slots__", ()) if type(part).__module__ == tree.__name__ else ()
+    return any(_has_penalty(getattr(part, slot)) for slot in slots if slot not in ("span", "name"))
+
+
+def _whole(spec: tree.Spec, parties: Mapping[str, PartyInfo], collector: Collector) -> None:
+    """Reports what a complete spec cannot lack."""
+    if spec.poisoned or any(isinstance(i, tree.Party) and i.population for i in spec.items):
+        return
+    if not parties:
+        collector.error(
+            "VFL0109", "the spec has no party", spec.span, "declare who owns what: party alice { … }"
+        )
+    for kind, what, help in (
+        (tree.Objective, "objective", "say what to minimise: objective bce(logit, bob.liked)"),
+        (tree.Predict, "prediction", "say what comes out: predict liked = sigmoid(logit)"),
+    ):
+        if not any(isinstance(item, kind) for item in spec.items):
+            collector.error("VFL0109", f"the spec has no {what}", spec.span, help)
+    for kind in (tree.Train,):
+        again = [item for item in spec.items if isinstance(item, kind)][1:]
+        if again:
+            collector.error("VFL0102", "`train` stands twice", again[0].span)
+
+
+def _renamed(ev: Evaluator) -> tuple[Graph, Any]:
+    """The graph with values and weights called by their bindings' paths."""
+    taken = {node.id for node in ev.build.graph}
+    mapping = {old: new for old, new in ev.aliases.items() if new not in taken}
+
+    def rename(name: str) -> str:
+        return mapping.get(name, name)
+
+    graph = Graph()
+    for node in ev.build.graph:
+        attrs = {**node.attrs, "name": rename(node.id)} if node.op == "weight" else node.attrs
+        graph.add(replace(node, id=rename(node.id), inputs=tuple(map(rename, node.inputs)), attrs=attrs))
+    return graph, rename
+
+
+def _trainable(graph: Graph, losses: tuple[Loss, ...], collector: Collector) -> None:
+    for loss in losses:
+        above = graph.ancestors([loss.node])
+        weights: list[Node] = [
+            graph[n] for n in above if graph[n].op == "weight" and graph[n].attrs["trainable"]
+        ]
+        if not weights:
+            collector.error(
+                "VFL0404",
+                "this term of the objective depends on no weight",
+                loss.span,
+                "train something: dense, embed or weight make weights",
+            )
+
+
+__all__ = ["lower"]

@@ -1,0 +1,276 @@
+"""Calls: arguments matched to parameters, for functions of the registry and for blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vflc.diagnostics import Label
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.graph import Node
+from vflc.ops import FUNCTIONS, find_function
+from vflc.ops.registry import REQUIRED, Function, Parameter
+from vflc.passes.lower.evaluate import Evaluator, is_categorical
+from vflc.passes.lower.values import POISON, BlockValue, Bound, Poison, Record, Scope, describe
+from vflc.syntax import tree
+
+DEEPEST = 64
+READS_IDS = frozenset({"fields", "feature", "ids", "label"})
+"""Parameters that take categorical features; everything else wants numbers."""
+
+
+def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
+    """The value of a call; see `Evaluator.evaluate`."""
+    if isinstance(expr.function, tree.Ref):
+        found = scope.find(expr.function.name)
+        value = ev.force(*found) if found else None
+        if isinstance(value, BlockValue):
+            return _call_block(ev, value, expr, scope, direct)
+        function = find_function(expr.function.name)
+        if function is not None:
+            return _call_function(ev, function, expr, scope)
+        if isinstance(value, Poison) or scope.silenced(expr.function.name):
+            return POISON
+        if found is None:
+            return _unknown(ev, expr.function, scope)
+    else:
+        value = ev.evaluate(expr.function, scope)
+    if isinstance(value, Poison):
+        return POISON
+    return ev.error("VFL0106", f"{describe(value)} cannot be called", expr.function.span)
+
+
+def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
+    near = did_you_mean(name.name, [*FUNCTIONS, *scope.visible()])
+    help = f"did you mean `{near}`?" if near else "library blocks come with `use`, as in: use recsys.{DeepFM}"
+    return ev.error("VFL0106", f"unknown function or block `{name.name}`", name.span, help)
+
+
+# --- blocks -----------------------------------------------------------------------------------
+
+
+def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope, direct: bool) -> Any:
+    block = value.block
+    if len(ev.build.scope) > DEEPEST:
+        return ev.error("VFL0103", f"block `{block.name.text}` is used within itself without end", expr.span)
+    label = None if direct else ev.build.fresh(block.name.text).split(".")[-1]
+    path = ev.build.scope if label is None else (*ev.build.scope, label)
+    inner = Scope(path, value.module)
+    if not _bind_block(ev, block, expr, scope, inner):
+        return POISON
+    for binding in block.body:
+        name = binding.name.text
+        if name in inner.names:
+            ev.error(
+                "VFL0102",
+                f"`{name}` is bound twice in this block",
+                binding.name.span,
+                None,
+                Label(inner.names[name].span, "first here"),
+            )
+            continue
+        place = binding.at.text if binding.at else ev.build.place
+        inner.names[name] = Bound(name, binding.name.span, binding.value, place)
+    with ev.build.within(scope=path):
+        for bound in list(inner.names.values()):
+            ev.force(bound, inner)
+        return ev.evaluate(block.result, inner, direct=True)
+
+
+def _bind_block(ev: Evaluator, block: tree.Block, expr: tree.Call, scope: Scope, inner: Scope) -> bool:
+    """Puts the arguments into `inner`; False where one is missing or wrong."""
+    parameters = {p.name.text: p for p in block.parameters}
+    given: dict[str, Any] = {}
+    for position, argument in enumerate(expr.arguments):
+        if argument.name is None and position >= len(block.parameters):
+            ev.error(
+                "VFL0107",
+                f"`{block.name.text}` takes {len(parameters)} arguments",
+                argument.span,
+                f"they are {', '.join(parameters) or 'none'}",
+            )
+            return False
+        name = argument.name.text if argument.name else block.parameters[position].name.text
+        if name not in parameters:
+            assert argument.name
+            return _no_argument(ev, block.name.text, argument.name, list(parameters))
+        if name in given:
+            ev.error("VFL0107", f"`{name}` is given twice", argument.span)
+            return False
+        given[name] = _option_or_value(ev, argument.value, scope)
+    for name, parameter in parameters.items():
+        if name not in given:
+            if parameter.default is None:
+                ev.error(
+                    "VFL0107",
+                    f"`{block.name.text}` needs `{name}`",
+                    expr.span,
+                    None,
+                    Label(parameter.span, "declared here"),
+                )
+                return False
+            given[name] = _option_or_value(ev, parameter.default, inner)
+        inner.names[name] = Bound.known(name, parameter.name.span, given[name])
+    return not any(isinstance(value, Poison) for value in given.values())
+
+
+def _option_or_value(ev: Evaluator, expr: tree.Expr, scope: Scope) -> Any:
+    """A bare name of a function or of nothing at all is an option: `activation = relu`."""
+    if isinstance(expr, tree.Ref) and scope.find(expr.name) is None and expr.name in FUNCTIONS:
+        return expr.name
+    if isinstance(expr, tree.Ref) and expr.name == "none" and scope.find("none") is None:
+        return None
+    return ev.evaluate(expr, scope)
+
+
+def _no_argument(ev: Evaluator, callee: str, name: tree.Name, known: list[str]) -> bool:
+    near = did_you_mean(name.text, known)
+    help = f"did you mean `{near}`?" if near else f"it has {', '.join(known)}"
+    ev.error("VFL0107", f"`{callee}` has no argument `{name.text}`", name.span, help)
+    return False
+
+
+# --- functions --------------------------------------------------------------------------------
+
+
+def _call_function(ev: Evaluator, function: Function, expr: tree.Call, scope: Scope) -> Any:
+    names = [p.name for p in function.parameters]
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    for position, argument in enumerate(expr.arguments):
+        parameter = _parameter_for(function, position, argument)
+        if parameter is None:
+            if argument.name is not None:
+                _no_argument(ev, function.name, argument.name, names)
+            else:
+                ev.error(
+                    "VFL0107",
+                    f"`{function.name}` takes {len(names)} arguments",
+                    argument.span,
+                    f"they are {', '.join(names)}",
+                )
+            return POISON
+        if parameter.name in named:
+            return ev.error("VFL0107", f"`{parameter.name}` is given twice", argument.span)
+        value = coerce(ev, function, parameter, argument.value, scope)
+        if parameter.variadic:
+            positional.extend(value if isinstance(value, list) else [value])
+        else:
+            named[parameter.name] = value
+    for parameter in function.parameters:
+        absent = not positional if parameter.variadic else parameter.name not in named
+        if absent and (parameter.variadic or parameter.default is REQUIRED):
+            return ev.error(
+                "VFL0107", f"`{function.name}` needs `{parameter.name}`", expr.span, _usage(function)
+            )
+    if any(isinstance(value, Poison) for value in (*positional, *named.values())):
+        return POISON
+    before = [named.pop(p.name) for p in _before_variadic(function)] if positional else []
+    return ev.op(function.name, expr.span, *before, *positional, **named)
+
+
+def _before_variadic(function: Function) -> list[Parameter]:
+    index = next(i for i, p in enumerate(function.parameters) if p.variadic)
+    return list(function.parameters[:index])
+
+
+def _parameter_for(function: Function, position: int, argument: tree.Argument) -> Parameter | None:
+    if argument.name is not None:
+        return next((p for p in function.parameters if p.name == argument.name.text and not p.variadic), None)
+    for index, parameter in enumerate(function.parameters):
+        if parameter.variadic or index == position:
+            return parameter
+    return None
+
+
+def _usage(function: Function) -> str:
+    parts = [
+        f"{p.name}, …"
+        if p.variadic
+        else p.name
+        if p.default is REQUIRED
+        else f"{p.name} = {_shown(p.default)}"
+        for p in function.parameters
+    ]
+    return f"it is {function.name}({', '.join(parts)})"
+
+
+def _shown(default: Any) -> str:
+    return "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def coerce(ev: Evaluator, function: Function, parameter: Parameter, expr: tree.Expr, scope: Scope) -> Any:
+    """The argument as what the parameter's annotation asks for, or POISON with a diagnostic."""
+    kinds = [kind.strip() for kind in parameter.kind.split("|")]
+    if isinstance(expr, tree.Ref) and (found := scope.find(expr.name)) is None:
+        if "None" in kinds and expr.name == "none":
+            return None
+        if "AxisName" in kinds or "str" in kinds:
+            return expr.name
+    elif isinstance(expr, tree.Ref) and "AxisName" in kinds:
+        value = ev.force(*found) if found else None
+        return value if isinstance(value, str) else expr.name
+    value = ev.evaluate(expr, scope)
+    if isinstance(value, Poison) or (value is None and "None" in kinds):
+        return value
+    reads_ids = parameter.name in READS_IDS
+    for kind in kinds:
+        fits, result = _fit(ev, kind, value, reads_ids)
+        if fits:
+            return result
+    if _holds_ids(value) and not reads_ids:
+        which = value.id if isinstance(value, Node) else next(v.id for v in value if is_categorical(v))
+        text = f"{which} is categorical, and `{function.name}` computes with numbers"
+        return ev.error("VFL0203", text, expr.span, "embed it first: embed(…, dim = 8)")
+    wanted = " or ".join(_WORDS.get(kind, kind) for kind in kinds if kind != "None")
+    text = f"`{parameter.name}` of `{function.name}` is {wanted}, and this is {describe(value)}"
+    return ev.error("VFL0203", text, expr.span)
+
+
+_WORDS = {
+    "Node": "a value",
+    "Nodes": "a list of values",
+    "Weights": "weights",
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "a word",
+    "Ints": "a list of whole numbers",
+    "AxisName": "the name of an axis",
+}
+
+
+def _holds_ids(value: Any) -> bool:
+    return is_categorical(value) or (isinstance(value, list) and any(is_categorical(v) for v in value))
+
+
+def _fit(ev: Evaluator, kind: str, value: Any, reads_ids: bool) -> tuple[bool, Any]:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    match kind:
+        case "Node" | "Nodes" | "Weights" if _holds_ids(value) and not reads_ids:
+            return False, None
+        case "Node" if isinstance(value, Node):
+            return True, value
+        case "Node" if number:
+            return True, ev.build.constant(float(value))
+        case "Nodes" | "Weights" if isinstance(value, Node):
+            return True, [value]
+        case "Nodes" | "Weights" if isinstance(value, list) and value:
+            flat = [inner for item in value for inner in (item if isinstance(item, list) else [item])]
+            return all(isinstance(item, Node) for item in flat), flat
+        case "float" if number:
+            return True, float(value)
+        case "int" if whole:
+            return True, value
+        case "bool" if isinstance(value, bool):
+            return True, value
+        case "str" | "AxisName" if isinstance(value, str):
+            return True, value
+        case "Ints" if whole:
+            return True, [value]
+        case "Ints" if isinstance(value, list):
+            return all(isinstance(item, int) and not isinstance(item, bool) for item in value), value
+    return False, None
+
+
+__all__ = ["Record", "call", "coerce"]

@@ -1,0 +1,395 @@
+"""Evaluates expressions of the tree: numbers and lists at once, graph values by adding nodes.
+
+Bindings are computed when first needed, so the order of statements does not matter. A mistake
+is reported once and turns into `POISON`, which silences everything computed from it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from vflc.diagnostics import Collector, Label, Span
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.build import Build
+from vflc.ir.graph import Node
+from vflc.ops import FUNCTIONS
+from vflc.ops.registry import OpError
+from vflc.passes.lower.values import POISON, BlockValue, Bound, PartyValue, Poison, Record, Scope, describe
+from vflc.syntax import tree
+
+ELEMENTWISE = {
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "div",
+    "**": "pow",
+    "@": "matmul",
+    "//": "floordiv",
+    "%": "mod",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+    "==": "equal",
+    "!=": "not_equal",
+    "and": "logical_and",
+    "or": "logical_or",
+}
+NUMERIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": operator.pow,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "and": lambda a, b: a and b,
+    "or": lambda a, b: a or b,
+}
+MOST_ITEMS = 100_000
+MOST_NODES = 500_000
+
+
+class Stop(Exception):
+    """Lowering cannot go on; the reason has been reported."""
+
+
+@dataclass(slots=True)
+class Evaluator:
+    """Computes bindings and expressions into `build`'s graph."""
+
+    build: Build
+    collector: Collector
+    call: Callable[[Evaluator, tree.Call, Scope, bool], Any]
+    aliases: dict[str, str] = field(default_factory=dict)
+    _busy: list[Bound] = field(default_factory=list)
+
+    def error(self, code: str, message: str, span: Span, help: str | None = None, *labels: Label) -> Poison:
+        self.collector.error(code, message, span, help, *labels)
+        return POISON
+
+    def op(self, name: str, span: Span, *arguments: Any, **named: Any) -> Any:
+        """Calls a function of the registry, turning a refusal into a diagnostic at `span`."""
+        if len(self.build.graph) > MOST_NODES:
+            self.error(
+                "VFL0206", f"the model has more than {MOST_NODES:,} operations", span, "make it smaller"
+            )
+            raise Stop
+        try:
+            with self.build.within(span=span):
+                return FUNCTIONS[name].expand(self.build, *arguments, **named)
+        except OpError as refused:
+            return self.error(refused.code, refused.message, span, refused.help)
+
+    # --- names ------------------------------------------------------------------------------
+
+    def force(self, bound: Bound, scope: Scope) -> Any:
+        """The value of a binding, computed on first use."""
+        if bound.state == "done":
+            return bound.value
+        if bound.state == "busy":
+            circle = self._busy[self._busy.index(bound) :]
+            labels = [Label(other.span, f"{other.name} needs it") for other in circle[1:]]
+            self.error(
+                "VFL0103",
+                f"`{bound.name}` is defined in terms of itself",
+                bound.span,
+                "break the circle: " + " → ".join([b.name for b in circle] + [bound.name]),
+                *labels,
+            )
+            return POISON
+        bound.state = "busy"
+        self._busy.append(bound)
+        path = (*scope.path, bound.name)
+        assert bound.expr is not None
+        with self.build.within(scope=path, place=bound.place, span=bound.expr.span):
+            value = self.evaluate(bound.expr, scope, direct=True)
+            self.name(value, path)
+        self._busy.pop()
+        bound.value, bound.state = value, "done"
+        return value
+
+    def name(self, value: Any, path: tuple[str, ...]) -> None:
+        """Gives a value made under `path` that path as its id (when lowering ends)."""
+        if (
+            isinstance(value, Node)
+            and value.id.startswith(".".join(path) + ".")
+            and value.id not in self.aliases
+        ):
+            self.aliases[value.id] = ".".join(path)
+
+    def number(self, expr: tree.Expr, scope: Scope, what: str) -> int | float | Poison:
+        value = self.evaluate(expr, scope)
+        if isinstance(value, Poison) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            return value
+        return self.error("VFL0203", f"{what} is a number, and this is {describe(value)}", expr.span)
+
+    # --- expressions ------------------------------------------------------------------------
+
+    def evaluate(self, expr: tree.Expr, scope: Scope, direct: bool = False) -> Any:
+        """The value of `expr`; `direct` where it is all of a binding, whose name then names it."""
+        match expr:
+            case tree.Number() | tree.String() | tree.Bool():
+                return expr.value
+            case tree.Ref():
+                return self._ref(expr, scope)
+            case tree.Attribute():
+                return self._attribute(expr, scope)
+            case tree.Family():
+                return self._family(expr, scope)
+            case tree.Call():
+                return self.call(self, expr, scope, direct)
+            case tree.Unary():
+                return self._unary(expr, scope)
+            case tree.Binary():
+                return self._binary(expr, scope)
+            case tree.Index():
+                return self._index(expr, scope)
+            case tree.Range():
+                return self._range(expr, scope)
+            case tree.ListOf():
+                return self._list(expr, scope)
+            case tree.Comprehension():
+                return self._comprehension(expr, scope)
+            case tree.RecordOf():
+                return self._record(expr, scope)
+
+    def _ref(self, expr: tree.Ref, scope: Scope) -> Any:
+        found = scope.find(expr.name)
+        if found:
+            return self.force(*found)
+        if scope.silenced(expr.name):
+            return POISON
+        if expr.name in FUNCTIONS:
+            return self.error(
+                "VFL0203", f"`{expr.name}` is a function", expr.span, f"call it: {expr.name}(…)"
+            )
+        help = did_you_mean(expr.name, scope.visible())
+        return self.error(
+            "VFL0101", f"unknown name `{expr.name}`", expr.span, f"did you mean `{help}`?" if help else None
+        )
+
+    def _attribute(self, expr: tree.Attribute, scope: Scope) -> Any:
+        value = self.evaluate(expr.value, scope)
+        name = expr.name.text
+        if isinstance(value, Poison):
+            return POISON
+        if isinstance(value, Record) and name in value.fields:
+            return value.fields[name]
+        if isinstance(value, PartyValue):
+            return self._column(value, name, expr)
+        if name in ("tables", "weights") and isinstance(value, (Record, Node)):
+            return self._weights_below(expr, scope, tables=name == "tables")
+        known = list(value.fields) if isinstance(value, Record) else []
+        near = did_you_mean(name, known)
+        help = f"did you mean `{near}`?" if near else (f"there are {', '.join(known)}" if known else None)
+        return self.error("VFL0105", f"{describe(value)} has no `{name}`", expr.name.span, help)
+
+    def _column(self, party: PartyValue, name: str, expr: tree.Attribute) -> Any:
+        features = list(party.features.values())
+        groups = {
+            "features": features,
+            "categories": [f for f in features if f.attrs["kind"] != "number"],
+            "numbers": [f for f in features if f.attrs["kind"] == "number"],
+        }
+        columns = party.features | party.labels
+        if name in columns:
+            return columns[name]
+        if name in groups:
+            if not groups[name]:
+                return self.error("VFL0105", f"{party.name} has no {name}", expr.span)
+            return groups[name]
+        near = did_you_mean(name, [*columns, *groups])
+        help = f"did you mean `{near}`?" if near else f"{party.name} has {', '.join(columns) or 'no columns'}"
+        return self.error("VFL0105", f"{party.name} has no feature or label `{name}`", expr.name.span, help)
+
+    def _weights_below(self, expr: tree.Attribute, scope: Scope, tables: bool) -> Any:
+        """`l.deep.tables`: what was made under the path that the user wrote."""
+        below: list[str] = []
+        part: tree.Expr = expr.value
+        while isinstance(part, tree.Attribute):
+            below.insert(0, part.name.text)
+            part = part.value
+        if not isinstance(part, tree.Ref):
+            return self.error(
+                "VFL0105", f"`.{expr.name.text}` follows a name", expr.span, "bind the value to a name"
+            )
+        found = scope.find(part.name)
+        assert found
+        prefix = ".".join((*found[1].path, part.name, *below))
+        weights = [
+            node
+            for node in self.build.graph
+            if node.op == "weight"
+            and (node.id + ".").startswith(prefix + ".")
+            and (node.attrs["table"] or not tables)
+        ]
+        if not weights:
+            return self.error("VFL0105", f"`{prefix}` has no {expr.name.text}", expr.span)
+        return weights
+
+    def _family(self, expr: tree.Family, scope: Scope) -> Any:
+        if expr.value is None:
+            return self.error(
+                "VFL0101", "a family of columns belongs to a party", expr.span, "write party.C{1..3}"
+            )
+        party = self.evaluate(expr.value, scope)
+        if isinstance(party, Poison):
+            return POISON
+        if not isinstance(party, PartyValue):
+            return self.error("VFL0203", f"a family belongs to a party; this is {describe(party)}", expr.span)
+        names = [f"{expr.prefix.text}{i}" for i in range(expr.low, expr.high + 1)]
+        missing = [name for name in names if name not in party.features]
+        if missing:
+            return self.error("VFL0105", f"{party.name} has no feature `{missing[0]}`", expr.span)
+        return [party.features[name] for name in names]
+
+    def _unary(self, expr: tree.Unary, scope: Scope) -> Any:
+        value = self.evaluate(expr.value, scope)
+        if isinstance(value, Poison):
+            return POISON
+        if isinstance(value, Node):
+            return self.op("neg" if expr.operator == "-" else "logical_not", expr.span, value)
+        if expr.operator == "not" and isinstance(value, bool):
+            return not value
+        if expr.operator == "-" and isinstance(value, (int, float)):
+            return -value
+        return self.error("VFL0203", f"`{expr.operator}` does not apply to {describe(value)}", expr.span)
+
+    def _binary(self, expr: tree.Binary, scope: Scope) -> Any:
+        left = self.evaluate(expr.left, scope)
+        right = self.evaluate(expr.right, scope)
+        if isinstance(left, Poison) or isinstance(right, Poison):
+            return POISON
+        if isinstance(left, Node) or isinstance(right, Node):
+            return self._graph_binary(expr, left, right)
+        if isinstance(left, list) and isinstance(right, list) and expr.operator == "+":
+            return left + right
+        same_text = isinstance(left, str) and isinstance(right, str) and expr.operator in ("==", "!=", "+")
+        if same_text or (isinstance(left, (int, float)) and isinstance(right, (int, float))):
+            return self._plain(expr, left, right)
+        text = f"`{expr.operator}` does not apply to {describe(left)} and {describe(right)}"
+        return self.error("VFL0203", text, expr.span)
+
+    def _plain(self, expr: tree.Binary, left: Any, right: Any) -> Any:
+        if expr.operator == "**" and abs(right) > 64:
+            return self.error("VFL0205", "the exponent is beyond 64", expr.right.span)
+        try:
+            result = NUMERIC[expr.operator](left, right)
+        except (ArithmeticError, KeyError) as wrong:
+            return self.error("VFL0205", f"cannot compute this: {wrong}", expr.span)
+        if isinstance(result, complex):
+            return self.error("VFL0205", "a root of a negative number", expr.span)
+        return result
+
+    def _graph_binary(self, expr: tree.Binary, left: Any, right: Any) -> Any:
+        for value, side in ((left, expr.left), (right, expr.right)):
+            if isinstance(value, bool) or not isinstance(value, (Node, int, float)):
+                help = "name one of its items, or join them: concat(…)" if isinstance(value, list) else None
+                text = f"`{expr.operator}` needs a value of the graph, and this is {describe(value)}"
+                return self.error("VFL0203", text, side.span, help)
+            if is_categorical(value):
+                return self.error(
+                    "VFL0203", f"{value.id} is categorical", side.span, f"embed({value.id}, dim = 8)"
+                )
+        if expr.operator not in ELEMENTWISE:
+            return self.error(
+                "VFL0203", f"`{expr.operator}` is for numbers, not for values of the graph", expr.span
+            )
+        left, right = (v if isinstance(v, Node) else self.build.constant(float(v)) for v in (left, right))
+        return self.op(ELEMENTWISE[expr.operator], expr.span, left, right)
+
+    def _index(self, expr: tree.Index, scope: Scope) -> Any:
+        value = self.evaluate(expr.value, scope)
+        index = self.evaluate(expr.index, scope)
+        if isinstance(value, Poison) or isinstance(index, Poison):
+            return POISON
+        if not isinstance(value, list):
+            help = "slice(x, axis, start, stop) cuts a value" if isinstance(value, Node) else None
+            return self.error("VFL0203", f"only a list has items; this is {describe(value)}", expr.span, help)
+        try:
+            if isinstance(index, list):
+                return [value[i] for i in index]
+            if isinstance(index, int) and not isinstance(index, bool):
+                return value[index]
+        except IndexError:
+            return self.error("VFL0205", f"the list has {len(value)} items, counted from 0", expr.index.span)
+        return self.error(
+            "VFL0203", f"an index is a whole number; this is {describe(index)}", expr.index.span
+        )
+
+    def _range(self, expr: tree.Range, scope: Scope) -> Any:
+        low, high = (self.number(end, scope, "an end of a range") for end in (expr.low, expr.high))
+        if isinstance(low, Poison) or isinstance(high, Poison):
+            return POISON
+        if not (isinstance(low, int) and isinstance(high, int)):
+            return self.error("VFL0205", "the ends of a range are whole numbers", expr.span)
+        if high - low >= MOST_ITEMS:
+            return self.error("VFL0206", f"a range has at most {MOST_ITEMS:,} items", expr.span)
+        return list(range(low, high + 1))
+
+    def _list(self, expr: tree.ListOf, scope: Scope) -> Any:
+        items: list[Any] = []
+        for item in expr.items:
+            value = self.evaluate(item, scope)
+            if isinstance(item, tree.Range) and isinstance(value, list):
+                items.extend(value)
+            else:
+                items.append(value)
+        return POISON if any(isinstance(item, Poison) for item in items) else items
+
+    def _comprehension(self, expr: tree.Comprehension, scope: Scope) -> Any:
+        values = self.evaluate(expr.iterable, scope)
+        if isinstance(values, Poison):
+            return POISON
+        if not isinstance(values, list):
+            return self.error(
+                "VFL0203", f"`for` runs over a list; this is {describe(values)}", expr.iterable.span
+            )
+        results: list[Any] = []
+        for turn, value in enumerate(values):
+            label = str(value) if isinstance(value, (int, str)) else str(turn)
+            name = expr.variable.text
+            inner = Scope(scope.path, scope, {name: Bound.known(name, expr.variable.span, value)})
+            with self.build.within(scope=(*self.build.scope, label)):
+                keep = True if expr.condition is None else self.evaluate(expr.condition, inner)
+                if keep is True:
+                    results.append(self.evaluate(expr.body, inner, direct=True))
+                elif keep is not False and not isinstance(keep, Poison):
+                    assert expr.condition
+                    return self.error(
+                        "VFL0203",
+                        f"a condition is true or false; this is {describe(keep)}",
+                        expr.condition.span,
+                    )
+            if results and isinstance(results[-1], Poison):
+                return POISON
+        return results
+
+    def _record(self, expr: tree.RecordOf, scope: Scope) -> Any:
+        fields: dict[str, Any] = {}
+        for item in expr.fields:
+            path = (*self.build.scope, item.name.text)
+            with self.build.within(scope=path, span=item.value.span):
+                fields[item.name.text] = value = self.evaluate(item.value, scope, direct=True)
+                self.name(value, path)
+        return Record(fields)
+
+
+def is_categorical(value: Any) -> bool:
+    """Whether a value is ids of a feature, which only embeddings can read."""
+    return (
+        isinstance(value, Node) and value.op in ("feature", "label") and value.attrs["kind"] in ("id", "ids")
+    )
+
+
+__all__ = ["BlockValue", "Evaluator", "Stop", "is_categorical"]

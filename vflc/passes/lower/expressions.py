@@ -1,0 +1,91 @@
+"""Expressions over a party's raw columns, as data that its runtime evaluates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.passes.lower.evaluate import Evaluator
+from vflc.syntax import tree
+
+CALLS = {
+    "floor": "int",
+    "round": "int",
+    "abs": "float",
+    "log": "float",
+    "exp": "float",
+    "sqrt": "float",
+    "lower": "string",
+    "strip": "string",
+    "is_missing": "float",
+}
+
+
+def lower_expression(
+    ev: Evaluator, party: str, expr: tree.Expr, raw: dict[str, str]
+) -> tuple[dict[str, Any] | None, str]:
+    """An expression as JSON data and its kind; None after a mistake."""
+
+    def inner(part: tree.Expr) -> tuple[dict[str, Any] | None, str]:
+        return lower_expression(ev, party, part, raw)
+
+    match expr:
+        case tree.Number():
+            return {"number": expr.value}, "int" if isinstance(expr.value, int) else "float"
+        case tree.String():
+            return {"string": expr.value}, "string"
+        case tree.Bool():
+            return {"number": int(expr.value)}, "int"
+        case tree.Ref() if expr.name in raw:
+            return {"column": expr.name}, raw[expr.name]
+        case tree.Ref():
+            near = did_you_mean(expr.name, raw)
+            ev.error(
+                "VFL0105",
+                f"{party} has no column `{expr.name}`",
+                expr.span,
+                f"did you mean `{near}`?" if near else f"declare it: column {expr.name}: float",
+            )
+            return None, "float"
+        case tree.Attribute(value=tree.Ref(name=owner)) if owner == party:
+            return inner(tree.Ref(expr.name.text, expr.name.span))
+        case tree.Unary():
+            value, kind = inner(expr.value)
+            name = "neg" if expr.operator == "-" else "not"
+            return ({"op": name, "args": [value]} if value else None), kind
+        case tree.Binary():
+            return _binary_expression(ev, expr, inner(expr.left), inner(expr.right))
+        case tree.Call(function=tree.Ref(name=name)) if name in CALLS and len(expr.arguments) == 1:
+            value, _ = inner(expr.arguments[0].value)
+            return ({"call": name, "args": [value]} if value else None), CALLS[name]
+    ev.error(
+        "VFL0204",
+        "this cannot be computed from raw columns",
+        expr.span,
+        f"columns, numbers, texts, operators and {', '.join(CALLS)} can",
+    )
+    return None, "float"
+
+
+def _binary_expression(
+    ev: Evaluator, expr: tree.Binary, left: tuple[Any, str], right: tuple[Any, str]
+) -> tuple[dict[str, Any] | None, str]:
+    if left[0] is None or right[0] is None:
+        return None, "float"
+    text = [side[1] == "string" for side in (left, right)]
+    compares = expr.operator in ("==", "!=", "<", "<=", ">", ">=")
+    if any(text) and (not compares or not all(text)):
+        ev.error("VFL0204", f"`{expr.operator}` does not join text and numbers", expr.span)
+        return None, "float"
+    if expr.operator == "@":
+        ev.error("VFL0204", "`@` is for values of the graph", expr.span)
+        return None, "float"
+    whole = left[1] == right[1] == "int" and expr.operator not in ("/", "**")
+    kind = (
+        "float"
+        if compares or expr.operator in ("and", "or")
+        else "int"
+        if whole or expr.operator == "//"
+        else "float"
+    )
+    return {"op": expr.operator, "args": [left[0], right[0]]}, kind

@@ -1,0 +1,121 @@
+"""Files and library blocks that a spec uses, and the names that a module binds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from vflc.diagnostics import Collector, Label, Source, Span
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.passes.lower.values import BlockValue, Bound, Scope
+from vflc.syntax import tree
+from vflc.syntax.parser import parse
+
+LARGEST = 4_000_000
+
+
+def library_names() -> list[str]:
+    """The libraries that come with vflc."""
+    return sorted(p.name[:-4] for p in files("vflc.library").iterdir() if p.name.endswith(".vfl"))
+
+
+def read_source(path: Path, name: str | None = None) -> Source:
+    """A spec's text.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return Source(name or path.name, path.read_text(encoding="utf-8"))
+
+
+@dataclass(slots=True)
+class Modules:
+    """Parses each used file once. `folder` is where the spec lies, None where it has no file."""
+
+    collector: Collector
+    folder: Path | None
+    _loaded: dict[str, Scope] = field(default_factory=dict)
+
+    def open(self, spec: tree.Spec, scope: Scope, folder: Path | None) -> None:
+        """Binds the blocks of a module and what it imports."""
+        scope.poisoned = spec.poisoned
+        for item in spec.items:
+            if isinstance(item, tree.Block):
+                self.bind(scope, Bound.known(item.name.text, item.name.span, BlockValue(item, scope)))
+        for item in spec.items:
+            if isinstance(item, tree.Import):
+                self._import(item, scope, folder)
+
+    def bind(self, scope: Scope, bound: Bound) -> None:
+        """Adds a name that must not be bound yet."""
+        first = scope.names.get(bound.name)
+        if first is not None:
+            self.collector.error(
+                "VFL0102",
+                f"`{bound.name}` is bound twice",
+                bound.span,
+                "names are bound once: choose another",
+                Label(first.span, "first here"),
+            )
+            return
+        scope.names[bound.name] = bound
+
+    def _import(self, item: tree.Import, scope: Scope, folder: Path | None) -> None:
+        module = self._library(item) if item.library else self._file(item, folder)
+        if module is None:
+            scope.poisoned |= {name.text for name in item.names}
+            return
+        blocks = {
+            n: b
+            for n, b in module.names.items()
+            if isinstance(b.value, BlockValue) and b.value.module is module
+        }
+        for name in item.names or [tree.Name(n, item.span) for n in blocks]:
+            if name.text in blocks:
+                self.bind(scope, Bound.known(name.text, name.span, blocks[name.text].value))
+                continue
+            near = did_you_mean(name.text, blocks)
+            help = f"did you mean `{near}`?" if near else f"there are {', '.join(blocks) or 'no blocks'}"
+            self.collector.error("VFL0108", f"there is no block `{name.text}` to use", name.span, help)
+            scope.poisoned |= {name.text}
+
+    def _library(self, item: tree.Import) -> Scope | None:
+        assert item.library
+        name = item.library.text
+        if name not in library_names():
+            near = did_you_mean(name, library_names())
+            help = f"did you mean `{near}`?" if near else f"there are {', '.join(library_names())}"
+            self.collector.error("VFL0108", f"unknown library `{name}`", item.library.span, help)
+            return None
+        text = (files("vflc.library") / f"{name}.vfl").read_text(encoding="utf-8")
+        return self._load(f"library:{name}", None, lambda: Source(f"library/{name}.vfl", text), item.span)
+
+    def _file(self, item: tree.Import, folder: Path | None) -> Scope | None:
+        assert item.file
+        if folder is None:
+            self.collector.error("VFL0108", "a text without a file cannot use files", item.file.span)
+            return None
+        path = (folder / item.file.value).resolve()
+        name = item.file.value
+
+        def load() -> Source:
+            if path.stat().st_size > LARGEST:
+                raise OSError("it is larger than 4 MB")
+            return read_source(path, name)
+
+        return self._load(str(path), path.parent, load, item.file.span)
+
+    def _load(self, key: str, folder: Path | None, load: Callable[[], Source], span: Span) -> Scope | None:
+        if key not in self._loaded:
+            try:
+                source = load()
+            except (OSError, UnicodeDecodeError) as wrong:
+                why = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
+                self.collector.error("VFL0108", f"the file cannot be used: {why}", span)
+                return None
+            self._loaded[key] = scope = Scope()
+            self.open(parse(source, self.collector), scope, folder)
+        return self._loaded[key]

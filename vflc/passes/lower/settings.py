@@ -1,0 +1,186 @@
+"""`train { … }`: settings checked one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.model import OptimizerRule, TrainConfig
+from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
+from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.values import POISON, Poison, Scope, describe
+from vflc.syntax import tree
+
+METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae", "loss")
+
+Check = Callable[[Any], bool]
+
+
+def _whole(low: int) -> Check:
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= 2**53
+
+
+def _number(v: Any) -> bool:
+    return isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < float("inf")
+
+
+SETTINGS: dict[str, tuple[Check, str]] = {
+    "batch": (_whole(1), "a whole number of rows, 1 or more"),
+    "epochs": (_whole(1), "a whole number, 1 or more"),
+    "seed": (_whole(0), "a whole number, 0 or more"),
+    "validation": (
+        lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v < 1,
+        "a fraction of the rows, from 0 to below 1",
+    ),
+    "shuffle": (lambda v: isinstance(v, bool), "true or false"),
+    "patience": (_whole(1), "a number of epochs, 1 or more"),
+    "monitor": (lambda v: v in METRICS, f"one of {', '.join(METRICS)}"),
+    "best": (lambda v: isinstance(v, bool), "true or false"),
+    "checkpoint_steps": (_whole(1), "a number of steps, 1 or more"),
+    "clip_norm": (_number, "a number above 0"),
+    "clip_value": (_number, "a number above 0"),
+}
+
+
+def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainConfig:
+    """The configuration of a spec; the defaults with Adam where there is no `train`."""
+    values: dict[str, Any] = {}
+    optimizers: list[OptimizerRule] = []
+    for setting in train.settings if train else ():
+        name = setting.name.text
+        if name in values or (name == "metrics" and "metrics" in values):
+            ev.error("VFL0102", f"`{name}` is set twice", setting.name.span)
+        elif name == "optimizer":
+            rule = _optimizer(ev, setting, scope, len(optimizers))
+            if rule is not None:
+                optimizers.append(rule)
+        elif name == "metrics":
+            values["metrics"] = tuple(_metrics(ev, setting))
+        elif name in SETTINGS:
+            value = _single(ev, setting, scope)
+            if not isinstance(value, Poison):
+                values[name] = value
+        else:
+            known = [*SETTINGS, "optimizer", "metrics"]
+            near = did_you_mean(name, known)
+            ev.error(
+                "VFL0106",
+                f"unknown setting `{name}`",
+                setting.name.span,
+                f"did you mean `{near}`?" if near else f"there are {', '.join(known)}",
+            )
+    if not any(not rule.patterns for rule in optimizers):
+        optimizers.append(OptimizerRule("adam", "adam", {}, (), None))
+    return TrainConfig(optimizers=_unique_ids(optimizers), **values)
+
+
+def _single(ev: Evaluator, setting: tree.Setting, scope: Scope) -> Any:
+    name = setting.name.text
+    check, wanted = SETTINGS[name]
+    if len(setting.values) != 1:
+        return ev.error("VFL0107", f"`{name}` takes one value", setting.span, f"it is {wanted}")
+    expr = setting.values[0]
+    value = expr.name if name == "monitor" and isinstance(expr, tree.Ref) else ev.evaluate(expr, scope)
+    if isinstance(value, Poison) or check(value):
+        return value
+    return ev.error("VFL0205", f"`{name}` is {wanted}, and this is {describe(value)}", expr.span)
+
+
+def _metrics(ev: Evaluator, setting: tree.Setting) -> list[str]:
+    names: list[str] = []
+    for expr in setting.values:
+        if isinstance(expr, tree.Ref) and expr.name in METRICS:
+            names.append(expr.name)
+            continue
+        near = did_you_mean(expr.name, METRICS) if isinstance(expr, tree.Ref) else None
+        ev.error(
+            "VFL0106",
+            "unknown metric",
+            expr.span,
+            f"did you mean `{near}`?" if near else f"there are {', '.join(METRICS)}",
+        )
+    return names
+
+
+def _optimizer(ev: Evaluator, setting: tree.Setting, scope: Scope, count: int) -> OptimizerRule | None:
+    expr = setting.values[0] if len(setting.values) == 1 else None
+    name = expr.function if isinstance(expr, tree.Call) else expr
+    if not isinstance(name, tree.Ref):
+        ev.error(
+            "VFL0107", "`optimizer` takes one optimizer", setting.span, "as in: optimizer adam(lr = 0.001)"
+        )
+        return None
+    optimizer = OPTIMIZERS.get(name.name)
+    if optimizer is None:
+        near = did_you_mean(name.name, OPTIMIZERS)
+        ev.error(
+            "VFL0106",
+            f"unknown optimizer `{name.name}`",
+            name.span,
+            f"did you mean `{near}`?" if near else f"there are {', '.join(OPTIMIZERS)}",
+        )
+        return None
+    options = _options(ev, expr, list(optimizer.parameters), scope) if isinstance(expr, tree.Call) else {}
+    if options is None:
+        return None
+    return OptimizerRule(name.name, name.name, options, tuple(p.text for p in setting.patterns), setting.span)
+
+
+def _options(ev: Evaluator, call: tree.Call, known: list[str], scope: Scope) -> dict[str, Any] | None:
+    """Named numbers of an optimizer or a schedule; `lr` may be a schedule itself."""
+    assert isinstance(call.function, tree.Ref)
+    options: dict[str, Any] = {}
+    for position, argument in enumerate(call.arguments):
+        name = argument.name.text if argument.name else known[position] if position < len(known) else ""
+        if name not in known or name in options:
+            near = did_you_mean(name, known)
+            text = (
+                f"`{name}` is given twice"
+                if name in options
+                else f"`{call.function.name}` has no argument `{name}`"
+            )
+            help = f"did you mean `{near}`?" if near else f"it has {', '.join(known)}"
+            ev.error("VFL0107", text, argument.span, help)
+            return None
+        value = _option(ev, argument.value, scope)
+        if isinstance(value, Poison):
+            return None
+        options[name] = value
+    return options
+
+
+def _option(ev: Evaluator, expr: tree.Expr, scope: Scope) -> Any:
+    if (
+        isinstance(expr, tree.Call)
+        and isinstance(expr.function, tree.Ref)
+        and expr.function.name in SCHEDULES
+    ):
+        name = expr.function.name
+        options = _options(ev, expr, list(SCHEDULES[name].parameters), scope)
+        if options is None:
+            return POISON
+        missing = [
+            p for p, default in SCHEDULES[name].parameters.items() if default is None and p not in options
+        ]
+        if missing:
+            return ev.error("VFL0107", f"`{name}` needs `{missing[0]}`", expr.span)
+        return {"schedule": name, "options": options}
+    value = ev.evaluate(expr, scope)
+    if isinstance(value, (bool, Poison)):
+        return value
+    if not isinstance(value, (int, float)) or not abs(value) < float("inf"):
+        return ev.error("VFL0203", f"an option is a number; this is {describe(value)}", expr.span)
+    if value < 0:
+        return ev.error("VFL0205", "an optimizer's options are not negative", expr.span)
+    return value
+
+
+def _unique_ids(rules: list[OptimizerRule]) -> tuple[OptimizerRule, ...]:
+    seen: dict[str, int] = {}
+    result: list[OptimizerRule] = []
+    for rule in rules:
+        seen[rule.name] = count = seen.get(rule.name, 0) + 1
+        rule_id = rule.name if count == 1 else f"{rule.name}_{count}"
+        result.append(OptimizerRule(rule_id, rule.name, rule.options, rule.patterns, rule.span))
+    return tuple(result)

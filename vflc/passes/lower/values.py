@@ -1,0 +1,125 @@
+"""What an expression may be worth while a spec is lowered, and the scopes that names live in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from vflc.diagnostics import Span
+from vflc.ir.graph import Node
+from vflc.syntax import tree
+
+
+class Poison:
+    """Stands for a value whose computation was a mistake already reported; silences what follows."""
+
+    def __repr__(self) -> str:
+        return "POISON"
+
+
+POISON = Poison()
+
+
+@dataclass(slots=True)
+class Record:
+    """`{first = …, deep = …}`, or what a block returned."""
+
+    fields: dict[str, Any]
+
+
+@dataclass(slots=True)
+class PartyValue:
+    """A party's name used as a value: `alice.features`, `alice.Age`."""
+
+    name: str
+    features: dict[str, Node]
+    labels: dict[str, Node]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockValue:
+    """A block and the module that its free names belong to."""
+
+    block: tree.Block
+    module: Scope
+
+
+@dataclass(slots=True, eq=False)
+class Bound:
+    """A name and its value, computed when first needed."""
+
+    name: str
+    span: Span
+    expr: tree.Expr | None
+    place: str | None
+    value: Any = None
+    state: str = "waiting"
+
+    @classmethod
+    def known(cls, name: str, span: Span, value: Any) -> Bound:
+        return cls(name, span, None, None, value, "done")
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """Names of a module, of one use of a block, or of one turn of a comprehension.
+
+    Args:
+        path: prefix of the names of values and weights made here.
+        parent: where names that are not here are looked up.
+        poisoned: names whose statements did not parse.
+    """
+
+    path: tuple[str, ...] = ()
+    parent: Scope | None = None
+    names: dict[str, Bound] = field(default_factory=dict)
+    poisoned: frozenset[str] = frozenset()
+
+    def find(self, name: str) -> tuple[Bound, Scope] | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.names:
+                return scope.names[name], scope
+            scope = scope.parent
+        return None
+
+    def silenced(self, name: str) -> bool:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.poisoned:
+                return True
+            scope = scope.parent
+        return False
+
+    def visible(self) -> list[str]:
+        scope: Scope | None = self
+        found: list[str] = []
+        while scope is not None:
+            found.extend(scope.names)
+            scope = scope.parent
+        return found
+
+
+def describe(value: Any) -> str:
+    """A value's kind in a user's words."""
+    match value:
+        case Node(op="feature") if value.attrs["kind"] != "number":
+            return f"the categorical feature {value.id}"
+        case Node():
+            return f"a value of shape {value.type}"
+        case bool():
+            return "a truth value"
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return f'the text "{value}"'
+        case list():
+            return f"a list of {len(value)}"
+        case Record():
+            return f"a record of {', '.join(value.fields)}"
+        case PartyValue():
+            return f"the party {value.name}"
+        case BlockValue():
+            return f"the block {value.block.name.text}"
+        case _:
+            return "nothing"

@@ -1,0 +1,101 @@
+"""Which optimizer updates which weight, and the gradients as updates want them.
+
+In: a differentiated graph. Out: `updates`, and in the graph the flat gradients they read.
+
+The dense weights of one place and optimizer lie in one flat buffer, so that an update is a
+handful of operators over one array instead of a handful for each weight. A table is updated by
+the rows that the batch touched.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from vflc.diagnostics import Collector
+from vflc.ir.build import Build
+from vflc.ir.graph import Graph
+from vflc.ir.model import Gradient, Model, OptimizerRule, TrainConfig, Update
+from vflc.ops import infer
+from vflc.passes.levels import levels
+
+
+def rule_for(train: TrainConfig, weight: str) -> OptimizerRule:
+    """The first rule whose pattern names the weight or a part of the model above it, else the one for all."""
+    for rule in train.optimizers:
+        if any(matches(pattern, weight) for pattern in rule.patterns):
+            return rule
+    return next(rule for rule in train.optimizers if not rule.patterns)
+
+
+def matches(pattern: str, weight: str) -> bool:
+    """`*.wide` names `l.wide` and everything below it."""
+    return fnmatchcase(weight, pattern) or fnmatchcase(weight, f"{pattern}.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Optimize:
+    """The pass."""
+
+    name: str = "optimize"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        _check_patterns(model, collector)
+        graph = Graph(dict(model.graph.nodes))
+        build = Build(graph, infer, phase="backward")
+        dense: dict[tuple[str, str, int], list[Gradient]] = defaultdict(list)
+        updates: list[Update] = []
+        depth = levels(graph)
+        for gradient in model.gradients:
+            weight = graph[gradient.weight]
+            assert weight.place is not None
+            rule = rule_for(model.train, _name(model, gradient.weight))
+            if gradient.dense is None:
+                updates.append(
+                    Update(f"rows.{weight.id}", weight.place, rule.id, (weight.id,), pairs=gradient.rows)
+                )
+            else:
+                dense[weight.place, rule.id, depth[gradient.dense]].append(gradient)
+        counts: dict[tuple[str, str], int] = defaultdict(int)
+        for (place, rule_id, _), gradients in sorted(dense.items()):
+            counts[place, rule_id] += 1
+            suffix = "" if counts[place, rule_id] == 1 else f".{counts[place, rule_id]}"
+            update_id = f"dense.{place}.{rule_id}{suffix}"
+            flat = _flat(build, gradients, update_id, place)
+            updates.append(
+                Update(update_id, place, rule_id, tuple(g.weight for g in gradients), gradient=flat)
+            )
+        return replace(model, graph=graph, updates=tuple(updates))
+
+
+def _name(model: Model, weight: str) -> str:
+    """A fused table follows the rule of its parts, which is one and the same."""
+    parts = model.graph[weight].attrs.get("parts")
+    return str(parts[0].name if parts else weight)
+
+
+def _flat(build: Build, gradients: list[Gradient], update_id: str, place: str) -> str:
+    pieces = []
+    with build.within(scope=(update_id,), place=place):
+        for gradient in gradients:
+            assert gradient.dense is not None
+            value = build.graph[gradient.dense]
+            pieces.append(build.op("reshape", value, sizes=(value.type.row_size,), names=(None,)))
+        return build.op("concat", *pieces, axis=0).id if len(pieces) > 1 else pieces[0].id
+
+
+def _check_patterns(model: Model, collector: Collector) -> None:
+    names: list[str] = []
+    for node in model.graph:
+        if node.op == "weight":
+            names += [part.name for part in node.attrs.get("parts", ())] or [node.id]
+    for rule in model.train.optimizers:
+        for pattern in rule.patterns:
+            if not any(matches(pattern, name) for name in names):
+                collector.error(
+                    "VFL0101",
+                    f"`{pattern}` names no weight",
+                    rule.span,
+                    f"the weights are {', '.join(names[:8])}{' …' if len(names) > 8 else ''}",
+                )

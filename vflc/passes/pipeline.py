@@ -1,0 +1,59 @@
+"""What happens between tree and bundle, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from vflc.diagnostics import Collector
+from vflc.ir.model import Model
+from vflc.passes.cut import Cut
+from vflc.passes.differentiate import Differentiate
+from vflc.passes.fuse_tables import FuseTables
+from vflc.passes.modes import Modes
+from vflc.passes.optimize import Optimize
+from vflc.passes.place import Place
+from vflc.passes.prune import Prune
+from vflc.passes.schedule import Scheduling
+
+
+class Pass(Protocol):
+    """From a model to a model; mistakes of the user go to the collector."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, model: Model, collector: Collector) -> Model: ...
+
+
+def pipeline(unsplit: bool = False) -> tuple[Pass, ...]:
+    """The passes; `unsplit` puts the whole model at one place."""
+    return (
+        Prune(),
+        Place(unsplit),
+        FuseTables(),
+        Modes(),
+        Differentiate(),
+        Optimize(),
+        Cut(),
+        Scheduling(),
+    )
+
+
+def run(
+    model: Model,
+    collector: Collector,
+    passes: tuple[Pass, ...],
+    after: Callable[[Pass, Model], None] | None = None,
+) -> Model:
+    """Runs the passes; stops after one that found a mistake. `after` sees every result.
+
+    Raises:
+        Refused: a pass found a mistake.
+    """
+    for step in passes:
+        model = step(model, collector)
+        collector.refuse_errors()
+        if after is not None:
+            after(step, model)
+    return model

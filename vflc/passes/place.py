@@ -1,0 +1,218 @@
+"""Where every value is computed.
+
+In: a graph with demanded places only. Out: every node but constants has a place.
+
+Features and labels lie at their party, a `fuse at` and an `at` are demands, what depends on one
+party's data alone runs at that party. What is left goes where the fewest bytes a row cross, by a
+minimum cut: exact for two places; for more, the isolation heuristic (Dahlhaus et al., "The
+Complexity of Multiterminal Cuts", SIAM J. Comput. 23, 1994), within twice the least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vflc.diagnostics import Collector, Label
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Model
+
+if TYPE_CHECKING:
+    import networkx
+
+PLACELESS = frozenset({"constant"})
+"""Made wherever they are read."""
+
+UNSPLIT = "unsplit"
+"""The one place of a model compiled as if all tables lay in one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The pass; `unsplit` puts everything at one place, to compare with."""
+
+    unsplit: bool = False
+    name: str = "place"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        graph = model.graph
+        if self.unsplit:
+            places = {node.id: UNSPLIT for node in graph}
+            return replace(model, graph=_moved(graph, places), places=(UNSPLIT,))
+        places = _owned(graph)
+        _follow(graph, places)
+        _cut(model, places)
+        _follow(graph, places)
+        placed = _moved(graph, places)
+        _check(placed, collector)
+        return replace(model, graph=placed)
+
+
+def _moved(graph: Graph, places: Mapping[str, str]) -> Graph:
+    return Graph({n.id: n if n.op in PLACELESS else n.moved(places[n.id]) for n in graph})
+
+
+def _owned(graph: Graph) -> dict[str, str]:
+    """Demanded places, and those of values that depend on one party's data alone."""
+    places = {node.id: node.place for node in graph if node.place is not None and node.op not in PLACELESS}
+    for node in graph:
+        if node.id in places or len(node.owners) != 1:
+            continue
+        (owner,) = node.owners
+        if all(places.get(name, owner) == owner for name in node.inputs):
+            places[node.id] = owner
+    return places
+
+
+def _follow(graph: Graph, places: dict[str, str]) -> None:
+    """Puts what depends on no data, weights first of all, where it is read, if that is one place."""
+    users = graph.users()
+    for node in reversed(list(graph)):
+        if node.id in places or node.sources or node.op in PLACELESS:
+            continue
+        readers = {places.get(user.id) for user in users[node.id]}
+        if len(readers) == 1 and None not in readers:
+            places[node.id] = next(place for place in readers if place)
+
+
+# --- minimum cut ----------------------------------------------------------------------------------
+
+
+def _cut(model: Model, places: dict[str, str]) -> None:
+    graph = model.graph
+    free = [node for node in graph if node.id not in places and node.op not in PLACELESS]
+    if not free:
+        return
+    candidates = [place for place in model.places if place in set(places.values())]
+    if len(candidates) <= 1:
+        only = candidates[0] if candidates else model.places[0]
+        places.update({node.id: only for node in free})
+        return
+    cuts = sorted(
+        (_isolate(model, places, candidate) for candidate in candidates),
+        key=lambda cut: (cut.cost, candidates.index(cut.place)),
+    )
+    for node in free:
+        chosen = next((cut.place for cut in cuts[:-1] if node.id in cut.inside), cuts[-1].place)
+        places[node.id] = chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Isolated:
+    place: str
+    cost: float
+    inside: frozenset[str]
+
+
+def _isolate(model: Model, places: Mapping[str, str], place: str) -> _Isolated:
+    """The cheapest way to part `place` from all other places."""
+    import networkx
+
+    network: networkx.DiGraph[str] = networkx.DiGraph()
+    network.add_nodes_from(("source", "sink"))
+
+    def terminal(node_id: str) -> str:
+        fixed = places.get(node_id)
+        return f"n:{node_id}" if fixed is None else "source" if fixed == place else "sink"
+
+    graph = model.graph
+    users = {name: [terminal(user.id) for user in nodes] for name, nodes in graph.users().items()}
+    for prediction in model.predictions:  # the label's owner measures, so it reads the prediction
+        if prediction.label:
+            users[prediction.node].append(terminal(prediction.label))
+    raw = raw_values(graph)
+    learning = trainable_below(graph)
+    for node in graph:
+        readers = sorted({reader for reader in users[node.id] if reader != terminal(node.id)})
+        if node.op in PLACELESS or not readers:
+            continue
+        cost = None if node.id in raw else _bytes(node, model.train.batch) * (1 + (node.id in learning))
+        _connect(network, terminal(node.id), f"o:{node.id}", f"i:{node.id}", readers, cost)
+    value, (inside, _) = networkx.minimum_cut(network, "source", "sink", capacity="bytes")
+    return _Isolated(place, value, frozenset(name[2:] for name in inside if name.startswith("n:")))
+
+
+def _connect(
+    network: networkx.DiGraph[str], node: str, out: str, back: str, readers: list[str], cost: float | None
+) -> None:
+    """A value crosses once however many read it on the other side; without cost it may not cross."""
+    limit = {} if cost is None else {"bytes": cost}
+    network.add_edge(node, out, **limit)
+    network.add_edge(back, node, **limit)
+    for reader in readers:
+        network.add_edge(out, reader)
+        network.add_edge(reader, back)
+
+
+def _bytes(node: Node, batch: int) -> float:
+    """Bytes a row; what crosses once a step counts by its share of a batch."""
+    size = 4.0
+    for axis in node.type.row_axes:
+        size *= axis.size or 1
+    return size if node.type.batched else size / batch
+
+
+# --- what may not cross ---------------------------------------------------------------------------
+
+
+def raw_values(graph: Graph) -> set[str]:
+    """Values that a party's data flowed into and no weight: the data itself, merely encoded."""
+    weighty: set[str] = set()
+    for node in graph:
+        if node.op == "weight" or any(name in weighty for name in node.inputs):
+            weighty.add(node.id)
+    return {node.id for node in graph if node.sources and node.id not in weighty}
+
+
+def trainable_below(graph: Graph) -> set[str]:
+    """Values that depend on a trainable weight, so that a gradient may come back for them."""
+    found: set[str] = set()
+    for node in graph:
+        trainable = node.op == "weight" and node.attrs["trainable"]
+        if trainable or (node.op != "stop_gradient" and any(name in found for name in node.inputs)):
+            found.add(node.id)
+    return found
+
+
+def _check(graph: Graph, collector: Collector) -> None:
+    raw = raw_values(graph)
+    for node in graph:
+        for source in graph.inputs(node):
+            if source.id in raw and source.place != node.place and source.op not in PLACELESS:
+                _refuse(source, node, collector)
+
+
+def _refuse(source: Node, reader: Node, collector: Collector) -> None:
+    labels = sorted(str(s) for s in source.sources if s.label)
+    names = ", ".join(sorted(str(s) for s in source.sources))
+    here = (
+        (Label(source.span, f"{names} comes from here"),)
+        if source.span and source.span != reader.span
+        else ()
+    )
+    where = f"at {reader.place}"
+    if labels:
+        collector.error(
+            "VFL0401",
+            f"the label {labels[0]} is read {where}, and it belongs to {source.place}",
+            reader.span,
+            f"compute this at {source.place}: labels stay with their owner",
+            *here,
+        )
+    elif source.op == "feature":
+        collector.error(
+            "VFL0302",
+            f"the feature {names} is read {where}, which may not see it",
+            reader.span,
+            f"embed or encode it at {source.place}, outside the fuse, and use the result here",
+            *here,
+        )
+    else:
+        collector.error(
+            "VFL0301",
+            f"{names} would reach {reader.place} raw: no weight stands between",
+            reader.span,
+            f"put a trained layer between, at {source.place}",
+            *here,
+        )

@@ -1,0 +1,23 @@
+"""Removes what nothing needs: values on no path to a loss or a prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """The pass. Running statistics stay where their weight does."""
+
+    name: str = "prune"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
+        roots += [p.label for p in model.predictions if p.label]
+        keep = model.graph.ancestors(roots)
+        assigns = tuple((weight, value) for weight, value in model.assigns if weight in keep)
+        keep |= model.graph.ancestors(value for _, value in assigns)
+        return replace(model, graph=model.graph.only(keep), assigns=assigns)

@@ -1,0 +1,142 @@
+"""Each place's programs: which subgraph runs when, what is sent, received and updated.
+
+In: a graph with its edges and messages. Out: `schedules`. A stage is all that a place can compute
+between two receives; what a later stage needs is kept, nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step
+from vflc.passes.cut import graph_of, roots
+from vflc.passes.levels import levels
+from vflc.passes.place import PLACELESS
+
+FED = frozenset({"feature", "label", "weight", "random"})
+"""Values that come from outside the graphs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """The pass."""
+
+    name: str = "schedule"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        schedules = []
+        for place in model.places:
+            stages: dict[Program, tuple[Stage, ...]] = {}
+            programs: dict[Program, tuple[Step, ...]] = {}
+            for program in PROGRAMS:
+                stages[program], programs[program] = _Planner(model, place, program).plan()
+            schedules.append(Schedule(place, programs, stages))
+        return replace(model, schedules=tuple(schedules))
+
+
+class _Planner:
+    """Plans one program at one place."""
+
+    def __init__(self, model: Model, place: str, program: Program) -> None:
+        self.model, self.place, self.program = model, place, program
+        self.graph: Graph = graph_of(model, program)
+        self.needed = self.graph.ancestors(roots(model, program))
+        self.depth = levels(self.graph)
+        self.nodes_of = {edge.id: edge.node for edge in model.edges}
+        mine = [m for m in model.messages if program in m.programs]
+        self.sends = [m for m in mine if m.source == place]
+        self.receives = [m for m in mine if m.target == place]
+
+    def plan(self) -> tuple[tuple[Stage, ...], tuple[Step, ...]]:
+        groups = self._groups()
+        stages = {level: self._stage(level, nodes, groups) for level, nodes in groups.items()}
+        sends, receives = defaultdict(list), defaultdict(list)
+        for message in self.sends:
+            sends[self._level(message)].append(message.id)
+        for message in self.receives:
+            receives[self._level(message) + 1].append(message.id)
+        steps: list[Step] = []
+        for level in sorted({*stages, *sends, *receives}):
+            steps += [Step("receive", name) for name in receives[level]]
+            if level in stages:
+                steps.append(Step("run", stages[level].name))
+            steps += [Step("send", name) for name in sends[level]]
+        if self.program == "train":
+            steps += [Step("update", u.id) for u in self.model.updates if u.place == self.place]
+            steps += [
+                Step("assign", weight)
+                for weight, _ in self.model.assigns
+                if self.graph[weight].place == self.place
+            ]
+        return tuple(stages[level] for level in sorted(stages)), tuple(steps)
+
+    def _level(self, message: Message) -> int:
+        return self.depth[self.nodes_of[message.edges[0]]]
+
+    def _groups(self) -> dict[int, list[Node]]:
+        """The place's own nodes by the level they run at."""
+        own = [
+            n
+            for n in self.graph
+            if n.place == self.place and n.id in self.needed and n.op not in FED and n.op not in PLACELESS
+        ]
+        level = self._late(own)
+        groups: dict[int, list[Node]] = defaultdict(list)
+        for node in own:
+            groups[level[node.id]].append(node)
+        return dict(sorted(groups.items()))
+
+    def _late(self, own: list[Node]) -> dict[str, int]:
+        """When each node runs: at its depth, or where nobody waits for it, with what reads it.
+
+        Forward values of training are made at once, so that a place works while others do. What
+        only backward needs is made there, so that less is kept; inference has no such gap.
+        """
+        sent = {self.nodes_of[edge]: self._level(message) for message in self.sends for edge in message.edges}
+        last = max((self.depth[node.id] for node in own), default=0)
+        users = self.graph.users()
+        level: dict[str, int] = {}
+        for node in reversed(own):
+            if self.program == "train" and node.phase == "forward":
+                level[node.id] = self.depth[node.id]
+                continue
+            readers = [level[user.id] for user in users[node.id] if user.id in level]
+            level[node.id] = min([*readers, sent.get(node.id, last)])
+        return level
+
+    def _stage(self, level: int, nodes: list[Node], groups: Mapping[int, list[Node]]) -> Stage:
+        inside = {node.id for node in nodes}
+        inputs = [
+            name
+            for node in nodes
+            for name in node.inputs
+            if name not in inside and self.graph[name].op not in PLACELESS
+        ]
+        elsewhere = {name for at, group in groups.items() if at != level for n in group for name in n.inputs}
+        sent = {self.nodes_of[edge] for message in self.sends for edge in message.edges}
+        wanted = elsewhere | sent | set(roots(self.model, self.program))
+        outputs = tuple(node.id for node in nodes if node.id in wanted)
+        return Stage(
+            self._name(level, nodes, groups),
+            tuple(n.id for n in nodes),
+            tuple(dict.fromkeys(inputs)),
+            outputs,
+        )
+
+    def _name(self, level: int, nodes: list[Node], groups: Mapping[int, list[Node]]) -> str:
+        if self.program != "train":
+            same = list(groups)
+            base: str = self.program
+        else:
+            base = "backward" if any(n.phase == "backward" for n in nodes) else "forward"
+            same = [
+                at
+                for at, group in groups.items()
+                if base == ("backward" if any(n.phase == "backward" for n in group) else "forward")
+            ]
+        index = same.index(level)
+        return base if index == 0 else f"{base}_{index + 1}"
