@@ -115,7 +115,9 @@ def onnx_gelu(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[
 
 
 def keras_gelu(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
-    return k.ops.gelu(inputs[0], approximate=False)
+    """Not `keras.ops.gelu`, whose constants are rounded to float32 in float64 too."""
+    erf = k.ops.erf(k.ops.multiply(inputs[0], math.sqrt(0.5)))
+    return k.ops.multiply(k.ops.multiply(inputs[0], 0.5), k.ops.add(erf, 1.0))
 
 
 def reference_gelu(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:

@@ -54,8 +54,9 @@ def onnx_reshape(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequen
 def keras_reshape(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
     if None not in node.attrs["sizes"]:
         return k.ops.reshape(inputs[0], _target(node, -1))
-    shape = k.ops.shape(inputs[0])
-    return k.ops.reshape(inputs[0], _target(node, shape[0]))
+    from keras import layers  # a layer is the one way to leave two sizes open, of batch and axis
+
+    return layers.Reshape(_target(node, 0)[1:])(inputs[0])
 
 
 def reference_reshape(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:

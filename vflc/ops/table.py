@@ -107,10 +107,10 @@ def onnx_rows(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[
 
 def keras_rows(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
     rows, *row = (size or 0 for size in node.type.sizes)
-    ids = k.ops.reshape(inputs[0], (-1,))
-    ids = k.ops.where(k.ops.less(ids, 0), rows, ids)
-    total = k.ops.segment_sum(k.ops.reshape(inputs[1], (-1, *row)), ids, num_segments=rows + 1)
-    return total[:rows]
+    ids, updates = k.ops.reshape(inputs[0], (-1,)), k.ops.reshape(inputs[1], (-1, *row))
+    present = k.ops.reshape(k.ops.greater_equal(ids, 0), (-1, *(1 for _ in row)))
+    updates = k.ops.where(present, updates, k.ops.zeros_like(updates))
+    return k.ops.segment_sum(updates, k.ops.maximum(ids, 0), num_segments=rows)
 
 
 def reference_rows(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
