@@ -56,7 +56,7 @@ def keras_reshape(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequenc
         return k.ops.reshape(inputs[0], _target(node, -1))
     from keras import layers  # a layer is the one way to leave two sizes open, of batch and axis
 
-    return layers.Reshape(_target(node, 0)[1:])(inputs[0])
+    return layers.Reshape(_target(node, 0)[1:], dtype=k.float_dtype)(inputs[0])
 
 
 def reference_reshape(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
