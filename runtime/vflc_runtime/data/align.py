@@ -27,14 +27,14 @@ _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BOOLEAN"} |
 }  # fmt: skip
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _MACROS = f"""
-CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END;
-CREATE MACRO whole(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END;
-CREATE MACRO absent(t) AS lower(trim(t)) IN ('', 'nan', 'inf', '+inf', '-inf', 'infinity', '-infinity');
-CREATE MACRO number(t) AS
-    CASE WHEN regexp_full_match(trim(t), '{_NUMBER}') THEN finite(TRY_CAST(trim(t) AS DOUBLE)) END;
-CREATE MACRO integer(t) AS
+CREATE MACRO vfl_finite(x) AS CASE WHEN isfinite(x) THEN x END;
+CREATE MACRO vfl_whole(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END;
+CREATE MACRO vfl_absent(t) AS lower(trim(t)) IN ('', 'nan', 'inf', '+inf', '-inf', 'infinity', '-infinity');
+CREATE MACRO vfl_number(t) AS
+    CASE WHEN regexp_full_match(trim(t), '{_NUMBER}') THEN vfl_finite(TRY_CAST(trim(t) AS DOUBLE)) END;
+CREATE MACRO vfl_integer(t) AS
     CASE WHEN regexp_full_match(trim(t), '[+-]?[0-9]+') THEN TRY_CAST(trim(t) AS BIGINT)
-    ELSE whole(number(t)) END;
+    ELSE vfl_whole(vfl_number(t)) END;
 """
 
 
@@ -157,8 +157,8 @@ def _read(connection: duckdb.DuckDBPyConnection, party: str, info: Mapping[str, 
 def _key(type: str, name: str) -> str:
     """The key as text; 1.0, which other tools make of 1 when a column has gaps, is 1."""
     if type in ("FLOAT", "DOUBLE") or type.startswith("DECIMAL"):
-        number = f"finite(CAST({name} AS DOUBLE))"
-        return f"coalesce(CAST(whole({number}) AS VARCHAR), CAST({number} AS VARCHAR))"
+        number = f"vfl_finite(CAST({name} AS DOUBLE))"
+        return f"coalesce(CAST(vfl_whole({number}) AS VARCHAR), CAST({number} AS VARCHAR))"
     return f"CAST({name} AS VARCHAR)"
 
 
@@ -177,13 +177,13 @@ def _typed(column: Column, type: str, name: str, party: str) -> _Typed:
     if declared == "string" and not compound:
         return _Typed(f"CAST({name} AS VARCHAR)", "false")
     if declared in ("int", "float") and type in ("VARCHAR", "JSON"):
-        value = f"integer({name})" if declared == "int" else f"number({name})"
-        return _Typed(value, f"{name} IS NOT NULL AND NOT absent({name}) AND {value} IS NULL")
+        value = f"vfl_integer({name})" if declared == "int" else f"vfl_number({name})"
+        return _Typed(value, f"{name} IS NOT NULL AND NOT vfl_absent({name}) AND {value} IS NULL")
     if declared in ("int", "float") and (real or type in _INTEGERS):
-        number = f"finite(CAST({name} AS DOUBLE))"
+        number = f"vfl_finite(CAST({name} AS DOUBLE))"
         if declared == "float":
             return _Typed(number, "false")
-        value = f"whole({number})" if real else f"TRY_CAST({name} AS BIGINT)"
+        value = f"vfl_whole({number})" if real else f"TRY_CAST({name} AS BIGINT)"
         return _Typed(value, f"{number} IS NOT NULL AND {value} IS NULL")
     raise Failure(
         "VFL0603",

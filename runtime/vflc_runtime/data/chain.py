@@ -70,7 +70,7 @@ class Chain:
         """Takes in training rows for the first encoder that is not fitted."""
         if self._moments is None:
             self._moments = Moments()
-        encoded = self._run(Values(values), keys, self.encoders[: self.unfitted], None)
+        encoded = self._run(Values(_present(values)), keys, self.encoders[: self.unfitted], None)
         with self._converting("what is fitted to it"):
             numbers, null = numbers_of(encoded.flat)
         self._moments.add(numbers[~null])

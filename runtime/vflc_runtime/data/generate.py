@@ -128,7 +128,7 @@ def _column(
     else:
         numbers = [float(x) for x in literals if not isinstance(x, str)]
         values = _numbers(column, named, numbers, bool(trees), rows, random, scale)
-    tested = gaps and any(_tests_missing(tree) for tree in trees)
+    tested = gaps and "shape" not in column and any(_tests_missing(tree) for tree in trees)
     if "missing" in named or tested or _optional(named):
         absent = random.random(rows) < GAPS
         values = [None if gone else value for value, gone in zip(values, absent, strict=True)]

@@ -113,10 +113,10 @@ def unreadable(party: str, shown: str, error: duckdb.Error) -> Failure:
     if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in text:
         return Failure(
             "VFL0612",
-            f"there is no room to read and sort {party}'s data: {_first_lines(text)}",
+            f"there is no room to read and sort {party}'s data: {_reason(text)}",
             "free space in the temporary folder (TMPDIR), or give a larger memory limit",
         )
-    return _failed(party, shown, _first_lines(text))
+    return _failed(party, shown, _reason(text))
 
 
 def _failed(party: str, shown: str, reason: str) -> Failure:
@@ -132,9 +132,13 @@ def _empty(party: str, shown: str) -> Failure:
     return Failure("VFL0607", f"{party}'s table has no rows: {shown}", "give a table with at least two rows")
 
 
-def _first_lines(text: str) -> str:
+def _reason(text: str) -> str:
+    """DuckDB's message without the lines of advice and the excerpt of our own SQL that follow it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:2])
+    ends = (
+        i for i, line in enumerate(lines) if i and line.startswith(("Possible", "LINE ", "*", "Candidate"))
+    )
+    return " ".join(lines[: next(ends, 4)][:4])
 
 
 def _query(

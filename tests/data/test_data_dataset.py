@@ -1,0 +1,301 @@
+"""Data sets: opened, aligned, encoded; in memory or in files, in one block or many."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from vflc_runtime.data import dataset as module
+from vflc_runtime.data.batches import Order, split
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.generate import generate
+from vflc_runtime.errors import Failure
+
+WHERE = {"file": "spec.vfl", "line": 5, "column": 3, "end_column": 9, "text": "  feature x"}
+GENRES = {"name": "vocab", "values": ["Action", "War"], "default": "other"}
+
+
+def feature(name, type, encoders, shape, **more):
+    kind = more.pop("kind", "feature")
+    return {
+        "name": name,
+        "kind": kind,
+        "type": type,
+        "encoders": encoders,
+        "shape": shape,
+        "where": WHERE,
+        **more,
+    }
+
+
+def liked(tree=None):
+    value = tree or {"op": ">", "args": [{"column": "Rating"}, {"number": 3}]}
+    return {
+        "name": "liked",
+        "kind": "label",
+        "value": value,
+        "encoders": [],
+        "shape": "number",
+        "where": WHERE,
+    }
+
+
+def encoders():
+    return {
+        "parties": {
+            "alice": {
+                "key": "ID",
+                "where": WHERE,
+                "columns": [
+                    feature("UserID", "string", [{"name": "hash", "buckets": 97}], "id", rows=97),
+                    feature("Age", "float", [{"name": "standardize", "mean": None, "std": None}], "number"),
+                ],
+            },
+            "bob": {
+                "key": "ID",
+                "where": WHERE,
+                "columns": [
+                    {"name": "Rating", "kind": "column", "type": "int", "where": WHERE},
+                    feature("Genres", "string", [{"name": "split", "separator": "|"}, GENRES], "ids", rows=3),
+                    liked(),
+                ],
+            },
+        }
+    }
+
+
+def tables():
+    alice = pa.table({"ID": [4, 2, 3, 1], "UserID": ["d", "b", "c", "a"], "Age": [9.0, 20.0, 30.0, 10.0]})
+    bob = pa.table(
+        {
+            "ID": ["3", "1", "2", "9"],
+            "Rating": [5, 3, 4, 1],
+            "Genres": ["War|Action|War", None, "Noir", "War"],
+        }
+    )
+    return {"alice": alice, "bob": bob}
+
+
+def refused(code, *args, **options):
+    with pytest.raises(Failure) as caught:
+        Dataset.load(*args, **options)
+    assert caught.value.code == code, str(caught.value)
+    return caught.value
+
+
+def same(a, b):
+    assert a.keys.equals(b.keys) and a.report == b.report and a.state == b.state
+    assert list(a.inputs) == list(b.inputs)
+    for name, array in a.inputs.items():
+        assert array.dtype == b.inputs[name].dtype
+        np.testing.assert_array_equal(array, b.inputs[name])
+
+
+def test_two_parties_become_one_data_set():
+    data = Dataset.load(encoders(), tables())
+    assert data.rows == 3 and data.keys.to_pylist() == ["1", "2", "3"]
+    assert data.inputs["alice.UserID"].dtype == np.int32 and data.inputs["alice.UserID"].shape == (3,)
+    spread = np.sqrt(200 / 3)
+    np.testing.assert_allclose(
+        data.inputs["alice.Age"], np.array([[-10], [0], [10]]) / spread, rtol=1e-6, atol=1e-7
+    )
+    assert data.inputs["alice.Age"].dtype == np.float32
+    assert data.inputs["bob.Genres"].tolist() == [[-1, -1, -1], [0, -1, -1], [2, 1, 2]]
+    assert data.inputs["bob.liked"].tolist() == [[0.0], [1.0], [1.0]]
+    assert data.report == {
+        "parties": {
+            "alice": {"rows": 4, "kept": 3, "dropped": 1},
+            "bob": {"rows": 4, "kept": 3, "dropped": 1},
+        },
+        "encoders": {
+            "alice.UserID": {"unknown": 0, "missing": 0, "examples": []},
+            "alice.Age": {"unknown": 0, "missing": 0, "examples": []},
+            "bob.Genres": {"unknown": 1, "missing": 1, "examples": ["Noir"]},
+            "bob.liked": {"unknown": 0, "missing": 0, "examples": []},
+        },
+    }
+    assert data.state == {"alice.Age": [{"mean": 20.0, "std": pytest.approx(spread)}]}
+    batch = data.batch(np.array([2, 0]))
+    assert batch["bob.liked"].tolist() == [[1.0], [0.0]]
+
+
+def test_prediction_uses_what_training_fitted_and_no_labels():
+    spec, given = encoders(), tables()
+    state = json.loads(json.dumps(Dataset.load(spec, given).state))
+    alone = {"parties": {"alice": spec["parties"]["alice"]}}
+    new = pa.table({"ID": [7], "UserID": ["a"], "Age": [40.0]})
+    data = Dataset.load(alone, {"alice": new}, state, labels=False)
+    assert data.inputs["alice.Age"][0, 0] == pytest.approx(20 / np.sqrt(200 / 3)) and data.state == state
+    given["bob"] = given["bob"].drop_columns(["Rating"])
+    data = Dataset.load(spec, given, state, labels=False)
+    assert "bob.liked" not in data.inputs and data.rows == 3
+    assert list(Dataset.load(spec, given, state, only={"bob.Genres"}).inputs) == ["bob.Genres"]
+    assert refused("VFL0602", spec, given, state).where == WHERE
+    assert refused("VFL0613", spec, given, {}).where == WHERE
+
+
+def test_encoders_are_fitted_to_the_training_rows_alone():
+    spec, given = encoders(), generate(encoders(), 500, 3)
+    data = Dataset.load(spec, given, training=lambda rows: Order(rows, 1, 0.2, 10).train, precision="float64")
+    train, held_out = split(500, 1, 0.2)
+    ages = data.inputs["alice.Age"]
+    assert abs(ages[train].mean()) < 1e-12 and abs(ages[train].std() - 1) < 1e-12
+    assert abs(ages[held_out].mean()) > 1e-6
+
+
+def test_blocks_and_files_change_nothing(monkeypatch):
+    spec, given = encoders(), generate(encoders(), 9000, 4)
+    state = Dataset.load(spec, given).state
+    whole = Dataset.load(spec, given, state)
+    monkeypatch.setattr(module, "BLOCK", 2048)
+    blocks = Dataset.load(spec, given, state)
+    files = Dataset.load(spec, given, state, in_memory=0, memory_limit=64 << 20)
+    assert isinstance(files.inputs["bob.Genres"], np.memmap)
+    same(whole, blocks)
+    same(whole, files)
+    in_parts = Dataset.load(spec, given).state["alice.Age"][0]
+    assert in_parts == pytest.approx(state["alice.Age"][0], rel=1e-12)
+
+
+def test_lists_of_different_lengths_are_padded_alike_in_memory_and_in_files(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 2048)
+    rows = 6000
+    texts = ["|".join(["War"] * (i // 2048)) for i in range(rows)]
+    spec = {"parties": {"bob": {**encoders()["parties"]["bob"]}}}
+    given = {
+        "bob": pa.table({"ID": [f"{i:05d}" for i in range(rows)], "Genres": texts, "Rating": [5] * rows})
+    }
+    memory, files = Dataset.load(spec, given), Dataset.load(spec, given, in_memory=0)
+    same(memory, files)
+    assert memory.inputs["bob.Genres"].shape == (rows, 2)
+    assert ((memory.inputs["bob.Genres"] == 2).sum(1) == np.arange(rows) // 2048).all()
+
+
+def test_a_full_disk_while_encoding_is_said(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.Path, "open", full)
+    assert "No space left" in refused("VFL0612", encoders(), tables(), in_memory=0).message
+
+
+def test_parties_without_data_and_data_without_parties():
+    given = tables()
+    assert "--data bob=SOURCE" in refused("VFL0618", encoders(), {"alice": given["alice"]}).help
+    assert "alice, bob" in refused("VFL0618", encoders(), {**given, "carol": given["alice"]}).help
+
+
+def test_labels_made_of_several_columns_and_of_each_other():
+    happy = {
+        "op": "and",
+        "args": [{"column": "liked"}, {"op": ">", "args": [{"column": "Age"}, {"number": 1}]}],
+    }
+    spec = {
+        "parties": {
+            "p": {
+                "key": "ID",
+                "columns": [
+                    {"name": "Rating", "kind": "column", "type": "int"},
+                    feature("Age", "float", [], "number"),
+                    liked(),
+                    {**liked(happy), "name": "happy"},
+                ],
+            }
+        }
+    }
+    table = pa.table({"ID": [1, 2, 3], "Rating": [5, 5, 1], "Age": [0.0, 2.0, 2.0]})
+    data = Dataset.load(spec, {"p": table})
+    assert data.inputs["p.happy"].tolist() == [[0.0], [1.0], [0.0]]
+    gap = pa.table({"ID": [1, 2, 3], "Rating": [5, None, 1], "Age": [0.0, 2.0, 2.0]})
+    failure = refused("VFL0610", spec, {"p": gap})
+    assert failure.where == WHERE and "p.liked" in failure.message and "'2'" in failure.message
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 300])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_generated_rows_fit_the_spec(rows, seed):
+    everything = encoders()
+    missing, other = {"name": "missing", "value": 1}, {"name": "vocab", "values": [3, 9], "default": "other"}
+    everything["parties"]["carol"] = {
+        "key": "row",
+        "columns": [
+            feature("row", "int", [{"name": "hash", "buckets": 5}], "id", rows=5),
+            feature(
+                "v", "string", [{"name": "vocab", "values": ["F", "M", "ü"], "default": None}], "id", rows=3
+            ),
+            feature(
+                "n", "int", [missing, {"name": "vocab", "values": [1, 2], "default": None}], "id", rows=2
+            ),
+            feature("o", "int", [other], "id", rows=3),
+            feature("i", "int", [{"name": "index", "n": 9}], "id", rows=9),
+            feature("b", "float", [{"name": "bucketize", "edges": [-1, 0, 50]}], "id", rows=4),
+            feature("z", "float", [{"name": "missing", "value": 0}, {"name": "log1p"}], "number"),
+            feature(
+                "s", "string", [{"name": "split", "separator": " "}, {"name": "hash", "buckets": 4}], "ids"
+            ),
+            feature("click", "int", [], "number", kind="label"),
+            feature("cls", "string", [{"name": "vocab", "values": ["x", "y"]}], "id", kind="label", rows=2),
+            {"name": "text", "kind": "column", "type": "string"},
+            {"name": "pay", "kind": "column", "type": "float"},
+            {
+                **liked({"op": "==", "args": [{"column": "text"}, {"string": "Never-married"}]}),
+                "name": "single",
+            },
+            {**liked({"call": "log", "args": [{"column": "pay"}]}), "name": "logpay"},
+            {**liked({"call": "is_missing", "args": [{"column": "i"}]}), "name": "gone", "kind": "column"},
+        ],
+    }
+    made = generate(everything, rows, seed)
+    assert made == generate(everything, rows, seed)
+    data = Dataset.load(everything, made)
+    assert data.rows == rows and all(p["dropped"] == 0 for p in data.report["parties"].values())
+    if rows == 300:
+        for label in ("bob.liked", "carol.click", "carol.cls", "carol.single", "carol.logpay"):
+            assert len(np.unique(data.inputs[label])) > 1, label
+        for name, values in (
+            ("carol.v", 3),
+            ("carol.o", 3),
+            ("carol.i", 9),
+            ("carol.b", 4),
+            ("bob.Genres", 4),
+        ):
+            assert len(np.unique(data.inputs[name])) == values, name
+        assert data.report["encoders"]["carol.o"]["unknown"] and data.report["encoders"]["carol.n"]["missing"]
+        orders = {tuple(table.column(0).to_pylist()) for table in made.values()}
+        assert len(orders) == 3
+
+
+def test_generated_rows_differ_by_seed_and_survive_a_file(tmp_path):
+    one, two = generate(encoders(), 50, 1), generate(encoders(), 50, 2)
+    assert one != two
+    for party, table in one.items():
+        pa.csv.write_csv(table, tmp_path / f"{party}.csv")
+    from_files = Dataset.load(encoders(), {party: tmp_path / f"{party}.csv" for party in one})
+    data = Dataset.load(encoders(), one)
+    for name, array in data.inputs.items():
+        np.testing.assert_array_equal(array, from_files.inputs[name])
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.sampled_from(["", "1", "2", "3", "1.5", "a", "War", "War|x", "nan", "-1", "é"]),
+    st.text(max_size=3),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), names=st.permutations(["ID", "UserID", "Age", "Rating", "Genres"]))
+def test_whatever_the_tables_hold_the_answer_is_a_data_set_or_a_coded_failure(tmp_path, data, names):
+    names = names[: data.draw(st.integers(3, 5))]
+    rows = data.draw(st.lists(st.tuples(*[VALUES] * len(names)), max_size=4))
+    table = pa.table({n: pa.array([row[i] for row in rows], pa.string()) for i, n in enumerate(names)})
+    file = tmp_path / "rows.csv"
+    pa.csv.write_csv(table, file)
+    try:
+        loaded = Dataset.load(encoders(), {"alice": table, "bob": file})
+        assert all(len(array) == loaded.rows for array in loaded.inputs.values())
+    except Failure as failure:
+        assert failure.code.startswith("VFL06") and failure.message and failure.help

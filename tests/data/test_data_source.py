@@ -1,0 +1,244 @@
+"""Sources: every format gives the same rows; what is wrong with one is said, with a code."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from vflc_runtime.data.align import open_tables
+from vflc_runtime.data.source import connect
+from vflc_runtime.errors import Failure
+
+WHERE = {"file": "spec.vfl", "line": 3, "column": 3, "end_column": 9, "text": "  feature zip: string"}
+KEY_WHERE = {**WHERE, "line": 2}
+COLUMNS = [
+    {"name": "zip", "type": "string", "where": WHERE},
+    {"name": "age", "type": "int", "where": WHERE},
+    {"name": "pay", "type": "float", "where": WHERE},
+]
+NAMES = ["key", "zip", "age", "pay"]
+ROWS = [("k1", "007", 3, 1.5), ("k2", None, None, -2.0), ("k3", 'a,"b"|c', -9, None)]
+CSV = 'key,other,zip,age,pay\nk3,x,"a,""b""|c",-9,\nk1,y,007,3,1.5\nk2,z,,,-2\n'
+TSV = 'key\tother\tzip\tage\tpay\nk3\tx\t"a,""b""|c"\t-9\t\nk1\ty\t007\t3\t1.5\nk2\tz\t\t\t-2\n'
+
+
+def read(source, columns=COLUMNS, key="key"):
+    aligned = open_tables({"p": {"key": key, "columns": columns, "where": KEY_WHERE}}, {"p": source})
+    try:
+        values = [aligned.column("p", column["name"]).to_pylist() for column in columns]
+        return list(zip(aligned.keys.to_pylist(), *values, strict=True))
+    finally:
+        aligned.close()
+
+
+def refused(code, source, columns=COLUMNS, key="key"):
+    with pytest.raises(Failure) as caught:
+        read(source, columns, key)
+    assert caught.value.code == code, str(caught.value)
+    return caught.value
+
+
+def table():
+    columns = zip(*ROWS, strict=True)
+    return pa.table({name: list(column) for name, column in zip(NAMES, columns, strict=True)})
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8", newline="")
+    return str(path)
+
+
+def packed(path, text):
+    path.write_bytes(gzip.compress(text.encode()))
+    return str(path)
+
+
+def test_text_files_of_every_kind_give_the_same_rows(tmp_path):
+    records = [dict(zip(NAMES, row, strict=True)) for row in ROWS]
+    lines = "\n".join(json.dumps(record) for record in records)
+    for source in (
+        write(tmp_path / "rows.csv", CSV),
+        write(tmp_path / "semicolons.csv", TSV.replace("\t", ";")),
+        write(tmp_path / "windows.csv", "\ufeff" + CSV.replace("\n", "\r\n")),
+        write(tmp_path / "rows.tsv", TSV),
+        packed(tmp_path / "rows.csv.gz", CSV),
+        write(tmp_path / "rows.json", json.dumps(records)),
+        write(tmp_path / "rows.jsonl", lines),
+        packed(tmp_path / "rows.jsonl.gz", lines),
+    ):
+        assert read(source) == ROWS, source
+
+
+def test_parquet_queries_and_tables_give_the_same_rows(tmp_path):
+    (tmp_path / "folder" / "deeper").mkdir(parents=True)
+    pq.write_table(table().slice(0, 1), tmp_path / "folder" / "a.parquet")
+    pq.write_table(table().slice(1), tmp_path / "folder" / "deeper" / "b.parquet")
+    pq.write_table(table(), tmp_path / "no_ending")
+    for source in (
+        str(tmp_path / "folder"),
+        tmp_path / "no_ending",
+        f"{tmp_path}/**/*.parquet",
+        f"sql:FROM read_csv('{write(tmp_path / 'rows.csv', CSV)}', all_varchar = true);",
+        f"select * from '{tmp_path}/folder/*.parquet' union all from '{tmp_path}/folder/deeper/b.parquet' --",
+        table(),
+    ):
+        assert read(source) == ROWS, source
+
+
+def test_files_of_a_glob_may_order_their_columns_differently(tmp_path):
+    write(tmp_path / "part1.csv", "key,zip,age,pay\nk1,007,3,1.5\n")
+    write(tmp_path / "part2.csv", 'pay;age;zip;key\n-2;;;k2\n;-9;a,""b""|c;k3\n'.replace('""', '"'))
+    write(tmp_path / "part3.csv", "")
+    assert read(f"{tmp_path}/part*.csv") == ROWS
+
+
+def test_a_separator_inside_values_does_not_mislead(tmp_path):
+    source = write(tmp_path / "genres.csv", "key|Genres\n1|a,b\n2|c,d,e\n")
+    assert read(source, [{"name": "Genres", "type": "string"}]) == [("1", "a,b"), ("2", "c,d,e")]
+    source = write(tmp_path / "one.csv", "key\n1\n2\n")
+    assert read(source, []) == [("1",), ("2",)]
+
+
+@pytest.mark.parametrize("name", ['we"ird', "a'b", "a,b", "Größe 漢", "select", " x ", "a\nb", "c0", "rowid"])
+@pytest.mark.parametrize("ending", ["csv", "parquet", "json"])
+def test_hostile_column_and_file_names(tmp_path, name, ending):
+    file = tmp_path / f"a [b]*?'\"; --.{ending}"
+    (tmp_path / f"a bxx'\"; --.{ending}").write_text("what the name would match as a glob")
+    if ending == "csv":
+        heading = '"' + name.replace('"', '""') + '"'
+        write(file, f"key,{heading}\n1,v\n")
+    elif ending == "json":
+        write(file, json.dumps([{"key": "1", name: "v"}]))
+    else:
+        pq.write_table(pa.table({"key": ["1"], name: ["v"]}), file)
+    assert read(file, [{"name": name, "type": "string"}]) == [("1", "v")]
+
+
+def test_columns_that_differ_in_case_only_are_told_apart(tmp_path):
+    source = write(tmp_path / "rows.csv", "key,id,ID\n1,a,b\n")
+    both = [{"name": "ID", "type": "string"}, {"name": "id", "type": "string"}]
+    assert read(source, both) == [("1", "b", "a")]
+    assert refused("VFL0602", table(), [{"name": "Zip", "type": "string"}]).help.startswith(
+        "did you mean zip?"
+    )
+
+
+def test_the_key_may_be_a_feature_too():
+    keys = [{"name": "id", "type": "int"}]
+    assert read(pa.table({"id": [2, 10]}), keys, "id") == [("10", 10), ("2", 2)]
+
+
+def test_numbers_are_read_as_declared(tmp_path):
+    texts = ["1", " 2 ", "+3", "4.0", "5e2", "9007199254740993", "", "NaN"]
+    source = write(tmp_path / "n.csv", "key,n\n" + "".join(f"{i},{t}\n" for i, t in enumerate(texts)))
+    whole = [1, 2, 3, 4, 500, 9007199254740993, None, None]
+    assert [n for _, n in read(source, [{"name": "n", "type": "int"}])] == whole
+    reals = [n for _, n in read(source, [{"name": "n", "type": "float"}])]
+    assert reals == [None if n is None else float(n) for n in whole]
+    typed = pa.table({"key": [1, 2, 3, 4], "n": pa.array([1.0, float("nan"), float("inf"), None])})
+    assert [n for _, n in read(typed, [{"name": "n", "type": "int"}])] == [1, None, None, None]
+    assert [n for _, n in read(typed, [{"name": "n", "type": "float"}])] == [1.0, None, None, None]
+
+
+@pytest.mark.parametrize("text", ["abc", "1_000", "0x10", "1,5", "3.7", "1e300", "--1", "1 2", "N/A", "٣"])
+def test_text_where_an_integer_is_declared(tmp_path, text):
+    source = write(tmp_path / "n.csv", f'key,n\nx,1\ny,"{text}"\nz,"{text}"\n')
+    failure = refused("VFL0603", source, [{"name": "n", "type": "int", "where": WHERE}])
+    assert f"'{text}'" in failure.message
+    assert "row 2 (key 'y')" in failure.message and "2 rows in all" in failure.message
+    assert failure.where == WHERE
+
+
+def test_values_that_are_no_numbers_in_typed_tables():
+    number = [{"name": "n", "type": "int", "where": WHERE}]
+    assert "3.5" in refused("VFL0603", pa.table({"key": [1], "n": [3.5]}), number).message
+    assert refused("VFL0603", pa.table({"key": [1], "n": pa.array([2**64 - 1], pa.uint64())}), number)
+    assert refused("VFL0603", pa.table({"key": [1], "n": [[1, 2]]}), number).where == WHERE
+    assert refused("VFL0603", pa.table({"key": [1], "n": [[1, 2]]}), [{"name": "n", "type": "string"}])
+    assert refused("VFL0603", pa.table({"key": [1], "n": pa.array([0], pa.timestamp("s"))}), number)
+
+
+def test_what_cannot_be_read(tmp_path):
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes(b"key,zip,age,pay\n1,\xe9\xff,1,1\n")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and then nothing")
+    (tmp_path / "broken.csv.gz").write_bytes(b"not packed at all")
+    (tmp_path / "empty folder").mkdir()
+    write(tmp_path / "a.csv", CSV)
+    write(tmp_path / "a.json", "{")
+    assert "UTF-8" in refused("VFL0601", bad).help
+    assert "no such file" in refused("VFL0601", f"{tmp_path}/none*.csv").message
+    assert "query" in refused("VFL0601", "SELECT * FROM nothing").help
+    assert "network" in refused("VFL0601", "https://example.com/rows.csv").message
+    assert "kinds" in refused("VFL0601", f"{tmp_path}/a.*").message
+    for source in (
+        tmp_path / "broken.parquet",
+        tmp_path / "broken.csv.gz",
+        tmp_path / "empty folder",
+        tmp_path / "a.json",
+        write(tmp_path / "unknown.xyz", CSV),
+        write(tmp_path / "ragged.csv", "key,zip,age,pay\n1,2,3,4\n1,2\n"),
+        write(tmp_path / "twice.csv", "key,zip,zip,age,pay\n1,2,3,4,5\n"),
+        "sql:SELECT 1; DROP TABLE x",
+        "sql:",
+        "",
+        "\0",
+        "x" * 5000,
+        "FROM 'https://example.com/rows.parquet'",
+        f"sql:COPY (SELECT 1) TO '{tmp_path}/out.csv'",
+    ):
+        refused("VFL0601", source)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_query_cannot_loosen_what_the_database_may_do(tmp_path):
+    connection = connect(1 << 28, str(tmp_path))
+    table_in_scope = table()  # noqa: F841
+    for statement in (
+        "SET autoload_known_extensions = true",
+        "SET python_enable_replacements = true",
+        "FROM table_in_scope",
+    ):
+        with pytest.raises(Exception, match=r"locked|does not exist"):
+            connection.execute(statement)
+
+
+def test_missing_columns_are_named_with_a_suggestion():
+    failure = refused("VFL0602", table(), [{"name": "agee", "type": "int", "where": WHERE}])
+    assert failure.where == WHERE and "agee" in failure.message
+    assert "did you mean age?" in failure.help and "key, zip, age, pay" in failure.help
+    failure = refused("VFL0602", table(), key="ID")
+    assert failure.where == KEY_WHERE and "did you mean" not in failure.help
+
+
+def test_tables_without_rows(tmp_path):
+    pq.write_table(table().slice(0, 0), tmp_path / "rows.parquet")
+    for source in (
+        write(tmp_path / "header.csv", "key,zip,age,pay\n"),
+        write(tmp_path / "nothing.csv", ""),
+        write(tmp_path / "nothing.json", ""),
+        write(tmp_path / "list.json", "[]"),
+        tmp_path / "rows.parquet",
+        "SELECT 1 AS key, '' AS zip, 2 AS age, 3 AS pay WHERE false",
+    ):
+        code = "VFL0602" if str(source).endswith("list.json") else "VFL0607"
+        refused(code, source)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), ending=st.sampled_from(["csv", "tsv", "json", "jsonl", "parquet", "csv.gz"]))
+def test_whatever_a_file_holds_the_answer_is_rows_or_a_coded_failure(tmp_path, data, ending):
+    text = st.text(alphabet=st.sampled_from("key,zip\taepy|;\"'\n\r {}[]:0123.\\\0é"), max_size=80)
+    content = data.draw(
+        st.one_of(text.map(lambda t: ("key,zip,age,pay\n" + t).encode()), st.binary(max_size=80))
+    )
+    file = tmp_path / f"fuzz.{ending}"
+    file.write_bytes(content)
+    try:
+        for row in read(file):
+            assert len(row) == 4 and row[0].strip()
+    except Failure as failure:
+        assert failure.code in {"VFL0601", "VFL0602", "VFL0603", "VFL0605", "VFL0607", "VFL0616"}
