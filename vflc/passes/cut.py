@@ -111,8 +111,8 @@ def _messages(model: Model) -> tuple[Message, ...]:
             node = graph[crossing.node]
             edge = by_key[crossing.node, crossing.target, node.phase]
             batches[depth[node.id], edge.source, edge.target, edge.phase].append(edge.id)
-        for (_, source, target, phase), edges in sorted(batches.items()):
-            grouped[source, target, phase, tuple(edges)].append(program)
+        for (_, source, target, phase), members in sorted(batches.items()):
+            grouped[source, target, phase, tuple(members)].append(program)
     taken: dict[str, int] = defaultdict(int)
     messages = []
     for (source, target, phase, edges), programs in grouped.items():

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PLACELESS = frozenset({"constant"})
 """Made wherever they are read."""
 
+FORBIDDEN = 1e15
+"""Bytes a row that no model has."""
+
 UNSPLIT = "unsplit"
 """The one place of a model compiled as if all tables lay in one."""
 
@@ -127,19 +130,20 @@ def _isolate(model: Model, places: Mapping[str, str], place: str) -> _Isolated:
         readers = sorted({reader for reader in users[node.id] if reader != terminal(node.id)})
         if node.op in PLACELESS or not readers:
             continue
-        cost = None if node.id in raw else _bytes(node, model.train.batch) * (1 + (node.id in learning))
+        cost = _bytes(node, model.train.batch) * (1 + (node.id in learning))
+        if node.id in raw:  # too dear for any cut that has a choice; `_check` refuses what has none
+            cost = FORBIDDEN
         _connect(network, terminal(node.id), f"o:{node.id}", f"i:{node.id}", readers, cost)
     value, (inside, _) = networkx.minimum_cut(network, "source", "sink", capacity="bytes")
     return _Isolated(place, value, frozenset(name[2:] for name in inside if name.startswith("n:")))
 
 
 def _connect(
-    network: networkx.DiGraph[str], node: str, out: str, back: str, readers: list[str], cost: float | None
+    network: networkx.DiGraph[str], node: str, out: str, back: str, readers: list[str], cost: float
 ) -> None:
-    """A value crosses once however many read it on the other side; without cost it may not cross."""
-    limit = {} if cost is None else {"bytes": cost}
-    network.add_edge(node, out, **limit)
-    network.add_edge(back, node, **limit)
+    """A value crosses once, however many read it on the other side."""
+    network.add_edge(node, out, bytes=cost)
+    network.add_edge(back, node, bytes=cost)
     for reader in readers:
         network.add_edge(out, reader)
         network.add_edge(reader, back)
@@ -176,10 +180,14 @@ def trainable_below(graph: Graph) -> set[str]:
 
 
 def _check(graph: Graph, collector: Collector) -> None:
+    """Refuses every raw value that crosses, once for each place that would read it."""
     raw = raw_values(graph)
+    refused: set[tuple[str, str | None]] = set()
     for node in graph:
         for source in graph.inputs(node):
-            if source.id in raw and source.place != node.place and source.op not in PLACELESS:
+            crosses = source.id in raw and source.place != node.place and source.op not in PLACELESS
+            if crosses and (source.id, node.place) not in refused:
+                refused.add((source.id, node.place))
                 _refuse(source, node, collector)
 
 

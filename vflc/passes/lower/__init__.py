@@ -71,8 +71,10 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     collector = ev.collector
     parties = _parties(spec, scope, modules, ev)
     _bindings(spec, scope, modules, parties, collector)
-    config = lower_train(ev, next((i for i in spec.items if isinstance(i, tree.Train)), None), scope)
-    penalised, plain = [], []
+    train = next((i for i in spec.items if isinstance(i, tree.Train) and i.mode is None), None)
+    config = lower_train(ev, train, scope)
+    penalised: list[Bound] = []
+    plain: list[Bound] = []
     for bound in scope.names.values():
         (penalised if bound.expr is not None and _has_penalty(bound.expr) else plain).append(bound)
     for bound in plain:
@@ -184,10 +186,8 @@ def _whole(spec: tree.Spec, parties: Mapping[str, PartyInfo], collector: Collect
     ):
         if not any(isinstance(item, kind) for item in spec.items):
             collector.error("VFL0109", f"the spec has no {what}", spec.span, help)
-    for kind in (tree.Train,):
-        again = [item for item in spec.items if isinstance(item, kind)][1:]
-        if again:
-            collector.error("VFL0102", "`train` stands twice", again[0].span)
+    for again in [item for item in spec.items if isinstance(item, tree.Train)][1:]:
+        collector.error("VFL0102", "`train` stands twice", again.span)
 
 
 def _renamed(ev: Evaluator) -> tuple[Graph, Any]:

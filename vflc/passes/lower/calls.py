@@ -50,7 +50,7 @@ def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
 
 def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope, direct: bool) -> Any:
     block = value.block
-    if len(ev.build.scope) > DEEPEST:
+    if ev.depth > DEEPEST:
         return ev.error("VFL0103", f"block `{block.name.text}` is used within itself without end", expr.span)
     label = None if direct else ev.build.fresh(block.name.text).split(".")[-1]
     path = ev.build.scope if label is None else (*ev.build.scope, label)
@@ -70,10 +70,13 @@ def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope,
             continue
         place = binding.at.text if binding.at else ev.build.place
         inner.names[name] = Bound(name, binding.name.span, binding.value, place)
+    ev.depth += 1
     with ev.build.within(scope=path):
         for bound in list(inner.names.values()):
             ev.force(bound, inner)
-        return ev.evaluate(block.result, inner, direct=True)
+        result = ev.evaluate(block.result, inner, direct=True)
+    ev.depth -= 1
+    return result
 
 
 def _bind_block(ev: Evaluator, block: tree.Block, expr: tree.Call, scope: Scope, inner: Scope) -> bool:
@@ -254,7 +257,7 @@ def _fit(ev: Evaluator, kind: str, value: Any, reads_ids: bool) -> tuple[bool, A
         case "Node" if number:
             return True, ev.build.constant(float(value))
         case "Nodes" | "Weights" if isinstance(value, Node):
-            return True, [value]
+            return True, value
         case "Nodes" | "Weights" if isinstance(value, list) and value:
             flat = [inner for item in value for inner in (item if isinstance(item, list) else [item])]
             return all(isinstance(item, Node) for item in flat), flat

@@ -37,9 +37,9 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
                 )
                 continue
             seen[name] = column
-            info = _column(ev, party, column, name, raw, scope)
-            if info is not None:
-                columns.append(info)
+            lowered = _column(ev, party, column, name, raw, scope)
+            if lowered is not None:
+                columns.append(lowered)
     if party.columns and party.key is None:
         ev.error(
             "VFL0109",
@@ -48,7 +48,8 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
             "say which column tells the rows apart: key ID",
         )
     info = PartyInfo(party.name.text, party.key.text if party.key else None, tuple(columns), party.span)
-    value = PartyValue(party.name.text, {}, {})
+    broken = frozenset(seen) - {column_info.name for column_info in columns}
+    value = PartyValue(party.name.text, {}, {}, broken)
     for column_info in columns:
         if column_info.kind in ("feature", "label"):
             node = _node(ev, info.name, column_info)

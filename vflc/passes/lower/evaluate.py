@@ -71,6 +71,7 @@ class Evaluator:
     collector: Collector
     call: Callable[[Evaluator, tree.Call, Scope, bool], Any]
     aliases: dict[str, str] = field(default_factory=dict)
+    depth: int = 0
     _busy: list[Bound] = field(default_factory=list)
 
     def error(self, code: str, message: str, span: Span, help: str | None = None, *labels: Label) -> Poison:
@@ -204,6 +205,8 @@ class Evaluator:
         columns = party.features | party.labels
         if name in columns:
             return columns[name]
+        if name in party.broken or (name in groups and party.broken):
+            return POISON
         if name in groups:
             if not groups[name]:
                 return self.error("VFL0105", f"{party.name} has no {name}", expr.span)
@@ -248,6 +251,8 @@ class Evaluator:
         if not isinstance(party, PartyValue):
             return self.error("VFL0203", f"a family belongs to a party; this is {describe(party)}", expr.span)
         names = [f"{expr.prefix.text}{i}" for i in range(expr.low, expr.high + 1)]
+        if party.broken.intersection(names):
+            return POISON
         missing = [name for name in names if name not in party.features]
         if missing:
             return self.error("VFL0105", f"{party.name} has no feature `{missing[0]}`", expr.span)
@@ -297,7 +302,7 @@ class Evaluator:
                 help = "name one of its items, or join them: concat(…)" if isinstance(value, list) else None
                 text = f"`{expr.operator}` needs a value of the graph, and this is {describe(value)}"
                 return self.error("VFL0203", text, side.span, help)
-            if is_categorical(value):
+            if isinstance(value, Node) and is_categorical(value):
                 return self.error(
                     "VFL0203", f"{value.id} is categorical", side.span, f"embed({value.id}, dim = 8)"
                 )

@@ -87,7 +87,7 @@ class Modules:
         name = item.library.text
         if name not in library_names():
             near = did_you_mean(name, library_names())
-            help = f"did you mean `{near}`?" if near else f"there are {', '.join(library_names())}"
+            help = f"did you mean `{near}`?" if near else f"there are {', '.join(library_names()) or 'none'}"
             self.collector.error("VFL0108", f"unknown library `{name}`", item.library.span, help)
             return None
         text = (files("vflc.library") / f"{name}.vfl").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, TrainConfig
+from vflc.ops import OpError
 from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import POISON, Poison, Scope, describe
@@ -124,6 +125,11 @@ def _optimizer(ev: Evaluator, setting: tree.Setting, scope: Scope, count: int) -
     options = _options(ev, expr, list(optimizer.parameters), scope) if isinstance(expr, tree.Call) else {}
     if options is None:
         return None
+    try:
+        optimizer.check(options)
+    except OpError as refused:
+        ev.error(refused.code, refused.message, setting.span, refused.help)
+        return None
     return OptimizerRule(name.name, name.name, options, tuple(p.text for p in setting.patterns), setting.span)
 
 
@@ -143,14 +149,14 @@ def _options(ev: Evaluator, call: tree.Call, known: list[str], scope: Scope) -> 
             help = f"did you mean `{near}`?" if near else f"it has {', '.join(known)}"
             ev.error("VFL0107", text, argument.span, help)
             return None
-        value = _option(ev, argument.value, scope)
+        value = _option(ev, name, argument.value, scope)
         if isinstance(value, Poison):
             return None
         options[name] = value
     return options
 
 
-def _option(ev: Evaluator, expr: tree.Expr, scope: Scope) -> Any:
+def _option(ev: Evaluator, option: str, expr: tree.Expr, scope: Scope) -> Any:
     if (
         isinstance(expr, tree.Call)
         and isinstance(expr.function, tree.Ref)
@@ -171,7 +177,7 @@ def _option(ev: Evaluator, expr: tree.Expr, scope: Scope) -> Any:
         return value
     if not isinstance(value, (int, float)) or not abs(value) < float("inf"):
         return ev.error("VFL0203", f"an option is a number; this is {describe(value)}", expr.span)
-    if value < 0:
+    if value < 0 and option != "lr_power":
         return ev.error("VFL0205", "an optimizer's options are not negative", expr.span)
     return value
 

@@ -29,11 +29,15 @@ class Record:
 
 @dataclass(slots=True)
 class PartyValue:
-    """A party's name used as a value: `alice.features`, `alice.Age`."""
+    """A party's name used as a value: `alice.features`, `alice.Age`.
+
+    `broken` are columns with a mistake in them, reported where they are declared.
+    """
 
     name: str
     features: dict[str, Node]
     labels: dict[str, Node]
+    broken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
