@@ -190,3 +190,25 @@ class Meter:
             for name, value in collector.results().items():
                 found[name if len(self.collectors) == 1 else f"{prediction}.{name}"] = value
         return found
+
+    def sums(self) -> dict[str, Any]:
+        """What `restore` needs besides `tensors`, as JSON."""
+        return {"rows": self.rows, "losses": dict(self.losses)}
+
+    def tensors(self) -> dict[str, dict[str, Array]]:
+        """What `restore` needs besides `sums`, by place."""
+        found: dict[str, dict[str, Array]] = {}
+        for (place, name), collector in self.collectors.items():
+            for part, tensor in collector.saved().items():
+                found.setdefault(place, {})[f"{name}/{part}"] = tensor
+        return found
+
+    def restore(self, sums: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Array]]) -> None:
+        """Goes on from a checkpoint in the middle of an epoch."""
+        self.rows, self.losses = sums["rows"], dict(sums["losses"])
+        for (place, name), collector in self.collectors.items():
+            saved = tensors.get(place, {})
+            prefix = f"{name}/"
+            collector.restore(
+                {key.removeprefix(prefix): t for key, t in saved.items() if key.startswith(prefix)}
+            )

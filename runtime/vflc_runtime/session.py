@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.bundle import Bundle, open_bundle
 from vflc_runtime.engines.engine import Engine, engine_maker
 from vflc_runtime.executor import Executor
 from vflc_runtime.manifest import PROGRAMS
+from vflc_runtime.metrics import Meter
 from vflc_runtime.transport.local import LocalNetwork
 
 Array = NDArray[Any]
@@ -92,6 +94,47 @@ class Session:
     def weights(self) -> dict[str, Array]:
         """A copy of every weight of every place, by the name users know."""
         return {name: w.copy() for engine in self.engines.values() for name, w in engine.weights().items()}
+
+    def weights_by_place(self) -> dict[str, dict[str, Array]]:
+        """The same, of each place."""
+        return {
+            place: {name: w.copy() for name, w in engine.weights().items()}
+            for place, engine in self.engines.items()
+        }
+
+    def meter(self, program: str) -> Meter:
+        """An empty meter for all that a program measures."""
+        return Meter(
+            {
+                (place, metric.name): metric
+                for place, plan in self.bundle.plans.items()
+                for metric in plan.metrics
+                if program in metric.programs
+            }
+        )
+
+    def first_not_finite(self) -> str | None:
+        """The first value of the last batch that is not finite, in the order of the programs.
+
+        Values computed after a gradient came from another place, and weights, which the batch
+        has updated already, are consequences and left out.
+        """
+        for place, engine in self.engines.items():
+            edges = self.bundle.manifest.edges.values()
+            returned = {e.value for e in edges if e.receiver == place and e.phase == "backward"}
+            for name in engine.values():
+                if name in returned:
+                    break
+                value = engine.get(name)
+                if value.dtype.kind == "f" and not np.isfinite(value).all():
+                    return f"{name!r} at {place!r}"
+        return None
+
+    def count_sent(self, sent: Mapping[str, int]) -> None:
+        """Goes on counting from what a run had sent before."""
+        for executor in self.executors.values():
+            for edge in executor.sent:
+                executor.sent[edge] = sent.get(edge, 0)
 
     def sent(self) -> dict[str, int]:
         """Bytes that crossed so far, by edge id."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from onnx import TensorProto, helper, numpy_helper
 from vflc_runtime.manifest import digest
 
@@ -62,13 +63,18 @@ class Writer:
 
 
 def write_bundle(
-    folder: Path, precision: str = "float32", split: bool = True, dropout: bool = False, **train: Any
+    folder: Path,
+    precision: str = "float32",
+    split: bool = True,
+    dropout: bool = False,
+    rate: float = 0.5,
+    **train: Any,
 ) -> Path:
     """Writes the bundle and returns its folder; `train` overrides the defaults of training."""
     places = ["alice", "bob"] if split else ["all"]
     for place in places:
         (folder / place).mkdir(parents=True)
-        _graphs(folder / place, precision, dropout)
+        _graphs(folder / place, precision, dropout, rate)
     edges = [
         _edge("a.v", "alice", "bob", "forward", precision, ["train", "evaluate", "predict"]),
         _edge("gradient.a.v", "bob", "alice", "backward", precision, ["train"]),
@@ -290,7 +296,7 @@ _ENCODERS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _graphs(folder: Path, precision: str, dropout: bool) -> None:
+def _graphs(folder: Path, precision: str, dropout: bool, rate: float) -> None:
     for train in (True, False):
         w = Writer(precision)
         mixed = w.op("Add", w.op("Gather", "tables.a", "alice.u"), w.op("Mul", "alice.x", "a.w"))
@@ -315,8 +321,8 @@ def _graphs(folder: Path, precision: str, dropout: bool) -> None:
         _bob_graph(folder / f"b.{program}.onnx", precision, program)
     w = Writer(precision)
     w.op("Add", w.op("Mul", "m", w.constant(0.9)), "gradient", to="new.m")
-    rate = w.op("Div", w.constant(0.5), w.op("Sqrt", "step"))
-    w.op("Sub", "weight", w.op("Mul", "new.m", rate), to="new.weight")
+    scaled = w.op("Div", w.constant(rate), w.op("Sqrt", "step"))
+    w.op("Sub", "weight", w.op("Mul", "new.m", scaled), to="new.weight")
     flat = {"weight": ["n"], "gradient": ["n"], "step": [], "m": ["n"]}
     w.save(folder / "momentum.onnx", flat, {"new.weight": ["n"], "new.m": ["n"]})
 
@@ -385,3 +391,20 @@ def batch(generator: np.random.Generator, rows: int, precision: str = "float32")
         "bob.m": sets,
         "bob.y": generator.integers(0, 2, (rows, 1)).astype(precision),
     }
+
+
+def tables(rows: int = 200, seed: int = 0) -> dict[str, Any]:
+    """Tables that fit the encoders, with a signal; some keys are at one party only."""
+    generator = np.random.default_rng(seed)
+    users = generator.integers(0, USERS, rows)
+    number = generator.normal(5, 2, rows)
+    sets = [generator.choice(ITEMS, size, replace=False) for size in generator.integers(0, 4, rows)]
+    planted = np.array([sum(item % 5 - 2 for item in items) for items in sets]) + (users % 7 - 3) + number - 5
+    score = np.where(planted + generator.normal(size=rows) > 0, 5, 1)
+    alice = pa.table({"ID": [f"k{i}" for i in range(rows)], "u": users, "x": number})
+    keys = [f"k{i}" for i in range(3, rows + 3)]
+    later = [*range(3, rows), *range(3)]
+    bob = pa.table({
+        "ID": keys, "m": [" ".join(f"m{i}" for i in sets[row]) for row in later], "score": score[later],
+    })  # fmt: skip
+    return {"alice": alice, "bob": bob}

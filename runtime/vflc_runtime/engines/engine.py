@@ -50,6 +50,10 @@ class Engine(Protocol):
         """A value of the batch, or an array."""
         ...
 
+    def values(self) -> list[str]:
+        """Ids of the values of the batch, in the order in which they came to be."""
+        ...
+
     def weights(self) -> dict[str, Array]:
         """Every weight by the name users know."""
         ...

@@ -87,6 +87,9 @@ class OnnxEngine:
         found: Array = self._values[value].numpy()
         return found
 
+    def values(self) -> list[str]:
+        return [name for name in self._values if name not in self.plan.arrays]
+
     def weights(self) -> dict[str, Array]:
         return self._buffers.weights()
 

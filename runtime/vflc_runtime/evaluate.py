@@ -1,0 +1,48 @@
+"""How good a trained model is on other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vflc_runtime import loading
+from vflc_runtime.data.source import Source
+from vflc_runtime.events import Listener, silent
+from vflc_runtime.loop import measure
+from vflc_runtime.session import Session
+from vflc_runtime.state import RunFolder
+
+
+def trained(run: RunFolder, program: str, engine: str, threads: int | None) -> Session:
+    """A session with the run's weights that runs one program; VFL0614 where there are none."""
+    bundle = run.bundle()
+    session = Session(bundle, engine, run.settings["seed"], threads, (program,))
+    for place, weights in run.models(bundle).items():
+        session.engines[place].load(weights)
+    return session
+
+
+def evaluate(
+    run: Path | str,
+    sources: Mapping[str, Source],
+    engine: str = "onnx",
+    threads: int | None = None,
+    listen: Listener = silent,
+) -> dict[str, Any]:
+    """Loss and metrics of the model in `run` on each party's source.
+
+    Returns:
+        `rows`, `evaluation` (loss and each metric by name), `bytes_sent` by edge id, and `data`,
+        the report of rows dropped and values unknown.
+
+    Raises:
+        Failure: VFL0601 to 0607 and 0610 to 0618 as data and run give cause.
+    """
+    folder = RunFolder(Path(run))
+    session = trained(folder, "evaluate", engine, threads)
+    data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), True, listen)
+    scores = measure(session, data, np.arange(data.rows))
+    return {"rows": data.rows, "evaluation": scores, "bytes_sent": session.sent(), "data": data.report}

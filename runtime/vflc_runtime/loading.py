@@ -1,0 +1,114 @@
+"""From sources to the encoded rows that a bundle's places are fed with."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vflc_runtime.bundle import Bundle
+from vflc_runtime.data.batches import split
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.events import Listener, Loaded
+from vflc_runtime.plan import Plan
+from vflc_runtime.reading import Json
+
+State = Mapping[str, Any]
+
+
+def encoders(bundle: Bundle) -> dict[str, Any]:
+    """The encoders of all places of the bundle, as one encoders.json."""
+    parties: dict[str, Any] = {}
+    for plan in bundle.plans.values():
+        for party, info in Json.read(plan.folder / "encoders.json")["parties"].items():
+            parties[party] = info.value
+    return {"parties": parties}
+
+
+def load_training(
+    bundle: Bundle,
+    sources: Mapping[str, Source],
+    seed: int,
+    validation: float,
+    fitted: State | None,
+    listen: Listener,
+) -> Dataset:
+    """Rows to train on; encoders are fitted to the training rows unless `fitted` has their parameters."""
+    started = time.perf_counter()
+    data = Dataset.load(
+        encoders(bundle),
+        sources,
+        fitted,
+        only=_inputs(bundle, labels=True),
+        training=lambda rows: split(rows, seed, validation)[0],
+        precision=bundle.manifest.precision,
+    )
+    listen(Loaded(data.rows, data.report, time.perf_counter() - started))
+    return data
+
+
+def load_trained(
+    bundle: Bundle, sources: Mapping[str, Source], fitted: State, labels: bool, listen: Listener
+) -> Dataset:
+    """Rows for a trained model, encoded as in training."""
+    started = time.perf_counter()
+    data = Dataset.load(
+        encoders(bundle),
+        sources,
+        fitted,
+        labels,
+        only=_inputs(bundle, labels),
+        precision=bundle.manifest.precision,
+    )
+    listen(Loaded(data.rows, data.report, time.perf_counter() - started))
+    return data
+
+
+def _inputs(bundle: Bundle, labels: bool) -> set[str]:
+    return {i.id for plan in bundle.plans.values() for i in plan.inputs.values() if labels or not i.label}
+
+
+def fingerprint(data: Dataset) -> str:
+    """SHA-256 of the encoded rows, by which a resumed run knows its data again."""
+    seen = hashlib.sha256(str(data.rows).encode())
+    for name in sorted(data.inputs):
+        array = np.ascontiguousarray(data.inputs[name])
+        seen.update(f"/{name}/{array.dtype}/{array.shape}/".encode())
+        seen.update(array.reshape(-1).view(np.uint8).data)
+    return seen.hexdigest()
+
+
+def check_labels(bundle: Bundle, data: Dataset) -> None:
+    """VFL0617 where the labels cannot be what the predictions are trained to be."""
+    described = encoders(bundle)["parties"]
+    for plan in bundle.plans.values():
+        for metric in plan.metrics:
+            label = metric.programs.get("train", ("", ""))[1]
+            if label in plan.inputs and label in data.inputs and metric.kind == "binary":
+                _check_binary(plan, label, data, described)
+
+
+def _check_binary(plan: Plan, label: str, data: Dataset, described: Mapping[str, Any]) -> None:
+    values, source = data.inputs[label], plan.inputs[label]
+    low, high = float(values.min()), float(values.max())
+    columns = described[source.party]["columns"]
+    where = next((c.get("where") for c in columns if c["name"] == source.column), None)
+    if low < 0 or high > 1:
+        raise Failure(
+            "VFL0617",
+            f"label {label} has values from {low:g} to {high:g}; a binary label is 0 or 1",
+            "make it a condition, as in `label liked = Rating > 3`",
+            where,
+        )
+    if low == high:
+        raise Failure(
+            "VFL0617",
+            f"label {label} is {low:g} in every one of the {data.rows} rows: there is nothing to learn",
+            "check the condition that defines it, and that the rows of both classes have matching keys",
+            where,
+        )

@@ -1,0 +1,238 @@
+"""The loop of training: epochs, validation, checkpoints, early stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime import events
+from vflc_runtime.data.batches import Order, sequential
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.errors import Failure
+from vflc_runtime.interrupts import Interrupted, Interrupts
+from vflc_runtime.metrics import SMALLER_IS_BETTER, Meter
+from vflc_runtime.session import Outcome, Session
+from vflc_runtime.state import Checkpoint, Progress, RunFolder
+
+Scores = dict[str, float | None]
+EVALUATION_BATCH = 4096
+"""Rows of a batch where nothing is learned."""
+_REPORT_SECONDS = 0.2
+
+
+class Loop:
+    """Trains one run from where it stands to its end.
+
+    A checkpoint holds everything that the steps after it depend on, so a run that was killed
+    and resumed does the same steps on the same rows as one that was not.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        session: Session,
+        data: Dataset,
+        order: Order,
+        settings: Mapping[str, Any],
+        listen: events.Listener,
+        interrupts: Interrupts,
+    ) -> None:
+        self.run_folder, self.session, self.data, self.order = run, session, data, order
+        self.settings, self.listen, self.interrupts = settings, listen, interrupts
+        self.progress = Progress()
+        training = next(iter(session.bundle.plans.values())).training
+        self.monitor, self.patience, self.keep_best = training.monitor, training.patience, training.best
+        self.best_weights: dict[str, dict[str, NDArray[Any]]] = {}
+        self.meter = session.meter("train")
+        self._carried = 0.0
+        self._clock = time.perf_counter()
+        self._reported = 0.0
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes up the run where the checkpoint left it."""
+        self.progress = progress = checkpoint.progress
+        for place, kinds in checkpoint.tensors.items():
+            if place in self.session.engines:
+                self.session.engines[place].load(kinds["model"], kinds["slots"])
+            if "best" in kinds:
+                self.best_weights[place] = dict(kinds["best"])
+        self.session.steps = progress.step
+        self.session.count_sent(progress.sent)
+        if progress.meter:
+            meters = {place: kinds.get("meter", {}) for place, kinds in checkpoint.tensors.items()}
+            self.meter.restore(progress.meter, meters)
+        self._carried = progress.seconds
+        self.run_folder.publish(progress.history)  # the process may have died just before it did
+        self.listen(events.Resumed(progress.step, progress.epoch + 1))
+
+    def run(self) -> dict[str, Any]:
+        """Trains to the end and returns what `metrics.json` holds."""
+        self._clock = time.perf_counter()
+        progress, epochs = self.progress, self.settings["epochs"]
+        if progress.over == "early stopping" or progress.epoch >= epochs:
+            return self._finish(progress.over or "all epochs are done", None)
+        while progress.epoch < epochs:
+            if not self._epoch(epochs):
+                if not progress.position:
+                    return self._finish("all steps are done", None)
+                self._save()
+                return self._finish("all steps are done", self.meter.results())
+            if self._close_epoch(epochs):
+                break
+        return self._finish(progress.over or "all epochs are done", None)
+
+    def _epoch(self, epochs: int) -> bool:
+        """The rest of an epoch; False where the run must end before the epoch does."""
+        progress, order, settings = self.progress, self.order, self.settings
+        last, every = settings["steps"], settings["checkpoint_steps"]
+        if last is not None and progress.step >= last:
+            return False
+        self.listen(events.EpochStarted(progress.epoch + 1, epochs, order.steps))
+        for rows in order.batches(progress.epoch, progress.position):
+            self._step(rows)
+            if progress.position == order.steps:
+                break  # the end of the epoch saves, too
+            if self.interrupts.asked:
+                raise Interrupted(progress.step, self._save())
+            if last is not None and progress.step >= last:
+                return False
+            if every is not None and progress.step % every == 0:
+                self._save()
+        return True
+
+    def _step(self, rows: NDArray[np.int64]) -> None:
+        progress = self.progress
+        started = time.perf_counter()
+        outcome = self.session.step(self.data.batch(rows))
+        if not math.isfinite(outcome.loss):
+            raise self._not_finite(outcome)
+        self.meter.add(len(rows), outcome.loss, outcome.losses, outcome.measured)
+        progress.step += 1
+        progress.position += 1
+        progress.rows += len(rows)
+        now = time.perf_counter()
+        progress.train_seconds += now - started
+        if now - self._reported > _REPORT_SECONDS:
+            self._reported = now
+            rate = progress.rows / progress.train_seconds
+            loss = self.meter.losses["loss"] / self.meter.rows
+            self.listen(events.Progress(progress.epoch + 1, progress.position, self.order.steps, loss, rate))
+
+    def _close_epoch(self, epochs: int) -> bool:
+        """Validates and saves at the end of an epoch; True where the run ends by early stopping."""
+        progress = self.progress
+        train, validation = self.meter.results(), self._validate()
+        progress.epoch += 1
+        progress.position = 0
+        progress.seconds = self._seconds()
+        better = self._watch(validation or train)
+        progress.history.append({
+            "epoch": progress.epoch, "step": progress.step, "seconds": round(progress.seconds, 3),
+            "train": train, "validation": validation,
+        })  # fmt: skip
+        self.meter = self.session.meter("train")
+        stop = self.patience is not None and progress.waited >= self.patience
+        progress.over = "early stopping" if stop else None
+        folder = self._save()
+        self.listen(events.EpochEnded(progress.epoch, progress.seconds, train, validation, better))
+        if self.interrupts.asked and not stop and progress.epoch < epochs:
+            raise Interrupted(progress.step, folder)
+        return stop
+
+    def _watch(self, scores: Scores) -> bool:
+        """Whether this epoch is the best so far; keeps its weights where asked to."""
+        progress = self.progress
+        name = next(
+            (key for key in scores if key == self.monitor or key.endswith(f".{self.monitor}")), "loss"
+        )
+        value, best = scores[name], progress.best
+        sign = -1.0 if name.split(".")[0] == "loss" or name.split(".")[-1] in SMALLER_IS_BETTER else 1.0
+        better = value is not None and (best is None or sign * value > sign * best["value"])
+        if better:
+            progress.best = {"metric": name, "value": value, "epoch": progress.epoch}
+            progress.waited = 0
+            if self.keep_best:
+                self.best_weights = self.session.weights_by_place()
+        else:
+            progress.waited += 1
+        return better
+
+    def _validate(self) -> Scores:
+        if not len(self.order.held_out):
+            return {}
+        return measure(self.session, self.data, self.order.held_out)
+
+    def _seconds(self) -> float:
+        return self._carried + time.perf_counter() - self._clock
+
+    def _save(self) -> Any:
+        progress = self.progress
+        progress.seconds = self._seconds()
+        progress.sent = self.session.sent()
+        progress.meter = self.meter.sums() if progress.position else {}
+        meters = self.meter.tensors() if progress.position else {}
+        tensors: dict[str, dict[str, Any]] = {}
+        for place, engine in self.session.engines.items():
+            tensors[place] = {"model": engine.weights(), "slots": engine.slots()}
+            if place in meters:
+                tensors[place]["meter"] = meters[place]
+            if place in self.best_weights:
+                tensors[place]["best"] = self.best_weights[place]
+        folder = self.run_folder.save(Checkpoint(progress, tensors))
+        self.listen(events.Saved(progress.step, folder))
+        return folder
+
+    def _finish(self, reason: str, partial: Scores | None) -> dict[str, Any]:
+        progress, history = self.progress, self.progress.history
+        if partial is not None:
+            train, validation = partial, self._validate()
+        else:
+            train, validation = history[-1]["train"], history[-1]["validation"]
+        seconds, train_seconds = self._seconds(), progress.train_seconds
+        metrics = {
+            "model": self.settings["model"],
+            "digest": self.settings["digest"],
+            "rows": self.data.rows,
+            "train_rows": len(self.order.train),
+            "validation_rows": len(self.order.held_out),
+            "epochs": progress.epoch,
+            "steps": progress.step,
+            "seconds": seconds,
+            "train_seconds": train_seconds,
+            "rows_per_second": progress.rows / train_seconds if train_seconds else None,
+            "train": train,
+            "validation": validation,
+            "best": progress.best,
+            "ended": reason,
+            "bytes_sent": self.session.sent(),
+            "data": self.data.report,
+        }
+        self.run_folder.write_metrics(metrics)
+        self.listen(events.Done(progress.step, reason))
+        return metrics
+
+    def _not_finite(self, outcome: Outcome) -> Failure:
+        terms = {name: value for name, value in outcome.losses.items() if not math.isfinite(value)}
+        shown = ", ".join(f"{name} = {value}" for name, value in (terms or outcome.losses).items())
+        first = self.session.first_not_finite()
+        cause = f"; the first value that is not finite is {first}" if first else ""
+        return Failure(
+            "VFL0611",
+            f"the loss is {outcome.loss} at step {self.progress.step + 1}: {shown}{cause}",
+            "lower the learning rate or clip gradients, and look for extreme numbers in the data; "
+            "the last checkpoint is kept",
+        )
+
+
+def measure(session: Session, data: Dataset, rows: NDArray[np.int64]) -> Scores:
+    """Losses and metrics of the trained model over the rows given."""
+    meter: Meter = session.meter("evaluate")
+    for part in sequential(rows, EVALUATION_BATCH):
+        outcome = session.evaluate(data.batch(part))
+        meter.add(len(part), outcome.loss, outcome.losses, outcome.measured)
+    return meter.results()

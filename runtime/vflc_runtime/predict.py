@@ -1,0 +1,118 @@
+"""Predictions by key, from raw columns to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vflc_runtime import files, loading
+from vflc_runtime.data.batches import sequential
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.evaluate import trained
+from vflc_runtime.events import Listener, silent
+from vflc_runtime.loop import EVALUATION_BATCH
+from vflc_runtime.session import Session
+from vflc_runtime.state import RunFolder
+
+Array = NDArray[Any]
+SUFFIXES = (".csv", ".parquet")
+
+
+def predict(
+    run: Path | str,
+    sources: Mapping[str, Source],
+    out_file: Path | str,
+    engine: str = "onnx",
+    threads: int | None = None,
+    listen: Listener = silent,
+) -> int:
+    """Writes the predictions of the model in `run` for each party's source, in order of the keys.
+
+    The file has the key and a column a prediction; a prediction of several numbers has a column
+    `NAME.0`, `NAME.1`, … for each. It is there whole or not at all. Labels are not needed.
+
+    Args:
+        run: the run's folder.
+        sources: of each party its source.
+        out_file: a `.csv` or a `.parquet` file.
+        engine: `onnx`.
+        threads: threads an operator may use; a core each where None.
+        listen: is told when the data is loaded.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        Failure: VFL0601 to 0607 and 0610 to 0618 as data and run give cause.
+    """
+    out_file = Path(out_file)
+    if out_file.suffix not in SUFFIXES:
+        raise Failure(
+            "VFL0612", f"cannot write {out_file}: the format is not known", "end its name in .csv or .parquet"
+        )
+    folder = RunFolder(Path(run))
+    session = trained(folder, "predict", engine, threads)
+    data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), False, listen)
+    with files.writing(out_file), _table(out_file) as write:
+        for rows in sequential(np.arange(data.rows), EVALUATION_BATCH):
+            write(_batch(session, data, rows))
+    return data.rows
+
+
+def _batch(session: Session, data: Dataset, rows: NDArray[np.int64]) -> pa.RecordBatch:
+    columns: dict[str, Any] = {_key_name(session): data.keys.slice(int(rows[0]), len(rows))}
+    for name, values in session.predict(data.batch(rows)).items():
+        flat = values.reshape(len(rows), -1)
+        for index in range(flat.shape[1]):
+            title = name if flat.shape[1] == 1 else f"{name}.{index}"
+            columns[title] = pa.array(np.ascontiguousarray(flat[:, index]))
+    return pa.record_batch(columns)
+
+
+def _key_name(session: Session) -> str:
+    """The key's name at the first party that has a prediction, or at the first of all."""
+    plans = session.bundle.plans.values()
+    described = loading.encoders(session.bundle)["parties"]
+    predicting = [p for plan in plans if plan.reports["predict"].predictions for p in plan.tables]
+    return str(described[(predicting or list(described))[0]]["key"])
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """Writes batches to a table under another name, and gives it its own when all is written."""
+    new = path.with_name(f".{path.name}.new")
+    writer: Any = None
+
+    def write(batch: pa.RecordBatch) -> None:
+        nonlocal writer
+        if writer is None:
+            writer = _writer(path.suffix, new, batch.schema)
+        writer.write_batch(batch)
+
+    try:
+        yield write
+        if writer is not None:
+            writer.close()
+            files.sync(new)
+            new.replace(path)
+            files.sync(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _writer(suffix: str, path: Path, schema: pa.Schema) -> Any:
+    if suffix == ".csv":
+        from pyarrow import csv
+
+        return csv.CSVWriter(str(path), schema)
+    from pyarrow import parquet
+
+    return parquet.ParquetWriter(str(path), schema)

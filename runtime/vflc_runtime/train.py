@@ -1,0 +1,175 @@
+"""Training a bundle on sources, all places in this process, into a run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vflc_runtime import loading
+from vflc_runtime.bundle import Bundle, open_bundle
+from vflc_runtime.data.batches import Order
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.events import Listener, silent
+from vflc_runtime.interrupts import Interrupts
+from vflc_runtime.loop import Loop
+from vflc_runtime.session import Session
+from vflc_runtime.state import RunFolder, refuse_existing
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """How to train; what is None comes from the spec, or from the run that is resumed.
+
+    Args:
+        epochs: epochs in all, those before a resumption included.
+        batch: rows a step.
+        seed: of weights, of the order of rows and of random values.
+        steps: end after so many steps in all.
+        validation: fraction of the rows that is kept for validation.
+        engine: `onnx`.
+        resume: go on with the run that is in the folder.
+        overwrite: a run that is in the folder gives way.
+        checkpoint_steps: save every so many steps, besides the end of every epoch.
+        threads: threads an operator may use; a core each where None.
+    """
+
+    epochs: int | None = None
+    batch: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    validation: float | None = None
+    engine: str = "onnx"
+    resume: bool = False
+    overwrite: bool = False
+    checkpoint_steps: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run that is over: its folder, what `metrics.json` holds, and the lines of the history."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def train(
+    bundle_dir: Path | str | None,
+    sources: Mapping[str, Source],
+    out: Path | str,
+    options: TrainOptions | None = None,
+    listen: Listener = silent,
+) -> Result:
+    """Trains the bundle in `bundle_dir` on each party's source and saves the run in `out`.
+
+    To resume, `bundle_dir` may be None: the run has a copy of its bundle.
+
+    Raises:
+        Failure: VFL0601 to 0618 as the user's data, bundle, disk or options give cause.
+        Interrupted: Ctrl-C was pressed; a checkpoint was written.
+    """
+    options, out = options or TrainOptions(), Path(out)
+    _check(options)
+    if options.resume:
+        run = RunFolder(out)
+        with run.locked():
+            return _resume(run, bundle_dir, sources, options, listen)
+    if bundle_dir is None:
+        raise Failure("VFL0614", "there is no bundle to train", "give a spec or a bundle, or --resume a run")
+    refuse_existing(out, options.overwrite)
+    bundle = open_bundle(bundle_dir)
+    settings = _settings(bundle, options)
+    data = loading.load_training(bundle, sources, settings["seed"], settings["validation"], None, listen)
+    loading.check_labels(bundle, data)
+    order = _order(settings, data.rows)
+    session = _session(bundle, options, settings)
+    settings["data"] = loading.fingerprint(data)
+    run = RunFolder.create(out, bundle, settings, data.state, options.overwrite)
+    with run.locked(), Interrupts() as interrupts:
+        loop = Loop(run, session, data, order, settings, listen, interrupts)
+        return Result(out, loop.run(), loop.progress.history)
+
+
+def _resume(
+    run: RunFolder,
+    bundle_dir: Path | str | None,
+    sources: Mapping[str, Source],
+    options: TrainOptions,
+    listen: Listener,
+) -> Result:
+    bundle = run.bundle()
+    if bundle_dir is not None and open_bundle(bundle_dir).fingerprint() != bundle.fingerprint():
+        raise Failure(
+            "VFL0614",
+            f"{run.path} is a run of another spec",
+            "resume it with the spec it was started with, or start anew with another --out",
+        )
+    settings = dict(run.settings)
+    for name in ("batch", "seed", "validation"):
+        given = getattr(options, name)
+        if given is not None and given != settings[name]:
+            raise Failure(
+                "VFL0614",
+                f"{run.path} was started with {name} {settings[name]}, it cannot go on with {given}",
+                f"leave out --{name}, or start anew with another --out",
+            )
+    for name in ("epochs", "steps", "checkpoint_steps"):
+        given = getattr(options, name)
+        if given is not None:
+            settings[name] = given
+    if options.epochs is not None and options.steps is None:
+        settings["steps"] = None
+    data = loading.load_training(
+        bundle, sources, settings["seed"], settings["validation"], run.fitted(bundle), listen
+    )
+    if loading.fingerprint(data) != settings["data"]:
+        raise Failure(
+            "VFL0614", f"{run.path} was trained on other rows", "resume it with the data it was started with"
+        )
+    with Interrupts() as interrupts:
+        session = _session(bundle, options, settings)
+        loop = Loop(run, session, data, _order(settings, data.rows), settings, listen, interrupts)
+        checkpoint = run.latest()
+        if checkpoint is not None:
+            loop.restore(checkpoint)
+        return Result(run.path, loop.run(), loop.progress.history)
+
+
+def _settings(bundle: Bundle, options: TrainOptions) -> dict[str, Any]:
+    """What holds for the whole run: the options, and the spec's where they say nothing."""
+    spec = next(iter(bundle.plans.values())).training
+    settings: dict[str, Any] = {
+        name: getattr(spec, name) if getattr(options, name) is None else getattr(options, name)
+        for name in ("epochs", "batch", "seed", "validation", "checkpoint_steps")
+    }
+    return {
+        "model": bundle.manifest.model,
+        "digest": bundle.manifest.digest,
+        "fingerprint": bundle.fingerprint(),
+        **settings,
+        "steps": options.steps,
+        "shuffle": spec.shuffle,
+    }
+
+
+def _check(options: TrainOptions) -> None:
+    for name in ("epochs", "batch", "steps", "checkpoint_steps"):
+        given = getattr(options, name)
+        if given is not None and given < 1:
+            raise Failure("VFL0614", f"{name} is {given}", "give at least 1")
+    if options.validation is not None and not 0 <= options.validation < 1:
+        raise Failure(
+            "VFL0614", f"validation is {options.validation}", "give a fraction from 0 up to, not including, 1"
+        )
+
+
+def _order(settings: Mapping[str, Any], rows: int) -> Order:
+    return Order(rows, settings["seed"], settings["validation"], settings["batch"], settings["shuffle"])
+
+
+def _session(bundle: Bundle, options: TrainOptions, settings: Mapping[str, Any]) -> Session:
+    return Session(bundle, options.engine, settings["seed"], options.threads, ("train", "evaluate"))

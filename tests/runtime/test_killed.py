@@ -1,0 +1,125 @@
+"""A run that is killed at any instant and resumed ends with the bits of one that was not."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import handmade
+import pyarrow.parquet
+import pytest
+from test_train import state
+from vflc_runtime.errors import Failure
+from vflc_runtime.train import TrainOptions, train
+
+OPTIONS = {"epochs": 3, "checkpoint_steps": 2}
+SCRIPT = """
+import sys, time
+from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.events import Progress, Loaded
+def listen(event):
+    if isinstance(event, Loaded):
+        print("loaded", flush=True)
+    if isinstance(event, Progress):
+        time.sleep(0.01)
+from vflc_runtime import loop
+loop._REPORT_SECONDS = -1
+folder, resume = sys.argv[1], sys.argv[2] == "resume"
+sources = {party: f"{folder}/{party}.parquet" for party in ("alice", "bob")}
+options = TrainOptions(epochs=3, checkpoint_steps=2, resume=resume)
+train(f"{folder}/b", sources, f"{folder}/run", options, listen)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("killed")
+    handmade.write_bundle(folder / "b", dropout=True)
+    for party, table in handmade.tables(120).items():
+        pyarrow.parquet.write_table(table, folder / f"{party}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(place: Path) -> dict[str, Any]:
+    train(place / "b", sources(place), place / "whole", TrainOptions(**OPTIONS))
+    return state(place / "whole")
+
+
+def sources(place: Path) -> dict[str, Any]:
+    return {party: place / f"{party}.parquet" for party in ("alice", "bob")}
+
+
+def test_sigkill_at_random_instants(place: Path, expected: dict[str, Any]) -> None:
+    generator = random.Random(os.urandom(8))
+    run = place / "run"
+    for _ in range(5):
+        mode = "resume" if run.exists() else "start"
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, place, mode], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loaded\n"
+        time.sleep(generator.random() * 0.25)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    train(place / "b", sources(place), run, TrainOptions(**OPTIONS, resume=run.exists()))
+    assert state(run) == expected
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_death_at_every_touch_of_the_disk(
+    place: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dies before the nth of all calls that change the disk, for ns over the whole run."""
+    names = [
+        (os, "fsync"),
+        (os, "link"),
+        (Path, "rename"),
+        (Path, "replace"),
+        (Path, "mkdir"),
+        (shutil, "rmtree"),
+    ]
+    calls, limit = 0, 10**9
+
+    def counting(original: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls >= limit:
+                raise Killed
+            return original(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for owner, name in names:
+            patch.setattr(owner, name, counting(getattr(owner, name)))
+        train(place / "b", sources(place), tmp_path / "counted", TrainOptions(**OPTIONS))
+        total = calls
+        for number in range(1, total, total // 13):
+            run, calls, limit = tmp_path / f"run{number}", 0, number
+            with pytest.raises(Killed):
+                train(place / "b", sources(place), run, TrainOptions(**OPTIONS))
+            limit = 10**9
+            train(place / "b", sources(place), run, TrainOptions(**OPTIONS, resume=run.exists()))
+            assert state(run) == expected, f"died before call {number} of {total}"
+
+
+def test_a_damaged_checkpoint_is_a_failure(place: Path, expected: dict[str, Any], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(place / "whole", run)
+    model = max((run / "checkpoints").iterdir()) / "alice" / "model.safetensors"
+    model.unlink()
+    model.write_bytes(b"\0" * 100)
+    with pytest.raises(Failure) as caught:
+        train(None, sources(place), run, TrainOptions(resume=True, epochs=5))
+    assert caught.value.code == "VFL0614"
