@@ -26,6 +26,7 @@ def numeric(b: Build, x: Node) -> Node:
         raise OpError(
             f"`{name}` holds ids of categories, not numbers",
             f"give each id a vector with `embed({name}, dim = …)`, or use `one_hot({name})`",
+            "VFL0203",
         )
     if x.type.dtype == "bool":
         x = b.op("cast", x, dtype="float")
@@ -44,17 +45,19 @@ def align(b: Build, x: Node, y: Node) -> tuple[Node, Node]:
     """
     if 0 in (x.type.rank, y.type.rank):
         return x, y
-    small, big = (x, y) if len(x.type.row_axes) <= len(y.type.row_axes) else (y, x)
-    few, many = small.type.row_axes, big.type.row_axes
-    places = tuple(range(len(many) - len(few), len(many)))
-    if not _fits(few, many, places):
-        found = _by_name(few, many) or (_by_name(many, few) if len(few) == len(many) else None)
-        if found is None or not _fits(few, many, found):
-            raise _misfit(x.type, y.type)
-        places = found
-    return spread(b, x, places, len(many)) if small is x else x, (
-        spread(b, y, places, len(many)) if small is y else y
-    )
+    ranks = len(x.type.row_axes), len(y.type.row_axes)
+    if ranks[0] < ranks[1]:
+        pairs = [(x, y)]
+    else:
+        pairs = [(y, x), (x, y)] if ranks[0] == ranks[1] else [(y, x)]
+    for find in (_from_the_right, _by_name):
+        for small, big in pairs:
+            few, many = small.type.row_axes, big.type.row_axes
+            places = find(few, many)
+            if places is not None and _fits(few, many, places):
+                moved = spread(b, small, places, len(many))
+                return (moved, big) if small is x else (big, moved)
+    raise _misfit(x.type, y.type)
 
 
 def spread(b: Build, x: Node, places: Sequence[int], rank: int) -> Node:
@@ -73,7 +76,8 @@ def spread(b: Build, x: Node, places: Sequence[int], rank: int) -> Node:
 def find_axis(b: Build, x: Node, name: str | None, op: str) -> tuple[Node, int]:
     """The position of the axis `name`, or of the last axis where no name is given.
 
-    Where no axis has the name and exactly one row axis has none, that axis gets it.
+    Where a row has one axis and that has no name, it gets this one. With more axes a name that is
+    not there is a mistake: taking the unnamed one would reduce over the wrong axis in silence.
 
     Raises:
         OpError: VFL0202, there is no such axis.
@@ -85,11 +89,9 @@ def find_axis(b: Build, x: Node, name: str | None, op: str) -> tuple[Node, int]:
     position = x.type.position(name)
     if position is not None:
         return x, position
-    names = [axis.name for axis in x.type.axes]
-    unnamed = [i for i in range(int(x.type.batched), len(names)) if names[i] is None]
-    if len(unnamed) == 1:
-        names[unnamed[0]] = name
-        return b.op("rename", x, names=tuple(names)), unnamed[0]
+    if len(x.type.row_axes) == 1 and x.type.axes[-1].name is None:
+        names = [axis.name for axis in x.type.axes[:-1]]
+        return b.op("rename", x, names=(*names, name)), x.type.rank - 1
     there = ", ".join(f"`{axis.name}`" for axis in x.type.row_axes if axis.name) or "none with a name"
     raise OpError(
         f"{op}: there is no axis `{name}` in {x.type}",
@@ -112,6 +114,10 @@ def _fits(few: Sequence[Axis], many: Sequence[Axis], places: Sequence[int]) -> b
 def _conflict(x: Axis, y: Axis) -> bool:
     """Two different names for what would be one axis."""
     return None not in (x.name, y.name) and x.name != y.name and 1 not in (x.size, y.size)
+
+
+def _from_the_right(few: Sequence[Axis], many: Sequence[Axis]) -> tuple[int, ...]:
+    return tuple(range(len(many) - len(few), len(many)))
 
 
 def _by_name(few: Sequence[Axis], many: Sequence[Axis]) -> tuple[int, ...] | None:
