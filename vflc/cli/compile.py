@@ -20,16 +20,18 @@ from vflc.cli.options import PRECISIONS, SPEC
 )
 @click.option("--precision", type=PRECISIONS, default="float32", show_default=True)
 def command(spec: Path, out: Path, precision: str) -> None:
-    """Compile SPEC and print everything that will cross between the parties."""
+    """Compile SPEC and print what crosses.
+
+    The bundle has a folder for each place and a manifest of everything that crosses between them.
+    """
     from vflc import driver
-    from vflc.cli.failures import show
-    from vflc.cli.tables import console, crossing
+    from vflc.cli import failures
+    from vflc.cli.tables import console, crossing, show
 
     bundle = driver.compile_spec(spec, precision=precision)
     bundle.write(out)
     if bundle.warnings:
-        show(bundle.warnings)
-    screen = console()
-    screen.print(crossing(bundle.manifest))
+        failures.show(bundle.warnings)
+    show(console(), crossing(bundle.manifest))
     places = ", ".join(bundle.manifest["places"])
-    click.echo(f"wrote {out}: a folder each for {places}; manifest {bundle.manifest['digest'][:16]}")
+    click.echo(f"\nwrote {out}: a folder each for {places}; manifest {bundle.manifest['digest'][:16]}")

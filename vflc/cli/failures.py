@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 from vflc_runtime.errors import Failure
+from vflc_runtime.interrupts import Interrupted
 
 from vflc.diagnostics import Diagnostic, Refused, Source, Span
 
@@ -38,6 +39,9 @@ def report(error: BaseException) -> int:
             # Whoever read our output went away; closing it again at exit must not fail either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
+        case Interrupted():
+            print(error, file=sys.stderr)
+            return error.exit_code
         case Refused():
             show(error.diagnostics)
             return 1

@@ -16,7 +16,10 @@ from vflc.cli.options import SPEC
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; stdout without it."
 )
 def command(spec: Path, form: str, out: Path | None) -> None:
-    """Draw SPEC: a cluster for each place, an arrow for each message."""
+    """Draw who computes what.
+
+    A cluster for each place, an arrow for each message of a training step.
+    """
     from vflc import driver
     from vflc.emit.diagram import FORMATS
 

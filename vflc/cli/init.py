@@ -17,7 +17,10 @@ ROWS = 600
 @click.command("init")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
 def command(directory: Path) -> None:
-    """Make a new project in DIRECTORY: a spec, a README and two small made-up tables."""
+    """Make a new project.
+
+    DIRECTORY gets a spec that compiles, a README, and two small made-up tables that fit it.
+    """
     texts = {name: (files("vflc.cli") / "template" / name).read_text("utf-8") for name in TEMPLATE}
     taken = [name for name in (*TEMPLATE, "data") if (directory / name).exists()]
     if taken:

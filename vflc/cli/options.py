@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-SPEC = click.Path(exists=True, dir_okay=False, path_type=Path)
+SPEC = click.Path(path_type=Path)
+"""A spec that cannot be read is a diagnostic of the driver, so click does not look at it."""
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 PRECISIONS = click.Choice(["float32", "float64"])
 
@@ -34,4 +35,11 @@ def data(command: Any) -> Any:
         required=True,
         callback=_sources,
         help="Where a party's table is: CSV, Parquet, JSON, a glob, or a SQL query. Once for each party.",
+    )(command)
+
+
+def threads(command: Any) -> Any:
+    """The option `--threads`."""
+    return click.option(
+        "--threads", type=click.IntRange(1), help="Threads an operator may use; a core each without it."
     )(command)

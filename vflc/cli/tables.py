@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vflc.emit.diagram import shape, volume
+from vflc.emit.diagram import shape, some
 
 WIDE = 200
 """Columns of text where nobody's terminal limits them: a table in a log is not cut off."""
@@ -18,42 +18,103 @@ WIDE = 200
 
 def console() -> Console:
     """A console for stdout, as wide as the terminal, or wide enough for a log."""
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=False)
+    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+
+
+def show(screen: Console, table: Table) -> None:
+    """Prints a table with an empty line above, none within, and no blanks at ends of lines."""
+    with screen.capture() as shown:
+        screen.print(table)
+    lines = [line.rstrip() for line in shown.get().splitlines()]
+    screen.file.write("\n".join(["", *(line for line in lines if line), ""]))
 
 
 def crossing(manifest: Mapping[str, Any]) -> Table:
     """Every edge of a manifest: where it goes, how large it is, what it depends on."""
     table = Table(title="What crosses", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("edge", "from → to", "phase", "a row", "bytes", "when", "depends on"):
-        table.add_column(header, justify="right" if header == "bytes" else "left", overflow="fold")
+    for header in ("edge", "from → to", "phase", "a row", "bytes a row"):
+        table.add_column(header, justify="right" if header == "bytes a row" else "left", no_wrap=True)
+    table.add_column("depends on")
+    above = None
     for edge in manifest["edges"]:
+        depended = depends(edge["depends_on"])
         table.add_row(
             edge["id"],
             f"{edge['from']} → {edge['to']}",
-            edge["phase"],
+            _phase(edge),
             shape(edge),
-            volume(edge),
-            ", ".join(edge["programs"]),
-            ", ".join(edge["depends_on"]),
+            f"{edge['bytes_per_row']:,}" if edge["bytes_per_row"] else f"{edge['bytes_per_step']:,} a step",
+            "as above" if depended == above else depended,
         )
+        above = depended
     return table
 
 
-def numbers(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """Rows of numbers by name, one line each: the history of a run."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    names = list(dict.fromkeys(name for row in rows for name in row))
+def _phase(edge: Mapping[str, Any]) -> str:
+    """The phase, and the programs it crosses in where that is not what the phase says."""
+    usual = {"forward": ["train", "evaluate", "predict"], "backward": ["train"]}[edge["phase"]]
+    return edge["phase"] if edge["programs"] == usual else f"{edge['phase']}, {', '.join(edge['programs'])}"
+
+
+def depends(names: Sequence[str]) -> str:
+    """Features and labels by party: `alice: Age, Gender; bob: liked`; many are counted."""
+    parties: dict[str, list[str]] = {}
     for name in names:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*(number(row.get(name)) for name in names))
+        party, _, column = name.partition(".")
+        parties.setdefault(party, []).append(column)
+    return "; ".join(f"{party}: {some(columns)}" for party, columns in parties.items())
+
+
+def alignment(report: Mapping[str, Any]) -> Table:
+    """Rows that each party's table has, those that all parties have, and those left out."""
+    table = _table("Rows with a common key", "party", "rows", "kept", "dropped")
+    for party, counts in report["parties"].items():
+        table.add_row(party, *(f"{counts[name]:,}" for name in ("rows", "kept", "dropped")))
+    return table
+
+
+def unknown_values(report: Mapping[str, Any]) -> Table | None:
+    """Values that encoders did not know, with examples; None where they knew them all."""
+    table = _table("Values without a code of their own", "feature", "unknown", "missing", "examples")
+    for name, counts in report["encoders"].items():
+        if counts["unknown"] or counts["missing"]:
+            examples = ", ".join(repr(value) for value in counts["examples"][:3])
+            table.add_row(name, f"{counts['unknown']:,}", f"{counts['missing']:,}", examples)
+    return table if table.rows else None
+
+
+def sent(manifest: Mapping[str, Any], count: Mapping[str, int]) -> Table:
+    """What a run sent, by edge."""
+    table = _table("Sent", "edge", "from → to", "bytes")
+    for edge in manifest["edges"]:
+        if count.get(edge["id"]):
+            table.add_row(edge["id"], f"{edge['from']} → {edge['to']}", f"{count[edge['id']]:,}")
+    table.add_row("in all", "", f"{sum(count.values()):,}")
+    return table
+
+
+def scores(groups: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Losses and metrics by name, a column for each kind of rows."""
+    groups = {group: found for group, found in groups.items() if found}
+    table = _table("Results", "", *groups)
+    for name in dict.fromkeys(name for found in groups.values() for name in found):
+        table.add_row(name, *(number(found.get(name)) for found in groups.values()))
+    return table
+
+
+def _table(title: str, first: str, *rest: str) -> Table:
+    """A table whose first column is text and whose other columns are numbers."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, overflow="fold")
+    for header in rest:
+        table.add_column(header, justify="left" if header in ("from → to", "examples") else "right")
     return table
 
 
 def number(value: Any) -> str:
-    """A number as people read it: counts in groups of three, measures to four digits."""
+    """A number as people read it: counts in groups of three, measures to four places."""
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or not value else f"{value:.3e}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,7 @@ def _places(manifest: Manifest) -> Iterator[tuple[str, list[tuple[str, str, str]
     for place in manifest["places"]:
         party = parties.get(place, {})
         boxes = [
-            (f"{place}_{kind}", kind, f"{kind}\n{_some(names)}")
+            (f"{place}_{kind}", kind, f"{kind}\n{some(names)}")
             for kind in ("features", "labels")
             if (names := [_name(item) for item in party.get(kind, ())])
         ]
@@ -113,7 +113,8 @@ def _name(item: Any) -> str:
     return str(item["name"] if isinstance(item, Mapping) else item)
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Names in a line; of many the first few and how many more there are."""
     rest = len(names) - SHOWN
     return ", ".join(names) if rest <= 1 else f"{', '.join(names[:SHOWN])} and {rest} more"
 

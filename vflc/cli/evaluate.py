@@ -1,0 +1,30 @@
+"""`vflc evaluate`: a trained model on other rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from vflc.cli.options import RUN, data, threads
+
+
+@click.command("evaluate")
+@click.argument("run", type=RUN)
+@data
+@threads
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def command(run: Path, sources: dict[str, str], threads: int | None, as_json: bool) -> None:
+    """Measure the model in RUN on other rows."""
+    from vflc_runtime.evaluate import evaluate
+
+    if as_json:
+        click.echo(json.dumps(evaluate(run, sources, threads=threads), indent=2, ensure_ascii=False))
+        return
+    from vflc.cli.progress import loaded
+    from vflc.cli.tables import console, scores, show
+
+    screen = console()
+    found = evaluate(run, sources, threads=threads, listen=lambda event: loaded(screen, event))
+    show(screen, scores({f"{found['rows']:,} rows": found["evaluation"]}))

@@ -1,0 +1,56 @@
+"""`vflc fmt`: specs in the one way of writing them."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+
+import click
+
+from vflc.cli.options import SPEC
+
+
+@click.command("fmt")
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=SPEC)
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 where something would change.")
+@click.option("--diff", is_flag=True, help="Print what would change; writes nothing.")
+@click.pass_context
+def command(context: click.Context, specs: tuple[Path, ...], check: bool, diff: bool) -> None:
+    """Format each SPEC in place.
+
+    A SPEC that is `-` is read from stdin and written to stdout.
+    """
+    from vflc.syntax.format import format_spec
+    from vflc.syntax.parser import read_source
+
+    changed = []
+    for path in specs:
+        if str(path) == "-":
+            click.echo(format_spec(sys.stdin.read(), "stdin"), nl=False)
+            continue
+        before = read_source(path).text
+        after = format_spec(before, str(path))
+        if after == before:
+            continue
+        changed.append(path)
+        if diff:
+            sides = before.splitlines(True), after.splitlines(True)
+            click.echo("".join(difflib.unified_diff(*sides, str(path), f"{path} formatted")), nl=False)
+        elif check:
+            click.echo(f"would change {path}")
+        else:
+            _replace(path, after)
+            click.echo(f"formatted {path}")
+    context.exit(1 if changed and (check or diff) else 0)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Puts the new text in place of the old in one instant."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_bytes(text.encode("utf-8"))
+        new.chmod(path.stat().st_mode)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

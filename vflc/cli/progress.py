@@ -1,0 +1,106 @@
+"""Shows a run as it goes: a bar on a terminal, plain lines elsewhere, one line of results an epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from vflc_runtime import events
+
+from vflc.cli.tables import alignment, console, number, show, unknown_values
+
+QUIET = 15.0
+"""Seconds between two plain lines within an epoch."""
+
+
+class Screen:
+    """Listens to a run. Use it as a context, so that the bar is gone when the run ends."""
+
+    def __init__(self) -> None:
+        self.console = console()
+        self._columns: list[tuple[str, str, int]] = []
+        self._said = time.monotonic()
+        self._epochs = 0
+        self._bar = Bar(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}  {task.fields[rate]} rows/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not sys.stdout.isatty(),
+        )
+        self._task = self._bar.add_task("", visible=False, epoch="", loss="-", rate="-")
+
+    def __enter__(self) -> Screen:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        match event:
+            case events.Loaded():
+                loaded(self.console, event)
+            case events.Resumed():
+                self.console.print(f"goes on after step {event.step:,}, in epoch {event.epoch}")
+            case events.EpochStarted():
+                self._epochs = event.epochs
+                epoch = f"{event.epoch}/{event.epochs}"
+                self._bar.reset(self._task, total=event.steps, visible=True, epoch=epoch, loss="-", rate="-")
+            case events.Progress():
+                self._progress(event)
+            case events.EpochEnded():
+                self._bar.update(self._task, visible=False)
+                self._line(event)
+            case events.Done():
+                self._bar.update(self._task, visible=False)
+
+    def _progress(self, event: events.Progress) -> None:
+        loss, rate = f"{event.loss:.4f}", f"{event.rows_per_second:,.0f}"
+        self._bar.update(self._task, completed=event.done, loss=loss, rate=rate)
+        now = time.monotonic()
+        if self._bar.disable and now - self._said > QUIET:
+            self._said = now
+            where = f"epoch {event.epoch}/{self._epochs}  step {event.done:,}/{event.steps:,}"
+            self._print(f"{where}  loss {loss}  {rate} rows/s")
+
+    def _line(self, event: events.EpochEnded) -> None:
+        """A line of the history; the first one has the names above it."""
+        self._said = time.monotonic()
+        groups: dict[str, Mapping[str, Any]] = {"train": event.train, "validation": event.validation}
+        if not self._columns:
+            self._columns = [(g, name, max(len(name), 7)) for g, scores in groups.items() for name in scores]
+            self._print(self._header(groups))
+            self._print("  ".join(["epoch".rjust(7), *(n.rjust(w) for _, n, w in self._columns), "seconds"]))
+        cells = [number(groups[group].get(name)).rjust(width) for group, name, width in self._columns]
+        epoch = f"{event.epoch}/{self._epochs}".rjust(7)
+        best = "  best" if event.best and event.validation else ""
+        self._print("  ".join([epoch, *cells, f"{event.seconds:7.1f}"]) + best)
+
+    def _header(self, groups: Mapping[str, Mapping[str, Any]]) -> str:
+        """The names of the groups, each above its first column."""
+        text = "\n" + " " * 9
+        for group, scores in groups.items():
+            width = sum(w + 2 for g, _, w in self._columns if g == group)
+            text += group.rjust(self._columns[0][2]).ljust(width) if scores else ""
+        return text.rstrip()
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+def loaded(screen: Console, event: events.Event) -> None:
+    """What became of the rows: kept and dropped by party, and values that encoders did not know."""
+    if isinstance(event, events.Loaded):
+        show(screen, alignment(event.report))
+        unknown = unknown_values(event.report)
+        if unknown is not None:
+            show(screen, unknown)

@@ -1,0 +1,78 @@
+"""`vflc train`: all parties in this process, from tables to trained models."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vflc.cli.options import PRECISIONS, SPEC, data, threads
+
+
+@click.command("train")
+@click.argument("target", metavar="SPEC|BUNDLE", type=SPEC, required=False)
+@data
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; runs/MODEL.")
+@click.option("--engine", type=click.Choice(["onnx"]), default="onnx", show_default=True)
+@click.option("--epochs", type=click.IntRange(1), help="Epochs in all, those before --resume included.")
+@click.option("--batch", type=click.IntRange(1), help="Rows a step.")
+@click.option("--seed", type=click.IntRange(0), help="Of weights, of the order of rows and of dropout.")
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps in all.")
+@click.option(
+    "--validation", type=float, metavar="FRACTION", help="Keep this part of the rows for validation."
+)
+@click.option(
+    "--checkpoint-steps", type=click.IntRange(1), help="Save every so many steps, not only each epoch."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
+@threads
+@click.option("--precision", type=PRECISIONS, help="What a spec is compiled to; float32.")
+def command(
+    target: Path | None, sources: dict[str, str], out: Path | None, precision: str | None, **options: Any
+) -> None:
+    """Train SPEC, or what it compiled to.
+
+    Options that are not given are as the spec says. With --resume, SPEC may be left out.
+    """
+    from vflc_runtime.train import TrainOptions, train
+
+    from vflc.cli.progress import Screen
+    from vflc.cli.tables import scores, sent, show
+
+    if target is None and not (options["resume"] and out):
+        raise click.UsageError("name a SPEC or a BUNDLE, or --resume the run in --out")
+    with bundle_of(target, precision) as folder, Screen() as screen:
+        where = out or Path("runs") / json.loads((folder / "manifest.json").read_bytes())["model"]
+        result = train(folder, sources, where, TrainOptions(**options), screen)
+    manifest = json.loads((result.folder / "bundle" / "manifest.json").read_bytes())
+    metrics = result.metrics
+    show(screen.console, scores({"train": metrics["train"], "validation": metrics["validation"]}))
+    show(screen.console, sent(manifest, metrics["bytes_sent"]))
+    rate = f", {metrics['rows_per_second']:,.0f} rows/s" if metrics["rows_per_second"] else ""
+    click.echo(f"\n{metrics['ended']}: {metrics['steps']:,} steps in {metrics['seconds']:.1f} s{rate}")
+    click.echo(f"the run is in {result.folder}")
+
+
+@contextmanager
+def bundle_of(target: Path | None, precision: str | None) -> Iterator[Any]:
+    """The folder of a bundle: the target itself, or what a spec compiles to, as long as needed."""
+    if target is None or target.is_dir():
+        if precision:
+            raise click.UsageError("--precision is for a SPEC; a bundle is compiled already")
+        yield target
+        return
+    from vflc import driver
+    from vflc.cli import failures
+
+    bundle = driver.compile_spec(target, precision=precision or "float32")
+    if bundle.warnings:
+        failures.show(bundle.warnings)
+    with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+        bundle.write(Path(folder) / "bundle")
+        yield Path(folder) / "bundle"
