@@ -32,7 +32,7 @@ def vjp_relu(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients
 def infer_leaky_relu(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     need_float(types, "leaky_relu")
     if not 0 <= attrs["alpha"] <= 1:
-        raise OpError(f"leaky_relu with slope {attrs['alpha']:g}", "give `alpha` between 0 and 1")
+        raise OpError(f"leaky_relu with slope {attrs['alpha']:g}", "give `alpha` between 0 and 1", "VFL0205")
     return types[0]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from vflc.ir.types import Axis, TensorType
+from vflc.ir.types import BATCH, Axis, TensorType
 from vflc.ops.registry import OpError
 from vflc.ops.rules import merge_axes
 
@@ -86,6 +86,10 @@ def find_axis(b: Build, x: Node, name: str | None, op: str) -> tuple[Node, int]:
         raise OpError(f"{op} over an axis of a single number")
     if name is None:
         return x, x.type.rank - 1
+    if name == BATCH:
+        raise OpError(
+            f"{op} over the batch", "values are of one row; losses average over the batch", "VFL0202"
+        )
     position = x.type.position(name)
     if position is not None:
         return x, position

@@ -196,7 +196,9 @@ def reference_clip(node: Node, inputs: Sequence[Array], types: Sequence[TensorTy
 def infer_clip(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     need_float(types, "clip")
     if not attrs["low"] <= attrs["high"]:
-        raise OpError(f"clip between {attrs['low']:g} and {attrs['high']:g}", "give the lower bound first")
+        raise OpError(
+            f"clip between {attrs['low']:g} and {attrs['high']:g}", "give the lower bound first", "VFL0205"
+        )
     return types[0]
 
 

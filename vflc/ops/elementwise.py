@@ -98,7 +98,7 @@ def comparable(b: Build, x: Node) -> Node:
     return numeric(b, b.op("cast", x, dtype="float") if x.type.dtype == "int" else x)
 
 
-def condition(b: Build, x: Node) -> Node:
+def as_condition(b: Build, x: Node) -> Node:
     """The value as a condition: numbers hold where they are not 0."""
     if x.type.dtype == "bool":
         return b.op("unsqueeze", x, axis=1, name=None) if x.type.batched and x.type.rank == 1 else x
@@ -119,22 +119,22 @@ for _name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_eq
 
 def logical_and(b: Build, x: Node, y: Node) -> Node:
     """Where both conditions hold."""
-    return b.op("logical_and", *align(b, condition(b, x), condition(b, y)))
+    return b.op("logical_and", *align(b, as_condition(b, x), as_condition(b, y)))
 
 
 def logical_or(b: Build, x: Node, y: Node) -> Node:
     """Where at least one condition holds."""
-    return b.op("logical_or", *align(b, condition(b, x), condition(b, y)))
+    return b.op("logical_or", *align(b, as_condition(b, x), as_condition(b, y)))
 
 
 def logical_not(b: Build, x: Node) -> Node:
     """Where the condition does not hold."""
-    return b.op("logical_not", condition(b, x))
+    return b.op("logical_not", as_condition(b, x))
 
 
-def where(b: Build, test: Node, x: Node, y: Node) -> Node:
+def where(b: Build, condition: Node, x: Node, y: Node) -> Node:
     """The second value where the condition holds, the third elsewhere: `where(x > 0, x, 0)`."""
-    test, x, y = condition(b, test), numeric(b, x), numeric(b, y)
+    test, x, y = as_condition(b, condition), numeric(b, x), numeric(b, y)
     x, y = align(b, x, y)
     test, x = align(b, test, x)
     test, y = align(b, test, y)

@@ -43,13 +43,16 @@ def _check_rows(source: Node, feature: Node) -> None:
         raise OpError(
             f"`{feature.attrs['name']}` has {ids} different ids, and the table {rows} rows",
             f"give the table at least {ids} rows",
+            "VFL0205",
         )
 
 
 def _feature(node: Node, op: str) -> Node:
     if node.op not in ("feature", "label"):
         raise OpError(
-            f"{op} of a computed value {node.type}", f"{op} reads features: `{op}(alice.features, …)`"
+            f"{op} of a computed value {node.type}",
+            f"{op} reads features: `{op}(alice.features, …)`",
+            "VFL0203",
         )
     return node
 
@@ -99,7 +102,7 @@ def embed(
     start = initial(init, scale)
     nodes = [_feature(node, "embed") for node in flat([fields])]
     if not nodes:
-        raise OpError("embed of no features", "give it a feature or a list of them")
+        raise OpError("embed of no features", "give it a feature or a list of them", "VFL0203")
     vectors = [_embed_one(b, node, dim, combiner, table, start) for node in nodes]
     return vectors[0] if isinstance(fields, Node) else b.op("stack", *vectors, axis=1, name="field")
 
@@ -107,9 +110,13 @@ def embed(
 def lookup(b: Build, table: Node, feature: Node) -> Node:
     """The rows of a table for the ids of a feature: [dim], or [value, dim] for many ids a row."""
     if not is_table(table):
-        raise OpError(f"lookup in {table.type}, which is not a table", "make one: `items = table(3706, 50)`")
+        raise OpError(
+            f"lookup in {table.type}, which is not a table", "make one: `items = table(3706, 50)`", "VFL0203"
+        )
     if feature.type.dtype != "int":
-        raise OpError(f"lookup of numbers {feature.type}", "only a feature with ids can be looked up")
+        raise OpError(
+            f"lookup of numbers {feature.type}", "only a feature with ids can be looked up", "VFL0203"
+        )
     _check_rows(table, _feature(feature, "lookup"))
     return b.op("gather", table, feature, missing=feature.type.rank > 1)
 
@@ -117,11 +124,13 @@ def lookup(b: Build, table: Node, feature: Node) -> Node:
 def one_hot(b: Build, feature: Node, depth: int | None = None) -> Node:
     """1 at the position of the id and 0 elsewhere: [depth]; for many ids a row, how often each occurs."""
     if feature.type.dtype != "int":
-        raise OpError(f"one_hot of numbers {feature.type}", "only a feature with ids has positions")
+        raise OpError(
+            f"one_hot of numbers {feature.type}", "only a feature with ids has positions", "VFL0203"
+        )
     rows = feature.attrs.get("rows")
     size = depth if depth is not None else rows
     if size is None or (rows is not None and size < rows):
-        raise OpError(f"one_hot of depth {size} for {rows} different ids", "leave `depth` out")
+        raise OpError(f"one_hot of depth {size} for {rows} different ids", "leave `depth` out", "VFL0205")
     ones = b.op("one_hot", feature, depth=size)
     return b.op("sum", ones, axes=(feature.type.rank - 1,), keep=False) if feature.type.rank > 1 else ones
 

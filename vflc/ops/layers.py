@@ -27,12 +27,12 @@ def pick(what: str, name: str, names: Sequence[str]) -> str:
     """The option a user named.
 
     Raises:
-        OpError: VFL0101, there is none of that name.
+        OpError: VFL0106, there is none of that name.
     """
     if name not in names:
         near = get_close_matches(name, names, 1)
         hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(names)}"
-        raise OpError(f"there is no {what} `{name}`", hint, "VFL0101")
+        raise OpError(f"there is no {what} `{name}`", hint, "VFL0106")
     return name
 
 
@@ -51,7 +51,7 @@ def layer(b: Build, name: str) -> tuple[str, ...]:
 
 def positive(what: str, value: int) -> int:
     if value < 1:
-        raise OpError(f"{what} is {value}", "it must be at least 1")
+        raise OpError(f"{what} is {value}", "it must be at least 1", "VFL0205")
     return value
 
 
@@ -101,7 +101,7 @@ def mlp(
     units: Ints,
     activation: AxisName = "relu",
     dropout: float = 0.0,
-    last: AxisName | None = None,
+    last: AxisName = "same",
     bias: bool = True,
 ) -> Node:
     """Fully connected layers one after another: `mlp(x, [256, 32])`.
@@ -110,12 +110,12 @@ def mlp(
     share of values dropped after every layer but the last.
     """
     if not units:
-        raise OpError("an mlp without layers", "give the units of each: `mlp(x, [256, 32])`")
+        raise OpError("an mlp without layers", "give the units of each: `mlp(x, [256, 32])`", "VFL0107")
     scope = layer(b, "mlp")
     for index, size in enumerate(units):
         final = index == len(units) - 1
         with b.within(scope=(*scope, str(index))):
-            x = apply_dense(b, x, size, last or activation if final else activation, bias)
+            x = apply_dense(b, x, size, activation if last == "same" or not final else last, bias)
             if dropout and not final:
                 x = dropout_(b, x, dropout)
     return x
@@ -128,7 +128,7 @@ def dropout_(b: Build, x: Node, rate: float) -> Node:
     """
     x = numeric(b, x)
     if not 0 <= rate < 1:
-        raise OpError(f"dropout of a share of {rate:g}", "the share is at least 0 and below 1")
+        raise OpError(f"dropout of a share of {rate:g}", "the share is at least 0 and below 1", "VFL0205")
     if rate == 0:
         return x
     with b.within(scope=layer(b, "dropout")):
@@ -168,6 +168,8 @@ def batch_norm(
     Outside training the running statistics of training stand in (Ioffe & Szegedy 2015).
     """
     x, position = find_axis(b, numeric(b, x), axis, "batch_norm")
+    if not 0 <= momentum <= 1:
+        raise OpError(f"batch_norm with momentum {momentum:g}", "it lies between 0 and 1", "VFL0205")
     if not x.type.batched:
         raise OpError(f"batch_norm of {x.type}", "only values of a row have a batch")
     kept, others = x.type.axes[position], tuple(i for i in range(x.type.rank) if i != position)

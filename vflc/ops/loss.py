@@ -88,7 +88,7 @@ def mae(b: Build, prediction: Node, label: Node, weight: Node | None = None) -> 
 def huber(b: Build, prediction: Node, label: Node, delta: float = 1.0, weight: Node | None = None) -> Node:
     """Half the squared difference up to `delta`, linear beyond (Huber 1964); mean over the batch."""
     if delta <= 0:
-        raise OpError(f"huber with delta = {delta:g}", "delta must be above 0")
+        raise OpError(f"huber with delta = {delta:g}", "delta must be above 0", "VFL0205")
     x, y = _pair(b, "huber", prediction, label)
     size = b.op("abs", b.op("sub", x, y))
     near = b.op("mul", number(b, 0.5), b.op("square", size))
@@ -116,13 +116,13 @@ def touched(b: Build, weight: Node) -> Node:
 
 def _penalty(b: Build, kind: str, op: str, coefficient: float, weights: list[Node]) -> Node:
     if not weights:
-        raise OpError(f"{kind} of no weights", f"name them: `{kind}(1e-5, a.deep.tables)`")
+        raise OpError(f"{kind} of no weights", f"name them: `{kind}(1e-5, a.deep.tables)`", "VFL0107")
     if coefficient < 0:
-        raise OpError(f"{kind} with the coefficient {coefficient:g}", "a penalty is at least 0")
+        raise OpError(f"{kind} with the coefficient {coefficient:g}", "a penalty is at least 0", "VFL0205")
     total: Node | None = None
     for weight in weights:
         if weight.op != "weight":
-            raise OpError(f"{kind} of a computed value {weight.type}", "a penalty is on weights")
+            raise OpError(f"{kind} of a computed value {weight.type}", "a penalty is on weights", "VFL0203")
         values = b.op(op, touched(b, weight))
         term = b.op("sum", values, axes=tuple(range(values.type.rank)), keep=False)
         total = term if total is None else b.op("add", total, term)

@@ -217,7 +217,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         ),
         Optimizer("adam", "Adaptive moments (Kingma & Ba 2015).", _ADAM, _adam_slots, _adam),
         Optimizer(
-            "adamw", "Adam with decoupled weight decay (Loshchilov & Hutter 2019); of tables, on touched rows.",
+            "adamw", "Adam with weight decay apart (Loshchilov & Hutter 2019); in tables, of touched rows.",
             {**_ADAM, "weight_decay": 0.004}, _adam_slots, _adamw,
         ),
         Optimizer(

@@ -115,7 +115,7 @@ class Parameter:
 
     `Node` (numbers become constants), `Nodes` (one or a list of them), `Weights` (weights and lists
     of them), `float`, `int`, `bool`, `str`, `Ints`, `AxisName` (a bare name, not looked up: an axis
-    or one of a function's options). A parameter whose default is None may be left out.
+    or one of a function's options). `… | None` takes `none` too.
     """
 
     name: str
@@ -152,7 +152,7 @@ def function(expand: Callable[..., Node], name: str | None = None) -> Callable[.
     Parameters are read off the signature (all but the first), documentation off the docstring.
     """
     parameters = [
-        Parameter(p.name, str(p.annotation).removesuffix(" | None"), p.default, p.kind is p.VAR_POSITIONAL)
+        Parameter(p.name, str(p.annotation), p.default, p.kind is p.VAR_POSITIONAL)
         for p in list(inspect.signature(expand).parameters.values())[1:]
     ]
     key = (name or expand.__name__).rstrip("_")

@@ -82,7 +82,7 @@ SCHEDULES: dict[str, Schedule] = {
     for schedule in (
         Schedule("constant", "One rate for all steps.", {"lr": None}, _constant),
         Schedule(
-            "cosine", "Falls along half a cosine to `alpha` times the rate in `steps` (Loshchilov & Hutter 2017).",
+            "cosine", "Falls in `steps` along half a cosine to `alpha` times the rate.",
             {"lr": None, "steps": None, "alpha": 0.0}, _cosine,
         ),
         Schedule(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from vflc.ir.types import BATCH
 from vflc.ops.align import align, find_axis, numeric
 from vflc.ops.kinds import AxisName, Nodes, flat
 from vflc.ops.registry import OpError, function
@@ -45,7 +46,7 @@ def concat(b: Build, *values: Nodes, axis: AxisName | None = None) -> Node:
     """Values one after another along an axis (the last one where none is named)."""
     nodes = [numeric(b, x) for x in flat(values)]
     if not nodes:
-        raise OpError("concat of nothing", "give it at least one value")
+        raise OpError("concat of nothing", "give it at least one value", "VFL0107")
     placed = [find_axis(b, x, axis, "concat") for x in nodes]
     if len({x.type.batched for x in nodes}) > 1:
         raise OpError("concat of values of a row with weights", "add the weight to a value of the row first")
@@ -56,9 +57,11 @@ def stack(b: Build, values: Nodes, axis: AxisName) -> Node:
     """Values of one shape along a new axis, which comes first: `stack([x, y], axis = expert)`."""
     nodes = [numeric(b, x) for x in flat([values])]
     if not nodes:
-        raise OpError("stack of nothing", "give it at least one value")
-    if any(x.type.position(axis) is not None for x in nodes):
-        raise OpError(f"stack along `{axis}` of values that have an axis `{axis}` already")
+        raise OpError("stack of nothing", "give it at least one value", "VFL0107")
+    if axis == BATCH or any(x.type.position(axis) is not None for x in nodes):
+        raise OpError(
+            f"stack along `{axis}` of values that have an axis `{axis}` already", "take another name"
+        )
     return b.op("stack", *nodes, axis=int(nodes[0].type.batched), name=axis)
 
 

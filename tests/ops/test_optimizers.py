@@ -1,0 +1,179 @@
+"""Optimizers and schedules against Keras' own, over several steps."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+from op_testing import build, evaluate, keras, run_onnx, value
+
+from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES, clip_by_norm, rate
+from vflc.ops.registry import OpError
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed"
+)
+
+KERAS = {
+    "sgd": "SGD",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "adagrad": "Adagrad",
+    "ftrl": "Ftrl",
+    "rmsprop": "RMSprop",
+}
+RENAMED = {
+    "lr": "learning_rate",
+    "beta1": "beta_1",
+    "beta2": "beta_2",
+    "eps": "epsilon",
+    "l1": "l1_regularization_strength",
+    "l2": "l2_regularization_strength",
+    "initial": "initial_accumulator_value",
+    "lr_power": "learning_rate_power",
+}
+CASES = [
+    ("sgd", {"lr": 0.125}),
+    ("sgd", {"lr": 0.125, "momentum": 0.875}),
+    ("sgd", {"lr": 0.125, "momentum": 0.875, "nesterov": True}),
+    ("adam", {"lr": 2**-10, "beta1": 0.875, "beta2": 1 - 2**-10, "eps": 2**-24}),
+    ("adamw", {"lr": 2**-6, "beta1": 0.875, "beta2": 1 - 2**-10, "weight_decay": 2**-5}),
+    ("adagrad", {"lr": 0.125, "initial": 0.25}),
+    ("ftrl", {"lr": 0.0625, "l1": 2**-6, "l2": 2**-6, "initial": 1.0}),
+    ("ftrl", {"lr": 0.0625, "lr_power": -0.375}),
+    ("rmsprop", {"lr": 2**-6, "rho": 0.875}),
+    ("rmsprop", {"lr": 2**-6, "rho": 0.875, "momentum": 0.5, "centered": True}),
+]
+"""Powers of two, because Keras rounds its options to float32 whatever the precision."""
+STEPS = 5
+
+
+def ours(name, options, weight, gradients, run):
+    """The weight after each step, by the update graph."""
+    optimizer = OPTIMIZERS[name]
+    b = build()
+    w, g, step = value(b, "weight", 4), value(b, "gradient", 4), value(b, "step")
+    slots = {n: value(b, n, 4) for n in optimizer.slots(options)}
+    new_weight, new_slots = optimizer.update(b, w, g, step, slots, options)
+    assert set(new_slots) == set(slots)
+    outputs = [new_weight.id, *(new_slots[n].id for n in slots)]
+    state = [weight, *(np.full(4, start) for start in optimizer.slots(options).values())]
+    history = []
+    for count, gradient in enumerate(gradients, 1):
+        feeds = dict(
+            zip(["weight", *slots], state, strict=True), gradient=gradient, step=np.asarray(float(count))
+        )
+        state = run(b.graph, feeds, outputs)
+        history.append(state[0])
+    return np.array(history)
+
+
+def theirs(name, options, weight, gradients):
+    keras()
+    from keras import Variable, optimizers
+
+    optimizer = getattr(optimizers, KERAS[name])(**{RENAMED.get(k, k): v for k, v in options.items()})
+    variable = Variable(weight, dtype="float64")
+    optimizer.build([variable])
+    history = []
+    for gradient in gradients:
+        optimizer.apply([gradient])
+        history.append(np.array(variable))
+    return np.array(history)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_update_is_that_of_keras(name, options):
+    rng = np.random.default_rng(0)
+    weight, gradients = rng.normal(size=4), rng.normal(size=(STEPS, 4))
+    gradients[:, 3] = 0.0
+    expected = theirs(name, options, weight, gradients)
+    np.testing.assert_allclose(
+        ours(name, options, weight, gradients, evaluate), expected, rtol=1e-7, atol=1e-9
+    )
+    for double in (True, False):
+        actual = ours(name, options, weight, gradients, lambda g, f, o, d=double: run_onnx(g, f, o, d))
+        np.testing.assert_allclose(
+            actual, expected, rtol=1e-7 if double else 1e-4, atol=1e-9 if double else 1e-6
+        )
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_defaults_are_those_of_keras(name):
+    rng = np.random.default_rng(0)
+    weight, gradients = rng.normal(size=4), rng.normal(size=(STEPS, 4))
+    actual = ours(name, {}, weight, gradients, evaluate)
+    np.testing.assert_allclose(actual, theirs(name, {}, weight, gradients), rtol=1e-5, atol=1e-7)
+
+
+def test_every_optimizer_is_compared():
+    assert {name for name, _ in CASES} == set(OPTIMIZERS) == set(KERAS)
+
+
+def rates(schedule, steps):
+    b = build()
+    step = value(b, "step")
+    node = rate(b, step, schedule)
+    return [
+        float(evaluate(b.graph, {"step": np.asarray(float(s))}, [node.id])[0]) for s in range(1, steps + 1)
+    ]
+
+
+def test_cosine_is_that_of_keras():
+    keras()
+    from keras.optimizers import schedules
+
+    expected = schedules.CosineDecay(0.1, 7, alpha=0.2)
+    found = rates({"schedule": "cosine", "options": {"lr": 0.1, "steps": 7, "alpha": 0.2}}, 10)
+    np.testing.assert_allclose(found, [float(expected(t)) for t in range(10)], rtol=1e-6)
+
+
+def test_warmup_then_cosine_is_that_of_keras():
+    keras()
+    from keras.optimizers import schedules
+
+    expected = schedules.CosineDecay(0.0, 6, warmup_target=0.1, warmup_steps=4)
+    then = {"schedule": "cosine", "options": {"lr": 0.1, "steps": 6}}
+    found = rates({"schedule": "warmup", "options": {"lr": 0.1, "steps": 4, "then": then}}, 12)
+    np.testing.assert_allclose(found, [float(expected(t)) for t in range(12)], rtol=1e-6, atol=1e-9)
+
+
+def test_step_falls_in_stages_and_warmup_stays():
+    found = rates({"schedule": "step", "options": {"lr": 1.0, "every": 3, "factor": 0.5}}, 7)
+    np.testing.assert_allclose(found, [1, 1, 1, 0.5, 0.5, 0.5, 0.25])
+    found = rates({"schedule": "warmup", "options": {"lr": 1.0, "steps": 2}}, 4)
+    np.testing.assert_allclose(found, [0, 0.5, 1, 1])
+    assert rates({"schedule": "constant", "options": {"lr": 0.3}}, 2) == [0.3, 0.3]
+    assert set(SCHEDULES) == {"constant", "cosine", "step", "warmup"}
+
+
+def test_an_update_with_a_schedule_uses_it():
+    weight, gradients = np.zeros(4), np.ones((3, 4))
+    options = {"lr": {"schedule": "step", "options": {"lr": 1.0, "every": 1, "factor": 0.5}}}
+    np.testing.assert_allclose(ours("sgd", options, weight, gradients, evaluate)[:, 0], [-1, -1.5, -1.75])
+
+
+def test_clip_by_norm_is_that_of_keras():
+    from keras import optimizers
+
+    for gradient in (np.array([3.0, 4.0, 0, 0]), np.array([0.3, 0.4, 0, 0]), np.zeros(4)):
+        b = build()
+        node = clip_by_norm(b, value(b, "g", 4), 1.0)
+        expected = optimizers.SGD(clipnorm=1.0)._clip_by_norm(gradient)
+        np.testing.assert_allclose(evaluate(b.graph, {"g": gradient}, [node.id])[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("adam", {"beta1": 1.0}),
+        ("sgd", {"momentum": 2}),
+        ("sgd", {"lr": {"schedule": "cosine", "options": {"lr": 0.1, "steps": 0}}}),
+    ],
+)
+def test_options_out_of_range_are_refused(name, options):
+    with pytest.raises(OpError) as refused:
+        OPTIMIZERS[name].check(options)
+    assert refused.value.code == "VFL0205"
+    OPTIMIZERS[name].check({})
