@@ -1,0 +1,75 @@
+"""The ONNX writer: the same bytes for the same calls, no node twice, outputs under their own names."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+from op_testing import evaluate, sample_case
+
+from vflc.emit.onnx_writer import IR_VERSION, OPSET, OnnxGraphWriter
+from vflc.ir.types import ROWS, Axis, TensorType
+from vflc.ops import OPS
+from vflc.ops.table import SERIAL
+
+ROW = TensorType((ROWS, Axis(None, 2)))
+SCALAR = TensorType(())
+
+
+def model(double=False):
+    w = OnnxGraphWriter(double)
+    total = w("Add", "x", w.constant(1.0))
+    again = w("Add", "x", w.constant(1.0))
+    w("Mul", total, total)  # nobody needs it
+    outputs = {"y": (total, ROW), "z": (again, ROW), "x_again": ("x", ROW), "one": (w.constant(1.0), SCALAR)}
+    return w.finish("test", {"x": ROW}, outputs, {"serial": "no"})
+
+
+def test_equal_calls_give_equal_bytes():
+    assert model().SerializeToString() == model().SerializeToString()
+    assert model().SerializeToString() != model(double=True).SerializeToString()
+
+
+def test_equal_nodes_and_constants_are_written_once_and_unused_ones_not_at_all():
+    graph = model().graph
+    assert [n.op_type for n in graph.node] == ["Add", "Identity", "Identity", "Identity"]
+    assert len(graph.initializer) == 1
+    assert [o.name for o in graph.output] == ["y", "z", "x_again", "one"]
+
+
+def test_every_output_has_its_value():
+    session = onnxruntime.InferenceSession(model().SerializeToString(), providers=["CPUExecutionProvider"])
+    x = np.array([[1.0, 2.0]], np.float32)
+    y, z, again, one = session.run(None, {"x": x})
+    assert y.tolist() == z.tolist() == [[2.0, 3.0]] and again.tolist() == x.tolist() and one == 1
+
+
+def test_versions_are_ones_that_old_onnxruntimes_read():
+    """onnxruntime 1.18 reads opset 21 and IR version 10."""
+    assert OPSET <= 21 and IR_VERSION <= 10
+    assert {p.key: p.value for p in model().metadata_props} == {"serial": "no"}
+
+
+def test_ops_whose_kernels_add_up_wrongly_in_several_threads_are_named():
+    """Every lowering with a scattered sum must be in SERIAL, as plans run those graphs in one thread."""
+    for name, op in OPS.items():
+        for sample in op.samples:
+            case = sample_case(name, sample, np.random.default_rng(0))
+            writer = OnnxGraphWriter()
+            op.onnx(writer, case.node, [x.id for x in case.inputs], sample.types)
+            scattered = any(kind.startswith("Scatter") for kind, *_ in writer._nodes)
+            assert scattered == (name in SERIAL), name
+
+
+def test_a_sum_over_a_large_batch_is_exact_enough_as_a_product_with_ones():
+    rng = np.random.default_rng(0)
+    (sample,) = [s for s in OPS["sum"].samples if s.attrs["axes"] == (0,) and s.types[0].rank == 2]
+    case = sample_case("sum", sample, rng)
+    x = rng.uniform(size=(4096, 3))
+    writer = OnnxGraphWriter()
+    name = OPS["sum"].onnx(writer, case.node, ["x0"], sample.types)
+    made = writer.finish("sum", {"x0": sample.types[0]}, {"y": (name, case.node.type)})
+    assert "ReduceSum" not in {n.op_type for n in made.graph.node}
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x0": x.astype(np.float32)})
+    (expected,) = evaluate(case.graph, {"x0": x}, [case.node.id])
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
