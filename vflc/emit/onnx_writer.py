@@ -37,6 +37,7 @@ class OnnxGraphWriter:
         self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
         self._known: dict[tuple[Any, ...], str] = {}
         self._constants: dict[str, np.ndarray[Any, Any]] = {}
+        self._ones = ""
 
     def __call__(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """Adds a node of the default domain; returns its output's name.
@@ -64,6 +65,13 @@ class OnnxGraphWriter:
             self._known[key] = name = f"#constant.{len(self._constants)}"
             self._constants[name] = array
         return self._known[key]
+
+    def ones(self, like: str) -> str:
+        """A one for each row of the batch: batched values of a graph have equally many rows."""
+        if not self._ones:
+            one = np.ones(1, np.float64 if self.double else np.float32)
+            self._ones = self("ConstantOfShape", self("Shape", like, start=0, end=1), value=one)
+        return self._ones
 
     def float_type(self) -> int:
         """The element type of `float`, for `Cast`."""

@@ -90,8 +90,7 @@ def onnx_sum(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[T
         and tuple(node.attrs["axes"]) == (0,)
         and not node.attrs["keep"]
     ):
-        one = np.ones(1, np.float64 if w.double else np.float32)
-        return w("MatMul", w("ConstantOfShape", w("Shape", inputs[0], start=0, end=1), value=one), inputs[0])
+        return w("MatMul", w.ones(inputs[0]), inputs[0])
     return str(onnx_reduce("ReduceSum")(w, node, inputs, types))
 
 

@@ -53,6 +53,10 @@ class OnnxWriter(Protocol):
         """A constant of `float` (the plan's precision), `int` (int32), `int64` or `bool`."""
         ...
 
+    def ones(self, like: str) -> str:
+        """As many ones as the batch has rows; `like` is a batched value. Made once a graph."""
+        ...
+
     def float_type(self) -> int:
         """The TensorProto element type of `float` in this plan, for `Cast`."""
         ...

@@ -15,6 +15,7 @@ from vflc.passes.optimize import Optimize
 from vflc.passes.place import Place
 from vflc.passes.prune import Prune
 from vflc.passes.schedule import Scheduling
+from vflc.passes.simplify import Simplify
 
 
 class Pass(Protocol):
@@ -35,6 +36,7 @@ def pipeline(unsplit: bool = False) -> tuple[Pass, ...]:
         Modes(),
         Differentiate(),
         Optimize(),
+        Simplify(),
         Cut(),
         Scheduling(),
     )
