@@ -79,7 +79,7 @@ def theirs(name, options, weight, gradients):
     history = []
     for gradient in gradients:
         optimizer.apply([gradient])
-        history.append(np.array(variable))
+        history.append(np.asarray(variable.numpy()))
     return np.array(history)
 
 

@@ -58,7 +58,9 @@ def attention(b: Build, query: Node, key: Node, value: Node, mask: Node | None =
         query = b.op("unsqueeze", query, axis=int(query.type.batched), name=None)
     if {len(x.type.row_axes) for x in (query, key, value)} != {2}:
         shown = f"{query.type}, {key.type}, {value.type}"
-        raise OpError(f"attention over {shown}", "keys and values have two axes: one of positions, one of units")
+        raise OpError(
+            f"attention over {shown}", "keys and values have two axes: one of positions, one of units"
+        )
     width = query.type.axes[-1].size
     if width is None or width != key.type.axes[-1].size:
         raise OpError(f"attention of a query {query.type} on keys {key.type}", "both have as many units")
