@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vflc.ir.types import TensorType
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
+from vflc.ops.registry import (
+    Array,
+    Attrs,
+    KerasLayer,
+    KerasOps,
+    OnnxWriter,
+    Op,
+    OpError,
+    Sample,
+    register,
+)
 from vflc.ops.rules import Gradients, broadcast, need_float, sum_to, tensor
 
 if TYPE_CHECKING:
@@ -104,6 +114,19 @@ def keras_linear(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence
     return k.ops.add(product, inputs[2]) if len(inputs) == 3 else product
 
 
+def make_dense(node: Node, types: Sequence[TensorType], name: str, dtype: str) -> Any:
+    from keras import layers
+
+    bias = len(types) == 3
+    return layers.Dense(
+        types[1].sizes[1], use_bias=bias, kernel_initializer="zeros", name=name, dtype=dtype
+    )  # fmt: skip
+
+
+def call_dense(k: KerasOps, layer: Any, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
+    return layer(inputs[0])
+
+
 def reference_linear(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
     product = np.matmul(inputs[0], inputs[1])
     return np.asarray(product + inputs[2] if len(inputs) == 3 else product)
@@ -184,6 +207,7 @@ register(
             Sample((tensor(None, ("field", 2), 3), tensor(3, 4), tensor(4))),
             Sample((tensor(None, 2, 2, 3), tensor(3, 4))),
         ),
+        KerasLayer(lambda node: tuple(range(1, len(node.inputs))), make_dense, call_dense),
     )
 )  # fmt: skip
 register(

@@ -72,6 +72,21 @@ class KerasOps(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class KerasLayer:
+    """How an op whose weights nothing else reads becomes a standard layer of Keras.
+
+    Args:
+        weights: positions of the inputs that are weights, in the order of the layer's own.
+        make: from (node, types of the inputs, the layer's name, dtype) to the layer; it starts at zero.
+        call: from (k, layer, node, inputs, types) to the output; inputs that are weights are None.
+    """
+
+    weights: Callable[[Node], tuple[int, ...]]
+    make: Callable[[Node, Sequence[TensorType], str, str], Any]
+    call: Callable[[KerasOps, Any, Node, Sequence[Any], Sequence[TensorType]], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One application of an op that every test over the registry makes.
 
@@ -98,6 +113,7 @@ class Op:
         vjp: from (build, node, inputs, gradient of the output) to a gradient an input; None in
             an input's place where no gradient flows. No `vjp`: no gradient at all.
         samples: applications for the tests over the registry.
+        keras_layer: the layer of Keras that can hold its weights, where there is one.
     """
 
     name: str
@@ -108,6 +124,7 @@ class Op:
     reference: Callable[[Node, Sequence[Array], Sequence[TensorType]], Array]
     vjp: Callable[[Build, Node, Sequence[Node], Node], tuple[Node | None, ...]] | None = None
     samples: tuple[Sample, ...] = ()
+    keras_layer: KerasLayer | None = None
 
 
 REQUIRED: Any = inspect.Parameter.empty

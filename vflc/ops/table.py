@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
+from vflc.ops.registry import (
+    Array,
+    Attrs,
+    KerasLayer,
+    KerasOps,
+    OnnxWriter,
+    Op,
+    OpError,
+    Sample,
+    register,
+)
 from vflc.ops.rules import Gradients, tensor
 
 if TYPE_CHECKING:
@@ -59,14 +69,31 @@ def onnx_gather(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequenc
 
 
 def keras_gather(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
-    table, ids = inputs
+    return _keras_read(k, node, lambda ids: k.ops.take(inputs[0], ids, axis=0), inputs[1], types[0])
+
+
+def _keras_read(k: KerasOps, node: Node, read: Callable[[Any], Any], ids: Any, table: TensorType) -> Any:
+    """`read` with zeros in place of the rows of -1."""
     if not node.attrs["missing"]:
-        return k.ops.take(table, ids, axis=0)
+        return read(ids)
     present = k.ops.greater_equal(ids, 0)
-    if types[0].rank > 1:
-        present = k.ops.expand_dims(present, tuple(_missing_mask(types[0].rank - 1)))
-    taken = k.ops.take(table, k.ops.maximum(ids, 0), axis=0)
+    if table.rank > 1:
+        present = k.ops.expand_dims(present, tuple(_missing_mask(table.rank - 1)))
+    taken = read(k.ops.maximum(ids, 0))
     return k.ops.where(present, taken, k.ops.zeros_like(taken))
+
+
+def make_embedding(node: Node, types: Sequence[TensorType], name: str, dtype: str) -> Any:
+    from keras import layers
+
+    rows, width = types[0].sizes
+    return layers.Embedding(rows, width, embeddings_initializer="zeros", name=name, dtype=dtype)
+
+
+def call_embedding(
+    k: KerasOps, layer: Any, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]
+) -> Any:
+    return _keras_read(k, node, layer, inputs[1], types[0])
 
 
 def reference_gather(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
@@ -211,6 +238,7 @@ register(
             Sample((tensor(4), tensor(None, 2, dtype="int")), {"missing": True}, _ids((5, 2), -1, 4)((4,))),
             Sample((_READ, _DISTINCT), {"missing": False}, _ids((3,), 0, 6)((6, 3))),
         ),
+        KerasLayer(lambda node: (0,), make_embedding, call_embedding),
     )
 )  # fmt: skip
 register(
