@@ -188,6 +188,7 @@ def test_vocabularies_of_numbers():
     assert encode(["35", "1"], vocab(1, 18, 35))[0].tolist() == [2, 0]
     assert encode([35, 1], vocab("1", "35"))[0].tolist() == [1, 0]
     assert encode([35.0, 1.0], vocab(1, 35))[0].tolist() == [1, 0]
+    assert encode([2, 1], vocab(0.5, 1.0, 2))[0].tolist() == [2, 1]
     assert refused("VFL0604", [1.5], vocab(1, 2))
 
 

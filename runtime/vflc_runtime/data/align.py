@@ -74,10 +74,11 @@ class Aligned:
         """The keys and the columns of a party, at most `size` rows at a time, in key order."""
         names = self.parties[party]
         picks = ", ".join(["key", *(f"c{i}" for i in range(len(names)))])
-        cursor = self._connection.cursor()
-        reader = cursor.sql(f"SELECT {picks} FROM {_sorted_name(party)}").to_arrow_reader(size)
-        for batch in reader:
-            yield batch.column(0), pa.RecordBatch.from_arrays(batch.columns[1:], names=names)
+        for start in range(0, self.rows, size):
+            part = f"rowid >= {start} AND rowid < {start + size}"
+            table = self._table(f"SELECT {picks} FROM {_sorted_name(party)} WHERE {part}")
+            keys, *columns = (column.combine_chunks() for column in table.columns)
+            yield keys, pa.RecordBatch.from_arrays(columns, names=names)
 
     def close(self) -> None:
         """Frees the tables and what was spilled to disk."""
@@ -85,7 +86,7 @@ class Aligned:
         self._temporary.cleanup()
 
     def _table(self, query: str) -> pa.Table:
-        return self._connection.cursor().sql(query).to_arrow_table()
+        return self._connection.sql(query).to_arrow_table()
 
 
 def open_tables(

@@ -53,6 +53,7 @@ class Chain:
         self.encoders: Sequence[Encoder] = column.get("encoders", ())
         self.label = column.get("kind") == "label"
         self.rows: int | None = column.get("rows")
+        self.length: int | None = next((e["max"] for e in self.encoders if e["name"] == "sequence"), None)
         self.counts = Counts()
         self.state: State = list(state) if state is not None else [None] * len(self.encoders)
         self._moments: Moments | None = None
@@ -105,7 +106,8 @@ class Chain:
             keys: the rows' keys [n], for messages.
 
         Returns:
-            int32 [n] for shape "id"; int32 [n, L] padded with -1 for "ids", L the longest row here;
+            int32 [n] for shape "id"; int32 [n, L] padded with -1 for "ids", L the longest row here, or
+            the `max` of a sequence;
             float64 [n, 1] for "number".
 
         Raises:
@@ -117,7 +119,7 @@ class Chain:
         done = self._run(Values(distinct), keys, self.encoders, codes)
         self._count_unknown(done, codes)
         if done.offsets is not None:
-            return _padded(self._ids(done, keys, codes), done.offsets, codes)
+            return _padded(self._ids(done, keys, codes), done.offsets, codes, self.length)
         if done.flat.null_count:
             self._refuse_missing(done.flat, keys, codes)
         if self.shape == "number":
@@ -257,9 +259,11 @@ def _key(at: int, offsets: NDArray[np.int64] | None, keys: pa.Array, codes: NDAr
 
 
 def _padded(
-    ids: NDArray[np.int32], offsets: NDArray[np.int64], codes: NDArray[np.int64] | None
+    ids: NDArray[np.int32], offsets: NDArray[np.int64], codes: NDArray[np.int64] | None, width: int | None
 ) -> NDArray[np.int32]:
     lengths = np.diff(offsets)
-    block = np.full((len(lengths), max(int(lengths.max(initial=0)), 1)), -1, np.int32)
+    if width is None:
+        width = max(int(lengths.max(initial=0)), 1)
+    block = np.full((len(lengths), width), -1, np.int32)
     block[np.arange(block.shape[1]) < lengths[:, None]] = ids
     return _spread(block, codes)

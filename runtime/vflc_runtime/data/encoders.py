@@ -108,12 +108,12 @@ def _hash(values: Values, encoder: Encoder) -> Values:
 
 def _vocab(values: Values, encoder: Encoder) -> Values:
     flat, listed = values.flat, list(encoder["values"])
-    if pa.types.is_floating(flat.type):
-        known = pa.array([float(v) for v in listed], pa.float64())
-    elif pa.types.is_integer(flat.type) and all(isinstance(v, int) for v in listed):
-        known = pa.array(listed, pa.int64())
-    else:
+    if pa.types.is_string(flat.type) or isinstance(listed[0], str):
         flat, known = flat.cast(pa.string()), pa.array([str(v) for v in listed], pa.string())
+    elif pa.types.is_floating(flat.type) or any(isinstance(v, float) for v in listed):
+        flat, known = flat.cast(pa.float64(), safe=False), pa.array([float(v) for v in listed])
+    else:
+        known = pa.array(listed, pa.int64())
     found = pc.index_in(flat, value_set=known, skip_nulls=True)
     return _looked_up(values, found.cast(pa.int64()), encoder, listed.index)
 
@@ -141,6 +141,21 @@ def _looked_up(values: Values, found: pa.Array, encoder: Encoder, position: Call
     return Values(found, values.offsets, unknown, values.flat)
 
 
+def _sequence(values: Values, encoder: Encoder) -> Values:
+    """The last `max` values of each row, in their order."""
+    assert values.offsets is not None, "a sequence follows a split"
+    lengths = np.diff(values.offsets)
+    places = np.arange(len(values.flat)) - np.repeat(values.offsets[1:], lengths)  # from the row's end
+    kept = places >= -encoder["max"]
+    chosen = pa.array(kept)
+    return Values(
+        values.flat.filter(chosen),
+        np.concatenate([[0], np.cumsum(np.minimum(lengths, encoder["max"]))]),
+        None if values.unknown is None else values.unknown[kept],
+        None if values.looked_up is None else values.looked_up.filter(chosen),
+    )
+
+
 def _standardize(x: NDArray[np.float64], encoder: Encoder) -> NDArray[np.float64]:
     mean, std = float(encoder["mean"]), float(encoder["std"])
     return (x - mean) / (std or 1.0)
@@ -165,6 +180,7 @@ ENCODERS: dict[str, Callable[[Values, Encoder], Values]] = {
     "hash": _hash,
     "vocab": _vocab,
     "index": _index,
+    "sequence": _sequence,
     "bucketize": _number(lambda x, e: np.searchsorted(np.asarray(e["edges"], np.float64), x, side="right")),
     "standardize": _number(_standardize),
     "minmax": _number(_minmax),
