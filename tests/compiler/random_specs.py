@@ -91,6 +91,8 @@ def _bottom(draw: st.DrawFn, name: str) -> str:
         "batch": f"batch_norm(flatten({e}))",
     }[kind]
     activation = draw(st.sampled_from(ACTIVATIONS))
+    if draw(st.integers(0, 5)) == 0:  # a table whose rows cross as they are
+        return f"{name}_out = sum(embed({name}.features, dim = 4), axis = field)"
     return f"{name}_out = dense(mlp({body}, [5], activation = {activation}), 4)"
 
 

@@ -11,8 +11,9 @@ from vflc.diagnostics import Span
 from vflc.emit.manifest import FORMAT
 from vflc.emit.update import optimizers_at, slots_of, update_graph
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import PROGRAMS, ColumnInfo, Model, Prediction, Program, Schedule, Stage
+from vflc.ir.model import PROGRAMS, ColumnInfo, Model, Prediction, Program, Schedule
 from vflc.ir.types import BATCH, TensorType
+from vflc.ops.table import SERIAL
 from vflc.passes.cut import graph_of, roots
 from vflc.passes.place import PLACELESS, UNSPLIT
 
@@ -33,7 +34,7 @@ def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]
         "weights": [entry for node in weights for entry in _weights(node)],
         "arrays": [_array(node) for node in weights],
         "randoms": [{"id": n.id, "shape": _shape(n.type)} for n in used.values() if n.op == "random"],
-        "graphs": _graphs(schedule, files) | _update_graphs(model, place, files),
+        "graphs": _graphs(model, schedule, files) | _update_graphs(model, place, files),
         "optimizers": _optimizers(model, place),
         "updates": [_update(model, update.id) for update in model.updates if update.place == place],
         "assigns": [
@@ -112,14 +113,19 @@ def _array(node: Node) -> dict[str, Any]:
     return {"name": node.id, "shape": list(node.type.sizes), "table": node.attrs["table"]}
 
 
-def _graphs(schedule: Schedule, files: dict[str, str]) -> dict[str, Any]:
-    stages: dict[str, Stage] = {}
+def _graphs(model: Model, schedule: Schedule, files: dict[str, str]) -> dict[str, Any]:
+    graphs: dict[str, Any] = {}
     for program in PROGRAMS:
-        stages |= {stage.name: stage for stage in schedule.stages[program]}
-    return {
-        name: {"file": files[name], "inputs": list(stage.inputs), "outputs": list(stage.outputs)}
-        for name, stage in stages.items()
-    }
+        graph = graph_of(model, program)
+        for stage in schedule.stages[program]:
+            serial = any(graph[name].op in SERIAL for name in stage.nodes)
+            graphs[stage.name] = {
+                "file": files[stage.name],
+                "inputs": list(stage.inputs),
+                "outputs": list(stage.outputs),
+                "serial": serial,
+            }
+    return graphs
 
 
 def _optimizers(model: Model, place: str) -> list[dict[str, Any]]:

@@ -93,6 +93,11 @@ def crossings(model: Model, program: Program) -> list[Crossing]:
             for source in graph.inputs(node):
                 if source.op not in PLACELESS and source.place != node.place and node.place is not None:
                     readers[source.id].append(node.place)
+    if program == "train":
+        for update in model.updates:  # the gradient of a table's rows may come from elsewhere as it is
+            for _, gradient in update.pairs:
+                if graph[gradient].place != update.place:
+                    readers[gradient].append(update.place)
     if program == "evaluate":
         for prediction in model.predictions:
             if prediction.label and graph[prediction.label].place != graph[prediction.node].place:

@@ -77,8 +77,17 @@ class _Reverse:
             return None
         every = [part for place in parts.values() for part in place]
         if set(parts) == {node.place} and all(part.op == "rows" for part in every):
-            return Gradient(node.id, rows=tuple((part.inputs[0], part.inputs[1]) for part in every))
+            pairs = [(self._here(node, part.inputs[0]), self._here(node, part.inputs[1])) for part in every]
+            return Gradient(node.id, rows=tuple(pairs))
         return Gradient(node.id, dense=self._total(node, parts).id)
+
+    def _here(self, weight: Node, value: str) -> str:
+        """The value at the weight's place: an update reads it, and a value that crosses needs a reader."""
+        found = self.build.graph[value]
+        if found.place == weight.place:
+            return value
+        with self.build.within(scope=(weight.id, "gradient"), place=weight.place, span=weight.span):
+            return self.build.op("rename", found, names=tuple(axis.name for axis in found.type.axes)).id
 
     def _total(self, node: Node, parts: dict[str, list[Node]]) -> Node:
         """The whole gradient of a value, at the value's place."""

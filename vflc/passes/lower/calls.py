@@ -10,6 +10,7 @@ from vflc.ir.graph import Node
 from vflc.ops import FUNCTIONS, find_function
 from vflc.ops.registry import REQUIRED, Function, Parameter
 from vflc.passes.lower.evaluate import Evaluator, is_categorical
+from vflc.passes.lower.static import STATIC, call_static
 from vflc.passes.lower.values import POISON, BlockValue, Bound, Poison, Record, Scope, describe
 from vflc.syntax import tree
 
@@ -25,6 +26,10 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
         value = ev.force(*found) if found else None
         if isinstance(value, BlockValue):
             return _call_block(ev, value, expr, scope, direct)
+        if expr.function.name in STATIC:
+            answered, result = call_static(ev, expr.function.name, expr, scope, direct)
+            if answered:
+                return result
         function = find_function(expr.function.name)
         if function is not None:
             return _call_function(ev, function, expr, scope)
@@ -40,7 +45,7 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
 
 
 def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
-    near = did_you_mean(name.name, [*FUNCTIONS, *scope.visible()])
+    near = did_you_mean(name.name, [*FUNCTIONS, *STATIC, *scope.visible()])
     help = f"did you mean `{near}`?" if near else "library blocks come with `use`, as in: use recsys.{DeepFM}"
     return ev.error("VFL0106", f"unknown function or block `{name.name}`", name.span, help)
 

@@ -71,7 +71,10 @@ def _raw_types(party: tree.Party) -> dict[str, str]:
 
 def _node(ev: Evaluator, party: str, column: ColumnInfo) -> Node:
     node_id = f"{party}.{column.name}"
-    axes = {"id": (ROWS,), "ids": (ROWS, Axis("value", None)), "number": (ROWS, Axis(None, 1))}[column.shape]
+    length = next((e["max"] for e in column.encoders if e["name"] == "sequence"), None)
+    axes = {"id": (ROWS,), "ids": (ROWS, Axis("value", length)), "number": (ROWS, Axis(None, 1))}[
+        column.shape
+    ]
     label = column.kind == "label"
     attrs = {"party": party, "name": column.name, "kind": column.shape, "rows": column.rows}
     dtype: Any = "float" if column.shape == "number" else "int"

@@ -16,6 +16,8 @@ from vflc.syntax import tree
 TYPES = ("string", "int", "float")
 """Declared types of raw columns."""
 MOST_IDS = 2**31 - 1
+LONGEST = 100_000
+"""Values of a row that a sequence may keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ ENCODERS: dict[str, EncoderRule] = {
     "hash": EncoderRule(("string", "int", "strings"), _ids, ("buckets", "salt"), 1),
     "vocab": EncoderRule(("string", "int", "strings"), _ids, ("values", "default"), 1, variadic=True),
     "index": EncoderRule(("int",), _ids, ("n", "default"), 1),
+    "sequence": EncoderRule(("ids",), _same, ("max",), 1),
     "bucketize": EncoderRule(("int", "float"), lambda kind: "id", ("edges",), 1, variadic=True),
     "standardize": EncoderRule(("int", "float"), _float, ("mean", "std")),
     "minmax": EncoderRule(("int", "float"), _float, ("low", "high")),
@@ -86,12 +89,14 @@ def lower_chain(
             return None, kind, None
         encoders.append(encoder)
         kind = rule.gives(kind)
-        if kind in ("id", "ids"):
+        if kind in ("id", "ids") and encoder["name"] != "sequence":
             rows = _rows_of(encoder)
     return encoders, kind, rows
 
 
 def _chain_help(kind: str, encoder: str) -> str:
+    if encoder == "sequence":
+        return 'it follows the ids of many values a row: split("|") -> hash(1000) -> sequence(max = 20)'
     if kind in ("id", "ids"):
         return "ids end a chain"
     if kind == "strings":
@@ -165,6 +170,8 @@ def _check(encoder: dict[str, Any]) -> str | None:
     for key in ("buckets", "n"):
         if key in encoder and not (_whole(encoder[key]) and 1 <= encoder[key] <= MOST_IDS):
             return f"`{key}` of `{name}` is a whole number from 1 to {MOST_IDS:,}"
+    if name == "sequence" and not (_whole(encoder["max"]) and 1 <= encoder["max"] <= LONGEST):
+        return f"`max` of `sequence` is a whole number from 1 to {LONGEST:,}"
     if name == "vocab":
         values = encoder["values"]
         if len({(type(v), v) for v in values}) != len(values):

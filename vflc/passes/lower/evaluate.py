@@ -73,6 +73,7 @@ class Evaluator:
     aliases: dict[str, str] = field(default_factory=dict)
     depth: int = 0
     _busy: list[Bound] = field(default_factory=list)
+    _named: set[str] = field(default_factory=set)
 
     def error(self, code: str, message: str, span: Span, help: str | None = None, *labels: Label) -> Poison:
         self.collector.error(code, message, span, help, *labels)
@@ -120,13 +121,19 @@ class Evaluator:
         return value
 
     def name(self, value: Any, path: tuple[str, ...]) -> None:
-        """Gives a value made under `path` that path as its id (when lowering ends)."""
+        """Gives a value made under `path` that path as its id (when lowering ends).
+
+        A block that ends in another block shares its path with it: the first to bind a name has it.
+        """
+        name = ".".join(path)
         if (
             isinstance(value, Node)
-            and value.id.startswith(".".join(path) + ".")
+            and value.id.startswith(name + ".")
             and value.id not in self.aliases
+            and name not in self._named
         ):
-            self.aliases[value.id] = ".".join(path)
+            self.aliases[value.id] = name
+            self._named.add(name)
 
     def number(self, expr: tree.Expr, scope: Scope, what: str) -> int | float | Poison:
         value = self.evaluate(expr, scope)
