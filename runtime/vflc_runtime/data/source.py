@@ -109,6 +109,8 @@ def literal(text: str) -> str:
 
 def unreadable(party: str, shown: str, error: duckdb.Error) -> Failure:
     """DuckDB's refusal as a failure: VFL0612 where the disk is full, VFL0601 otherwise."""
+    if isinstance(error, duckdb.InterruptException):
+        raise KeyboardInterrupt from None
     text = str(error)
     if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in text:
         return Failure(
