@@ -1,0 +1,64 @@
+"""Every block of the standard library: it compiles, it learns, and split training is unsplit training."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from library.library_specs import LOGITS, TASKS, rows, spec
+from vflc_runtime.session import Session
+
+from vflc.diagnostics import Collector, Source
+from vflc.driver import compile_source
+from vflc.syntax import tree
+from vflc.syntax.parser import parse
+
+STEPS = 60
+HELPERS = {"Pairs", "CrossNet", "CrossLayers", "Tower", "Mixture", "Extraction", "Interest", "Transformer"}
+"""Blocks that others are made of, and that are trained with them."""
+
+
+def library() -> list[tree.Block]:
+    text = (files("vflc.library") / "recsys.vfl").read_text(encoding="utf-8")
+    items = parse(Source("recsys.vfl", text), Collector()).items
+    return [item for item in items if isinstance(item, tree.Block)]
+
+
+def test_every_block_says_what_it_is_and_is_trained_here():
+    names = {block.name.text for block in library()}
+    tested = {name.split()[0] for name in (*LOGITS, *TASKS)} | {"DeepFMBottom"}
+    assert names - HELPERS == tested
+    assert names >= HELPERS
+    for block in library():
+        assert block.doc and block.doc.endswith("."), block.name.text
+        assert "\n" not in block.doc
+
+
+def session(name: str, folder: Path, precision: str, unsplit: bool) -> Session:
+    bundle = compile_source(Source("library.vfl", spec(name)), precision=precision, unsplit=unsplit)
+    bundle.write(folder)
+    return Session(folder, seed=3, threads=1)
+
+
+@pytest.mark.parametrize("name", [*LOGITS, *TASKS])
+def test_learns(name: str, tmp_path: Path):
+    trained = session(name, tmp_path / "split", "float32", unsplit=False)
+    first = trained.evaluate(rows(500, 99, np.float32)).loss
+    for seed in range(STEPS):
+        trained.step(rows(64, seed, np.float32))
+    last = trained.evaluate(rows(500, 99, np.float32)).loss
+    assert last < 0.93 * first
+
+
+@pytest.mark.parametrize("name", [*LOGITS, *TASKS])
+def test_split_is_unsplit(name: str, tmp_path: Path):
+    split = session(name, tmp_path / "split", "float64", unsplit=False)
+    whole = session(name, tmp_path / "whole", "float64", unsplit=True)
+    for seed in range(4):
+        batch = rows(17, seed, np.float64)
+        assert abs(split.step(batch).loss - whole.step(batch).loss) < 1e-9
+    ours, theirs = split.weights(), whole.weights()
+    assert ours.keys() == theirs.keys()
+    assert max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours) < 1e-9
