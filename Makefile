@@ -32,8 +32,8 @@ lint: $(dev)
 
 demo: $(core)
 	@rm -rf $(BUILD)/demo
-	$(python) specs/deepfm/prepare.py --generate 40000 --seed 1 --out $(BUILD)/demo/train
-	$(python) specs/deepfm/prepare.py --generate 10000 --seed 2 --out $(BUILD)/demo/new
+	$(python) specs/deepfm/prepare.py --generate 200000 --seed 1 --out $(BUILD)/demo/train
+	$(python) specs/deepfm/prepare.py --generate 20000 --seed 2 --out $(BUILD)/demo/new
 	$(VENV)/bin/vflc compile specs/deepfm/deepfm.vfl -o $(BUILD)/deepfm
 	$(VENV)/bin/vflc train $(BUILD)/deepfm $(call data,$(BUILD)/demo/train) --out $(BUILD)/demo/run --validation 0.1
 	$(VENV)/bin/vflc evaluate $(BUILD)/demo/run $(call data,$(BUILD)/demo/new)

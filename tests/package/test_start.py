@@ -28,12 +28,20 @@ def test_check_imports_no_engine(spec: Path) -> None:
     assert imported & HEAVY == set()
 
 
+def processor_seconds(*arguments: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def test_check_starts_in_less_than_three_tenths_of_a_second() -> None:
-    """Processor time, the best of five: what else the machine does must not count."""
-    spent = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "vflc.cli.main", "check", SPECS[0]], capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) < 0.3
+    """In units of importing numpy, lark and click, which take 0.1 s where nothing else runs.
+
+    The best of several in alternation: what else the machine does must not count.
+    """
+    check, unit = [], []
+    for _ in range(6):
+        check.append(processor_seconds("-m", "vflc.cli.main", "check", str(SPECS[0])))
+        unit.append(processor_seconds("-c", "import numpy, lark, click"))
+    assert min(check) < 3 * min(unit)

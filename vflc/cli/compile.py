@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from vflc_runtime.errors import Failure
 
 from vflc.cli.options import PRECISIONS, SPEC
 
@@ -29,7 +30,10 @@ def command(spec: Path, out: Path, precision: str) -> None:
     from vflc.cli.tables import console, crossing, show
 
     bundle = driver.compile_spec(spec, precision=precision)
-    bundle.write(out)
+    try:
+        bundle.write(out)
+    except FileExistsError as error:
+        raise Failure("VFL0612", str(error), "choose another folder with --out") from None
     if bundle.warnings:
         failures.show(bundle.warnings)
     show(console(), crossing(bundle.manifest))
