@@ -96,6 +96,21 @@ def test_compile_does_not_replace_what_is_no_bundle(project: Path) -> None:
     assert sorted(path.name for path in (project / "data").iterdir()) == ["bank.csv", "shop.csv"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compile", "model.vfl", "-o", "model.vfl/x"),
+        ("graph", "model.vfl", "-o", "no/x"),
+        ("init", "model.vfl/x"),
+    ],
+)
+def test_place_that_cannot_be_written(project: Path, arguments: tuple[str, ...]) -> None:
+    before = (project / "model.vfl").read_bytes()
+    refused = vflc(project, *arguments)
+    assert refused.returncode == 1 and "error[VFL0612]: cannot write" in refused.stderr
+    assert (project / "model.vfl").read_bytes() == before
+
+
 def test_train_shows_rows_history_and_bytes(project: Path) -> None:
     done(project, "compile", "model.vfl", "-o", "build")
     shown = done(project, "train", "build", *DATA, "--epochs", "2", "--validation", "0.2")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from vflc_runtime.errors import Failure
 
 from vflc.cli.options import PRECISIONS, SPEC
 
@@ -25,15 +24,15 @@ def command(spec: Path, out: Path, precision: str) -> None:
 
     The bundle has a folder for each place and a manifest of everything that crosses between them.
     """
+    from vflc_runtime.files import writing
+
     from vflc import driver
     from vflc.cli import failures
     from vflc.cli.tables import console, crossing, show
 
     bundle = driver.compile_spec(spec, precision=precision)
-    try:
+    with writing(out):
         bundle.write(out)
-    except FileExistsError as error:
-        raise Failure("VFL0612", str(error), "choose another folder with --out") from None
     if bundle.warnings:
         failures.show(bundle.warnings)
     show(console(), crossing(bundle.manifest))

@@ -21,6 +21,8 @@ def command(context: click.Context, specs: tuple[Path, ...], check: bool, diff: 
 
     A SPEC that is `-` is read from stdin and written to stdout.
     """
+    from vflc_runtime.files import writing
+
     from vflc.syntax.format import format_spec
     from vflc.syntax.parser import read_source
 
@@ -40,7 +42,8 @@ def command(context: click.Context, specs: tuple[Path, ...], check: bool, diff: 
         elif check:
             click.echo(f"would change {path}")
         else:
-            _replace(path, after)
+            with writing(path):
+                _replace(path, after)
             click.echo(f"formatted {path}")
     context.exit(1 if changed and (check or diff) else 0)
 

@@ -27,4 +27,7 @@ def command(spec: Path, form: str, out: Path | None) -> None:
     if out is None:
         click.echo(text, nl=False)
     else:
-        out.write_text(text, "utf-8")
+        from vflc_runtime.files import writing
+
+        with writing(out):
+            out.write_text(text, "utf-8")

@@ -21,14 +21,17 @@ def command(directory: Path) -> None:
 
     DIRECTORY gets a spec that compiles, a README, and two small made-up tables that fit it.
     """
+    from vflc_runtime.files import writing
+
     texts = {name: (files("vflc.cli") / "template" / name).read_text("utf-8") for name in TEMPLATE}
     taken = [name for name in (*TEMPLATE, "data") if (directory / name).exists()]
     if taken:
         raise click.ClickException(f"{directory} holds {taken[0]} already; nothing was written")
-    (directory / "data").mkdir(parents=True)
-    for name, text in texts.items():
-        (directory / name).write_text(text, "utf-8")
-    write_tables(directory / "data")
+    with writing(directory):
+        (directory / "data").mkdir(parents=True)
+        for name, text in texts.items():
+            (directory / name).write_text(text, "utf-8")
+        write_tables(directory / "data")
     click.echo(
         f"made {directory / 'model.vfl'} and tables that fit it; {directory / 'README.md'} says how to go on"
     )
