@@ -56,8 +56,8 @@ class Collector:
     def add(self, prediction: Array, label: Array) -> None:
         """Takes a batch: probabilities [n, 1] or [n, classes], or numbers [n, 1]; labels as many."""
         rows = len(prediction)
-        prediction = prediction.reshape(rows, -1)
-        label = label.reshape(rows, -1)
+        prediction = prediction.reshape(rows, math.prod(prediction.shape[1:]))
+        label = label.reshape(rows, math.prod(label.shape[1:]))
         if self._pending is None:
             self._pending = (
                 np.empty((BLOCK, prediction.shape[1]), prediction.dtype),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,20 @@ from vflc_runtime.reading import damaged
 
 Array = NDArray[Any]
 Ids = NDArray[np.int64]
+
+
+class Scratch:
+    """Memory that is used again at every step: fresh pages would cost more than what fills them."""
+
+    def __init__(self, dtype: str, width: int | None = None) -> None:
+        self._shape = () if width is None else (width,)
+        self._memory = np.empty((0, *self._shape), dtype)
+
+    def rows(self, count: int) -> Array:
+        """An array of `count` rows with any content, the same memory at every call."""
+        if count > len(self._memory):
+            self._memory = np.empty((count + count // 2, *self._shape), self._memory.dtype)
+        return self._memory[:count]
 
 
 class DistinctRows:
@@ -26,28 +40,34 @@ class DistinctRows:
         self.rows = rows
         self._marks = np.zeros(rows + 1, np.int64)
         self._counting = np.arange(1024)
+        self._ids, self._positions, self._last = Scratch("int64"), Scratch("int64"), Scratch("bool")
 
-    def find(self, ids: Array) -> tuple[Ids, Ids]:
-        """The distinct ids and each id's position among them, for `ids` of shape [n].
+    def find(self, parts: Sequence[Array]) -> tuple[Ids, Ids]:
+        """The distinct ids, and each id's position among them [n], for ids in arrays of any shape.
 
         Distinct ids stand in the order of their last occurrence; where an id is -1 its position
-        is one past the last of them.
+        is one past the last of them. Positions hold until the next call.
         """
-        if ids.size > self._counting.size:
-            self._counting = np.arange(2 * ids.size)
-        counting, marks = self._counting[: ids.size], self._marks
-        try:
-            marks[ids] = counting
-        except IndexError:
-            raise damaged(f"an id is outside its table of {self.rows} rows") from None
-        distinct = ids[marks[ids] == counting]
+        count = sum(part.size for part in parts)
+        if count > self._counting.size:
+            self._counting = np.arange(2 * count)
+        ids, positions, last = (each.rows(count) for each in (self._ids, self._positions, self._last))
+        start = 0
+        for part in parts:
+            ids[start : start + part.size] = part.reshape(-1)
+            start += part.size
+        if count and (ids.min() < -1 or ids.max() >= self.rows):
+            raise damaged(f"an id is outside its table of {self.rows} rows")
+        counting, marks = self._counting[:count], self._marks
+        marks[ids] = counting
+        marks.take(ids, out=positions, mode="wrap")
+        distinct: Ids = ids[np.equal(positions, counting, out=last)]
         if distinct.size and distinct.min() < 0:
-            distinct = distinct[distinct != -1]
-            if distinct.size and distinct.min() < 0:
-                raise damaged("an id is negative")
+            distinct = distinct[distinct >= 0]
             marks[-1] = distinct.size
         marks[distinct] = self._counting[: distinct.size]
-        return distinct.astype(np.int64, copy=False), marks[ids]
+        marks.take(ids, out=positions, mode="wrap")
+        return distinct, positions
 
 
 def clip_factor(gradient: Array, limit: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,25 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert evaluate(out, data)["rows"] == 197
     train(bundle, data, out, TrainOptions(epochs=4, resume=True))
     assert state(out) == state(run)
+
+
+def test_a_disk_that_refuses_for_real(bundle: Path, data: dict[str, Any], tmp_path: Path) -> None:
+    """No file may be longer than 600 bytes: JSON fits, weights do not."""
+    out = tmp_path / "run"
+    train(bundle, data, out, TrainOptions(epochs=1))
+    before = state(out)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
+    try:
+        with pytest.raises(Failure) as caught:
+            train(None, data, out, TrainOptions(epochs=2, resume=True))
+        with pytest.raises(Failure) as second:
+            train(bundle, data, tmp_path / "other")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.code == second.value.code == "VFL0612"
+    assert state(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_early_stopping_and_best_weights(data: dict[str, Any], tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def session(model: bytes, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised; there is no need to print them, too
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])._sess
 
@@ -71,7 +71,7 @@ def onnx_errors() -> tuple[type[BaseException], ...]:
     kinds = (
         "Fail InvalidArgument InvalidGraph InvalidProtobuf NotImplemented RuntimeException EPFail EngineError"
     )
-    return tuple(getattr(native, kind) for kind in kinds.split() if hasattr(native, kind))
+    return (RuntimeError, *(getattr(native, kind) for kind in kinds.split() if hasattr(native, kind)))
 
 
 def short(error: BaseException) -> str:

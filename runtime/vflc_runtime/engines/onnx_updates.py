@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 from vflc_runtime.buffers import Buffers
 from vflc_runtime.engines.onnx_session import load, ort_value, session
 from vflc_runtime.plan import DenseUpdate, Optimizer, Plan, RowsUpdate
-from vflc_runtime.updates import DistinctRows, clip_parts, clip_tables
+from vflc_runtime.updates import DistinctRows, Scratch, clip_parts, clip_tables
 
 Array = NDArray[Any]
 Values = dict[str, Any]
@@ -103,14 +103,11 @@ class _Ids:
         self._distinct = DistinctRows(rows)
         self._batch = 0
 
-    def find(self, values: Values, batch: int) -> tuple[NDArray[np.int64], Any]:
-        """Distinct rows, and each id's position among them as a value of shape [n, 1]."""
+    def find(self, values: Values, batch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Distinct rows, and each id's position among them [n, 1]."""
         if batch != self._batch:
-            parts = [values[name].numpy().reshape(-1) for name in self._names]
-            ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            rows, positions = self._distinct.find(ids)
-            self._positions = positions.reshape(-1, 1)  # an OrtValue does not keep its array alive
-            self._found = rows, ort_value(self._positions)
+            rows, positions = self._distinct.find([values[name].numpy() for name in self._names])
+            self._found = rows, positions.reshape(-1, 1)
             self._batch = batch
         return self._found
 
@@ -127,7 +124,8 @@ class _RowsUpdater:
         slots = buffers.rows[update.id].slots
         self._parts = {"weight": self._table, **{name: slots[name] for name in optimizer.slots}}
         self._width = self._table.shape[1]
-        self._sums = np.empty((0, self._width), plan.precision)
+        self._sums = Scratch(plan.precision, self._width)
+        self._taken = {name: Scratch(plan.precision, self._width) for name in self._parts}
         self._add = _row_adder(plan.precision)
         stacked = [w for w in plan.weights.values() if w.array == update.array]
         self._ends = np.sort([w.offset + w.shape[0] for w in stacked])
@@ -141,8 +139,11 @@ class _RowsUpdater:
         optimizer = self._optimizer
         if optimizer.clip_norm is not None:
             clip_tables(sums, rows, self._ends, optimizer.clip_norm)
-        taken = {name: part.take(rows, axis=0).reshape(-1) for name, part in self._parts.items()}
-        feeds = {name: ort_value(part) for name, part in taken.items()}
+        feeds = {}
+        for name, part in self._parts.items():
+            taken = self._taken[name].rows(count)
+            part.take(rows, axis=0, out=taken, mode="clip")  # other modes copy once more
+            feeds[name] = ort_value(taken.reshape(-1))
         feeds["gradient"] = ort_value(sums.reshape(-1))
         if optimizer.wants_step:
             optimizer.step.fill(step)
@@ -151,22 +152,22 @@ class _RowsUpdater:
         for index, part in enumerate(self._parts.values()):
             part[rows] = made[index].numpy().reshape(count, self._width)
 
-    def _sum(self, values: Values, positions: Any, count: int) -> Array:
+    def _sum(self, values: Values, positions: NDArray[np.int64], count: int) -> Array:
         """The gradient of each distinct row [count, k]: duplicates added in order of occurrence."""
-        width = self._width
-        parts = [values[name].numpy().reshape(-1, width) for name in self._gradients]
-        gradient = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if len(self._sums) <= count:
-            self._sums = np.empty((2 * count + 1, width), gradient.dtype)
-        sums = self._sums[: count + 1]  # the last row takes what belongs to no row
+        sums = self._sums.rows(count + 1)  # the last row takes what belongs to no row
         sums.fill(0)
         target = ort_value(sums)
         binding = native.SessionIOBinding(self._add)
         binding.bind_ortvalue_input("sums", target)
-        binding.bind_ortvalue_input("rows", positions)
-        binding.bind_ortvalue_input("gradient", ort_value(gradient))
         binding.bind_ortvalue_output("new.sums", target)
-        self._add.run_with_iobinding(binding, None)
+        start = 0
+        for name in self._gradients:
+            gradient = values[name].numpy().reshape(-1, self._width)
+            part = positions[start : start + len(gradient)]
+            start += len(gradient)
+            binding.bind_ortvalue_input("rows", ort_value(part))
+            binding.bind_ortvalue_input("gradient", ort_value(gradient))
+            self._add.run_with_iobinding(binding, None)
         return sums[:count]
 
 

@@ -1,0 +1,177 @@
+"""A bundle that does not hold together is refused before anything of it runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import handmade
+import onnx
+import pytest
+from vflc_runtime.bundle import open_bundle
+from vflc_runtime.errors import Failure
+from vflc_runtime.manifest import digest
+from vflc_runtime.session import Session
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return handmade.write_bundle(tmp_path_factory.mktemp("bundle") / "b")
+
+
+@pytest.fixture
+def bundle(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "b"))
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(Failure) as caught:
+        Session(folder)
+    assert caught.value.code == "VFL0613"
+    assert caught.value.help
+    return caught.value.message
+
+
+def set_step(program: str, index: int, **changes: Any) -> Callable[[Any], object]:
+    return lambda plan: plan["programs"][program][index].update(**changes)
+
+
+def rows_of_no_table(plan: Any) -> None:
+    plan["updates"][0] = {**plan["updates"][1], "id": "x", "array": "b.mean"}
+
+
+def change(file: Path, edit: Callable[[Any], object]) -> None:
+    document = json.loads(file.read_text())
+    edit(document)
+    if "digest" in document:
+        document["digest"] = digest(document)
+    handmade.write_json(file, document)
+
+
+def test_a_bundle_that_is_whole_opens(original: Path) -> None:
+    bundle = open_bundle(original)
+    assert bundle.parties == ("alice", "bob")
+    assert bundle.fingerprint() == open_bundle(original).fingerprint()
+    assert list(open_bundle(original, ("bob",)).plans) == ["bob"]
+
+
+def test_every_byte_counts_in_the_fingerprint(original: Path, bundle: Path) -> None:
+    change(bundle / "alice" / "encoders.json", lambda e: e["parties"]["alice"].update(key="id"))
+    assert open_bundle(bundle).fingerprint() != open_bundle(original).fingerprint()
+
+
+RECEIVE = {"do": "receive", "message": "alice>bob.forward"}
+PLAN: dict[str, Callable[[Any], object]] = {
+    "format 2": lambda p: p.update(format=2),
+    "'weights' is missing": lambda p: p.pop("weights"),
+    "expected a list": lambda p: p.update(inputs={}),
+    "expected an object": lambda p: p.update(graphs=[]),
+    "expected a text": lambda p: p["inputs"][0].update(id=3),
+    "expected an integer": lambda p: p["train"].update(batch=0),
+    "expected true or false": lambda p: p["train"].update(shuffle=1),
+    "expected a number": lambda p: p["reports"]["train"]["losses"][0].update(coefficient="1"),
+    "expected one of zeros": lambda p: p["weights"][0]["init"].update(kind="magic"),
+    "expected a name": lambda p: p.update(tables=["../bob"]),
+    "is there twice": lambda p: p["inputs"].append(p["inputs"][0]),
+    "another bundle": lambda p: p.update(precision="float64"),
+    "which is no array": lambda p: p["weights"][0].update(array="elsewhere"),
+    "do not fill its shape [30, 2]": lambda p: p["weights"][1].update(offset=19),
+    "do not fill its shape [3, 1]": lambda p: p["arrays"][1].update(shape=[3, 1]),
+    "names optimizer 'adam'": lambda p: p["updates"][0].update(optimizer="adam"),
+    "no array or changed twice": lambda p: p["updates"][1].update(array="b.w"),
+    "has not the size": lambda p: p["updates"][0].update(size=4),
+    "which is no table": rows_of_no_table,
+    "no fitting update graph": lambda p: p["optimizers"][0]["slots"].append({"name": "v", "init": 0.0}),
+    "an assign names no array": lambda p: p["assigns"][0].update(array="b.w"),
+    "lies outside the bundle": lambda p: p["graphs"]["b.train"].update(file="../../secret.onnx"),
+    "b.other.onnx is missing": lambda p: p["graphs"]["b.train"].update(file="b.other.onnx"),
+    "needs 'a.v', which is not there yet": lambda p: p["programs"]["train"].pop(0),
+    "needs 'nothing'": lambda p: p["reports"]["predict"]["predictions"][0].update(value="nothing"),
+    "needs 'bob.y', which is not there yet": set_step("predict", 1, graph="b.evaluate"),
+    "which is no graph": lambda p: p["programs"]["train"][1].update(graph="nothing"),
+    "may not send 'alice>bob.forward'": set_step("train", 2, message="alice>bob.forward"),
+    "may not receive 'bob>alice.backward'": set_step("predict", 0, message="bob>alice.backward"),
+    "may not receive 'alice>bob.forward'": lambda p: p["programs"]["train"].append(RECEIVE),
+    "makes update 'rows.b'": lambda p: p["programs"]["evaluate"].append({"do": "update", "update": "rows.b"}),
+    "assigns 'b.w'": lambda p: p["programs"]["train"].append({"do": "assign", "array": "b.w"}),
+    "is the plan of 'alice'": lambda p: p.update(place="alice"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", PLAN)
+def test_a_damaged_plan(bundle: Path, message: str) -> None:
+    change(bundle / "bob" / "plan.json", PLAN[message])
+    assert message in refused(bundle)
+
+
+MANIFEST: dict[str, Callable[[Any], object]] = {
+    "expected different places": lambda m: m.update(places=["bob", "bob"]),
+    "expected a name": lambda m: m["places"].append("../x"),
+    "expected one of alice, bob": lambda m: m["edges"][0].update(to="carol"),
+    "one id": lambda m: m["edges"].append(m["edges"][0]),
+    "is not one of this message's places": lambda m: m["messages"][0].update(edges=["gradient.a.v"]),
+    "is not declared for train": lambda m: m["edges"][0].update(programs=["predict"]),
+    "expected at least one edge": lambda m: m["messages"][0].update(edges=[]),
+    "format 0": lambda m: m.update(format=0),
+}
+
+
+@pytest.mark.parametrize("message", MANIFEST)
+def test_a_damaged_manifest(bundle: Path, message: str) -> None:
+    change(bundle / "manifest.json", MANIFEST[message])
+    assert message in refused(bundle)
+
+
+def test_a_manifest_changed_after_compilation(bundle: Path) -> None:
+    file = bundle / "manifest.json"
+    file.write_text(file.read_text().replace('"batch", 2', '"batch", 3'))
+    assert "its digest does not fit" in refused(bundle)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, "\ud800"])
+@pytest.mark.parametrize("file", ["manifest.json", "alice/plan.json"])
+def test_json_that_is_none(bundle: Path, file: str, content: str) -> None:
+    (bundle / file).write_text(content, errors="replace")
+    assert Path(file).name in refused(bundle)
+
+
+def test_missing_files(bundle: Path, tmp_path: Path) -> None:
+    assert "manifest.json is missing" in refused(tmp_path / "nowhere")
+    (bundle / "bob" / "plan.json").unlink()
+    assert "plan" in refused(bundle)
+
+
+def test_a_graph_that_is_none(bundle: Path) -> None:
+    (bundle / "bob" / "b.train.onnx").write_bytes(b"\x08\x99nonsense")
+    assert "b.train.onnx" in refused(bundle)
+
+
+def test_a_graph_behind_a_link(bundle: Path, tmp_path: Path) -> None:
+    graph = bundle / "bob" / "b.train.onnx"
+    graph.rename(tmp_path / "elsewhere.onnx")
+    graph.symlink_to(tmp_path / "elsewhere.onnx")
+    assert "lies outside the bundle" in refused(bundle)
+
+
+def test_a_graph_with_other_inputs(bundle: Path) -> None:
+    shutil.copy(bundle / "bob" / "b.predict.onnx", bundle / "bob" / "b.evaluate.onnx")
+    assert "other inputs or outputs" in refused(bundle)
+
+
+def test_a_graph_whose_data_lies_elsewhere(bundle: Path) -> None:
+    path = bundle / "bob" / "b.train.onnx"
+    model = onnx.load(path)
+    onnx.external_data_helper.set_external_data(model.graph.initializer[0], "/etc/passwd")
+    path.write_bytes(model.SerializeToString())
+    assert "outside of the bundle" in refused(bundle)
+
+
+def test_weights_that_fit_no_memory(bundle: Path) -> None:
+    def huge(plan: Any) -> None:
+        plan["weights"][0]["shape"] = plan["arrays"][0]["shape"] = [2**55, 2]
+
+    change(bundle / "alice" / "plan.json", huge)
+    assert "do not fit in memory" in refused(bundle)

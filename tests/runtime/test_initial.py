@@ -1,0 +1,64 @@
+"""Initial weights and random values are pinned: a change would part runs that must agree."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from vflc_runtime.initial import glorot_scale, initial_value
+from vflc_runtime.plan import Init
+from vflc_runtime.randoms import uniform
+
+PINNED_UNIFORM = [[0.0014607633342049954, 0.012544019158817078], [-0.04420176717693217, 0.014656367816292759]]
+PINNED_NORMAL = [1.2931262347972075, 0.618845188030591, -0.6982798920802512]
+PINNED_RANDOM = [[0.3337720036506653, 0.6589811444282532], [0.36421263217926025, 0.45898520946502686]]
+
+
+def test_pinned_values() -> None:
+    drawn = initial_value(0, "b.e.MovieID", (2, 2), Init("uniform", 0.05), "float64")
+    np.testing.assert_array_equal(drawn, PINNED_UNIFORM)
+    normal = initial_value(1, "w", (3,), Init("normal", 1.0), "float64")
+    np.testing.assert_array_equal(normal, PINNED_NORMAL)
+    np.testing.assert_array_equal(uniform(5, "a.dropout", 3, (2, 2), "float32"), np.array(PINNED_RANDOM, "f"))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal", "glorot_uniform"])
+def test_names_seeds_and_nothing_else_matter(kind: str) -> None:
+    init = Init(kind, 0.1)
+    first = initial_value(3, "a", (4, 5), init, "float64")
+    np.testing.assert_array_equal(first, initial_value(3, "a", (4, 5), init, "float64"))
+    np.testing.assert_array_equal(first.astype("float32"), initial_value(3, "a", (4, 5), init, "float32"))
+    assert not np.array_equal(first, initial_value(4, "a", (4, 5), init, "float64"))
+    assert not np.array_equal(first, initial_value(3, "b", (4, 5), init, "float64"))
+
+
+@pytest.mark.parametrize(("kind", "value"), [("zeros", 0.0), ("ones", 1.0), ("constant", 0.3)])
+def test_constants(kind: str, value: float) -> None:
+    np.testing.assert_array_equal(
+        initial_value(0, "x", (2, 3), Init(kind, 0.3), "float64"), np.full((2, 3), value)
+    )
+
+
+def test_distributions() -> None:
+    drawn = initial_value(0, "x", (400, 100), Init("uniform", 0.05), "float64")
+    assert drawn.min() >= -0.05
+    assert drawn.max() <= 0.05
+    assert abs(drawn.mean()) < 0.001
+    normal = initial_value(0, "x", (400, 100), Init("normal", 2.0), "float64")
+    assert abs(normal.std() - 2.0) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("shape", "fans"), [((3, 5), 8), ((7,), 14), ((), 2), ((4, 3, 5), 32), ((2, 4, 3, 5), 64)]
+)
+def test_glorot_counts_fans_as_keras(shape: tuple[int, ...], fans: int) -> None:
+    assert glorot_scale(shape) == math.sqrt(6 / fans)
+
+
+def test_random_values_are_the_same_in_both_precisions() -> None:
+    single, double = (uniform(1, "r", 2, (500, 3), precision) for precision in ("float32", "float64"))
+    np.testing.assert_array_equal(single.astype("float64"), double)
+    assert single.dtype == np.float32
+    assert 0 <= single.min() < 0.01 < 0.99 < single.max() < 1
+    assert not np.array_equal(single, uniform(1, "r", 3, (500, 3), "float32"))

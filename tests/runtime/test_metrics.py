@@ -1,0 +1,111 @@
+"""Metrics against their definitions, in one piece and in many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vflc_runtime import metrics
+from vflc_runtime.metrics import Collector, Meter, auc
+from vflc_runtime.plan import Metric
+
+ALL = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae")
+
+
+def collector(kind: str, names: tuple[str, ...]) -> Collector:
+    return Collector(Metric("y", kind, names, {}))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60))
+def test_auc_counts_pairs(rows: list[tuple[int, bool]]) -> None:
+    scores, positive = np.array([row[0] for row in rows], "f"), np.array([row[1] for row in rows])
+    above, below = scores[positive], scores[~positive]
+    if not len(above) or not len(below):
+        assert auc(scores, positive) is None
+    else:
+        pairs = (above[:, None] > below[None]).sum() + 0.5 * (above[:, None] == below[None]).sum()
+        assert auc(scores, positive) == pytest.approx(pairs / (len(above) * len(below)), abs=1e-12)
+
+
+def expected(scores: Any, truth: Any) -> dict[str, float]:
+    guess = scores > 0.5
+    likely = np.clip(np.where(truth, scores, 1 - scores), 1e-7, None)
+    return {
+        "accuracy": np.mean(guess == truth),
+        "precision": np.sum(guess & truth) / np.sum(guess),
+        "recall": np.sum(guess & truth) / np.sum(truth),
+        "log_loss": -np.mean(np.log(likely)),
+        "rmse": np.sqrt(np.mean((scores - truth) ** 2)),
+        "mae": np.mean(np.abs(scores - truth)),
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=8),
+    block=st.integers(1, 30),
+    stop=st.integers(0, 7),
+    seed=st.integers(0, 999),
+)
+def test_batches_blocks_and_restoring_change_nothing(
+    sizes: list[int], block: int, stop: int, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    scores = generator.random(sum(sizes) + 2).round(1)
+    truth = generator.random(len(scores)) < 0.5
+    truth[0], truth[1], scores[0], scores[1] = True, False, 0.9, 0.1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "BLOCK", block)
+        whole, resumed = collector("binary", ALL), collector("binary", ALL)
+        start = 0
+        for index, size in enumerate([2, *sizes]):
+            part = slice(start, start + size)
+            start += size
+            for each in (whole, resumed):
+                each.add(scores[part, None], truth[part, None].astype(float))
+            if index == stop:
+                saved = {name: tensor.copy() for name, tensor in resumed.saved().items()}
+                resumed = collector("binary", ALL)
+                resumed.restore(saved)
+        found = whole.results()
+        assert resumed.results() == found
+    assert found["auc"] == auc(scores, truth)
+    for name, value in expected(scores, truth).items():
+        assert found[name] == pytest.approx(value, abs=1e-9), name
+
+
+def test_multiclass() -> None:
+    each = collector("multiclass", ("accuracy", "log_loss", "auc"))
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.3, 0.4, 0.3]])
+    each.add(probabilities[:2], np.array([[0.0], [1.0]]))
+    each.add(probabilities[2:], np.array([1]))
+    found = each.results()
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["log_loss"] == pytest.approx(-np.log([0.7, 0.1, 0.4]).mean())
+    assert found["auc"] is None
+
+
+def test_numbers() -> None:
+    each = collector("number", ("rmse", "mae", "accuracy"))
+    each.add(np.array([[1.0], [2.0]], "f"), np.array([[0.0], [4.0]], "f"))
+    assert each.results() == {"rmse": pytest.approx(np.sqrt(2.5)), "mae": 1.5, "accuracy": None}
+
+
+def test_what_is_not_defined_is_none() -> None:
+    each = collector("binary", ALL)
+    each.add(np.array([[0.1]]), np.array([[0.0]]))
+    found = each.results()
+    assert (found["auc"], found["precision"], found["recall"]) == (None, None, None)
+    assert collector("binary", ALL).results() == dict.fromkeys(ALL)
+
+
+def test_the_meter_weighs_batches_by_rows_and_names_results() -> None:
+    first, second = (Metric(name, "number", ("mae",), {}) for name in ("x", "y"))
+    meter = Meter({("alice", "x"): first, ("bob", "y"): second})
+    one, two = np.ones((1, 1)), np.ones((3, 1))
+    meter.add(1, 4.0, {"a": 2.0, "b": 2.0}, {("alice", "x"): (one, one), ("bob", "y"): (one, 3 * one)})
+    meter.add(3, 0.0, {"a": 0.0, "b": 0.0}, {("alice", "x"): (two, two), ("bob", "y"): (two, two)})
+    assert meter.results() == {"loss": 1.0, "loss.a": 0.5, "loss.b": 0.5, "x.mae": 0.0, "y.mae": 0.5}

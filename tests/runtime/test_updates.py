@@ -1,0 +1,101 @@
+"""Distinct rows, sums of duplicates, clipping: against dictionaries, whatever the table's size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import handmade
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vflc_runtime.errors import Failure
+from vflc_runtime.session import Session
+from vflc_runtime.updates import DistinctRows, clip_parts, clip_tables
+
+IDS = st.lists(st.lists(st.integers(-1, 19), max_size=30), min_size=1, max_size=3)
+
+
+@given(st.lists(IDS, min_size=1, max_size=4), st.integers(20, 5000))
+def test_distinct_rows_against_a_dictionary(batches: list[list[list[int]]], rows: int) -> None:
+    """Several batches on the same marks: nothing may be left over from the one before."""
+    small, large = DistinctRows(20), DistinctRows(rows)
+    for parts in batches:
+        arrays = [np.array(part, np.int32) for part in parts]
+        joined = [row for part in parts for row in part]
+        distinct, positions = small.find(arrays)
+        last = {row: index for index, row in enumerate(joined) if row >= 0}
+        assert distinct.tolist() == sorted(last, key=lambda row: last[row])
+        for row, position in zip(joined, positions.tolist(), strict=True):
+            assert position == (len(distinct) if row < 0 else distinct.tolist().index(row))
+        again = large.find(arrays)
+        np.testing.assert_array_equal(again[0], distinct)
+        np.testing.assert_array_equal(again[1], positions)
+
+
+@pytest.mark.parametrize("bad", [5, -2, -6, -7])
+def test_ids_outside_the_table(bad: int) -> None:
+    with pytest.raises(Failure) as caught:
+        DistinctRows(5).find([np.array([1, bad, 2])])
+    assert caught.value.code == "VFL0613"
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 60))
+def test_duplicates_are_summed_in_order_of_occurrence(
+    sessions: dict[str, Session], precision: str, seed: int, rows: int
+) -> None:
+    """To the bit: floating point sums depend on their order."""
+    session = sessions[precision]
+    engine: Any = session.engines["bob"]
+    updater = engine._updaters["rows.b"]
+    generator = np.random.default_rng(seed)
+    ids = generator.integers(-1, 6, (rows, 3)).astype(np.int32)
+    gradient = (generator.normal(size=(rows, 3, 2)) * 10.0 ** generator.integers(-3, 4, (rows, 3, 1))).astype(
+        precision
+    )
+    engine.put("bob.m", ids)
+    engine.put("gradient.b.e", gradient)
+    distinct, positions = DistinctRows(handmade.ITEMS).find([ids])
+    sums = updater._sum(engine._values, positions.reshape(-1, 1), len(distinct))
+    expected: dict[int, Any] = {}
+    for row, part in zip(ids.ravel().tolist(), gradient.reshape(-1, 2), strict=True):
+        if row >= 0:
+            expected[row] = expected.get(row, np.zeros(2, precision)) + part
+    assert sorted(expected) == sorted(distinct.tolist())
+    for row, total in zip(distinct.tolist(), sums, strict=True):
+        assert total.tobytes() == expected[row].tobytes()
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Session]:
+    folder = tmp_path_factory.mktemp("bundles")
+    return {p: Session(handmade.write_bundle(folder / p, p)) for p in ("float32", "float64")}
+
+
+def test_the_size_of_a_table_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows touched end with the same bits in a table of 50 and of 50 000 rows."""
+    generator, ends = np.random.default_rng(7), []
+    batches = [handmade.batch(generator, 30) for _ in range(4)]
+    for users in (50, 50_000):
+        monkeypatch.setattr(handmade, "USERS", users)
+        session = Session(handmade.write_bundle(tmp_path / str(users)))
+        start = {"a.table": np.ones((users, 2), "f"), "a.w": np.ones((1, 2), "f")}
+        session.engines["alice"].load(start)
+        for inputs in batches:
+            session.step(inputs)
+        ends.append(session.weights()["a.table"][:50])
+    np.testing.assert_array_equal(ends[0], ends[1])
+
+
+def test_clipping_keeps_each_part_within_the_limit() -> None:
+    gradient = np.array([3.0, 4.0, 0.3, 0.4, 0.0])
+    clipped = clip_parts(gradient, [slice(0, 2), slice(2, 4), slice(4, 5)], 1.0)
+    np.testing.assert_allclose(clipped, [0.6, 0.8, 0.3, 0.4, 0.0])
+    np.testing.assert_array_equal(gradient[:2], [3.0, 4.0])
+    rows = np.array([7, 1, 4])
+    summed = np.array([[3.0, 0.0], [0.6, 0.0], [0.0, 4.0]])
+    clip_tables(summed, rows, np.array([4, 8]), 1.0)
+    np.testing.assert_allclose(summed, [[0.6, 0.0], [0.6, 0.0], [0.0, 0.8]])
