@@ -153,7 +153,8 @@ class _Formatter:
         head = f"block {node.name.text}"
         parameters = ", ".join(self.layout.flat(p) for p in node.parameters)
         start = node.name.span.end
-        if len(head) + len(parameters) + 4 <= WIDTH and not any(map(self.layout.broken, node.parameters)):
+        opened = node.parameters and self.layout.opened(node.parameters, start, node.parameters[-1].span.end)
+        if len(head) + len(parameters) + 4 <= WIDTH and not opened:
             lines = [Line(f"{head}({parameters}) {{")]
         else:
             end = node.parameters[-1].span.end
@@ -301,10 +302,15 @@ def _written(lines: Sequence[Line]) -> Iterator[str]:
         if not commented:
             yield ""
             continue
-        lengths = [line.indent + len(line.text) for line in paragraph if line.comments]
+        lengths = [line.indent + len(line.text) for line in paragraph if _aligned(line)]
         column = max((length for length in lengths if length <= ALIGNED_COMMENTS), default=0) + 2
         for line in paragraph:
             text = " " * line.indent + line.text.rstrip()
             if line.comments:
-                text = f"{text:<{max(column, len(text) + 2)}}{'  '.join(line.comments)}"
+                width = max(column, len(text) + 2) if _aligned(line) else len(text) + 2
+                text = f"{text:<{width}}{'  '.join(line.comments)}"
             yield text.rstrip()
+
+
+def _aligned(line: Line) -> bool:
+    return bool(line.comments) and not line.text.endswith(("{", "(", "["))

@@ -246,25 +246,19 @@ class Layout:
         """Whether a bracket in it was broken by hand or has comments between its parts."""
         match node:
             case tree.Call():
-                return self._opened(node.arguments, node.function.span.end, node.span.end) or (
-                    self.broken(node.function) or any(map(self.broken, node.arguments))
+                return self.broken(node.function) or self.opened(
+                    node.arguments, node.function.span.end, node.span.end
                 )
             case tree.Encoder():
-                return self._opened(node.arguments, node.name.span.end, node.span.end) or any(
-                    map(self.broken, node.arguments)
-                )
+                return self.opened(node.arguments, node.name.span.end, node.span.end)
             case tree.ListOf():
-                return self._opened(node.items, node.span.start, node.span.end) or any(
-                    map(self.broken, node.items)
-                )
+                return self.opened(node.items, node.span.start, node.span.end)
             case tree.RecordOf():
-                return self._opened(node.fields, node.span.start, node.span.end) or any(
-                    map(self.broken, node.fields)
-                )
+                return self.opened(node.fields, node.span.start, node.span.end)
             case tree.Comprehension():
-                return self._opened([node.body], node.span.start, node.variable.span.start) or any(
-                    self.broken(part) for part in (node.body, node.iterable, node.condition) if part
-                )
+                rest = (part for part in (node.iterable, node.condition) if part)
+                inside = self.opened([node.body], node.span.start, node.variable.span.start)
+                return inside or any(map(self.broken, rest))
             case tree.Binary():
                 return self.broken(node.left) or self.broken(node.right)
             case tree.Unary() | tree.Attribute() | tree.Argument() | tree.Field():
@@ -278,9 +272,10 @@ class Layout:
             case _:
                 return False
 
-    def _opened(self, parts: Sequence[Part], start: int, end: int) -> bool:
+    def opened(self, parts: Sequence[Part], start: int, end: int) -> bool:
+        """Whether a bracket over start..end has to be drawn a part a line."""
         by_hand = bool(parts) and "\n" in self.text[start : parts[0].span.start]
-        return by_hand or self._between(parts, start, end)
+        return by_hand or self._between(parts, start, end) or any(map(self.broken, parts))
 
     def _between(self, parts: Sequence[Part], start: int, end: int) -> bool:
         """Whether comments stand in start..end outside the parts."""
@@ -300,7 +295,7 @@ class Layout:
             drawn = slot.draw()
             for comment in self._unused(previous, slot.end):
                 inside = comment.span.start >= slot.start
-                if not comment.own_line and not inside and lines and lines[-1].text:
+                if not inside and _trails(comment, lines):
                     lines[-1].comments.append(comment.text)
                     previous = max(previous, comment.span.end)
                     continue
@@ -312,7 +307,7 @@ class Layout:
             lines += drawn
             previous = slot.end
         for comment in self._unused(previous, end):
-            if not comment.own_line and lines and lines[-1].text:
+            if _trails(comment, lines):
                 lines[-1].comments.append(comment.text)
             else:
                 self._blank(lines, opening, previous, comment.span.start)
@@ -334,6 +329,13 @@ class Layout:
         """Whether a blank line stands between two places."""
         between = self.text[start:end].split("\n")
         return any(not line.strip() for line in between[1:-1])
+
+
+def _trails(comment: tree.Comment, lines: Sequence[Line]) -> bool:
+    """Whether a comment can end the last line: it stood at a line's end, and none is there yet."""
+    if comment.own_line or not lines or lines[-1].comments:
+        return False
+    return bool(lines[-1].text) and not lines[-1].text.startswith("#")
 
 
 def quote(value: str) -> str:

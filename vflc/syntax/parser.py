@@ -16,16 +16,18 @@ from typing import Any
 
 from lark import Lark, Token, UnexpectedToken
 
-from vflc.diagnostics import Collector, Diagnostic, Refused, Source, Span
+from vflc.diagnostics import Collector, Diagnostic, Label, Refused, Source, Span
 from vflc.syntax import recovery
 from vflc.syntax.builder import MAX_DEPTH, Builder, TooDeep
 from vflc.syntax.recovery import Tables, locate
 from vflc.syntax.tokens import Scan, scan
 from vflc.syntax.tree import Item, Spec
 
-MAX_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 200_000
 MAX_ERRORS = 25
 """So many statements that do not parse are reported; a file with more is not a spec."""
+MAX_FINDINGS = 100
+"""So much is said about one file's syntax."""
 
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _STRAY_HELP = {
@@ -70,7 +72,20 @@ def parse(source: Source, collector: Collector) -> Spec:
         return Spec((), (), frozenset(), everything)
     parser = _parser()
     with parser.lock:
-        return parser.parse(source, collector, everything)
+        limited = _Limited()
+        spec = parser.parse(source, limited, everything)
+    collector.diagnostics += [each for each in limited.diagnostics if each not in collector.diagnostics]
+    return spec
+
+
+class _Limited(Collector):
+    """Listens no longer when enough has been said."""
+
+    def error(
+        self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label
+    ) -> None:
+        if len(self.diagnostics) < MAX_FINDINGS:
+            super().error(code, message, span, help, *labels)
 
 
 def _too_large(source: Source) -> Diagnostic:
@@ -159,8 +174,13 @@ class _Stopped:
 
 
 def _report_strays(source: Source, ignored: list[Token], collector: Collector) -> None:
+    end = -1
     for token in ignored:
         start = token.start_pos or 0
+        if token.type == "STRAY":
+            beside, end = start == end, token.end_pos or 0
+            if beside or _BIDI.match(token):  # `&&` is one mistake
+                continue
         if token.type == "STRAY" and token.value[0].isdecimal():
             place = Span(source, start, start + len(token.value))
             help = "a name starts with a letter; a number is written as 1_000, 0.5 or 1e-3"

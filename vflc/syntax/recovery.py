@@ -12,7 +12,7 @@ from lark.parsers.lalr_analysis import Shift
 from vflc.diagnostics import Collector
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.syntax.builder import MAX_FAMILY, members
-from vflc.syntax.tokens import CLOSERS, KEYWORDS, OPENERS, STATEMENTS, Scan
+from vflc.syntax.tokens import CLOSERS, KEYWORDS, OPENERS, OPERAND_END, STATEMENTS, Scan
 
 _VALUE = {"NUMBER", "LSQB", "MINUS"}
 _INFIX = {"PLUS", "COMPARE", "STAR"}
@@ -68,7 +68,18 @@ class Tables:
                 return True
 
     def accepts(self, stack: list[Any], kind: str) -> bool:
-        return self.advance(list(stack), kind)
+        """Whether a token of this kind would fit; `stack` stays as it is."""
+        below, above = len(stack), list[Any]()
+        while True:
+            action = self.states[above[-1] if above else stack[below - 1]].get(kind)
+            if action is None or action[0] is Shift:
+                return action is not None
+            size, rule = len(action[1].expansion), action[1].origin.name
+            below -= max(0, size - len(above))
+            del above[max(0, len(above) - size) :]
+            above.append(self.states[above[-1] if above else stack[below - 1]][rule][1])
+            if kind == "$END" and below + len(above) == 2:
+                return True
 
     def expected(self, stack: list[Any]) -> frozenset[str]:
         kinds = (kind for kind in self.states[stack[-1]] if kind.isupper())
@@ -80,7 +91,9 @@ def locate(tables: Tables, scan: Scan, stopped: int) -> Failure:
     stack, starts, tokens = [tables.start], [0], scan.tokens
     for index, token in enumerate(tokens[: stopped + 1]):
         body = scan.bodies[index]
-        complete = body in KEYWORDS and tables.accepts(stack, "$END" if body == "top" else "RBRACE")
+        word = token.type == "NAME" or token.type in STATEMENTS
+        complete = body in KEYWORDS and (word or index == stopped)
+        complete = complete and tables.accepts(stack, "$END" if body == "top" else "RBRACE")
         unfinished = index > 0 and not complete and body in KEYWORDS and scan.is_boundary(index)
         expected = tables.expected(stack) if unfinished or index == stopped else frozenset()
         if unfinished or (index == stopped and not complete):
@@ -88,11 +101,13 @@ def locate(tables: Tables, scan: Scan, stopped: int) -> Failure:
                 return Failure(index - 1, starts[-2], expected, complete=True)
             return Failure(index, starts[-1], expected, unfinished=unfinished)
         taken = tables.advance(stack, token.type)
-        if complete and (token.type == "NAME" or token.type in STATEMENTS):
+        if complete and word and taken:
             starts.append(index)
         if index == stopped:
             fresh = scan.starts_line(index) or tokens[index - 1].type in ("LBRACE", "RBRACE")
             return Failure(index, index if fresh and not taken else starts[-1], expected, complete=True)
+    if _misplaced(scan, len(tokens) - 1, starts):
+        return Failure(len(tokens) - 1, starts[-2], tables.expected(stack), complete=True)
     return Failure(len(tokens), starts[-1], tables.expected(stack))
 
 
@@ -108,13 +123,15 @@ def report(scan: Scan, failure: Failure, collector: Collector) -> None:
     index, tokens = failure.index, scan.tokens
     found = tokens[index] if index < len(tokens) else None
     previous = tokens[index - 1] if index else None
-    if any(t.start_pos in scan.broken for t in tokens[failure.start : index + 1]):
+    touched = (token.start_pos for token in tokens[failure.start : index + 1])
+    if any(start in scan.broken or start in scan.damaged for start in touched):
         return
     after = f" after `{_short(previous)}`" if previous is not None else ""
     what = _what(failure.expected, previous)
     if previous is not None and (found is None or failure.unfinished):
         code = "VFL0005" if found is None else "VFL0001"
-        collector.error(code, f"expected {what}{after}", scan.span(previous), _help_unfinished(previous))
+        advice = _help_unfinished(previous, failure.start == index - 1)
+        collector.error(code, f"expected {what}{after}", scan.span(previous), advice)
         return
     assert found is not None
     if failure.complete and previous is not None and not scan.starts_line(index):
@@ -145,9 +162,13 @@ def extent(scan: Scan, failure: Failure) -> tuple[int, int]:
 
 
 def _ends(scan: Scan, index: int) -> bool:
-    if not scan.is_boundary(index):
+    """Whether the text before `index` can be left out and what starts there kept."""
+    token = scan.tokens[index]
+    if token.type in STATEMENTS:
+        return True
+    if token.type != "NAME" or not scan.starts_line(index) or scan.bodies[index] not in KEYWORDS:
         return False
-    return scan.tokens[index].type in STATEMENTS or scan.starts_line(index)
+    return scan.is_boundary(index) or scan.tokens[index - 1].type in OPERAND_END
 
 
 def bound(tokens: list[Token]) -> Iterator[str]:
@@ -159,7 +180,11 @@ def bound(tokens: list[Token]) -> Iterator[str]:
         if token.type != "NAME":
             continue
         before = tokens[index - 1].type if index else ""
-        if index < 2 or before in STATEMENTS or (following is not None and following.type == "EQUAL"):
+        if (
+            index < 2
+            or before in STATEMENTS
+            or (following is not None and following.type in ("EQUAL", "COLON"))
+        ):
             yield str(token)
         if tokens[0].type == "USE":
             yield str(token)
@@ -189,6 +214,8 @@ def _what(expected: frozenset[str], previous: Token | None) -> str:
         kinds = ("EQUAL", "COMMA", "RPAR", "RSQB", "RBRACE", "WITH", "IN")
         rest = [_SHOWN[kind] for kind in kinds if kind in expected]
         return _either(["an operator", *rest][: 3 + ("EQUAL" in expected)])
+    if expected >= {"COLON", "EQUAL", "LBRACE"}:
+        return "`:` and a type, or `=` and an expression,"
     if expected == {"NAME"} and previous is not None and previous.type in _NAMES_AFTER:
         return _NAMES_AFTER[previous.type]
     return _either([shown for kind, shown in _SHOWN.items() if kind in expected][:4]) or "something else"
@@ -205,7 +232,9 @@ def _either(things: list[str]) -> str:
     return f"{', '.join(things[:-1])} or {things[-1]}"
 
 
-def _help_unfinished(previous: Token) -> str:
+def _help_unfinished(previous: Token, alone: bool) -> str:
+    if alone and previous.type == "NAME":
+        return "a statement starts with a keyword or with a name and `=`"
     if previous.type in ("COMMA", "PLUS", "MINUS", "STAR", "TIMES", "COMPARE"):
         return f"write what stands after `{previous}`, or take it out"
     return "complete the statement, or take it out"
@@ -216,14 +245,19 @@ def _help(scan: Scan, failure: Failure) -> str | None:
     found = tokens[index]
     previous = tokens[index - 1] if index else found
     body = scan.bodies[index]
-    if found.type == "EQUAL":
+    if found.type in ("EQUAL", "COLON"):
         if body == "settings":
-            return f"a setting takes its value without `=`: `{previous} 128`"
+            return f"a setting takes its value without `{found}`: `{previous} 128`"
+        if previous.type == "KEY":
+            return f"write `key ID`, without `{found}`"
+    if found.type == "EQUAL":
         return "`==` compares; `name = …` binds a name, once a statement"
     if found.type == "COMPARE" and "STAR" in failure.expected:
         return "comparisons do not chain: write `a < b and b < c`"
     if found.type == "COLON":
         return "`:` gives a column of a party its type; values are bound by `=`"
+    if previous.type == "COLUMN" or (failure.start < index - 1 and tokens[index - 2].type == "COLUMN"):
+        return "as in `feature Age: int -> standardize` or `label old = Age > 60`"
     if found.type == "ARROW":
         return "`->` stands between a column's type and its encoders"
     if body in KEYWORDS:

@@ -15,6 +15,9 @@ from lark import Token
 from vflc.diagnostics import Collector, Label, Source, Span
 from vflc.syntax.tree import Comment
 
+MAX_BRACKETS = 150
+"""Deeper brackets are a finding: what comes after the parser walks the tree by recursion."""
+
 OPENERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 CLOSERS = {close: open_ for open_, close in OPENERS.items()}
 _TEXT = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRACE": "}"}
@@ -46,7 +49,7 @@ _INFIX = {"at": "AT", "for": "FOR", "in": "IN", "if": "IF", "and": "AND", "or": 
 _OF_PROTECT = {"on": "ON", "to": "TO", "with": "WITH", "because": "BECAUSE"}
 _ALWAYS = {"not": "NOT", "true": "TRUE", "false": "FALSE"}
 _NAMED_NEXT = {"USE", "PARTY", "KEY", "COLUMN", "BLOCK", "SCOPE", "PREDICT", "PROTECT", "ACCEPT"}
-_OPERAND_END = {"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "RPAR", "RSQB", "RBRACE"}
+OPERAND_END = {"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "RPAR", "RSQB", "RBRACE"}
 
 
 @dataclass(slots=True)
@@ -112,6 +115,15 @@ def scan(source: Source, tokens: Iterable[Token], ignored: Iterable[Token], coll
         result.broken.update([t.start_pos or 0 for t in result.tokens if (t.start_pos or 0) >= end][:1])
     result.comments = tuple(comments)
     result.damaged.update(result.broken)
+    if (deep := _too_deep(result.tokens)) is not None:
+        collector.error(
+            "VFL0006",
+            f"brackets are nested more than {MAX_BRACKETS} deep",
+            result.span(deep),
+            "bind parts to names; nothing of this file was read",
+        )
+        result.tokens = []
+        return result
     _match(result, collector)
     result.bodies = [body for body, _ in _bodies(result.tokens)]
     _classify(result)
@@ -130,6 +142,15 @@ def _like(token: Token, kind: str, value: str) -> Token:
 
 
 # --- brackets -----------------------------------------------------------------------------------
+
+
+def _too_deep(tokens: list[Token]) -> Token | None:
+    depth = 0
+    for token in tokens:
+        depth += (token.type in OPENERS) - (token.type in CLOSERS and depth > 0)
+        if depth > MAX_BRACKETS:
+            return token
+    return None
 
 
 def _balanced(tokens: list[Token]) -> bool:
@@ -167,6 +188,8 @@ def _match(scan: Scan, collector: Collector) -> None:
                 if scan.span(token).line not in strings:
                     message = f"`{token}` closes nothing"
                     collector.error("VFL0002", message, scan.span(token), "take it out, or open it before")
+                if index + 1 < len(scan.tokens):  # what follows may be misread for want of it
+                    scan.broken.add(scan.tokens[index + 1].start_pos or 0)
                 continue
             while stack[-1].type != wanted:
                 close(end, token)
@@ -270,7 +293,7 @@ def _classify(scan: Scan) -> None:
             protecting = keyword in ("PROTECT", "ACCEPT")
         elif before in _NAMED_NEXT and not (protecting and token.value == "gradients"):
             pass
-        elif token.value in _INFIX and (before in _OPERAND_END or before == "FUSE"):
+        elif token.value in _INFIX and (before in OPERAND_END or before == "FUSE"):
             token.type = _INFIX[token.value]
         elif token.value in _ALWAYS:
             token.type = _ALWAYS[token.value]
@@ -283,7 +306,7 @@ def _classify(scan: Scan) -> None:
 def _starts(scan: Scan, index: int, before: str) -> bool:
     if before in _NAMED_NEXT:
         return False
-    if not before or before in _OPERAND_END or before == "LBRACE":
+    if not before or before in OPERAND_END or before == "LBRACE":
         return True
     # After an operator the word is most likely an operand, unless its line reads like a statement.
     tokens = scan.tokens[index + 1 : index + 3]
