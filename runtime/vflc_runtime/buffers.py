@@ -45,14 +45,14 @@ class Dense:
 
 
 class Rows:
-    """The slots of one table, shaped as the table."""
+    """The slots of one table: some shaped as the table, some with one number a row."""
 
     def __init__(self, plan: Plan, update: RowsUpdate) -> None:
         shape = plan.arrays[update.array].shape
-        self.slots = {
-            slot.name: np.full(shape, slot.init, plan.precision)
-            for slot in plan.optimizers[update.optimizer].slots
-        }
+        optimizer = plan.optimizers[update.optimizer]
+        self.slots = {slot.name: np.full(shape, slot.init, plan.precision) for slot in optimizer.slots}
+        for slot in optimizer.row_slots:
+            self.slots[slot.name] = np.full((shape[0], 1), slot.init, plan.precision)
 
 
 class Buffers:

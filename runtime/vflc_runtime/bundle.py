@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vflc_runtime.checks import check_plan
+from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import Manifest, read_manifest
 from vflc_runtime.plan import Plan
 from vflc_runtime.plan_reader import read_plan
@@ -20,6 +21,7 @@ class Bundle:
     folder: Path
     manifest: Manifest
     plans: dict[str, Plan]
+    backend: str = "onnx"
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -27,19 +29,26 @@ class Bundle:
         return tuple(dict.fromkeys(party for plan in self.plans.values() for party in plan.tables))
 
     def fingerprint(self) -> str:
-        """SHA-256 over the manifest's digest and every file of the plans: what a run depends on."""
+        """SHA-256 over the manifest's digest and every file of the places: what a run depends on.
+
+        Files of the Keras backend are left out, so that a run may change its engine.
+        """
         seen = hashlib.sha256(self.manifest.digest.encode())
-        for place, plan in self.plans.items():
-            names = ["plan.json", "encoders.json", *sorted(graph.file for graph in plan.graphs.values())]
-            for name in names:
-                path = plan.folder / name
-                content = path.read_bytes() if path.is_file() else b""
-                seen.update(f"{place}/{name}/{len(content)}/".encode() + content)
+        for place in self.plans:
+            for path in sorted(path for path in (self.folder / place).iterdir() if path.is_file()):
+                content = path.read_bytes()
+                seen.update(f"{place}/{path.name}/{len(content)}/".encode() + content)
         return seen.hexdigest()
 
 
-def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None) -> Bundle:
-    """Reads the bundle in `folder`, all places or those given; VFL0613 where it does not hold together."""
+def open_bundle(
+    folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx"
+) -> Bundle:
+    """Reads the bundle in `folder`, all places or those given; VFL0613 where it does not hold together.
+
+    Args:
+        backend: whose plans, `onnx` or `keras`.
+    """
     folder = Path(folder)
     manifest = read_manifest(folder / "manifest.json")
     plans: dict[str, Plan] = {}
@@ -48,9 +57,28 @@ def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None) -> Bu
             raise damaged(
                 f"{folder / 'manifest.json'} has no place {place!r}; it has {', '.join(manifest.places)}"
             )
-        plan = read_plan(folder / place)
+        plan = read_plan(plan_folder(folder, place, backend))
         if plan.place != place:
             raise damaged(f"{folder / place / 'plan.json'} is the plan of {plan.place!r}")
         check_plan(plan, manifest)
         plans[place] = plan
-    return Bundle(folder, manifest, plans)
+    return Bundle(folder, manifest, plans, backend)
+
+
+def opened(bundle: Bundle | Path | str, backend: str) -> Bundle:
+    """The bundle with the plans of a backend, read again where it has those of another."""
+    if not isinstance(bundle, Bundle):
+        return open_bundle(bundle, backend=backend)
+    return bundle if bundle.backend == backend else open_bundle(bundle.folder, tuple(bundle.plans), backend)
+
+
+def plan_folder(folder: Path, place: str, backend: str) -> Path:
+    """Where a place's plan of a backend lies; VFL0613 where the bundle was compiled without it."""
+    path = folder / place / "keras" if backend == "keras" else folder / place
+    if not (path / "plan.json").is_file() and (folder / place).is_dir():
+        raise Failure(
+            "VFL0613",
+            f"{folder} has no plan for the engine {backend!r}",
+            f"compile the spec with it: `vflc compile SPEC --backend {backend} -o DIR`",
+        )
+    return path

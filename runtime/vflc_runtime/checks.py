@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vflc_runtime.manifest import Manifest
-from vflc_runtime.plan import Array, DenseUpdate, Plan, Step, Weight
+from vflc_runtime.plan import Array, DenseUpdate, Optimizer, Plan, Step, Weight
 from vflc_runtime.reading import damaged
 
 
@@ -15,8 +15,8 @@ def check_plan(plan: Plan, manifest: Manifest) -> None:
     ) or plan.place not in manifest.places:
         raise damaged(f"plan.json of {plan.place!r} belongs to another bundle than manifest.json")
     _check_arrays(plan)
-    for graph in plan.graphs:
-        if not plan.graph_path(graph).is_file():
+    for graph, entry in plan.graphs.items():
+        if entry.gradients is None and not plan.graph_path(graph).is_file():
             raise damaged(f"{plan.folder / plan.graphs[graph].file} is missing")
     _check_updates(plan)
     for name in plan.programs:
@@ -73,18 +73,21 @@ def _check_updates(plan: Plan) -> None:
                 f"plan.json: update {update.id!r} changes rows of {update.array!r}, which is no table"
             )
     for optimizer in plan.optimizers.values():
-        graph = plan.graphs.get(optimizer.graph)
-        slots = [slot.name for slot in optimizer.slots]
-        if (
-            graph is None
-            or not {"weight", "gradient", *slots}
-            <= set(graph.inputs)
-            <= {"weight", "gradient", "step", *slots}
-            or set(graph.outputs) != {f"new.{name}" for name in ("weight", *slots)}
-        ):
-            raise damaged(f"plan.json: optimizer {optimizer.id!r} has no fitting update graph")
+        slots = {slot.name for slot in optimizer.slots}
+        _check_update_graph(plan, optimizer, optimizer.graph, slots)
+        if optimizer.rows_graph != optimizer.graph:
+            slots |= {slot.name for slot in optimizer.row_slots}
+            _check_update_graph(plan, optimizer, optimizer.rows_graph, slots)
     if updated & set(plan.assigns) or not set(plan.assigns) <= set(plan.arrays):
         raise damaged("plan.json: an assign names no array, or one that an update changes")
+
+
+def _check_update_graph(plan: Plan, optimizer: Optimizer, name: str, slots: set[str]) -> None:
+    graph = plan.graphs.get(name)
+    needed = {"weight", "gradient", *slots}
+    fits = graph is not None and needed <= set(graph.inputs) <= needed | {"step"}
+    if graph is None or not fits or set(graph.outputs) != {f"new.{each}" for each in ("weight", *slots)}:
+        raise damaged(f"plan.json: optimizer {optimizer.id!r} has no fitting update graph")
 
 
 class _Flow:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vflc_runtime.plan_keras import Gradients, Held
 from vflc_runtime.reading import damaged
 
 StepKind = Literal["run", "send", "receive", "update", "assign"]
@@ -71,12 +72,21 @@ class Random:
 
 @dataclass(frozen=True, slots=True)
 class GraphFile:
-    """A subgraph; names of its inputs and outputs are ids of values."""
+    """A subgraph; names of its inputs and outputs are ids of values.
+
+    Args:
+        file: None where there are only `gradients` to take.
+        held: where a Keras model holds its weights.
+        serial: whether it must, or had better, run in one thread.
+    """
 
     name: str
-    file: str
+    file: str | None
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    held: tuple[Held, ...] = ()
+    gradients: Gradients | None = None
+    serial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +99,20 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """An elementwise graph from (weight, gradient, step, slots) to (new weight, new slots)."""
+    """Graphs from (weight, gradient, step, slots) to (new weight, new slots).
+
+    Args:
+        graph: for dense weights, elementwise over one axis.
+        rows_graph: for rows of tables. Where it is not `graph` its inputs have two axes, and it
+            has `row_slots` besides, with one number a row.
+    """
 
     id: str
     graph: str
     slots: tuple[Slot, ...]
     clip_norm: float | None
+    rows_graph: str
+    row_slots: tuple[Slot, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +217,7 @@ class Plan:
 
     def graph_path(self, graph: str) -> Path:
         """The graph's file, which must lie in the place's folder."""
-        path = (self.folder / self.graphs[graph].file).resolve()
+        path = (self.folder / str(self.graphs[graph].file)).resolve()
         if not path.is_relative_to(self.folder.resolve()):
             raise damaged(f"plan.json: graph {graph!r} lies outside the bundle: {self.graphs[graph].file!r}")
         return path

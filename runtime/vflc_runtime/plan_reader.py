@@ -29,6 +29,7 @@ from vflc_runtime.plan import (
     Update,
     Weight,
 )
+from vflc_runtime.plan_keras import read_gradients, read_held
 from vflc_runtime.reading import Json, damaged
 
 T = TypeVar("T")
@@ -104,17 +105,32 @@ def _array(item: Json) -> Array:
 
 
 def _graph(name: str, item: Json) -> GraphFile:
-    return GraphFile(name, item["file"].text(), item["inputs"].texts(), item["outputs"].texts())
+    gradients, held = item.get("gradients"), item.get("held")
+    return GraphFile(
+        name,
+        item["file"].text() if gradients is None else None,
+        item["inputs"].texts(),
+        item["outputs"].texts(),
+        read_held(held) if held is not None else (),
+        read_gradients(gradients) if gradients is not None else None,
+        (serial := item.get("serial")) is not None and serial.flag(),
+    )
 
 
 def _optimizer(item: Json) -> Optimizer:
-    clip = item.get("clip_norm")
+    clip, rows_graph, row_slots = item.get("clip_norm"), item.get("rows_graph"), item.get("row_slots")
     return Optimizer(
         id=item["id"].text(),
         graph=item["graph"].text(),
-        slots=tuple(Slot(slot["name"].text(), slot["init"].number()) for slot in item["slots"]),
+        slots=_slots(item["slots"]),
         clip_norm=None if clip is None else clip.number(),
+        rows_graph=item["graph"].text() if rows_graph is None else rows_graph.text(),
+        row_slots=() if row_slots is None else _slots(row_slots),
     )
+
+
+def _slots(items: Json) -> tuple[Slot, ...]:
+    return tuple(Slot(slot["name"].text(), slot["init"].number()) for slot in items)
 
 
 def _update(item: Json) -> Update:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle import Bundle, open_bundle
+from vflc_runtime.bundle import Bundle, opened
 from vflc_runtime.engines.engine import Engine, engine_maker
 from vflc_runtime.executor import Executor
 from vflc_runtime.manifest import PROGRAMS
@@ -58,10 +58,10 @@ class Session:
         threads: int | None = None,
         programs: tuple[str, ...] = PROGRAMS,
     ) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        make = engine_maker(engine)
+        self.bundle = opened(bundle, engine)
         plans = self.bundle.plans
         self.seed = seed if seed is not None else next(iter(plans.values())).training.seed
-        make = engine_maker(engine)
         self._network = LocalNetwork()
         self.engines: dict[str, Engine] = {}
         self.executors: dict[str, Executor] = {}

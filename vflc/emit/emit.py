@@ -10,21 +10,35 @@ from vflc.emit.bundle import Bundle
 from vflc.emit.manifest import canonical, manifest, markdown
 from vflc.emit.onnx import to_onnx
 from vflc.emit.plan import encoders, plan
-from vflc.emit.update import build_update, optimizers_at, update_graph
+from vflc.emit.update import build_updates, optimizers_at
 from vflc.ir.model import PROGRAMS, Model, Schedule
 from vflc.passes.cut import graph_of
 
 
 def emit(
-    model: Model, spec: str, precision: str, backends: tuple[str, ...], warnings: list[Diagnostic]
+    model: Model,
+    spec: str,
+    precision: str,
+    backends: tuple[str, ...],
+    warnings: list[Diagnostic],
+    unfused: Model | None = None,
 ) -> Bundle:
-    """Writes every place's plan and graphs, and the manifest over them all."""
+    """Writes every place's plan and graphs, and the manifest over them all.
+
+    The manifest is the same whatever the backends, so that each party is free to choose its own.
+
+    Args:
+        unfused: the same model with its tables not fused, for the Keras backend.
+    """
     files: dict[str, bytes] = {}
     contents: dict[str, str] = {}
     for schedule in model.schedules:
         mine = _place(model, schedule, precision)
         contents[schedule.place] = _digest(mine)
-        files |= {f"{schedule.place}/{name}": content for name, content in mine.items()}
+        written = mine if "onnx" in backends else {"encoders.json": mine["encoders.json"]}
+        files |= {f"{schedule.place}/{name}": content for name, content in written.items()}
+    if unfused is not None:
+        files |= _keras(model, unfused, precision)
     data = manifest(model, spec, precision, contents)
     files["manifest.json"] = canonical(data).encode()
     files["manifest.md"] = markdown(data).encode()
@@ -40,10 +54,9 @@ def _place(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]
                 graph, stage.name, stage.nodes, stage.inputs, stage.outputs, precision
             )
     for rule in optimizers_at(model, schedule.place):
-        update = build_update(rule, model.train.clip_value)
-        nodes = [n.id for n in update.graph if n.id not in update.inputs and n.op != "constant"]
-        name = update_graph(rule)
-        graphs[name] = to_onnx(update.graph, name, nodes, update.inputs, update.outputs, precision)
+        for name, update in build_updates(rule, model.train.clip_value).items():
+            nodes = [n.id for n in update.graph if n.id not in update.inputs and n.op != "constant"]
+            graphs[name] = to_onnx(update.graph, name, nodes, update.inputs, update.outputs, precision)
     for name, content in graphs.items():
         _loads(schedule.place, name, content)
     files = {name: f"{name}.onnx" for name in graphs}
@@ -52,6 +65,18 @@ def _place(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]
         "plan.json": canonical(data).encode(),
         "encoders.json": canonical(encoders(model, schedule.place)).encode(),
         **{files[name]: content for name, content in graphs.items()},
+    }
+
+
+def _keras(model: Model, unfused: Model, precision: str) -> dict[str, bytes]:
+    """The Keras plans, which must speak of the same edges and messages as the manifest."""
+    from vflc.emit.keras_plan import keras_files
+
+    assert (unfused.edges, unfused.messages) == (model.edges, model.messages), "fused tables crossed"
+    return {
+        f"{schedule.place}/{name}": content
+        for schedule in unfused.schedules
+        for name, content in keras_files(unfused, schedule, precision).items()
     }
 
 

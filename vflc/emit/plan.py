@@ -9,7 +9,7 @@ from typing import Any
 from vflc import __version__
 from vflc.diagnostics import Span
 from vflc.emit.manifest import FORMAT
-from vflc.emit.update import optimizers_at, slots_of, update_graph
+from vflc.emit.update import LAST, build_updates, makes_up, optimizers_at, slots_of, update_graph
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import PROGRAMS, ColumnInfo, Model, Prediction, Program, Schedule
 from vflc.ir.types import BATCH, TensorType
@@ -133,7 +133,9 @@ def _optimizers(model: Model, place: str) -> list[dict[str, Any]]:
         {
             "id": rule.id,
             "graph": update_graph(rule),
+            "rows_graph": update_graph(rule, rows=True),
             "slots": [{"name": name, "init": init} for name, init in slots_of(rule).items()],
+            "row_slots": [{"name": LAST, "init": 0.0}] if makes_up(rule) else [],
             "clip_norm": model.train.clip_norm,
         }
         for rule in optimizers_at(model, place)
@@ -143,10 +145,13 @@ def _optimizers(model: Model, place: str) -> list[dict[str, Any]]:
 def _update_graphs(model: Model, place: str, files: dict[str, str]) -> dict[str, Any]:
     graphs: dict[str, Any] = {}
     for rule in optimizers_at(model, place):
-        slots = list(slots_of(rule))
-        outputs = [f"new.{name}" for name in ("weight", *slots)]
-        inputs = ["weight", "gradient", "step", *slots]
-        graphs[update_graph(rule)] = {"file": files[update_graph(rule)], "inputs": inputs, "outputs": outputs}
+        for name, update in build_updates(rule, model.train.clip_value).items():
+            graphs[name] = {
+                "file": files[name],
+                "inputs": list(update.inputs),
+                "outputs": list(update.outputs),
+                "serial": True,  # bound by memory: a second thread costs more than it brings
+            }
     return graphs
 
 

@@ -6,6 +6,7 @@ graph serves dense weights and the touched rows of tables alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ __all__ = ["OPTIMIZERS", "SCHEDULES", "Optimizer", "Schedule", "clip_by_norm", "
 Options = Mapping[str, Any]
 Updated = tuple["Node", "dict[str, Node]"]
 Update = Callable[["Build", "Node", "Node", "Node", "dict[str, Node]", Options], Updated]
+Idle = Callable[["Build", "Node", "Node", "Node", "dict[str, Node]", Options], Updated]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Optimizer:
         make_slots: from all options to the slots a weight needs and their initial values.
         make_update: from (build, weight, gradient, step, slots, all options) to the new weight
             and the new slots; `step` is a scalar, 1 for the first update.
+        make_idle: from (build, weight, count, step, slots, all options) to the weight and the
+            slots after `count` steps whose gradient was zero; None where such steps change nothing.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Optimizer:
     parameters: Options
     make_slots: Callable[[Options], dict[str, float]]
     make_update: Update
+    make_idle: Idle | None = None
 
     def filled(self, options: Options) -> dict[str, Any]:
         """The options with the defaults of those that are left out."""
@@ -66,6 +71,26 @@ class Optimizer:
     ) -> Updated:
         """The weight and the slots after a step."""
         return self.make_update(b, weight, gradient, step, slots, self.filled(options))
+
+    def decays(self, options: Options) -> bool:
+        """Whether a step without a gradient changes a weight or what is kept for it."""
+        return self.make_idle is not None and not (
+            self.name == "sgd" and not self.filled(options)["momentum"]
+        )
+
+    def idle(
+        self, b: Build, weight: Node, count: Node, step: Node, slots: dict[str, Node], options: Options
+    ) -> Updated:
+        """The weight and the slots after `count` steps without a gradient.
+
+        A row of a table is updated only in steps that touch it. What the steps between would have
+        done to it, had every row been updated, is made up for here at once, so that training with
+        tables follows the dense optimizer at the cost of the rows touched. Running means shrink
+        by their factor to the power of `count`; what momentum still moves is a geometric sum, in
+        which the rate and the bias correction are those of the step at hand.
+        """
+        assert self.make_idle is not None
+        return self.make_idle(b, weight, count, step, slots, self.filled(options))
 
 
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -115,6 +140,21 @@ def _less_power(b: Build, base: float, step: Node) -> Node:
     return b.op("sub", number(b, 1), b.op("pow", number(b, base), step))
 
 
+def _to_the(b: Build, base: float, count: Node) -> Node:
+    """base^count, for a base above 0."""
+    return b.op("exp", _times(b, math.log(base), count)) if base > 0 else _is_zero(b, count)
+
+
+def _is_zero(b: Build, count: Node) -> Node:
+    """0^count: one for no steps at all."""
+    return b.op("cast", b.op("less", count, number(b, 0.5)), dtype="float")
+
+
+def _tail(b: Build, ratio: float, shrunk: Node) -> Node:
+    """ratio + ratio² + … up to the power whose value is `shrunk`."""
+    return _times(b, ratio / (1 - ratio), b.op("sub", number(b, 1), shrunk))
+
+
 # --- sgd --------------------------------------------------------------------------------------------
 
 
@@ -131,6 +171,15 @@ def _sgd(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Opti
     return b.op("add", w, move), {"momentum": velocity}
 
 
+def _sgd_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
+    mu, velocity = o["momentum"], slots["momentum"]
+    shrunk = _to_the(b, mu, count)
+    move = b.op("mul", velocity, _tail(b, mu, shrunk))
+    if o["nesterov"]:
+        move = _times(b, mu, move)
+    return b.op("add", w, move), {"momentum": b.op("mul", velocity, shrunk)}
+
+
 # --- adam and adamw -----------------------------------------------------------------------------------
 
 
@@ -145,6 +194,27 @@ def _adam(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Opt
     v = _toward(b, slots["v"], b.op("square", g), 1 - o["beta2"])
     move = b.op("div", b.op("mul", m, size), b.op("add", b.op("sqrt", v), number(b, o["eps"])))
     return b.op("sub", w, move), {"m": m, "v": v}
+
+
+def _adam_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
+    ratio = o["beta1"] / math.sqrt(o["beta2"]) if o["beta2"] else 0.0
+    first, second = _to_the(b, o["beta1"], count), _to_the(b, o["beta2"], count)
+    new = {"m": b.op("mul", slots["m"], first), "v": b.op("mul", slots["v"], second)}
+    if not 0 < ratio < 1:  # momentum outlives the size it is divided by: there is no sum to make up
+        return w, new
+    size = b.op(
+        "div",
+        b.op("mul", rate(b, step, o["lr"]), b.op("sqrt", _less_power(b, o["beta2"], step))),
+        _less_power(b, o["beta1"], step),
+    )
+    speed = b.op("div", slots["m"], b.op("add", b.op("sqrt", slots["v"]), number(b, o["eps"])))
+    tail = b.op("mul", size, _tail(b, ratio, _to_the(b, ratio, count)))
+    return b.op("sub", w, b.op("mul", speed, tail)), new
+
+
+def _adamw_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
+    lost = b.op("sub", number(b, 1), _times(b, o["weight_decay"], rate(b, step, o["lr"])))
+    return _adam_idle(b, b.op("mul", w, b.op("pow", lost, count)), count, step, slots, o)
 
 
 def _adamw(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
@@ -204,6 +274,16 @@ def _rmsprop(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: 
     return b.op("sub", w, move), new
 
 
+def _rmsprop_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
+    shrunk = _to_the(b, o["rho"], count)
+    new = {name: b.op("mul", slots[name], shrunk) for name in ("velocity", "average") if name in slots}
+    if o["momentum"]:
+        slower = _to_the(b, o["momentum"], count)
+        w = b.op("sub", w, b.op("mul", slots["momentum"], _tail(b, o["momentum"], slower)))
+        new["momentum"] = b.op("mul", slots["momentum"], slower)
+    return w, new
+
+
 # --- registration ---------------------------------------------------------------------------------------
 
 _ADAM: dict[str, Any] = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-7}
@@ -213,12 +293,12 @@ OPTIMIZERS: dict[str, Optimizer] = {
     for optimizer in (
         Optimizer(
             "sgd", "Gradient descent, with momentum (Polyak 1964), also ahead of itself (Nesterov 1983).",
-            {"lr": 0.01, "momentum": 0.0, "nesterov": False}, _sgd_slots, _sgd,
+            {"lr": 0.01, "momentum": 0.0, "nesterov": False}, _sgd_slots, _sgd, _sgd_idle,
         ),
-        Optimizer("adam", "Adaptive moments (Kingma & Ba 2015).", _ADAM, _adam_slots, _adam),
+        Optimizer("adam", "Adaptive moments (Kingma & Ba 2015).", _ADAM, _adam_slots, _adam, _adam_idle),
         Optimizer(
-            "adamw", "Adam with weight decay apart (Loshchilov & Hutter 2019); in tables, of touched rows.",
-            {**_ADAM, "weight_decay": 0.004}, _adam_slots, _adamw,
+            "adamw", "Adam with weight decay apart (Loshchilov & Hutter 2019).",
+            {**_ADAM, "weight_decay": 0.004}, _adam_slots, _adamw, _adamw_idle,
         ),
         Optimizer(
             "adagrad", "A rate for each weight that falls with its squared gradients (Duchi et al. 2011).",
@@ -231,7 +311,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         Optimizer(
             "rmsprop", "A rate divided by a running size of the gradient (Tieleman & Hinton 2012).",
             {"lr": 0.001, "rho": 0.9, "momentum": 0.0, "eps": 1e-7, "centered": False},
-            _rmsprop_slots, _rmsprop,
+            _rmsprop_slots, _rmsprop, _rmsprop_idle,
         ),
     )
 }  # fmt: skip

@@ -13,7 +13,10 @@ from vflc_runtime.plan import Plan
 
 Array = NDArray[Any]
 
-ENGINES = {"onnx": "vflc_runtime.engines.onnx:OnnxEngine"}
+ENGINES = {
+    "onnx": "vflc_runtime.engines.onnx:OnnxEngine",
+    "keras": "vflc_runtime.engines.keras:KerasEngine",
+}
 """Engines by name, imported where used."""
 
 

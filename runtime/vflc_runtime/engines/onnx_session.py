@@ -88,7 +88,7 @@ class GraphSession:
         self._graph, self._place = graph, plan.place
         self._inputs = plan.graphs[graph].inputs
         self._outputs = list(plan.graphs[graph].outputs)
-        self._run = load(plan, graph, threads).run_with_ort_values
+        self._run = load(plan, graph, 1 if plan.graphs[graph].serial else threads).run_with_ort_values
 
     def run(self, values: dict[str, Any]) -> None:
         """Takes inputs from `values` and puts outputs there."""

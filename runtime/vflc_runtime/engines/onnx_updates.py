@@ -29,14 +29,17 @@ class Updater(Protocol):
 class _Optimizer:
     """The session of an optimizer's graph and the step it is told."""
 
-    def __init__(self, plan: Plan, optimizer: Optimizer) -> None:
+    def __init__(self, plan: Plan, optimizer: Optimizer, rows: bool) -> None:
+        graph = optimizer.rows_graph if rows else optimizer.graph
         # One thread: the graph is bound by memory, and a second one costs more than it brings.
-        self.session = load(plan, optimizer.graph, threads=1)
-        self.slots = [slot.name for slot in optimizer.slots]
+        self.session = load(plan, graph, threads=1)
+        self.flat = graph == optimizer.graph
+        slots = optimizer.slots if self.flat else (*optimizer.slots, *optimizer.row_slots)
+        self.slots = [slot.name for slot in slots]
         self.outputs = [f"new.{name}" for name in ("weight", *self.slots)]
         self.step = np.zeros((), plan.precision)
         self.step_value = ort_value(self.step)
-        self.wants_step = "step" in plan.graphs[optimizer.graph].inputs
+        self.wants_step = "step" in plan.graphs[graph].inputs
         self.clip_norm = optimizer.clip_norm
 
 
@@ -45,11 +48,14 @@ def make_updaters(plan: Plan, buffers: Buffers, values: Values) -> dict[str, Upd
 
     `values` are the engine's; a dense update puts its arrays' new places there.
     """
-    optimizers = {o.id: _Optimizer(plan, o) for o in plan.optimizers.values()}
+    optimizers: dict[tuple[str, bool], _Optimizer] = {}
     distinct: dict[tuple[str, ...], _Ids] = {}
     updaters: dict[str, Updater] = {}
     for update in plan.updates.values():
-        optimizer = optimizers[update.optimizer]
+        key = update.optimizer, isinstance(update, RowsUpdate)
+        if key not in optimizers:
+            optimizers[key] = _Optimizer(plan, plan.optimizers[update.optimizer], key[1])
+        optimizer = optimizers[key]
         if isinstance(update, DenseUpdate):
             updaters[update.id] = _DenseUpdater(update, optimizer, buffers)
         else:
@@ -125,7 +131,7 @@ class _RowsUpdater:
         self._parts = {"weight": self._table, **{name: slots[name] for name in optimizer.slots}}
         self._width = self._table.shape[1]
         self._sums = Scratch(plan.precision, self._width)
-        self._taken = {name: Scratch(plan.precision, self._width) for name in self._parts}
+        self._taken = {name: Scratch(plan.precision, part.shape[1]) for name, part in self._parts.items()}
         self._add = _row_adder(plan.precision)
         stacked = [w for w in plan.weights.values() if w.array == update.array]
         self._ends = np.sort([w.offset + w.shape[0] for w in stacked])
@@ -143,14 +149,14 @@ class _RowsUpdater:
         for name, part in self._parts.items():
             taken = self._taken[name].rows(count)
             part.take(rows, axis=0, out=taken, mode="clip")  # other modes copy once more
-            feeds[name] = ort_value(taken.reshape(-1))
-        feeds["gradient"] = ort_value(sums.reshape(-1))
+            feeds[name] = ort_value(taken.reshape(-1) if optimizer.flat else taken)
+        feeds["gradient"] = ort_value(sums.reshape(-1) if optimizer.flat else sums)
         if optimizer.wants_step:
             optimizer.step.fill(step)
             feeds["step"] = optimizer.step_value
         made = optimizer.session.run_with_ort_values(feeds, optimizer.outputs, None)
         for index, part in enumerate(self._parts.values()):
-            part[rows] = made[index].numpy().reshape(count, self._width)
+            part[rows] = made[index].numpy().reshape(count, part.shape[1])
 
     def _sum(self, values: Values, positions: NDArray[np.int64], count: int) -> Array:
         """The gradient of each distinct row [count, k]: duplicates added in order of occurrence."""

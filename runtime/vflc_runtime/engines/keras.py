@@ -1,0 +1,130 @@
+"""Runs the forward models with TensorFlow and takes gradients from its tape; any device it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.engines.keras_gradients import TapeGradients
+from vflc_runtime.engines.keras_models import Forward, Weights
+from vflc_runtime.engines.keras_setup import tensorflow
+from vflc_runtime.engines.keras_updates import Updater, make_updaters
+from vflc_runtime.errors import Failure
+from vflc_runtime.plan import Plan
+from vflc_runtime.randoms import uniform
+
+Array = NDArray[Any]
+_ORDER = ("train", "evaluate", "predict")
+
+
+class KerasEngine:
+    """One place on TensorFlow; see `Engine` for what the methods mean.
+
+    Args:
+        plan: of the Keras backend.
+        programs: those that will be run; only their models are loaded.
+        threads: threads inside an operator; TensorFlow's own choice where None.
+    """
+
+    def __init__(self, plan: Plan, programs: tuple[str, ...], seed: int, threads: int | None = None) -> None:
+        self.plan, self._seed = plan, seed
+        self._tf = tensorflow(threads).tf
+        chosen = [name for name in _ORDER if name in programs]  # training first: its variables are the main
+        steps = {name: plan.programs.get(name, ()) for name in chosen}
+        self._graphs = {name: {s.target for s in run if s.do == "run"} for name, run in steps.items()}
+        runs = dict.fromkeys(s.target for run in steps.values() for s in run if s.do == "run")
+        self._models = {name: Forward(plan, name) for name in runs if plan.graphs[name].gradients is None}
+        self._weights = Weights(plan, self._models, seed)
+        training = self._graphs.get("train", set())
+        self._gradients = {
+            name: TapeGradients(plan, entry.gradients, self._weights, training)
+            for name, entry in plan.graphs.items()
+            if name in runs and entry.gradients is not None
+        }
+        self._watched = {
+            value
+            for name in self._gradients
+            for _, value in getattr(plan.graphs[name].gradients, "crossing", ())
+        }
+        self._updaters: dict[str, Updater] = {}
+        if "train" in chosen:
+            self._updaters = make_updaters(plan, self._weights)
+        self._dtypes = {i.id: "int32" if i.dtype == "int" else plan.precision for i in plan.inputs.values()}
+        self._randoms = {name: self._needed(name) for name in chosen}
+        self._values: dict[str, Any] = {}
+        self._tape: Any = None
+        self._step = 0
+
+    def _needed(self, program: str) -> list[str]:
+        """The random values that the models of a program read."""
+        read = {x for name in self._graphs[program] for x in self.plan.graphs[name].inputs}
+        return [name for name in self.plan.randoms if name in read]
+
+    def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
+        self._step, self._values = step, {}
+        self._tape = self._tf.GradientTape(persistent=True) if program == "train" else None
+        self._weights.refresh(self._graphs[program])
+        for name, array in inputs.items():
+            self.put(name, np.asarray(array, self._dtypes[name]))
+        for name in self._randoms[program]:
+            shape = tuple(rows if size is None else size for size in self.plan.randoms[name].shape)
+            self.put(name, uniform(self._seed, name, step, shape, self.plan.precision))
+
+    def run(self, graph: str) -> None:
+        if graph in self._gradients:
+            self._gradients[graph].run(self._tape, self._values)
+        elif self._tape is None:
+            self._models[graph].run(self._values)
+        else:
+            with self._tape:
+                self._models[graph].run(self._values)
+
+    def update(self, update: str) -> None:
+        self._updaters[update].apply(self._values, self._step)
+
+    def assign(self, array: str) -> None:
+        self._weights.assign(array, self._values[self.plan.assigns[array]])
+
+    def put(self, value: str, tensor: Array) -> None:
+        self._values[value] = held = self._tf.constant(tensor)
+        if self._tape is not None and value in self._watched:
+            with self._tape:
+                self._tape.watch(held)
+
+    def get(self, value: str) -> Array:
+        if value in self._values:
+            return np.asarray(self._values[value].numpy())
+        return self._weights.array(value)
+
+    def values(self) -> list[str]:
+        return list(self._values)
+
+    def weights(self) -> dict[str, Array]:
+        return self._weights.arrays()
+
+    def slots(self) -> dict[str, Array]:
+        found: dict[str, Array] = {}
+        for updater in self._updaters.values():
+            found |= updater.slots()
+        return found
+
+    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
+        _check("weight", self.weights(), weights)
+        if slots is not None:
+            _check("optimizer slot", self.slots(), slots)
+            for updater in self._updaters.values():
+                updater.load(dict(slots))
+        for name in self.plan.weights:
+            self._weights.assign(name, weights[name])
+
+
+def _check(what: str, mine: Mapping[str, Array], given: Mapping[str, Array]) -> None:
+    """VFL0614 where something is missing or of another shape."""
+    for name, array in mine.items():
+        if name not in given or given[name].shape != array.shape:
+            raise Failure(
+                "VFL0614", f"{what} {name!r} of shape {list(array.shape)} is not among those saved"
+            )

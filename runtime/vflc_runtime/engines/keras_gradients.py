@@ -1,0 +1,92 @@
+"""Gradients by TensorFlow's tape, independent of the rules that the compiler differentiates by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vflc_runtime.engines.keras_models import Values, Weights
+from vflc_runtime.engines.keras_setup import tensorflow
+from vflc_runtime.plan import Plan
+from vflc_runtime.plan_keras import Gradients, Rows
+
+
+class TapeGradients:
+    """One use of the tape: puts gradients of received values and of weights into `values`.
+
+    Args:
+        graphs: the models whose variables the tape sees.
+    """
+
+    def __init__(self, plan: Plan, spec: Gradients, weights: Weights, graphs: set[str]) -> None:
+        self._tf = tensorflow().tf
+        self._plan, self._spec = plan, spec
+        names = [name for _, group in spec.dense for name in group] + [row.weight for row in spec.rows]
+        self._variables = {name: weights.in_models(name, graphs) for name in names}
+
+    def run(self, tape: Any, values: Values) -> None:
+        """Takes the seeds from `values`, which hold what the tape has seen."""
+        spec, found = self._spec, self._taken(tape, values)
+        position = 0
+        for gradient, value in spec.crossing:
+            values[gradient] = self._dense(found[position : position + 1], values[value])
+            position += 1
+        by_weight: dict[str, list[Any]] = {}
+        for name, variables in self._variables.items():
+            by_weight[name] = found[position : position + len(variables)]
+            position += len(variables)
+        for gradient, names in spec.dense:
+            parts = [self._tf.reshape(self._weight(n, by_weight[n], values), (-1,)) for n in names]
+            values[gradient] = parts[0] if len(parts) == 1 else self._tf.concat(parts, 0)
+        for rows in spec.rows:
+            values[rows.ids], values[rows.gradient] = self._rows(rows, by_weight[rows.weight], values)
+
+    def _taken(self, tape: Any, values: Values) -> list[Any]:
+        """The tape's gradients, None where nothing flows."""
+        tf, seeds = self._tf, dict[str, Any]()
+        for seed in self._spec.seeds:
+            if seed.gradient is not None:
+                start = values[seed.gradient]
+            else:
+                start = tf.fill(tf.shape(values[seed.value]), tf.cast(seed.coefficient, self._plan.precision))
+            seeds[seed.value] = start if seed.value not in seeds else seeds[seed.value] + start
+        sources = [values[value] for _, value in self._spec.crossing]
+        sources += [v for variables in self._variables.values() for v in variables]
+        if not seeds:
+            return [None] * len(sources)
+        targets = [values[value] for value in seeds]
+        return list(tape.gradient(targets, sources, list(seeds.values())))
+
+    def _dense(self, parts: list[Any], like: Any) -> Any:
+        """The sum of gradients in the shape of `like`, which is zero where there are none."""
+        tf = self._tf
+        total = None
+        for part in parts:
+            if part is not None:
+                part = tf.convert_to_tensor(part)
+                total = part if total is None else total + part
+        return tf.zeros_like(like) if total is None else total
+
+    def _weight(self, name: str, parts: list[Any], values: Values) -> Any:
+        """The gradient of a weight: what the tape found here and what other places sent."""
+        total = self._dense(parts, self._variables[name][0])
+        for received in self._spec.received.get(name, ()):
+            total = total + self._tf.reshape(values[received], total.shape)
+        return total
+
+    def _rows(self, rows: Rows, parts: list[Any], values: Values) -> tuple[Any, Any]:
+        """The distinct rows that ids name, -1 none of them, and the sum of each row's gradients."""
+        tf = self._tf
+        read = tf.concat([tf.reshape(values[name], (-1,)) for name in rows.read], 0)
+        touched, _ = tf.unique(tf.boolean_mask(read, read >= 0))
+        total = tf.zeros((tf.size(touched), self._plan.arrays[rows.weight].shape[1]), self._plan.precision)
+        for part in parts:
+            if part is None:
+                continue
+            if not isinstance(part, tf.IndexedSlices):
+                total += tf.gather(part, touched)
+                continue
+            # Where the ids that were read come first, they keep their order; the rest is cut off.
+            every, positions = tf.unique(tf.concat([touched, tf.cast(part.indices, touched.dtype)], 0))
+            own = positions[tf.size(touched) :]
+            total += tf.math.unsorted_segment_sum(part.values, own, tf.size(every))[: tf.size(touched)]
+        return touched, total

@@ -1,0 +1,124 @@
+"""The Keras models of one place, and one variable for each of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.engines.keras_setup import tensorflow
+from vflc_runtime.initial import initial_value
+from vflc_runtime.plan import Plan, Weight
+from vflc_runtime.reading import damaged
+
+Array = NDArray[Any]
+Values = dict[str, Any]
+
+
+class Forward:
+    """A model of the plan, called on a dictionary of values."""
+
+    def __init__(self, plan: Plan, graph: str) -> None:
+        self.entry = plan.graphs[graph]
+        self.model = load_model(plan, graph)
+        tf = tensorflow().tf
+        signature = [tf.TensorSpec(t.shape, t.dtype) for t in self.model.inputs]
+        # A model that reads nothing has one input of its own, which is 1.
+        self._alone = () if self.entry.inputs else (tf.ones(1, self.model.inputs[0].dtype),)
+        self._call = tf.function(lambda *inputs: call_model(self.model, list(inputs)), input_signature=signature)
+        if len(signature) != len(self.entry.inputs) + len(self._alone):
+            raise damaged(f"{plan.graph_path(graph)} has other inputs than plan.json declares")
+
+    def run(self, values: Values) -> None:
+        """Takes inputs from `values` and puts outputs there."""
+        made = self._call(*(values[name] for name in self.entry.inputs), *self._alone)
+        values.update(zip(self.entry.outputs, made, strict=True))
+
+
+def call_model(model: Any, inputs: list[Any]) -> list[Any]:
+    """The outputs of a model in order; Keras gives a single one by itself."""
+    made = model(inputs)
+    return list(made) if isinstance(made, (list, tuple)) else [made]
+
+
+def load_model(plan: Plan, graph: str) -> Any:
+    """The Keras model of a graph; VFL0613 where its file holds none."""
+    path = plan.graph_path(graph)
+    try:
+        return tensorflow().keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise damaged(f"{path} cannot be loaded: {first[:300]}") from None
+
+
+class Weights:
+    """Every weight of a place: one variable that holds it, and copies in other models.
+
+    A model has variables of its own. The first that holds a weight, of training where there is
+    training, is the one that changes; the others are brought up to date before they are used.
+    """
+
+    def __init__(self, plan: Plan, models: Mapping[str, Forward], seed: int) -> None:
+        self.plan = plan
+        self._tf = tensorflow().tf
+        self.main: dict[str, Any] = {}
+        self._copies: dict[str, list[tuple[str, Any]]] = {name: [] for name in plan.weights}
+        self._stale: dict[str, set[str]] = {graph: set() for graph in models}
+        for graph, forward in models.items():
+            for held in forward.entry.held:
+                variable = self._variable(graph, forward.model, held.layer, held.index)
+                weight = plan.weights.get(held.weight)
+                if weight is None or int(np.prod(variable.shape)) != int(np.prod(weight.shape)):
+                    raise damaged(f"model {graph!r}: layer {held.layer!r} cannot hold {held.weight!r}")
+                if held.weight not in self.main:
+                    self.main[held.weight] = variable
+                else:
+                    self._copies[held.weight].append((graph, variable))
+        for name, weight in plan.weights.items():
+            if name not in self.main:
+                self.main[name] = self._tf.Variable(np.zeros(weight.shape, plan.precision))
+            self.assign(name, self._initial(weight, seed))
+
+    def _variable(self, graph: str, model: Any, layer: str, index: int) -> Any:
+        try:
+            return model.get_layer(layer).weights[index].value
+        except (ValueError, IndexError):
+            raise damaged(f"model {graph!r} has no layer {layer!r} with {index + 1} variables") from None
+
+    def _initial(self, weight: Weight, seed: int) -> Array:
+        return initial_value(seed, weight.name, weight.shape, weight.init, self.plan.precision)
+
+    def in_models(self, name: str, graphs: set[str]) -> list[Any]:
+        """The variables that hold a weight in some models: gradients flow into each of them."""
+        return [self.main[name], *(v for graph, v in self._copies[name] if graph in graphs)]
+
+    def assign(self, name: str, value: Any) -> None:
+        """Sets a weight; `value` has its size."""
+        variable = self.main[name]
+        variable.assign(self._tf.reshape(self._tf.cast(value, variable.dtype), variable.shape))
+        self.changed(name)
+
+    def changed(self, name: str) -> None:
+        """Notes that the variable of a weight has another value now."""
+        for graph, _ in self._copies[name]:
+            self._stale[graph].add(name)
+
+    def refresh(self, graphs: set[str]) -> None:
+        """Brings the models that are about to run up to date."""
+        for graph in graphs:
+            stale = self._stale.get(graph, set())
+            for name in stale:
+                for where, variable in self._copies[name]:
+                    if where == graph:
+                        variable.assign(self._tf.reshape(self.main[name], variable.shape))
+            stale.clear()
+
+    def arrays(self) -> dict[str, Array]:
+        """Every weight by its name."""
+        return {name: self.array(name) for name in self.plan.weights}
+
+    def array(self, name: str) -> Array:
+        shape = self.plan.weights[name].shape
+        return np.asarray(self.main[name].numpy(), self.plan.precision).reshape(shape)

@@ -1,0 +1,71 @@
+"""TensorFlow and Keras, imported once, quietly, and set to give the same numbers every time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from vflc_runtime.errors import Failure
+
+
+def tensorflow(threads: int | None = None) -> Any:
+    """A namespace of the modules `tf` and `keras`.
+
+    Args:
+        threads: threads inside an operator, which hold for the whole process once TensorFlow runs.
+
+    Raises:
+        Failure: VFL0503, TensorFlow is not installed, or Keras is set to another backend.
+    """
+    modules = _imported()
+    if threads is not None and not _Running.started:
+        modules.tf.config.threading.set_intra_op_parallelism_threads(threads)
+    _Running.started = True
+    return modules
+
+
+class _Running:
+    """Whether TensorFlow has been used, after which its threads cannot change."""
+
+    started = False
+
+
+@cache
+def _imported() -> SimpleNamespace:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    try:
+        with _quiet():
+            import keras
+            import tensorflow as tf
+    except ImportError as missing:
+        raise Failure(
+            "VFL0503",
+            f"the engine 'keras' needs TensorFlow, which cannot be imported: {missing}",
+            "pip install 'vflc[keras]', or use the engine 'onnx'",
+        ) from None
+    if keras.backend.backend() != "tensorflow":
+        raise Failure(
+            "VFL0503",
+            f"Keras runs on {keras.backend.backend()} here, and the engine 'keras' needs it on TensorFlow",
+            "set KERAS_BACKEND=tensorflow",
+        )
+    tf.config.experimental.enable_op_determinism()
+    return SimpleNamespace(tf=tf, keras=keras)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what TensorFlow's libraries write to stderr while they load from people's terminals."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

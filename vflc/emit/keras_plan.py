@@ -1,0 +1,100 @@
+"""`PLACE/keras/`: the same plan with Keras models of the forward parts and gradients by a tape.
+
+Messages, steps and the ids at the cut edges are those of the ONNX plan. Tables are not fused:
+every weight is an array of its own, under its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vflc.emit.keras import ONE, KerasModel, to_keras
+from vflc.emit.keras_gradients import gradient_graphs, row_ids
+from vflc.emit.manifest import canonical
+from vflc.emit.plan import encoders, plan
+from vflc.emit.update import UpdateGraph, build_updates, optimizers_at
+from vflc.ir.model import PROGRAMS, Model, Program, Schedule, Stage, Step
+from vflc.passes.cut import graph_of, roots
+
+FOLDER = "keras"
+
+
+def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
+    """The files of one place, by path inside the place's folder.
+
+    Args:
+        model: scheduled, its tables not fused.
+    """
+    models = _forward(model, schedule, precision)
+    files = {f"{name}.keras": made.content() for name, made in models.items()}
+    graphs = {name: _entry(name, made) for name, made in models.items()}
+    for rule in optimizers_at(model, schedule.place):
+        for name, update in build_updates(rule, model.train.clip_value).items():
+            made = _update_model(update, name, precision)
+            files[f"{name}.keras"] = made.content()
+            graphs[name] = _entry(name, made)
+    steps, uses = gradient_graphs(model, schedule, models)
+    graphs |= {use.name: use.entry() for use in uses}
+    data = plan(model, _without_stages(schedule, steps, models), precision, {n: "" for n in graphs})
+    data["graphs"] = graphs
+    data["updates"] = [
+        {**entry, "gradients": [list(row_ids(entry["id"]))]} if entry["kind"] == "rows" else entry
+        for entry in data["updates"]
+    ]
+    files["plan.json"] = canonical(data).encode()
+    files["encoders.json"] = canonical(encoders(model, schedule.place)).encode()
+    return {f"{FOLDER}/{name}": content for name, content in files.items()}
+
+
+def _entry(name: str, made: KerasModel) -> dict[str, Any]:
+    return {
+        "file": f"{name}.keras",
+        "inputs": [value for value in made.inputs if value != ONE],
+        "outputs": list(made.outputs),
+        "held": [{"weight": h.weight, "layer": h.layer, "index": h.index} for h in made.held],
+    }
+
+
+def _update_model(update: UpdateGraph, name: str, precision: str) -> KerasModel:
+    nodes = [node.id for node in update.graph if node.id not in update.inputs and node.op != "constant"]
+    return to_keras(update.graph, name, nodes, update.outputs, precision)
+
+
+def _without_stages(schedule: Schedule, steps: list[Step], models: Mapping[str, KerasModel]) -> Schedule:
+    """The schedule with the steps that run here."""
+    programs: dict[Program, tuple[Step, ...]] = {"train": tuple(steps)}
+    for program in ("evaluate", "predict"):
+        all_steps = schedule.programs[program]
+        programs[program] = tuple(step for step in all_steps if step.do != "run" or step.what in models)
+    return Schedule(schedule.place, programs, {program: () for program in PROGRAMS})
+
+
+# --- the forward part of every stage ----------------------------------------------------------
+
+
+def _forward(model: Model, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
+    """A model of every stage that leaves forward values which someone reads."""
+    models: dict[str, KerasModel] = {}
+    for program in PROGRAMS:
+        graph = graph_of(model, program)
+        for stage in schedule.stages[program]:
+            nodes = [name for name in stage.nodes if graph[name].phase == "forward"]
+            wanted = _wanted(model, schedule, program, stage)
+            outputs = [name for name in nodes if name in wanted]
+            if outputs:
+                models[stage.name] = to_keras(graph, stage.name, nodes, outputs, precision)
+    return models
+
+
+def _wanted(model: Model, schedule: Schedule, program: Program, stage: Stage) -> set[str]:
+    """What other stages, other places and the run read of a stage, backward nodes apart."""
+    graph = graph_of(model, program)
+    wanted = set(roots(model, program))
+    wanted |= {
+        edge.node for edge in model.edges if edge.source == schedule.place and program in edge.programs
+    }
+    for other in schedule.stages[program]:
+        if other.name != stage.name:
+            wanted |= {x for n in other.nodes if graph[n].phase == "forward" for x in graph[n].inputs}
+    return wanted
