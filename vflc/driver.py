@@ -12,7 +12,7 @@ from vflc.passes.lower.modules import LARGEST, read_source
 from vflc.passes.pipeline import pipeline, run
 from vflc.syntax.parser import parse
 
-BACKENDS = ("onnx",)
+BACKENDS = ("onnx", "keras")
 
 
 def check(path: Path) -> list[Diagnostic]:
@@ -34,7 +34,7 @@ def compile_spec(
         path: the spec.
         precision: `float32` or `float64`.
         unsplit: put the whole model at one place, as if all tables lay in one.
-        backends: what to emit.
+        backends: what to emit, of `BACKENDS`.
 
     Raises:
         Refused: the spec has mistakes; every one of them is in it.
@@ -54,16 +54,24 @@ def compile_source(
     from vflc.emit.emit import emit  # imports onnx, which checking must not
 
     collector = Collector()
-    model = _model(source, folder, collector, unsplit)
-    return emit(model, source.text, precision, backends, collector.diagnostics)
+    lowered = _lowered(source, folder, collector)
+    model = run(lowered, collector, pipeline(unsplit))
+    unfused = None
+    if "keras" in backends:
+        unfused = run(lowered, Collector(), pipeline(unsplit, fuse=False))
+    return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
 
 
-def _model(source: Source, folder: Path | None, collector: Collector, unsplit: bool = False) -> Model:
+def _model(source: Source, folder: Path | None, collector: Collector) -> Model:
+    return run(_lowered(source, folder, collector), collector, pipeline())
+
+
+def _lowered(source: Source, folder: Path | None, collector: Collector) -> Model:
     spec = parse(source, collector)
     model = lower(spec, _name(source), folder, collector)
     collector.refuse_errors()
     assert model is not None, "lowering gives a model or a diagnostic"
-    return run(model, collector, pipeline(unsplit))
+    return model
 
 
 def _name(source: Source) -> str:

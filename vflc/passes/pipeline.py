@@ -27,12 +27,12 @@ class Pass(Protocol):
     def __call__(self, model: Model, collector: Collector) -> Model: ...
 
 
-def pipeline(unsplit: bool = False) -> tuple[Pass, ...]:
-    """The passes; `unsplit` puts the whole model at one place."""
+def pipeline(unsplit: bool = False, fuse: bool = True) -> tuple[Pass, ...]:
+    """The passes; `unsplit` puts the whole model at one place, without `fuse` each table stays its own."""
     return (
         Prune(),
         Place(unsplit),
-        FuseTables(),
+        *((FuseTables(),) if fuse else ()),
         Modes(),
         Differentiate(),
         Optimize(),
