@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vflc_runtime.engines.keras_gradients import TapeGradients
 from vflc_runtime.engines.keras_models import Forward, Weights
 from vflc_runtime.engines.keras_setup import tensorflow
-from vflc_runtime.engines.keras_updates import Updater, make_updaters
+from vflc_runtime.engines.keras_updates import Updates
 from vflc_runtime.errors import Failure
 from vflc_runtime.plan import Plan
 from vflc_runtime.randoms import uniform
@@ -49,9 +49,8 @@ class KerasEngine:
             for name in self._gradients
             for _, value in getattr(plan.graphs[name].gradients, "crossing", ())
         }
-        self._updaters: dict[str, Updater] = {}
-        if "train" in chosen:
-            self._updaters = make_updaters(plan, self._weights)
+        self._updates = Updates(plan, self._weights) if "train" in chosen else None
+        self._updated = False
         self._dtypes = {i.id: "int32" if i.dtype == "int" else plan.precision for i in plan.inputs.values()}
         self._randoms = {name: self._needed(name) for name in chosen}
         self._values: dict[str, Any] = {}
@@ -64,7 +63,7 @@ class KerasEngine:
         return [name for name in self.plan.randoms if name in read]
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
-        self._step, self._values = step, {}
+        self._step, self._values, self._updated = step, {}, False
         self._tape = self._tf.GradientTape(persistent=True) if program == "train" else None
         self._weights.refresh(self._graphs[program])
         for name, array in inputs.items():
@@ -83,7 +82,10 @@ class KerasEngine:
                 self._models[graph].run(self._values)
 
     def update(self, update: str) -> None:
-        self._updaters[update].apply(self._values, self._step)
+        """The first update of a step makes them all: none comes before all gradients are there."""
+        if self._updates is not None and not self._updated:
+            self._updates.apply(self._values, self._step)
+        self._updated = True
 
     def assign(self, array: str) -> None:
         self._weights.assign(array, self._values[self.plan.assigns[array]])
@@ -106,17 +108,14 @@ class KerasEngine:
         return self._weights.arrays()
 
     def slots(self) -> dict[str, Array]:
-        found: dict[str, Array] = {}
-        for updater in self._updaters.values():
-            found |= updater.slots()
-        return found
+        return self._updates.slots() if self._updates is not None else {}
 
     def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
         _check("weight", self.weights(), weights)
         if slots is not None:
             _check("optimizer slot", self.slots(), slots)
-            for updater in self._updaters.values():
-                updater.load(dict(slots))
+            if self._updates is not None:
+                self._updates.load(slots)
         for name in self.plan.weights:
             self._weights.assign(name, weights[name])
 

@@ -22,23 +22,30 @@ class TapeGradients:
         self._plan, self._spec = plan, spec
         names = [name for _, group in spec.dense for name in group] + [row.weight for row in spec.rows]
         self._variables = {name: weights.in_models(name, graphs) for name in names}
+        gradients = [name for name, _ in spec.crossing] + [name for name, _ in spec.dense]
+        self._outputs = [*gradients, *(name for rows in spec.rows for name in (rows.ids, rows.gradient))]
+        read = [value for _, value in spec.crossing] + [name for rows in spec.rows for name in rows.read]
+        read += [name for received in spec.received.values() for name in received]
+        self._inputs = list(dict.fromkeys(read))
+        self._sorted = self._tf.function(self._sort, reduce_retracing=True)
 
     def run(self, tape: Any, values: Values) -> None:
         """Takes the seeds from `values`, which hold what the tape has seen."""
-        spec, found = self._spec, self._taken(tape, values)
-        position = 0
-        for gradient, value in spec.crossing:
-            values[gradient] = self._dense(found[position : position + 1], values[value])
-            position += 1
-        by_weight: dict[str, list[Any]] = {}
-        for name, variables in self._variables.items():
-            by_weight[name] = found[position : position + len(variables)]
-            position += len(variables)
-        for gradient, names in spec.dense:
-            parts = [self._tf.reshape(self._weight(n, by_weight[n], values), (-1,)) for n in names]
-            values[gradient] = parts[0] if len(parts) == 1 else self._tf.concat(parts, 0)
+        given = [values[name] for name in self._inputs]
+        values.update(zip(self._outputs, self._sorted(self._taken(tape, values), given), strict=True))
+
+    def _sort(self, found: list[Any], given: list[Any]) -> list[Any]:
+        """The gradients as the plan wants them, from those of the sources one after another."""
+        spec, values = self._spec, dict(zip(self._inputs, given, strict=True))
+        parts = iter(found)
+        made = [self._dense([next(parts)], values[value]) for _, value in spec.crossing]
+        by_weight = {name: [next(parts) for _ in each] for name, each in self._variables.items()}
+        for _, names in spec.dense:
+            flat = [self._tf.reshape(self._weight(n, by_weight[n], values), (-1,)) for n in names]
+            made.append(flat[0] if len(flat) == 1 else self._tf.concat(flat, 0))
         for rows in spec.rows:
-            values[rows.ids], values[rows.gradient] = self._rows(rows, by_weight[rows.weight], values)
+            made += self._rows(rows, by_weight[rows.weight], values)
+        return made
 
     def _taken(self, tape: Any, values: Values) -> list[Any]:
         """The tape's gradients, None where nothing flows."""
@@ -64,7 +71,7 @@ class TapeGradients:
             if part is not None:
                 part = tf.convert_to_tensor(part)
                 total = part if total is None else total + part
-        return tf.zeros_like(like) if total is None else total
+        return tf.zeros_like(like) if total is None else tf.ensure_shape(total, like.shape)
 
     def _weight(self, name: str, parts: list[Any], values: Values) -> Any:
         """The gradient of a weight: what the tape found here and what other places sent."""

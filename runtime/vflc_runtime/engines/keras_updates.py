@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +15,47 @@ from vflc_runtime.plan import DenseUpdate, Optimizer, Plan, RowsUpdate
 Array = NDArray[Any]
 
 
-class Updater(Protocol):
-    """Changes weights and slots in place."""
+class Updates:
+    """All updates of a place in one call, as each of them alone is little work.
+
+    Slots are known as `WEIGHT/SLOT`, in the weights' shapes.
+    """
+
+    def __init__(self, plan: Plan, weights: Weights) -> None:
+        self._tf = tensorflow().tf
+        self._plan, self._weights = plan, weights
+        optimizers: dict[tuple[str, bool], _Optimizer] = {}
+        self._updaters: list[_DenseUpdater | _RowsUpdater] = []
+        for update in plan.updates.values():
+            key = update.optimizer, isinstance(update, RowsUpdate)
+            if key not in optimizers:
+                optimizers[key] = _Optimizer(plan, plan.optimizers[update.optimizer], key[1])
+            if isinstance(update, DenseUpdate):
+                self._updaters.append(_DenseUpdater(plan, update, optimizers[key], weights))
+            else:
+                self._updaters.append(_RowsUpdater(plan, update, optimizers[key], weights))
+        self._changed = [name for updater in self._updaters for name in updater.arrays]
+        self._call = self._tf.function(self._apply, reduce_retracing=True)
 
     def apply(self, values: Values, step: int) -> None:
-        """`values` holds the gradients; `step` counts from 1."""
-        ...
+        """Updates weights and slots; `values` holds the gradients, `step` counts from 1."""
+        given = [[values[name] for name in updater.reads] for updater in self._updaters]
+        self._call(given, self._tf.constant(step, self._plan.precision))
+        for name in self._changed:
+            self._weights.changed(name)
 
-    def slots(self) -> dict[str, Any]:
-        """What the optimizer keeps, as `WEIGHT/SLOT`, in the weights' shapes."""
-        ...
+    def _apply(self, given: list[list[Any]], step: Any) -> None:
+        for updater, gradients in zip(self._updaters, given, strict=True):
+            updater.apply(gradients, step)
 
-    def load(self, slots: dict[str, Array]) -> None:
-        """Takes slots of the shapes that `slots` gives."""
-        ...
+    def slots(self) -> dict[str, Array]:
+        """What optimizers keep."""
+        return {name: slot for updater in self._updaters for name, slot in updater.slots().items()}
+
+    def load(self, slots: Mapping[str, Array]) -> None:
+        """Takes slots of the names and shapes that `slots` gives."""
+        for updater in self._updaters:
+            updater.load(slots)
 
 
 class _Optimizer:
@@ -60,21 +88,6 @@ class _Optimizer:
         return gradient * tf.cast(factor, gradient.dtype)
 
 
-def make_updaters(plan: Plan, weights: Weights) -> dict[str, Updater]:
-    """An updater for every update of the plan."""
-    optimizers: dict[tuple[str, bool], _Optimizer] = {}
-    updaters: dict[str, Updater] = {}
-    for update in plan.updates.values():
-        key = update.optimizer, isinstance(update, RowsUpdate)
-        if key not in optimizers:
-            optimizers[key] = _Optimizer(plan, plan.optimizers[update.optimizer], key[1])
-        if isinstance(update, DenseUpdate):
-            updaters[update.id] = _DenseUpdater(plan, update, optimizers[key], weights)
-        else:
-            updaters[update.id] = _RowsUpdater(plan, update, optimizers[key], weights)
-    return updaters
-
-
 class _DenseUpdater:
     """The weights of an update one after another; each slot is one flat variable of them all."""
 
@@ -86,16 +99,10 @@ class _DenseUpdater:
             slot.name: tf.Variable(np.full(update.size, slot.init, plan.precision))
             for slot in optimizer.slots
         }
-        flat = tf.TensorSpec((update.size,), plan.precision)
-        self._apply = tf.function(self._changed, input_signature=[flat, tf.TensorSpec((), plan.precision)])
+        self.reads, self.arrays = [update.gradient], update.arrays
 
-    def apply(self, values: Values, step: int) -> None:
-        self._apply(values[self._update.gradient], self._tf.constant(step, self._plan.precision))
-        for name in self._update.arrays:
-            self._weights.changed(name)
-
-    def _changed(self, gradient: Any, step: Any) -> None:
-        tf, optimizer = self._tf, self._optimizer
+    def apply(self, gradients: list[Any], step: Any) -> None:
+        tf, optimizer, (gradient,) = self._tf, self._optimizer, gradients
         variables = [self._weights.main[name] for name in self._update.arrays]
         if optimizer.clip_norm is not None:
             gradient = tf.concat([optimizer.clipped(part) for part in tf.split(gradient, self._sizes)], 0)
@@ -106,7 +113,7 @@ class _DenseUpdater:
         for name, variable in self._slots.items():
             variable.assign(new[name])
 
-    def slots(self) -> dict[str, Any]:
+    def slots(self) -> dict[str, Array]:
         found = {}
         for slot, flat in self._slots.items():
             parts = np.split(flat.numpy(), np.cumsum(self._sizes)[:-1])
@@ -114,7 +121,7 @@ class _DenseUpdater:
                 found[f"{name}/{slot}"] = part.reshape(self._plan.arrays[name].shape)
         return found
 
-    def load(self, slots: dict[str, Array]) -> None:
+    def load(self, slots: Mapping[str, Array]) -> None:
         for slot, flat in self._slots.items():
             flat.assign(np.concatenate([slots[f"{n}/{slot}"].reshape(-1) for n in self._update.arrays]))
 
@@ -131,21 +138,11 @@ class _RowsUpdater:
         }
         for slot in optimizer.row_slots:
             self._slots[slot.name] = tf.Variable(np.full((shape[0], 1), slot.init, plan.precision))
-        self._apply = tf.function(
-            self._changed,
-            input_signature=[
-                tf.TensorSpec((None,), tf.int32),
-                tf.TensorSpec((None, shape[1]), plan.precision),
-                tf.TensorSpec((), plan.precision),
-            ],
-        )
+        self.reads, self.arrays = [name for pair in update.gradients for name in pair], (update.array,)
 
-    def apply(self, values: Values, step: int) -> None:
-        for ids, gradient in self._update.gradients:
-            self._apply(values[ids], values[gradient], self._tf.constant(step, self._plan.precision))
-        self._weights.changed(self._update.array)
-
-    def _changed(self, rows: Any, gradient: Any, step: Any) -> None:
+    def apply(self, gradients: list[Any], step: Any) -> None:
+        """The plans of this backend have one pair of distinct rows and their gradient."""
+        rows, gradient = gradients
         tf, optimizer = self._tf, self._optimizer
         parts = {"weight": self._weights.main[self._update.array], **self._slots}
         given = {name: tf.gather(part, rows) for name, part in parts.items()}
@@ -157,9 +154,9 @@ class _RowsUpdater:
             value = tf.reshape(new[name], (-1, part.shape[1]))
             part.scatter_update(tf.IndexedSlices(value, rows))
 
-    def slots(self) -> dict[str, Any]:
+    def slots(self) -> dict[str, Array]:
         return {f"{self._update.array}/{slot}": table.numpy() for slot, table in self._slots.items()}
 
-    def load(self, slots: dict[str, Array]) -> None:
+    def load(self, slots: Mapping[str, Array]) -> None:
         for slot, table in self._slots.items():
             table.assign(slots[f"{self._update.array}/{slot}"])
