@@ -8,9 +8,8 @@ from vflc.diagnostics import Collector, Diagnostic, Refused, Source
 from vflc.emit.bundle import Bundle
 from vflc.ir.model import Model
 from vflc.passes.lower import lower
-from vflc.passes.lower.modules import LARGEST, read_source
 from vflc.passes.pipeline import pipeline, run
-from vflc.syntax.parser import parse
+from vflc.syntax.parser import parse, read_source
 
 BACKENDS = ("onnx", "keras")
 
@@ -19,7 +18,7 @@ def check(path: Path) -> list[Diagnostic]:
     """Everything that is to say about the spec in a file; a mistake is never raised."""
     collector = Collector()
     try:
-        _model(_read(path), path.parent, collector)
+        _model(read_source(path), path.parent, collector)
     except Refused as refused:
         return refused.diagnostics
     return collector.diagnostics
@@ -39,7 +38,9 @@ def compile_spec(
     Raises:
         Refused: the spec has mistakes; every one of them is in it.
     """
-    return compile_source(_read(path), path.parent, precision=precision, unsplit=unsplit, backends=backends)
+    return compile_source(
+        read_source(path), path.parent, precision=precision, unsplit=unsplit, backends=backends
+    )
 
 
 def compile_source(
@@ -76,17 +77,3 @@ def _lowered(source: Source, folder: Path | None, collector: Collector) -> Model
 
 def _name(source: Source) -> str:
     return Path(source.name).stem
-
-
-def _read(path: Path) -> Source:
-    """The spec's text; a file that cannot be read is a diagnostic like any other."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise OSError("it is larger than 4 MB")
-        return read_source(path, str(path))
-    except UnicodeDecodeError as wrong:
-        message = f"{path} is not UTF-8 text (byte {wrong.start})"
-        raise Refused([Diagnostic("VFL0006", message, None, "save it as UTF-8")]) from None
-    except OSError as wrong:
-        message = f"{path} cannot be read: {wrong.strerror or wrong}"
-        raise Refused([Diagnostic("VFL0108", message, None, "name a .vfl file")]) from None

@@ -17,8 +17,7 @@ from vflc.diagnostics import Collector
 from vflc.driver import compile_spec
 from vflc.emit.bundle import Bundle
 from vflc.ir.show import show_graph, show_schedule
-from vflc.passes.lower.modules import read_source
-from vflc.syntax.parser import parse
+from vflc.syntax.parser import parse, read_source
 from vflc.syntax.show import show
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,6 @@ from vflc.emit.onnx import to_onnx
 from vflc.emit.plan import encoders, plan
 from vflc.emit.update import build_updates, optimizers_at
 from vflc.ir.model import PROGRAMS, Model, Schedule
-from vflc.passes.cut import graph_of
 
 
 def emit(
@@ -48,7 +47,7 @@ def emit(
 def _place(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
     graphs: dict[str, bytes] = {}
     for program in PROGRAMS:
-        graph = graph_of(model, program)
+        graph = model.graph_of(program)
         for stage in schedule.stages[program]:
             graphs[stage.name] = to_onnx(
                 graph, stage.name, stage.nodes, stage.inputs, stage.outputs, precision

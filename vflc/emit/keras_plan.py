@@ -15,7 +15,6 @@ from vflc.emit.manifest import canonical
 from vflc.emit.plan import encoders, plan
 from vflc.emit.update import UpdateGraph, build_updates, optimizers_at
 from vflc.ir.model import PROGRAMS, Model, Program, Schedule, Stage, Step
-from vflc.passes.cut import graph_of, roots
 
 FOLDER = "keras"
 
@@ -36,7 +35,7 @@ def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, b
             graphs[name] = _entry(name, made)
     steps, uses = gradient_graphs(model, schedule, models)
     graphs |= {use.name: use.entry() for use in uses}
-    data = plan(model, _without_stages(schedule, steps, models), precision, {n: "" for n in graphs})
+    data = plan(model, _without_stages(schedule, steps, models), precision, dict.fromkeys(graphs, ""))
     data["graphs"] = graphs
     data["updates"] = [
         {**entry, "gradients": [list(row_ids(entry["id"]))]} if entry["kind"] == "rows" else entry
@@ -67,7 +66,7 @@ def _without_stages(schedule: Schedule, steps: list[Step], models: Mapping[str, 
     for program in ("evaluate", "predict"):
         all_steps = schedule.programs[program]
         programs[program] = tuple(step for step in all_steps if step.do != "run" or step.what in models)
-    return Schedule(schedule.place, programs, {program: () for program in PROGRAMS})
+    return Schedule(schedule.place, programs, dict.fromkeys(PROGRAMS, ()))
 
 
 # --- the forward part of every stage ----------------------------------------------------------
@@ -77,7 +76,7 @@ def _forward(model: Model, schedule: Schedule, precision: str) -> dict[str, Kera
     """A model of every stage that leaves forward values which someone reads."""
     models: dict[str, KerasModel] = {}
     for program in PROGRAMS:
-        graph = graph_of(model, program)
+        graph = model.graph_of(program)
         for stage in schedule.stages[program]:
             nodes = [name for name in stage.nodes if graph[name].phase == "forward"]
             wanted = _wanted(model, schedule, program, stage)
@@ -89,8 +88,8 @@ def _forward(model: Model, schedule: Schedule, precision: str) -> dict[str, Kera
 
 def _wanted(model: Model, schedule: Schedule, program: Program, stage: Stage) -> set[str]:
     """What other stages, other places and the run read of a stage, backward nodes apart."""
-    graph = graph_of(model, program)
-    wanted = set(roots(model, program))
+    graph = model.graph_of(program)
+    wanted = set(model.roots(program))
     wanted |= {
         edge.node for edge in model.edges if edge.source == schedule.place and program in edge.programs
     }

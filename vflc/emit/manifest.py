@@ -9,7 +9,6 @@ from typing import Any
 from vflc import __version__
 from vflc.ir.model import Edge, Model
 from vflc.ir.types import TensorType
-from vflc.passes.cut import graph_of
 
 FORMAT = 1
 WIDTHS = {"float32": {"float": 4, "int": 4, "bool": 1}, "float64": {"float": 8, "int": 4, "bool": 1}}
@@ -63,7 +62,7 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, str]) 
 
 
 def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
-    node = graph_of(model, edge.programs[0])[edge.node]
+    node = model.graph_of(edge.programs[0])[edge.node]
     size = _bytes(node.type, precision)
     return {
         "id": edge.id,

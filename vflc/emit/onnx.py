@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vflc.emit.onnx_writer import OnnxGraphWriter
-from vflc.ir.graph import Graph
+from vflc.ir.graph import PLACELESS, Graph
 from vflc.ops import OPS
-from vflc.passes.place import PLACELESS
 
 
 def to_onnx(

@@ -10,12 +10,10 @@ from vflc import __version__
 from vflc.diagnostics import Span
 from vflc.emit.manifest import FORMAT
 from vflc.emit.update import LAST, build_updates, makes_up, optimizers_at, slots_of, update_graph
-from vflc.ir.graph import Graph, Node
-from vflc.ir.model import PROGRAMS, ColumnInfo, Model, Prediction, Program, Schedule
+from vflc.ir.graph import PLACELESS, Graph, Node
+from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule
 from vflc.ir.types import BATCH, TensorType
 from vflc.ops.table import SERIAL
-from vflc.passes.cut import graph_of, roots
-from vflc.passes.place import PLACELESS, UNSPLIT
 
 
 def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]) -> dict[str, Any]:
@@ -54,8 +52,8 @@ def _used(model: Model, place: str) -> dict[str, Node]:
     """Everything that any program reads at the place, in order of the graph."""
     found: dict[str, Node] = {}
     for program in PROGRAMS:
-        graph = graph_of(model, program)
-        needed = graph.ancestors(roots(model, program))
+        graph = model.graph_of(program)
+        needed = graph.ancestors(model.roots(program))
         found |= {n.id: n for n in graph if n.id in needed and n.place == place and n.op not in PLACELESS}
     return found
 
@@ -116,7 +114,7 @@ def _array(node: Node) -> dict[str, Any]:
 def _graphs(model: Model, schedule: Schedule, files: dict[str, str]) -> dict[str, Any]:
     graphs: dict[str, Any] = {}
     for program in PROGRAMS:
-        graph = graph_of(model, program)
+        graph = model.graph_of(program)
         for stage in schedule.stages[program]:
             serial = any(graph[name].op in SERIAL for name in stage.nodes)
             graphs[stage.name] = {
@@ -184,8 +182,8 @@ def _step(do: str, what: str) -> dict[str, str]:
 
 
 def _reports(model: Model, place: str, program: Program) -> dict[str, Any]:
-    graph: Graph = graph_of(model, program)
-    wanted = set(roots(model, program))
+    graph: Graph = model.graph_of(program)
+    wanted = set(model.roots(program))
     losses = [
         {"name": loss.name, "value": loss.node, "coefficient": loss.coefficient}
         for loss in model.losses
@@ -206,7 +204,7 @@ def _measured_at(model: Model, prediction: Prediction) -> str | None:
 def _metric(model: Model, prediction: Prediction) -> dict[str, Any]:
     pair = {"prediction": prediction.node, "label": prediction.label}
     programs = {
-        p: pair for p in ("train", "evaluate") if p == "evaluate" or prediction.node in roots(model, "train")
+        p: pair for p in ("train", "evaluate") if p == "evaluate" or prediction.node in model.roots("train")
     }
     return {
         "name": prediction.name,
@@ -241,7 +239,7 @@ def _train(model: Model) -> dict[str, Any]:
 
 def encoders(model: Model, place: str) -> dict[str, Any]:
     """How the raw columns of a place's tables become ids and numbers."""
-    used = {node.id for program in PROGRAMS for node in graph_of(model, program)}
+    used = {node.id for program in PROGRAMS for node in model.graph_of(program)}
     parties: dict[str, Any] = {}
     for name in _tables(model, place):
         party = model.party(name)

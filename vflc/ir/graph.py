@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Phase = Literal["forward", "backward"]
 
+PLACELESS = frozenset({"constant"})
+"""Ops whose values are made wherever they are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -15,6 +15,9 @@ from vflc.ir.graph import Graph, Phase
 Program = Literal["train", "evaluate", "predict"]
 PROGRAMS: tuple[Program, ...] = ("train", "evaluate", "predict")
 
+UNSPLIT = "unsplit"
+"""The one place of a model compiled as if all tables lay in one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnInfo:
@@ -213,6 +216,36 @@ class Model:
     edges: tuple[Edge, ...] = ()
     messages: tuple[Message, ...] = ()
     schedules: tuple[Schedule, ...] = ()
+
+    def graph_of(self, program: Program) -> Graph:
+        """The graph that a program runs on."""
+        return self.graph if program == "train" else self.inference
+
+    def roots(self, program: Program) -> list[str]:
+        """What a program must compute."""
+        wanted: list[str] = []
+        if program != "predict":
+            wanted += [loss.node for loss in self.losses]
+        if program == "train":
+            for update in self.updates:
+                wanted += [update.gradient] if update.gradient else [i for pair in update.pairs for i in pair]
+            wanted += [value for _, value in self.assigns]
+        for prediction in self.predictions:
+            if program != "train" or self._measured_in_training(prediction):
+                wanted.append(prediction.node)
+            if program != "predict" and prediction.label:
+                wanted.append(prediction.label)
+        return list(dict.fromkeys(wanted))
+
+    def _measured_in_training(self, prediction: Prediction) -> bool:
+        """Training measures what is at the label's owner anyway, and sends nothing more for it."""
+        graph, node, label = self.graph, prediction.node, prediction.label
+        if label is None or graph[node].place != graph[label].place:
+            return False
+        needed = graph.ancestors(loss.node for loss in self.losses)
+        return all(
+            name in needed or graph[name].place == graph[node].place for name in graph.ancestors([node])
+        )
 
     def party(self, name: str) -> PartyInfo | None:
         return next((party for party in self.parties if party.name == name), None)

@@ -276,7 +276,8 @@ def _rmsprop(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: 
 
 def _rmsprop_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
     shrunk = _to_the(b, o["rho"], count)
-    new = {name: b.op("mul", slots[name], shrunk) for name in ("velocity", "average") if name in slots}
+    means = [name for name in slots if name != "momentum"]
+    new = {name: b.op("mul", slots[name], shrunk) for name in means}
     if o["momentum"]:
         slower = _to_the(b, o["momentum"], count)
         w = b.op("sub", w, b.op("mul", slots["momentum"], _tail(b, o["momentum"], slower)))

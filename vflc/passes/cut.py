@@ -10,10 +10,9 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
-from vflc.ir.graph import Graph
+from vflc.ir.graph import PLACELESS
 from vflc.ir.model import PROGRAMS, Edge, Message, Model, Program
 from vflc.passes.levels import levels
-from vflc.passes.place import PLACELESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +33,14 @@ class Cut:
         used: dict[tuple[str, str, str], list[Program]] = defaultdict(list)
         for program in PROGRAMS:
             for crossing in crossings(model, program):
-                node = graph_of(model, program)[crossing.node]
+                node = model.graph_of(program)[crossing.node]
                 used[crossing.node, crossing.target, node.phase].append(program)
         targets: dict[str, set[str]] = defaultdict(set)
         for node_id, target, _ in used:
             targets[node_id].add(target)
         edges = []
         for (node_id, target, _), programs in used.items():
-            node = graph_of(model, programs[0])[node_id]
+            node = model.graph_of(programs[0])[node_id]
             assert node.place is not None
             name = node_id if len(targets[node_id]) == 1 else f"{node_id}->{target}"
             of = node.attrs.get("of")
@@ -50,43 +49,10 @@ class Cut:
         return replace(found, messages=_messages(found))
 
 
-def graph_of(model: Model, program: Program) -> Graph:
-    """The graph that a program runs on."""
-    return model.graph if program == "train" else model.inference
-
-
-def roots(model: Model, program: Program) -> list[str]:
-    """What a program must compute."""
-    wanted: list[str] = []
-    if program != "predict":
-        wanted += [loss.node for loss in model.losses]
-    if program == "train":
-        for update in model.updates:
-            wanted += [update.gradient] if update.gradient else [i for pair in update.pairs for i in pair]
-        wanted += [value for _, value in model.assigns]
-    for prediction in model.predictions:
-        if program != "train" or _measured_in_training(model, prediction.node, prediction.label):
-            wanted.append(prediction.node)
-        if program != "predict" and prediction.label:
-            wanted.append(prediction.label)
-    return list(dict.fromkeys(wanted))
-
-
-def _measured_in_training(model: Model, node: str, label: str | None) -> bool:
-    """Training measures what is at the label's owner anyway, and sends nothing more for it."""
-    if label is None or model.graph[node].place != model.graph[label].place:
-        return False
-    needed = model.graph.ancestors(loss.node for loss in model.losses)
-    return all(
-        name in needed or model.graph[name].place == model.graph[node].place
-        for name in model.graph.ancestors([node])
-    )
-
-
 def crossings(model: Model, program: Program) -> list[Crossing]:
     """Every value of a program that is read at another place, in order of execution."""
-    graph = graph_of(model, program)
-    needed = graph.ancestors(roots(model, program))
+    graph = model.graph_of(program)
+    needed = graph.ancestors(model.roots(program))
     readers: dict[str, list[str]] = defaultdict(list)
     for node in graph:
         if node.id in needed:
@@ -109,7 +75,7 @@ def _messages(model: Model) -> tuple[Message, ...]:
     by_key = {(edge.node, edge.target, edge.phase): edge for edge in model.edges}
     grouped: dict[tuple[str, str, str, tuple[str, ...]], list[Program]] = defaultdict(list)
     for program in PROGRAMS:
-        graph = graph_of(model, program)
+        graph = model.graph_of(program)
         depth = levels(graph)
         batches: dict[tuple[int, str, str, str], list[str]] = defaultdict(list)
         for crossing in crossings(model, program):

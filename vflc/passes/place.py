@@ -10,25 +10,19 @@ Complexity of Multiterminal Cuts", SIAM J. Comput. 23, 1994), within twice the l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vflc.diagnostics import Collector, Label
-from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model
+from vflc.ir.graph import PLACELESS, Graph, Node
+from vflc.ir.model import UNSPLIT, Model
 
 if TYPE_CHECKING:
     import networkx
 
-PLACELESS = frozenset({"constant"})
-"""Made wherever they are read."""
-
 FORBIDDEN = 1e15
 """Bytes a row that no model has."""
-
-UNSPLIT = "unsplit"
-"""The one place of a model compiled as if all tables lay in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +77,52 @@ def _follow(graph: Graph, places: dict[str, str]) -> None:
 
 
 def _cut(model: Model, places: dict[str, str]) -> None:
-    graph = model.graph
-    free = [node for node in graph if node.id not in places and node.op not in PLACELESS]
-    if not free:
-        return
-    candidates = [place for place in model.places if place in set(places.values())]
-    if len(candidates) <= 1:
-        only = candidates[0] if candidates else model.places[0]
-        places.update({node.id: only for node in free})
-        return
-    cuts = sorted(
-        (_isolate(model, places, candidate) for candidate in candidates),
-        key=lambda cut: (cut.cost, candidates.index(cut.place)),
-    )
-    for node in free:
-        chosen = next((cut.place for cut in cuts[:-1] if node.id in cut.inside), cuts[-1].place)
-        places[node.id] = chosen
+    """Places what is free, one connected piece after another: pieces do not bear on each other."""
+    readers = _readers(model)
+    for piece in _pieces(model.graph, readers, places):
+        around = [places[name] for name in _around(model.graph, readers, piece) if name in places]
+        candidates = [place for place in model.places if place in around] or [model.places[0]]
+        if len(candidates) == 1:
+            places.update(dict.fromkeys(piece, candidates[0]))
+            continue
+        cuts = sorted(
+            (_isolate(model, readers, piece, places, candidate) for candidate in candidates),
+            key=lambda cut: (cut.cost, candidates.index(cut.place)),
+        )
+        for name in piece:
+            places[name] = next((cut.place for cut in cuts[:-1] if name in cut.inside), cuts[-1].place)
+
+
+def _readers(model: Model) -> dict[str, list[str]]:
+    """Who reads each value. The label's owner measures a prediction, so it reads it too."""
+    readers = {name: [user.id for user in users] for name, users in model.graph.users().items()}
+    for prediction in model.predictions:
+        if prediction.label:
+            readers[prediction.node].append(prediction.label)
+    return readers
+
+
+def _around(graph: Graph, readers: Mapping[str, list[str]], names: Iterable[str]) -> list[str]:
+    """What is next to any of the values: their inputs, their readers, and who else reads their inputs."""
+    found: list[str] = []
+    for name in names:
+        inputs = [source for source in graph[name].inputs if graph[source].op not in PLACELESS]
+        found += [*inputs, *readers[name], *(other for source in inputs for other in readers[source])]
+    return found
+
+
+def _pieces(graph: Graph, readers: Mapping[str, list[str]], places: Mapping[str, str]) -> list[list[str]]:
+    """Values without a place, in connected pieces, each in order of the graph."""
+    free = [node.id for node in graph if node.id not in places and node.op not in PLACELESS]
+    piece_of: dict[str, int] = {}
+    for index, start in enumerate(free):
+        stack = [start]
+        while stack:
+            name = stack.pop()
+            if name not in piece_of and name not in places:
+                piece_of[name] = index
+                stack.extend(_around(graph, readers, [name]))
+    return [[n for n in free if piece_of[n] == index] for index in dict.fromkeys(piece_of.values())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +132,10 @@ class _Isolated:
     inside: frozenset[str]
 
 
-def _isolate(model: Model, places: Mapping[str, str], place: str) -> _Isolated:
-    """The cheapest way to part `place` from all other places."""
+def _isolate(
+    model: Model, readers: Mapping[str, list[str]], piece: list[str], places: Mapping[str, str], place: str
+) -> _Isolated:
+    """The cheapest way to part `place` from all other places around a piece."""
     import networkx
 
     network: networkx.DiGraph[str] = networkx.DiGraph()
@@ -120,20 +146,17 @@ def _isolate(model: Model, places: Mapping[str, str], place: str) -> _Isolated:
         return f"n:{node_id}" if fixed is None else "source" if fixed == place else "sink"
 
     graph = model.graph
-    users = {name: [terminal(user.id) for user in nodes] for name, nodes in graph.users().items()}
-    for prediction in model.predictions:  # the label's owner measures, so it reads the prediction
-        if prediction.label:
-            users[prediction.node].append(terminal(prediction.label))
     raw = raw_values(graph)
     learning = trainable_below(graph)
+    near = {*piece, *_around(graph, readers, piece)}
     for node in graph:
-        readers = sorted({reader for reader in users[node.id] if reader != terminal(node.id)})
-        if node.op in PLACELESS or not readers:
+        others = sorted({terminal(reader) for reader in readers[node.id]} - {terminal(node.id)})
+        if node.op in PLACELESS or node.id not in near or not others:
             continue
         cost = _bytes(node, model.train.batch) * (1 + (node.id in learning))
         if node.id in raw:  # too dear for any cut that has a choice; `_check` refuses what has none
             cost = FORBIDDEN
-        _connect(network, terminal(node.id), f"o:{node.id}", f"i:{node.id}", readers, cost)
+        _connect(network, terminal(node.id), f"o:{node.id}", f"i:{node.id}", others, cost)
     value, (inside, _) = networkx.minimum_cut(network, "source", "sink", capacity="bytes")
     return _Isolated(place, value, frozenset(name[2:] for name in inside if name.startswith("n:")))
 

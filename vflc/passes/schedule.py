@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
-from vflc.ir.graph import Graph, Node
+from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step
-from vflc.passes.cut import graph_of, roots
 from vflc.passes.levels import levels
-from vflc.passes.place import PLACELESS
 
 FED = frozenset({"feature", "label", "weight", "random"})
 """Values that come from outside the graphs."""
@@ -43,8 +41,8 @@ class _Planner:
 
     def __init__(self, model: Model, place: str, program: Program) -> None:
         self.model, self.place, self.program = model, place, program
-        self.graph: Graph = graph_of(model, program)
-        self.needed = self.graph.ancestors(roots(model, program))
+        self.graph: Graph = model.graph_of(program)
+        self.needed = self.graph.ancestors(model.roots(program))
         self.depth = levels(self.graph)
         self.nodes_of = {edge.id: edge.node for edge in model.edges}
         mine = [m for m in model.messages if program in m.programs]
@@ -118,7 +116,7 @@ class _Planner:
         ]
         elsewhere = {name for at, group in groups.items() if at != level for n in group for name in n.inputs}
         sent = {self.nodes_of[edge] for message in self.sends for edge in message.edges}
-        wanted = elsewhere | sent | set(roots(self.model, self.program))
+        wanted = elsewhere | sent | set(self.model.roots(self.program))
         outputs = tuple(node.id for node in nodes if node.id in wanted)
         return Stage(
             self._name(level, nodes, groups),

@@ -137,9 +137,7 @@ def _encoder(ev: Evaluator, link: tree.Encoder, rule: EncoderRule, scope: Scope)
             result[name] = value
     if rule.variadic:
         result[rule.parameters[0]] = rest
-    missing = [
-        name for name in rule.parameters[: rule.required] if not result.get(name) and result.get(name) != 0
-    ]
+    missing = [name for name in rule.parameters[: rule.required] if result.get(name) in (None, [])]
     if missing:
         ev.error("VFL0107", f"`{link.name.text}` needs `{missing[0]}`", link.span)
         return None

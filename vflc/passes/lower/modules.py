@@ -7,28 +7,16 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from vflc.diagnostics import Collector, Label, Source, Span
+from vflc.diagnostics import Collector, Label, Refused, Source, Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.passes.lower.values import BlockValue, Bound, Scope
 from vflc.syntax import tree
-from vflc.syntax.parser import parse
-
-LARGEST = 4_000_000
+from vflc.syntax.parser import parse, read_source
 
 
 def library_names() -> list[str]:
     """The libraries that come with vflc."""
     return sorted(p.name[:-4] for p in files("vflc.library").iterdir() if p.name.endswith(".vfl"))
-
-
-def read_source(path: Path, name: str | None = None) -> Source:
-    """A spec's text.
-
-    Raises:
-        OSError: the file cannot be read.
-        UnicodeDecodeError: it is not UTF-8.
-    """
-    return Source(name or path.name, path.read_text(encoding="utf-8"))
 
 
 @dataclass(slots=True)
@@ -101,20 +89,17 @@ class Modules:
         path = (folder / item.file.value).resolve()
         name = item.file.value
 
-        def load() -> Source:
-            if path.stat().st_size > LARGEST:
-                raise OSError("it is larger than 4 MB")
-            return read_source(path, name)
-
-        return self._load(str(path), path.parent, load, item.file.span)
+        return self._load(str(path), path.parent, lambda: read_source(path, name), item.file.span)
 
     def _load(self, key: str, folder: Path | None, load: Callable[[], Source], span: Span) -> Scope | None:
         if key not in self._loaded:
             try:
                 source = load()
-            except (OSError, UnicodeDecodeError) as wrong:
-                why = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
-                self.collector.error("VFL0108", f"the file cannot be used: {why}", span)
+            except Refused as refused:
+                for found in refused.diagnostics:
+                    self.collector.error(
+                        "VFL0108", f"the file cannot be used: {found.message}", span, found.help
+                    )
                 return None
             self._loaded[key] = scope = Scope()
             self.open(parse(source, self.collector), scope, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Span
 from vflc.ir.graph import Graph, Node
@@ -37,6 +37,10 @@ def terms(ev: Evaluator, expr: tree.Expr, scope: Scope, coefficient: float = 1.0
             yield from terms(ev, expr.left, scope, coefficient * factor)
         case tree.Binary(operator="/") if factor := _factor(ev, expr.right, scope):
             yield from terms(ev, expr.left, scope, coefficient / factor)
+        case tree.Call(function=tree.Ref(name="l1" | "l2")) if len(expr.arguments) > 2:
+            first, *weights = expr.arguments  # a term for each, which may be at another party each
+            for weight in weights:
+                yield Term(replace(expr, arguments=(first, weight)), coefficient)
         case _:
             yield Term(expr, coefficient)
 
