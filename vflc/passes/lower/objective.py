@@ -89,7 +89,7 @@ def _loss(ev: Evaluator, term: Term, scope: Scope, taken: set[str]) -> Loss | No
             "use a loss such as bce(logit, label), or mean(x, axis = batch)",
         )
         return None
-    name = label if label not in taken else f"{label}_{len(taken) + 1}"
+    name = next(n for n in (label, *(f"{label}_{i}" for i in range(2, len(taken) + 2))) if n not in taken)
     made = [loss for loss in ev.build.losses[:known] + ev.build.losses[known:] if loss.node_id == node.id]
     if made:
         return Loss(
