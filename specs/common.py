@@ -8,12 +8,14 @@ import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-Tables = Mapping[str, pa.Table]
+Tables = Mapping[str, pa.Table | pa.RecordBatchReader]
+"""By file name without `.parquet`: `alice`, or `test/alice`. A reader is written batch by batch."""
 
 
 class Unusable(Exception):
@@ -62,17 +64,19 @@ def shuffled(table: pa.Table, seed: int) -> pa.Table:
 
 def main(
     description: str,
-    prepare: Callable[[Archive], Tables],
+    prepare: Callable[[Any], Tables],
     generate: Callable[[int, int], Tables],
     arguments: list[str] | None = None,
+    source: Callable[[str], Any] = Archive,
 ) -> int:
-    """The command line of a `prepare.py`; writes `PARTY.parquet` of every party.
+    """The command line of a `prepare.py`; writes the `.parquet` file of every table.
 
     Args:
         description: shown by `--help`.
-        prepare: makes the parties' tables from the published data set.
+        prepare: makes the parties' tables from the published data set, as `source` opened it.
         generate: makes tables of the same form from a number of rows and a seed.
         arguments: of the command line; None takes the process's own.
+        source: opens what `--from` names.
 
     Returns:
         The exit code.
@@ -89,16 +93,25 @@ def main(
     if given.seed < 0:
         parser.error("--seed is 0 or more")
     try:
-        tables = prepare(Archive(given.source)) if given.source else generate(given.generate, given.seed)
-        folder = Path(given.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        for party, table in tables.items():
-            file = folder / f"{party}.parquet"
-            part = file.with_suffix(".part")
-            pq.write_table(table, part)
-            part.replace(file)
-            print(f"{file}: {table.num_rows} rows: {', '.join(table.column_names)}")
-    except (Unusable, OSError) as error:
+        tables = prepare(source(given.source)) if given.source else generate(given.generate, given.seed)
+        for name, table in tables.items():
+            file = Path(given.out) / f"{name}.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            rows = _write(table, file)
+            print(f"{file}: {rows} rows: {', '.join(table.schema.names)}")
+    except (Unusable, OSError, pa.ArrowInvalid) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _write(table: pa.Table | pa.RecordBatchReader, file: Path) -> int:
+    """Writes a file whole or not at all; returns its number of rows."""
+    part, rows = file.with_suffix(".part"), 0
+    batches = table.to_batches() if isinstance(table, pa.Table) else table
+    with pq.ParquetWriter(part, table.schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    part.replace(file)
+    return rows

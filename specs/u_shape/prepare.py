@@ -1,0 +1,29 @@
+"""Census Income, or rows like it: alice has work and the income to predict, bob the household."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import census
+from common import Archive, Tables, main
+
+PARTIES = {
+    "alice": ("workclass", "occupation", "hours_per_week", "capital_gain", "capital_loss", "income"),
+    "bob": ("age", "education_num", "marital_status", "relationship", "race", "sex", "native_country"),
+}
+
+
+def prepare(archive: Archive) -> Tables:
+    """The parties' tables from `adult.data` and, under `test/`, from `adult.test`."""
+    return census.prepare(archive, PARTIES)
+
+
+def generate(rows: int, seed: int) -> Tables:
+    """Tables of the same form, with a planted signal; `test/` holds a quarter as many rows more."""
+    return census.generate(rows, seed, PARTIES)
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, prepare, generate))
