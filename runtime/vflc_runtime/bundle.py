@@ -41,13 +41,10 @@ class Bundle:
         return seen.hexdigest()
 
 
-def open_bundle(
-    folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx"
-) -> Bundle:
-    """Reads the bundle in `folder`, all places or those given; VFL0613 where it does not hold together.
+def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx") -> Bundle:
+    """Reads the bundle in `folder`, all places or those given, with the plans of a backend.
 
-    Args:
-        backend: whose plans, `onnx` or `keras`.
+    VFL0613 where it does not hold together, or was compiled without that backend.
     """
     folder = Path(folder)
     manifest = read_manifest(folder / "manifest.json")

@@ -17,7 +17,7 @@ def check_plan(plan: Plan, manifest: Manifest) -> None:
     _check_arrays(plan)
     for graph, entry in plan.graphs.items():
         if entry.gradients is None and not plan.graph_path(graph).is_file():
-            raise damaged(f"{plan.folder / plan.graphs[graph].file} is missing")
+            raise damaged(f"{plan.folder / str(entry.file)} is missing")
     _check_updates(plan)
     for name in plan.programs:
         _Flow(plan, manifest, name).check()

@@ -25,9 +25,7 @@ def emit(
     """Writes every place's plan and graphs, and the manifest over them all.
 
     The manifest is the same whatever the backends, so that each party is free to choose its own.
-
-    Args:
-        unfused: the same model with its tables not fused, for the Keras backend.
+    The Keras backend takes `unfused`, the same model with its tables not fused.
     """
     files: dict[str, bytes] = {}
     contents: dict[str, str] = {}

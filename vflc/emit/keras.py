@@ -48,7 +48,7 @@ class KerasModel:
         return serialized(self.model)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lowering:
     """What the ops' Keras lowerings are given."""
 

@@ -79,8 +79,7 @@ def gradient_graphs(
 ) -> tuple[list[Step], list[GradientGraph]]:
     """The training program of a place with the tape's uses in it, and these.
 
-    Args:
-        models: the stages that have a forward model; the others do not run.
+    `models` are the stages that have a forward model; the others do not run.
     """
     planner = _Planner(model, schedule, set(models))
     return planner.plan()

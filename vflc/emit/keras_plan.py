@@ -20,11 +20,7 @@ FOLDER = "keras"
 
 
 def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
-    """The files of one place, by path inside the place's folder.
-
-    Args:
-        model: scheduled, its tables not fused.
-    """
+    """The files of one place of a scheduled model whose tables are not fused, by path in its folder."""
     models = _forward(model, schedule, precision)
     files = {f"{name}.keras": made.content() for name, made in models.items()}
     graphs = {name: _entry(name, made) for name, made in models.items()}

@@ -123,7 +123,9 @@ def make_dense(node: Node, types: Sequence[TensorType], name: str, dtype: str) -
     )  # fmt: skip
 
 
-def call_dense(k: KerasOps, layer: Any, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
+def call_dense(
+    k: KerasOps, layer: Any, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]
+) -> Any:
     return layer(inputs[0])
 
 

@@ -124,6 +124,4 @@ def _check(what: str, mine: Mapping[str, Array], given: Mapping[str, Array]) -> 
     """VFL0614 where something is missing or of another shape."""
     for name, array in mine.items():
         if name not in given or given[name].shape != array.shape:
-            raise Failure(
-                "VFL0614", f"{what} {name!r} of shape {list(array.shape)} is not among those saved"
-            )
+            raise Failure("VFL0614", f"{what} {name!r} of shape {list(array.shape)} is not among those saved")

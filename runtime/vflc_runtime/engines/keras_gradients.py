@@ -27,7 +27,7 @@ class TapeGradients:
         read = [value for _, value in spec.crossing] + [name for rows in spec.rows for name in rows.read]
         read += [name for received in spec.received.values() for name in received]
         self._inputs = list(dict.fromkeys(read))
-        self._sorted = self._tf.function(self._sort, reduce_retracing=True)
+        self._sorted = self._tf.function(self._sort, autograph=False, reduce_retracing=True)
 
     def run(self, tape: Any, values: Values) -> None:
         """Takes the seeds from `values`, which hold what the tape has seen."""
@@ -66,19 +66,15 @@ class TapeGradients:
     def _dense(self, parts: list[Any], like: Any) -> Any:
         """The sum of gradients in the shape of `like`, which is zero where there are none."""
         tf = self._tf
-        total = None
-        for part in parts:
-            if part is not None:
-                part = tf.convert_to_tensor(part)
-                total = part if total is None else total + part
-        return tf.zeros_like(like) if total is None else tf.ensure_shape(total, like.shape)
+        shaped = [
+            tf.reshape(tf.convert_to_tensor(part), tf.shape(like)) for part in parts if part is not None
+        ]
+        return tf.add_n(shaped) if shaped else tf.zeros_like(like)
 
     def _weight(self, name: str, parts: list[Any], values: Values) -> Any:
-        """The gradient of a weight: what the tape found here and what other places sent."""
-        total = self._dense(parts, self._variables[name][0])
-        for received in self._spec.received.get(name, ()):
-            total = total + self._tf.reshape(values[received], total.shape)
-        return total
+        """The gradient of a weight: what the tape found in each model, and what other places sent."""
+        received = [values[gradient] for gradient in self._spec.received.get(name, ())]
+        return self._dense(parts + received, self._variables[name][0])
 
     def _rows(self, rows: Rows, parts: list[Any], values: Values) -> tuple[Any, Any]:
         """The distinct rows that ids name, -1 none of them, and the sum of each row's gradients."""
@@ -90,7 +86,7 @@ class TapeGradients:
             if part is None:
                 continue
             if not isinstance(part, tf.IndexedSlices):
-                total += tf.gather(part, touched)
+                total += tf.gather(tf.reshape(part, self._plan.arrays[rows.weight].shape), touched)
                 continue
             # Where the ids that were read come first, they keep their order; the rest is cut off.
             every, positions = tf.unique(tf.concat([touched, tf.cast(part.indices, touched.dtype)], 0))

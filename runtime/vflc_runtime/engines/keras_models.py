@@ -27,9 +27,12 @@ class Forward:
         signature = [tf.TensorSpec(t.shape, t.dtype) for t in self.model.inputs]
         # A model that reads nothing has one input of its own, which is 1.
         self._alone = () if self.entry.inputs else (tf.ones(1, self.model.inputs[0].dtype),)
-        self._call = tf.function(lambda *inputs: call_model(self.model, list(inputs)), input_signature=signature)
+        self._call = tf.function(self._outputs, autograph=False, input_signature=signature)
         if len(signature) != len(self.entry.inputs) + len(self._alone):
             raise damaged(f"{plan.graph_path(graph)} has other inputs than plan.json declares")
+
+    def _outputs(self, *inputs: Any) -> list[Any]:
+        return call_model(self.model, list(inputs))
 
     def run(self, values: Values) -> None:
         """Takes inputs from `values` and puts outputs there."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,7 +63,7 @@ def _imported() -> SimpleNamespace:
 def _quiet() -> Iterator[None]:
     """Keeps what TensorFlow's libraries write to stderr while they load from people's terminals."""
     kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
+    with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
         yield

@@ -35,7 +35,7 @@ class Updates:
             else:
                 self._updaters.append(_RowsUpdater(plan, update, optimizers[key], weights))
         self._changed = [name for updater in self._updaters for name in updater.arrays]
-        self._call = self._tf.function(self._apply, reduce_retracing=True)
+        self._call = self._tf.function(self._apply, autograph=False, reduce_retracing=True)
 
     def apply(self, values: Values, step: int) -> None:
         """Updates weights and slots; `values` holds the gradients, `step` counts from 1."""
