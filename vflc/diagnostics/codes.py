@@ -24,7 +24,6 @@ CODES: dict[str, str] = {
     "VFL0101": "An unknown name",
     "VFL0102": "A name bound twice",
     "VFL0103": "Names that depend on each other in a circle",
-    "VFL0104": "An unknown party",
     "VFL0105": "An unknown feature or attribute",
     "VFL0106": "An unknown function, block, encoder or option",
     "VFL0107": "Wrong arguments of a call",
@@ -42,7 +41,6 @@ CODES: dict[str, str] = {
     "VFL0302": "A feature used at a place that may not see it",
     # Placement
     "VFL0401": "A label used at a party that does not own it",
-    "VFL0402": "A place that cannot compute this",
     "VFL0403": "A place that does not exist",
     "VFL0404": "An objective that depends on no weight",
     # Emission

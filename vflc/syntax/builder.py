@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -23,7 +23,16 @@ MAX_DEPTH = 100
 """How deep expressions may nest, and how many terms a chain of operators may have."""
 MAX_FAMILY = 100_000
 
-_Leaf = tree.Import | tree.Column | tree.Binding | tree.Predict | tree.Objective | tree.Setting | tree.Protect
+_Leaf = (
+    tree.Import
+    | tree.Column
+    | tree.Binding
+    | tree.Predict
+    | tree.Objective
+    | tree.Setting
+    | tree.Protect
+    | tree.Accept
+)
 _T = TypeVar("_T", bound=tree.Expr | tree.Argument | tree.Field)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "0": "\0"}
 _ESCAPE = re.compile(r"\\(u\{([0-9a-fA-F]{1,6})\}|.)", re.DOTALL)
@@ -100,7 +109,9 @@ class Builder:
         return [self._name(part) for part in parts if isinstance(part, Token) and part.type == "NAME"]
 
     def _slip(self, code: str, message: str, span: Span, help: str, *labels: Label) -> None:
+        """Notes a mistake; the statement that it is in will be dropped."""
         self.slips.append(Diagnostic(code, message, span, help, labels))
+        insort(self._damaged, span.start)
 
     def _deep(self, node: _T, parts: list[Any]) -> _T:
         """Records how deep `node` nests; refuses what later phases could not walk."""
@@ -112,11 +123,14 @@ class Builder:
 
     def _leaf(self, node: _Leaf, *names: str) -> _Leaf | Dropped:
         """Drops a statement with damage in it: what else looks wrong may be that damage."""
-        first = bisect_left(self._damaged, node.span.start)
-        if first == len(self._damaged) or self._damaged[first] >= node.span.end:
+        if not self._harmed(node.span):
             return node
         self.dropped.update(names)
         return Dropped(node.span)
+
+    def _harmed(self, span: Span) -> bool:
+        first = bisect_left(self._damaged, span.start)
+        return first < len(self._damaged) and self._damaged[first] < span.end
 
     # --- parties --------------------------------------------------------------------------------
 
@@ -193,6 +207,8 @@ class Builder:
             )
         if not results:
             self._slip("VFL0014", f"block `{name.text}` returns nothing", name.span, "end it with `return …`")
+        spans = [part.span for part in parameters] + [part.span for part in results[:1]]
+        if not results or any(map(self._harmed, spans)):
             self.dropped.add(name.text)
             return Dropped(span)
         body = tuple(part for part in parts if isinstance(part, tree.Binding))
@@ -266,9 +282,9 @@ class Builder:
     def protect(self, parts: list[Any]) -> _Leaf | Dropped:
         return self._leaf(tree.Protect(parts[1], parts[3], self._over(parts)))
 
-    def accept(self, parts: list[Any]) -> tree.Accept:
+    def accept(self, parts: list[Any]) -> _Leaf | Dropped:
         reason = self.string([parts[5]]) if len(parts) > 4 else None
-        return tree.Accept(self._name(parts[1]), parts[3], reason, self._over(parts))
+        return self._leaf(tree.Accept(self._name(parts[1]), parts[3], reason, self._over(parts)))
 
     def target(self, parts: list[Any]) -> tree.Target:
         if isinstance(parts[0], Token):

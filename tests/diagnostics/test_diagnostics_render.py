@@ -1,0 +1,133 @@
+"""How findings look: terminals, programs, code scanners."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from snapshot import same_as
+
+from vflc.diagnostics import Diagnostic, Label, Source, Span, render_json, render_sarif, render_text
+from vflc.diagnostics.diagnostic import in_order
+
+SPEC = Source(
+    "deepfm.vfl",
+    "party alice {\n\tkey ID\n\tfeature Größe: int\n}\n"
+    "名前 = f(未知の値, x)\nlogit = dense(\n  alice.Age,\n  1)\n\nlast",
+)
+OTHER = Source("blocks/towers.vfl", "block Tower(x) {\n  return mlp(x, [8])\n}\n")
+
+
+def at(text: str, source: Source = SPEC) -> Span:
+    start = source.text.index(text)
+    return Span(source, start, start + len(text))
+
+
+FINDINGS = [
+    Diagnostic("VFL0101", "unknown name `未知の値`", at("未知の値"), "did you mean `値`?"),
+    Diagnostic(
+        "VFL0105", "no column `Größe`", at("Größe"), None, (Label(at("party alice"), "declared here"),)
+    ),
+    Diagnostic("VFL0201", "over several lines", at("dense(\n  alice.Age,\n  1)"), "bring both to one shape"),
+    Diagnostic("VFL0107", "`Tower` needs `x`", at("f("), None, (Label(at("(x)", OTHER), "its parameters"),)),
+    Diagnostic("VFL0005", "the file ends here", Span(SPEC, len(SPEC.text), len(SPEC.text)), "add `}`"),
+    Diagnostic("VFL0310", "one feature only", at("last"), None, (), "warning"),
+    Diagnostic("VFL0016", "cannot read\x1b[31m x.vfl", None, "check the path"),
+]
+
+
+def test_text() -> None:
+    same_as(Path(__file__).parent / "findings.txt", render_text.render(FINDINGS))
+
+
+def test_colours_are_the_only_difference() -> None:
+    coloured = render_text.render(FINDINGS, colour=True)
+    assert "\x1b[1;31merror[VFL0101]" in coloured
+    assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == render_text.render(FINDINGS)
+    assert "\x1b" not in render_text.render(FINDINGS)
+
+
+def test_carets_stand_under_what_they_mean() -> None:
+    lines = render_text.render([Diagnostic("VFL0101", "m", at("x)"))]).splitlines()
+    assert lines[3:5] == ["5 | 名前 = f(未知の値, x)", "  |                    ^^"]
+    lines = render_text.render([Diagnostic("VFL0101", "m", at("Größe"))]).splitlines()
+    assert lines[3:5] == ["3 |     feature Größe: int", "  |             ^^^^^"]
+
+
+def test_long_lines_are_cut_around_the_place() -> None:
+    source = Source("x", "a" * 5000 + "HERE" + "b" * 5000)
+    text = render_text.render([Diagnostic("VFL0101", "m", at("HERE", source))])
+    line, carets = text.splitlines()[3:5]
+    assert len(line) < 160 and line.startswith("1 | …") and line.endswith("…")
+    assert line[carets.index("^") : carets.index("^") + 4] == "HERE" and carets.endswith(" ^^^^")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "x", "x\n", "\r\n\r\n"])
+def test_empty_files(text: str) -> None:
+    source = Source("empty.vfl", text)
+    for offset in range(len(text) + 1):
+        rendered = render_text.render([Diagnostic("VFL0109", "nothing", Span(source, offset, offset))])
+        assert rendered.splitlines()[-1].rstrip().endswith("^")
+
+
+def test_order_is_errors_first_then_by_place() -> None:
+    assert [d.code[-3:] for d in in_order(FINDINGS)] == ["016", "105", "107", "101", "201", "005", "310"]
+
+
+def test_json() -> None:
+    found = json.loads(render_json.render(FINDINGS))
+    assert len(found) == len(FINDINGS)
+    keys = ["file", "line", "column", "end_line", "end_column", "code", "level", "message", "help", "labels"]
+    assert all(list(each) == keys for each in found)
+    several = next(each for each in found if each["code"] == "VFL0201")
+    assert [several[key] for key in keys[:5]] == ["deepfm.vfl", 6, 9, 8, 5]
+    nowhere = next(each for each in found if each["code"] == "VFL0016")
+    assert nowhere["file"] is nowhere["line"] is None
+    labelled = next(each for each in found if each["code"] == "VFL0107")
+    assert labelled["labels"] == [
+        {
+            "file": "blocks/towers.vfl",
+            "line": 1,
+            "column": 12,
+            "end_line": 1,
+            "end_column": 15,
+            "text": "its parameters",
+        }
+    ]
+
+
+def test_sarif() -> None:
+    log = json.loads(render_sarif.render(FINDINGS))
+    assert log["version"] == "2.1.0" and log["$schema"].endswith("sarif-schema-2.1.0.json")
+    [run] = log["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == sorted({d.code for d in FINDINGS})
+    assert all(rule["shortDescription"]["text"] for rule in rules)
+    assert run["columnKind"] == "unicodeCodePoints"
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["level"] in ("error", "warning", "note") and result["message"]["text"]
+        for place in result["locations"] + result.get("relatedLocations", []):
+            region = place["physicalLocation"]["region"]
+            assert region["startLine"] >= 1 and region["startColumn"] >= 1
+            assert (region["endLine"], region["endColumn"]) >= (region["startLine"], region["startColumn"])
+            assert place["physicalLocation"]["artifactLocation"]["uri"]
+    assert render_sarif.render([]).count('"results": []') == 1
+    spaced = Diagnostic("VFL0101", "m", at("x", Source("my specs/ü.vfl", "x")))
+    assert '"my%20specs/%C3%BC.vfl"' in render_sarif.render([spaced])
+
+
+@given(st.text(alphabet="ab\t\n\r界\u0301\x00é "), st.data())
+def test_any_span_of_any_text(text: str, data: st.DataObject) -> None:
+    source = Source("x", text)
+    places = st.integers(0, len(text))
+    spans = [Span(source, *sorted((data.draw(places), data.draw(places)))) for _ in range(3)]
+    finding = Diagnostic("VFL0001", text, spans[0], text, tuple(Label(span, text) for span in spans[1:]))
+    rendered = render_text.render([finding])
+    assert "^" in rendered and not any(char in rendered for char in "\t\r\x00")
+    json.loads(render_json.render([finding]))
+    json.loads(render_sarif.render([finding]))
