@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields, is_dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lark import Lark
 from snapshot import same_as
 
 from vflc.diagnostics import Collector, Source, Span
@@ -141,3 +144,11 @@ def test_comments_are_kept_with_their_places() -> None:
 def test_an_empty_text_is_an_empty_spec() -> None:
     for text in ("", "\n\n", "# nothing", " \t "):
         assert parsed(text).items == ()
+
+
+def test_the_grammar_has_no_conflicts(caplog: pytest.LogCaptureFixture) -> None:
+    """lark resolves a conflict by shifting and says so only when asked."""
+    grammar = resources.files("vflc_grammars").joinpath("vfl.lark").read_text(encoding="utf-8")
+    with caplog.at_level(logging.DEBUG, logger="lark"):
+        Lark(grammar, parser="lalr", lexer="basic", debug=True, keep_all_tokens=True)
+    assert not [message for message in caplog.messages if "onflict" in message]
