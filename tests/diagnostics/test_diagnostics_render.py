@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshot import same_as
 
@@ -121,6 +121,7 @@ def test_sarif() -> None:
     assert '"my%20specs/%C3%BC.vfl"' in render_sarif.render([spaced])
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab\t\n\r界\u0301\x00é "), st.data())
 def test_any_span_of_any_text(text: str, data: st.DataObject) -> None:
     source = Source("x", text)
