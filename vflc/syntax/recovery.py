@@ -10,7 +10,7 @@ from lark import Token
 from lark.parsers.lalr_analysis import Shift
 
 from vflc.diagnostics import Collector
-from vflc.diagnostics.suggest import did_you_mean
+from vflc.syntax import advice
 from vflc.syntax.builder import MAX_FAMILY, members
 from vflc.syntax.tokens import CLOSERS, KEYWORDS, OPENERS, OPERAND_END, STATEMENTS, Scan
 
@@ -126,20 +126,21 @@ def report(scan: Scan, failure: Failure, collector: Collector) -> None:
     touched = (token.start_pos for token in tokens[failure.start : index + 1])
     if any(start in scan.broken or start in scan.damaged for start in touched):
         return
-    after = f" after `{_short(previous)}`" if previous is not None else ""
+    after = f" after `{advice.short(previous)}`" if previous is not None else ""
     what = _what(failure.expected, previous)
     if previous is not None and (found is None or failure.unfinished):
         code = "VFL0005" if found is None else "VFL0001"
-        advice = _help_unfinished(previous, failure.start == index - 1)
-        collector.error(code, f"expected {what}{after}", scan.span(previous), advice)
+        help = advice.unfinished(scan, failure.start, index)
+        collector.error(code, f"expected {what}{after}", scan.span(previous), help)
         return
     assert found is not None
     if failure.complete and previous is not None and not scan.starts_line(index):
-        message = f"unexpected `{_short(found)}`{after}"
+        message = f"unexpected `{advice.short(found)}`{after}"
     else:
-        message = f"expected {what}{after}, found `{_short(found)}`"
-    place, help = scan.span(found), _help(scan, failure)
-    collector.error("VFL0001", message, place, help)
+        message = f"expected {what}{after}, found `{advice.short(found)}`"
+    place = scan.span(found)
+    hint = advice.unexpected(scan, failure.start, index, failure.expected)
+    collector.error("VFL0001", message, place, hint)
 
 
 def extent(scan: Scan, failure: Failure) -> tuple[int, int]:
@@ -197,11 +198,6 @@ def bound(tokens: list[Token]) -> Iterator[str]:
 # --- words --------------------------------------------------------------------------------------
 
 
-def _short(token: Token) -> str:
-    text = str(token)
-    return text if len(text) <= 30 else text[:29] + "…"
-
-
 def _what(expected: frozenset[str], previous: Token | None) -> str:
     """At most three things, in words."""
     if expected >= STATEMENTS - {"KEY", "COLUMN", "RETURN"}:
@@ -230,47 +226,3 @@ def _either(things: list[str]) -> str:
     if len(things) < 2:
         return "".join(things)
     return f"{', '.join(things[:-1])} or {things[-1]}"
-
-
-def _help_unfinished(previous: Token, alone: bool) -> str:
-    if alone and previous.type == "NAME":
-        return "a statement starts with a keyword or with a name and `=`"
-    if previous.type in ("COMMA", "PLUS", "MINUS", "STAR", "TIMES", "COMPARE"):
-        return f"write what stands after `{previous}`, or take it out"
-    return "complete the statement, or take it out"
-
-
-def _help(scan: Scan, failure: Failure) -> str | None:
-    index, tokens = failure.index, scan.tokens
-    found = tokens[index]
-    previous = tokens[index - 1] if index else found
-    body = scan.bodies[index]
-    if found.type in ("EQUAL", "COLON"):
-        if body == "settings":
-            return f"a setting takes its value without `{found}`: `{previous} 128`"
-        if previous.type == "KEY":
-            return f"write `key ID`, without `{found}`"
-    if found.type == "EQUAL":
-        return "`==` compares; `name = …` binds a name, once a statement"
-    if found.type == "COMPARE" and "STAR" in failure.expected:
-        return "comparisons do not chain: write `a < b and b < c`"
-    if found.type == "COLON":
-        return "`:` gives a column of a party its type; values are bound by `=`"
-    if previous.type == "COLUMN" or (failure.start < index - 1 and tokens[index - 2].type == "COLUMN"):
-        return "as in `feature Age: int -> standardize` or `label old = Age > 60`"
-    if found.type == "ARROW":
-        return "`->` stands between a column's type and its encoders"
-    if body in KEYWORDS:
-        for word in (found, previous):
-            guess = did_you_mean(str(word), KEYWORDS[body]) if word.type == "NAME" else None
-            if guess:
-                return f"did you mean `{guess}`?"
-    if body == "settings" and found.type == "RBRACE":
-        return "every setting has a value: `shuffle true`"
-    if failure.start == index - 1 and "EQUAL" in failure.expected:
-        return f"bind a value by `{previous} = …`; a statement starts with a keyword or with a name and `=`"
-    if failure.complete and not scan.starts_line(index):
-        return "an operator or a comma is missing between them, or the next statement's `name =`"
-    if "COMMA" in failure.expected:
-        return f"is a comma missing before `{_short(found)}`?"
-    return None

@@ -84,7 +84,7 @@ class Scan:
         if token.type != "NAME" or body not in KEYWORDS:
             return False
         if body in ("top", "block", "bindings"):
-            if index and self.tokens[index - 1].type in _NAMED_NEXT:
+            if index and self.tokens[index - 1].type in {*_NAMED_NEXT, "DOT"}:
                 return False
             return index + 1 < len(self.tokens) and self.tokens[index + 1].type == "EQUAL"
         return body == "settings" and self.starts_line(index) and self.tokens[index - 1].type != "COMMA"

@@ -1,0 +1,129 @@
+"""What to do about a statement that does not parse."""
+
+from __future__ import annotations
+
+from lark import Token
+
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.syntax.tokens import KEYWORDS, Scan
+
+_FORMS = {
+    "USE": "use library.{Block} or use \"file.vfl\".{Block}",
+    "PARTY": "party NAME { key COLUMN  feature NAME: TYPE -> … }",
+    "KEY": "key COLUMN",
+    "COLUMN": "feature Age: int -> standardize, or label old = Age > 60",
+    "BLOCK": "block NAME(parameters) { …  return … }",
+    "SCOPE": "global NAME = … at PLACE",
+    "FUSE": "fuse at PLACE { name = … }",
+    "PREDICT": "predict NAME = …",
+    "OBJECTIVE": "objective bce(logit, bob.liked)",
+    "TRAIN": "train { batch 128  epochs 5 }",
+    "SCHEDULE": "schedule { … }",
+    "RELEASE": "release PARTY { activations at most 64 floats a row }",
+    "PROTECT": "protect gradients to PARTY with … or protect VALUE with …",
+    "ACCEPT": "accept CODE on gradients to PARTY because \"…\"",
+}  # fmt: skip
+
+_FOREIGN = {
+    **dict.fromkeys(("import", "from", "include", "require"), f"other files are used by: {_FORMS['USE']}"),
+    **dict.fromkeys(("def", "function", "fn", "func", "class"), f"a block is written: {_FORMS['BLOCK']}"),
+    **dict.fromkeys(
+        ("let", "var", "const", "val"), "a name is bound by `name = …`, without a word before it"
+    ),
+    **dict.fromkeys(("if", "while"), "there are no branches: choose by `where(condition, a, b)`"),
+    "for": "repetition is a comprehension: [mlp(h, [32]) for i in 1..3]",
+}
+"""What people write who come from other languages."""
+
+NEAR = 4
+"""So many tokens from its start a statement's form is likely what is wrong."""
+
+_OPERATORS = ("COMMA", "PLUS", "MINUS", "STAR", "TIMES", "COMPARE")
+
+
+def unfinished(scan: Scan, start: int, index: int) -> str:
+    """Help where the statement from `start` ends before `index` and should not."""
+    first, previous = scan.tokens[start], scan.tokens[index - 1]
+    if previous.type in _OPERATORS:
+        return f"write what stands after `{previous}`, or take it out"
+    if start == index - 1 and first.type == "NAME":
+        return _foreign(scan, start) or "a statement starts with a keyword or with a name and `=`"
+    return _form(first) or "complete the statement, or take it out"
+
+
+def unexpected(scan: Scan, start: int, index: int, expected: frozenset[str]) -> str | None:
+    """Help where token `index`, in the statement from `start`, does not fit."""
+    found, body = scan.tokens[index], scan.bodies[index]
+    first = scan.tokens[start]
+    previous = scan.tokens[index - 1] if index else found
+    if body == "settings" and (help := _in_settings(found, previous)):
+        return help
+    if help := _sign(found, previous, body, expected):
+        return help
+    if first.type == "NAME" and start >= index - 1:
+        return _foreign(scan, start) or (
+            f"bind a value by `{first} = …`; a statement starts with a keyword or with a name and `=`"
+        )
+    if body not in KEYWORDS and "COMMA" in expected and found.type in ("NAME", "NUMBER", "STRING"):
+        return f"is a comma missing before `{short(found)}`?"
+    if index - start <= NEAR and (help := _form(first)):
+        return help
+    if body in KEYWORDS and not scan.starts_line(index):
+        return "an operator or a comma is missing between them, or the next statement's `name =`"
+    return None
+
+
+def short(token: Token) -> str:
+    """A token as messages quote it."""
+    text = str(token)
+    return text if len(text) <= 30 else text[:29] + "…"
+
+
+def _in_settings(found: Token, previous: Token) -> str | None:
+    if found.type in ("EQUAL", "COLON"):
+        return f"a setting takes its value without `{found}`: `{previous} 128`"
+    if found.type == "RBRACE":
+        return "every setting has a value: `shuffle true`"
+    if found.type in ("NUMBER", "COMMA"):
+        return "nothing stands between settings: `batch 128  epochs 5`; commas separate values of one"
+    return None
+
+
+def _sign(found: Token, previous: Token, body: str, expected: frozenset[str]) -> str | None:
+    """Help that follows from the sign alone and where it stands."""
+    match found.type:
+        case "EQUAL" | "COLON" if previous.type == "KEY":
+            return f"write `key ID`, without `{found}`"
+        case "COLON" if body == "[":
+            return "a range is written `1..3`, and both of its ends belong to it"
+        case "COLON" if body in ("record", "("):
+            return f"write `{previous} = …`"
+        case "COLON":
+            return "`:` gives a column of a party its type; values are bound by `=`"
+        case "EQUAL":
+            return "`==` compares; `name = …` binds a name, once a statement"
+        case "COMPARE" if "STAR" in expected:
+            return "comparisons do not chain: write `a < b and b < c`"
+        case "ARROW":
+            return "`->` stands between a column's type and its encoders"
+        case "COMMA" if body == "(":
+            return "a list is `[a, b]`, a record `{a = …, b = …}`"
+        case "DOT" if previous.type == "NAME" and "EQUAL" in expected:
+            return "a field is set where its record is written: `{a = …, b = …}`"
+        case _:
+            return None
+
+
+def _foreign(scan: Scan, start: int) -> str | None:
+    """Help about the first word of a statement that is none."""
+    word, body = str(scan.tokens[start]), scan.bodies[start]
+    if word in _FOREIGN:
+        return _FOREIGN[word]
+    if word in KEYWORDS["party"] and body != "party":
+        return f"`{word}` stands inside a party: {_FORMS['PARTY']}"
+    guess = did_you_mean(word, KEYWORDS.get(body, ()))
+    return f"did you mean `{guess}`?" if guess else None
+
+
+def _form(first: Token) -> str | None:
+    return f"the form is: {_FORMS[first.type]}" if first.type in _FORMS else None
