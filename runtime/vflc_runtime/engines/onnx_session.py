@@ -21,11 +21,12 @@ def ort_value(array: NDArray[Any]) -> Any:
     return native.OrtValue.ortvalue_from_numpy(array, CPU)
 
 
-def session(model: bytes, threads: int) -> Any:
+def session(model: bytes, threads: int, double: bool = False) -> Any:
     """The native session of a serialised model.
 
     Spinning is off: several sessions share the cores, and a pool that spins takes them from the
-    session whose turn it is.
+    session whose turn it is. In float64 operators are not fused: fused ones (a matrix product with
+    its scale, for one) keep their constants in float32, and so are wrong in the eighth digit.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -33,6 +34,8 @@ def session(model: bytes, threads: int) -> Any:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4  # errors are raised; there is no need to print them, too
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if double:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])._sess
 
 
@@ -40,7 +43,7 @@ def load(plan: Plan, graph: str, threads: int) -> Any:
     """The session of a plan's graph, whose inputs and outputs must be those that the plan names."""
     path = plan.graph_path(graph)
     try:
-        loaded = session(_self_contained(path), threads)
+        loaded = session(_self_contained(path), threads, plan.precision == "float64")
     except onnx_errors() as error:
         raise damaged(f"{path} cannot be loaded: {short(error)}") from None
     found = ([i.name for i in loaded.inputs_meta], [o.name for o in loaded.outputs_meta])
