@@ -1,0 +1,65 @@
+"""What the tests of the example specs share: their folders, their tables, sessions on them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vflc_runtime import loading
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.session import Session
+
+from vflc.diagnostics import Source
+from vflc.driver import compile_source
+
+SPECS = Path(__file__).resolve().parents[2] / "specs"
+EXAMPLES = {spec.stem: spec for spec in sorted(SPECS.rglob("*.vfl"))}
+needs_data = pytest.mark.skipif(
+    not os.environ.get("VFLC_DATA"), reason="VFLC_DATA does not name the folder of the measuring data"
+)
+PUBLISHED = {
+    "deepfm": "ml-1m", "deepfm_splitrec": "ml-1m", "three_parties": "ml-1m", "regression": "ml-1m",
+    "mmoe": "census-income", "mmoe_splitrec": "census-income", "label_only": "census-income",
+    "u_shape": "census-income", "multiclass": "census-income", "wide_deep": "criteo",
+}  # fmt: skip
+"""Which published data set each example is about, by its folder in VFLC_DATA."""
+
+
+def prepared(name: str, out: Path, *arguments: Any) -> dict[str, str]:
+    """The parties' files that `prepare.py` wrote, by party."""
+    script = EXAMPLES[name].parent / "prepare.py"
+    command = [sys.executable, str(script), *map(str, arguments), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return {file.stem: str(file) for file in sorted(out.glob("*.parquet"))}
+
+
+def published(name: str) -> Path:
+    return Path(os.environ["VFLC_DATA"]) / PUBLISHED[name]
+
+
+def text_of(name: str, small: bool) -> str:
+    """The spec; small: with tables and networks of a size for tests."""
+    text = EXAMPLES[name].read_text("utf-8")
+    if small and name == "wide_deep":
+        text = re.sub(r"\b80\b", "4", text.replace("200000", "500"))
+        text = text.replace("[1024, 512, 256, 128]", "[16, 8]")
+    return text
+
+
+def session(
+    name: str, folder: Path, *, precision: str = "float32", unsplit: bool = False, small: bool = True
+) -> Session:
+    source = Source(f"{name}.vfl", text_of(name, small))
+    compile_source(source, precision=precision, unsplit=unsplit).write(folder)
+    return Session(folder, seed=0, threads=1)
+
+
+def dataset(trained: Session, sources: dict[str, str]) -> Dataset:
+    precision = trained.bundle.manifest.precision
+    return Dataset.load(loading.encoders(trained.bundle), sources, precision=precision)
