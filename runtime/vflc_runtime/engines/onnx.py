@@ -29,7 +29,7 @@ class OnnxEngine:
 
     Args:
         programs: those that will be run; only their graphs are loaded.
-        threads: threads inside an operator; by default one a core.
+        threads: threads an operator may use; by default one a core.
     """
 
     def __init__(self, plan: Plan, programs: tuple[str, ...], seed: int, threads: int | None = None) -> None:
@@ -55,10 +55,10 @@ class OnnxEngine:
         self._updaters: dict[str, Updater] = {}
         if "train" in programs:
             self._updaters = make_updaters(plan, self._buffers, self._values)
-        self._step = self._batch = 0
+        self._step = self._batch = self._rows = 0
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
-        self._step = step
+        self._step, self._rows = step, rows
         self._batch += 1
         dtypes = self._dtypes
         for name, array in inputs.items():
@@ -68,7 +68,7 @@ class OnnxEngine:
             self.put(random.id, uniform(self._seed, random.id, step, shape, self.plan.precision))
 
     def run(self, graph: str) -> None:
-        self._graphs[graph].run(self._values)
+        self._graphs[graph].run(self._values, self._rows)
 
     def update(self, update: str) -> None:
         try:

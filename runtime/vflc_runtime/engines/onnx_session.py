@@ -13,6 +13,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 from vflc_runtime.plan import Plan
 from vflc_runtime.reading import damaged
 
+PARALLEL_ROWS = 512
+"""Rows of a batch from which on an operator uses several threads."""
 CPU = native.OrtDevice(native.OrtDevice.cpu(), native.OrtDevice.default_memory(), 0)
 
 
@@ -83,21 +85,35 @@ def short(error: BaseException) -> str:
 
 
 class GraphSession:
-    """One graph of a plan, run on a dictionary of values."""
+    """One graph of a plan, run on a dictionary of values.
 
-    __slots__ = ("_graph", "_inputs", "_outputs", "_place", "_run")
+    Small batches run on one thread, large ones on all that are given: below some hundred rows
+    waking a second thread costs more than it brings. The number of rows alone decides, so that
+    the same batch always gives the same bits.
+    """
+
+    __slots__ = ("_graph", "_inputs", "_outputs", "_plan", "_runs", "_threads")
 
     def __init__(self, plan: Plan, graph: str, threads: int) -> None:
-        self._graph, self._place = graph, plan.place
+        self._plan, self._graph, self._threads = plan, graph, threads
         self._inputs = plan.graphs[graph].inputs
         self._outputs = list(plan.graphs[graph].outputs)
-        self._run = load(plan, graph, 1 if plan.graphs[graph].serial else threads).run_with_ort_values
+        self._runs: dict[bool, Any] = {}
+        self._load(threads > 1)
 
-    def run(self, values: dict[str, Any]) -> None:
-        """Takes inputs from `values` and puts outputs there."""
+    def _load(self, parallel: bool) -> Any:
+        loaded = load(self._plan, self._graph, self._threads if parallel else 1)
+        run = self._runs[parallel] = loaded.run_with_ort_values
+        return run
+
+    def run(self, values: dict[str, Any], rows: int) -> None:
+        """Takes inputs from `values` and puts outputs there, for a batch of `rows` rows."""
+        parallel = rows >= PARALLEL_ROWS and self._threads > 1
+        run = self._runs.get(parallel) or self._load(parallel)
         try:
-            made = self._run({name: values[name] for name in self._inputs}, self._outputs, None)
+            made = run({name: values[name] for name in self._inputs}, self._outputs, None)
         except onnx_errors() as error:
-            raise damaged(f"graph {self._graph!r} of {self._place!r} cannot run: {short(error)}") from None
+            place = self._plan.place
+            raise damaged(f"graph {self._graph!r} of {place!r} cannot run: {short(error)}") from None
         for index, name in enumerate(self._outputs):
             values[name] = made[index]
