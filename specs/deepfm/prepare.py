@@ -27,13 +27,10 @@ def prepare(archive: Archive) -> Tables:
     users = _records(archive, "users.dat", 5)
     movies = _records(archive, "movies.dat", 3)
     user, movie, rating = _ratings(archive.read("ratings.dat"))
-    at_user = _positions(user, [record[0] for record in users], "user", "users.dat")
-    at_movie = _positions(movie, [record[0] for record in movies], "movie", "movies.dat")
-    try:
-        age = pa.array([int(record[2]) for record in users])
-        occupation = pa.array([int(record[3]) for record in users])
-    except ValueError as error:
-        raise Unusable(f"users.dat: an age or occupation is not a number: {error}") from None
+    at_user = _positions(user, _numbers(users, 0, "users.dat: a user"), "user", "users.dat")
+    at_movie = _positions(movie, _numbers(movies, 0, "movies.dat: a movie"), "movie", "movies.dat")
+    age = pa.array(_numbers(users, 2, "users.dat: an age"))
+    occupation = pa.array(_numbers(users, 3, "users.dat: an occupation"))
     gender = pa.array([record[1] for record in users])
     genres = pa.array([record[2] for record in movies])
     return _tables(
@@ -75,11 +72,11 @@ def generate(rows: int, seed: int) -> Tables:
     rating = 1 + np.searchsorted([-3.7, -2.0, 0.1, 2.6], score)
     joined = np.array(["|".join(np.array(GENRES)[row]) for row in has])
     return _tables(
-        pa.array((user + 1).astype(str)),
+        pa.array(user + 1),
         pa.array(np.array(["F", "M"])[gender[user]]),
         pa.array(np.array(AGES)[age[user]]),
         pa.array(occupation[user]),
-        pa.array((movie + 1).astype(str)),
+        pa.array(movie + 1),
         pa.array(joined[movie]),
         pa.array(rating),
     )
@@ -121,6 +118,13 @@ def _records(archive: Archive, name: str, fields: int) -> list[list[str]]:
     return records
 
 
+def _numbers(records: list[list[str]], field: int, what: str) -> list[int]:
+    try:
+        return [int(record[field]) for record in records]
+    except ValueError as error:
+        raise Unusable(f"{what} is not a number: {error}") from None
+
+
 def _ratings(content: bytes) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Users, movies and ratings, in the file's order. A `::` is two separators around an empty column."""
     names = ["user", "a", "movie", "b", "rating", "c", "time"]
@@ -130,7 +134,7 @@ def _ratings(content: bytes) -> tuple[pa.Array, pa.Array, pa.Array]:
             read_options=pa.csv.ReadOptions(column_names=names, encoding="latin-1"),
             parse_options=pa.csv.ParseOptions(delimiter=":", quote_char=False),
             convert_options=pa.csv.ConvertOptions(
-                column_types={"user": pa.string(), "movie": pa.string(), "rating": pa.int64()},
+                column_types=dict.fromkeys(("user", "movie", "rating"), pa.int64()),
                 include_columns=["user", "movie", "rating"],
             ),
         )
@@ -141,7 +145,7 @@ def _ratings(content: bytes) -> tuple[pa.Array, pa.Array, pa.Array]:
     return tuple(column.combine_chunks() for column in table.columns)
 
 
-def _positions(wanted: pa.Array, known: list[str], what: str, file: str) -> pa.Array:
+def _positions(wanted: pa.Array, known: list[int], what: str, file: str) -> pa.Array:
     found = pa.compute.index_in(wanted, pa.array(known))
     if found.null_count:
         row = found.is_null().index(True).as_py()

@@ -47,14 +47,14 @@ def test_the_archive_and_its_folder_give_the_same_tables(tmp_path):
         assert done.returncode == 0, done.stderr
         alice, bob = rows(out)
         assert alice == [
-            {"ID": 1, "UserID": "1", "Gender": "F", "Age": 1, "Occupation": 10},
-            {"ID": 2, "UserID": "7", "Gender": "M", "Age": 35, "Occupation": 1},
-            {"ID": 3, "UserID": "7", "Gender": "M", "Age": 35, "Occupation": 1},
+            {"ID": 1, "UserID": 1, "Gender": "F", "Age": 1, "Occupation": 10},
+            {"ID": 2, "UserID": 7, "Gender": "M", "Age": 35, "Occupation": 1},
+            {"ID": 3, "UserID": 7, "Gender": "M", "Age": 35, "Occupation": 1},
         ]
         assert bob == [
-            {"ID": 1, "MovieID": "31", "Genres": "Crime|Drama", "Rating": 5},
-            {"ID": 2, "MovieID": "2", "Genres": "Drama", "Rating": 3},
-            {"ID": 3, "MovieID": "31", "Genres": "Crime|Drama", "Rating": 1},
+            {"ID": 1, "MovieID": 31, "Genres": "Crime|Drama", "Rating": 5},
+            {"ID": 2, "MovieID": 2, "Genres": "Drama", "Rating": 3},
+            {"ID": 3, "MovieID": 31, "Genres": "Crime|Drama", "Rating": 1},
         ]
 
 
@@ -102,7 +102,7 @@ def test_generated_rows_have_the_published_form_and_a_signal(tmp_path):
     assert alice.schema.names == ["ID", "UserID", "Gender", "Age", "Occupation"]
     assert bob.schema.names == ["ID", "MovieID", "Genres", "Rating"]
     assert alice.num_rows == bob.num_rows == 20000 and alice["ID"] != bob["ID"]
-    assert {alice.schema.field(n).type for n in ("UserID", "Gender")} == {pa.string()}
+    assert {alice.schema.field(n).type for n in ("UserID", "Gender")} == {pa.int64(), pa.string()}
     assert set(alice["Age"].to_pylist()) == {1, 18, 25, 35, 45, 50, 56}
     assert set(bob["Rating"].to_pylist()) == {1, 2, 3, 4, 5}
     liked = bob["Rating"].to_numpy() > 3
