@@ -36,7 +36,11 @@ def _groups(model: Model) -> list[list[Node]]:
     for node in model.graph:
         if node.op != "weight" or not node.attrs["table"] or not node.attrs["trainable"]:
             continue
-        if all(user.op == "gather" and user.inputs[0] == node.id for user in users[node.id]):
+        # A table that another place reads crosses, and must not take its neighbours along.
+        if all(
+            user.op == "gather" and user.inputs[0] == node.id and user.place == node.place
+            for user in users[node.id]
+        ):
             optimizer = rule_for(model.train, node.attrs["name"]).id
             groups[node.place, optimizer, node.type.sizes[1:]].append(node)
     return list(groups.values())
