@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 from vflc.emit.keras_file import import_keras, safe_name, serialized
-from vflc.ir.graph import Graph, Node
+from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.types import DType
 from vflc.ops import OPS
 
@@ -99,11 +99,12 @@ class Emitter:
         self.inputs: dict[str, Any] = {}
         self._values: dict[str, Any] = dict(given or {})
         self._layers: dict[tuple[str, ...], Any] = {}
+        own = _own_weights(graph, self._nodes)
         for node in graph:
-            if node.id in needed and node.id not in inside and node.op not in ("weight", "constant"):
+            if node.id in needed and node.id not in inside | own and node.op not in PLACELESS:
                 self._input(node)
         self._one: Any = None
-        self._homes = _homes(graph, self._nodes)
+        self._homes = _homes(graph, self._nodes, own)
 
     def finish(self, name: str) -> KerasModel:
         """Lowers all nodes and makes the model."""
@@ -245,7 +246,13 @@ def _needed(graph: Graph, outputs: Sequence[str], inside: set[str]) -> set[str]:
     return needed
 
 
-def _homes(graph: Graph, nodes: Sequence[Node]) -> dict[str, tuple[str, ...]]:
+def _own_weights(graph: Graph, nodes: Sequence[Node]) -> set[str]:
+    """The weights that lie where the nodes do; those of another place come in as values."""
+    places = {node.place for node in nodes}
+    return {x.id for node in nodes for x in graph.inputs(node) if x.op == "weight" and x.place in places}
+
+
+def _homes(graph: Graph, nodes: Sequence[Node], own: set[str]) -> dict[str, tuple[str, ...]]:
     """Of each node that becomes a layer the weights of the layer; equal weights mean one layer.
 
     That is so where all that read these weights read them in the same way.
@@ -253,14 +260,14 @@ def _homes(graph: Graph, nodes: Sequence[Node]) -> dict[str, tuple[str, ...]]:
     candidates: dict[str, tuple[str, ...]] = {}
     roles: dict[str, set[tuple[str, tuple[str, ...], int] | None]] = {}
     for node in nodes:
-        weights = _layer_weights(graph, node)
+        weights = _layer_weights(graph, node, own)
         if weights:
             candidates[node.id] = weights
         for name in node.inputs:
-            if graph[name].op == "weight":
+            if name in own:
                 role = (node.op, weights, weights.index(name)) if weights.count(name) == 1 else None
-                own = role if list(node.inputs).count(name) == 1 else None
-                roles.setdefault(name, set()).add(own)
+                alone = list(node.inputs).count(name) == 1
+                roles.setdefault(name, set()).add(role if alone else None)
     return {
         name: weights
         for name, weights in candidates.items()
@@ -268,13 +275,13 @@ def _homes(graph: Graph, nodes: Sequence[Node]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _layer_weights(graph: Graph, node: Node) -> tuple[str, ...]:
+def _layer_weights(graph: Graph, node: Node, own: set[str]) -> tuple[str, ...]:
     """The weights at the places where the op's layer has its own, or nothing."""
     rule = OPS[node.op].keras_layer
     if rule is None:
         return ()
     sources = [graph[node.inputs[position]] for position in rule.weights(node)]
-    fits = all(x.op == "weight" and x.attrs["trainable"] and x.type.rank <= 2 for x in sources)
+    fits = all(x.id in own and x.attrs["trainable"] and x.type.rank <= 2 for x in sources)
     return tuple(x.id for x in sources) if fits and sources[0].type.rank == 2 else ()
 
 

@@ -145,14 +145,23 @@ class _RowsUpdater:
         rows, gradient = gradients
         tf, optimizer = self._tf, self._optimizer
         parts = {"weight": self._weights.main[self._update.array], **self._slots}
-        given = {name: tf.gather(part, rows) for name, part in parts.items()}
+        given = {name: tf.gather(self._table(part), rows) for name, part in parts.items()}
         given["gradient"] = optimizer.clipped(gradient)
         if optimizer.flat:
             given = {name: tf.reshape(value, (-1,)) for name, value in given.items()}
         new = optimizer.new({**given, "step": step})
         for name, part in parts.items():
-            value = tf.reshape(new[name], (-1, part.shape[1]))
-            part.scatter_update(tf.IndexedSlices(value, rows))
+            table = self._table(part)
+            value = tf.reshape(new[name], (-1, table.shape[1]))
+            if table is part:
+                part.scatter_update(tf.IndexedSlices(value, rows))
+            else:
+                part.assign(tf.reshape(tf.tensor_scatter_nd_update(table, rows[:, None], value), part.shape))
+
+    def _table(self, part: Any) -> Any:
+        """A variable as rows; a table that is read in another way, too, may lie flat in its layer."""
+        rows, width = self._plan.arrays[self._update.array].shape
+        return part if part.shape[0] == rows else self._tf.reshape(part, (rows, width))
 
     def slots(self) -> dict[str, Array]:
         return {f"{self._update.array}/{slot}": table.numpy() for slot, table in self._slots.items()}
