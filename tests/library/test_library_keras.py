@@ -1,0 +1,33 @@
+"""Every block of the library: the Keras engine, with TensorFlow's own gradients, ends where onnx ends."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from library.library_specs import LOGITS, TASKS, rows, spec
+from vflc_runtime.session import Session
+
+from vflc.diagnostics import Source
+from vflc.driver import compile_source
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed"
+)
+
+
+@pytest.mark.parametrize("name", [*LOGITS, *TASKS])
+def test_keras_is_onnx(name: str, tmp_path: Path):
+    bundle = compile_source(
+        Source("library.vfl", spec(name)), precision="float64", backends=("onnx", "keras")
+    )
+    bundle.write(tmp_path)
+    ours, theirs = (Session(tmp_path, engine, seed=3, programs=("train",)) for engine in ("onnx", "keras"))
+    for seed in range(3):
+        batch = rows(17, seed, np.float64)
+        assert abs(ours.step(batch).loss - theirs.step(batch).loss) < 1e-9
+    mine, its = ours.weights(), theirs.weights()
+    assert mine.keys() == its.keys()
+    assert max(float(np.abs(mine[name] - its[name]).max()) for name in mine) < 1e-9
