@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from lark import Lark, Token, UnexpectedToken
+from lark import Token, UnexpectedToken
 
 from vflc.diagnostics import Collector, Diagnostic, Label, Refused, Source, Span
 from vflc.syntax import recovery
 from vflc.syntax.builder import MAX_DEPTH, Builder, TooDeep
 from vflc.syntax.recovery import Tables, locate
+from vflc.syntax.tables import open_parser
 from vflc.syntax.tokens import Scan, scan
 from vflc.syntax.tree import Item, Spec
 
@@ -105,17 +105,8 @@ class _Parser:
         self.lock = Lock()
         self.builder = Builder()
         self.ignored: list[Token] = []
-        grammar = resources.files("vflc_grammars").joinpath("vfl.lark").read_text(encoding="utf-8")
         keep = dict.fromkeys(("COMMENT", "OPEN_STRING", "STRAY"), self._ignore)
-        self.lark = Lark(
-            grammar,
-            parser="lalr",
-            lexer="basic",
-            keep_all_tokens=True,
-            maybe_placeholders=False,
-            transformer=self.builder,
-            lexer_callbacks=keep,
-        )
+        self.lark = open_parser(self.builder, keep)
         start = self.lark.parse_interactive("").parser_state
         self.tables = Tables(start.parse_conf.states, start.position)
 
