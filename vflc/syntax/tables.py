@@ -1,7 +1,7 @@
 """The grammar's parser, from tables made beforehand: building them anew takes ten times as long.
 
-`grammars/vfl.tables.json` is made from `vfl.lark` by `PYTHONHASHSEED=0 python -m
-vflc.syntax.tables` (lark numbers states in the order of a set). Tables of another grammar or of
+`grammars/vfl.tables.json` is made from `vfl.lark` by `python -m
+vflc.syntax.tables`. Tables of another grammar or of
 another release of lark are not used.
 """
 
