@@ -58,6 +58,7 @@ define install
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer with venv is needed (on Debian: apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(python) -m pip install --quiet --disable-pip-version-check --editable "$(1)"
+	$(python) -m compileall -q vflc grammars runtime
 	@touch $@
 endef
 
