@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +70,30 @@ def opened(bundle: Bundle | Path | str, backend: str) -> Bundle:
     return bundle if bundle.backend == backend else open_bundle(bundle.folder, tuple(bundle.plans), backend)
 
 
+def add_backend(folder: Path, other: Path, backend: str) -> None:
+    """Gives the bundle in `folder` the plans that only `other`, compiled from the same spec, has.
+
+    Nothing happens where they are there, or where the manifests differ.
+    """
+    if read_manifest(folder / "manifest.json").digest != read_manifest(other / "manifest.json").digest:
+        return
+    for place in read_manifest(folder / "manifest.json").places:
+        source, target = (plan_path(root, place, backend) for root in (other, folder))
+        if source.is_dir() and not target.exists():
+            new = target.with_name(f".{target.name}.new")
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.copytree(source, new)
+            new.rename(target)
+
+
+def plan_path(folder: Path, place: str, backend: str) -> Path:
+    """The folder of a place's plan, with the Keras backend one below that of the place."""
+    return folder / place / "keras" if backend == "keras" else folder / place
+
+
 def plan_folder(folder: Path, place: str, backend: str) -> Path:
     """Where a place's plan of a backend lies; VFL0613 where the bundle was compiled without it."""
-    path = folder / place / "keras" if backend == "keras" else folder / place
+    path = plan_path(folder, place, backend)
     if not (path / "plan.json").is_file() and (folder / place).is_dir():
         raise Failure(
             "VFL0613",

@@ -18,7 +18,7 @@ from vflc_runtime.state import RunFolder
 
 def trained(run: RunFolder, program: str, engine: str, threads: int | None) -> Session:
     """A session with the run's weights that runs one program; VFL0614 where there are none."""
-    bundle = run.bundle()
+    bundle = run.bundle(engine)
     session = Session(bundle, engine, run.settings["seed"], threads, (program,))
     for place, weights in run.models(bundle).items():
         session.engines[place].load(weights)

@@ -43,7 +43,7 @@ def predict(
         run: the run's folder.
         sources: of each party its source.
         out_file: a `.csv` or a `.parquet` file.
-        engine: `onnx`.
+        engine: `onnx` or `keras`.
         threads: threads an operator may use; a core each where None.
         listen: is told when the data is loaded.
 

@@ -132,9 +132,9 @@ class RunFolder:
                 raise Failure("VFL0614", f"another process is at work on {self.path}") from None
             yield
 
-    def bundle(self) -> Bundle:
-        """The bundle that ran, checked to be the one."""
-        bundle = open_bundle(self.path / "bundle")
+    def bundle(self, backend: str = "onnx") -> Bundle:
+        """The bundle that ran, checked to be the one, with the plans of a backend."""
+        bundle = open_bundle(self.path / "bundle", backend=backend)
         if bundle.fingerprint() != self.settings.get("fingerprint"):
             raise Failure("VFL0614", f"{self.path / 'bundle'} is not the bundle that this run was made from")
         return bundle

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vflc_runtime import loading
-from vflc_runtime.bundle import Bundle, open_bundle
+from vflc_runtime.bundle import Bundle, add_backend, open_bundle
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
@@ -29,7 +29,7 @@ class TrainOptions:
         seed: of weights, of the order of rows and of random values.
         steps: end after so many steps in all.
         validation: fraction of the rows that is kept for validation.
-        engine: `onnx`.
+        engine: `onnx` or `keras`; a run may change it.
         resume: go on with the run that is in the folder.
         overwrite: a run that is in the folder gives way.
         checkpoint_steps: save every so many steps, besides the end of every epoch.
@@ -81,7 +81,7 @@ def train(
     if bundle_dir is None:
         raise Failure("VFL0614", "there is no bundle to train", "give a spec or a bundle, or --resume a run")
     refuse_existing(out, options.overwrite)
-    bundle = open_bundle(bundle_dir)
+    bundle = open_bundle(bundle_dir, backend=options.engine)
     settings = _settings(bundle, options)
     data = loading.load_training(bundle, sources, settings["seed"], settings["validation"], None, listen)
     loading.check_labels(bundle, data)
@@ -101,8 +101,11 @@ def _resume(
     options: TrainOptions,
     listen: Listener,
 ) -> Result:
-    bundle = run.bundle()
-    if bundle_dir is not None and open_bundle(bundle_dir).fingerprint() != bundle.fingerprint():
+    if bundle_dir is not None:
+        add_backend(run.path / "bundle", Path(bundle_dir), options.engine)
+    bundle = run.bundle(options.engine)
+    given = None if bundle_dir is None else open_bundle(bundle_dir, backend=options.engine).fingerprint()
+    if given not in (None, bundle.fingerprint()):
         raise Failure(
             "VFL0614",
             f"{run.path} is a run of another spec",

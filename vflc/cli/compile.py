@@ -18,8 +18,15 @@ from vflc.cli.options import PRECISIONS, SPEC
     required=True,
     help="Where the bundle goes.",
 )
+@click.option(
+    "--backend",
+    type=click.Choice(["onnx", "keras", "all"]),
+    default="onnx",
+    show_default=True,
+    help="What graphs are written as.",
+)
 @click.option("--precision", type=PRECISIONS, default="float32", show_default=True)
-def command(spec: Path, out: Path, precision: str) -> None:
+def command(spec: Path, out: Path, backend: str, precision: str) -> None:
     """Compile SPEC and print what crosses.
 
     The bundle has a folder for each place and a manifest of everything that crosses between them.
@@ -30,7 +37,9 @@ def command(spec: Path, out: Path, precision: str) -> None:
     from vflc.cli import failures
     from vflc.cli.tables import console, crossing, show
 
-    bundle = driver.compile_spec(spec, precision=precision)
+    bundle = driver.compile_spec(
+        spec, precision=precision, backends=driver.BACKENDS if backend == "all" else (backend,)
+    )
     with writing(out):
         bundle.write(out)
     if bundle.warnings:

@@ -7,24 +7,25 @@ from pathlib import Path
 
 import click
 
-from vflc.cli.options import RUN, data, threads
+from vflc.cli.options import RUN, data, engine, threads
 
 
 @click.command("evaluate")
 @click.argument("run", type=RUN)
 @data
+@engine
 @threads
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-def command(run: Path, sources: dict[str, str], threads: int | None, as_json: bool) -> None:
+def command(run: Path, sources: dict[str, str], engine: str, threads: int | None, as_json: bool) -> None:
     """Measure the model in RUN on other rows."""
     from vflc_runtime.evaluate import evaluate
 
     if as_json:
-        click.echo(json.dumps(evaluate(run, sources, threads=threads), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(evaluate(run, sources, engine, threads), indent=2, ensure_ascii=False))
         return
     from vflc.cli.progress import loaded
     from vflc.cli.tables import console, scores, show
 
     screen = console()
-    found = evaluate(run, sources, threads=threads, listen=lambda event: loaded(screen, event))
+    found = evaluate(run, sources, engine, threads, listen=lambda event: loaded(screen, event))
     show(screen, scores({f"{found['rows']:,} rows": found["evaluation"]}))

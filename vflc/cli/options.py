@@ -10,6 +10,7 @@ import click
 SPEC = click.Path(path_type=Path)
 """A spec that cannot be read is a diagnostic of the driver, so click does not look at it."""
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
+ENGINES = click.Choice(["onnx", "keras"])
 PRECISIONS = click.Choice(["float32", "float64"])
 
 
@@ -23,6 +24,17 @@ def _sources(context: click.Context, option: click.Parameter, values: tuple[str,
             raise click.BadParameter(f"{party!r} has two sources; a glob or a SQL query joins files into one")
         sources[party] = source
     return sources
+
+
+def engine(command: Any) -> Any:
+    """The option `--engine`: what executes the graphs."""
+    return click.option(
+        "--engine",
+        type=ENGINES,
+        default="onnx",
+        show_default=True,
+        help="keras is TensorFlow, on a GPU if any.",
+    )(command)
 
 
 def data(command: Any) -> Any:

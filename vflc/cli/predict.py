@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from vflc.cli.options import RUN, data, threads
+from vflc.cli.options import RUN, data, engine, threads
 
 
 @click.command("predict")
 @click.argument("run", type=RUN)
 @data
+@engine
 @threads
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="A .csv or .parquet file.")
-def command(run: Path, sources: dict[str, str], threads: int | None, out: Path) -> None:
+def command(run: Path, sources: dict[str, str], engine: str, threads: int | None, out: Path) -> None:
     """Write predictions of the model in RUN.
 
     The file has the key and a column for each prediction. Labels are not needed.
@@ -25,5 +26,5 @@ def command(run: Path, sources: dict[str, str], threads: int | None, out: Path) 
     from vflc.cli.tables import console
 
     screen = console()
-    rows = predict(run, sources, out, threads=threads, listen=lambda event: loaded(screen, event))
+    rows = predict(run, sources, out, engine, threads, listen=lambda event: loaded(screen, event))
     click.echo(f"\nwrote {out}: {rows:,} rows")

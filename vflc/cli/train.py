@@ -11,14 +11,14 @@ from typing import Any
 
 import click
 
-from vflc.cli.options import PRECISIONS, SPEC, data, threads
+from vflc.cli.options import PRECISIONS, SPEC, data, engine, threads
 
 
 @click.command("train")
 @click.argument("target", metavar="SPEC|BUNDLE", type=SPEC, required=False)
 @data
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; runs/MODEL.")
-@click.option("--engine", type=click.Choice(["onnx"]), default="onnx", show_default=True)
+@engine
 @click.option("--epochs", type=click.IntRange(1), help="Epochs in all, those before --resume included.")
 @click.option("--batch", type=click.IntRange(1), help="Rows a step.")
 @click.option("--seed", type=click.IntRange(0), help="Of weights, of the order of rows and of dropout.")
@@ -47,7 +47,7 @@ def command(
 
     if target is None and not (options["resume"] and out):
         raise click.UsageError("name a SPEC or a BUNDLE, or --resume the run in --out")
-    with bundle_of(target, precision) as folder, Screen() as screen:
+    with bundle_of(target, precision, options["engine"]) as folder, Screen() as screen:
         where = out or Path("runs") / json.loads((folder / "manifest.json").read_bytes())["model"]
         result = train(folder, sources, where, TrainOptions(**options), screen)
     manifest = json.loads((result.folder / "bundle" / "manifest.json").read_bytes())
@@ -60,7 +60,7 @@ def command(
 
 
 @contextmanager
-def bundle_of(target: Path | None, precision: str | None) -> Iterator[Any]:
+def bundle_of(target: Path | None, precision: str | None, engine: str = "onnx") -> Iterator[Any]:
     """The folder of a bundle: the target itself, or what a spec compiles to, as long as needed."""
     if target is None or target.is_dir():
         if precision:
@@ -70,7 +70,8 @@ def bundle_of(target: Path | None, precision: str | None) -> Iterator[Any]:
     from vflc import driver
     from vflc.cli import failures
 
-    bundle = driver.compile_spec(target, precision=precision or "float32")
+    backends = tuple(dict.fromkeys(("onnx", engine)))
+    bundle = driver.compile_spec(target, precision=precision or "float32", backends=backends)
     if bundle.warnings:
         failures.show(bundle.warnings)
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
