@@ -19,13 +19,13 @@ SPEC = HERE.parent / "specs" / "deepfm" / "deepfm.vfl"
 SHOWN = """\
 party alice {
   key ID
-  feature UserID: string -> hash(6040)
-  feature Age:    int    -> vocab(1, 18, 25, …)
+  feature UserID: int -> index(6041)
+  feature Age:    int -> vocab(1, 18, 25, …)
   …
 }
 party bob {
   key ID
-  feature MovieID: string -> hash(3952)
+  feature MovieID: int -> index(3953)
   column  Rating:  int
   label   liked = Rating > 3
   …

@@ -86,7 +86,7 @@ def _loss(ev: Evaluator, term: Term, scope: Scope, taken: set[str]) -> Loss | No
             "VFL0201",
             f"the objective is one number, and this has shape {node.type}",
             term.expr.span,
-            "use a loss such as bce(logit, label), or mean(x, axis = batch)",
+            "use a loss such as bce(logit, label); mse(x, 0) is the mean of the squares of x",
         )
         return None
     name = next(n for n in (label, *(f"{label}_{i}" for i in range(2, len(taken) + 2))) if n not in taken)

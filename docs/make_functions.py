@@ -1,0 +1,226 @@
+"""Writes `functions.md`, the reference of all that a spec can call, from the registries themselves.
+
+Run it as `python docs/make_functions.py`; a test fails where the page is not what this makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from vflc.ops import FUNCTIONS
+from vflc.ops.embedding import COMBINERS
+from vflc.ops.layers import ACTIVATIONS, INITS
+from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
+from vflc.ops.registry import REQUIRED, Function, Parameter
+from vflc.passes.lower.encoders import ENCODERS
+from vflc.passes.lower.evaluate import ELEMENTWISE
+from vflc.passes.lower.modules import library_names
+from vflc.passes.lower.settings import METRICS
+from vflc.passes.lower.static import STATIC
+from vflc.syntax import tree
+
+PAGE = Path(__file__).parent / "functions.md"
+
+SECTIONS = {
+    "elementwise": "Value by value",
+    "structure": "Axes, sums and products",
+    "embedding": "Features and tables",
+    "layers": "Layers",
+    "sequence": "Sequences",
+    "loss": "Losses and penalties",
+}
+"""Titles by the module of `vflc/ops` that a function is in; another module is its own title."""
+
+KINDS = {
+    "Node": "a value",
+    "Nodes": "a value or a list of values",
+    "Weights": "weights or lists of them",
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "`true` or `false`",
+    "str": "a word",
+    "Ints": "a list of whole numbers",
+    "AxisName": "a name",
+}
+
+ENCODERS_DO = {
+    "missing": "Fills what is missing with `value`. First in a chain: nothing after it sees a gap.",
+    "strip": "Takes blanks off both ends of a text.",
+    "lower": "Makes a text lower case.",
+    "split": "Cuts a text at `separator` into many values a row; empty pieces are none.",
+    "hash": "The text's FarmHash Fingerprint64 modulo `buckets`, which are the buckets of Keras's `Hashing`; "
+    "whole numbers are hashed as their decimal text. With `salt`, a number, SipHash-2-4. Knows every value.",
+    "vocab": "The value's position among `values`, from 0. Ranges stand for their numbers: `vocab(0..20)`.",
+    "index": "The whole number itself, which must lie in 0 to `n` - 1.",
+    "sequence": "Keeps the last `max` ids of each row, in their order, and fixes the length of the axis.",
+    "bucketize": "How many of the growing `edges` are at or below the number, as Keras's `Discretization`: "
+    "an id from 0 to the number of edges.",
+    "standardize": "(x - `mean`) / `std`. What is not given is fitted to the party's aligned training rows.",
+    "minmax": "(x - `low`) / (`high` - `low`). What is not given is fitted to the party's aligned "
+    "training rows.",
+    "log1p": "sign(x) · log(1 + abs(x)).",
+    "scale": "`factor` · x.",
+    "clip": "x, or the nearest of `low` and `high`.",
+}
+METRICS_ARE = {
+    "auc": ("binary", "area under the ROC curve, exact, ties counted half"),
+    "accuracy": ("binary, classes", "share of rows guessed right; a binary guess is a probability above 0.5"),
+    "precision": ("binary", "share of the rows guessed positive that are"),
+    "recall": ("binary", "share of the positive rows that are guessed positive"),
+    "log_loss": ("binary, classes", "mean of -log of the probability of what was true, cut off at 1e-7"),
+    "rmse": ("binary, number", "root of the mean squared error"),
+    "mae": ("binary, number", "mean absolute error"),
+    "loss": ("all", "the objective; always reported, also by its terms where there are several"),
+}
+STATIC_DO = {
+    "size": "`size(list)`, `size(x)`, `size(x, axis = NAME)`: how many items a list has, or positions an "
+    "axis (the last one where none is named). A number, known at once: `dense(x, size(x))`.",
+    "where": "With a condition that is true or false at once, builds only what it chooses: "
+    "`where(layers > 1, …, …)`. With a condition on values it is the function above.",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join(_lines()).rstrip() + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield from ("# Functions, encoders, optimizers", "")
+    yield "Made by `docs/make_functions.py` from what the compiler itself knows. [language.md](language.md)"
+    yield "says how it fits together. Shapes are those of one row: `[16]`, `[field 4, 16]`. An argument with"
+    yield from ("`=` may be left out; one that nothing is said about is a value or a number.", "")
+    modules = dict.fromkeys([*SECTIONS, *(_module(f) for f in FUNCTIONS.values())])
+    for module in modules:
+        yield from _section(module, [f for f in FUNCTIONS.values() if _module(f) == module])
+    yield from _operators()
+    yield from _static()
+    yield from _encoders()
+    yield from _optimizers()
+    yield from _metrics()
+    for name in library_names():
+        yield from _library(name, (files("vflc.library") / f"{name}.vfl").read_text("utf-8"))
+
+
+def _module(function: Function) -> str:
+    return function.expand.__module__.rsplit(".", 1)[-1]
+
+
+def _section(module: str, functions: list[Function]) -> Iterator[str]:
+    title = SECTIONS.get(module, module.replace("_", " ").capitalize())
+    yield from (f"## {title}", "", "| function | arguments | |", "| --- | --- | --- |")
+    for function in functions:
+        parts = [_parameter(p) for p in function.parameters]
+        kinds = "; ".join(f"`{p.name}`: {_kind(p)}" for p in function.parameters if p.kind != "Node")
+        yield f"| `{function.name}({', '.join(parts)})` | {kinds} | {_cell(function.doc)} |"
+    if module == "layers":
+        yield from ("", f"Activations: {_names(ACTIVATIONS)}. Initial values: {_names(INITS)}.")
+    if module == "embedding":
+        yield from ("", f"Combiners: {_names(COMBINERS)}. Initial values: {_names(INITS)}.")
+    yield ""
+
+
+def _parameter(parameter: Parameter) -> str:
+    if parameter.variadic:
+        return f"{parameter.name}, …"
+    if parameter.default is REQUIRED:
+        return parameter.name
+    return f"{parameter.name} = {_shown(parameter.default)}"
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else f"{default}"
+
+
+def _kind(parameter: Parameter) -> str:
+    kinds = [kind.strip() for kind in parameter.kind.split("|")]
+    if parameter.variadic and parameter.kind == "int":
+        return "whole numbers"
+    return " or ".join("`none`" if kind == "None" else KINDS[kind] for kind in kinds)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _operators() -> Iterator[str]:
+    yield from ("## Operators", "")
+    yield "On values of the graph each is a function; `-x` is `neg`, `not x` is `logical_not`."
+    yield from ("", "| operator | function |", "| --- | --- |")
+    for symbol, name in ELEMENTWISE.items():
+        yield f"| `{symbol}` | `{name}` |"
+    yield ""
+
+
+def _static() -> Iterator[str]:
+    yield from ("## Answered while compiling", "", "| | |", "| --- | --- |")
+    for name in STATIC:
+        yield f"| `{name}` | {STATIC_DO[name]} |"
+    yield ""
+
+
+def _encoders() -> Iterator[str]:
+    yield from ("## Encoders", "", "What each does with values that are unknown or missing is in")
+    yield from ("[language.md](language.md#encoders).", "")
+    yield from ("| encoder | reads | gives | |", "| --- | --- | --- | --- |")
+    for name, rule in ENCODERS.items():
+        parameters = [
+            p if i < rule.required else f"{p} = {'none' if p in ('default', 'salt') else 'fitted'}"
+            for i, p in enumerate(rule.parameters)
+        ]
+        if rule.variadic:
+            parameters[0] += ", …"
+        given = list(dict.fromkeys(rule.gives(kind) for kind in rule.reads))
+        gives = "the same" if given == list(rule.reads) else ", ".join(given)
+        call = f"{name}({', '.join(parameters)})" if parameters else name
+        yield f"| `{call}` | {', '.join(rule.reads)} | {gives} | {ENCODERS_DO[name]} |"
+    yield ""
+
+
+def _optimizers() -> Iterator[str]:
+    yield from ("## Optimizers", "", "| optimizer | |", "| --- | --- |")
+    for name, optimizer in OPTIMIZERS.items():
+        yield f"| `{name}({_options(optimizer.parameters)})` | {_cell(optimizer.doc)} |"
+    yield from ("", "The formulas are those of Keras 3.", "")
+    yield from ("## Schedules of a learning rate", "", "| schedule | |", "| --- | --- |")
+    for name, schedule in SCHEDULES.items():
+        yield f"| `{name}({_options(schedule.parameters)})` | {_cell(schedule.doc)} |"
+    yield ""
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(n if d is None else f"{n} = {_shown(d)}" for n, d in options.items())
+
+
+def _metrics() -> Iterator[str]:
+    yield from ("## Metrics", "", "| metric | of predictions that are | |", "| --- | --- | --- |")
+    for name in METRICS:
+        yield f"| `{name}` | {METRICS_ARE[name][0]} | {METRICS_ARE[name][1]} |"
+    yield ""
+
+
+def _library(name: str, text: str) -> Iterator[str]:
+    """The blocks of a library: how each is called, and its own first sentence."""
+    from vflc.diagnostics import Collector, Source
+    from vflc.syntax.parser import parse
+
+    spec = parse(Source(f"library/{name}.vfl", text), Collector())
+    yield from (f"## Blocks of the library `{name}`", "")
+    yield from (f"They come into a spec by name, with `use {name}.{{DeepFM, FM}}`.", "", "| block | |", "| --- | --- |")
+    for block in (item for item in spec.items if isinstance(item, tree.Block)):
+        parameters = ", ".join(" ".join(p.span.text.split()) for p in block.parameters)
+        yield f"| `{block.name.text}({parameters})` | {_cell(block.doc or '')} |"
+    yield ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")

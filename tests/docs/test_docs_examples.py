@@ -1,0 +1,99 @@
+"""Every example of docs/language.md compiles, or is refused as the page says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vflc import driver
+from vflc.diagnostics import Collector, Refused, Source
+from vflc.passes.lower import lower
+from vflc.syntax.format import format_spec
+from vflc.syntax.parser import parse
+
+PAGE = Path(__file__).parents[2] / "docs" / "language.md"
+BLOCK = re.compile(r"^```vfl ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = BLOCK.findall(PAGE.read_text("utf-8"))
+PRELUDE = next(text for kind, text in BLOCKS if kind == "prelude")
+SHAPE = re.compile(r"^(\w+) *=[^#\n]*# (\[[^]]*\])", re.MULTILINE)
+EXAMPLES = [(kind, text) for kind, text in BLOCKS if kind not in ("prelude",)]
+
+MODEL = """
+unused_h = dense(embed({feature}, dim = 4), 4)
+unused_z = dense(unused_h, 1) at bob
+predict unused_p = sigmoid(unused_z)
+objective bce(unused_z, bob.liked)
+"""
+TRAINED = """
+wide  = dense(embed(alice.City, dim = 4), 4)
+h     = dense(wide, 4)
+logit = dense(h, 1) at bob
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+"""
+
+
+def whole(kind: str, text: str) -> str:
+    """An example as a complete spec."""
+    if kind == "columns":
+        other = "party bob { key ID  column Rating: int  label liked = Rating > 3 }"
+        return f"party p {{\n  key ID\n{text}}}\n{other}\n" + MODEL.format(feature="p.features").replace(
+            "embed(p.features, dim = 4)", "flatten(embed(p.features, dim = 4))"
+        )
+    if kind == "train":
+        return PRELUDE + TRAINED + text
+    return PRELUDE + text + ("" if "objective" in text else MODEL.format(feature="alice.City"))
+
+
+def ids(example: tuple[str, str]) -> str:
+    return f"{example[0]}-{EXAMPLES.index(example)}"
+
+
+def test_kinds_are_known() -> None:
+    assert {kind.split()[0] for kind, _ in EXAMPLES} == {"columns", "statements", "train", "refused"}
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if not e[0].startswith("refused")], ids=ids)
+def test_example_compiles(example: tuple[str, str]) -> None:
+    driver.compile_source(Source("language.vfl", whole(*example)))
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e[0].startswith("refused")], ids=ids)
+def test_example_is_refused(example: tuple[str, str]) -> None:
+    with pytest.raises(Refused) as refused:
+        driver.compile_source(Source("language.vfl", whole(*example)))
+    assert {found.code for found in refused.value.diagnostics} == {example[0].split()[1]}
+
+
+@pytest.mark.parametrize("example", [("prelude", PRELUDE), *EXAMPLES], ids=lambda e: e[0])
+def test_example_is_in_the_one_form(example: tuple[str, str]) -> None:
+    kind, text = example
+    if kind == "columns":
+        text = "party p {\n" + "".join(f"  {line}\n" for line in text.splitlines()) + "}\n"
+    assert format_spec(text, "language.vfl") == text
+
+
+def test_shapes_in_comments_are_those_of_the_values() -> None:
+    found = 0
+    for kind, text in EXAMPLES:
+        if kind != "statements":
+            continue
+        collector = Collector()
+        model = lower(
+            parse(Source("language.vfl", whole(kind, text)), collector), "language", None, collector
+        )
+        assert model is not None
+        for name, shape in SHAPE.findall(text):
+            assert str(model.graph[name].type) == shape, name
+            found += 1
+    assert found >= 6
+
+
+def test_other_files(tmp_path: Path) -> None:
+    """All forms of `use` that the page names."""
+    (tmp_path / "towers.vfl").write_text("block Tower(x) {\n  return dense(x, 4)\n}\n", "utf-8")
+    for use in ('use "towers.vfl"', 'use "towers.vfl".{Tower}', "use recsys", "use recsys.FM"):
+        spec = tmp_path / "spec.vfl"
+        made = "t = Tower(alice.Age)\n" if "towers" in use else "t = FM([alice.City])\n"
+        spec.write_text(PRELUDE + use + "\n" + made + MODEL.format(feature="alice.City"), "utf-8")
+        assert driver.check(spec) == [], use

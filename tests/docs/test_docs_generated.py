@@ -1,0 +1,64 @@
+"""Pages and pictures under docs/ that scripts write are what the scripts write now."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+
+from vflc.diagnostics.codes import CODES
+from vflc.ops import FUNCTIONS
+from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
+from vflc.passes.lower.encoders import ENCODERS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+LINK = re.compile(r"(?:\]\(|src=\"|srcset=\")([^)\"#\s]+)")
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["make_functions", "make_codes"])
+def test_page_is_up_to_date(name: str) -> None:
+    made = script(name)
+    assert made.PAGE.read_text("utf-8") == made.page(), f"run: python docs/{name}.py"
+
+
+def test_pictures_are_up_to_date() -> None:
+    for path, content in script("make_picture").pictures().items():
+        assert path.read_text("utf-8") == content, "run: python docs/make_picture.py"
+        ElementTree.fromstring(content)
+
+
+def test_the_picture_quotes_the_spec() -> None:
+    """Every line of the picture is in the spec, up to blanks and to what is left out (…)."""
+    spec = re.sub(r"\s+", "", re.sub(r"#.*", "", (ROOT / "specs/deepfm/deepfm.vfl").read_text("utf-8")))
+    for line in script("make_picture").SHOWN.splitlines():
+        for part in filter(None, re.sub(r"\s+", "", line).replace("batch", "…batch").split("…")):
+            assert part.removesuffix("}") in spec, line
+
+
+def test_everything_is_in_the_reference() -> None:
+    page = (DOCS / "functions.md").read_text("utf-8")
+    for name in (*FUNCTIONS, *OPTIMIZERS, *SCHEDULES, *ENCODERS):
+        assert re.search(rf"^\| `{name}[(`]", page, re.MULTILINE), name
+
+
+def test_every_code_is_in_the_index() -> None:
+    page = (DOCS / "codes.md").read_text("utf-8")
+    assert all(page.count(f"[{code}]") == 1 for code in CODES)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = [link for link in LINK.findall(page.read_text("utf-8")) if "://" not in link]
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
