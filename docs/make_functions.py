@@ -215,7 +215,12 @@ def _library(name: str, text: str) -> Iterator[str]:
 
     spec = parse(Source(f"library/{name}.vfl", text), Collector())
     yield from (f"## Blocks of the library `{name}`", "")
-    yield from (f"They come into a spec by name, with `use {name}.{{DeepFM, FM}}`.", "", "| block | |", "| --- | --- |")
+    yield from (
+        f"They come into a spec by name, with `use {name}.{{DeepFM, FM}}`.",
+        "",
+        "| block | |",
+        "| --- | --- |",
+    )
     for block in (item for item in spec.items if isinstance(item, tree.Block)):
         parameters = ", ".join(" ".join(p.span.text.split()) for p in block.parameters)
         yield f"| `{block.name.text}({parameters})` | {_cell(block.doc or '')} |"
