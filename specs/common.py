@@ -109,9 +109,12 @@ def _write(table: pa.Table | pa.RecordBatchReader, file: Path) -> int:
     """Writes a file whole or not at all; returns its number of rows."""
     part, rows = file.with_suffix(".part"), 0
     batches = table.to_batches() if isinstance(table, pa.Table) else table
-    with pq.ParquetWriter(part, table.schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-            rows += batch.num_rows
-    part.replace(file)
+    try:
+        with pq.ParquetWriter(part, table.schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+                rows += batch.num_rows
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
     return rows
