@@ -87,6 +87,10 @@ def lower_chain(
         encoder = _encoder(ev, link, rule, scope)
         if encoder is None:
             return None, kind, None
+        if encoder["name"] == "missing" and isinstance(encoder["value"], str) != (kind == "string"):
+            wanted = "a text" if kind == "string" else "a number"
+            ev.error("VFL0204", f"what stands for a missing {kind} is {wanted}", link.span)
+            return None, kind, None
         encoders.append(encoder)
         kind = rule.gives(kind)
         if kind in ("id", "ids") and encoder["name"] != "sequence":
@@ -185,6 +189,8 @@ def _check(encoder: dict[str, Any]) -> str | None:
     numbers = [encoder.get(key) for key in ("mean", "std", "low", "high", "factor")]
     if any(v is not None and (isinstance(v, str) or not math.isfinite(v)) for v in numbers):
         return f"the arguments of `{name}` are numbers"
+    if name == "hash" and not _is_salt(encoder["salt"]):
+        return "the salt of `hash` is a whole number from 0 to 2**64 - 1, or a list of two"
     if encoder.get("std") is not None and encoder["std"] <= 0:
         return "`std` is above zero"
     if (
@@ -208,6 +214,14 @@ def _default(encoder: dict[str, Any]) -> str | None:
         return f"the default is one of the values, or `other` for an id of its own; {default!r} is neither"
     encoder["default"] = {"value": default}
     return None
+
+
+def _is_salt(salt: Any) -> bool:
+    """Keras takes one number or a pair, of 64 bits each; none is the plain hash."""
+    if salt is None:
+        return True
+    parts = salt if isinstance(salt, list) and len(salt) == 2 else [salt]
+    return all(_whole(part) and 0 <= part < 2**64 for part in parts)
 
 
 def _whole(value: Any) -> bool:
