@@ -214,6 +214,13 @@ def test_missing_columns_are_named_with_a_suggestion():
     assert failure.where == KEY_WHERE and "did you mean" not in failure.help
 
 
+def test_lines_that_end_in_different_ways(tmp_path):
+    """DuckDB speaks of its parser's state machine; people want to know what is wrong with the file."""
+    (tmp_path / "mixed.csv").write_bytes(CSV.replace("\n", "\r\n", 2).encode())
+    failure = refused("VFL0601", tmp_path / "mixed.csv")
+    assert "lines end" in failure.message and "same end" in failure.help
+
+
 def test_tables_without_rows(tmp_path):
     pq.write_table(table().slice(0, 0), tmp_path / "rows.parquet")
     for source in (

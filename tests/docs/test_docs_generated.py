@@ -7,11 +7,15 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
+from vflc_runtime.bundle import open_bundle
 
+from vflc import driver
+from vflc.diagnostics import Source
 from vflc.diagnostics.codes import CODES
 from vflc.ops import FUNCTIONS
 from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
 from vflc.passes.lower.encoders import ENCODERS
+from vflc.passes.lower.settings import METRICS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -50,6 +54,15 @@ def test_everything_is_in_the_reference() -> None:
     page = (DOCS / "functions.md").read_text("utf-8")
     for name in (*FUNCTIONS, *OPTIMIZERS, *SCHEDULES, *ENCODERS):
         assert re.search(rf"^\| `{name}[(`]", page, re.MULTILINE), name
+
+
+def test_every_metric_can_be_asked_for(tmp_path: Path) -> None:
+    spec = (ROOT / "specs/deepfm/deepfm.vfl").read_text("utf-8")
+    asked = spec.replace("metrics   auc, precision, recall", f"metrics {', '.join(METRICS)}")
+    assert asked != spec
+    driver.compile_source(Source("m.vfl", asked)).write(tmp_path / "bundle")
+    measured = open_bundle(tmp_path / "bundle").plans["bob"].metrics[0].metrics
+    assert {*measured, "loss"} == set(METRICS), "the loss is there without being asked for"
 
 
 def test_every_code_is_in_the_index() -> None:

@@ -127,6 +127,9 @@ def _failed(party: str, shown: str, reason: str) -> Failure:
         help = "check the query, for instance in the duckdb command line"
     if "utf-8" in reason.lower() or "unicode" in reason.lower():
         help = "save the file as UTF-8"
+    elif "state machine" in reason:  # what DuckDB says of CR LF and LF in one file
+        reason = "it is no regular CSV: lines end in different ways, or a quote stands where none may"
+        help = "give all lines the same end, for instance with dos2unix"
     return Failure("VFL0601", f"{party}'s data cannot be read from {shown}: {reason}", help)
 
 

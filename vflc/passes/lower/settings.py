@@ -92,7 +92,8 @@ def _metrics(ev: Evaluator, setting: tree.Setting) -> list[str]:
     names: list[str] = []
     for expr in setting.values:
         if isinstance(expr, tree.Ref) and expr.name in METRICS:
-            names.append(expr.name)
+            if expr.name != "loss" and expr.name not in names:  # the loss is always reported
+                names.append(expr.name)
             continue
         near = did_you_mean(expr.name, METRICS) if isinstance(expr, tree.Ref) else None
         ev.error(
