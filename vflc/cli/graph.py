@@ -27,7 +27,6 @@ def command(spec: Path, form: str, out: Path | None) -> None:
     if out is None:
         click.echo(text, nl=False)
     else:
-        from vflc_runtime.files import writing
+        from vflc_runtime.files import replace_with
 
-        with writing(out):
-            out.write_text(text, "utf-8")
+        replace_with(out, text.encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import shutil
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -29,9 +30,15 @@ def command(directory: Path) -> None:
         raise click.ClickException(f"{directory} holds {taken[0]} already; nothing was written")
     with writing(directory):
         (directory / "data").mkdir(parents=True)
-        for name, text in texts.items():
-            (directory / name).write_text(text, "utf-8")
-        write_tables(directory / "data")
+        try:
+            for name, text in texts.items():
+                (directory / name).write_text(text, "utf-8")
+            write_tables(directory / "data")
+        except OSError:  # half a project would be in the way of the next try
+            shutil.rmtree(directory / "data")
+            for name in texts:
+                (directory / name).unlink(missing_ok=True)
+            raise
     click.echo(
         f"made {directory / 'model.vfl'} and tables that fit it; {directory / 'README.md'} says how to go on"
     )
