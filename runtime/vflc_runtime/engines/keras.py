@@ -110,6 +110,11 @@ class KerasEngine:
     def slots(self) -> dict[str, Array]:
         return self._updates.slots() if self._updates is not None else {}
 
+    def model(self, graph: str) -> Any:
+        """The Keras model of a graph, with the weights as they are now."""
+        self._weights.refresh({graph})
+        return self._models[graph].model
+
     def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
         _check("weight", self.weights(), weights)
         if slots is not None:

@@ -1,0 +1,300 @@
+"""Exports a trained run: each party's inference model, or all of them merged into one.
+
+Models take raw columns where their format can express the encoders. Every file is loaded again
+and compared with the trained model on sample rows before the export counts as done.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime import files
+from vflc_runtime.bundle import Bundle
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.evaluate import trained
+from vflc_runtime.export_raw import NotExpressed, Raw, Sample, raw_columns, sample
+from vflc_runtime.plan import Plan
+from vflc_runtime.session import Session
+from vflc_runtime.state import RunFolder
+
+Array = NDArray[Any]
+FORMATS = ("onnx", "keras")
+TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-9)}
+"""Relative and absolute difference that rounding explains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A graph of the predict program: what it reads and leaves, by ids of values."""
+
+    place: str
+    graph: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass
+class Model:
+    """One exported file.
+
+    Args:
+        name: of the file, without its ending, inside the export's folder.
+        parts: the graphs in it, in order of execution.
+        inputs: ids of the values it takes, raw or not.
+        outputs: ids of the values it gives.
+        raw: of the inputs that are taken raw, the columns.
+        not_expressed: of the inputs that are taken encoded, why; and what the caller does besides.
+        difference: the largest from the trained model, on the sample rows.
+    """
+
+    name: str
+    parts: list[Part]
+    inputs: list[str]
+    outputs: list[str]
+    raw: dict[str, Raw] = field(default_factory=dict)
+    not_expressed: dict[str, str] = field(default_factory=dict)
+    difference: float = 0.0
+
+
+class Format(Protocol):
+    """A format that models can be written in."""
+
+    suffix: str
+
+    def expressible(self, raw: Raw) -> str | None:
+        """What of the column the caller must still do, None for nothing; raises NotExpressed."""
+        ...
+
+    def write(self, model: Model, path: Path, metadata: dict[str, Any]) -> None:
+        """Writes the file of a model with the trained weights."""
+        ...
+
+    def run(self, path: Path, feeds: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+        """Loads the file as a stranger would and runs it."""
+        ...
+
+    def fed(self, raw: Raw, column: Array) -> Array:
+        """A raw column as the model takes it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was exported: a folder, and each file's path inside it."""
+
+    folder: Path
+    models: dict[str, Model]
+
+
+def export(
+    run: Path | str,
+    out: Path | str,
+    format: str = "onnx",
+    merged: bool = False,
+    sources: Mapping[str, Source] | None = None,
+) -> Exported:
+    """Writes the inference models of the run in `run` to the folder `out`.
+
+    Args:
+        run: the run's folder.
+        out: a folder that does not exist yet, or an empty one.
+        format: `onnx` or `keras`.
+        merged: one model of all parties instead of one a party.
+        sources: of each party its source, to compare on; generated rows where None.
+
+    Raises:
+        Failure: VFL0614 for a run without a model, VFL0613 where it was compiled without the
+            format, VFL0612 where `out` cannot be written, VFL0501 where an exported model differs
+            from the trained one, VFL0503 where TensorFlow is missing.
+    """
+    out, folder = Path(out), RunFolder(Path(run))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise Failure("VFL0612", f"{out} is there and is not empty", "choose another folder with -o")
+    session = trained(folder, "predict", format, None)
+    fitted = folder.fitted(session.bundle)
+    writer = _format(format, session)
+    models = [_merged(session.bundle)] if merged else _by_place(session.bundle)
+    columns = raw_columns(session.bundle, fitted)
+    for model in models:
+        _take_raw(model, columns, writer)
+    rows = sample(session.bundle, fitted, sources)
+    predictions = session.predict(rows.inputs)
+    truth = _truth(session, rows) | _named(session.bundle, predictions)
+    with files.writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".vflc-", dir=out.parent) as temporary:
+            new = Path(temporary) / "export"
+            for model in models:
+                _write(model, writer, new, session.bundle)
+                _compare(model, writer, new, rows, truth, session.bundle.manifest.precision)
+            if out.exists():
+                out.rmdir()
+            shutil.move(new, out)
+    return Exported(out, {f"{model.name}{writer.suffix}": model for model in models})
+
+
+def _format(format: str, session: Session) -> Format:
+    if format == "keras":
+        from vflc_runtime.export_keras import KerasFormat
+
+        return KerasFormat(session)
+    from vflc_runtime.export_onnx import OnnxFormat
+
+    return OnnxFormat(session)
+
+
+# --- which graphs a model is made of -------------------------------------------------------------
+
+
+def _order(bundle: Bundle) -> Iterator[Part]:
+    """The graphs of the predict program of all places, each after those it waits for."""
+    steps = {place: list(plan.programs.get("predict", ())) for place, plan in bundle.plans.items()}
+    sent: set[str] = set()
+    while any(steps.values()):
+        before = sum(map(len, steps.values()))
+        for place, waiting in steps.items():
+            while waiting and (waiting[0].do != "receive" or waiting[0].target in sent):
+                step = waiting.pop(0)
+                if step.do == "send":
+                    sent.add(step.target)
+                elif step.do == "run":
+                    graph = bundle.plans[place].graphs[step.target]
+                    own = tuple(x for x in graph.inputs if x not in bundle.plans[place].arrays)
+                    yield Part(place, step.target, own, graph.outputs)
+        if sum(map(len, steps.values())) == before:
+            raise Failure("VFL0614", "the run has not the models of all places that prediction needs")
+
+
+def _predictions(plan: Plan) -> list[str]:
+    return [value for _, value in plan.reports["predict"].predictions]
+
+
+def _by_place(bundle: Bundle) -> list[Model]:
+    return [
+        Model(f"{part.place}/{part.graph}", [part], list(part.inputs), list(part.outputs))
+        for part in _order(bundle)
+    ]
+
+
+def _merged(bundle: Bundle) -> Model:
+    parts = list(_order(bundle))
+    made = {value for part in parts for value in part.outputs}
+    inputs = dict.fromkeys(value for part in parts for value in part.inputs if value not in made)
+    outputs = dict.fromkeys(value for plan in bundle.plans.values() for value in _predictions(plan))
+    return Model(bundle.manifest.model, parts, list(inputs), list(outputs))
+
+
+def _take_raw(model: Model, columns: Mapping[str, Raw | None], writer: Format) -> None:
+    for name in model.inputs:
+        if name not in columns:
+            continue
+        raw = columns[name]
+        if raw is None:
+            model.not_expressed[name] = "the column is computed by an expression: give it encoded"
+            continue
+        try:
+            left = writer.expressible(raw)
+        except NotExpressed as why:
+            model.not_expressed[name] = f"{why}: give it encoded"
+            continue
+        model.raw[name] = raw
+        if left is not None:
+            model.not_expressed[name] = left
+
+
+# --- writing and comparing -------------------------------------------------------------------------
+
+
+def _write(model: Model, writer: Format, folder: Path, bundle: Bundle) -> None:
+    path = folder / f"{model.name}{writer.suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = _metadata(model, bundle)
+    writer.write(model, path, metadata)
+    files.write_json(path.with_suffix(".json"), metadata)
+
+
+def _metadata(model: Model, bundle: Bundle) -> dict[str, Any]:
+    plans = {part.place: bundle.plans[part.place] for part in model.parts}
+    predicted = {v: name for plan in plans.values() for name, v in plan.reports["predict"].predictions}
+    return {
+        "model": bundle.manifest.model,
+        "digest": bundle.manifest.digest,
+        "places": list(plans),
+        "precision": bundle.manifest.precision,
+        "inputs": [_input(model, name, plans) for name in model.inputs],
+        "outputs": [{"name": name, "prediction": predicted.get(name)} for name in model.outputs],
+        "not_expressed": model.not_expressed,
+        "missing": {"string": "the empty text", "float": "NaN", "int": "the least 64-bit number"},
+    }
+
+
+def _input(model: Model, name: str, plans: Mapping[str, Plan]) -> dict[str, Any]:
+    if name in model.raw:
+        return {"name": name, "takes": "raw", "type": model.raw[name].type}
+    if any(name in plan.inputs for plan in plans.values()):
+        return {"name": name, "takes": "encoded"}
+    return {"name": name, "takes": "what another graph leaves"}
+
+
+def _truth(session: Session, rows: Sample) -> dict[str, Array]:
+    """Every value of the batch that the trained model has just computed."""
+    found: dict[str, Array] = dict(rows.inputs)
+    for engine in session.engines.values():
+        for name in engine.values():
+            found.setdefault(name, np.array(engine.get(name)))
+    return found
+
+
+def _named(bundle: Bundle, predictions: Mapping[str, Array]) -> dict[str, Array]:
+    return {
+        value: np.array(predictions[name])
+        for plan in bundle.plans.values()
+        for name, value in plan.reports["predict"].predictions
+    }
+
+
+def _compare(
+    model: Model, writer: Format, folder: Path, rows: Sample, truth: Mapping[str, Array], precision: str
+) -> None:
+    feeds = {
+        name: writer.fed(model.raw[name], rows.raw[name]) if name in model.raw else truth[name]
+        for name in model.inputs
+    }
+    path = folder / f"{model.name}{writer.suffix}"
+    found = writer.run(path, feeds, model.outputs)
+    relative, absolute = TOLERANCE[precision]
+    for name in model.outputs:
+        expected = truth[name]
+        apart = np.abs(found[name].reshape(expected.shape) - expected)
+        model.difference = max(model.difference, float(apart.max(initial=0.0)))
+        if not bool((apart <= absolute + relative * np.abs(expected)).all()):
+            raise Failure(
+                "VFL0501",
+                f"{path.name} gives another {name!r} than the trained model: {float(apart.max()):g} apart",
+                "this is a defect in vflc: please report it with the spec",
+            )
+
+
+def report(exported: Exported) -> str:
+    """What was written and what the format could not express, as JSON."""
+    return json.dumps(
+        {
+            "folder": str(exported.folder),
+            "files": {
+                name: {"difference": model.difference, "not_expressed": model.not_expressed}
+                for name, model in exported.models.items()
+            },
+        },
+        indent=2,
+        ensure_ascii=False,
+    )

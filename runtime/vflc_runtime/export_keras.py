@@ -1,0 +1,273 @@
+"""Exports to Keras: encoders that Keras has become layers before the place's own models.
+
+`Hashing`, `StringLookup`, `IntegerLookup`, `Discretization` and `Normalization` give the ids and
+numbers of the runtime's encoders. Splitting text is no layer: the caller gives the pieces.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.engines.keras_setup import tensorflow
+from vflc_runtime.errors import Failure
+from vflc_runtime.export_raw import MISSING, NotExpressed, Raw, parameters
+from vflc_runtime.session import Session
+
+if TYPE_CHECKING:
+    from vflc_runtime.export import Model
+
+Array = NDArray[Any]
+ALONE = "one"
+"""The input of a model that reads nothing: a single 1."""
+SPREAD = 1e3
+"""The largest mean, in deviations, with which Keras's `Normalization` in float32 is exact enough."""
+
+
+class KerasFormat:
+    """See `Format`."""
+
+    suffix = ".keras"
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._precision = session.bundle.manifest.precision
+
+    def expressible(self, raw: Raw) -> str | None:
+        names = [encoder["name"] for encoder in raw.encoders]
+        for name in names:
+            if name not in KNOWN:
+                raise NotExpressed(f"Keras has no layer for `{name}`")
+        if "split" in names:
+            separator = next(e["separator"] for e in raw.encoders if e["name"] == "split")
+            if names[0] != "split":
+                raise NotExpressed("Keras has no layer for `split`")
+            return f"give the pieces between {separator!r}, [batch, most pieces], short rows filled with ''"
+        return None
+
+    def write(self, model: Model, path: Path, metadata: dict[str, Any]) -> None:
+        keras = tensorflow().keras
+        inputs: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        for raw in model.raw.values():
+            inputs[raw.id] = _input(raw)
+            values[raw.id] = _Encoding(raw, self._precision).build(inputs[raw.id])
+        for part in model.parts:
+            core = self._core(part.place, part.graph)
+            names = part.inputs or (ALONE,)
+            for name, tensor in zip(names, core.inputs, strict=True):
+                if name not in values:
+                    inputs[name] = keras.Input(
+                        batch_shape=tensor.shape, dtype=tensor.dtype, name=_layer_name(name)
+                    )
+                    values[name] = inputs[name]
+            made = core([values[name] for name in names])
+            outputs = made if isinstance(made, list) else [made]
+            values.update(zip(part.outputs, outputs, strict=True))
+        exported = keras.Model(
+            inputs, {name: values[name] for name in model.outputs}, name=_layer_name(model.name)
+        )
+        exported.save(path)
+
+    def _core(self, place: str, graph: str) -> Any:
+        """The trained model of a graph, under a name that no other has."""
+        core = self._session.engines[place].model(graph)  # type: ignore[attr-defined]
+        core.name = _layer_name(f"{place}.{graph}")
+        return core
+
+    def run(self, path: Path, feeds: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+        """In a process of its own that cannot import vflc."""
+        with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+            given, found = Path(folder) / "in.npz", Path(folder) / "out.npz"
+            feeds = {**feeds, ALONE: np.ones(1, self._precision)}
+            arrays: dict[str, Any] = {f"{i}:{name}": feeds[name] for i, name in enumerate(feeds)}
+            np.savez(given, **arrays)
+            script = Path(__file__).with_name("export_loads.py")
+            command = [sys.executable, str(script), str(path), str(given), str(found)]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+            if done.returncode != 0:
+                last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+                raise Failure(
+                    "VFL0501",
+                    f"{path.name} does not load without vflc: {last[:300]}",
+                    "this is a defect in vflc: please report it",
+                )
+            with np.load(found) as made:
+                return {name.partition(":")[2]: made[name] for name in made.files}
+
+    def fed(self, raw: Raw, column: Array) -> Array:
+        if not raw.many:
+            return column
+        separator = raw.encoders[0]["separator"]
+        rows = [[piece for piece in str(text).split(separator) if piece] for text in column]
+        width = max(map(len, rows), default=0) or 1
+        return np.array([row + [""] * (width - len(row)) for row in rows], np.str_)
+
+
+def _layer_name(name: str) -> str:
+    """Keras takes no slash in a name, and TensorFlow only some characters."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else f"-{ord(c):x}" for c in name)
+    return kept if kept[0].isalnum() else f"v{kept}"
+
+
+def _input(raw: Raw) -> Any:
+    dtype = {"string": "string", "int": "int64", "float": "float64"}[raw.type]
+    shape = (None, None) if raw.many else (None,)
+    return tensorflow().keras.Input(batch_shape=shape, dtype=dtype, name=_layer_name(raw.id))
+
+
+class _Encoding:
+    """The layers that encode one raw column as the runtime does."""
+
+    def __init__(self, raw: Raw, precision: str) -> None:
+        keras = tensorflow().keras
+        self.raw, self.precision, self.ops, self.layers = raw, precision, keras.ops, keras.layers
+
+    def build(self, value: Any) -> Any:
+        """From the raw column to ids in int32, or numbers [batch, 1]."""
+        fill, chain = self.raw.filled()
+        if self.raw.many:
+            chain = chain[1:]
+        if chain and chain[0]["name"] in _IDS:
+            value = _IDS[chain[0]["name"]](self, value, fill, chain[0])
+        else:
+            value = self._numbers(value, fill, chain)
+        if self.raw.shape == "number":
+            return self.ops.expand_dims(self.ops.cast(value, self.precision), -1)
+        return self.ops.cast(value, "int32")
+
+    def constant(self, value: Any, dtype: str) -> Any:
+        return self.ops.convert_to_tensor(np.asarray(value), dtype=dtype)
+
+    # --- ids ------------------------------------------------------------------------------------
+
+    def hash(self, value: Any, fill: Any, encoder: Mapping[str, Any]) -> Any:
+        """Missing text is hashed as the empty text, but where something fills it."""
+        salt = encoder.get("salt")
+        hashed = self.layers.Hashing(encoder["buckets"], salt=salt, name=self.name("hashing"))(value)
+        if fill is None and not self.raw.many and self.raw.type == "string":
+            return hashed
+        instead = -1 if self.raw.many else self.raw.id_of(encoder, fill)
+        return self.ops.where(self._absent(value), self.constant(instead, "int64"), hashed)
+
+    def _absent(self, value: Any) -> Any:
+        if self.raw.type == "int":
+            return self.ops.equal(value, self.constant(MISSING, "int64"))
+        found = self.layers.StringLookup(
+            vocabulary=[""], num_oov_indices=1, mask_token=None, name=self.name("missing")
+        )(value)
+        return self.ops.equal(found, 1)
+
+    def vocab(self, value: Any, fill: Any, encoder: Mapping[str, Any]) -> Any:
+        """A lookup whose positions (0 is unknown) are then read as the ids that they stand for."""
+        if self.raw.type == "int":
+            keys: list[Any] = self.raw.whole_keys(encoder)
+            ids = [self.raw.id_of(encoder, key) for key in keys]
+            absent: Any = MISSING
+        else:
+            keys = [str(key) for key in encoder["values"]]
+            ids = [self.raw.id_of(encoder, key) for key in keys]
+            absent = ""
+        if absent not in keys:
+            keys, ids = [*keys, absent], [*ids, -1 if self.raw.many else self.raw.id_of(encoder, fill)]
+        unknown = self.raw.id_of(encoder, _unlisted(keys))
+        return self.ops.take(self.constant([unknown, *ids], "int32"), self._lookup(keys)(value), axis=0)
+
+    def _lookup(self, keys: list[Any]) -> Any:
+        if self.raw.type == "string":
+            return self.layers.StringLookup(
+                vocabulary=keys, num_oov_indices=1, mask_token=None, name=self.name("lookup")
+            )
+        return self.layers.IntegerLookup(
+            vocabulary=keys,
+            num_oov_indices=1,
+            mask_token=None,
+            oov_token=MISSING + 1,
+            name=self.name("lookup"),
+        )
+
+    def index(self, value: Any, fill: Any, encoder: Mapping[str, Any]) -> Any:
+        ops, zero = self.ops, self.constant(0, "int64")
+        if fill is not None:
+            value = ops.where(self._absent(value), self.constant(int(fill), "int64"), value)
+        inside = ops.logical_and(
+            ops.greater_equal(value, zero), ops.less(value, self.constant(encoder["n"], "int64"))
+        )
+        shifted = ops.add(value, self.constant(self.raw.id_of(encoder, 0), "int64"))
+        return ops.where(inside, shifted, self.constant(self.raw.id_of(encoder, None), "int64"))
+
+    # --- numbers ----------------------------------------------------------------------------------
+
+    def _numbers(self, value: Any, fill: Any, chain: tuple[Mapping[str, Any], ...]) -> Any:
+        """In float64, missing ones NaN."""
+        ops = self.ops
+        if self.raw.type == "int":
+            nan = self.constant(np.nan, "float64")
+            value = ops.where(self._absent(value), nan, ops.cast(value, "float64"))
+        if fill is not None:
+            value = ops.where(ops.isfinite(value), value, self.constant(fill, "float64"))
+        for encoder in chain:
+            value = _NUMBERS[encoder["name"]](self, value, encoder)
+        return value
+
+    def standardize(self, value: Any, encoder: Mapping[str, Any]) -> Any:
+        mean, std = parameters(encoder)
+        if self.precision == "float32" and abs(mean) < SPREAD * std and std > 1e-6:
+            return self.layers.Normalization(
+                axis=None, mean=mean, variance=std * std, name=self.name("normalization"), dtype="float32"
+            )(value)
+        return self.minmax(value, encoder)
+
+    def minmax(self, value: Any, encoder: Mapping[str, Any]) -> Any:
+        first, second = (self.constant(x, "float64") for x in parameters(encoder))
+        return self.ops.divide(self.ops.subtract(self.ops.cast(value, "float64"), first), second)
+
+    def log1p(self, value: Any, encoder: Mapping[str, Any]) -> Any:
+        return self.ops.multiply(self.ops.sign(value), self.ops.log1p(self.ops.absolute(value)))
+
+    def scale(self, value: Any, encoder: Mapping[str, Any]) -> Any:
+        return self.ops.multiply(value, self.constant(encoder["factor"], str(value.dtype)))
+
+    def clip(self, value: Any, encoder: Mapping[str, Any]) -> Any:
+        return self.ops.clip(value, float(encoder["low"]), float(encoder["high"]))
+
+    def bucketize(self, value: Any, encoder: Mapping[str, Any]) -> Any:
+        edges = [float(edge) for edge in encoder["edges"]]
+        return self.layers.Discretization(
+            bin_boundaries=edges, name=self.name("discretization"), dtype="float64"
+        )(value)
+
+    def name(self, what: str) -> str:
+        return _layer_name(f"{self.raw.id}.{what}")
+
+
+_IDS: dict[str, Callable[[_Encoding, Any, Any, Mapping[str, Any]], Any]] = {
+    "hash": _Encoding.hash,
+    "vocab": _Encoding.vocab,
+    "index": _Encoding.index,
+}
+_NUMBERS: dict[str, Callable[[_Encoding, Any, Mapping[str, Any]], Any]] = {
+    "standardize": _Encoding.standardize,
+    "minmax": _Encoding.minmax,
+    "log1p": _Encoding.log1p,
+    "scale": _Encoding.scale,
+    "clip": _Encoding.clip,
+    "bucketize": _Encoding.bucketize,
+}
+
+
+KNOWN = {"missing", "split", *_IDS, *_NUMBERS}
+
+
+def _unlisted(keys: list[Any]) -> Any:
+    """A value that is none of the keys."""
+    if isinstance(keys[0], str):
+        return max(keys, key=len) + "?"
+    return next(number for number in range(len(keys) + 1) if number not in keys)

@@ -1,0 +1,71 @@
+"""`vflc export`: trained models as ONNX or Keras files, from raw columns where the format can."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import click
+
+from vflc.cli.options import RUN, SPEC, data
+
+
+@click.command("export")
+@click.argument("run", type=RUN)
+@click.option("--format", type=click.Choice(["onnx", "keras"]), default="onnx", show_default=True)
+@click.option("--merged", is_flag=True, help="One model of all parties, for who may hold all parts.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="An empty folder."
+)
+@partial(data, required=False, otherwise=" To compare on; generated rows without.")
+@click.option("--spec", type=SPEC, help="The run's spec, where it was compiled without this format.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def command(
+    run: Path,
+    format: str,
+    merged: bool,
+    out: Path,
+    sources: dict[str, str],
+    spec: Path | None,
+    as_json: bool,
+) -> None:
+    """Write the models of RUN for prediction.
+
+    Every file is loaded again and compared with the trained model, on rows of --data or on
+    generated ones that fit the spec.
+    """
+    from vflc_runtime.export import export, report
+
+    if spec is not None:
+        _add_backend(run, spec, format)
+    exported = export(run, out, format, merged, sources or None)
+    if as_json:
+        click.echo(report(exported))
+        return
+    for name, model in exported.models.items():
+        click.echo(f"wrote {out / name}: at most {model.difference:.2g} from the trained model")
+        for column, why in model.not_expressed.items():
+            click.echo(f"  {column}: {why}")
+
+
+def _add_backend(run: Path, spec: Path, format: str) -> None:
+    """Compiles the spec for a run that lacks the format; VFL0614 where it is another spec."""
+    import tempfile
+
+    from vflc_runtime.bundle import add_backend
+    from vflc_runtime.errors import Failure
+    from vflc_runtime.state import RunFolder
+
+    from vflc import driver
+
+    bundle = RunFolder(run).path / "bundle"
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    compiled = driver.compile_spec(spec, precision=manifest["precision"], backends=(format,))
+    if compiled.manifest["digest"] != manifest["digest"]:
+        raise Failure(
+            "VFL0614", f"{run} was not trained from {spec}", "name the spec as it was when the run started"
+        )
+    with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+        compiled.write(Path(folder) / "bundle")
+        add_backend(bundle, Path(folder) / "bundle", format)
