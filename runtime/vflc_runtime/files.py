@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,12 +24,19 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         raise Failure(
             "VFL0612",
-            f"cannot write {path}: {reason}",
+            f"cannot write {path}: {_reason(error)}",
             "free some space or choose another folder with --out; what was saved before is untouched",
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, without the names of files that only we know."""
+    number = error.errno if isinstance(error, OSError) else None
+    found = re.search(r"(?:errno|os error) (\d+)", str(error))  # Arrow and safetensors put it into the text
+    number = number or (int(found[1]) if found else None)
+    return os.strerror(number) if number else str(error)
 
 
 def sync(path: Path) -> None:
