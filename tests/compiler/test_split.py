@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from compiler.random_specs import batch, specs
 from hypothesis import HealthCheck, given, settings, target
 from vflc_runtime.session import Session
@@ -49,3 +50,101 @@ def test_split_equals_unsplit(text: str, tmp_path_factory: Any) -> None:
     assert worst < 1e-9
     inputs = batch(encoders, ROWS, 99)
     np.testing.assert_allclose(split.predict(inputs)["y"], whole.predict(inputs)["y"], rtol=0, atol=1e-9)
+
+
+HEAD = """
+party alice {
+  key ID
+  feature c: int -> index(9)
+  feature x: float
+}
+party bob {
+  key ID
+  feature c: int -> index(9)
+  feature many: string -> split(" ") -> hash(9)
+  label y = target > 0
+  column target: float
+}
+party hub {}
+"""
+SHAPES = {
+    "a table and a kernel shared by two parties": """
+        t = table(9, 3)
+        w = weight(3)
+        a = dense(lookup(t, alice.c) * w, 2)
+        b = dense(lookup(t, bob.c) * w, 2)
+        fuse at bob { logit = dense(a * b, 1) }
+        predict y = sigmoid(logit)
+        objective bce(logit, bob.y) + l1(0.1, w)
+    """,
+    "a table read as a whole and by rows": """
+        t = table(9, 3)
+        a = dense(lookup(t, alice.c), 2) + dense(sum(square(t), axis = row), 2)
+        fuse at bob { logit = dense(a, 1) }
+        predict y = sigmoid(logit)
+        objective bce(logit, bob.y)
+    """,
+    "the prediction away from its label": """
+        a = dense(alice.x, 3, activation = tanh)
+        b = embed(bob.features, 3)
+        fuse at alice { logit = dense(a + sum(b, axis = field), 1) }
+        predict y = sigmoid(logit) at alice
+        objective bce(logit, bob.y)
+    """,
+    "there and back again": """
+        a = dense(alice.x, 3, activation = tanh)
+        b = embed(bob.c, 3)
+        fuse at hub { h = dense(a * b, 4, activation = relu) }
+        fuse at alice { g = dense(concat(h, a), 3, activation = tanh) }
+        fuse at hub { k = dense(concat(g, h), 2) }
+        fuse at bob { logit = dense(k, 1) + sum(b) }
+        predict y = sigmoid(logit)
+        objective 0.5 * bce(logit, bob.y) + 2 * mse(sum(k), bob.y)
+    """,
+    "one value read at three places": """
+        a = dense(alice.x, 3, activation = tanh)
+        fuse at hub { h = dense(a, 2) }
+        fuse at bob { logit = dense(a, 1) + dense(h, 1) + dense(embed(bob.many, 2), 1) }
+        s = dense(a, 2)
+        predict y = sigmoid(logit)
+        predict other = s
+        objective bce(logit, bob.y) + 0.1 * mse(dense(h, 1), bob.y)
+    """,
+    "a loss at each of two parties": """
+        party carol {
+          key ID
+          feature z: float
+          label v: float
+        }
+        a = dense(concat(alice.x, 2 * alice.x), 3)
+        z = dense(carol.z, 3)
+        fuse at hub { h = softplus(a + z) }
+        fuse at bob { logit = dense(h, 1) }
+        fuse at carol { value = dense(h, 1) }
+        predict y = sigmoid(logit)
+        predict v = value
+        objective bce(logit, bob.y) + huber(value, carol.v)
+    """,
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("optimizer", ["adam(lr = 0.05)", "sgd(lr = 0.1, momentum = 0.9)"])
+def test_unusual_shapes_split_as_well(name: str, optimizer: str, tmp_path: Path) -> None:
+    text = f"{HEAD}{SHAPES[name]}\ntrain {{ optimizer {optimizer}  metrics auc }}\n"
+    encoders = encoders_of(text)
+    batches = [batch(encoders, ROWS, seed) for seed in range(2 * STEPS)]
+    split, losses = trained(text, tmp_path / "split", False, batches)
+    whole, expected = trained(text, tmp_path / "whole", True, batches)
+    np.testing.assert_allclose(losses, expected, rtol=1e-9, atol=1e-9)
+    ours, theirs = split.weights(), whole.weights()
+    assert ours.keys() == theirs.keys()
+    for weight in ours:
+        np.testing.assert_allclose(ours[weight], theirs[weight], rtol=0, atol=1e-9, err_msg=weight)
+    inputs = batch(encoders, ROWS, 99)
+    here, there = split.evaluate(inputs), whole.evaluate(inputs)
+    assert np.isclose(here.loss, there.loss, rtol=0, atol=1e-9)
+    for prediction in there.predictions:
+        np.testing.assert_allclose(
+            here.predictions[prediction], there.predictions[prediction], rtol=0, atol=1e-9
+        )
