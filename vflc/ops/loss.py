@@ -32,7 +32,8 @@ def _pair(b: Build, kind: str, score: Node, label: Node) -> tuple[Node, Node]:
     """Prediction and label in one shape."""
     score, target = numeric(b, score), comparable(b, label)
     if score.type.rank and target.type.rank and score.type.sizes != target.type.sizes:
-        hint = "a prediction of one number is `dense(x, 1)`"
+        several = len(score.type.row_axes) > 1
+        hint = f"a prediction of one number is `dense({'flatten(x)' if several else 'x'}, 1)`"
         raise OpError(f"{kind} of a prediction {score.type} and a label {target.type}", hint)
     return score, target
 

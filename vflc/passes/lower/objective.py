@@ -120,7 +120,10 @@ def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> tuple[str,
         or value.type.rank != 2
         or value.type.dtype == "int"
     ):
-        ev.error("VFL0203", f"a prediction is a value a row, and this is {describe(value)}", item.value.span)
+        axes = isinstance(value, Node) and value.type.batched and value.type.rank > 2
+        help = "it has one axis: predict one of its parts, or compute with flatten(x)" if axes else None
+        message = f"a prediction is a value a row, and this is {describe(value)}"
+        ev.error("VFL0203", message, item.value.span, help)
         return None
     return name, value, item.span
 
