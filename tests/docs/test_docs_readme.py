@@ -1,0 +1,35 @@
+"""What README.md quotes is what vflc prints."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vflc import driver
+from vflc.cli.main import run
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+QUOTED = re.findall(r"^```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_typo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sed = re.search(r"sed 's/(.*?)/(.*?)/' specs/deepfm/deepfm.vfl > (\S+)", README)
+    assert sed is not None
+    spec = (ROOT / "specs/deepfm/deepfm.vfl").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    Path(sed[3]).parent.mkdir()
+    Path(sed[3]).write_text(spec.replace(sed[1], sed[2]), "utf-8")
+    assert run(["check", sed[3]]) == 1
+    assert capsys.readouterr().out.strip() in {quoted.strip() for quoted in QUOTED}
+
+
+def test_what_crosses() -> None:
+    edges = driver.compile_spec(ROOT / "specs/deepfm/deepfm.vfl").manifest["edges"]
+    rows = [line.split() for quoted in QUOTED for line in quoted.splitlines() if "→" in line][1:]
+    assert rows, "README.md quotes the table of what crosses"
+    for row, edge in zip(rows, edges, strict=False):
+        assert row[:2] == [edge["id"], edge["from"]] and row[3:5] == [edge["to"], edge["phase"]]
+        assert row[5:7] == [str(edge["shape"][1:]), str(edge["bytes_per_row"])]
