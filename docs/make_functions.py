@@ -47,12 +47,14 @@ KINDS = {
 }
 
 ENCODERS_DO = {
-    "missing": "Fills what is missing with `value`. First in a chain: nothing after it sees a gap.",
+    "missing": "Fills what is missing with `value`: before `standardize` with that number, after it with the mean "
+    "by `missing(0)`.",
     "strip": "Takes blanks off both ends of a text.",
     "lower": "Makes a text lower case.",
     "split": "Cuts a text at `separator` into many values a row; empty pieces are none.",
     "hash": "The text's FarmHash Fingerprint64 modulo `buckets`, which are the buckets of Keras's `Hashing`; "
-    "whole numbers are hashed as their decimal text. With `salt`, a whole number or a list of two, SipHash-2-4. Knows every value.",
+    "whole numbers are hashed as their decimal text. With `salt`, a whole number or a list of two, "
+    "SipHash-2-4. Knows every value.",
     "vocab": "The value's position among `values`, from 0. Ranges stand for their numbers: `vocab(0..20)`.",
     "index": "The whole number itself, which must lie in 0 to `n` - 1.",
     "sequence": "Keeps the last `max` ids of each row, in their order, and fixes the length of the axis.",
