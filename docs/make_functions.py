@@ -47,8 +47,8 @@ KINDS = {
 }
 
 ENCODERS_DO = {
-    "missing": "Fills what is missing with `value`: before `standardize` with that number, after it with the mean "
-    "by `missing(0)`.",
+    "missing": "Fills what is missing with `value`: before `standardize` with that number, after it with the "
+    "mean by `missing(0)`.",
     "strip": "Takes blanks off both ends of a text.",
     "lower": "Makes a text lower case.",
     "split": "Cuts a text at `separator` into many values a row; empty pieces are none.",
