@@ -76,10 +76,21 @@ class _Reverse:
         if not node.attrs["trainable"]:
             return None
         every = [part for place in parts.values() for part in place]
-        if set(parts) == {node.place} and all(part.op == "rows" for part in every):
+        if self._by_rows(node, every):
             pairs = [(self._here(node, part.inputs[0]), self._here(node, part.inputs[1])) for part in every]
             return Gradient(node.id, rows=tuple(pairs))
         return Gradient(node.id, dense=self._total(node, parts).id)
+
+    def _by_rows(self, table: Node, parts: list[Node]) -> bool:
+        """Whether a table is updated by the rows that ids of one party touch.
+
+        That is a matter of the spec, not of places: a table that two parties read by their own
+        ids is updated as a whole also where all of it lies in one place.
+        """
+        graph = self.build.graph
+        ids = [graph[part.inputs[0]] for part in parts if part.op == "rows"]
+        owners: set[str] = set().union(*(value.owners for value in ids))
+        return len(ids) == len(parts) and len(owners) <= 1
 
     def _here(self, weight: Node, value: str) -> str:
         """The value at the weight's place: an update reads it, and a value that crosses needs a reader."""

@@ -41,8 +41,10 @@ def _groups(model: Model) -> list[list[Node]]:
             user.op == "gather" and user.inputs[0] == node.id and user.place == node.place
             for user in users[node.id]
         ):
-            optimizer = rule_for(model.train, node.attrs["name"]).id
-            groups[node.place, optimizer, node.type.sizes[1:]].append(node)
+            owners = frozenset().union(*(model.graph[u.inputs[1]].owners for u in users[node.id]))
+            if len(owners) == 1:  # with ids of one party it is updated by rows, else as a whole
+                optimizer = rule_for(model.train, node.attrs["name"]).id
+                groups[node.place, owners, optimizer, node.type.sizes[1:]].append(node)
     return list(groups.values())
 
 
