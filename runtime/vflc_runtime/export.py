@@ -66,6 +66,15 @@ class Model:
     difference: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A file and what it is fed with."""
+
+    path: Path
+    feeds: Mapping[str, Array]
+    outputs: list[str]
+
+
 class Format(Protocol):
     """A format that models can be written in."""
 
@@ -79,8 +88,8 @@ class Format(Protocol):
         """Writes the file of a model with the trained weights."""
         ...
 
-    def run(self, path: Path, feeds: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
-        """Loads the file as a stranger would and runs it."""
+    def run(self, trials: list[Trial]) -> list[dict[str, Array]]:
+        """Loads files as a stranger would and runs each."""
         ...
 
     def fed(self, raw: Raw, column: Array) -> Array:
@@ -136,7 +145,9 @@ def export(
             new = Path(temporary) / "export"
             for model in models:
                 _write(model, writer, new, session.bundle)
-                _compare(model, writer, new, rows, truth, session.bundle.manifest.precision)
+            trials = [_trial(model, writer, new, rows, truth) for model in models]
+            for model, found in zip(models, writer.run(trials), strict=True):
+                _compare(model, found, truth, session.bundle.manifest.precision)
             if out.exists():
                 out.rmdir()
             shutil.move(new, out)
@@ -263,15 +274,15 @@ def _named(bundle: Bundle, predictions: Mapping[str, Array]) -> dict[str, Array]
     }
 
 
-def _compare(
-    model: Model, writer: Format, folder: Path, rows: Sample, truth: Mapping[str, Array], precision: str
-) -> None:
+def _trial(model: Model, writer: Format, folder: Path, rows: Sample, truth: Mapping[str, Array]) -> Trial:
     feeds = {
         name: writer.fed(model.raw[name], rows.raw[name]) if name in model.raw else truth[name]
         for name in model.inputs
     }
-    path = folder / f"{model.name}{writer.suffix}"
-    found = writer.run(path, feeds, model.outputs)
+    return Trial(folder / f"{model.name}{writer.suffix}", feeds, model.outputs)
+
+
+def _compare(model: Model, found: Mapping[str, Array], truth: Mapping[str, Array], precision: str) -> None:
     relative, absolute = TOLERANCE[precision]
     for name in model.outputs:
         expected = truth[name]
@@ -280,7 +291,7 @@ def _compare(
         if not bool((apart <= absolute + relative * np.abs(expected)).all()):
             raise Failure(
                 "VFL0501",
-                f"{path.name} gives another {name!r} than the trained model: {float(apart.max()):g} apart",
+                f"{model.name} gives another {name!r} than the trained model: {float(apart.max()):g} apart",
                 "this is a defect in vflc: please report it with the spec",
             )
 

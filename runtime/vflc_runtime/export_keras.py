@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.errors import Failure
-from vflc_runtime.export_raw import MISSING, NotExpressed, Raw, parameters
+from vflc_runtime.export_raw import MISSING, UNKNOWN, NotExpressed, Raw, parameters
 from vflc_runtime.session import Session
 
 if TYPE_CHECKING:
-    from vflc_runtime.export import Model
+    from vflc_runtime.export import Model, Trial
 
 Array = NDArray[Any]
 ALONE = "one"
@@ -82,25 +82,18 @@ class KerasFormat:
         core.name = _layer_name(f"{place}.{graph}")
         return core
 
-    def run(self, path: Path, feeds: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+    def run(self, trials: list[Trial]) -> list[dict[str, Array]]:
         """In a process of its own that cannot import vflc."""
         with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-            given, found = Path(folder) / "in.npz", Path(folder) / "out.npz"
-            feeds = {**feeds, ALONE: np.ones(1, self._precision)}
-            arrays: dict[str, Any] = {f"{i}:{name}": feeds[name] for i, name in enumerate(feeds)}
-            np.savez(given, **arrays)
-            script = Path(__file__).with_name("export_loads.py")
-            command = [sys.executable, str(script), str(path), str(given), str(found)]
-            done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
-            if done.returncode != 0:
-                last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-                raise Failure(
-                    "VFL0501",
-                    f"{path.name} does not load without vflc: {last[:300]}",
-                    "this is a defect in vflc: please report it",
-                )
-            with np.load(found) as made:
-                return {name.partition(":")[2]: made[name] for name in made.files}
+            arguments: list[str] = []
+            for number, trial in enumerate(trials):
+                given, found = (str(Path(folder) / f"{number}.{end}.npz") for end in ("in", "out"))
+                feeds = {**trial.feeds, ALONE: np.ones(1, self._precision)}
+                arrays: dict[str, Any] = {f"{i}:{name}": feeds[name] for i, name in enumerate(feeds)}
+                np.savez(given, **arrays)
+                arguments += [str(trial.path.absolute()), given, found]
+            _load_elsewhere(arguments, folder)
+            return [_read(found) for found in arguments[2::3]]
 
     def fed(self, raw: Raw, column: Array) -> Array:
         if not raw.many:
@@ -109,6 +102,24 @@ class KerasFormat:
         rows = [[piece for piece in str(text).split(separator) if piece] for text in column]
         width = max(map(len, rows), default=0) or 1
         return np.array([row + [""] * (width - len(row)) for row in rows], np.str_)
+
+
+def _load_elsewhere(arguments: list[str], folder: str) -> None:
+    script = str(Path(__file__).with_name("export_loads.py"))
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise Failure(
+            "VFL0501",
+            f"the exported models do not load without vflc: {last[:300]}",
+            "this is a defect in vflc: please report it",
+        )
+
+
+def _read(archive: str) -> dict[str, Array]:
+    with np.load(archive) as arrays:
+        return {name.partition(":")[2]: arrays[name] for name in arrays.files}
 
 
 def _layer_name(name: str) -> str:
@@ -211,8 +222,8 @@ class _Encoding:
         if self.raw.type == "int":
             nan = self.constant(np.nan, "float64")
             value = ops.where(self._absent(value), nan, ops.cast(value, "float64"))
-        if fill is not None:
-            value = ops.where(ops.isfinite(value), value, self.constant(fill, "float64"))
+        instead = self.constant(np.nan if fill is None else fill, "float64")
+        value = ops.where(ops.isfinite(value), value, instead)
         for encoder in chain:
             value = _NUMBERS[encoder["name"]](self, value, encoder)
         return value
@@ -239,10 +250,15 @@ class _Encoding:
         return self.ops.clip(value, float(encoder["low"]), float(encoder["high"]))
 
     def bucketize(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        edges = [float(edge) for edge in encoder["edges"]]
-        return self.layers.Discretization(
-            bin_boundaries=edges, name=self.name("discretization"), dtype="float64"
-        )(value)
+        """Keras's layer rounds to float32, which moves no whole number past such an edge, but fractions."""
+        edges, ops = [float(edge) for edge in encoder["edges"]], self.ops
+        if self.raw.type == "int" and all(edge.is_integer() and abs(edge) < 2**24 for edge in edges):
+            name = self.name("discretization")
+            found = self.layers.Discretization(bin_boundaries=edges, name=name, dtype="float64")(value)
+        else:
+            passed = ops.greater_equal(ops.expand_dims(value, -1), self.constant(edges, "float64"))
+            found = ops.sum(ops.cast(passed, "int32"), axis=-1)
+        return ops.where(ops.isnan(value), self.constant(UNKNOWN, "int32"), ops.cast(found, "int32"))
 
     def name(self, what: str) -> str:
         return _layer_name(f"{self.raw.id}.{what}")

@@ -1,6 +1,6 @@
-"""Run as a script: loads a Keras model without vflc and writes what it gives for some inputs.
+"""Run as a script: loads Keras models without vflc and writes what they give for some inputs.
 
-    python export_loads.py MODEL.keras IN.npz OUT.npz
+    python export_loads.py MODEL.keras IN.npz OUT.npz …
 
 Names in the archives have a number and a colon before them. vflc cannot be imported here: a model
 that needed it would not load.
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 
-def main(model: str, given: str, found: str) -> None:
-    """Runs the model on all rows at once."""
+def main(*arguments: str) -> None:
+    """Runs each model on all its rows at once."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     here = Path(__file__).resolve().parent
@@ -24,12 +24,13 @@ def main(model: str, given: str, found: str) -> None:
     import numpy as np
     import tensorflow as tf
 
-    with np.load(given) as arrays:
-        feeds = {name.partition(":")[2]: tf.constant(arrays[name]) for name in arrays.files}
-    loaded = keras.models.load_model(model)
-    made = loaded({name: feeds[name] for name in loaded.input})
-    results: dict[str, Any] = {f"{i}:{name}": np.asarray(made[name]) for i, name in enumerate(made)}
-    np.savez(found, **results)
+    for model, given, found in zip(arguments[::3], arguments[1::3], arguments[2::3], strict=True):
+        with np.load(given) as arrays:
+            feeds = {name.partition(":")[2]: tf.constant(arrays[name]) for name in arrays.files}
+        loaded = keras.models.load_model(model)
+        made = loaded({name: feeds[name] for name in loaded.input})
+        results: dict[str, Any] = {f"{i}:{name}": np.asarray(made[name]) for i, name in enumerate(made)}
+        np.savez(found, **results)
 
 
 if __name__ == "__main__":

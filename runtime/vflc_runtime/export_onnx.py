@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from vflc_runtime.engines.onnx_session import onnx_errors, short
 from vflc_runtime.errors import Failure
-from vflc_runtime.export_raw import MISSING, NotExpressed, Raw, parameters
+from vflc_runtime.export_raw import MISSING, UNKNOWN, NotExpressed, Raw, parameters
 from vflc_runtime.session import Session
 
 if TYPE_CHECKING:
     import onnx
 
-    from vflc_runtime.export import Model, Part
+    from vflc_runtime.export import Model, Part, Trial
 
 Array = NDArray[Any]
 OPSETS = {"": 20, "ai.onnx.ml": 2}
@@ -104,7 +104,10 @@ class OnnxFormat:
                 graph.input.append(info)
         known.update({info.name: info for info in source.output})
 
-    def run(self, path: Path, feeds: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+    def run(self, trials: list[Trial]) -> list[dict[str, Array]]:
+        return [self._run(trial) for trial in trials]
+
+    def _run(self, trial: Trial) -> dict[str, Array]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -112,10 +115,10 @@ class OnnxFormat:
         if self._session.bundle.manifest.precision == "float64":
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         try:
-            loaded = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            return dict(zip(outputs, loaded.run(outputs, dict(feeds)), strict=True))
+            loaded = onnxruntime.InferenceSession(trial.path, options, providers=["CPUExecutionProvider"])
+            return dict(zip(trial.outputs, loaded.run(trial.outputs, dict(trial.feeds)), strict=True))
         except onnx_errors() as error:
-            message = f"{path.name} does not run: {short(error)}"
+            message = f"{trial.path.name} does not run: {short(error)}"
             raise Failure("VFL0501", message, "this is a defect in vflc: please report it") from None
 
     def fed(self, raw: Raw, column: Array) -> Array:
@@ -204,11 +207,9 @@ class Encoding:
         if self.raw.type == "int":
             absent = self("Equal", value, self._constant(MISSING, np.int64))
             value = self("Where", absent, self._constant(np.nan), self("Cast", value, to=11))
-        if fill is not None:
-            absent = self(
-                "Or", self("IsNaN", value), self("Equal", self("Abs", value), self._constant(np.inf))
-            )
-            value = self("Where", absent, self._constant(fill), value)
+        infinite = self("Equal", self("Abs", value), self._constant(np.inf))
+        absent = self("Or", self("IsNaN", value), infinite)
+        value = self("Where", absent, self._constant(np.nan if fill is None else fill), value)
         for encoder in chain:
             if encoder["name"] not in NUMBERS:
                 raise NotExpressed(f"`{encoder['name']}` of numbers has no operator in ONNX")
@@ -248,11 +249,12 @@ class Encoding:
         return self("Clip", value, self._constant(encoder["low"]), self._constant(encoder["high"]))
 
     def bucketize(self, value: str, encoder: Mapping[str, Any]) -> str:
-        """How many edges are at most the value."""
+        """How many edges are at most the value; of a missing one an id that no table has."""
         column = self("Unsqueeze", value, self._constant([-1], np.int64))
         passed = self("GreaterOrEqual", column, self._constant(encoder["edges"]))
         counted = self("Cast", passed, to=7)
-        return self("ReduceSum", counted, self._constant([-1], np.int64), keepdims=0)
+        found = self("ReduceSum", counted, self._constant([-1], np.int64), keepdims=0)
+        return self("Where", self("IsNaN", value), self._constant(UNKNOWN, np.int64), found)
 
 
 NUMBERS: dict[str, Callable[[Encoding, str, Mapping[str, Any]], str]] = {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,11 @@ def import_keras() -> Any:
     Raises:
         Refused: VFL0503, TensorFlow is not installed, or Keras is set to another backend.
     """
-    import os
-
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import keras
+        with _quiet():
+            import keras
     except ImportError as missing:
         message = f"the Keras backend needs TensorFlow, which cannot be imported: {missing}"
         raise Refused([Diagnostic("VFL0503", message, None, "pip install 'vflc[keras]'")]) from None
@@ -35,6 +37,19 @@ def import_keras() -> Any:
         message = f"Keras runs on {keras.backend.backend()} here, and vflc needs it on TensorFlow"
         raise Refused([Diagnostic("VFL0503", message, None, "set KERAS_BACKEND=tensorflow")])
     return keras
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what TensorFlow's libraries write to stderr while they load from people's terminals."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def safe_name(value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,22 +17,17 @@ def tensorflow(threads: int | None = None) -> Any:
     """A namespace of the modules `tf` and `keras`.
 
     Args:
-        threads: threads inside an operator, which hold for the whole process once TensorFlow runs.
+        threads: threads inside an operator. They hold for the whole process and cannot change once
+            TensorFlow has run anything, so that later wishes are not heard.
 
     Raises:
         Failure: VFL0503, TensorFlow is not installed, or Keras is set to another backend.
     """
     modules = _imported()
-    if threads is not None and not _Running.started:
-        modules.tf.config.threading.set_intra_op_parallelism_threads(threads)
-    _Running.started = True
+    if threads is not None:
+        with suppress(RuntimeError):
+            modules.tf.config.threading.set_intra_op_parallelism_threads(threads)
     return modules
-
-
-class _Running:
-    """Whether TensorFlow has been used, after which its threads cannot change."""
-
-    started = False
 
 
 @cache

@@ -1,0 +1,106 @@
+"""`.keras` files: the same bytes every time, loadable by anyone, weights under the spec's names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from keras_testing import END, TABLES, compiled, needs_tensorflow
+
+pytestmark = [
+    needs_tensorflow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+SPEC = (
+    TABLES
+    + """
+α = embed(alice.features, dim = 3)
+u = layer_norm(mlp(flatten(α), [4, 3]))
+fuse at bob { logit = sum(u * embed(bob.b, dim = 3)) + weight(1) }
+"""
+    + END
+)
+ELSEWHERE = """
+import hashlib, json, sys
+from pathlib import Path
+
+sys.modules["vflc"] = sys.modules["vflc_runtime"] = None
+import keras
+
+found = {}
+for path in sorted(Path(sys.argv[1]).rglob("*.keras")):
+    model = keras.models.load_model(path)
+    names = [variable.path for variable in model.variables]
+    found[str(path.relative_to(sys.argv[1]))] = [names, [list(i.shape) for i in model.inputs]]
+print(json.dumps(found))
+"""
+AGAIN = """
+import hashlib, sys
+from pathlib import Path
+from vflc.diagnostics import Source
+from vflc.driver import compile_source
+
+text = Path(sys.argv[1]).read_text()
+bundle = compile_source(Source("tested.vfl", text), precision="float64", backends=("onnx", "keras"))
+for name, content in sorted(bundle.files.items()):
+    print(name, hashlib.sha256(content).hexdigest())
+"""
+
+
+def script(code: str, argument: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(argument)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7", "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    return done.stdout
+
+
+def test_same_bytes_in_another_process_and_loadable_without_vflc(tmp_path: Path) -> None:
+    bundle = compiled(SPEC)
+    bundle.write(tmp_path / "bundle")
+    (tmp_path / "tested.vfl").write_text(SPEC)
+    lines = [
+        f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in sorted(bundle.files.items())
+    ]
+    assert script(AGAIN, tmp_path / "tested.vfl").splitlines() == lines
+    found = json.loads(script(ELSEWHERE, tmp_path / "bundle").splitlines()[-1])
+    assert set(found) == {name for name in bundle.files if name.endswith(".keras")}
+    variables, shapes = found["alice/keras/predict.keras"]
+    assert {"u.mlp.0/kernel", "u.mlp.0/bias", "v-3b1.a/embeddings"} <= set(variables)
+    assert [None] in shapes and [None, None] in shapes
+
+
+def test_the_plan_says_where_each_weight_lies() -> None:
+    bundle = compiled(SPEC)
+    plan = json.loads(bundle.files["alice/keras/plan.json"])
+    assert bundle.files["alice/keras/encoders.json"] == bundle.files["alice/encoders.json"]
+    weights = {weight["name"] for weight in plan["weights"]}
+    assert "α.a" in weights
+    assert not any(name.startswith("tables.") for name in weights)
+    for name in ("forward", "evaluate", "predict"):
+        held = [each["weight"] for each in plan["graphs"][name]["held"]]
+        assert sorted(held) == sorted(weights)
+    assert plan["graphs"]["gradients"]["file"] is None
+    assert {step["do"] for step in plan["programs"]["train"]} == {"run", "send", "receive", "update"}
+
+
+def test_backends_alone_and_together_have_one_manifest() -> None:
+    from vflc.diagnostics import Source
+    from vflc.driver import compile_source
+
+    both = compiled(SPEC)
+    alone = compile_source(Source("tested.vfl", SPEC), precision="float64", backends=("keras",))
+    assert alone.manifest == both.manifest
+    assert not any(name.endswith(".onnx") for name in alone.files)
+    assert {name for name in alone.files if "/keras/" in name} == {
+        name for name in both.files if "/keras/" in name
+    }
