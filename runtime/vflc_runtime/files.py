@@ -61,9 +61,17 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
+METADATA = "vflc"
+"""The one entry of a safetensors file's metadata."""
+
+
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Writes a new safetensors file and syncs it."""
-    save_file(dict(tensors), path, metadata=dict(metadata))
+    """Writes a new safetensors file and syncs it.
+
+    The metadata are one entry: safetensors orders several as it likes, and equal tensors with equal
+    metadata are to be equal files.
+    """
+    save_file(dict(tensors), path, metadata={METADATA: json.dumps(metadata, sort_keys=True)})
     sync(path)
 
 
@@ -72,8 +80,9 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (OSError, SafetensorError) as error:
+            metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+            return {name: file.get_tensor(name) for name in names}, metadata
+    except (OSError, SafetensorError, ValueError) as error:
         raise Failure("VFL0614", f"{path} cannot be read: {error}") from None
 
 

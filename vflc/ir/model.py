@@ -44,7 +44,10 @@ class ColumnInfo:
 
 @dataclass(frozen=True, slots=True)
 class PartyInfo:
-    """A party: its key column and its columns in the order of the spec; a hub has none."""
+    """A party: its key column and its columns in the order of the spec; a hub has none.
+
+    `span` is where the key is named, or the party where it has none.
+    """
 
     name: str
     key: str | None

@@ -47,7 +47,8 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
             party.name.span,
             "say which column tells the rows apart: key ID",
         )
-    info = PartyInfo(party.name.text, party.key.text if party.key else None, tuple(columns), party.span)
+    span = party.key.span if party.key else party.span
+    info = PartyInfo(party.name.text, party.key.text if party.key else None, tuple(columns), span)
     broken = frozenset(seen) - {column_info.name for column_info in columns}
     value = PartyValue(party.name.text, {}, {}, broken)
     for column_info in columns:

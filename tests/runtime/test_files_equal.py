@@ -1,0 +1,19 @@
+"""Equal content is equal bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vflc_runtime import files
+
+
+def test_equal_tensors_and_metadata_are_equal_files(tmp_path: Path) -> None:
+    tensors = {f"weight.{i}": np.arange(i, i + 3, dtype=np.float32) for i in range(9)}
+    metadata = {name: "x" * 9 for name in ("step", "fingerprint", "epoch", "seed")}
+    for index in range(4):
+        files.write_tensors(tmp_path / str(index), tensors, metadata)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    found, said = files.read_tensors(tmp_path / "0")
+    assert said == metadata and found.keys() == tensors.keys()
