@@ -17,7 +17,8 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.ops import FUNCTIONS
 from vflc.ops.registry import OpError
-from vflc.passes.lower.values import POISON, BlockValue, Bound, PartyValue, Poison, Record, Scope, describe
+from vflc.passes.lower import access
+from vflc.passes.lower.values import POISON, BlockValue, Bound, Poison, Record, Scope, describe
 from vflc.syntax import tree
 
 ELEMENTWISE = {
@@ -151,9 +152,9 @@ class Evaluator:
             case tree.Ref():
                 return self._ref(expr, scope)
             case tree.Attribute():
-                return self._attribute(expr, scope)
+                return access.attribute(self, expr, scope)
             case tree.Family():
-                return self._family(expr, scope)
+                return access.family(self, expr, scope)
             case tree.Call():
                 return self.call(self, expr, scope, direct)
             case tree.Unary():
@@ -161,7 +162,7 @@ class Evaluator:
             case tree.Binary():
                 return self._binary(expr, scope)
             case tree.Index():
-                return self._index(expr, scope)
+                return access.index_of(self, expr, scope)
             case tree.Range():
                 return self._range(expr, scope)
             case tree.ListOf():
@@ -185,85 +186,6 @@ class Evaluator:
         return self.error(
             "VFL0101", f"unknown name `{expr.name}`", expr.span, f"did you mean `{help}`?" if help else None
         )
-
-    def _attribute(self, expr: tree.Attribute, scope: Scope) -> Any:
-        value = self.evaluate(expr.value, scope)
-        name = expr.name.text
-        if isinstance(value, Poison):
-            return POISON
-        if isinstance(value, Record) and name in value.fields:
-            return value.fields[name]
-        if isinstance(value, PartyValue):
-            return self._column(value, name, expr)
-        if name in ("tables", "weights") and isinstance(value, (Record, Node)):
-            return self._weights_below(expr, scope, tables=name == "tables")
-        known = list(value.fields) if isinstance(value, Record) else []
-        near = did_you_mean(name, known)
-        help = f"did you mean `{near}`?" if near else (f"there are {', '.join(known)}" if known else None)
-        return self.error("VFL0105", f"{describe(value)} has no `{name}`", expr.name.span, help)
-
-    def _column(self, party: PartyValue, name: str, expr: tree.Attribute) -> Any:
-        features = list(party.features.values())
-        groups = {
-            "features": features,
-            "categories": [f for f in features if f.attrs["kind"] != "number"],
-            "numbers": [f for f in features if f.attrs["kind"] == "number"],
-        }
-        columns = party.features | party.labels
-        if name in columns:
-            return columns[name]
-        if name in party.broken or (name in groups and party.broken):
-            return POISON
-        if name in groups:
-            if not groups[name]:
-                return self.error("VFL0105", f"{party.name} has no {name}", expr.span)
-            return groups[name]
-        near = did_you_mean(name, [*columns, *groups])
-        help = f"did you mean `{near}`?" if near else f"{party.name} has {', '.join(columns) or 'no columns'}"
-        return self.error("VFL0105", f"{party.name} has no feature or label `{name}`", expr.name.span, help)
-
-    def _weights_below(self, expr: tree.Attribute, scope: Scope, tables: bool) -> Any:
-        """`l.deep.tables`: what was made under the path that the user wrote."""
-        below: list[str] = []
-        part: tree.Expr = expr.value
-        while isinstance(part, tree.Attribute):
-            below.insert(0, part.name.text)
-            part = part.value
-        if not isinstance(part, tree.Ref):
-            return self.error(
-                "VFL0105", f"`.{expr.name.text}` follows a name", expr.span, "bind the value to a name"
-            )
-        found = scope.find(part.name)
-        assert found
-        prefix = ".".join((*found[1].path, part.name, *below))
-        weights = [
-            node
-            for node in self.build.graph
-            if node.op == "weight"
-            and (node.id + ".").startswith(prefix + ".")
-            and (node.attrs["table"] or not tables)
-        ]
-        if not weights:
-            return self.error("VFL0105", f"`{prefix}` has no {expr.name.text}", expr.span)
-        return weights
-
-    def _family(self, expr: tree.Family, scope: Scope) -> Any:
-        if expr.value is None:
-            return self.error(
-                "VFL0101", "a family of columns belongs to a party", expr.span, "write party.C{1..3}"
-            )
-        party = self.evaluate(expr.value, scope)
-        if isinstance(party, Poison):
-            return POISON
-        if not isinstance(party, PartyValue):
-            return self.error("VFL0203", f"a family belongs to a party; this is {describe(party)}", expr.span)
-        names = [f"{expr.prefix.text}{i}" for i in range(expr.low, expr.high + 1)]
-        if party.broken.intersection(names):
-            return POISON
-        missing = [name for name in names if name not in party.features]
-        if missing:
-            return self.error("VFL0105", f"{party.name} has no feature `{missing[0]}`", expr.span)
-        return [party.features[name] for name in names]
 
     def _unary(self, expr: tree.Unary, scope: Scope) -> Any:
         value = self.evaluate(expr.value, scope)
@@ -319,25 +241,6 @@ class Evaluator:
             )
         left, right = (v if isinstance(v, Node) else self.build.constant(float(v)) for v in (left, right))
         return self.op(ELEMENTWISE[expr.operator], expr.span, left, right)
-
-    def _index(self, expr: tree.Index, scope: Scope) -> Any:
-        value = self.evaluate(expr.value, scope)
-        index = self.evaluate(expr.index, scope)
-        if isinstance(value, Poison) or isinstance(index, Poison):
-            return POISON
-        if not isinstance(value, list):
-            help = "slice(x, axis, start, stop) cuts a value" if isinstance(value, Node) else None
-            return self.error("VFL0203", f"only a list has items; this is {describe(value)}", expr.span, help)
-        try:
-            if isinstance(index, list):
-                return [value[i] for i in index]
-            if isinstance(index, int) and not isinstance(index, bool):
-                return value[index]
-        except IndexError:
-            return self.error("VFL0205", f"the list has {len(value)} items, counted from 0", expr.index.span)
-        return self.error(
-            "VFL0203", f"an index is a whole number; this is {describe(index)}", expr.index.span
-        )
 
     def _range(self, expr: tree.Range, scope: Scope) -> Any:
         low, high = (self.number(end, scope, "an end of a range") for end in (expr.low, expr.high))

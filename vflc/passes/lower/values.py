@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from vflc.diagnostics import Span
+from vflc.diagnostics import Label, Span
+from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.syntax import tree
 
@@ -102,6 +103,18 @@ class Scope:
             found.extend(scope.names)
             scope = scope.parent
         return found
+
+
+class Evaluating(Protocol):
+    """What helpers of the evaluator ask of it."""
+
+    build: Build
+
+    def evaluate(self, expr: tree.Expr, scope: Scope, direct: bool = False) -> Any: ...
+
+    def error(
+        self, code: str, message: str, span: Span, help: str | None = None, *labels: Label
+    ) -> Poison: ...
 
 
 def describe(value: Any) -> str:
