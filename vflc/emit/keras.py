@@ -7,7 +7,8 @@ bias on a constant one, whose kernel is the weight, so that gradients reach a pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -32,20 +33,17 @@ class KerasModel:
     """A model and what its variables are.
 
     Args:
-        model: the `keras.Model`; its inputs and outputs stand in the order of `inputs`, `outputs`.
-        inputs: ids of values, without weights.
-        outputs: ids of values.
+        content: the `.keras` file, the same bytes for equal graphs. The model itself is not kept:
+            it has memory for all its weights.
+        inputs: ids of values, without weights, in the order of the model's inputs.
+        outputs: ids of values in the order of its outputs.
         held: the weights.
     """
 
-    model: Any
+    content: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     held: tuple[Held, ...]
-
-    def content(self) -> bytes:
-        """The `.keras` file; equal graphs give equal bytes."""
-        return serialized(self.model)
 
 
 @dataclass(slots=True)
@@ -67,25 +65,15 @@ def to_keras(
     Raises:
         Refused: VFL0503, TensorFlow is not installed.
     """
-    emitter = Emitter(graph, outputs, nodes, precision)
-    return emitter.finish(name)
+    made = _Emitter(graph, outputs, nodes, precision).finish(name)
+    gc.collect()  # Keras' layers and tensors refer to each other in circles
+    return made
 
 
-class Emitter:
-    """A functional model under construction.
+class _Emitter:
+    """A functional model under construction."""
 
-    Args:
-        given: KerasTensors that stand in for inputs, by id; the other inputs are made.
-    """
-
-    def __init__(
-        self,
-        graph: Graph,
-        outputs: Sequence[str],
-        nodes: Sequence[str],
-        precision: str,
-        given: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, graph: Graph, outputs: Sequence[str], nodes: Sequence[str], precision: str) -> None:
         self.keras = import_keras()
         self._k = Lowering(self.keras.ops, precision)
         self._graph, self._outputs = graph, tuple(outputs)
@@ -97,7 +85,7 @@ class Emitter:
         self._seen: set[tuple[int, int]] = set()  # calls of operations
         self.held: list[Held] = []
         self.inputs: dict[str, Any] = {}
-        self._values: dict[str, Any] = dict(given or {})
+        self._values: dict[str, Any] = {}
         self._layers: dict[tuple[str, ...], Any] = {}
         own = _own_weights(graph, self._nodes)
         for node in graph:
@@ -108,31 +96,28 @@ class Emitter:
 
     def finish(self, name: str) -> KerasModel:
         """Lowers all nodes and makes the model."""
-        values = self.lower()
+        values = self._lower()
         model = self.keras.Model(
             list(self.inputs.values()), [values[v] for v in self._outputs], name=safe_name(name)
         )
-        return KerasModel(model, tuple(self.inputs), self._outputs, tuple(self.held))
+        return KerasModel(serialized(model), tuple(self.inputs), self._outputs, tuple(self.held))
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The outputs as KerasTensors, by id."""
         for node in self._nodes:
-            if node.id in self._values:
-                continue
             value = self._layer_of(node) if node.id in self._homes else self._plain(node)
             self._values[node.id] = value
-            self.claim(value, node.id)
+            self._claim(value, node.id)
         values = {value: self._symbolic(self._values[value]) for value in self._outputs}
         for name, value in values.items():
-            self.claim(value, name)
+            self._claim(value, name)
         return values
 
     # --- values -----------------------------------------------------------------------------------
 
     def _input(self, node: Node) -> None:
-        if node.id not in self._values:
-            shape, dtype = node.type.sizes, self._k.dtype(node.type.dtype)
-            self.inputs[node.id] = self._values[node.id] = self._new_input(node.id, shape, dtype)
+        shape, dtype = node.type.sizes, self._k.dtype(node.type.dtype)
+        self.inputs[node.id] = self._values[node.id] = self._new_input(node.id, shape, dtype)
 
     def _new_input(self, label: str, shape: tuple[int | None, ...], dtype: str) -> Any:
         made = self.keras.Input(batch_shape=shape, dtype=dtype, name=self._fresh(label))
@@ -213,7 +198,7 @@ class Emitter:
         self._names.add(name)
         return name
 
-    def claim(self, value: Any, label: str) -> None:
+    def _claim(self, value: Any, label: str) -> None:
         """Names the operations behind a value after it, instead of by how many Keras made before."""
         stack = [(value, label)] if self.keras.backend.is_keras_tensor(value) else []
         while stack:

@@ -22,12 +22,12 @@ FOLDER = "keras"
 def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
     """The files of one place of a scheduled model whose tables are not fused, by path in its folder."""
     models = _forward(model, schedule, precision)
-    files = {f"{name}.keras": made.content() for name, made in models.items()}
+    files = {f"{name}.keras": made.content for name, made in models.items()}
     graphs = {name: _entry(name, made) for name, made in models.items()}
     for rule in optimizers_at(model, schedule.place):
         for name, update in build_updates(rule, model.train.clip_value).items():
             made = _update_model(update, name, precision)
-            files[f"{name}.keras"] = made.content()
+            files[f"{name}.keras"] = made.content
             graphs[name] = _entry(name, made)
     steps, uses = gradient_graphs(model, schedule, models)
     graphs |= {use.name: use.entry() for use in uses}
