@@ -20,7 +20,7 @@ from vflc.passes.lower.columns import lower_party
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives, lower_predict, match_label
-from vflc.passes.lower.settings import lower_train
+from vflc.passes.lower.settings import check_metrics, lower_train
 from vflc.passes.lower.values import Bound, Scope
 from vflc.syntax import tree
 
@@ -103,6 +103,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     )
     assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
     _trainable(graph, losses, collector)
+    check_metrics(ev, train, predictions)
     return Model(
         name, graph, tuple(parties.values()), losses, predictions, assigns, config, places=tuple(parties)
     )

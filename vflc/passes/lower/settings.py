@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.model import OptimizerRule, TrainConfig
+from vflc.ir.model import OptimizerRule, Prediction, TrainConfig
 from vflc.ops import OpError
 from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
 from vflc.passes.lower.evaluate import Evaluator
@@ -14,6 +14,12 @@ from vflc.passes.lower.values import POISON, Poison, Scope, describe
 from vflc.syntax import tree
 
 METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae", "loss")
+MEASURES = {
+    "binary": ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae"),
+    "multiclass": ("accuracy", "log_loss"),
+    "number": ("rmse", "mae"),
+}
+"""Which metrics are defined for which kind of prediction."""
 
 Check = Callable[[Any], bool]
 
@@ -103,6 +109,21 @@ def _metrics(ev: Evaluator, setting: tree.Setting) -> list[str]:
             f"did you mean `{near}`?" if near else f"there are {', '.join(METRICS)}",
         )
     return names
+
+
+def check_metrics(ev: Evaluator, train: tree.Train | None, predictions: Sequence[Prediction]) -> None:
+    """Refuses a metric that is defined for none of the predictions, or whose prediction has no label."""
+    kinds = {prediction.kind for prediction in predictions if prediction.label}
+    for setting in train.settings if train else ():
+        for expr in setting.values if setting.name.text in ("metrics", "monitor") else ():
+            name = expr.name if isinstance(expr, tree.Ref) else "loss"
+            if name == "loss" or name not in METRICS or any(name in MEASURES[kind] for kind in kinds):
+                continue
+            defined = sorted({metric for kind in kinds for metric in MEASURES[kind]})
+            help = (
+                f"there are {', '.join(defined)}" if defined else "no loss compares a prediction with a label"
+            )
+            ev.error("VFL0203", f"`{name}` does not measure any prediction of this spec", expr.span, help)
 
 
 def _optimizer(ev: Evaluator, setting: tree.Setting, scope: Scope, count: int) -> OptimizerRule | None:
