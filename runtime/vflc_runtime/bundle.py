@@ -70,15 +70,15 @@ def opened(bundle: Bundle | Path | str, backend: str) -> Bundle:
     return bundle if bundle.backend == backend else open_bundle(bundle.folder, tuple(bundle.plans), backend)
 
 
-def add_backend(folder: Path, other: Path, backend: str) -> None:
-    """Gives the bundle in `folder` the plans that only `other`, compiled from the same spec, has.
+def add_keras(folder: Path, other: Path) -> None:
+    """Gives the bundle in `folder` the Keras plans of `other`, compiled from the same spec.
 
     Nothing happens where they are there, or where the manifests differ.
     """
     if read_manifest(folder / "manifest.json").digest != read_manifest(other / "manifest.json").digest:
         return
     for place in read_manifest(folder / "manifest.json").places:
-        source, target = (plan_path(root, place, backend) for root in (other, folder))
+        source, target = (plan_path(root, place, "keras") for root in (other, folder))
         if source.is_dir() and not target.exists():
             new = target.with_name(f".{target.name}.new")
             shutil.rmtree(new, ignore_errors=True)

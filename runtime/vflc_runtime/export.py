@@ -129,7 +129,7 @@ def export(
     out, folder = Path(out), RunFolder(Path(run))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Failure("VFL0612", f"{out} is there and is not empty", "choose another folder with -o")
-    session = trained(folder, "predict", format, None)
+    session = _trained(folder, format)
     fitted = folder.fitted(session.bundle)
     writer = _format(format, session)
     models = [_merged(session.bundle)] if merged else _by_place(session.bundle)
@@ -152,6 +152,19 @@ def export(
                 out.rmdir()
             shutil.move(new, out)
     return Exported(out, {f"{model.name}{writer.suffix}": model for model in models})
+
+
+def _trained(folder: RunFolder, format: str) -> Session:
+    try:
+        return trained(folder, "predict", format, None)
+    except Failure as failure:
+        if failure.code != "VFL0613" or format != "keras" or any((folder.path / "bundle").glob("*/keras")):
+            raise
+        raise Failure(
+            "VFL0613",
+            f"{folder.path} was compiled without the Keras backend",
+            "name its spec, which is compiled again: `vflc export RUN --format keras --spec SPEC`",
+        ) from None
 
 
 def _format(format: str, session: Session) -> Format:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vflc_runtime import loading
-from vflc_runtime.bundle import Bundle, add_backend, open_bundle
+from vflc_runtime.bundle import Bundle, add_keras, open_bundle
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
@@ -101,8 +101,8 @@ def _resume(
     options: TrainOptions,
     listen: Listener,
 ) -> Result:
-    if bundle_dir is not None:
-        add_backend(run.path / "bundle", Path(bundle_dir), options.engine)
+    if bundle_dir is not None and options.engine == "keras":
+        add_keras(run.path / "bundle", Path(bundle_dir))
     bundle = run.bundle(options.engine)
     given = None if bundle_dir is None else open_bundle(bundle_dir, backend=options.engine).fingerprint()
     if given not in (None, bundle.fingerprint()):

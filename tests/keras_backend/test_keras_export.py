@@ -253,7 +253,7 @@ def test_an_export_needs_an_empty_folder_and_the_format(folder: Path, tmp_path: 
     with pytest.raises(Failure) as failure:
         export(folder / "run", tmp_path / "out", "keras")
     assert failure.value.code == "VFL0613"
-    assert "--backend keras" in str(failure.value.help)
+    assert "--spec" in str(failure.value.help)
 
 
 @needs_tensorflow

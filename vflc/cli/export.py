@@ -19,7 +19,9 @@ from vflc.cli.options import RUN, SPEC, data
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="An empty folder."
 )
 @partial(data, required=False, otherwise=" To compare on; generated rows without.")
-@click.option("--spec", type=SPEC, help="The run's spec, where it was compiled without this format.")
+@click.option(
+    "--spec", type=SPEC, help="The run's spec, for --format keras of a run that was compiled without Keras."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def command(
     run: Path,
@@ -37,8 +39,8 @@ def command(
     """
     from vflc_runtime.export import export, report
 
-    if spec is not None:
-        _add_backend(run, spec, format)
+    if spec is not None and format == "keras":
+        _add_keras(run, spec)
     exported = export(run, out, format, merged, sources or None)
     if as_json:
         click.echo(report(exported))
@@ -49,11 +51,11 @@ def command(
             click.echo(f"  {column}: {why}")
 
 
-def _add_backend(run: Path, spec: Path, format: str) -> None:
-    """Compiles the spec for a run that lacks the format; VFL0614 where it is another spec."""
+def _add_keras(run: Path, spec: Path) -> None:
+    """Compiles the spec for a run that lacks the Keras plans; VFL0614 where it is another spec."""
     import tempfile
 
-    from vflc_runtime.bundle import add_backend
+    from vflc_runtime.bundle import add_keras
     from vflc_runtime.errors import Failure
     from vflc_runtime.state import RunFolder
 
@@ -61,11 +63,11 @@ def _add_backend(run: Path, spec: Path, format: str) -> None:
 
     bundle = RunFolder(run).path / "bundle"
     manifest = json.loads((bundle / "manifest.json").read_bytes())
-    compiled = driver.compile_spec(spec, precision=manifest["precision"], backends=(format,))
+    compiled = driver.compile_spec(spec, precision=manifest["precision"], backends=("keras",))
     if compiled.manifest["digest"] != manifest["digest"]:
         raise Failure(
             "VFL0614", f"{run} was not trained from {spec}", "name the spec as it was when the run started"
         )
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
         compiled.write(Path(folder) / "bundle")
-        add_backend(bundle, Path(folder) / "bundle", format)
+        add_keras(bundle, Path(folder) / "bundle")
