@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,79 +22,15 @@ from vflc_runtime.bundle import Bundle
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.evaluate import trained
+from vflc_runtime.export_model import Format, Model, Trial, by_place, merged_model
 from vflc_runtime.export_raw import NotExpressed, Raw, Sample, raw_columns, sample
 from vflc_runtime.plan import Plan
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder
 
 Array = NDArray[Any]
-FORMATS = ("onnx", "keras")
 TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-9)}
 """Relative and absolute difference that rounding explains."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A graph of the predict program: what it reads and leaves, by ids of values."""
-
-    place: str
-    graph: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-@dataclass
-class Model:
-    """One exported file.
-
-    Args:
-        name: of the file, without its ending, inside the export's folder.
-        parts: the graphs in it, in order of execution.
-        inputs: ids of the values it takes, raw or not.
-        outputs: ids of the values it gives.
-        raw: of the inputs that are taken raw, the columns.
-        not_expressed: of the inputs that are taken encoded, why; and what the caller does besides.
-        difference: the largest from the trained model, on the sample rows.
-    """
-
-    name: str
-    parts: list[Part]
-    inputs: list[str]
-    outputs: list[str]
-    raw: dict[str, Raw] = field(default_factory=dict)
-    not_expressed: dict[str, str] = field(default_factory=dict)
-    difference: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A file and what it is fed with."""
-
-    path: Path
-    feeds: Mapping[str, Array]
-    outputs: list[str]
-
-
-class Format(Protocol):
-    """A format that models can be written in."""
-
-    suffix: str
-
-    def expressible(self, raw: Raw) -> str | None:
-        """What of the column the caller must still do, None for nothing; raises NotExpressed."""
-        ...
-
-    def write(self, model: Model, path: Path, metadata: dict[str, Any]) -> None:
-        """Writes the file of a model with the trained weights."""
-        ...
-
-    def run(self, trials: list[Trial]) -> list[dict[str, Array]]:
-        """Loads files as a stranger would and runs each."""
-        ...
-
-    def fed(self, raw: Raw, column: Array) -> Array:
-        """A raw column as the model takes it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +68,7 @@ def export(
     session = _trained(folder, format)
     fitted = folder.fitted(session.bundle)
     writer = _format(format, session)
-    models = [_merged(session.bundle)] if merged else _by_place(session.bundle)
+    models = [merged_model(session.bundle)] if merged else by_place(session.bundle)
     columns = raw_columns(session.bundle, fitted)
     for model in models:
         _take_raw(model, columns, writer)
@@ -177,45 +113,7 @@ def _format(format: str, session: Session) -> Format:
     return OnnxFormat(session)
 
 
-# --- which graphs a model is made of -------------------------------------------------------------
-
-
-def _order(bundle: Bundle) -> Iterator[Part]:
-    """The graphs of the predict program of all places, each after those it waits for."""
-    steps = {place: list(plan.programs.get("predict", ())) for place, plan in bundle.plans.items()}
-    sent: set[str] = set()
-    while any(steps.values()):
-        before = sum(map(len, steps.values()))
-        for place, waiting in steps.items():
-            while waiting and (waiting[0].do != "receive" or waiting[0].target in sent):
-                step = waiting.pop(0)
-                if step.do == "send":
-                    sent.add(step.target)
-                elif step.do == "run":
-                    graph = bundle.plans[place].graphs[step.target]
-                    own = tuple(x for x in graph.inputs if x not in bundle.plans[place].arrays)
-                    yield Part(place, step.target, own, graph.outputs)
-        if sum(map(len, steps.values())) == before:
-            raise Failure("VFL0614", "the run has not the models of all places that prediction needs")
-
-
-def _predictions(plan: Plan) -> list[str]:
-    return [value for _, value in plan.reports["predict"].predictions]
-
-
-def _by_place(bundle: Bundle) -> list[Model]:
-    return [
-        Model(f"{part.place}/{part.graph}", [part], list(part.inputs), list(part.outputs))
-        for part in _order(bundle)
-    ]
-
-
-def _merged(bundle: Bundle) -> Model:
-    parts = list(_order(bundle))
-    made = {value for part in parts for value in part.outputs}
-    inputs = dict.fromkeys(value for part in parts for value in part.inputs if value not in made)
-    outputs = dict.fromkeys(value for plan in bundle.plans.values() for value in _predictions(plan))
-    return Model(bundle.manifest.model, parts, list(inputs), list(outputs))
+# --- what is in a model -----------------------------------------------------------------------------
 
 
 def _take_raw(model: Model, columns: Mapping[str, Raw | None], writer: Format) -> None:

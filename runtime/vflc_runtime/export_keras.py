@@ -22,7 +22,7 @@ from vflc_runtime.export_raw import MISSING, UNKNOWN, NotExpressed, Raw, paramet
 from vflc_runtime.session import Session
 
 if TYPE_CHECKING:
-    from vflc_runtime.export import Model, Trial
+    from vflc_runtime.export_model import Model, Trial
 
 Array = NDArray[Any]
 ALONE = "one"

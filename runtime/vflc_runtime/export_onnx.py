@@ -21,7 +21,7 @@ from vflc_runtime.session import Session
 if TYPE_CHECKING:
     import onnx
 
-    from vflc_runtime.export import Model, Part, Trial
+    from vflc_runtime.export_model import Model, Part, Trial
 
 Array = NDArray[Any]
 OPSETS = {"": 20, "ai.onnx.ml": 2}
