@@ -63,6 +63,16 @@ def compile_source(
     return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
 
 
+def unsplit_model(path: Path) -> Model:
+    """The whole model of a spec at one place, scheduled, every table under its own name.
+
+    Raises:
+        Refused: the spec has mistakes.
+    """
+    lowered = _lowered(read_source(path), path.parent, Collector())
+    return run(lowered, Collector(), pipeline(unsplit=True, fuse=False))
+
+
 def _model(source: Source, folder: Path | None, collector: Collector) -> Model:
     return run(_lowered(source, folder, collector), collector, pipeline())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from vflc_runtime.bundle import Bundle, opened
 from vflc_runtime.engines.engine import Engine, engine_maker
 from vflc_runtime.executor import Executor
 from vflc_runtime.manifest import PROGRAMS
+from vflc_runtime.messages import Envelope
 from vflc_runtime.metrics import Meter
 from vflc_runtime.transport.local import LocalNetwork
 
@@ -48,6 +49,7 @@ class Session:
         seed: of initial weights and random values; the spec's where None.
         threads: threads an operator may use; a core each where None.
         programs: those that will be run.
+        listen: is told of every message as it is sent; its tensors hold until the next update.
     """
 
     def __init__(
@@ -57,12 +59,13 @@ class Session:
         seed: int | None = None,
         threads: int | None = None,
         programs: tuple[str, ...] = PROGRAMS,
+        listen: Callable[[Envelope], None] | None = None,
     ) -> None:
         make = engine_maker(engine)
         self.bundle = opened(bundle, engine)
         plans = self.bundle.plans
         self.seed = seed if seed is not None else next(iter(plans.values())).training.seed
-        self._network = LocalNetwork()
+        self._network = LocalNetwork(listen)
         self.engines: dict[str, Engine] = {}
         self.executors: dict[str, Executor] = {}
         for place, plan in plans.items():

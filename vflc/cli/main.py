@@ -12,7 +12,7 @@ import click
 from vflc import __version__
 
 COMMANDS = (
-    "init", "check", "compile", "train", "evaluate", "predict", "graph", "fmt", "explain",
+    "init", "check", "compile", "train", "evaluate", "predict", "export", "verify", "graph", "fmt", "explain",
 )  # fmt: skip
 
 

@@ -37,16 +37,23 @@ def engine(command: Any) -> Any:
     )(command)
 
 
-def data(command: Any) -> Any:
-    """The option `--data PARTY=SOURCE`, once for each party; arrives as `sources`."""
+def data(command: Any, required: bool = True, otherwise: str = "") -> Any:
+    """The option `--data PARTY=SOURCE`, once for each party; arrives as `sources`.
+
+    Args:
+        command: what gets the option.
+        required: whether there must be one.
+        otherwise: ends the help: what happens without.
+    """
+    where = "Where a party's table is: CSV, Parquet, JSON, a glob, or a SQL query. Once for each party."
     return click.option(
         "--data",
         "sources",
         metavar="PARTY=SOURCE",
         multiple=True,
-        required=True,
+        required=required,
         callback=_sources,
-        help="Where a party's table is: CSV, Parquet, JSON, a glob, or a SQL query. Once for each party.",
+        help=where + otherwise,
     )(command)
 
 

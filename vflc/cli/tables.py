@@ -1,4 +1,4 @@
-"""Tables for people: what crosses between parties, how training went."""
+"""Tables for people: what crosses between parties, how training went, how far results lie apart."""
 
 from __future__ import annotations
 
@@ -100,6 +100,38 @@ def scores(groups: Mapping[str, Mapping[str, Any]]) -> Table:
     for name in dict.fromkeys(name for found in groups.values() for name in found):
         table.add_row(name, *(number(found.get(name)) for found in groups.values()))
     return table
+
+
+def differences(precision: str, found: Mapping[str, Any]) -> Table:
+    """Of every pair of ways the largest difference of each kind, as it is held against the limit."""
+    kinds = list(found["pairs"][0]["worst"])
+    title = f"{precision}: largest differences, at most {found['limit']:.0e}"
+    table = _table(title, "between", *(f"{kind}s" if kind != "loss" else "losses" for kind in kinds))
+    for pair in found["pairs"]:
+        cells = (pair["worst"][kind] for kind in kinds)
+        table.add_row(" | ".join(pair["ways"]), *(small(cell and cell["measure"]) for cell in cells))
+    return table
+
+
+def worst_differences(found: Mapping[str, Any]) -> Table:
+    """Of each kind the difference that is worst between any two ways, and where it is."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("worst", "name", "between", "absolute", "relative", "step", ""):
+        table.add_column(header, justify="right" if header in ("absolute", "relative", "step") else "left")
+    for kind in found["pairs"][0]["worst"]:
+        there = [(p["worst"][kind], p["ways"]) for p in found["pairs"] if p["worst"][kind] is not None]
+        if there:
+            worst, ways = max(there, key=lambda each: each[0]["measure"])
+            step = "" if worst["step"] is None else f"{worst['step']:,}"
+            beyond = "beyond the limit" if worst["measure"] > found["limit"] else ""
+            sizes = small(worst["absolute"]), small(worst["relative"])
+            table.add_row(kind, worst["name"], " | ".join(ways), *sizes, step, beyond)
+    return table
+
+
+def small(value: float | None) -> str:
+    """A difference: its order of magnitude is what matters."""
+    return "-" if value is None else f"{value:.1e}" if value else "0"
 
 
 def _table(title: str, first: str, *rest: str) -> Table:

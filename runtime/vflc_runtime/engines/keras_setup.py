@@ -51,6 +51,7 @@ def _imported() -> SimpleNamespace:
             "set KERAS_BACKEND=tensorflow",
         )
     tf.config.experimental.enable_op_determinism()
+    tf.get_logger().setLevel("ERROR")  # it warns of every model that is made, and called a few times only
     return SimpleNamespace(tf=tf, keras=keras)
 
 

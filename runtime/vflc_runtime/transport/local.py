@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.messages import Envelope
@@ -13,10 +13,11 @@ Routine = Generator[None, None, None]
 
 
 class LocalNetwork:
-    """Mailboxes of all places."""
+    """Mailboxes of all places; `listen` is told of every message as it is sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, listen: Callable[[Envelope], None] | None = None) -> None:
         self._boxes: dict[tuple[str, str, str], deque[Envelope]] = {}
+        self._listen = listen
         self.moved = 0
 
     def channel(self, place: str) -> LocalChannel:
@@ -29,6 +30,8 @@ class LocalNetwork:
             box = self._boxes[key] = deque()
         box.append(envelope)
         self.moved += 1
+        if self._listen is not None:
+            self._listen(envelope)
 
     def take(self, receiver: str, sender: str, message: str) -> Envelope | None:
         box = self._boxes.get((receiver, sender, message))

@@ -1,0 +1,103 @@
+"""Rows that lie on a kink, which no two ways of rounding treat alike.
+
+The gradient of ReLU jumps from 0 to 1 where its input is 0. Two ways of training whose inputs
+differ in the last bit of a float32 then compute gradients that differ by as much as the row
+contributes, and both are right. Of ten million activations in a hundred steps a few are as near as
+that. What can be compared are rows whose gradients are certain: such a row gives way to another,
+before any way has trained on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.initial import generator
+from vflc_runtime.randoms import uniform
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
+
+MARGIN = 1e-5
+"""How near is near, of the largest magnitude: a hundred times float32's rounding."""
+TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Kinks:
+    """Where the gradients of a model jump.
+
+    Args:
+        model: an ONNX graph of everything that comparisons in the gradients compare.
+        weights: its inputs that are weights, by the name users know.
+        randoms: its inputs that are random numbers, with their shapes; None is the batch.
+        inputs: its inputs that are read from tables.
+        pairs: names of two outputs whose order decides; the second may be a number.
+    """
+
+    model: bytes
+    weights: tuple[str, ...]
+    randoms: Mapping[str, tuple[int | None, ...]]
+    inputs: tuple[str, ...]
+    pairs: tuple[tuple[str, str | float], ...]
+
+
+class Chooser:
+    """Exchanges rows near a kink for others.
+
+    Args:
+        batch: gives the inputs of rows.
+        rows: how many rows there are.
+    """
+
+    def __init__(
+        self, kinks: Kinks, batch: Callable[[Indices], Mapping[str, Array]], rows: int, seed: int
+    ) -> None:
+        from vflc_runtime.engines.onnx_session import ort_value, session
+
+        self._kinks, self._batch, self._rows, self._seed = kinks, batch, rows, seed
+        self._value = ort_value
+        self._session = session(kinks.model, 1)
+        self._outputs = [output.name for output in self._session.outputs_meta]
+        self.exchanged = 0
+
+    def __call__(self, rows: Indices, step: int, weights: Mapping[str, Array]) -> Indices:
+        """The rows of a batch, those near a kink exchanged; as many as can be in some tries."""
+        draw = generator(self._seed, "rows without a kink", step)
+        best, fewest = rows, len(rows) + 1
+        for _ in range(TRIES):
+            near = self._near(rows, step, weights)
+            if near.sum() < fewest:
+                best, fewest = rows, int(near.sum())
+            if not fewest:
+                break
+            rows = np.where(near, draw.integers(0, self._rows, len(rows)), rows)
+        return best
+
+    def _near(self, rows: Indices, step: int, weights: Mapping[str, Array]) -> NDArray[np.bool_]:
+        kinks, inputs = self._kinks, self._batch(rows)
+        given = {name: weights[name] for name in kinks.weights}
+        given |= {name: inputs[name] for name in kinks.inputs}
+        for name, shape in kinks.randoms.items():
+            sizes = tuple(len(rows) if size is None else size for size in shape)
+            given[name] = uniform(self._seed, name, step, sizes, "float32")
+        held = {name: np.ascontiguousarray(array) for name, array in given.items()}
+        feeds = {name: self._value(array) for name, array in held.items()}
+        made = self._session.run_with_ort_values(feeds, self._outputs, None)
+        found = {name: made[index].numpy() for index, name in enumerate(self._outputs)}
+        near = np.zeros(len(rows), bool)
+        for first, second in kinks.pairs:
+            near |= undecided(found[first], found[second] if isinstance(second, str) else second)
+        return near
+
+
+def undecided(a: Array, b: Array | float) -> NDArray[np.bool_]:
+    """Rows where a and b [batch, …] nearly meet; where they are equal, they are so by construction."""
+    gap = np.abs(a - b)
+    scale = max(float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)))
+    near = (gap > 0) & (gap < MARGIN * scale)
+    return np.asarray(near.reshape(len(gap), -1).any(axis=1))

@@ -1,0 +1,212 @@
+"""Trains a model every way, step by step on the same rows, and compares what came of it."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle import Bundle
+from vflc_runtime.data.batches import Order
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.errors import Failure
+from vflc_runtime.messages import Envelope
+from vflc_runtime.session import Outcome, Session
+from vflc_runtime.verify.differences import Comparison, compare, idle
+from vflc_runtime.verify.kinks import Chooser, Kinks
+from vflc_runtime.verify.recording import Key, Recording
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
+PREDICTED = 4096
+"""Rows whose predictions are compared after training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A bundle, opened for an engine, split or unsplit."""
+
+    name: str
+    bundle: Bundle
+
+    @property
+    def engine(self) -> str:
+        return self.bundle.backend
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long to train and on what.
+
+    Args:
+        steps: of every way.
+        batch: rows a step.
+        seed: of weights, of the order of rows and of random values.
+        threads: threads an operator may use; a core each where None.
+    """
+
+    steps: int
+    batch: int
+    seed: int
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How a way's training went: seconds, and the loss of the first and the last step."""
+
+    way: str
+    seconds: float
+    losses: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What became of all ways in one precision.
+
+    Args:
+        comparisons: of every pair.
+        trained: how each training went.
+        exchanged: how many rows near a kink gave way to others.
+        idle: weights that training hardly moved: rounding may be all that moves them.
+    """
+
+    comparisons: list[Comparison]
+    trained: list[Trained]
+    exchanged: int
+    idle: list[str]
+
+
+Progress = Callable[[str, int], None]
+"""Is told of the way at work and of the steps that it has done."""
+
+
+def verify(
+    ways: Sequence[Way],
+    data: Dataset,
+    settings: Settings,
+    kinks: Kinks | None = None,
+    listen: Progress | None = None,
+) -> Verification:
+    """Trains every way, one after another, and compares all pairs.
+
+    Args:
+        ways: of one model and precision; the first one is unsplit.
+        data: rows of all parties, in the precision of the ways.
+        settings: how to train.
+        kinks: where gradients jump, to keep clear of; for float32.
+        listen: is told of every step.
+
+    Raises:
+        Failure: VFL0611 where a loss is not finite, VFL0609 where the batch is too large.
+    """
+    order = Order(data.rows, settings.seed, 0.0, settings.batch)
+    batches = [rows for rows, _ in zip(_batches(order), range(settings.steps), strict=False)]
+    precision = ways[0].bundle.manifest.precision
+    choose = Chooser(kinks, data.batch, data.rows, settings.seed) if kinks is not None else None
+    crossing = {
+        edge.id: edge.value
+        for way in ways
+        for edge in way.bundle.manifest.edges.values()
+        if "train" in edge.programs
+    }
+    trained: list[Trained] = []
+    planned = [rows.copy() for rows in batches]
+    with tempfile.TemporaryDirectory(prefix="vflc-") as folder, ExitStack() as files:
+        recordings: dict[str, Recording] = {}
+        for way in ways:
+            recording = files.enter_context(Recording(Path(folder) / str(len(recordings))))
+            recordings[way.name] = recording
+            run = _Run(way, settings, recording, crossing)
+            trained.append(run.train(data, batches, choose, listen))
+            choose = None  # the first way has chosen, the others train on the same rows
+        exchanged = sum(int((a != b).sum()) for a, b in zip(planned, batches, strict=True))
+        return Verification(
+            compare(recordings, precision), trained, exchanged, idle(recordings[ways[0].name], precision)
+        )
+
+
+def _batches(order: Order) -> Iterator[Indices]:
+    for epoch in count():
+        yield from order.batches(epoch)
+
+
+class _Run:
+    """One way at work; everything it computes goes into the recording."""
+
+    def __init__(
+        self, way: Way, settings: Settings, recording: Recording, crossing: Mapping[str, str]
+    ) -> None:
+        self._way, self._recording, self._crossing = way, recording, crossing
+        self._step: int | None = None
+        self._session = Session(
+            way.bundle, way.engine, settings.seed, settings.threads, ("train", "predict"), self._message
+        )
+
+    def train(
+        self, data: Dataset, batches: list[Indices], choose: Chooser | None, listen: Progress | None
+    ) -> Trained:
+        """Trains on the batches; where `choose` is given, the batches become what it chose."""
+        started, losses = time.perf_counter(), []
+        self._step = 0
+        self._add_weights()
+        for index, rows in enumerate(batches):
+            self._step = index + 1
+            if choose is not None:
+                batches[index] = rows = choose(rows, self._step, self._weights())
+            losses.append(self._outcome(self._session.step(data.batch(rows))))
+            if listen is not None:
+                listen(self._way.name, self._step)
+        self._step = None
+        predictions = self._session.predict(data.batch(np.arange(min(data.rows, PREDICTED))))
+        for name, value in predictions.items():
+            self._add("prediction", name, value)
+        self._add_weights()
+        return Trained(self._way.name, time.perf_counter() - started, (losses[0], losses[-1]))
+
+    def _add_weights(self) -> None:
+        for name, value in self._weights().items():
+            self._add("weight", name, value)
+
+    def _weights(self) -> dict[str, Array]:
+        engines = self._session.engines.values()
+        return {name: array for engine in engines for name, array in engine.weights().items()}
+
+    def _outcome(self, outcome: Outcome) -> float:
+        if not math.isfinite(outcome.loss):
+            raise Failure(
+                "VFL0611",
+                f"the loss is {outcome.loss} at step {self._step}, {self._way.name}",
+                "lower the learning rate or clip gradients: there is nothing to compare",
+            )
+        for name, loss in outcome.losses.items():
+            self._add("loss", name, np.asarray(loss))
+        for name, value in outcome.predictions.items():
+            self._add("prediction", name, value)
+        if not self._session.bundle.manifest.edges:
+            self._inside()
+        return outcome.loss
+
+    def _inside(self) -> None:
+        """Of an unsplit model, those of the values that cross in the split one which it has at hand."""
+        for engine in self._session.engines.values():
+            there = set(engine.values())
+            for edge, value in self._crossing.items():
+                if value in there:
+                    self._add("message", edge, engine.get(value))
+
+    def _message(self, envelope: Envelope) -> None:
+        for edge, tensor in envelope.tensors.items():
+            self._add("message", edge, tensor)
+
+    def _add(self, kind: str, name: str, value: Array) -> None:
+        self._recording.add(Key(kind, name, self._step), value)

@@ -1,0 +1,233 @@
+"""`vflc verify`: split against unsplit, ONNX against Keras, in float64 and in float32."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vflc.cli.options import SPEC, data, threads
+
+if TYPE_CHECKING:
+    from vflc_runtime.data.source import Source
+    from vflc_runtime.verify import Comparison, Kinks, Way
+
+ENGINES = ("onnx", "keras")
+PRECISIONS = ("float64", "float32")
+ROWS = 1000
+EPOCH = 16
+"""Steps of an epoch at least, where the batch is ours to choose."""
+
+
+def _engines(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    chosen = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    for name in chosen:
+        if name not in ENGINES:
+            raise click.BadParameter(f"there is no engine {name!r}; engines: {', '.join(ENGINES)}")
+    return chosen
+
+
+@click.command("verify")
+@click.argument("spec", type=SPEC)
+@lambda command: data(command, required=False, otherwise=" Rows that fit the spec are made up without.")
+@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps of every way.")
+@click.option("--rows", type=click.IntRange(2), help=f"How many rows to make up.  [default: {ROWS}]")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    help="Rows a step.  [default: the spec's, at most a sixteenth of the rows]",
+)
+@click.option("--seed", type=click.IntRange(0), help="Of rows, weights, order and dropout; the spec's.")
+@click.option(
+    "--engines",
+    callback=_engines,
+    metavar="NAMES",
+    help="Of onnx and keras, with a comma between.  [default: all that are installed]",
+)
+@threads
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.pass_context
+def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any) -> None:
+    """Train SPEC split and unsplit, by ONNX and by Keras, and compare.
+
+    Every way starts from the same weights and sees the same rows. After all steps no weight, message,
+    prediction or loss may differ by more than 1e-9 in float64, or by 1e-4 of its scale in float32; exit
+    code 1 where one does.
+    """
+    if options["rows"] and options["sources"]:
+        raise click.UsageError("--rows is for rows that are made up; --data brings its own")
+    missing = options["engines"] is None and importlib.util.find_spec("tensorflow") is None
+    if options["engines"] is None:
+        options["engines"] = ENGINES[:1] if missing else ENGINES
+    found = run(spec, options, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _show(found)
+    if missing:
+        note = "TensorFlow is not installed: Keras was left out; `pip install 'vflc[keras]'` adds it"
+        click.echo(note, err=True)
+    context.exit(0 if found["within"] else 1)
+
+
+def run(spec: Path, options: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
+    """Compiles and trains every way in both precisions; what `--json` prints."""
+    from vflc.cli import failures
+
+    found: dict[str, Any] = {"model": spec.stem, "engines": list(options["engines"])}
+    with _Progress(quiet) as progress:
+        for precision in PRECISIONS:
+            with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+                progress.start(precision, len(options["engines"]) * 2, options["steps"])
+                ways, warnings = _compile(spec, precision, options["engines"], Path(folder))
+                if warnings and precision == PRECISIONS[0]:
+                    failures.show(warnings)
+                found |= _verify(spec, precision, ways, options, progress, found)
+    found["within"] = all(entry["within"] for entry in found["precisions"].values())
+    return found
+
+
+def _compile(spec: Path, precision: str, engines: tuple[str, ...], folder: Path) -> tuple[list[Way], Any]:
+    """The four ways, those of the unsplit model first."""
+    from vflc_runtime.bundle import open_bundle
+    from vflc_runtime.verify import Way
+
+    from vflc import driver
+
+    ways, warnings = [], None
+    for split in ("unsplit", "split"):
+        bundle = driver.compile_spec(spec, precision=precision, unsplit=split == "unsplit", backends=engines)
+        bundle.write(folder / split)
+        warnings = bundle.warnings
+        for engine in engines:
+            ways.append(Way(f"{split} {engine}", open_bundle(folder / split, backend=engine)))
+    return ways, warnings
+
+
+def _verify(
+    spec: Path,
+    precision: str,
+    ways: list[Way],
+    options: Mapping[str, Any],
+    progress: _Progress,
+    found: Mapping[str, Any],
+) -> dict[str, Any]:
+    """One precision; what is known of the run with it."""
+    from vflc_runtime import loading
+    from vflc_runtime.data.generate import generate
+    from vflc_runtime.events import silent
+    from vflc_runtime.verify import LIMITS, Settings, verify
+
+    bundle = ways[0].bundle
+    training = next(iter(bundle.plans.values())).training
+    seed = training.seed if options["seed"] is None else options["seed"]
+    sources: Mapping[str, Source] = options["sources"]
+    if not sources:
+        sources = generate(loading.encoders(bundle), options["rows"] or ROWS, seed)
+    rows = loading.load_training(bundle, sources, seed, 0.0, None, silent)
+    batch = options["batch"] or min(training.batch, max(1, rows.rows // EPOCH))
+    settings = Settings(options["steps"], batch, seed, options["threads"])
+    kinks = _kinks(spec) if precision == "float32" else None
+    made = verify(ways, rows, settings, kinks, progress.step)
+    entry = {
+        "limit": LIMITS[precision],
+        "within": all(_within(each, LIMITS[precision]) for each in made.comparisons),
+        "exchanged_rows": made.exchanged,
+        "idle_weights": made.idle,
+        "ways": {t.way: {"seconds": t.seconds, "losses": list(t.losses)} for t in made.trained},
+        "pairs": [_pair(comparison) for comparison in made.comparisons],
+    }
+    earlier = found.get("precisions", {})
+    numbers = {"steps": settings.steps, "rows": rows.rows, "batch": batch, "seed": seed}
+    return numbers | {"precisions": earlier | {precision: entry}}
+
+
+def _kinks(spec: Path) -> Kinks | None:
+    from vflc_runtime.verify import Kinks
+
+    from vflc import driver
+    from vflc.emit.kinks import kinks
+
+    found = kinks(driver.unsplit_model(spec), "float32")
+    return None if found is None else Kinks(**found)
+
+
+def _within(comparison: Comparison, limit: float) -> bool:
+    return all(worst is None or worst.measure <= limit for worst in comparison.worst.values())
+
+
+def _pair(comparison: Comparison) -> dict[str, Any]:
+    worst = {kind: each and asdict(each) for kind, each in comparison.worst.items()}
+    return {"ways": list(comparison.ways), "worst": worst}
+
+
+# --- for people -----------------------------------------------------------------------------------
+
+
+class _Progress:
+    """A bar on a terminal; a line for each way elsewhere; nothing where quiet."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from vflc.cli.tables import console
+
+        self._lines = not quiet and not sys.stdout.isatty()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console(),
+            transient=True,
+            disable=quiet or self._lines,
+        )
+        self._task = self._bar.add_task("", visible=False)
+        self._precision, self._steps = "", 0
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def start(self, precision: str, ways: int, steps: int) -> None:
+        self._precision, self._steps = precision, steps
+        self._bar.reset(self._task, total=ways * steps, visible=True, description=f"{precision}: compiling")
+
+    def step(self, way: str, done: int) -> None:
+        self._bar.update(self._task, advance=1, description=f"{self._precision} {way}")
+        if self._lines and done == self._steps:
+            click.echo(f"{self._precision} {way}: {done:,} steps")
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    """Of each precision a table of all pairs of ways, and where the worst differences are."""
+    from vflc.cli.tables import console, differences, show, worst_differences
+    from vflc.emit.diagram import some
+
+    screen = console()
+    for precision, entry in found["precisions"].items():
+        show(screen, differences(precision, entry))
+        show(screen, worst_differences(entry))
+        if entry["exchanged_rows"]:
+            click.echo(f"{entry['exchanged_rows']:,} rows too near a kink to be compared gave way to others")
+    idle = found["precisions"]["float64"]["idle_weights"]
+    if idle and not found["precisions"]["float32"]["within"]:
+        click.echo(
+            f"in float64 training does not move {some(idle)}: the objective does not depend on them, and in "
+            "float32 rounding moves them. A `dense` before `batch_norm` needs no bias: `bias = false`"
+        )
+    what = f"{found['steps']:,} steps of {found['batch']:,} rows, {found['rows']:,} rows in all"
+    verdict = "every way agrees" if found["within"] else "the ways do not agree"
+    click.echo(f"\n{verdict}: {what}, seed {found['seed']}")

@@ -1,0 +1,74 @@
+"""Where the gradients of a model jump, as a graph of what their comparisons compare.
+
+Gradients are made of the graph's own ops, so wherever one jumps, as that of ReLU at 0, there is a
+comparison, a sign or a rounding in the training graph.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vflc.emit.onnx import to_onnx
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Model
+from vflc.ir.types import BATCH
+
+COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
+SIGNS = frozenset({"sign"})
+FED = frozenset({"feature", "label", "weight", "random", "constant"})
+
+
+def kinks(model: Model, precision: str) -> dict[str, Any] | None:
+    """What decides gradients, row by row; None where nothing does.
+
+    Args:
+        model: scheduled, at one place, its tables not fused.
+        precision: of the graph.
+
+    Returns:
+        `model`, the graph; its inputs by name: `weights`, `inputs` (columns) and `randoms` with their
+        shapes; and `pairs` of outputs that are compared, the second of which may be a number.
+    """
+    graph = model.graph
+    needed = graph.ancestors(model.roots("train"))
+    pairs = tuple(dict.fromkeys(pair for node in graph if node.id in needed for pair in _pairs(graph, node)))
+    outputs = list(dict.fromkeys(name for pair in pairs for name in pair if isinstance(name, str)))
+    if not outputs:
+        return None
+    inside = graph.ancestors(outputs)
+    fed = [node for node in graph if node.id in inside and node.op in FED - {"constant"}]
+    nodes = [node.id for node in graph if node.id in inside and node.op not in FED]
+    content = to_onnx(graph, "kinks", nodes, [node.id for node in fed], outputs, precision)
+    return {
+        "model": content,
+        "weights": tuple(node.id for node in fed if node.op == "weight"),
+        "inputs": tuple(node.id for node in fed if node.op in ("feature", "label")),
+        "randoms": {node.id: _shape(node) for node in fed if node.op == "random"},
+        "pairs": pairs,
+    }
+
+
+def _shape(node: Node) -> tuple[int | None, ...]:
+    return tuple(None if axis.name == BATCH else axis.size for axis in node.type.axes)
+
+
+def _pairs(graph: Graph, node: Node) -> list[tuple[str, str | float]]:
+    """What a node compares where rounding can decide: computed numbers, a row at a time."""
+    if node.op not in COMPARISONS | SIGNS or not node.type.batched:
+        return []
+    first, *rest = graph.inputs(node)
+    second = rest[0] if rest else None
+    if first.type.dtype != "float" or all(x is None or x.op in FED for x in (first, second)):
+        return []
+    if second is None:
+        return [(_before(graph, first), 0.0)]
+    if first.op == "constant":
+        first, second = second, first
+    if second.op == "constant" and second.type.rank == 0:
+        return [(_before(graph, first), float(second.attrs["value"]))]
+    return [(first.id, second.id)]
+
+
+def _before(graph: Graph, node: Node) -> str:
+    """ReLU's gradient asks its output for the sign of its input, which the output does not show."""
+    return node.inputs[0] if node.op == "relu" else node.id
