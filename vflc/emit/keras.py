@@ -66,7 +66,8 @@ def to_keras(
         Refused: VFL0503, TensorFlow is not installed.
     """
     made = _Emitter(graph, outputs, nodes, precision).finish(name)
-    gc.collect()  # Keras' layers and tensors refer to each other in circles
+    if sum(graph[held.weight].type.row_size or 0 for held in made.held) > LARGE:
+        gc.collect()  # Keras' layers and tensors refer to each other in circles
     return made
 
 
@@ -141,8 +142,8 @@ class _Emitter:
         """An output must depend on an input, also where it is one number whatever comes in."""
         if self.keras.backend.is_keras_tensor(value):
             return value
-        one = self._k.ops.reshape(self._constant_one(), ())
-        return self._k.ops.multiply(value, self._k.ops.cast(one, value.dtype))
+        always = self._k.ops.greater(self._k.ops.reshape(self._constant_one(), ()), 0)
+        return self._k.ops.where(always, value, value)
 
     def _constant_one(self) -> Any:
         """A one of shape [1, 1] that is made of the first input, whatever that holds."""
@@ -214,6 +215,8 @@ class _Emitter:
                 stack.append((source, f"{label}-{type(source._keras_history.operation).__name__.lower()}"))
 
 
+LARGE = 10_000_000
+"""Numbers in a model's weights above which its memory is given back at once."""
 ONE = "one"
 """The input of a model that reads nothing: a single 1."""
 
