@@ -45,14 +45,41 @@ class Dense:
 
 
 class Rows:
-    """The slots of one table: some shaped as the table, some with one number a row."""
+    """Tables whose rows are updated together, because the same ids read them.
 
-    def __init__(self, plan: Plan, update: RowsUpdate) -> None:
-        shape = plan.arrays[update.array].shape
-        optimizer = plan.optimizers[update.optimizer]
-        self.slots = {slot.name: np.full(shape, slot.init, plan.precision) for slot in optimizer.slots}
-        for slot in optimizer.row_slots:
-            self.slots[slot.name] = np.full((shape[0], 1), slot.init, plan.precision)
+    What the optimizer keeps for them lies side by side in one array a slot, so that one gather, one
+    update and one scatter serve them all. `columns` are each table's.
+    """
+
+    def __init__(self, plan: Plan, updates: list[RowsUpdate]) -> None:
+        self.updates = updates
+        self.columns: dict[str, slice] = {}
+        width = 0
+        for update in updates:
+            rows, own = plan.arrays[update.array].shape
+            self.columns[update.array] = slice(width, width + own)
+            width += own
+        optimizer = plan.optimizers[updates[0].optimizer]
+        self.wide = {slot.name: np.full((rows, width), slot.init, plan.precision) for slot in optimizer.slots}
+        self.narrow = {
+            slot.name: np.full((rows, 1), slot.init, plan.precision) for slot in optimizer.row_slots
+        }
+
+    def slots(self, array: str) -> dict[str, Array]:
+        """Views of one table's slots; those with one number a row are shared."""
+        columns = self.columns[array]
+        return {**{name: base[:, columns] for name, base in self.wide.items()}, **self.narrow}
+
+
+def row_groups(plan: Plan) -> list[list[RowsUpdate]]:
+    """Updates of rows that have optimizer, number of rows and ids in common, in the plan's order."""
+    groups: dict[tuple[object, ...], list[RowsUpdate]] = {}
+    for update in plan.updates.values():
+        if isinstance(update, RowsUpdate):
+            ids = tuple(name for name, _ in update.gradients)
+            key = update.optimizer, plan.arrays[update.array].shape[0], ids
+            groups.setdefault(key, []).append(update)
+    return list(groups.values())
 
 
 class Buffers:
@@ -72,7 +99,7 @@ class Buffers:
     def _allocate(self) -> None:
         plan = self.plan
         self.dense: dict[str, Dense] = {}
-        self.rows: dict[str, Rows] = {}
+        self.rows: list[Rows] = []
         self._single: dict[str, Array] = {}
         self._home: dict[str, Dense] = {}
         self._row_home: dict[str, Rows] = {}
@@ -80,8 +107,9 @@ class Buffers:
             if isinstance(update, DenseUpdate):
                 self.dense[update.id] = home = Dense(plan, update)
                 self._home.update(dict.fromkeys(update.arrays, home))
-            else:
-                self.rows[update.id] = self._row_home[update.array] = Rows(plan, update)
+        for group in row_groups(plan):
+            self.rows.append(Rows(plan, group))
+            self._row_home.update({update.array: self.rows[-1] for update in group})
         for name, array in plan.arrays.items():
             if name not in self._home:
                 self._single[name] = np.empty(array.shape, plan.precision)
@@ -114,7 +142,7 @@ class Buffers:
                     view = self.view(home, slot.name, home.side, weight.array)
                     found[f"{weight.name}/{slot.name}"] = self._part(view, weight)
             elif rows is not None:
-                for name, table in rows.slots.items():
+                for name, table in rows.slots(weight.array).items():
                     found[f"{weight.name}/{name}"] = self._part(table, weight)
         return found
 

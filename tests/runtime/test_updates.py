@@ -59,7 +59,7 @@ def test_duplicates_are_summed_in_order_of_occurrence(
     engine.put("bob.m", ids)
     engine.put("gradient.b.e", gradient)
     distinct, positions = DistinctRows(handmade.ITEMS).find([ids])
-    sums = updater._sum(engine._values, positions.reshape(-1, 1), len(distinct))
+    sums = updater._sum(engine._values, distinct, positions.reshape(-1, 1))
     expected: dict[int, Any] = {}
     for row, part in zip(ids.ravel().tolist(), gradient.reshape(-1, 2), strict=True):
         if row >= 0:

@@ -26,16 +26,18 @@ def ort_value(array: NDArray[Any]) -> Any:
 def session(model: bytes, threads: int, double: bool = False) -> Any:
     """The native session of a serialised model.
 
-    Spinning is off: several sessions share the cores, and a pool that spins takes them from the
-    session whose turn it is. In float64 operators are not fused: fused ones (a matrix product with
-    its scale, for one) keep their constants in float32, and so are wrong in the eighth digit.
+    Threads spin while their session runs and stop when it is done: several sessions share the
+    cores, and a pool that goes on spinning takes them from the session whose turn it is. In float64
+    operators are not fused: fused ones (a matrix product with its scale, for one) keep their
+    constants in float32, and so are wrong in the eighth digit.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4  # errors are raised; there is no need to print them, too
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads > 1 else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if double:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])._sess
