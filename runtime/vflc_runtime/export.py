@@ -23,7 +23,7 @@ from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.evaluate import trained
 from vflc_runtime.export_model import Format, Model, Trial, by_place, merged_model
-from vflc_runtime.export_raw import NotExpressed, Raw, Sample, raw_columns, sample
+from vflc_runtime.export_raw import TEXT, NotExpressed, Raw, Sample, raw_columns, sample
 from vflc_runtime.plan import Plan
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder
@@ -124,14 +124,18 @@ def _take_raw(model: Model, columns: Mapping[str, Raw | None], writer: Format) -
         if raw is None:
             model.not_expressed[name] = "the column is computed by an expression: give it encoded"
             continue
+        raw = raw.without_text()
         try:
             left = writer.expressible(raw)
         except NotExpressed as why:
             model.not_expressed[name] = f"{why}: give it encoded"
             continue
         model.raw[name] = raw
-        if left is not None:
-            model.not_expressed[name] = left
+        done = [left] if left is not None else []
+        if raw.prepared:
+            done.append(f"give the text {', '.join(TEXT[step] for step in raw.prepared)}")
+        if done:
+            model.not_expressed[name] = "; ".join(done)
 
 
 # --- writing and comparing -------------------------------------------------------------------------
@@ -187,8 +191,8 @@ def _named(bundle: Bundle, predictions: Mapping[str, Array]) -> dict[str, Array]
 
 def _trial(model: Model, writer: Format, folder: Path, rows: Sample, truth: Mapping[str, Array]) -> Trial:
     feeds = {
-        name: writer.fed(model.raw[name], rows.raw[name]) if name in model.raw else truth[name]
-        for name in model.inputs
+        name: writer.fed(raw, raw.as_prepared(rows.raw[name])) if raw is not None else truth[name]
+        for name, raw in ((name, model.raw.get(name)) for name in model.inputs)
     }
     return Trial(folder / f"{model.name}{writer.suffix}", feeds, model.outputs)
 

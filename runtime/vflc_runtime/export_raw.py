@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,19 +35,52 @@ class NotExpressed(Exception):
     """A format has no means for an encoder; the message says which and why."""
 
 
+TEXT = {"strip": "without blanks around it", "lower": "in lower case"}
+"""Encoders of text that no format has, and what a caller does instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A feature's raw column: its declared type and its encoders with what they fitted."""
+    """A feature's raw column: its declared type and its encoders with what they fitted.
+
+    Args:
+        prepared: encoders of `TEXT` that the caller does instead of the model.
+    """
 
     id: str
     type: str
     encoders: tuple[Mapping[str, Any], ...]
     shape: str
+    prepared: tuple[str, ...] = ()
 
     @property
     def many(self) -> bool:
         """Whether a row has many ids."""
         return self.shape == "ids"
+
+    def without_text(self) -> Raw:
+        """The column with its encoders of text left to the caller.
+
+        Not so where text of nothing but blanks would be taken for missing then, and is not.
+        """
+        names = tuple(e["name"] for e in self.encoders if e["name"] in TEXT)
+        if not names or self.many:
+            return self
+        kept = replace(
+            self, encoders=tuple(e for e in self.encoders if e["name"] not in TEXT), prepared=names
+        )
+        fill, chain = kept.filled()
+        if chain[0]["name"] != "hash" or fill is not None:
+            blank, missing = (kept.id_of(chain[0], value) for value in ("", fill))
+            return kept if blank == missing else self
+        return kept
+
+    def as_prepared(self, column: Array) -> Array:
+        """A raw column as the caller prepares it."""
+        for name in self.prepared:
+            texts = pa.array(column.tolist(), pa.string())
+            column = np.array(ENCODERS[name](Values(texts), {"name": name}).flat.to_pylist(), np.str_)
+        return column
 
     def id_of(self, encoder: Mapping[str, Any], value: Any) -> int:
         """The id that an encoder gives to one value, UNKNOWN where it knows no id for it."""

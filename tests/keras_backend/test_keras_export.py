@@ -173,6 +173,8 @@ party alice {
   key ID
   feature hashed: string -> hash(50)
   feature word:   string -> missing("a") -> vocab("a", "b", default = other)
+  feature blank:  string -> strip -> lower -> vocab("a", "b", default = other)
+  feature filled: string -> missing("a") -> strip -> vocab("a", "b", default = other)
   feature age:    int -> bucketize(20, 40)
   feature past:   string -> split(" ") -> hash(20) -> sequence(max = 3)
 }
@@ -220,7 +222,9 @@ def tables(folder: Path) -> dict[str, pa.Table]:
 def test_onnx_export(folder: Path, tmp_path: Path, merged: bool) -> None:
     exported = export(folder / "run", tmp_path / "out", merged=merged, sources=tables(folder))
     expressed = {name: why for model in exported.models.values() for name, why in model.not_expressed.items()}
-    assert set(expressed) == {"alice.hashed", "alice.past"}
+    assert set(expressed) == {"alice.hashed", "alice.past", "alice.blank", "alice.filled"}
+    assert expressed["alice.blank"] == "give the text without blanks around it, in lower case"
+    assert "strip" in expressed["alice.filled"], "blanks are unknown in training, and not missing"
     assert all(model.difference < 1e-5 for model in exported.models.values())
     names = (
         {"all.onnx"}
