@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 from vflc_runtime.plan import Plan
 from vflc_runtime.reading import damaged
 
-PARALLEL_ROWS = 512
+PARALLEL_ROWS = 64
 """Rows of a batch from which on an operator uses several threads."""
 CPU = native.OrtDevice(native.OrtDevice.cpu(), native.OrtDevice.default_memory(), 0)
 
