@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
         options["engines"] = ENGINES[:1] if missing else ENGINES
     found = run(spec, options, quiet=as_json)
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_finite(found), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         _show(found)
     if missing:
@@ -168,6 +169,15 @@ def _within(comparison: Comparison, limit: float) -> bool:
 def _pair(comparison: Comparison) -> dict[str, Any]:
     worst = {kind: each and asdict(each) for kind, each in comparison.worst.items()}
     return {"ways": list(comparison.ways), "worst": worst}
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for what is infinite, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 # --- for people -----------------------------------------------------------------------------------

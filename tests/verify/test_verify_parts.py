@@ -1,0 +1,130 @@
+"""The measures: what counts as a difference, and which rows are too near a kink."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vflc_runtime.initial import generator
+from vflc_runtime.verify.differences import Comparison, compare, idle
+from vflc_runtime.verify.kinks import MARGIN, Chooser, Kinks, undecided
+from vflc_runtime.verify.recording import Key, Recording
+
+from vflc import driver
+from vflc.emit.kinks import kinks
+
+
+def compared(folder: Path, precision: str, *values: dict[Key, list[float]]) -> Comparison:
+    recordings = {}
+    for index, each in enumerate(values):
+        recordings[str(index)] = recording = Recording(folder / str(index))
+        for key, array in each.items():
+            recording.add(key, np.array(array))
+    (comparison,) = compare(recordings, precision)
+    return comparison
+
+
+def test_a_recording_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    with Recording(tmp_path / "x") as recording:
+        value = np.arange(6.0).reshape(2, 3)
+        recording.add(Key("weight", "w", None), value.T)
+        recording.add(Key("weight", "w", 0), np.float32(3))
+        value[:] = 0
+        np.testing.assert_array_equal(recording.get(Key("weight", "w", None)), np.arange(6.0).reshape(2, 3).T)
+        assert recording.get(Key("weight", "w", 0)).dtype == np.float32
+        assert Key("weight", "v", 0) not in recording and len(list(recording)) == 2
+
+
+def test_float64_is_absolute_up_to_one_and_relative_beyond(tmp_path: Path) -> None:
+    small, large = Key("weight", "small", None), Key("weight", "large", None)
+    found = compared(tmp_path, "float64", {small: [0.5, 0.1]}, {small: [0.5, 0.1 + 1e-8]}).worst["weight"]
+    assert found is not None and found.measure == pytest.approx(1e-8) == pytest.approx(found.absolute)
+    found = compared(tmp_path, "float64", {large: [-1e6]}, {large: [-1e6 - 1]}).worst["weight"]
+    assert found is not None and found.measure == pytest.approx(1e-6) and found.absolute == 1
+
+
+def test_float32_is_relative_to_the_largest_that_the_tensor_ever_was(tmp_path: Path) -> None:
+    first, later = Key("message", "edge", 1), Key("message", "edge", 2)
+    ways = {first: [0.5, -2.0], later: [1e-7]}, {first: [0.5, -2.0], later: [3e-7]}
+    found = compared(tmp_path, "float32", *ways).worst["message"]
+    assert found is not None and found.step == 2
+    assert found.absolute == pytest.approx(2e-7) and found.measure == found.relative == pytest.approx(1e-7)
+
+
+def test_the_worst_of_a_kind_is_named(tmp_path: Path) -> None:
+    a, b, loss = Key("weight", "a", None), Key("weight", "b", None), Key("loss", "bce", 3)
+    comparison = compared(
+        tmp_path, "float32", {a: [1.0], b: [1e-3], loss: [1.0]}, {a: [1.001], b: [2e-3], loss: [1.0]}
+    )
+    assert comparison.worst["weight"] is not None and comparison.worst["weight"].name == "b"
+    assert comparison.worst["loss"] is not None and comparison.worst["loss"].measure == 0
+    assert comparison.worst["message"] is None, "there were none"
+
+
+@pytest.mark.parametrize("other", [[1.0, 2.0], [np.nan]], ids=["shape", "nan"])
+def test_what_cannot_be_compared_is_infinitely_far(tmp_path: Path, other: list[float]) -> None:
+    key = Key("message", "edge", 1)
+    found = compared(tmp_path, "float64", {key: [1.0]}, {key: other}).worst["message"]
+    assert found is not None and found.absolute == np.inf and not found.measure <= 1e-9
+
+
+def test_idle_weights_moved_by_less_than_may_differ(tmp_path: Path) -> None:
+    with Recording(tmp_path / "x") as recording:
+        for name, moved in (("frozen", 0.0), ("idle", 1e-12), ("trained", 1e-3)):
+            recording.add(Key("weight", name, 0), np.zeros(2))
+            recording.add(Key("weight", name, None), np.array([0.0, moved]))
+        assert idle(recording, "float64") == ["idle"]
+
+
+def test_rows_near_a_kink() -> None:
+    near = MARGIN / 2
+    a = np.array([[1.0, -1.0], [near, 1.0], [0.0, 1.0], [0.5, -near]])
+    assert undecided(a, 0.0).tolist() == [False, True, False, True], "0 itself is 0 by construction"
+    assert undecided(1000 * a, 0.0).tolist() == [False, True, False, True], "by the values' own scale"
+    assert undecided(a + 7, np.full((4, 1), 7.0)).tolist()[0] is False
+
+
+SPEC = """
+party alice {
+  key ID
+  feature x: float
+  feature y: float
+}
+party bob {
+  key ID
+  column stars: float
+  label liked = stars > 3
+}
+a = relu(dense(flatten(embed(alice.features, dim = 2)), 3))
+fuse at bob {
+  logit = dense(dropout(maximum(a, 0.25 - a), 0.5), 1)
+}
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+train { optimizer sgd(lr = 0.1) }
+"""
+
+
+def test_the_graph_gives_what_decides_the_gradients(tmp_path: Path) -> None:
+    spec = tmp_path / "kinked.vfl"
+    spec.write_text(SPEC)
+    found = kinks(driver.unsplit_model(spec), "float32")
+    assert found is not None and len(found["pairs"]) == 2, "relu and maximum; dropout compares exact numbers"
+    assert found["inputs"] == ("alice.x", "alice.y") and not found["randoms"]
+    assert all(name.startswith("a.") for name in found["weights"])
+
+
+def test_rows_near_a_kink_are_exchanged_for_others(tmp_path: Path) -> None:
+    spec = tmp_path / "kinked.vfl"
+    spec.write_text(SPEC.replace("maximum(a, 0.25 - a)", "a"))
+    found = kinks(driver.unsplit_model(spec), "float32")
+    assert found is not None
+    numbers = generator("rows").normal(size=(50, 1)).astype(np.float32)
+    numbers[7] = 1e-7  # of x as of y: whatever the kernel, the activations are near 0
+    weights = {name: np.ones(2, np.float32) for name in ("a.x", "a.y")}
+    weights |= {"a.dense.kernel": np.ones((4, 3), np.float32), "a.dense.bias": np.zeros(3, np.float32)}
+    choose = Chooser(Kinks(**found), lambda rows: dict.fromkeys(found["inputs"], numbers[rows]), 50, 0)
+    rows = choose(np.arange(10), 1, weights)
+    assert rows[:7].tolist() == list(range(7)) and rows[7] != 7 and rows[8:].tolist() == [8, 9]
+    assert choose(np.arange(10), 1, weights).tolist() == rows.tolist(), "the same at every call"

@@ -1,0 +1,82 @@
+"""`vflc verify` as a user runs it, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vflc.cli.main import run
+
+ROOT = Path(__file__).parents[2]
+KERAS = importlib.util.find_spec("tensorflow") is not None
+PAIRS = 6 if KERAS else 1
+
+SMALL = """
+party alice {
+  key ID
+  feature user: int -> index(7)
+  feature age:  float
+}
+party bob {
+  key ID
+  feature item: string -> hash(9)
+  column  stars: float
+  label   liked = stars > 3
+}
+a = dense(flatten(embed(alice.features, dim = 3)), 4, activation = tanh)
+b = dense(embed(bob.item, dim = 3), 4, activation = relu)
+fuse at bob {
+  logit = dense(a + b, 1)
+}
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+train { optimizer adam(lr = 0.01)
+ batch 16 }
+"""
+"""Two parties; the one place with a tanh is alice's."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What `--json` printed."""
+        parsed: dict[str, Any] = json.loads(self.stdout)
+        return parsed
+
+
+def verify(spec: Path | str, *arguments: str) -> Ended:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(["verify", str(spec), *arguments])
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def agreed(spec: Path | str, *arguments: str) -> dict[str, Any]:
+    """Verifies, fails with the worst differences where the ways do not agree, and returns what was found."""
+    ended = verify(spec, "--json", *arguments)
+    assert ended.code in (0, 1), ended.stderr
+    assert ended.code == 0, worst(ended.found)
+    return ended.found
+
+
+def worst(found: dict[str, Any]) -> dict[str, Any]:
+    """Of each precision the differences that are beyond its limit."""
+    return {
+        precision: [
+            (pair["ways"], difference)
+            for pair in entry["pairs"]
+            for difference in pair["worst"].values()
+            if difference and not (difference["measure"] or 0) <= entry["limit"]
+        ]
+        for precision, entry in found["precisions"].items()
+    }
