@@ -54,7 +54,7 @@ class OnnxEngine:
         self._held: dict[str, Array] = {}  # an OrtValue does not keep its array alive
         self._updaters: dict[str, Updater] = {}
         if "train" in programs:
-            self._updaters = make_updaters(plan, self._buffers, self._values)
+            self._updaters = make_updaters(plan, self._buffers, self._values, self.threads)
         self._step = self._batch = self._rows = 0
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:

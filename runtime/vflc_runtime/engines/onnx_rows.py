@@ -21,10 +21,9 @@ Values = dict[str, Any]
 class UpdateSession:
     """The session of an optimizer's graph and the step it is told."""
 
-    def __init__(self, plan: Plan, optimizer: Optimizer, rows: bool) -> None:
+    def __init__(self, plan: Plan, optimizer: Optimizer, rows: bool, threads: int = 1) -> None:
         graph = optimizer.rows_graph if rows else optimizer.graph
-        # One thread: the graph is bound by memory, and a second one costs more than it brings.
-        self.session = load(plan, graph, threads=1)
+        self.session = load(plan, graph, threads)
         self.flat = graph == optimizer.graph
         slots = optimizer.slots if self.flat else (*optimizer.slots, *optimizer.row_slots)
         self.slots = [slot.name for slot in slots]

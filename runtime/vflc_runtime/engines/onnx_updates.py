@@ -25,25 +25,30 @@ class Updater(Protocol):
         ...
 
 
-def make_updaters(plan: Plan, buffers: Buffers, values: Values) -> dict[str, Updater]:
+PARALLEL_ELEMENTS = 1 << 16
+"""Elements of a flat buffer from which on its update uses several threads: below, waking them costs more."""
+
+
+def make_updaters(plan: Plan, buffers: Buffers, values: Values, threads: int) -> dict[str, Updater]:
     """An updater for every update of the plan.
 
     `values` are the engine's; a dense update puts its arrays' new places there.
     """
-    optimizers: dict[tuple[str, bool], UpdateSession] = {}
+    optimizers: dict[tuple[str, bool, int], UpdateSession] = {}
 
-    def optimizer(name: str, rows: bool) -> UpdateSession:
-        if (name, rows) not in optimizers:
-            optimizers[name, rows] = UpdateSession(plan, plan.optimizers[name], rows)
-        return optimizers[name, rows]
+    def optimizer(name: str, rows: bool, threads: int) -> UpdateSession:
+        key = name, rows, threads
+        if key not in optimizers:
+            optimizers[key] = UpdateSession(plan, plan.optimizers[name], rows, threads)
+        return optimizers[key]
 
-    updaters: dict[str, Updater] = {
-        update.id: _DenseUpdater(update, optimizer(update.optimizer, rows=False), buffers)
-        for update in plan.updates.values()
-        if isinstance(update, DenseUpdate)
-    }
+    updaters: dict[str, Updater] = {}
+    for update in plan.updates.values():
+        if isinstance(update, DenseUpdate):
+            several = threads if update.size >= PARALLEL_ELEMENTS else 1
+            updaters[update.id] = _DenseUpdater(update, optimizer(update.optimizer, False, several), buffers)
     for group in buffers.rows:
-        updater = RowsUpdater(plan, group, optimizer(group.updates[0].optimizer, rows=True), buffers)
+        updater = RowsUpdater(plan, group, optimizer(group.updates[0].optimizer, True, 1), buffers)
         updaters.update({update.id: updater for update in group.updates})
     return updaters
 
