@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from vflc_runtime.initial import generator
-from vflc_runtime.verify.differences import Comparison, compare, idle
+from vflc_runtime.verify.differences import LIMITS, Comparison, compare, idle
 from vflc_runtime.verify.kinks import MARGIN, Chooser, Kinks, undecided
 from vflc_runtime.verify.recording import Key, Recording
 
@@ -15,12 +16,12 @@ from vflc import driver
 from vflc.emit.kinks import kinks
 
 
-def compared(folder: Path, precision: str, *values: dict[Key, list[float]]) -> Comparison:
+def compared(folder: Path, precision: str, *values: dict[Key, Any]) -> Comparison:
     recordings = {}
     for index, each in enumerate(values):
         recordings[str(index)] = recording = Recording(folder / str(index))
         for key, array in each.items():
-            recording.add(key, np.array(array))
+            recording.add(key, np.asarray(array))
     (comparison,) = compare(recordings, precision)
     return comparison
 
@@ -44,12 +45,20 @@ def test_float64_is_absolute_up_to_one_and_relative_beyond(tmp_path: Path) -> No
     assert found is not None and found.measure == pytest.approx(1e-6) and found.absolute == 1
 
 
-def test_float32_is_relative_to_the_largest_that_the_tensor_ever_was(tmp_path: Path) -> None:
+def test_float32_is_relative_to_the_largest_norm_that_the_tensor_ever_had(tmp_path: Path) -> None:
     first, later = Key("message", "edge", 1), Key("message", "edge", 2)
-    ways = {first: [0.5, -2.0], later: [1e-7]}, {first: [0.5, -2.0], later: [3e-7]}
+    ways = {first: [3.0, -4.0], later: [1e-7]}, {first: [3.0, -4.0], later: [3e-7]}
     found = compared(tmp_path, "float32", *ways).worst["message"]
     assert found is not None and found.step == 2
-    assert found.absolute == pytest.approx(2e-7) and found.measure == found.relative == pytest.approx(1e-7)
+    assert found.absolute == pytest.approx(2e-7) and found.measure == found.relative == pytest.approx(4e-8)
+
+
+def test_one_wrong_number_of_a_large_tensor_is_beyond_the_limit(tmp_path: Path) -> None:
+    key, ones = Key("weight", "table", None), np.ones(16_000_000, np.float32)
+    wrong = ones.copy()
+    wrong[77] = 0.0
+    found = compared(tmp_path, "float32", {key: ones}, {key: wrong}).worst["weight"]
+    assert found is not None and found.absolute == 1 and found.measure > LIMITS["float32"]
 
 
 def test_the_worst_of_a_kind_is_named(tmp_path: Path) -> None:

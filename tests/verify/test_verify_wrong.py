@@ -13,7 +13,7 @@ from vflc_runtime.transport.local import LocalChannel
 
 from vflc.ops import OPS
 
-FEW = ("--steps", "5", "--rows", "40")
+FEW = ("--precision", "float64", "--steps", "5", "--rows", "40")
 
 
 @pytest.fixture

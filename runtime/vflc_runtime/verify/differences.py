@@ -1,18 +1,21 @@
 """How far apart two recordings lie, and how far they may.
 
-Rounding errors are relative to the numbers that were added up, so a difference is judged by the
-scale of the whole tensor: the largest magnitude that it has in any way of training, weights before
-or after it, messages, predictions and losses at any step. By a single element's own magnitude
-nothing could be said: where sums cancel, an element near zero is nothing but rounding. And by the
-magnitude at its own step a gradient could not be judged, which is a difference of probabilities
-that nearly agree once a model has learned its rows.
+In float64 every single number counts: it may differ by 1e-9, or by 1e-9 of the largest number of its
+tensor where that is above 1.
 
-In float64 a difference may be 1e-9, or 1e-9 of the scale where that is above 1. In float32 it may
-be 1e-4 of the scale, of tensors of whatever size.
+In float32 a difference is relative, tensor by tensor in the Euclidean norm: |a - b| over the largest
+|a| that the tensor has in any way of training, weights before or after it, messages, predictions and
+losses at any step; at most 1e-4. It cannot be by the single number. Where sums cancel, a number near
+zero is nothing but rounding; Adam divides a gradient by its own size, so where a gradient is as
+small as its rounding, one weight of thousands moves by another amount; and a gradient that comes
+back is a difference of probabilities that nearly agree once a model has learned its rows. One wrong
+number would still show: in a tensor of 16 million it is 2.5e-4 of the norm. See Higham, "Accuracy and
+Stability of Numerical Algorithms", 2002, chapter 6, for errors in norms.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -24,6 +27,8 @@ from numpy.typing import NDArray
 from vflc_runtime.verify.recording import Recording
 
 Array = NDArray[Any]
+Name = tuple[str, str]
+"""Kind and name of a tensor."""
 
 KINDS = ("weight", "message", "prediction", "loss")
 LIMITS = {"float64": 1e-9, "float32": 1e-4}
@@ -38,8 +43,8 @@ class Difference:
         kind: of `KINDS`.
         name: the weight's, the prediction's or the loss's, or the edge's id.
         step: where it was largest, from 1; 0 is before training, None after.
-        absolute: the largest |a - b| of any element; infinite where shapes differ.
-        relative: `absolute` over the tensor's scale.
+        absolute: the largest difference of any number; infinite where shapes differ.
+        relative: the norm of the difference over the tensor's largest norm.
         measure: what is held against the limit of the precision.
     """
 
@@ -62,44 +67,62 @@ class Comparison:
 def compare(recordings: Mapping[str, Recording], precision: str) -> list[Comparison]:
     """Every pair of recordings, by name of the way."""
     pairs = list(combinations(recordings, 2))
-    largest: dict[tuple[str, str], dict[tuple[str, str], tuple[float, int | None]]] = {p: {} for p in pairs}
-    scale: dict[tuple[str, str], float] = {}
+    sizes: dict[Name, _Size] = defaultdict(_Size)
+    gaps: dict[tuple[str, str], dict[Name, _Gap]] = {pair: defaultdict(_Gap) for pair in pairs}
     for key in dict.fromkeys(key for recording in recordings.values() for key in recording):
-        found = {way: r.get(key) for way, r in recordings.items() if key in r}
-        name = key.kind, key.name
-        scale[name] = max(scale.get(name, 0.0), *(_magnitude(array) for array in found.values()))
-        for pair in pairs:
-            if pair[0] in found and pair[1] in found:
-                distance = _distance(found[pair[0]], found[pair[1]])
-                if name not in largest[pair] or distance > largest[pair][name][0]:
-                    largest[pair][name] = distance, key.step
-    return [Comparison(pair, _worst(largest[pair], scale, precision)) for pair in pairs]
+        found = {way: r.get(key).astype(np.float64) for way, r in recordings.items() if key in r}
+        for array in found.values():
+            sizes[key.kind, key.name].grow(array)
+        for one, other in pairs:
+            if one in found and other in found:
+                gaps[one, other][key.kind, key.name].grow(found[one], found[other], key.step)
+    return [Comparison(pair, _worst(gaps[pair], sizes, precision)) for pair in pairs]
 
 
-def _magnitude(array: Array) -> float:
-    return float(np.abs(array.astype(np.float64)).max(initial=0.0))
+@dataclass(slots=True)
+class _Size:
+    """The largest number and the largest norm that a tensor had."""
+
+    number: float = 0.0
+    norm: float = 0.0
+
+    def grow(self, array: Array) -> None:
+        self.number = max(self.number, float(np.abs(array).max(initial=0.0)))
+        self.norm = max(self.norm, _norm(array))
 
 
-def _distance(a: Array, b: Array) -> float:
-    if a.shape != b.shape:
-        return float("inf")
-    distance = float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0))
-    return distance if np.isfinite(distance) else float("inf")
+@dataclass(slots=True)
+class _Gap:
+    """The largest difference of a tensor between two ways, by number and by norm, and its step."""
+
+    absolute: float = -1.0
+    norm: float = 0.0
+    step: int | None = None
+
+    def grow(self, a: Array, b: Array, step: int | None) -> None:
+        gap = np.abs(a - b) if a.shape == b.shape else np.array(np.inf)
+        largest = float(gap.max(initial=0.0))
+        largest, norm = (largest, _norm(gap)) if np.isfinite(largest) else (np.inf, np.inf)
+        if largest > self.absolute:
+            self.absolute, self.step = largest, step
+        self.norm = max(self.norm, norm)
+
+
+def _norm(array: Array) -> float:
+    return float(np.linalg.norm(array.reshape(-1)))
 
 
 def _worst(
-    largest: Mapping[tuple[str, str], tuple[float, int | None]],
-    scale: Mapping[tuple[str, str], float],
-    precision: str,
+    gaps: Mapping[Name, _Gap], sizes: Mapping[Name, _Size], precision: str
 ) -> dict[str, Difference | None]:
     worst: dict[str, Difference | None] = dict.fromkeys(KINDS)
-    for (kind, name), (absolute, step) in largest.items():
-        size = scale[kind, name]
-        relative = absolute / size if absolute else 0.0
-        measure = relative if precision == "float32" else absolute / max(1.0, size)
+    for (kind, name), gap in gaps.items():
+        size = sizes[kind, name]
+        relative = gap.norm / size.norm if gap.norm else 0.0
+        measure = relative if precision == "float32" else gap.absolute / max(1.0, size.number)
         found = worst[kind]
         if found is None or measure > found.measure:
-            worst[kind] = Difference(kind, name, step, absolute, relative, measure)
+            worst[kind] = Difference(kind, name, gap.step, gap.absolute, relative, measure)
     return worst
 
 
@@ -108,7 +131,7 @@ def idle(recording: Recording, precision: str) -> list[str]:
     found = []
     for key in recording:
         if key.kind == "weight" and key.step is None:
-            moved = _distance(recording.get(key), recording.get(key._replace(step=0)))
+            moved = np.abs(recording.get(key) - recording.get(key._replace(step=0))).max(initial=0.0)
             if 0 < moved <= LIMITS[precision]:
                 found.append(key.name)
     return found
