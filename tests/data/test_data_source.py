@@ -161,6 +161,15 @@ def test_values_that_are_no_numbers_in_typed_tables():
     assert refused("VFL0603", pa.table({"key": [1], "n": pa.array([0], pa.timestamp("s"))}), number)
 
 
+def test_hidden_files_are_no_tables_and_an_empty_source_is_not_this_folder(tmp_path, monkeypatch):
+    hidden = tmp_path / ".venv" / "rows.parquet"
+    hidden.parent.mkdir()
+    pq.write_table(pa.table({"key": ["1"], "zip": ["2"], "age": [3], "pay": [4.0]}), hidden)
+    monkeypatch.chdir(tmp_path)
+    for source in ("", " ", ".", tmp_path):
+        refused("VFL0601", source)
+
+
 def test_what_cannot_be_read(tmp_path):
     bad = tmp_path / "bad.csv"
     bad.write_bytes(b"key,zip,age,pay\n1,\xe9\xff,1,1\n")

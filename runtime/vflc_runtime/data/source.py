@@ -222,10 +222,12 @@ def _files(text: str, party: str) -> list[str]:
     """The files a path, folder or glob stands for, sorted by name."""
     if _REMOTE.match(text):
         raise _failed(party, text, "sources on a network are not read; copy the file to this machine first")
+    if not text.strip():
+        raise _failed(party, text, "it is empty: name a file, a folder or a query")
     path = Path(text).expanduser()
     try:
         if path.is_dir():
-            found = [str(p) for p in path.rglob("*") if p.suffix in (".parquet", ".pq") and p.is_file()]
+            found = [str(p) for p in path.rglob("*.p*") if _is_parquet(p, path)]
             if not found:
                 raise _failed(party, text, "the folder holds no Parquet files")
         elif path.exists():
@@ -237,6 +239,12 @@ def _files(text: str, party: str) -> list[str]:
     if not found:
         raise _failed(party, text, "there is no such file")
     return sorted(found)
+
+
+def _is_parquet(path: Path, folder: Path) -> bool:
+    """Hidden files and folders are not the user's tables."""
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix in (".parquet", ".pq") and not hidden and path.is_file()
 
 
 def _format(files: Sequence[str], party: str) -> str:
