@@ -26,8 +26,10 @@ def ort_value(array: NDArray[Any]) -> Any:
 def session(model: bytes, threads: int, double: bool = False) -> Any:
     """The native session of a serialised model.
 
-    Threads spin while their session runs and stop when it is done: several sessions share the
-    cores, and a pool that goes on spinning takes them from the session whose turn it is. In float64
+    Threads spin for a moment between operators and stop when the session's turn is over: sessions
+    and other programs share the cores, and a pool that goes on spinning takes them away. With 20 µs
+    a step of 128 rows takes a fifth less time than without on idle cores, and no more on busy ones,
+    where spinning without end takes three times as long. In float64
     operators are not fused: fused ones (a matrix product with its scale, for one) keep their
     constants in float32, and so are wrong in the eighth digit.
     """
@@ -37,6 +39,7 @@ def session(model: bytes, threads: int, double: bool = False) -> Any:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4  # errors are raised; there is no need to print them, too
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads > 1 else "0")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if double:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
