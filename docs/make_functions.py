@@ -75,6 +75,7 @@ METRICS_ARE = {
     "log_loss": ("binary, classes", "mean of -log of the probability of what was true, cut off at 1e-7"),
     "rmse": ("binary, number", "root of the mean squared error"),
     "mae": ("binary, number", "mean absolute error"),
+    "rating_accuracy": ("number", "share of the predictions that are off by at most 0.5"),
     "loss": ("all", "the objective; always reported, also by its terms where there are several"),
 }
 STATIC_DO = {

@@ -8,7 +8,7 @@ from vflc.diagnostics import Collector, Diagnostic, Refused, Source
 from vflc.emit.bundle import Bundle
 from vflc.ir.model import Model
 from vflc.passes.lower import lower
-from vflc.passes.pipeline import pipeline, run
+from vflc.passes.pipeline import pipeline, population_pipeline, run
 from vflc.syntax.parser import parse, read_source
 
 BACKENDS = ("onnx", "keras")
@@ -56,6 +56,10 @@ def compile_source(
 
     collector = Collector()
     lowered = _lowered(source, folder, collector)
+    if lowered.population is not None:
+        _refuse_for_population(lowered, unsplit, backends, collector)
+        model = run(lowered, collector, population_pipeline())
+        return emit(model, source.text, precision, backends, collector.diagnostics)
     model = run(lowered, collector, pipeline(unsplit))
     unfused = None
     if "keras" in backends:
@@ -74,7 +78,22 @@ def unsplit_model(path: Path) -> Model:
 
 
 def _model(source: Source, folder: Path | None, collector: Collector) -> Model:
-    return run(_lowered(source, folder, collector), collector, pipeline())
+    lowered = _lowered(source, folder, collector)
+    return run(lowered, collector, population_pipeline() if lowered.population else pipeline())
+
+
+def _refuse_for_population(
+    model: Model, unsplit: bool, backends: tuple[str, ...], collector: Collector
+) -> None:
+    assert model.population is not None
+    span = next(party.span for party in model.parties if party.population)
+    if unsplit:
+        help = "a population is compared with a reference of its own, in the tests of vflc"
+        collector.error("VFL0502", "a population is not compiled unsplit", span, help)
+    if "keras" in backends:
+        help = "compile and train it without --backend and --engine"
+        collector.error("VFL0502", "a population has no Keras backend in this version", span, help)
+    collector.refuse_errors()
 
 
 def _lowered(source: Source, folder: Path | None, collector: Collector) -> Model:

@@ -49,6 +49,12 @@ def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backe
     """
     folder = Path(folder)
     manifest = read_manifest(folder / "manifest.json")
+    if manifest.population:
+        raise Failure(
+            "VFL0502",
+            f"{folder} is a model over a population, which this command does not support in this version",
+            "populations have `vflc train`, `vflc evaluate`, `vflc predict` and `vflc graph`",
+        )
     plans: dict[str, Plan] = {}
     for place in places or manifest.places:
         if place not in manifest.places:

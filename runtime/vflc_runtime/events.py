@@ -74,7 +74,19 @@ class Done:
     reason: str
 
 
-Event = Loaded | Resumed | EpochStarted | Progress | EpochEnded | Saved | Done
+@dataclass(frozen=True, slots=True)
+class RoundEnded:
+    """Round `number` of `rounds` (from 1) is over; `validation` is empty where it was not measured."""
+
+    number: int
+    rounds: int
+    seconds: float
+    train: Scores
+    validation: Scores
+    users_per_second: float
+
+
+Event = Loaded | Resumed | EpochStarted | Progress | EpochEnded | RoundEnded | Saved | Done
 Listener = Callable[[Event], None]
 
 

@@ -56,6 +56,7 @@ class Manifest:
     edges: dict[str, Edge]
     messages: dict[str, Message]
     digest: str
+    population: bool = False
 
 
 def digest(document: dict[str, Any]) -> str:
@@ -88,6 +89,7 @@ def read_manifest(file: Path) -> Manifest:
         edges=edges,
         messages=messages,
         digest=document["digest"].text(),
+        population=document.get("population") is not None,
     )
 
 

@@ -23,10 +23,12 @@ SMALLER_IS_BETTER = ("loss", "log_loss", "rmse", "mae")
 DEFINED = {
     "binary": ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae"),
     "multiclass": ("accuracy", "log_loss"),
-    "number": ("rmse", "mae"),
+    "number": ("rmse", "mae", "rating_accuracy"),
 }
+NEAR = 0.5
+"""How far a rating may be off and still be told from its neighbours."""
 _EPSILON = 1e-7
-_SUMS = ("rows", "right", "hits", "predicted", "positive", "log_loss", "squared", "absolute")
+_SUMS = ("rows", "right", "hits", "predicted", "positive", "log_loss", "squared", "absolute", "near")
 
 
 def auc(scores: Array, positive: Array) -> float | None:
@@ -107,6 +109,7 @@ class Collector:
         error = prediction.astype(np.float64) - label
         self._sums["squared"] += float(np.square(error).sum())
         self._sums["absolute"] += float(np.abs(error).sum())
+        self._sums["near"] += int(np.count_nonzero(np.abs(error) <= NEAR))
 
     def results(self) -> dict[str, float | None]:
         """Each metric by name; None where it is not defined, as the AUC of one class."""
@@ -127,6 +130,7 @@ class Collector:
             "log_loss": ("log_loss", "rows"),
             "rmse": ("squared", "rows"),
             "mae": ("absolute", "rows"),
+            "rating_accuracy": ("near", "rows"),
         }[name]
         if not sums[whole]:
             return None

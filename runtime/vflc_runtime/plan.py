@@ -11,7 +11,7 @@ from vflc_runtime.reading import damaged
 
 StepKind = Literal["run", "send", "receive", "update", "assign"]
 INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
-METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae")
+METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae", "rating_accuracy")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def predict(
     folder = RunFolder(Path(run))
     session = trained(folder, "predict", engine, threads)
     data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), False, listen)
-    with files.writing(out_file), _table(out_file) as write:
+    with files.writing(out_file), table_writer(out_file) as write:
         for rows in sequential(np.arange(data.rows), EVALUATION_BATCH):
             write(_batch(session, data, rows))
     return data.rows
@@ -86,7 +86,7 @@ def _key_name(session: Session) -> str:
 
 
 @contextmanager
-def _table(path: Path) -> Iterator[Callable[[pa.RecordBatch], None]]:
+def table_writer(path: Path) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """Writes batches to a table under another name, and gives it its own when all is written."""
     new = path.with_name(f".{path.name}.new")
     writer: Any = None

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
 
@@ -75,6 +75,29 @@ class Checkpoint:
     tensors: dict[str, dict[str, Tensors]]
 
 
+class Reader(Protocol):
+    """A place, as far as a run's folder goes: the parties whose tables it reads."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of parties."""
+        ...
+
+
+class Placed(Protocol):
+    """A bundle, as far as a run's folder goes."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        ...
+
+    @property
+    def plans(self) -> Mapping[str, Reader]:
+        """Its places by name."""
+        ...
+
+
 class RunFolder:
     """A run's folder; make one with `create` or `open`."""
 
@@ -94,11 +117,11 @@ class RunFolder:
     def create(
         cls,
         path: Path,
-        bundle: Bundle,
+        bundle: Placed,
         settings: Mapping[str, Any],
         fitted: Mapping[str, Any],
         overwrite: bool,
-    ) -> RunFolder:
+    ) -> Self:
         """Makes the folder of a new run, in one instant.
 
         `settings` go to run.json; `fitted` is what encoders fitted, by input id. With
@@ -233,7 +256,7 @@ class RunFolder:
         files.replace_with(self.path / "metrics.json", text.encode())
 
 
-def _lay_out(new: Path, bundle: Bundle, settings: Mapping[str, Any], fitted: Mapping[str, Any]) -> None:
+def _lay_out(new: Path, bundle: Placed, settings: Mapping[str, Any], fitted: Mapping[str, Any]) -> None:
     new.mkdir(parents=True)
     shutil.copytree(bundle.folder, new / "bundle")
     (new / "checkpoints").mkdir()

@@ -26,7 +26,7 @@ def prepare(archive: Archive) -> Tables:
     """The tables of the published files: `users.dat`, `movies.dat` and `ratings.dat`."""
     users = _records(archive, "users.dat", 5)
     movies = _records(archive, "movies.dat", 3)
-    user, movie, rating = _ratings(archive.read("ratings.dat"))
+    user, movie, rating = read_ratings(archive.read("ratings.dat"))
     at_user = _positions(user, _numbers(users, 0, "users.dat: a user"), "user", "users.dat")
     at_movie = _positions(movie, _numbers(movies, 0, "movies.dat: a movie"), "movie", "movies.dat")
     age = pa.array(_numbers(users, 2, "users.dat: an age"))
@@ -125,7 +125,7 @@ def _numbers(records: list[list[str]], field: int, what: str) -> list[int]:
         raise Unusable(f"{what} is not a number: {error}") from None
 
 
-def _ratings(content: bytes) -> tuple[pa.Array, pa.Array, pa.Array]:
+def read_ratings(content: bytes) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Users, movies and ratings, in the file's order. A `::` is two separators around an empty column."""
     names = ["user", "a", "movie", "b", "rating", "c", "time"]
     try:

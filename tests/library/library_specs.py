@@ -30,6 +30,9 @@ LOGITS = {
     "LinearRegression": "LinearRegression(both)",
     "LogisticRegression": "LogisticRegression(both)",
     "MLP": f"MLP(both, {SMALL}, dropout = 0.1)",
+    "MF": "MF(u, t, bob.item)\nu = weight(4, scale = 0.5)\nt = table(15, 4, scale = 0.5)",
+    "BiasedMF": "BiasedMF(u, l, t, ls, m, bob.item)\nu = weight(4, scale = 0.5)\nl = weight(1)\n"
+    "t = table(15, 4, scale = 0.5)\nls = table(15, 1)\nm = weight(1)",
     "FM": "FM(both, k = 4)",
     "DeepFM": f"DeepFM(both, {SMALL})",
     "DeepFMTop": f"DeepFMTop([a, b], units = [8, 4])\na = DeepFMBottom(alice.features, {SMALL})\n"

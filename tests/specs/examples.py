@@ -18,7 +18,10 @@ from vflc.diagnostics import Source
 from vflc.driver import compile_source
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
-EXAMPLES = {spec.stem: spec for spec in sorted(SPECS.rglob("*.vfl"))}
+EVERY = {spec.stem: spec for spec in sorted(SPECS.rglob("*.vfl"))}
+POPULATIONS = {name: spec for name, spec in EVERY.items() if "\npopulation " in spec.read_text("utf-8")}
+EXAMPLES = {name: spec for name, spec in EVERY.items() if name not in POPULATIONS}
+"""Those between parties."""
 needs_data = pytest.mark.skipif(
     not os.environ.get("VFLC_DATA"), reason="VFLC_DATA does not name the folder of the measuring data"
 )
@@ -26,13 +29,14 @@ PUBLISHED = {
     "deepfm": "ml-1m", "deepfm_splitrec": "ml-1m", "three_parties": "ml-1m", "regression": "ml-1m",
     "mmoe": "census-income", "mmoe_splitrec": "census-income", "label_only": "census-income",
     "u_shape": "census-income", "multiclass": "census-income", "wide_deep": "criteo",
+    "fedrecon": "ml-1m", "fedrecon_full": "ml-1m",
 }  # fmt: skip
 """Which published data set each example is about, by its folder in VFLC_DATA."""
 
 
 def prepared(name: str, out: Path, *arguments: Any) -> dict[str, str]:
     """The parties' files that `prepare.py` wrote, by party."""
-    script = EXAMPLES[name].parent / "prepare.py"
+    script = EVERY[name].parent / "prepare.py"
     command = [sys.executable, str(script), *map(str, arguments), "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

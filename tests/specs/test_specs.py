@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from specs.examples import EXAMPLES, PUBLISHED, dataset, prepared, session
+from specs.examples import EVERY, EXAMPLES, PUBLISHED, dataset, prepared, session
 
 from vflc.driver import compile_spec
 from vflc.syntax.format import format_spec
@@ -18,12 +18,12 @@ ROWS, BATCH, STEPS = 1500, 100, 60
 each = pytest.mark.parametrize("name", EXAMPLES)
 
 
-@each
+@pytest.mark.parametrize("name", EVERY)
 def test_is_formatted_and_described(name: str):
-    text = EXAMPLES[name].read_text("utf-8")
+    text = EVERY[name].read_text("utf-8")
     assert format_spec(text) == text
     assert text.startswith("#"), "a spec begins by saying what it is"
-    folder = EXAMPLES[name].parent
+    folder = EVERY[name].parent
     readme = next(f / "README.md" for f in (folder, folder.parent) if (f / "README.md").exists())
     assert f"{name}.vfl" in readme.read_text("utf-8")
     assert name in PUBLISHED

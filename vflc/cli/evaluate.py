@@ -18,14 +18,21 @@ from vflc.cli.options import RUN, data, engine, threads
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def command(run: Path, sources: dict[str, str], engine: str, threads: int | None, as_json: bool) -> None:
     """Measure the model in RUN on other rows."""
+    from functools import partial
+
     from vflc_runtime.evaluate import evaluate
 
+    from vflc.cli.population import evaluate_population, of_population
+
+    measure = partial(evaluate, run, sources, engine, threads)
+    if of_population(None, run, True):
+        measure = partial(evaluate_population, run, sources, engine, threads)
     if as_json:
-        click.echo(json.dumps(evaluate(run, sources, engine, threads), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(measure(), indent=2, ensure_ascii=False))
         return
     from vflc.cli.progress import loaded
     from vflc.cli.tables import console, scores, show
 
     screen = console()
-    found = evaluate(run, sources, engine, threads, listen=lambda event: loaded(screen, event))
+    found = measure(listen=lambda event: loaded(screen, event))
     show(screen, scores({f"{found['rows']:,} rows": found["evaluation"]}))

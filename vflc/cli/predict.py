@@ -15,16 +15,26 @@ from vflc.cli.options import RUN, data, engine, threads
 @engine
 @threads
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="A .csv or .parquet file.")
-def command(run: Path, sources: dict[str, str], engine: str, threads: int | None, out: Path) -> None:
+@click.option("--top", type=click.IntRange(1), help="Of a population: recommend so many items to each user.")
+def command(
+    run: Path, sources: dict[str, str], engine: str, threads: int | None, out: Path, top: int | None
+) -> None:
     """Write predictions of the model in RUN.
 
-    The file has the key and a column for each prediction. Labels are not needed.
+    The file has the key and a column for each prediction. Labels are not needed. Users of a
+    population are rebuilt from the rows that have a label; the rows that have none are predicted.
     """
     from vflc_runtime.predict import predict
 
+    from vflc.cli.population import of_population, predict_population, refuse
     from vflc.cli.progress import loaded
     from vflc.cli.tables import console
 
     screen = console()
+    if of_population(None, run, True):
+        rows = predict_population(run, sources, out, engine, threads, top, screen)
+        click.echo(f"\nwrote {out}: {rows:,} rows")
+        return
+    refuse({"top": top}, "is for a population")
     rows = predict(run, sources, out, engine, threads, listen=lambda event: loaded(screen, event))
     click.echo(f"\nwrote {out}: {rows:,} rows")

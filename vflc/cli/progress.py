@@ -14,6 +14,8 @@ from vflc_runtime import events
 
 from vflc.cli.tables import alignment, console, number, show, unknown_values
 
+ROUNDS_QUIET = 5.0
+"""Seconds between two lines about rounds."""
 QUIET = 15.0
 """Seconds between two plain lines within an epoch."""
 
@@ -26,11 +28,12 @@ class Screen:
         self._columns: list[tuple[str, str, int]] = []
         self._said = time.monotonic()
         self._epochs = 0
+        self._rounds: Any = None
         self._bar = Bar(
-            TextColumn("epoch {task.fields[epoch]}"),
+            TextColumn("{task.fields[epoch]}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  {task.fields[rate]} rows/s"),
+            TextColumn("loss {task.fields[loss]}  {task.fields[rate]}"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
@@ -60,6 +63,8 @@ class Screen:
             case events.EpochEnded():
                 self._bar.update(self._task, visible=False)
                 self._line(event)
+            case events.RoundEnded():
+                self._round(event)
             case events.Done():
                 self._bar.update(self._task, visible=False)
 
@@ -72,18 +77,40 @@ class Screen:
             where = f"epoch {event.epoch}/{self._epochs}  step {event.done:,}/{event.steps:,}"
             self._print(f"{where}  loss {loss}  {rate} rows/s")
 
+    def _round(self, event: events.RoundEnded) -> None:
+        """The bar; a line where users were validated, at the end, and now and then."""
+        loss = number(event.train.get("loss"))
+        rate, done = f"{event.users_per_second:,.0f} users/s", f"{event.number}/{event.rounds}"
+        if self._rounds is None:
+            self._rounds = self._bar.add_task("", total=event.rounds, epoch="", loss="-", rate="-")
+            self._said = 0.0
+        self._bar.update(self._rounds, completed=event.number, epoch=done, loss=loss, rate=rate)
+        last = event.number == event.rounds
+        if last or event.validation or time.monotonic() - self._said > ROUNDS_QUIET:
+            groups = {"train": event.train, "validation": event.validation}
+            self._row("round", done, groups, event.seconds)
+
     def _line(self, event: events.EpochEnded) -> None:
+        best = "  best" if event.best and event.validation else ""
+        groups = {"train": event.train, "validation": event.validation}
+        self._row("epoch", f"{event.epoch}/{self._epochs}", groups, event.seconds, best)
+
+    def _row(
+        self,
+        what: str,
+        where: str,
+        groups: Mapping[str, Mapping[str, Any]],
+        seconds: float,
+        best: str = "",
+    ) -> None:
         """A line of the history; the first one has the names above it."""
         self._said = time.monotonic()
-        groups: dict[str, Mapping[str, Any]] = {"train": event.train, "validation": event.validation}
         if not self._columns:
             self._columns = [(g, name, max(len(name), 7)) for g, scores in groups.items() for name in scores]
             self._print(self._header(groups))
-            self._print("  ".join(["epoch".rjust(7), *(n.rjust(w) for _, n, w in self._columns), "seconds"]))
+            self._print("  ".join([what.rjust(7), *(n.rjust(w) for _, n, w in self._columns), "seconds"]))
         cells = [number(groups[group].get(name)).rjust(width) for group, name, width in self._columns]
-        epoch = f"{event.epoch}/{self._epochs}".rjust(7)
-        best = "  best" if event.best and event.validation else ""
-        self._print("  ".join([epoch, *cells, f"{event.seconds:7.1f}"]) + best)
+        self._print("  ".join([where.rjust(7), *cells, f"{seconds:7.1f}"]) + best)
 
     def _header(self, groups: Mapping[str, Mapping[str, Any]]) -> str:
         """The names of the groups, each above its first column."""

@@ -43,7 +43,9 @@ def crossing(manifest: Mapping[str, Any]) -> Table:
             f"{edge['from']} → {edge['to']}",
             _phase(edge),
             shape(edge),
-            f"{edge['bytes_per_row']:,}" if edge["bytes_per_row"] else f"{edge['bytes_per_step']:,} a step",
+            f"{edge['bytes_per_row']:,}"
+            if edge["bytes_per_row"]
+            else f"{edge['bytes_per_step']:,} a {'visit' if 'population' in manifest else 'step'}",
             "as above" if depended == above else depended,
         )
         above = depended

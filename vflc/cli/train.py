@@ -29,6 +29,8 @@ from vflc.cli.options import PRECISIONS, SPEC, data, engine, threads
 @click.option(
     "--checkpoint-steps", type=click.IntRange(1), help="Save every so many steps, not only each epoch."
 )
+@click.option("--rounds", type=click.IntRange(1), help="Of a population: rounds in all.")
+@click.option("--cohort", type=click.IntRange(1), help="Of a population: users a round.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads
@@ -42,13 +44,19 @@ def command(
     """
     from vflc_runtime.train import TrainOptions, train
 
+    from vflc.cli.population import of_population, refuse, train_population
     from vflc.cli.progress import Screen
     from vflc.cli.tables import scores, sent, show
 
     if target is None and not (options["resume"] and out):
         raise click.UsageError("name a SPEC or a BUNDLE, or --resume the run in --out")
+    rounds = {name: options.pop(name) for name in ("rounds", "cohort")}
     with bundle_of(target, precision, options["engine"]) as folder, Screen() as screen:
-        where = out or Path("runs") / json.loads((folder / "manifest.json").read_bytes())["model"]
+        if of_population(folder, out, options["resume"]):
+            train_population(folder, sources, out, {**options, **rounds}, screen)
+            return
+        refuse(rounds, "is for a population, and this spec has none; it has --epochs and --batch")
+        where = out or runs(folder)
         result = train(folder, sources, where, TrainOptions(**options), screen)
     manifest = json.loads((result.folder / "bundle" / "manifest.json").read_bytes())
     metrics = result.metrics
@@ -57,6 +65,11 @@ def command(
     rate = f", {metrics['rows_per_second']:,.0f} rows/s" if metrics["rows_per_second"] else ""
     click.echo(f"\n{metrics['ended']}: {metrics['steps']:,} steps in {metrics['seconds']:.1f} s{rate}")
     click.echo(f"the run is in {result.folder}")
+
+
+def runs(folder: Path) -> Path:
+    """Where a run goes that nobody named a folder for."""
+    return Path("runs") / str(json.loads((folder / "manifest.json").read_bytes())["model"])
 
 
 @contextmanager

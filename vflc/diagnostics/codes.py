@@ -39,10 +39,14 @@ CODES: dict[str, str] = {
     # Disclosure
     "VFL0301": "A raw feature or label would cross between parties",
     "VFL0302": "A feature used at a place that may not see it",
+    "VFL0303": "A local weight read by the hub",
     # Placement
     "VFL0401": "A label used at a party that does not own it",
     "VFL0403": "A place that does not exist",
     "VFL0404": "An objective that depends on no weight",
+    "VFL0405": "A population without a hub",
+    "VFL0406": "A weight of a population that is neither global nor local",
+    "VFL0407": "`global`, `local` or `reconstruct` where it cannot be",
     # Emission
     "VFL0501": "The compiler's output failed its own check",
     "VFL0502": "A construct that this version does not support",
@@ -66,4 +70,5 @@ CODES: dict[str, str] = {
     "VFL0616": "A key is null or blank",
     "VFL0617": "Labels that the loss cannot use",
     "VFL0618": "Data for an unknown party, or a party without data",
+    "VFL0619": "The cohort is larger than the population",
 }

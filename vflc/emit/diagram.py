@@ -8,6 +8,8 @@ from typing import Any
 
 Manifest = Mapping[str, Any]
 
+ROWS_TOUCHED = "rows touched"
+"""The axis of the rows of a table that a visit of a population is about."""
 SHOWN = 6
 """Names listed in one box before the rest is counted."""
 
@@ -33,8 +35,10 @@ def arrows(manifest: Manifest) -> Iterator[Arrow]:
 
 def shape(edge: Mapping[str, Any]) -> str:
     """The shape of one row of an edge: `[32]`, `[? × 16]`, or `once a step`."""
-    sizes = [size for size in edge["shape"] if size != "batch"]
+    sizes = [size for size in edge["shape"] if size not in ("batch", ROWS_TOUCHED)]
     row = f"[{' × '.join('?' if size is None else str(size) for size in sizes)}]" if sizes else "[1]"
+    if ROWS_TOUCHED in edge["shape"]:
+        return f"{row} a row touched"
     return row if "batch" in edge["shape"] else f"{row} once a step"
 
 

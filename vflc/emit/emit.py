@@ -7,9 +7,10 @@ from typing import Any
 
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.emit.bundle import Bundle
-from vflc.emit.manifest import canonical, manifest, markdown
+from vflc.emit.manifest import canonical, manifest, markdown, parties
 from vflc.emit.onnx import to_onnx
 from vflc.emit.plan import encoders, plan
+from vflc.emit.population import population_files, population_manifest
 from vflc.emit.update import build_updates, optimizers_at
 from vflc.ir.model import PROGRAMS, Model, Schedule
 
@@ -27,6 +28,8 @@ def emit(
     The manifest is the same whatever the backends, so that each party is free to choose its own.
     The Keras backend takes `unfused`, the same model with its tables not fused.
     """
+    if model.population is not None:
+        return _population(model, spec, precision, warnings)
     files: dict[str, bytes] = {}
     contents: dict[str, str] = {}
     for schedule in model.schedules:
@@ -37,6 +40,16 @@ def emit(
     if unfused is not None:
         files |= _keras(model, unfused, precision)
     data = manifest(model, spec, precision, contents)
+    files["manifest.json"] = canonical(data).encode()
+    files["manifest.md"] = markdown(data).encode()
+    return Bundle(data, files, warnings, model)
+
+
+def _population(model: Model, spec: str, precision: str, warnings: list[Diagnostic]) -> Bundle:
+    places = population_files(model, precision, _loads)
+    contents = {place: _digest(files) for place, files in places.items()}
+    data = population_manifest(model, spec, precision, contents, parties(model))
+    files = {f"{place}/{name}": content for place, own in places.items() for name, content in own.items()}
     files["manifest.json"] = canonical(data).encode()
     files["manifest.md"] = markdown(data).encode()
     return Bundle(data, files, warnings, model)

@@ -33,17 +33,7 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, str]) 
         "precision": precision,
         "places": list(model.places),
         "contents": contents,
-        "parties": [
-            {
-                "name": party.name,
-                "key": party.key,
-                **{
-                    f"{kind}s": [c.name for c in party.columns if c.kind == kind]
-                    for kind in ("feature", "column", "label")
-                },
-            }
-            for party in model.parties
-        ],
+        "parties": parties(model),
         "edges": [_edge(model, edge, precision) for edge in model.edges],
         "messages": [
             {
@@ -57,8 +47,27 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, str]) 
             for m in model.messages
         ],
     }
-    data["digest"] = hashlib.sha256(canonical(data).encode()).hexdigest()
-    return data
+    return signed(data)
+
+
+def signed(data: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with its digest."""
+    return {**data, "digest": hashlib.sha256(canonical(data).encode()).hexdigest()}
+
+
+def parties(model: Model) -> list[dict[str, Any]]:
+    """Who owns what."""
+    return [
+        {
+            "name": party.name,
+            "key": party.key,
+            **{
+                f"{kind}s": [c.name for c in party.columns if c.kind == kind]
+                for kind in ("feature", "column", "label")
+            },
+        }
+        for party in model.parties
+    ]
 
 
 def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
@@ -113,6 +122,10 @@ def markdown(data: dict[str, Any]) -> str:
         cells = [party["name"], party["key"] or "–"]
         cells += [", ".join(party[kind]) or "–" for kind in ("features", "labels", "columns")]
         lines.append(f"| {' | '.join(cells)} |")
+    each = "step"
+    if "population" in data:
+        each = "visit"
+        lines += _population(data["population"])
     lines += ["", "## Edges", ""]
     if not data["edges"]:
         return "\n".join([*lines, "Nothing crosses.", ""])
@@ -123,7 +136,9 @@ def markdown(data: dict[str, Any]) -> str:
     for edge in data["edges"]:
         shape = " × ".join(str(size) for size in edge["shape"]) or "one number"
         size = (
-            f"{edge['bytes_per_row']} a row" if edge["bytes_per_row"] else f"{edge['bytes_per_step']} a step"
+            f"{edge['bytes_per_row']} a row"
+            if edge["bytes_per_row"]
+            else f"{edge['bytes_per_step']} a {each}"
         )
         lines.append(
             f"| `{edge['id']}` | {edge['from']} → {edge['to']} | {edge['phase']} "
@@ -142,3 +157,21 @@ def markdown(data: dict[str, Any]) -> str:
         edges = ", ".join(f"`{edge}`" for edge in message["edges"])
         lines.append(f"| `{message['id']}` | {', '.join(message['programs'])} | {edges} |")
     return "\n".join([*lines, ""])
+
+
+def _population(about: dict[str, Any]) -> list[str]:
+    """What a visit of one user of a population may see and what stays."""
+    names = {
+        scope: ", ".join(f"`{name}`" for name in about[scope]) or "none" for scope in ("global", "local")
+    }
+    return [
+        "",
+        "## Population",
+        "",
+        f"Each user of `{about['place']}` is a party of its own. In a visit it asks for the rows it needs,",
+        "gets global weights and, in training, sends back how they changed; "
+        f"`{about['hub']}` sees nothing else.",
+        "",
+        f"- global weights, kept at `{about['hub']}`: {names['global']}",
+        f"- local weights, which never leave their user: {names['local']}",
+    ]

@@ -31,7 +31,7 @@ def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]
         "inputs": [_input(node) for node in used.values() if node.op in ("feature", "label")],
         "weights": [entry for node in weights for entry in _weights(node)],
         "arrays": [_array(node) for node in weights],
-        "randoms": [{"id": n.id, "shape": _shape(n.type)} for n in used.values() if n.op == "random"],
+        "randoms": [{"id": n.id, "shape": shape_of(n.type)} for n in used.values() if n.op == "random"],
         "graphs": _graphs(model, schedule, files) | _update_graphs(model, place, files),
         "optimizers": _optimizers(model, place),
         "updates": [_update(model, update.id) for update in model.updates if update.place == place],
@@ -63,7 +63,8 @@ def _tables(model: Model, place: str) -> list[str]:
     return parties if place == UNSPLIT else [name for name in parties if name == place]
 
 
-def _shape(type_: TensorType) -> list[int | None]:
+def shape_of(type_: TensorType) -> list[int | None]:
+    """The sizes of a type as JSON; None is the batch, or what only a run knows."""
     return [None if axis.name == BATCH else axis.size for axis in type_.axes]
 
 
@@ -73,7 +74,7 @@ def _input(node: Node) -> dict[str, Any]:
         "party": node.attrs["party"],
         "column": node.attrs["name"],
         "dtype": node.type.dtype,
-        "shape": _shape(node.type),
+        "shape": shape_of(node.type),
     }
     return {**entry, "label": True} if node.op == "label" else entry
 

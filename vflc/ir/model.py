@@ -47,12 +47,14 @@ class PartyInfo:
     """A party: its key column and its columns in the order of the spec; a hub has none.
 
     `span` is where the key is named, or the party where it has none.
+    A `population` is many small parties of one shape, each the rows of one key.
     """
 
     name: str
     key: str | None
     columns: tuple[ColumnInfo, ...]
     span: Span
+    population: bool = False
 
     def column(self, name: str) -> ColumnInfo | None:
         return next((column for column in self.columns if column.name == name), None)
@@ -115,6 +117,75 @@ class TrainConfig:
     clip_value: float | None = None
 
 
+Halves = Literal["examples", "batches", "fraction", "same"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """Settings of `train reconstruct` (Singhal et al., "Federated Reconstruction", 2021).
+
+    Args:
+        cohort: users a round.
+        limit: most examples of a user.
+        validation, test: shares of the users that are kept for measuring.
+        divide: who these are: drawn by the seed, or the last ones in order of their keys.
+        halves: which examples rebuild local weights and which update global ones: every other
+            example, every other batch, the first `fraction`, or the same for both.
+        rebuild_epochs, client_epochs: passes over each half; `…_steps` end a phase earlier.
+        weighting: what a user's delta counts in the mean: its examples, or as any other.
+        joint: client steps change local weights, too.
+        keep_local: a visit starts from the local weights that the last one left.
+        clip_norm: most norm of a user's delta; `noise` times it is the deviation of the noise on the sum.
+        evaluate_every: rounds between measurements on the validation users.
+    """
+
+    rounds: int = 100
+    cohort: int = 50
+    batch: int = 5
+    limit: int | None = None
+    seed: int = 0
+    validation: float = 0.1
+    test: float = 0.1
+    divide: Literal["random", "keys"] = "random"
+    halves: Halves = "examples"
+    fraction: float = 0.5
+    rebuild_epochs: int = 1
+    rebuild_steps: int | None = None
+    client_epochs: int = 1
+    client_steps: int | None = None
+    weighting: Literal["examples", "uniform"] = "examples"
+    joint: bool = False
+    keep_local: bool = False
+    clip_norm: float | None = None
+    noise: float = 0.0
+    noise_delta: float | None = None
+    evaluate_every: int | None = None
+    checkpoint_rounds: int | None = None
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """A spec over a population: where its weights live and how they are trained.
+
+    Args:
+        place: name of the population.
+        hub: the party that keeps the global weights.
+        scopes: `global` or `local` by the name of the binding that makes weights.
+        rules: the optimizers `rebuild`, `client` and `server`.
+    """
+
+    place: str
+    hub: str
+    scopes: Mapping[str, str]
+    config: Reconstruction
+    rules: Mapping[str, OptimizerRule]
+
+    def scope_of(self, weight: str) -> str | None:
+        """Whether a weight is `global` or `local`, by the binding that made it; None: neither."""
+        return self.scopes.get(weight.split(".")[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Gradient:
     """The gradient of a weight: one dense value, or (ids, rows) pairs for a table."""
@@ -122,6 +193,44 @@ class Gradient:
     weight: str
     dense: str | None = None
     rows: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserIds:
+    """Ids that a run feeds to read a table's copies at the users: rows of the copies, not of the table.
+
+    Args:
+        id: of the input.
+        table: whose copies it reads.
+        features: where the ids come from.
+        distinct: each id of a user's batch once, the rest of the row filled with -1.
+    """
+
+    id: str
+    table: str
+    features: tuple[str, ...]
+    distinct: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The graph of a population with a leading axis of users, and its gradients by phase.
+
+    Args:
+        forward: values only; `graphs` and `gradients` are those of `rebuild` and `client`.
+        mask: id of the input that is 1 for an example and 0 for what fills a batch up.
+        ids: what is fed to read tables.
+        losses: the value [user] of each loss, in the order of the model's.
+        predictions: the value [user, example, …] by name.
+    """
+
+    forward: Graph
+    mask: str
+    ids: tuple[UserIds, ...]
+    losses: tuple[str, ...]
+    predictions: Mapping[str, str]
+    graphs: Mapping[str, Graph] = field(default_factory=dict)
+    gradients: Mapping[str, tuple[Gradient, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +328,8 @@ class Model:
     edges: tuple[Edge, ...] = ()
     messages: tuple[Message, ...] = ()
     schedules: tuple[Schedule, ...] = ()
+    population: Population | None = None
+    visit: Visit | None = None
 
     def graph_of(self, program: Program) -> Graph:
         """The graph that a program runs on."""

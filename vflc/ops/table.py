@@ -48,7 +48,7 @@ def _need_ids(op: str, type_: TensorType) -> None:
 def infer_gather(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     table, ids = types
     _need_ids("gather", ids)
-    if table.rank < 1 or table.batched or table.sizes[0] is None:
+    if table.rank < 1 or table.batched:
         raise OpError(f"gather from {table}, which is not a table")
     return table.with_axes((*ids.axes, *table.axes[1:]))
 

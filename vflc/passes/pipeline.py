@@ -10,12 +10,15 @@ from vflc.ir.model import Model
 from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
 from vflc.passes.fuse_tables import FuseTables
+from vflc.passes.home import Home
 from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
+from vflc.passes.phases import Phases
 from vflc.passes.place import Place
 from vflc.passes.prune import Prune
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
+from vflc.passes.vectorise import Vectorise
 
 
 class Pass(Protocol):
@@ -40,6 +43,11 @@ def pipeline(unsplit: bool = False, fuse: bool = True) -> tuple[Pass, ...]:
         Cut(),
         Scheduling(),
     )
+
+
+def population_pipeline() -> tuple[Pass, ...]:
+    """The passes of a spec with a population: it is cut between its weights, not between its values."""
+    return (Prune(), Home(), Vectorise(), Phases())
 
 
 def run(

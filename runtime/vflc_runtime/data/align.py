@@ -98,7 +98,8 @@ def open_tables(
 
     Args:
         parties: of each party its `key`, `where` and the `columns` to read, as in encoders.json:
-            `name`, `type` ("string", "int" or "float") and `where`.
+            `name`, `type` ("string", "int" or "float") and `where`. The table of a `population`
+            has many rows a key, which keep their order.
         given: of each party its source.
         memory_limit: bytes DuckDB may hold before it spills; None is half of the machine's memory.
 
@@ -112,7 +113,7 @@ def open_tables(
         counts = {party: _read(connection, party, info, given[party]) for party, info in parties.items()}
         rows = _join(connection, list(parties), parties)
         for party, info in parties.items():
-            _sort(connection, party, info["columns"], joined=len(parties) > 1)
+            _sort(connection, party, info["columns"], len(parties) > 1, bool(info.get("population")))
     except duckdb.Error as error:
         connection.close()
         temporary.cleanup()
@@ -148,10 +149,12 @@ def _read(connection: duckdb.DuckDBPyConnection, party: str, info: Mapping[str, 
         f"CREATE TABLE {_raw_name(party)} AS SELECT {text_key} AS key{values} FROM {quote(read)}"
     )
     connection.execute(f"DROP TABLE {quote(read)}")
-    _check_keys(connection, party, key)
+    _check_keys(connection, party, key, repeated=bool(info.get("population")))
     rows = _check_values(connection, party, columns, exprs)
     typed = "".join(f", {expr.value} AS c{i}" for i, expr in enumerate(exprs))
-    connection.execute(f"CREATE VIEW {quote(f'typed {party}')} AS SELECT key{typed} FROM {_raw_name(party)}")
+    connection.execute(
+        f"CREATE VIEW {quote(f'typed {party}')} AS SELECT key{typed}, rowid AS number FROM {_raw_name(party)}"
+    )
     return rows
 
 
@@ -194,7 +197,7 @@ def _typed(column: Column, type: str, name: str, party: str) -> _Typed:
     )
 
 
-def _check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted) -> None:
+def _check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, repeated: bool) -> None:
     blank = connection.execute(
         f"SELECT rowid + 1, count(*) OVER () FROM {_raw_name(party)} "
         "WHERE key IS NULL OR regexp_full_match(key, '\\s*') ORDER BY rowid LIMIT 1"
@@ -206,6 +209,8 @@ def _check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted) 
             "every row needs a key; leave such rows out of the source",
             key.where,
         )
+    if repeated:
+        return
     doubled = connection.execute(
         f"SELECT key, count(*) FROM {_raw_name(party)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 3"
     ).fetchall()
@@ -265,12 +270,15 @@ def _join(
     return int(rows)
 
 
-def _sort(connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], joined: bool) -> None:
+def _sort(
+    connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], joined: bool, repeated: bool
+) -> None:
     semi = "SEMI JOIN common USING (key)" if joined else ""
     picks = "".join(f", c{i}" for i in range(len(columns)))
+    order = "key, number" if repeated else "key"
     connection.execute(
         f"CREATE TABLE {_sorted_name(party)} AS "
-        f"SELECT key{picks} FROM {quote(f'typed {party}')} {semi} ORDER BY key"
+        f"SELECT key{picks} FROM {quote(f'typed {party}')} {semi} ORDER BY {order}"
     )
     connection.execute(f"DROP VIEW {quote(f'typed {party}')}")
     connection.execute(f"DROP TABLE {_raw_name(party)}")

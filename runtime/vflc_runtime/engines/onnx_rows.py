@@ -62,7 +62,7 @@ class RowsUpdater:
         self._width = sum(table.width for table in self._tables)
         self._weight, self._gradient = (Scratch(plan.precision, self._width) for _ in range(2))
         self._taken = {name: Scratch(plan.precision, slot.shape[1]) for name, slot in self._slots.items()}
-        self._add = _row_adder(plan.precision)
+        self._add = row_adder(plan.precision)
         self._batch = 0
 
     def apply(self, values: Values, step: int, batch: int) -> None:
@@ -130,7 +130,7 @@ class RowsUpdater:
 
 
 @cache
-def _row_adder(precision: str) -> Any:
+def row_adder(precision: str) -> Any:
     """Adds rows of `gradient` to the rows of `sums` that `rows` [n, 1] names, in order.
 
     `np.add.at` and `np.add.reduceat` take over ten times as long. The session must have one

@@ -50,7 +50,7 @@ def load(plan: Plan, graph: str, threads: int) -> Any:
     """The session of a plan's graph, whose inputs and outputs must be those that the plan names."""
     path = plan.graph_path(graph)
     try:
-        loaded = session(_self_contained(path), threads, plan.precision == "float64")
+        loaded = session(self_contained(path), threads, plan.precision == "float64")
     except onnx_errors() as error:
         raise damaged(f"{path} cannot be loaded: {short(error)}") from None
     found = ([i.name for i in loaded.inputs_meta], [o.name for o in loaded.outputs_meta])
@@ -60,7 +60,7 @@ def load(plan: Plan, graph: str, threads: int) -> Any:
     return loaded
 
 
-def _self_contained(path: Path) -> bytes:
+def self_contained(path: Path) -> bytes:
     """The file's bytes, unless they refer to data outside of it."""
     import onnx
     from onnx.external_data_helper import uses_external_data

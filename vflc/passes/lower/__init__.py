@@ -20,6 +20,7 @@ from vflc.passes.lower.columns import lower_party
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives, lower_predict, match_label
+from vflc.passes.lower.population import lower_population
 from vflc.passes.lower.settings import check_metrics, lower_train
 from vflc.passes.lower.values import Bound, Scope
 from vflc.syntax import tree
@@ -52,11 +53,7 @@ def _refuse_unsupported(spec: tree.Spec, collector: Collector) -> None:
     """What the language has and this version does not: said, never accepted and ignored."""
     for item in spec.items:
         what = UNSUPPORTED.get(type(item))
-        if isinstance(item, tree.Party) and item.population:
-            what = "`population`"
-        elif isinstance(item, tree.Binding) and item.scope is not None:
-            what = f"`{item.scope}`"
-        elif isinstance(item, tree.Train) and item.mode is not None:
+        if isinstance(item, tree.Train) and item.mode is not None and item.mode.text != "reconstruct":
             what = f"`train {item.mode.text}`"
         if what:
             collector.error(
@@ -73,6 +70,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     _bindings(spec, scope, modules, parties, collector)
     train = next((i for i in spec.items if isinstance(i, tree.Train) and i.mode is None), None)
     config = lower_train(ev, train, scope)
+    population = lower_population(ev, spec, parties, scope)
     penalised: list[Bound] = []
     plain: list[Bound] = []
     for bound in scope.names.values():
@@ -103,9 +101,17 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     )
     assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
     _trainable(graph, losses, collector)
-    check_metrics(ev, train, predictions)
+    check_metrics(ev, next((i for i in spec.items if isinstance(i, tree.Train)), None), predictions)
     return Model(
-        name, graph, tuple(parties.values()), losses, predictions, assigns, config, places=tuple(parties)
+        name,
+        graph,
+        tuple(parties.values()),
+        losses,
+        predictions,
+        assigns,
+        config,
+        places=tuple(parties),
+        population=population,
     )
 
 
@@ -118,14 +124,13 @@ def _parties(spec: tree.Spec, scope: Scope, modules: Modules, ev: Evaluator) -> 
             )
     parties: dict[str, PartyInfo] = {}
     for item in spec.items:
-        if isinstance(item, tree.Party) and not item.population:
+        if isinstance(item, tree.Party):
             if item.name.text not in parties:
                 info, value = lower_party(ev, item, constants)
                 parties[item.name.text] = info
                 modules.bind(scope, Bound.known(item.name.text, item.name.span, value))
             else:
                 modules.bind(scope, Bound.known(item.name.text, item.name.span, None))
-    scope.poisoned |= {i.name.text for i in spec.items if isinstance(i, tree.Party) and i.population}
     return parties
 
 
@@ -149,6 +154,10 @@ def _bindings(
     for item in spec.items:
         if isinstance(item, tree.Binding):
             place = check(item.at) if item.at else None
+            if (
+                item.scope is not None
+            ):  # says where weights live; what is computed with them runs at the users
+                place = None
             modules.bind(scope, Bound(item.name.text, item.name.span, item.value, place))
         elif isinstance(item, tree.Fuse):
             fused = check(item.place)
@@ -175,7 +184,7 @@ def _has_penalty(part: Any) -> bool:
 
 def _whole(spec: tree.Spec, parties: Mapping[str, PartyInfo], collector: Collector) -> None:
     """Reports what a complete spec cannot lack."""
-    if spec.poisoned or any(isinstance(i, tree.Party) and i.population for i in spec.items):
+    if spec.poisoned:
         return
     if not parties:
         collector.error(

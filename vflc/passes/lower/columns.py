@@ -47,8 +47,9 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
             party.name.span,
             "say which column tells the rows apart: key ID",
         )
+    key = party.key.text if party.key else None
     span = party.key.span if party.key else party.span
-    info = PartyInfo(party.name.text, party.key.text if party.key else None, tuple(columns), span)
+    info = PartyInfo(party.name.text, key, tuple(columns), span, party.population)
     broken = frozenset(seen) - {column_info.name for column_info in columns}
     value = PartyValue(party.name.text, {}, {}, broken)
     for column_info in columns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
@@ -13,11 +13,11 @@ from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import POISON, Poison, Scope, describe
 from vflc.syntax import tree
 
-METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae", "loss")
+METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae", "rating_accuracy", "loss")
 MEASURES = {
     "binary": ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae"),
     "multiclass": ("accuracy", "log_loss"),
-    "number": ("rmse", "mae"),
+    "number": ("rmse", "mae", "rating_accuracy"),
 }
 """Which metrics are defined for which kind of prediction."""
 
@@ -59,11 +59,11 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
         if name in values or (name == "metrics" and "metrics" in values):
             ev.error("VFL0102", f"`{name}` is set twice", setting.name.span)
         elif name == "optimizer":
-            rule = _optimizer(ev, setting, scope, len(optimizers))
+            rule = lower_optimizer(ev, setting, scope)
             if rule is not None:
                 optimizers.append(rule)
         elif name == "metrics":
-            values["metrics"] = tuple(_metrics(ev, setting))
+            values["metrics"] = tuple(lower_metrics(ev, setting))
         elif name in SETTINGS:
             value = _single(ev, setting, scope)
             if not isinstance(value, Poison):
@@ -94,7 +94,8 @@ def _single(ev: Evaluator, setting: tree.Setting, scope: Scope) -> Any:
     return ev.error("VFL0205", f"`{name}` is {wanted}, and this is {describe(value)}", expr.span)
 
 
-def _metrics(ev: Evaluator, setting: tree.Setting) -> list[str]:
+def lower_metrics(ev: Evaluator, setting: tree.Setting) -> list[str]:
+    """The metrics that a setting lists, without those it does not know, which are reported."""
     names: list[str] = []
     for expr in setting.values:
         if isinstance(expr, tree.Ref) and expr.name in METRICS:
@@ -126,12 +127,18 @@ def check_metrics(ev: Evaluator, train: tree.Train | None, predictions: Sequence
             ev.error("VFL0203", f"`{name}` does not measure any prediction of this spec", expr.span, help)
 
 
-def _optimizer(ev: Evaluator, setting: tree.Setting, scope: Scope, count: int) -> OptimizerRule | None:
+def lower_optimizer(
+    ev: Evaluator, setting: tree.Setting, scope: Scope, defaults: Mapping[str, Any] | None = None
+) -> OptimizerRule | None:
+    """The optimizer that a setting names, `defaults` before the optimizer's own; None after a mistake."""
     expr = setting.values[0] if len(setting.values) == 1 else None
     name = expr.function if isinstance(expr, tree.Call) else expr
     if not isinstance(name, tree.Ref):
         ev.error(
-            "VFL0107", "`optimizer` takes one optimizer", setting.span, "as in: optimizer adam(lr = 0.001)"
+            "VFL0107",
+            f"`{setting.name.text}` takes one optimizer",
+            setting.span,
+            f"as in: {setting.name.text} adam(lr = 0.001)",
         )
         return None
     optimizer = OPTIMIZERS.get(name.name)
@@ -147,6 +154,7 @@ def _optimizer(ev: Evaluator, setting: tree.Setting, scope: Scope, count: int) -
     options = _options(ev, expr, list(optimizer.parameters), scope) if isinstance(expr, tree.Call) else {}
     if options is None:
         return None
+    options = {**(defaults or {}), **options}
     try:
         optimizer.check(options)
     except OpError as refused:

@@ -1,0 +1,1 @@
+"""Federated reconstruction: rounds of visits to a population of many small parties, as arrays."""

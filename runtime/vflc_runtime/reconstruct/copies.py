@@ -1,0 +1,85 @@
+"""The weights of a group of users during a visit: copies of global rows, and their own local weights.
+
+The rows of a table that the users touch lie user after user in one array [1 + rows, k]. Row 0 is
+nobody's: batches that are not full are filled up with it, and a mask keeps it out of every mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.reconstruct import random
+from vflc_runtime.reconstruct.plan import Plan, Weight
+from vflc_runtime.reconstruct.users import Group, Rows
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Copies:
+    """One table's rows at the users of a group.
+
+    Attributes:
+        values: [1 + rows, k], changed by steps.
+        ends: number of rows, row 0 included, of the first 1, 2, … users.
+        ids: the table's row that each row from 1 on is a copy of.
+        owner: position in the group of the user each row from 1 on belongs to.
+        slots: of each feature that reads the table, the row of every example; -1 for none.
+        once: whether no row is read twice, so that the rows of a step are all different.
+    """
+
+    values: Array
+    ends: Rows
+    ids: Rows
+    owner: Rows
+    slots: dict[str, NDArray[np.int32]]
+    once: bool
+
+
+def touched(plan: Plan, weight: Weight, group: Group, features: dict[str, Array]) -> Copies:
+    """Where a table's rows lie for a group; `values` is empty, to be filled by `take` or `draw`."""
+    names = sorted({name for ids in plan.ids if ids.table == weight.name for name in ids.features})
+    size, users = weight.shape[0], len(group.users)
+    found = {name: _pairs(group.owner, features[name], size) for name in names}
+    read = np.concatenate([part[part >= 0] for part in found.values()])
+    pairs = np.arange(users * size) if weight.local else np.unique(read)
+    owner, ids = pairs // size, pairs % size
+    once = not weight.local and len(read) == len(pairs)
+    slots = {
+        name: np.where(wanted < 0, -1, np.searchsorted(pairs, wanted) + 1).astype(np.int32)
+        for name, wanted in found.items()
+    }
+    ends = 1 + np.searchsorted(owner, np.arange(1, users + 1))
+    empty = np.zeros((1 + len(pairs), *weight.shape[1:]), plan.precision)
+    return Copies(empty, ends, ids, owner, slots, once)
+
+
+def _pairs(owner: Rows, ids: Array, size: int) -> Rows:
+    """One number for user and id, in the shape of the ids; -1 where there is no id."""
+    mine = owner.reshape(-1, *(1 for _ in ids.shape[1:]))
+    return np.where(ids < 0, -1, mine * size + ids)
+
+
+def take(copies: Copies, table: Array) -> None:
+    """Fills copies from a global table."""
+    copies.values[1:] = table[copies.ids]
+    copies.values[0] = copies.values[min(1, len(copies.ids))]
+
+
+def draw(copies: Copies, weight: Weight, streams: random.Words, precision: str) -> None:
+    """Fills a local table from each user's stream."""
+    values = random.initial_values(streams, weight.shape, weight.init, precision)
+    copies.values[1:] = values.reshape(-1, *weight.shape[1:])
+    copies.values[0] = copies.values[1]
+
+
+def distinct(rows: Array) -> NDArray[np.int32]:
+    """Each user's ids once, the rest -1: [.., user, n]; row 0 and -1 are no ids."""
+    flat = np.sort(rows, axis=-1)
+    again = np.zeros(flat.shape, bool)
+    again[..., 1:] = flat[..., 1:] == flat[..., :-1]
+    return np.where(again | (flat <= 0), -1, flat).astype(np.int32)

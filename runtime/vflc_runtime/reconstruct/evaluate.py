@@ -1,0 +1,49 @@
+"""How good a trained population's model is for users it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vflc_runtime.data.source import Source
+from vflc_runtime.events import Listener, silent
+from vflc_runtime.reconstruct.crew import LocalCrew, groups
+from vflc_runtime.reconstruct.plan import Settings
+from vflc_runtime.reconstruct.rounds import summed
+from vflc_runtime.reconstruct.train import PopulationRun, load
+from vflc_runtime.reconstruct.users import Users
+
+
+def settings_of(run: PopulationRun) -> Settings:
+    """The settings that a run was trained with."""
+    from dataclasses import replace
+
+    return replace(run.plan().settings, **run.settings["reconstruct"])
+
+
+def evaluate(run: Path | str, sources: Mapping[str, Source], listen: Listener = silent) -> dict[str, Any]:
+    """Rebuilds every user of the source from one half of its examples and measures on the other.
+
+    Returns:
+        `rows`, `users`, `evaluation` (loss and each metric), `too_few_examples`, `bytes_sent`, `data`.
+
+    Raises:
+        Failure: VFL0601 to 0618 as data and run give cause.
+    """
+    folder = PopulationRun(Path(run))
+    plan = folder.plan()
+    data = load(plan, sources, listen)
+    users = Users.of(data)
+    crew = LocalCrew(plan, settings_of(folder), users, training=False)
+    found = summed(plan, crew.evaluate(groups(np.arange(len(users))), folder.trained(plan)))
+    return {
+        "rows": data.rows,
+        "users": len(users),
+        "evaluation": found.scores,
+        "too_few_examples": found.small,
+        "bytes_sent": found.sent,
+        "data": data.report,
+    }

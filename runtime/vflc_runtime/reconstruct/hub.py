@@ -1,0 +1,103 @@
+"""The hub: the global weights, the mean of what users changed, and the server's optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.initial import generator, initial_value
+from vflc_runtime.reconstruct.optimizer import Update, sum_rows
+from vflc_runtime.reconstruct.plan import Plan, Settings
+from vflc_runtime.reconstruct.visit import Delta
+
+Array = NDArray[Any]
+
+
+class Hub:
+    """Global weights and the slots of the server's optimizer.
+
+    Args:
+        plan: of the population.
+        settings: of the run.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings) -> None:
+        self.plan, self.settings = plan, settings
+        self.update = Update(plan.server, plan.precision)
+        self.weights: dict[str, Array] = {}
+        self._slots: dict[str, dict[str, Array]] = {}
+        for weight in plan.globals:
+            first = initial_value(settings.seed, weight.name, weight.shape, weight.init, plan.precision)
+            self.weights[weight.name] = first
+            rows = weight.table and not settings.noise
+            slots = self.update.new_row_slots if rows else self.update.new_slots
+            self._slots[weight.name] = slots(weight.shape)
+
+    def slots(self) -> dict[str, Array]:
+        """What the optimizer keeps, by WEIGHT/SLOT."""
+        return {f"{w}/{s}": array for w, slots in self._slots.items() for s, array in slots.items()}
+
+    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
+        """Takes up what a checkpoint holds."""
+        for name, own in self.weights.items():
+            own[...] = weights[name]
+        if slots is not None:
+            for name, own in self.slots().items():
+                own[...] = slots[name]
+
+    def apply(self, deltas: Sequence[Delta], number: int) -> None:
+        """One step of the server's optimizer, with the weighted mean of the changes as gradient.
+
+        Changes are added in the order of `deltas`. A table changes in the rows that were touched;
+        with noise, which must not tell them apart, in all. Nothing happens where nobody counts.
+        """
+        settings = self.settings
+        total = settings.cohort if settings.noise else sum(delta.weight for delta in deltas)
+        if not total:
+            return
+        for weight in self.plan.globals:
+            name, value = weight.name, self.weights[weight.name]
+            if weight.table:
+                ids = np.concatenate([delta.rows[name][0] for delta in deltas])
+                rows = np.concatenate([delta.rows[name][1] for delta in deltas])
+                found, positions = np.unique(ids, return_inverse=True)
+                mean = sum_rows(positions, rows, len(found)) / np.asarray(total, value.dtype)
+                if not settings.noise:
+                    self.update.rows(value, found, mean, self._slots[name], number + 1)
+                    continue
+                change = np.zeros_like(value)
+                change[found] = mean
+            else:
+                change = np.asarray(sum(delta.dense[name] for delta in deltas) / total)
+            if settings.noise:
+                assert settings.clip_norm is not None
+                drawn = generator(settings.seed, "noise", number, name).standard_normal(value.shape)
+                change = change + drawn * (settings.noise * settings.clip_norm / total)
+            self.update.dense(value, change.astype(value.dtype), self._slots[name], number + 1)
+
+
+def spent(plan: Plan, settings: Settings, users: int, rounds: int) -> dict[str, Any] | None:
+    """The privacy that the noise of so many rounds gives each user; None without noise.
+
+    Renyi accounting (Mironov 2017) of cohorts drawn without replacement (Wang, Balle &
+    Kasiviswanathan 2019), for neighbours that differ in the data of one user. Replacing a user
+    moves the sum by up to twice the clipping norm.
+    """
+    if not settings.noise or settings.noise_delta is None:
+        return None
+    import dp_accounting as dp
+    from dp_accounting import rdp
+
+    accountant = rdp.RdpAccountant(neighboring_relation=dp.NeighboringRelation.REPLACE_ONE)
+    one = dp.SampledWithoutReplacementDpEvent(users, settings.cohort, dp.GaussianDpEvent(settings.noise / 2))
+    accountant.compose(dp.SelfComposedDpEvent(one, rounds))
+    return {
+        "epsilon": float(accountant.get_epsilon(settings.noise_delta)),
+        "delta": settings.noise_delta,
+        "noise": settings.noise,
+        "clip_norm": settings.clip_norm,
+        "rounds": rounds,
+    }

@@ -1,0 +1,95 @@
+"""Optimizer graphs over arrays, and sums of rows by id, on onnxruntime in one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.engines.onnx_rows import row_adder
+from vflc_runtime.engines.onnx_session import onnx_errors, ort_value, self_contained, session, short
+from vflc_runtime.reading import damaged
+from vflc_runtime.reconstruct.plan import Graph, Optimizer
+
+Array = NDArray[Any]
+
+
+class Runner:
+    """A graph of the bundle: from arrays by input id to arrays by output id."""
+
+    def __init__(self, graph: Graph, precision: str) -> None:
+        self.graph = graph
+        try:
+            loaded = session(self_contained(graph.path), 1, precision == "float64")
+        except onnx_errors() as error:
+            raise damaged(f"{graph.path} cannot be loaded: {short(error)}") from None
+        self._run = loaded.run_with_ort_values
+        self._outputs = list(graph.outputs)
+
+    def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Runs on contiguous arrays; what comes out is the caller's."""
+        feeds = {name: ort_value(values[name]) for name in self.graph.inputs}
+        try:
+            made = self._run(feeds, self._outputs, None)
+        except onnx_errors() as error:
+            raise damaged(f"{self.graph.path} cannot run: {short(error)}") from None
+        return {name: made[index].numpy() for index, name in enumerate(self._outputs)}
+
+
+class Update:
+    """An optimizer's graphs, for dense arrays and for rows."""
+
+    def __init__(self, optimizer: Optimizer, precision: str) -> None:
+        self.optimizer, self.precision = optimizer, precision
+        self._flat = Runner(optimizer.graph, precision)
+        same = optimizer.rows_graph == optimizer.graph
+        self._rows = self._flat if same else Runner(optimizer.rows_graph, precision)
+        self.slots = [slot.name for slot in optimizer.slots]
+        self.row_slots = self.slots + [slot.name for slot in optimizer.row_slots]
+
+    def new_slots(self, shape: tuple[int, ...]) -> dict[str, Array]:
+        """What is kept for a weight of this shape, before the first step."""
+        return {s.name: np.full(shape, s.init, self.precision) for s in self.optimizer.slots}
+
+    def new_row_slots(self, shape: tuple[int, ...]) -> dict[str, Array]:
+        """The same of a table of which only rows are updated; some slots have one number a row."""
+        last = {s.name: np.full((shape[0], 1), s.init, self.precision) for s in self.optimizer.row_slots}
+        return self.new_slots(shape) | last
+
+    def dense(self, weight: Array, gradient: Array, slots: dict[str, Array], step: int) -> None:
+        """Changes a contiguous weight and its slots in place."""
+        values = {"weight": weight.reshape(-1), "gradient": np.ascontiguousarray(gradient).reshape(-1)}
+        values |= {name: slots[name].reshape(-1) for name in self.slots}
+        values["step"] = np.asarray(step, self.precision)
+        made = self._flat(values)
+        weight[...] = made["new.weight"].reshape(weight.shape)
+        for name in self.slots:
+            slots[name][...] = made[f"new.{name}"].reshape(weight.shape)
+
+    def rows(self, weight: Array, ids: Array, gradient: Array, slots: dict[str, Array], step: int) -> None:
+        """Changes the rows `ids`, all different, of a table [rows, k] and of its slots in place."""
+        parts = {"weight": weight, **{name: slots[name] for name in self.row_slots}}
+        flat = self._rows is self._flat
+        taken = {name: part[ids] for name, part in parts.items()}
+        taken["gradient"] = np.ascontiguousarray(gradient)
+        values = {name: part.reshape(-1) for name, part in taken.items()} if flat else taken
+        made = self._rows({**values, "step": np.asarray(step, self.precision)})
+        for name, part in parts.items():
+            part[ids] = made[f"new.{name}"].reshape(taken[name].shape)
+
+
+def sum_rows(positions: Array, rows: Array, count: int) -> Array:
+    """The sum [count, k] of the rows at each position, added in order."""
+    rows = np.ascontiguousarray(rows).reshape(len(positions), -1)
+    total = np.zeros((count, rows.shape[1]), rows.dtype)
+    if not len(positions):
+        return total
+    values = {
+        "sums": ort_value(total),
+        "rows": ort_value(np.ascontiguousarray(positions, np.int64).reshape(-1, 1)),
+        "gradient": ort_value(rows),
+    }
+    made: Array = row_adder(str(rows.dtype)).run_with_ort_values(values, ["new.sums"], None)[0].numpy()
+    return made

@@ -1,0 +1,182 @@
+"""Runs of a population: on the command line, resumed, evaluated, predicted; and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+from population.population_testing import ratings, table
+from population.reference import spec
+from specs.examples import POPULATIONS, needs_data, prepared, published
+from vflc_runtime.bundle import open_bundle
+from vflc_runtime.errors import Failure
+from vflc_runtime.files import read_tensors
+from vflc_runtime.reconstruct.evaluate import evaluate
+from vflc_runtime.reconstruct.predict import predict
+from vflc_runtime.reconstruct.train import Result, RoundOptions, train
+
+from vflc.diagnostics import Source
+from vflc.driver import compile_source, compile_spec
+
+SETTINGS = "rounds 6  cohort 5  batch 3  keep_local true  metrics rmse, rating_accuracy  evaluate_every 3"
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Path:
+    compile_source(Source("p.vfl", spec(SETTINGS))).write(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def trained(bundle: Path, out: Path, **options) -> Result:
+    return train(bundle, {"users": table(ratings())}, out, RoundOptions(**options))
+
+
+def test_a_resumed_run_ends_with_the_same_bits(bundle, tmp_path):
+    whole = trained(bundle, tmp_path / "whole")
+    trained(bundle, tmp_path / "parts", rounds=2)
+    again = trained(None, tmp_path / "parts", rounds=6, resume=True)
+    models = [read_tensors(run.folder / "hub" / "model.safetensors")[0] for run in (whole, again)]
+    assert all(np.array_equal(models[0][name], models[1][name]) for name in models[0])
+    for entry, other in zip(whole.history, again.history, strict=True):
+        assert {**entry, "seconds": 0} == {**other, "seconds": 0}
+    assert whole.metrics["test"] == again.metrics["test"]
+
+
+def test_a_run_is_not_resumed_with_other_settings_or_rows(bundle, tmp_path):
+    trained(bundle, tmp_path / "run", rounds=1)
+    with pytest.raises(Failure, match="started with cohort 5"):
+        trained(None, tmp_path / "run", cohort=4, resume=True)
+    with pytest.raises(Failure, match="other rows"):
+        train(None, {"users": table(ratings(seed=9))}, tmp_path / "run", RoundOptions(resume=True))
+    with pytest.raises(Failure, match="holds a run already"):
+        trained(bundle, tmp_path / "run")
+
+
+def test_what_a_run_leaves(bundle, tmp_path):
+    result = trained(bundle, tmp_path / "run")
+    metrics = json.loads((result.folder / "metrics.json").read_text())
+    assert {"loss", "rmse", "rating_accuracy"} <= set(metrics["test"]) & set(metrics["train"])
+    assert metrics["users"] == {"train": 12, "validation": 1, "test": 1}
+    assert [bool(entry["validation"]) for entry in result.history] == [False, False, True] * 2
+    manifest = json.loads((result.folder / "bundle" / "manifest.json").read_text())
+    assert set(metrics["bytes_sent"]) == {edge["id"] for edge in manifest["edges"]}
+    assert all(count > 0 for count in metrics["bytes_sent"].values())
+    found = evaluate(result.folder, {"users": table(ratings(seed=8))})
+    assert found["users"] == 14 and found["too_few_examples"] == 1 and found["evaluation"]["loss"] > 0
+
+
+def test_what_crosses_is_global_rows_and_their_changes(bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["population"]["local"] == ["taste", "level"]
+    into = {edge["id"]: edge for edge in manifest["edges"] if edge["to"] == "users"}
+    assert set(into) == {"items", "levels", "mean"}
+    back = {edge["id"]: edge["depends_on"] for edge in manifest["edges"] if edge["to"] == "hub"}
+    assert back["items.ids"] == ["users.item"]
+    assert back["items.delta"] == back["mean.delta"] == ["users.item", "users.rating"]
+    assert {"levels.ids", "levels.delta", "users.examples"} < set(back) and len(back) == 6
+
+
+def test_unseen_users_are_rebuilt_and_the_rest_predicted(bundle, tmp_path):
+    run = trained(bundle, tmp_path / "run", rounds=1).folder
+    rows = [("new", 3, 4.0), ("new", 5, None), ("new", 7, 2.0), ("new", 9, None)]
+    rows += [
+        ("other", 3, None),
+        *(("long", item, 1.0 + item % 5 if item < 4 else None) for item in range(20)),
+    ]
+    names = ("user", "item", "stars")
+    source = pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)})
+    assert predict(run, {"users": source}, tmp_path / "rest.csv") == 19
+    made = pa_csv.read_csv(tmp_path / "rest.csv").to_pydict()
+    assert made["user"] == ["long"] * 16 + ["new", "new", "other"]
+    assert made["item"] == [*range(4, 20), 5, 9, 3]
+    assert predict(run, {"users": source}, tmp_path / "best.parquet", top=4) == 12
+    best = pq.read_table(tmp_path / "best.parquet").to_pydict()
+    assert not set(range(20)) & set(best["item"][:4]) and not {3, 5, 7, 9} & set(best["item"][4:8])
+    assert best["rating"][:4] == sorted(best["rating"][:4], reverse=True)
+    alone = predict(
+        run, {"users": source.filter(pa.compute.equal(source["user"], "new"))}, tmp_path / "a.csv"
+    )
+    assert alone == 2
+    again = pa_csv.read_csv(tmp_path / "a.csv")["rating"].to_pylist()
+    assert again == pytest.approx(made["rating"][16:18], rel=1e-5), "no matter who else is there"
+    with pytest.raises(Failure, match="nothing is left to predict"):
+        predict(run, {"users": source.filter(source["stars"].is_valid())}, tmp_path / "none.csv")
+    assert not (tmp_path / "none.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"stars": ["good"] * 3}, "VFL0603"),
+        ({"item": [1, 2, 30]}, "VFL0604"),
+        ({"stars": [1.0, None, 2.0]}, "VFL0610"),
+        ({"user": ["a", "", "b"]}, "VFL0616"),
+        ({"user": ["a", "b", "c"]}, "VFL0619"),
+    ],
+)
+def test_bad_tables_are_refused_and_nothing_is_written(bundle, tmp_path, changed, code):
+    good = {"user": ["a", "a", "b"], "item": [1, 2, 3], "stars": [1.0, 2.0, 3.0]}
+    with pytest.raises(Failure) as refused:
+        train(bundle, {"users": pa.table({**good, **changed})}, tmp_path / "run")
+    assert refused.value.code == code
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_commands_say_that_they_do_not_know_populations(bundle):
+    with pytest.raises(Failure, match="a model over a population") as refused:
+        open_bundle(bundle)
+    assert refused.value.code == "VFL0502"
+
+
+def vflc(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vflc.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("name", POPULATIONS)
+def test_an_example_learns_its_generated_rows(name, tmp_path):
+    sources = prepared(name, tmp_path / "data", "--generate", 12000)
+    compile_spec(POPULATIONS[name]).write(tmp_path / "bundle")
+    result = train(tmp_path / "bundle", sources, tmp_path / "run", RoundOptions(rounds=12, cohort=20))
+    first, last = (result.history[i]["train"]["rmse"] for i in (0, -1))
+    assert last < 0.95 * first
+
+
+def test_the_command_line(tmp_path):
+    (tmp_path / "p.vfl").write_text(spec(SETTINGS), "utf-8")
+    pq.write_table(table(ratings()), tmp_path / "users.parquet")
+    data = ("--data", f"users={tmp_path / 'users.parquet'}")
+    done = vflc("train", tmp_path / "p.vfl", *data, "--out", tmp_path / "run", "--rounds", 3)
+    assert done.returncode == 0, done.stderr
+    assert "3/3" in done.stdout and "3 rounds" in done.stdout
+    assert "counted for nothing" in done.stdout or "too few" not in done.stdout
+    done = vflc("evaluate", tmp_path / "run", *data, "--json")
+    assert json.loads(done.stdout)["users"] == 14
+    for wrong in (("--epochs", 3), ("--engine", "keras")):
+        done = vflc("train", tmp_path / "p.vfl", *data, "--out", tmp_path / "no", *wrong)
+        assert done.returncode in (1, 2) and "Traceback" not in done.stderr
+    assert not (tmp_path / "no").exists()
+
+
+@needs_data
+def test_movielens_reaches_the_published_numbers(tmp_path):
+    """The published tutorial's configuration, with the tutorial's users tested."""
+    sources = prepared("fedrecon", tmp_path / "data", "--from", published("fedrecon"))
+    compile_spec(POPULATIONS["fedrecon"]).write(tmp_path / "bundle")
+    metrics = train(tmp_path / "bundle", sources, tmp_path / "run").metrics
+    assert metrics["test"]["loss"] <= 2.05 and metrics["test"]["rating_accuracy"] >= 0.31
+
+
+@needs_data
+def test_movielens_with_better_settings(tmp_path):
+    sources = prepared("fedrecon_full", tmp_path / "data", "--from", published("fedrecon_full"))
+    compile_spec(POPULATIONS["fedrecon_full"]).write(tmp_path / "bundle")
+    metrics = train(tmp_path / "bundle", sources, tmp_path / "run", RoundOptions(rounds=120)).metrics
+    assert metrics["test"]["rmse"] < 0.95

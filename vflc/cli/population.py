@@ -1,0 +1,98 @@
+"""What `train`, `evaluate` and `predict` do with populations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from vflc_runtime import events
+
+from vflc.cli.progress import Screen, loaded
+from vflc.cli.tables import scores, sent, show
+
+
+def of_population(folder: Path | None, run: Path | None, resumed: bool) -> bool:
+    """Whether a bundle, or a run where there is none or it is resumed, is of a population."""
+    from vflc_runtime.reconstruct.plan import is_population
+
+    bundle = run / "bundle" if run is not None and (folder is None or resumed) else folder
+    return bundle is not None and (bundle / "manifest.json").is_file() and is_population(bundle)
+
+
+def refuse(options: Mapping[str, Any], why: str) -> None:
+    """Ends the command where an option is given that has no meaning here."""
+    for name, value in options.items():
+        if value not in (None, False):
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}")
+
+
+def need_onnx(engine: str, threads: int | None) -> None:
+    """Populations run on one engine and one thread, in this version."""
+    if engine != "onnx":
+        raise click.UsageError("--engine keras is not there for populations in this version")
+    refuse({"threads": threads}, "is not for populations: users run together as arrays on one thread")
+
+
+def train_population(
+    folder: Path | None, sources: dict[str, str], out: Path | None, options: dict[str, Any], screen: Screen
+) -> None:
+    """Trains round by round and shows what came of it."""
+    from vflc_runtime.reading import Json
+    from vflc_runtime.reconstruct.train import RoundOptions, train
+
+    from vflc.cli.train import runs
+
+    need_onnx(options.pop("engine"), options.pop("threads"))
+    why = "is not for a population: it has --rounds, --cohort and --batch"
+    refuse({n: options.pop(n) for n in ("epochs", "steps", "validation", "checkpoint_steps")}, why)
+    where = out or runs(folder or Path())
+    result = train(folder, sources, where, RoundOptions(**options), screen)
+    metrics = result.metrics
+    show(screen.console, scores({name: metrics[name] for name in ("train", "validation", "test")}))
+    manifest = Json.read(result.folder / "bundle" / "manifest.json").value
+    show(screen.console, sent(manifest, metrics["bytes_sent"]))
+    for name, text in (
+        ("too_few_examples", "too few examples"),
+        ("not_finite", "a change that is not finite"),
+    ):
+        if metrics[name]:
+            click.echo(f"{metrics[name]:,} visits counted for nothing: {text}")
+    if metrics["privacy"]:
+        spent = metrics["privacy"]
+        click.echo(f"privacy of each user: epsilon {spent['epsilon']:.3f} at delta {spent['delta']:g}")
+    each = 1000 * metrics["seconds_per_round"]
+    click.echo(f"\n{metrics['ended']}: {metrics['rounds']:,} rounds, {each:.1f} ms each")
+    click.echo(f"the run is in {result.folder}")
+
+
+def evaluate_population(
+    run: Path,
+    sources: dict[str, str],
+    engine: str,
+    threads: int | None,
+    listen: Callable[[events.Event], None] = events.silent,
+) -> dict[str, Any]:
+    """Measures every user of the sources."""
+    from vflc_runtime.reconstruct.evaluate import evaluate
+
+    need_onnx(engine, threads)
+    return evaluate(run, sources, listen)
+
+
+def predict_population(
+    run: Path,
+    sources: dict[str, str],
+    out: Path,
+    engine: str,
+    threads: int | None,
+    top: int | None,
+    screen: Console,
+) -> int:
+    """Writes predictions, or recommendations; the number of rows."""
+    from vflc_runtime.reconstruct.predict import predict
+
+    need_onnx(engine, threads)
+    return predict(run, sources, out, top, lambda event: loaded(screen, event))

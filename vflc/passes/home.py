@@ -1,0 +1,109 @@
+"""Where the weights and values of a population live, and the proof that nothing else crosses.
+
+In: the graph of a spec with a population. Out: the same with places: global weights at the hub,
+all else at the users. Every weight is global or local; nothing that a local weight, a feature or
+a label flowed into is computed at the hub, so all that can cross are global weights and their change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.graph import PLACELESS, Graph, Node
+from vflc.ir.model import Model, PartyInfo, Population
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The pass."""
+
+    name: str = "home"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        population = model.population
+        assert population is not None
+        for party in model.parties:
+            _check_encoders(party, collector)
+        local = _below_local(model.graph, population)
+        graph = Graph({n.id: _placed(n, population, local, collector) for n in model.graph})
+        scopes = {population.scope_of(node.id) for node in graph if node.op == "weight"}
+        if "global" not in scopes and not collector.errors:
+            collector.error(
+                "VFL0109",
+                "the spec has no global weight, so rounds would change nothing",
+                model.losses[0].span,
+                f"let the hub keep one: global items = table(3706, 50) at {population.hub}",
+            )
+        return replace(model, graph=graph)
+
+
+def _below_local(graph: Graph, population: Population) -> dict[str, str]:
+    """Values that a local weight flowed into, with the name of one."""
+    found: dict[str, str] = {}
+    for node in graph:
+        if node.op == "weight" and population.scope_of(node.id) == "local":
+            found[node.id] = node.id
+        else:
+            below = next((found[name] for name in node.inputs if name in found), None)
+            if below is not None:
+                found[node.id] = below
+    return found
+
+
+def _placed(node: Node, population: Population, local: dict[str, str], collector: Collector) -> Node:
+    if node.op in PLACELESS:
+        return node
+    if node.op == "weight":
+        return _weight(node, population, collector)
+    if node.place == population.hub:
+        _refuse(node, population, local, collector)
+    if node.op == "random":
+        text = "dropout is not supported in a population in this version"
+        collector.error("VFL0502", text, node.span, "leave it out of the spec")
+    return node.moved(population.place)
+
+
+def _weight(node: Node, population: Population, collector: Collector) -> Node:
+    scope = population.scope_of(node.id)
+    if scope is None:
+        collector.error(
+            "VFL0406",
+            f"the weight `{node.id}` is neither global nor local",
+            node.span,
+            f"bind it first: `global x = … at {population.hub}` is averaged over the users, "
+            f"`local x = … at {population.place}` stays with each of them",
+        )
+    elif not node.attrs["trainable"]:
+        text = "running statistics are not supported in a population in this version"
+        collector.error("VFL0502", text, node.span, "leave batch_norm out")
+    return node.moved(population.hub if scope == "global" else population.place)
+
+
+def _refuse(node: Node, population: Population, local: dict[str, str], collector: Collector) -> None:
+    hub, here = population.hub, f"at {population.place}"
+    labels = sorted(str(source) for source in node.sources if source.label)
+    features = sorted(str(source) for source in node.sources if not source.label)
+    help = f"compute this {here}: the hub sees global weights and their changes, nothing else"
+    if node.id in local:
+        text = f"the local weight `{local[node.id]}` is read at {hub}, and it never leaves its user"
+        collector.error("VFL0303", text, node.span, help)
+    elif labels:
+        collector.error("VFL0401", f"the label {labels[0]} is read at {hub}", node.span, help)
+    elif features:
+        collector.error("VFL0302", f"the feature {features[0]} is read at {hub}", node.span, help)
+    else:
+        collector.error("VFL0407", f"{hub} only keeps weights, it computes nothing", node.span, help)
+
+
+def _check_encoders(party: PartyInfo, collector: Collector) -> None:
+    for column in party.columns:
+        for encoder in column.encoders:
+            fitted = {"standardize": ("mean", "std"), "minmax": ("low", "high")}.get(encoder["name"], ())
+            if any(encoder.get(name) is None for name in fitted):
+                collector.error(
+                    "VFL0502",
+                    f"`{encoder['name']}` would be fitted to the values of all users",
+                    column.span,
+                    f"give its parameters: {encoder['name']}({', '.join(f'{n} = …' for n in fitted)})",
+                )

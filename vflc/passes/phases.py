@@ -1,0 +1,45 @@
+"""The two gradients of a visit: of local weights to rebuild them, of global ones to train them.
+
+In: a vectorised graph. Out: for `rebuild` and `client` the graph with backward values, and the
+gradient of each weight that the phase changes. The objective is the sum over the users of their
+own, so that a user's weights get that user's gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.build import Build
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Model
+from vflc.ops import infer
+from vflc.passes.differentiate import Differentiate
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """The pass."""
+
+    name: str = "phases"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        population, visit = model.population, model.visit
+        assert population is not None and visit is not None
+        scopes = {"rebuild": ("local",), "client": ("global", "local")[: 1 + population.config.joint]}
+        graphs, gradients = {}, {}
+        for phase, trained in scopes.items():
+            graph = Graph({n.id: _trainable(n, population.scope_of(n.id) in trained) for n in visit.forward})
+            build = Build(graph, infer, place=population.place)
+            losses = []
+            for loss, value in zip(model.losses, visit.losses, strict=True):
+                with build.within(scope=(loss.name, "sum"), span=loss.span):
+                    total = build.op("sum", graph[value], axes=(0,), keep=False)
+                losses.append(replace(loss, node=total.id))
+            found = Differentiate()(replace(model, graph=graph, losses=tuple(losses)), collector)
+            graphs[phase], gradients[phase] = found.graph, found.gradients
+        return replace(model, visit=replace(visit, graphs=graphs, gradients=gradients))
+
+
+def _trainable(node: Node, trainable: bool) -> Node:
+    return replace(node, attrs={**node.attrs, "trainable": trainable}) if node.op == "weight" else node
