@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 
 import pytest
-from verify.verifying import KERAS, PAIRS, ROOT, agreed
+from specs.examples import EXAMPLES
+from verify.verifying import KERAS, PAIRS, agreed
 
-SPECS = sorted((ROOT / "specs").rglob("*.vfl"))
+SPECS = sorted(EXAMPLES.values())
 FULL = os.environ.get("VFLC_VERIFY") == "full"
 FEW = () if FULL else ("--steps", "4", "--rows", "32", "--batch", "8")
 ROUNDING = ("deepfm_splitrec", "u_shape")

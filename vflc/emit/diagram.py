@@ -38,7 +38,7 @@ def shape(edge: Mapping[str, Any]) -> str:
     sizes = [size for size in edge["shape"] if size not in ("batch", ROWS_TOUCHED)]
     row = f"[{' × '.join('?' if size is None else str(size) for size in sizes)}]" if sizes else "[1]"
     if ROWS_TOUCHED in edge["shape"]:
-        return f"{row} a row touched"
+        return row
     return row if "batch" in edge["shape"] else f"{row} once a step"
 
 
