@@ -48,6 +48,11 @@ def train_population(
     need_onnx(options.pop("engine"), options.pop("threads"))
     why = "is not for a population: it has --rounds, --cohort and --batch"
     refuse({n: options.pop(n) for n in ("epochs", "steps", "validation", "checkpoint_steps")}, why)
+    on = options["on"]
+    if on is not None and on != "ray" and not on.startswith("ray://"):
+        raise click.UsageError(f"--on {on} is neither ray nor ray://HOST:PORT")
+    if on is None:
+        refuse({"workers": options["workers"]}, "is for --on ray")
     where = out or runs(folder or Path())
     result = train(folder, sources, where, RoundOptions(**options), screen)
     metrics = result.metrics

@@ -31,6 +31,10 @@ from vflc.cli.options import PRECISIONS, SPEC, data, engine, threads
 )
 @click.option("--rounds", type=click.IntRange(1), help="Of a population: rounds in all.")
 @click.option("--cohort", type=click.IntRange(1), help="Of a population: users a round.")
+@click.option("--on", metavar="ray[://HOST:PORT]", help="Of a population: visit users on Ray workers.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="With --on ray: how many; one a processor without it."
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads
@@ -50,7 +54,7 @@ def command(
 
     if target is None and not (options["resume"] and out):
         raise click.UsageError("name a SPEC or a BUNDLE, or --resume the run in --out")
-    rounds = {name: options.pop(name) for name in ("rounds", "cohort")}
+    rounds = {name: options.pop(name) for name in ("rounds", "cohort", "on", "workers")}
     with bundle_of(target, precision, options["engine"]) as folder, Screen() as screen:
         if of_population(folder, out, options["resume"]):
             train_population(folder, sources, out, {**options, **rounds}, screen)

@@ -71,4 +71,5 @@ CODES: dict[str, str] = {
     "VFL0617": "Labels that the loss cannot use",
     "VFL0618": "Data for an unknown party, or a party without data",
     "VFL0619": "The cohort is larger than the population",
+    "VFL0620": "A cluster that cannot be used",
 }

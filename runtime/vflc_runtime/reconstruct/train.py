@@ -45,6 +45,8 @@ class RoundOptions:
         checkpoint_rounds: save every so many rounds.
         resume: go on with the run that is in the folder.
         overwrite: a run that is in the folder gives way.
+        on: `ray` or `ray://HOST:PORT` to visit users on workers; in this process where None.
+        workers: how many workers; one a processor where None.
     """
 
     rounds: int | None = None
@@ -55,6 +57,8 @@ class RoundOptions:
     checkpoint_rounds: int | None = None
     resume: bool = False
     overwrite: bool = False
+    on: str | None = None
+    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def train(
     To resume, `bundle_dir` may be None: the run has a copy of its bundle.
 
     Raises:
-        Failure: VFL0601 to 0619 as the data, bundle, disk or options give cause.
+        Failure: VFL0601 to 0620 as the data, bundle, disk or options give cause.
         Interrupted: Ctrl-C was pressed; a checkpoint was written.
     """
     options, out = options or RoundOptions(), Path(out)
@@ -122,9 +126,10 @@ def train(
         "reconstruct": {name: getattr(settings, name) for name in CHOSEN},
         "data": fingerprint(data, users),
     }
+    crew = _crew(plan, settings, users, options)
     run = PopulationRun.create(out, plan, facts, {}, options.overwrite)
     with run.locked():
-        return _run(run, plan, settings, users, None, listen)
+        return _run(run, plan, settings, users, crew, None, listen)
 
 
 def _resume(
@@ -157,7 +162,17 @@ def _resume(
         raise Failure(
             "VFL0614", f"{run.path} was trained on other rows", "resume it with the data it was started with"
         )
-    return _run(run, plan, dataclasses.replace(plan.settings, **chosen), users, run.latest(), listen)
+    settings = dataclasses.replace(plan.settings, **chosen)
+    crew = _crew(plan, settings, users, options)
+    return _run(run, plan, settings, users, crew, run.latest(), listen)
+
+
+def _crew(plan: Plan, settings: Settings, users: Users, options: RoundOptions) -> Crew:
+    if options.on is None:
+        return LocalCrew(plan, settings, users)
+    from vflc_runtime.reconstruct.crew_ray import RayCrew
+
+    return RayCrew(plan, settings, users, options.on, options.workers)
 
 
 def load(
@@ -196,11 +211,11 @@ def _run(
     plan: Plan,
     settings: Settings,
     users: Users,
+    crew: Crew,
     checkpoint: Checkpoint | None,
     listen: Listener,
 ) -> Result:
     split = split_users(users, settings)
-    crew: Crew = LocalCrew(plan, settings, users)
     try:
         rounds = Rounds(plan, settings, users, split, crew)
         with Interrupts() as interrupts:

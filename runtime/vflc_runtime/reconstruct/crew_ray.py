@@ -1,0 +1,156 @@
+"""Visits on a Ray cluster: each worker runs whole groups of users as arrays.
+
+A visit depends on its users, the weights and the round alone, so a group whose worker died is given
+to another one and comes out the same. Groups and the order in which their changes are added do not
+depend on the number of workers: nor does any bit of the result.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.reconstruct.crew import Weights
+from vflc_runtime.reconstruct.plan import Plan, Settings, read_population
+from vflc_runtime.reconstruct.users import Rows, Users
+from vflc_runtime.reconstruct.visit import Visited, Visitor
+
+CONNECT_SECONDS = 5.0
+MOST_DEATHS = 20
+"""Workers of one round that are replaced before the round is given up."""
+
+
+class Worker:
+    """One process of the cluster, with the bundle's files and all users' examples.
+
+    Args:
+        files: the bundle, by path inside it; the worker may run on another machine.
+        settings: of the run.
+        users: shared by the workers of a machine.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], settings: Settings, users: Users) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="vflc-")
+        for name, content in files.items():
+            path = Path(self._folder.name) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        self.users = users
+        self.visitor = Visitor(read_population(Path(self._folder.name)), settings)
+
+    def train(self, group: Rows, weights: Weights, number: int, kept: Weights | None) -> Visited:
+        """See `Visitor.train`."""
+        return self.visitor.train(self.users, group, weights, number, kept)
+
+    def evaluate(self, group: Rows, weights: Weights) -> Visited:
+        """See `Visitor.evaluate`."""
+        return self.visitor.evaluate(self.users, group, weights)
+
+
+class RayCrew:
+    """Visits on Ray, embedded or of a cluster.
+
+    Args:
+        plan: of the population.
+        settings: of the run.
+        users: all users' examples.
+        on: `ray`, which starts Ray on this machine, or `ray://HOST:PORT`.
+        workers: how many; by default one a processor.
+        worker: the class that runs in each of them.
+
+    Raises:
+        Failure: VFL0620 where Ray is not installed or the cluster does not answer.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        users: Users,
+        on: str = "ray",
+        workers: int | None = None,
+        worker: type[Worker] = Worker,
+    ) -> None:
+        self._ray = ray = _connected(on, workers)
+        count = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+        names = [path for path in plan.folder.rglob("*") if path.is_file()]
+        files = ray.put({str(path.relative_to(plan.folder)): path.read_bytes() for path in names})
+        shared, remote = ray.put(users), ray.remote(worker)
+        self._start: Callable[[], Any] = lambda: remote.options(num_cpus=1).remote(files, settings, shared)
+        self._workers = [self._start() for _ in range(count)]
+        self.replaced = 0
+
+    def train(
+        self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
+    ) -> list[Visited]:
+        """See `Crew`."""
+        shared = self._ray.put(dict(weights))
+        return self._all(
+            len(groups), lambda w, i: w.train.remote(groups[i], shared, number, kept[i] if kept else None)
+        )
+
+    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
+        """See `Crew`."""
+        shared = self._ray.put(dict(weights))
+        return self._all(len(groups), lambda w, i: w.evaluate.remote(groups[i], shared))
+
+    def _all(self, count: int, call: Callable[[Any, int], Any]) -> list[Visited]:
+        """The results of all groups, in order; those of workers that died are made again by others."""
+        made: dict[int, Visited] = {}
+        deaths, last = 0, ""
+        while len(made) < count:
+            todo = [index for index in range(count) if index not in made]
+            given = {index: at % len(self._workers) for at, index in enumerate(todo)}
+            asked = {index: call(self._workers[at], index) for index, at in given.items()}
+            dead: set[int] = set()
+            for index, result in asked.items():
+                try:
+                    made[index] = self._ray.get(result)
+                except self._ray.exceptions.RayActorError as error:
+                    dead.add(given[index])
+                    last = str(error).strip().splitlines()[-1]
+            for at in dead:
+                self._workers[at] = self._start()
+            deaths += len(dead)
+            self.replaced += len(dead)
+            if deaths > MOST_DEATHS:
+                raise _unusable(
+                    f"{deaths} workers died in one round: {last}", "look at the cluster's own logs"
+                )
+        return [made[index] for index in range(count)]
+
+    def close(self) -> None:
+        """Ends the workers, and Ray where it was started here."""
+        self._ray.shutdown()
+
+
+def _connected(on: str, workers: int | None) -> Any:
+    """The module `ray`, connected."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use over the network otherwise
+    try:
+        import ray
+    except ImportError:
+        raise _unusable("Ray is not installed", 'pip install "vflc[ray]"', exit_code=1) from None
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if on == "ray":
+        ray.init(num_cpus=workers or os.cpu_count(), include_dashboard=False, **quiet)
+        return ray
+    host, _, port = on.removeprefix("ray://").rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), CONNECT_SECONDS):
+            pass
+        ray.init(address=on, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error) or type(error).__name__
+        help = "give the address of its client server, as in --on ray://head.example.org:10001"
+        raise _unusable(f"the Ray cluster at {on} does not answer: {reason}", help) from None
+    return ray
+
+
+def _unusable(message: str, help: str, exit_code: int = PEER) -> Failure:
+    return Failure("VFL0620", message, help, exit_code=exit_code)
