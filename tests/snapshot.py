@@ -11,5 +11,5 @@ def same_as(path: Path, text: str) -> None:
     if os.environ.get("VFLC_SNAPSHOTS") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    assert path.exists(), f"no snapshot {path.name}: run the tests once with VFLC_SNAPSHOTS=write and look at it"
+    assert path.exists(), f"no snapshot {path.name}: run once with VFLC_SNAPSHOTS=write and look at it"
     assert text == path.read_text(encoding="utf-8")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from vflc_runtime import files
 
 
 def test_equal_tensors_and_metadata_are_equal_files(tmp_path: Path) -> None:
     tensors = {f"weight.{i}": np.arange(i, i + 3, dtype=np.float32) for i in range(9)}
-    metadata = {name: "x" * 9 for name in ("step", "fingerprint", "epoch", "seed")}
+    metadata = dict.fromkeys(("step", "fingerprint", "epoch", "seed"), "x" * 9)
     for index in range(4):
         files.write_tensors(tmp_path / str(index), tensors, metadata)
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
