@@ -50,7 +50,7 @@ $(core): pyproject.toml
 	$(call install,.)
 
 $(dev): pyproject.toml
-	$(call install,.[dev$(comma)keras])
+	$(call install,.[dev$(comma)keras$(comma)dp])
 	@touch $(core)
 
 comma := ,
