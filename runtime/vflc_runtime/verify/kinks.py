@@ -63,7 +63,6 @@ class Chooser:
         self._value = ort_value
         self._session = session(kinks.model, 1)
         self._outputs = [output.name for output in self._session.outputs_meta]
-        self.exchanged = 0
 
     def __call__(self, rows: Indices, step: int, weights: Mapping[str, Array]) -> Indices:
         """The rows of a batch, those near a kink exchanged; as many as can be in some tries."""
