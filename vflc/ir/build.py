@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vflc.diagnostics.span import Span
@@ -140,14 +140,6 @@ class Build:
     def random(self, label: str, like: Node) -> Node:
         """Uniform numbers in [0, 1) of the shape of `like`, from seed, step and this node's id alone."""
         return self.op("random", like, label=self.fresh(label))
-
-    def named(self, node: Node, **changes: Any) -> Node:
-        """Replaces a node's fields other than its id (its place, say), in place in the graph."""
-        self.graph.nodes[node.id] = changed = replace(node, **changes)
-        return changed
-
-    def each(self, nodes: Sequence[Node], make: Callable[[Node], Node]) -> list[Node]:
-        return [make(node) for node in nodes]
 
 
 def _frozen(value: Any) -> Any:

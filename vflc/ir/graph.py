@@ -14,7 +14,7 @@ from vflc.diagnostics.span import Span
 from vflc.ir.types import TensorType
 
 if TYPE_CHECKING:
-    import networkx
+    pass
 
 Phase = Literal["forward", "backward"]
 
@@ -121,12 +121,3 @@ class Graph:
     def only(self, keep: set[str]) -> Graph:
         """The graph of the nodes in `keep`, which must hold their inputs too."""
         return Graph({name: node for name, node in self.nodes.items() if name in keep})
-
-    def digraph(self) -> networkx.DiGraph[str]:
-        """Ids and edges for networkx, which is imported here only: it takes 0.16 s."""
-        import networkx
-
-        graph: networkx.DiGraph[str] = networkx.DiGraph()
-        graph.add_nodes_from(self.nodes)
-        graph.add_edges_from((name, node.id) for node in self for name in node.inputs)
-        return graph

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "Optimizer", "Schedule", "clip_by_norm", "rate"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Optimizer", "Schedule", "rate"]
 
 Options = Mapping[str, Any]
 Updated = tuple["Node", "dict[str, Node]"]
@@ -113,14 +113,6 @@ def check_options(owner: str, options: Options) -> None:
             check_options(value["schedule"], value["options"])
         elif name in RANGES and not RANGES[name][0](value):
             raise OpError(f"{owner}: `{name}` is {value:g}", f"`{name}` is {RANGES[name][1]}", "VFL0205")
-
-
-def clip_by_norm(b: Build, gradient: Node, limit: float) -> Node:
-    """The gradient of one weight, scaled so that its norm is at most `limit` (Keras' `clipnorm`)."""
-    axes = tuple(range(gradient.type.rank))
-    norm = b.op("sqrt", b.op("sum", b.op("square", gradient), axes=axes, keep=False))
-    scaled = b.op("mul", gradient, number(b, limit))
-    return b.op("div", scaled, b.op("maximum", norm, number(b, limit)))
 
 
 # --- shared steps -----------------------------------------------------------------------------------

@@ -87,10 +87,6 @@ def number(b: Build, value: float) -> Node:
     return b.constant(float(value))
 
 
-def as_float(b: Build, x: Node) -> Node:
-    return x if x.type.dtype == "float" else b.op("cast", x, dtype="float")
-
-
 def onnx_node(op_type: str) -> Onnx:
     """The lowering to one ONNX node without attributes."""
     return lambda w, node, inputs, types: w(op_type, *inputs)
