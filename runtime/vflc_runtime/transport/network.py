@@ -105,7 +105,7 @@ class Network(Protocol):
         ...
 
     def take(self, sender: str, message: str) -> Envelope:
-        """The next message of `sender`, which must be `message`; VFL0641 after `timeout`.
+        """The next message `message` of `sender`; VFL0641 after `timeout`.
 
         The tensors are read only views. The receiver's `Gate` checks them against the batch.
         """
@@ -118,8 +118,7 @@ class Network(Protocol):
     def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
         """The next control message `kind` of `sender`; one of over `limit` bytes is VFL0645.
 
-        Args:
-            timeout: seconds to wait instead of the network's own, where much work lies between.
+        `timeout` takes the place of the network's own, where more work lies in between.
         """
         ...
 

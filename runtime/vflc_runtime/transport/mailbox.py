@@ -1,0 +1,179 @@
+"""What a place has received and not yet taken, and what it has learned of its peers.
+
+Filled by the threads of a transport, emptied by the one thread of the place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from threading import Condition
+from typing import Any
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.transport.network import Ended, Reason, Restarted
+
+Key = tuple[str, str, str]
+"""Sender, "message" or "control", and the name of the message or the kind."""
+
+
+class Mailbox:
+    """The inbox of one place.
+
+    Args:
+        peers: the places it is connected to.
+        timeout: seconds that a wait lasts at most.
+        link: says in words how the link to a peer is, for those who waited in vain.
+        taken: is told of the sender and the size of everything that leaves the box.
+    """
+
+    def __init__(
+        self,
+        peers: Iterable[str],
+        timeout: float,
+        link: Callable[[str], str] = lambda peer: "connected",
+        taken: Callable[[str, int], None] = lambda peer, size: None,
+    ) -> None:
+        self.timeout, self._link, self._taken = timeout, link, taken
+        self.era = 1
+        self.waited = dict.fromkeys(peers, 0.0)
+        self.changed = Condition()
+        self._boxes: dict[Key, deque[tuple[int, Any, int]]] = {}
+        self._eras = dict.fromkeys(self.waited, 1)
+        self._again: str | None = None
+        self._ended: dict[str, Reason] = {}
+        self._failure: Failure | None = None
+
+    # --- by the threads of the transport -----------------------------------------------------
+
+    def deliver(self, sender: str, era: int, kind: str, name: str, item: Any, size: int) -> None:
+        """Keeps what came, unless it is from an era that this place has left."""
+        with self.changed:
+            self._announce(sender, era)
+            if era < self.era:
+                self._taken(sender, size)
+                return
+            self._boxes.setdefault((sender, kind, name), deque()).append((era, item, size))
+            self.changed.notify_all()
+
+    def announce(self, peer: str, era: int) -> None:
+        """`peer` is in `era`."""
+        with self.changed:
+            self._announce(peer, era)
+            self.changed.notify_all()
+
+    def restarted(self, peer: str) -> None:
+        """The process of `peer` is a new one: what the old one said is void."""
+        with self.changed:
+            for key in [key for key in self._boxes if key[0] == peer]:
+                del self._boxes[key]
+            self._eras[peer] = 1
+            self._ended.pop(peer, None)
+            self._again = peer
+            self.changed.notify_all()
+
+    def ended(self, peer: str, reason: Reason) -> None:
+        """`peer` has left, after all that it sent."""
+        with self.changed:
+            self._ended[peer] = reason
+            self.changed.notify_all()
+
+    def fail(self, failure: Failure) -> None:
+        """Nothing can be received any more; the first failure is the one to tell."""
+        with self.changed:
+            self._failure = self._failure or failure
+            self.changed.notify_all()
+
+    def _announce(self, peer: str, era: int) -> None:
+        self._eras[peer] = max(self._eras[peer], era)
+        if self._eras[peer] > self.era and self._again is None:
+            self._again = peer
+
+    # --- by the place ------------------------------------------------------------------------
+
+    def wait(self, sender: str, kind: str, name: str, timeout: float | None = None) -> Any:
+        """The next of what `sender` sent under this name."""
+        key = (sender, kind, name)
+        with self.changed:
+            item = self._next(key)
+            if item is None:
+                item = self._patiently(key, self.timeout if timeout is None else timeout)
+        self._taken(sender, item[2])
+        return item[1]
+
+    def until(self, ready: Callable[[], bool], peer: str, timeout: float) -> bool:
+        """Waits for `ready`, which others make true and tell by `changed`; False after `timeout`.
+
+        The time counts as spent waiting for `peer`.
+        """
+        begin = time.monotonic()
+        with self.changed:
+            while not ready():
+                self._raise()
+                left = begin + timeout - time.monotonic()
+                if left <= 0:
+                    break
+                self.changed.wait(left)
+            self.waited[peer] += time.monotonic() - begin
+            return ready()
+
+    def check(self) -> None:
+        """Raises what keeps this place from going on, where there is something."""
+        with self.changed:
+            self._raise()
+
+    def renew(self) -> int:
+        """Begins the next era and forgets the older ones; returns its number."""
+        with self.changed:
+            if self._failure is not None:
+                raise self._failure
+            self.era = max(self.era + 1, *self._eras.values())
+            self._again = None
+            for (sender, _, _), box in self._boxes.items():
+                while box and box[0][0] < self.era:
+                    self._taken(sender, box.popleft()[2])
+            return self.era
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        for peer, reason in self._ended.items():
+            if reason != "done":
+                raise Ended(peer, reason)
+        if self._again is not None:
+            raise Restarted(self._again)
+
+    def _next(self, key: Key) -> tuple[int, Any, int] | None:
+        self._raise()
+        box = self._boxes.get(key)
+        if box and box[0][0] == self.era:
+            return box.popleft()
+        if key[0] in self._ended:
+            raise Ended(key[0], self._ended[key[0]])
+        return None
+
+    def _patiently(self, key: Key, timeout: float) -> tuple[int, Any, int]:
+        begin = time.monotonic()
+        since = time.strftime("%H:%M:%S")
+        try:
+            while True:
+                left = begin + timeout - time.monotonic()
+                if left <= 0:
+                    raise overdue(key[0], f"{key[1]} {key[2]!r}", timeout, since, self._link(key[0]))
+                self.changed.wait(left)
+                item = self._next(key)
+                if item is not None:
+                    return item
+        finally:
+            self.waited[key[0]] += time.monotonic() - begin
+
+
+def overdue(peer: str, what: str, timeout: float, since: str, link: str) -> Failure:
+    """VFL0641: who was waited for, for what, since when, and how the link to it is."""
+    return Failure(
+        "VFL0641",
+        f"{peer!r} did not send {what} within {timeout:g} s, waited for since {since}; the link: {link}",
+        f"look at what {peer!r} does; where its work takes longer, raise the timeout at all parties",
+        exit_code=PEER,
+    )
