@@ -1,0 +1,84 @@
+"""How well guesses fit the truth; how well they would if there were nothing to find.
+
+The AUC of each batch and its 95 % quantile over batches are the measure of Li et al. (ICLR 2022): a leak in
+one batch is a leak. An AUC below one half is a guess with the names of the classes exchanged, so a score is
+the larger of a and 1 − a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.metrics import auc
+
+Array = NDArray[Any]
+
+QUANTILE = 0.95
+FEWEST = 2
+"""Rows of either class that a batch needs to be counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A score over batches, and what the same guesses score against shuffled truth.
+
+    Args:
+        mean, quantile: over the batches; the quantile is that of 95 %.
+        chance: the 95 % quantile against shuffled truth.
+        batches: how many there were.
+    """
+
+    mean: float
+    quantile: float
+    chance: float
+    batches: int
+
+
+def leak_auc(scores: Array, positive: Array) -> float:
+    """The symmetric AUC of scores [n] for a condition [n]; 0.5 where all or none fulfil it."""
+    found = auc(np.asarray(scores).reshape(-1), np.asarray(positive, bool).reshape(-1))
+    return 0.5 if found is None else max(found, 1 - found)
+
+
+def leak_aucs(columns: Array, positive: Array) -> Array:
+    """The same of every column [n, c] → [c]."""
+    return np.array([leak_auc(column, positive) for column in columns.T])
+
+
+def usable(positive: Array) -> bool:
+    """Whether a batch has enough of both classes to be told apart."""
+    count = int(np.count_nonzero(positive))
+    return FEWEST <= count <= len(positive) - FEWEST
+
+
+def purity(clusters: Array, labels: Array) -> float:
+    """Share of rows that are in a cluster whose most frequent label is theirs."""
+    _, inverse = np.unique(labels, return_inverse=True)
+    counts = np.zeros((int(clusters.max()) + 1, int(inverse.max()) + 1), np.int64)
+    np.add.at(counts, (clusters, inverse), 1)
+    return float(counts.max(axis=1).sum() / len(labels))
+
+
+def correlation(values: Array, truth: Array) -> float:
+    """The absolute correlation of two columns; 0 where one of them is constant."""
+    a, b = (np.asarray(x, np.float64).reshape(-1) for x in (values, truth))
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return abs(float(a @ b)) / size if size else 0.0
+
+
+def spread(found: Iterable[float], chance: Iterable[float]) -> Spread | None:
+    """Scores of batches in one; None where there are none."""
+    scores = np.array(list(found))
+    if not len(scores):
+        return None
+    return Spread(float(scores.mean()), _quantile(scores), _quantile(np.array(list(chance))), len(scores))
+
+
+def _quantile(scores: Array) -> float:
+    return float(np.quantile(scores, QUANTILE))
