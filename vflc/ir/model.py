@@ -247,6 +247,108 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What `protect` and `accept` speak of: values, or all gradients to a party.
+
+    Args:
+        values: ids of the values named; a record names all of its fields.
+        gradients_to: the party, where the target is `gradients to PARTY`.
+        text: as the user wrote it.
+    """
+
+    values: tuple[str, ...]
+    gradients_to: str | None
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One clause of a `release`: what a party lets out of its place, and no more.
+
+    Args:
+        kind: `activations` (values that depend on its features), `gradients` (that depend on its
+            labels), `edge` (only the values of `values`), `party` (only to `names`), `never`
+            (the columns of `names` flow into nothing that leaves).
+        floats: most numbers a row, of one message; None where the clause sets no limit.
+    """
+
+    kind: Literal["activations", "gradients", "edge", "party", "never"]
+    span: Span
+    floats: int | None = None
+    names: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """`release PARTY { … }`: everything that leaves the party must fit every clause."""
+
+    party: str
+    limits: tuple[Limit, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """`accept CODE on TARGET because "…"`: a finding waived in writing."""
+
+    code: str
+    target: Target
+    reason: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """`protect TARGET with MECHANISM(…)`, as the spec asks for it."""
+
+    id: str
+    target: Target
+    mechanism: str
+    options: Mapping[str, Any]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A protection in the graph: `after[i]` crosses in the place of `before[i]`.
+
+    Args:
+        protection: its id.
+        place: where the mechanism runs, before anything leaves.
+        phase: whether it guards activations or gradients.
+        before, after: ids of the values; the mechanism sees their joint row.
+        private: whether it counts as privacy; compression does not.
+        promise: what holds of what crosses, in a sentence.
+    """
+
+    protection: str
+    place: str
+    phase: Phase
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    private: bool
+    promise: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the analysis found about edges, for the manifests.
+
+    Args:
+        edges: ids of the edges that it is about.
+        accepted: the reason by which a party waived it.
+    """
+
+    code: str
+    level: Literal["error", "warning"]
+    edges: tuple[str, ...]
+    message: str
+    accepted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """Edges of the same two places, phase and stage, which travel together."""
 
@@ -330,6 +432,11 @@ class Model:
     schedules: tuple[Schedule, ...] = ()
     population: Population | None = None
     visit: Visit | None = None
+    releases: tuple[Release, ...] = ()
+    acceptances: tuple[Acceptance, ...] = ()
+    protections: tuple[Protection, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def graph_of(self, program: Program) -> Graph:
         """The graph that a program runs on."""

@@ -17,6 +17,7 @@ from vflc.ir.model import Loss, Model, PartyInfo
 from vflc.ops import infer
 from vflc.passes.lower.calls import call
 from vflc.passes.lower.columns import lower_party
+from vflc.passes.lower.disclosure import lower_accept, lower_release
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives, lower_predict, match_label
@@ -26,9 +27,7 @@ from vflc.passes.lower.values import Bound, Scope
 from vflc.syntax import tree
 
 UNSUPPORTED = {
-    tree.Release: "`release`",
     tree.Protect: "`protect`",
-    tree.Accept: "`accept`",
     tree.Schedule: "`schedule`",
 }
 
@@ -100,6 +99,10 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         if found
     )
     assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
+    releases = [lower_release(ev, i, scope, parties, ids) for i in spec.items if isinstance(i, tree.Release)]
+    accepted = [
+        lower_accept(ev, i, scope, tuple(parties), ids) for i in spec.items if isinstance(i, tree.Accept)
+    ]
     _trainable(graph, losses, collector)
     check_metrics(ev, next((i for i in spec.items if isinstance(i, tree.Train)), None), predictions)
     return Model(
@@ -112,6 +115,8 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         config,
         places=tuple(parties),
         population=population,
+        releases=tuple(release for release in releases if release),
+        acceptances=tuple(acceptance for acceptance in accepted if acceptance),
     )
 
 

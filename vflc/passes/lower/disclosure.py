@@ -1,0 +1,145 @@
+"""`release` and `accept`: what may leave a party, and findings waived in writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from vflc.diagnostics import Span
+from vflc.diagnostics.codes import CODES
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.model import Acceptance, Limit, PartyInfo, Release
+from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.targets import Ids, look_up, lower_target, nodes_in, path_text
+from vflc.passes.lower.values import Scope
+from vflc.syntax import tree
+
+FORMS = (
+    "`activations at most 64 floats a row`",
+    "`gradients at most 64 floats a row`",
+    "`only a.deep, a.first`",
+    "`only to bob, carol`",
+    "`never Gender, Age`",
+)
+Word = tree.Expr | tree.Name
+Clause = tuple[Word, ...]
+
+
+def lower_release(
+    ev: Evaluator, item: tree.Release, scope: Scope, parties: Mapping[str, PartyInfo], ids: Ids
+) -> Release | None:
+    """The limits of one `release`; None where the party is unknown, which is reported."""
+    party = parties.get(item.party.text)
+    if party is None:
+        near = did_you_mean(item.party.text, parties)
+        help = f"did you mean `{near}`?" if near else f"there are {', '.join(parties)}"
+        ev.error("VFL0403", f"there is no party `{item.party.text}`", item.party.span, help)
+        return None
+    reader = _Reader(ev, scope, party, tuple(parties), ids)
+    limits = [limit for clause in _joined(item.clauses) if (limit := reader.read(clause)) is not None]
+    if not item.clauses:
+        ev.error("VFL0308", "this release sets no limit", item.span, f"as in: {FORMS[0]}")
+    return Release(party.name, tuple(limits), item.span)
+
+
+def lower_accept(
+    ev: Evaluator, item: tree.Accept, scope: Scope, places: tuple[str, ...], ids: Ids
+) -> Acceptance | None:
+    """A waiver; None after a mistake. Whether there is anything to waive is known after the analysis."""
+    target = lower_target(ev, item.target, scope, places, ids)
+    code = item.code.text
+    if code not in CODES:
+        near = did_you_mean(code, CODES)
+        help = f"did you mean `{near}`?" if near else "the code stands in the finding's first line"
+        ev.error("VFL0307", f"`{code}` is no code", item.code.span, help)
+        return None
+    if item.reason is None or not item.reason.value.strip():
+        ev.error(
+            "VFL0306",
+            f"`accept {code}` gives no reason",
+            item.span,
+            'say why: accept … because "both parties hold the labels"',
+        )
+        return None
+    return target and Acceptance(code, target, item.reason.value.strip(), item.span)
+
+
+def _joined(clauses: tuple[Clause, ...]) -> Iterator[Clause]:
+    """Clauses in which a list goes on after each comma: `never Gender, Age` is one."""
+    current: list[Word] = []
+    for clause in clauses:
+        if current and len(clause) == 1 and _word(current[0]) in ("only", "never"):
+            current += clause
+            continue
+        if current:
+            yield tuple(current)
+        current = list(clause)
+    if current:
+        yield tuple(current)
+
+
+def _word(word: Word) -> str | None:
+    return word.text if isinstance(word, tree.Name) else None
+
+
+def _text(word: Word) -> str:
+    if isinstance(word, tree.Name):
+        return word.text
+    return path_text(word) if isinstance(word, tree.Attribute | tree.Ref) else ""
+
+
+class _Reader:
+    """Reads the clauses of one party's release."""
+
+    def __init__(
+        self, ev: Evaluator, scope: Scope, party: PartyInfo, places: tuple[str, ...], ids: Ids
+    ) -> None:
+        self.ev, self.scope, self.party, self.places, self.ids = ev, scope, party, places, ids
+
+    def read(self, clause: Clause) -> Limit | None:
+        span = clause[0].span.to(clause[-1].span)
+        match [_word(word) for word in clause]:
+            case ["activations" | "gradients" as kind, "at", "most", None, "floats", "a", "row"]:
+                return self._floats(kind, clause[3], span)
+            case ["only", "to", _, *_]:
+                names = self._known(clause[2:], self.places, "party", "VFL0403")
+                return Limit("party", span, names=names) if names else None
+            case ["only", _, *_]:
+                return self._edges(clause[1:], span)
+            case ["never", _, *_]:
+                columns = [column.name for column in self.party.columns]
+                names = self._known(clause[1:], columns, f"column of {self.party.name}", "VFL0105")
+                return Limit("never", span, names=names) if names else None
+        self.ev.error(
+            "VFL0308", "this is no limit that a release can set", span, f"there are {', '.join(FORMS)}"
+        )
+        return None
+
+    def _floats(self, kind: Any, word: Word, span: Span) -> Limit | None:
+        value = word.value if isinstance(word, tree.Number) else None
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.ev.error("VFL0205", "the number of floats is a whole number", word.span)
+            return None
+        chosen: Literal["activations", "gradients"] = kind
+        return Limit(chosen, span, floats=value)
+
+    def _known(self, words: Clause, known: Any, what: str, code: str) -> tuple[str, ...]:
+        names = []
+        for word in words:
+            name = _text(word).removeprefix(f"{self.party.name}.")
+            if name in known:
+                names.append(name)
+                continue
+            near = did_you_mean(name, known)
+            help = f"did you mean `{near}`?" if near else f"there are {', '.join(known)}"
+            self.ev.error(code, f"there is no {what} `{name}`", word.span, help)
+        return tuple(names)
+
+    def _edges(self, words: Clause, span: Span) -> Limit:
+        """Names that are no values of the spec may be ids of edges: see `lower_target`."""
+        values: list[str] = []
+        for word in words:
+            expr = tree.Ref(word.text, word.span) if isinstance(word, tree.Name) else word
+            is_path = isinstance(expr, tree.Ref | tree.Attribute)
+            values += [self.ids(n.id) for n in nodes_in(look_up(self.ev, expr, self.scope))] if is_path else []
+        return Limit("edge", span, names=tuple(map(_text, words)), values=tuple(dict.fromkeys(values)))
