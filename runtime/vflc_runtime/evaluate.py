@@ -44,5 +44,5 @@ def evaluate(
     folder = RunFolder(Path(run))
     session = trained(folder, "evaluate", engine, threads)
     data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), True, listen)
-    scores = measure(session, data, np.arange(data.rows))
+    scores = measure(session, data, np.arange(data.rows)).results()
     return {"rows": data.rows, "evaluation": scores, "bytes_sent": session.sent(), "data": data.report}

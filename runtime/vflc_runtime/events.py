@@ -38,12 +38,15 @@ class EpochStarted:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of the epoch's `steps` are done; sent a few times a second."""
+    """`done` of the epoch's `steps` are done; sent a few times a second.
+
+    `loss` is None where no place here has a part of it.
+    """
 
     epoch: int
     done: int
     steps: int
-    loss: float
+    loss: float | None
     rows_per_second: float
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime import events
+from vflc_runtime.council import Alone, Council
 from vflc_runtime.data.batches import Order, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
@@ -41,10 +42,12 @@ class Loop:
         settings: Mapping[str, Any],
         listen: events.Listener,
         interrupts: Interrupts,
+        council: Council | None = None,
     ) -> None:
         self.run_folder, self.session, self.data, self.order = run, session, data, order
         self.settings, self.listen, self.interrupts = settings, listen, interrupts
-        self.progress = Progress()
+        self.council: Council = council or Alone()
+        self.progress = Progress(run=self.council.run)
         training = next(iter(session.bundle.plans.values())).training
         self.monitor, self.patience, self.keep_best = training.monitor, training.patience, training.best
         self.best_weights: dict[str, dict[str, NDArray[Any]]] = {}
@@ -78,10 +81,9 @@ class Loop:
             return self._finish(progress.over or "all epochs are done", None)
         while progress.epoch < epochs:
             if not self._epoch(epochs):
-                if not progress.position:
-                    return self._finish("all steps are done", None)
-                self._save()
-                return self._finish("all steps are done", self.meter.results())
+                if progress.position:
+                    self._save()
+                return self._finish("all steps are done", self.meter if progress.position else None)
             if self._close_epoch(epochs):
                 break
         return self._finish(progress.over or "all epochs are done", None)
@@ -97,7 +99,7 @@ class Loop:
             self._step(rows)
             if progress.position == order.steps:
                 break  # the end of the epoch saves, too
-            if self.interrupts.asked:
+            if self.council.stop_after(progress.step, self.interrupts.asked):
                 raise Interrupted(progress.step, self._save())
             if last is not None and progress.step >= last:
                 return False
@@ -108,10 +110,10 @@ class Loop:
     def _step(self, rows: NDArray[np.int64]) -> None:
         progress = self.progress
         started = time.perf_counter()
-        outcome = self.session.step(self.data.batch(rows))
+        outcome = self.session.step(self.data.batch(rows), len(rows))
         if not math.isfinite(outcome.loss):
             raise self._not_finite(outcome)
-        self.meter.add(len(rows), outcome.loss, outcome.losses, outcome.measured)
+        self.meter.add(len(rows), outcome.parts, outcome.losses, outcome.measured)
         progress.step += 1
         progress.position += 1
         progress.rows += len(rows)
@@ -120,17 +122,18 @@ class Loop:
         if now - self._reported > _REPORT_SECONDS:
             self._reported = now
             rate = progress.rows / progress.train_seconds
-            loss = self.meter.losses["loss"] / self.meter.rows
-            self.listen(events.Progress(progress.epoch + 1, progress.position, self.order.steps, loss, rate))
+            done, steps = progress.position, self.order.steps
+            self.listen(events.Progress(progress.epoch + 1, done, steps, self.meter.loss, rate))
 
     def _close_epoch(self, epochs: int) -> bool:
         """Validates and saves at the end of an epoch; True where the run ends by early stopping."""
         progress = self.progress
-        train, validation = self.meter.results(), self._validate()
+        train, validation = self._scores(self.meter)
         progress.epoch += 1
         progress.position = 0
         progress.seconds = self._seconds()
-        better = self._watch(validation or train)
+        better = self.council.better(lambda: self._watch(validation or train))
+        self._mark(better)
         progress.history.append({
             "epoch": progress.epoch, "step": progress.step, "seconds": round(progress.seconds, 3),
             "train": train, "validation": validation,
@@ -140,32 +143,43 @@ class Loop:
         progress.over = "early stopping" if stop else None
         folder = self._save()
         self.listen(events.EpochEnded(progress.epoch, progress.seconds, train, validation, better))
-        if self.interrupts.asked and not stop and progress.epoch < epochs:
+        over = stop or progress.epoch >= epochs
+        if not over and self.council.stop_after(progress.step, self.interrupts.asked):
             raise Interrupted(progress.step, folder)
         return stop
 
     def _watch(self, scores: Scores) -> bool:
-        """Whether this epoch is the best so far; keeps its weights where asked to."""
+        """Whether this epoch is the best so far."""
         progress = self.progress
         name = next(
             (key for key in scores if key == self.monitor or key.endswith(f".{self.monitor}")), "loss"
         )
-        value, best = scores[name], progress.best
+        value, best = scores.get(name), progress.best
         sign = -1.0 if name.split(".")[0] == "loss" or name.split(".")[-1] in SMALLER_IS_BETTER else 1.0
         better = value is not None and (best is None or sign * value > sign * best["value"])
         if better:
-            progress.best = {"metric": name, "value": value, "epoch": progress.epoch}
-            progress.waited = 0
-            if self.keep_best:
-                self.best_weights = self.session.weights_by_place()
-        else:
-            progress.waited += 1
+            progress.best = {"metric": name, "value": value}
         return better
 
-    def _validate(self) -> Scores:
+    def _mark(self, better: bool) -> None:
+        """Remembers which epoch is the best, and its weights where asked to."""
+        progress = self.progress
+        if not better:
+            progress.waited += 1
+            return
+        progress.best = {**(progress.best or {}), "epoch": progress.epoch}
+        progress.waited = 0
+        if self.keep_best:
+            self.best_weights = self.session.weights_by_place()
+
+    def _scores(self, train: Meter) -> tuple[Scores, Scores]:
+        """What is known here of the training rows and, where there are any, of the validation rows."""
         if not len(self.order.held_out):
-            return {}
-        return measure(self.session, self.data, self.order.held_out)
+            self.council.complete(train)
+            return train.results(), {}
+        validation = measure(self.session, self.data, self.order.held_out)
+        self.council.complete(train, validation)
+        return train.results(), validation.results()
 
     def _seconds(self) -> float:
         return self._carried + time.perf_counter() - self._clock
@@ -183,14 +197,16 @@ class Loop:
                 tensors[place]["meter"] = meters[place]
             if place in self.best_weights:
                 tensors[place]["best"] = self.best_weights[place]
+        self.council.before_saving()
         folder = self.run_folder.save(Checkpoint(progress, tensors))
+        self.council.saved(progress.step)
         self.listen(events.Saved(progress.step, folder))
         return folder
 
-    def _finish(self, reason: str, partial: Scores | None) -> dict[str, Any]:
+    def _finish(self, reason: str, partial: Meter | None) -> dict[str, Any]:
         progress, history = self.progress, self.progress.history
         if partial is not None:
-            train, validation = partial, self._validate()
+            train, validation = self._scores(partial)
         else:
             train, validation = history[-1]["train"], history[-1]["validation"]
         seconds, train_seconds = self._seconds(), progress.train_seconds
@@ -229,10 +245,10 @@ class Loop:
         )
 
 
-def measure(session: Session, data: Dataset, rows: NDArray[np.int64]) -> Scores:
+def measure(session: Session, data: Dataset, rows: NDArray[np.int64]) -> Meter:
     """Losses and metrics of the trained model over the rows given."""
-    meter: Meter = session.meter("evaluate")
+    meter = session.meter("evaluate")
     for part in sequential(rows, EVALUATION_BATCH):
-        outcome = session.evaluate(data.batch(part))
-        meter.add(len(part), outcome.loss, outcome.losses, outcome.measured)
-    return meter.results()
+        outcome = session.evaluate(data.batch(part), len(part))
+        meter.add(len(part), outcome.parts, outcome.losses, outcome.measured)
+    return meter

@@ -7,7 +7,7 @@ exactly, keeps every score.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -159,24 +159,39 @@ class Collector:
 
 
 class Meter:
-    """Losses and metrics of all places over an epoch or a data set."""
+    """Losses and metrics over an epoch or a data set, of the places that are here.
 
-    def __init__(self, metrics: Mapping[tuple[str, str], Metric]) -> None:
+    Each place's part of the loss is summed by itself, and the parts only at the end: so the loss
+    is the same to the bit where each place sums its own and one of them gets the sums.
+
+    Args:
+        metrics: by the place and the name of what is measured.
+        parts: the places that have a part of the loss, in the manifest's order.
+    """
+
+    def __init__(self, metrics: Mapping[tuple[str, str], Metric], parts: Iterable[str]) -> None:
         self.collectors = {key: Collector(metric) for key, metric in metrics.items()}
         self.rows = 0
+        self.parts = dict.fromkeys(parts, 0.0)
         self.losses: dict[str, float] = {}
+
+    @property
+    def loss(self) -> float | None:
+        """The loss so far; None where no place here has a part of it."""
+        return sum(self.parts.values()) / self.rows if self.parts and self.rows else None
 
     def add(
         self,
         rows: int,
-        loss: float,
+        parts: Mapping[str, float],
         terms: Mapping[str, float],
         measured: Mapping[tuple[str, str], tuple[Array, Array]],
     ) -> None:
-        """Takes what one batch of `rows` rows left behind."""
+        """Takes what one batch of `rows` rows left behind: the loss by place, its terms by name."""
         self.rows += rows
         losses = self.losses
-        losses["loss"] = losses.get("loss", 0.0) + loss * rows
+        for place, value in parts.items():
+            self.parts[place] += value * rows
         if len(terms) > 1:
             for name, value in terms.items():
                 key = f"loss.{name}"
@@ -189,7 +204,8 @@ class Meter:
 
         A metric is `NAME` where one prediction is measured and `PREDICTION.NAME` where several are.
         """
-        found: dict[str, float | None] = {name: total / self.rows for name, total in self.losses.items()}
+        found: dict[str, float | None] = {} if self.loss is None else {"loss": self.loss}
+        found.update({name: total / self.rows for name, total in self.losses.items()})
         for (_, prediction), collector in self.collectors.items():
             for name, value in collector.results().items():
                 found[name if len(self.collectors) == 1 else f"{prediction}.{name}"] = value
@@ -197,7 +213,7 @@ class Meter:
 
     def sums(self) -> dict[str, Any]:
         """What `restore` needs besides `tensors`, as JSON."""
-        return {"rows": self.rows, "losses": dict(self.losses)}
+        return {"rows": self.rows, "parts": dict(self.parts), "losses": dict(self.losses)}
 
     def tensors(self) -> dict[str, dict[str, Array]]:
         """What `restore` needs besides `sums`, by place."""
@@ -209,7 +225,7 @@ class Meter:
 
     def restore(self, sums: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Array]]) -> None:
         """Goes on from a checkpoint in the middle of an epoch."""
-        self.rows, self.losses = sums["rows"], dict(sums["losses"])
+        self.rows, self.parts, self.losses = sums["rows"], dict(sums["parts"]), dict(sums["losses"])
         for (place, name), collector in self.collectors.items():
             saved = tensors.get(place, {})
             prefix = f"{name}/"

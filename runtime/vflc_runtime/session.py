@@ -1,11 +1,11 @@
-"""All places of a bundle in this process: batches in, losses and predictions out. No files."""
+"""The places of a bundle that are in this process: batches in, losses and predictions out. No files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from vflc_runtime.executor import Executor
 from vflc_runtime.manifest import PROGRAMS
 from vflc_runtime.messages import Envelope
 from vflc_runtime.metrics import Meter
-from vflc_runtime.transport.local import LocalNetwork
+from vflc_runtime.transport.channel import Channel
+from vflc_runtime.transport.local import LocalNetwork, Routine
 
 Array = NDArray[Any]
 
@@ -29,19 +30,40 @@ class Outcome:
 
     Args:
         losses: each term's value by name, without its coefficient.
-        loss: the objective, sum of coefficient times value.
+        parts: by place, the sum of coefficient times value over the terms there.
         predictions: by the name they have in the spec.
         measured: (prediction, label) by the place and the name of what is measured.
     """
 
     losses: dict[str, float]
-    loss: float
+    parts: dict[str, float]
     predictions: dict[str, Array]
     measured: dict[tuple[str, str], tuple[Array, Array]]
 
+    @property
+    def loss(self) -> float:
+        """The objective, as far as it is known here."""
+        return sum(self.parts.values())
+
+
+class Transport(Protocol):
+    """What joins the places that are here, and these to all others."""
+
+    def channel(self, place: str) -> Channel:
+        """The end of `place`."""
+        ...
+
+    def run(self, routines: Mapping[str, Routine]) -> None:
+        """Lets the places that are here run to the end of their programs."""
+        ...
+
+    def clear(self) -> None:
+        """Forgets what is under way, after a run that failed."""
+        ...
+
 
 class Session:
-    """A bundle at work on the `local` transport.
+    """A bundle at work: all its places, or some where `transport` reaches the others.
 
     Args:
         bundle: as opened, or its folder.
@@ -50,6 +72,7 @@ class Session:
         threads: threads an operator may use; a core each where None.
         programs: those that will be run.
         listen: is told of every message as it is sent; its tensors hold until the next update.
+        transport: in place of the local one, on which `listen` listens.
     """
 
     def __init__(
@@ -60,17 +83,18 @@ class Session:
         threads: int | None = None,
         programs: tuple[str, ...] = PROGRAMS,
         listen: Callable[[Envelope], None] | None = None,
+        transport: Transport | None = None,
     ) -> None:
         make = engine_maker(engine)
         self.bundle = opened(bundle, engine)
         plans = self.bundle.plans
         self.seed = seed if seed is not None else next(iter(plans.values())).training.seed
-        self._network = LocalNetwork(listen)
+        self._transport = transport or LocalNetwork(listen)
         self.engines: dict[str, Engine] = {}
         self.executors: dict[str, Executor] = {}
         for place, plan in plans.items():
             self.engines[place] = made = make(plan, programs, self.seed, threads)
-            self.executors[place] = Executor(plan, self.bundle.manifest, made, self._network.channel(place))
+            self.executors[place] = Executor(plan, self.bundle.manifest, made, self._transport.channel(place))
         self.steps = 0
         self._inputs = {
             program: {
@@ -80,19 +104,22 @@ class Session:
             for program in PROGRAMS
         }
 
-    def step(self, inputs: Mapping[str, Array]) -> Outcome:
-        """Trains on one batch; `inputs` has an array for every input id of every place."""
-        outcome = self._run("train", inputs, self.steps + 1)
+    def step(self, inputs: Mapping[str, Array], rows: int | None = None) -> Outcome:
+        """Trains on one batch; `inputs` has an array for every input id of every place here.
+
+        `rows` is the size of the batch, where no place here has inputs that tell.
+        """
+        outcome = self._run("train", inputs, self.steps + 1, rows)
         self.steps += 1
         return outcome
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Outcome:
+    def evaluate(self, inputs: Mapping[str, Array], rows: int | None = None) -> Outcome:
         """Losses, predictions and what metrics measure, without a change of any weight."""
-        return self._run("evaluate", inputs, 0)
+        return self._run("evaluate", inputs, 0, rows)
 
-    def predict(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def predict(self, inputs: Mapping[str, Array], rows: int | None = None) -> dict[str, Array]:
         """Predictions by name; labels need not be among the inputs."""
-        return self._run("predict", inputs, 0).predictions
+        return self._run("predict", inputs, 0, rows).predictions
 
     def weights(self) -> dict[str, Array]:
         """A copy of every weight of every place, by the name users know."""
@@ -113,7 +140,8 @@ class Session:
                 for place, plan in self.bundle.plans.items()
                 for metric in plan.metrics
                 if program in metric.programs
-            }
+            },
+            [place for place, plan in self.bundle.plans.items() if plan.reports[program].losses],
         )
 
     def first_not_finite(self) -> str | None:
@@ -143,36 +171,37 @@ class Session:
         """Bytes that crossed so far, by edge id."""
         return {edge: count for each in self.executors.values() for edge, count in each.sent.items()}
 
-    def _run(self, program: str, inputs: Mapping[str, Array], step: int) -> Outcome:
+    def _run(self, program: str, inputs: Mapping[str, Array], step: int, rows: int | None) -> Outcome:
         names = self._inputs[program]
-        rows = len(next(inputs[name] for each in names.values() for name in each))
+        if rows is None:
+            rows = len(next(inputs[name] for each in names.values() for name in each))
         routines = {
             place: executor.run(program, {name: inputs[name] for name in names[place]}, rows, step)
             for place, executor in self.executors.items()
         }
         try:
-            self._network.run(routines)
+            self._transport.run(routines)
         except BaseException:
-            self._network.clear()
+            self._transport.clear()
             raise
         return self._outcome(program)
 
     def _outcome(self, program: str) -> Outcome:
         losses: dict[str, float] = {}
+        parts: dict[str, float] = {}
         predictions: dict[str, Array] = {}
         measured: dict[tuple[str, str], tuple[Array, Array]] = {}
-        total = 0.0
         for place, plan in self.bundle.plans.items():
             get = self.engines[place].get
             report = plan.reports[program]
             for loss in report.losses:
                 value = float(get(loss.value).item())
                 losses[loss.name] = losses.get(loss.name, 0.0) + value
-                total += loss.coefficient * value
+                parts[place] = parts.get(place, 0.0) + loss.coefficient * value
             for name, value_id in report.predictions:
                 predictions[name] = get(value_id)
             for metric in plan.metrics:
                 pair = metric.programs.get(program)
                 if pair is not None:
                     measured[place, metric.name] = get(pair[0]), get(pair[1])
-        return Outcome(losses, total, predictions, measured)
+        return Outcome(losses, parts, predictions, measured)

@@ -51,6 +51,7 @@ class Progress:
         waited: epochs since then.
         sent: bytes by edge id.
         over: why the run ended, where it did.
+        run: what the places of a run between machines call it; checkpoints of two runs do not mix.
     """
 
     step: int = 0
@@ -65,6 +66,7 @@ class Progress:
     waited: int = 0
     sent: dict[str, int] = field(default_factory=dict)
     over: str | None = None
+    run: str = ""
 
 
 @dataclass

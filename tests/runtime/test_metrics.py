@@ -104,8 +104,18 @@ def test_what_is_not_defined_is_none() -> None:
 
 def test_the_meter_weighs_batches_by_rows_and_names_results() -> None:
     first, second = (Metric(name, "number", ("mae",), {}) for name in ("x", "y"))
-    meter = Meter({("alice", "x"): first, ("bob", "y"): second})
+    meter = Meter({("alice", "x"): first, ("bob", "y"): second}, ["alice", "bob"])
     one, two = np.ones((1, 1)), np.ones((3, 1))
-    meter.add(1, 4.0, {"a": 2.0, "b": 2.0}, {("alice", "x"): (one, one), ("bob", "y"): (one, 3 * one)})
-    meter.add(3, 0.0, {"a": 0.0, "b": 0.0}, {("alice", "x"): (two, two), ("bob", "y"): (two, two)})
+    meter.add(
+        1,
+        {"alice": 3.0, "bob": 1.0},
+        {"a": 2.0, "b": 2.0},
+        {("alice", "x"): (one, one), ("bob", "y"): (one, 3 * one)},
+    )
+    meter.add(
+        3,
+        {"alice": 0.0, "bob": 0.0},
+        {"a": 0.0, "b": 0.0},
+        {("alice", "x"): (two, two), ("bob", "y"): (two, two)},
+    )
     assert meter.results() == {"loss": 1.0, "loss.a": 0.5, "loss.b": 0.5, "x.mae": 0.0, "y.mae": 0.5}

@@ -69,7 +69,7 @@ class Screen:
                 self._bar.update(self._task, visible=False)
 
     def _progress(self, event: events.Progress) -> None:
-        loss, rate = f"{event.loss:.4f}", f"{event.rows_per_second:,.0f}"
+        loss, rate = number(event.loss), f"{event.rows_per_second:,.0f}"
         self._bar.update(self._task, completed=event.done, loss=loss, rate=rate)
         now = time.monotonic()
         if self._bar.disable and now - self._said > QUIET:
