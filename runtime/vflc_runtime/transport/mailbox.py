@@ -17,6 +17,8 @@ from vflc_runtime.transport.network import Ended, Reason, Restarted
 Key = tuple[str, str, str]
 """Sender, "message" or "control", and the name of the message or the kind."""
 
+_Item = tuple[int, Any, Callable[[], None]]
+
 
 class Mailbox:
     """The inbox of one place.
@@ -25,7 +27,6 @@ class Mailbox:
         peers: the places it is connected to.
         timeout: seconds that a wait lasts at most.
         link: says in words how the link to a peer is, for those who waited in vain.
-        taken: is told of the sender and the size of everything that leaves the box.
     """
 
     def __init__(
@@ -33,13 +34,12 @@ class Mailbox:
         peers: Iterable[str],
         timeout: float,
         link: Callable[[str], str] = lambda peer: "connected",
-        taken: Callable[[str, int], None] = lambda peer, size: None,
     ) -> None:
-        self.timeout, self._link, self._taken = timeout, link, taken
+        self.timeout, self._link = timeout, link
         self.era = 1
         self.waited = dict.fromkeys(peers, 0.0)
         self.changed = Condition()
-        self._boxes: dict[Key, deque[tuple[int, Any, int]]] = {}
+        self._boxes: dict[Key, deque[_Item]] = {}
         self._eras = dict.fromkeys(self.waited, 1)
         self._again: str | None = None
         self._ended: dict[str, Reason] = {}
@@ -47,14 +47,22 @@ class Mailbox:
 
     # --- by the threads of the transport -----------------------------------------------------
 
-    def deliver(self, sender: str, era: int, kind: str, name: str, item: Any, size: int) -> None:
-        """Keeps what came, unless it is from an era that this place has left."""
+    def deliver(self, key: Key, era: int, content: Any, done: Callable[[], None] = lambda: None) -> None:
+        """Keeps what came, unless it is from an era that this place has left.
+
+        `done` is called once it has been taken, or dropped for its era.
+        """
         with self.changed:
-            self._announce(sender, era)
+            self._announce(key[0], era)
             if era < self.era:
-                self._taken(sender, size)
+                done()
                 return
-            self._boxes.setdefault((sender, kind, name), deque()).append((era, item, size))
+            self._boxes.setdefault(key, deque()).append((era, content, done))
+            self.changed.notify_all()
+
+    def notify(self) -> None:
+        """Something changed that `until` waits for."""
+        with self.changed:
             self.changed.notify_all()
 
     def announce(self, peer: str, era: int) -> None:
@@ -92,15 +100,15 @@ class Mailbox:
 
     # --- by the place ------------------------------------------------------------------------
 
-    def wait(self, sender: str, kind: str, name: str, timeout: float | None = None) -> Any:
-        """The next of what `sender` sent under this name."""
-        key = (sender, kind, name)
+    def wait(self, key: Key, timeout: float | None = None) -> Any:
+        """The next of what came under this key."""
         with self.changed:
             item = self._next(key)
             if item is None:
                 item = self._patiently(key, self.timeout if timeout is None else timeout)
-        self._taken(sender, item[2])
-        return item[1]
+        _, content, done = item
+        done()
+        return content
 
     def until(self, ready: Callable[[], bool], peer: str, timeout: float) -> bool:
         """Waits for `ready`, which others make true and tell by `changed`; False after `timeout`.
@@ -130,9 +138,10 @@ class Mailbox:
                 raise self._failure
             self.era = max(self.era + 1, *self._eras.values())
             self._again = None
-            for (sender, _, _), box in self._boxes.items():
+            for box in self._boxes.values():
                 while box and box[0][0] < self.era:
-                    self._taken(sender, box.popleft()[2])
+                    _, _, done = box.popleft()
+                    done()
             return self.era
 
     def _raise(self) -> None:
@@ -144,7 +153,7 @@ class Mailbox:
         if self._again is not None:
             raise Restarted(self._again)
 
-    def _next(self, key: Key) -> tuple[int, Any, int] | None:
+    def _next(self, key: Key) -> _Item | None:
         self._raise()
         box = self._boxes.get(key)
         if box and box[0][0] == self.era:
@@ -153,7 +162,7 @@ class Mailbox:
             raise Ended(key[0], self._ended[key[0]])
         return None
 
-    def _patiently(self, key: Key, timeout: float) -> tuple[int, Any, int]:
+    def _patiently(self, key: Key, timeout: float) -> _Item:
         begin = time.monotonic()
         since = time.strftime("%H:%M:%S")
         try:

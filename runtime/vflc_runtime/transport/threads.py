@@ -76,7 +76,7 @@ class ThreadsNetwork:
         self._put(receiver, "message", envelope.message, copy, size)
 
     def take(self, sender: str, message: str) -> Envelope:
-        envelope: Envelope = self._mailbox.wait(sender, "message", message)
+        envelope: Envelope = self._mailbox.wait((sender, "message", message))
         return envelope
 
     def tell(self, receiver: str, kind: str, payload: bytes) -> None:
@@ -86,7 +86,7 @@ class ThreadsNetwork:
         self._put(receiver, "control", kind, bytes(payload), len(payload))
 
     def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
-        payload: bytes = self._mailbox.wait(sender, "control", kind, timeout)
+        payload: bytes = self._mailbox.wait((sender, "control", kind), timeout)
         if len(payload) > limit:
             raise too_long(sender, kind, len(payload), limit)
         return payload
@@ -113,7 +113,7 @@ class ThreadsNetwork:
             other = self._exchange.networks[receiver]
             if self._exchange.networks.get(self.place) is not self:
                 return
-            other._mailbox.deliver(self.place, self._mailbox.era, kind, name, item, size)
+            other._mailbox.deliver((self.place, kind, name), self._mailbox.era, item)
             mine, theirs = self.traffic[receiver], other.traffic[self.place]
             mine.payload_out, mine.wire_out = mine.payload_out + size, mine.wire_out + size
             theirs.payload_in, theirs.wire_in = theirs.payload_in + size, theirs.wire_in + size

@@ -1,0 +1,258 @@
+"""Frames as they travel: a protobuf header, zeros up to a multiple of 8 bytes, raw bytes.
+
+The header is written and read here by hand, not by the `protobuf` package: it is a dozen
+numbers; generated code would tie every party to one range of versions of that package, while
+other libraries pin others; and its parser accepts unknown and repeated fields, where this one
+accepts for each frame exactly one encoding. It is the wire format of protobuf all the same, so
+that any tool can read it; `docs/network.md` has the schema. Numbers are little endian.
+
+`decode` allocates nothing that grows with what a header claims: payloads stay views of `data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+VERSION = 1
+MAX_HEADER = 1 << 16
+ALIGN = 8
+DTYPES = ("float32", "float64", "int32", "int64", "bool")
+WIRE_DTYPES = tuple(np.dtype(name).newbyteorder("<") for name in DTYPES)
+_MAX_AXES = 8
+_NOTHING = memoryview(b"")
+_MAX_NUMBER = (1 << 63) - 1
+
+
+class Kind(IntEnum):
+    """What a frame is. All but hello and receipt are numbered, and accepted exactly once."""
+
+    HELLO = 1
+    MESSAGE = 2
+    CONTROL = 3
+    RECEIPT = 4
+    ERA = 5
+    BYE = 6
+
+
+class Refused(Exception):
+    """Bytes that are no frame, or a frame that may not come now; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a message: the position of its edge in the message, its type and shape."""
+
+    edge: int
+    dtype: int
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        count = WIRE_DTYPES[self.dtype].itemsize
+        for size in self.shape:
+            count *= size
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame; which fields a kind has, `_FIELDS` says.
+
+    Args:
+        number: of numbered frames in this direction, from 1.
+        era: of the run, as the sender counts.
+        index: of the message or the control kind in the manifest.
+        program: its position in `PROGRAMS`.
+        incarnation: 16 random bytes, other ones for every process.
+        known: the incarnation of the receiver as the sender knows it, or nothing.
+        received: the last number that the sender accepted.
+        taken: bytes of numbered frames that the sender has done with.
+        reason: of a bye, its position in `REASONS`.
+    """
+
+    kind: Kind
+    version: int = 0
+    number: int = 0
+    era: int = 0
+    index: int = 0
+    program: int = 0
+    step: int = 0
+    tensors: tuple[Tensor, ...] = ()
+    incarnation: bytes = b""
+    known: bytes = b""
+    received: int = 0
+    taken: int = 0
+    reason: int = 0
+    payload: memoryview = _NOTHING
+
+
+_NUMBERS = {
+    1: "kind", 2: "version", 3: "number", 4: "era", 5: "index", 6: "program", 7: "step",
+    11: "received", 12: "taken", 13: "reason",
+}  # fmt: skip
+_TENSOR = 8
+_BYTES = {9: "incarnation", 10: "known"}
+_FIELDS = {
+    Kind.HELLO: {"version", "era", "incarnation", "known", "received", "taken"},
+    Kind.MESSAGE: {"number", "era", "index", "program", "step", "tensors"},
+    Kind.CONTROL: {"number", "era", "index"},
+    Kind.RECEIPT: {"received", "taken"},
+    Kind.ERA: {"number", "era"},
+    Kind.BYE: {"number", "era", "reason"},
+}
+_KINDS = {int(kind): kind for kind in Kind}
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def encode(frame: Frame, parts: Sequence[bytes | memoryview] = ()) -> bytes:
+    """The bytes of a frame, with `parts` one after another as its payload."""
+    header = bytearray()
+    for field, name in _NUMBERS.items():
+        if field == 11:
+            _encode_bytes(header, frame)
+        value = getattr(frame, name)
+        if value:
+            header.append(field << 3)
+            _put(header, value)
+    prefix = bytearray()
+    _put(prefix, len(header))
+    pad = -(len(prefix) + len(header)) % ALIGN if parts else 0
+    return b"".join((prefix, header, bytes(pad), *parts))
+
+
+def _encode_bytes(header: bytearray, frame: Frame) -> None:
+    for tensor in frame.tensors:
+        shape, inner = bytearray(), bytearray()
+        for size in tensor.shape:
+            _put(shape, size)
+        for tag, value in ((0x08, tensor.edge), (0x10, tensor.dtype)):
+            if value:
+                inner.append(tag)
+                _put(inner, value)
+        if shape:
+            inner += bytes((0x1A, len(shape))) + shape
+        header.append(_TENSOR << 3 | 2)
+        _put(header, len(inner))
+        header += inner
+    for field, name in _BYTES.items():
+        value = getattr(frame, name)
+        if value:
+            header.append(field << 3 | 2)
+            _put(header, len(value))
+            header += value
+
+
+def _put(out: bytearray, value: int) -> None:
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def decode(data: bytes) -> Frame:
+    """The frame that `data` is; `Refused` where it is none."""
+    length, start = _get(data, 0, len(data))
+    end = start + length
+    if length > MAX_HEADER or end > len(data):
+        raise Refused(f"a header of {length} bytes in a frame of {len(data)}")
+    fields: dict[str, int | bytes] = {}
+    tensors: list[Tensor] = []
+    at, last = start, 0
+    while at < end:
+        tag, at = _get(data, at, end)
+        field = tag >> 3
+        if field < last or (field == last and field != _TENSOR):
+            raise Refused(f"field {field} after field {last}")
+        last = field
+        if tag & 7 == 0 and field in _NUMBERS:
+            value, at = _get(data, at, end)
+            if value == 0:
+                raise Refused(f"field {field} with the value that it has when left out")
+            fields[_NUMBERS[field]] = value
+        elif tag & 7 == 2 and (field == _TENSOR or field in _BYTES):
+            size, at = _get(data, at, end)
+            if size > end - at:
+                raise Refused(f"field {field} is longer than the header")
+            if field == _TENSOR:
+                tensors.append(_tensor(data, at, at + size))
+            elif size != 16:
+                raise Refused(f"an incarnation of {size} bytes")
+            else:
+                fields[_BYTES[field]] = data[at : at + size]
+            at += size
+        else:
+            raise Refused(f"unknown field {field} of wire type {tag & 7}")
+    return _frame(data, end, fields, tensors)
+
+
+def _frame(data: bytes, end: int, fields: dict[str, int | bytes], tensors: list[Tensor]) -> Frame:
+    kind = _KINDS.get(int(fields.pop("kind", 0)))
+    if kind is None:
+        raise Refused("a frame of unknown kind")
+    allowed = _FIELDS[kind]
+    if not allowed >= fields.keys() or (tensors and kind != Kind.MESSAGE):
+        raise Refused(f"a {kind.name.lower()} with {', '.join(sorted(fields.keys() - allowed)) or 'tensors'}")
+    if ("number" in allowed) != ("number" in fields) or ("era" in allowed) != ("era" in fields):
+        raise Refused(f"a {kind.name.lower()} without number or era")
+    payload = end + (-end % ALIGN if end < len(data) else 0)
+    if any(data[end:payload]) or payload >= len(data) > end:
+        raise Refused("padding that is not zero, or with nothing behind it")
+    size = len(data) - payload
+    if kind == Kind.MESSAGE:
+        claimed = sum(tensor.nbytes for tensor in tensors)
+        if claimed != size:
+            raise Refused(f"tensors of {claimed} bytes in a payload of {size}")
+    elif kind != Kind.CONTROL and end != len(data):
+        raise Refused(f"a {kind.name.lower()} with a payload")
+    return Frame(kind, tensors=tuple(tensors), payload=memoryview(data)[payload:], **fields)  # type: ignore[arg-type]
+
+
+def _tensor(data: bytes, at: int, end: int) -> Tensor:
+    edge = dtype = last = 0
+    shape: list[int] = []
+    while at < end:
+        tag, at = _get(data, at, end)
+        value, at = _get(data, at, end)
+        if tag <= last or value == 0:
+            raise Refused("a tensor with fields out of order")
+        last = tag
+        if tag == 0x08:
+            edge = value
+        elif tag == 0x10 and value < len(DTYPES):
+            dtype = value
+        elif tag == 0x1A and value <= end - at:
+            stop = at + value
+            while at < stop:
+                size, at = _get(data, at, stop)
+                shape.append(size)
+                if len(shape) > _MAX_AXES:
+                    raise Refused(f"a tensor of more than {_MAX_AXES} axes")
+        else:
+            raise Refused("a tensor with an unknown field or type")
+    return Tensor(edge, dtype, tuple(shape))
+
+
+def _get(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """A varint of at most 63 bits in its shortest form, and where it ends."""
+    value = shift = 0
+    while at < end:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if (byte == 0 and shift) or value > _MAX_NUMBER:
+                raise Refused("a number that is not in its shortest form, or too large")
+            return value, at
+        shift += 7
+        if shift > 63:
+            break
+    raise Refused("a number that does not end")

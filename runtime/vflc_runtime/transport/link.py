@@ -1,0 +1,262 @@
+"""The link to one peer, which outlives the streams that carry it.
+
+Numbered frames stay here until the peer has said that it received them. When a stream breaks,
+the next one begins with a hello from both sides, which says how far each came; what is missing
+is sent again, in order. A peer with another incarnation is a new process: nothing of the old
+one's frames means anything to it.
+
+Knows bytes, not sockets: a transport calls `attach` for every new stream, passes what arrives
+to `arrived`, writes what `outgoing` yields, and calls `detach` when the stream is gone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from threading import Condition, Lock
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.transport.frames import VERSION, Frame, Kind, Refused, decode, encode
+from vflc_runtime.transport.mailbox import Mailbox
+from vflc_runtime.transport.network import REASONS, Reason, Traffic
+from vflc_runtime.transport.rules import Rules
+
+
+class Link:
+    """One place's end of the link to `peer`.
+
+    Args:
+        peer: its name, which the transport has made sure of.
+        incarnation: of this process.
+        rules: what may pass.
+        mailbox: where what arrives goes.
+    """
+
+    def __init__(self, peer: str, incarnation: bytes, rules: Rules, mailbox: Mailbox) -> None:
+        self.peer, self._own, self._rules, self._mailbox = peer, incarnation, rules, mailbox
+        self.traffic = Traffic()
+        self.heard = time.monotonic()
+        self.state = "not connected yet"
+        self.met = False
+        self._window_out = rules.window(peer, incoming=False)
+        self._window_in = rules.window(peer, incoming=True)
+        self._theirs = b""
+        self._stream = 0
+        self._attached = False
+        self._ended = False
+        self._arriving = Lock()
+        self._ready = Condition()
+        self._begin()
+
+    def _begin(self) -> None:
+        """The state between two incarnations: nothing sent, nothing received."""
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._number = self._next = 0
+        self._pushed = self._done = 0
+        self._received = self._arrived = self._taken = 0
+        self._told = (0, 0)
+        self._owes = False
+        self._session = getattr(self, "_session", 0) + 1
+
+    # --- by the place ------------------------------------------------------------------------
+
+    def push(self, make: Callable[[int], bytes], payload: int = 0) -> None:
+        """Queues the frame that `make` makes of its number."""
+        with self._ready:
+            frame = make(self._number + 1)
+            self._number += 1
+            self._kept.append((self._number, frame))
+            self._pushed += len(frame)
+            self.traffic.payload_out += payload
+            self._ready.notify()
+
+    def open_for_more(self) -> bool:
+        """Whether the peer has taken so much that more may be sent."""
+        return self._pushed - self._done < self._window_out
+
+    def settled(self) -> bool:
+        """Whether the peer has received all, or has left and is gone."""
+        with self._ready:
+            return not self._kept or (self._ended and not self._attached)
+
+    @property
+    def connected(self) -> bool:
+        return self._attached
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer left the run."""
+        return self._ended
+
+    # --- by the transport --------------------------------------------------------------------
+
+    def attach(self) -> tuple[int, bytes]:
+        """Begins a stream and ends the one before: its number, and the hello to send first."""
+        with self._arriving, self._ready:
+            self._stream += 1
+            self._attached = False
+            self._ready.notify_all()
+            hello = Frame(
+                Kind.HELLO, version=VERSION, era=self._mailbox.era, incarnation=self._own,
+                known=self._theirs, received=self._received, taken=self._taken,
+            )  # fmt: skip
+            return self._stream, self._counted(encode(hello))
+
+    def detach(self, stream: int, why: str) -> None:
+        """The stream is gone."""
+        with self._ready:
+            if stream == self._stream:
+                self._attached = False
+                self._stream += 1
+                self.state = f"down since {time.strftime('%H:%M:%S')} ({why})"
+            self._ready.notify_all()
+        self._mailbox.notify()
+
+    def outgoing(self, stream: int) -> Iterator[bytes]:
+        """What to write to the stream, after both hellos; ends with the stream."""
+        while True:
+            with self._ready:
+                while not (frame := self._to_write(stream)) and stream == self._stream:
+                    self._ready.wait()
+                if frame is None:
+                    return
+            yield frame
+
+    def arrived(self, stream: int, data: bytes) -> None:
+        """Takes in what came on the stream; `Refused` where it may not come. Late streams are void."""
+        with self._arriving:
+            if stream != self._stream:
+                return
+            self.heard = time.monotonic()
+            self.traffic.wire_in += len(data)
+            frame = decode(data)
+            if not self._attached and frame.kind != Kind.HELLO:
+                raise Refused("a frame before the hello")
+            if frame.kind == Kind.HELLO:
+                self._greet(frame)
+            elif frame.kind == Kind.RECEIPT:
+                self._receipt(frame)
+            else:
+                self._accept(frame, len(data))
+
+    def beat(self, owed: bool) -> None:
+        """Sends a receipt: always where `owed`, else where there is news."""
+        with self._ready:
+            self._owes = self._owes or owed or self._told != (self._received, self._taken)
+            self._ready.notify()
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def _to_write(self, stream: int) -> bytes | None:
+        if stream != self._stream or not self._attached:
+            return None
+        if self._owes:
+            self._owes = False
+            self._told = (self._received, self._taken)
+            return self._counted(encode(Frame(Kind.RECEIPT, received=self._received, taken=self._taken)))
+        if self._next < self._number:
+            self._next += 1
+            first = self._kept[0][0]
+            return self._counted(self._kept[self._next - first][1])
+        return None
+
+    def _counted(self, frame: bytes) -> bytes:
+        self.traffic.wire_out += len(frame)
+        return frame
+
+    # --- arriving ----------------------------------------------------------------------------
+
+    def _greet(self, hello: Frame) -> None:
+        if self._attached or hello.version != VERSION or not hello.incarnation:
+            raise Refused(f"a hello of version {hello.version} at the wrong time or without an incarnation")
+        again = self._theirs not in (b"", hello.incarnation)
+        with self._ready:
+            if again:
+                self._begin()
+            self._theirs = hello.incarnation
+            received, taken = (
+                (hello.received, hello.taken) if hello.known == self._own and not again else (0, 0)
+            )
+            self._acknowledged(received, taken)
+            self._next = received
+            self._attached = self.met = True
+            self._ended = self._ended and not again
+            self.state = "connected"
+            self._ready.notify_all()
+        if again:
+            self._mailbox.restarted(self.peer)
+        self._mailbox.announce(self.peer, hello.era)
+
+    def _receipt(self, frame: Frame) -> None:
+        with self._ready:
+            self._acknowledged(frame.received, frame.taken)
+        self._mailbox.notify()
+
+    def _acknowledged(self, received: int, taken: int) -> None:
+        first = self._number - len(self._kept)
+        if not (first <= received <= self._number and self._done <= taken <= self._pushed):
+            raise Refused(f"a receipt for {received} frames and {taken} bytes, which cannot be")
+        while self._kept and self._kept[0][0] <= received:
+            self._kept.popleft()
+        self._done = taken
+
+    def _accept(self, frame: Frame, size: int) -> None:
+        with self._ready:
+            if frame.number != self._received + 1:
+                raise Refused(
+                    f"frame {frame.number}, where {self._received + 1} is due: repeated or reordered"
+                )
+            if self._arrived - self._taken + size > 2 * self._window_in:
+                raise Refused(f"more than {2 * self._window_in} bytes that nobody has asked for yet")
+        done = partial(self._release, self._session, size)
+        sender, era = self.peer, frame.era
+        if frame.kind == Kind.MESSAGE:
+            envelope = self._rules.envelope(sender, frame)
+            self._mailbox.deliver((sender, "message", envelope.message), era, envelope, done)
+        elif frame.kind == Kind.CONTROL:
+            kind, payload = self._rules.heard(sender, frame)
+            self._mailbox.deliver((sender, "control", kind), era, payload, done)
+        elif frame.kind == Kind.ERA:
+            self._mailbox.announce(sender, era)
+            done()
+        else:
+            self._leave(frame.reason)
+            done()
+        with self._ready:
+            self._received = frame.number
+            self._arrived += size
+            self.traffic.payload_in += len(frame.payload)
+            if self._ended or self._arrived - self._told[1] > self._window_in // 4:
+                self._owes = True
+                self._ready.notify()
+
+    def _leave(self, reason: int) -> None:
+        if reason >= len(REASONS):
+            raise Refused(f"a bye for reason {reason}")
+        self._ended = True
+        self._mailbox.ended(self.peer, REASONS[reason])
+
+    def _release(self, session: int, size: int) -> None:
+        with self._ready:
+            if session == self._session:
+                self._taken += size
+                if self._taken - self._told[1] > self._window_in // 4:
+                    self._owes = True
+                    self._ready.notify()
+
+
+def refused(place: str, peer: str, why: Refused) -> Failure:
+    """VFL0645: what a peer sent is no frame or may not come; nothing of it was used."""
+    return Failure(
+        "VFL0645",
+        f"{place!r} refused a frame of {peer!r}: {why}",
+        "both sides must run the same bundle and the same version; look who sits between them",
+        exit_code=PEER,
+    )
+
+
+def bye(reason: Reason, era: int) -> Callable[[int], bytes]:
+    """Makes the last frame."""
+    return lambda number: encode(Frame(Kind.BYE, number=number, era=era, reason=REASONS.index(reason)))

@@ -1,0 +1,181 @@
+"""What may come from a peer and go to it, and how large it can be: known before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.manifest import PROGRAMS, Edge, Manifest, Message
+from vflc_runtime.messages import Array, Envelope
+from vflc_runtime.transport.frames import DTYPES, WIRE_DTYPES, Frame, Kind, Refused, Tensor, encode
+from vflc_runtime.transport.network import Control
+
+OPEN = 1 << 26
+"""Bytes that a message may have where only the data knows a size."""
+_LEAST_WINDOW = 1 << 23
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    index: int
+    message: Message
+    edges: tuple[Edge, ...]
+    bytes: int
+
+
+class Rules:
+    """The manifest as one place's transport needs it.
+
+    Args:
+        manifest: declares messages; a message is referred to by its position there.
+        place: whose transport it is.
+        rows: the largest batch of any program.
+        controls: all kinds of control messages of this bundle, in the order of the manifest.
+    """
+
+    def __init__(self, manifest: Manifest, place: str, rows: int, controls: Iterable[Control]) -> None:
+        self.place, self.rows = place, rows
+        self._declared: dict[tuple[str, str], _Declared] = {}
+        self._expected: dict[tuple[str, int], _Declared] = {}
+        for index, message in enumerate(manifest.messages.values()):
+            edges = tuple(manifest.edges[name] for name in message.edges)
+            declared = _Declared(index, message, edges, sum(_bytes(edge, rows) for edge in edges))
+            if message.sender == place:
+                self._declared[message.receiver, message.id] = declared
+            elif message.receiver == place:
+                self._expected[message.sender, index] = declared
+        self._tell: dict[tuple[str, str], tuple[int, Control]] = {}
+        self._hear: dict[tuple[str, int], Control] = {}
+        for index, control in enumerate(controls):
+            if control.sender == place:
+                self._tell[control.receiver, control.kind] = index, control
+            elif control.receiver == place:
+                self._hear[control.sender, index] = control
+
+    def window(self, peer: str, incoming: bool) -> int:
+        """Bytes that may be on the way and not yet taken: four steps, or a few control messages."""
+        declared = self._expected if incoming else self._declared
+        controls = self._hear.values() if incoming else [each for _, each in self._tell.values()]
+        step = sum(each.bytes for (other, _), each in declared.items() if other == peer)
+        told = max((each.bytes for each in controls if peer in (each.sender, each.receiver)), default=0)
+        return max(_LEAST_WINDOW, 4 * step, 2 * told)
+
+    def largest(self, peers: Iterable[str]) -> int:
+        """Bytes of the largest payload that any of `peers` may send or be sent."""
+        peers = set(peers)
+        sizes = [each.bytes for (peer, _), each in (*self._declared.items(), *self._expected.items())
+                 if peer in peers]  # fmt: skip
+        sizes += [each.bytes for (peer, _), (_, each) in self._tell.items() if peer in peers]
+        sizes += [each.bytes for (peer, _), each in self._hear.items() if peer in peers]
+        return max(sizes, default=0)
+
+    # --- out ---------------------------------------------------------------------------------
+
+    def message(self, receiver: str, envelope: Envelope, number: int, era: int) -> bytes:
+        """The frame of a declared message; VFL0615 where it is not declared."""
+        declared = self._declared.get((receiver, envelope.message))
+        if declared is None or envelope.program not in declared.message.programs:
+            raise self._undeclared(receiver, f"message {envelope.message!r} of {envelope.program!r}")
+        if set(envelope.tensors) != set(declared.message.edges):
+            raise self._undeclared(receiver, f"message {envelope.message!r} with other edges")
+        tensors, parts = [], []
+        for position, edge in enumerate(declared.edges):
+            tensor = envelope.tensors[edge.id]
+            if tensor.dtype != np.dtype(edge.dtype) or not _fits(edge, tensor.shape, self.rows):
+                what = f"{tensor.dtype} of shape {list(tensor.shape)}"
+                raise self._undeclared(receiver, f"edge {edge.id!r} as {what}")
+            dtype = DTYPES.index(edge.dtype)
+            tensors.append(Tensor(position, dtype, tensor.shape))
+            if tensor.size:
+                raw = np.ascontiguousarray(tensor, WIRE_DTYPES[dtype])
+                parts.append(raw.reshape(-1).view(np.uint8).data)
+        program = PROGRAMS.index(envelope.program)
+        frame = Frame(Kind.MESSAGE, number=number, era=era, index=declared.index, program=program,
+                      step=envelope.step, tensors=tuple(tensors))  # fmt: skip
+        return encode(frame, parts)
+
+    def control(self, receiver: str, kind: str, payload: bytes, number: int, era: int) -> bytes:
+        """The frame of a control message of a declared kind; VFL0615 where it is not declared."""
+        index, control = self._tell.get((receiver, kind), (0, None))
+        if control is None or len(payload) > control.bytes:
+            raise self._undeclared(receiver, f"{len(payload)} bytes of control message {kind!r}")
+        return encode(Frame(Kind.CONTROL, number=number, era=era, index=index), [payload] if payload else [])
+
+    def _undeclared(self, receiver: str, what: str) -> Failure:
+        return Failure(
+            "VFL0615",
+            f"{self.place!r} was about to send {receiver!r} {what}, which the manifest does not declare",
+            exit_code=PEER,
+        )
+
+    # --- in ----------------------------------------------------------------------------------
+
+    def envelope(self, sender: str, frame: Frame) -> Envelope:
+        """The message in a frame of `sender`, its tensors views; `Refused` where it is not declared.
+
+        The `Gate` compares the number of rows and the step with those that are due.
+        """
+        declared = self._expected.get((sender, frame.index))
+        if declared is None:
+            raise Refused(f"message number {frame.index}, which is not declared from {sender!r}")
+        message = declared.message
+        if frame.program >= len(PROGRAMS) or PROGRAMS[frame.program] not in message.programs:
+            raise Refused(f"message {message.id!r} in a program that does not have it")
+        if [tensor.edge for tensor in frame.tensors] != list(range(len(declared.edges))):
+            raise Refused(f"message {message.id!r} with other edges than declared")
+        tensors: dict[str, Array] = {}
+        at, rows = 0, None
+        for tensor, edge in zip(frame.tensors, declared.edges, strict=True):
+            if DTYPES[tensor.dtype] != edge.dtype:
+                raise Refused(f"edge {edge.id!r} as {DTYPES[tensor.dtype]} instead of {edge.dtype}")
+            if not _fits(edge, tensor.shape, self.rows if rows is None else rows, exact=rows is not None):
+                raise Refused(f"edge {edge.id!r} of shape {list(tensor.shape)}")
+            rows = next((n for n, due in zip(tensor.shape, edge.shape, strict=True) if due == "batch"), rows)
+            tensors[edge.id] = _view(frame.payload[at : at + tensor.nbytes], tensor)
+            at += tensor.nbytes
+        if at > declared.bytes:
+            raise Refused(f"message {message.id!r} of {at} bytes, declared are at most {declared.bytes}")
+        program = PROGRAMS[frame.program]
+        return Envelope(message.id, sender, message.phase, program, frame.step, tensors)
+
+    def heard(self, sender: str, frame: Frame) -> tuple[str, bytes]:
+        """The kind and content of a control frame of `sender`; `Refused` where it is not declared."""
+        control = self._hear.get((sender, frame.index))
+        if control is None:
+            raise Refused(f"control message number {frame.index}, which is not declared from {sender!r}")
+        if len(frame.payload) > control.bytes:
+            what = f"{len(frame.payload)} bytes of {control.kind!r}"
+            raise Refused(f"{what}, declared are at most {control.bytes}")
+        return control.kind, bytes(frame.payload)
+
+
+def _bytes(edge: Edge, rows: int) -> int:
+    if None in edge.shape:
+        return OPEN
+    sizes = [rows if size == "batch" else int(size or 0) for size in edge.shape]
+    return prod(sizes) * np.dtype(edge.dtype).itemsize
+
+
+def _fits(edge: Edge, shape: tuple[int, ...], rows: int, exact: bool = False) -> bool:
+    if len(shape) != len(edge.shape):
+        return False
+    for size, due in zip(shape, edge.shape, strict=True):
+        if due == "batch":
+            if size > rows or (exact and size != rows):
+                return False
+        elif due is not None and size != due:
+            return False
+    return True
+
+
+def _view(payload: memoryview, tensor: Tensor) -> Array:
+    """A view; a copy only where the tensors before it leave it at an odd address."""
+    array: Array = np.frombuffer(payload, WIRE_DTYPES[tensor.dtype]).reshape(tensor.shape)
+    if not array.flags.aligned:
+        array = array.copy()
+        array.flags.writeable = False
+    return array.astype(DTYPES[tensor.dtype], copy=False)
