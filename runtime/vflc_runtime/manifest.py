@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,8 +45,22 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """A kind of control message that `sender` may tell `receiver`, of at most `bytes` bytes."""
+
+    kind: str
+    sender: str
+    receiver: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """What crosses, and the digest by which parties compare that they compiled the same."""
+    """What crosses, and the digest by which parties compare that they compiled the same.
+
+    `controls` is what places tell each other besides. `decides` names, by program, the place whose
+    results say which epoch is the best; it is empty where nothing depends on it.
+    """
 
     model: str
     precision: str
@@ -57,6 +71,8 @@ class Manifest:
     messages: dict[str, Message]
     digest: str
     population: bool = False
+    controls: tuple[Control, ...] = ()
+    decides: dict[str, str] = field(default_factory=dict)
 
 
 def digest(document: dict[str, Any]) -> str:
@@ -90,7 +106,20 @@ def read_manifest(file: Path) -> Manifest:
         messages=messages,
         digest=document["digest"].text(),
         population=document.get("population") is not None,
+        controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
+        decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},
     )
+
+
+def _controls(item: Json, places: tuple[str, ...]) -> list[Control]:
+    """A kind, once for each sender and receiver."""
+    kind, size = item["id"].text(), item["bytes"].integer(1)
+    senders, receivers = ([place.one_of(*places) for place in item[end]] for end in ("from", "to"))
+    return [Control(kind, a, b, size) for a in senders for b in receivers if a != b]
+
+
+def _items(item: Json | None) -> list[tuple[str, Json]]:
+    return [] if item is None else list(item.items())
 
 
 def _edge(item: Json, places: tuple[str, ...]) -> Edge:

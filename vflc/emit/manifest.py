@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from vflc import __version__
+from vflc.emit.control import control, decides, described
 from vflc.ir.model import Edge, Model
 from vflc.ir.types import TensorType
 
@@ -46,6 +47,8 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, str]) 
             }
             for m in model.messages
         ],
+        "control": control(model),
+        "decides": decides(model),
     }
     return signed(data)
 
@@ -149,13 +152,14 @@ def markdown(data: dict[str, Any]) -> str:
         "",
         "## Messages",
         "",
-        "Edges of a message travel together. Nothing else is sent or accepted.",
+        "Edges of a message travel together. Nothing that is not on this page is sent or accepted.",
         "",
     ]
     lines += ["| message | in | edges |", "| --- | --- | --- |"]
     for message in data["messages"]:
         edges = ", ".join(f"`{edge}`" for edge in message["edges"])
         lines.append(f"| `{message['id']}` | {', '.join(message['programs'])} | {edges} |")
+    lines += described(data.get("control", []))
     return "\n".join([*lines, ""])
 
 

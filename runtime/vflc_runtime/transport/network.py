@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from vflc_runtime.manifest import Control as Control
 from vflc_runtime.messages import Envelope
 
 Reason = Literal["done", "interrupted", "failed"]
@@ -59,16 +60,6 @@ class Traffic:
     payload_out: int = 0
     wire_in: int = 0
     wire_out: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """A kind of control message that `sender` may tell `receiver`, of at most `bytes` bytes."""
-
-    kind: str
-    sender: str
-    receiver: str
-    bytes: int
 
 
 class Network(Protocol):
