@@ -20,6 +20,15 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Aligning:
+    """Private set intersection: `done` of `total` keys are computed, `what` says which."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """The run goes on from its checkpoint at `step`, in epoch `epoch` (from 1)."""
 
@@ -89,7 +98,7 @@ class RoundEnded:
     users_per_second: float
 
 
-Event = Loaded | Resumed | EpochStarted | Progress | EpochEnded | RoundEnded | Saved | Done
+Event = Loaded | Aligning | Resumed | EpochStarted | Progress | EpochEnded | RoundEnded | Saved | Done
 Listener = Callable[[Event], None]
 
 

@@ -86,4 +86,11 @@ CODES: dict[str, str] = {
     "VFL0618": "Data for an unknown party, or a party without data",
     "VFL0619": "The cohort is larger than the population",
     "VFL0620": "A cluster that cannot be used",
+    "VFL0660": "Parties that would align in different ways",
+    "VFL0661": "Tables that are not aligned",
+    "VFL0662": "An alignment that does not follow the protocol",
+    "VFL0663": "The shared key of an alignment cannot be used",
+    "VFL0664": "Shared keys that differ",
+    "VFL0665": "Private set intersection is not installed",
+    "VFL0666": "Settings of an alignment that cannot be used",
 }

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vflc_runtime.data import source as sources
 from vflc_runtime.data.source import Source, Wanted, literal, quote
@@ -79,6 +81,26 @@ class Aligned:
             table = self._table(f"SELECT {picks} FROM {_sorted_name(party)} WHERE {part}")
             keys, *columns = (column.combine_chunks() for column in table.columns)
             yield keys, pa.RecordBatch.from_arrays(columns, names=names)
+
+    def keep(self, party: str, positions: NDArray[np.int64]) -> None:
+        """Keeps these rows of the only party that was opened, in this order, as all parties agreed.
+
+        Args:
+            party: its name.
+            positions: int64, rows as `keys` has them.
+        """
+        name, chosen = _sorted_name(party), quote(f"chosen {party}")
+        picks = "".join(f", s.c{i}" for i in range(len(self.parties[party])))
+        self._connection.register("agreed", pa.table({"at": positions, "number": np.arange(len(positions))}))
+        self._connection.execute(
+            f"CREATE TABLE {chosen} AS SELECT s.key{picks} FROM {name} s JOIN agreed a ON s.rowid = a.at "
+            "ORDER BY a.number"
+        )
+        self._connection.unregister("agreed")
+        self._connection.execute(f"DROP TABLE {name}")
+        self._connection.execute(f"ALTER TABLE {chosen} RENAME TO {name}")
+        self.rows, read = len(positions), self.report[party]["rows"]
+        self.report[party] = {"rows": read, "kept": self.rows, "dropped": read - self.rows}
 
     def close(self) -> None:
         """Frees the tables and what was spilled to disk."""

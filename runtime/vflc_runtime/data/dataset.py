@@ -23,6 +23,8 @@ from vflc_runtime.errors import Failure
 
 Encoders = Mapping[str, Any]
 """The content of encoders.json."""
+Agree = Callable[[pa.Array], Indices]
+"""Which of a table's rows to keep, by their keys, in the order that all parties keep theirs in."""
 
 BLOCK = 1 << 17
 """Rows encoded at a time."""
@@ -60,6 +62,7 @@ class Dataset:
         *,
         only: Collection[str] | None = None,
         training: Callable[[int], Indices] | None = None,
+        agree: Agree | None = None,
         precision: str = "float32",
         in_memory: int = IN_MEMORY,
         memory_limit: int | None = None,
@@ -74,6 +77,7 @@ class Dataset:
             only: read these inputs alone (`party.column`).
             training: gives the training rows for a number of rows; encoders are fitted to these
                 (None: to all rows).
+            agree: of a single party: finds the rows that the parties elsewhere have, too.
             precision: dtype of numbers, "float32" or "float64".
             in_memory: bytes of encoded columns above which they lie in temporary files.
             memory_limit: bytes DuckDB may hold while it sorts and joins.
@@ -87,6 +91,9 @@ class Dataset:
         needed = {p: {**parties[p], "columns": table.raw} for p, table in tables.items()}
         aligned = open_tables(needed, sources, memory_limit)
         try:
+            if agree is not None:
+                (party,) = parties
+                aligned.keep(party, agree(aligned.keys))
             chosen = None if state is not None or training is None else training(aligned.rows)
             for table in tables.values():
                 table.fit(aligned, chosen)

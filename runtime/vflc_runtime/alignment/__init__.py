@@ -1,0 +1,1 @@
+"""Finding the rows that all parties have, between processes: each knows its own keys only."""

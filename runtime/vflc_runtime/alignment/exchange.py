@@ -1,0 +1,79 @@
+"""Speaking with one peer: every message is bounded before it comes and checked before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from vflc_runtime.alignment.kinds import COUNT, Kind
+from vflc_runtime.errors import PEER, Failure
+
+
+class Exchange(Protocol):
+    """Authenticated connections to the other parties: what `transport.network.Network` has of them."""
+
+    def tell(self, receiver: str, kind: str, payload: bytes) -> None:
+        """Sends a message, in order among those of its kind."""
+        ...
+
+    def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
+        """The next message `kind` of `sender`, of at most `limit` bytes; waits at most `timeout` seconds."""
+        ...
+
+
+def wrong(peer: str, what: str) -> Failure:
+    """VFL0662: a message that no party sends who follows the protocol."""
+    return Failure(
+        "VFL0662",
+        f"the alignment with {peer} failed: {what}",
+        "all parties must run the same version; if they do, do not go on with this peer",
+        exit_code=PEER,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What is said to and heard from one peer.
+
+    Args:
+        peer: its name.
+        rows: how many keys it has, as it says.
+        exchange: the connections.
+        patience: seconds to wait for a message, since the peer computes before it sends.
+    """
+
+    peer: str
+    rows: int
+    exchange: Exchange
+    patience: float
+
+    def tell(self, kind: Kind, payload: bytes) -> None:
+        self.exchange.tell(self.peer, kind.name, payload)
+
+    def hear(self, kind: Kind, size: int) -> bytes:
+        """A message of exactly `size` bytes."""
+        payload = self.exchange.hear(self.peer, kind.name, size, self.patience)
+        if len(payload) != size:
+            raise wrong(self.peer, f"{kind.name} has {len(payload)} bytes instead of {size}")
+        return payload
+
+    def tell_number(self, kind: Kind, number: int) -> None:
+        self.tell(kind, number.to_bytes(COUNT.bytes, "big"))
+
+    def hear_number(self, kind: Kind, most: int) -> int:
+        """A number from 0 to `most`."""
+        number = int.from_bytes(self.hear(kind, COUNT.bytes), "big")
+        if number > most:
+            raise wrong(self.peer, f"{kind.name} is {number}, which is more than {most}")
+        return number
+
+    def tell_all(self, kind: Kind, items: bytes) -> None:
+        """As many messages as it takes."""
+        for start in range(0, len(items), kind.bytes):
+            self.tell(kind, items[start : start + kind.bytes])
+
+    def hear_all(self, kind: Kind, size: int) -> Iterator[bytes]:
+        """Messages of `size` bytes in all; nothing is allocated for what did not come."""
+        for start in range(0, size, kind.bytes):
+            yield self.hear(kind, min(kind.bytes, size - start))

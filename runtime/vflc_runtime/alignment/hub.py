@@ -1,0 +1,166 @@
+"""Intersections by way of a hub, which meets the others one by one with what is still common.
+
+The hub learns which of its keys its first partner has, which of those the second has, and so on,
+so of n parties it alone learns more than the result, and nothing where n is 2. The others learn the
+result and, by the method `psi`, how many keys were left when their turn came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.alignment.exchange import Link, wrong
+from vflc_runtime.alignment.keys import Keys, Ranks
+from vflc_runtime.alignment.kinds import (
+    COMMON,
+    COUNT,
+    HASH,
+    HASHED,
+    POINT,
+    POINTS,
+    REQUEST,
+    RESPONSE,
+    SETUP,
+    TURN,
+    Kind,
+)
+from vflc_runtime.alignment.meeting import Meeting
+from vflc_runtime.alignment.points import Answering, Asking, Crew, Report, read_setup, split
+
+Told = Callable[[str, int, int], None]
+"""Is told what is computed, how much of it is done, and how much there is."""
+UNDER_WAY = 4
+"""Requests that are sent before their answers come, so that both sides and the link are busy."""
+
+
+class Comparison(Protocol):
+    """How two parties find which keys both have, of which only the hub learns."""
+
+    def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
+        """Those of the hub's keys `ranks` that the partner has."""
+        ...
+
+    def at_partner(self, link: Link) -> None:
+        """The other side of it."""
+        ...
+
+
+def intersect(keys: Keys, meeting: Meeting, comparison: Comparison) -> Ranks:
+    """The keys that all parties have."""
+    salted = keys.hashes(meeting.salt)
+    if meeting.place != meeting.hub:
+        link = meeting.links[meeting.hub]
+        comparison.at_partner(link)
+        return _hear_common(link, salted)
+    common = np.arange(len(keys), dtype=np.int64)
+    # The fewest rows first: what the hub learns of the others is then soon little.
+    for link in sorted(meeting.links.values(), key=lambda each: (each.rows, each.peer)):
+        common = comparison.at_hub(link, common)
+    told = np.sort(salted[common]).tobytes()
+    for link in meeting.links.values():
+        link.tell_number(COUNT, len(common))
+        link.tell_all(COMMON, told)
+    return common
+
+
+def _hear_common(link: Link, salted: NDArray[Any]) -> Ranks:
+    """Hashes under a salt that all know, of keys that all have: each finds its own among them."""
+    count = link.hear_number(COUNT, min(len(salted), link.rows))
+    told = _hear_hashes(link, COMMON, count)
+    ranks: Ranks = np.flatnonzero(np.isin(salted, told))
+    if len(ranks) != count:
+        raise wrong(link.peer, "it calls rows common that this party does not have")
+    return ranks
+
+
+def _hear_hashes(link: Link, kind: Kind, count: int) -> NDArray[Any]:
+    """Hashes in ascending order, none twice."""
+    found = np.frombuffer(b"".join(link.hear_all(kind, HASH * count)), dtype=f"S{HASH}")
+    if (found[1:] <= found[:-1]).any():
+        raise wrong(link.peer, f"{kind.name} is not sorted, or has something twice")
+    return found
+
+
+class Hashed:
+    """Keyed hashes: who knows the key can test any guess of a key, so only the hub gets them."""
+
+    def __init__(self, keys: Keys, meeting: Meeting, key: bytes) -> None:
+        self._hashes = keys.hashes(key + meeting.salt)
+
+    def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
+        link.tell_number(TURN, 0)
+        theirs = _hear_hashes(link, HASHED, link.rows)
+        return ranks[np.isin(self._hashes[ranks], theirs)]
+
+    def at_partner(self, link: Link) -> None:
+        link.hear_number(TURN, 0)
+        link.tell_all(HASHED, np.sort(self._hashes).tobytes())
+
+
+class Private:
+    """Points under secrets: nobody can test a guess, not even the hub."""
+
+    def __init__(self, keys: Keys, crew: Crew, told: Told) -> None:
+        self._keys, self._crew, self._told = keys, crew, told
+
+    def _report(self, what: str) -> Report:
+        return lambda done, total: self._told(what, done, total)
+
+    def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
+        texts = [self._keys.texts[rank] for rank in ranks]
+        asking = Asking(self._crew, texts, self._report(f"keys for {link.peer}"))
+        link.tell_number(TURN, len(texts))
+        if not texts:
+            return ranks
+        points = [point for block in link.hear_all(SETUP, POINT * link.rows) for point in split(block)]
+        if any(b <= a for a, b in pairwise(points)):
+            raise wrong(link.peer, f"{SETUP.name} is not sorted, or has something twice")
+        found = self._ask(link, asking, read_setup(self._crew, points), len(texts))
+        return ranks[np.sort(found)]
+
+    def _ask(self, link: Link, asking: Asking, setup: Any, count: int) -> NDArray[np.int64]:
+        """Sends the points, and compares what comes back while more is under way."""
+        # Each comparison reads the peer's keys anew: few large ones where there are many answers.
+        least = max(POINTS, count // (4 * self._crew.threads))
+        answers: list[bytes] = []
+        running: list[Any] = []
+        first = 0
+        for block in _answers(link, asking.points):
+            answers += split(block)
+            if len(answers) >= least or first + len(answers) == count:
+                running.append(self._crew.submit(asking.compare, setup, answers, first, link.peer))
+                first, answers = first + len(answers), []
+        report = self._report(f"answers of {link.peer}")
+        found = []
+        for done, each in enumerate(running, 1):
+            found.append(each.result())
+            report(min(done * least, count), count)
+        return np.concatenate(found)
+
+    def at_partner(self, link: Link) -> None:
+        answering = Answering(self._crew, self._keys.texts, self._report("own keys"))
+        count = link.hear_number(TURN, link.rows)
+        if not count:
+            return
+        link.tell_all(SETUP, answering.setup)
+        report, done = self._report(f"keys of {link.peer}"), 0
+        for block in link.hear_all(REQUEST, POINT * count):
+            link.tell(RESPONSE, answering.answer(block, link.peer))
+            done += len(block) // POINT
+            report(done, count)
+
+
+def _answers(link: Link, points: bytes) -> Iterator[bytes]:
+    """Sends points and hears them under the peer's secret as well, some messages behind."""
+    size = REQUEST.bytes
+    blocks = [points[start : start + size] for start in range(0, len(points), size)]
+    for number in range(len(blocks) + UNDER_WAY):
+        if number < len(blocks):
+            link.tell(REQUEST, blocks[number])
+        if number >= UNDER_WAY:
+            yield link.hear(RESPONSE, len(blocks[number - UNDER_WAY]))

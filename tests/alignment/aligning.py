@@ -1,0 +1,91 @@
+"""Parties that align in threads of one process, with all that each of them hears kept for inspection."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from vflc_runtime.alignment.align import align
+from vflc_runtime.alignment.kinds import KINDS
+from vflc_runtime.alignment.settings import AlignSettings
+from vflc_runtime.transport.network import Control
+from vflc_runtime.transport.threads import Exchange
+
+SHARED = b"a key that only the parties know"
+
+
+@dataclass
+class Recorder:
+    """Everything that a party hears; `change` may put something else in its place."""
+
+    network: object
+    heard: dict = field(default_factory=lambda: defaultdict(list))
+    change: object = None
+
+    def tell(self, receiver, kind, payload):
+        self.network.tell(receiver, kind, payload)
+
+    def hear(self, sender, kind, limit, timeout=None):
+        payload = self.network.hear(sender, kind, limit, timeout)
+        if self.change is not None:
+            payload = self.change(sender, kind, payload)
+        self.heard[sender, kind].append(payload)
+        return payload
+
+
+@dataclass
+class Ended:
+    """What came of it at each party: positions or the exception, and what it heard."""
+
+    results: dict
+    heard: dict
+
+    def keys(self, tables):
+        return {place: [tables[place][row] for row in rows] for place, rows in self.results.items()}
+
+    @property
+    def codes(self):
+        return {place: getattr(error, "code", type(error).__name__) for place, error in self.results.items()}
+
+
+def controls(places):
+    pairs = itertools.permutations(places, 2)
+    return [Control(kind.name, a, b, kind.bytes) for a, b in pairs for kind in KINDS]
+
+
+def together(method, tables, settings=None, change=None, methods=None, timeout=5.0):
+    """Aligns all `tables`, lists of keys by party, each in its thread.
+
+    `settings`, `change` and `methods` are by party, for those that differ from the others.
+    """
+    exchange = Exchange(tables, controls(tables))
+    recorders = {place: Recorder(exchange.join(place, timeout)) for place in tables}
+    for place, how in (change or {}).items():
+        recorders[place].change = how
+    results = {}
+
+    def work(place):
+        network = recorders[place].network
+        peers = [each for each in tables if each != place]
+        try:
+            network.open()
+            chosen = (settings or {}).get(place, AlignSettings(key=SHARED, threads=1))
+            keys = pa.array(tables[place], pa.string())
+            results[place] = align(
+                (methods or {}).get(place, method), place, peers, keys, recorders[place], chosen
+            ).tolist()
+            network.close()
+        except Exception as error:
+            results[place] = error
+            network.close("failed")
+
+    threads = [threading.Thread(target=work, args=(place,), daemon=True) for place in tables]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    return Ended(results, {place: recorder.heard for place, recorder in recorders.items()})
