@@ -131,6 +131,13 @@ class Mailbox:
         with self.changed:
             self._raise()
 
+    def senders(self, kind: str, name: str) -> tuple[str, ...]:
+        """Those of whom something lies here under this name."""
+        with self.changed:
+            self._raise()
+            found = [key[0] for key, box in self._boxes.items() if key[1:] == (kind, name) and box]
+            return tuple(peer for peer in found if self._boxes[peer, kind, name][0][0] == self.era)
+
     def renew(self) -> int:
         """Begins the next era and forgets the older ones; returns its number."""
         with self.changed:

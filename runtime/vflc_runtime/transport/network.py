@@ -113,6 +113,10 @@ class Network(Protocol):
         """
         ...
 
+    def told(self, kind: str) -> tuple[str, ...]:
+        """The peers that have told `kind` and were not yet heard; does not wait."""
+        ...
+
     def renew(self) -> None:
         """After `Restarted`: forgets all that is on its way, in both directions, to every peer.
 

@@ -91,6 +91,9 @@ class ThreadsNetwork:
             raise too_long(sender, kind, len(payload), limit)
         return payload
 
+    def told(self, kind: str) -> tuple[str, ...]:
+        return self._mailbox.senders("control", kind)
+
     def renew(self) -> None:
         era = self._mailbox.renew()
         with self._exchange.lock:
