@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.reconstruct.crew import LocalCrew
-from vflc_runtime.reconstruct.plan import read_population
+from vflc_runtime.reconstruct.plan_reader import read_population
 from vflc_runtime.reconstruct.rounds import Rounds
-from vflc_runtime.reconstruct.train import encoders
+from vflc_runtime.reconstruct.run import encoders
 from vflc_runtime.reconstruct.users import Users, cohort_of, group_of, split_users
 
 from vflc.driver import compile_spec

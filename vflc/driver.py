@@ -57,7 +57,8 @@ def compile_source(
     collector = Collector()
     lowered = _lowered(source, folder, collector)
     if lowered.population is not None:
-        _refuse_for_population(lowered, unsplit, backends, collector)
+        if unsplit:
+            _refuse_unsplit(lowered, collector)
         model = run(lowered, collector, population_pipeline())
         return emit(model, source.text, precision, backends, collector.diagnostics)
     model = run(lowered, collector, pipeline(unsplit))
@@ -82,17 +83,10 @@ def _model(source: Source, folder: Path | None, collector: Collector) -> Model:
     return run(lowered, collector, population_pipeline() if lowered.population else pipeline())
 
 
-def _refuse_for_population(
-    model: Model, unsplit: bool, backends: tuple[str, ...], collector: Collector
-) -> None:
-    assert model.population is not None
+def _refuse_unsplit(model: Model, collector: Collector) -> None:
     span = next(party.span for party in model.parties if party.population)
-    if unsplit:
-        help = "a population is compared with a reference of its own, in the tests of vflc"
-        collector.error("VFL0502", "a population is not compiled unsplit", span, help)
-    if "keras" in backends:
-        help = "compile and train it without --backend and --engine"
-        collector.error("VFL0502", "a population has no Keras backend in this version", span, help)
+    help = "`vflc verify SPEC` compares users that run together with one user at a time"
+    collector.error("VFL0502", "a population is not compiled unsplit", span, help)
     collector.refuse_errors()
 
 

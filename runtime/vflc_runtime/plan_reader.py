@@ -122,14 +122,15 @@ def _optimizer(item: Json) -> Optimizer:
     return Optimizer(
         id=item["id"].text(),
         graph=item["graph"].text(),
-        slots=_slots(item["slots"]),
+        slots=read_slots(item["slots"]),
         clip_norm=None if clip is None else clip.number(),
         rows_graph=item["graph"].text() if rows_graph is None else rows_graph.text(),
-        row_slots=() if row_slots is None else _slots(row_slots),
+        row_slots=() if row_slots is None else read_slots(row_slots),
     )
 
 
-def _slots(items: Json) -> tuple[Slot, ...]:
+def read_slots(items: Json) -> tuple[Slot, ...]:
+    """What an optimizer keeps, with initial values."""
     return tuple(Slot(slot["name"].text(), slot["init"].number()) for slot in items)
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.reconstruct.crew import LocalCrew
-from vflc_runtime.reconstruct.plan import Plan, read_population
+from vflc_runtime.reconstruct.plan import Plan
+from vflc_runtime.reconstruct.plan_reader import read_population
 from vflc_runtime.reconstruct.rounds import Rounds
-from vflc_runtime.reconstruct.train import encoders
+from vflc_runtime.reconstruct.run import encoders
 from vflc_runtime.reconstruct.users import Users, split_users
 
 from vflc.diagnostics import Source
@@ -37,9 +38,10 @@ def table(users: dict[str, list[tuple[int, float]]]) -> pa.Table:
     return pa.table({name: [row[i] for row in rows] for i, name in enumerate(("user", "item", "stars"))})
 
 
-def compiled(text: str, folder: Path, precision: str = "float64") -> Plan:
-    compile_source(Source("p.vfl", text), precision=precision).write(folder / "bundle")
-    return read_population(folder / "bundle")
+def compiled(text: str, folder: Path, precision: str = "float64", engine: str = "onnx") -> Plan:
+    bundle = compile_source(Source("p.vfl", text), precision=precision, backends=("onnx", engine))
+    bundle.write(folder / "bundle")
+    return read_population(folder / "bundle", engine)
 
 
 def rounds_of(plan: Plan, source: pa.Table) -> Rounds:

@@ -159,7 +159,7 @@ def test_the_command_line(tmp_path):
     assert "counted for nothing" in done.stdout or "too few" not in done.stdout
     done = vflc("evaluate", tmp_path / "run", *data, "--json")
     assert json.loads(done.stdout)["users"] == 14
-    for wrong in (("--epochs", 3), ("--engine", "keras")):
+    for wrong in (("--epochs", 3), ("--threads", 2)):
         done = vflc("train", tmp_path / "p.vfl", *data, "--out", tmp_path / "no", *wrong)
         assert done.returncode in (1, 2) and "Traceback" not in done.stderr
     assert not (tmp_path / "no").exists()

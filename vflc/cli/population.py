@@ -16,7 +16,7 @@ from vflc.cli.tables import scores, sent, show
 
 def of_population(folder: Path | None, run: Path | None, resumed: bool) -> bool:
     """Whether a bundle, or a run where there is none or it is resumed, is of a population."""
-    from vflc_runtime.reconstruct.plan import is_population
+    from vflc_runtime.reconstruct.plan_reader import is_population
 
     bundle = run / "bundle" if run is not None and (folder is None or resumed) else folder
     return bundle is not None and (bundle / "manifest.json").is_file() and is_population(bundle)
@@ -29,10 +29,8 @@ def refuse(options: Mapping[str, Any], why: str) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} {why}")
 
 
-def need_onnx(engine: str, threads: int | None) -> None:
-    """Populations run on one engine and one thread, in this version."""
-    if engine != "onnx":
-        raise click.UsageError("--engine keras is not there for populations in this version")
+def one_thread(threads: int | None) -> None:
+    """Populations have no use for more."""
     refuse({"threads": threads}, "is not for populations: users run together as arrays on one thread")
 
 
@@ -45,7 +43,7 @@ def train_population(
 
     from vflc.cli.train import runs
 
-    need_onnx(options.pop("engine"), options.pop("threads"))
+    one_thread(options.pop("threads"))
     why = "is not for a population: it has --rounds, --cohort and --batch"
     refuse({n: options.pop(n) for n in ("epochs", "steps", "validation", "checkpoint_steps")}, why)
     on = options["on"]
@@ -83,8 +81,8 @@ def evaluate_population(
     """Measures every user of the sources."""
     from vflc_runtime.reconstruct.evaluate import evaluate
 
-    need_onnx(engine, threads)
-    return evaluate(run, sources, listen)
+    one_thread(threads)
+    return evaluate(run, sources, engine, listen)
 
 
 def predict_population(
@@ -99,5 +97,5 @@ def predict_population(
     """Writes predictions, or recommendations; the number of rows."""
     from vflc_runtime.reconstruct.predict import predict
 
-    need_onnx(engine, threads)
-    return predict(run, sources, out, top, lambda event: loaded(screen, event))
+    one_thread(threads)
+    return predict(run, sources, out, engine, top, lambda event: loaded(screen, event))

@@ -10,7 +10,8 @@ from vflc.emit.bundle import Bundle
 from vflc.emit.manifest import canonical, manifest, markdown, parties
 from vflc.emit.onnx import to_onnx
 from vflc.emit.plan import encoders, plan
-from vflc.emit.population import population_files, population_manifest
+from vflc.emit.population import population_files, population_keras_files
+from vflc.emit.population_manifest import population_manifest
 from vflc.emit.update import build_updates, optimizers_at
 from vflc.ir.model import PROGRAMS, Model, Schedule
 
@@ -29,7 +30,7 @@ def emit(
     The Keras backend takes `unfused`, the same model with its tables not fused.
     """
     if model.population is not None:
-        return _population(model, spec, precision, warnings)
+        return _population(model, spec, precision, backends, warnings)
     files: dict[str, bytes] = {}
     contents: dict[str, str] = {}
     for schedule in model.schedules:
@@ -45,9 +46,16 @@ def emit(
     return Bundle(data, files, warnings, model)
 
 
-def _population(model: Model, spec: str, precision: str, warnings: list[Diagnostic]) -> Bundle:
+def _population(
+    model: Model, spec: str, precision: str, backends: tuple[str, ...], warnings: list[Diagnostic]
+) -> Bundle:
     places = population_files(model, precision, _loads)
     contents = {place: _digest(files) for place, files in places.items()}
+    if "onnx" not in backends:
+        places = {place: {"encoders.json": own["encoders.json"]} for place, own in places.items()}
+    if "keras" in backends:
+        more = population_keras_files(model, precision)
+        places = {place: own | more[place] for place, own in places.items()}
     data = population_manifest(model, spec, precision, contents, parties(model))
     files = {f"{place}/{name}": content for place, own in places.items() for name, content in own.items()}
     files["manifest.json"] = canonical(data).encode()

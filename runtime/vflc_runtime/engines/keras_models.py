@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ class Forward:
 
     def __init__(self, plan: Plan, graph: str) -> None:
         self.entry = plan.graphs[graph]
-        self.model = load_model(plan, graph)
+        self.model = load_model(plan.graph_path(graph))
         tf = tensorflow().tf
         signature = [tf.TensorSpec(t.shape, t.dtype) for t in self.model.inputs]
         # A model that reads nothing has one input of its own, which is 1.
@@ -46,9 +47,8 @@ def call_model(model: Any, inputs: list[Any]) -> list[Any]:
     return list(made) if isinstance(made, (list, tuple)) else [made]
 
 
-def load_model(plan: Plan, graph: str) -> Any:
-    """The Keras model of a graph; VFL0613 where its file holds none."""
-    path = plan.graph_path(graph)
+def load_model(path: Path) -> Any:
+    """The Keras model in a file; VFL0613 where it holds none."""
     try:
         return tensorflow().keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

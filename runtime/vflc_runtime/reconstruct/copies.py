@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.reconstruct import random
 from vflc_runtime.reconstruct.plan import Plan, Weight
 from vflc_runtime.reconstruct.users import Group, Rows
 
 Array = NDArray[Any]
+FLAGS = 1 << 22
+"""Up to so many possible numbers, marking those that are there is quicker than sorting them."""
 
 
 @dataclass
@@ -41,21 +42,40 @@ class Copies:
 
 
 def touched(plan: Plan, weight: Weight, group: Group, features: dict[str, Array]) -> Copies:
-    """Where a table's rows lie for a group; `values` is empty, to be filled by `take` or `draw`."""
+    """Where a table's rows lie for a group; `values` are for `take` or `fill`."""
     names = sorted({name for ids in plan.ids if ids.table == weight.name for name in ids.features})
     size, users = weight.shape[0], len(group.users)
-    found = {name: _pairs(group.owner, features[name], size) for name in names}
-    read = np.concatenate([part[part >= 0] for part in found.values()])
-    pairs = np.arange(users * size) if weight.local else np.unique(read)
+    read = {name: _pairs(group.owner, features[name], size) for name in names}
+    there = {name: pairs >= 0 for name, pairs in read.items()}
+    every = np.concatenate([read[name][there[name]] for name in names])
+    if weight.local:
+        pairs, places = np.arange(users * size), every
+    else:
+        pairs, places = ranked(every, users * size)
+    slots, start = {}, 0
+    for name in names:
+        slots[name] = np.full(read[name].shape, -1, np.int32)
+        end = start + int(np.count_nonzero(there[name]))
+        slots[name][there[name]] = places[start:end] + 1
+        start = end
     owner, ids = pairs // size, pairs % size
-    once = not weight.local and len(read) == len(pairs)
-    slots = {
-        name: np.where(wanted < 0, -1, np.searchsorted(pairs, wanted) + 1).astype(np.int32)
-        for name, wanted in found.items()
-    }
+    once = not weight.local and len(every) == len(pairs)
     ends = 1 + np.searchsorted(owner, np.arange(1, users + 1))
-    empty = np.zeros((1 + len(pairs), *weight.shape[1:]), plan.precision)
+    empty = np.empty((1 + len(pairs), *weight.shape[1:]), plan.precision)
     return Copies(empty, ends, ids, owner, slots, once)
+
+
+def ranked(values: Array, size: int) -> tuple[Rows, Rows]:
+    """The distinct numbers among `values`, all below `size`, ascending; and each one's place there."""
+    if size > FLAGS:
+        found, places = np.unique(values, return_inverse=True)
+        return found, places
+    there = np.zeros(size, bool)
+    there[values] = True
+    found = np.flatnonzero(there)
+    place = np.empty(size, np.int64)
+    place[found] = np.arange(len(found))
+    return found, place[values]
 
 
 def _pairs(owner: Rows, ids: Array, size: int) -> Rows:
@@ -70,10 +90,9 @@ def take(copies: Copies, table: Array) -> None:
     copies.values[0] = copies.values[min(1, len(copies.ids))]
 
 
-def draw(copies: Copies, weight: Weight, streams: random.Words, precision: str) -> None:
-    """Fills a local table from each user's stream."""
-    values = random.initial_values(streams, weight.shape, weight.init, precision)
-    copies.values[1:] = values.reshape(-1, *weight.shape[1:])
+def fill(copies: Copies, values: Array) -> None:
+    """Fills copies of a local table from the tables [user, …] of all users."""
+    copies.values[1:] = values.reshape(copies.values[1:].shape)
     copies.values[0] = copies.values[1]
 
 

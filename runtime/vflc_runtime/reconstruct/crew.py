@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.reconstruct.plan import Plan, Settings
+from vflc_runtime.reconstruct.plan import Plan
+from vflc_runtime.reconstruct.settings import Settings
 from vflc_runtime.reconstruct.users import Rows, Users
 from vflc_runtime.reconstruct.visit import Visited, Visitor
 

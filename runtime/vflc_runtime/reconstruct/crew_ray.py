@@ -16,7 +16,9 @@ from typing import Any
 
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.reconstruct.crew import Weights
-from vflc_runtime.reconstruct.plan import Plan, Settings, read_population
+from vflc_runtime.reconstruct.plan import Plan
+from vflc_runtime.reconstruct.plan_reader import read_population
+from vflc_runtime.reconstruct.settings import Settings
 from vflc_runtime.reconstruct.users import Rows, Users
 from vflc_runtime.reconstruct.visit import Visited, Visitor
 
@@ -30,18 +32,19 @@ class Worker:
 
     Args:
         files: the bundle, by path inside it; the worker may run on another machine.
+        engine: that runs its graphs.
         settings: of the run.
         users: shared by the workers of a machine.
     """
 
-    def __init__(self, files: Mapping[str, bytes], settings: Settings, users: Users) -> None:
+    def __init__(self, files: Mapping[str, bytes], engine: str, settings: Settings, users: Users) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vflc-")
         for name, content in files.items():
             path = Path(self._folder.name) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         self.users = users
-        self.visitor = Visitor(read_population(Path(self._folder.name)), settings)
+        self.visitor = Visitor(read_population(Path(self._folder.name), engine), settings)
 
     def train(self, group: Rows, weights: Weights, number: int, kept: Weights | None) -> Visited:
         """See `Visitor.train`."""
@@ -81,7 +84,9 @@ class RayCrew:
         names = [path for path in plan.folder.rglob("*") if path.is_file()]
         files = ray.put({str(path.relative_to(plan.folder)): path.read_bytes() for path in names})
         shared, remote = ray.put(users), ray.remote(worker)
-        self._start: Callable[[], Any] = lambda: remote.options(num_cpus=1).remote(files, settings, shared)
+        self._start: Callable[[], Any] = lambda: remote.options(num_cpus=1).remote(
+            files, plan.engine, settings, shared
+        )
         self._workers = [self._start() for _ in range(count)]
         self.replaced = 0
 

@@ -11,20 +11,14 @@ import numpy as np
 from vflc_runtime.data.source import Source
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.reconstruct.crew import LocalCrew, groups
-from vflc_runtime.reconstruct.plan import Settings
 from vflc_runtime.reconstruct.rounds import summed
-from vflc_runtime.reconstruct.train import PopulationRun, load
+from vflc_runtime.reconstruct.run import PopulationRun, load
 from vflc_runtime.reconstruct.users import Users
 
 
-def settings_of(run: PopulationRun) -> Settings:
-    """The settings that a run was trained with."""
-    from dataclasses import replace
-
-    return replace(run.plan().settings, **run.settings["reconstruct"])
-
-
-def evaluate(run: Path | str, sources: Mapping[str, Source], listen: Listener = silent) -> dict[str, Any]:
+def evaluate(
+    run: Path | str, sources: Mapping[str, Source], engine: str = "onnx", listen: Listener = silent
+) -> dict[str, Any]:
     """Rebuilds every user of the source from one half of its examples and measures on the other.
 
     Returns:
@@ -34,10 +28,10 @@ def evaluate(run: Path | str, sources: Mapping[str, Source], listen: Listener = 
         Failure: VFL0601 to 0618 as data and run give cause.
     """
     folder = PopulationRun(Path(run))
-    plan = folder.plan()
+    plan = folder.plan(engine)
     data = load(plan, sources, listen)
     users = Users.of(data)
-    crew = LocalCrew(plan, settings_of(folder), users, training=False)
+    crew = LocalCrew(plan, folder.chosen(plan), users, training=False)
     found = summed(plan, crew.evaluate(groups(np.arange(len(users))), folder.trained(plan)))
     return {
         "rows": data.rows,

@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.initial import generator, initial_value
+from vflc_runtime.reconstruct.copies import ranked
+from vflc_runtime.reconstruct.delta import Delta
 from vflc_runtime.reconstruct.optimizer import Update, sum_rows
-from vflc_runtime.reconstruct.plan import Plan, Settings
-from vflc_runtime.reconstruct.visit import Delta
+from vflc_runtime.reconstruct.plan import Plan
+from vflc_runtime.reconstruct.runners import runners
+from vflc_runtime.reconstruct.settings import Settings
 
 Array = NDArray[Any]
 
@@ -26,7 +29,7 @@ class Hub:
 
     def __init__(self, plan: Plan, settings: Settings) -> None:
         self.plan, self.settings = plan, settings
-        self.update = Update(plan.server, plan.precision)
+        self.update = Update(plan.server, plan.precision, runners(plan))
         self.weights: dict[str, Array] = {}
         self._slots: dict[str, dict[str, Array]] = {}
         for weight in plan.globals:
@@ -63,7 +66,7 @@ class Hub:
             if weight.table:
                 ids = np.concatenate([delta.rows[name][0] for delta in deltas])
                 rows = np.concatenate([delta.rows[name][1] for delta in deltas])
-                found, positions = np.unique(ids, return_inverse=True)
+                found, positions = ranked(ids, len(value))
                 mean = sum_rows(positions, rows, len(found)) / np.asarray(total, value.dtype)
                 if not settings.noise:
                     self.update.rows(value, found, mean, self._slots[name], number + 1)

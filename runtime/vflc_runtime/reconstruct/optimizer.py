@@ -1,51 +1,28 @@
-"""Optimizer graphs over arrays, and sums of rows by id, on onnxruntime in one thread."""
+"""Optimizer graphs over arrays, and sums of rows by id."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.engines.onnx_rows import row_adder
-from vflc_runtime.engines.onnx_session import onnx_errors, ort_value, self_contained, session, short
-from vflc_runtime.reading import damaged
-from vflc_runtime.reconstruct.plan import Graph, Optimizer
+from vflc_runtime.engines.onnx_session import ort_value
+from vflc_runtime.reconstruct.plan import Optimizer
+from vflc_runtime.reconstruct.runners import Runners
 
 Array = NDArray[Any]
-
-
-class Runner:
-    """A graph of the bundle: from arrays by input id to arrays by output id."""
-
-    def __init__(self, graph: Graph, precision: str) -> None:
-        self.graph = graph
-        try:
-            loaded = session(self_contained(graph.path), 1, precision == "float64")
-        except onnx_errors() as error:
-            raise damaged(f"{graph.path} cannot be loaded: {short(error)}") from None
-        self._run = loaded.run_with_ort_values
-        self._outputs = list(graph.outputs)
-
-    def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs on contiguous arrays; what comes out is the caller's."""
-        feeds = {name: ort_value(values[name]) for name in self.graph.inputs}
-        try:
-            made = self._run(feeds, self._outputs, None)
-        except onnx_errors() as error:
-            raise damaged(f"{self.graph.path} cannot run: {short(error)}") from None
-        return {name: made[index].numpy() for index, name in enumerate(self._outputs)}
 
 
 class Update:
     """An optimizer's graphs, for dense arrays and for rows."""
 
-    def __init__(self, optimizer: Optimizer, precision: str) -> None:
+    def __init__(self, optimizer: Optimizer, precision: str, runners: Runners) -> None:
         self.optimizer, self.precision = optimizer, precision
-        self._flat = Runner(optimizer.graph, precision)
+        self._flat = runners(optimizer.graph)
         same = optimizer.rows_graph == optimizer.graph
-        self._rows = self._flat if same else Runner(optimizer.rows_graph, precision)
+        self._rows = self._flat if same else runners(optimizer.rows_graph)
         self.slots = [slot.name for slot in optimizer.slots]
         self.row_slots = self.slots + [slot.name for slot in optimizer.row_slots]
 

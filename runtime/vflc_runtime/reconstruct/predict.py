@@ -18,9 +18,8 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.predict import SUFFIXES, table_writer
 from vflc_runtime.reconstruct.crew import groups
-from vflc_runtime.reconstruct.evaluate import settings_of
 from vflc_runtime.reconstruct.plan import Plan
-from vflc_runtime.reconstruct.train import PopulationRun, encoders, load
+from vflc_runtime.reconstruct.run import PopulationRun, encoders, load
 from vflc_runtime.reconstruct.users import Rows, Users
 from vflc_runtime.reconstruct.visit import Visitor
 
@@ -35,6 +34,7 @@ def predict(
     run: Path | str,
     sources: Mapping[str, Source],
     out_file: Path | str,
+    engine: str = "onnx",
     top: int | None = None,
     listen: Listener = silent,
 ) -> int:
@@ -44,6 +44,7 @@ def predict(
         run: the run's folder.
         sources: the table of the users; rows with a label rebuild their user's local weights.
         out_file: a `.csv` or a `.parquet` file: the key, ids where they can be told, predictions.
+        engine: `onnx` or `keras`.
         top: recommend so many items to each user instead, best first, none that the user gave.
         listen: is told when the data is loaded.
 
@@ -59,10 +60,10 @@ def predict(
             "VFL0612", f"cannot write {out_file}: the format is not known", "end its name in .csv or .parquet"
         )
     folder = PopulationRun(Path(run))
-    plan = folder.plan()
+    plan = folder.plan(engine)
     item = _item(plan) if top is not None else ""
     users, given = _load(plan, sources, top is not None, listen)
-    visitor = Visitor(plan, replace(settings_of(folder), limit=None), training=False)
+    visitor = Visitor(plan, replace(folder.chosen(plan), limit=None), training=False)
     weights = folder.trained(plan)
     written = 0
     with files.writing(out_file), table_writer(out_file) as write:

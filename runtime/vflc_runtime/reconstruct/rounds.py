@@ -13,9 +13,11 @@ from vflc_runtime.metrics import Collector
 from vflc_runtime.reconstruct import random
 from vflc_runtime.reconstruct.crew import Crew, Weights, groups
 from vflc_runtime.reconstruct.hub import Hub
-from vflc_runtime.reconstruct.plan import Plan, Settings
+from vflc_runtime.reconstruct.measured import Scored
+from vflc_runtime.reconstruct.plan import Plan
+from vflc_runtime.reconstruct.settings import Settings
 from vflc_runtime.reconstruct.users import Rows, Split, Users, cohort_of
-from vflc_runtime.reconstruct.visit import Measured, Visited
+from vflc_runtime.reconstruct.visit import Visited
 
 Array = NDArray[Any]
 Scores = dict[str, float | None]
@@ -89,33 +91,33 @@ class Rounds:
 
 def summed(plan: Plan, visited: Sequence[Visited]) -> Round:
     """The visits of all groups as one."""
-    measured = Measured()
+    scored = Scored()
     for one in visited:
-        measured.add(one.measured)
+        scored.add(one.scored)
     return Round(
-        scores_of(plan, measured),
-        measured.examples,
+        scores_of(plan, scored),
+        scored.examples,
         sum(one.small for one in visited),
         sum(one.broken for one in visited),
         _sent(plan, visited),
     )
 
 
-def scores_of(plan: Plan, measured: Measured) -> Scores:
+def scores_of(plan: Plan, scored: Scored) -> Scores:
     """`loss`, each term as `loss.NAME` where there are several, and the metrics of each prediction."""
-    if not measured.examples:
+    if not scored.examples:
         return {"loss": None}
-    terms = {name: total / measured.examples for name, total in measured.losses.items()}
-    found: Scores = {"loss": sum(factor * terms[name] for name, _, factor in plan.losses)}
+    terms = {name: total / scored.examples for name, total in scored.losses.items()}
+    found: Scores = {"loss": sum(loss.coefficient * terms[loss.name] for loss in plan.losses)}
     if len(terms) > 1:
         found |= {f"loss.{name}": value for name, value in terms.items()}
     for prediction in plan.predictions:
-        if prediction.metric is None or prediction.name not in measured.pairs:
+        if prediction.metric is None or prediction.name not in scored.pairs:
             continue
         collector = Collector(prediction.metric)
-        pairs = measured.pairs[prediction.name]
+        pairs = scored.pairs[prediction.name]
         collector.add(np.concatenate([p for p, _ in pairs]), np.concatenate([t for _, t in pairs]))
-        single = len(measured.pairs) == 1
+        single = len(scored.pairs) == 1
         for name, value in collector.results().items():
             found[name if single else f"{prediction.name}.{name}"] = value
     return found

@@ -15,7 +15,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.initial import generator
 from vflc_runtime.reconstruct import random
-from vflc_runtime.reconstruct.plan import Settings
+from vflc_runtime.reconstruct.settings import Settings
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]

@@ -1,0 +1,141 @@
+"""`plan.json` of a population's places: what every user runs alike, and what the hub does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from vflc import __version__
+from vflc.emit.manifest import FORMAT
+from vflc.emit.plan import shape_of
+from vflc.emit.update import LAST, makes_up, slots_of, update_graph
+from vflc.ir.graph import Node
+from vflc.ir.model import Gradient, Model, OptimizerRule, Population, Visit
+
+
+def _head(model: Model, place: str, precision: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "vflc": __version__,
+        "kind": "population",
+        "model": model.name,
+        "place": place,
+        "precision": precision,
+    }
+
+
+def users_plan(
+    model: Model,
+    precision: str,
+    graphs: dict[str, Any],
+    gradients: Mapping[str, Sequence[Gradient]],
+) -> dict[str, Any]:
+    """The plan of every user. `graphs` and the `gradients` of each phase are those of a backend."""
+    population, visit = parts(model)
+    place, hub = population.place, population.hub
+    raw = [n for n in visit.forward if n.op in ("feature", "label") and "party" in n.attrs]
+    run = [{"do": "run", "graph": name} for name in ("rebuild", "client") if name in graphs]
+    into = {"do": "receive", "message": f"{hub}>{place}.forward"}
+    tables = any(node.op == "weight" and node.attrs["table"] for node in global_weights(model))
+    ask = [{"do": "send", "message": f"{place}>{hub}.forward"}] if tables else []
+    return {
+        **_head(model, place, precision),
+        "inputs": [_input(node) for node in raw],
+        "ids": [asdict(ids) for ids in visit.ids],
+        "mask": visit.mask or None,
+        "weights": [_weight(node, population) for node in weights_of(model)],
+        "graphs": graphs,
+        "phases": {
+            phase: {"optimizer": _optimizer(population.rules[phase]), "gradients": [_gradient(g) for g in gs]}
+            for phase, gs in gradients.items()
+        },
+        "losses": [
+            {"name": loss.name, "value": value, "coefficient": loss.coefficient}
+            for loss, value in zip(model.losses, visit.losses, strict=True)
+        ],
+        "predictions": [
+            {"name": p.name, "value": visit.predictions[p.name], "label": p.label, "kind": p.kind}
+            for p in model.predictions
+        ],
+        "reconstruct": asdict(population.config),
+        "programs": {
+            "train": [*ask, into, *run, {"do": "send", "message": f"{place}>{hub}.backward"}],
+            "evaluate": [*ask, into, *run[:-1], {"do": "run", "graph": "evaluate"}],
+            "predict": [*ask, into, *run[:-1], {"do": "run", "graph": "predict"}],
+        },
+    }
+
+
+def hub_plan(model: Model, precision: str, graphs: dict[str, Any]) -> dict[str, Any]:
+    """The plan of the hub, which keeps the global weights."""
+    population, _ = parts(model)
+    place, hub = population.place, population.hub
+    tables = any(node.attrs["table"] for node in global_weights(model))
+    out = [{"do": "receive", "message": f"{place}>{hub}.forward"}] if tables else []
+    out.append({"do": "send", "message": f"{hub}>{place}.forward"})
+    back = [{"do": "receive", "message": f"{place}>{hub}.backward"}, {"do": "update", "update": "server"}]
+    return {
+        **_head(model, hub, precision),
+        "weights": [_weight(node, population) for node in global_weights(model)],
+        "graphs": graphs,
+        "optimizer": _optimizer(population.rules["server"]),
+        "programs": {"train": out + back, "evaluate": out, "predict": out},
+    }
+
+
+def parts(model: Model) -> tuple[Population, Visit]:
+    """What only a model over a population has."""
+    assert model.population is not None and model.visit is not None
+    return model.population, model.visit
+
+
+def weights_of(model: Model) -> list[Node]:
+    """All weights, global and local."""
+    return [node for node in model.graph if node.op == "weight"]
+
+
+def global_weights(model: Model) -> list[Node]:
+    """The weights that the hub keeps."""
+    return [node for node in weights_of(model) if node.place == parts(model)[0].hub]
+
+
+def _input(node: Node) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "party": node.attrs["party"],
+        "column": node.attrs["name"],
+        "kind": node.attrs["kind"],
+        "dtype": node.type.dtype,
+        "label": node.op == "label",
+    }
+
+
+def _weight(node: Node, population: Population) -> dict[str, Any]:
+    return {
+        "name": node.id,
+        "shape": shape_of(node.type),
+        "init": asdict(node.attrs["init"]),
+        "table": node.attrs["table"],
+        "scope": population.scope_of(node.id),
+    }
+
+
+def _gradient(gradient: Gradient) -> dict[str, Any]:
+    return {
+        "weight": gradient.weight,
+        "dense": gradient.dense,
+        "rows": [list(pair) for pair in gradient.rows],
+    }
+
+
+def _optimizer(rule: OptimizerRule) -> dict[str, Any]:
+    """`sparse`: a row without a gradient stays as it is, and so does what is kept for it."""
+    return {
+        "id": rule.id,
+        "graph": update_graph(rule),
+        "rows_graph": update_graph(rule, rows=True),
+        "slots": [{"name": name, "init": init} for name, init in slots_of(rule).items()],
+        "row_slots": [{"name": LAST, "init": 0.0}] if makes_up(rule) else [],
+        "sparse": not makes_up(rule),
+    }
