@@ -39,7 +39,7 @@ class Link:
         self.traffic = Traffic()
         self.heard = time.monotonic()
         self.state = "not connected yet"
-        self.met = False
+        self._met = False
         self._window_out = rules.window(peer, incoming=False)
         self._window_in = rules.window(peer, incoming=True)
         self._theirs = b""
@@ -81,6 +81,10 @@ class Link:
         with self._ready:
             return not self._kept or (self._ended and not self._attached)
 
+    def has_met(self) -> bool:
+        """Whether there was a stream at some time."""
+        return self._met
+
     @property
     def connected(self) -> bool:
         return self._attached
@@ -103,6 +107,10 @@ class Link:
                 known=self._theirs, received=self._received, taken=self._taken,
             )  # fmt: skip
             return self._stream, self._counted(encode(hello))
+
+    def cut(self, why: str) -> None:
+        """Ends the stream that there is."""
+        self.detach(self._stream, why)
 
     def detach(self, stream: int, why: str) -> None:
         """The stream is gone."""
@@ -181,7 +189,7 @@ class Link:
             )
             self._acknowledged(received, taken)
             self._next = received
-            self._attached = self.met = True
+            self._attached = self._met = True
             self._ended = self._ended and not again
             self.state = "connected"
             self._ready.notify_all()
@@ -225,6 +233,7 @@ class Link:
             self._leave(frame.reason)
             done()
         with self._ready:
+            self._ended = frame.kind == Kind.BYE
             self._received = frame.number
             self._arrived += size
             self.traffic.payload_in += len(frame.payload)
@@ -235,7 +244,6 @@ class Link:
     def _leave(self, reason: int) -> None:
         if reason >= len(REASONS):
             raise Refused(f"a bye for reason {reason}")
-        self._ended = True
         self._mailbox.ended(self.peer, REASONS[reason])
 
     def _release(self, session: int, size: int) -> None:
@@ -255,6 +263,11 @@ def refused(place: str, peer: str, why: Refused) -> Failure:
         "both sides must run the same bundle and the same version; look who sits between them",
         exit_code=PEER,
     )
+
+
+def era_frame(number: int, era: int) -> bytes:
+    """The frame that says that this place began an era."""
+    return encode(Frame(Kind.ERA, number=number, era=era))
 
 
 def bye(reason: Reason, era: int) -> Callable[[int], bytes]:

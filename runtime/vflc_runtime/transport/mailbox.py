@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from threading import Condition
 from typing import Any
 
@@ -94,7 +95,9 @@ class Mailbox:
             self.changed.notify_all()
 
     def _announce(self, peer: str, era: int) -> None:
-        self._eras[peer] = max(self._eras[peer], era)
+        if era > self._eras[peer]:
+            self._eras[peer] = era
+            self._ended.pop(peer, None)
         if self._eras[peer] > self.era and self._again is None:
             self._again = peer
 
@@ -110,15 +113,23 @@ class Mailbox:
         done()
         return content
 
-    def until(self, ready: Callable[[], bool], peer: str, timeout: float) -> bool:
-        """Waits for `ready`, which others make true and tell by `changed`; False after `timeout`.
+    def until(
+        self,
+        ready: Callable[[], bool],
+        peer: str,
+        timeout: float,
+        ignored: tuple[type[Exception], ...] = (),
+    ) -> bool:
+        """Waits for `ready`, which others make true and tell by `notify`; False after `timeout`.
 
-        The time counts as spent waiting for `peer`.
+        The time counts as spent waiting for `peer`. What keeps the place from going on is
+        raised, but for what is `ignored`.
         """
         begin = time.monotonic()
         with self.changed:
             while not ready():
-                self._raise()
+                with suppress(*ignored):
+                    self._raise()
                 left = begin + timeout - time.monotonic()
                 if left <= 0:
                     break
@@ -138,12 +149,18 @@ class Mailbox:
             found = [key[0] for key, box in self._boxes.items() if key[1:] == (kind, name) and box]
             return tuple(peer for peer in found if self._boxes[peer, kind, name][0][0] == self.era)
 
+    def adopt(self) -> None:
+        """Joins the era of the peers, where nothing was sent or taken yet."""
+        with self.changed:
+            self.era = max(self.era, *self._eras.values(), 1)
+            self._again = None
+
     def renew(self) -> int:
         """Begins the next era and forgets the older ones; returns its number."""
         with self.changed:
             if self._failure is not None:
                 raise self._failure
-            self.era = max(self.era + 1, *self._eras.values())
+            self.era = max(self.era + 1, *self._eras.values(), 1)
             self._again = None
             for box in self._boxes.values():
                 while box and box[0][0] < self.era:

@@ -11,7 +11,7 @@ import numpy as np
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.messages import Envelope
 from vflc_runtime.transport.mailbox import Mailbox
-from vflc_runtime.transport.network import Control, Reason, Traffic
+from vflc_runtime.transport.network import Control, Reason, Restarted, Traffic
 
 
 class Exchange:
@@ -55,8 +55,10 @@ class ThreadsNetwork:
                     other._meet(self.place)
         for peer in self.peers:
             timeout = self._mailbox.timeout
-            if not self._mailbox.until(partial(self._met.__contains__, peer), peer, timeout):
+            met = partial(self._met.__contains__, peer)
+            if not self._mailbox.until(met, peer, timeout, ignored=(Restarted,)):
                 raise Failure("VFL0640", f"no connection to {peer!r} within {timeout:g} s", exit_code=PEER)
+        self._mailbox.adopt()
 
     def _meet(self, peer: str) -> None:
         if peer in self._met:

@@ -1,0 +1,212 @@
+"""`Network` over gRPC: a stream for every peer, kept up by threads of its own.
+
+Synchronous stubs, a thread that reads for every stream: a round trip of 32 KiB takes 190 µs on
+loopback this way, and 300 µs with `grpc.aio` in a thread of its own, which adds two hand-overs.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from functools import partial
+from threading import Event, Thread
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.messages import Envelope
+from vflc_runtime.transport.grpc.streams import PATIENCE, Dialer, Listener
+from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, identity
+from vflc_runtime.transport.link import Link, bye, era_frame
+from vflc_runtime.transport.mailbox import Mailbox, overdue
+from vflc_runtime.transport.network import Reason, Restarted, Traffic
+from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.threads import too_long
+
+_LINGER = 3.0
+"""Seconds that a place that failed takes at most to tell its peers."""
+
+
+class GrpcNetwork:
+    """See `Network`.
+
+    Of two places of which only one listens, the other dials; of two that both do, the one whose
+    name comes first in the alphabet listens.
+
+    Args:
+        place: this party's name.
+        peers: by name, the address "host:port" at which each listens, or None where it only dials.
+        listen: where this party listens, or None where it only dials.
+        rules: what may pass.
+        tls: certificates; None for streams without encryption, which only loopback may have.
+        timeout: seconds that a wait lasts at most.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        peers: Mapping[str, str | None],
+        listen: str | None,
+        rules: Rules,
+        tls: Tls | None,
+        timeout: float,
+    ) -> None:
+        self.place, self.peers = place, tuple(peers)
+        self._addresses, self._listen, self._rules = peers, listen, rules
+        self._mailbox = Mailbox(self.peers, timeout, self._state)
+        incarnation = secrets.token_bytes(16)
+        self._links = {peer: Link(peer, incarnation, rules, self._mailbox) for peer in self.peers}
+        self.waited = self._mailbox.waited
+        self.traffic: dict[str, Traffic] = {peer: link.traffic for peer, link in self._links.items()}
+        if tls is None:
+            check_insecure([each for each in (listen, *peers.values()) if each is not None])
+        self._own: Identity | None = identity(tls, place) if tls is not None else None
+        self._listener: Listener | None = None
+        self._dialers: list[Dialer] = []
+        self._closed = Event()
+
+    def bind(self) -> int | None:
+        """Takes the port to listen at, and says which; nobody is answered before `open`."""
+        if self._listener is None and self._listen is not None:
+            waiting = {peer: link for peer, link in self._links.items() if not self._dials(peer)}
+            self._listener = Listener(
+                self.place, self._listen, waiting, self._own, self._rules.largest(waiting), self._mailbox.fail
+            )
+        return self._listener.port if self._listener is not None else None
+
+    def open(self) -> None:
+        self.bind()
+        if self._listener is not None:
+            self._listener.start()
+        timeout = self._mailbox.timeout
+        for peer, link in self._links.items():
+            if self._dials(peer):
+                self._dialers.append(
+                    Dialer(
+                        self.place, link, str(self._addresses[peer]), (self.place, *self.peers), self._own,
+                        self._rules.largest([peer]), min(PATIENCE, timeout), self._mailbox.fail,
+                    )
+                )  # fmt: skip
+        for dialer in self._dialers:
+            dialer.thread.start()
+        Thread(target=self._beat, name=f"beat {self.place}", daemon=True).start()
+        begin = time.monotonic()
+        for peer, link in self._links.items():
+            left = begin + timeout - time.monotonic()
+            if not self._mailbox.until(link.has_met, peer, left, ignored=(Restarted,)):
+                raise self._unreached(peer, timeout)
+        self._mailbox.adopt()
+
+    def send(self, receiver: str, envelope: Envelope) -> None:
+        era = self._mailbox.era
+        payload = sum(tensor.nbytes for tensor in envelope.tensors.values())
+        link = self._ready(receiver)
+        link.push(lambda number: self._rules.message(receiver, envelope, number, era), payload)
+
+    def take(self, sender: str, message: str) -> Envelope:
+        envelope: Envelope = self._mailbox.wait((sender, "message", message))
+        return envelope
+
+    def tell(self, receiver: str, kind: str, payload: bytes) -> None:
+        era = self._mailbox.era
+        link = self._ready(receiver)
+        link.push(lambda number: self._rules.control(receiver, kind, payload, number, era), len(payload))
+
+    def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
+        payload: bytes = self._mailbox.wait((sender, "control", kind), timeout)
+        if len(payload) > limit:
+            raise too_long(sender, kind, len(payload), limit)
+        return payload
+
+    def renew(self) -> None:
+        era = self._mailbox.renew()
+        for link in self._links.values():
+            link.push(partial(era_frame, era=era))
+
+    def close(self, reason: Reason = "done") -> None:
+        if self._closed.is_set():
+            return
+        for link in self._links.values():
+            if link.has_met():
+                link.push(bye(reason, self._mailbox.era))
+        try:
+            self._settle(reason)
+        except Restarted:
+            raise
+        except BaseException:
+            self._stop()
+            raise
+        self._stop()
+
+    # --- how -----------------------------------------------------------------------------------
+
+    def _dials(self, peer: str) -> bool:
+        if self._addresses[peer] is None and self._listen is None:
+            raise Failure(
+                "VFL0640",
+                f"neither {self.place!r} nor {peer!r} listens",
+                "give one of both an address in deploy.toml",
+            )
+        return self._addresses[peer] is not None and (self._listen is None or self.place > peer)
+
+    def _ready(self, receiver: str) -> Link:
+        self._mailbox.check()
+        link, timeout = self._links[receiver], self._mailbox.timeout
+        if not link.open_for_more():
+            since = time.strftime("%H:%M:%S")
+            if not self._mailbox.until(link.open_for_more, receiver, timeout):
+                raise overdue(receiver, "that it took what was sent", timeout, since, link.state)
+        return link
+
+    def _settle(self, reason: Reason) -> None:
+        """Waits until every peer has all that was sent to it."""
+        done = reason == "done"
+        begin, timeout = time.monotonic(), self._mailbox.timeout if done else _LINGER
+        since = time.strftime("%H:%M:%S")
+        for peer, link in self._links.items():
+            left = max(begin + timeout - time.monotonic(), 0)
+            ignored: tuple[type[Exception], ...] = () if done else (Exception,)
+            if link.has_met() and not self._mailbox.until(link.settled, peer, left, ignored) and done:
+                raise overdue(peer, "that it received the last messages", timeout, since, link.state)
+
+    def _stop(self) -> None:
+        self._closed.set()
+        for dialer in self._dialers:
+            dialer.stop()
+        for link in self._links.values():
+            link.cut("closed")
+        if self._listener is not None:
+            self._listener.stop()
+        for dialer in self._dialers:
+            dialer.thread.join(1)
+
+    def _beat(self) -> None:
+        """Receipts while little is sent, and an end for streams on which nothing is heard."""
+        pause = min(1.0, self._mailbox.timeout / 10)
+        silence = max(min(PATIENCE, self._mailbox.timeout / 2), 3 * pause)
+        dialers = {dialer.link.peer: dialer for dialer in self._dialers}
+        while not self._closed.wait(pause):
+            for peer, link in self._links.items():
+                link.beat(owed=True)
+                silent = link.connected and time.monotonic() - link.heard > silence
+                if silent:
+                    link.cut(f"nothing heard for {silence:g} s")
+                if peer in dialers and (silent or dialers[peer].late()):
+                    dialers[peer].cut()
+
+    def _state(self, peer: str) -> str:
+        return self._links[peer].state
+
+    def _unreached(self, peer: str, timeout: float) -> Failure:
+        state = self._links[peer].state
+        if self._dials(peer):
+            what = f"{peer!r} at {self._addresses[peer]}: {state}"
+        else:
+            refused = self._listener.refused if self._listener is not None else []
+            others = f"; refused: {', '.join(refused)}" if refused else ""
+            what = f"{peer!r}, which has to dial {self._listen}: {state}{others}"
+        return Failure(
+            "VFL0640",
+            f"no connection within {timeout:g} s to {what}",
+            f"start {peer!r}, compare addresses and certificates, or raise the timeout",
+            exit_code=PEER,
+        )

@@ -1,0 +1,265 @@
+"""The two ends of a stream: one place dials, the other serves. Both feed a `Link`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import Any
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.transport.frames import MAX_HEADER, Kind, Refused, decode
+from vflc_runtime.transport.grpc.tls import Identity, listed, party_of, probe
+from vflc_runtime.transport.link import Link, refused
+
+METHOD = "/vflc.Places/Exchange"
+PATIENCE = 10.0
+"""Seconds within which a stream begins, and within which something is heard on it."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+
+def grpc_module() -> Any:
+    """The `grpc` package, quiet; VFL0647 where it is not installed."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        import cryptography  # noqa: F401
+        import grpc
+    except ImportError as error:
+        raise Failure(
+            "VFL0647", f"parties on their own machines need {error.name!r}", "pip install 'vflc[grpc]'"
+        ) from None
+    return grpc
+
+
+def options(largest: int) -> list[tuple[str, int]]:
+    """Settings of both ends; nothing over `largest` bytes of payload is buffered."""
+    return [
+        ("grpc.max_receive_message_length", largest + MAX_HEADER),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", 0),
+        ("grpc.http2.lookahead_bytes", 1 << 22),
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+class Dialer:
+    """Keeps a stream to one peer that listens: dials, and dials again, until `stop`.
+
+    Args:
+        place: whose dialer this is.
+        link: to the peer.
+        address: of the peer.
+        parties: all names of the run, of which a certificate must have only the peer's.
+        own: None for a stream without encryption.
+        largest: bytes of payload in a frame.
+        patience: seconds that a stream may take to begin.
+        fail: is told what cannot be mended.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        link: Link,
+        address: str,
+        parties: Collection[str],
+        own: Identity | None,
+        largest: int,
+        patience: float,
+        fail: Callable[[Failure], None],
+    ) -> None:
+        self._place, self.link, self._address, self._own = place, link, address, own
+        self._parties, self._patience, self._fail = parties, patience, fail
+        self._options: list[tuple[str, Any]] = [*options(largest)]
+        if own is not None:
+            self._options.append(("grpc.ssl_target_name_override", link.peer))
+        self._stopped = Event()
+        self._call: Any = None
+        self._begun = 0.0
+        self.thread = Thread(target=self._run, name=f"dial {link.peer}", daemon=True)
+
+    def stop(self) -> None:
+        """No more streams; ends the one there is."""
+        self._stopped.set()
+        self.cut()
+
+    def cut(self) -> None:
+        """Ends the stream; the next is dialled."""
+        if self._call is not None:
+            self._call.cancel()
+
+    def late(self) -> bool:
+        """Whether the stream takes too long to begin."""
+        waiting = self._call is not None and not self.link.connected
+        return waiting and time.monotonic() - self._begun > self._patience
+
+    def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while not (self._stopped.is_set() or self.link.ended):
+            met, why = self._stream()
+            if not met and not self._stopped.is_set():
+                failure = probe(self._address, self.link.peer, self._parties, self._own)
+                if failure is not None:
+                    self._fail(failure)
+                    return
+            if why is not None:
+                self._fail(why)
+                return
+            pause = _FIRST_PAUSE if met else min(pause * 2, _LONGEST_PAUSE)
+            self._stopped.wait(pause)
+
+    def _stream(self) -> tuple[bool, Failure | None]:
+        """One stream from beginning to end: whether it came about, and what cannot be mended."""
+        grpc = grpc_module()
+        link, met, why = self.link, False, "closed by the peer"
+        stream, hello = link.attach()
+        channel = self._channel(grpc)
+        try:
+            self._begun = time.monotonic()
+            exchange = channel.stream_stream(METHOD)
+            metadata = (("vflc-place", self._place),)
+            self._call = exchange(chain((hello,), link.outgoing(stream)), metadata=metadata)
+            for frame in self._call:
+                link.arrived(stream, frame)
+                met = True
+        except Refused as error:
+            return met, refused(self._place, link.peer, error)
+        except grpc.RpcError as error:
+            why = _reason(error)
+            if error.code() == grpc.StatusCode.PERMISSION_DENIED:
+                return met, _denied(link.peer, why)
+            if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in why:
+                return met, refused(self._place, link.peer, Refused(why))
+        finally:
+            link.detach(stream, why)
+            self._call = None
+            channel.close()
+        return met, None
+
+    def _channel(self, grpc: Any) -> Any:
+        if self._own is None:
+            return grpc.insecure_channel(self._address, self._options)
+        own = self._own
+        credentials = grpc.ssl_channel_credentials(own.authority, own.key, own.certificate)
+        return grpc.secure_channel(self._address, credentials, self._options)
+
+
+class Listener:
+    """Serves streams of the peers that dial.
+
+    Args:
+        place: whose listener this is.
+        address: to listen at; port 0 takes a free one, which `port` then says.
+        links: by peer, of those that dial.
+        own: None for streams without encryption.
+        largest: bytes of payload in a frame.
+        fail: is told what cannot be mended.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        address: str,
+        links: Mapping[str, Link],
+        own: Identity | None,
+        largest: int,
+        fail: Callable[[Failure], None],
+    ) -> None:
+        grpc = self._grpc = grpc_module()
+        self._place, self._links, self._own, self._fail = place, links, own, fail
+        self.refused: list[str] = []
+        most = 2 * len(links) + 4
+        pool = ThreadPoolExecutor(most, thread_name_prefix=f"serve {place}")
+        settings = [*options(largest), ("grpc.max_concurrent_streams", 2)]
+        self._server = grpc.server(pool, options=settings, maximum_concurrent_rpcs=most)
+        handler = grpc.stream_stream_rpc_method_handler(self._serve)
+        service, _, method = METHOD[1:].partition("/")
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {method: handler}),)
+        )
+        try:
+            if own is None:
+                self.port: int = self._server.add_insecure_port(address)
+            else:
+                pairs = [(own.key, own.certificate)]
+                credentials = grpc.ssl_server_credentials(pairs, own.authority, require_client_auth=True)
+                self.port = self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            raise Failure(
+                "VFL0646", f"cannot listen at {address!r}: in use, or no address of this machine",
+                "choose another address for `listen`, or end the process that has this one",
+            ) from None  # fmt: skip
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(0.5).wait(2)
+
+    def _serve(self, frames: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        link = self._who(context)
+        begun: Queue[tuple[int, bytes]] = Queue()
+        Thread(target=self._read, args=(link, frames, begun, context), daemon=True).start()
+        try:
+            stream, hello = begun.get(timeout=PATIENCE)
+        except Empty:
+            return
+        try:
+            yield hello
+            yield from link.outgoing(stream)
+        finally:
+            link.detach(stream, "closed by the peer")
+
+    def _who(self, context: Any) -> Link:
+        """The link of who dialled; ends the stream of anybody else."""
+        if self._own is None:
+            names = [str(value) for key, value in context.invocation_metadata() if key == "vflc-place"]
+        else:
+            told = context.auth_context()
+            found = told.get("x509_subject_alternative_name") or told.get("x509_common_name") or ()
+            names = [bytes(name).decode("utf-8", "replace") for name in found]
+        peer = party_of(names, [*self._links, self._place])
+        if peer is None or peer not in self._links:
+            self.refused = [*self.refused[-2:], f"{listed(names)} at {time.strftime('%H:%M:%S')}"]
+            context.abort(
+                self._grpc.StatusCode.PERMISSION_DENIED, f"{self._place} expects other parties to dial"
+            )
+        return self._links[str(peer)]
+
+    def _read(
+        self, link: Link, frames: Iterator[bytes], begun: Queue[tuple[int, bytes]], context: Any
+    ) -> None:
+        try:
+            first = next(frames)
+            if decode(first).kind != Kind.HELLO:
+                raise Refused("a frame before the hello")
+            stream, hello = link.attach()
+            begun.put((stream, hello))
+            link.arrived(stream, first)
+            for frame in frames:
+                link.arrived(stream, frame)
+        except Refused as error:
+            self._fail(refused(self._place, link.peer, error))
+        except Exception:
+            # The stream broke: whatever gRPC raises for it, the link waits for the next one.
+            return
+        finally:
+            context.cancel()
+
+
+def _reason(error: Any) -> str:
+    details = " ".join(str(error.details() or error.code().name).split())
+    return details if len(details) <= 200 else details[:200] + "…"
+
+
+def _denied(peer: str, why: str) -> Failure:
+    return Failure(
+        "VFL0644",
+        f"{peer!r} does not accept this party: {why}",
+        "the name in the certificate must be that of the party in the bundle",
+        exit_code=PEER,
+    )

@@ -1,0 +1,198 @@
+"""Who is at the other end: certificates, the names in them, and what is wrong where it fails."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vflc_runtime.errors import PEER, Failure
+
+PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
+"""How OpenSSL says that the other end does not speak TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files: the authority that all parties trust, and this party's own."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The content of the files, checked."""
+
+    files: Tls
+    authority: bytes
+    certificate: bytes
+    key: bytes
+
+
+def identity(tls: Tls, place: str) -> Identity:
+    """Reads the files of `place`; VFL0643 where no peer would accept them."""
+    content: list[bytes] = []
+    for file in (tls.authority, tls.certificate, tls.key):
+        try:
+            content.append(file.read_bytes())
+        except OSError as error:
+            raise _unusable(f"{file} cannot be read: {error.strerror}", exit_code=1) from None
+    _check_own(tls, place, *content)
+    return Identity(tls, *content)
+
+
+def _check_own(tls: Tls, place: str, authority: bytes, certificate: bytes, key: bytes) -> None:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        file = tls.authority
+        authorities = x509.load_pem_x509_certificates(authority)
+        file = tls.certificate
+        own, *others = x509.load_pem_x509_certificates(certificate)
+        file = tls.key
+        private = load_pem_private_key(key, None)
+    except (ValueError, TypeError):
+        raise _unusable(f"{file} is no PEM file of the kind that is needed, or needs a password", 1) from None
+    if private.public_key() != own.public_key():
+        raise _unusable(f"{tls.key} is not the key of {tls.certificate}", 1)
+    if own.not_valid_after_utc < (now := datetime.now(UTC)):
+        raise _unusable(f"{tls.certificate} expired on {own.not_valid_after_utc:%Y-%m-%d}")
+    if own.not_valid_before_utc > now:
+        raise _unusable(
+            f"{tls.certificate} is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        )
+    names = _names(own)
+    if place not in names:
+        raise _unusable(f"{tls.certificate} is for {listed(names)}, and this party is {place!r}")
+    for each in authorities if not others else ():
+        try:
+            own.verify_directly_issued_by(each)
+            break
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+    else:
+        if not others:
+            raise _unusable(f"{tls.certificate} was not issued by the authority in {tls.authority}")
+
+
+def _names(certificate: Any) -> list[str]:
+    from cryptography import x509
+
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return [str(name) for name in extension.value.get_values_for_type(x509.DNSName)]
+    except x509.ExtensionNotFound:
+        found = certificate.subject.get_attributes_for_oid(x509.oid.NameOID.COMMON_NAME)
+        return [str(each.value) for each in found]
+
+
+def party_of(names: Collection[str], parties: Collection[str]) -> str | None:
+    """The one party that a certificate with these names is for; None where it is none or several."""
+    found = set(names) & set(parties)
+    return found.pop() if len(found) == 1 else None
+
+
+def listed(names: Collection[str]) -> str:
+    """Names for a message, whatever somebody put into them."""
+    return ", ".join(repr(name[:60]) for name in list(names)[:5]) or "nobody"
+
+
+def check_insecure(addresses: Collection[str]) -> None:
+    """VFL0642 unless all addresses are of this machine's own loopback."""
+    for address in addresses:
+        host = split(address)[0]
+        try:
+            inside = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            inside = False
+        if not inside:
+            raise Failure(
+                "VFL0642",
+                f"without encryption all addresses must be of loopback, as 127.0.0.1: {address!r} is not",
+                "give certificates; `vflc certs --out DIR PARTY …` makes some to try with",
+            )
+
+
+def split(address: str) -> tuple[str, int]:
+    """Host and port of "host:port" or "[host]:port"."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+# --- what is wrong ---------------------------------------------------------------------------
+
+
+def probe(address: str, peer: str, parties: Collection[str], own: Identity | None) -> Failure | None:
+    """Why no stream to `peer` comes about, where trying again is of no use; else None.
+
+    One TLS handshake of our own, because gRPC reports every failure as "unavailable".
+    """
+    try:
+        with socket.create_connection(split(address), timeout=2) as connection:
+            if own is None:
+                return _speaks_tls(connection, peer)
+            return _greets(connection, peer, parties, own)
+    except OSError:
+        return None
+
+
+def _speaks_tls(connection: socket.socket, peer: str) -> Failure | None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        context.wrap_socket(connection).close()
+    except ssl.SSLError as error:
+        if error.reason is None or error.reason in PLAIN or "EOF" in error.reason:
+            return None
+    return _stranger(peer, "it asks for TLS, and this party was started without")
+
+
+def _greets(connection: socket.socket, peer: str, parties: Collection[str], own: Identity) -> Failure | None:
+    context = ssl.create_default_context(cadata=own.authority.decode("ascii", "replace"))
+    context.check_hostname = False
+    context.set_alpn_protocols(["h2"])
+    context.load_cert_chain(own.files.certificate, own.files.key)
+    try:
+        with context.wrap_socket(connection, server_hostname=peer) as secured:
+            names = [str(value) for kind, value in _alternatives(secured) if kind == "DNS"]
+            if party_of(names, parties) != peer:
+                return _stranger(peer, f"its certificate is for {listed(names)}")
+            secured.recv(1)
+    except ssl.SSLCertVerificationError as error:
+        return _stranger(peer, f"its certificate is refused: {error.verify_message}")
+    except ssl.SSLError as error:
+        if error.reason in PLAIN:
+            return _stranger(peer, "it does not speak TLS")
+        if error.reason is not None and ("ALERT" in error.reason or "CERTIFICATE" in error.reason):
+            why = error.reason.lower().replace("_", " ")
+            return _unusable(f"{peer!r} refuses {own.files.certificate}: {why}")
+    return None
+
+
+def _alternatives(secured: ssl.SSLSocket) -> list[tuple[str, Any]]:
+    found = (secured.getpeercert() or {}).get("subjectAltName", ())
+    return [(str(each[0]), each[1]) for each in found]
+
+
+def _stranger(peer: str, why: str) -> Failure:
+    return Failure(
+        "VFL0644",
+        f"what answers at the address of {peer!r} is not {peer!r}: {why}",
+        "compare the addresses and the authority in both parties' deploy.toml",
+        exit_code=PEER,
+    )
+
+
+def _unusable(what: str, exit_code: int = PEER) -> Failure:
+    help = "ask who runs the authority for a new one; `vflc certs` makes some to try with"
+    return Failure("VFL0643", what, help, exit_code=exit_code)
