@@ -9,10 +9,9 @@ from math import prod
 import numpy as np
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.manifest import PROGRAMS, Edge, Manifest, Message
+from vflc_runtime.manifest import PROGRAMS, Control, Edge, Manifest, Message
 from vflc_runtime.messages import Array, Envelope
 from vflc_runtime.transport.frames import DTYPES, WIRE_DTYPES, Frame, Kind, Refused, Tensor, encode
-from vflc_runtime.transport.network import Control
 
 OPEN = 1 << 26
 """Bytes that a message may have where only the data knows a size."""
@@ -31,13 +30,12 @@ class Rules:
     """The manifest as one place's transport needs it.
 
     Args:
-        manifest: declares messages; a message is referred to by its position there.
+        manifest: declares messages and control messages; a frame refers to them by their position.
         place: whose transport it is.
         rows: the largest batch of any program.
-        controls: all kinds of control messages of this bundle, in the order of the manifest.
     """
 
-    def __init__(self, manifest: Manifest, place: str, rows: int, controls: Iterable[Control]) -> None:
+    def __init__(self, manifest: Manifest, place: str, rows: int) -> None:
         self.place, self.rows = place, rows
         self._declared: dict[tuple[str, str], _Declared] = {}
         self._expected: dict[tuple[str, int], _Declared] = {}
@@ -50,7 +48,7 @@ class Rules:
                 self._expected[message.sender, index] = declared
         self._tell: dict[tuple[str, str], tuple[int, Control]] = {}
         self._hear: dict[tuple[str, int], Control] = {}
-        for index, control in enumerate(controls):
+        for index, control in enumerate(manifest.controls):
             if control.sender == place:
                 self._tell[control.receiver, control.kind] = index, control
             elif control.receiver == place:

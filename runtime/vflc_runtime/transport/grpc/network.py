@@ -117,6 +117,9 @@ class GrpcNetwork:
             raise too_long(sender, kind, len(payload), limit)
         return payload
 
+    def told(self, kind: str) -> tuple[str, ...]:
+        return self._mailbox.senders("control", kind)
+
     def renew(self) -> None:
         era = self._mailbox.renew()
         for link in self._links.values():
