@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,24 @@ from vflc_runtime import loading
 from vflc_runtime.data.source import Source
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.loop import measure
+from vflc_runtime.messages import Envelope
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder
 
 
-def trained(run: RunFolder, program: str, engine: str, threads: int | None) -> Session:
-    """A session with the run's weights that runs one program; VFL0614 where there are none."""
+def trained(
+    run: RunFolder,
+    program: str,
+    engine: str,
+    threads: int | None,
+    hear: Callable[[Envelope], None] | None = None,
+) -> Session:
+    """A session with the run's weights that runs one program; VFL0614 where there are none.
+
+    `hear` is told of every message.
+    """
     bundle = run.bundle(engine)
-    session = Session(bundle, engine, run.settings["seed"], threads, (program,))
+    session = Session(bundle, engine, run.settings["seed"], threads, (program,), hear)
     for place, weights in run.models(bundle).items():
         session.engines[place].load(weights)
     return session

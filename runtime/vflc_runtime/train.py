@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.loop import Loop
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder, refuse_existing
+from vflc_runtime.transcript import Recorder, Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class TrainOptions:
         overwrite: a run that is in the folder gives way.
         checkpoint_steps: save every so many steps, besides the end of every epoch.
         threads: threads an operator may use; a core each where None.
+        record: keep a transcript of so much of the run, for an audit.
     """
 
     epochs: int | None = None
@@ -46,15 +49,20 @@ class TrainOptions:
     overwrite: bool = False
     checkpoint_steps: int | None = None
     threads: int | None = None
+    record: Stretch | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A run that is over: its folder, what `metrics.json` holds, and the lines of the history."""
+    """A run that is over: its folder, what `metrics.json` holds, and the lines of the history.
+
+    `recorder` knows what was recorded, where something was to be.
+    """
 
     folder: Path
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
+    recorder: Recorder | None = None
 
 
 def train(
@@ -86,12 +94,13 @@ def train(
     data = loading.load_training(bundle, sources, settings["seed"], settings["validation"], None, listen)
     loading.check_labels(bundle, data)
     order = _order(settings, data.rows)
-    session = _session(bundle, options, settings)
+    recorder = _recorder(out, bundle, order, options)
+    session = _session(bundle, options, settings, recorder)
     settings["data"] = loading.fingerprint(data)
     run = RunFolder.create(out, bundle, settings, data.state, options.overwrite)
-    with run.locked(), Interrupts() as interrupts:
+    with run.locked(), Interrupts() as interrupts, recorder or nullcontext():
         loop = Loop(run, session, data, order, settings, listen, interrupts)
-        return Result(out, loop.run(), loop.progress.history)
+        return Result(out, loop.run(), loop.progress.history, recorder)
 
 
 def _resume(
@@ -133,13 +142,15 @@ def _resume(
         raise Failure(
             "VFL0614", f"{run.path} was trained on other rows", "resume it with the data it was started with"
         )
-    with Interrupts() as interrupts:
-        session = _session(bundle, options, settings)
-        loop = Loop(run, session, data, _order(settings, data.rows), settings, listen, interrupts)
+    order = _order(settings, data.rows)
+    recorder = _recorder(run.path, bundle, order, options)
+    with Interrupts() as interrupts, recorder or nullcontext():
+        session = _session(bundle, options, settings, recorder)
+        loop = Loop(run, session, data, order, settings, listen, interrupts)
         checkpoint = run.latest()
         if checkpoint is not None:
             loop.restore(checkpoint)
-        return Result(run.path, loop.run(), loop.progress.history)
+        return Result(run.path, loop.run(), loop.progress.history, recorder)
 
 
 def _settings(bundle: Bundle, options: TrainOptions) -> dict[str, Any]:
@@ -174,5 +185,14 @@ def _order(settings: Mapping[str, Any], rows: int) -> Order:
     return Order(rows, settings["seed"], settings["validation"], settings["batch"], settings["shuffle"])
 
 
-def _session(bundle: Bundle, options: TrainOptions, settings: Mapping[str, Any]) -> Session:
-    return Session(bundle, options.engine, settings["seed"], options.threads, ("train", "evaluate"))
+def _recorder(out: Path, bundle: Bundle, order: Order, options: TrainOptions) -> Recorder | None:
+    if options.record is None:
+        return None
+    return Recorder(out, bundle.manifest, order, options.record.steps(order))
+
+
+def _session(
+    bundle: Bundle, options: TrainOptions, settings: Mapping[str, Any], recorder: Recorder | None
+) -> Session:
+    programs = ("train", "evaluate")
+    return Session(bundle, options.engine, settings["seed"], options.threads, programs, recorder)

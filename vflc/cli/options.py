@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from vflc_runtime.transcript import Stretch
 
 SPEC = click.Path(path_type=Path)
 """A spec that cannot be read is a diagnostic of the driver, so click does not look at it."""
@@ -61,4 +64,25 @@ def threads(command: Any) -> Any:
     """The option `--threads`."""
     return click.option(
         "--threads", type=click.IntRange(1), help="Threads an operator may use; a core each without it."
+    )(command)
+
+
+def _stretch(context: click.Context, option: click.Parameter, value: str | None) -> Stretch | None:
+    from vflc_runtime.transcript import Stretch
+
+    if value is None:
+        return None
+    count, epochs, _ = value.partition("epoch")
+    if not count.strip().isdigit() or not int(count) or not value.endswith((count, "epoch", "epochs")):
+        raise click.BadParameter(f"{value!r} is no number of steps, as in 200, or of epochs, as in 3epochs")
+    return Stretch(int(count), bool(epochs))
+
+
+def record(command: Any) -> Any:
+    """The option `--record STEPS|EPOCHS`: how much of a run is kept for an audit."""
+    return click.option(
+        "--record",
+        callback=_stretch,
+        metavar="STEPS|Nepochs",
+        help="Keep what every party receives, as in 200 or 3epochs, for `vflc audit`.",
     )(command)

@@ -7,11 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vflc.cli.options import PRECISIONS, SPEC, data, engine, threads
+from vflc.cli.options import PRECISIONS, SPEC, data, engine, record, threads
+
+if TYPE_CHECKING:
+    from vflc_runtime.transcript import Recorder
 
 
 @click.command("train")
@@ -29,6 +32,7 @@ from vflc.cli.options import PRECISIONS, SPEC, data, engine, threads
 @click.option(
     "--checkpoint-steps", type=click.IntRange(1), help="Save every so many steps, not only each epoch."
 )
+@record
 @click.option("--rounds", type=click.IntRange(1), help="Of a population: rounds in all.")
 @click.option("--cohort", type=click.IntRange(1), help="Of a population: users a round.")
 @click.option("--on", metavar="ray[://HOST:PORT]", help="Of a population: visit users on Ray workers.")
@@ -67,8 +71,17 @@ def command(
     show(screen.console, scores({"train": metrics["train"], "validation": metrics["validation"]}))
     show(screen.console, sent(manifest, metrics["bytes_sent"]))
     rate = f", {metrics['rows_per_second']:,.0f} rows/s" if metrics["rows_per_second"] else ""
+    if result.recorder is not None:
+        recorded(result.recorder)
     click.echo(f"\n{metrics['ended']}: {metrics['steps']:,} steps in {metrics['seconds']:.1f} s{rate}")
     click.echo(f"the run is in {result.folder}")
+
+
+def recorded(recorder: Recorder) -> None:
+    """Says how much of a run was recorded."""
+    size = f"{recorder.recorded:,} steps, {recorder.bytes / 1e6:,.1f} MB"
+    why = ": more would be beyond the limit of a transcript" if recorder.full else ""
+    click.echo(f"\nrecorded for `vflc audit`: {size}{why}")
 
 
 def runs(folder: Path) -> Path:
