@@ -16,9 +16,17 @@ BACKENDS = ("onnx", "keras")
 
 def check(path: Path) -> list[Diagnostic]:
     """Everything that is to say about the spec in a file; a mistake is never raised."""
+    try:
+        return check_source(read_source(path), path.parent)
+    except Refused as refused:
+        return refused.diagnostics
+
+
+def check_source(source: Source, folder: Path | None = None) -> list[Diagnostic]:
+    """Everything that is to say about a text; `folder` is where files it uses are looked for."""
     collector = Collector()
     try:
-        _model(read_source(path), path.parent, collector)
+        _model(source, folder, collector)
     except Refused as refused:
         return refused.diagnostics
     return collector.diagnostics

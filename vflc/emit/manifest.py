@@ -76,6 +76,7 @@ def parties(model: Model) -> list[dict[str, Any]]:
 def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
     node = model.graph_of(edge.programs[0])[edge.node]
     size = _bytes(node.type, precision)
+    about = [finding for finding in model.findings if edge.id in finding.edges]
     return {
         "id": edge.id,
         "value": edge.node,
@@ -91,8 +92,9 @@ def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
         "gradient_of": edge.gradient_of,
         "programs": list(edge.programs),
         "protections": [],
-        "findings": [],
-        "accepted": [],
+        "findings": [f.code for f in about if f.accepted is None],
+        "accepted": [{"code": f.code, "because": f.accepted} for f in about if f.accepted is not None],
+        "discloses": model.disclosures.get(edge.id, {}),
     }
 
 

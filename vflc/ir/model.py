@@ -437,6 +437,7 @@ class Model:
     protections: tuple[Protection, ...] = ()
     guards: tuple[Guard, ...] = ()
     findings: tuple[Finding, ...] = ()
+    disclosures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def graph_of(self, program: Program) -> Graph:
         """The graph that a program runs on."""

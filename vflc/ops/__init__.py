@@ -11,7 +11,7 @@ from vflc.ir.types import TensorType
 # Importing a module registers its ops; functions come after the ops they are made of.
 from vflc.ops import (  # noqa: F401  isort: skip
     arithmetic, compare, activation, reduce, shape, join, linear, table, source, mode, cross_entropy,
-    elementwise, structure, layers, embedding, loss, sequence,
+    elementwise, structure, layers, embedding, loss, sequence, protect,
 )  # fmt: skip
 from vflc.ops.registry import FUNCTIONS, OPS, Function, Op, OpError, Parameter
 

@@ -13,6 +13,7 @@ from vflc.ir.types import TensorType
 from vflc.ops.arithmetic import UNARY, infer_unary, vjp_unary
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, keras_call, need_float, number, onnx_node, tensor
+from vflc.ops.traits import ANY, AT_LEAST_0, AT_MOST_0, BETWEEN, MASK, POSITIVE, SHARE, SIGN
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -222,56 +223,60 @@ register(
     Op(
         "relu", "The value, or 0 where it is negative.", infer_unary("relu"), onnx_node("Relu"),
         keras_call("relu"), lambda node, inputs, types: np.maximum(inputs[0], 0), vjp_relu, UNARY,
+        slopes=MASK, bounds=AT_LEAST_0,
     )
 )  # fmt: skip
 register(
     Op(
         "leaky_relu", "The value, or `alpha` times the value where it is negative.", infer_leaky_relu,
         onnx_leaky_relu, keras_leaky_relu, reference_leaky_relu, vjp_leaky_relu,
-        tuple(Sample(s.types, {"alpha": 0.2}) for s in UNARY),
+        tuple(Sample(s.types, {"alpha": 0.2}) for s in UNARY), slopes=SIGN,
     )
 )  # fmt: skip
 register(
     Op(
         "erf", "The error function.", infer_unary("erf"), onnx_erf, keras_call("erf"), reference_erf,
-        vjp_unary(slope_erf), (*UNARY, *WIDE),
+        vjp_unary(slope_erf), (*UNARY, *WIDE), slopes=SIGN, bounds=BETWEEN,
     )
 )  # fmt: skip
 register(
     Op(
         "gelu", "The Gaussian error linear unit x·Φ(x), exact (Hendrycks & Gimpel 2016).",
         infer_unary("gelu"), onnx_gelu, keras_gelu, reference_gelu, vjp_unary(slope_gelu), (*UNARY, *WIDE),
+        slopes=ANY,
     )
 )  # fmt: skip
 register(
     Op(
         "sigmoid", "1 / (1 + exp(-x)): from a logit to a probability.", infer_unary("sigmoid"),
         onnx_node("Sigmoid"), keras_call("sigmoid"), reference_sigmoid, vjp_unary(slope_sigmoid),
-        (*UNARY, *WIDE),
+        (*UNARY, *WIDE), slopes=SIGN, bounds=SHARE,
     )
 )  # fmt: skip
 register(
     Op(
         "tanh", "The hyperbolic tangent.", infer_unary("tanh"), onnx_node("Tanh"), keras_call("tanh"),
         lambda node, inputs, types: np.tanh(inputs[0]), vjp_unary(slope_tanh), (*UNARY, *WIDE),
+        slopes=SIGN, bounds=BETWEEN,
     )
 )  # fmt: skip
 register(
     Op(
         "softplus", "log(1 + exp(x)), without overflow.", infer_unary("softplus"), onnx_softplus,
         keras_call("softplus"), reference_softplus, vjp_unary(lambda b, x, y: b.op("sigmoid", x)),
-        (*UNARY, *WIDE),
+        (*UNARY, *WIDE), slopes=SIGN, bounds=POSITIVE,
     )
 )  # fmt: skip
 register(
     Op(
         "softmax", "exp(x) over its sum along an axis: shares that add up to 1.", infer_softmax,
-        onnx_softmax, keras_softmax, reference_softmax, vjp_softmax, SOFTMAX,
+        onnx_softmax, keras_softmax, reference_softmax, vjp_softmax, SOFTMAX, slopes=ANY, bounds=SHARE,
     )
 )  # fmt: skip
 register(
     Op(
         "log_softmax", "The logarithm of softmax, exact for shares near 0.", infer_softmax,
         onnx_log_softmax, keras_log_softmax, reference_log_softmax, vjp_log_softmax, SOFTMAX,
+        slopes=ANY, bounds=AT_MOST_0,
     )
 )  # fmt: skip

@@ -26,6 +26,28 @@ from vflc.ops.rules import (
     sum_to,
     tensor,
 )  # fmt: skip
+from vflc.ops.traits import (
+    ANY,
+    AT_LEAST_0,
+    COPY,
+    FLIP,
+    FREE,
+    MASK,
+    NONE,
+    POSITIVE,
+    SIGN,
+    Bounds,
+    Range,
+    Slopes,
+    added,
+    clipped,
+    factor,
+    larger,
+    multiplied,
+    negated,
+    smaller,
+    subtracted,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -206,11 +228,18 @@ def infer_clip(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
 
 
 def _binary(
-    name: str, doc: str, onnx: str, keras: str, call: Any, vjp: Any, samples: tuple[Sample, ...] = BINARY
+    name: str,
+    doc: str,
+    onnx: str,
+    keras: str,
+    call: Any,
+    vjp: Any,
+    slopes: Slopes,
+    bounds: Bounds,
+    samples: tuple[Sample, ...] = BINARY,
 ) -> None:
-    register(
-        Op(name, doc, infer_binary(name), onnx_node(onnx), keras_call(keras), numpy_call(call), vjp, samples)
-    )
+    lowered = onnx_node(onnx), keras_call(keras), numpy_call(call)
+    register(Op(name, doc, infer_binary(name), *lowered, vjp, samples, slopes=slopes, bounds=bounds))
 
 
 def _unary(
@@ -220,44 +249,58 @@ def _unary(
     keras: str | Keras,
     call: Any,
     vjp: Any,
+    slopes: Slopes,
+    bounds: Bounds,
     samples: tuple[Sample, ...] = UNARY,
 ) -> None:
     to_onnx: Onnx = onnx_node(onnx) if isinstance(onnx, str) else onnx
     to_keras: Keras = keras_call(keras) if isinstance(keras, str) else keras
     reference: Reference = numpy_call(call)
-    register(Op(name, doc, infer_unary(name), to_onnx, to_keras, reference, vjp, samples))
+    lowered = to_onnx, to_keras, reference
+    register(Op(name, doc, infer_unary(name), *lowered, vjp, samples, slopes=slopes, bounds=bounds))
 
 
-_binary("add", "The sum of two values.", "Add", "add", np.add, vjp_add)
-_binary("sub", "The first value minus the second.", "Sub", "subtract", np.subtract, vjp_sub)
-_binary("mul", "The product of two values.", "Mul", "multiply", np.multiply, vjp_mul)
+_binary("add", "The sum of two values.", "Add", "add", np.add, vjp_add, COPY, added)
+_binary(
+    "sub", "The first value minus the second.", "Sub", "subtract", np.subtract, vjp_sub, (COPY, FLIP),
+    subtracted,
+)  # fmt: skip
+_binary(
+    "mul", "The product of two values.", "Mul", "multiply", np.multiply, vjp_mul, (factor(1), factor(0)),
+    multiplied,
+)  # fmt: skip
 _binary(
     "div", "The first value over the second.", "Div", "divide", np.divide, vjp_div,
-    positive(BINARY, only=1),
+    (factor(1), ANY), multiplied, positive(BINARY, only=1),
 )  # fmt: skip
 _binary(
     "pow", "The first value to the power of the second.", "Pow", "power", np.power, vjp_pow,
-    positive(BINARY),
+    (MASK, ANY), FREE, positive(BINARY),
 )  # fmt: skip
 _binary(
     "minimum", "The smaller of two values; of equal ones the first gets the gradient.", "Min", "minimum",
-    np.minimum, vjp_choice("less_equal"),
+    np.minimum, vjp_choice("less_equal"), MASK, smaller,
 )  # fmt: skip
 _binary(
     "maximum", "The larger of two values; of equal ones the first gets the gradient.", "Max", "maximum",
-    np.maximum, vjp_choice("greater_equal"),
+    np.maximum, vjp_choice("greater_equal"), MASK, larger,
 )  # fmt: skip
 
-_unary("neg", "The value with the opposite sign.", "Neg", "negative", np.negative, vjp_neg)
-_unary("exp", "e to the power of the value.", "Exp", "exp", np.exp, vjp_unary(lambda b, x, y: y))
-_unary("log", "The natural logarithm.", "Log", "log", np.log, vjp_log, positive(UNARY))
-_unary("sqrt", "The square root.", "Sqrt", "sqrt", np.sqrt, vjp_sqrt, positive(UNARY))
-_unary("square", "The value times itself.", onnx_square, "square", np.square, vjp_unary(_double))
+_unary("neg", "The value with the opposite sign.", "Neg", "negative", np.negative, vjp_neg, FLIP, negated)
+_unary(
+    "exp", "e to the power of the value.", "Exp", "exp", np.exp, vjp_unary(lambda b, x, y: y), SIGN, POSITIVE
+)
+_unary("log", "The natural logarithm.", "Log", "log", np.log, vjp_log, SIGN, FREE, positive(UNARY))
+_unary("sqrt", "The square root.", "Sqrt", "sqrt", np.sqrt, vjp_sqrt, SIGN, AT_LEAST_0, positive(UNARY))
+_unary(
+    "square", "The value times itself.", onnx_square, "square", np.square, vjp_unary(_double), factor(0),
+    AT_LEAST_0,
+)  # fmt: skip
 _unary(
     "abs", "The value without its sign; its gradient at 0 is 0.", "Abs", "abs", np.abs,
-    vjp_unary(lambda b, x, y: b.op("sign", x)),
+    vjp_unary(lambda b, x, y: b.op("sign", x)), factor(0), AT_LEAST_0,
 )  # fmt: skip
-_unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", np.sign, vjp_flat)
+_unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", np.sign, vjp_flat, NONE, Range(-1, 1))
 _unary(
     "floor",
     "The largest whole number not above the value; no gradient.",
@@ -265,8 +308,13 @@ _unary(
     "floor",
     np.floor,
     vjp_flat,
+    NONE,
+    FREE,
 )
-_unary("cos", "The cosine of an angle in radians.", "Cos", "cos", np.cos, vjp_unary(_cos_slope))
+_unary(
+    "cos", "The cosine of an angle in radians.", "Cos", "cos", np.cos, vjp_unary(_cos_slope), ANY,
+    Range(-1, 1),
+)  # fmt: skip
 
 register(
     Op(
@@ -274,6 +322,6 @@ register(
         "The value, or the nearest of two bounds where it lies outside them; the gradient is that of "
         "the value within the bounds (the bounds included) and 0 outside.",
         infer_clip, onnx_clip, keras_clip, reference_clip, vjp_clip,
-        tuple(Sample(s.types, {"low": -0.4, "high": 0.7}) for s in UNARY),
+        tuple(Sample(s.types, {"low": -0.4, "high": 0.7}) for s in UNARY), slopes=MASK, bounds=clipped,
     )
 )  # fmt: skip

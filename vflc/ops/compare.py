@@ -22,6 +22,7 @@ from vflc.ops.rules import (
     sum_to,
     tensor,
 )  # fmt: skip
+from vflc.ops.traits import MASK, NONE, UNIT, chosen, first
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -105,7 +106,7 @@ for _name, _onnx, _call, _doc in (
     register(
         Op(
             _name, _doc, infer_compare(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_call),
-            vjp_flat, PAIRS,
+            vjp_flat, PAIRS, slopes=NONE, bounds=UNIT,
         )
     )  # fmt: skip
 
@@ -117,7 +118,7 @@ def onnx_not_equal(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequ
 register(
     Op(
         "not_equal", "Where two values differ.", infer_compare("not_equal"), onnx_not_equal,
-        keras_call("not_equal"), numpy_call(np.not_equal), vjp_flat, PAIRS,
+        keras_call("not_equal"), numpy_call(np.not_equal), vjp_flat, PAIRS, slopes=NONE, bounds=UNIT,
     )
 )  # fmt: skip
 
@@ -128,14 +129,14 @@ for _name, _onnx, _logical, _doc in (
     register(
         Op(
             _name, _doc, infer_logical(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_logical),
-            vjp_flat, TRUTHS,
+            vjp_flat, TRUTHS, slopes=NONE, bounds=UNIT,
         )
     )  # fmt: skip
 register(
     Op(
         "logical_not", "Where the condition does not hold.", infer_logical("logical_not"), onnx_node("Not"),
         keras_call("logical_not"), numpy_call(np.logical_not), vjp_flat,
-        (Sample((tensor(None, 3, dtype="bool"),)),),
+        (Sample((tensor(None, 3, dtype="bool"),)),), slopes=NONE, bounds=UNIT,
     )
 )  # fmt: skip
 register(
@@ -146,7 +147,7 @@ register(
             Sample((tensor(None, 3, dtype="bool"), tensor(None, 3), tensor(None, 3))),
             Sample((tensor(None, 2, 3, dtype="bool"), tensor(3), tensor())),
             Sample((tensor(3, dtype="bool"), tensor(None, 1), tensor(None, 3))),
-        ),
+        ), slopes=(NONE, MASK, MASK), bounds=chosen,
     )
 )  # fmt: skip
 register(
@@ -157,6 +158,6 @@ register(
             Sample((tensor(None, 3, dtype="bool"),), {"dtype": "float"}),
             Sample((tensor(None, dtype="int"),), {"dtype": "float"}),
             Sample((tensor(2, 3, dtype="bool"),), {"dtype": "int"}),
-        ),
+        ), slopes=NONE, bounds=first,
     )
 )  # fmt: skip

@@ -11,6 +11,7 @@ from vflc.ir.types import TensorType
 from vflc.ops.activation import write_softplus
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, broadcast, need_float, sum_to, tensor
+from vflc.ops.traits import ANY
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -57,5 +58,6 @@ register(
                 lambda rng: (rng.normal(0, 20, (5, 2)), rng.integers(0, 2, (5, 2)).astype(float)),
             ),
         ),
+        slopes=ANY,
     )
 )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, same_dtype, tensor
+from vflc.ops.traits import COPY, same, with_zero
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -190,6 +191,7 @@ register(
             Sample((_FIELDS, tensor(None, 2, 3), _FIELDS), {"axis": 1}),
             Sample((tensor(2), tensor(3)), {"axis": 0}),
         ),
+        slopes=COPY, bounds=same,
     )
 )  # fmt: skip
 register(
@@ -200,6 +202,7 @@ register(
             Sample((tensor(None, 3), tensor(None, 3)), {"axis": 1, "name": "expert"}),
             Sample((tensor(2), tensor(2), tensor(2)), {"axis": 1, "name": None}),
         ),
+        slopes=COPY, bounds=same,
     )
 )  # fmt: skip
 register(
@@ -210,6 +213,7 @@ register(
             Sample((_FIELDS,), {"axis": 1, "start": 1, "stop": 3}),
             Sample((tensor(4),), {"axis": 0, "start": 0, "stop": 1}),
         ),
+        slopes=COPY, bounds=same,
     )
 )  # fmt: skip
 register(
@@ -220,5 +224,6 @@ register(
             Sample((_FIELDS,), {"axis": 1, "before": 1, "after": 2}),
             Sample((tensor(4),), {"axis": 0, "before": 0, "after": 1}),
         ),
+        slopes=COPY, bounds=with_zero,
     )
 )  # fmt: skip

@@ -20,6 +20,7 @@ from vflc.ops.registry import (
     register,
 )
 from vflc.ops.rules import Gradients, broadcast, need_float, sum_to, tensor
+from vflc.ops.traits import COPY, mix
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -197,6 +198,7 @@ register(
             Sample((tensor(2, 3), tensor(None, 3, 4)), _flips(False, False)),
             Sample((tensor(None, 1, 2, 3), tensor(None, 5, 2, 3)), _flips(False, True)),
         ),
+        slopes=(mix(1), mix(0)),
     )
 )  # fmt: skip
 register(
@@ -210,6 +212,7 @@ register(
             Sample((tensor(None, 2, 2, 3), tensor(3, 4))),
         ),
         KerasLayer(lambda node: tuple(range(1, len(node.inputs))), make_dense, call_dense),
+        slopes=(mix(1), mix(0), COPY),
     )
 )  # fmt: skip
 register(
@@ -221,5 +224,6 @@ register(
             Sample((tensor(None, 2, 3), tensor(None, 2, 4))),
             Sample((tensor(5, 2), tensor(5, 1))),
         ),
+        slopes=(mix(1), mix(0)),
     )
 )  # fmt: skip

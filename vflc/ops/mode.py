@@ -9,6 +9,7 @@ from vflc.ir.types import TensorType
 from vflc.ops.registry import Array, Attrs, KerasOps, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, onnx_node, tensor
 from vflc.ops.source import vjp_none
+from vflc.ops.traits import COPY, NONE, same
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -50,6 +51,7 @@ register(
     Op(
         "when_training", "The first value in training, the second in evaluation and prediction.",
         infer_when_training, resolved, resolved, reference_when_training, vjp_when_training,
+        slopes=COPY, bounds=same,
     )
 )  # fmt: skip
 register(
@@ -57,5 +59,6 @@ register(
         "stop_gradient", "The same value, through which no gradient flows.", infer_same,
         onnx_node("Identity"), keras_stop_gradient, lambda node, inputs, types: inputs[0], vjp_none,
         (Sample((tensor(None, 3),)), Sample((tensor(2, 3),))),
+        slopes=NONE, bounds=same,
     )
 )  # fmt: skip

@@ -12,6 +12,7 @@ from vflc.ir.types import BATCH, Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, Infer, number, tensor
+from vflc.ops.traits import COPY, MASK, NONE, POSITIVE, reduced, same
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -169,20 +170,20 @@ TIES = (
 register(
     Op(
         "sum", "The sum over axes.", infer_reduce("sum"), onnx_sum, keras_reduce("sum"),
-        reference_reduce(np.sum), vjp_sum, SAMPLES,
+        reference_reduce(np.sum), vjp_sum, SAMPLES, slopes=COPY, bounds=reduced,
     )
 )  # fmt: skip
 register(
     Op(
         "mean", "The mean over axes.", infer_reduce("mean"), onnx_reduce("ReduceMean"),
-        keras_reduce("mean"), reference_reduce(np.mean), vjp_mean, SAMPLES,
+        keras_reduce("mean"), reference_reduce(np.mean), vjp_mean, SAMPLES, slopes=COPY, bounds=reduced,
     )
 )  # fmt: skip
 register(
     Op(
         "max", "The largest value over axes; equal ones share the gradient.", infer_reduce("max"),
         onnx_reduce("ReduceMax"), keras_reduce("max"), reference_reduce(np.max), vjp_max,
-        (*SAMPLES, *TIES),
+        (*SAMPLES, *TIES), slopes=MASK, bounds=same,
     )
 )  # fmt: skip
 register(
@@ -194,5 +195,6 @@ register(
             Sample((tensor(None, 3, 2),), {"axes": (0, 2)}),
             Sample((tensor(None, dtype="int"),), {"axes": (0,)}),
         ),
+        slopes=NONE, bounds=POSITIVE,
     )
 )  # fmt: skip

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from vflc.ir.types import TensorType
+from vflc.ops.traits import FREE, SIGN, Bounds, Slope, Slopes
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -114,6 +115,8 @@ class Op:
             an input's place where no gradient flows. No `vjp`: no gradient at all.
         samples: applications for the tests over the registry.
         keras_layer: the layer of Keras that can hold its weights, where there is one.
+        slopes: how the derivative with respect to each input varies from row to row.
+        bounds: in which range the output lies, given those of the inputs.
     """
 
     name: str
@@ -125,6 +128,12 @@ class Op:
     vjp: Callable[[Build, Node, Sequence[Node], Node], tuple[Node | None, ...]] | None = None
     samples: tuple[Sample, ...] = ()
     keras_layer: KerasLayer | None = None
+    slopes: Slopes = SIGN
+    bounds: Bounds = FREE
+
+    def slope(self, position: int) -> Slope:
+        """The derivative with respect to the input at `position`."""
+        return self.slopes[position] if isinstance(self.slopes, tuple) else self.slopes
 
 
 REQUIRED: Any = inspect.Parameter.empty

@@ -10,13 +10,14 @@ import numpy as np
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients
+from vflc.ops.traits import NONE, Range, of_constant
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-INPUTS = frozenset({"weight", "feature", "label", "random"})
-"""Ops without a lowering: they are inputs of the emitted graphs."""
+INPUTS = frozenset({"weight", "feature", "label", "random", "drawn", "guarded"})
+"""Ops without a lowering: values that come from outside the emitted graphs."""
 
 
 def infer_constant(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
@@ -65,6 +66,7 @@ register(
             Sample((), {"value": ((1, 2, 3), (4, 5, 6)), "dtype": "int"}),
             Sample((), {"value": True, "dtype": "bool"}),
         ),
+        slopes=NONE, bounds=of_constant,
     )
 )  # fmt: skip
 register(
@@ -77,5 +79,6 @@ register(
     Op(
         "random", "Uniform random numbers in [0, 1) of the shape of a value, from seed, step and id alone.",
         infer_random, fed, fed, fed, vjp_none,
+        slopes=NONE, bounds=Range(0, 1, open_high=True),
     )
 )  # fmt: skip

@@ -21,6 +21,7 @@ from vflc.ops.registry import (
     register,
 )
 from vflc.ops.rules import Gradients, tensor
+from vflc.ops.traits import COPY, NONE, UNIT, with_zero
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -239,6 +240,7 @@ register(
             Sample((_READ, _DISTINCT), {"missing": False}, _ids((3,), 0, 6)((6, 3))),
         ),
         KerasLayer(lambda node: (0,), make_embedding, call_embedding),
+        slopes=(COPY, NONE), bounds=with_zero,
     )
 )  # fmt: skip
 register(
@@ -252,6 +254,7 @@ register(
                 _reversed(_ids((5, 4), -1, 6)((5, 4, 3))),
             ),
         ),
+        slopes=(NONE, COPY),
     )
 )  # fmt: skip
 register(
@@ -266,6 +269,7 @@ register(
                 lambda rng: (np.array([3, 1, 3], np.int32), np.array([[0, 3], [-1, 7], [1, 1]], np.int32)),
             ),
         ),
+        slopes=NONE,
     )
 )  # fmt: skip
 register(
@@ -276,5 +280,6 @@ register(
             Sample((_ID,), {"depth": 4}, _ids((5,), -1, 4)()),
             Sample((tensor(None, 2, dtype="int"),), {"depth": 3}, _ids((5, 2), 0, 3)()),
         ),
+        slopes=NONE, bounds=UNIT,
     )
 )  # fmt: skip

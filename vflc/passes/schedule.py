@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step
+from vflc.ops.source import INPUTS
 from vflc.passes.levels import levels
 
-FED = frozenset({"feature", "label", "weight", "random"})
-"""Values that come from outside the graphs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class _Planner:
         own = [
             n
             for n in self.graph
-            if n.place == self.place and n.id in self.needed and n.op not in FED and n.op not in PLACELESS
+            if n.place == self.place and n.id in self.needed and n.op not in INPUTS and n.op not in PLACELESS
         ]
         level = self._late(own)
         groups: dict[int, list[Node]] = defaultdict(list)

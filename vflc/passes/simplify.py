@@ -16,11 +16,11 @@ from vflc.diagnostics import Collector
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Gradient, Model, Update
 from vflc.ops import OPS, OpError
+from vflc.ops.source import INPUTS
 
 BROADCASTING = frozenset({"add", "sub", "mul", "div"})
 RESHAPING = frozenset({"reshape", "squeeze", "unsqueeze"})
 """Ops that give the same elements in the same order in another shape."""
-KEPT = frozenset({"weight", "random", "feature", "label"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _simplified(graph: Graph, fixed: frozenset[str]) -> tuple[Graph, dict[str, s
         node = _without_copies(result, _short_chain(result, node))
         key = (node.op, node.inputs, repr(sorted(node.attrs.items(), key=lambda item: item[0])), node.place)
         twin = node.inputs[0] if _is_nothing(result, node) else known.get(key)
-        if twin is not None and node.id not in fixed | crossing and node.op not in KEPT:
+        if twin is not None and node.id not in fixed | crossing and node.op not in INPUTS:
             same[node.id] = twin
             continue
         known.setdefault(key, node.id)

@@ -1,0 +1,1 @@
+"""What each edge gives away: facts about values, coefficients of gradients, findings, limits, waivers."""

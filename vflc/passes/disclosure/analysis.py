@@ -1,0 +1,150 @@
+"""What every edge of a model gives away, and what each place can make of all that it receives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vflc.ir.graph import Node, Source
+from vflc.ir.model import Edge, Guard, Model
+from vflc.passes.disclosure.coefficients import Backward, Coefficient
+from vflc.passes.disclosure.scores import Score, scores
+from vflc.passes.disclosure.values import Fact, facts
+
+SEEDED = frozenset({"constant", "random"})
+"""Values that every place can make for itself: from the spec, or from the seed that all share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """What one receiver's gradients tell of one term of the objective.
+
+    Args:
+        receiver: a place that does not own the labels.
+        edges: the backward edges that carry it, with the coefficient of each.
+        paths: for every value on the way, the coefficient with which δ arrives there.
+        width: numbers a row in the edges whose coefficient is known.
+        slopes: how many numbers δ has a row: as many as classes for `cce`, else 1.
+    """
+
+    receiver: str
+    score: Score
+    edges: Mapping[str, Coefficient]
+    paths: Mapping[str, Coefficient] = field(repr=False)
+    width: int
+    slopes: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether the label follows from the joint row; slopes of classes add up to 0, so one may lack."""
+        return self.width >= max(1, self.slopes - 1)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that the findings and the manifest are made from.
+
+    Args:
+        train, inference: facts about forward values of both graphs.
+        guards: the mechanism that an edge's value came out of, by edge id.
+        leaks: of every place that receives gradients and every term of the objective.
+    """
+
+    model: Model
+    train: Mapping[str, Fact]
+    inference: Mapping[str, Fact]
+    guards: Mapping[str, tuple[Guard, ...]]
+    leaks: tuple[Leak, ...]
+
+    def fact(self, edge: Edge) -> Fact:
+        """Of a forward edge, in the worse of its programs."""
+        known = self.inference if "train" not in edge.programs else self.train
+        return known[edge.node]
+
+    def node(self, edge: Edge) -> Node:
+        return self.model.graph_of(edge.programs[0])[edge.node]
+
+    def private(self, edge: Edge) -> bool:
+        """Whether a mechanism that counts as privacy stands before the edge."""
+        return any(guard.private for guard in self.guards.get(edge.id, ()))
+
+
+def analyse(model: Model) -> Analysis:
+    """Runs on a placed, differentiated, protected and cut model."""
+    train = facts(model, model.graph)
+    guards = {
+        edge.id: tuple(guard for guard in model.guards if edge.node in guard.after) for edge in model.edges
+    }
+    found = Analysis(model, train, facts(model, model.inference), guards, ())
+    leaks = [leak for score in scores(model) for leak in _leaks(found, score)]
+    return Analysis(model, train, found.inference, guards, tuple(leaks))
+
+
+def owners(labels: tuple[Source, ...]) -> set[str]:
+    return {label.party for label in labels}
+
+
+def _leaks(analysis: Analysis, score: Score) -> list[Leak]:
+    """What each receiver of gradients learns of a loss; owners of all its labels know them."""
+    model = analysis.model
+    found = []
+    receivers = dict.fromkeys(e.target for e in model.edges if e.phase == "backward" and e.gradient_of)
+    for receiver in receivers:
+        if owners(score.labels) <= {receiver}:
+            continue
+        backward = Backward(model.graph, analysis.train, _known(model, receiver))
+        paths = backward.run(score.node)
+        edges: dict[str, Coefficient] = {}
+        for edge in model.edges:
+            if edge.phase == "backward" and edge.target == receiver and edge.gradient_of:
+                coefficient = _coefficient(backward, paths, score, edge)
+                if coefficient is not None:
+                    edges[edge.id] = coefficient
+        if edges:
+            found.append(_leak(analysis, score, receiver, edges, paths))
+    return found
+
+
+def _leak(
+    analysis: Analysis,
+    score: Score,
+    receiver: str,
+    edges: Mapping[str, Coefficient],
+    paths: Mapping[str, Coefficient],
+) -> Leak:
+    model = analysis.model
+    open_edges = [e for e in model.edges if e.id in edges and not edges[e.id].unknown]
+    width = sum(analysis.node(edge).type.row_size or 1 for edge in open_edges)
+    size = model.graph[score.node].type.row_size if score.loss.kind == "cce" else 1
+    return Leak(receiver, score, edges, paths, width, size or 1)
+
+
+def _coefficient(
+    backward: Backward, paths: Mapping[str, Coefficient], score: Score, edge: Edge
+) -> Coefficient | None:
+    """Of the gradient that an edge carries: the part of those readers that are at its source."""
+    assert edge.gradient_of is not None
+    value = backward.graph[edge.gradient_of]
+    if not value.type.batched:
+        return None  # a sum over the batch
+    if value.id == score.node:
+        return paths[value.id]
+    return backward.at(value, paths, lambda reader: reader.place == edge.source)
+
+
+def _known(model: Model, receiver: str) -> frozenset[str]:
+    """What a place computes, receives in training before gradients, or can compute from that."""
+    graph = model.graph
+    received = {
+        edge.node
+        for edge in model.edges
+        if edge.target == receiver and edge.phase == "forward" and "train" in edge.programs
+    }
+    known: set[str] = set()
+    for node in graph:
+        if node.phase != "forward":
+            continue
+        own = node.place == receiver or node.id in received or node.op in SEEDED
+        if own or (node.inputs and all(name in known for name in node.inputs)):
+            known.add(node.id)
+    return frozenset(known)

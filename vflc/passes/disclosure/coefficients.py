@@ -1,0 +1,184 @@
+"""What multiplies the derivative of the loss on its way back: the coefficient of a gradient.
+
+A gradient that depends on a label is, row by row, a coefficient times δ, the derivative of the loss
+at the value that it judges (for `bce` p - y, whose sign is the label). Where the coefficient is the
+same for all rows, or has a known sign, δ is given away up to one global factor or sign, and with it
+the label. This is an abstract interpretation of reverse mode: each op's `slopes` say what a step back
+does to the coefficient.
+
+The algebra is sound for "the coefficient is not of this kind" in one direction only: what it calls
+`fixed` or `signed` is so for all weights; what it calls unknown may still be close to it, of which
+the warnings and `vflc audit` tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from vflc.ir.graph import Graph, Node
+from vflc.ops import OPS
+from vflc.ops.traits import Slope
+from vflc.passes.disclosure.values import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficient:
+    """Of every element of a value: the factor before δ.
+
+    Args:
+        varies: whether it differs from row to row.
+        sign: 1 or -1 where that is its sign in all elements; None where each element has a sign of
+            its own, the same in all rows.
+        zeros: whether it may vanish in some rows.
+        known: what the receiver can divide by, row by row: ids of values it knows.
+        whole: the receiver knows all of it.
+        unknown: none of this holds, and the rest has no meaning.
+    """
+
+    varies: bool = False
+    sign: int | None = 1
+    zeros: bool = False
+    known: tuple[str, ...] = ()
+    whole: bool = True
+    unknown: bool = False
+
+    @property
+    def words(self) -> str:
+        """For the manifest."""
+        if self.unknown:
+            return "varies by row"
+        if not self.varies:
+            return "known by row" if self.known else "same for all rows"
+        return "known sign"
+
+
+UNKNOWN = Coefficient(unknown=True)
+ONE = Coefficient()
+
+
+def added(x: Coefficient, y: Coefficient) -> Coefficient:
+    """Two paths that end in the same value."""
+    if x.unknown or y.unknown:
+        return UNKNOWN
+    whole = x.whole and y.whole
+    if x.known != y.known:
+        return replace(x, sign=None, zeros=True, known=_joined(x.known, y.known)) if whole else UNKNOWN
+    if not x.varies and not y.varies:
+        return replace(x, sign=x.sign if x.sign == y.sign else None, zeros=x.zeros or y.zeros, whole=whole)
+    if x.sign is None or x.sign != y.sign:
+        return UNKNOWN
+    return replace(x, varies=True, zeros=x.zeros and y.zeros, whole=whole)
+
+
+class Backward:
+    """Coefficients of one loss for one receiver.
+
+    Args:
+        graph: the training graph.
+        facts: about its forward values.
+        knows: ids of values that the receiver computes, or gets, or can compute from them.
+    """
+
+    def __init__(self, graph: Graph, facts: Mapping[str, Fact], knows: frozenset[str]) -> None:
+        self.graph, self.facts, self.knows = graph, facts, knows
+        self.users = {
+            name: [user for user in users if user.phase == "forward"] for name, users in graph.users().items()
+        }
+
+    def run(self, score: str) -> dict[str, Coefficient]:
+        """For every forward value that `score` is computed from, its coefficient."""
+        above = self.graph.ancestors([score])
+        found: dict[str, Coefficient] = {score: ONE}
+        for node in reversed([n for n in self.graph if n.id in above and n.id != score]):
+            total = self.at(node, found, lambda reader: True)
+            if total is not None:
+                found[node.id] = total
+        return found
+
+    def at(
+        self, node: Node, found: Mapping[str, Coefficient], counts: Callable[[Node], bool]
+    ) -> Coefficient | None:
+        """What flows back into a node from those of its readers that count; None where nothing does."""
+        total: Coefficient | None = None
+        for reader in self.users[node.id]:
+            if reader.id not in found or not counts(reader):
+                continue
+            for position, name in enumerate(reader.inputs):
+                slope = OPS[reader.op].slope(position)
+                if name != node.id or slope.kind == "none":
+                    continue
+                part = self._step(reader, node, slope, found[reader.id])
+                total = part if total is None else added(total, part)
+        return total
+
+    def _step(self, reader: Node, node: Node, slope: Slope, c: Coefficient) -> Coefficient:
+        """Back through one op."""
+        if c.unknown or slope.kind == "any" or (node.type.batched and not reader.type.batched):
+            return UNKNOWN
+        if slope.kind == "copy":
+            c = c if slope.sign > 0 or c.sign is None else replace(c, sign=-c.sign)
+        elif slope.kind == "sign":
+            c = self._by_own(c, reader, zeros=False)
+        elif slope.kind == "mask":
+            c = self._by_own(c, reader, zeros=True)
+        elif slope.kind == "factor":
+            assert slope.by is not None
+            c = self._times(c, reader.inputs[slope.by], slope.sign)
+        else:
+            assert slope.by is not None
+            return self._mixed(c, reader, reader.inputs[slope.by])
+        return self._summed(c) if _narrower(node, reader) else c
+
+    def _by_own(self, c: Coefficient, reader: Node, zeros: bool) -> Coefficient:
+        """By a positive derivative at the node's value, which whoever knows the value can divide by."""
+        c = replace(c, zeros=c.zeros or zeros)
+        if all(name in self.knows for name in reader.inputs):
+            return replace(c, known=_joined(c.known, (reader.id,)))
+        varies = any(self.facts[name].varies for name in reader.inputs)
+        return replace(c, varies=c.varies or varies, whole=False)
+
+    def _times(self, c: Coefficient, name: str, sign: int) -> Coefficient:
+        """By another value, elementwise."""
+        fact = self.facts[name]
+        known, strict, weak = name in self.knows, fact.range.sign, fact.range.weak_sign
+        if known and fact.varies:
+            return replace(c, known=_joined(c.known, (name,)), zeros=c.zeros or not strict)
+        if fact.varies and not weak:
+            return UNKNOWN
+        turn = (weak if fact.varies else strict) * sign
+        return replace(
+            c,
+            varies=c.varies or fact.varies,
+            sign=c.sign * turn if c.sign is not None and turn else None,
+            zeros=c.zeros or (fact.varies and not strict),
+            whole=c.whole and known,
+        )
+
+    def _mixed(self, c: Coefficient, reader: Node, name: str) -> Coefficient:
+        """By a matrix: sums over the elements of the reader's last axis, where it has more than one."""
+        fact = self.facts[name]
+        known = name in self.knows
+        if known and c.whole:
+            factors = _joined(c.known, (name,)) if fact.varies else c.known
+            return replace(c, sign=None, zeros=True, known=factors)
+        if fact.varies or (reader.type.axes[-1].size != 1 and (c.varies or c.known)):
+            return UNKNOWN
+        return replace(c, sign=None, whole=False)
+
+    def _summed(self, c: Coefficient) -> Coefficient:
+        """By the sum over what one element was copied to."""
+        if c.whole or (not c.varies and not c.known):
+            return c
+        return UNKNOWN if c.sign is None or c.known else c
+
+
+def _joined(x: tuple[str, ...], y: tuple[str, ...]) -> tuple[str, ...]:
+    """The factors of a product."""
+    return tuple(sorted(x + y))
+
+
+def _narrower(node: Node, reader: Node) -> bool:
+    """Whether the op read each element several times: its gradient is a sum of theirs."""
+    own, wide = node.type.row_size, reader.type.row_size
+    return own is not None and wide is not None and own < wide and reader.op not in ("concat", "stack", "pad")

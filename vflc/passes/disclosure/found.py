@@ -1,0 +1,91 @@
+"""A finding on its way to the user: what it is about, and which waiver covers it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vflc.diagnostics import Collector, Label, Span
+from vflc.ir.model import Acceptance, Edge, Finding, Model
+
+WARNED = ("VFL0320", "VFL0321", "VFL0322", "VFL0323", "VFL0324", "VFL0325", "VFL0327")
+"""Codes that are warnings; all others of this analysis are errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding and where it stands in the user's text.
+
+    Args:
+        edges: the edges that it is about; a waiver must cover all of them.
+    """
+
+    code: str
+    edges: tuple[Edge, ...]
+    message: str
+    span: Span | None
+    help: str
+    labels: tuple[Label, ...] = ()
+
+    @property
+    def level(self) -> Literal["error", "warning"]:
+        return "warning" if self.code in WARNED else "error"
+
+
+def covers(acceptance: Acceptance, edge: Edge) -> bool:
+    """Whether a waiver's target names an edge: all gradients to a party, a value, or the edge's own id."""
+    target = acceptance.target
+    if target.gradients_to is not None:
+        return edge.phase == "backward" and edge.target == target.gradients_to
+    names = {edge.id, edge.node, edge.gradient_of}
+    if any(value in names for value in target.values):
+        return True
+    return any(name is not None and (name == target.text or name.startswith(f"{target.text}.")) for name in names)
+
+
+def settle(model: Model, found: Sequence[Found], collector: Collector) -> tuple[Finding, ...]:
+    """Reports what nobody waived, and waivers of what was not found; returns all for the manifest."""
+    used: set[Acceptance] = set()
+    settled = []
+    for finding in found:
+        reason = _waived(model, finding, used)
+        ids = tuple(edge.id for edge in finding.edges)
+        settled.append(Finding(finding.code, finding.level, ids, finding.message, reason))
+        if reason is None:
+            report = collector.error if finding.level == "error" else collector.warning
+            report(finding.code, finding.message, finding.span, finding.help, *finding.labels)
+    for acceptance in model.acceptances:
+        if acceptance not in used:
+            _refuse(acceptance, found, collector)
+    return tuple(settled)
+
+
+def _waived(model: Model, finding: Found, used: set[Acceptance]) -> str | None:
+    """The reasons of the waivers that together cover every edge of a finding; None where one is left."""
+    fitting = [a for a in model.acceptances if a.code == finding.code]
+    if not finding.edges or not all(any(covers(a, e) for a in fitting) for e in finding.edges):
+        return None
+    chosen = [a for a in fitting if any(covers(a, edge) for edge in finding.edges)]
+    used.update(chosen)
+    return "; ".join(dict.fromkeys(a.reason for a in chosen))
+
+
+def _refuse(acceptance: Acceptance, found: Sequence[Found], collector: Collector) -> None:
+    """A waiver of nothing hides that the spec has changed since it was signed."""
+    same = [f for f in found if f.code == acceptance.code]
+    edges = ", ".join(dict.fromkeys(f"`{edge.id}`" for finding in same for edge in finding.edges))
+    partly = any(covers(acceptance, edge) for finding in same for edge in finding.edges)
+    if partly:
+        help = f"a waiver covers all that a finding is about: {edges}"
+    elif same:
+        help = f"{acceptance.code} is about {edges}"
+    else:
+        codes = ", ".join(dict.fromkeys(f.code for f in found))
+        help = f"found were {codes}: remove it" if codes else "nothing was found: remove it"
+    collector.error(
+        "VFL0307",
+        f"{acceptance.code} was not found on {acceptance.target.text}",
+        acceptance.span,
+        help,
+    )

@@ -1,0 +1,75 @@
+"""What a party releases, against what would leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vflc.diagnostics import Collector
+from vflc.ir.model import PROGRAMS, Edge, Limit, Model, Release
+from vflc.passes.disclosure.analysis import Analysis
+
+
+def check_releases(analysis: Analysis, collector: Collector) -> None:
+    """Refuses every edge that leaves a party beyond a limit, at the limit."""
+    for release in analysis.model.releases:
+        leaving = [edge for edge in analysis.model.edges if edge.source == release.party]
+        for limit in release.limits:
+            for message, help in _broken(analysis, release, limit, leaving):
+                collector.error("VFL0305", message, limit.span, help)
+
+
+def _broken(
+    analysis: Analysis, release: Release, limit: Limit, leaving: list[Edge]
+) -> Iterator[tuple[str, str]]:
+    party, model = release.party, analysis.model
+    if limit.kind in ("activations", "gradients"):
+        yield from _too_wide(analysis, party, limit, leaving)
+    elif limit.kind == "party":
+        for edge in leaving:
+            if edge.target not in limit.names:
+                yield f"`{edge.id}` leaves {party} for {edge.target}", f"released is only to {_list(limit.names)}"
+    elif limit.kind == "edge":
+        for name in limit.names:
+            if not any(_named(limit, edge, name) for edge in leaving):
+                crossing = _list(tuple(edge.id for edge in leaving)) or "nothing"
+                yield f"`{name}` is no edge that leaves {party}", f"what leaves is {crossing}"
+        for edge in leaving:
+            if edge.phase == "forward" and not any(_named(limit, edge, name) for name in limit.names):
+                yield f"`{edge.id}` leaves {party}", f"released are only {_list(limit.names)}"
+    else:
+        for edge in leaving:
+            sources = model.graph_of(edge.programs[0])[edge.node].sources
+            for name in limit.names:
+                if any(source.party == party and source.name == name for source in sources):
+                    yield (
+                        f"{party}.{name} flows into `{edge.id}`, which goes to {edge.target}",
+                        f"compute `{edge.id}` without it",
+                    )
+
+
+def _too_wide(
+    analysis: Analysis, party: str, limit: Limit, leaving: list[Edge]
+) -> Iterator[tuple[str, str]]:
+    assert limit.floats is not None
+    phase = "forward" if limit.kind == "activations" else "backward"
+    for program in PROGRAMS:
+        edges = [e for e in leaving if e.phase == phase and program in e.programs]
+        sizes = [analysis.node(e).type.row_size for e in edges if analysis.node(e).type.batched]
+        total = sum(size for size in sizes if size is not None)
+        unbounded = None in sizes
+        if total > limit.floats or unbounded:
+            names = _list(tuple(edge.id for edge in edges))
+            count = "any number of" if unbounded else str(total)
+            yield (
+                f"{count} floats a row leave {party} as {limit.kind}, and {limit.floats} are released",
+                f"they are in {names}: make them narrower",
+            )
+            return
+
+
+def _named(limit: Limit, edge: Edge, name: str) -> bool:
+    return edge.node in limit.values or edge.node == name or edge.node.startswith(f"{name}.") or edge.id == name
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

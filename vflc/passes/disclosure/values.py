@@ -1,0 +1,157 @@
+"""Facts about every forward value: its range, how many values it can take, and what it tells of each secret.
+
+All are upper bounds on what a receiver can learn, or, for `injective`, true of all weights but a
+set of measure zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, log2
+
+from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.model import Model
+from vflc.ops import OPS
+from vflc.ops.traits import FREE, Range, Slope
+
+BITS = {"float": 32, "int": 32, "bool": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a secret reaches a value.
+
+    Args:
+        width: most numbers a row that carry it, at the narrowest point of all its paths together.
+        linear: the value is an affine function of the secret (of its indicator, for ids), given
+            the weights and everything else.
+        injective: different secrets give different values, whatever else is known.
+    """
+
+    width: float
+    linear: bool
+    injective: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is known of one value.
+
+    Args:
+        ways: for every feature and label that flowed in.
+        distinct: how many different values of a row can occur; infinite where nothing bounds it.
+        range: of every element.
+        varies: whether it differs from row to row.
+    """
+
+    ways: Mapping[Source, Way] = field(default_factory=dict)
+    distinct: float = inf
+    range: Range = FREE
+    varies: bool = True
+
+    def bits(self, node: Node) -> float:
+        """The most bits that one row can carry."""
+        size = node.type.row_size
+        own = inf if size is None else float(size * BITS[node.type.dtype])
+        return min(own, log2(self.distinct) if self.distinct >= 1 else 0.0)
+
+
+def facts(model: Model, graph: Graph) -> dict[str, Fact]:
+    """A fact for every forward node of a graph, inputs first."""
+    found: dict[str, Fact] = {}
+    for node in graph:
+        if node.phase == "forward":
+            found[node.id] = _fact(model, graph, node, found)
+    return found
+
+
+def _fact(model: Model, graph: Graph, node: Node, found: Mapping[str, Fact]) -> Fact:
+    inputs = [found[name] for name in node.inputs]
+    if node.op in ("feature", "label"):
+        return _source(model, node)
+    if not inputs:
+        varies = node.op == "random"
+        return Fact(distinct=1, range=_range(node, inputs), varies=varies)
+    size = node.type.row_size
+    distinct = _distinct(node, inputs)
+    ways = {source: _way(graph, node, inputs, source, size) for source in _sources(inputs)}
+    varies = node.type.batched and any(each.varies for each in inputs)
+    return Fact(ways, distinct, _range(node, inputs), varies)
+
+
+def _source(model: Model, node: Node) -> Fact:
+    """A column: an id takes as many values as it has rows; a number may take any."""
+    rows = node.attrs.get("rows")
+    several = len(node.type.row_axes) > 0 and node.type.dtype == "int"
+    distinct = inf if rows is None or several else float(rows)
+    if node.op == "label" and rows is None and _is_condition(model, node):
+        distinct = 2.0
+    width = float(node.type.row_size or inf)
+    return Fact({source: Way(width, True, True) for source in node.sources}, distinct)
+
+
+def _is_condition(model: Model, node: Node) -> bool:
+    """Whether a label is computed by a comparison: `Rating > 3`."""
+    (source,) = node.sources
+    party = model.party(source.party)
+    column = party.column(source.name) if party else None
+    value = column.value if column else None
+    return value is not None and value.get("op") in ("==", "!=", "<", "<=", ">", ">=", "and", "or", "not")
+
+
+def _sources(inputs: Sequence[Fact]) -> list[Source]:
+    return list(dict.fromkeys(source for each in inputs for source in each.ways))
+
+
+def _distinct(node: Node, inputs: Sequence[Fact]) -> float:
+    """The product over the inputs; truth values bound it by themselves."""
+    product = 1.0
+    for each in {id(each): each for each in inputs}.values():
+        product *= each.distinct
+    size = node.type.row_size
+    if node.type.dtype == "bool" and size is not None and size < 64:
+        product = min(product, 2.0**size)
+    return product
+
+
+def _range(node: Node, inputs: Sequence[Fact]) -> Range:
+    bounds = OPS[node.op].bounds
+    return bounds if isinstance(bounds, Range) else bounds(node, [each.range for each in inputs])
+
+
+def _way(graph: Graph, node: Node, inputs: Sequence[Fact], source: Source, size: int | None) -> Way:
+    carriers = [i for i, each in enumerate(inputs) if source in each.ways]
+    width = sum({node.inputs[i]: inputs[i].ways[source].width for i in carriers}.values())
+    linear = all(inputs[i].ways[source].linear and _linear(node, inputs, i, source) for i in carriers)
+    injective = any(inputs[i].ways[source].injective and _injective(graph, node, inputs, i) for i in carriers)
+    return Way(min(width, inf if size is None else float(size)), linear, injective)
+
+
+def _slope(node: Node, position: int) -> Slope:
+    return OPS[node.op].slope(position)
+
+
+def _linear(node: Node, inputs: Sequence[Fact], position: int, source: Source) -> bool:
+    """Whether the op is affine in this input, with coefficients that the secret does not enter."""
+    if node.op in ("gather", "one_hot", "cast") and position == len(inputs) - 1:
+        return True
+    slope = _slope(node, position)
+    if slope.kind == "copy":
+        return True
+    return slope.by is not None and slope.by != position and source not in inputs[slope.by].ways
+
+
+def _injective(graph: Graph, node: Node, inputs: Sequence[Fact], position: int) -> bool:
+    """Whether the op keeps different values of this input apart, with weights in general position."""
+    size, width = node.type.row_size, graph[node.inputs[position]].type.row_size
+    if size is None or width is None:
+        return False
+    if node.op in ("concat", "stack", "one_hot", "cast"):
+        return True
+    if node.op == "gather":
+        return position == 1
+    others = [each for i, each in enumerate(inputs) if i != position]
+    if size < width or any(each.varies for each in others):
+        return False
+    return _slope(node, position).kind in ("copy", "factor", "mix", "sign")
