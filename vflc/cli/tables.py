@@ -95,6 +95,14 @@ def sent(manifest: Mapping[str, Any], count: Mapping[str, int]) -> Table:
     return table
 
 
+def waited(peers: Mapping[str, Mapping[str, Any]]) -> Table:
+    """For whom a party waited how long, and the bytes on the wire, before encryption."""
+    table = _table("Peers", "peer", "seconds waited", "bytes sent", "bytes received")
+    for peer, spent in peers.items():
+        table.add_row(peer, f"{spent['waited']:.1f}", f"{spent['sent']:,}", f"{spent['received']:,}")
+    return table
+
+
 def scores(groups: Mapping[str, Mapping[str, Any]]) -> Table:
     """Losses and metrics by name, a column for each kind of rows."""
     groups = {group: found for group, found in groups.items() if found}
