@@ -99,7 +99,7 @@ def test_a_hub_that_hides_a_row_is_found_out():
     assert set(ended.codes.values()) <= {"VFL0662", "Ended"} and "VFL0662" in ended.codes.values()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from([kind.name for kind in KINDS]), st.binary(max_size=80), st.sampled_from(list(TABLES)))
 def test_any_bytes_at_all(kind, noise, victim):
     for method in ("hash", "psi"):

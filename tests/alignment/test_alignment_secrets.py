@@ -12,7 +12,7 @@ from vflc_runtime.alignment.kinds import HASH, POINT
 TABLES = {
     "alice": [f"user {n}" for n in range(40)],
     "bob": [f"user {n}" for n in range(10, 45)],
-    "carol": [f"user {n}" for n in range(20, 60)],
+    "carol": [f"user {n}" for n in range(20, 65)],
 }
 COMMON = [f"user {n}" for n in range(20, 40)]
 HUB = "bob"  # it has the fewest rows
