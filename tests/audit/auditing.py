@@ -40,8 +40,11 @@ h     = dense(concat(alice.x1, alice.x2, alice.x3, alice.x4), 6)
 logit = dense(concat(h, bob.z), 1) at bob
 predict y = sigmoid(logit)
 objective bce(logit, bob.y)
+accept VFL0310 on gradients to alice because "planted"
 """
 """Affine all the way: the label leaks exactly, and the features can be solved for."""
+ACCEPTED = 'accept VFL0310 on gradients to alice because "planted"\n'
+"""In the specs whose label leaks exactly; a protected one has nothing to accept."""
 DEEP = """
 h     = relu(dense(relu(dense(concat(alice.x1, alice.x2, alice.x3, alice.x4), 16)), 4))
 t     = dense(concat(h, bob.z), 16) at bob
@@ -54,18 +57,26 @@ h      = dense(concat(alice.x1, alice.x2, alice.x3, alice.x4), 6)
 logits = dense(concat(h, bob.z), 4) at bob
 predict grade = softmax(logits)
 objective cce(logits, bob.grade)
+accept VFL0310 on gradients to alice because "planted"
 """
 NUMBER = """
 h     = dense(concat(alice.x1, alice.x2, alice.x3, alice.x4), 6)
 level = dense(concat(h, bob.z), 1) at bob
 predict level = level
 objective mse(level, bob.level)
+accept VFL0310 on gradients to alice because "planted"
 """
 
 
 def spec(body: str, share: float = 0.0) -> str:
     """A whole spec; `share` is the score from which on a row is positive."""
     return PARTIES.replace("SHARE", str(share)) + body + TRAIN
+
+
+def protected(body: str, mechanism: str, share: float = 0.0) -> str:
+    """The same with a mechanism, and with the AUC measured; batches of 256."""
+    text = spec(body.replace(ACCEPTED, "") + mechanism + "\n", share)
+    return text.replace("batch     64", "batch     256\n  metrics   auc")
 
 
 def tables(rows: int, seed: int = 0) -> dict[str, Any]:

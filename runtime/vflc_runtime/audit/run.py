@@ -230,7 +230,7 @@ def _score(
     details: dict[str, float] | None = None,
 ) -> Score:
     title, paper, knows = words
-    code, help = verdict.advice(attack, view.place, level)
+    code, help = verdict.advice(attack, view.place, secret, level)
     return Score(
         party=view.place,
         secret=secret,

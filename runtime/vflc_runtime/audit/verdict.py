@@ -18,7 +18,10 @@ ERRORS: tuple[tuple[float, Level], ...] = ((0.01, "recovered"), (0.5, "leaks"), 
 _EXACT, _BACKWARD, _LINEAR = "VFL0310", "VFL0320", "VFL0323"
 """Findings of the compiler; a test holds them against its codes."""
 
-_LABEL = "`protect gradients to {party} with marvell(sum_kl = 0.25)`, or `label_dp(epsilon)` for the label"
+_LABEL = (
+    "`protect gradients to {party} with marvell(sum_kl = 0.25)` where the label is 0 or 1, "
+    "or `protect {secret} with label_dp(epsilon = 1)`"
+)
 _EDGE = "fewer numbers a row by a `release` limit, or `gaussian(clip, epsilon, delta)` on the edge"
 _REMEDIES = {
     "residual": "`protect gradients to {party} with gaussian(clip, epsilon, delta)`",
@@ -61,7 +64,7 @@ def sentence(level: Level, party: str, secret: str, how: str) -> str:
     }[level]
 
 
-def advice(attack: str, party: str, level: Level) -> tuple[str | None, str | None]:
+def advice(attack: str, party: str, secret: str, level: Level) -> tuple[str | None, str | None]:
     """The compiler's finding and the remedy; neither where there is nothing to remedy."""
     if level == "quiet":
         return None, None
@@ -72,4 +75,4 @@ def advice(attack: str, party: str, level: Level) -> tuple[str | None, str | Non
     else:
         exact = level == "recovered" and attack not in ("norm", "cosine")
         code = _EXACT if exact else _BACKWARD
-    return code, _REMEDIES.get(attack, _LABEL).format(party=party)
+    return code, _REMEDIES.get(attack, _LABEL).format(party=party, secret=secret)

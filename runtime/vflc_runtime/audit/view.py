@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vflc_runtime.audit.exact import flat
 from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import Edge, Manifest
+from vflc_runtime.protect.wire import unpack
 from vflc_runtime.transcript import Step, Transcript
 
 Array = NDArray[Any]
@@ -63,7 +64,7 @@ class View:
         total: int,
     ) -> None:
         self.place, self.prediction, self.own, self.total = place, prediction, own, total
-        self._edges, self._transcript = manifest.edges, transcript
+        self._edges, self._transcript, self._precision = manifest.edges, transcript, manifest.precision
 
     def channels(self, phase: str, program: str = "train", sent: bool = False) -> list[Channel]:
         """The joint row of all edges of a phase, and where there are several, each edge by itself."""
@@ -94,7 +95,15 @@ class View:
                     f"the transcript of {self.place!r} has no {edge!r} for every row of step {step.number}",
                     "record the run again",
                 )
-        return np.concatenate([flat(tensors[e]) for e in channel.edges], axis=1, dtype=np.float64)
+        parts = [flat(self._read(edge, tensors[edge])) for edge in channel.edges]
+        return np.concatenate(parts, axis=1, dtype=np.float64)
+
+    def _read(self, edge: str, tensor: Array) -> Array:
+        """A value as the receiver reads it; of a masked one, which it cannot read, what it sees."""
+        packing = self._edges[edge].packing
+        if packing is None or packing.kind == "masked":
+            return tensor
+        return unpack(edge, packing, tensor, self._precision)
 
     def _own_edges(self, program: str, sent: bool) -> Iterator[Edge]:
         """Edges of this place that carry a value of fixed width for each row."""

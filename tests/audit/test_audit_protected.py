@@ -1,0 +1,58 @@
+"""What protections leave of the leaks; their noise is drawn afresh, so bounds keep their distance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audit.auditing import DEEP, LINEAR, protected, recorded, tables
+from vflc_runtime.audit.report import Report, Score
+from vflc_runtime.audit.run import AuditOptions, audit
+
+
+def audited(text: str, sources: dict[str, Any], out: Path, epochs: int, **options: Any) -> Report:
+    return audit(
+        recorded(text, sources, out, epochs, **options), sources, AuditOptions(("alice",), threads=1)
+    )
+
+
+def found(report: Report, attack: str) -> Score:
+    return next(score for score in report.scores if score.attack == attack)
+
+
+def test_marvell_hides_the_norm_and_costs_little(tmp_path: Path) -> None:
+    """Li et al. (ICLR 2022) publish .951 at a task AUC of .781 down to .558 at .759, on Criteo."""
+    sources = tables(4000)
+    reports = {
+        name: audited(protected(DEEP, mechanism, 2.0), sources, tmp_path / name, 5, validation=0.25)
+        for name, mechanism in (
+            ("bare", ""),
+            ("marvell", "protect gradients to alice with marvell(sum_kl = 0.25)"),
+        )
+    }
+    bare, marvell = (found(report, "norm") for report in reports.values())
+    assert bare.quantile >= 0.95 and bare.score > 0.85
+    assert marvell.quantile <= 0.65 and marvell.score < 0.6
+    assert found(reports["marvell"], "sign").score < 0.75 < 0.95 < found(reports["bare"], "sign").score
+    task = [report.task["validation"]["auc"] for report in reports.values()]
+    assert task[0] - task[1] < 0.03
+
+
+def test_a_label_flipped_once_stays_flipped(tmp_path: Path) -> None:
+    """Randomised response at ε = 1 keeps e/(1+e) = 73 % of labels; twenty epochs find no more of them."""
+    sources = tables(1500)
+    text = protected(LINEAR, "protect bob.y with label_dp(epsilon = 1.0)")
+    vote = found(audited(text, sources, tmp_path, 20), "vote")
+    assert vote.details["epochs"] == 20
+    assert vote.score == pytest.approx(0.731, abs=0.06)
+    assert vote.score == pytest.approx(vote.details["first epoch"], abs=0.005)
+
+
+def test_compression_hides_nothing(tmp_path: Path) -> None:
+    """Six bits a number leave every sign as it was; what travels packed is read as its receiver does."""
+    sources = tables(1000)
+    text = protected(LINEAR, "protect gradients to alice with quantize(bits = 6)")
+    accepted = text + 'accept VFL0310 on gradients to alice because "planted"\n'
+    report = audited(accepted, sources, tmp_path, 1)
+    assert found(report, "sign").level == "recovered"
