@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import wiring
 from vflc_runtime.errors import Failure
@@ -17,7 +18,6 @@ from vflc_runtime.transport.grpc.streams import METHOD, grpc_module
 from vflc_runtime.transport.network import Ended
 
 OWN = bytes(range(16))
-WIDE = wiring.ROWS * wiring.WIDTH * 4
 # Of the four places' messages of `wiring.manifest(("alice", "bob"))`, bob's to alice is the second.
 MINE, THEIRS = 1, 0
 
@@ -141,6 +141,22 @@ def test_a_hostile_frame_ends_the_run(meet: Callable[..., tuple], case: str) -> 
     assert named in caught.value.message
     assert alice.traffic["bob"].payload_in == 0
     assert raw.ended.wait(2), "and the stream is over"
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_nan_is_refused_and_infinity_is_not(meet: Callable[..., tuple], number: float) -> None:
+    alice, raw = meet()
+    values = np.zeros((ROWS, WIDTH), np.float32)
+    values[ROWS // 2, 3] = number
+    fields = {"number": 1, "era": 1, "index": MINE, "step": 12, "tensors": wide(ROWS, WIDTH)}
+    raw.write(hello(), encode(Frame(Kind.MESSAGE, **fields), [values.data.cast("B"), bytes(12)]))
+    if np.isinf(number):
+        assert alice.take("bob", "bob>alice").tensors["bob>alice.wide"].max() == np.inf
+        return
+    with pytest.raises(Failure) as caught:
+        alice.take("bob", "bob>alice")
+    assert (caught.value.code, caught.value.exit_code) == ("VFL0611", 3)
+    assert "NaN in edge 'bob>alice.wide' at step 12 of 'train'" in caught.value.message
 
 
 @pytest.mark.parametrize("replayed", [1, 2])

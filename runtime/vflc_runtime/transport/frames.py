@@ -43,6 +43,10 @@ class Refused(Exception):
     """Bytes that are no frame, or a frame that may not come now; the text says why."""
 
 
+class NotANumber(Refused):
+    """A tensor with NaN, which would be in every weight after the next step."""
+
+
 @dataclass(frozen=True)
 class Tensor:
     """One tensor of a message: the position of its edge in the message, its type and shape."""

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from threading import Lock
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.frames import VERSION, Frame, Kind, Refused, decode, encode
+from vflc_runtime.transport.frames import VERSION, Frame, Kind, NotANumber, Refused, decode, encode
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import REASONS, Reason, Traffic
 from vflc_runtime.transport.rules import Rules
@@ -269,7 +269,14 @@ class Link:
 
 
 def refused(place: str, peer: str, why: Refused) -> Failure:
-    """VFL0645: what a peer sent is no frame or may not come; nothing of it was used."""
+    """VFL0645: what a peer sent is no frame or may not come; VFL0611: it has NaN. Nothing of it was used."""
+    if isinstance(why, NotANumber):
+        return Failure(
+            "VFL0611",
+            f"{place!r} refused what {peer!r} sent: NaN in {why}",
+            f"look at the data and the loss of {peer!r}; lower the learning rate or clip gradients",
+            exit_code=PEER,
+        )
     return Failure(
         "VFL0645",
         f"{place!r} refused a frame of {peer!r}: {why}",

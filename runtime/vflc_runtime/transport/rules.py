@@ -11,7 +11,16 @@ import numpy as np
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.manifest import PROGRAMS, Control, Edge, Manifest, Message
 from vflc_runtime.messages import Array, Envelope
-from vflc_runtime.transport.frames import DTYPES, WIRE_DTYPES, Frame, Kind, Refused, Tensor, encode
+from vflc_runtime.transport.frames import (
+    DTYPES,
+    WIRE_DTYPES,
+    Frame,
+    Kind,
+    NotANumber,
+    Refused,
+    Tensor,
+    encode,
+)
 
 OPEN = 1 << 26
 """Bytes that a message may have where only the data knows a size."""
@@ -113,7 +122,7 @@ class Rules:
     # --- in ----------------------------------------------------------------------------------
 
     def envelope(self, sender: str, frame: Frame) -> Envelope:
-        """The message in a frame of `sender`, its tensors views; `Refused` where it is not declared.
+        """The message in a frame of `sender`, its tensors views; `Refused` where not declared, or with NaN.
 
         The `Gate` compares the number of rows and the step with those that are due.
         """
@@ -133,7 +142,9 @@ class Rules:
             if not _fits(edge, tensor.shape, self.rows if rows is None else rows, exact=rows is not None):
                 raise Refused(f"edge {edge.id!r} of shape {list(tensor.shape)}")
             rows = next((n for n, due in zip(tensor.shape, edge.shape, strict=True) if due == "batch"), rows)
-            tensors[edge.id] = _view(frame.payload[at : at + tensor.nbytes], tensor)
+            tensors[edge.id] = view = _view(frame.payload[at : at + tensor.nbytes], tensor)
+            if view.dtype.kind == "f" and np.isnan(view).any():
+                raise NotANumber(f"edge {edge.id!r} at step {frame.step} of {PROGRAMS[frame.program]!r}")
             at += tensor.nbytes
         if at > declared.bytes:
             raise Refused(f"message {message.id!r} of {at} bytes, declared are at most {declared.bytes}")
