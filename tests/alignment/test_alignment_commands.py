@@ -143,6 +143,8 @@ def test_a_key_beside_a_spec_is_one_too_many(bundle, capsys):
 
 def meet(bundle, method, tables, out, **changed):
     """Every party with a table aligns in a thread; the rows it wrote, or its failure."""
+    if method == "psi":
+        pytest.importorskip("private_set_intersection.python", reason="needs vflc[psi]")
     manifest = read_manifest(bundle / "manifest.json")
     exchange, results = Exchange(tables, manifest.controls), {}
     settings = AlignSettings(key=b"shared by all of them", threads=1)
@@ -200,6 +202,7 @@ def test_a_place_without_a_table_has_nothing_to_align(bundle, tmp_path):
 
 def test_processes(bundle, tmp_path, capsys):
     """Three processes over gRPC, as a user starts them; the second time nothing is compared again."""
+    need_all()
     from party.processes import write_deploy
 
     for party, columns in TABLES.items():
@@ -226,7 +229,13 @@ def test_processes(bundle, tmp_path, capsys):
     assert stamps == [file.stat().st_mtime_ns for file in kept]
 
 
+def need_all():
+    for module in ("private_set_intersection.python", "grpc", "cryptography"):
+        pytest.importorskip(module, reason="needs vflc[psi,grpc]")
+
+
 def test_the_commands_of_the_page(tmp_path):
+    need_all()
     from party.processes import free_ports
 
     root = Path(__file__).parents[2]
