@@ -8,6 +8,7 @@ from typing import Protocol
 from vflc.diagnostics import Collector
 from vflc.ir.model import Model
 from vflc.passes.cut import Cut
+from vflc.passes.disclose import Disclose
 from vflc.passes.differentiate import Differentiate
 from vflc.passes.fuse_tables import FuseTables
 from vflc.passes.home import Home
@@ -41,6 +42,7 @@ def pipeline(unsplit: bool = False, fuse: bool = True) -> tuple[Pass, ...]:
         Optimize(),
         Simplify(),
         Cut(),
+        *(() if unsplit else (Disclose(),)),
         Scheduling(),
     )
 
