@@ -12,10 +12,11 @@ from vflc.emit.onnx import to_onnx
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
 from vflc.ir.types import BATCH
+from vflc.ops.source import INPUTS
 
 COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
 SIGNS = frozenset({"sign"})
-FED = frozenset({"feature", "label", "weight", "random", "constant"})
+FED = INPUTS | {"constant"}
 
 
 def kinks(model: Model, precision: str) -> dict[str, Any] | None:

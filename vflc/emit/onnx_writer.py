@@ -19,6 +19,9 @@ OPSET = 18
 IR_VERSION = 8
 """Both are read by onnxruntime 1.14 and newer; `finish` checks nothing that needs a newer one."""
 
+SECOND = frozenset({"TopK"})
+"""Operators of two outputs of which lowerings want the second."""
+
 FLOAT, INT32, INT64, BOOL, DOUBLE = 1, 6, 7, 9, 11
 """Element types of `onnx.TensorProto`, so that lowering does not wait for onnx to load."""
 
@@ -106,7 +109,7 @@ class OnnxGraphWriter:
         used = {x for _, sources, _, _ in final.nodes for x in sources}
         graph = helper.make_graph(
             [
-                helper.make_node(op, sources, [output], name=output, **_onnx_attributes(attributes))
+                helper.make_node(op, sources, _outputs(op, output), output, **_onnx_attributes(attributes))
                 for op, sources, output, attributes in final.nodes
             ],
             name,
@@ -159,6 +162,10 @@ class _Renamed:
             for op, sources, output, attributes in reversed(kept)
         ]
         self.nodes.extend(copies)
+
+
+def _outputs(op: str, output: str) -> list[str]:
+    return [f"{output}.first", output] if op in SECOND else [output]
 
 
 def _onnx_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:

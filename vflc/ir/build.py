@@ -11,7 +11,7 @@ from vflc.diagnostics.span import Span
 from vflc.ir.graph import Graph, Node, Phase, Source
 from vflc.ir.types import Axis, DType, TensorType
 
-UNSHARED = frozenset({"weight", "random"})
+UNSHARED = frozenset({"weight", "random", "drawn"})
 """Ops of which two equal ones are still two values."""
 
 

@@ -22,6 +22,10 @@ PLACELESS = frozenset({"constant"})
 """Ops whose values are made wherever they are read."""
 
 
+STEPS = frozenset({"guarded"})
+"""Ops whose values a step of the run makes, between two graphs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One raw input whose secret flows through the graph."""

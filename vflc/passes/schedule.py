@@ -17,7 +17,6 @@ from vflc.ops.source import INPUTS
 from vflc.passes.levels import levels
 
 
-
 @dataclass(frozen=True, slots=True)
 class Scheduling:
     """The pass."""
