@@ -100,23 +100,6 @@ def test_only_rows_that_somebody_touched_change(tmp_path):
     assert changed.size and set(changed) <= touched
 
 
-def test_noise_reaches_every_row_and_its_privacy_is_stated(tmp_path):
-    pytest.importorskip("dp_accounting")
-    from vflc_runtime.reconstruct.hub import spent
-
-    text = spec(
-        "cohort 6  test 0.0  validation 0.0  clip_norm 0.1  noise 2.0  noise_delta 1e-5  weighting uniform"
-    )
-    rounds = rounds_of(compiled(text, tmp_path), table(ratings()))
-    before = rounds.hub.weights["items"].copy()
-    rounds.step(0)
-    moved = rounds.hub.weights["items"] - before
-    assert (moved != 0).all()
-    assert np.std(moved) == pytest.approx(2.0 * 0.1 / 6, rel=0.3)
-    one, ten = (spent(rounds.plan, rounds.settings, 1000, n) for n in (1, 10))
-    assert one and ten and 0 < one["epsilon"] < ten["epsilon"]
-
-
 def test_a_cohort_larger_than_the_population_is_refused(rounds):
     with pytest.raises(Failure, match="a cohort of 9 is larger than the 8 users") as refused:
         split_users(rounds.users, replace(rounds.settings, cohort=9))

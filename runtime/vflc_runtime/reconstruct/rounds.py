@@ -51,11 +51,14 @@ class Rounds:
         users: their examples.
         split: who is trained on.
         crew: carries out visits.
+        secret: what noise, and who is visited under noise, are drawn from besides the seed.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, users: Users, split: Split, crew: Crew) -> None:
+    def __init__(
+        self, plan: Plan, settings: Settings, users: Users, split: Split, crew: Crew, secret: str = ""
+    ) -> None:
         self.plan, self.settings, self.users, self.split, self.crew = plan, settings, users, split, crew
-        self.hub = Hub(plan, settings)
+        self.hub, self._secret = Hub(plan, settings, secret), secret
         self.kept: dict[str, Array] = self._first() if settings.keep_local else {}
 
     def _first(self) -> dict[str, Array]:
@@ -73,7 +76,7 @@ class Rounds:
 
     def step(self, number: int) -> Round:
         """Round `number`, from 0."""
-        parts = groups(cohort_of(self.split, self.settings, number))
+        parts = groups(cohort_of(self.split, self.settings, number, self._secret))
         kept: Sequence[Weights] | None = None
         if self.kept:
             kept = [{name: array[part] for name, array in self.kept.items()} for part in parts]
