@@ -9,7 +9,6 @@ import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
 from vflc_runtime.errors import Failure
-from vflc_runtime.reconstruct import crew
 from vflc_runtime.reconstruct.rounds import Rounds
 from vflc_runtime.reconstruct.users import cohort_of, group_of, split_users
 
@@ -56,12 +55,11 @@ def test_users_are_divided_and_cohorts_drawn_without_replacement(rounds):
     assert by_key.test.tolist() == [11, 12, 13]
 
 
-def test_groups_of_any_size_give_the_same_to_rounding(rounds, monkeypatch):
+def test_groups_of_any_size_give_the_same_to_rounding(rounds):
     whole = rounds.measure(rounds.split.train)
     first = rounds.step(0)
     weights = {name: rounds.hub.weights[name].copy() for name in GLOBALS}
-    again = Rounds(rounds.plan, rounds.settings, rounds.users, rounds.split, rounds.crew)
-    monkeypatch.setattr(crew, "GROUP", 2)
+    again = Rounds(rounds.plan, rounds.settings, rounds.users, rounds.split, rounds.crew, together=2)
     assert again.measure(rounds.split.train).scores["loss"] == pytest.approx(whole.scores["loss"], rel=1e-12)
     assert again.step(0).scores["loss"] == pytest.approx(first.scores["loss"], rel=1e-12)
     for name in GLOBALS:
@@ -86,7 +84,9 @@ def test_changes_that_are_not_finite_are_dropped_and_counted(tmp_path):
     users["u003"] = [(item, 1e200) for item, _ in users["u003"]]
     rounds = rounds_of(compiled(spec("cohort 14  batch 3  test 0.0  validation 0.0"), tmp_path), table(users))
     done = rounds.step(0)
-    assert done.broken == 1
+    assert done.broken == 1 and np.isfinite(done.scores["loss"])
+    counted = rounds.users.counts(np.arange(14), None)[np.arange(14) != 3] // 2
+    assert done.examples == counted.sum()
     assert all(np.isfinite(rounds.hub.weights[name]).all() for name in GLOBALS)
 
 

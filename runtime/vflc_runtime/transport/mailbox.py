@@ -47,7 +47,7 @@ class Mailbox:
         self._eras = dict.fromkeys(self.waited, 1)
         self._again: str | None = None
         self._ended: dict[str, Reason] = {}
-        self._failure: Failure | None = None
+        self._failure: Exception | None = None
 
     # --- by the threads of the transport -----------------------------------------------------
 
@@ -91,7 +91,7 @@ class Mailbox:
             self._ended[peer] = reason
             self.changed.notify_all()
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: Exception) -> None:
         """Nothing can be received any more; the first failure is the one to tell."""
         with self.changed:
             self._failure = self._failure or failure
