@@ -33,6 +33,8 @@ class Coefficient:
         zeros: whether it may vanish in some rows.
         known: what the receiver can divide by, row by row: ids of values it knows.
         whole: the receiver knows all of it.
+        mixed: elements of a δ of several numbers (of `cce`) were combined.
+        parts: factors, elementwise at several values joined together, of which the receiver may know some.
         unknown: none of this holds, and the rest has no meaning.
     """
 
@@ -41,6 +43,8 @@ class Coefficient:
     zeros: bool = False
     known: tuple[str, ...] = ()
     whole: bool = True
+    mixed: bool = False
+    parts: tuple[str, ...] = ()
     unknown: bool = False
 
     @property
@@ -53,15 +57,19 @@ class Coefficient:
         return "known sign"
 
 
+JOINS = frozenset({"concat", "stack"})
 UNKNOWN = Coefficient(unknown=True)
 ONE = Coefficient()
 
 
 def added(x: Coefficient, y: Coefficient) -> Coefficient:
     """Two paths that end in the same value."""
+    if x.parts != y.parts:
+        x, y = scattered(x), scattered(y)
     if x.unknown or y.unknown:
         return UNKNOWN
     whole = x.whole and y.whole
+    x = replace(x, mixed=x.mixed or y.mixed)
     if x.known != y.known:
         return replace(x, sign=None, zeros=True, known=_joined(x.known, y.known)) if whole else UNKNOWN
     if not x.varies and not y.varies:
@@ -71,6 +79,13 @@ def added(x: Coefficient, y: Coefficient) -> Coefficient:
     return replace(x, varies=True, zeros=x.zeros and y.zeros, whole=whole)
 
 
+def scattered(c: Coefficient) -> Coefficient:
+    """Where factors at joined values cannot be told apart, they are ones that vary and nobody knows."""
+    if not c.parts:
+        return c
+    return UNKNOWN if c.mixed else replace(c, varies=True, whole=False, parts=())
+
+
 class Backward:
     """Coefficients of one loss for one receiver.
 
@@ -78,10 +93,13 @@ class Backward:
         graph: the training graph.
         facts: about its forward values.
         knows: ids of values that the receiver computes, or gets, or can compute from them.
+        several: δ has several numbers a row.
     """
 
-    def __init__(self, graph: Graph, facts: Mapping[str, Fact], knows: frozenset[str]) -> None:
-        self.graph, self.facts, self.knows = graph, facts, knows
+    def __init__(
+        self, graph: Graph, facts: Mapping[str, Fact], knows: frozenset[str], several: bool
+    ) -> None:
+        self.graph, self.facts, self.knows, self.several = graph, facts, knows, several
         self.users = {
             name: [user for user in users if user.phase == "forward"] for name, users in graph.users().items()
         }
@@ -114,14 +132,17 @@ class Backward:
 
     def _step(self, reader: Node, node: Node, slope: Slope, c: Coefficient) -> Coefficient:
         """Back through one op."""
+        if reader.op in JOINS and node.id in self.knows:
+            c = replace(c, known=_joined(c.known, c.parts), parts=())
+        c = scattered(c)
         if c.unknown or slope.kind == "any" or (node.type.batched and not reader.type.batched):
             return UNKNOWN
         if slope.kind == "copy":
             c = c if slope.sign > 0 or c.sign is None else replace(c, sign=-c.sign)
         elif slope.kind == "sign":
-            c = self._by_own(c, reader, zeros=False)
+            c = self._by_own(c, reader, node, zeros=False)
         elif slope.kind == "mask":
-            c = self._by_own(c, reader, zeros=True)
+            c = self._by_own(c, reader, node, zeros=True)
         elif slope.kind == "factor":
             assert slope.by is not None
             c = self._times(c, reader.inputs[slope.by], slope.sign)
@@ -130,13 +151,16 @@ class Backward:
             return self._mixed(c, reader, reader.inputs[slope.by])
         return self._summed(c) if _narrower(node, reader) else c
 
-    def _by_own(self, c: Coefficient, reader: Node, zeros: bool) -> Coefficient:
+    def _by_own(self, c: Coefficient, reader: Node, node: Node, zeros: bool) -> Coefficient:
         """By a positive derivative at the node's value, which whoever knows the value can divide by."""
         c = replace(c, zeros=c.zeros or zeros)
         if all(name in self.knows for name in reader.inputs):
             return replace(c, known=_joined(c.known, (reader.id,)))
-        varies = any(self.facts[name].varies for name in reader.inputs)
-        return replace(c, varies=c.varies or varies, whole=False)
+        if not any(self.facts[name].varies for name in reader.inputs):
+            return replace(c, whole=False)
+        if node.op in JOINS and len(reader.inputs) == 1:
+            return replace(c, parts=_joined(c.parts, (reader.id,)))
+        return UNKNOWN if c.mixed else replace(c, varies=True, whole=False)
 
     def _times(self, c: Coefficient, name: str, sign: int) -> Coefficient:
         """By another value, elementwise."""
@@ -144,7 +168,7 @@ class Backward:
         known, strict, weak = name in self.knows, fact.range.sign, fact.range.weak_sign
         if known and fact.varies:
             return replace(c, known=_joined(c.known, (name,)), zeros=c.zeros or not strict)
-        if fact.varies and not weak:
+        if fact.varies and (not weak or c.mixed):
             return UNKNOWN
         turn = (weak if fact.varies else strict) * sign
         return replace(
@@ -158,13 +182,13 @@ class Backward:
     def _mixed(self, c: Coefficient, reader: Node, name: str) -> Coefficient:
         """By a matrix: sums over the elements of the reader's last axis, where it has more than one."""
         fact = self.facts[name]
-        known = name in self.knows
-        if known and c.whole:
+        single, mixed = reader.type.axes[-1].size == 1, c.mixed or self.several
+        if name in self.knows and c.whole:
             factors = _joined(c.known, (name,)) if fact.varies else c.known
-            return replace(c, sign=None, zeros=True, known=factors)
-        if fact.varies or (reader.type.axes[-1].size != 1 and (c.varies or c.known)):
+            return replace(c, sign=None, zeros=True, known=factors, mixed=mixed)
+        if fact.varies or (not single and (c.varies or c.known)):
             return UNKNOWN
-        return replace(c, sign=None, whole=False)
+        return replace(c, sign=None, whole=False, mixed=mixed)
 
     def _summed(self, c: Coefficient) -> Coefficient:
         """By the sum over what one element was copied to."""
