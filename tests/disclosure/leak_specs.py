@@ -31,7 +31,6 @@ LAYERS = (
     "mlp({}, [24, 24], activation = softplus)",
     "softmax(dense({}, 24))",
     "dropout({}, 0.2)",
-    "layer_norm({})",
 )
 ENDS = (
     "dense({}, {n})",
@@ -67,8 +66,9 @@ def leak_specs(draw: st.DrawFn) -> Spec:
     column = "" if loss == "cce" else "\n  column target: float"
     lines.append(f"party bob {{\n  key ID\n  feature x: float\n  {label}{column}\n}}")
     for p in parties:
-        lines.append(f"{p}_out = tanh(dense(concat(flatten(embed({p}.features, dim = 3)), {p}.x), 4))")
-    lines.append("own = dense(bob.x, 4, activation = tanh)")
+        hidden = f"dense(concat(flatten(embed({p}.features, dim = 3)), {p}.x), 6, activation = tanh)"
+        lines.append(f"{p}_out = dense({hidden}, 4)")
+    lines.append("own = dense(dense(bob.x, 6, activation = tanh), 4)")
     values = [f"{p}_out" for p in parties]
     joined = draw(st.sampled_from((f"concat({', '.join([*values, 'own'])})", " + ".join([*values, "own"]))))
     first = draw(st.sampled_from(list(ELEMENTWISE)))

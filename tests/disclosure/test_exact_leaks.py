@@ -29,6 +29,10 @@ def leaks(text: str) -> tuple[Leak, ...]:
     return analyse(run(model, collector, pipeline())).leaks
 
 
+DRAWS = 24
+"""Of large weights: by accident a few units may have one sign in all rows of a batch."""
+
+
 class Attacked:
     """A spec at work, whose messages are listened to.
 
@@ -43,16 +47,18 @@ class Attacked:
         ids = [i for plan in self.session.bundle.plans.values() for i in plan.inputs]
         self.inputs = batch(spec, ids, seed=1)
 
-    def wild(self, seed: int) -> None:
+    def wild(self, seed: int) -> Attacked:
         rng = np.random.default_rng(seed)
+        size = 2.0 + seed % 8
         for engine in self.session.engines.values():
-            engine.load({name: rng.normal(0, 3, w.shape) for name, w in engine.weights().items()})
+            weights = engine.weights().items()
+            engine.load({name: rng.normal(0, size / len(w) ** 0.5, w.shape) for name, w in weights})
+        return self
 
     def recovers(self, leak: Leak) -> bool:
         """Whether any attack tells all labels of a batch from what one step sends to the receiver."""
-        predicted = self.session.evaluate(self.inputs).predictions["y"].copy()
         self.heard.clear()
-        self.session.step(self.inputs)
+        predicted = self.session.step(self.inputs).predictions["y"].copy()
         tensors = {name: np.array(v) for each in self.heard for name, v in each.tensors.items()}
         rows = {name: looked_at(self.spec, leak, name, tensors) for name in leak.edges}
         return recovered(self.spec, rows, self.inputs["bob.y"], predicted)
@@ -70,6 +76,8 @@ def looked_at(spec: Spec, leak: Leak, edge: str, tensors: dict[str, Any]) -> np.
 def recovered(spec: Spec, rows: dict[str, Any], labels: np.ndarray, predicted: np.ndarray) -> bool:
     """Whether any attack tells the label, for `mse` the residual or its sign, of all rows that it can see."""
     seen = np.any(np.concatenate([flat(t) for t in rows.values()], axis=1) != 0, axis=1)
+    if len(set(labels.reshape(-1)[seen].tolist())) < spec.classes:
+        return False  # a slope too small for a number: nothing to tell apart
     kept = {name: tensor[seen] for name, tensor in rows.items()}
     truth = labels.reshape(-1)[seen]
     guesses = recover(kept, spec.classes)
@@ -90,8 +98,5 @@ def test_attacks_agree_with_the_analysis(spec: Spec, tmp_path_factory: Any) -> N
         if exact:
             assert attacked.recovers(leak), (leak.receiver, spec.text)
             continue
-        found = []
-        for seed in range(6):
-            attacked.wild(seed)
-            found.append(attacked.recovers(leak))
-        assert not all(found), (leak.receiver, spec.text)
+        told = all(attacked.wild(seed).recovers(leak) for seed in range(DRAWS))
+        assert not told, (leak.receiver, spec.text)

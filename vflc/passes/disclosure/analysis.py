@@ -114,9 +114,11 @@ def _leak(
     paths: Mapping[str, Coefficient],
 ) -> Leak:
     model = analysis.model
-    open_edges = [e for e in model.edges if e.id in edges and not edges[e.id].unknown]
-    width = sum(analysis.node(edge).type.row_size or 1 for edge in open_edges)
-    return Leak(receiver, score, edges, paths, width, _slopes(analysis, score))
+    slopes = _slopes(analysis, score)
+    # of a δ of several numbers, what is left of a row with zeros may not tell its direction
+    telling = [e for e in model.edges if e.id in edges and not (slopes > 1 and edges[e.id].zeros)]
+    width = sum(analysis.node(e).type.row_size or 1 for e in telling if not edges[e.id].unknown)
+    return Leak(receiver, score, edges, paths, width, slopes)
 
 
 def _slopes(analysis: Analysis, score: Score) -> int:

@@ -27,11 +27,13 @@ class Coefficient:
     """Of every element of a value: the factor before δ.
 
     Args:
-        varies: whether it differs from row to row.
+        varies: whether it differs from row to row, each element in its own way.
+        scaled: factors above 0 that differ from row to row, the same for all elements of one.
         sign: 1 or -1 where that is its sign in all elements; None where each element has a sign of
             its own, the same in all rows.
         zeros: whether it may vanish in some rows.
-        known: what the receiver can divide by, row by row: ids of values it knows.
+        known: what the receiver can divide by, element by element: ids of values it knows.
+        common: the same, one number a row.
         whole: the receiver knows all of it.
         mixed: elements of a δ of several numbers (of `cce`) were combined.
         parts: factors, elementwise at several values joined together, of which the receiver may know some.
@@ -41,7 +43,9 @@ class Coefficient:
     varies: bool = False
     sign: int | None = 1
     zeros: bool = False
+    scaled: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    common: tuple[str, ...] = ()
     whole: bool = True
     mixed: bool = False
     parts: tuple[str, ...] = ()
@@ -52,9 +56,9 @@ class Coefficient:
         """For the manifest."""
         if self.unknown:
             return "varies by row"
-        if not self.varies:
-            return "known by row" if self.known else "same for all rows"
-        return "known sign"
+        if self.varies or self.scaled:
+            return "known sign"
+        return "known by row" if self.known or self.common else "same for all rows"
 
 
 JOINS = frozenset({"concat", "stack"})
@@ -66,12 +70,15 @@ def added(x: Coefficient, y: Coefficient) -> Coefficient:
     """Two paths that end in the same value."""
     if x.parts != y.parts:
         x, y = scattered(x), scattered(y)
+    if x.scaled != y.scaled:
+        x, y = (replace(c, varies=c.varies or bool(c.scaled), scaled=()) for c in (x, y))
     if x.unknown or y.unknown:
         return UNKNOWN
     whole = x.whole and y.whole
     x = replace(x, mixed=x.mixed or y.mixed)
-    if x.known != y.known:
-        return replace(x, sign=None, zeros=True, known=_joined(x.known, y.known)) if whole else UNKNOWN
+    if (x.known, x.common) != (y.known, y.common):
+        known = _joined(x.known + x.common, y.known + y.common)
+        return replace(x, sign=None, zeros=True, known=known, common=()) if whole else UNKNOWN
     if not x.varies and not y.varies:
         return replace(x, sign=x.sign if x.sign == y.sign else None, zeros=x.zeros or y.zeros, whole=whole)
     if x.sign is None or x.sign != y.sign:
@@ -154,30 +161,28 @@ class Backward:
     def _by_own(self, c: Coefficient, reader: Node, node: Node, zeros: bool) -> Coefficient:
         """By a positive derivative at the node's value, which whoever knows the value can divide by."""
         c = replace(c, zeros=c.zeros or zeros)
+        single = reader.type.row_size == 1
         if all(name in self.knows for name in reader.inputs):
-            return replace(c, known=_joined(c.known, (reader.id,)))
+            return _divided(c, reader.id, single)
         if not any(self.facts[name].varies for name in reader.inputs):
             return replace(c, whole=False)
         if node.op in JOINS and len(reader.inputs) == 1:
             return replace(c, parts=_joined(c.parts, (reader.id,)))
-        return UNKNOWN if c.mixed else replace(c, varies=True, whole=False)
+        return _varied(c, reader.id, single)
 
     def _times(self, c: Coefficient, name: str, sign: int) -> Coefficient:
         """By another value, elementwise."""
-        fact = self.facts[name]
+        fact, single = self.facts[name], self.graph[name].type.row_size == 1
         known, strict, weak = name in self.knows, fact.range.sign, fact.range.weak_sign
         if known and fact.varies:
-            return replace(c, known=_joined(c.known, (name,)), zeros=c.zeros or not strict)
-        if fact.varies and (not weak or c.mixed):
+            return _divided(replace(c, zeros=c.zeros or not strict), name, single)
+        if fact.varies and not weak:
             return UNKNOWN
         turn = (weak if fact.varies else strict) * sign
-        return replace(
-            c,
-            varies=c.varies or fact.varies,
-            sign=c.sign * turn if c.sign is not None and turn else None,
-            zeros=c.zeros or (fact.varies and not strict),
-            whole=c.whole and known,
-        )
+        turned = replace(c, sign=c.sign * turn if c.sign is not None and turn else None)
+        if not fact.varies:
+            return replace(turned, whole=c.whole and known)
+        return _varied(replace(turned, zeros=c.zeros or not strict), name, single)
 
     def _mixed(self, c: Coefficient, reader: Node, name: str) -> Coefficient:
         """By a matrix: sums over the elements of the reader's last axis, where it has more than one."""
@@ -195,6 +200,20 @@ class Backward:
         if c.whole or (not c.varies and not c.known):
             return c
         return UNKNOWN if c.sign is None or c.known else c
+
+
+def _divided(c: Coefficient, factor: str, single: bool) -> Coefficient:
+    """By a factor that differs by row and that the receiver knows."""
+    if single:
+        return replace(c, common=_joined(c.common, (factor,)))
+    return replace(c, known=_joined(c.known, (factor,)))
+
+
+def _varied(c: Coefficient, factor: str, single: bool) -> Coefficient:
+    """By a factor that differs by row, of one sign, that the receiver does not know."""
+    if single:
+        return replace(c, scaled=_joined(c.scaled, (factor,)), whole=False)
+    return UNKNOWN if c.mixed else replace(c, varies=True, whole=False)
 
 
 def _joined(x: tuple[str, ...], y: tuple[str, ...]) -> tuple[str, ...]:
