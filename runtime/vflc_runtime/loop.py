@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from vflc_runtime import events
 from vflc_runtime.council import Alone, Council
-from vflc_runtime.data.batches import Order, sequential
+from vflc_runtime.data.batches import Indices, Inputs, Order, ahead, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.metrics import SMALLER_IS_BETTER, Meter
+from vflc_runtime.protect import record
+from vflc_runtime.protect.account import Facts
 from vflc_runtime.session import Outcome, Session
 from vflc_runtime.state import Checkpoint, Progress, RunFolder
 
@@ -55,6 +58,7 @@ class Loop:
         self._carried = 0.0
         self._clock = time.perf_counter()
         self._reported = 0.0
+        record.begin(run.path, session.guards(), facts(settings, order))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Takes up the run where the checkpoint left it."""
@@ -62,6 +66,8 @@ class Loop:
         for place, kinds in checkpoint.tensors.items():
             if place in self.session.engines:
                 self.session.engines[place].load(kinds["model"], kinds["slots"])
+                counts = progress.protections.get(place, {})
+                self.session.guards()[place].resume(counts, kinds.get("protections", {}))
             if "best" in kinds:
                 self.best_weights[place] = dict(kinds["best"])
         self.session.steps = progress.step
@@ -79,6 +85,7 @@ class Loop:
         progress, epochs = self.progress, self.settings["epochs"]
         if progress.over == "early stopping" or progress.epoch >= epochs:
             return self._finish(progress.over or "all epochs are done", None)
+        record.go_on(self.run_folder.path, self.session.guards())
         while progress.epoch < epochs:
             if not self._epoch(epochs):
                 if progress.position:
@@ -95,8 +102,8 @@ class Loop:
         if last is not None and progress.step >= last:
             return False
         self.listen(events.EpochStarted(progress.epoch + 1, epochs, order.steps))
-        for rows in order.batches(progress.epoch, progress.position):
-            self._step(rows)
+        for rows, read in self._batches(order.batches(progress.epoch, progress.position)):
+            self._step(rows, read)
             if progress.position == order.steps:
                 break  # the end of the epoch saves, too
             if self.council.stop_after(progress.step, self.interrupts.asked):
@@ -107,10 +114,15 @@ class Loop:
                 self._save()
         return True
 
-    def _step(self, rows: NDArray[np.int64]) -> None:
+    def _batches(self, indices: Iterator[Indices]) -> Iterator[tuple[Indices, Callable[[], Inputs]]]:
+        if self.council.waits:
+            return ahead(indices, self.data.batch)
+        return ((rows, partial(self.data.batch, rows)) for rows in indices)
+
+    def _step(self, rows: Indices, read: Callable[[], Inputs]) -> None:
         progress = self.progress
         started = time.perf_counter()
-        outcome = self.session.step(self.data.batch(rows), len(rows))
+        outcome = self.session.step(read(), len(rows), rows)
         if not math.isfinite(outcome.loss):
             raise self._not_finite(outcome)
         self.meter.add(len(rows), outcome.parts, outcome.losses, outcome.measured)
@@ -197,6 +209,10 @@ class Loop:
                 tensors[place]["meter"] = meters[place]
             if place in self.best_weights:
                 tensors[place]["best"] = self.best_weights[place]
+        for place, guards in self.session.guards().items():
+            progress.protections[place] = guards.counts()
+            if memories := guards.memories():
+                tensors[place]["protections"] = memories
         self.council.before_saving()
         folder = self.run_folder.save(Checkpoint(progress, tensors))
         self.council.saved(progress.step)
@@ -227,6 +243,7 @@ class Loop:
             "best": progress.best,
             "ended": reason,
             "bytes_sent": self.session.sent(),
+            "protections": self.session.protections(),
             "data": self.data.report,
         }
         self.run_folder.write_metrics(metrics)
@@ -244,6 +261,11 @@ class Loop:
             "lower the learning rate or clip gradients, and look for extreme numbers in the data; "
             "the last checkpoint is kept",
         )
+
+
+def facts(settings: Mapping[str, Any], order: Order) -> Facts:
+    """What protections must know of a run."""
+    return Facts(order.rows, len(order.train), order.batch, settings["epochs"], settings["steps"])
 
 
 def measure(session: Session, data: Dataset, rows: NDArray[np.int64]) -> Meter:

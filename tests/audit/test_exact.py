@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_runtime.audit import exact
 from vflc_runtime.audit.scores import leak_auc
@@ -17,6 +17,7 @@ def planted(rows: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray,
     return p - labels, labels, rng
 
 
+@settings(deadline=None)
 @given(st.integers(2, 200), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_one_vector_for_all_rows_gives_every_label(rows: int, width: int, seed: int) -> None:
     delta, labels, rng = planted(rows, 0.3, seed)
@@ -26,6 +27,7 @@ def test_one_vector_for_all_rows_gives_every_label(rows: int, width: int, seed: 
     assert exact.proportional(guesses[0], delta)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 200), st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_coefficients_of_known_sign_give_every_label(rows: int, width: int, seed: int) -> None:
     delta, labels, rng = planted(rows, 0.3, seed)
@@ -64,6 +66,26 @@ def test_several_classes_by_the_direction_of_the_vector(width: int) -> None:
     guesses = exact.recover(delta @ onward, classes)
     assert exact.agrees(guesses[0], labels), "direction"
     assert (len(guesses) > 1) == (width == classes)
+
+
+def test_factors_that_the_receiver_knows_are_undone() -> None:
+    """Two of its own values are multiplied: the gradient of one is δ times the other."""
+    delta, labels, rng = planted(64, 0.5, 8)
+    known = rng.normal(size=(64, 5))
+    product = delta[:, None] * known * np.array([1.0, -2.0, 0.5, 1.0, -1.0])
+    shared = delta[:, None] * known[:, [3]] * rng.normal(size=4)
+    for gradients in (product, shared):
+        assert not any(exact.agrees(guess, labels) for guess in exact.recover(gradients))
+        assert any(exact.agrees(guess, labels) for guess in exact.recover(gradients, known=known))
+
+
+def test_rows_without_a_gradient_are_no_guess() -> None:
+    delta, labels, rng = planted(64, 0.5, 9)
+    gradients = delta[:, None] * (rng.random((64, 1)) > 0.3)
+    guess = exact.recover(gradients)[0]
+    assert not exact.agrees(guess, labels) and exact.agrees(guess, labels, zeros=True)
+    nothing = exact.recover(np.zeros((64, 3)))[0]
+    assert not exact.agrees(nothing, labels, zeros=True)
 
 
 def test_several_classes_of_a_trained_model_by_the_negative_entry() -> None:

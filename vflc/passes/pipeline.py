@@ -16,6 +16,8 @@ from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
 from vflc.passes.phases import Phases
 from vflc.passes.place import Place
+from vflc.passes.protect import Protect
+from vflc.passes.protect_gradients import ProtectGradients
 from vflc.passes.prune import Prune
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
@@ -31,16 +33,25 @@ class Pass(Protocol):
     def __call__(self, model: Model, collector: Collector) -> Model: ...
 
 
-def pipeline(unsplit: bool = False, fuse: bool = True) -> tuple[Pass, ...]:
-    """The passes; `unsplit` puts the whole model at one place, without `fuse` each table stays its own."""
+def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True) -> tuple[Pass, ...]:
+    """The passes.
+
+    Args:
+        unsplit: put the whole model at one place, where nothing crosses.
+        fuse: make the tables that the same ids read one; else each stays its own.
+        protections: carry out what `protect` asks for; without, the result is for comparing alone.
+    """
+    guarded = protections and not unsplit
     return (
         Prune(),
         Place(unsplit),
         *((FuseTables(),) if fuse else ()),
+        *((Protect(),) if guarded else ()),
         Modes(),
         Differentiate(),
         Optimize(),
         Simplify(),
+        *((ProtectGradients(),) if guarded else ()),
         Cut(),
         *(() if unsplit else (Disclose(),)),
         Scheduling(),
