@@ -33,7 +33,12 @@ def check_source(source: Source, folder: Path | None = None) -> list[Diagnostic]
 
 
 def compile_spec(
-    path: Path, *, precision: str = "float32", unsplit: bool = False, backends: tuple[str, ...] = ("onnx",)
+    path: Path,
+    *,
+    precision: str = "float32",
+    unsplit: bool = False,
+    backends: tuple[str, ...] = ("onnx",),
+    protections: bool = True,
 ) -> Bundle:
     """Compiles the spec in a file.
 
@@ -42,12 +47,18 @@ def compile_spec(
         precision: `float32` or `float64`.
         unsplit: put the whole model at one place, as if all tables lay in one.
         backends: what to emit, of `BACKENDS`.
+        protections: put them in; without, a run only serves to compare numbers.
 
     Raises:
         Refused: the spec has mistakes; every one of them is in it.
     """
     return compile_source(
-        read_source(path), path.parent, precision=precision, unsplit=unsplit, backends=backends
+        read_source(path),
+        path.parent,
+        precision=precision,
+        unsplit=unsplit,
+        backends=backends,
+        protections=protections,
     )
 
 
@@ -58,6 +69,7 @@ def compile_source(
     precision: str = "float32",
     unsplit: bool = False,
     backends: tuple[str, ...] = ("onnx",),
+    protections: bool = True,
 ) -> Bundle:
     """Compiles a text; `folder` is where files it uses are looked for. Raises as `compile_spec`."""
     from vflc.emit.emit import emit  # imports onnx, which checking must not
@@ -69,11 +81,20 @@ def compile_source(
             _refuse_unsplit(lowered, collector)
         model = run(lowered, collector, population_pipeline())
         return emit(model, source.text, precision, backends, collector.diagnostics)
-    model = run(lowered, collector, pipeline(unsplit))
+    model = run(lowered, collector, pipeline(unsplit, protections=protections))
     unfused = None
     if "keras" in backends:
-        unfused = run(lowered, Collector(), pipeline(unsplit, fuse=False))
+        unfused = run(lowered, Collector(), pipeline(unsplit, fuse=False, protections=protections))
     return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
+
+
+def over_population(path: Path) -> bool:
+    """Whether the spec in a file has a population.
+
+    Raises:
+        Refused: the spec has mistakes.
+    """
+    return _lowered(read_source(path), path.parent, Collector()).population is not None
 
 
 def unsplit_model(path: Path) -> Model:

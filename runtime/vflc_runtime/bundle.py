@@ -53,7 +53,8 @@ def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backe
         raise Failure(
             "VFL0502",
             f"{folder} is a model over a population, which this command does not support in this version",
-            "populations have `vflc train`, `vflc evaluate`, `vflc predict` and `vflc graph`",
+            "populations have `vflc train`, `evaluate`, `predict`, `verify` and `graph`; what they learned "
+            "is in model.safetensors of the hub's folder in a run",
         )
     plans: dict[str, Plan] = {}
     for place in places or manifest.places:
@@ -79,13 +80,14 @@ def opened(bundle: Bundle | Path | str, backend: str) -> Bundle:
 def add_keras(folder: Path, other: Path) -> None:
     """Gives the bundle in `folder` the Keras plans of `other`, compiled from the same spec.
 
-    Nothing happens where they are there, or where the manifests differ.
+    Nothing happens where they are there, or where the manifests differ. Places that `folder` does
+    not have are left out.
     """
     if read_manifest(folder / "manifest.json").digest != read_manifest(other / "manifest.json").digest:
         return
     for place in read_manifest(folder / "manifest.json").places:
         source, target = (plan_path(root, place, "keras") for root in (other, folder))
-        if source.is_dir() and not target.exists():
+        if source.is_dir() and target.parent.is_dir() and not target.exists():
             new = target.with_name(f".{target.name}.new")
             shutil.rmtree(new, ignore_errors=True)
             shutil.copytree(source, new)

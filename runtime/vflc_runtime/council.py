@@ -34,6 +34,10 @@ class Council(Protocol):
         """Tells the others that this place has a checkpoint at `step`."""
         ...
 
+    def finish(self, step: int) -> None:
+        """Waits until all places have done all `step` steps and saved what came of them."""
+        ...
+
 
 class Alone:
     """All places are here: nobody needs to be asked."""
@@ -53,4 +57,7 @@ class Alone:
         pass
 
     def saved(self, step: int) -> None:
+        pass
+
+    def finish(self, step: int) -> None:
         pass

@@ -10,6 +10,7 @@ import numpy as np
 
 from vflc_runtime import loading
 from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.loop import measure
 from vflc_runtime.messages import Envelope
@@ -28,6 +29,12 @@ def trained(
 
     `hear` is told of every message.
     """
+    if run.places is not None:
+        raise Failure(
+            "VFL0614",
+            f"{run.path} holds the part of {', '.join(run.places)} alone",
+            f"run it at all parties: `vflc party NAME RUN --deploy deploy.toml --do {program}`",
+        )
     bundle = run.bundle(engine)
     session = Session(bundle, engine, run.settings["seed"], threads, (program,), hear)
     for place, weights in run.models(bundle).items():

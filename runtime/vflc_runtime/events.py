@@ -79,6 +79,13 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class BeganAgain:
+    """The process of `peer` is a new one: all go back to the last checkpoint that all hold."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The run is over; `reason` says why."""
 
@@ -98,7 +105,18 @@ class RoundEnded:
     users_per_second: float
 
 
-Event = Loaded | Aligning | Resumed | EpochStarted | Progress | EpochEnded | RoundEnded | Saved | Done
+Event = (
+    Loaded
+    | Aligning
+    | Resumed
+    | EpochStarted
+    | Progress
+    | EpochEnded
+    | RoundEnded
+    | Saved
+    | BeganAgain
+    | Done
+)
 Listener = Callable[[Event], None]
 
 

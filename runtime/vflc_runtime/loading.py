@@ -11,7 +11,7 @@ import numpy as np
 
 from vflc_runtime.bundle import Bundle
 from vflc_runtime.data.batches import split
-from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, Loaded
@@ -37,8 +37,12 @@ def load_training(
     validation: float,
     fitted: State | None,
     listen: Listener,
+    agree: Agree | None = None,
 ) -> Dataset:
-    """Rows to train on; encoders are fitted to the training rows unless `fitted` has their parameters."""
+    """Rows to train on; encoders are fitted to the training rows unless `fitted` has their parameters.
+
+    `agree` finds the rows that parties elsewhere have, too.
+    """
     started = time.perf_counter()
     data = Dataset.load(
         encoders(bundle),
@@ -46,6 +50,7 @@ def load_training(
         fitted,
         only=_inputs(bundle, labels=True),
         training=lambda rows: split(rows, seed, validation)[0],
+        agree=agree,
         precision=bundle.manifest.precision,
     )
     listen(Loaded(data.rows, data.report, time.perf_counter() - started))
@@ -53,7 +58,12 @@ def load_training(
 
 
 def load_trained(
-    bundle: Bundle, sources: Mapping[str, Source], fitted: State, labels: bool, listen: Listener
+    bundle: Bundle,
+    sources: Mapping[str, Source],
+    fitted: State,
+    labels: bool,
+    listen: Listener,
+    agree: Agree | None = None,
 ) -> Dataset:
     """Rows for a trained model, encoded as in training."""
     started = time.perf_counter()
@@ -63,6 +73,7 @@ def load_trained(
         fitted,
         labels,
         only=_inputs(bundle, labels),
+        agree=agree,
         precision=bundle.manifest.precision,
     )
     listen(Loaded(data.rows, data.report, time.perf_counter() - started))

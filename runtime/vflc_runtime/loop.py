@@ -209,6 +209,7 @@ class Loop:
             train, validation = self._scores(partial)
         else:
             train, validation = history[-1]["train"], history[-1]["validation"]
+        self.council.finish(progress.step)
         seconds, train_seconds = self._seconds(), progress.train_seconds
         metrics = {
             "model": self.settings["model"],

@@ -53,23 +53,35 @@ def predict(
     Raises:
         Failure: VFL0601 to 0607 and 0610 to 0618 as data and run give cause.
     """
-    out_file = Path(out_file)
+    out_file = check_out(Path(out_file))
+    folder = RunFolder(Path(run))
+    session = trained(folder, "predict", engine, threads)
+    data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), False, listen)
+    write_predictions(session, data, out_file)
+    return data.rows
+
+
+def check_out(out_file: Path) -> Path:
+    """The file; VFL0612 where its format is not known."""
     if out_file.suffix not in SUFFIXES:
         raise Failure(
             "VFL0612", f"cannot write {out_file}: the format is not known", "end its name in .csv or .parquet"
         )
-    folder = RunFolder(Path(run))
-    session = trained(folder, "predict", engine, threads)
-    data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), False, listen)
+    return out_file
+
+
+def write_predictions(session: Session, data: Dataset, out_file: Path) -> None:
+    """Predicts all rows and writes what the places here have of it."""
     with files.writing(out_file), table_writer(out_file) as write:
         for rows in sequential(np.arange(data.rows), EVALUATION_BATCH):
             write(_batch(session, data, rows))
-    return data.rows
 
 
 def _batch(session: Session, data: Dataset, rows: NDArray[np.int64]) -> pa.RecordBatch:
-    columns: dict[str, Any] = {_key_name(session): data.keys.slice(int(rows[0]), len(rows))}
-    for name, values in session.predict(data.batch(rows)).items():
+    columns: dict[str, Any] = {"row": pa.array(rows)}  # a place without a table knows no keys
+    if session.bundle.parties:
+        columns = {_key_name(session): data.keys.slice(int(rows[0]), len(rows))}
+    for name, values in session.predict(data.batch(rows), len(rows)).items():
         flat = values.reshape(len(rows), -1)
         for index in range(flat.shape[1]):
             title = name if flat.shape[1] == 1 else f"{name}.{index}"

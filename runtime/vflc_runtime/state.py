@@ -157,9 +157,15 @@ class RunFolder:
                 raise Failure("VFL0614", f"another process is at work on {self.path}") from None
             yield
 
+    @property
+    def places(self) -> tuple[str, ...] | None:
+        """The places that ran in this process, of a run between machines; None where all did."""
+        places = self.settings.get("places")
+        return None if places is None else tuple(places)
+
     def bundle(self, backend: str = "onnx") -> Bundle:
         """The bundle that ran, checked to be the one, with the plans of a backend."""
-        bundle = open_bundle(self.path / "bundle", backend=backend)
+        bundle = open_bundle(self.path / "bundle", self.places, backend)
         if bundle.fingerprint() != self.settings.get("fingerprint"):
             raise Failure("VFL0614", f"{self.path / 'bundle'} is not the bundle that this run was made from")
         return bundle
@@ -223,16 +229,30 @@ class RunFolder:
     def latest(self) -> Checkpoint | None:
         """The last checkpoint, or None where there is none yet."""
         found = self._checkpoints()
-        if not found:
-            return None
+        return _read_checkpoint(found[-1]) if found else None
+
+    def held(self) -> dict[str, Path]:
+        """The checkpoints that are here, oldest first, by a name that says of which run they are."""
+        return {f"{path.name}-{_read_progress(path).run}": path for path in self._checkpoints()}
+
+    def read(self, name: str) -> Checkpoint:
+        """The checkpoint of that name, of those `held`."""
+        return _read_checkpoint(self.held()[name])
+
+    def go_back(self, name: str | None) -> Checkpoint | None:
+        """That checkpoint, or the state before the first; later ones are gone, as if never reached."""
+        held = self.held()
+        names = list(held)
+        for later in names if name is None else names[names.index(name) + 1 :]:
+            files.remove(held[later])
+        return None if name is None else _read_checkpoint(held[name])
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of history.jsonl."""
         try:
-            progress = Progress(**json.loads((found[-1] / "checkpoint.json").read_bytes()))
-        except (OSError, ValueError, TypeError):
-            raise Failure("VFL0614", f"{found[-1]} cannot be read") from None
-        tensors: dict[str, dict[str, Tensors]] = {}
-        for file in sorted(found[-1].glob("*/*.safetensors")):
-            tensors.setdefault(file.parent.name, {})[file.stem] = files.read_tensors(file)[0]
-        return Checkpoint(progress, tensors)
+            return [json.loads(line) for line in (self.path / "history.jsonl").read_text().splitlines()]
+        except (OSError, ValueError):
+            raise Failure("VFL0614", f"{self.path / 'history.jsonl'} cannot be read") from None
 
     def models(self, bundle: Bundle) -> dict[str, Tensors]:
         """The weights of every place, all of one step: the best where the run keeps them."""
@@ -258,9 +278,25 @@ class RunFolder:
         files.replace_with(self.path / "metrics.json", text.encode())
 
 
+def _read_progress(folder: Path) -> Progress:
+    try:
+        return Progress(**json.loads((folder / "checkpoint.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        raise Failure("VFL0614", f"{folder} cannot be read") from None
+
+
+def _read_checkpoint(folder: Path) -> Checkpoint:
+    tensors: dict[str, dict[str, Tensors]] = {}
+    for file in sorted(folder.glob("*/*.safetensors")):
+        tensors.setdefault(file.parent.name, {})[file.stem] = files.read_tensors(file)[0]
+    return Checkpoint(_read_progress(folder), tensors)
+
+
 def _lay_out(new: Path, bundle: Placed, settings: Mapping[str, Any], fitted: Mapping[str, Any]) -> None:
     new.mkdir(parents=True)
-    shutil.copytree(bundle.folder, new / "bundle")
+    others = {item.name for item in bundle.folder.iterdir() if item.is_dir()} - set(bundle.plans)
+    left_out = lambda folder, names: others if Path(folder) == bundle.folder else ()  # noqa: E731
+    shutil.copytree(bundle.folder, new / "bundle", ignore=left_out)
     (new / "checkpoints").mkdir()
     for place, plan in bundle.plans.items():
         (new / place).mkdir()

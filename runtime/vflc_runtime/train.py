@@ -17,6 +17,7 @@ from vflc_runtime.events import Listener, silent
 from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.loop import Loop
 from vflc_runtime.session import Session
+from vflc_runtime.settings import check_options, new_settings, resumed_settings
 from vflc_runtime.state import RunFolder, refuse_existing
 from vflc_runtime.transcript import Recorder, Stretch
 
@@ -81,7 +82,7 @@ def train(
         Interrupted: Ctrl-C was pressed; a checkpoint was written.
     """
     options, out = options or TrainOptions(), Path(out)
-    _check(options)
+    check_options(options)
     if options.resume:
         run = RunFolder(out)
         with run.locked():
@@ -90,7 +91,7 @@ def train(
         raise Failure("VFL0614", "there is no bundle to train", "give a spec or a bundle, or --resume a run")
     refuse_existing(out, options.overwrite)
     bundle = open_bundle(bundle_dir, backend=options.engine)
-    settings = _settings(bundle, options)
+    settings = new_settings(bundle, options)
     data = loading.load_training(bundle, sources, settings["seed"], settings["validation"], None, listen)
     loading.check_labels(bundle, data)
     order = _order(settings, data.rows)
@@ -112,6 +113,10 @@ def _resume(
 ) -> Result:
     if bundle_dir is not None and options.engine == "keras":
         add_keras(run.path / "bundle", Path(bundle_dir))
+    if run.places is not None:
+        raise Failure(
+            "VFL0614", f"{run.path} is the part of {', '.join(run.places)}", "resume it by `vflc party`"
+        )
     bundle = run.bundle(options.engine)
     given = None if bundle_dir is None else open_bundle(bundle_dir, backend=options.engine).fingerprint()
     if given not in (None, bundle.fingerprint()):
@@ -120,21 +125,7 @@ def _resume(
             f"{run.path} is a run of another spec",
             "resume it with the spec it was started with, or start anew with another --out",
         )
-    settings = dict(run.settings)
-    for name in ("batch", "seed", "validation"):
-        given = getattr(options, name)
-        if given is not None and given != settings[name]:
-            raise Failure(
-                "VFL0614",
-                f"{run.path} was started with {name} {settings[name]}, it cannot go on with {given}",
-                f"leave out --{name}, or start anew with another --out",
-            )
-    for name in ("epochs", "steps", "checkpoint_steps"):
-        given = getattr(options, name)
-        if given is not None:
-            settings[name] = given
-    if options.epochs is not None and options.steps is None:
-        settings["steps"] = None
+    settings = resumed_settings(run, options)
     data = loading.load_training(
         bundle, sources, settings["seed"], settings["validation"], run.fitted(bundle), listen
     )
@@ -151,34 +142,6 @@ def _resume(
         if checkpoint is not None:
             loop.restore(checkpoint)
         return Result(run.path, loop.run(), loop.progress.history, recorder)
-
-
-def _settings(bundle: Bundle, options: TrainOptions) -> dict[str, Any]:
-    """What holds for the whole run: the options, and the spec's where they say nothing."""
-    spec = next(iter(bundle.plans.values())).training
-    settings: dict[str, Any] = {
-        name: getattr(spec, name) if getattr(options, name) is None else getattr(options, name)
-        for name in ("epochs", "batch", "seed", "validation", "checkpoint_steps")
-    }
-    return {
-        "model": bundle.manifest.model,
-        "digest": bundle.manifest.digest,
-        "fingerprint": bundle.fingerprint(),
-        **settings,
-        "steps": options.steps,
-        "shuffle": spec.shuffle,
-    }
-
-
-def _check(options: TrainOptions) -> None:
-    for name in ("epochs", "batch", "steps", "checkpoint_steps"):
-        given = getattr(options, name)
-        if given is not None and given < 1:
-            raise Failure("VFL0614", f"{name} is {given}", "give at least 1")
-    if options.validation is not None and not 0 <= options.validation < 1:
-        raise Failure(
-            "VFL0614", f"validation is {options.validation}", "give a fraction from 0 up to, not including, 1"
-        )
 
 
 def _order(settings: Mapping[str, Any], rows: int) -> Order:

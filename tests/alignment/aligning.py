@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.kinds import KINDS
-from vflc_runtime.alignment.settings import AlignSettings
+from vflc_runtime.alignment.settings import FOUND_BY_ALL, AlignSettings
 from vflc_runtime.transport.network import Control
 from vflc_runtime.transport.threads import Exchange
 
@@ -38,10 +38,11 @@ class Recorder:
 
 @dataclass
 class Ended:
-    """What came of it at each party: positions or the exception, and what it heard."""
+    """What came of it at each party: positions or the exception, what it heard, and what it reported."""
 
     results: dict
     heard: dict
+    events: dict
 
     def keys(self, tables):
         return {place: [tables[place][row] for row in rows] for place, rows in self.results.items()}
@@ -56,16 +57,19 @@ def controls(places):
     return [Control(kind.name, a, b, kind.bytes) for a, b in pairs for kind in KINDS]
 
 
-def together(method, tables, settings=None, change=None, methods=None, timeout=5.0):
+def together(method, tables, settings=None, change=None, methods=None, prepare=None, timeout=5.0):
     """Aligns all `tables`, lists of keys by party, each in its thread.
 
-    `settings`, `change` and `methods` are by party, for those that differ from the others.
+    `settings`, `change` of what it hears, `methods`, and what is to `prepare` its network are by
+    party, for those that differ from the others.
     """
     exchange = Exchange(tables, controls(tables))
     recorders = {place: Recorder(exchange.join(place, timeout)) for place in tables}
     for place, how in (change or {}).items():
         recorders[place].change = how
-    results = {}
+    for place, how in (prepare or {}).items():
+        how(recorders[place].network)
+    results, events = {}, {place: [] for place in tables}
 
     def work(place):
         network = recorders[place].network
@@ -74,13 +78,12 @@ def together(method, tables, settings=None, change=None, methods=None, timeout=5
             network.open()
             chosen = (settings or {}).get(place, AlignSettings(key=SHARED, threads=1))
             keys = pa.array(tables[place], pa.string())
-            results[place] = align(
-                (methods or {}).get(place, method), place, peers, keys, recorders[place], chosen
-            ).tolist()
+            how, listen = (methods or {}).get(place, method), events[place].append
+            results[place] = align(how, place, peers, keys, recorders[place], chosen, listen).tolist()
             network.close()
         except Exception as error:
             results[place] = error
-            network.close("failed")
+            network.close("done" if getattr(error, "code", None) in FOUND_BY_ALL else "failed")
 
     threads = [threading.Thread(target=work, args=(place,), daemon=True) for place in tables]
     for thread in threads:
@@ -88,4 +91,4 @@ def together(method, tables, settings=None, change=None, methods=None, timeout=5
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
-    return Ended(results, {place: recorder.heard for place, recorder in recorders.items()})
+    return Ended(results, {place: recorder.heard for place, recorder in recorders.items()}, events)

@@ -44,8 +44,8 @@ def compiled(text: str, folder: Path, precision: str = "float64", engine: str = 
     return read_population(folder / "bundle", engine)
 
 
-def rounds_of(plan: Plan, source: pa.Table) -> Rounds:
+def rounds_of(plan: Plan, source: pa.Table, **options: int) -> Rounds:
     data = Dataset.load(encoders(plan), {plan.place: source}, precision=plan.precision)
     users = Users.of(data)
     split = split_users(users, plan.settings)
-    return Rounds(plan, plan.settings, users, split, LocalCrew(plan, plan.settings, users))
+    return Rounds(plan, plan.settings, users, split, LocalCrew(plan, plan.settings, users), **options)

@@ -71,9 +71,7 @@ def test_a_run_may_change_its_engine(tmp_path):
     rest = RoundOptions(rounds=3, engine="keras", resume=True)
     mixed = train(tmp_path / "keras", users, tmp_path / "run", rest)
     assert mixed.metrics["test"]["loss"] == pytest.approx(whole.metrics["test"]["loss"], rel=1e-4)
-    found = [
-        evaluate(tmp_path / "run", users, engine)["evaluation"]["rmse"] for engine in ("onnx", "keras")
-    ]
+    found = [evaluate(tmp_path / "run", users, engine)["evaluation"]["rmse"] for engine in ("onnx", "keras")]
     assert found[1] == pytest.approx(found[0], rel=1e-4)
     rows = table({"new": [(3, 4.0), (5, 1.0), (7, 2.0)]})
     for engine in ("onnx", "keras"):

@@ -10,7 +10,6 @@ import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
 from vflc_runtime.errors import Failure
-from vflc_runtime.reconstruct import crew
 from vflc_runtime.reconstruct.crew_ray import RayCrew, Worker
 from vflc_runtime.reconstruct.rounds import Rounds
 
@@ -29,17 +28,16 @@ class Mortal(Worker):
 
 
 def test_workers_and_their_death_change_no_bit(tmp_path, monkeypatch):
-    monkeypatch.setattr(crew, "GROUP", 2)
     monkeypatch.setenv("VFLC_TEST_DIED", str(tmp_path / "died"))
     here = Path(__file__).parent  # workers import this file
     path = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     plan = compiled(spec("rounds 2  cohort 6  batch 3  keep_local true"), tmp_path)
-    local = rounds_of(plan, table(ratings()))
+    local = rounds_of(plan, table(ratings()), together=2)
     others = RayCrew(plan, plan.settings, local.users, "ray", 2, Mortal)
     try:
-        ours = Rounds(plan, plan.settings, local.users, local.split, others)
+        ours = Rounds(plan, plan.settings, local.users, local.split, others, together=2)
         for number in range(2):
             assert ours.step(number) == local.step(number)
         assert others.replaced == 1 and (tmp_path / "died").exists()

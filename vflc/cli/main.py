@@ -12,7 +12,8 @@ import click
 from vflc import __version__
 
 COMMANDS = (
-    "init", "check", "compile", "train", "evaluate", "predict", "export", "verify", "graph", "fmt", "explain",
+    "init", "check", "compile", "train", "evaluate", "predict", "export", "party",
+    "certs", "verify", "graph", "fmt", "explain",
 )  # fmt: skip
 
 

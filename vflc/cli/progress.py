@@ -26,6 +26,7 @@ class Screen:
     def __init__(self) -> None:
         self.console = console()
         self._columns: list[tuple[str, str, int]] = []
+        self._headed = False
         self._said = time.monotonic()
         self._epochs = 0
         self._rounds: Any = None
@@ -54,6 +55,8 @@ class Screen:
                 loaded(self.console, event)
             case events.Resumed():
                 self.console.print(f"goes on after step {event.step:,}, in epoch {event.epoch}")
+            case events.BeganAgain():
+                self.console.print(f"{event.peer} began again: back to the last checkpoint that all hold")
             case events.EpochStarted():
                 self._epochs = event.epochs
                 epoch = f"{event.epoch}/{event.epochs}"
@@ -105,7 +108,8 @@ class Screen:
     ) -> None:
         """A line of the history; the first one has the names above it."""
         self._said = time.monotonic()
-        if not self._columns:
+        if not self._headed:
+            self._headed = True
             self._columns = [(g, name, max(len(name), 7)) for g, scores in groups.items() for name in scores]
             self._print(self._header(groups))
             self._print("  ".join([what.rjust(7), *(n.rjust(w) for _, n, w in self._columns), "seconds"]))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from vflc.emit.diagram import shape, some
+
+if TYPE_CHECKING:
+    from vflc_runtime.audit.report import Score
 
 WIDE = 200
 """Columns of text where nobody's terminal limits them: a table in a log is not cut off."""
@@ -95,6 +98,14 @@ def sent(manifest: Mapping[str, Any], count: Mapping[str, int]) -> Table:
     return table
 
 
+def waited(peers: Mapping[str, Mapping[str, Any]]) -> Table:
+    """For whom a party waited how long, and the bytes on the wire, before encryption."""
+    table = _table("Peers", "peer", "seconds waited", "bytes sent", "bytes received")
+    for peer, spent in peers.items():
+        table.add_row(peer, f"{spent['waited']:.1f}", f"{spent['sent']:,}", f"{spent['received']:,}")
+    return table
+
+
 def scores(groups: Mapping[str, Mapping[str, Any]]) -> Table:
     """Losses and metrics by name, a column for each kind of rows."""
     groups = {group: found for group, found in groups.items() if found}
@@ -128,6 +139,21 @@ def worst_differences(found: Mapping[str, Any]) -> Table:
             beyond = "beyond the limit" if worst["measure"] > found["limit"] else ""
             sizes = small(worst["absolute"]), small(worst["relative"])
             table.add_row(kind, worst["name"], " | ".join(ways), *sizes, step, beyond)
+    return table
+
+
+def audited(scores: Sequence[Score]) -> Table:
+    """What attacks found, the worst first."""
+    table = Table(
+        title="What curious parties learn", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for header in ("party", "after", "attack", "looks at", "measure", "score", "95 %", "chance", ""):
+        right = header in ("score", "95 %", "chance")
+        table.add_column(header, justify="right" if right else "left", overflow="fold")
+    for score in scores:
+        looks_at = f"{score.channel} {'sent' if score.sent else score.phase}"
+        numbers = (f"{value:.3f}" for value in (score.score, score.quantile, score.chance))
+        table.add_row(score.party, score.secret, score.attack, looks_at, score.measure, *numbers, score.level)
     return table
 
 

@@ -7,8 +7,9 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,12 @@ from vflc.cli.options import SPEC, data, threads
 
 if TYPE_CHECKING:
     from vflc_runtime.data.source import Source
-    from vflc_runtime.verify import Comparison, Kinks, Way
+    from vflc_runtime.verify import Comparison, Kinks, Verification, Way
+
+    from vflc.diagnostics import Diagnostic
 
 ENGINES = ("onnx", "keras")
+STEPS = 100
 PRECISIONS = ("float64", "float32")
 ROWS = 1000
 EPOCH = 16
@@ -39,7 +43,9 @@ def _engines(context: click.Context, option: click.Parameter, value: str | None)
 @click.command("verify")
 @click.argument("spec", type=SPEC)
 @lambda command: data(command, required=False, otherwise=" Rows that fit the spec are made up without.")
-@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps of every way.")
+@click.option(
+    "--steps", type=click.IntRange(1), help="Of every way.  [default: 100; 10 rounds of a population]"
+)
 @click.option("--rows", type=click.IntRange(2), help=f"How many rows to make up.  [default: {ROWS}]")
 @click.option(
     "--batch",
@@ -62,7 +68,7 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
 
     Every way starts from the same weights and sees the same rows. No weight, message, prediction or
     loss may differ by more than 1e-9 in float64, or by 1e-4 of its norm in float32; exit code 1 where
-    one does.
+    one does. Users of a population train together and one at a time instead.
     """
     if options["rows"] and options["sources"]:
         raise click.UsageError("--rows is for rows that are made up; --data brings its own")
@@ -82,29 +88,35 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
 
 def run(spec: Path, options: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     """Compiles and trains every way in both precisions; what `--json` prints."""
+    from vflc import driver
     from vflc.cli import failures
+    from vflc.cli.verify_population import verified
 
-    found: dict[str, Any] = {"model": spec.stem, "engines": list(options["engines"])}
+    found: dict[str, Any] = {"model": spec.stem, "engines": list(options["engines"]), "precisions": {}}
+    verify = verified if driver.over_population(spec) else _verified
     with _Progress(quiet) as progress:
         for precision in [options["precision"]] if options["precision"] else PRECISIONS:
             with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-                progress.start(precision, len(options["engines"]) * 2, options["steps"])
-                ways, warnings = _compile(spec, precision, options["engines"], Path(folder))
-                if warnings and "precisions" not in found:
-                    failures.show(warnings)
-                found |= _verify(spec, precision, ways, options, progress, found)
+                start = partial(progress.start, precision)
+                made, numbers, warnings = verify(spec, precision, options, start, progress.step, Path(folder))
+            if warnings and not found["precisions"]:
+                failures.show(warnings)
+            found |= {**numbers, "precisions": {**found["precisions"], precision: _entry(made, precision)}}
     found["within"] = all(entry["within"] for entry in found["precisions"].values())
     return found
 
 
-def _compile(spec: Path, precision: str, engines: tuple[str, ...], folder: Path) -> tuple[list[Way], Any]:
+def _compile(
+    spec: Path, precision: str, engines: tuple[str, ...], folder: Path
+) -> tuple[list[Way], list[Diagnostic]]:
     """The four ways, those of the unsplit model first."""
     from vflc_runtime.bundle import open_bundle
     from vflc_runtime.verify import Way
 
     from vflc import driver
 
-    ways, warnings = [], None
+    ways: list[Way] = []
+    warnings: list[Diagnostic] = []
     for split in ("unsplit", "split"):
         bundle = driver.compile_spec(spec, precision=precision, unsplit=split == "unsplit", backends=engines)
         bundle.write(folder / split)
@@ -114,20 +126,23 @@ def _compile(spec: Path, precision: str, engines: tuple[str, ...], folder: Path)
     return ways, warnings
 
 
-def _verify(
+def _verified(
     spec: Path,
     precision: str,
-    ways: list[Way],
     options: Mapping[str, Any],
-    progress: _Progress,
-    found: Mapping[str, Any],
-) -> dict[str, Any]:
-    """One precision; what is known of the run with it."""
+    start: Callable[[int, int], None],
+    step: Callable[[str, int], None],
+    folder: Path,
+) -> tuple[Verification, dict[str, Any], list[Diagnostic]]:
+    """One precision of a model over parties, how much was trained on what, and the compiler's warnings."""
     from vflc_runtime import loading
     from vflc_runtime.data.generate import generate
     from vflc_runtime.events import silent
-    from vflc_runtime.verify import LIMITS, Settings, verify
+    from vflc_runtime.verify import Settings, verify
 
+    steps = options["steps"] or STEPS
+    start(len(options["engines"]) * 2, steps)
+    ways, warnings = _compile(spec, precision, options["engines"], folder)
     bundle = ways[0].bundle
     training = next(iter(bundle.plans.values())).training
     seed = training.seed if options["seed"] is None else options["seed"]
@@ -136,10 +151,17 @@ def _verify(
         sources = generate(loading.encoders(bundle), options["rows"] or ROWS, seed)
     rows = loading.load_training(bundle, sources, seed, 0.0, None, silent)
     batch = options["batch"] or min(training.batch, max(1, rows.rows // EPOCH))
-    settings = Settings(options["steps"], batch, seed, options["threads"])
+    settings = Settings(steps, batch, seed, options["threads"])
     kinks = _kinks(spec) if precision == "float32" else None
-    made = verify(ways, rows, settings, kinks, progress.step)
-    entry = {
+    numbers = {"steps": steps, "rows": rows.rows, "batch": batch, "seed": seed}
+    return verify(ways, rows, settings, kinks, step), numbers, warnings
+
+
+def _entry(made: Verification, precision: str) -> dict[str, Any]:
+    """What `--json` says of a precision."""
+    from vflc_runtime.verify import LIMITS
+
+    return {
         "limit": LIMITS[precision],
         "within": all(_within(each, LIMITS[precision]) for each in made.comparisons),
         "exchanged_rows": made.exchanged,
@@ -147,9 +169,6 @@ def _verify(
         "ways": {t.way: {"seconds": t.seconds, "losses": list(t.losses)} for t in made.trained},
         "pairs": [_pair(comparison) for comparison in made.comparisons],
     }
-    earlier = found.get("precisions", {})
-    numbers = {"steps": settings.steps, "rows": rows.rows, "batch": batch, "seed": seed}
-    return numbers | {"precisions": earlier | {precision: entry}}
 
 
 def _kinks(spec: Path) -> Kinks | None:
@@ -238,6 +257,9 @@ def _show(found: Mapping[str, Any]) -> None:
             f"in float64 training does not move {some(idle)}: the objective does not depend on them, and in "
             "float32 rounding moves them. A `dense` before `batch_norm` needs no bias: `bias = false`"
         )
-    what = f"{found['steps']:,} steps of {found['batch']:,} rows, {found['rows']:,} rows in all"
+    steps = f"steps of {found['batch']:,} rows"
+    if "cohort" in found:
+        steps = f"rounds of {found['cohort']:,} users"
+    what = f"{found['steps']:,} {steps}, {found['rows']:,} rows in all"
     verdict = "every way agrees" if found["within"] else "the ways do not agree"
     click.echo(f"\n{verdict}: {what}, seed {found['seed']}")

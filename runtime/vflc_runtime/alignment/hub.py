@@ -118,8 +118,8 @@ class Private:
         if not texts:
             return ranks
         points = [point for block in link.hear_all(SETUP, POINT * link.rows) for point in split(block)]
-        if any(b <= a for a, b in pairwise(points)):
-            raise wrong(link.peer, f"{SETUP.name} is not sorted, or has something twice")
+        if any(b <= a for a, b in pairwise(points)) or any(point[0] not in (2, 3) for point in points):
+            raise wrong(link.peer, f"{SETUP.name} is not sorted, has something twice, or holds no points")
         found = self._ask(link, asking, read_setup(self._crew, points), len(texts))
         return ranks[np.sort(found)]
 

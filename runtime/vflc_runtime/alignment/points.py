@@ -9,6 +9,7 @@ so that nothing but their number and their length needs to be parsed.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType, TracebackType
@@ -70,6 +71,19 @@ class Crew:
         return made
 
 
+class Holder:
+    """A secret, and an object of the library with it for each thread: making one takes 5 ms."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind, self._own = kind, threading.local()
+        self._secret = kind.CreateWithNewKey(True).GetPrivateKeyBytes()
+
+    def __call__(self) -> Any:
+        if not hasattr(self._own, "made"):
+            self._own.made = self._kind.CreateFromKey(self._secret, True)
+        return self._own.made
+
+
 class Asking:
     """The side that learns which of its keys the other has.
 
@@ -82,13 +96,10 @@ class Asking:
     def __init__(self, crew: Crew, texts: Sequence[bytes], report: Report) -> None:
         self._crew, self._psi = crew, crew.psi
         # A secret a peer: two peers together cannot follow a key through both intersections.
-        self._secret = self._psi.client.CreateWithNewKey(True).GetPrivateKeyBytes()
+        self._client = Holder(self._psi.client)
         points = crew.pieces(self._hide, texts, report)
         self._order = sorted(range(len(points)), key=points.__getitem__)
         self.points = b"".join(points[i] for i in self._order)
-
-    def _client(self) -> Any:
-        return self._psi.client.CreateFromKey(self._secret, True)
 
     def _hide(self, texts: Sequence[bytes]) -> Sequence[bytes]:
         found: Sequence[bytes] = self._client().CreateRequest(texts).encrypted_elements
@@ -120,12 +131,9 @@ class Answering:
 
     def __init__(self, crew: Crew, texts: Sequence[bytes], report: Report) -> None:
         self._crew, self._psi = crew, crew.psi
-        self._secret = self._psi.server.CreateWithNewKey(True).GetPrivateKeyBytes()
+        self._server = Holder(self._psi.server)
         # Sorted, points say nothing about the order of the keys.
         self.setup = b"".join(sorted(crew.pieces(self._hide, texts, report)))
-
-    def _server(self) -> Any:
-        return self._psi.server.CreateFromKey(self._secret, True)
 
     def _hide(self, texts: Sequence[bytes]) -> Sequence[bytes]:
         # The other structures are smaller, and take some keys for common that are not.

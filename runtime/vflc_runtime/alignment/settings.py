@@ -10,6 +10,8 @@ from vflc_runtime.errors import Failure
 
 METHODS = ("aligned", "hash", "psi")
 SHORTEST_KEY = 16
+FOUND_BY_ALL = ("VFL0606", "VFL0660", "VFL0661", "VFL0664")
+"""Failures that every party finds by itself: who finds one first need not tell, and may just leave."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ For `bce` δ = p − y, whose sign is the label; for `cce` it is p − onehot(y)
 for `mse` it is the residual. Where all rows have the same coefficients, sign and direction of the joint
 row give labels up to one exchange of their names.
 
-Norm and cosine follow Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022,
-sections 3.1 and 3.2. Sign and direction follow the direct attack of Fu et al., "Label Inference Attacks
-Against Vertical Federated Learning", USENIX Security 2022, section 4.1, on gradients behind a linear map.
+Norm and cosine are the norm-based and the direction-based attack of Li et al., "Label Leakage and
+Protection in Two-party Split Learning", ICLR 2022. Sign and direction are the direct label inference of Fu
+et al., "Label Inference Attacks Against Vertical Federated Learning", USENIX Security 2022, on gradients
+behind a linear map.
 """
 
 from __future__ import annotations
@@ -43,14 +44,15 @@ class Guess:
 
 def by_norm(rows: Array) -> Array:
     """The norm of each row [n, w] → [n]: rare classes are predicted worse, and have larger gradients."""
-    return np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    norms: Array = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    return norms
 
 
 def by_cosine(rows: Array, known: int) -> Array:
     """The cosine of each row with row `known`, whose label the attacker knows [n, w] → [n]."""
     norms = np.maximum(by_norm(rows), _TINY)
-    product: Array = rows.astype(np.float64) @ rows[known].astype(np.float64)
-    return product / (norms * norms[known])
+    cosines: Array = rows.astype(np.float64) @ rows[known].astype(np.float64) / (norms * norms[known])
+    return cosines
 
 
 def by_projection(rows: Array) -> Array:
@@ -70,12 +72,10 @@ def by_consensus(rows: Array) -> Array:
     return signs @ np.sign(principal(signs))
 
 
-def by_coordinate(rows: Array) -> Array:
-    """The values of up to `COORDINATES` columns, the largest ones [n, w] → [n, c]."""
-    if rows.shape[1] <= COORDINATES:
-        return rows
+def largest(rows: Array) -> NDArray[np.int64]:
+    """Which columns to look at one by one [n, w] → [c], in order."""
     size = np.einsum("ij,ij->j", rows, rows, dtype=np.float64)
-    return rows[:, np.sort(np.argsort(-size, kind="stable")[:COORDINATES])]
+    return np.sort(np.argsort(-size, kind="stable")[:COORDINATES])
 
 
 def by_direction(rows: Array, classes: int) -> NDArray[np.int64]:
@@ -101,7 +101,8 @@ def by_direction(rows: Array, classes: int) -> NDArray[np.int64]:
 
 def by_smallest(rows: Array) -> NDArray[np.int64]:
     """The smallest column of each row: in p − onehot(y) the one that is negative [n, k] → [n]."""
-    return np.argmin(rows, axis=1).astype(np.int64)
+    smallest: NDArray[np.int64] = np.argmin(rows, axis=1).astype(np.int64)
+    return smallest
 
 
 def vote(scores: Iterator[Array] | list[Array]) -> Array:
@@ -192,8 +193,8 @@ def _two(name: str, rows: Array) -> Iterator[Guess]:
     yield _cut("projection", name, by_projection(rows))
     yield _cut("consensus", name, by_consensus(rows))
     if name != "joint" or rows.shape[1] <= COORDINATES:
-        for index, column in enumerate(by_coordinate(rows).T):
-            yield _cut(f"coordinate {index}", name, column)
+        for column in largest(rows):
+            yield _cut(f"column {column}", name, rows[:, column])
 
 
 def _cut(how: str, name: str, values: Array) -> Guess:

@@ -7,7 +7,7 @@ the larger of a and 1 − a.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Spread:
 
     Args:
         mean, quantile: over the batches; the quantile is that of 95 %.
-        chance: the 95 % quantile against shuffled truth.
+        chance: the 95 % quantile against shuffled truth, the largest of several.
         batches: how many there were.
     """
 
@@ -72,12 +72,10 @@ def correlation(values: Array, truth: Array) -> float:
     return abs(float(a @ b)) / size if size else 0.0
 
 
-def spread(found: Iterable[float], chance: Iterable[float]) -> Spread | None:
-    """Scores of batches in one; None where there are none."""
-    scores = np.array(list(found))
-    if not len(scores):
-        return None
-    return Spread(float(scores.mean()), _quantile(scores), _quantile(np.array(list(chance))), len(scores))
+def spread(found: Array, shuffled: Sequence[Array]) -> Spread:
+    """Scores of batches in one; of the shuffled ones the largest quantile counts."""
+    chance = max(_quantile(each) for each in shuffled)
+    return Spread(float(found.mean()), _quantile(found), chance, len(found))
 
 
 def _quantile(scores: Array) -> float:

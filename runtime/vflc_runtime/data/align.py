@@ -28,7 +28,7 @@ _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BOOLEAN"} |
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
 }  # fmt: skip
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
-_MACROS = f"""
+MACROS = f"""
 CREATE MACRO vfl_finite(x) AS CASE WHEN isfinite(x) THEN x END;
 CREATE MACRO vfl_whole(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END;
 CREATE MACRO vfl_absent(t) AS lower(trim(t)) IN ('', 'nan', 'inf', '+inf', '-inf', 'infinity', '-infinity');
@@ -131,9 +131,9 @@ def open_tables(
     temporary = tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True)
     connection = sources.connect(memory_limit or half_of_memory(), temporary.name)
     try:
-        connection.execute(_MACROS)
+        connection.execute(MACROS)
         counts = {party: _read(connection, party, info, given[party]) for party, info in parties.items()}
-        rows = _join(connection, list(parties), parties)
+        rows = join_keys(connection, list(parties), parties)
         for party, info in parties.items():
             _sort(connection, party, info["columns"], len(parties) > 1, bool(info.get("population")))
     except duckdb.Error as error:
@@ -149,7 +149,8 @@ def open_tables(
     return Aligned(rows, report, names, connection, temporary)
 
 
-def _raw_name(party: str) -> str:
+def raw_name(party: str) -> str:
+    """The table of a party as it was read; its column `key` is text."""
     return quote(f"raw {party}")
 
 
@@ -166,21 +167,21 @@ def _read(connection: duckdb.DuckDBPyConnection, party: str, info: Mapping[str, 
     types = sources.load(connection, read, source, wanted, party)
     exprs = [_typed(c, type, f"c{i}", party) for i, (c, type) in enumerate(zip(columns, types, strict=False))]
     values = "".join(f", c{i}" for i in range(len(columns)))
-    text_key = _key(types[-1], f"c{len(columns)}")
+    text_key = key_text(types[-1], f"c{len(columns)}")
     connection.execute(
-        f"CREATE TABLE {_raw_name(party)} AS SELECT {text_key} AS key{values} FROM {quote(read)}"
+        f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{values} FROM {quote(read)}"
     )
     connection.execute(f"DROP TABLE {quote(read)}")
-    _check_keys(connection, party, key, repeated=bool(info.get("population")))
+    check_keys(connection, party, key, repeated=bool(info.get("population")))
     rows = _check_values(connection, party, columns, exprs)
     typed = "".join(f", {expr.value} AS c{i}" for i, expr in enumerate(exprs))
     connection.execute(
-        f"CREATE VIEW {quote(f'typed {party}')} AS SELECT key{typed}, rowid AS number FROM {_raw_name(party)}"
+        f"CREATE VIEW {quote(f'typed {party}')} AS SELECT key{typed}, rowid AS number FROM {raw_name(party)}"
     )
     return rows
 
 
-def _key(type: str, name: str) -> str:
+def key_text(type: str, name: str) -> str:
     """The key as text; 1.0, which other tools make of 1 when a column has gaps, is 1."""
     if type in ("FLOAT", "DOUBLE") or type.startswith("DECIMAL"):
         number = f"vfl_finite(CAST({name} AS DOUBLE))"
@@ -219,9 +220,10 @@ def _typed(column: Column, type: str, name: str, party: str) -> _Typed:
     )
 
 
-def _check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, repeated: bool) -> None:
+def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, repeated: bool) -> None:
+    """VFL0616 where a key is missing or blank, VFL0605 where one is there twice and may not."""
     blank = connection.execute(
-        f"SELECT rowid + 1, count(*) OVER () FROM {_raw_name(party)} "
+        f"SELECT rowid + 1, count(*) OVER () FROM {raw_name(party)} "
         "WHERE key IS NULL OR regexp_full_match(key, '\\s*') ORDER BY rowid LIMIT 1"
     ).fetchone()
     if blank:
@@ -234,7 +236,7 @@ def _check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, 
     if repeated:
         return
     doubled = connection.execute(
-        f"SELECT key, count(*) FROM {_raw_name(party)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 3"
+        f"SELECT key, count(*) FROM {raw_name(party)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 3"
     ).fetchall()
     if doubled:
         examples = ", ".join(f"{_shown(value)} ({times} times)" for value, times in doubled)
@@ -251,11 +253,11 @@ def _check_values(
 ) -> int:
     """Refuses text where numbers are declared; gives the number of rows."""
     counted = "".join(f", count(*) FILTER ({expr.bad})" for expr in typed)
-    counts = connection.execute(f"SELECT count(*){counted} FROM {_raw_name(party)}").fetchone() or (0,)
+    counts = connection.execute(f"SELECT count(*){counted} FROM {raw_name(party)}").fetchone() or (0,)
     for i, (column, bad) in enumerate(zip(columns, counts[1:], strict=True)):
         if bad:
             row, key, value = connection.execute(
-                f"SELECT rowid + 1, key, CAST(c{i} AS VARCHAR) FROM {_raw_name(party)} "
+                f"SELECT rowid + 1, key, CAST(c{i} AS VARCHAR) FROM {raw_name(party)} "
                 f"WHERE {typed[i].bad} ORDER BY rowid LIMIT 1"
             ).fetchone() or (0, "", "")
             raise Failure(
@@ -268,20 +270,20 @@ def _check_values(
     return int(counts[0])
 
 
-def _join(
+def join_keys(
     connection: duckdb.DuckDBPyConnection, names: Sequence[str], parties: Mapping[str, Mapping[str, Any]]
 ) -> int:
     """Makes the table of common keys; gives their number."""
     if len(names) == 1:
-        (rows,) = connection.execute(f"SELECT count(*) FROM {_raw_name(names[0])}").fetchone() or (0,)
+        (rows,) = connection.execute(f"SELECT count(*) FROM {raw_name(names[0])}").fetchone() or (0,)
         return int(rows)
-    others = " ".join(f"SEMI JOIN {_raw_name(name)} USING (key)" for name in names[1:])
-    connection.execute(f"CREATE TABLE common AS SELECT key FROM {_raw_name(names[0])} {others}")
+    others = " ".join(f"SEMI JOIN {raw_name(name)} USING (key)" for name in names[1:])
+    connection.execute(f"CREATE TABLE common AS SELECT key FROM {raw_name(names[0])} {others}")
     (rows,) = connection.execute("SELECT count(*) FROM common").fetchone() or (0,)
     if not rows:
         examples = []
         for name in names:
-            (key,) = connection.execute(f"SELECT min(key) FROM {_raw_name(name)}").fetchone() or ("",)
+            (key,) = connection.execute(f"SELECT min(key) FROM {raw_name(name)}").fetchone() or ("",)
             examples.append(f"{name}.{parties[name]['key']} has {_shown(key)}")
         raise Failure(
             "VFL0606",
@@ -303,7 +305,7 @@ def _sort(
         f"SELECT key{picks} FROM {quote(f'typed {party}')} {semi} ORDER BY {order}"
     )
     connection.execute(f"DROP VIEW {quote(f'typed {party}')}")
-    connection.execute(f"DROP TABLE {_raw_name(party)}")
+    connection.execute(f"DROP TABLE {raw_name(party)}")
 
 
 def _rows(count: int) -> str:

@@ -86,7 +86,7 @@ class Dataset:
             Failure: VFL0601 to 0607, 0610, 0612, 0613, 0616, 0618.
         """
         parties: Mapping[str, Any] = encoders["parties"]
-        _check_parties(parties, sources)
+        check_parties(parties, sources)
         tables = {p: _Table(p, info, labels, only, state) for p, info in parties.items()}
         needed = {p: {**parties[p], "columns": table.raw} for p, table in tables.items()}
         aligned = open_tables(needed, sources, memory_limit)
@@ -224,7 +224,8 @@ def _saved(id: str, column: Mapping[str, Any], state: Mapping[str, State] | None
     return saved
 
 
-def _check_parties(parties: Mapping[str, Any], sources: Mapping[str, Source]) -> None:
+def check_parties(parties: Mapping[str, Any], sources: Mapping[str, Source]) -> None:
+    """VFL0618 where there is data for nobody, or nobody's data."""
     listed = ", ".join(parties)
     for party in sources:
         if party not in parties:

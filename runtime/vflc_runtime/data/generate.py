@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from vflc_runtime.data import expressions
 
 Column = Mapping[str, Any]
+EXAMPLES = 20
+"""Rows a user of a population, on average."""
 GAPS = 0.1
 """Share of missing or unknown values where the spec allows them."""
 
@@ -28,7 +30,8 @@ def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.
 
     Args:
         encoders: columns and encoders of every party.
-        rows: rows of each table; the keys are the same at all parties, in a different order each.
+        rows: rows of each table; the keys are the same at all parties, in a different order each. Of a
+            population some `EXAMPLES` rows have a key in common.
         seed: the same seed gives the same tables.
 
     Returns:
@@ -40,13 +43,19 @@ def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.
         raw = {name: column for name, column in columns.items() if column.get("value") is None}
         made = _fitting(party, columns, raw, rows, seed)
         key = info["key"]
-        made[key] = pa.array(range(1, rows + 1), pa.int64())
+        made[key] = pa.array(_keys(rows, info.get("population", False), _random(seed, party, "users")))
         if key in raw:
             made[key] = made[key].cast(_arrow(raw[key]["type"]))
         order = _random(seed, party, "order").permutation(rows)
         names = [key, *(name for name in made if name != key)]
         tables[party] = pa.table({name: made[name].take(pa.array(order)) for name in names})
     return tables
+
+
+def _keys(rows: int, population: bool, random: np.random.Generator) -> NDArray[np.int64]:
+    if not population:
+        return np.arange(1, rows + 1)
+    return random.integers(1, max(rows // EXAMPLES, 1), rows, endpoint=True)
 
 
 def _random(seed: int, *purpose: str) -> np.random.Generator:

@@ -97,6 +97,13 @@ def describe(source: Source) -> str:
     return text if len(text) <= 120 else text[:117] + "…"
 
 
+def below(folder: Path, text: str) -> str:
+    """A source as a file in `folder` names it: paths are relative to that folder."""
+    if _SQL.match(text) or _REMOTE.match(text):
+        return text
+    return str(folder / Path(text).expanduser())
+
+
 def quote(name: str) -> str:
     """A name as a SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

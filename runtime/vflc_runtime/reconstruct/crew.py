@@ -20,9 +20,9 @@ GROUP = 256
 """Users that run together as arrays. It does not depend on the number of workers: nor do the sums."""
 
 
-def groups(users: Rows) -> list[Rows]:
+def groups(users: Rows, together: int = GROUP) -> list[Rows]:
     """Users in groups that run together, in order."""
-    return [users[start : start + GROUP] for start in range(0, len(users), GROUP)]
+    return [users[start : start + together] for start in range(0, len(users), together)]
 
 
 class Crew(Protocol):

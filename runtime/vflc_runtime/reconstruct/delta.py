@@ -32,8 +32,8 @@ class Delta:
     weight: float
 
 
-def delta_of(state: State, first: Mapping[str, Array]) -> tuple[Delta, int]:
-    """The weighted sum of changes, and how many users' were not finite.
+def delta_of(state: State, first: Mapping[str, Array]) -> tuple[Delta, NDArray[np.bool_]]:
+    """The weighted sum of changes, and whose changes were finite; those that were not are left out.
 
     Args:
         state: the group after its visit.
@@ -59,7 +59,7 @@ def delta_of(state: State, first: Mapping[str, Array]) -> tuple[Delta, int]:
             rows[name] = ids, sum_rows(places, weighted, len(ids))
         else:
             dense[name] = _times(change, scale).sum(axis=0)
-    return Delta(dense, rows, float(weight.sum())), int(np.count_nonzero(~finite & state.whole))
+    return Delta(dense, rows, float(weight.sum())), finite
 
 
 def _squares(state: State, changes: Mapping[str, Array]) -> NDArray[np.float64]:

@@ -25,10 +25,11 @@ class Hub:
     Args:
         plan: of the population.
         settings: of the run.
+        secret: what noise is drawn from, besides the seed that everybody knows.
     """
 
-    def __init__(self, plan: Plan, settings: Settings) -> None:
-        self.plan, self.settings = plan, settings
+    def __init__(self, plan: Plan, settings: Settings, secret: str = "") -> None:
+        self.plan, self.settings, self._secret = plan, settings, secret
         self.update = Update(plan.server, plan.precision, runners(plan))
         self.weights: dict[str, Array] = {}
         self._slots: dict[str, dict[str, Array]] = {}
@@ -77,30 +78,7 @@ class Hub:
                 change = np.asarray(sum(delta.dense[name] for delta in deltas) / total)
             if settings.noise:
                 assert settings.clip_norm is not None
-                drawn = generator(settings.seed, "noise", number, name).standard_normal(value.shape)
+                draw = generator(settings.seed, "noise", self._secret, number, name)
+                drawn = draw.standard_normal(value.shape)
                 change = change + drawn * (settings.noise * settings.clip_norm / total)
             self.update.dense(value, change.astype(value.dtype), self._slots[name], number + 1)
-
-
-def spent(plan: Plan, settings: Settings, users: int, rounds: int) -> dict[str, Any] | None:
-    """The privacy that the noise of so many rounds gives each user; None without noise.
-
-    Renyi accounting (Mironov 2017) of cohorts drawn without replacement (Wang, Balle &
-    Kasiviswanathan 2019), for neighbours that differ in the data of one user. Replacing a user
-    moves the sum by up to twice the clipping norm.
-    """
-    if not settings.noise or settings.noise_delta is None:
-        return None
-    import dp_accounting as dp
-    from dp_accounting import rdp
-
-    accountant = rdp.RdpAccountant(neighboring_relation=dp.NeighboringRelation.REPLACE_ONE)
-    one = dp.SampledWithoutReplacementDpEvent(users, settings.cohort, dp.GaussianDpEvent(settings.noise / 2))
-    accountant.compose(dp.SelfComposedDpEvent(one, rounds))
-    return {
-        "epsilon": float(accountant.get_epsilon(settings.noise_delta)),
-        "delta": settings.noise_delta,
-        "noise": settings.noise,
-        "clip_norm": settings.clip_norm,
-        "rounds": rounds,
-    }

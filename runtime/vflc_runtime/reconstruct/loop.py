@@ -11,8 +11,8 @@ import numpy as np
 from vflc_runtime import events
 from vflc_runtime.events import Listener
 from vflc_runtime.interrupts import Interrupted, Interrupts
-from vflc_runtime.reconstruct.hub import spent
 from vflc_runtime.reconstruct.plan import Plan
+from vflc_runtime.reconstruct.privacy import spent
 from vflc_runtime.reconstruct.rounds import Round, Rounds
 from vflc_runtime.reconstruct.run import PopulationRun
 from vflc_runtime.reconstruct.settings import Settings
@@ -115,7 +115,7 @@ class Loop:
         return folder
 
     def _finish(self) -> dict[str, Any]:
-        progress, rounds, plan = self.progress, self.rounds, self.plan
+        progress, rounds = self.progress, self.rounds
         kept = {"validation": rounds.split.validation, "test": rounds.split.test}
         measured = {name: rounds.measure(users) for name, users in kept.items() if len(users)}
         for found in measured.values():
@@ -136,7 +136,7 @@ class Loop:
             "too_few_examples": sum(entry["too_few_examples"] for entry in progress.history),
             "not_finite": sum(entry["not_finite"] for entry in progress.history),
             "bytes_sent": progress.sent,
-            "privacy": spent(plan, self.settings, users, progress.step),
+            "privacy": spent(self.settings, users, progress.step),
             "ended": "all rounds are done",
         }
         self.folder.write_metrics(metrics)

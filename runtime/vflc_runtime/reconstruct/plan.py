@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vflc_runtime.manifest import Manifest
 from vflc_runtime.plan import Init, Loss, Metric, Slot
+from vflc_runtime.reading import Json
 from vflc_runtime.reconstruct.settings import Settings
 
 
@@ -157,3 +158,8 @@ class Plan:
                 content = path.read_bytes()
                 seen.update(f"{place}/{path.name}/{len(content)}/".encode() + content)
         return seen.hexdigest()
+
+
+def is_population(folder: Path) -> bool:
+    """Whether the bundle in a folder is one of a population; VFL0613 where there is no bundle."""
+    return Json.read(folder / "manifest.json").get("population") is not None

@@ -25,11 +25,6 @@ from vflc_runtime.reconstruct.plan import (
 from vflc_runtime.reconstruct.settings import read_settings
 
 
-def is_population(folder: Path) -> bool:
-    """Whether the bundle in a folder is one of a population; VFL0613 where there is no bundle."""
-    return Json.read(folder / "manifest.json").get("population") is not None
-
-
 def read_population(folder: Path, engine: str = "onnx") -> Plan:
     """Reads the bundle of a population, with the graphs of an engine.
 

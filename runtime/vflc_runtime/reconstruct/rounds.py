@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.metrics import Collector
 from vflc_runtime.reconstruct import random
-from vflc_runtime.reconstruct.crew import Crew, Weights, groups
+from vflc_runtime.reconstruct.crew import GROUP, Crew, Weights, groups
 from vflc_runtime.reconstruct.hub import Hub
 from vflc_runtime.reconstruct.measured import Scored
 from vflc_runtime.reconstruct.plan import Plan
@@ -51,11 +51,22 @@ class Rounds:
         users: their examples.
         split: who is trained on.
         crew: carries out visits.
+        secret: what noise, and who is visited under noise, are drawn from besides the seed.
+        together: users that run as arrays.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, users: Users, split: Split, crew: Crew) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        users: Users,
+        split: Split,
+        crew: Crew,
+        secret: str = "",
+        together: int = GROUP,
+    ) -> None:
         self.plan, self.settings, self.users, self.split, self.crew = plan, settings, users, split, crew
-        self.hub = Hub(plan, settings)
+        self.hub, self._secret, self._together = Hub(plan, settings, secret), secret, together
         self.kept: dict[str, Array] = self._first() if settings.keep_local else {}
 
     def _first(self) -> dict[str, Array]:
@@ -73,7 +84,7 @@ class Rounds:
 
     def step(self, number: int) -> Round:
         """Round `number`, from 0."""
-        parts = groups(cohort_of(self.split, self.settings, number))
+        parts = groups(cohort_of(self.split, self.settings, number, self._secret), self._together)
         kept: Sequence[Weights] | None = None
         if self.kept:
             kept = [{name: array[part] for name, array in self.kept.items()} for part in parts]
@@ -86,7 +97,7 @@ class Rounds:
 
     def measure(self, users: Rows) -> Round:
         """Rebuilds and measures users on their other half."""
-        return summed(self.plan, self.crew.evaluate(groups(users), self.hub.weights))
+        return summed(self.plan, self.crew.evaluate(groups(users, self._together), self.hub.weights))
 
 
 def summed(plan: Plan, visited: Sequence[Visited]) -> Round:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ def train(
         "fingerprint": plan.fingerprint(),
         "reconstruct": {name: getattr(settings, name) for name in CHOSEN},
         "data": fingerprint(data, users),
+        "secret": secrets.token_hex(32) if settings.noise else "",
     }
     with closing(_crew(plan, settings, users, options)) as crew:
         run = PopulationRun.create(out, plan, facts, {}, options.overwrite)
@@ -158,7 +160,8 @@ def _run(
     checkpoint: Checkpoint | None,
     listen: Listener,
 ) -> Result:
-    rounds = Rounds(plan, settings, users, split_users(users, settings), crew)
+    split = split_users(users, settings)
+    rounds = Rounds(plan, settings, users, split, crew, str(run.settings["secret"]))
     with Interrupts() as interrupts:
         loop = Loop(run, plan, settings, rounds, listen, interrupts)
         if checkpoint is not None:

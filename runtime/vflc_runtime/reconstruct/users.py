@@ -100,9 +100,10 @@ def split_users(users: Users, settings: Settings) -> Split:
     return Split(train, np.sort(order[validation:test]), np.sort(order[test:]))
 
 
-def cohort_of(split: Split, settings: Settings, number: int) -> Rows:
-    """The users of round `number`, drawn without replacement from the seed."""
-    return generator(settings.seed, "cohort", number).choice(split.train, settings.cohort, replace=False)
+def cohort_of(split: Split, settings: Settings, number: int, secret: str = "") -> Rows:
+    """The users of round `number`, drawn without replacement from the seed, and a secret if there is one."""
+    draw = generator(settings.seed, "cohort", number, *([secret] if secret else []))
+    return draw.choice(split.train, settings.cohort, replace=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,7 @@ class Visitor:
         half = state.group.update
         steps = half.steps(settings.client_epochs, settings.client_steps)
         measured = state.run(plan.client, self.training, self.client_update, half, steps)
-        delta, broken = delta_of(state, first)
-        return self._visited(state, measured, delta, broken)
+        return self._visited(state, measured, *delta_of(state, first))
 
     def evaluate(self, users: Users, chosen: Rows, weights: Mapping[str, Array]) -> Visited:
         """Rebuilds, and measures on the other half."""
@@ -100,7 +99,7 @@ class Visitor:
         measured = Measured()
         for rows in state.group.update.passes():
             measured.see(state.made(self.evaluating, rows), rows)
-        return self._visited(state, measured, None, 0)
+        return self._visited(state, measured)
 
     def predict(
         self, users: Users, chosen: Rows, weights: Mapping[str, Array], given: NDArray[np.bool_]
@@ -124,14 +123,20 @@ class Visitor:
             return np.empty(0, np.int64), {}
         return np.concatenate(found), {name: np.concatenate(parts) for name, parts in made.items()}
 
-    def _visited(self, state: State, measured: Measured, delta: Delta | None, broken: int) -> Visited:
+    def _visited(
+        self,
+        state: State,
+        measured: Measured,
+        delta: Delta | None = None,
+        finite: NDArray[np.bool_] | bool = True,
+    ) -> Visited:
         return Visited(
-            measured.scored(self.plan, state.features, state.whole),
+            measured.scored(self.plan, state.features, state.whole & finite),
             delta,
             state.locals() if delta is not None and self.settings.keep_local else {},
             state.group.users,
             int(np.count_nonzero(~state.whole)),
-            broken,
+            int(np.count_nonzero(state.whole & ~np.asarray(finite))),
             state.asked(),
         )
 

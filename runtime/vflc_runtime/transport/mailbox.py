@@ -26,8 +26,10 @@ class Mailbox:
 
     Args:
         peers: the places it is connected to.
-        timeout: seconds that a wait lasts at most.
+        timeout: seconds that a wait lasts at most; a longer one, where it is asked for, lasts only
+            as long as the peer is heard of at least this often.
         link: says in words how the link to a peer is, for those who waited in vain.
+        heard: when a peer was last heard of, by the monotonic clock.
     """
 
     def __init__(
@@ -35,8 +37,9 @@ class Mailbox:
         peers: Iterable[str],
         timeout: float,
         link: Callable[[str], str] = lambda peer: "connected",
+        heard: Callable[[str], float] = lambda peer: time.monotonic(),
     ) -> None:
-        self.timeout, self._link = timeout, link
+        self.timeout, self._link, self._heard = timeout, link, heard
         self.era = 1
         self.waited = dict.fromkeys(peers, 0.0)
         self.changed = Condition()
@@ -44,7 +47,7 @@ class Mailbox:
         self._eras = dict.fromkeys(self.waited, 1)
         self._again: str | None = None
         self._ended: dict[str, Reason] = {}
-        self._failure: Failure | None = None
+        self._failure: Exception | None = None
 
     # --- by the threads of the transport -----------------------------------------------------
 
@@ -88,7 +91,7 @@ class Mailbox:
             self._ended[peer] = reason
             self.changed.notify_all()
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: Exception) -> None:
         """Nothing can be received any more; the first failure is the one to tell."""
         with self.changed:
             self._failure = self._failure or failure
@@ -191,9 +194,11 @@ class Mailbox:
         since = time.strftime("%H:%M:%S")
         try:
             while True:
-                left = begin + timeout - time.monotonic()
+                now = time.monotonic()
+                last = max(begin, self._heard(key[0])) + self.timeout
+                left = min(begin + timeout, last) - now
                 if left <= 0:
-                    raise overdue(key[0], f"{key[1]} {key[2]!r}", timeout, since, self._link(key[0]))
+                    raise overdue(key[0], f"{key[1]} {key[2]!r}", now - begin, since, self._link(key[0]))
                 self.changed.wait(left)
                 item = self._next(key)
                 if item is not None:
@@ -202,11 +207,11 @@ class Mailbox:
             self.waited[key[0]] += time.monotonic() - begin
 
 
-def overdue(peer: str, what: str, timeout: float, since: str, link: str) -> Failure:
+def overdue(peer: str, what: str, seconds: float, since: str, link: str) -> Failure:
     """VFL0641: who was waited for, for what, since when, and how the link to it is."""
     return Failure(
         "VFL0641",
-        f"{peer!r} did not send {what} within {timeout:g} s, waited for since {since}; the link: {link}",
+        f"{peer!r} did not send {what} within {seconds:.3g} s, waited for since {since}; the link: {link}",
         f"look at what {peer!r} does; where its work takes longer, raise the timeout at all parties",
         exit_code=PEER,
     )

@@ -109,7 +109,8 @@ class Network(Protocol):
     def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
         """The next control message `kind` of `sender`; one of over `limit` bytes is VFL0645.
 
-        `timeout` takes the place of the network's own, where more work lies in between.
+        `timeout` takes the place of the network's own, where more work lies in between; a peer that is
+        not even heard of is VFL0641 within the network's own all the same.
         """
         ...
 

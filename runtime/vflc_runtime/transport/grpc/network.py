@@ -52,7 +52,7 @@ class GrpcNetwork:
     ) -> None:
         self.place, self.peers = place, tuple(peers)
         self._addresses, self._listen, self._rules = peers, listen, rules
-        self._mailbox = Mailbox(self.peers, timeout, self._state)
+        self._mailbox = Mailbox(self.peers, timeout, self._state, lambda peer: self._links[peer].heard)
         incarnation = secrets.token_bytes(16)
         self._links = {peer: Link(peer, incarnation, rules, self._mailbox) for peer in self.peers}
         self.waited = self._mailbox.waited

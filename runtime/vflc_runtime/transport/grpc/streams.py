@@ -70,7 +70,7 @@ class Dialer:
         own: Identity | None,
         largest: int,
         patience: float,
-        fail: Callable[[Failure], None],
+        fail: Callable[[Exception], None],
     ) -> None:
         self._place, self.link, self._address, self._own = place, link, address, own
         self._parties, self._patience, self._fail = parties, patience, fail
@@ -98,16 +98,17 @@ class Dialer:
         return waiting and time.monotonic() - self._begun > self._patience
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE
+        pause, met = _FIRST_PAUSE, False
         while not (self._stopped.is_set() or self.link.ended):
-            met, why = self._stream()
-            if not met and not self._stopped.is_set():
-                failure = probe(self._address, self.link.peer, self._parties, self._own)
-                if failure is not None:
-                    self._fail(failure)
+            failure = None if met else probe(self._address, self.link.peer, self._parties, self._own)
+            if failure is None:
+                try:
+                    met, failure = self._stream()
+                except Exception as defect:
+                    self._fail(defect)
                     return
-            if why is not None:
-                self._fail(why)
+            if failure is not None:
+                self._fail(failure)
                 return
             pause = _FIRST_PAUSE if met else min(pause * 2, _LONGEST_PAUSE)
             self._stopped.wait(pause)
@@ -167,7 +168,7 @@ class Listener:
         links: Mapping[str, Link],
         own: Identity | None,
         largest: int,
-        fail: Callable[[Failure], None],
+        fail: Callable[[Exception], None],
     ) -> None:
         grpc = self._grpc = grpc_module()
         self._place, self._links, self._own, self._fail = place, links, own, fail
@@ -202,17 +203,16 @@ class Listener:
 
     def _serve(self, frames: Iterator[bytes], context: Any) -> Iterator[bytes]:
         link = self._who(context)
-        begun: Queue[tuple[int, bytes]] = Queue()
+        begun: Queue[tuple[int, bytes] | None] = Queue()
         Thread(target=self._read, args=(link, frames, begun, context), daemon=True).start()
         try:
-            stream, hello = begun.get(timeout=PATIENCE)
+            stream = begun.get(timeout=PATIENCE)
         except Empty:
             return
-        try:
+        if stream is not None:
+            number, hello = stream
             yield hello
-            yield from link.outgoing(stream)
-        finally:
-            link.detach(stream, "closed by the peer")
+            yield from link.outgoing(number)
 
     def _who(self, context: Any) -> Link:
         """The link of who dialled; ends the stream of anybody else."""
@@ -231,24 +231,42 @@ class Listener:
         return self._links[str(peer)]
 
     def _read(
-        self, link: Link, frames: Iterator[bytes], begun: Queue[tuple[int, bytes]], context: Any
+        self,
+        link: Link,
+        frames: Iterator[bytes],
+        begun: Queue[tuple[int, bytes] | None],
+        context: Any,
     ) -> None:
+        number, received = 0, _until_it_breaks(frames)
         try:
-            first = next(frames)
+            first = next(received)
             if decode(first).kind != Kind.HELLO:
                 raise Refused("a frame before the hello")
-            stream, hello = link.attach()
-            begun.put((stream, hello))
-            link.arrived(stream, first)
-            for frame in frames:
-                link.arrived(stream, frame)
+            number, hello = link.attach()
+            begun.put((number, hello))
+            link.arrived(number, first)
+            for frame in received:
+                link.arrived(number, frame)
+        except StopIteration:
+            return
         except Refused as error:
             self._fail(refused(self._place, link.peer, error))
-        except Exception:
-            # The stream broke: whatever gRPC raises for it, the link waits for the next one.
-            return
+        except Exception as defect:
+            self._fail(defect)
         finally:
+            begun.put(None)
+            link.detach(number, "closed by the peer")
             context.cancel()
+
+
+def _until_it_breaks(frames: Iterator[bytes]) -> Iterator[bytes]:
+    """What a stream brings; gRPC raises a bare `Exception` where it breaks."""
+    while True:
+        try:
+            frame = next(frames)
+        except Exception:
+            return
+        yield frame
 
 
 def _reason(error: Any) -> str:

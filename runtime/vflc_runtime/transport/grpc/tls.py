@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -132,17 +133,24 @@ def split(address: str) -> tuple[str, int]:
 
 
 def probe(address: str, peer: str, parties: Collection[str], own: Identity | None) -> Failure | None:
-    """Why no stream to `peer` comes about, where trying again is of no use; else None.
+    """Why no stream to `peer` will come about, where trying again is of no use; else None.
 
-    One TLS handshake of our own, because gRPC reports every failure as "unavailable".
+    TLS handshakes of our own, because gRPC reports every failure as "unavailable" and does not
+    show the peer's certificate to who dials. A server of gRPC says nothing where it refuses a
+    certificate: it hangs up, which counts where it does so three times in a row.
     """
     try:
-        with socket.create_connection(split(address), timeout=2) as connection:
-            if own is None:
-                return _speaks_tls(connection, peer)
-            return _greets(connection, peer, parties, own)
+        for _ in range(3):
+            with socket.create_connection(split(address), timeout=2) as connection:
+                if own is None:
+                    return _speaks_tls(connection, peer)
+                failure, greeted = _greets(connection, peer, parties, own)
+            if failure is not None or greeted:
+                return failure
+            time.sleep(0.1)
     except OSError:
         return None
+    return _unusable(f"{peer!r} hangs up as soon as it has seen {own.files.certificate}") if own else None
 
 
 def _speaks_tls(connection: socket.socket, peer: str) -> Failure | None:
@@ -166,17 +174,17 @@ def _greets(connection: socket.socket, peer: str, parties: Collection[str], own:
         with context.wrap_socket(connection, server_hostname=peer) as secured:
             names = [str(value) for kind, value in _alternatives(secured) if kind == "DNS"]
             if party_of(names, parties) != peer:
-                return _stranger(peer, f"its certificate is for {listed(names)}")
-            secured.recv(1)
+                return _stranger(peer, f"its certificate is for {listed(names)}"), True
+            return None, bool(secured.recv(1))
     except ssl.SSLCertVerificationError as error:
-        return _stranger(peer, f"its certificate is refused: {error.verify_message}")
+        return _stranger(peer, f"its certificate is refused: {error.verify_message}"), True
     except ssl.SSLError as error:
         if error.reason in PLAIN:
-            return _stranger(peer, "it does not speak TLS")
+            return _stranger(peer, "it does not speak TLS"), True
         if error.reason is not None and ("ALERT" in error.reason or "CERTIFICATE" in error.reason):
             why = error.reason.lower().replace("_", " ")
-            return _unusable(f"{peer!r} refuses {own.files.certificate}: {why}")
-    return None
+            return _unusable(f"{peer!r} refuses {own.files.certificate}: {why}"), True
+    return None, True
 
 
 def _alternatives(secured: ssl.SSLSocket) -> list[tuple[str, Any]]:

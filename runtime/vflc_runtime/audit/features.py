@@ -1,0 +1,121 @@
+"""Attacks on features, and on labels through what a party's own bottom has learned.
+
+Feature inversion assumes that the receiver knows some rows of the sender, as an insider or by a leak
+elsewhere. The linear solve follows the equality solving attack of Luo et al. (ICDE 2021), with the sender's
+weights estimated from the known rows rather than given. The decoder is the black-box inversion network of He
+et al. (ACSAC 2019), as a perceptron. Model completion is that of Fu et al. (USENIX Security 2022): the bottom
+stays as it was trained and a head is learned on the known labels; their use of unlabelled rows (MixMatch) is
+left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.audit.hints import Hints
+from vflc_runtime.audit.learn import Network, solved
+from vflc_runtime.audit.view import Channel, View
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
+
+LUO = (
+    'Luo et al., "Feature Inference Attack on Model Predictions in Vertical Federated Learning", ICDE 2021 '
+    "(equality solving, weights estimated)"
+)
+HE = 'He et al., "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019 (black-box inversion)'
+FU = (
+    'Fu et al., "Label Inference Attacks Against Vertical Federated Learning", USENIX Security 2022 '
+    "(model completion, without MixMatch)"
+)
+CATEGORIES = 50
+"""Values of a feature that are told apart: the most frequent ones among known rows; others are one more."""
+HIDDEN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a head made of rows whose labels it did not know.
+
+    Args:
+        rest: places in the batch of prediction that were not given away.
+        bottom: with the party's own bottom, or what it received: probabilities or numbers [n, k].
+        plain: the same head on the party's raw columns; None where it has none.
+    """
+
+    rest: Indices
+    bottom: Array
+    plain: Array | None
+
+
+def complete(view: View, channel: Channel, hints: Hints, count: int, draw: int) -> Completion:
+    """A head on `count` known labels, with and without the trained bottom."""
+    rows = view.prediction.rows
+    known, labels = hints.some(rows, count, draw)
+    rest = np.setdiff1d(np.arange(len(rows)), known)
+    if hints.label.kind == "number":
+        targets: Array = labels.reshape(-1, 1).astype(np.float64)
+    else:
+        targets = np.eye(hints.label.classes)[labels.astype(np.int64).reshape(-1)]
+
+    def head(values: Array) -> Array:
+        output = "linear" if hints.label.kind == "number" else "softmax"
+        return Network(values[known], targets, output)(values[rest])  # type: ignore[arg-type]
+
+    own = {name: array[rows] for name, array in view.own.items() if not is_ids_of_none(array)}
+    plain = head(columns(own, known)) if own else None
+    return Completion(rest, head(view.rows(view.prediction, channel)), plain)
+
+
+def is_ids_of_none(array: Array) -> bool:
+    """Whether a column of many ids has no place for any."""
+    return array.ndim == 2 and not array.shape[1]
+
+
+def columns(inputs: Mapping[str, Array], known: Indices) -> Array:
+    """A table as numbers [n, w]: one column for each value that occurs in known rows."""
+    return np.concatenate([spelled(array, known) for array in inputs.values()], axis=1)
+
+
+def spelled(array: Array, known: Indices) -> Array:
+    """A feature as numbers [n, c]: itself, or a column for each of its values that known rows have most."""
+    if array.dtype.kind == "f":
+        return array.reshape(len(array), -1).astype(np.float64)
+    ids = array.reshape(len(array), -1)
+    values, counts = np.unique(ids[known], return_counts=True)
+    frequent = np.argsort(-counts, kind="stable")[:CATEGORIES]
+    chosen = np.sort(values[frequent][values[frequent] >= 0])
+    found = np.zeros((len(ids), len(chosen)))
+    for slot in ids.T:
+        place = np.searchsorted(chosen, slot).clip(max=max(len(chosen) - 1, 0))
+        hit = chosen[place] == slot if len(chosen) else np.zeros(len(slot), bool)
+        found[np.flatnonzero(hit), place[hit]] = 1.0
+    return found
+
+
+def invert(activations: Array, known: Indices, targets: Array, learned: bool) -> Array:
+    """A feature of all rows [n, c] from what a party received of them [n, w] and some rows it knows.
+
+    Args:
+        activations: the joint row of what the owner of the feature sent.
+        known: places of the rows whose feature is known [m].
+        targets: the feature of those [m, c].
+        learned: by a perceptron with a hidden layer, not by least squares.
+    """
+    if learned:
+        size = np.maximum(targets.std(axis=0), 1e-12)
+        mean = targets.mean(axis=0)
+        network = Network(activations[known], (targets - mean) / size, "linear", HIDDEN)
+        found: Array = network(activations) * size + mean
+        return found
+    return solved(activations[known], targets, activations)
+
+
+def right(guess: Array, truth: Array) -> float:
+    """Share of rows whose most likely value [n, c] is one that they have."""
+    return float(truth[np.arange(len(guess)), guess.argmax(axis=1)].mean())

@@ -1,0 +1,180 @@
+"""Attacks on labels: each sees a `View`, a channel and a few hints, and gives what it makes of each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.audit import exact
+from vflc_runtime.audit.hints import Hints, Kind
+from vflc_runtime.audit.view import Channel, View
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
+Measure = Literal["auc", "purity", "correlation"]
+
+LI = 'Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022'
+SUN = (
+    'Sun et al., "Label Leakage and Protection from Forward Embedding in Vertical Federated Learning", '
+    "arXiv 2203.01451, 2022"
+)
+FU = 'Fu et al., "Label Inference Attacks Against Vertical Federated Learning", USENIX Security 2022'
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What an attack makes of some rows.
+
+    Args:
+        rows: numbers of the rows [n].
+        values: a score for each row [n], several [n, c] of which the best one counts, or clusters [n].
+        measure: how values are held against labels.
+    """
+
+    rows: Indices
+    values: Array
+    measure: Measure = "auc"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelAttack:
+    """An attack on a label by what crosses in a phase.
+
+    Args:
+        key: its short name.
+        title: what it does, in a few words.
+        paper: which publication it follows.
+        knows: what is assumed besides the view; empty for nothing.
+        phase: which values it looks at; those of phase `forward` it looks at as sent, too.
+        kinds: of labels that it is for.
+        run: gives looks, one a batch.
+    """
+
+    key: str
+    title: str
+    paper: str
+    knows: str
+    phase: Literal["forward", "backward"]
+    kinds: tuple[Kind, ...]
+    run: Callable[[View, Channel, Hints], Iterator[Look]]
+
+
+def _norm(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+    for step in view.steps():
+        yield Look(step.rows, exact.by_norm(view.rows(step, channel)))
+
+
+def _cosine(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+    for step in view.steps():
+        known = hints.one_positive(step.rows)
+        if known is not None:
+            values = exact.by_cosine(view.rows(step, channel), known)
+            yield Look(np.delete(step.rows, known), np.delete(values, known))  # its own cosine is 1
+
+
+def _sign(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+    for step in view.steps():
+        yield Look(step.rows, exact.by_projection(view.rows(step, channel)))
+
+
+def _columns(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+    columns: Indices | None = None
+    for step in view.steps():
+        rows = view.rows(step, channel)
+        columns = exact.largest(rows) if columns is None else columns
+        yield Look(step.rows, rows[:, columns])
+
+
+def _consensus(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+    for step in view.steps():
+        yield Look(step.rows, exact.by_consensus(view.rows(step, channel)))
+
+
+def _direction(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+    for step in view.steps():
+        rows = view.rows(step, channel)
+        if len(rows) >= hints.label.classes:
+            yield Look(step.rows, exact.by_direction(rows, hints.label.classes), "purity")
+
+
+def _residual(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+    for step in view.steps():
+        yield Look(step.rows, exact.by_projection(view.rows(step, channel)), "correlation")
+
+
+def _spectral(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+    for step in view.steps():
+        rows = view.rows(step, channel)
+        yield Look(step.rows, exact.by_projection(rows - rows.mean(axis=0)))
+
+
+EVERY: tuple[Kind, ...] = ("binary", "classes", "number")
+ONE: tuple[Kind, ...] = ("binary", "number")
+
+LABEL_ATTACKS = (
+    LabelAttack("norm", "length of the gradient", f"{LI} (norm-based)", "", "backward", EVERY, _norm),
+    LabelAttack(
+        "cosine", "angle to the gradient of one known row", f"{LI} (direction-based)",
+        "one row a batch that has the label's rarer side", "backward", ONE, _cosine,
+    ),
+    LabelAttack(
+        "sign", "side of the line that all gradients lie along", f"{FU} (direct), behind a linear map", "",
+        "backward", ONE, _sign,
+    ),
+    LabelAttack(
+        "consensus", "sign that the columns agree on", f"{FU} (direct), by a vote of the columns", "",
+        "backward", ONE, _consensus,
+    ),
+    LabelAttack(
+        "column", "one number of the gradient", f"{FU} (direct), each column by itself",
+        "which column tells most", "backward", EVERY, _columns,
+    ),
+    LabelAttack(
+        "direction", "clusters of directions", f"{FU} (direct), several outputs behind a linear map", "",
+        "backward", ("classes",), _direction,
+    ),
+    LabelAttack(
+        "residual", "the error of the prediction itself", f"{FU} (direct), for a squared loss", "",
+        "backward", ("number",), _residual,
+    ),
+    LabelAttack(
+        "spectral", "clusters of activations", f"{SUN}: distance along the first singular vector", "",
+        "forward", EVERY, _spectral,
+    ),
+)  # fmt: skip
+
+
+def tally(view: View, channel: Channel) -> tuple[Indices, Array]:
+    """Signs of every row's gradient, added up over the epochs it was seen in.
+
+    Gradients of a step are told apart up to one global sign; later steps are turned to agree with what
+    was found before, the first epoch's steps with the step before each.
+
+    Returns:
+        The rows that were seen in every epoch [n], and their sums after each epoch [n, epochs].
+    """
+    seen = np.zeros(view.total, np.int64)
+    sums: list[Array] = []
+    total, before = np.zeros(view.total), None
+    for step in view.steps(None):
+        rows = view.rows(step, channel)
+        direction = exact.principal(rows)
+        signs = np.sign(rows @ direction)
+        agreement = float(total[step.rows] @ signs)
+        if not agreement and before is not None:
+            agreement = float(direction @ before)
+        if agreement < 0:
+            signs, direction = -signs, -direction
+        before = direction
+        total[step.rows] += signs
+        epoch = int(seen[step.rows].max(initial=0))
+        seen[step.rows] += 1
+        if epoch == len(sums):
+            sums.append(np.zeros(view.total))
+        sums[epoch][step.rows] = total[step.rows]
+    whole = np.flatnonzero(seen == len(sums)) if sums else np.arange(0)
+    return whole, np.array([each[whole] for each in sums]).T

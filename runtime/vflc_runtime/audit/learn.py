@@ -1,0 +1,104 @@
+"""A small network for attacks that learn: no hidden layer or one, Adam on all rows at once.
+
+Attackers have few examples, so this is small on purpose; everything is drawn from a fixed seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+STEPS = 400
+RATE = 0.01
+DECAY = 1e-3
+"""Times the squared weights, added to the mean loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Columns brought to mean 0 and deviation 1 by the examples; constant ones become 0."""
+
+    mean: Array
+    size: Array
+
+    @classmethod
+    def of(cls, examples: Array) -> Scale:
+        deviation = examples.std(axis=0)
+        return cls(examples.mean(axis=0), np.where(deviation > 1e-12, deviation, np.inf))
+
+    def __call__(self, rows: Array) -> Array:
+        # Rows far from all examples must not be what a linear head makes of them.
+        return np.clip((rows - self.mean) / self.size, -10, 10)
+
+
+class Network:
+    """Learns `targets` [n, k] from `examples` [n, w]; call it with rows [m, w] to get [m, k].
+
+    Args:
+        examples: what is known of the rows.
+        targets: probabilities of classes that add up to 1 in each row, or numbers.
+        output: `softmax` with cross-entropy, or `linear` with half the squared error.
+        hidden: units of the hidden layer with ReLU; 0 for none.
+    """
+
+    def __init__(
+        self, examples: Array, targets: Array, output: Literal["softmax", "linear"], hidden: int = 0
+    ) -> None:
+        self._scale, self._output = Scale.of(examples), output
+        rng = np.random.default_rng(0)
+        sizes = [examples.shape[1], *([hidden] if hidden else []), targets.shape[1]]
+        self._layers = [
+            (rng.normal(size=(a, b)) * np.sqrt(2 / max(a, 1)), np.zeros(b)) for a, b in pairwise(sizes)
+        ]
+        self._fit(self._scale(examples), targets.astype(np.float64))
+
+    def __call__(self, rows: Array) -> Array:
+        return self._forward(self._scale(rows))[-1]
+
+    def _forward(self, rows: Array) -> list[Array]:
+        values = [rows]
+        for index, (weight, bias) in enumerate(self._layers):
+            value = values[-1] @ weight + bias
+            last = index == len(self._layers) - 1
+            values.append(value if last else np.maximum(value, 0))
+        if self._output == "softmax":
+            shifted = np.exp(values[-1] - values[-1].max(axis=1, keepdims=True))
+            values[-1] = shifted / shifted.sum(axis=1, keepdims=True)
+        return values
+
+    def _fit(self, examples: Array, targets: Array) -> None:
+        moments = [(np.zeros_like(p), np.zeros_like(p)) for layer in self._layers for p in layer]
+        for step in range(1, STEPS + 1):
+            gradients = self._gradients(examples, targets)
+            parameters = [p for layer in self._layers for p in layer]
+            for parameter, gradient, (mean, square) in zip(parameters, gradients, moments, strict=True):
+                mean += 0.1 * (gradient - mean)
+                square += 0.001 * (np.square(gradient) - square)
+                corrected = mean / (1 - 0.9**step)
+                parameter -= RATE * corrected / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+
+    def _gradients(self, examples: Array, targets: Array) -> list[Array]:
+        values = self._forward(examples)
+        error = (values[-1] - targets) / len(examples)  # the same for softmax and for squares
+        found: list[Array] = []
+        for index in range(len(self._layers) - 1, -1, -1):
+            weight, _ = self._layers[index]
+            found = [values[index].T @ error + 2 * DECAY * weight, error.sum(axis=0), *found]
+            if index:
+                error = (error @ weight.T) * (values[index] > 0)
+        return found
+
+
+def solved(examples: Array, targets: Array, rows: Array) -> Array:
+    """Least squares of `targets` [n, k] on `examples` [n, w] with a constant, applied to rows [m, w]."""
+    scale = Scale.of(examples)
+    with_one = [np.hstack([scale(each), np.ones((len(each), 1))]) for each in (examples, rows)]
+    solution = np.linalg.lstsq(with_one[0], targets.astype(np.float64), rcond=1e-8)[0]
+    found: Array = with_one[1] @ solution
+    return found

@@ -1,0 +1,151 @@
+"""What an audit works on: a run, its transcripts, its data; and views that hold one place's share of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime import loading
+from vflc_runtime.audit.hints import Hints, Label
+from vflc_runtime.audit.judge import Judge
+from vflc_runtime.audit.view import View, by_row
+from vflc_runtime.bundle import Bundle
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.evaluate import trained
+from vflc_runtime.events import Listener
+from vflc_runtime.messages import Envelope
+from vflc_runtime.reading import Json
+from vflc_runtime.state import RunFolder
+from vflc_runtime.transcript import Step, Transcript
+
+Array = NDArray[Any]
+
+PREDICTED = 4000
+"""Rows of the prediction that learning attacks are made on; they lie evenly over all rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A run, opened for an audit; the truth is in `data`, and only hints and judges are made from it."""
+
+    run: RunFolder
+    bundle: Bundle
+    data: Dataset
+    transcripts: Path
+    predictions: Mapping[str, Step]
+    edges: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def open(
+        cls,
+        run: Path,
+        transcripts: Path,
+        sources: Mapping[str, Source],
+        engine: str,
+        threads: int | None,
+        listen: Listener,
+    ) -> Material:
+        """Reads a run and its data, and predicts with it as its parties would.
+
+        Raises:
+            Failure: VFL0614 where the data are not those that were trained on; VFL0680 where nothing
+                was recorded; others as data and run give cause.
+        """
+        folder = RunFolder(run)
+        bundle, settings = folder.bundle(engine), folder.settings
+        if not any(len(Transcript(transcripts, place)) for place in bundle.plans):
+            raise Failure(
+                "VFL0680",
+                "the run has no transcript: nothing crossed in the steps that were recorded",
+                "a model at one place sends nothing, and has nothing to audit",
+            )
+        data = loading.load_training(
+            bundle, sources, settings["seed"], settings["validation"], folder.fitted(bundle), listen
+        )
+        if loading.fingerprint(data) != settings["data"]:
+            raise Failure(
+                "VFL0614", f"{run} was trained on other rows", "give the data that the run was trained on"
+            )
+        edges = Json.read(bundle.folder / "manifest.json")["edges"].value
+        return cls(folder, bundle, data, transcripts, _predict(folder, data, engine, threads), tuple(edges))
+
+    def view(self, place: str) -> View:
+        """What a place knows."""
+        tables = self.bundle.plans[place].tables
+        own = {name: rows for name, rows in self.data.inputs.items() if name.partition(".")[0] in tables}
+        transcript = Transcript(self.transcripts, place)
+        return View(place, self.bundle.manifest, transcript, self.predictions[place], own, self.data.rows)
+
+    def labels(self, place: str) -> Iterator[tuple[Hints, Judge]]:
+        """Labels that a place does not own: what hands out hints, and what judges."""
+        tables = self.bundle.plans[place].tables
+        seen: set[str] = set()
+        for plan in self.bundle.plans.values():
+            for each in plan.inputs.values():
+                truth = self.data.inputs[each.id]
+                one = truth.reshape(len(truth), -1).shape[1] == 1
+                if each.label and one and each.party not in tables and each.id not in seen:
+                    seen.add(each.id)
+                    values = truth.reshape(-1)
+                    label = self._label(each.id, values)
+                    yield Hints(label, values), Judge(label, values)
+
+    def features(self, place: str, edges: tuple[str, ...]) -> dict[str, Array]:
+        """Features of others that flowed into edges, as encoded [rows, …]."""
+        tables = self.bundle.plans[place].tables
+        labels = {i.id for plan in self.bundle.plans.values() for i in plan.inputs.values() if i.label}
+        return {
+            name: self.data.inputs[name]
+            for name in sorted(self.depends_on(edges))
+            if name in self.data.inputs and name not in labels and name.partition(".")[0] not in tables
+        }
+
+    def depends_on(self, edges: tuple[str, ...]) -> set[str]:
+        """Columns that flowed into edges, as the manifest says."""
+        return {name for edge in self.edges if edge["id"] in edges for name in edge.get("depends_on", ())}
+
+    def passed(self) -> dict[str, str]:
+        """Edges that attacks cannot take row by row."""
+        return {
+            edge.id: "one value for the whole batch"
+            if edge.shape[:1] != (None,)
+            else "values of no fixed row"
+            for edge in self.bundle.manifest.edges.values()
+            if not by_row(edge)
+        }
+
+    def task(self) -> dict[str, Any]:
+        """How good the model is, as the run measured it."""
+        path = self.run.path / "metrics.json"
+        metrics = json.loads(path.read_bytes()) if path.exists() else {}
+        return {rows: metrics[rows] for rows in ("train", "validation") if metrics.get(rows)}
+
+    def _label(self, name: str, truth: Array) -> Label:
+        if truth.dtype.kind != "f":
+            return Label(name, "classes", int(truth.max(initial=1)) + 1)
+        binary = bool(np.isin(truth, (0, 1)).all())
+        return Label(name, "binary" if binary else "number", 2)
+
+
+def _predict(run: RunFolder, data: Dataset, engine: str, threads: int | None) -> dict[str, Step]:
+    """One batch of prediction as each place saw it."""
+    heard: list[Envelope] = []
+    session = trained(run, "predict", engine, threads, heard.append)
+    count = min(PREDICTED, data.rows)
+    rows = np.unique(np.linspace(0, data.rows - 1, count).astype(np.int64))
+    session.predict(data.batch(rows))
+    received: dict[str, dict[str, Array]] = {place: {} for place in session.engines}
+    sent: dict[str, dict[str, Array]] = {place: {} for place in session.engines}
+    for envelope in heard:
+        receiver = session.bundle.manifest.messages[envelope.message].receiver
+        received[receiver].update(envelope.tensors)
+        sent[envelope.sender].update(envelope.tensors)
+    return {place: Step(0, rows, received[place], sent[place]) for place in session.engines}

@@ -1,0 +1,119 @@
+"""What an audit found, as data, and in words for a person who decides about a release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Level = Literal["recovered", "leaks", "hints", "quiet"]
+LEVELS: tuple[Level, ...] = ("recovered", "leaks", "hints", "quiet")
+"""From bad to good."""
+MEANING: dict[Level, str] = {
+    "recovered": "a secret of another party can be read as if it had been sent",
+    "leaks": "a secret of another party can be told for many rows",
+    "hints": "what was received makes guesses better than they would be without it",
+    "quiet": "no attack does better than guessing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One attack of one party on one secret.
+
+    Args:
+        party: who is curious.
+        secret: the label or feature that it is after, as `party.column`.
+        channel: the edge it looked at, or `all` edges of the phase together.
+        edges: their ids.
+        phase: `forward` or `backward`; `sent` where the party sent the values itself.
+        attack, title, paper, knows: what was done, whom it follows, what it assumes to be known.
+        measure: of `score`: `auc`, `purity` or `accuracy` (share of rows), `correlation`, or `error`
+            (squared, against guessing the mean: 0 is exact, 1 is nothing).
+        score: mean over batches, or over draws of what is known.
+        quantile: the score that 95 % of the batches do not exceed; of an `error` the mean again.
+        chance: what the same attack scores where there is nothing to find, or without the messages.
+        batches: how many batches or draws.
+        level: how bad it is.
+        verdict: the same in a sentence.
+        code: the finding of the compiler that is about it, if any.
+        advice: what would help.
+        details: more numbers, by name.
+    """
+
+    party: str
+    secret: str
+    channel: str
+    edges: tuple[str, ...]
+    phase: str
+    sent: bool
+    attack: str
+    title: str
+    paper: str
+    knows: str
+    measure: str
+    score: float
+    quantile: float
+    chance: float
+    batches: int
+    level: Level
+    verdict: str
+    code: str | None
+    advice: str | None
+    details: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All scores of a run, and what the scores are about.
+
+    Args:
+        model, digest: of the bundle.
+        rows, steps, batch: aligned rows, steps that were recorded, rows a step.
+        task: how good the model is, as the run measured it.
+        known: labels, and rows, that learning attacks were given.
+        edges: of the manifest, with protections, findings and waivers.
+        passed: edges that no attack is made for, and why.
+        scores: of every party.
+    """
+
+    model: str
+    digest: str
+    rows: int
+    steps: int
+    batch: int
+    task: dict[str, Any]
+    known: dict[str, int]
+    edges: tuple[dict[str, Any], ...]
+    passed: dict[str, str]
+    scores: tuple[Score, ...]
+
+    @property
+    def worst(self) -> Level:
+        """The worst level of any score."""
+        return min((score.level for score in self.scores), key=LEVELS.index, default="quiet")
+
+    def data(self) -> dict[str, Any]:
+        """The report as JSON data."""
+        return {"format": 1, "worst": self.worst, **asdict(self)}
+
+
+def worst_first(scores: Iterable[Score]) -> list[Score]:
+    """Scores ordered by how bad they are.
+
+    Of one level labels come first, then attacks that know nothing besides, then what is far from chance.
+    """
+
+    def order(score: Score) -> tuple[int, bool, bool, float]:
+        level = LEVELS.index(score.level)
+        return level, score.measure == "error", bool(score.knows), -abs(score.score - score.chance)
+
+    return sorted(scores, key=order)
+
+
+def heads(scores: Iterable[Score]) -> list[Score]:
+    """Of each party and secret the attacks, each on the channel where it did best; worst first."""
+    best: dict[tuple[str, str, str], Score] = {}
+    for score in worst_first(scores):
+        best.setdefault((score.party, score.secret, score.attack), score)
+    return worst_first(best.values())

@@ -1,0 +1,225 @@
+"""Attacks a run as each of its places could, and reports what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.audit import features, verdict
+from vflc_runtime.audit.hints import Hints
+from vflc_runtime.audit.judge import Judge, relative_error
+from vflc_runtime.audit.labels import FU, LABEL_ATTACKS, tally
+from vflc_runtime.audit.material import Material
+from vflc_runtime.audit.report import Report, Score, worst_first
+from vflc_runtime.audit.scores import Spread
+from vflc_runtime.audit.view import Channel, View
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.events import Listener, silent
+from vflc_runtime.transcript import Transcript
+
+Array = NDArray[Any]
+Tell = Callable[[str], None]
+
+DRAWS = 5
+"""How often labels that are known are drawn, for model completion."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOptions:
+    """How to attack.
+
+    Args:
+        parties: who is curious; every place where empty.
+        known_labels: how many labels model completion is given.
+        known_rows: how many rows feature inversion is given, at most half of those predicted.
+        engine, threads: of the prediction with the trained model.
+    """
+
+    parties: tuple[str, ...] = ()
+    known_labels: int = 100
+    known_rows: int = 1000
+    engine: str = "onnx"
+    threads: int | None = None
+
+
+def audit(
+    run: Path | str,
+    sources: Mapping[str, Source],
+    options: AuditOptions | None = None,
+    transcripts: Path | str | None = None,
+    listen: Listener = silent,
+    tell: Tell = lambda what: None,
+) -> Report:
+    """Plays each curious party of a run with what it received.
+
+    Args:
+        run: the run's folder.
+        sources: of each party its source; they are the truth, and the attacker's own table.
+        options: how to attack.
+        transcripts: where the transcripts lie; in the run's folder where None.
+        listen: is told when the data is loaded.
+        tell: is told what is being attacked.
+
+    Raises:
+        Failure: VFL0614, VFL0618, VFL0680, VFL0681, and those of reading data.
+    """
+    options, run = options or AuditOptions(), Path(run)
+    material = Material.open(run, Path(transcripts or run), sources, options.engine, options.threads, listen)
+    places = tuple(material.bundle.plans)
+    for name in options.parties:
+        if name not in places:
+            known = ", ".join(places)
+            raise Failure("VFL0681", f"{name!r} is no place of this run", f"places: {known}")
+    scores = [
+        score for place in options.parties or places for score in _place(material, place, options, tell)
+    ]
+    settings, manifest = material.run.settings, material.bundle.manifest
+    steps = max(len(Transcript(material.transcripts, place)) for place in places)
+    return Report(
+        model=manifest.model,
+        digest=manifest.digest,
+        rows=material.data.rows,
+        steps=steps,
+        batch=settings["batch"],
+        task=material.task(),
+        known={"labels": options.known_labels, "rows": options.known_rows},
+        edges=material.edges,
+        passed=material.passed(),
+        scores=tuple(worst_first(scores)),
+    )
+
+
+def _place(material: Material, place: str, options: AuditOptions, tell: Tell) -> Iterator[Score]:
+    view = material.view(place)
+    for hints, judge in material.labels(place):
+        tell(f"{place} after {hints.label.id}")
+        yield from _labels(material, view, hints, judge)
+        yield from _votes(material, view, hints, judge)
+        yield from _completion(view, hints, judge, options)
+    for sender, channel in view.senders().items():
+        tell(f"{place} after the features of {sender}")
+        yield from _inversion(material, view, channel, options)
+
+
+def _labels(material: Material, view: View, hints: Hints, judge: Judge) -> Iterator[Score]:
+    label = hints.label
+    for channel in _channels(view):
+        told = label.id in material.depends_on(channel.edges) and not channel.sent
+        for attack in LABEL_ATTACKS:
+            if label.kind in attack.kinds and (
+                told if attack.phase == "backward" else channel.phase == "forward"
+            ):
+                spread = judge.looks(attack.run(view, channel, hints))
+                measure = {"direction": "purity", "residual": "correlation"}.get(attack.key, "auc")
+                if spread is not None:
+                    words = attack.title, attack.paper, attack.knows
+                    level = verdict.of_label(spread)
+                    yield _score(view, label.id, channel, attack.key, words, measure, spread, level)
+
+
+def _votes(material: Material, view: View, hints: Hints, judge: Judge) -> Iterator[Score]:
+    """A vote over epochs, where rows were recorded more than once."""
+    if hints.label.kind == "classes":
+        return
+    for channel in view.channels("backward"):
+        if hints.label.id in material.depends_on(channel.edges):
+            rows, sums = tally(view, channel)
+            judged = (
+                judge.votes(rows, sums, material.run.settings["batch"]) if sums.shape[1:] > (1,) else None
+            )
+            if judged is not None:
+                first, last = judged
+                words = "signs of one row, added up over epochs", f"{FU} (direct), by a vote of epochs", ""
+                details = {"first epoch": first.mean, "epochs": float(sums.shape[1])}
+                level = verdict.of_label(last)
+                yield _score(view, hints.label.id, channel, "vote", words, "auc", last, level, details)
+
+
+def _completion(view: View, hints: Hints, judge: Judge, options: AuditOptions) -> Iterator[Score]:
+    sent = view.channels("forward", "predict", sent=True)
+    channels = sent or view.channels("forward", "predict")
+    if not channels:
+        return
+    made = [
+        judge.completion(
+            features.complete(view, channels[0], hints, options.known_labels, draw), view.prediction.rows
+        )
+        for draw in range(DRAWS)
+    ]
+    bottom, plain = np.array(made).T
+    spread = Spread(bottom.mean(), float(np.quantile(bottom, 0.95)), plain.mean(), DRAWS)
+    measure = {"binary": "auc", "classes": "accuracy", "number": "correlation"}[hints.label.kind]
+    words = "a head learned on a few labels", features.FU, f"{options.known_labels} labels"
+    level = verdict.of_completion(spread.mean, spread.chance)
+    yield _score(view, hints.label.id, channels[0], "completion", words, measure, spread, level)
+
+
+def _inversion(material: Material, view: View, channel: Channel, options: AuditOptions) -> Iterator[Score]:
+    rows = view.prediction.rows
+    known = np.sort(
+        np.random.default_rng(0).permutation(len(rows))[: min(options.known_rows, len(rows) // 2)]
+    )
+    rest = np.setdiff1d(np.arange(len(rows)), known)
+    if len(known) < 2:
+        return
+    activations = view.rows(view.prediction, channel)
+    for name, values in material.features(view.place, channel.edges).items():
+        truth = features.spelled(values[rows], known)
+        for key, paper in (("linear", features.LUO), ("decoder", features.HE)):
+            guess = features.invert(activations, known, truth[known], key == "decoder")
+            error = relative_error(guess[rest], truth[rest], truth[known].mean(axis=0))
+            title = f"a {'linear map' if key == 'linear' else 'small network'} from messages to the feature"
+            spread = Spread(error, error, 1.0, 1)
+            words = title, paper, f"{len(known):,} rows of the sender"
+            details = {"right": features.right(guess[rest], truth[rest])} if truth.shape[1] > 1 else {}
+            level = verdict.of_error(error)
+            yield _score(view, name, channel, key, words, "error", spread, level, details)
+
+
+def _channels(view: View) -> Iterator[Channel]:
+    yield from view.channels("backward")
+    yield from view.channels("forward")
+    yield from view.channels("forward", sent=True)
+
+
+def _score(
+    view: View,
+    secret: str,
+    channel: Channel,
+    attack: str,
+    words: tuple[str, str, str],
+    measure: str,
+    spread: Spread,
+    level: Any,
+    details: dict[str, float] | None = None,
+) -> Score:
+    title, paper, knows = words
+    code, help = verdict.advice(attack, view.place, level)
+    return Score(
+        party=view.place,
+        secret=secret,
+        channel=channel.name,
+        edges=channel.edges,
+        phase=channel.phase,
+        sent=channel.sent,
+        attack=attack,
+        title=title,
+        paper=paper,
+        knows=knows,
+        measure=measure,
+        score=float(spread.mean),
+        quantile=float(spread.quantile),
+        chance=float(spread.chance),
+        batches=spread.batches,
+        level=level,
+        verdict=verdict.sentence(level, view.place, secret, title),
+        code=code,
+        advice=help,
+        details=details or {},
+    )

@@ -1,0 +1,75 @@
+"""From a score to a level, a sentence, the compiler's finding about it, and what would help."""
+
+from __future__ import annotations
+
+from vflc_runtime.audit.report import Level
+from vflc_runtime.audit.scores import Spread
+
+RECOVERED = 0.99
+"""Mean AUC or share of rows from which on a label is as good as sent."""
+LEAKS = 0.95
+"""95 % quantile of the AUC that is called a leak in the literature's unprotected models."""
+MARGIN = 0.05
+"""By how much a score must beat chance to count at all."""
+ERRORS: tuple[tuple[float, Level], ...] = ((0.01, "recovered"), (0.5, "leaks"), (0.9, "hints"))
+"""Relative errors of inverted features, at most so much for each level."""
+
+
+_EXACT, _BACKWARD, _LINEAR = "VFL0310", "VFL0320", "VFL0323"
+"""Findings of the compiler; a test holds them against its codes."""
+
+_LABEL = "`protect gradients to {party} with marvell(sum_kl = 0.25)`, or `label_dp(epsilon)` for the label"
+_EDGE = "fewer numbers a row by a `release` limit, or `gaussian(clip, epsilon, delta)` on the edge"
+_REMEDIES = {
+    "residual": "`protect gradients to {party} with gaussian(clip, epsilon, delta)`",
+    "vote": "`label_dp(epsilon)`, which draws a row's flip once: fresh noise averages out over epochs",
+    "spectral": _EDGE,
+    "completion": "protect the gradients to {party}: they are what taught its bottom about the label",
+    "linear": "a nonlinear bottom of fewer units than features, a `release` limit, or noise on the edge",
+    "decoder": _EDGE,
+}
+
+
+def of_label(spread: Spread) -> Level:
+    """How bad a label's score over batches is."""
+    if spread.mean >= RECOVERED:
+        return "recovered"
+    if spread.quantile >= LEAKS and spread.quantile > spread.chance + MARGIN:
+        return "leaks"
+    return "hints" if spread.quantile > spread.chance + MARGIN else "quiet"
+
+
+def of_completion(score: float, plain: float) -> Level:
+    """How bad it is what a bottom adds to a party's own columns."""
+    if score <= plain + MARGIN:
+        return "quiet"
+    return "leaks" if score >= LEAKS else "hints"
+
+
+def of_error(error: float) -> Level:
+    """How bad an inverted feature is."""
+    return next((level for most, level in ERRORS if error <= most), "quiet")
+
+
+def sentence(level: Level, party: str, secret: str, how: str) -> str:
+    """The verdict for a person."""
+    return {
+        "recovered": f"{party} can read {secret} row by row: {how}",
+        "leaks": f"{party} can tell {secret} for many rows: {how}",
+        "hints": f"{party} guesses {secret} better than without these messages: {how}",
+        "quiet": f"{party} learns nothing of {secret} this way",
+    }[level]
+
+
+def advice(attack: str, party: str, level: Level) -> tuple[str | None, str | None]:
+    """The compiler's finding and the remedy; neither where there is nothing to remedy."""
+    if level == "quiet":
+        return None, None
+    if attack in ("spectral", "completion", "decoder"):
+        code = None
+    elif attack == "linear":
+        code = _LINEAR
+    else:
+        exact = level == "recovered" and attack not in ("norm", "cosine")
+        code = _EXACT if exact else _BACKWARD
+    return code, _REMEDIES.get(attack, _LABEL).format(party=party)

@@ -1,0 +1,109 @@
+"""All that one curious place knows of a run: what it received, what it sent, and its own table.
+
+Attacks see nothing else, besides the few labels and rows that an attack of the literature assumes to be
+known; those are handed out by `hints`, one file away from the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.audit.exact import flat
+from vflc_runtime.errors import Failure
+from vflc_runtime.manifest import Edge, Manifest
+from vflc_runtime.transcript import Step, Transcript
+
+Array = NDArray[Any]
+
+BATCHES = 200
+"""Batches that an attack looks at where each is attacked by itself; they lie evenly over the transcript."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Edges whose values a place sees side by side, as one row: the joint row, or one edge.
+
+    Args:
+        name: the edge, or `all` edges of a phase.
+        phase: `forward` or `backward`.
+        edges: in the order of their columns.
+        sent: whether the place sent them itself; otherwise it received them.
+    """
+
+    name: str
+    phase: str
+    edges: tuple[str, ...]
+    sent: bool = False
+
+
+class View:
+    """What `place` knows.
+
+    Args:
+        place: the curious place.
+        manifest: of the run; it is the same everywhere.
+        transcript: training steps as this place saw them.
+        prediction: one batch of prediction with the trained model, as this place saw it.
+        own: its table as encoded [rows, …], by input id; empty at a place without data.
+        total: how many aligned rows there are.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        manifest: Manifest,
+        transcript: Transcript,
+        prediction: Step,
+        own: Mapping[str, Array],
+        total: int,
+    ) -> None:
+        self.place, self.prediction, self.own, self.total = place, prediction, own, total
+        self._edges, self._transcript = manifest.edges, transcript
+
+    def channels(self, phase: str, program: str = "train", sent: bool = False) -> list[Channel]:
+        """The joint row of all edges of a phase, and where there are several, each edge by itself."""
+        edges = tuple(edge.id for edge in self._own_edges(program, sent) if edge.phase == phase)
+        if len(edges) < 2:
+            return [Channel(edge, phase, (edge,), sent) for edge in edges]
+        alone = [Channel(edge, phase, (edge,), sent) for edge in edges]
+        return [Channel("all", phase, edges, sent), *alone]
+
+    def senders(self) -> dict[str, Channel]:
+        """What each other place sends of a row for a prediction, as one channel."""
+        edges: dict[str, list[str]] = {}
+        for edge in self._own_edges("predict", False):
+            edges.setdefault(edge.sender, []).append(edge.id)
+        return {sender: Channel("all", "forward", tuple(ids)) for sender, ids in edges.items()}
+
+    def steps(self, most: int | None = BATCHES) -> Iterator[Step]:
+        """Training steps in order, evenly thinned to `most`; all where None."""
+        return self._transcript.steps(most)
+
+    def rows(self, step: Step, channel: Channel) -> Array:
+        """The values of a channel [n, w], as float64."""
+        tensors = step.sent if channel.sent else step.received
+        for edge in channel.edges:
+            if edge not in tensors or len(tensors[edge]) != len(step.rows):
+                raise Failure(
+                    "VFL0614",
+                    f"the transcript of {self.place!r} has no {edge!r} for every row of step {step.number}",
+                    "record the run again",
+                )
+        return np.concatenate([flat(tensors[e]) for e in channel.edges], axis=1, dtype=np.float64)
+
+    def _own_edges(self, program: str, sent: bool) -> Iterator[Edge]:
+        """Edges of this place that carry a value of fixed width for each row."""
+        for edge in self._edges.values():
+            end = edge.sender if sent else edge.receiver
+            if end == self.place and program in edge.programs and by_row(edge):
+                yield edge
+
+
+def by_row(edge: Edge) -> bool:
+    """Whether an edge carries one vector for each row, which is what attacks are made for."""
+    return bool(edge.shape) and edge.shape[0] == "batch" and all(isinstance(d, int) for d in edge.shape[1:])

@@ -1,0 +1,146 @@
+"""What a run would join and what it would leave out, counted before anything is trained."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from vflc_runtime.data import source as sources
+from vflc_runtime.data.align import MACROS, check_keys, half_of_memory, join_keys, key_text, raw_name
+from vflc_runtime.data.source import Source, Wanted, quote
+from vflc_runtime.errors import Failure
+
+Connection = duckdb.DuckDBPyConnection
+
+_BLANK = "(key IS NULL OR regexp_full_match(key, '\\s*'))"
+_FORMS = (
+    ("without the white space around them", "trim(key, ' \t\n\f\r')"),
+    ("with upper and lower case as one", "lower(key)"),
+    ("without leading zeros", "regexp_replace(key, '^0+([0-9])', '\\1')"),
+    ("without a fraction of zeros", "regexp_replace(key, '\\.0+$', '')"),
+    ("in the Unicode form NFC", "nfc_normalize(key)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows of one party's table.
+
+    Args:
+        rows: all of them.
+        blank: without a key.
+        doubled: with a key that another row has, too.
+        kept: with a key that all parties have.
+    """
+
+    rows: int
+    blank: int
+    doubled: int
+    kept: int
+
+    @property
+    def dropped(self) -> int:
+        """With a key, but one that somebody lacks."""
+        return self.rows - self.blank - self.kept
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How the keys of several tables overlap.
+
+    Args:
+        parties: by name.
+        common: keys that all parties have.
+        nearly: how many more there would be if keys were written alike, by how.
+        problem: what a run would stop at.
+    """
+
+    parties: dict[str, Counts]
+    common: int
+    nearly: dict[str, int]
+    problem: Failure | None
+
+
+def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, Source]) -> Overlap:
+    """Reads the key columns alone and compares them as a run would.
+
+    Args:
+        parties: of each its `key` and `where`, as in encoders.json.
+        given: of each its source.
+
+    Raises:
+        Failure: VFL0601, 0602, 0607, 0612. What is wrong with the keys themselves is counted.
+    """
+    with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
+        connection = sources.connect(half_of_memory(), folder)
+        try:
+            connection.execute(MACROS)
+            for party, info in parties.items():
+                _read(connection, party, info, given[party])
+            common = _common(connection, list(parties), "key")
+            connection.execute(f"CREATE TABLE everywhere AS {_intersection(list(parties), 'key')}")
+            return Overlap(
+                {party: _counts(connection, party) for party in parties},
+                common,
+                _nearly(connection, list(parties), common),
+                _problem(connection, parties),
+            )
+        except duckdb.Error as error:
+            raise sources.unreadable(", ".join(parties), "the tables", error) from None
+        finally:
+            connection.close()
+
+
+def _read(connection: Connection, party: str, info: Mapping[str, Any], source: Source) -> None:
+    (type,) = sources.load(
+        connection, f"read {party}", source, [Wanted(info["key"], info.get("where"))], party
+    )
+    read = quote(f"read {party}")
+    connection.execute(f"CREATE TABLE {raw_name(party)} AS SELECT {key_text(type, 'c0')} AS key FROM {read}")
+    connection.execute(f"DROP TABLE {read}")
+
+
+def _intersection(parties: Sequence[str], form: str) -> str:
+    return " INTERSECT ".join(
+        f"SELECT {form} AS key FROM {raw_name(party)} WHERE NOT {_BLANK}" for party in parties
+    )
+
+
+def _common(connection: Connection, parties: Sequence[str], form: str) -> int:
+    return _number(connection, f"SELECT count(*) FROM ({_intersection(parties, form)})")
+
+
+def _counts(connection: Connection, party: str) -> Counts:
+    name = raw_name(party)
+    doubled = f"SELECT count(*) AS times FROM {name} WHERE NOT {_BLANK} GROUP BY key HAVING count(*) > 1"
+    return Counts(
+        rows=_number(connection, f"SELECT count(*) FROM {name}"),
+        blank=_number(connection, f"SELECT count(*) FROM {name} WHERE {_BLANK}"),
+        doubled=_number(connection, f"SELECT coalesce(sum(times), 0) FROM ({doubled})"),
+        kept=_number(connection, f"SELECT count(*) FROM {name} SEMI JOIN everywhere USING (key)"),
+    )
+
+
+def _nearly(connection: Connection, parties: Sequence[str], common: int) -> dict[str, int]:
+    """Keys are never changed to make them equal, but who prepares tables wants to know."""
+    more = {how: _common(connection, parties, form) - common for how, form in _FORMS}
+    return {how: count for how, count in more.items() if count > 0}
+
+
+def _problem(connection: Connection, parties: Mapping[str, Mapping[str, Any]]) -> Failure | None:
+    try:
+        for party, info in parties.items():
+            check_keys(connection, party, Wanted(info["key"], info.get("where")), repeated=False)
+        join_keys(connection, list(parties), parties)
+    except Failure as failure:
+        return failure
+    return None
+
+
+def _number(connection: Connection, query: str) -> int:
+    (number,) = connection.execute(query).fetchone() or (0,)
+    return int(number)

@@ -1,0 +1,1 @@
+"""One party of a run between machines, in its own process."""

@@ -1,0 +1,116 @@
+"""Before anything runs: do all parties mean the same run, and from which checkpoint does it go on?"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.party.peers import Peers, wrong
+from vflc_runtime.state import KEPT
+
+START = "start"
+"""Stands among the checkpoints for the state before the first step."""
+
+
+def compare(peers: Peers, terms: Mapping[str, Any]) -> str:
+    """Tells all what this party runs, and compares; returns a name of this start that all know.
+
+    Args:
+        peers: the others.
+        terms: what must be the same everywhere, by the words that a message has for it, the most
+            telling first.
+
+    Raises:
+        Failure: VFL0650 with the first difference, at both sides.
+    """
+    nonce = secrets.token_hex(8)
+    peers.tell_json("hello", {**terms, "nonce": nonce})
+    heard = {peer: peers.hear_json(peer, "hello") for peer in peers.senders("hello")}
+    place = peers.network.place
+    for peer, told in heard.items():
+        for name, own in terms.items():
+            if told.get(name) != own:
+                raise differs(name, place, own, peer, told.get(name))
+        if set(told) != {*terms, "nonce"} or not isinstance(told["nonce"], str):
+            raise wrong(peer, "hello", "has other settings than this version knows")
+    nonces = sorted([nonce, *(told["nonce"] for told in heard.values())])
+    return hashlib.sha256("/".join(nonces).encode()).hexdigest()[:16]
+
+
+def differs(name: str, place: str, own: Any, peer: str, told: Any) -> Failure:
+    """VFL0650: two parties are about to run something different."""
+    return Failure(
+        "VFL0650",
+        f"{name} is {_shown(own)} at {place!r} and {_shown(told)} at {peer!r}",
+        _HELP.get(name, "start all parties with the same options"),
+        exit_code=PEER,
+    )
+
+
+_HELP = {
+    "digest": "compile the same spec with the same version at both, and compare manifest.md",
+    "version": "install the same version of vflc at both",
+    "rows": "the tables have not the same rows: align them by hash or psi, see docs/alignment.md",
+}
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(value)[:80]
+
+
+def agree_rows(peers: Peers, rows: int | None, held: Iterable[str], may_start: bool) -> tuple[int, str]:
+    """The number of rows, and the last checkpoint that all hold.
+
+    Args:
+        peers: the others.
+        rows: this party's; None where it has no table.
+        held: names of its checkpoints, the oldest first.
+        may_start: whether the state before the first step will do, where it is not lost yet.
+
+    Raises:
+        Failure: VFL0650 where rows differ, VFL0651 where no checkpoint is held by all.
+    """
+    mine = [*held]
+    if may_start and len(mine) < KEPT:  # nobody drops a checkpoint before all have a later one
+        mine.insert(0, START)
+    peers.tell_json("ready", {"rows": rows, "checkpoints": mine})
+    common = set(mine)
+    place, theirs = peers.network.place, {}
+    for peer in peers.senders("ready"):
+        told = peers.hear_json(peer, "ready")
+        count, names = told.get("rows"), told.get("checkpoints")
+        if not isinstance(names, list) or isinstance(count, bool) or not isinstance(count, (int, type(None))):
+            raise wrong(peer, "ready", "does not say how many rows or which checkpoints")
+        theirs[peer] = names
+        common &= set(names)
+        if rows is not None and count not in (None, rows):
+            raise differs("rows", place, rows, peer, count)
+        rows = count if rows is None else rows
+    if rows is None or rows < 1:
+        raise wrong(next(iter(theirs)), "ready", "leaves nobody with rows")
+    if not common:
+        raise _nothing_common(place, mine, theirs)
+    return rows, next(name for name in reversed(mine) if name in common)
+
+
+def _nothing_common(place: str, mine: list[str], theirs: Mapping[str, list[str]]) -> Failure:
+    listed = ", ".join(
+        f"{name} has {' and '.join(_short(each) for each in names) or 'none'}"
+        for name, names in {place: mine, **theirs}.items()
+    )
+    return Failure(
+        "VFL0651",
+        f"there is no checkpoint that all parties hold: {listed}",
+        "bring back the run's folder of the party that lacks it, or start anew with --overwrite at all",
+        exit_code=PEER,
+    )
+
+
+def _short(name: str) -> str:
+    """`step-0000000120-epoch-00002-…` as people say it; anything else, as it came, is cut short."""
+    match = re.match(r"step-0*(\d{1,15})-epoch-", name)
+    return f"step {match[1]}" if match else ascii(name[:40])

@@ -1,0 +1,108 @@
+"""Evaluation and prediction at one place, in step with the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vflc_runtime import loading
+from vflc_runtime.data.batches import sequential
+from vflc_runtime.data.dataset import Agree, Dataset
+from vflc_runtime.errors import Failure
+from vflc_runtime.loop import EVALUATION_BATCH, measure
+from vflc_runtime.party.agreement import agree_rows, compare
+from vflc_runtime.party.council import PartyCouncil
+from vflc_runtime.party.joined import Joined
+from vflc_runtime.party.peers import Peers
+from vflc_runtime.party.rows import Rows
+from vflc_runtime.party.site import Site, take_part, version
+from vflc_runtime.predict import check_out, write_predictions
+from vflc_runtime.session import Session
+from vflc_runtime.state import RunFolder
+from vflc_runtime.transport.network import Ended
+
+
+def evaluate_party(run: Path | str, site: Site) -> dict[str, Any]:
+    """Loss and metrics of the trained model on rows of all parties, as far as this one may know them.
+
+    Returns:
+        `rows`, `evaluation` (empty at a place without labels), `bytes_sent` by edge, `data` and
+        `peers`.
+    """
+    trained = _Trained(RunFolder(Path(run)), site, "evaluate")
+
+    def once(peers: Peers, rows: Rows) -> dict[str, Any]:
+        session, data = trained.begin(peers, rows)
+        scores = measure(session, data, np.arange(data.rows)).results()
+        trained.end(peers)
+        return {"rows": data.rows, "evaluation": scores, "bytes_sent": session.sent(), "data": data.report}
+
+    found, spent = take_part(site, trained.bundle, EVALUATION_BATCH, once)
+    return {**found, "peers": spent}
+
+
+def predict_party(run: Path | str, site: Site, out_file: Path | str | None) -> int:
+    """Computes predictions with the others; the place that has them writes them to `out_file`.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        Failure: VFL0612 where this place has predictions and no file for them, or the other way.
+    """
+    trained = _Trained(RunFolder(Path(run)), site, "predict")
+    has = any(plan.reports["predict"].predictions for plan in trained.bundle.plans.values())
+    if has != (out_file is not None):
+        why = "has predictions: name a file with --predictions" if has else "gets no predictions"
+        raise Failure("VFL0612", f"{site.place} {why}", None if has else "leave out --predictions")
+    path = None if out_file is None else check_out(Path(out_file))
+
+    def once(peers: Peers, rows: Rows) -> int:
+        session, data = trained.begin(peers, rows)
+        if path is None:
+            for part in sequential(np.arange(data.rows), EVALUATION_BATCH):
+                session.predict(data.batch(part), len(part))
+        else:
+            write_predictions(session, data, path)
+        trained.end(peers)
+        return data.rows
+
+    return take_part(site, trained.bundle, EVALUATION_BATCH, once)[0]
+
+
+class _Trained:
+    """A trained run of this place and what it is applied to."""
+
+    def __init__(self, run: RunFolder, site: Site, program: str) -> None:
+        self.run, self.site, self.program = run, site, program
+        if run.places != (site.place,):
+            raise Failure("VFL0614", f"{run.path} is no run of {site.place}", "name the run of this party")
+        self.bundle = run.bundle(site.engine)
+
+    def begin(self, peers: Peers, rows: Rows) -> tuple[Session, Dataset]:
+        """All agree on the rows and on the checkpoint, whose weights are taken: the best where kept."""
+        terms = {"program": self.program, "version": version(), "digest": self.bundle.manifest.digest}
+        compare(peers, terms)
+        own = rows.load(self._load)
+        count, name = agree_rows(peers, own, self.run.held(), may_start=False)
+        session = Session(
+            self.bundle, self.site.engine, self.run.settings["seed"], self.site.threads, (self.program,),
+            transport=Joined(peers.network),
+        )  # fmt: skip
+        for place, kinds in self.run.read(name).tensors.items():
+            session.engines[place].load(kinds.get("best", kinds["model"]))
+        return session, rows.all(count)
+
+    def end(self, peers: Peers) -> None:
+        """Waits until all have what they need."""
+        try:
+            PartyCouncil(peers, "", self.program).leave()
+        except (Ended, Failure):
+            return  # whoever is gone by now has all it needs
+
+    def _load(self, agree: Agree | None) -> Dataset:
+        sources, fitted = self.site.sources(self.bundle), self.run.fitted(self.bundle)
+        labels = self.program == "evaluate"
+        return loading.load_trained(self.bundle, sources, fitted, labels, self.site.listen, agree)

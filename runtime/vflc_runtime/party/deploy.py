@@ -1,0 +1,132 @@
+"""`deploy.toml`: where parties are reached, and what this one needs of its own machine.
+
+One file may serve all parties: each reads its own section and the addresses of the others.
+
+    timeout = 60                        # seconds that a wait lasts at most
+
+    [parties.alice]
+    address = "alice.example.org:7443"  # where others dial; without it alice only dials out
+    listen = "0.0.0.0:7443"             # where alice listens, where that is not the address
+    data = "alice.parquet"
+    certificate = "alice.pem"
+    key = "alice.key"
+
+    [parties.bob]
+    data = "bob.csv"
+    certificate = "bob.pem"
+    key = "bob.key"
+
+    [tls]
+    authority = "ca.pem"
+
+    [align]
+    method = "psi"
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from vflc_runtime.alignment.settings import METHODS, AlignSettings, read_key
+from vflc_runtime.data.source import below
+from vflc_runtime.party.toml import Table
+
+TIMEOUT = 60.0
+"""Seconds that a wait lasts at most, unless deploy.toml or the command line says otherwise."""
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+_PARTY = ("address", "listen", "data", "certificate", "key")
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """What deploy.toml says, from the view of one party.
+
+    Args:
+        place: the party.
+        addresses: `host:port` by place, of those that others can dial.
+        listen: where this party listens; None where it only dials out.
+        data: this party's source; None where none is named.
+        certificate, key, authority: files for TLS; None where not named.
+        method, hub, shared_key, threads: how keys are aligned, see `AlignSettings`.
+        timeout: seconds that a wait lasts at most.
+    """
+
+    place: str
+    addresses: dict[str, str]
+    listen: str | None
+    data: str | None
+    certificate: Path | None
+    key: Path | None
+    authority: Path | None
+    method: str
+    hub: str | None
+    shared_key: Path | None
+    threads: int | None
+    timeout: float
+
+    def align_settings(self, cache: Path | None) -> AlignSettings:
+        """How to align; results are kept in `cache`."""
+        key = None if self.shared_key is None else read_key(self.shared_key)
+        return AlignSettings(self.hub, key, cache, self.threads)
+
+
+def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
+    """Reads `file` for the party `place` of a bundle with these `places`.
+
+    Raises:
+        Failure: VFL0654, at its line, for everything that is wrong in it.
+    """
+    top = Table.read(file).only(("timeout", "parties", "tls", "align"))
+    parties = top.table("parties")
+    for name in parties:
+        if name not in places:
+            message = f"the bundle has no place {name!r}"
+            raise parties.wrong(name, message, f"its places: {', '.join(places)}")
+        parties.table(name).only(_PARTY)
+    addresses = {}
+    for name in parties:
+        if address := _address(parties.table(name), "address"):
+            addresses[name] = address
+    for one in places:
+        for other in places:
+            if one < other and one not in addresses and other not in addresses:
+                message = f"neither {one} nor {other} has an address, so neither can dial the other"
+                raise parties.wrong(place, message, f'write address = "host:port" in [parties.{one}]')
+    own, align = parties.table(place), top.table("align").only(("method", "hub", "key", "threads"))
+    hub = align.text("hub")
+    if hub is not None and hub not in places:
+        raise align.wrong("hub", f"the bundle has no place {hub!r}", f"its places: {', '.join(places)}")
+    return Deploy(
+        place=place,
+        addresses=addresses,
+        listen=_address(own, "listen") or addresses.get(place),
+        data=_data(own),
+        certificate=own.file("certificate"),
+        key=own.file("key"),
+        authority=top.table("tls").only(("authority",)).file("authority"),
+        method=align.one_of("method", METHODS, "aligned"),
+        hub=hub,
+        shared_key=align.file("key"),
+        threads=align.integer("threads"),
+        timeout=top.number("timeout", 0, TIMEOUT),
+    )
+
+
+def _address(table: Table, key: str) -> str | None:
+    value = table.text(key)
+    if value is None:
+        return None
+    match = _ADDRESS.fullmatch(value)
+    if match is None or not int(match[2]) < 1 << 16:
+        raise table.wrong(
+            key, f"{value!r} is no address", f'write {key} = "host:port", as in "10.0.0.7:7443"'
+        )
+    return value
+
+
+def _data(table: Table) -> str | None:
+    """A source; files are looked for beside deploy.toml."""
+    value = table.text("data")
+    return None if value is None else below(table.folder, value)

@@ -1,0 +1,71 @@
+"""One place on a network: how a session runs on it, and what it means that a peer has left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.interrupts import Interrupted
+from vflc_runtime.transport.channel import Channel
+from vflc_runtime.transport.local import Routine
+from vflc_runtime.transport.network import Ended, Network, Reason
+
+
+class Joined:
+    """The transport of a session that has one place; see `session.Transport`."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def channel(self, place: str) -> Channel:
+        return self._network
+
+    def run(self, routines: Mapping[str, Routine]) -> None:
+        for routine in routines.values():
+            for _ in routine:
+                raise AssertionError("a network waits by itself")
+
+    def clear(self) -> None:
+        """What is under way is dropped by `Network.renew`."""
+
+
+@contextmanager
+def attending(network: Network) -> Iterator[None]:
+    """Opens the network, and leaves it with the reason that fits how the work inside ended."""
+    reason: Reason = "failed"
+    try:
+        network.open()
+        yield
+        reason = "done"
+    except Ended as ended:
+        reason = "failed" if ended.reason == "done" else ended.reason
+        raise left(ended) from None
+    except (KeyboardInterrupt, Interrupted):
+        reason = "interrupted"
+        raise
+    except Failure as failure:
+        # Both sides find the difference by themselves, and each is to say which it is.
+        reason = "done" if failure.code in ("VFL0650", "VFL0651") else reason
+        raise
+    finally:
+        network.close(reason)
+
+
+def left(ended: Ended) -> Failure:
+    """VFL0652 or VFL0653: this party cannot go on without one that has left."""
+    peer = ended.peer
+    if ended.reason == "interrupted":
+        return Failure(
+            "VFL0653",
+            f"{peer!r} stopped the run",
+            "go on with --resume at all parties; the last checkpoint that all hold is kept",
+            exit_code=PEER,
+        )
+    why = "says that it is done" if ended.reason == "done" else "cannot go on"
+    return Failure(
+        "VFL0652",
+        f"{peer!r} has left the run: it {why}",
+        f"what {peer!r} itself says tells why; then go on with --resume at all parties",
+        exit_code=PEER,
+    )

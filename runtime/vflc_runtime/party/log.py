@@ -1,0 +1,102 @@
+"""What a party's process tells those who watch it: a file of JSON lines, and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vflc_runtime import events, files
+from vflc_runtime.errors import Failure
+
+_QUIET = 5.0
+"""Seconds between two lines about the steps of an epoch."""
+
+
+class Log(AbstractContextManager["Log"]):
+    """Appends a line of JSON for every event: `time`, `event`, and what the event holds.
+
+    Args:
+        path: the file; a run that goes on appends to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with files.writing(path):
+            self._file = path.open("a", encoding="utf-8")
+        self._said = 0.0
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            failed = error if isinstance(error, Failure) else None
+            what = {"code": failed.code, "message": failed.message} if failed else {"message": repr(error)}
+            self._write("Stopped", what)
+        self._file.close()
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.Progress):
+            if time.monotonic() - self._said < _QUIET:
+                return
+            self._said = time.monotonic()
+        self._write(type(event).__name__, asdict(event))
+
+    def _write(self, event: str, content: dict[str, Any]) -> None:
+        line = {"time": round(time.time(), 3), "event": event, **content}
+        self._file.write(json.dumps(line, default=str, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+
+class TensorBoard(AbstractContextManager["TensorBoard"]):
+    """Writes losses and metrics of every epoch, and the speed within it, as TensorBoard reads them.
+
+    Args:
+        folder: for its files, one a start.
+
+    Raises:
+        Failure: VFL0656 where tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise Failure(
+                "VFL0656", "TensorBoard logs need tensorboardX", "pip install 'vflc[tensorboard]'"
+            ) from None
+        with files.writing(folder):
+            self._writer: Any = SummaryWriter(str(folder))
+        self._steps = self._first = 0
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.close()
+
+    def __call__(self, event: events.Event) -> None:
+        match event:
+            case events.EpochStarted():
+                self._steps, self._first = event.steps, (event.epoch - 1) * event.steps
+            case events.Progress():
+                at = self._first + event.done
+                self._add("rows_per_second", event.rows_per_second, at)
+                self._add("step/loss", event.loss, at)
+            case events.EpochEnded():
+                for group, scores in (("train", event.train), ("validation", event.validation)):
+                    for name, value in scores.items():
+                        self._add(f"{group}/{name}", value, event.epoch * self._steps)
+                self._writer.flush()
+
+    def _add(self, name: str, value: float | None, step: int) -> None:
+        if value is not None:
+            self._writer.add_scalar(name, value, step)
+
+
+def told(*listeners: Callable[[events.Event], None]) -> events.Listener:
+    """One listener that tells all of them."""
+
+    def listen(event: events.Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return listen

@@ -1,0 +1,103 @@
+"""What a party brings along, and how it stays in a run whose other processes may begin anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, TypeVar
+
+from vflc_runtime.alignment.settings import AlignSettings
+from vflc_runtime.bundle import Bundle
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.events import BeganAgain, Listener
+from vflc_runtime.loop import EVALUATION_BATCH
+from vflc_runtime.manifest import Manifest
+from vflc_runtime.party.joined import attending
+from vflc_runtime.party.peers import Peers
+from vflc_runtime.party.rows import Rows
+from vflc_runtime.transport.network import Network, Restarted
+
+Connect = Callable[[Manifest, int], Network]
+"""Makes the network of a place, not yet open, for a bundle whose largest batch has so many rows."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a party brings along, besides its bundle.
+
+    Args:
+        place: its name.
+        source: its table; None at a place without one.
+        connect: makes its network.
+        method: how keys are aligned: `aligned`, `hash` or `psi`.
+        align: what else that needs.
+        engine: `onnx` or `keras`.
+        threads: threads an operator may use; a core each where None.
+        listen: is told how it goes.
+    """
+
+    place: str
+    source: Source | None
+    connect: Connect
+    method: str
+    align: AlignSettings
+    engine: str
+    threads: int | None
+    listen: Listener
+
+    def sources(self, bundle: Bundle) -> dict[str, Source]:
+        """The table by its party, as loading wants it; VFL0618 where there is none but must be."""
+        if bool(bundle.parties) == (self.source is not None):
+            return {} if self.source is None else {self.place: self.source}
+        if self.source is None:
+            raise Failure(
+                "VFL0618",
+                f"no data is given for {self.place}",
+                f'write data = "…" in [parties.{self.place}] of deploy.toml, or give --data',
+            )
+        raise Failure("VFL0618", f"data is given for {self.place}, which reads no table here", "leave it out")
+
+
+def version() -> str:
+    """The version of this program, which all parties must have."""
+    try:
+        return metadata.version("vflc")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def take_part(
+    site: Site, bundle: Bundle, batch: int, once: Callable[[Peers, Rows], T]
+) -> tuple[T, dict[str, Any]]:
+    """Runs `once` with the others, from its beginning whenever one of them began anew.
+
+    Args:
+        site: what this party brings along.
+        bundle: with the plan of this place.
+        batch: rows of the largest batch.
+        once: what to do; it is interrupted anywhere by `Restarted`.
+
+    Returns:
+        What `once` gave, and by peer the bytes and the seconds that went into talking to it.
+    """
+    network = site.connect(bundle.manifest, max(batch, EVALUATION_BATCH))
+    peers = Peers(network, bundle.manifest)
+    rows = Rows(peers, bundle, site.method, site.align, site.listen)
+    with attending(network):
+        while True:
+            try:
+                return once(peers, rows), spent(network)
+            except Restarted as again:
+                site.listen(BeganAgain(again.peer))
+                network.renew()
+
+
+def spent(network: Network) -> dict[str, Any]:
+    """By peer, the seconds this place waited for it, and the bytes on the wire, before encryption."""
+    return {
+        peer: {"waited": round(network.waited[peer], 3), "sent": each.wire_out, "received": each.wire_in}
+        for peer, each in network.traffic.items()
+    }

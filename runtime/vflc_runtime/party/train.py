@@ -1,0 +1,179 @@
+"""Training at one place, in step with the others: the loop of a run in one process, and its bits."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from vflc_runtime import loading
+from vflc_runtime.bundle import Bundle, add_keras, open_bundle
+from vflc_runtime.data.batches import Order
+from vflc_runtime.data.dataset import Agree, Dataset
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.interrupts import Interrupted, Interrupts
+from vflc_runtime.loop import Loop
+from vflc_runtime.party.agreement import START, agree_rows, compare
+from vflc_runtime.party.council import PartyCouncil
+from vflc_runtime.party.joined import Joined
+from vflc_runtime.party.peers import Peers
+from vflc_runtime.party.rows import Rows
+from vflc_runtime.party.site import Site, take_part, version
+from vflc_runtime.session import Session
+from vflc_runtime.settings import check_options, new_settings, resumed_settings
+from vflc_runtime.state import RunFolder, refuse_existing
+from vflc_runtime.train import Result, TrainOptions
+from vflc_runtime.transport.network import Ended, Restarted
+
+SETTINGS = ("seed", "batch", "epochs", "steps", "validation", "shuffle", "checkpoint_steps")
+"""What bears on the result, or on which checkpoints there are."""
+
+
+def train_party(
+    bundle_dir: Path | str | None, site: Site, out: Path | str, options: TrainOptions | None = None
+) -> Result:
+    """Trains with the other parties and saves this one's part of the run in `out`.
+
+    Weights, slots and what the loop decides are those of `train` on the same data, to the bit.
+    With `resume` the run in `out` goes on; where there is none yet, it begins: a supervisor may
+    start a party with the same command again and again. `options.engine` and `options.threads`
+    give way to the site's.
+
+    Raises:
+        Failure: VFL0601 to 0618 as this party's own input gives cause, VFL0640 to 0669 where peers
+            or the network do.
+        Interrupted: Ctrl-C was pressed here; all parties have a checkpoint of the same step.
+    """
+    with ExitStack() as held:
+        training = _Training(bundle_dir, site, Path(out), options or TrainOptions(), held)
+        if training.over is not None:
+            return training.over
+        batch = training.settings["batch"]
+        result, spent = take_part(site, training.bundle, batch, training.once)
+        result.metrics["peers"] = spent
+        RunFolder(result.folder).write_metrics(result.metrics)
+        return result
+
+
+class _Training:
+    """A run at one place, which may go back to a checkpoint when a peer began anew."""
+
+    def __init__(
+        self, bundle_dir: Path | str | None, site: Site, out: Path, options: TrainOptions, held: ExitStack
+    ) -> None:
+        self.site, self.out, self.options, self._held = site, out, options, held
+        self.over: Result | None = None
+        self._run: RunFolder | None = None
+        check_options(options)
+        if options.resume and (out / "run.json").exists():
+            self._run = run = RunFolder(out)
+            held.enter_context(run.locked())
+            self.bundle = _bundle_of(run, bundle_dir, site)
+            self.settings = resumed_settings(run, options)
+            self.over = _over(run, self.settings)
+            return
+        if bundle_dir is None:
+            raise Failure("VFL0614", "there is no bundle to train", "name one, or --resume a run in --out")
+        refuse_existing(out, options.overwrite)
+        self.bundle = open_bundle(bundle_dir, (site.place,), site.engine)
+        self.settings = {**new_settings(self.bundle, options), "places": [site.place]}
+
+    def once(self, peers: Peers, rows: Rows) -> Result:
+        """From the first word to the last: all agree on where to begin, train, and part."""
+        terms = {"program": "train", "version": version(), "digest": self.bundle.manifest.digest}
+        name = compare(peers, terms | {key: self.settings[key] for key in SETTINGS})
+        own = rows.load(self._load)
+        held = self._run.held() if self._run is not None else ()
+        count, checkpoint = agree_rows(peers, own, held, may_start=True)
+        data = rows.all(count)
+        run = self._run = self._run_folder(data)
+        settings = self.settings
+        order = Order(count, settings["seed"], settings["validation"], settings["batch"], settings["shuffle"])
+        council = PartyCouncil(peers, name, "evaluate" if len(order.held_out) else "train")
+        session = Session(
+            self.bundle, self.site.engine, settings["seed"], self.site.threads, ("train", "evaluate"),
+            transport=Joined(peers.network),
+        )  # fmt: skip
+        with Interrupts() as interrupts:
+            loop = Loop(run, session, data, order, settings, self.site.listen, interrupts, council)
+            begin = run.go_back(None if checkpoint == START else checkpoint)
+            if begin is not None:
+                loop.restore(begin)
+            try:
+                metrics = loop.run()
+            except Interrupted as stopped:
+                with suppress(Ended, Restarted, Failure):
+                    council.before_saving()  # nobody leaves before all have the checkpoint
+                if interrupts.asked:
+                    raise
+                raise _stopped(stopped) from None
+        with suppress(Ended, Failure):  # whoever is gone by now has all it needs
+            council.leave()
+        return Result(self.out, metrics, loop.progress.history)
+
+    def _load(self, agree: Agree | None) -> Dataset:
+        fitted = None if self._run is None else self._run.fitted(self.bundle)
+        settings, sources = self.settings, self.site.sources(self.bundle)
+        data = loading.load_training(
+            self.bundle, sources, settings["seed"], settings["validation"], fitted, self.site.listen, agree
+        )
+        loading.check_labels(self.bundle, data)
+        return data
+
+    def _run_folder(self, data: Dataset) -> RunFolder:
+        """The run's folder, made where there is none yet; VFL0614 where it was trained on other rows."""
+        fingerprint = loading.fingerprint(data)
+        if self._run is None:
+            self.settings["data"] = fingerprint
+            run = RunFolder.create(self.out, self.bundle, self.settings, data.state, self.options.overwrite)
+            self._held.enter_context(run.locked())
+            return run
+        if fingerprint != self.settings["data"]:
+            raise Failure(
+                "VFL0614",
+                f"{self.out} was trained on other rows",
+                "resume it with the data it was started with, at all parties",
+            )
+        return self._run
+
+
+def _bundle_of(run: RunFolder, bundle_dir: Path | str | None, site: Site) -> Bundle:
+    """The bundle of a run that goes on, compared with the one that is given."""
+    if run.places != (site.place,):
+        whose = "all parties in one process" if run.places is None else ", ".join(run.places)
+        raise Failure("VFL0614", f"{run.path} is a run of {whose}, not of {site.place}", "name another --out")
+    if bundle_dir is not None and site.engine == "keras":
+        add_keras(run.path / "bundle", Path(bundle_dir))
+    bundle = run.bundle(site.engine)
+    if bundle_dir is not None:
+        given = open_bundle(bundle_dir, (site.place,), site.engine)
+        if given.fingerprint() != bundle.fingerprint():
+            raise Failure(
+                "VFL0614",
+                f"{run.path} is a run of another spec",
+                "resume it with the bundle it was started with, or start anew with another --out",
+            )
+    return bundle
+
+
+def _over(run: RunFolder, settings: dict[str, Any]) -> Result | None:
+    """What came of a run that all parties have finished; None where there is something left to do."""
+    try:
+        metrics = json.loads((run.path / "metrics.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    steps, ended = settings["steps"], metrics["ended"]
+    stopped_early = ended == "early stopping" or (steps is not None and metrics["steps"] >= steps)
+    if not stopped_early and metrics["epochs"] < settings["epochs"]:
+        return None
+    return Result(run.path, metrics, run.history())
+
+
+def _stopped(stopped: Interrupted) -> Failure:
+    return Failure(
+        "VFL0653",
+        f"a peer stopped the run after step {stopped.step}",
+        "go on with --resume at all parties; all have a checkpoint of that step",
+        exit_code=PEER,
+    )

@@ -1,0 +1,167 @@
+"""A peer that does not follow the protocol ends the run with a diagnostic; nothing else comes of it."""
+
+import random
+import sys
+
+import pyarrow as pa
+import pytest
+from aligning import SHARED, together
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vflc_runtime.alignment.align import align
+from vflc_runtime.alignment.kinds import KINDS
+from vflc_runtime.alignment.settings import AlignSettings, read_key
+from vflc_runtime.errors import PEER, Failure
+
+TABLES = {"alice": ["a", "b", "c", "d"], "bob": ["b", "c", "d", "e", "f"]}
+HASHED = (("align.hello", "bob"), ("align.hashes", "alice"), ("align.common", "bob"), ("align.count", "bob"))
+PRIVATE = (
+    ("align.turn", "bob"), ("align.setup", "alice"), ("align.request", "bob"), ("align.response", "alice"),
+    ("align.common", "bob"), ("align.count", "bob"), ("align.check", "alice"),
+)  # fmt: skip
+POINTS = ("align.setup", "align.request", "align.response")
+CHANGES = {
+    "empty": lambda payload: b"",
+    "shorter": lambda payload: payload[:-1],
+    "ones": lambda payload: b"\xff" * len(payload),
+    "turned": lambda payload: payload[::-1],
+    "random": lambda payload: random.Random(7).randbytes(len(payload)),
+}
+
+
+def changed(kind, change):
+    return lambda sender, heard, payload: change(payload) if heard == kind else payload
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("method", "kind", "victim"),
+    [("hash", *each) for each in HASHED] + [("psi", *each) for each in PRIVATE],
+)
+def test_a_message_that_cannot_be(method, kind, victim, change):
+    ended = together(method, TABLES, change={victim: changed(kind, CHANGES[change])})
+    error = ended.results[victim]
+    assert isinstance(error, Failure) and error.exit_code == PEER, error
+    assert error.code in ("VFL0660", "VFL0662", "VFL0664")
+
+
+@pytest.mark.parametrize(("kind", "victim"), [each for each in PRIVATE if each[0] in POINTS])
+def test_points_of_other_keys_make_no_row_common(kind, victim):
+    """A party may lie about its own keys; what comes of it are rows that are common, or none."""
+
+    def first_half_twice(points):
+        half = len(points) // 66 * 33
+        return (points[:half] * 3)[: len(points)]
+
+    ended = together("psi", TABLES, change={victim: changed(kind, first_half_twice)})
+    for place, result in ended.results.items():
+        if isinstance(result, list):
+            assert {TABLES[place][row] for row in result} < {"b", "c", "d"}
+        else:
+            assert ended.codes[place] in ("VFL0606", "VFL0662", "Ended")
+
+
+@pytest.mark.parametrize("count", [5, 1 << 40])
+@pytest.mark.parametrize("kind", ["align.turn", "align.count"])
+def test_more_keys_than_can_be(kind, count):
+    lie = {"bob": changed(kind, lambda _: count.to_bytes(8, "big"))}
+    assert together("psi", TABLES, change=lie).codes["bob"] == "VFL0662"
+
+
+def test_a_hub_that_says_that_nothing_is_common():
+    lie = {"bob": changed("align.count", lambda _: bytes(8))}
+    assert together("psi", TABLES, change=lie).codes["bob"] == "VFL0606"
+
+
+@pytest.mark.parametrize("rows", [0, 1 << 40])
+def test_a_number_of_rows_that_cannot_be(rows):
+    lie = {"bob": changed("align.hello", lambda hello: hello[:4] + rows.to_bytes(8, "big") + hello[12:])}
+    assert together("psi", TABLES, change=lie).codes["bob"] == "VFL0662"
+
+
+def test_a_hub_that_hides_a_row_is_found_out():
+    """carol is told of one row less than bob: the two then hold different digests."""
+    tables = {**TABLES, "carol": ["d", "c", "b", "x", "y"]}
+
+    def hide(exchange):
+        whole = exchange.tell
+
+        def tell(receiver, kind, payload):
+            if receiver == "carol" and kind == "align.count":
+                payload = (2).to_bytes(8, "big")
+            if receiver == "carol" and kind == "align.common":
+                payload = payload[16:]
+            whole(receiver, kind, payload)
+
+        exchange.tell = tell
+
+    ended = together("psi", tables, prepare={"alice": hide})
+    assert set(ended.codes.values()) <= {"VFL0662", "Ended"} and "VFL0662" in ended.codes.values()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([kind.name for kind in KINDS]), st.binary(max_size=80), st.sampled_from(list(TABLES)))
+def test_any_bytes_at_all(kind, noise, victim):
+    for method in ("hash", "psi"):
+        ended = together(method, TABLES, change={victim: changed(kind, lambda _: noise)})
+        for result in ended.results.values():
+            assert isinstance(result, list) or type(result).__name__ in ("Failure", "Ended"), result
+
+
+def test_parties_that_mean_different_things():
+    ended = together("psi", TABLES, methods={"alice": "hash"})
+    assert set(ended.codes.values()) == {"VFL0660"}
+    hubs = {"alice": AlignSettings(hub="alice"), "bob": AlignSettings(hub="bob")}
+    codes = together("psi", TABLES, hubs)
+    assert set(codes.codes.values()) == {"VFL0660"}
+    shown = next(e for e in codes.results.values() if isinstance(e, Failure)).message
+    assert "alice at alice and bob at bob" in shown or "bob at bob and alice at alice" in shown
+
+
+def test_shared_keys_that_differ():
+    keys = {"alice": AlignSettings(key=SHARED), "bob": AlignSettings(key=SHARED + b"!")}
+    ended = together("hash", TABLES, keys)
+    assert set(ended.codes.values()) == {"VFL0664"}
+    told = [payload for heard in ended.heard.values() for each in heard.values() for payload in each]
+    assert not any(SHARED in payload for payload in told)
+
+
+def test_tables_that_are_not_aligned():
+    for bob in (["a", "b", "c"], ["a", "b", "c", "e"]):
+        ended = together("aligned", {"alice": ["a", "b", "c", "d"], "bob": bob})
+        assert set(ended.codes.values()) == {"VFL0661"}
+
+
+@pytest.mark.parametrize("method", ["hash", "psi"])
+def test_no_key_in_common_is_told_without_one(method):
+    ended = together(method, {"alice": ["secret1"], "bob": ["secret2"], "carol": ["secret1"]})
+    assert set(ended.codes.values()) == {"VFL0606"}
+    assert not any("secret" in str(error) for error in ended.results.values())
+
+
+def refused(method, chosen, keys=("a",)):
+    with pytest.raises(Failure) as caught:
+        align(method, "alice", ["bob"], pa.array(keys), None, chosen)
+    return caught.value.code
+
+
+def test_settings_are_checked_before_anything_is_said(tmp_path, monkeypatch):
+    assert refused("nearly", AlignSettings()) == "VFL0666"
+    assert refused("psi", AlignSettings(hub="carol")) == "VFL0666"
+    assert refused("hash", AlignSettings()) == "VFL0663"
+    monkeypatch.setitem(sys.modules, "private_set_intersection.python", None)
+    assert refused("psi", AlignSettings()) == "VFL0665"
+
+
+def test_a_shared_key_in_a_file(tmp_path):
+    path = tmp_path / "shared.key"
+    path.write_bytes(b"0123456789abcdef\r\n")
+    assert read_key(path) == b"0123456789abcdef"
+    assert "0123456789abcdef" not in repr(AlignSettings(key=read_key(path)))
+    for content in (b"0123456789abcde\n", b"   \n"):
+        path.write_bytes(content)
+        with pytest.raises(Failure, match="VFL0663"):
+            read_key(path)
+    for wrong in (tmp_path / "none.key", tmp_path):
+        with pytest.raises(Failure, match="VFL0663"):
+            read_key(wrong)

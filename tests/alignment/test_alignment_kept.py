@@ -1,0 +1,72 @@
+"""An alignment is kept as long as no table changes, and only as long as all parties kept it."""
+
+from dataclasses import replace
+
+import pytest
+from aligning import SHARED, controls, together
+from vflc_runtime.alignment.kinds import KINDS
+from vflc_runtime.alignment.settings import AlignSettings
+
+from vflc.emit.control import TABLES as DECLARED
+
+TABLES = {"alice": ["b", "a", "c", "d"], "bob": ["e", "d", "c", "b"], "carol": ["d", "b", "c", "x", "y"]}
+COMMON = ["b", "c", "d"]
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Aligns, each party with a folder of its own, and says whether keys were compared."""
+
+    def run(tables=TABLES, method="psi", hub=None):
+        how = {p: AlignSettings(hub=hub, key=SHARED, cache=tmp_path / p / "alignment") for p in tables}
+        ended = together(method, tables, how)
+        assert set(map(tuple, ended.keys(tables).values())) == {tuple(COMMON)}, ended.results
+        compared = {kind for heard in ended.heard.values() for _, kind in heard} - {
+            "align.hello",
+            "align.check",
+        }
+        return bool(compared)
+
+    return run
+
+
+@pytest.mark.parametrize("method", ["hash", "psi"])
+def test_it_is_found_again(kept, method):
+    assert kept(method=method)
+    assert not kept(method=method)
+    assert not kept(method=method)
+
+
+def test_another_table_method_or_company_aligns_anew(kept):
+    assert kept()
+    assert kept({**TABLES, "bob": ["d", "e", "c", "b"]}), "rows in another order"
+    assert not kept({**TABLES, "bob": ["d", "e", "c", "b"]})
+    assert kept({**TABLES, "carol": ["d", "b", "c", "x"]})
+    assert kept(method="hash")
+    assert kept({place: TABLES[place] for place in ("alice", "bob")})
+    assert kept(), "what alice kept is of an alignment that bob and carol did not keep"
+    assert not kept()
+
+
+def test_a_party_that_forgot_is_heard(kept, tmp_path):
+    assert kept()
+    for file in (tmp_path / "bob").rglob("*.safetensors"):
+        file.unlink()
+    assert kept()
+    for file in (tmp_path / "carol").rglob("*.safetensors"):
+        file.write_bytes(b"damaged")
+    assert kept()
+    assert not kept()
+
+
+def test_what_is_kept_holds_no_key(kept, tmp_path):
+    kept()
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) == 3 and {file.suffix for file in files} == {".safetensors"}
+    assert not any(key.encode() * 3 in file.read_bytes() for file in files for key in "abcdexy")
+
+
+def test_the_manifest_declares_these_kinds():
+    assert [(kind.name, kind.bytes) for kind in DECLARED] == [(kind.name, kind.bytes) for kind in KINDS]
+    assert len(controls(TABLES)) == len(KINDS) * 6
+    assert replace(KINDS[0], bytes=1) != KINDS[0]

@@ -1,0 +1,138 @@
+"""Runs with a planted leak, or none, audited as a whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from audit.auditing import CLASSES, DEEP, LINEAR, NUMBER, recorded, spec, tables
+from vflc_runtime.audit.html import page
+from vflc_runtime.audit.report import LEVELS, MEANING, Report, Score
+from vflc_runtime.audit.run import AuditOptions, audit
+from vflc_runtime.errors import Failure
+
+from vflc.diagnostics.codes import CODES
+
+ROWS = 1200
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """Audits of the planted models, each over two epochs."""
+    made = {}
+    for name, text in {
+        "linear": spec(LINEAR),
+        "rare": spec(DEEP, share=3.5),
+        "classes": spec(CLASSES),
+        "number": spec(NUMBER),
+    }.items():
+        sources = tables(ROWS)
+        run = recorded(text, sources, tmp_path_factory.mktemp(name), epochs=2)
+        made[name] = audit(run, sources, AuditOptions(threads=1))
+    return made
+
+
+def found(report: Report, party: str, attack: str, channel: str | None = None) -> Score:
+    return next(
+        s for s in report.scores if (s.party, s.attack) == (party, attack) and channel in (None, s.channel)
+    )
+
+
+@pytest.mark.parametrize("attack", ["sign", "consensus", "column", "vote", "cosine"])
+def test_an_affine_model_gives_the_label_away(reports: dict[str, Report], attack: str) -> None:
+    score = found(reports["linear"], "alice", attack)
+    assert (score.secret, score.measure, score.level) == ("bob.y", "auc", "recovered")
+    assert score.score > 0.99 and score.chance < 0.75
+    assert score.verdict.startswith("alice can read bob.y row by row")
+    assert score.code == ("VFL0320" if attack == "cosine" else "VFL0310")
+    assert score.advice and ("alice" in score.advice or attack == "vote")
+
+
+def test_rare_labels_leak_by_the_norm(reports: dict[str, Report]) -> None:
+    score = found(reports["rare"], "alice", "norm")
+    assert score.quantile > 0.95 > score.chance
+    assert score.level in ("leaks", "recovered") and score.code == "VFL0320"
+
+
+def test_classes_leak_by_direction_and_numbers_by_residual(reports: dict[str, Report]) -> None:
+    direction = found(reports["classes"], "alice", "direction")
+    assert direction.measure == "purity" and direction.quantile > direction.chance + 0.3
+    residual = found(reports["number"], "alice", "residual")
+    assert residual.measure == "correlation" and residual.score > 0.5 > residual.chance
+    assert not [s for s in reports["classes"].scores if s.attack in ("sign", "cosine", "vote")]
+
+
+def test_features_behind_a_linear_map_are_solved_for(reports: dict[str, Report]) -> None:
+    scores = {s.secret: s for s in reports["linear"].scores if s.attack == "linear"}
+    assert set(scores) == {"alice.x1", "alice.x2", "alice.x3", "alice.x4"}
+    assert all(s.party == "bob" and s.score < 1e-6 and s.level == "recovered" for s in scores.values())
+    assert {s.code for s in scores.values()} == {"VFL0323"}
+    narrow = [s for s in reports["rare"].scores if s.attack == "linear"]
+    assert max(s.score for s in narrow) > 0.1, "four units behind two layers hide more"
+
+
+def test_completion_is_held_against_the_same_labels_without_the_bottom(reports: dict[str, Report]) -> None:
+    score = found(reports["linear"], "alice", "completion")
+    assert score.knows == "100 labels" and score.batches == 5
+    assert abs(score.score - score.chance) < 0.05 and score.level == "quiet"
+    assert score.code is score.advice is None
+
+
+def test_nobody_attacks_what_is_his_own(reports: dict[str, Report]) -> None:
+    for report in reports.values():
+        for score in report.scores:
+            assert score.secret.split(".")[0] != score.party
+            assert score.level in LEVELS and min(score.score, score.chance) >= 0
+            assert score.code is None or score.code in CODES
+
+
+def test_the_report_as_json_and_as_a_page(reports: dict[str, Report]) -> None:
+    report = reports["linear"]
+    data = json.loads(json.dumps(report.data(), allow_nan=False))
+    assert data["worst"] == "recovered" and data["steps"] == 38 and data["rows"] == ROWS
+    assert data["task"]["train"]["loss"] == report.task["train"]["loss"]
+    assert {edge["id"] for edge in data["edges"]} == {"h", "h.gradient"}
+    html = page(report)
+    assert MEANING["recovered"] in html and "vflc explain VFL0310" in html and "h.gradient" in html
+    assert not any(word in html for word in ("<script", "http", "src=", "@import", "url("))
+
+
+def test_what_the_manifest_says_is_escaped(reports: dict[str, Report]) -> None:
+    report = reports["linear"]
+    evil: dict[str, Any] = {**report.edges[0], "id": "<img onerror=x>"}
+    assert "<img" not in page(replace(report, model="<img>", edges=(evil,)))
+
+
+def test_no_leak_is_quiet(tmp_path: Path) -> None:
+    """Labels that have nothing to do with any column, behind a wide mixing layer."""
+    sources = tables(ROWS)
+    labels = np.random.default_rng(9).normal(size=ROWS)
+    sources["bob"] = sources["bob"].set_column(2, "score", pa.array(labels))
+    report = audit(recorded(spec(LINEAR), sources, tmp_path), sources, AuditOptions(("alice",), threads=1))
+    for score in report.scores:
+        if score.attack in ("spectral", "completion"):
+            assert score.level == "quiet", score
+            assert score.quantile < score.chance + 0.05
+
+
+def test_wrong_use(tmp_path: Path) -> None:
+    sources = tables(200)
+    run = recorded(spec(LINEAR), sources, tmp_path)
+    for options, data, code in (
+        (AuditOptions(("carol",)), sources, "VFL0681"),
+        (AuditOptions(), tables(200, seed=1), "VFL0614"),
+    ):
+        with pytest.raises(Failure) as failure:
+            audit(run, data, options)
+        assert failure.value.code == code
+    for folder in ("alice", "bob"):
+        for file in (run / folder / "transcript").iterdir():
+            file.unlink()
+    with pytest.raises(Failure) as failure:
+        audit(run, sources)
+    assert failure.value.code == "VFL0680"

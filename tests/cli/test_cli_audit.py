@@ -1,0 +1,90 @@
+"""`vflc audit` and `vflc train --record` on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from audit.auditing import LINEAR, spec, tables
+
+from vflc.cli.main import run
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> list[str]:
+    """A spec in `planted.vfl`, and the arguments that name its data."""
+    (tmp_path / "planted.vfl").write_text(spec(LINEAR), "utf-8")
+    arguments = []
+    for party, table in tables(300).items():
+        pq.write_table(table, tmp_path / f"{party}.parquet")
+        arguments += ["--data", f"{party}={tmp_path / party}.parquet"]
+    return arguments
+
+
+def printed(captured: Any) -> str:
+    return " ".join(captured.readouterr().out.split())
+
+
+def test_a_spec_is_trained_and_attacked(data: list[str], tmp_path: Path, capsys: Any) -> None:
+    files = ["--json", str(tmp_path / "audit.json"), "--html", str(tmp_path / "audit.html")]
+    assert run(["audit", str(tmp_path / "planted.vfl"), *data, "--epochs", "2", *files]) == 0
+    shown = printed(capsys)
+    assert "What curious parties learn" in shown and "alice can read bob.y row by row" in shown
+    assert "VFL0310" in shown and "what helps: `protect gradients to alice" in shown
+    report = json.loads((tmp_path / "audit.json").read_text("utf-8"))
+    assert (report["worst"], report["steps"]) == ("recovered", 10)
+    assert "<title>Audit of planted</title>" in (tmp_path / "audit.html").read_text("utf-8")
+    assert not list(Path(tmp_path).glob("runs")), "nothing is left behind"
+
+
+def test_a_recorded_run_is_attacked_as_it_was(data: list[str], tmp_path: Path, capsys: Any) -> None:
+    out = str(tmp_path / "run")
+    assert run(["train", str(tmp_path / "planted.vfl"), *data, "--out", out, "--record", "2epochs"]) == 0
+    assert "recorded for `vflc audit`: 5 steps" in printed(capsys), "the run has one epoch"
+    assert run(["audit", out, *data, "--json", "-", "--party", "alice", "--known", "10"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["steps"] == 5 and report["known"]["labels"] == 10
+    assert {score["party"] for score in report["scores"]} == {"alice"}
+    assert run(["audit", out, *data, "--steps", "3"]) == 2
+
+
+def test_a_run_without_a_transcript_is_trained_again(data: list[str], tmp_path: Path, capsys: Any) -> None:
+    out = str(tmp_path / "run")
+    assert run(["train", str(tmp_path / "planted.vfl"), *data, "--out", out, "--batch", "30"]) == 0
+    before = sorted(path.name for path in (tmp_path / "run" / "alice").iterdir())
+    assert run(["audit", out, *data, "--steps", "7", "--json", str(tmp_path / "audit.json")]) == 0
+    assert "was not recorded: its bundle is trained again" in printed(capsys)
+    report = json.loads((tmp_path / "audit.json").read_text("utf-8"))
+    assert (report["steps"], report["batch"]) == (7, 30)
+    assert before == sorted(path.name for path in (tmp_path / "run" / "alice").iterdir())
+
+
+@pytest.mark.parametrize("given", ["0", "many", "3 weeks", "epochs", "2epochsx"])
+def test_record_says_what_it_takes(data: list[str], tmp_path: Path, capsys: Any, given: str) -> None:
+    assert run(["train", str(tmp_path / "planted.vfl"), *data, "--record", given]) == 2
+    assert "is no number of steps, as in 200, or of epochs, as in 3epochs" in capsys.readouterr().err
+
+
+def test_a_model_at_one_place_has_nothing_to_audit(tmp_path: Path, capsys: Any) -> None:
+    text = "\n".join(
+        [
+            "party bob {",
+            "  key ID",
+            "  feature z: float",
+            "  column  score: float",
+            "  label   y = score > 0",
+            "}",
+            "logit = dense(bob.z, 1)",
+            "predict y = sigmoid(logit)",
+            "objective bce(logit, bob.y)",
+            "train { batch 50 }",
+        ]
+    )
+    (tmp_path / "alone.vfl").write_text(text, "utf-8")
+    pq.write_table(tables(100)["bob"], tmp_path / "bob.parquet")
+    data = ["--data", f"bob={tmp_path}/bob.parquet"]
+    assert run(["audit", str(tmp_path / "alone.vfl"), *data]) == 1
+    assert "error[VFL0680]" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""What the tests of parties share: bundles of examples, runs in one process and between threads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from safetensors.numpy import load_file
+from vflc_runtime.alignment.settings import AlignSettings
+from vflc_runtime.events import Listener, silent
+from vflc_runtime.manifest import Manifest, read_manifest
+from vflc_runtime.party.site import Site
+from vflc_runtime.party.train import train_party
+from vflc_runtime.train import Result, TrainOptions, train
+from vflc_runtime.transport.network import Network
+from vflc_runtime.transport.threads import Exchange
+
+from vflc.diagnostics import Source
+from vflc.driver import compile_source
+
+TIMEOUT = 20.0
+
+
+def compiled(name: str, text: str, folder: Path) -> Path:
+    compile_source(Source(f"{name}.vfl", text)).write(folder)
+    return folder
+
+
+def site(
+    place: str, source: Any, network: Callable[[Manifest, int], Network], listen: Listener = silent
+) -> Site:
+    return Site(place, source, network, "aligned", AlignSettings(), "onnx", 1, listen)
+
+
+def exchange(bundle: Path) -> Exchange:
+    manifest = read_manifest(bundle / "manifest.json")
+    return Exchange(manifest.places, manifest.controls)
+
+
+def together(work: Mapping[str, Callable[[], Any]], seconds: float = 60) -> dict[str, Any]:
+    """What the work of every place gave, each in a thread of its own; its exception where it failed."""
+    found: dict[str, Any] = {}
+
+    def run(place: str) -> None:
+        try:
+            found[place] = work[place]()
+        except BaseException as error:
+            found[place] = error
+
+    threads = [Thread(target=run, args=(place,), daemon=True) for place in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds)
+    assert set(found) == set(work), f"still at work: {set(work) - set(found)}"
+    return found
+
+
+def train_together(
+    bundle: Path, sources: Mapping[str, Any], out: Path, options: TrainOptions, **changed: Any
+) -> dict[str, Any]:
+    """Every place of the bundle trains in a thread; `out/PLACE` is its run."""
+    meeting = exchange(bundle)
+
+    def one(place: str) -> Callable[[], Result]:
+        here = site(place, sources.get(place), lambda manifest, rows: meeting.join(place, TIMEOUT))
+        return lambda: train_party(bundle, replace(here, **changed), out / place, options)
+
+    return together({place: one(place) for place in meeting.places})
+
+
+def train_alone(bundle: Path, sources: Mapping[str, Any], out: Path, options: TrainOptions) -> Path:
+    train(bundle, sources, out, replace(options, threads=1))
+    return out
+
+
+def tensors(run: Path, *places: str) -> dict[str, bytes]:
+    """Weights, slots and best weights of the last checkpoint, and the model as published."""
+    last = max((run / "checkpoints").iterdir())
+    found = {}
+    for place in places:
+        for file in [*last.glob(f"{place}/*.safetensors"), run / place / "model.safetensors"]:
+            if file.stem != "meter":
+                for name, tensor in load_file(file).items():
+                    found[f"{place}/{file.parent.parent == last}/{file.stem}/{name}"] = tensor.tobytes()
+    assert found or not places
+    return found
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    lines = (run / "history.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]

@@ -1,0 +1,50 @@
+"""`vflc verify` of a population: it agrees where it should, and says so where it does not."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from population.population_testing import compiled, ratings, table
+from population.reference import spec
+from verify.verifying import verify as command
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.errors import Failure
+from vflc_runtime.reconstruct.run import encoders
+from vflc_runtime.reconstruct.users import Users
+from vflc_runtime.reconstruct.verify import Way, verify
+from vflc_runtime.verify import LIMITS
+
+SETTINGS = "rounds 3  cohort 6  batch 3  client adam(0.02)  keep_local true"
+ENGINES = ["onnx", "keras"] if importlib.util.find_spec("tensorflow") else ["onnx"]
+
+
+def test_the_command_compares_engines_and_users_together_with_one_at_a_time(tmp_path):
+    (tmp_path / "p.vfl").write_text(spec(SETTINGS, 0.3, 0.2), "utf-8")
+    ended = command(tmp_path / "p.vfl", "--json", "--steps", "3", "--rows", "200", "--precision", "float64")
+    assert ended.code == 0, ended.stderr
+    found = ended.found
+    assert (found["steps"], found["rows"], found["cohort"], found["batch"]) == (3, 200, 6, 3)
+    entry = found["precisions"]["float64"]
+    assert list(entry["ways"]) == ["together onnx", "one by one onnx", "together keras"][: len(ENGINES) + 1]
+    for pair in entry["pairs"]:
+        assert all(pair["worst"][kind] is not None for kind in ("weight", "prediction", "loss"))
+    moved = {way["losses"][1] for way in entry["ways"].values()}
+    assert all(loss != entry["ways"]["together onnx"]["losses"][0] for loss in moved)
+
+
+def test_a_difference_is_found(tmp_path):
+    plans = [compiled(spec(f"{SETTINGS}  rebuild sgd({lr})"), tmp_path / lr) for lr in ("0.1", "0.1000001")]
+    data = Dataset.load(encoders(plans[0]), {"users": table(ratings())}, precision="float64")
+    ways = [Way(name, plan, 6) for name, plan in zip(("right", "wrong"), plans, strict=True)]
+    (comparison,) = verify(ways, Users.of(data), plans[0].settings).comparisons
+    worst = comparison.worst["weight"]
+    assert worst is not None and worst.measure > LIMITS["float64"]
+
+
+def test_where_no_change_is_finite_there_is_nothing_to_compare(tmp_path):
+    users = {key: [(item, 1e200) for item, _ in examples] for key, examples in ratings().items()}
+    plan = compiled(spec(SETTINGS), tmp_path)
+    data = Dataset.load(encoders(plan), {"users": table(users)}, precision="float64")
+    with pytest.raises(Failure, match="the loss is None in round 1, one"):
+        verify([Way("one", plan, 6)], Users.of(data), plan.settings)

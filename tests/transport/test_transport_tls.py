@@ -1,0 +1,161 @@
+"""Who may connect: certificates of other authorities, for other names, expired, or none at all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import wiring
+from vflc_runtime.errors import Failure
+from vflc_runtime.transport.grpc import network
+from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, identity, party_of
+
+from vflc.cli.certs import make
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`good` and `other` authorities, each with alice, bob and mallory, and what is wrong in some way."""
+    folder = tmp_path_factory.mktemp("certs")
+    for name in ("good", "other"):
+        make(folder / name, ("alice", "bob", "mallory"))
+    make(folder / "good", ("both",), hosts=("alice", "bob"))
+    for name in ("authority.pem", "authority.key"):
+        (folder / "late").mkdir(exist_ok=True)
+        (folder / "late" / name).write_bytes((folder / "good" / name).read_bytes())
+    make(folder / "late", ("alice", "bob"), valid=timedelta(seconds=-60))
+    (folder / "mixed").mkdir()
+    for name, source in (("authority.pem", "good"), ("bob.pem", "other"), ("bob.key", "other")):
+        (folder / "mixed" / name).write_bytes((folder / source / name).read_bytes())
+    return folder
+
+
+def of(folder: Path, authority: str, name: str) -> Tls:
+    return wiring.files(folder / authority, name)
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A party that does not look at its own certificate first, as an attacker would not."""
+
+    def unchecked(tls: Tls, place: str) -> Identity:
+        return Identity(tls, *(file.read_bytes() for file in (tls.authority, tls.certificate, tls.key)))
+
+    monkeypatch.setattr(network, "identity", unchecked)
+
+
+def failed(outcome: object) -> Failure:
+    assert isinstance(outcome, Failure), outcome
+    assert outcome.exit_code == 3
+    return outcome
+
+
+def test_parties_with_certificates_talk(folder: Path) -> None:
+    tls = {name: of(folder, "good", name) for name in ("alice", "bob")}
+    networks = wiring.opened(wiring.grpc("alice", "bob", tls=tls))
+    with wiring.closing(*networks.values()):
+        networks["alice"].send("bob", wiring.envelope("alice", "bob", 1))
+        taken = networks["bob"].take("alice", "alice>bob")
+        assert wiring.same(taken, wiring.envelope("alice", "bob", 1))
+
+
+WRONG = {
+    "the listener is of another authority": (("other", "alice"), ("good", "bob"), "VFL0644", "refused: "),
+    "the listener is somebody else": (("good", "mallory"), ("good", "bob"), "VFL0644", "for 'mallory'"),
+    "the listener has two names": (("good", "both"), ("good", "bob"), "VFL0644", "for 'both', 'alice', "),
+    "the listener has expired": (("late", "alice"), ("good", "bob"), "VFL0644", "expired"),
+    "the listener does not speak TLS": (None, ("good", "bob"), "VFL0644", "does not speak TLS"),
+    "who dials is of another authority": (("good", "alice"), ("mixed", "bob"), "VFL0643", "hangs up"),
+    "who dials is somebody else": (("good", "alice"), ("good", "mallory"), "VFL0644", "does not accept"),
+    "who dials has two names": (("good", "alice"), ("good", "both"), "VFL0644", "does not accept"),
+    "who dials has expired": (("good", "alice"), ("late", "bob"), "VFL0643", "hangs up"),
+    "who dials does not speak TLS": (("good", "alice"), None, "VFL0644", "asks for TLS"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_strangers_are_turned_away(folder: Path, trusting: None, case: str) -> None:
+    here, there, code, named = WRONG[case]
+    alice = wiring.listening(timeout=8, tls=of(folder, *here) if here else None)
+    bob = wiring.dialling(f"127.0.0.1:{alice.bind()}", timeout=8, tls=of(folder, *there) if there else None)
+    with wiring.closing(alice, bob):
+        threading.Thread(target=wiring.together, args=(alice.open,), daemon=True).start()
+        begin = time.monotonic()
+        (outcome,) = wiring.together(bob.open)
+        assert time.monotonic() - begin < 5
+        assert failed(outcome).code == code
+        assert named in outcome.message
+        assert not alice._links["bob"].has_met()
+
+
+def test_the_right_one_comes_after_a_stranger(folder: Path, trusting: None) -> None:
+    alice = wiring.listening(timeout=8, tls=of(folder, "good", "alice"))
+    address = f"127.0.0.1:{alice.bind()}"
+    stranger = wiring.dialling(address, timeout=2, tls=of(folder, "good", "mallory"))
+    bob = wiring.dialling(address, timeout=8, tls=of(folder, "good", "bob"))
+
+    def later() -> None:
+        failed(wiring.together(stranger.open)[0])
+        bob.open()
+
+    with wiring.closing(alice, bob, stranger):
+        assert wiring.together(alice.open, later) == [None, None]
+        assert alice._listener is not None
+        assert "'mallory'" in alice._listener.refused[0]
+
+
+@pytest.mark.parametrize(
+    ("authority", "name", "place", "code", "named"),
+    [
+        ("late", "bob", "bob", 3, "expired on"),
+        ("good", "mallory", "bob", 3, "is for 'mallory', and this party is 'bob'"),
+        ("good", "nobody", "nobody", 1, "cannot be read"),
+    ],
+)
+def test_a_party_looks_at_its_own_first(
+    folder: Path, authority: str, name: str, place: str, code: int, named: str
+) -> None:
+    with pytest.raises(Failure) as caught:
+        identity(of(folder, authority, name), place)
+    assert (caught.value.code, caught.value.exit_code) == ("VFL0643", code)
+    assert named in caught.value.message
+
+
+def test_files_that_do_not_fit_each_other(folder: Path, tmp_path: Path) -> None:
+    good, other = of(folder, "good", "bob"), of(folder, "other", "bob")
+    junk = tmp_path / "junk.pem"
+    junk.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", encoding="ascii")
+    for tls, named in (
+        (Tls(good.authority, good.certificate, other.key), "is not the key of"),
+        (Tls(other.authority, good.certificate, good.key), "was not issued by the authority"),
+        (Tls(good.authority, junk, good.key), "is no PEM file"),
+        (Tls(junk, good.certificate, good.key), "is no PEM file"),
+        (Tls(good.authority, good.certificate, good.certificate), "is no PEM file"),
+    ):
+        with pytest.raises(Failure) as caught:
+            identity(tls, "bob")
+        assert caught.value.code == "VFL0643"
+        assert named in caught.value.message
+
+
+def test_a_name_is_of_one_party() -> None:
+    parties = ("alice", "bob")
+    assert party_of(["bob", "host.example.org"], parties) == "bob"
+    assert party_of(["alice", "bob"], parties) is None
+    assert party_of(["mallory"], parties) is None
+    assert party_of([], parties) is None
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:1", "192.168.1.4:1", "example.org:1", "[2001:db8::1]:1", "[::]:1"]
+)
+def test_no_encryption_on_loopback_only(address: str) -> None:
+    check_insecure(["127.0.0.1:1", "[::1]:1", "localhost:1", "127.8.8.8:1"])
+    with pytest.raises(Failure) as caught:
+        check_insecure(["127.0.0.1:1", address])
+    assert caught.value.code == "VFL0642"
+    with pytest.raises(Failure):
+        wiring.dialling(address)

@@ -1,0 +1,161 @@
+"""`vflc audit`: attacks a run as each of its parties could, with what it received."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vflc.cli.options import SPEC, data, engine, threads
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from vflc_runtime.audit.report import Report
+
+STEPS = 600
+EPOCHS = 3
+"""How long a spec, or a run without a transcript, is trained for an audit that does not say: the shorter."""
+
+
+@click.command("audit")
+@click.argument("target", metavar="RUN|SPEC", type=SPEC)
+@data
+@click.option("--steps", type=click.IntRange(1), help="Train so many steps for the audit.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help=f"Train so many epochs.  [default: {EPOCHS}, at most {STEPS} steps]",
+)
+@click.option("--party", "parties", metavar="NAME", multiple=True, help="Who is curious; all without it.")
+@click.option(
+    "--known",
+    type=click.IntRange(2),
+    default=100,
+    show_default=True,
+    help="Labels that an attacker has to learn from.",
+)
+@click.option(
+    "--json", "as_json", type=click.Path(path_type=Path, dir_okay=False), help="Write all scores; - prints."
+)
+@click.option(
+    "--html", "as_html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page for people."
+)
+@engine
+@threads
+def command(
+    target: Path,
+    sources: dict[str, str],
+    steps: int | None,
+    epochs: int | None,
+    parties: tuple[str, ...],
+    known: int,
+    as_json: Path | None,
+    as_html: Path | None,
+    engine: str,
+    threads: int | None,
+) -> None:
+    """Attack RUN, or a short run of SPEC, as each of its parties could.
+
+    Every party is taken to be curious: published attacks look for labels and features of others in what it
+    received. A run that was trained with --record is attacked as it was; others are trained again.
+    The data are what the attacks are judged by; no attack sees more of them than its party has.
+    """
+    from vflc_runtime.audit.html import page
+    from vflc_runtime.audit.run import AuditOptions, audit
+    from vflc_runtime.files import replace_with
+
+    from vflc.cli.progress import loaded
+    from vflc.cli.tables import console
+
+    quiet = str(as_json) == "-"
+    screen = console()
+    if quiet:
+        screen.quiet = True
+    options = AuditOptions(parties, known, engine=engine, threads=threads)
+    with (
+        _trained(target, sources, steps, epochs, engine, threads, screen) as (run, transcripts),
+        screen.status("") as status,
+    ):
+        report = audit(
+            run,
+            sources,
+            options,
+            transcripts,
+            lambda event: loaded(screen, event),
+            lambda what: status.update(f"attacking: {what}"),
+        )
+    text = json.dumps(report.data(), indent=2, ensure_ascii=False)
+    if quiet:
+        click.echo(text)
+    elif as_json is not None:
+        replace_with(as_json, (text + "\n").encode())
+    if as_html is not None:
+        replace_with(as_html, page(report).encode())
+    _show(report, screen)
+
+
+@contextmanager
+def _trained(
+    target: Path,
+    sources: dict[str, str],
+    steps: int | None,
+    epochs: int | None,
+    engine: str,
+    threads: int | None,
+    screen: Console,
+) -> Iterator[tuple[Path, Path]]:
+    """The run to audit, and where its transcripts lie: trained for it where there are none."""
+    from vflc_runtime.train import TrainOptions, train
+    from vflc_runtime.transcript import Stretch, recorded
+
+    from vflc.cli.train import bundle_of
+
+    is_run = (target / "run.json").is_file()
+    if is_run and recorded(target):
+        if steps or epochs:
+            raise click.UsageError("--steps and --epochs are for a spec, or a run without a transcript")
+        yield target, target
+        return
+    settings: dict[str, Any] = {}
+    if is_run:
+        screen.print(f"{target} was not recorded: its bundle is trained again, with its settings")
+        known = json.loads((target / "run.json").read_bytes())
+        settings = {name: known[name] for name in ("batch", "seed", "validation")}
+    if steps is None:
+        steps = None if epochs else STEPS
+    options = TrainOptions(
+        epochs=epochs or EPOCHS,
+        steps=steps,
+        engine=engine,
+        threads=threads,
+        record=Stretch(epochs or EPOCHS, epochs=True),
+        **settings,
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="vflc-") as folder,
+        bundle_of(target / "bundle" if is_run else target, None, engine) as bundle,
+        screen.status("training"),
+    ):
+        run = Path(folder) / "run"
+        train(bundle, sources, run, options)
+        yield (target if is_run else run), run
+
+
+def _show(report: Report, screen: Console) -> None:
+    from vflc_runtime.audit.report import MEANING, heads
+
+    from vflc.cli.tables import audited, show
+
+    show(screen, audited(heads(report.scores)))
+    worst = [score for score in heads(report.scores) if score.level == report.worst]
+    screen.print(f"\n{report.worst}: {MEANING[report.worst]}")
+    if report.worst != "quiet":
+        for score in worst[:3]:
+            code = f" ({score.code}; `vflc explain {score.code}`)" if score.code else ""
+            screen.print(f"  {score.verdict}{code}", markup=False, soft_wrap=True)
+            screen.print(f"    what helps: {score.advice}", markup=False, soft_wrap=True)

@@ -1,0 +1,173 @@
+"""`vflc party`: one party in its own process, in a run between machines."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vflc.cli.options import engine, threads
+
+if TYPE_CHECKING:
+    from vflc_runtime.party.deploy import Deploy
+    from vflc_runtime.party.site import Site
+
+    from vflc.cli.progress import Screen
+
+
+@click.command("party")
+@click.argument("name")
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="BUNDLE|RUN")
+@click.option(
+    "--deploy",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="deploy.toml: where the parties are.",
+)
+@click.option(
+    "--do",
+    "what",
+    type=click.Choice(["train", "evaluate", "predict"]),
+    default="train",
+    show_default=True,
+    help="With a RUN: evaluate or predict with the model in it.",
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; runs/NAME.")
+@click.option("--data", "source", help="This party's table, where deploy.toml does not name it.")
+@click.option(
+    "--predictions", type=click.Path(path_type=Path, dir_okay=False), help="A .csv or .parquet file."
+)
+@engine
+@click.option("--epochs", type=click.IntRange(1), help="Epochs in all, those before --resume included.")
+@click.option("--batch", type=click.IntRange(1), help="Rows a step.")
+@click.option("--seed", type=click.IntRange(0), help="Of weights, of the order of rows and of dropout.")
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps in all.")
+@click.option(
+    "--validation", type=float, metavar="FRACTION", help="Keep this part of the rows for validation."
+)
+@click.option(
+    "--checkpoint-steps", type=click.IntRange(1), help="Save every so many steps, not only each epoch."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, or begin where there is none.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
+@threads
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds to wait for a peer; deploy.toml's, or 60.",
+)
+@click.option("--insecure", is_flag=True, help="Without encryption: only where all addresses are loopback.")
+@click.option(
+    "--log", type=click.Path(path_type=Path, dir_okay=False), help="Append JSON lines to this file."
+)
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="Write TensorBoard logs here."
+)
+def command(
+    name: str,
+    bundle: Path,
+    what: str,
+    out: Path | None,
+    predictions: Path | None,
+    log: Path | None,
+    tensorboard: Path | None,
+    **options: Any,
+) -> None:
+    """Run the party NAME of BUNDLE with the others, each in its own process.
+
+    All parties give the same training options. With --do evaluate or predict, RUN is this party's
+    folder of a finished run.
+    """
+    from vflc_runtime.party.log import Log, TensorBoard, told
+
+    from vflc.cli.progress import Screen
+
+    if options["resume"] and options["overwrite"]:
+        raise click.UsageError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    if predictions is not None and what != "predict":
+        raise click.UsageError("--predictions is for --do predict")
+    with ExitStack() as stack:
+        screen = stack.enter_context(Screen())
+        listeners: list[Any] = [screen]
+        if log is not None:
+            listeners.append(stack.enter_context(Log(log)))
+        if tensorboard is not None:
+            listeners.append(stack.enter_context(TensorBoard(tensorboard)))
+        out = bundle if what != "train" else out or Path("runs") / name
+        site = _site(name, bundle, out, told(*listeners), options)
+        if what == "train":
+            _train(bundle, site, out, options, screen)
+        else:
+            _apply(bundle, site, what, predictions, screen)
+
+
+def _site(name: str, bundle: Path, out: Path, listen: Any, options: dict[str, Any]) -> Site:
+    """What the party brings along, from deploy.toml and the options, which it takes its own from."""
+    from dataclasses import replace
+
+    from vflc_runtime.errors import Failure
+    from vflc_runtime.manifest import read_manifest
+    from vflc_runtime.party.connect import connector
+    from vflc_runtime.party.deploy import read_deploy
+    from vflc_runtime.party.site import Site
+
+    folder = bundle / "bundle" if (bundle / "run.json").exists() else bundle
+    places = read_manifest(folder / "manifest.json").places
+    if name not in places:
+        raise Failure("VFL0618", f"there is no party {name!r} in {folder}", f"it has {', '.join(places)}")
+    deploy: Deploy = read_deploy(options.pop("deploy"), name, places)
+    timeout, source, insecure = (options.pop(each) for each in ("timeout", "source", "insecure"))
+    deploy = replace(deploy, timeout=timeout or deploy.timeout)
+    return Site(
+        place=name,
+        source=source or deploy.data,
+        connect=connector(deploy, insecure),
+        method=deploy.method,
+        align=deploy.align_settings(out.with_name(f".{out.name}.align")),
+        engine=options.pop("engine"),
+        threads=options.pop("threads"),
+        listen=listen,
+    )
+
+
+def _train(bundle: Path, site: Site, out: Path, options: dict[str, Any], screen: Screen) -> None:
+    from vflc_runtime.party.train import train_party
+    from vflc_runtime.train import TrainOptions
+
+    from vflc.cli.tables import scores, sent, show, waited
+
+    if (bundle / "run.json").exists():
+        raise click.UsageError("name the BUNDLE to train, and the run to go on with by --out and --resume")
+    result = train_party(bundle, site, out, TrainOptions(**options))
+    metrics = result.metrics
+    found = {"train": metrics["train"], "validation": metrics["validation"]}
+    if any(found.values()):
+        show(screen.console, scores(found))
+    manifest = json.loads((result.folder / "bundle" / "manifest.json").read_bytes())
+    show(screen.console, sent(manifest, metrics["bytes_sent"]))
+    show(screen.console, waited(metrics["peers"]))
+    rate = f", {metrics['rows_per_second']:,.0f} rows/s" if metrics["rows_per_second"] else ""
+    click.echo(f"\n{metrics['ended']}: {metrics['steps']:,} steps in {metrics['seconds']:.1f} s{rate}")
+    click.echo(f"the run of {site.place} is in {result.folder}")
+
+
+def _apply(run: Path, site: Site, what: str, predictions: Path | None, screen: Screen) -> None:
+    from vflc_runtime.party.apply import evaluate_party, predict_party
+
+    from vflc.cli.tables import scores, show
+
+    if not (run / "run.json").exists():
+        raise click.UsageError(f"--do {what} needs a RUN, the folder that --out named in training")
+    if what == "evaluate":
+        found = evaluate_party(run, site)
+        if found["evaluation"]:
+            show(screen.console, scores({f"{found['rows']:,} rows": found["evaluation"]}))
+        click.echo(f"\nevaluated {found['rows']:,} rows with {', '.join(found['peers'])}")
+        return
+    rows = predict_party(run, site, predictions)
+    click.echo(
+        f"\nwrote {predictions}: {rows:,} rows" if predictions else f"\n{rows:,} rows predicted elsewhere"
+    )

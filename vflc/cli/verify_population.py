@@ -1,0 +1,68 @@
+"""`vflc verify` of a population: users together against one at a time, ONNX against Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vflc.cli.population import one_thread
+
+if TYPE_CHECKING:
+    from vflc_runtime.reconstruct.settings import Settings
+    from vflc_runtime.reconstruct.users import Users
+    from vflc_runtime.verify import Verification
+
+    from vflc.diagnostics import Diagnostic
+
+ROWS, ROUNDS = 1000, 10
+
+
+def verified(
+    spec: Path,
+    precision: str,
+    options: Mapping[str, Any],
+    start: Callable[[int, int], None],
+    step: Callable[[str, int], None],
+    folder: Path,
+) -> tuple[Verification, dict[str, Any], list[Diagnostic]]:
+    """One precision of a model over a population, how much was trained on what, and warnings."""
+    from dataclasses import replace
+
+    from vflc_runtime.data.dataset import Dataset
+    from vflc_runtime.data.generate import generate
+    from vflc_runtime.reconstruct.crew import GROUP
+    from vflc_runtime.reconstruct.plan_reader import read_population
+    from vflc_runtime.reconstruct.run import encoders
+    from vflc_runtime.reconstruct.users import Users
+    from vflc_runtime.reconstruct.verify import Way, verify
+
+    from vflc import driver
+
+    one_thread(options["threads"])
+    rounds = options["steps"] or ROUNDS
+    start(len(options["engines"]) + 1, rounds)
+    bundle = driver.compile_spec(spec, precision=precision, backends=options["engines"])
+    bundle.write(folder / "bundle")
+    plans = [read_population(folder / "bundle", engine) for engine in options["engines"]]
+    ways = [Way(f"together {plan.engine}", plan, GROUP) for plan in plans]
+    ways.insert(1, Way(f"one by one {plans[0].engine}", plans[0], 1))
+    given = {"seed": options["seed"], "batch": options["batch"], "rounds": rounds}
+    settings = replace(plans[0].settings, **{n: value for n, value in given.items() if value is not None})
+    described = encoders(plans[0])
+    sources = options["sources"] or generate(described, options["rows"] or ROWS, settings.seed)
+    data = Dataset.load(described, sources, only=set(plans[0].inputs), precision=precision)
+    users = Users.of(data)
+    settings = _fitting(settings, users)
+    numbers = {"steps": rounds, "rows": data.rows, "batch": settings.batch, "seed": settings.seed}
+    return verify(ways, users, settings, step), {**numbers, "cohort": settings.cohort}, bundle.warnings
+
+
+def _fitting(settings: Settings, users: Users) -> Settings:
+    """The settings with a cohort that there are users for; VFL0608 where there are none."""
+    from dataclasses import replace
+
+    from vflc_runtime.reconstruct.users import split_users
+
+    there = len(split_users(users, replace(settings, cohort=1)).train)
+    return replace(settings, cohort=min(settings.cohort, there))

@@ -1,0 +1,328 @@
+"""Protections by name: their options, what they apply to, what they promise, and what they do to a row.
+
+A mechanism sees joint rows [batch, n]: all that a protection covers, side by side. What the
+graph's own ops can do it does there; what a run must draw, keep or solve is a `Draw` or a step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from vflc.ops.registry import OpError
+from vflc.ops.rules import number
+
+if TYPE_CHECKING:
+    from vflc.ir.build import Build
+    from vflc.ir.graph import Node
+
+Options = Mapping[str, Any]
+Kind = Literal["normal", "memory", "shift"]
+Role = Literal["noise", "compression", "sum", "labels"]
+
+HAIR = 1 - 2.0**-20
+"""Rows are clipped this much below the bound, so that float32's rounding cannot put one above it."""
+TINY = 1e-24
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What a run feeds a mechanism with at every step.
+
+    Args:
+        kind: `normal` (fresh standard normal numbers times `scale`), `memory` (what the row's last
+            message left out; starts at 0), `shift` (drawn once for a row: 0 with probability `keep`,
+            else one of 1 to `classes` - 1, each as likely).
+        scale: of the noise; None where the run must calibrate it.
+    """
+
+    kind: Kind
+    scale: float | None = 1.0
+    keep: float = 1.0
+    classes: int = 0
+
+
+Drawing = Callable[["Draw", int], "Node"]
+"""Adds a draw of so many numbers a row to the graph at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a mechanism made of a row: in training, outside of training, and what is kept for the row."""
+
+    training: Node
+    inference: Node
+    kept: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option: what is accepted, in words and as a test; without a default it must be given."""
+
+    wanted: str
+    check: Callable[[Any], bool]
+    default: Any = None
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanism:
+    """A protection that users may ask for.
+
+    Args:
+        applies: of `activations`, `gradients` and `labels`.
+        role: what it is; noise may be followed by compression or a sum, nothing else combines.
+        private: whether it counts as privacy.
+        promise: what holds of what crosses, from the options.
+        apply: the row in the graph's own ops; None where a step of the run makes it.
+        joint: whether it sees the joint row of all it covers, or each value by itself.
+        check: refuses options that do not go together.
+    """
+
+    name: str
+    doc: str
+    options: Mapping[str, Option]
+    applies: frozenset[str]
+    role: Role
+    private: bool
+    promise: Callable[[Options], str]
+    apply: Callable[[Build, Node, Options, Drawing], Applied] | None = None
+    joint: bool = True
+    check: Callable[[Options], None] = lambda options: None
+
+    def filled(self, options: Options) -> dict[str, Any]:
+        """The options with the defaults of those left out."""
+        return {name: options.get(name, option.default) for name, option in self.options.items()}
+
+
+# --- gaussian -------------------------------------------------------------------------------------
+
+
+def clipped(b: Build, row: Node, clip: float) -> Node:
+    """Each row, scaled down to an L2 norm of `clip` where it is longer."""
+    length = b.op("sum", b.op("square", row), axes=(1,), keep=True)
+    length = b.op("sqrt", b.op("maximum", length, number(b, TINY)))  # the slope of a root at 0 is infinite
+    return b.op("mul", row, b.op("minimum", number(b, 1), b.op("div", number(b, clip * HAIR), length)))
+
+
+def gaussian(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
+    """Clipping holds always, noise in training only: what is trained on clipped rows is used on such."""
+    short = clipped(b, row, options["clip"])
+    scale = None if options["noise"] is None else options["noise"] * options["clip"]
+    noise = draw(Draw("normal", scale), _width(row))
+    return Applied(b.op("add", short, noise), short)
+
+
+def check_gaussian(options: Options) -> None:
+    if options["noise"] is None and options["epsilon"] is None:
+        raise OpError(
+            "gaussian needs `epsilon` or `noise`",
+            "as in: gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)",
+            "VFL0332",
+        )
+
+
+def promise_gaussian(options: Options) -> str:
+    spent = f"ε = {options['epsilon']:g}" if options["epsilon"] is not None else "the ε that the run reports"
+    return (
+        f"a row's own messages of a whole run are ({spent}, δ = {options['delta']:g}) differentially "
+        f"private: joint rows are clipped to an L2 norm of {options['clip']:g} and carry Gaussian noise"
+    )
+
+
+# --- against label leakage: Li et al., "Label leakage and protection in two-party split learning", 2022 ---
+
+
+def max_norm(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
+    """Noise along the gradient, so that the norms of all rows are the largest one in expectation."""
+    square = b.op("sum", b.op("square", row), axes=(1,), keep=True)
+    largest = b.op("max", square, axes=(0, 1), keep=False)
+    least = b.op("add", b.op("mul", largest, number(b, 1e-12)), number(b, TINY))
+    missing = b.op("sub", b.op("div", largest, b.op("maximum", square, least)), number(b, 1))
+    spread = b.op("sqrt", b.op("maximum", missing, number(b, 0)))
+    noisy = b.op("add", row, b.op("mul", row, b.op("mul", spread, draw(Draw("normal"), 1))))
+    return Applied(noisy, row)
+
+
+def iso(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
+    """Isotropic noise whose expected norm is `scale` times the largest norm of the batch."""
+    square = b.op("sum", b.op("square", row), axes=(1,), keep=True)
+    largest = b.op("sqrt", b.op("max", square, axes=(0, 1), keep=False))
+    spread = b.op("mul", largest, number(b, options["scale"] / math.sqrt(_width(row))))
+    return Applied(b.op("add", row, b.op("mul", draw(Draw("normal"), _width(row)), spread)), row)
+
+
+# --- compression ------------------------------------------------------------------------------------
+
+
+def quantize(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
+    """Numbers on a grid of 2^bits - 1 points from minus to plus the row's largest magnitude."""
+    levels = number(b, 2 ** (options["bits"] - 1) - 1)
+
+    def on_grid(x: Node) -> Node:
+        top = b.op("max", b.op("abs", x), axes=(1,), keep=True)
+        top = b.op("maximum", top, number(b, TINY))
+        steps = b.op("floor", b.op("add", b.op("mul", b.op("div", x, top), levels), number(b, 0.5)))
+        return b.op("mul", top, b.op("div", steps, levels))
+
+    return _with_feedback(b, row, draw, on_grid)
+
+
+def top_k(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
+    """The k numbers of a row that are largest in magnitude."""
+    return _with_feedback(b, row, draw, lambda x: b.op("keep_largest", x, k=min(options["k"], _width(row))))
+
+
+def _with_feedback(b: Build, row: Node, draw: Drawing, compress: Callable[[Node], Node]) -> Applied:
+    """What a message leaves out of a row is added to the row's next message.
+
+    Error feedback (Stich et al., "Sparsified SGD with memory", 2018), with a memory for each row as
+    rows are what cross here (Valdeira et al., "Communication-efficient vertical federated learning
+    via compressed error feedback", 2024). Gradients flow as if nothing were left out.
+    """
+    full = b.op("add", row, draw(Draw("memory"), _width(row)))
+    sent = b.op("stop_gradient", compress(full))
+    kept = b.op("sub", b.op("stop_gradient", full), sent)
+    return Applied(_straight(b, sent, row), _straight(b, b.op("stop_gradient", compress(row)), row), kept)
+
+
+def _straight(b: Build, value: Node, like: Node) -> Node:
+    """The first value to the bit, with the gradient going to the second: x - x is 0."""
+    return b.op("add", value, b.op("sub", like, b.op("stop_gradient", like)))
+
+
+def _width(row: Node) -> int:
+    width = row.type.axes[-1].size
+    assert width is not None, "a protection covers rows of fixed width"
+    return width
+
+
+# --- the registry -----------------------------------------------------------------------------------
+
+
+def _number(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and low < v < high
+
+
+def _whole(low: int, high: int) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
+
+
+POSITIVE = ("a number above 0", _number(0, math.inf))
+EPSILON = ("a number above 0 and below 100", _number(0, 100))
+DELTA = ("a number above 0 and below 1", _number(0, 1))
+BOTH = frozenset({"activations", "gradients"})
+GRADIENTS = frozenset({"gradients"})
+
+MECHANISMS: dict[str, Mechanism] = {
+    made.name: made
+    for made in (
+        Mechanism(
+            "gaussian",
+            "Clips each joint row to an L2 norm and adds Gaussian noise: differential privacy of the row's "
+            "own messages. Give `epsilon` and `delta`, or `noise`, a multiple of `clip`.",
+            {
+                "clip": Option(*POSITIVE, required=True),
+                "epsilon": Option(*EPSILON),
+                "delta": Option(*DELTA, default=1e-6),
+                "noise": Option(*POSITIVE),
+            },
+            BOTH, "noise", True, promise_gaussian, gaussian, check=check_gaussian,
+        ),
+        Mechanism(
+            "label_dp",
+            "Draws each row's label once by randomised response, and corrects the loss so that its "
+            "expectation is that of the true labels.",
+            {"epsilon": Option(*EPSILON, required=True)},
+            frozenset({"labels"}), "labels", True,
+            lambda o: f"labels are ε = {o['epsilon']:g} differentially private: all that training sends "
+            "depends on labels drawn once for each row by randomised response",
+        ),
+        Mechanism(
+            "max_norm",
+            "Noise along each gradient, so that all rows have the largest norm of the batch in expectation.",
+            {}, GRADIENTS, "noise", True,
+            lambda o: "the norms of a batch's gradients are alike in expectation; no bound on what leaks",
+            max_norm,
+        ),
+        Mechanism(
+            "marvell",
+            "Noise of the least power that bounds the sum of the Kullback-Leibler divergences between the "
+            "gradients of the two classes, solved for each batch.",
+            {"sum_kl": Option(*POSITIVE, required=True)},
+            GRADIENTS, "noise", True,
+            lambda o: f"the sum of both KL divergences between the classes' gradients in a batch is at most "
+            f"{o['sum_kl']:g} where they are Gaussian, so no attack on one gradient has an AUC above "
+            f"{_auc_bound(o['sum_kl']):.2f}",
+        ),
+        Mechanism(
+            "iso",
+            "Isotropic Gaussian noise whose expected norm is `scale` times the largest norm of the batch.",
+            {"scale": Option(*POSITIVE, required=True)},
+            GRADIENTS, "noise", True,
+            lambda o: f"each gradient carries noise of {o['scale']:g} times the batch's largest norm; "
+            "no bound on what leaks",
+            iso,
+        ),
+        Mechanism(
+            "quantize",
+            "Rounds each number to `bits` bits and remembers what was lost for the row's next message.",
+            {"bits": Option("a whole number from 2 to 16", _whole(2, 16), required=True)},
+            BOTH, "compression", False,
+            lambda o: f"numbers of {o['bits']} bits: compression, no privacy",
+            quantize, joint=False,
+        ),
+        Mechanism(
+            "top_k",
+            "Sends the `k` largest numbers of a row and remembers the others for the row's next message.",
+            {"k": Option("a whole number, 1 or more", _whole(1, 2**24), required=True)},
+            BOTH, "compression", False,
+            lambda o: f"at most {o['k']} numbers a row: compression, no privacy",
+            top_k, joint=False,
+        ),
+        Mechanism(
+            "secure_sum",
+            "Pairwise masks, so that the receiver sees the sum of two or more parties' values and none of "
+            "them; exact in fixed point for magnitudes up to `range`.",
+            {"range": Option("a number above 0, below 2^41", _number(0, 2.0**41), default=float(2**20))},
+            frozenset({"activations"}), "sum", True,
+            lambda o: "the receiver sees the sum with the other parties' values and none of them",
+        ),
+    )
+}  # fmt: skip
+
+
+def _auc_bound(sum_kl: float) -> float:
+    """Theorem 1 of Li et al. 2022; no bound from a sum of KL of 4 on."""
+    return 0.5 + math.sqrt(sum_kl) / 2 - sum_kl / 8 if sum_kl < 4 else 1.0
+
+
+# --- what noise is enough: exact for Gaussians without sampling ------------------------------------
+
+MOST_NOISE = 10_000.0
+"""Deviation of the noise, as a multiple of `clip`, that no calibration goes beyond."""
+
+
+def spent_delta(epsilon: float, noise: float, releases: int) -> float:
+    """δ that `releases` messages of a row with noise of `noise` times the clip spend at ε.
+
+    Exchanging a row for another moves it by at most twice the clip (Balle & Wang, "Improving the
+    Gaussian mechanism for differential privacy", 2018, Theorem 8; several Gaussians are one).
+    """
+    mu = 2.0 * math.sqrt(releases) / noise
+    upper = math.erfc(-(mu / 2 - epsilon / mu) / math.sqrt(2)) / 2
+    lower = math.erfc((mu / 2 + epsilon / mu) / math.sqrt(2)) / 2
+    return upper - math.exp(min(epsilon, 700.0)) * lower if lower else upper
+
+
+def spent_epsilon(noise: float, delta: float, releases: int) -> float:
+    """ε that such messages spend at δ; infinite beyond 1,000."""
+    if spent_delta(1000.0, noise, releases) > delta:
+        return math.inf
+    low, high = 0.0, 1000.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if spent_delta(middle, noise, releases) > delta else (low, middle)
+    return high
