@@ -31,8 +31,15 @@ class Pass(Protocol):
     def __call__(self, model: Model, collector: Collector) -> Model: ...
 
 
-def pipeline(unsplit: bool = False, fuse: bool = True) -> tuple[Pass, ...]:
-    """The passes; `unsplit` puts the whole model at one place, without `fuse` each table stays its own."""
+def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True) -> tuple[Pass, ...]:
+    """The passes.
+
+    Args:
+        unsplit: put the whole model at one place, where nothing crosses.
+        fuse: make the tables that the same ids read one; else each stays its own.
+        protections: carry out what `protect` asks for; without, the result is for comparing alone.
+    """
+    guarded = protections and not unsplit
     return (
         Prune(),
         Place(unsplit),
@@ -42,7 +49,7 @@ def pipeline(unsplit: bool = False, fuse: bool = True) -> tuple[Pass, ...]:
         Optimize(),
         Simplify(),
         Cut(),
-        *(() if unsplit else (Disclose(),)),
+        *((Disclose(),) if guarded else ()),
         Scheduling(),
     )
 

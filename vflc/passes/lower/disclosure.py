@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from vflc.diagnostics import Span
@@ -36,7 +36,7 @@ def lower_release(
         ev.error("VFL0403", f"there is no party `{item.party.text}`", item.party.span, help)
         return None
     reader = _Reader(ev, scope, party, tuple(parties), ids)
-    limits = [limit for clause in _joined(item.clauses) if (limit := reader.read(clause)) is not None]
+    limits = [limit for parts in item.limits() if (limit := reader.read(sum(parts, ()))) is not None]
     if not item.clauses:
         ev.error("VFL0308", "this release sets no limit", item.span, f"as in: {FORMS[0]}")
     return Release(party.name, tuple(limits), item.span)
@@ -62,20 +62,6 @@ def lower_accept(
         )
         return None
     return target and Acceptance(code, target, item.reason.value.strip(), item.span)
-
-
-def _joined(clauses: tuple[Clause, ...]) -> Iterator[Clause]:
-    """Clauses in which a list goes on after each comma: `never Gender, Age` is one."""
-    current: list[Word] = []
-    for clause in clauses:
-        if current and len(clause) == 1 and _word(current[0]) in ("only", "never"):
-            current += clause
-            continue
-        if current:
-            yield tuple(current)
-        current = list(clause)
-    if current:
-        yield tuple(current)
 
 
 def _word(word: Word) -> str | None:
