@@ -43,6 +43,20 @@ CASES = {
         },
     ),
     "adagrad": ("server adagrad(0.5)", {"server": lambda: Adagrad(0.5)}),
+    "server_momentum": (
+        "cohort 3  server sgd(0.7, momentum = 0.6)",
+        {"cohort": 3, "server": lambda: Sgd(0.7, 0.6)},
+    ),
+    "server_adam": ("cohort 3  server adam(0.05)", {"cohort": 3, "server": lambda: Adam(0.05)}),
+    "everything_adam": (
+        "server adam(0.05)  rebuild adam(0.05)  client adam(0.02)  keep_local true",
+        {
+            "server": lambda: Adam(0.05),
+            "rebuild": lambda: Adam(0.05),
+            "client": lambda: Adam(0.02),
+            "keep_local": True,
+        },
+    ),
     "all_at_once": (
         "halves batches  client_epochs 2  weighting uniform  joint true  clip_norm 0.2  client adam(0.02)",
         {
