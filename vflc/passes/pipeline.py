@@ -8,8 +8,8 @@ from typing import Protocol
 from vflc.diagnostics import Collector
 from vflc.ir.model import Model
 from vflc.passes.cut import Cut
-from vflc.passes.disclose import Disclose
 from vflc.passes.differentiate import Differentiate
+from vflc.passes.disclose import Disclose
 from vflc.passes.fuse_tables import FuseTables
 from vflc.passes.home import Home
 from vflc.passes.modes import Modes

@@ -61,7 +61,7 @@ def lower_accept(
             'say why: accept … because "both parties hold the labels"',
         )
         return None
-    return target and Acceptance(code, target, item.reason.value.strip(), item.span)
+    return target and Acceptance(code, target, " ".join(item.reason.value.split()), item.span)
 
 
 def _word(word: Word) -> str | None:
