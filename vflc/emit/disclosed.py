@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import log2
 from typing import Any
 
 from vflc.diagnostics.codes import CODES
@@ -43,25 +44,26 @@ def given_away(edges: Edges) -> list[str]:
 
 def codes(edge: Mapping[str, Any]) -> list[str]:
     """What was found about an edge, and whether it was waived."""
-    return [*edge["findings"], *(f"{waiver['code']} (waived)" for waiver in edge["accepted"])]
+    waived = [f"{waiver['code']} (waived)" for waiver in edge["accepted"]]
+    return list(dict.fromkeys([*edge["findings"], *waived]))
 
 
 def findings(edges: Edges) -> dict[str, list[str]]:
     """Ids of edges by the code of what was found about them and not waived."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for edge in edges:
         for code in edge["findings"]:
-            found.setdefault(code, []).append(edge["id"])
-    return found
+            found.setdefault(code, {})[edge["id"]] = None
+    return {code: list(ids) for code, ids in found.items()}
 
 
 def waivers(edges: Edges) -> dict[tuple[str, str], list[str]]:
     """Ids of edges by code and reason of the waivers that cover them."""
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], dict[str, None]] = {}
     for edge in edges:
         for waiver in edge["accepted"]:
-            found.setdefault((waiver["code"], waiver["because"]), []).append(edge["id"])
-    return found
+            found.setdefault((waiver["code"], waiver["because"]), {})[edge["id"]] = None
+    return {waiver: list(ids) for waiver, ids in found.items()}
 
 
 def tells(disclosed: Mapping[str, Any]) -> str:
@@ -73,11 +75,10 @@ def tells(disclosed: Mapping[str, Any]) -> str:
         ]
         return "; ".join(slopes) or "no label that the receiver does not own"
     bits, values = disclosed["bits_per_row"], disclosed["values"]
-    size = [
-        "any number of bits a row" if bits is None else f"at most {bits:,.4g} bits a row",
-        *([] if values is None else [f"one of {values:,} values"]),
-    ]
-    return "; ".join([", ".join(size), *_ways(disclosed["secrets"])])
+    size = "any number of bits a row" if bits is None else f"at most {bits:,.4g} bits a row"
+    if values is not None and log2(values) <= bits + 0.001:
+        size += f", one of {values:,} values"
+    return "; ".join([size, *_ways(disclosed["secrets"])])
 
 
 def _ways(secrets: Mapping[str, Mapping[str, Any]]) -> list[str]:
