@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_runtime.audit import exact
 from vflc_runtime.audit.scores import leak_auc
@@ -17,6 +17,7 @@ def planted(rows: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray,
     return p - labels, labels, rng
 
 
+@settings(deadline=None)
 @given(st.integers(2, 200), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_one_vector_for_all_rows_gives_every_label(rows: int, width: int, seed: int) -> None:
     delta, labels, rng = planted(rows, 0.3, seed)
@@ -26,6 +27,7 @@ def test_one_vector_for_all_rows_gives_every_label(rows: int, width: int, seed: 
     assert exact.proportional(guesses[0], delta)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 200), st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_coefficients_of_known_sign_give_every_label(rows: int, width: int, seed: int) -> None:
     delta, labels, rng = planted(rows, 0.3, seed)

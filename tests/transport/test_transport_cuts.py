@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 import wiring
 from vflc_runtime.errors import Failure
+from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.network import Ended, Restarted
+from vflc_runtime.transport.rules import Rules
 
 
 @pytest.fixture
@@ -206,3 +208,15 @@ def test_one_of_two_has_to_listen() -> None:
         wiring.dialling(None).open()
     assert caught.value.code == "VFL0640"
     assert "neither 'bob' nor 'alice' listens" in caught.value.message
+
+
+def test_who_is_not_dialled_dials() -> None:
+    """alice listens, but bob, who comes second, does not know where."""
+    alice = wiring.listening()
+    rules = Rules(wiring.manifest(("alice", "bob")), "bob", wiring.ROWS)
+    bob = GrpcNetwork("bob", {"alice": None}, "127.0.0.1:0", rules, None, 5)
+    alice._addresses["bob"] = f"127.0.0.1:{bob.bind()}"
+    with wiring.closing(alice, bob):
+        assert wiring.together(alice.open, bob.open) == [None, None]
+        alice.tell("bob", "word", b"here")
+        assert bob.hear("alice", "word", 100) == b"here"

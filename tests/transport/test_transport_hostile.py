@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -158,7 +159,10 @@ def test_a_replay_of_another_stream_is_refused(meet: Callable[..., tuple]) -> No
     raw.write(hello(), message(1))
     assert alice.take("bob", "bob>alice").step == 1
     again = Raw(raw.address)
-    again.write(hello(known=raw.heard[0].incarnation), message(1))
+    again.write(hello(known=raw.heard[0].incarnation))
+    while not again.heard:
+        time.sleep(0.01)
+    again.write(message(1))
     with pytest.raises(Failure, match="frame 1, where 2 is due"):
         alice.take("bob", "bob>alice")
     assert again.heard[0].received == 1

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from vflc_runtime.audit.report import Report
 
+FEATURES, VERDICTS = 12, 6
+"""Attacks on features, and verdicts, that a terminal shows."""
 STEPS = 600
 EPOCHS = 3
 """How long a spec, or a run without a transcript, is trained for an audit that does not say: the shorter."""
@@ -31,6 +33,7 @@ EPOCHS = 3
     type=click.IntRange(1),
     help=f"Train so many epochs.  [default: {EPOCHS}, at most {STEPS} steps]",
 )
+@click.option("--batch", type=click.IntRange(1), help="Rows a step of that training; as the spec says.")
 @click.option("--party", "parties", metavar="NAME", multiple=True, help="Who is curious; all without it.")
 @click.option(
     "--known",
@@ -52,6 +55,7 @@ def command(
     sources: dict[str, str],
     steps: int | None,
     epochs: int | None,
+    batch: int | None,
     parties: tuple[str, ...],
     known: int,
     as_json: Path | None,
@@ -77,8 +81,9 @@ def command(
     if quiet:
         screen.quiet = True
     options = AuditOptions(parties, known, engine=engine, threads=threads)
+    training = {"steps": steps, "epochs": epochs, "batch": batch}
     with (
-        _trained(target, sources, steps, epochs, engine, threads, screen) as (run, transcripts),
+        _trained(target, sources, training, engine, threads, screen) as (run, transcripts),
         screen.status("") as status,
     ):
         report = audit(
@@ -103,13 +108,13 @@ def command(
 def _trained(
     target: Path,
     sources: dict[str, str],
-    steps: int | None,
-    epochs: int | None,
+    training: dict[str, int | None],
     engine: str,
     threads: int | None,
     screen: Console,
 ) -> Iterator[tuple[Path, Path]]:
     """The run to audit, and where its transcripts lie: trained for it where there are none."""
+    from vflc_runtime.state import RunFolder
     from vflc_runtime.train import TrainOptions, train
     from vflc_runtime.transcript import Stretch, recorded
 
@@ -117,45 +122,49 @@ def _trained(
 
     is_run = (target / "run.json").is_file()
     if is_run and recorded(target):
-        if steps or epochs:
-            raise click.UsageError("--steps and --epochs are for a spec, or a run without a transcript")
+        if any(training.values()):
+            raise click.UsageError("--steps, --epochs and --batch are for what is not recorded yet")
         yield target, target
         return
     settings: dict[str, Any] = {}
     if is_run:
         screen.print(f"{target} was not recorded: its bundle is trained again, with its settings")
-        known = json.loads((target / "run.json").read_bytes())
+        known = RunFolder(target).settings
         settings = {name: known[name] for name in ("batch", "seed", "validation")}
-    if steps is None:
-        steps = None if epochs else STEPS
+    epochs, steps = training["epochs"] or EPOCHS, training["steps"]
+    if steps is None and training["epochs"] is None:
+        steps = STEPS
+    settings |= {"batch": training["batch"]} if training["batch"] else {}
     options = TrainOptions(
-        epochs=epochs or EPOCHS,
-        steps=steps,
-        engine=engine,
-        threads=threads,
-        record=Stretch(epochs or EPOCHS, epochs=True),
-        **settings,
+        epochs, steps=steps, engine=engine, threads=threads, record=Stretch(epochs, True), **settings
     )
     with (
         tempfile.TemporaryDirectory(prefix="vflc-") as folder,
         bundle_of(target / "bundle" if is_run else target, None, engine) as bundle,
-        screen.status("training"),
     ):
         run = Path(folder) / "run"
-        train(bundle, sources, run, options)
+        with screen.status("training"):
+            train(bundle, sources, run, options)
         yield (target if is_run else run), run
 
 
 def _show(report: Report, screen: Console) -> None:
-    from vflc_runtime.audit.report import MEANING, heads
+    """The attacks at their best, and the worst verdict on each secret."""
+    from vflc_runtime.audit.report import LEVELS, MEANING, heads, worst
 
     from vflc.cli.tables import audited, show
 
-    show(screen, audited(heads(report.scores)))
-    worst = [score for score in heads(report.scores) if score.level == report.worst]
+    best = heads(report.scores)
+    features = [score for score in best if score.measure == "error"]
+    left_out = features[FEATURES:]
+    show(screen, audited([score for score in best if score not in left_out]))
+    if left_out:
+        screen.print(f"and {len(left_out):,} attacks on features that find less; --json and --html have them")
     screen.print(f"\n{report.worst}: {MEANING[report.worst]}")
-    if report.worst != "quiet":
-        for score in worst[:3]:
-            code = f" ({score.code}; `vflc explain {score.code}`)" if score.code else ""
-            screen.print(f"  {score.verdict}{code}", markup=False, soft_wrap=True)
-            screen.print(f"    what helps: {score.advice}", markup=False, soft_wrap=True)
+    bad = [score for score in worst(report.scores) if LEVELS.index(score.level) < LEVELS.index("hints")]
+    for score in bad[:VERDICTS]:
+        code = f" ({score.code}: `vflc explain {score.code}`)" if score.code else ""
+        screen.print(f"  {score.verdict}{code}", markup=False, soft_wrap=True)
+        screen.print(f"    what helps: {score.advice}", markup=False, soft_wrap=True)
+    if bad[VERDICTS:]:
+        screen.print(f"  and {len(bad) - VERDICTS:,} more")

@@ -13,7 +13,7 @@ from vflc import __version__
 
 COMMANDS = (
     "init", "check", "compile", "train", "evaluate", "predict", "export", "party",
-    "certs", "verify", "graph", "fmt", "explain",
+    "align", "certs", "verify", "audit", "graph", "fmt", "explain",
 )  # fmt: skip
 
 

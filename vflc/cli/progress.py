@@ -34,13 +34,13 @@ class Screen:
             TextColumn("{task.fields[epoch]}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  {task.fields[rate]}"),
+            TextColumn("{task.fields[now]}"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
             disable=not sys.stdout.isatty(),
         )
-        self._task = self._bar.add_task("", visible=False, epoch="", loss="-", rate="-")
+        self._task = self._bar.add_task("", visible=False, epoch="", now="")
 
     def __enter__(self) -> Screen:
         self._bar.start()
@@ -53,6 +53,8 @@ class Screen:
         match event:
             case events.Loaded():
                 loaded(self.console, event)
+            case events.Aligning():
+                self._aligning(event)
             case events.Resumed():
                 self.console.print(f"goes on after step {event.step:,}, in epoch {event.epoch}")
             case events.BeganAgain():
@@ -60,7 +62,7 @@ class Screen:
             case events.EpochStarted():
                 self._epochs = event.epochs
                 epoch = f"{event.epoch}/{event.epochs}"
-                self._bar.reset(self._task, total=event.steps, visible=True, epoch=epoch, loss="-", rate="-")
+                self._bar.reset(self._task, total=event.steps, visible=True, epoch=epoch, now="")
             case events.Progress():
                 self._progress(event)
             case events.EpochEnded():
@@ -71,9 +73,19 @@ class Screen:
             case events.Done():
                 self._bar.update(self._task, visible=False)
 
+    def _aligning(self, event: events.Aligning) -> None:
+        unfinished = event.done < event.total
+        self._bar.update(
+            self._task, completed=event.done, total=event.total, visible=unfinished, epoch="alignment",
+            now=event.what,
+        )  # fmt: skip
+        if self._bar.disable and time.monotonic() - self._said > QUIET:
+            self._said = time.monotonic()
+            self._print(f"alignment: {event.what}, {event.done:,}/{event.total:,}")
+
     def _progress(self, event: events.Progress) -> None:
         loss, rate = number(event.loss), f"{event.rows_per_second:,.0f}"
-        self._bar.update(self._task, completed=event.done, loss=loss, rate=rate)
+        self._bar.update(self._task, completed=event.done, now=f"loss {loss}  {rate}")
         now = time.monotonic()
         if self._bar.disable and now - self._said > QUIET:
             self._said = now
@@ -85,9 +97,9 @@ class Screen:
         loss = number(event.train.get("loss"))
         rate, done = f"{event.users_per_second:,.0f} users/s", f"{event.number}/{event.rounds}"
         if self._rounds is None:
-            self._rounds = self._bar.add_task("", total=event.rounds, epoch="", loss="-", rate="-")
+            self._rounds = self._bar.add_task("", total=event.rounds, epoch="", now="")
             self._said = 0.0
-        self._bar.update(self._rounds, completed=event.number, epoch=done, loss=loss, rate=rate)
+        self._bar.update(self._rounds, completed=event.number, epoch=done, now=f"loss {loss}  {rate}")
         last = event.number == event.rounds
         if last or event.validation or time.monotonic() - self._said > ROUNDS_QUIET:
             groups = {"train": event.train, "validation": event.validation}

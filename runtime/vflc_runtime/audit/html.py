@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from vflc_runtime.audit.report import LEVELS, MEANING, Report, Score, heads, worst_first
+from vflc_runtime.audit.report import LEVELS, MEANING, Report, Score, heads, worst, worst_first
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #ffffff; --text: #1c2330; --soft: #5b6475; --line: #dfe3ea;
@@ -84,11 +84,11 @@ def page(report: Report) -> str:
 
 
 def _banner(report: Report) -> str:
-    worst = report.worst
-    found = {(score.party, score.secret) for score in report.scores if score.level == worst}
+    level = report.worst
+    found = {(score.party, score.secret) for score in report.scores if score.level == level}
     words = "; ".join(f"{party} after {secret}" for party, secret in sorted(found)) or "nothing was attacked"
     return (
-        f'<div class="banner {worst}"><b>{worst.capitalize()}</b><p>{escape(MEANING[worst])}</p>'
+        f'<div class="banner {level}"><b>{level.capitalize()}</b><p>{escape(MEANING[level])}</p>'
         f'<p class="soft">{escape(words)}</p></div>'
     )
 
@@ -105,11 +105,8 @@ def _task(task: dict[str, Any]) -> str:
 
 def _summary(scores: Iterable[Score]) -> str:
     """The worst of each party and secret, in words."""
-    worst: dict[tuple[str, str], Score] = {}
-    for score in worst_first(scores):
-        worst.setdefault((score.party, score.secret), score)
     rows = []
-    for score in worst.values():
+    for score in worst(scores):
         code = f"<br><code>vflc explain {escape(score.code)}</code>" if score.code else ""
         rows.append([_level(score), escape(score.verdict), _spec(score.advice or "nothing is needed") + code])
     return _table(["", "verdict", "what helps"], rows)

@@ -117,3 +117,11 @@ def heads(scores: Iterable[Score]) -> list[Score]:
     for score in worst_first(scores):
         best.setdefault((score.party, score.secret, score.attack), score)
     return worst_first(best.values())
+
+
+def worst(scores: Iterable[Score]) -> list[Score]:
+    """Of each party and secret the worst score; worst first."""
+    found: dict[tuple[str, str], Score] = {}
+    for score in worst_first(scores):
+        found.setdefault((score.party, score.secret), score)
+    return list(found.values())

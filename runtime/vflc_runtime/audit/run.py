@@ -177,9 +177,16 @@ def _inversion(material: Material, view: View, channel: Channel, options: AuditO
             title = f"a {'linear map' if key == 'linear' else 'small network'} from messages to the feature"
             spread = Spread(error, error, 1.0, 1)
             words = title, paper, f"{len(known):,} rows of the sender"
-            details = {"right": features.right(guess[rest], truth[rest])} if truth.shape[1] > 1 else {}
+            details = _right(guess, truth, known, rest) if truth.shape[1] > 1 else {}
             level = verdict.of_error(error)
             yield _score(view, name, channel, key, words, "error", spread, level, details)
+
+
+def _right(guess: Array, truth: Array, known: Array, rest: Array) -> dict[str, float]:
+    """How often the most likely value is right, and how often the most frequent one of all is."""
+    constant = np.broadcast_to(truth[known].mean(axis=0), truth[rest].shape)
+    found = features.right(guess[rest], truth[rest]), features.right(constant, truth[rest])
+    return dict(zip(("right", "most frequent"), found, strict=True))
 
 
 def _channels(view: View) -> Iterator[Channel]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from vflc_runtime.alignment.settings import FOUND_BY_ALL
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.interrupts import Interrupted
 from vflc_runtime.transport.channel import Channel
@@ -46,7 +47,8 @@ def attending(network: Network) -> Iterator[None]:
         raise
     except Failure as failure:
         # Both sides find the difference by themselves, and each is to say which it is.
-        reason = "done" if failure.code in ("VFL0650", "VFL0651") else reason
+        found = failure.code in ("VFL0650", "VFL0651", *FOUND_BY_ALL)
+        reason = "done" if found else reason
         raise
     finally:
         network.close(reason)

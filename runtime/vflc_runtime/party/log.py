@@ -14,7 +14,7 @@ from vflc_runtime import events, files
 from vflc_runtime.errors import Failure
 
 _QUIET = 5.0
-"""Seconds between two lines about the steps of an epoch."""
+"""Seconds between two lines about the steps of an epoch, or about keys that are compared."""
 
 
 class Log(AbstractContextManager["Log"]):
@@ -37,7 +37,7 @@ class Log(AbstractContextManager["Log"]):
         self._file.close()
 
     def __call__(self, event: events.Event) -> None:
-        if isinstance(event, events.Progress):
+        if isinstance(event, (events.Progress, events.Aligning)):
             if time.monotonic() - self._said < _QUIET:
                 return
             self._said = time.monotonic()

@@ -22,6 +22,8 @@ from vflc_runtime.transport.network import Reason, Restarted, Traffic
 from vflc_runtime.transport.rules import Rules
 from vflc_runtime.transport.threads import too_long
 
+_DELAY = 2.0
+"""Seconds after which the first of two that both listen dials as well."""
 _LINGER = 3.0
 """Seconds that a place that failed takes at most to tell its peers."""
 
@@ -29,8 +31,9 @@ _LINGER = 3.0
 class GrpcNetwork:
     """See `Network`.
 
-    Of two places of which only one listens, the other dials; of two that both do, the one whose
-    name comes first in the alphabet listens.
+    Of two places of which only one listens, the other dials. Of two that both do, the one whose
+    name comes second in the alphabet dials; the first does so only where it waits in vain, as
+    where its address is not known to the second.
 
     Args:
         place: this party's name.
@@ -67,9 +70,9 @@ class GrpcNetwork:
     def bind(self) -> int | None:
         """Takes the port to listen at, and says which; nobody is answered before `open`."""
         if self._listener is None and self._listen is not None:
-            waiting = {peer: link for peer, link in self._links.items() if not self._dials(peer)}
+            largest = self._rules.largest(self.peers)
             self._listener = Listener(
-                self.place, self._listen, waiting, self._own, self._rules.largest(waiting), self._mailbox.fail
+                self.place, self._listen, self._links, self._own, largest, self._mailbox.fail
             )
         return self._listener.port if self._listener is not None else None
 
@@ -78,14 +81,8 @@ class GrpcNetwork:
         if self._listener is not None:
             self._listener.start()
         timeout = self._mailbox.timeout
-        for peer, link in self._links.items():
-            if self._dials(peer):
-                self._dialers.append(
-                    Dialer(
-                        self.place, link, str(self._addresses[peer]), (self.place, *self.peers), self._own,
-                        self._rules.largest([peer]), min(PATIENCE, timeout), self._mailbox.fail,
-                    )
-                )  # fmt: skip
+        for peer in self.peers:
+            self._dial(peer)
         for dialer in self._dialers:
             dialer.thread.start()
         Thread(target=self._beat, name=f"beat {self.place}", daemon=True).start()
@@ -142,14 +139,22 @@ class GrpcNetwork:
 
     # --- how -----------------------------------------------------------------------------------
 
-    def _dials(self, peer: str) -> bool:
-        if self._addresses[peer] is None and self._listen is None:
-            raise Failure(
-                "VFL0640",
-                f"neither {self.place!r} nor {peer!r} listens",
-                "give one of both an address in deploy.toml",
+    def _dial(self, peer: str) -> None:
+        """Makes the dialer to `peer`, where its address is known."""
+        address = self._addresses[peer]
+        if address is None:
+            if self._listen is None:
+                help = "give one of both an address in deploy.toml"
+                raise Failure("VFL0640", f"neither {self.place!r} nor {peer!r} listens", help)
+            return
+        delay = 0.0 if self._listen is None or self.place > peer else _DELAY
+        names, patience = (self.place, *self.peers), min(PATIENCE, self._mailbox.timeout)
+        self._dialers.append(
+            Dialer(
+                self.place, self._links[peer], address, names, self._own,
+                self._rules.largest([peer]), patience, self._mailbox.fail, delay,
             )
-        return self._addresses[peer] is not None and (self._listen is None or self.place > peer)
+        )  # fmt: skip
 
     def _ready(self, receiver: str) -> Link:
         self._mailbox.check()
@@ -201,7 +206,7 @@ class GrpcNetwork:
 
     def _unreached(self, peer: str, timeout: float) -> Failure:
         state = self._links[peer].state
-        if self._dials(peer):
+        if self._addresses[peer] is not None:
             what = f"{peer!r} at {self._addresses[peer]}: {state}"
         else:
             refused = self._listener.refused if self._listener is not None else []

@@ -59,6 +59,7 @@ class Dialer:
         largest: bytes of payload in a frame.
         patience: seconds that a stream may take to begin.
         fail: is told what cannot be mended.
+        delay: seconds for which the peer may dial instead.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class Dialer:
         largest: int,
         patience: float,
         fail: Callable[[Exception], None],
+        delay: float = 0.0,
     ) -> None:
         self._place, self.link, self._address, self._own = place, link, address, own
-        self._parties, self._patience, self._fail = parties, patience, fail
+        self._parties, self._patience, self._fail, self._delay = parties, patience, fail, delay
         self._options: list[tuple[str, Any]] = [*options(largest)]
         if own is not None:
             self._options.append(("grpc.ssl_target_name_override", link.peer))
@@ -99,7 +101,7 @@ class Dialer:
 
     def _run(self) -> None:
         pause, met = _FIRST_PAUSE, False
-        while not (self._stopped.is_set() or self.link.ended):
+        while self._left_to_dial():
             failure = None if met else probe(self._address, self.link.peer, self._parties, self._own)
             if failure is None:
                 try:
@@ -112,6 +114,17 @@ class Dialer:
                 return
             pause = _FIRST_PAUSE if met else min(pause * 2, _LONGEST_PAUSE)
             self._stopped.wait(pause)
+
+    def _left_to_dial(self) -> bool:
+        """Waits as long as the peer has dialled, or is to; False where there is nothing more to do."""
+        free = time.monotonic()
+        while not (self._stopped.is_set() or self.link.ended):
+            if self.link.connected:
+                free = time.monotonic()
+            elif time.monotonic() - free >= self._delay:
+                return True
+            self._stopped.wait(0.1)
+        return False
 
     def _stream(self) -> tuple[bool, Failure | None]:
         """One stream from beginning to end: whether it came about, and what cannot be mended."""

@@ -165,17 +165,20 @@ def _speaks_tls(connection: socket.socket, peer: str) -> Failure | None:
     return _stranger(peer, "it asks for TLS, and this party was started without")
 
 
-def _greets(connection: socket.socket, peer: str, parties: Collection[str], own: Identity) -> Failure | None:
+def _greets(
+    connection: socket.socket, peer: str, parties: Collection[str], own: Identity
+) -> tuple[Failure | None, bool]:
+    """What is wrong, and whether the other end said anything after the handshake."""
     context = ssl.create_default_context(cadata=own.authority.decode("ascii", "replace"))
     context.check_hostname = False
     context.set_alpn_protocols(["h2"])
     context.load_cert_chain(own.files.certificate, own.files.key)
     try:
         with context.wrap_socket(connection, server_hostname=peer) as secured:
-            names = [str(value) for kind, value in _alternatives(secured) if kind == "DNS"]
+            names = _names_shown(secured)
             if party_of(names, parties) != peer:
                 return _stranger(peer, f"its certificate is for {listed(names)}"), True
-            return None, bool(secured.recv(1))
+            return None, _says_something(secured)
     except ssl.SSLCertVerificationError as error:
         return _stranger(peer, f"its certificate is refused: {error.verify_message}"), True
     except ssl.SSLError as error:
@@ -184,12 +187,24 @@ def _greets(connection: socket.socket, peer: str, parties: Collection[str], own:
         if error.reason is not None and ("ALERT" in error.reason or "CERTIFICATE" in error.reason):
             why = error.reason.lower().replace("_", " ")
             return _unusable(f"{peer!r} refuses {own.files.certificate}: {why}"), True
-    return None, True
+        raise
 
 
-def _alternatives(secured: ssl.SSLSocket) -> list[tuple[str, Any]]:
-    found = (secured.getpeercert() or {}).get("subjectAltName", ())
-    return [(str(each[0]), each[1]) for each in found]
+def _says_something(secured: ssl.SSLSocket) -> bool:
+    try:
+        return bool(secured.recv(1))
+    except TimeoutError:
+        return True
+    except (ConnectionError, ssl.SSLEOFError):
+        return False
+
+
+def _names_shown(secured: ssl.SSLSocket) -> list[str]:
+    """The names in the peer's certificate: the alternative ones, or the common one without any."""
+    shown: dict[str, Any] = secured.getpeercert() or {}
+    names = [str(value) for kind, value in shown.get("subjectAltName", ()) if kind == "DNS"]
+    common = [str(value) for part in shown.get("subject", ()) for key, value in part if key == "commonName"]
+    return names or common
 
 
 def _stranger(peer: str, why: str) -> Failure:

@@ -1,0 +1,97 @@
+"""Alignment by itself: the parties find their common rows, and train another time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from vflc_runtime import files, loading
+from vflc_runtime.alignment.align import align
+from vflc_runtime.alignment.kinds import HELLO
+from vflc_runtime.bundle import Bundle, open_bundle
+from vflc_runtime.data.align import Aligned, open_tables
+from vflc_runtime.data.dataset import BLOCK
+from vflc_runtime.data.source import unreadable
+from vflc_runtime.errors import Failure
+from vflc_runtime.party.agreement import compare
+from vflc_runtime.party.council import PartyCouncil
+from vflc_runtime.party.peers import Peers
+from vflc_runtime.party.rows import Rows
+from vflc_runtime.party.site import Site, take_part, version
+from vflc_runtime.predict import check_out, table_writer
+from vflc_runtime.transport.network import Ended
+
+
+def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None = None) -> dict[str, Any]:
+    """Finds the rows that all parties with a table have; writes this party's own in common order.
+
+    The file has the key and the columns that the bundle reads, as they were read: it can stand for
+    the table in a run whose method is `aligned`.
+
+    Returns:
+        `rows`, `kept` and `dropped` of this party, and `peers`: of each, bytes and seconds waited.
+
+    Raises:
+        Failure: VFL0618 at a place without a table, those of `align`, of data, and of the network.
+    """
+    path = None if out_file is None else check_out(Path(out_file))
+    bundle = _readers_alone(open_bundle(bundle_dir, (site.place,), site.engine), site.place)
+    parties: dict[str, Any] = loading.encoders(bundle)["parties"]
+    raw = [column for column in parties[site.place]["columns"] if "value" not in column]
+    parties = {site.place: {**parties[site.place], "columns": raw}}
+
+    def once(peers: Peers, rows: Rows) -> dict[str, int]:
+        compare(peers, {"program": "align", "version": version(), "digest": bundle.manifest.digest})
+        with _opened(parties, site, bundle) as table:
+            others = peers.receivers(HELLO.name)
+            positions = align(
+                site.method, site.place, others, table.keys, peers.network, site.align, site.listen
+            )
+            table.keep(site.place, positions)
+            if path is not None:
+                _write(table, site.place, parties[site.place]["key"], path)
+        with suppress(Ended, Failure):  # whoever is gone by now has all it needs
+            PartyCouncil(peers, "", "train").leave()
+        return table.report[site.place]
+
+    found, spent = take_part(site, bundle, 1, once)
+    return {**found, "peers": spent}
+
+
+def _readers_alone(bundle: Bundle, place: str) -> Bundle:
+    """The bundle as if places without a table were not there: they have nothing to align."""
+    manifest = bundle.manifest
+    readers = {control.sender for control in manifest.controls if control.kind == HELLO.name}
+    if place not in readers:
+        raise Failure(
+            "VFL0618",
+            f"{place} has nobody to align a table with",
+            f"parties that align: {', '.join(sorted(readers)) or 'none, since only one has a table'}",
+        )
+    places = tuple(each for each in manifest.places if each in readers)
+    return replace(bundle, manifest=replace(manifest, places=places))
+
+
+@contextmanager
+def _opened(parties: dict[str, Any], site: Site, bundle: Bundle) -> Iterator[Aligned]:
+    table = open_tables(parties, site.sources(bundle))
+    try:
+        yield table
+    except duckdb.Error as error:
+        raise unreadable(site.place, "the aligned table", error) from None
+    finally:
+        table.close()
+
+
+def _write(table: Aligned, party: str, key: str, path: Path) -> None:
+    """The file is there whole or not at all."""
+    with files.writing(path), table_writer(path) as write:
+        for keys, batch in table.batches(party, BLOCK):
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            write(pa.record_batch({key: keys, **columns}))
