@@ -267,10 +267,10 @@ class Limit:
     """One clause of a `release`: what a party lets out of its place, and no more.
 
     Args:
-        kind: `activations` (values that depend on its features), `gradients` (that depend on its
-            labels), `edge` (only the values of `values`), `party` (only to `names`), `never`
+        kind: `activations` (what leaves forward), `gradients` (what leaves backward),
+            `edge` (of activations only the values of `values`), `party` (only to `names`), `never`
             (the columns of `names` flow into nothing that leaves).
-        floats: most numbers a row, of one message; None where the clause sets no limit.
+        floats: most numbers a row, of all edges of a program together; None where it sets no limit.
     """
 
     kind: Literal["activations", "gradients", "edge", "party", "never"]
