@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -71,7 +72,9 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
     The metadata are one entry: safetensors orders several as it likes, and equal tensors with equal
     metadata are to be equal files.
     """
-    save_file(dict(tensors), path, metadata={METADATA: json.dumps(metadata, sort_keys=True)})
+    # safetensors writes a view as if its memory were in one piece.
+    whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    save_file(whole, path, metadata={METADATA: json.dumps(metadata, sort_keys=True)})
     sync(path)
 
 
