@@ -86,7 +86,7 @@ def _ways(secrets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ways: dict[str, list[str]] = {}
     for name, way in secrets.items():
         count = "any number of numbers" if way["width"] is None else _numbers(way["width"])
-        kinds = [word for word, holds in (("linear", way["linear"]), ("one to one", way["injective"])) if holds]
+        kinds = ["linear"] * way["linear"] + ["one to one"] * way["injective"]
         ways.setdefault(", ".join([f"through {count}", *kinds]), []).append(name)
     everyone = len(ways) == 1 and len(secrets) > 1
     return [f"{'each column' if everyone else ', '.join(names)} {way}" for way, names in ways.items()]

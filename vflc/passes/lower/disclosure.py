@@ -90,7 +90,7 @@ class _Reader:
             case ["only", "to", _, *_]:
                 names = self._known(clause[2:], self.places, "party", "VFL0403")
                 return Limit("party", span, names=names) if names else None
-            case ["only", _, *_]:
+            case ["only", first, *_] if first != "to" and all(map(_text, clause)):
                 return self._edges(clause[1:], span)
             case ["never", _, *_]:
                 columns = [column.name for column in self.party.columns]
@@ -123,9 +123,9 @@ class _Reader:
 
     def _edges(self, words: Clause, span: Span) -> Limit:
         """Names that are no values of the spec may be ids of edges: see `lower_target`."""
-        values: list[str] = []
+        values = []
         for word in words:
             expr = tree.Ref(word.text, word.span) if isinstance(word, tree.Name) else word
-            is_path = isinstance(expr, tree.Ref | tree.Attribute)
-            values += [self.ids(n.id) for n in nodes_in(look_up(self.ev, expr, self.scope))] if is_path else []
-        return Limit("edge", span, names=tuple(map(_text, words)), values=tuple(dict.fromkeys(values)))
+            found = nodes_in(look_up(self.ev, expr, self.scope))
+            values.append(tuple(dict.fromkeys(self.ids(node.id) for node in found)))
+        return Limit("edge", span, names=tuple(map(_text, words)), values=tuple(values))

@@ -84,7 +84,7 @@ def lower_population(
     for item in spec.items:
         if type(item) in LIMITS:
             text = f"`{LIMITS[type(item)]}` does not apply to a population"
-            help = "remove it; `clip_norm` and `noise` in `train reconstruct` limit what a user's weights tell"
+            help = "remove it; `clip_norm` and `noise` of `train reconstruct` limit what a visit tells"
             ev.error("VFL0502", text, item.span, help)
     config, rules = _settings(ev, next((t for t in trains if t.mode is not None), None), scope)
     if hub is None:
