@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from audit.auditing import CLASSES, DEEP, LINEAR, NUMBER, recorded, spec, tables
+from vflc_runtime.audit.features import Spelling
 from vflc_runtime.audit.html import page
 from vflc_runtime.audit.report import LEVELS, MEANING, Report, Score
 from vflc_runtime.audit.run import AuditOptions, audit
@@ -74,6 +75,30 @@ def test_features_behind_a_linear_map_are_solved_for(reports: dict[str, Report])
     assert {s.code for s in scores.values()} == {"VFL0323"}
     narrow = [s for s in reports["rare"].scores if s.attack == "linear"]
     assert max(s.score for s in narrow) > 0.1, "four units behind two layers hide more"
+
+
+def test_the_first_step_tells_features_to_whoever_knows_the_initial_weights(tmp_path: Path) -> None:
+    """Weights start from the seed and their names: nothing else is needed to undo the first step."""
+    text = spec(DEEP).replace("alice.x4)", "alice.x4, flatten(embed([alice.City], dim = 3)))")
+    sources = tables(400)
+    report = audit(recorded(text, sources, tmp_path), sources, AuditOptions(("bob",), threads=1))
+    initial = {s.secret: s for s in report.scores if s.attack == "initial"}
+    assert set(initial) == {"alice.City", *(f"alice.x{i}" for i in range(1, 5))}
+    assert all(s.knows == "" for s in initial.values())
+    assert min(s.score for s in initial.values()) < 0.5
+    one_epoch_later = recorded(text, sources, tmp_path / "later", epochs=2)
+    (one_epoch_later / "bob" / "transcript" / "step-0000000001.safetensors").unlink()
+    later = audit(one_epoch_later, sources, AuditOptions(("bob",), threads=1))
+    assert not [s for s in later.scores if s.attack == "initial"], "it is about step 1"
+
+
+def test_features_are_spelled_by_the_values_that_are_known() -> None:
+    ids = np.array([5, 5, 2, 9, -1])
+    spelling = Spelling.of(ids)
+    assert spelling(np.array([2, 5, 7, -1])).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert spelling(np.array([[2, 9], [-1, 5]])).tolist() == [[1, 0, 1], [0, 1, 0]]
+    assert Spelling.of(np.array([[0.5]]))(np.array([[2.5], [1.0]])).tolist() == [[2.5], [1.0]]
+    assert Spelling.of(np.array([-1]))(np.array([3, 4])).shape == (2, 0)
 
 
 def test_completion_is_held_against_the_same_labels_without_the_bottom(reports: dict[str, Report]) -> None:

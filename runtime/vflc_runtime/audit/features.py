@@ -10,7 +10,6 @@ left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,35 +66,40 @@ def complete(view: View, channel: Channel, hints: Hints, count: int, draw: int) 
         output = "linear" if hints.label.kind == "number" else "softmax"
         return Network(values[known], targets, output)(values[rest])  # type: ignore[arg-type]
 
-    own = {name: array[rows] for name, array in view.own.items() if not is_ids_of_none(array)}
-    plain = head(columns(own, known)) if own else None
+    own = [array[rows] for array in view.own.values()]
+    spelled = [Spelling.of(array[known])(array) for array in own]
+    plain = head(np.concatenate(spelled, axis=1)) if own else None
     return Completion(rest, head(view.rows(view.prediction, channel)), plain)
 
 
-def is_ids_of_none(array: Array) -> bool:
-    """Whether a column of many ids has no place for any."""
-    return array.ndim == 2 and not array.shape[1]
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """A feature as numbers [n, c]: itself, or a column for each value that known rows have most often.
 
+    `values` are those ids in order; None for a number.
+    """
 
-def columns(inputs: Mapping[str, Array], known: Indices) -> Array:
-    """A table as numbers [n, w]: one column for each value that occurs in known rows."""
-    return np.concatenate([spelled(array, known) for array in inputs.values()], axis=1)
+    values: Indices | None
 
+    @classmethod
+    def of(cls, known: Array) -> Spelling:
+        """By the rows that an attacker knows, as encoded [m, …]."""
+        if known.dtype.kind == "f":
+            return cls(None)
+        ids, counts = np.unique(known, return_counts=True)
+        frequent = ids[np.argsort(-counts, kind="stable")]
+        return cls(np.sort(frequent[frequent >= 0][:CATEGORIES]))
 
-def spelled(array: Array, known: Indices) -> Array:
-    """A feature as numbers [n, c]: itself, or a column for each of its values that known rows have most."""
-    if array.dtype.kind == "f":
-        return array.reshape(len(array), -1).astype(np.float64)
-    ids = array.reshape(len(array), -1)
-    values, counts = np.unique(ids[known], return_counts=True)
-    frequent = np.argsort(-counts, kind="stable")[:CATEGORIES]
-    chosen = np.sort(values[frequent][values[frequent] >= 0])
-    found = np.zeros((len(ids), len(chosen)))
-    for slot in ids.T:
-        place = np.searchsorted(chosen, slot).clip(max=max(len(chosen) - 1, 0))
-        hit = chosen[place] == slot if len(chosen) else np.zeros(len(slot), bool)
-        found[np.flatnonzero(hit), place[hit]] = 1.0
-    return found
+    def __call__(self, array: Array) -> Array:
+        flat = array.reshape(len(array), -1)
+        if self.values is None:
+            return flat.astype(np.float64)
+        found = np.zeros((len(flat), len(self.values)))
+        for slot in flat.T if len(self.values) else ():
+            place = np.searchsorted(self.values, slot).clip(max=len(self.values) - 1)
+            hit = np.flatnonzero(self.values[place] == slot)
+            found[hit, place[hit]] = 1.0
+        return found
 
 
 def invert(activations: Array, known: Indices, targets: Array, learned: bool) -> Array:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime import loading
 from vflc_runtime.audit.hints import Hints, Label
+from vflc_runtime.audit.initial import Imitation, imitate
 from vflc_runtime.audit.judge import Judge
 from vflc_runtime.audit.view import View, by_row
 from vflc_runtime.bundle import Bundle
@@ -42,6 +43,7 @@ class Material:
     transcripts: Path
     predictions: Mapping[str, Step]
     edges: tuple[dict[str, Any], ...]
+    threads: int | None
 
     @classmethod
     def open(
@@ -75,7 +77,8 @@ class Material:
                 "VFL0614", f"{run} was trained on other rows", "give the data that the run was trained on"
             )
         edges = Json.read(bundle.folder / "manifest.json")["edges"].value
-        return cls(folder, bundle, data, transcripts, _predict(folder, data, engine, threads), tuple(edges))
+        predictions = _predict(folder, data, engine, threads)
+        return cls(folder, bundle, data, transcripts, predictions, tuple(edges), threads)
 
     def view(self, place: str) -> View:
         """What a place knows."""
@@ -111,6 +114,16 @@ class Material:
     def depends_on(self, edges: tuple[str, ...]) -> set[str]:
         """Columns that flowed into edges, as the manifest says."""
         return {name for edge in self.edges if edge["id"] in edges for name in edge.get("depends_on", ())}
+
+    def imitation(self) -> Imitation:
+        """What anybody can make of the spec and the seed: the initial model on rows that are made up."""
+        described = loading.encoders(self.bundle)["parties"]
+        sizes = {
+            f"{party}.{column['name']}": column.get("rows")
+            for party, info in described.items()
+            for column in info["columns"]
+        }
+        return imitate(self.bundle, self.run.settings["seed"], sizes, self.threads)
 
     def passed(self) -> dict[str, str]:
         """Edges that attacks cannot take row by row."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.audit import features, verdict
 from vflc_runtime.audit.hints import Hints
+from vflc_runtime.audit.initial import Imitation, unravel
 from vflc_runtime.audit.judge import Judge, relative_error
 from vflc_runtime.audit.labels import FU, LABEL_ATTACKS, tally
 from vflc_runtime.audit.material import Material
@@ -21,7 +22,7 @@ from vflc_runtime.audit.view import Channel, View
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
-from vflc_runtime.transcript import Transcript
+from vflc_runtime.transcript import Step, Transcript
 
 Array = NDArray[Any]
 Tell = Callable[[str], None]
@@ -102,9 +103,13 @@ def _place(material: Material, place: str, options: AuditOptions, tell: Tell) ->
         yield from _labels(material, view, hints, judge)
         yield from _votes(material, view, hints, judge)
         yield from _completion(view, hints, judge, options)
+    first = next(iter(view.steps(1)), None)
+    imitation = material.imitation() if first is not None and first.number == 1 else None
     for sender, channel in view.senders().items():
         tell(f"{place} after the features of {sender}")
         yield from _inversion(material, view, channel, options)
+        if first is not None and imitation is not None:
+            yield from _initial(material, view, channel, first, imitation)
 
 
 def _labels(material: Material, view: View, hints: Hints, judge: Judge) -> Iterator[Score]:
@@ -170,7 +175,7 @@ def _inversion(material: Material, view: View, channel: Channel, options: AuditO
         return
     activations = view.rows(view.prediction, channel)
     for name, values in material.features(view.place, channel.edges).items():
-        truth = features.spelled(values[rows], known)
+        truth = features.Spelling.of(values[rows[known]])(values[rows])
         for key, paper in (("linear", features.LUO), ("decoder", features.HE)):
             guess = features.invert(activations, known, truth[known], key == "decoder")
             error = relative_error(guess[rest], truth[rest], truth[known].mean(axis=0))
@@ -180,6 +185,22 @@ def _inversion(material: Material, view: View, channel: Channel, options: AuditO
             details = _right(guess, truth, known, rest) if truth.shape[1] > 1 else {}
             level = verdict.of_error(error)
             yield _score(view, name, channel, key, words, "error", spread, level, details)
+
+
+def _initial(
+    material: Material, view: View, channel: Channel, first: Step, imitation: Imitation
+) -> Iterator[Score]:
+    """Features of the rows of step 1, from the initial weights that everybody knows."""
+    received = view.rows(first, channel)
+    for name, values in material.features(view.place, channel.edges).items():
+        found = unravel(imitation, name, channel.edges, received)
+        if found is not None:
+            spelling, guess, mean = found
+            truth = spelling(values[first.rows])
+            error = relative_error(guess, truth, mean)
+            spread = Spread(error, error, 1.0, 1)
+            words = "the way back through the initial weights, which all know", features.HE, ""
+            yield _score(view, name, channel, "initial", words, "error", spread, verdict.of_error(error))
 
 
 def _right(guess: Array, truth: Array, known: Array, rest: Array) -> dict[str, float]:

@@ -27,6 +27,7 @@ _REMEDIES = {
     "completion": "protect the gradients to {party}: they are what taught its bottom about the label",
     "linear": "a nonlinear bottom of fewer units than features, a `release` limit, or noise on the edge",
     "decoder": _EDGE,
+    "initial": "`gaussian(clip, epsilon, delta)` on the edge; the first steps are the ones to protect",
 }
 
 
@@ -65,7 +66,7 @@ def advice(attack: str, party: str, level: Level) -> tuple[str | None, str | Non
     """The compiler's finding and the remedy; neither where there is nothing to remedy."""
     if level == "quiet":
         return None, None
-    if attack in ("spectral", "completion", "decoder"):
+    if attack in ("spectral", "completion", "decoder", "initial"):
         code = None
     elif attack == "linear":
         code = _LINEAR
