@@ -293,3 +293,13 @@ def test_a_population_has_no_limits_protections_or_waivers() -> None:
         "protect gradients to hub with gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)",
     ):
         assert set(told(head + body + statement)) == {("VFL0502", statement)}
+
+
+def test_an_activation_made_of_a_label_is_refused_at_its_edge() -> None:
+    text = NONLINEAR.replace(
+        "predict", "told = dense(bob.liked, 4)\nseen = mlp(told, [3]) at carol\npredict seen = seen\npredict"
+    )
+    (error,) = found(text)
+    assert error.code == "VFL0310" and "`told` is computed from the label bob.liked" in error.message
+    assert text[error.labels[0].span.start :].startswith("label   liked")
+    assert not found(text + accept("told"))

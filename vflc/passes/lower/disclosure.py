@@ -61,7 +61,8 @@ def lower_accept(
             'say why: accept … because "both parties hold the labels"',
         )
         return None
-    return target and Acceptance(code, target, " ".join(item.reason.value.split()), item.span)
+    reason = " ".join(item.reason.value.split())
+    return Acceptance(code, target, reason, item.span) if target else None
 
 
 def _word(word: Word) -> str | None:
