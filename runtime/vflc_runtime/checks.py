@@ -19,6 +19,7 @@ def check_plan(plan: Plan, manifest: Manifest) -> None:
         if entry.gradients is None and not plan.graph_path(graph).is_file():
             raise damaged(f"{plan.folder / str(entry.file)} is missing")
     _check_updates(plan)
+    _check_guards(plan, manifest)
     for name in plan.programs:
         _Flow(plan, manifest, name).check()
 
@@ -90,6 +91,22 @@ def _check_update_graph(plan: Plan, optimizer: Optimizer, name: str, slots: set[
         raise damaged(f"plan.json: optimizer {optimizer.id!r} has no fitting update graph")
 
 
+def _check_guards(plan: Plan, manifest: Manifest) -> None:
+    """Every protection that the manifest promises of an edge from here is a step of training."""
+    steps = [step.target for step in plan.programs.get("train", ()) if step.do == "protect"]
+    if sorted(steps) != sorted(plan.guards):
+        raise damaged(f"plan.json of {plan.place!r}: not every guard is one step of training")
+    for guard in plan.guards.values():
+        if guard.solved and guard.reads not in plan.inputs:
+            raise damaged(f"plan.json: guard {guard.id!r} reads {guard.reads!r}, which is no input")
+    for edge in manifest.edges.values():
+        for name in edge.protections if edge.sender == plan.place else ():
+            if name not in plan.guards or edge.value not in plan.guards[name].after:
+                raise damaged(
+                    f"plan.json of {plan.place!r}: edge {edge.id!r} has not the protection {name!r}"
+                )
+
+
 class _Flow:
     """Follows one program and knows which values exist at every step."""
 
@@ -123,6 +140,15 @@ class _Flow:
             raise damaged(f"plan.json: program {self.program!r} runs {step.target!r}, which is no graph")
         self._need(graph.inputs, f"graph {step.target!r}")
         self.known.update(graph.outputs)
+
+    def _protect(self, step: Step) -> None:
+        guard = self.plan.guards.get(step.target)
+        if guard is None:
+            raise damaged(f"plan.json: program {self.program!r} names {step.target!r}, which is no guard")
+        self.known.update(draw.id for draw in guard.draws)
+        if guard.solved:
+            self._need(guard.before, f"guard {guard.id!r}")
+            self.known.update(guard.after)
 
     def _message(self, step: Step, end: str) -> tuple[str, ...]:
         message = self.manifest.messages.get(step.target)

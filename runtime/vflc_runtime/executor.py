@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.manifest import Manifest, Message
 from vflc_runtime.messages import Envelope, Gate
 from vflc_runtime.plan import Plan
+from vflc_runtime.protect.guards import Guards
 from vflc_runtime.transport.channel import Channel
 
 Array = NDArray[Any]
@@ -22,8 +24,11 @@ class Executor:
     `sent` counts the bytes of every edge that left, by edge id.
     """
 
-    def __init__(self, plan: Plan, manifest: Manifest, engine: Engine, channel: Channel) -> None:
+    def __init__(
+        self, plan: Plan, manifest: Manifest, engine: Engine, channel: Channel, guards: Guards | None = None
+    ) -> None:
         self.plan, self.engine, self._channel = plan, engine, channel
+        self.guards = guards or Guards(plan)
         self._messages = manifest.messages
         self._values = {edge.id: edge.value for edge in manifest.edges.values()}
         self._gates = {name: Gate(manifest, plan.place, name) for name in plan.programs}
@@ -32,14 +37,21 @@ class Executor:
         }
 
     def run(
-        self, program: str, inputs: Mapping[str, Array], rows: int, step: int
+        self,
+        program: str,
+        inputs: Mapping[str, Array],
+        rows: int,
+        step: int,
+        indices: NDArray[np.int64] | None = None,
     ) -> Generator[None, None, None]:
         """One batch of `rows` rows; yields where it waits for a message.
 
+        `indices` says which rows of the data these are, to protections that keep something for each.
         The values that the program reports stay in the engine until the next batch.
         """
         engine = self.engine
         engine.begin(program, inputs, rows, step)
+        self.guards.reset()
         for each in self.plan.programs.get(program, ()):
             do, target = each.do, each.target
             if do == "run":
@@ -55,8 +67,11 @@ class Executor:
                 self._gates[program].check(target, envelope, step, rows)
                 for edge, tensor in envelope.tensors.items():
                     engine.put(self._values[edge], tensor)
+            elif do == "protect":
+                self.guards.apply(target, engine, rows, indices)
             else:
                 engine.assign(target)
+        self.guards.finish(program, engine, rows, indices)
 
     def _send(self, message: Message, program: str, step: int) -> None:
         get, sent, values = self.engine.get, self.sent, self._values

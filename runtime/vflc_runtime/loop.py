@@ -17,6 +17,8 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.metrics import SMALLER_IS_BETTER, Meter
+from vflc_runtime.protect import record
+from vflc_runtime.protect.account import Facts
 from vflc_runtime.session import Outcome, Session
 from vflc_runtime.state import Checkpoint, Progress, RunFolder
 
@@ -55,6 +57,7 @@ class Loop:
         self._carried = 0.0
         self._clock = time.perf_counter()
         self._reported = 0.0
+        record.begin(run.path, session.guards(), facts(settings, order))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Takes up the run where the checkpoint left it."""
@@ -62,6 +65,8 @@ class Loop:
         for place, kinds in checkpoint.tensors.items():
             if place in self.session.engines:
                 self.session.engines[place].load(kinds["model"], kinds["slots"])
+                counts = progress.protections.get(place, {})
+                self.session.guards()[place].resume(counts, kinds.get("protections", {}))
             if "best" in kinds:
                 self.best_weights[place] = dict(kinds["best"])
         self.session.steps = progress.step
@@ -79,6 +84,7 @@ class Loop:
         progress, epochs = self.progress, self.settings["epochs"]
         if progress.over == "early stopping" or progress.epoch >= epochs:
             return self._finish(progress.over or "all epochs are done", None)
+        record.go_on(self.run_folder.path, self.session.guards())
         while progress.epoch < epochs:
             if not self._epoch(epochs):
                 if progress.position:
@@ -110,7 +116,7 @@ class Loop:
     def _step(self, rows: NDArray[np.int64]) -> None:
         progress = self.progress
         started = time.perf_counter()
-        outcome = self.session.step(self.data.batch(rows), len(rows))
+        outcome = self.session.step(self.data.batch(rows), len(rows), rows)
         if not math.isfinite(outcome.loss):
             raise self._not_finite(outcome)
         self.meter.add(len(rows), outcome.parts, outcome.losses, outcome.measured)
@@ -197,6 +203,10 @@ class Loop:
                 tensors[place]["meter"] = meters[place]
             if place in self.best_weights:
                 tensors[place]["best"] = self.best_weights[place]
+        for place, guards in self.session.guards().items():
+            progress.protections[place] = guards.counts()
+            if memories := guards.memories():
+                tensors[place]["protections"] = memories
         self.council.before_saving()
         folder = self.run_folder.save(Checkpoint(progress, tensors))
         self.council.saved(progress.step)
@@ -227,6 +237,7 @@ class Loop:
             "best": progress.best,
             "ended": reason,
             "bytes_sent": self.session.sent(),
+            "protections": self.session.protections(),
             "data": self.data.report,
         }
         self.run_folder.write_metrics(metrics)
@@ -244,6 +255,11 @@ class Loop:
             "lower the learning rate or clip gradients, and look for extreme numbers in the data; "
             "the last checkpoint is kept",
         )
+
+
+def facts(settings: Mapping[str, Any], order: Order) -> Facts:
+    """What protections must know of a run."""
+    return Facts(order.rows, len(order.train), order.batch, settings["epochs"], settings["steps"])
 
 
 def measure(session: Session, data: Dataset, rows: NDArray[np.int64]) -> Meter:

@@ -30,6 +30,7 @@ class Edge:
     shape: tuple[Dim, ...]
     dtype: str
     programs: tuple[str, ...]
+    protections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ def _edge(item: Json, places: tuple[str, ...]) -> Edge:
         shape=tuple(_dim(size) for size in item["shape"]),
         dtype=item["dtype"].one_of("float32", "float64", "int32", "int64", "bool"),
         programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
+        protections=tuple(each["id"].text() for each in item.get("protections") or ()),
     )
 
 

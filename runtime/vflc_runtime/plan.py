@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from vflc_runtime.plan_guards import Guard
 from vflc_runtime.plan_keras import Gradients, Held
 from vflc_runtime.reading import damaged
 
-StepKind = Literal["run", "send", "receive", "update", "assign"]
+StepKind = Literal["run", "send", "receive", "update", "assign", "protect"]
 INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
 METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae", "rating_accuracy")
 
@@ -141,7 +142,7 @@ Update = DenseUpdate | RowsUpdate
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing a place does: `run` a graph, `send` or `receive` a message, …"""
+    """One thing a place does: `run` a graph, `send` or `receive` a message, let a guard `protect`, …"""
 
     do: StepKind
     target: str
@@ -214,6 +215,7 @@ class Plan:
     reports: dict[str, Report]
     metrics: tuple[Metric, ...]
     training: Training
+    guards: dict[str, Guard] = field(default_factory=dict)
 
     def graph_path(self, graph: str) -> Path:
         """The graph's file, which must lie in the place's folder."""

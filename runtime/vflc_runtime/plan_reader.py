@@ -29,11 +29,15 @@ from vflc_runtime.plan import (
     Update,
     Weight,
 )
+from vflc_runtime.plan_guards import read_guard
 from vflc_runtime.plan_keras import read_gradients, read_held
 from vflc_runtime.reading import Json, damaged
 
 T = TypeVar("T")
-_TARGETS = {"run": "graph", "send": "message", "receive": "message", "update": "update", "assign": "array"}
+_TARGETS = {
+    "run": "graph", "send": "message", "receive": "message", "update": "update", "assign": "array",
+    "protect": "guard",
+}  # fmt: skip
 
 
 def read_plan(folder: Path) -> Plan:
@@ -63,6 +67,7 @@ def read_plan(folder: Path) -> Plan:
         reports={name: _report(plan["reports"].get(name)) for name in PROGRAMS},
         metrics=tuple(_metric(item) for item in plan["metrics"]),
         training=_training(plan["train"]),
+        guards={} if (guards := plan.get("guards")) is None else _by(guards, read_guard, "id"),
     )
 
 

@@ -16,6 +16,8 @@ from vflc_runtime.executor import Executor
 from vflc_runtime.manifest import PROGRAMS
 from vflc_runtime.messages import Envelope
 from vflc_runtime.metrics import Meter
+from vflc_runtime.protect.account import Facts
+from vflc_runtime.protect.guards import Guards
 from vflc_runtime.transport.channel import Channel
 from vflc_runtime.transport.local import LocalNetwork, Routine
 
@@ -104,12 +106,36 @@ class Session:
             for program in PROGRAMS
         }
 
-    def step(self, inputs: Mapping[str, Array], rows: int | None = None) -> Outcome:
+    def prepare(self, facts: Facts) -> None:
+        """Tells protections what they must know of a run before its first step; see `Guards.prepare`."""
+        for executor in self.executors.values():
+            executor.guards.prepare(facts)
+
+    def guards(self) -> dict[str, Guards]:
+        """The protections of every place here."""
+        return {place: executor.guards for place, executor in self.executors.items()}
+
+    def protections(self) -> list[dict[str, Any]]:
+        """What protections were applied in the steps so far; VFL0670 where one did not run in each."""
+        edges = self.bundle.manifest.edges.values()
+        return [
+            entry
+            for place, guards in self.guards().items()
+            for entry in guards.report({e.id: e.value for e in edges if e.sender == place}, self.steps)
+        ]
+
+    def step(
+        self,
+        inputs: Mapping[str, Array],
+        rows: int | None = None,
+        indices: NDArray[np.int64] | None = None,
+    ) -> Outcome:
         """Trains on one batch; `inputs` has an array for every input id of every place here.
 
-        `rows` is the size of the batch, where no place here has inputs that tell.
+        `rows` is the size of the batch, where no place here has inputs that tell; `indices` says
+        which rows of the data they are, to protections that keep something for each.
         """
-        outcome = self._run("train", inputs, self.steps + 1, rows)
+        outcome = self._run("train", inputs, self.steps + 1, rows, indices)
         self.steps += 1
         return outcome
 
@@ -171,12 +197,19 @@ class Session:
         """Bytes that crossed so far, by edge id."""
         return {edge: count for each in self.executors.values() for edge, count in each.sent.items()}
 
-    def _run(self, program: str, inputs: Mapping[str, Array], step: int, rows: int | None) -> Outcome:
+    def _run(
+        self,
+        program: str,
+        inputs: Mapping[str, Array],
+        step: int,
+        rows: int | None,
+        indices: NDArray[np.int64] | None = None,
+    ) -> Outcome:
         names = self._inputs[program]
         if rows is None:
             rows = len(next(inputs[name] for each in names.values() for name in each))
         routines = {
-            place: executor.run(program, {name: inputs[name] for name in names[place]}, rows, step)
+            place: executor.run(program, {name: inputs[name] for name in names[place]}, rows, step, indices)
             for place, executor in self.executors.items()
         }
         try:

@@ -51,6 +51,7 @@ class Progress:
         waited: epochs since then.
         sent: bytes by edge id.
         over: why the run ended, where it did.
+        protections: by place and guard, the steps and rows it ran for.
         run: what the places of a run between machines call it; checkpoints of two runs do not mix.
     """
 
@@ -66,6 +67,7 @@ class Progress:
     waited: int = 0
     sent: dict[str, int] = field(default_factory=dict)
     over: str | None = None
+    protections: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     run: str = ""
 
 

@@ -15,7 +15,7 @@ from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.interrupts import Interrupts
-from vflc_runtime.loop import Loop
+from vflc_runtime.loop import Loop, facts
 from vflc_runtime.session import Session
 from vflc_runtime.settings import check_options, new_settings, resumed_settings
 from vflc_runtime.state import RunFolder, refuse_existing
@@ -97,6 +97,7 @@ def train(
     order = _order(settings, data.rows)
     recorder = _recorder(out, bundle, order, options)
     session = _session(bundle, options, settings, recorder)
+    session.prepare(facts(settings, order))  # what cannot be protected as asked leaves no run behind
     settings["data"] = loading.fingerprint(data)
     run = RunFolder.create(out, bundle, settings, data.state, options.overwrite)
     with run.locked(), Interrupts() as interrupts, recorder or nullcontext():

@@ -86,7 +86,8 @@ class Recorder:
             self._step = envelope.step
         receiver = self._messages[envelope.message].receiver
         for edge, tensor in envelope.tensors.items():
-            kept = np.array(tensor)  # the engine's own array changes with the next update
+            # The engine's own array changes with the next update, and safetensors want it in one piece.
+            kept = np.array(tensor, order="C")
             self._tensors.setdefault(receiver, {})[f"received/{edge}"] = kept
             self._tensors.setdefault(envelope.sender, {})[f"sent/{edge}"] = kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,14 +110,15 @@ def test_a_file_that_is_no_transcript_is_refused(tmp_path: Path, tensors: object
 
 
 def test_an_engine_may_reuse_its_arrays(bundle: Path, tmp_path: Path) -> None:
-    """What is kept is a copy: a session's tensors hold only until the next update."""
+    """What is kept is a copy in one piece: a session's tensors hold only until the next update."""
     order = Order(64, 0, 0.0, 32, shuffle=False)
     heard: list[np.ndarray] = []
     with Recorder(tmp_path, read_manifest(bundle / "manifest.json"), order, 9) as recorder:
 
         def listen(envelope: Envelope) -> None:
             heard.extend(np.array(tensor) for tensor in envelope.tensors.values())
-            recorder(envelope)
+            turned = {edge: np.asfortranarray(tensor) for edge, tensor in envelope.tensors.items()}
+            recorder(replace(envelope, tensors=turned))
 
         session = Session(bundle, listen=listen, programs=("train",))
         rng = np.random.default_rng(0)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
 from vflc_runtime.errors import Failure
+from vflc_runtime.files import read_tensors
 from vflc_runtime.reconstruct.crew_ray import RayCrew, Worker
 from vflc_runtime.reconstruct.rounds import Rounds
 
@@ -54,3 +64,57 @@ def test_an_address_that_does_not_answer(tmp_path):
     with pytest.raises(Failure, match="does not answer") as refused:
         RayCrew(plan, plan.settings, rounds_of(plan, table(ratings())).users, "ray://127.0.0.1:1")
     assert (refused.value.code, refused.value.exit_code) == ("VFL0620", 3)
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[str, dict[str, str]]]:
+    """The address of a Ray head of our own, and the environment that its clients need."""
+    pytest.importorskip("ray.util.client.server", reason="ray[client] is not installed")
+    server, agent, listen = (_free_port() for _ in range(3))
+    environment = {
+        **os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        command = [
+            Path(sys.executable).parent / "ray", "start", "--head", "--block", "--port=0", "--num-cpus=2",
+            f"--ray-client-server-port={server}", f"--runtime-env-agent-port={agent}",
+            f"--dashboard-agent-listen-port={listen}", "--include-dashboard=false", "--disable-usage-stats",
+            "--node-ip-address=127.0.0.1", "--object-store-memory=100000000", f"--temp-dir={folder}",
+        ]  # fmt: skip
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        head = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
+        try:
+            for _ in range(300):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", server)) == 0:
+                        break
+                assert head.poll() is None, "the Ray head ended"
+                time.sleep(0.2)
+            yield f"ray://127.0.0.1:{server}", environment
+        finally:
+            os.killpg(head.pid, signal.SIGKILL)
+            head.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_a_cluster_at_an_address_gives_the_same_bits(cluster, tmp_path):
+    """As a user runs it: another process, which joins a cluster that is there."""
+    address, environment = cluster
+    (tmp_path / "p.vfl").write_text(spec("rounds 2  cohort 6  batch 3"), "utf-8")
+    pq.write_table(table(ratings()), tmp_path / "users.parquet")
+    command = [sys.executable, "-m", "vflc.cli.main", "train", "p.vfl", "--data", "users=users.parquet"]
+    for name, on in (("here", []), ("there", ["--on", address, "--workers", "1"])):
+        ended = subprocess.run(
+            [*command, "--out", name, *on],
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+    models = [read_tensors(tmp_path / name / "hub" / "model.safetensors")[0] for name in ("here", "there")]
+    assert set(models[0]) == set(GLOBALS)
+    assert all(np.array_equal(models[0][name], models[1][name]) for name in GLOBALS)

@@ -173,10 +173,10 @@ def test_ctrl_c_leaves_a_checkpoint(
 
     original, out = Session.step, tmp_path / "run"
 
-    def stepping(self: Session, inputs: Any, rows: int) -> Any:
+    def stepping(self: Session, inputs: Any, *rows: Any) -> Any:
         if self.steps + 1 == step:
             os.kill(os.getpid(), signal.SIGINT)
-        return original(self, inputs, rows)
+        return original(self, inputs, *rows)
 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "step", stepping)

@@ -9,7 +9,7 @@ from vflc.diagnostics import Diagnostic, Refused
 from vflc.emit.bundle import Bundle
 from vflc.emit.manifest import canonical, manifest, markdown, parties
 from vflc.emit.onnx import to_onnx
-from vflc.emit.plan import encoders, plan
+from vflc.emit.plan import encoders, guard_graph, plan
 from vflc.emit.population import population_files, population_keras_files
 from vflc.emit.population_manifest import population_manifest
 from vflc.emit.update import build_updates, optimizers_at
@@ -71,6 +71,10 @@ def _place(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]
             graphs[stage.name] = to_onnx(
                 graph, stage.name, stage.nodes, stage.inputs, stage.outputs, precision
             )
+    for guard in model.guards:
+        if guard.graph is not None and guard.place == schedule.place:
+            inner, nodes, inputs, outputs = guard_graph(guard)
+            graphs[guard.id] = to_onnx(inner, guard.id, nodes, inputs, outputs, precision)
     for rule in optimizers_at(model, schedule.place):
         for name, update in build_updates(rule, model.train.clip_value).items():
             nodes = [n.id for n in update.graph if n.id not in update.inputs and n.op != "constant"]

@@ -97,7 +97,7 @@ class _Planner:
         self.stage_at: dict[str, int] = {}
         stages = {stage.name: stage for stage in schedule.stages["train"]}
         for index, step in enumerate(self.steps):
-            if step.do == "run":
+            if step.do == "run" and step.what in stages:  # the graph of a guard is no stage
                 self.ran |= dict.fromkeys(stages[step.what].nodes, index)
         self.came = self._received()
         self.below = _Descendants(self.graph, self.place)

@@ -12,7 +12,7 @@ from typing import Any
 from vflc.emit.keras import ONE, KerasModel, to_keras
 from vflc.emit.keras_gradients import gradient_graphs, row_ids
 from vflc.emit.manifest import canonical
-from vflc.emit.plan import encoders, plan
+from vflc.emit.plan import encoders, guard_graph, plan
 from vflc.emit.update import UpdateGraph, build_updates, optimizers_at
 from vflc.ir.model import PROGRAMS, Model, Program, Schedule, Stage, Step
 
@@ -21,7 +21,7 @@ FOLDER = "keras"
 
 def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
     """The files of one place of a scheduled model whose tables are not fused, by path in its folder."""
-    models = _forward(model, schedule, precision)
+    models = _forward(model, schedule, precision) | _guards(model, schedule, precision)
     files = {f"{name}.keras": made.content for name, made in models.items()}
     graphs = {name: _entry(name, made) for name, made in models.items()}
     for rule in optimizers_at(model, schedule.place):
@@ -63,6 +63,16 @@ def _without_stages(schedule: Schedule, steps: list[Step], models: Mapping[str, 
         all_steps = schedule.programs[program]
         programs[program] = tuple(step for step in all_steps if step.do != "run" or step.what in models)
     return Schedule(schedule.place, programs, dict.fromkeys(PROGRAMS, ()))
+
+
+def _guards(model: Model, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
+    """The models of what protects gradients."""
+    models = {}
+    for guard in model.guards:
+        if guard.graph is not None and guard.place == schedule.place:
+            inner, nodes, _, outputs = guard_graph(guard)
+            models[guard.id] = to_keras(inner, guard.id, nodes, outputs, precision)
+    return models
 
 
 # --- the forward part of every stage ----------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 from vflc import __version__
 from vflc.emit.control import control, decides, described
 from vflc.emit.disclosed import given_away
-from vflc.ir.model import Edge, Model
+from vflc.ir.model import Edge, Guard, Model
 from vflc.ir.types import TensorType
 
 FORMAT = 1
@@ -92,10 +92,22 @@ def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
         "depends_on": sorted(str(source) for source in node.sources),
         "gradient_of": edge.gradient_of,
         "programs": list(edge.programs),
-        "protections": [],
+        "protections": [
+            _protection(g) for g in model.guards if edge.node in g.after and g.place == edge.source
+        ],
         "findings": [f.code for f in about if f.accepted is None],
         "accepted": [{"code": f.code, "because": f.accepted} for f in about if f.accepted is not None],
         "discloses": model.disclosures.get(edge.id, {}),
+    }
+
+
+def _protection(guard: Guard) -> dict[str, Any]:
+    return {
+        "id": guard.id,
+        "mechanism": guard.mechanism,
+        "options": dict(guard.options),
+        "private": guard.private,
+        "promise": guard.promise,
     }
 
 

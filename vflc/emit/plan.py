@@ -11,8 +11,9 @@ from vflc.diagnostics import Span
 from vflc.emit.manifest import FORMAT
 from vflc.emit.update import LAST, build_updates, makes_up, optimizers_at, slots_of, update_graph
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule
+from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Guard, Model, Prediction, Program, Schedule
 from vflc.ir.types import BATCH, TensorType
+from vflc.ops.source import INPUTS
 from vflc.ops.table import SERIAL
 
 
@@ -35,6 +36,7 @@ def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]
         "graphs": _graphs(model, schedule, files) | _update_graphs(model, place, files),
         "optimizers": _optimizers(model, place),
         "updates": [_update(model, update.id) for update in model.updates if update.place == place],
+        "guards": [_guard(model, guard) for guard in model.guards if guard.place == place],
         "assigns": [
             {"array": weight, "value": value}
             for weight, value in model.assigns
@@ -124,6 +126,15 @@ def _graphs(model: Model, schedule: Schedule, files: dict[str, str]) -> dict[str
                 "outputs": list(stage.outputs),
                 "serial": serial,
             }
+    for guard in model.guards:
+        if guard.graph is not None and guard.place == schedule.place:
+            _, _, inputs, outputs = guard_graph(guard)
+            graphs[guard.id] = {
+                "file": files[guard.id],
+                "inputs": inputs,
+                "outputs": outputs,
+                "serial": False,
+            }
     return graphs
 
 
@@ -178,8 +189,50 @@ def _update(model: Model, update_id: str) -> dict[str, Any]:
 
 
 def _step(do: str, what: str) -> dict[str, str]:
-    key = {"run": "graph", "send": "message", "receive": "message", "update": "update", "assign": "array"}[do]
+    key = {
+        "run": "graph", "send": "message", "receive": "message", "update": "update", "assign": "array",
+        "protect": "guard",
+    }[do]  # fmt: skip
     return {"do": do, key: what}
+
+
+def _guard(model: Model, guard: Guard) -> dict[str, Any]:
+    """A guard, with what a run feeds it: numbers drawn anew, or kept for each row."""
+    graph = guard.graph if guard.graph is not None else model.graph
+    drawn = [n for n in graph if n.op == "drawn" and n.attrs["guard"] == guard.id]
+    kept = dict(guard.keeps)
+    return {
+        "id": guard.id,
+        "mechanism": guard.mechanism,
+        "options": dict(guard.options),
+        "phase": guard.phase,
+        "before": list(guard.before),
+        "after": list(guard.after),
+        "graph": None if guard.graph is None else guard.id,
+        "draws": [
+            {
+                "id": n.id,
+                **{name: n.attrs[name] for name in ("kind", "scale", "keep", "classes", "dtype")},
+                "shape": shape_of(n.type),
+                "kept": kept.get(n.id),
+            }
+            for n in drawn
+        ],
+        "reads": guard.reads,
+        "releases": sum(other.protection == guard.protection for other in model.guards),
+        "private": guard.private,
+        "promise": guard.promise,
+        "where": None if guard.span is None else where(guard.span),
+    }
+
+
+def guard_graph(guard: Guard) -> tuple[Graph, list[str], list[str], list[str]]:
+    """The graph of a guard that has one: it, its nodes, inputs and outputs."""
+    graph = guard.graph
+    assert graph is not None
+    inputs = [*guard.before, *(node.id for node in graph if node.op == "drawn")]
+    nodes = [n.id for n in graph if n.op not in INPUTS and n.op not in PLACELESS]
+    return graph, nodes, inputs, [*guard.after, *(value for _, value in guard.keeps)]
 
 
 def _reports(model: Model, place: str, program: Program) -> dict[str, Any]:

@@ -322,6 +322,12 @@ class Guard:
         before, after: ids of the values; the mechanism sees their joint row.
         private: whether it counts as privacy; compression does not.
         promise: what holds of what crosses, in a sentence.
+        id: its own, as one protection may need several guards; also the name of its graph.
+        mechanism, options: what was asked for, with the defaults of what was left out.
+        graph: from `before` to `after`, where it is not part of the graph that makes `before`.
+        keeps: what is fed for a row, and the value that is kept for the row's next time.
+        reads: a label that a step of the run needs besides.
+        span: where it was asked for.
     """
 
     protection: str
@@ -331,6 +337,23 @@ class Guard:
     after: tuple[str, ...]
     private: bool
     promise: str
+    id: str = ""
+    mechanism: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    graph: Graph | None = None
+    keeps: tuple[tuple[str, str], ...] = ()
+    reads: str | None = None
+    span: Span | None = None
+
+    @property
+    def masks(self) -> bool:
+        """Whether it hides the values themselves on their way, also outside of training."""
+        return self.before == self.after
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is part of the graphs of its place, which a run only has to feed."""
+        return self.phase == "forward" and not self.masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,9 +396,9 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`run` a stage, `send` or `receive` a message, `update` weights, `assign` a weight."""
+    """`run` a graph, `send` or `receive` a message, `update` weights, `assign` a weight, feed a guard."""
 
-    do: Literal["run", "send", "receive", "update", "assign"]
+    do: Literal["run", "send", "receive", "update", "assign", "protect"]
     what: str
 
 
@@ -453,6 +476,7 @@ class Model:
             for update in self.updates:
                 wanted += [update.gradient] if update.gradient else [i for pair in update.pairs for i in pair]
             wanted += [value for _, value in self.assigns]
+            wanted += [value for guard in self.guards if guard.inside for _, value in guard.keeps]
         for prediction in self.predictions:
             if program != "train" or self._measured_in_training(prediction):
                 wanted.append(prediction.node)

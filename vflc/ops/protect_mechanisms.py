@@ -222,12 +222,14 @@ MECHANISMS: dict[str, Mechanism] = {
         Mechanism(
             "gaussian",
             "Clips each joint row to an L2 norm and adds Gaussian noise: differential privacy of the row's "
-            "own messages. Give `epsilon` and `delta`, or `noise`, a multiple of `clip`.",
+            "own messages. Give `epsilon` and `delta`, or `noise`, a multiple of `clip`; no calibration goes "
+            "beyond a noise of `limit`.",
             {
                 "clip": Option(*POSITIVE, required=True),
                 "epsilon": Option(*EPSILON),
                 "delta": Option(*DELTA, default=1e-6),
                 "noise": Option(*POSITIVE),
+                "limit": Option(*POSITIVE, default=10_000.0),
             },
             BOTH, "noise", True, promise_gaussian, gaussian, check=check_gaussian,
         ),
@@ -300,9 +302,6 @@ def _auc_bound(sum_kl: float) -> float:
 
 
 # --- what noise is enough: exact for Gaussians without sampling ------------------------------------
-
-MOST_NOISE = 10_000.0
-"""Deviation of the noise, as a multiple of `clip`, that no calibration goes beyond."""
 
 
 def spent_delta(epsilon: float, noise: float, releases: int) -> float:

@@ -1,17 +1,20 @@
-"""How many crossings lie behind a value: the clock by which places take turns."""
+"""How many crossings and steps lie behind a value: the clock by which places take turns."""
 
 from __future__ import annotations
 
-from vflc.ir.graph import Graph
+from vflc.ir.graph import STEPS, Graph
 
 
 def levels(graph: Graph) -> dict[str, int]:
-    """For every node the most crossings on any path to it; 0 for what a place computes alone."""
+    """For every node the most crossings on any path to it; 0 for what a place computes alone.
+
+    What a step of the run makes counts like what comes from elsewhere: it parts two graphs.
+    """
     found: dict[str, int] = {}
     for node in graph:
         level = 0
         for source in graph.inputs(node):
-            crosses = source.place is not None and source.place != node.place
+            crosses = source.op in STEPS or (source.place is not None and source.place != node.place)
             level = max(level, found[source.id] + crosses)
         found[node.id] = level
     return found

@@ -22,9 +22,10 @@ class Modes:
     def __call__(self, model: Model, collector: Collector) -> Model:
         roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
         roots += [p.label for p in model.predictions if p.label]
-        training = _resolved(model.graph, 0)
-        inference = _resolved(model.graph, 1)
+        training = resolved(model.graph, 0)
+        inference = resolved(model.graph, 1)
         assigned = [value for _, value in model.assigns]
+        assigned += [value for guard in model.guards for _, value in guard.keeps]
         return replace(
             model,
             graph=training.only(
@@ -34,7 +35,8 @@ class Modes:
         )
 
 
-def _resolved(graph: Graph, branch: int) -> Graph:
+def resolved(graph: Graph, branch: int) -> Graph:
+    """The graph of training (branch 0), or of evaluation and prediction (1)."""
     result = Graph()
     for node in graph:
         if node.op == "when_training":

@@ -16,6 +16,8 @@ from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
 from vflc.passes.phases import Phases
 from vflc.passes.place import Place
+from vflc.passes.protect import Protect
+from vflc.passes.protect_gradients import ProtectGradients
 from vflc.passes.prune import Prune
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
@@ -44,10 +46,12 @@ def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True)
         Prune(),
         Place(unsplit),
         *((FuseTables(),) if fuse else ()),
+        *((Protect(),) if guarded else ()),
         Modes(),
         Differentiate(),
         Optimize(),
         Simplify(),
+        *((ProtectGradients(),) if guarded else ()),
         Cut(),
         *((Disclose(),) if guarded else ()),
         Scheduling(),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
-from vflc.ir.graph import PLACELESS, Graph, Node
+from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
 from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step
 from vflc.ops.source import INPUTS
 from vflc.passes.levels import levels
@@ -46,6 +46,8 @@ class _Planner:
         mine = [m for m in model.messages if program in m.programs]
         self.sends = [m for m in mine if m.source == place]
         self.receives = [m for m in mine if m.target == place]
+        self.guards = [g for g in model.guards if g.place == place and (program == "train" or g.masks)]
+        self.steps = [n for n in self.graph if n.op in STEPS and n.place == place and n.id in self.needed]
 
     def plan(self) -> tuple[tuple[Stage, ...], tuple[Step, ...]]:
         groups = self._groups()
@@ -55,11 +57,21 @@ class _Planner:
             sends[self._level(message)].append(message.id)
         for message in self.receives:
             receives[self._level(message) + 1].append(message.id)
+        guards = defaultdict(list)
         steps: list[Step] = []
-        for level in sorted({*stages, *sends, *receives}):
+        for guard in self.guards:
+            if guard.inside or guard.masks:
+                steps.append(Step("protect", guard.id))
+            else:
+                guards[self.depth[guard.after[0]]].append(guard)
+        for level in sorted({*stages, *sends, *receives, *guards}):
             steps += [Step("receive", name) for name in receives[level]]
             if level in stages:
                 steps.append(Step("run", stages[level].name))
+            for guard in guards[level]:
+                steps.append(Step("protect", guard.id))
+                if guard.graph is not None:
+                    steps.append(Step("run", guard.id))
             steps += [Step("send", name) for name in sends[level]]
         if self.program == "train":
             steps += [Step("update", u.id) for u in self.model.updates if u.place == self.place]
@@ -95,7 +107,7 @@ class _Planner:
         sent = {self.nodes_of[edge]: self._level(message) for message in self.sends for edge in message.edges}
         last = max((self.depth[node.id] for node in own), default=0)
         users = self.graph.users()
-        level: dict[str, int] = {}
+        level = {node.id: self.depth[node.id] for node in self.steps}
         for node in reversed(own):
             if self.program == "train" and node.phase == "forward":
                 level[node.id] = self.depth[node.id]
@@ -113,6 +125,7 @@ class _Planner:
             if name not in inside and self.graph[name].op not in PLACELESS
         ]
         elsewhere = {name for at, group in groups.items() if at != level for n in group for name in n.inputs}
+        elsewhere |= {name for node in self.steps for name in node.inputs}
         sent = {self.nodes_of[edge] for message in self.sends for edge in message.edges}
         wanted = elsewhere | sent | set(self.model.roots(self.program))
         outputs = tuple(node.id for node in nodes if node.id in wanted)

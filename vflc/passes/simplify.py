@@ -46,6 +46,8 @@ def _named(model: Model) -> frozenset[str]:
     """Values that are known by their ids outside the graph."""
     names = {loss.node for loss in model.losses} | {p.node for p in model.predictions}
     names |= {value for _, value in model.assigns}
+    for guard in model.guards:
+        names |= {*guard.before, *guard.after, *(value for _, value in guard.keeps)}
     return frozenset(names)
 
 

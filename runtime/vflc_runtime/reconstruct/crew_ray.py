@@ -25,6 +25,7 @@ from vflc_runtime.reconstruct.visit import Visited, Visitor
 CONNECT_SECONDS = 5.0
 MOST_DEATHS = 20
 """Workers of one round that are replaced before the round is given up."""
+LOGS = "look at the cluster's own logs; `vflc train --resume` goes on from the last checkpoint"
 
 
 class Worker:
@@ -118,15 +119,15 @@ class RayCrew:
                     made[index] = self._ray.get(result)
                 except self._ray.exceptions.RayActorError as error:
                     dead.add(given[index])
-                    last = str(error).strip().splitlines()[-1]
+                    last = _last_line(error)
+                except (self._ray.exceptions.RayError, ConnectionError) as error:
+                    raise _unusable(f"a worker failed: {_last_line(error)}", LOGS) from None
             for at in dead:
                 self._workers[at] = self._start()
             deaths += len(dead)
             self.replaced += len(dead)
             if deaths > MOST_DEATHS:
-                raise _unusable(
-                    f"{deaths} workers died in one round: {last}", "look at the cluster's own logs"
-                )
+                raise _unusable(f"{deaths} workers died in one round: {last}", LOGS)
         return [made[index] for index in range(count)]
 
     def close(self) -> None:
@@ -152,9 +153,16 @@ def _connected(on: str, workers: int | None) -> Any:
         ray.init(address=on, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error) or type(error).__name__
-        help = "give the address of its client server, as in --on ray://head.example.org:10001"
+        help = (
+            "give the address of its client server, as in --on ray://head.example.org:10001; a cluster that "
+            "asks for a token takes it from RAY_AUTH_TOKEN"
+        )
         raise _unusable(f"the Ray cluster at {on} does not answer: {reason}", help) from None
     return ray
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _unusable(message: str, help: str, exit_code: int = PEER) -> Failure:

@@ -15,7 +15,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from threading import Condition, Lock
+from queue import SimpleQueue
+from threading import Lock
 
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.transport.frames import VERSION, Frame, Kind, Refused, decode, encode
@@ -47,7 +48,9 @@ class Link:
         self._attached = False
         self._ended = False
         self._arriving = Lock()
-        self._ready = Condition()
+        self._lock = Lock()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._idle = False
         self._begin()
 
     def _begin(self) -> None:
@@ -64,13 +67,13 @@ class Link:
 
     def push(self, make: Callable[[int], bytes], payload: int = 0) -> None:
         """Queues the frame that `make` makes of its number."""
-        with self._ready:
+        with self._lock:
             frame = make(self._number + 1)
             self._number += 1
             self._kept.append((self._number, frame))
             self._pushed += len(frame)
             self.traffic.payload_out += payload
-            self._ready.notify()
+            self._ring()
 
     def open_for_more(self) -> bool:
         """Whether the peer has taken so much that more may be sent."""
@@ -78,7 +81,7 @@ class Link:
 
     def settled(self) -> bool:
         """Whether the peer has received all, or has left and is gone."""
-        with self._ready:
+        with self._lock:
             return not self._kept or (self._ended and not self._attached)
 
     def has_met(self) -> bool:
@@ -98,10 +101,11 @@ class Link:
 
     def attach(self) -> tuple[int, bytes]:
         """Begins a stream and ends the one before: its number, and the hello to send first."""
-        with self._arriving, self._ready:
+        with self._arriving, self._lock:
             self._stream += 1
             self._attached = False
-            self._ready.notify_all()
+            before, self._bell = self._bell, SimpleQueue()
+            before.put(None)
             hello = Frame(
                 Kind.HELLO, version=VERSION, era=self._mailbox.era, incarnation=self._own,
                 known=self._theirs, received=self._received, taken=self._taken,
@@ -114,23 +118,26 @@ class Link:
 
     def detach(self, stream: int, why: str) -> None:
         """The stream is gone."""
-        with self._ready:
+        with self._lock:
             if stream == self._stream:
                 self._attached = False
                 self._stream += 1
                 self.state = f"down since {time.strftime('%H:%M:%S')} ({why})"
-            self._ready.notify_all()
+            self._ring()
         self._mailbox.notify()
 
     def outgoing(self, stream: int) -> Iterator[bytes]:
         """What to write to the stream, after both hellos; ends with the stream."""
         while True:
-            with self._ready:
-                while not (frame := self._to_write(stream)) and stream == self._stream:
-                    self._ready.wait()
-                if frame is None:
-                    return
-            yield frame
+            with self._lock:
+                frame, over, bell = self._to_write(stream), stream != self._stream, self._bell
+                self._idle = frame is None and not over
+            if frame is not None:
+                yield frame
+            elif over:
+                return
+            else:
+                bell.get()
 
     def arrived(self, stream: int, data: bytes) -> None:
         """Takes in what came on the stream; `Refused` where it may not come. Late streams are void."""
@@ -151,9 +158,15 @@ class Link:
 
     def beat(self, owed: bool) -> None:
         """Sends a receipt: always where `owed`, else where there is news."""
-        with self._ready:
+        with self._lock:
             self._owes = self._owes or owed or self._told != (self._received, self._taken)
-            self._ready.notify()
+            self._ring()
+
+    def _ring(self) -> None:
+        """Wakes who writes; see `Mailbox`."""
+        if self._idle:
+            self._idle = False
+            self._bell.put(None)
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -180,7 +193,7 @@ class Link:
         if self._attached or hello.version != VERSION or not hello.incarnation:
             raise Refused(f"a hello of version {hello.version} at the wrong time or without an incarnation")
         again = self._theirs not in (b"", hello.incarnation)
-        with self._ready:
+        with self._lock:
             if again:
                 self._begin()
             self._theirs = hello.incarnation
@@ -192,13 +205,13 @@ class Link:
             self._attached = self._met = True
             self._ended = self._ended and not again
             self.state = "connected"
-            self._ready.notify_all()
+            self._ring()
         if again:
             self._mailbox.restarted(self.peer)
         self._mailbox.announce(self.peer, hello.era)
 
     def _receipt(self, frame: Frame) -> None:
-        with self._ready:
+        with self._lock:
             self._acknowledged(frame.received, frame.taken)
         self._mailbox.notify()
 
@@ -211,7 +224,7 @@ class Link:
         self._done = taken
 
     def _accept(self, frame: Frame, size: int) -> None:
-        with self._ready:
+        with self._lock:
             if frame.number != self._received + 1:
                 raise Refused(
                     f"frame {frame.number}, where {self._received + 1} is due: repeated or reordered"
@@ -232,14 +245,14 @@ class Link:
         else:
             self._leave(frame.reason)
             done()
-        with self._ready:
+        with self._lock:
             self._ended = frame.kind == Kind.BYE
             self._received = frame.number
             self._arrived += size
             self.traffic.payload_in += len(frame.payload)
             if self._ended or self._arrived - self._told[1] > self._window_in // 4:
                 self._owes = True
-                self._ready.notify()
+                self._ring()
 
     def _leave(self, reason: int) -> None:
         if reason >= len(REASONS):
@@ -247,12 +260,12 @@ class Link:
         self._mailbox.ended(self.peer, REASONS[reason])
 
     def _release(self, session: int, size: int) -> None:
-        with self._ready:
+        with self._lock:
             if session == self._session:
                 self._taken += size
                 if self._taken - self._told[1] > self._window_in // 4:
                     self._owes = True
-                    self._ready.notify()
+                    self._ring()
 
 
 def refused(place: str, peer: str, why: Refused) -> Failure:

@@ -63,9 +63,8 @@ class ThreadsNetwork:
     def _meet(self, peer: str) -> None:
         if peer in self._met:
             self._mailbox.restarted(peer)
-        with self._mailbox.changed:
-            self._met.add(peer)
-            self._mailbox.changed.notify_all()
+        self._met.add(peer)
+        self._mailbox.notify()
 
     def send(self, receiver: str, envelope: Envelope) -> None:
         tensors = {edge: np.array(tensor) for edge, tensor in envelope.tensors.items()}

@@ -22,12 +22,12 @@ from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives, lower_predict, match_label
 from vflc.passes.lower.population import lower_population
+from vflc.passes.lower.protect import lower_protect
 from vflc.passes.lower.settings import check_metrics, lower_train
 from vflc.passes.lower.values import Bound, Scope
 from vflc.syntax import tree
 
-UNSUPPORTED = {
-    tree.Protect: "`protect`",
+UNSUPPORTED: dict[type, str] = {
     tree.Schedule: "`schedule`",
 }
 
@@ -103,6 +103,10 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     accepted = [
         lower_accept(ev, i, scope, tuple(parties), ids) for i in spec.items if isinstance(i, tree.Accept)
     ]
+    wanted = [item for item in spec.items if isinstance(item, tree.Protect)]
+    protections = [
+        lower_protect(ev, item, scope, tuple(parties), ids, number + 1) for number, item in enumerate(wanted)
+    ]
     _trainable(graph, losses, collector)
     check_metrics(ev, next((i for i in spec.items if isinstance(i, tree.Train)), None), predictions)
     return Model(
@@ -117,6 +121,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         population=population,
         releases=tuple(release for release in releases if release),
         acceptances=tuple(acceptance for acceptance in accepted if acceptance),
+        protections=tuple(protection for protection in protections if protection),
     )
 
 

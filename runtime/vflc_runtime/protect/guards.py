@@ -1,0 +1,337 @@
+"""The protections of one place at work: fed, carried out, counted, kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.engines.engine import Engine
+from vflc_runtime.errors import Failure
+from vflc_runtime.plan import Plan
+from vflc_runtime.plan_guards import Draw, Guard
+from vflc_runtime.protect.account import Facts, calibrate, spent
+from vflc_runtime.protect.marvell import Marvell
+from vflc_runtime.protect.noise import Noise
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
+DEFECT = 4
+"""Exit code where vflc itself is at fault."""
+
+
+@dataclass(slots=True)
+class _State:
+    """A guard in a run.
+
+    Args:
+        noise: deviation as a multiple of the clip, of `gaussian`.
+        epochs: for how many it is enough.
+        resumed: how often the run went on from a checkpoint: rows may have sent once more each time.
+        kept: by draw, an array [row, …] of all rows of the data.
+        runs: how often it ran in the program at hand.
+    """
+
+    noise: float | None = None
+    epochs: int = 0
+    resumed: int = 0
+    kept: dict[str, Array] = field(default_factory=dict)
+    steps: int = 0
+    rows: int = 0
+    runs: int = 0
+
+
+class Guards:
+    """All guards of a place; a place without any has an empty one.
+
+    Before training, `prepare` or `restore` must be told what only the run knows.
+    """
+
+    def __init__(self, plan: Plan, noise: Noise | None = None) -> None:
+        self._plan, self._noise = plan, noise or Noise()
+        self._states = {name: _State() for name in plan.guards}
+        self._facts: Facts | None = None
+        self._restored = False
+        self._marvell = {
+            name: Marvell(guard.number("sum_kl"), self._noise)
+            for name, guard in plan.guards.items()
+            if guard.solved
+        }
+        steps = plan.programs.items()
+        self._due = {program: [s.target for s in run if s.do == "protect"] for program, run in steps}
+
+    def __bool__(self) -> bool:
+        return bool(self._states)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it knows the run."""
+        return self._facts is not None
+
+    # --- before the first step --------------------------------------------------------------------
+
+    def prepare(self, facts: Facts) -> None:
+        """Calibrates noise and draws what is drawn once.
+
+        Raises:
+            Failure: VFL0672, the ε that was declared is less than the noise asked for spends;
+                VFL0673, no noise is enough, or the library that computes it is missing.
+        """
+        self._facts = facts
+        for name, guard in self._plan.guards.items():
+            state = self._states[name]
+            state.epochs = facts.visits
+            if guard.mechanism == "gaussian":
+                state.noise = _noise(guard, facts)
+            for draw in guard.draws:
+                if draw.kind != "normal":
+                    state.kept[draw.id] = self._first(draw, facts.rows)
+
+    def _first(self, draw: Draw, rows: int) -> Array:
+        shape = (rows,) if draw.width is None else (rows, draw.width)
+        if draw.kind == "memory":
+            return np.zeros(shape, self._plan.precision)
+        return self._noise.shifts(rows, draw.keep, draw.classes).reshape(shape).astype(self._dtype(draw))
+
+    def _dtype(self, draw: Draw) -> str:
+        return "int32" if draw.dtype == "int" else self._plan.precision
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What holds for the whole run, by guard: saved before the first step."""
+        return {
+            name: {"noise": s.noise, "epochs": s.epochs, "resumed": s.resumed}
+            for name, s in self._states.items()
+        }
+
+    def drawn(self) -> dict[str, Array]:
+        """What was drawn once, by draw: saved before the first step."""
+        return self._kept("shift")
+
+    def memories(self) -> dict[str, Array]:
+        """What messages have left out so far, by draw: part of a checkpoint."""
+        return self._kept("memory")
+
+    def _kept(self, kind: str) -> dict[str, Array]:
+        return {
+            draw.id: self._states[name].kept[draw.id]
+            for name, guard in self._plan.guards.items()
+            for draw in guard.draws
+            if draw.kind == kind and draw.id in self._states[name].kept
+        }
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Steps and rows so far, by guard: part of a checkpoint."""
+        return {name: {"steps": s.steps, "rows": s.rows} for name, s in self._states.items()}
+
+    def restore(self, facts: Facts, settings: Mapping[str, Any], drawn: Mapping[str, Array]) -> None:
+        """Goes on with the noise and the draws of a run that has begun.
+
+        Raises:
+            Failure: VFL0671, the noise was calibrated for fewer epochs than the run shall have now;
+                VFL0614, what was saved does not fit.
+        """
+        self._facts, self._restored = facts, True
+        for name, guard in self._plan.guards.items():
+            state, saved = self._states[name], settings.get(name, {})
+            state.noise, state.epochs = saved.get("noise"), int(saved.get("epochs", 0))
+            state.resumed = int(saved.get("resumed", 0))
+            if guard.mechanism == "gaussian" and state.noise is None:
+                raise _lost(name)
+            if guard.options.get("epsilon") and guard.mechanism == "gaussian" and facts.visits > state.epochs:
+                raise Failure(
+                    "VFL0671",
+                    f"the noise of this run is enough for {state.epochs} epochs, not for {facts.visits}",
+                    "start anew with all the epochs that are meant: noise that was added cannot be added to",
+                    guard.where,
+                )
+            for draw in guard.draws:
+                if draw.kind == "memory":
+                    state.kept[draw.id] = self._first(draw, facts.rows)
+                elif draw.kind == "shift":
+                    state.kept[draw.id] = _fitting(drawn, draw.id, self._first(draw, facts.rows))
+
+    def go_on(self) -> bool:
+        """Counts a resumption, before its first step; False where the run has just begun."""
+        for state in self._states.values():
+            state.resumed += self._restored
+        return self._restored
+
+    def resume(self, counts: Mapping[str, Mapping[str, int]], memories: Mapping[str, Array]) -> None:
+        """Takes up the counts and memories of a checkpoint; VFL0614 where they do not fit."""
+        for name, state in self._states.items():
+            state.steps = int(counts.get(name, {}).get("steps", 0))
+            state.rows = int(counts.get(name, {}).get("rows", 0))
+        for name, guard in self._plan.guards.items():
+            for draw in guard.draws:
+                if draw.kind == "memory":
+                    kept = self._states[name].kept
+                    kept[draw.id] = _fitting(memories, draw.id, kept[draw.id]).copy()
+
+    # --- at every step --------------------------------------------------------------------------------
+
+    def apply(self, name: str, engine: Engine, rows: int, indices: Indices | None) -> None:
+        """Feeds a guard for a batch of `rows` rows, which are the rows `indices` of the data.
+
+        Raises:
+            Failure: VFL0674, a label is none of the classes.
+        """
+        guard, state = self._plan.guards[name], self._states[name]
+        for draw in guard.draws:
+            engine.put(draw.id, self._fed(guard, draw, rows, indices))
+        if guard.mechanism == "label_dp" and guard.reads is not None:
+            _check_labels(guard, engine.get(guard.reads))
+        if guard.solved:
+            self._solve(guard, engine, rows)
+        state.runs += 1
+
+    def _fed(self, guard: Guard, draw: Draw, rows: int, indices: Indices | None) -> Array:
+        state = self._states[guard.id]
+        if draw.kind != "normal":
+            if indices is None or draw.id not in state.kept:
+                raise ValueError(f"guard {guard.id!r} keeps numbers for rows: prepare it, and say which rows")
+            return state.kept[draw.id][indices]
+        scale = draw.scale
+        if scale is None:
+            if state.noise is None:
+                raise ValueError(f"the noise of guard {guard.id!r} is not calibrated: prepare it")
+            scale = state.noise * guard.number("clip")
+        shape = (rows,) if draw.width is None else (rows, draw.width)
+        return (self._noise.normal(shape) * scale).astype(self._plan.precision)
+
+    def _solve(self, guard: Guard, engine: Engine, rows: int) -> None:
+        parts = [engine.get(value) for value in guard.before]
+        joint = np.concatenate([part.reshape(rows, -1) for part in parts], axis=1)
+        assert guard.reads is not None, "read_plan has checked it"
+        noisy = self._marvell[guard.id](joint, engine.get(guard.reads))
+        start = 0
+        for value, part in zip(guard.after, parts, strict=True):
+            width = part.size // max(rows, 1)
+            engine.put(value, noisy[:, start : start + width].reshape(part.shape))
+            start += width
+
+    def finish(self, program: str, engine: Engine, rows: int, indices: Indices | None) -> None:
+        """Keeps what rows are owed, and checks that every guard of the program ran once.
+
+        Raises:
+            Failure: VFL0670, one did not.
+        """
+        due = self._due.get(program, [])
+        for name, state in self._states.items():
+            if state.runs != due.count(name):
+                raise Failure(
+                    "VFL0670",
+                    f"protection {name!r} ran {state.runs} times in a step, and it must {due.count(name)}",
+                    "this is a defect in vflc: please report it; do not use what this run has sent",
+                    self._plan.guards[name].where,
+                    DEFECT,
+                )
+            if program == "train" and state.runs:
+                state.steps += 1
+                state.rows += rows
+            state.runs = 0
+        for name in due:
+            for draw in self._plan.guards[name].draws:
+                if draw.kept is not None and indices is not None:
+                    self._states[name].kept[draw.id][indices] = engine.get(draw.kept)
+
+    def reset(self) -> None:
+        """Forgets a step that did not come to its end."""
+        for state in self._states.values():
+            state.runs = 0
+
+    # --- what ran ---------------------------------------------------------------------------------------
+
+    def report(self, edges: Mapping[str, str], steps: int) -> list[dict[str, Any]]:
+        """What was applied, for `metrics.json`.
+
+        Args:
+            edges: ids of the edges that leave this place by their value.
+            steps: of the run so far.
+
+        Raises:
+            Failure: VFL0670, a guard did not run in every step.
+        """
+        return [self._entry(guard, edges, steps) for guard in self._plan.guards.values()]
+
+    def _entry(self, guard: Guard, edges: Mapping[str, str], steps: int) -> dict[str, Any]:
+        state = self._states[guard.id]
+        if state.steps != steps:
+            raise Failure(
+                "VFL0670",
+                f"protection {guard.id!r} ran in {state.steps} of {steps} steps",
+                "this is a defect in vflc: please report it; do not use what this run has sent",
+                guard.where,
+                DEFECT,
+            )
+        entry: dict[str, Any] = {
+            "id": guard.id,
+            "mechanism": guard.mechanism,
+            "options": dict(guard.options),
+            "place": self._plan.place,
+            "phase": guard.phase,
+            "edges": [edge for edge, value in edges.items() if value in guard.after],
+            "steps": state.steps,
+            "rows": state.rows,
+            "private": guard.private,
+            "promise": guard.promise,
+        }
+        if guard.mechanism == "gaussian" and state.noise is not None and self._facts is not None:
+            releases = guard.releases * (self._facts.epochs_of(steps) + state.resumed)
+            delta = guard.number("delta")
+            entry |= {"noise": state.noise, "epsilon": spent(state.noise, delta, releases), "delta": delta}
+        elif guard.mechanism == "label_dp":
+            entry |= {"epsilon": guard.number("epsilon"), "delta": 0.0, "labels_drawn": self._drawn(guard)}
+        elif guard.solved:
+            entry["withheld"] = self._marvell[guard.id].withheld
+        return entry
+
+    def _drawn(self, guard: Guard) -> int:
+        return sum(len(kept) for kept in self._states[guard.id].kept.values())
+
+
+def _noise(guard: Guard, facts: Facts) -> float:
+    """The noise that was asked for, or the least that is enough."""
+    releases, delta = guard.releases * facts.visits, guard.number("delta")
+    if guard.options.get("noise") is None:
+        return calibrate(guard.number("epsilon"), delta, releases, guard.number("limit"), guard.where)
+    noise = guard.number("noise")
+    if guard.options.get("epsilon") is not None and spent(noise, delta, releases) > guard.number("epsilon"):
+        raise Failure(
+            "VFL0672",
+            f"{facts.visits} epochs with noise of {noise:g} times the clip spend ε = "
+            f"{spent(noise, delta, releases):.4g}, and the spec declares {guard.number('epsilon'):g}",
+            "leave `noise` out, so that it is calibrated, declare the larger ε, or train for fewer epochs",
+            guard.where,
+        )
+    return noise
+
+
+def _check_labels(guard: Guard, labels: Array) -> None:
+    classes = guard.draws[0].classes
+    wrong = (labels < 0) | (labels >= classes) | (labels != np.floor(labels))
+    if wrong.any():
+        raise Failure(
+            "VFL0674",
+            f"label {guard.reads} holds {labels[wrong][0]:g}, and randomised response draws one of the "
+            f"{classes} classes from 0 to {classes - 1}",
+            "make it a class: `label x = column > 3`, or `label x = column -> vocab(…)`",
+            guard.where,
+        )
+
+
+def _fitting(saved: Mapping[str, Array], name: str, like: Array) -> Array:
+    found = saved.get(name)
+    if found is None or found.shape != like.shape or found.dtype != like.dtype:
+        raise _lost(name)
+    return found
+
+
+def _lost(name: str) -> Failure:
+    return Failure(
+        "VFL0614",
+        f"what protection {name!r} keeps is not among what was saved",
+        "start anew with another --out",
+    )

@@ -1,0 +1,23 @@
+"""The shipped DeepFM and Wide & Deep leak as published, where nothing protects them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from audit.auditing import recorded
+from specs.examples import prepared, text_of
+from vflc_runtime.audit.run import AuditOptions, audit
+
+CURIOUS = {"deepfm": ("alice", "bob.liked"), "wide_deep": ("follower", "leader.click")}
+
+
+@pytest.mark.parametrize("name", sorted(CURIOUS))
+def test_an_unprotected_label_is_read(name: str, tmp_path: Path) -> None:
+    sources = prepared(name, tmp_path / "rows", "--generate", 2000)
+    party, label = CURIOUS[name]
+    run = recorded(text_of(name, small=True), sources, tmp_path, epochs=1, batch=250)
+    report = audit(run, sources, AuditOptions((party,), threads=1))
+    best = {s.attack: s for s in reversed(report.scores) if s.secret == label}
+    assert max(best["norm"].quantile, best["sign"].quantile) >= 0.95
+    assert best["sign"].level == "recovered" and best["sign"].code == "VFL0310"

@@ -1,0 +1,70 @@
+"""`protect TARGET with MECHANISM(…)`: the mechanism by name, its options one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.model import Protection
+from vflc.ops import OpError
+from vflc.ops.protect_mechanisms import MECHANISMS, Mechanism
+from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.targets import Ids, lower_target
+from vflc.passes.lower.values import Poison, Scope, describe
+from vflc.syntax import tree
+
+
+def lower_protect(
+    ev: Evaluator, item: tree.Protect, scope: Scope, places: tuple[str, ...], ids: Ids, number: int
+) -> Protection | None:
+    """The protection, the `number`th of the spec; None after a mistake, which is reported."""
+    expr = item.mechanism
+    name = expr.function if isinstance(expr, tree.Call) else expr
+    mechanism = MECHANISMS.get(name.name) if isinstance(name, tree.Ref) else None
+    if mechanism is None:
+        text = name.name if isinstance(name, tree.Ref) else ""
+        near = did_you_mean(text, MECHANISMS)
+        help = f"did you mean `{near}`?" if near else f"there are {', '.join(MECHANISMS)}"
+        ev.error(
+            "VFL0332", f"there is no mechanism `{text}`" if text else "this is no mechanism", expr.span, help
+        )
+        return None
+    options = _options(ev, mechanism, expr, scope)
+    target = lower_target(ev, item.target, scope, places, ids)
+    if options is None or target is None:
+        return None
+    return Protection(f"protect_{number}", target, mechanism.name, options, item.span)
+
+
+def _options(ev: Evaluator, mechanism: Mechanism, expr: tree.Expr, scope: Scope) -> dict[str, Any] | None:
+    known, given = list(mechanism.options), dict[str, Any]()
+    for position, argument in enumerate(expr.arguments if isinstance(expr, tree.Call) else ()):
+        name = argument.name.text if argument.name else known[position] if position < len(known) else ""
+        if name not in known or name in given:
+            twice = f"`{name}` is given twice"
+            text = twice if name in given else f"`{mechanism.name}` has no option `{name}`"
+            near = did_you_mean(name, known)
+            help = f"did you mean `{near}`?" if near else f"it has {', '.join(known) or 'none'}"
+            ev.error("VFL0332", text, argument.span, help)
+            return None
+        value = ev.evaluate(argument.value, scope)
+        if isinstance(value, Poison):
+            return None
+        option = mechanism.options[name]
+        if not option.check(value):
+            text = f"`{name}` is {option.wanted}, and this is {describe(value)}"
+            ev.error("VFL0205", text, argument.span)
+            return None
+        given[name] = value
+    missing = [name for name, option in mechanism.options.items() if option.required and name not in given]
+    if missing:
+        wanted = f"it is {mechanism.options[missing[0]].wanted}"
+        ev.error("VFL0332", f"`{mechanism.name}` needs `{missing[0]}`", expr.span, wanted)
+        return None
+    filled = mechanism.filled(given)
+    try:
+        mechanism.check(filled)
+    except OpError as refused:
+        ev.error(refused.code, refused.message, expr.span, refused.help)
+        return None
+    return filled

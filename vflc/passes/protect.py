@@ -1,0 +1,176 @@
+"""Mechanisms on activations and labels, put into the graph before it is differentiated.
+
+In: a placed graph. Out: the same with `guards`. What leaves a protected value's place is what its
+mechanism makes of it; at its own place the value stays as it is. Gradients then flow through
+clipping by the rules of the ops it is made of, and clipping holds outside of training, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from vflc.diagnostics import Collector
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.build import Build
+from vflc.ir.graph import Graph
+from vflc.ir.model import Guard, Model, Protection
+from vflc.ops import infer
+from vflc.ops.protect_mechanisms import MECHANISMS
+from vflc.passes.protect_labels import guard_labels
+from vflc.passes.protect_rows import (
+    Chain,
+    Rows,
+    called,
+    covers_rows,
+    fresh,
+    named,
+    readers_elsewhere,
+    rewired,
+)
+from vflc.passes.protect_sums import guard_sum
+
+
+@dataclass(frozen=True, slots=True)
+class Protect:
+    """The pass."""
+
+    name: str = "protect"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        work = _Activations(model, collector)
+        for protection in model.protections:
+            if MECHANISMS[protection.mechanism].role == "labels":
+                work.model = guard_labels(work.model, protection, collector)
+            elif protection.target.gradients_to is None:
+                work.protect(protection)
+        return work.model
+
+
+@dataclass(slots=True)
+class _Activations:
+    model: Model
+    collector: Collector
+    now: dict[str, str] = field(default_factory=dict)
+    """Of a protected value what crosses in its place."""
+    chain: Chain = field(default_factory=lambda: Chain({}))
+
+    def protect(self, protection: Protection) -> None:
+        """Guards the values that the target names, at each of their places."""
+        graph, mechanism = self.model.graph, MECHANISMS[protection.mechanism]
+        found = self._crossing(protection)
+        if not found:
+            return
+        if "activations" not in mechanism.applies:
+            self.collector.error(
+                "VFL0333",
+                f"`{mechanism.name}` is for {' and '.join(sorted(mechanism.applies))}, "
+                f"and `{protection.target.text}` is an activation",
+                protection.span,
+                "as in: protect gradients to PARTY with " + mechanism.name,
+            )
+        elif covers_rows((graph[name] for name in found), protection, self.collector) and self.chain.follows(
+            found, protection, self.collector
+        ):
+            if mechanism.role == "sum":
+                self.model = guard_sum(self.model, protection, found, self.collector)
+                self.chain.role |= dict.fromkeys(found, protection)
+                return
+            places = dict.fromkeys(str(graph[name].place) for name in found)
+            for place in places:
+                values = [name for name in found if graph[name].place == place]
+                self._guard(protection, place, values, alone=len(places) == 1)
+
+    def _crossing(self, protection: Protection) -> list[str]:
+        """What crosses now of the values that the target names, in order of the graph."""
+        target, graph = protection.target, self.model.graph
+        crossing = [name for name in graph.nodes if name in self._leaving()]
+        first = {after: before for before, after in self.now.items()}
+        if not target.values:  # the gradient's edges have names, too: they are looked up when they are there
+            return named(target.text, crossing)
+        found = [name for name in crossing if first.get(name, name) in target.values]
+        if not found:
+            leaving = [name for name in crossing if graph[name].sources and graph[name].type.batched]
+            self.collector.error(
+                "VFL0331",
+                f"`{target.text}` does not leave its place, so there is nothing to protect",
+                protection.span,
+                f"what leaves is {', '.join(f'`{name}`' for name in leaving[:8]) or 'nothing'}",
+            )
+        return found
+
+    def _leaving(self) -> set[str]:
+        found = set(readers_elsewhere(self.model.graph))
+        return found | {node for node, _ in _measured_elsewhere(self.model)}
+
+    def _guard(self, protection: Protection, place: str, values: list[str], alone: bool) -> None:
+        mechanism, model = MECHANISMS[protection.mechanism], self.model
+        guard = protection.id if alone else f"{protection.id}.{place}"
+        graph = Graph(dict(model.graph.nodes))
+        rows = Rows(Build(graph, infer, (guard,), place, span=protection.span), guard, [], [])
+        made = rows.apply([graph[name] for name in values], mechanism, protection)
+        pairs = [
+            (name, called(rows.build, node, fresh(graph, f"{self._origin(name)}.protected")).id)
+            for name, node in zip(values, made, strict=True)
+        ]
+        after = dict(pairs)
+        self.now |= {self._origin(name): new for name, new in pairs}
+        self.chain.role |= dict.fromkeys(after.values(), protection)
+        changed = {
+            node.id: replace(node, inputs=tuple(after.get(name, name) for name in node.inputs))
+            for node in graph
+            if node.place != place and any(name in after for name in node.inputs)
+        }
+        options = mechanism.filled(protection.options)
+        self.model = replace(
+            _renamed(model, after, place),
+            graph=rewired(graph, changed),
+            guards=(
+                *model.guards,
+                Guard(
+                    protection.id, place, "forward", tuple(values), tuple(after.values()), mechanism.private,
+                    mechanism.promise(options), guard, mechanism.name, options, keeps=tuple(rows.keeps),
+                    span=protection.span,
+                ),
+            ),
+        )  # fmt: skip
+
+    def _origin(self, name: str) -> str:
+        return next((before for before, after in self.now.items() if after == name), name)
+
+
+def _measured_elsewhere(model: Model) -> Iterator[tuple[str, str]]:
+    """Predictions that cross to the owner of the label they are measured by."""
+    for prediction in model.predictions:
+        if prediction.label and model.graph[prediction.label].place != model.graph[prediction.node].place:
+            yield prediction.node, prediction.label
+
+
+def _renamed(model: Model, after: dict[str, str], place: str) -> Model:
+    """Predictions that are measured elsewhere and logits of losses elsewhere are what crosses."""
+    measured = dict(_measured_elsewhere(model))
+    return replace(
+        model,
+        predictions=tuple(
+            replace(p, node=after[p.node]) if p.node in after and p.node in measured else p
+            for p in model.predictions
+        ),
+        losses=tuple(
+            replace(loss, logit=after[loss.logit])
+            if loss.logit in after and model.graph[loss.node].place != place
+            else loss
+            for loss in model.losses
+        ),
+    )
+
+
+def unknown_edge(protection: Protection, ids: list[str], collector: Collector) -> None:
+    """Reports a target that names no value and no edge."""
+    near = did_you_mean(protection.target.text, ids)
+    shown = ", ".join(f"`{name}`" for name in ids[:8])
+    collector.error(
+        "VFL0330",
+        f"there is no value and no edge `{protection.target.text}`",
+        protection.target.span,
+        f"did you mean `{near}`?" if near else f"the edges are {shown or 'none'}",
+    )

@@ -1,0 +1,200 @@
+"""Mechanisms on gradients, put between what a place computes and what it sends.
+
+In: a differentiated, simplified graph. Out: the same with guards on backward edges. A guard is a
+step of its own before the message: it sees the joint row of all that leaves together, whatever
+engine computed it. What leaves at another time has a guard of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.build import Build
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Guard, Model, Protection
+from vflc.ops import infer
+from vflc.ops.protect_mechanisms import MECHANISMS, spent_delta, spent_epsilon
+from vflc.passes.cut import crossings
+from vflc.passes.levels import levels
+from vflc.passes.modes import resolved
+from vflc.passes.protect import unknown_edge
+from vflc.passes.protect_rows import Chain, Rows, called, covers_rows, fresh, named, rewired
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectGradients:
+    """The pass."""
+
+    name: str = "protect_gradients"
+
+    def __call__(self, model: Model, collector: Collector) -> Model:
+        done = {guard.protection for guard in model.guards}
+        work = _Gradients(model, collector)
+        for protection in model.protections:
+            if protection.id not in done:
+                work.protect(protection)
+        for protection in model.protections:
+            if protection.mechanism == "gaussian":
+                _check_budget(work.model, protection, collector)
+        return work.model
+
+
+@dataclass(slots=True)
+class _Gradients:
+    model: Model
+    collector: Collector
+    now: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Of a gradient and the place it goes to what crosses in its stead."""
+    chain: Chain = field(default_factory=lambda: Chain({}))
+
+    def protect(self, protection: Protection) -> None:
+        """Guards the gradients that the target names, by the place and the time at which they leave."""
+        if not (found := self._crossing(protection)):
+            return
+        graph, mechanism = self.model.graph, MECHANISMS[protection.mechanism]
+        if "gradients" not in mechanism.applies:
+            text = f"`{mechanism.name}` is for {_list(mechanism.applies)}, and these are gradients"
+            self.collector.error(
+                "VFL0333", text, protection.span, f"as in: protect VALUE with {mechanism.name}"
+            )
+            return
+        nodes = [graph[name] for name, _ in found]
+        if not covers_rows(nodes, protection, self.collector):
+            return
+        if not self.chain.follows([name for name, _ in found], protection, self.collector):
+            return
+        depth = levels(graph)
+        groups: dict[tuple[str, str, int], list[str]] = {}
+        for name, target in found:
+            groups.setdefault((str(graph[name].place), target, depth[name]), []).append(name)
+        for index, ((place, target, _), values) in enumerate(groups.items()):
+            guard = protection.id if len(groups) == 1 else f"{protection.id}.{index + 1}"
+            self._guard(protection, guard, place, target, values)
+
+    def _crossing(self, protection: Protection) -> list[tuple[str, str]]:
+        """(gradient, place it goes to) of what crosses now; reports a target that names none."""
+        target, graph = protection.target, self.model.graph
+        crossing = [
+            (c.node, c.target) for c in crossings(self.model, "train") if graph[c.node].phase == "backward"
+        ]
+        if target.gradients_to is not None:
+            found = [(name, to) for name, to in crossing if to == target.gradients_to]
+            if not found:
+                parties = sorted({to for _, to in crossing})
+                self.collector.error(
+                    "VFL0334",
+                    f"no gradients go to {target.gradients_to}",
+                    protection.span,
+                    f"gradients go to {', '.join(parties)}" if parties else "no gradient crosses at all",
+                )
+            return found
+        origin = {after: before for (before, _), after in self.now.items()}
+        chosen = set(named(target.text, [origin.get(name, name) for name, _ in crossing]))
+        found = [(name, to) for name, to in crossing if origin.get(name, name) in chosen]
+        if not found:
+            every = [c.node for c in crossings(self.model, "train")]
+            unknown_edge(protection, list(dict.fromkeys(every)), self.collector)
+        return found
+
+    def _guard(self, protection: Protection, guard: str, place: str, target: str, values: list[str]) -> None:
+        mechanism, graph = MECHANISMS[protection.mechanism], self.model.graph
+        nodes = [graph[name] for name in values]
+        label = None
+        if mechanism.apply is None and (label := self._label(protection, nodes, place)) is None:
+            return
+        outer = Graph(dict(graph.nodes))
+        origin = {after: before for (before, _), after in self.now.items()}
+        bases = [origin.get(name, name) for name in values]
+        after = {}
+        for node, base in zip(nodes, bases, strict=True):
+            made = replace(
+                node, id=fresh(outer, f"{base}.protected"), op="guarded",
+                inputs=(*values, *([label] if label else [])),
+                attrs={"guard": guard, "of": node.attrs.get("of")},
+                sources=frozenset().union(*(n.sources for n in nodes)), span=protection.span,
+            )  # fmt: skip
+            after[node.id] = outer.add(made).id
+            self.now[base, target] = made.id
+            self.chain.role[made.id] = protection
+        inner: Graph | None = None
+        keeps: tuple[tuple[str, str], ...] = ()
+        if mechanism.apply is not None:
+            inner, keeps = _inner(protection, guard, nodes, after)
+        self._redirect(outer, after, target)
+        options = mechanism.filled(protection.options)
+        step = Guard(
+            protection.id, place, "backward", tuple(values), tuple(after.values()), mechanism.private,
+            mechanism.promise(options), guard, mechanism.name, options, inner, keeps, label, protection.span,
+        )  # fmt: skip
+        self.model = replace(self.model, guards=(*self.model.guards, step))
+
+    def _redirect(self, graph: Graph, after: dict[str, str], target: str) -> None:
+        """What reads the gradients at the target reads what crosses in their stead."""
+        changed = {
+            node.id: replace(node, inputs=tuple(after.get(name, name) for name in node.inputs))
+            for node in graph
+            if node.place == target and any(name in after for name in node.inputs)
+        }
+        updates = tuple(
+            replace(u, pairs=tuple((ids, after.get(g, g)) for ids, g in u.pairs)) if u.place == target else u
+            for u in self.model.updates
+        )
+        self.model = replace(self.model, graph=rewired(graph, changed), updates=updates)
+
+    def _label(self, protection: Protection, nodes: list[Node], place: str) -> str | None:
+        """The one binary label that the gradients depend on; reports where there is none at the place."""
+        graph = self.model.graph
+        labels = sorted({str(source) for node in nodes for source in node.sources if source.label})
+        binary = {loss.label for loss in self.model.losses if loss.kind == "bce"}
+        if len(labels) == 1 and labels[0] in binary and graph[labels[0]].place == place:
+            return labels[0]
+        what = " and ".join(f"`{name}`" for name in labels) or "no label"
+        self.collector.error(
+            "VFL0333",
+            f"`{protection.mechanism}` parts the rows of a batch by one label of 0 or 1 at {place}, and "
+            f"these gradients depend on {what}",
+            protection.span,
+            "`gaussian`, `iso` and `max_norm` need no label",
+        )
+        return None
+
+
+def _check_budget(model: Model, protection: Protection, collector: Collector) -> None:
+    """Refuses an ε that the epochs of the spec cannot keep, as far as that is known without a run."""
+    options, epochs = protection.options, model.train.epochs
+    releases = epochs * sum(guard.protection == protection.id for guard in model.guards)
+    if options["epsilon"] is None or not releases:
+        return
+    epsilon, delta, messages = options["epsilon"], options["delta"], f"{epochs} epoch{'s' * (epochs > 1)}"
+    if options["noise"] is None:
+        if spent_delta(epsilon, options["limit"], releases) > delta:
+            text = (
+                f"no noise up to {options['limit']:g} times the clip reaches ε = {epsilon:g} over {messages}"
+            )
+            help = "ask for a larger ε or δ, or train for fewer epochs"
+            collector.error("VFL0337", text, protection.span, help)
+    elif (spent := spent_epsilon(options["noise"], delta, releases)) > epsilon:
+        text = f"{messages} with this noise spend ε = {spent:.4g}, and ε = {epsilon:g} is declared"
+        help = "leave `noise` out, so that it is calibrated, or declare what is spent"
+        collector.error("VFL0312", text, protection.span, help)
+
+
+def _list(names: frozenset[str]) -> str:
+    return " and ".join(sorted(names))
+
+
+def _inner(
+    protection: Protection, guard: str, nodes: list[Node], after: dict[str, str]
+) -> tuple[Graph, tuple[tuple[str, str], ...]]:
+    """The mechanism as a graph of its own, from the gradients to what crosses."""
+    mechanism = MECHANISMS[protection.mechanism]
+    build = Build(Graph(), infer, (guard,), nodes[0].place, "backward", protection.span)
+    given = [build.graph.add(replace(node, op="feature", inputs=(), attrs={})) for node in nodes]
+    rows = Rows(build, guard, [], [])
+    for node, made in zip(nodes, rows.apply(given, mechanism, protection), strict=True):
+        called(build, made, after[node.id])
+    graph = resolved(build.graph, 0)
+    wanted = [*after.values(), *(value for _, value in rows.keeps)]
+    keep = graph.ancestors(wanted) | {node.id for node in nodes}
+    return graph.only(keep), tuple(rows.keeps)

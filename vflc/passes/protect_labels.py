@@ -1,0 +1,175 @@
+"""`label_dp`: randomised response on a label, and a loss whose expectation is that of the true labels.
+
+Both cross-entropies are linear in the label, so the loss of an unbiased estimate of the label is an
+unbiased estimate of the loss, and so is its gradient (Natarajan et al., "Learning with noisy
+labels", 2013). Randomised response: Warner 1965; for several classes Kairouz et al. 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.build import Build
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Guard, Model, Protection
+from vflc.ops import infer
+from vflc.ops.protect_mechanisms import MECHANISMS, Draw
+from vflc.passes.protect_rows import draw_node, rewired
+
+SHAPING = frozenset({"cast", "unsqueeze", "squeeze", "reshape", "rename"})
+"""Ops on the way from a label to its loss that leave the label what it is."""
+
+
+def guard_labels(model: Model, protection: Protection, collector: Collector) -> Model:
+    """The model whose losses read drawn labels in training; the same model after a mistake."""
+    if not (labels := _labels(model, protection, collector)):
+        return model
+    for label in labels:
+        work = _Label(model, protection, label, collector)
+        if not work.fits():
+            return model
+        model = work.guard()
+    return model
+
+
+def _labels(model: Model, protection: Protection, collector: Collector) -> list[Node]:
+    target, graph = protection.target, model.graph
+    names = target.values or (target.text,)
+    labels = [graph[name] for name in names if name in graph and graph[name].op == "label"]
+    if target.gradients_to is not None or len(labels) < len(names):
+        known = ", ".join(f"`{node.id}`" for node in graph if node.op == "label")
+        collector.error(
+            "VFL0333",
+            f"`{protection.mechanism}` is for labels, and `{target.text}` is none that a loss reads",
+            protection.span,
+            f"the labels are {known}" if known else None,
+        )
+        return []
+    if any(label.id in guard.before for guard in model.guards for label in labels):
+        text = f"`{target.text}` is protected twice"
+        collector.error("VFL0336", text, protection.span, "a label is drawn once; give the ε that is meant")
+        return []
+    return labels
+
+
+@dataclass(slots=True)
+class _Label:
+    """One label, and the ways from it to the losses.
+
+    Args:
+        shaped: values that are the label in another shape.
+        ends: ids of (reader, what it reads), where the label enters a loss.
+    """
+
+    model: Model
+    protection: Protection
+    label: Node
+    collector: Collector
+    shaped: set[str] = field(default_factory=set)
+    ends: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def classes(self) -> int:
+        return 2 if self.label.type.dtype == "float" else int(self.label.attrs["rows"] or 0)
+
+    def fits(self) -> bool:
+        """Whether the label enters losses by cross-entropies alone; reports what is in the way."""
+        graph = self.model.graph
+        below = graph.ancestors(loss.node for loss in self.model.losses)
+        users, queue = graph.users(), [self.label.id]
+        while queue:
+            name = queue.pop()
+            self.shaped.add(name)
+            for user in users[name]:
+                if user.id not in below:
+                    continue
+                if user.op in SHAPING:
+                    queue.append(user.id)
+                elif self._is_end(user, name, users[user.id]):
+                    self.ends.append((user.id, name))
+                else:
+                    return self._refuse(user)
+        if not self.ends or self.classes < 2:
+            return self._refuse(None)
+        return True
+
+    def _is_end(self, user: Node, name: str, readers: Sequence[Node]) -> bool:
+        """The label's place in `bce_terms`, or a `one_hot` that `cce` multiplies with log-shares."""
+        graph = self.model.graph
+        if user.op == "bce_terms":
+            return user.inputs[1] == name and user.inputs[0] != name
+        return user.op == "one_hot" and all(
+            reader.op == "mul" and graph[reader.inputs[1]].op == "log_softmax" for reader in readers
+        )
+
+    def _refuse(self, user: Node | None) -> bool:
+        how = f"enters a loss through `{user.op}`" if user is not None else "enters no cross-entropy"
+        self.collector.error(
+            "VFL0333",
+            f"`label_dp` corrects `bce` and `cce` of a class, and `{self.label.id}` {how}",
+            self.protection.span,
+            "leave the label as it is, or leave out the other loss",
+        )
+        return False
+
+    def guard(self) -> Model:
+        """Puts the drawn label and the correction in."""
+        model, protection, label = self.model, self.protection, self.label
+        alone = len(protection.target.values) < 2
+        guard = protection.id if alone else f"{protection.id}.{label.id}"
+        graph = Graph(dict(model.graph.nodes))
+        b = Build(graph, infer, (guard,), label.place, span=protection.span)
+        options = MECHANISMS["label_dp"].filled(protection.options)
+        grown = math.exp(options["epsilon"])
+        keep = grown / (grown + self.classes - 1)
+        width = 1 if label.type.dtype == "float" else None
+        shift = draw_node(b, guard, Draw("shift", keep=keep, classes=self.classes), label, width)
+        drawn = b.op("shifted", label, shift, classes=self.classes)
+        twins = self._twins(b, drawn)
+        changed: dict[str, Node] = {}
+        users = graph.users()
+        for end, read in self.ends:
+            hot = graph[end].op == "one_hot"
+            old = end if hot else read
+            estimate = self._class if hot else self._bit
+            new = estimate(b, graph[old], twins[read], keep)
+            for node in users[end] if hot else [graph[end]]:
+                node = changed.get(node.id, node)
+                inputs = tuple(new.id if name == old else name for name in node.inputs)
+                changed[node.id] = replace(node, inputs=inputs)
+        return replace(
+            model,
+            graph=rewired(graph, changed),
+            guards=(
+                *model.guards,
+                Guard(
+                    protection.id, str(label.place), "forward", (label.id,), (drawn.id,), True,
+                    MECHANISMS["label_dp"].promise(options), guard, "label_dp", options, reads=label.id,
+                    span=protection.span,
+                ),
+            ),
+        )  # fmt: skip
+
+    def _twins(self, b: Build, drawn: Node) -> dict[str, Node]:
+        """The drawn label in each shape that the label has on its ways."""
+        twins = {self.label.id: drawn}
+        for node in list(b.graph):
+            if node.id in self.shaped and node.id != self.label.id:
+                twins[node.id] = b.op(node.op, twins[node.inputs[0]], **node.attrs)
+        return twins
+
+    def _bit(self, b: Build, true: Node, drawn: Node, keep: float) -> Node:
+        """In training an estimate of a label of 0 or 1 whose mean is the label."""
+        flip = 1 - keep
+        estimate = b.op("div", b.op("sub", drawn, b.constant(flip)), b.constant(keep - flip))
+        return b.op("when_training", estimate, true)
+
+    def _class(self, b: Build, true: Node, drawn: Node, keep: float) -> Node:
+        """In training an estimate of a one-hot vector whose mean is the vector."""
+        other, depth = (1 - keep) / (self.classes - 1), true.attrs["depth"]
+        chance = b.constant(tuple(other if index < self.classes else 0.0 for index in range(depth)))
+        hot = b.op("one_hot", drawn, depth=depth)
+        return b.op("when_training", b.op("div", b.op("sub", hot, chance), b.constant(keep - other)), true)

@@ -1,0 +1,103 @@
+"""`secure_sum`: values that enter nothing but a sum of several parties' values travel masked.
+
+The graph stays as it is: masks go on when a value leaves and cancel in the sum where it is received
+(Bonawitz et al., "Practical secure aggregation for privacy-preserving machine learning", 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Guard, Model, Protection
+from vflc.ops.protect_mechanisms import MECHANISMS
+
+PASSING = frozenset({"add", "rename"})
+"""Ops that a sum is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A sum at a place: its id, and the values from elsewhere that enter it and nothing else."""
+
+    root: str
+    place: str
+    leaves: tuple[str, ...]
+
+
+def guard_sum(model: Model, protection: Protection, values: Sequence[str], collector: Collector) -> Model:
+    """The model with a guard at each place that adds to the sums that the values enter."""
+    graph, users = model.graph, model.graph.users()
+    mechanism = MECHANISMS[protection.mechanism]
+    options = mechanism.filled(protection.options)
+    sums: dict[str, Sum] = {}
+    for name in values:
+        found = find_sum(graph, users, name)
+        if found is None or not _fits(graph, found, name):
+            _refuse(graph, protection, found, name, collector)
+            return model
+        sums[found.root] = found
+    guards = []
+    for found in sums.values():
+        for place in dict.fromkeys(str(graph[name].place) for name in found.leaves):
+            own = tuple(name for name in found.leaves if graph[name].place == place)
+            others = sorted({str(graph[n].place) for n in found.leaves} - {place})
+            guard = f"{protection.id}.{place}" if len(sums) == 1 else f"{protection.id}.{found.root}.{place}"
+            guards.append(
+                Guard(
+                    protection.id, place, "forward", own, own, mechanism.private,
+                    f"{found.place} sees the sum with {' and '.join(others)} and no single value", guard,
+                    mechanism.name, {**options, "sum": found.root, "members": list(found.leaves)},
+                    span=protection.span,
+                )
+            )  # fmt: skip
+    return replace(model, guards=(*model.guards, *guards))
+
+
+def find_sum(graph: Graph, users: Mapping[str, Sequence[Node]], name: str) -> Sum | None:
+    """The sum that a value enters at the one other place that reads it; None where it enters more."""
+    place = graph[name].place
+    top = _above(users, name, str(place))
+    if top is None:
+        return None
+    while (above := _above(users, top.id, None)) is not None:
+        top = above
+    return Sum(top.id, str(top.place), tuple(_leaves(graph, users, top)))
+
+
+def _above(users: Mapping[str, Sequence[Node]], name: str, home: str | None) -> Node | None:
+    """The one reader of a value, where it adds; readers at `home` do not count."""
+    readers = [user for user in users[name] if user.place != home]
+    if len(readers) != 1 or readers[0].op not in PASSING or readers[0].inputs.count(name) > 1:
+        return None
+    return readers[0]
+
+
+def _leaves(graph: Graph, users: Mapping[str, Sequence[Node]], top: Node) -> list[str]:
+    found = []
+    for source in graph.inputs(top):
+        if source.place != top.place:
+            if _above(users, source.id, source.place) is top:
+                found.append(source.id)
+        elif source.op in PASSING and len(users[source.id]) == 1:
+            found += _leaves(graph, users, source)
+    return found
+
+
+def _fits(graph: Graph, found: Sum, name: str) -> bool:
+    sizes = {graph[leaf].type.sizes for leaf in found.leaves}
+    return name in found.leaves and len(sizes) == 1 and len({graph[n].place for n in found.leaves}) > 1
+
+
+def _refuse(graph: Graph, protection: Protection, found: Sum | None, name: str, collector: Collector) -> None:
+    if found is None or name not in found.leaves:
+        text = f"`{name}` enters more than one sum at one other place, so masks would not cancel"
+    elif len({graph[leaf].type.sizes for leaf in found.leaves}) > 1:
+        text = f"the values that are added to `{name}` are not all of its shape"
+    else:
+        text = f"at {found.place} `{name}` is added to no other party's value, so the sum would show it"
+    collector.error(
+        "VFL0335", text, protection.span, "secure_sum hides a value among those of two or more other parties"
+    )
