@@ -68,6 +68,26 @@ def test_several_classes_by_the_direction_of_the_vector(width: int) -> None:
     assert (len(guesses) > 1) == (width == classes)
 
 
+def test_factors_that_the_receiver_knows_are_undone() -> None:
+    """Two of its own values are multiplied: the gradient of one is δ times the other."""
+    delta, labels, rng = planted(64, 0.5, 8)
+    known = rng.normal(size=(64, 5))
+    product = delta[:, None] * known * np.array([1.0, -2.0, 0.5, 1.0, -1.0])
+    shared = delta[:, None] * known[:, [3]] * rng.normal(size=4)
+    for gradients in (product, shared):
+        assert not any(exact.agrees(guess, labels) for guess in exact.recover(gradients))
+        assert any(exact.agrees(guess, labels) for guess in exact.recover(gradients, known=known))
+
+
+def test_rows_without_a_gradient_are_no_guess() -> None:
+    delta, labels, rng = planted(64, 0.5, 9)
+    gradients = delta[:, None] * (rng.random((64, 1)) > 0.3)
+    guess = exact.recover(gradients)[0]
+    assert not exact.agrees(guess, labels) and exact.agrees(guess, labels, zeros=True)
+    nothing = exact.recover(np.zeros((64, 3)))[0]
+    assert not exact.agrees(nothing, labels, zeros=True)
+
+
 def test_several_classes_of_a_trained_model_by_the_negative_entry() -> None:
     rng = np.random.default_rng(1)
     labels = np.concatenate([np.arange(4), rng.integers(0, 4, 300)])

@@ -72,6 +72,22 @@ def by_consensus(rows: Array) -> Array:
     return signs @ np.sign(principal(signs))
 
 
+def by_factor(rows: Array, known: Array) -> Array:
+    """Each row times a number of it that the receiver knows, then along the shared signs [n, w] → [n, c].
+
+    Undoes a coefficient that is one of the receiver's own values: where two of them are multiplied, the
+    gradient of one is δ times the other. The first column pairs columns where there are as many.
+
+    Args:
+        rows: gradients [n, w].
+        known: what the receiver sent itself [n, m]; its largest columns are tried.
+    """
+    signs = np.sign(known.astype(np.float64))
+    paired = [by_consensus(rows * signs)] if rows.shape == known.shape else []
+    tried = [by_consensus(rows * signs[:, [column]]) for column in largest(known)]
+    return np.stack([*paired, *tried], axis=1)
+
+
 def largest(rows: Array) -> NDArray[np.int64]:
     """Which columns to look at one by one [n, w] → [c], in order."""
     size = np.einsum("ij,ij->j", rows, rows, dtype=np.float64)
@@ -122,12 +138,15 @@ def vote(scores: Iterator[Array] | list[Array]) -> Array:
     return total
 
 
-def recover(received: Array | Mapping[str, Array], classes: int = 2) -> list[Guess]:
+def recover(
+    received: Array | Mapping[str, Array], classes: int = 2, known: Array | None = None
+) -> list[Guess]:
     """Every guess at the labels of a batch that its gradients allow without knowing any label.
 
     Args:
         received: the joint row that a party received in a step [n, w], or what came by edge [n, …].
         classes: how many there are; 2 for `bce`, and for `mse`, whose `values` are the guess.
+        known: what the party sent of the same rows itself [n, m], where that is to be used.
 
     Returns:
         A guess for every way to look: at all edges together, and at each alone.
@@ -136,6 +155,8 @@ def recover(received: Array | Mapping[str, Array], classes: int = 2) -> list[Gue
     for name, rows in _parts(received):
         if classes == 2:
             guesses += _two(name, rows)
+            if known is not None:
+                guesses += [_cut("factor", name, column) for column in by_factor(rows, known).T]
         else:
             guesses.append(_many("direction", name, by_direction(rows, classes)))
             if rows.shape[1] == classes:
@@ -144,10 +165,14 @@ def recover(received: Array | Mapping[str, Array], classes: int = 2) -> list[Gue
     return guesses
 
 
-def agrees(guess: Guess, labels: Array) -> bool:
-    """Whether the guess is right for every row, up to the names of classes."""
+def agrees(guess: Guess, labels: Array, zeros: bool = False) -> bool:
+    """Whether the guess is right for every row, up to the names of classes.
+
+    With `zeros`, rows whose value is exactly 0 are no guess and do not count, as long as there are others.
+    """
     truth = np.asarray(labels).reshape(-1)
-    pairs = set(zip(guess.labels.tolist(), truth.tolist(), strict=True))
+    said = guess.values != 0 if zeros and np.any(guess.values != 0) else np.ones(len(truth), bool)
+    pairs = set(zip(guess.labels[said].tolist(), truth[said].tolist(), strict=True))
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
 from vflc_runtime.audit.hints import Hints, Kind
-from vflc_runtime.audit.view import Channel, View
+from vflc_runtime.audit.view import BATCHES, Channel, View
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -83,7 +83,7 @@ def _sign(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
 
 def _columns(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
     columns: Indices | None = None
-    for step in view.steps():
+    for step in view.steps(BATCHES // 4):
         rows = view.rows(step, channel)
         columns = exact.largest(rows) if columns is None else columns
         yield Look(step.rows, rows[:, columns])
@@ -92,6 +92,12 @@ def _columns(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
 def _consensus(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
     for step in view.steps():
         yield Look(step.rows, exact.by_consensus(view.rows(step, channel)))
+
+
+def _factor(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+    own = view.channels("forward", sent=True)
+    for step in view.steps(BATCHES // 4) if own else ():
+        yield Look(step.rows, exact.by_factor(view.rows(step, channel), view.rows(step, own[0])))
 
 
 def _direction(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
@@ -132,6 +138,10 @@ LABEL_ATTACKS = (
     LabelAttack(
         "column", "one number of the gradient", f"{FU} (direct), each column by itself",
         "which column tells most", "backward", EVERY, _columns,
+    ),
+    LabelAttack(
+        "factor", "gradient by what the party sent itself", f"{FU} (direct), behind a product",
+        "which factor tells most", "backward", ONE, _factor,
     ),
     LabelAttack(
         "direction", "clusters of directions", f"{FU} (direct), several outputs behind a linear map", "",
