@@ -1,8 +1,7 @@
 """A place's weights and slots in memory, laid out for updates that copy nothing.
 
-Weights of a dense update lie one after another in a flat buffer, and every buffer is there
-twice: an update reads one side and writes the other, then the sides change roles. Tables are
-there once: an update touches few of their rows.
+Weights of a dense update lie one after another in a flat buffer, and so do their gradients and each
+slot. Tables that are updated together have their slots side by side.
 """
 
 from __future__ import annotations
@@ -22,14 +21,13 @@ Array = NDArray[Any]
 
 
 class Dense:
-    """The arrays of one dense update: `weight` and every slot as a pair of flat buffers."""
+    """The arrays of one dense update: `weight`, `gradient` and every slot as a flat buffer."""
 
     def __init__(self, plan: Plan, update: DenseUpdate) -> None:
         self.slots = plan.optimizers[update.optimizer].slots
-        self.side = 0
-        self.flat: dict[str, tuple[Array, Array]] = {
-            kind: (np.empty(update.size, plan.precision), np.empty(update.size, plan.precision))
-            for kind in ("weight", *(slot.name for slot in self.slots))
+        self.flat: dict[str, Array] = {
+            kind: np.empty(update.size, plan.precision)
+            for kind in ("weight", "gradient", *(slot.name for slot in self.slots))
         }
         self.ranges: dict[str, slice] = {}
         start = 0
@@ -37,18 +35,15 @@ class Dense:
             self.ranges[name] = slice(start, start + plan.arrays[name].size)
             start += plan.arrays[name].size
         for slot in self.slots:
-            self.flat[slot.name][0].fill(slot.init)
-
-    def now(self, kind: str) -> Array:
-        """The current side of `weight` or of a slot."""
-        return self.flat[kind][self.side]
+            self.flat[slot.name].fill(slot.init)
 
 
 class Rows:
     """Tables whose rows are updated together, because the same ids read them.
 
-    What the optimizer keeps for them lies side by side in one array a slot, so that one gather, one
-    update and one scatter serve them all. `columns` are each table's.
+    All that the optimizer keeps for a row lies side by side in `kept`, so that one gather, one update
+    and one scatter serve all tables and slots, and a row is one place in memory. `columns` are each
+    table's, and `slot_widths` the slots' widths in order: all tables', or one number a row.
     """
 
     def __init__(self, plan: Plan, updates: list[RowsUpdate]) -> None:
@@ -60,15 +55,27 @@ class Rows:
             self.columns[update.array] = slice(width, width + own)
             width += own
         optimizer = plan.optimizers[updates[0].optimizer]
-        self.wide = {slot.name: np.full((rows, width), slot.init, plan.precision) for slot in optimizer.slots}
-        self.narrow = {
-            slot.name: np.full((rows, 1), slot.init, plan.precision) for slot in optimizer.row_slots
-        }
+        self._wide = [slot.name for slot in optimizer.slots]
+        self.slot_widths = dict.fromkeys(self._wide, width) | {slot.name: 1 for slot in optimizer.row_slots}
+        self.kept = np.empty((rows, sum(self.slot_widths.values())), plan.precision)
+        for slot in (*optimizer.slots, *optimizer.row_slots):
+            self._slot(slot.name)[...] = slot.init
+
+    def _slot(self, name: str) -> Array:
+        start = 0
+        for other, width in self.slot_widths.items():
+            if other == name:
+                break
+            start += width
+        return self.kept[:, start : start + self.slot_widths[name]]
 
     def slots(self, array: str) -> dict[str, Array]:
         """Views of one table's slots; those with one number a row are shared."""
         columns = self.columns[array]
-        return {**{name: base[:, columns] for name, base in self.wide.items()}, **self.narrow}
+        return {
+            name: self._slot(name)[:, columns] if name in self._wide else self._slot(name)
+            for name in self.slot_widths
+        }
 
 
 def row_groups(plan: Plan) -> list[list[RowsUpdate]]:
@@ -114,14 +121,19 @@ class Buffers:
             if name not in self._home:
                 self._single[name] = np.empty(array.shape, plan.precision)
 
-    def array(self, name: str) -> Array:
-        """The array as it is now; a view that the next update of its flat buffer leaves behind."""
-        home = self._home.get(name)
-        return self._single[name] if home is None else self.view(home, "weight", home.side, name)
+    def gradients(self) -> dict[str, Array]:
+        """Where dense updates read their gradients, by the values' ids."""
+        updates = (update for update in self.plan.updates.values() if isinstance(update, DenseUpdate))
+        return {update.gradient: self.dense[update.id].flat["gradient"] for update in updates}
 
-    def view(self, home: Dense, kind: str, side: int, name: str) -> Array:
-        """An array's part of one side of a flat buffer, in the array's shape."""
-        return home.flat[kind][side][home.ranges[name]].reshape(self.plan.arrays[name].shape)
+    def array(self, name: str) -> Array:
+        """The array, which stays where it is."""
+        home = self._home.get(name)
+        return self._single[name] if home is None else self._view(home, "weight", name)
+
+    def _view(self, home: Dense, kind: str, name: str) -> Array:
+        """An array's part of a flat buffer, in the array's shape."""
+        return home.flat[kind][home.ranges[name]].reshape(self.plan.arrays[name].shape)
 
     def _part(self, array: Array, weight: Weight) -> Array:
         if not self.plan.arrays[weight.array].table:
@@ -139,7 +151,7 @@ class Buffers:
             home, rows = self._home.get(weight.array), self._row_home.get(weight.array)
             if home is not None:
                 for slot in home.slots:
-                    view = self.view(home, slot.name, home.side, weight.array)
+                    view = self._view(home, slot.name, weight.array)
                     found[f"{weight.name}/{slot.name}"] = self._part(view, weight)
             elif rows is not None:
                 for name, table in rows.slots(weight.array).items():

@@ -13,6 +13,8 @@ class Council(Protocol):
 
     run: str
     """A name of this training that its checkpoints bear; empty where there is nobody to compare with."""
+    waits: bool
+    """Whether this process waits for others, and may do meanwhile what comes next."""
 
     def complete(self, *meters: Meter) -> None:
         """Adds to the meters of an epoch what other places know of its loss, where it is needed here."""
@@ -42,7 +44,7 @@ class Council(Protocol):
 class Alone:
     """All places are here: nobody needs to be asked."""
 
-    run = ""
+    run, waits = "", False
 
     def complete(self, *meters: Meter) -> None:
         pass

@@ -13,6 +13,8 @@ from vflc_runtime.manifest import Manifest, Message
 from vflc_runtime.messages import Envelope, Gate
 from vflc_runtime.plan import Plan
 from vflc_runtime.protect.guards import Guards
+from vflc_runtime.protect.masks import Masks
+from vflc_runtime.protect.wire import Wire
 from vflc_runtime.transport.channel import Channel
 
 Array = NDArray[Any]
@@ -30,6 +32,11 @@ class Executor:
         self.plan, self.engine, self._channel = plan, engine, channel
         self.guards = guards or Guards(plan)
         self._messages = manifest.messages
+        near = {e.id: e for e in manifest.edges.values() if plan.place in (e.sender, e.receiver)}
+        leaving = {name: e.packing for name, e in near.items() if e.packing and e.sender == plan.place}
+        masked = {name: packing for name, packing in leaving.items() if packing.kind == "masked"}
+        self.masks = Masks(plan.place, masked, manifest.digest)
+        self._wire = Wire({name: edge.packing for name, edge in near.items()}, self.masks, plan.precision)
         self._values = {edge.id: edge.value for edge in manifest.edges.values()}
         self._gates = {name: Gate(manifest, plan.place, name) for name in plan.programs}
         self.sent: dict[str, int] = {
@@ -52,6 +59,7 @@ class Executor:
         engine = self.engine
         engine.begin(program, inputs, rows, step)
         self.guards.reset()
+        self._wire.reset()
         for each in self.plan.programs.get(program, ()):
             do, target = each.do, each.target
             if do == "run":
@@ -66,7 +74,7 @@ class Executor:
                     yield
                 self._gates[program].check(target, envelope, step, rows)
                 for edge, tensor in envelope.tensors.items():
-                    engine.put(self._values[edge], tensor)
+                    engine.put(self._values[edge], self._wire.unpack(edge, tensor))
             elif do == "protect":
                 self.guards.apply(target, engine, rows, indices)
             else:
@@ -75,7 +83,7 @@ class Executor:
 
     def _send(self, message: Message, program: str, step: int) -> None:
         get, sent, values = self.engine.get, self.sent, self._values
-        tensors = {edge: get(values[edge]) for edge in message.edges}
+        tensors = {edge: self._wire.pack(edge, get(values[edge]), program) for edge in message.edges}
         for edge, tensor in tensors.items():
             sent[edge] += tensor.nbytes
         envelope = Envelope(message.id, message.sender, message.phase, program, step, tensors)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime import events
 from vflc_runtime.council import Alone, Council
-from vflc_runtime.data.batches import Order, sequential
+from vflc_runtime.data.batches import Indices, Inputs, Order, ahead, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.interrupts import Interrupted, Interrupts
@@ -101,8 +102,8 @@ class Loop:
         if last is not None and progress.step >= last:
             return False
         self.listen(events.EpochStarted(progress.epoch + 1, epochs, order.steps))
-        for rows in order.batches(progress.epoch, progress.position):
-            self._step(rows)
+        for rows, read in self._batches(order.batches(progress.epoch, progress.position)):
+            self._step(rows, read)
             if progress.position == order.steps:
                 break  # the end of the epoch saves, too
             if self.council.stop_after(progress.step, self.interrupts.asked):
@@ -113,10 +114,15 @@ class Loop:
                 self._save()
         return True
 
-    def _step(self, rows: NDArray[np.int64]) -> None:
+    def _batches(self, indices: Iterator[Indices]) -> Iterator[tuple[Indices, Callable[[], Inputs]]]:
+        if self.council.waits:
+            return ahead(indices, self.data.batch)
+        return ((rows, partial(self.data.batch, rows)) for rows in indices)
+
+    def _step(self, rows: Indices, read: Callable[[], Inputs]) -> None:
         progress = self.progress
         started = time.perf_counter()
-        outcome = self.session.step(self.data.batch(rows), len(rows), rows)
+        outcome = self.session.step(read(), len(rows), rows)
         if not math.isfinite(outcome.loss):
             raise self._not_finite(outcome)
         self.meter.add(len(rows), outcome.parts, outcome.losses, outcome.measured)

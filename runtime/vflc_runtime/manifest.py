@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from vflc_runtime.packing import Packing, read_packing
 from vflc_runtime.reading import Json, damaged
 
 FORMAT = 1
@@ -31,6 +32,7 @@ class Edge:
     dtype: str
     programs: tuple[str, ...]
     protections: tuple[str, ...] = ()
+    packing: Packing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,10 @@ def _edge(item: Json, places: tuple[str, ...]) -> Edge:
         receiver=item["to"].one_of(*places),
         phase=item["phase"].one_of("forward", "backward"),
         shape=tuple(_dim(size) for size in item["shape"]),
-        dtype=item["dtype"].one_of("float32", "float64", "int32", "int64", "bool"),
+        dtype=item["dtype"].one_of("float32", "float64", "int32", "int64", "uint8", "bool"),
         programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
         protections=tuple(each["id"].text() for each in item.get("protections") or ()),
+        packing=None if (packing := item.get("packing")) is None else read_packing(packing),
     )
 
 

@@ -83,7 +83,7 @@ def read_guard(item: Json) -> Guard:
     """Reads one of `guards`; VFL0613 where it is not as it must be."""
     graph, reads, where = item.get("graph"), item.get("reads"), item.get("where")
     return Guard(
-        id=item["id"].name(),
+        id=item["id"].text(),
         mechanism=item["mechanism"].one_of(*MECHANISMS),
         options={name: option.value for name, option in item["options"].items()},
         phase=item["phase"].one_of("forward", "backward"),

@@ -97,6 +97,8 @@ class Session:
         for place, plan in plans.items():
             self.engines[place] = made = make(plan, programs, self.seed, threads)
             self.executors[place] = Executor(plan, self.bundle.manifest, made, self._transport.channel(place))
+        if set(self.executors) == set(self.bundle.manifest.places):
+            self._exchange_keys()
         self.steps = 0
         self._inputs = {
             program: {
@@ -105,6 +107,14 @@ class Session:
             }
             for program in PROGRAMS
         }
+
+    def _exchange_keys(self) -> None:
+        """Masked sums need the public keys of all that add to them, and here they all are."""
+        masks = {place: executor.masks for place, executor in self.executors.items()}
+        publics = {place: own.public() for place, own in masks.items() if own.peers}
+        for own in masks.values():
+            if own.peers:
+                own.agree(publics)
 
     def prepare(self, facts: Facts) -> None:
         """Tells protections what they must know of a run before its first step; see `Guards.prepare`."""

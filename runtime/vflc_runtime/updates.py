@@ -76,14 +76,12 @@ def clip_factor(gradient: Array, limit: float) -> float:
     return limit / norm if norm > limit else 1.0
 
 
-def clip_parts(gradient: Array, parts: Iterable[slice], limit: float) -> Array:
-    """A copy of the flat gradient in which each part's norm is at most `limit`."""
-    clipped = gradient.copy()
+def clip_parts(gradient: Array, parts: Iterable[slice], limit: float) -> None:
+    """Makes the norm of each part of the flat gradient at most `limit`, in place."""
     for part in parts:
-        factor = clip_factor(clipped[part], limit)
+        factor = clip_factor(gradient[part], limit)
         if factor != 1.0:
-            clipped[part] *= factor
-    return clipped
+            gradient[part] *= factor
 
 
 def clip_tables(gradient: Array, rows: Ids, ends: Array, limit: float) -> None:

@@ -2,9 +2,13 @@
 
 import csv
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 
 import pyarrow as pa
@@ -223,6 +227,26 @@ def test_processes(bundle, tmp_path, capsys):
         if not again:
             stamps = [file.stat().st_mtime_ns for file in kept]
     assert stamps == [file.stat().st_mtime_ns for file in kept]
+
+
+def test_the_commands_of_the_page(tmp_path):
+    from party.processes import free_ports
+
+    root = Path(__file__).parents[2]
+    blocks = re.findall(
+        r"<!-- test -->\s*```sh\n(.*?)```", (root / "docs/alignment.md").read_text(), re.DOTALL
+    )
+    shutil.copytree(root / "specs", tmp_path / "specs", ignore=shutil.ignore_patterns("__pycache__"))
+    script = "\n".join(blocks).replace("7443", str(free_ports(1)[0]))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=os.environ | {"PATH": path},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "keys that all parties have" in done.stdout
+    rows = [pq.read_table(tmp_path / f"build/{party}.parquet").column("ID") for party in ("alice", "bob")]
+    assert len(rows[0]) > 1000 and rows[0].equals(rows[1])
 
 
 def test_a_bar_follows_the_computation():

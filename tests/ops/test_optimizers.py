@@ -160,7 +160,8 @@ def test_clip_by_norm_is_that_of_keras():
 
     for gradient in (np.array([3.0, 4.0, 0, 0]), np.array([0.3, 0.4, 0, 0]), np.zeros(4)):
         expected = optimizers.SGD(clipnorm=1.0)._clip_by_norm(gradient)
-        np.testing.assert_allclose(clip_parts(gradient, [slice(0, 4)], 1.0), expected, rtol=1e-6)
+        clip_parts(gradient, [slice(0, 4)], 1.0)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,8 @@ def test_the_size_of_a_table_changes_nothing(tmp_path: Path, monkeypatch: pytest
 
 def test_clipping_keeps_each_part_within_the_limit() -> None:
     gradient = np.array([3.0, 4.0, 0.3, 0.4, 0.0])
-    clipped = clip_parts(gradient, [slice(0, 2), slice(2, 4), slice(4, 5)], 1.0)
-    np.testing.assert_allclose(clipped, [0.6, 0.8, 0.3, 0.4, 0.0])
-    np.testing.assert_array_equal(gradient[:2], [3.0, 4.0])
+    clip_parts(gradient, [slice(0, 2), slice(2, 4), slice(4, 5)], 1.0)
+    np.testing.assert_allclose(gradient, [0.6, 0.8, 0.3, 0.4, 0.0])
     rows = np.array([7, 1, 4])
     summed = np.array([[3.0, 0.0], [0.6, 0.0], [0.0, 4.0]])
     clip_tables(summed, rows, np.array([4, 8]), 1.0)

@@ -9,6 +9,7 @@ from typing import Any
 from vflc import __version__
 from vflc.emit.control import control, decides, described
 from vflc.emit.disclosed import given_away
+from vflc.emit.packing import packed
 from vflc.ir.model import Edge, Guard, Model
 from vflc.ir.types import TensorType
 
@@ -98,6 +99,7 @@ def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
         "findings": [f.code for f in about if f.accepted is None],
         "accepted": [{"code": f.code, "because": f.accepted} for f in about if f.accepted is not None],
         "discloses": model.disclosures.get(edge.id, {}),
+        **packed(model, edge, node, precision),
     }
 
 

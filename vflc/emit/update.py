@@ -84,11 +84,12 @@ def _rows(rule: OptimizerRule, clip_value: float | None) -> UpdateGraph:
     optimizer = OPTIMIZERS[rule.name]
     with build.within(scope=("update",)):
         gradient = _clipped(build, gradient, clip_value)
-        one = build.constant(1.0)
-        passed = build.op("sub", build.op("sub", step, one), last)
+        row = build.op("squeeze", last, axis=1)
+        passed = build.op("sub", build.op("sub", step, build.constant(1.0)), row)
         weight, slots = optimizer.idle(build, weight, passed, step, slots, rule.options)
         new, slots = optimizer.update(build, weight, gradient, step, slots, rule.options)
-        touched = build.op("add", build.op("mul", last, build.constant(0.0)), step)
+        now = build.op("add", build.op("mul", row, build.constant(0.0)), step)
+        touched = build.op("unsqueeze", now, axis=1, name=None)
     return _finish(build, ("weight", "gradient", "step", *slots, LAST), new, {**slots, LAST: touched})
 
 

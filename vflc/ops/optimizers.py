@@ -41,6 +41,7 @@ class Optimizer:
             and the new slots; `step` is a scalar, 1 for the first update.
         make_idle: from (build, weight, count, step, slots, all options) to the weight and the
             slots after `count` steps whose gradient was zero; None where such steps change nothing.
+            `count` [row] has a number for each row of the others [row, width].
     """
 
     name: str
@@ -142,6 +143,15 @@ def _is_zero(b: Build, count: Node) -> Node:
     return b.op("cast", b.op("less", count, number(b, 0.5)), dtype="float")
 
 
+def _rowwise(b: Build, x: Node, factor: Node) -> Node:
+    """Each row of [row, width] times its own number of [row].
+
+    What is known of rows is computed on one axis: onnxruntime takes an element at a time where a
+    last axis of one meets a scalar.
+    """
+    return b.op("mul", x, b.op("unsqueeze", factor, axis=1, name=None))
+
+
 def _tail(b: Build, ratio: float, shrunk: Node) -> Node:
     """ratio + ratio² + … up to the power whose value is `shrunk`."""
     return _times(b, ratio / (1 - ratio), b.op("sub", number(b, 1), shrunk))
@@ -166,10 +176,10 @@ def _sgd(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Opti
 def _sgd_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
     mu, velocity = o["momentum"], slots["momentum"]
     shrunk = _to_the(b, mu, count)
-    move = b.op("mul", velocity, _tail(b, mu, shrunk))
+    move = _rowwise(b, velocity, _tail(b, mu, shrunk))
     if o["nesterov"]:
         move = _times(b, mu, move)
-    return b.op("add", w, move), {"momentum": b.op("mul", velocity, shrunk)}
+    return b.op("add", w, move), {"momentum": _rowwise(b, velocity, shrunk)}
 
 
 # --- adam and adamw -----------------------------------------------------------------------------------
@@ -191,7 +201,7 @@ def _adam(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Opt
 def _adam_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
     ratio = o["beta1"] / math.sqrt(o["beta2"]) if o["beta2"] else 0.0
     first, second = _to_the(b, o["beta1"], count), _to_the(b, o["beta2"], count)
-    new = {"m": b.op("mul", slots["m"], first), "v": b.op("mul", slots["v"], second)}
+    new = {"m": _rowwise(b, slots["m"], first), "v": _rowwise(b, slots["v"], second)}
     if not 0 < ratio < 1:  # momentum outlives the size it is divided by: there is no sum to make up
         return w, new
     size = b.op(
@@ -201,12 +211,12 @@ def _adam_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node
     )
     speed = b.op("div", slots["m"], b.op("add", b.op("sqrt", slots["v"]), number(b, o["eps"])))
     tail = b.op("mul", size, _tail(b, ratio, _to_the(b, ratio, count)))
-    return b.op("sub", w, b.op("mul", speed, tail)), new
+    return b.op("sub", w, _rowwise(b, speed, tail)), new
 
 
 def _adamw_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
     lost = b.op("sub", number(b, 1), _times(b, o["weight_decay"], rate(b, step, o["lr"])))
-    return _adam_idle(b, b.op("mul", w, b.op("pow", lost, count)), count, step, slots, o)
+    return _adam_idle(b, _rowwise(b, w, b.op("pow", lost, count)), count, step, slots, o)
 
 
 def _adamw(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
@@ -269,11 +279,11 @@ def _rmsprop(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: 
 def _rmsprop_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
     shrunk = _to_the(b, o["rho"], count)
     means = [name for name in slots if name != "momentum"]
-    new = {name: b.op("mul", slots[name], shrunk) for name in means}
+    new = {name: _rowwise(b, slots[name], shrunk) for name in means}
     if o["momentum"]:
         slower = _to_the(b, o["momentum"], count)
-        w = b.op("sub", w, b.op("mul", slots["momentum"], _tail(b, o["momentum"], slower)))
-        new["momentum"] = b.op("mul", slots["momentum"], slower)
+        w = b.op("sub", w, _rowwise(b, slots["momentum"], _tail(b, o["momentum"], slower)))
+        new["momentum"] = _rowwise(b, slots["momentum"], slower)
     return w, new
 
 

@@ -8,8 +8,11 @@ order by itself. The random bits are Philox's raw output, whose stream numpy kee
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ from vflc_runtime.errors import Failure, Where
 
 Indices = NDArray[np.int64]
 Inputs = Mapping[str, NDArray[np.generic]]
+T = TypeVar("T")
 
 
 def permutation(count: int, seed: int, purpose: str) -> Indices:
@@ -105,6 +109,21 @@ def sequential(indices: Indices, batch: int) -> Iterator[Indices]:
     """Consecutive batches of `indices`; the last may be smaller."""
     for start in range(0, len(indices), batch):
         yield indices[start : start + batch]
+
+
+def ahead(
+    indices: Iterable[Indices], read: Callable[[Indices], T]
+) -> Iterator[tuple[Indices, Callable[[], T]]]:
+    """Each batch and what gets its rows, which are read in a thread while the one before is worked on."""
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        coming: deque[tuple[Indices, Future[T]]] = deque()
+        for rows in indices:
+            coming.append((rows, pool.submit(read, rows)))
+            if len(coming) > 1:
+                first, found = coming.popleft()
+                yield first, found.result
+        for first, found in coming:
+            yield first, found.result
 
 
 def gather(inputs: Inputs, indices: Indices) -> dict[str, NDArray[np.generic]]:

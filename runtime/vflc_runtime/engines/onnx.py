@@ -38,7 +38,8 @@ class OnnxEngine:
         self._buffers = Buffers(plan, seed)
         steps = {name: plan.programs.get(name, ()) for name in programs}
         graphs = dict.fromkeys(step.target for run in steps.values() for step in run if step.do == "run")
-        self._graphs = {name: GraphSession(plan, name, self.threads) for name in graphs}
+        homes = self._buffers.gradients()
+        self._graphs = {name: GraphSession(plan, name, self.threads, homes) for name in graphs}
         self._randoms = {
             name: tuple(
                 plan.randoms[value]
@@ -52,9 +53,10 @@ class OnnxEngine:
         self._dtypes = {i.id: np.dtype(_DTYPES.get(i.dtype, plan.precision)) for i in plan.inputs.values()}
         self._values: dict[str, Any] = {name: ort_value(self._buffers.array(name)) for name in plan.arrays}
         self._held: dict[str, Array] = {}  # an OrtValue does not keep its array alive
+        self._views: dict[str, tuple[Any, Array]] = {}
         self._updaters: dict[str, Updater] = {}
         if "train" in programs:
-            self._updaters = make_updaters(plan, self._buffers, self._values, self.threads)
+            self._updaters = make_updaters(plan, self._buffers, self.threads)
         self._step = self._batch = self._rows = 0
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
@@ -80,12 +82,18 @@ class OnnxEngine:
         self._buffers.array(array)[...] = self.get(self.plan.assigns[array])
 
     def put(self, value: str, tensor: Array) -> None:
-        held = self._held[value] = np.ascontiguousarray(tensor)
-        self._values[value] = ort_value(held)
+        if self._held.get(value) is not tensor:  # the same memory as before needs no new handle
+            held = self._held[value] = np.ascontiguousarray(tensor)
+            self._values[value] = ort_value(held)
 
     def get(self, value: str) -> Array:
-        found: Array = self._values[value].numpy()
-        return found
+        now = self._values[value]
+        if value in self.plan.arrays:  # may change before all who were given it have read it
+            return np.array(now.numpy())
+        known = self._views.get(value)
+        if known is None or known[0] is not now:
+            known = self._views[value] = now, now.numpy()
+        return known[1]
 
     def values(self) -> list[str]:
         return [name for name in self._values if name not in self.plan.arrays]

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
+from vflc_runtime.engines.onnx_memory import sized_by_data, unjoined
 from vflc_runtime.plan import Plan
 from vflc_runtime.reading import damaged
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = NDArray[Any]
 
 PARALLEL_ROWS = 64
 """Rows of a batch from which on an operator uses several threads."""
 CPU = native.OrtDevice(native.OrtDevice.cpu(), native.OrtDevice.default_memory(), 0)
 
 
-def ort_value(array: NDArray[Any]) -> Any:
+def ort_value(array: Array) -> Any:
     """An OrtValue that shares the memory of a contiguous array, which the caller must keep alive."""
     return native.OrtValue.ortvalue_from_numpy(array, CPU)
 
@@ -46,18 +53,25 @@ def session(model: bytes, threads: int, double: bool = False) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])._sess
 
 
-def load(plan: Plan, graph: str, threads: int) -> Any:
-    """The session of a plan's graph, whose inputs and outputs must be those that the plan names."""
-    path = plan.graph_path(graph)
+def load(plan: Plan, graph: str, threads: int, model: onnx.ModelProto | None = None) -> Any:
+    """The session of a plan's graph, as `read_model` gives it or as it was changed since."""
+    model = model or read_model(plan, graph)
     try:
-        loaded = session(self_contained(path), threads, plan.precision == "float64")
+        return session(model.SerializeToString(), threads, plan.precision == "float64")
     except onnx_errors() as error:
-        raise damaged(f"{path} cannot be loaded: {short(error)}") from None
-    found = ([i.name for i in loaded.inputs_meta], [o.name for o in loaded.outputs_meta])
-    declared = plan.graphs[graph]
-    if (set(found[0]), set(found[1])) != (set(declared.inputs), set(declared.outputs)):
-        raise damaged(f"{path} has other inputs or outputs than plan.json declares")
-    return loaded
+        raise damaged(f"{plan.graph_path(graph)} cannot be loaded: {short(error)}") from None
+
+
+def read_model(plan: Plan, graph: str) -> onnx.ModelProto:
+    """A plan's graph, whose inputs and outputs must be those that the plan names."""
+    import onnx
+
+    path, declared = plan.graph_path(graph), plan.graphs[graph]
+    model = onnx.load_model_from_string(self_contained(path))
+    for found, due in ((model.graph.input, declared.inputs), (model.graph.output, declared.outputs)):
+        if {each.name for each in found} != set(due):
+            raise damaged(f"{path} has other inputs or outputs than plan.json declares")
+    return model
 
 
 def self_contained(path: Path) -> bytes:
@@ -95,30 +109,103 @@ class GraphSession:
     Small batches run on one thread, large ones on all that are given: below some hundred rows
     waking a second thread costs more than it brings. The number of rows alone decides, so that
     the same batch always gives the same bits.
+
+    As long as inputs keep their shapes a run writes its outputs where the last one did: nothing is
+    allocated, the memory is in the cache, and what did not move is not handed over once more.
+
+    Args:
+        homes: flat buffers for outputs that are wanted there. Where such an output is put together
+            of pieces each of them is made in its place.
     """
 
-    __slots__ = ("_graph", "_inputs", "_outputs", "_plan", "_runs", "_threads")
-
-    def __init__(self, plan: Plan, graph: str, threads: int) -> None:
+    def __init__(self, plan: Plan, graph: str, threads: int, homes: Mapping[str, Array]) -> None:
         self._plan, self._graph, self._threads = plan, graph, threads
         self._inputs = plan.graphs[graph].inputs
-        self._outputs = list(plan.graphs[graph].outputs)
-        self._runs: dict[bool, Any] = {}
+        self._model = read_model(plan, graph)
+        self._loose = sized_by_data(self._model.graph)
+        homes = {name: homes[name] for name in plan.graphs[graph].outputs if name in homes}
+        self._pieces = [(home, unjoined(self._model.graph, name)) for name, home in homes.items()]
+        self._home = {name: ort_value(home) for name, home in homes.items()}
+        self._outputs = [each.name for each in self._model.graph.output]
+        self._sessions: dict[bool, Any] = {}
+        self._bound: dict[bool, _Bound] = {}
         self._load(threads > 1)
 
     def _load(self, parallel: bool) -> Any:
-        loaded = load(self._plan, self._graph, self._threads if parallel else 1)
-        run = self._runs[parallel] = loaded.run_with_ort_values
-        return run
+        threads = self._threads if parallel else 1
+        loaded = self._sessions[parallel] = load(self._plan, self._graph, threads, self._model)
+        return loaded
 
     def run(self, values: dict[str, Any], rows: int) -> None:
         """Takes inputs from `values` and puts outputs there, for a batch of `rows` rows."""
         parallel = rows >= PARALLEL_ROWS and self._threads > 1
-        run = self._runs.get(parallel) or self._load(parallel)
+        given = [values[name] for name in self._inputs]
+        bound = self._bound.get(parallel)
         try:
-            made = run({name: values[name] for name in self._inputs}, self._outputs, None)
+            if bound is None or not bound.run(given):
+                session = self._sessions.get(parallel) or self._load(parallel)
+                bound = _Bound(session, self._inputs, given, self._outputs, self._pieces, self._loose)
+                self._bound[parallel] = bound
         except onnx_errors() as error:
             place = self._plan.place
             raise damaged(f"graph {self._graph!r} of {place!r} cannot run: {short(error)}") from None
-        for index, name in enumerate(self._outputs):
-            values[name] = made[index]
+        values.update(bound.made)
+        values.update(self._home)
+
+
+class _Bound:
+    """A session and the values it reads and writes. It runs when it is made."""
+
+    __slots__ = ("_binding", "_given", "_inputs", "_loose", "_session", "_shapes", "made")
+
+    def __init__(
+        self,
+        session: Any,
+        inputs: tuple[str, ...],
+        given: list[Any],
+        outputs: list[str],
+        pieces: list[tuple[Array, list[str]]],
+        loose: list[str],
+    ) -> None:
+        self._session, self._inputs, self._given = session, inputs, given
+        self._shapes = [value.shape() for value in given]
+        made = session.run_with_ort_values(dict(zip(inputs, given, strict=True)), outputs, None)
+        self.made = {name: made[index] for index, name in enumerate(outputs)}
+        self._binding = native.SessionIOBinding(session)
+        for name, value in zip(inputs, given, strict=True):
+            self._binding.bind_ortvalue_input(name, value)
+        for home, names in pieces:
+            if sum(self.made[name].numpy().size for name in names) != home.size:
+                raise damaged(f"a graph gives {' and '.join(names)} of other sizes than their weights")
+            self._settle(home, names)
+        for name, value in self.made.items():
+            if name not in loose:
+                self._binding.bind_ortvalue_output(name, value)
+        self._loose = {name: index for index, name in enumerate(loose, len(outputs) - len(loose))}
+
+    def _settle(self, home: Array, names: list[str]) -> None:
+        """Moves values into their places, one after another in `home`, for this run and all others."""
+        start = 0
+        for name in names:
+            value = self.made.pop(name).numpy()
+            part = home[start : start + value.size].reshape(value.shape)
+            part[...] = value
+            self._binding.bind_ortvalue_output(name, ort_value(part))
+            start += value.size
+
+    def run(self, given: list[Any]) -> bool:
+        """Runs again, with values in place of those before; False if one has another shape."""
+        if given != self._given:
+            old, self._given = self._given, given
+            for index, value in enumerate(given):
+                if value is not old[index]:
+                    if value.shape() != self._shapes[index]:
+                        return False
+                    self._binding.bind_ortvalue_input(self._inputs[index], value)
+        for name in self._loose:
+            self._binding.bind_output(name, CPU)
+        self._session.run_with_iobinding(self._binding, None)
+        if self._loose:
+            outputs = self._binding.get_outputs()
+            self.made.update((name, outputs[index]) for name, index in self._loose.items())
+        return True

@@ -23,6 +23,8 @@ class PartyCouncil:
             kept for validation, `train` where not.
     """
 
+    waits = True
+
     def __init__(self, peers: Peers, run: str, watched: str) -> None:
         self.run, self._peers = run, peers
         self._manifest: Manifest = peers.manifest

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.engines.onnx_rows import row_adder
+from vflc_runtime.engines.onnx_rows_graphs import row_adder
 from vflc_runtime.engines.onnx_session import ort_value
 from vflc_runtime.reconstruct.plan import Optimizer
 from vflc_runtime.reconstruct.runners import Runners
@@ -60,13 +60,11 @@ class Update:
 def sum_rows(positions: Array, rows: Array, count: int) -> Array:
     """The sum [count, k] of the rows at each position, added in order."""
     rows = np.ascontiguousarray(rows).reshape(len(positions), -1)
-    total = np.zeros((count, rows.shape[1]), rows.dtype)
+    width = rows.shape[1]
     if not len(positions):
-        return total
-    values = {
-        "sums": ort_value(total),
-        "rows": ort_value(np.ascontiguousarray(positions, np.int64).reshape(-1, 1)),
-        "gradient": ort_value(rows),
-    }
-    made: Array = row_adder(str(rows.dtype)).run_with_ort_values(values, ["new.sums"], None)[0].numpy()
+        return np.zeros((count, width), rows.dtype)
+    size, at = np.array([count]), np.ascontiguousarray(positions, np.int64).reshape(-1, 1)  # kept alive
+    values = {"count": ort_value(size), "at.0": ort_value(at), "gradient.0.0": ort_value(rows)}
+    adder = row_adder(str(rows.dtype), (width,), 1)
+    made: Array = adder.run_with_ort_values(values, ["sums"], None)[0].numpy()
     return made

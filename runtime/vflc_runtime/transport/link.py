@@ -224,6 +224,7 @@ class Link:
         self._done = taken
 
     def _accept(self, frame: Frame, size: int) -> None:
+        sender, era = self.peer, frame.era
         with self._lock:
             if frame.number != self._received + 1:
                 raise Refused(
@@ -231,13 +232,20 @@ class Link:
                 )
             if self._arrived - self._taken + size > 2 * self._window_in:
                 raise Refused(f"more than {2 * self._window_in} bytes that nobody has asked for yet")
+            self._received = frame.number
+            self._arrived += size
+            self._ended = frame.kind == Kind.BYE
+            if self._ended or self._arrived - self._told[1] > self._window_in // 4:
+                self._owes = True
+                self._ring()
         done = partial(self._release, self._session, size)
-        sender, era = self.peer, frame.era
         if frame.kind == Kind.MESSAGE:
             envelope = self._rules.envelope(sender, frame)
+            self.traffic.payload_in += len(frame.payload)
             self._mailbox.deliver((sender, "message", envelope.message), era, envelope, done)
         elif frame.kind == Kind.CONTROL:
             kind, payload = self._rules.heard(sender, frame)
+            self.traffic.payload_in += len(frame.payload)
             self._mailbox.deliver((sender, "control", kind), era, payload, done)
         elif frame.kind == Kind.ERA:
             self._mailbox.announce(sender, era)
@@ -245,14 +253,6 @@ class Link:
         else:
             self._leave(frame.reason)
             done()
-        with self._lock:
-            self._ended = frame.kind == Kind.BYE
-            self._received = frame.number
-            self._arrived += size
-            self.traffic.payload_in += len(frame.payload)
-            if self._ended or self._arrived - self._told[1] > self._window_in // 4:
-                self._owes = True
-                self._ring()
 
     def _leave(self, reason: int) -> None:
         if reason >= len(REASONS):

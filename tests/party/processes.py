@@ -1,0 +1,78 @@
+"""Parties as processes on this machine: started, killed, started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, all taken at once so that they differ."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def write_deploy(folder: Path, sources: Mapping[str, str | None], timeout: float = 30) -> Path:
+    """A deploy.toml in which every party but the last listens on loopback."""
+    lines = [f"timeout = {timeout:g}"]
+    for (place, source), port in zip(sources.items(), free_ports(len(sources)), strict=True):
+        lines.append(f"[parties.{place}]")
+        if place != list(sources)[-1]:
+            lines.append(f'address = "127.0.0.1:{port}"')
+        if source is not None:
+            lines.append(f'data = "{source}"')
+    file = folder / "deploy.toml"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+class Party:
+    """`vflc party NAME`, again and again."""
+
+    def __init__(self, name: str, bundle: Path, deploy: Path, out: Path, options: Sequence[str] = ()) -> None:
+        self.name, self.out = name, out
+        self._command = [
+            sys.executable, "-m", "vflc.cli.main", "party", name, str(bundle), "--deploy", str(deploy),
+            "--insecure", "--out", str(out), "--resume", *options,
+        ]  # fmt: skip
+        self._log = out.with_suffix(".log")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=_environment())
+
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def wait(self, seconds: float = 90) -> int:
+        assert self.process is not None
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"{self.name} did not end:\n{self.log()}") from None
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")[-4000:]
+
+
+def _environment() -> dict[str, str]:
+    """Of two processes on few cores none is to spin while it waits for the other."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "VFLC_DEBUG": "1"}

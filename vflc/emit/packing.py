@@ -1,0 +1,54 @@
+"""The form in which an edge travels, where a protection gives it another than the graphs have."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from vflc.ir.graph import Node
+from vflc.ir.model import Edge, Guard, Model
+
+HEAD = {"float32": 4, "float64": 8}
+"""Bytes of a number."""
+
+
+def packed(model: Model, edge: Edge, node: Node, precision: str) -> dict[str, Any]:
+    """What replaces an edge's shape, type and size in the manifest; empty where it travels as it is."""
+    guard = next((g for g in reversed(model.guards) if edge.node in g.after and g.place == edge.source), None)
+    row = [axis.size for axis in node.type.row_axes]
+    if guard is None or None in row:
+        return {}
+    sizes = [size for size in row if size is not None]
+    if guard.mechanism == "secure_sum":
+        return _masked(model, guard, sizes)
+    width, about = prod(sizes), dict(guard.options)
+    if guard.mechanism == "quantize":
+        size = HEAD[precision] + -(-width * about["bits"] // 8)
+        packing = {"as": "quantize", "bits": about["bits"], "row": sizes}
+    elif guard.mechanism == "top_k":
+        kept = min(about["k"], width)
+        size = kept * (HEAD[precision] + (2 if width <= 2**16 else 4))
+        packing = {"as": "top_k", "k": kept, "row": sizes}
+    else:
+        return {}
+    if size >= width * HEAD[precision]:
+        return {}
+    return {"shape": ["batch", size], "dtype": "uint8", "bytes_per_row": size, "packing": packing}
+
+
+def _masked(model: Model, guard: Guard, row: list[int]) -> dict[str, Any]:
+    """Fixed point in 64 bits: what a mask makes of a number has no fewer."""
+    ids = {edge.node: edge.id for edge in model.edges}
+    members = [name for name in guard.options["members"] if name in ids]
+    return {
+        "dtype": "int64",
+        "bytes_per_row": 8 * prod(row),
+        "packing": {
+            "as": "masked",
+            "row": row,
+            "sum": guard.options["sum"],
+            "members": [ids[name] for name in members],
+            "places": [str(model.graph[name].place) for name in members],
+            "range": guard.options["range"],
+        },
+    }
