@@ -54,7 +54,7 @@ def label_findings(analysis: Analysis) -> Iterator[Found]:
             f"{_few(2.0 if isinf(fact.distinct) else fact.distinct)} tells it row by row",
             node.span,
             f"leave the label out of what leaves {edge.source}, or compute this there",
-            _declared(analysis.model, labels[0]),
+            (_declared(analysis.model, labels[0]),),
         )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def activation_findings(analysis: Analysis) -> Iterator[Found]:
                 f"`{edge.id}` can take {fact.distinct:.0f} different values: whoever sees a few rows "
                 f"with their features reads {_names(features)} off it",
                 node.span, "let more features flow into it, or protect it with noise",
-                *[(_declared(analysis.model, features[0]),)],
+                (_declared(analysis.model, features[0]),),
             )  # fmt: skip
         elif len(features) == 1:
             way = ways[features[0]]
