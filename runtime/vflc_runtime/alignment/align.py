@@ -17,7 +17,7 @@ from vflc_runtime.alignment.meeting import NO_TOKEN, Meeting, confirm_key, meet
 from vflc_runtime.alignment.points import Crew, library
 from vflc_runtime.alignment.settings import AlignSettings, check_settings
 from vflc_runtime.errors import Failure
-from vflc_runtime.events import Aligning, Listener, silent
+from vflc_runtime.events import Listener, silent
 
 
 def align(
@@ -84,8 +84,7 @@ def _common(method: str, own: Keys, meeting: Meeting, settings: AlignSettings, l
         common = intersect(own, meeting, Hashed(own, meeting, key))
     else:
         with Crew(settings.threads) as crew:
-            told = lambda what, done, total: listen(Aligning(what, done, total))  # noqa: E731
-            common = intersect(own, meeting, Private(own, crew, told))
+            common = intersect(own, meeting, Private(own, crew, listen))
     if not len(common):
         raise Failure(
             "VFL0606",

@@ -7,7 +7,7 @@ result and, by the method `psi`, how many keys were left when their turn came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -31,9 +31,8 @@ from vflc_runtime.alignment.kinds import (
 )
 from vflc_runtime.alignment.meeting import Meeting
 from vflc_runtime.alignment.points import Answering, Asking, Crew, Report, read_setup, split
+from vflc_runtime.events import Aligning, Listener
 
-Told = Callable[[str, int, int], None]
-"""Is told what is computed, how much of it is done, and how much there is."""
 UNDER_WAY = 4
 """Requests that are sent before their answers come, so that both sides and the link are busy."""
 
@@ -105,11 +104,11 @@ class Hashed:
 class Private:
     """Points under secrets: nobody can test a guess, not even the hub."""
 
-    def __init__(self, keys: Keys, crew: Crew, told: Told) -> None:
-        self._keys, self._crew, self._told = keys, crew, told
+    def __init__(self, keys: Keys, crew: Crew, listen: Listener) -> None:
+        self._keys, self._crew, self._listen = keys, crew, listen
 
     def _report(self, what: str) -> Report:
-        return lambda done, total: self._told(what, done, total)
+        return lambda done, total: self._listen(Aligning(what, done, total))
 
     def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
         texts = [self._keys.texts[rank] for rank in ranks]

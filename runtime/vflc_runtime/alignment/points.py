@@ -46,7 +46,7 @@ class Crew:
 
     def __init__(self, threads: int | None) -> None:
         self.psi = library()
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self.threads, "alignment")
 
     def __enter__(self) -> Crew:

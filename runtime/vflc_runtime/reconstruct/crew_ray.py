@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.reconstruct.crew import Weights
+from vflc_runtime.reconstruct.crew import LocalCrew, Weights
 from vflc_runtime.reconstruct.plan import Plan
 from vflc_runtime.reconstruct.plan_reader import read_population
 from vflc_runtime.reconstruct.settings import Settings
 from vflc_runtime.reconstruct.users import Rows, Users
-from vflc_runtime.reconstruct.visit import Visited, Visitor
+from vflc_runtime.reconstruct.visit import Visited
 
 CONNECT_SECONDS = 5.0
+CALLS = 4
+"""Calls to a worker in a round, at most, each with as many groups: a call costs as much as half a group."""
 MOST_DEATHS = 20
 """Workers of one round that are replaced before the round is given up."""
 LOGS = "look at the cluster's own logs; `vflc train --resume` goes on from the last checkpoint"
@@ -44,16 +46,17 @@ class Worker:
             path = Path(self._folder.name) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        self.users = users
-        self.visitor = Visitor(read_population(Path(self._folder.name), engine), settings)
+        self.crew = LocalCrew(read_population(Path(self._folder.name), engine), settings, users)
 
-    def train(self, group: Rows, weights: Weights, number: int, kept: Weights | None) -> Visited:
-        """See `Visitor.train`."""
-        return self.visitor.train(self.users, group, weights, number, kept)
+    def train(
+        self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
+    ) -> list[Visited]:
+        """See `Crew`."""
+        return self.crew.train(groups, weights, number, kept)
 
-    def evaluate(self, group: Rows, weights: Weights) -> Visited:
-        """See `Visitor.evaluate`."""
-        return self.visitor.evaluate(self.users, group, weights)
+    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
+        """See `Crew`."""
+        return self.crew.evaluate(groups, weights)
 
 
 class RayCrew:
@@ -96,23 +99,30 @@ class RayCrew:
     ) -> list[Visited]:
         """See `Crew`."""
         shared = self._ray.put(dict(weights))
-        return self._all(
-            len(groups), lambda w, i: w.train.remote(groups[i], shared, number, kept[i] if kept else None)
-        )
+
+        def call(worker: Any, start: int, end: int) -> Any:
+            mine = kept[start:end] if kept else None
+            return worker.train.remote(groups[start:end], shared, number, mine)
+
+        return self._all(len(groups), call)
 
     def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
         """See `Crew`."""
         shared = self._ray.put(dict(weights))
-        return self._all(len(groups), lambda w, i: w.evaluate.remote(groups[i], shared))
+        return self._all(len(groups), lambda w, start, end: w.evaluate.remote(groups[start:end], shared))
 
-    def _all(self, count: int, call: Callable[[Any, int], Any]) -> list[Visited]:
+    def _all(self, count: int, call: Callable[[Any, int, int], Any]) -> list[Visited]:
         """The results of all groups, in order; those of workers that died are made again by others."""
-        made: dict[int, Visited] = {}
+        calls = min(count, CALLS * len(self._workers))
+        ends = [count * number // calls for number in range(calls + 1)]
+        made: dict[int, list[Visited]] = {}
         deaths, last = 0, ""
-        while len(made) < count:
-            todo = [index for index in range(count) if index not in made]
+        while len(made) < calls:
+            todo = [index for index in range(calls) if index not in made]
             given = {index: at % len(self._workers) for at, index in enumerate(todo)}
-            asked = {index: call(self._workers[at], index) for index, at in given.items()}
+            asked = {
+                index: call(self._workers[at], ends[index], ends[index + 1]) for index, at in given.items()
+            }
             dead: set[int] = set()
             for index, result in asked.items():
                 try:
@@ -128,7 +138,7 @@ class RayCrew:
             self.replaced += len(dead)
             if deaths > MOST_DEATHS:
                 raise _unusable(f"{deaths} workers died in one round: {last}", LOGS)
-        return [made[index] for index in range(count)]
+        return [visited for index in range(calls) for visited in made[index]]
 
     def close(self) -> None:
         """Ends the workers, and Ray where it was started here."""

@@ -145,12 +145,14 @@ class Group:
 
     Attributes:
         users: positions in `Users`, [user].
+        words: 64 bits of each user's key, [user].
         rows: rows of the data, user after user, in each user's own order.
         owner: position of the user in the group, for each row.
         rebuild, update: the two halves, as positions in `rows`.
     """
 
     users: Rows
+    words: random.Words
     rows: Rows
     owner: Rows
     rebuild: Half
@@ -184,15 +186,15 @@ def group_of(
     owner = np.repeat(np.arange(len(chosen)), counts)
     starts = np.cumsum(counts) - counts
     number = np.arange(len(owner)) - starts[owner]
-    streams = random.stream(users.words(chosen), settings.seed, "order")
-    words = random.at(streams[owner], number) >> np.uint64(16)
-    shuffled = np.argsort((owner.astype(np.uint64) << np.uint64(48)) | words, kind="stable")
+    words = users.words(chosen)
+    drawn = random.at(random.stream(words, settings.seed, "order")[owner], number) >> np.uint64(16)
+    shuffled = np.argsort((owner.astype(np.uint64) << np.uint64(48)) | drawn, kind="stable")
     rows = users.starts[chosen[owner]] + number[shuffled]
     if given is None:
         late, place = _halves(number, counts[owner], settings)
         if settings.halves == "same":
             whole = _half(owner, number, counts, settings.batch)
-            return Group(chosen, rows, owner, whole, whole)
+            return Group(chosen, words, rows, owner, whole, whole)
     else:
         late = ~given[rows]
         place = _ranks(late, owner)
@@ -201,7 +203,7 @@ def group_of(
         _half(owner, place, size, settings.batch, part)
         for part, size in zip((~late, late), sizes, strict=True)
     )
-    return Group(chosen, rows, owner, first, second)
+    return Group(chosen, words, rows, owner, first, second)
 
 
 def _halves(number: Rows, count: Rows, settings: Settings) -> tuple[NDArray[np.bool_], Rows]:

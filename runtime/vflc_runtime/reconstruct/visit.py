@@ -153,7 +153,6 @@ class Visitor:
         plan, settings = self.plan, self.settings
         features = {name: array[group.rows] for name, array in users.inputs.items() if name in plan.inputs}
         state = State(plan, settings, group, features)
-        words = users.words(group.users)
         if kept:
             back = np.argsort(chosen)[np.searchsorted(np.sort(chosen), group.users)]
             kept = {name: array[back] for name, array in kept.items()}
@@ -163,7 +162,7 @@ class Visitor:
             elif kept:
                 _give(state, weight, kept[weight.name])
             else:
-                streams = random.stream(words, settings.seed, "local", weight.name, number)
+                streams = random.stream(group.words, settings.seed, "local", weight.name, number)
                 drawn = random.initial_values(streams, weight.shape, weight.init, plan.precision)
                 _give(state, weight, drawn)
         if self.rebuilding is not None:

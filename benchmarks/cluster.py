@@ -1,0 +1,152 @@
+"""A million users of 20 ratings each: users a second in this process, on one Ray worker and on two.
+
+    python benchmarks/cluster.py [--users N] [--cohort N] [--rounds N] [--json FILE]
+
+The ratings are made up and written as Parquet sorted by user. The model is the published tutorial's
+matrix factorization, with 50 factors. Prints peak memory of this process and of everything that it
+started, and ends with 1 where rounds, which hold a cohort at a time, take more than `GROWTH` beyond
+what loading took. Loading, starting Ray and a first round are not timed. Needs `vflc[ray]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.reconstruct.crew import LocalCrew
+from vflc_runtime.reconstruct.crew_ray import RayCrew
+from vflc_runtime.reconstruct.plan import Plan
+from vflc_runtime.reconstruct.plan_reader import read_population
+from vflc_runtime.reconstruct.rounds import Rounds
+from vflc_runtime.reconstruct.run import encoders
+from vflc_runtime.reconstruct.users import Users, split_users
+
+from vflc.driver import compile_spec
+
+SPEC = Path(__file__).resolve().parent.parent / "specs" / "fedrecon" / "fedrecon.vfl"
+RATINGS, MOVIES = 20, 3706
+CHUNK = 50_000
+"""Users that are made up and written at once."""
+GROWTH = 1.0
+"""GB."""
+
+
+def write(path: Path, users: int) -> None:
+    """Ratings of so many users, in order of the users."""
+    random = np.random.default_rng(1)
+    quality = random.normal(3.6, 0.6, MOVIES)
+    schema = pa.schema({"UserID": pa.int64(), "MovieID": pa.int64(), "Rating": pa.float64()})
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, users, CHUNK):
+            user = np.repeat(np.arange(start, min(start + CHUNK, users)), RATINGS)
+            movie = random.integers(0, MOVIES, len(user))
+            rating = np.clip(np.rint(quality[movie] + random.normal(0, 0.8, len(user))), 1, 5)
+            writer.write_table(pa.table([user, movie, rating], schema=schema))
+
+
+def loaded(folder: Path, cohort: int) -> tuple[Plan, Users]:
+    """The compiled spec with a cohort of this size, and its users."""
+    compile_spec(SPEC).write(folder / "bundle")
+    plan = read_population(folder / "bundle")
+    plan = replace(plan, settings=replace(plan.settings, cohort=cohort, divide="random"))
+    data = Dataset.load(encoders(plan), {"users": str(folder / "users.parquet")}, precision=plan.precision)
+    return plan, Users.of(data)
+
+
+def speed(plan: Plan, users: Users, workers: int, rounds: int) -> tuple[float, float]:
+    """Users a second in the median round, with so many Ray workers, 0 for none; and the peak in GB."""
+    settings = plan.settings
+    crew: Any = (
+        RayCrew(plan, settings, users, "ray", workers) if workers else LocalCrew(plan, settings, users)
+    )
+    try:
+        training = Rounds(plan, settings, users, split_users(users, settings), crew)
+        training.step(0)
+        seconds = []
+        for number in range(1, rounds + 1):
+            started = time.perf_counter()
+            training.step(number)
+            seconds.append(time.perf_counter() - started)
+        return settings.cohort / statistics.median(seconds), started_peak()
+    finally:
+        crew.close()
+
+
+def peak(process: int | str = "self") -> float:
+    """The most memory that a process has had, in GB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
+
+
+def started_peak() -> float:
+    """The same of the largest process that this one has started, by whatever way."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it has ended meanwhile
+    below = {os.getpid()}
+    for _ in parents:
+        more = {child for child, parent in parents.items() if parent in below} - below
+        if not more:
+            break
+        below |= more
+    return max((peak(process) for process in below - {os.getpid()}), default=0.0)
+
+
+def main() -> int:
+    """Runs the benchmark; 1 where memory is not bounded."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--users", type=int, default=1_000_000, help="how many (default a million)")
+    parser.add_argument("--cohort", type=int, default=10_000, help="users a round (default 10,000)")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds to time (default 10)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / "users.parquet", given.users)
+        started = time.perf_counter()
+        plan, users = loaded(Path(folder), given.cohort)
+        seconds, before = time.perf_counter() - started, peak()
+        print(f"{len(users):,} users, {int(users.starts[-1]):,} ratings: loaded in {seconds:.1f} s, "
+              f"peak memory {before:.2f} GB")  # fmt: skip
+        found = {}
+        for workers in (0, 1, 2):
+            found[workers], started_gb = speed(plan, users, workers, given.rounds)
+            where = f"on {workers} Ray worker{'s' * (workers > 1)}" if workers else "in this process"
+            print(f"{where}: {found[workers]:,.0f} users a second; peak memory {peak():.2f} GB"
+                  + (f", of a worker at most {started_gb:.2f} GB" if workers else ""))  # fmt: skip
+            if not workers:
+                grown = peak() - before
+    print(f"two workers against one: {found[2] / found[1]:.2f} times, on {os.cpu_count()} processors")
+    if given.json:
+        results = [
+            {"name": f"fedrecon, {name}", "batch": given.cohort, "ours": found[ours], "peer": found[other],
+             "ratio": found[ours] / found[other], "unit": "users/s"}
+            for name, ours, other in (
+                ("one Ray worker against none", 1, 0),
+                ("two Ray workers against one", 2, 1),
+            )
+        ]  # fmt: skip
+        given.json.write_text(json.dumps(results, indent=2) + "\n")
+    if grown > GROWTH:
+        print(f"missed: rounds take {grown:.2f} GB beyond what loading takes")
+    return int(grown > GROWTH)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
