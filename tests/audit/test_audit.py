@@ -51,7 +51,7 @@ def test_an_affine_model_gives_the_label_away(reports: dict[str, Report], attack
     assert score.score > 0.99 and score.chance < 0.75
     assert score.verdict.startswith("alice can read bob.y row by row")
     assert score.code == ("VFL0320" if attack == "cosine" else "VFL0310")
-    assert score.advice and ("alice" in score.advice or attack == "vote")
+    assert score.advice and "gradients to alice" in score.advice
 
 
 def test_rare_labels_leak_by_the_norm(reports: dict[str, Report]) -> None:

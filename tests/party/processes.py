@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -61,6 +62,10 @@ class Party:
         self.signal(signal.SIGKILL)
         self.wait()
 
+    def at_work(self, checkpoints: int = 1) -> bool:
+        """Whether it has saved that often, and is not at its end."""
+        return self.running() and len([*self.out.glob("checkpoints/step-*")]) >= checkpoints
+
     def wait(self, seconds: float = 90) -> int:
         assert self.process is not None
         try:
@@ -76,3 +81,11 @@ class Party:
 def _environment() -> dict[str, str]:
     """Of two processes on few cores none is to spin while it waits for the other."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "VFLC_DEBUG": "1"}
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    """Waits for something that a process is to do."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)

@@ -13,9 +13,20 @@ from processes import Party, write_deploy
 from specs.examples import prepared, text_of
 from vflc_runtime.train import TrainOptions
 
-KILLS = int(os.environ.get("VFLC_KILLS", "8"))
+KILLS = int(os.environ.get("VFLC_KILLS", "6"))
 OPTIONS = TrainOptions(epochs=3, batch=16, validation=0.1, checkpoint_steps=25)
-FLAGS = ["--epochs", "3", "--batch", "16", "--validation", "0.1", "--checkpoint-steps", "25", "--threads", "1"]
+FLAGS = [
+    "--epochs",
+    "3",
+    "--batch",
+    "16",
+    "--validation",
+    "0.1",
+    "--checkpoint-steps",
+    "25",
+    "--threads",
+    "1",
+]
 
 
 @pytest.mark.parametrize("name", ["deepfm", "u_shape"])

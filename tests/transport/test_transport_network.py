@@ -76,7 +76,8 @@ def test_names_wait_for_themselves_only(make: Make) -> None:
 
 
 def test_a_wait_ends_and_says_for_whom(make: Make) -> None:
-    networks = wiring.opened(make("alice", "bob", timeout=0.3))
+    networks = wiring.opened(make("alice", "bob"))
+    networks["bob"]._mailbox.timeout = 0.3
     with wiring.closing(*networks.values()):
         begin = time.monotonic()
         with pytest.raises(Failure) as caught:
@@ -89,9 +90,10 @@ def test_a_wait_ends_and_says_for_whom(make: Make) -> None:
 
 
 def test_a_longer_wait_for_who_is_alive(make: Make) -> None:
-    networks = wiring.opened(make("alice", "bob", timeout=0.5))
+    networks = wiring.opened(make("alice", "bob"))
+    networks["bob"]._mailbox.timeout = 0.8
     with wiring.closing(*networks.values()):
-        threading.Timer(1.2, lambda: networks["alice"].tell("bob", "word", b"at last")).start()
+        threading.Timer(2.5, lambda: networks["alice"].tell("bob", "word", b"at last")).start()
         assert networks["bob"].hear("alice", "word", 100, timeout=10) == b"at last"
 
 

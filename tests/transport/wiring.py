@@ -176,7 +176,11 @@ class Proxy:
                 here.close()
                 continue
             self.connections += 1
-            there = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                there = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # nobody listens there yet
+                _end(here)
+                continue
             self._pairs += [here, there]
             for a, b in ((here, there), (there, here)):
                 threading.Thread(target=self._pump, args=(a, b), daemon=True).start()

@@ -10,6 +10,7 @@ left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,8 @@ FU = (
 )
 CATEGORIES = 50
 """Values of a feature that are told apart: the most frequent ones among known rows; others are one more."""
-HIDDEN = 64
+HIDDEN = 128
+"""Units of the decoder; one decoder is learned for all features that flowed into a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +104,26 @@ class Spelling:
         return found
 
 
-def invert(activations: Array, known: Indices, targets: Array, learned: bool) -> Array:
-    """A feature of all rows [n, c] from what a party received of them [n, w] and some rows it knows.
+def invert(
+    activations: Array, known: Indices, targets: Mapping[str, Array], learned: bool
+) -> dict[str, Array]:
+    """Features of all rows, each [n, c], from what a party received of them [n, w] and some rows it knows.
 
     Args:
-        activations: the joint row of what the owner of the feature sent.
-        known: places of the rows whose feature is known [m].
-        targets: the feature of those [m, c].
+        activations: the joint row of what the owner of the features sent.
+        known: places of the rows whose features are known [m].
+        targets: the features of those, each [m, c].
         learned: by a perceptron with a hidden layer, not by least squares.
     """
+    joint = np.concatenate(list(targets.values()), axis=1)
     if learned:
-        size = np.maximum(targets.std(axis=0), 1e-12)
-        mean = targets.mean(axis=0)
-        network = Network(activations[known], (targets - mean) / size, "linear", HIDDEN)
-        found: Array = network(activations) * size + mean
-        return found
-    return solved(activations[known], targets, activations)
+        size, mean = np.maximum(joint.std(axis=0), 1e-12), joint.mean(axis=0)
+        network = Network(activations[known], (joint - mean) / size, "linear", HIDDEN)
+        guess = network(activations) * size + mean
+    else:
+        guess = solved(activations[known], joint, activations)
+    ends = np.cumsum([target.shape[1] for target in targets.values()])[:-1]
+    return dict(zip(targets, np.split(guess, ends, axis=1), strict=True))
 
 
 def right(guess: Array, truth: Array) -> float:

@@ -7,7 +7,7 @@ al. (ACSAC 2019) with the public initial model as the box.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,8 @@ from vflc_runtime.session import Session
 
 Array = NDArray[Any]
 
-MADE_UP = 4000
-"""Rows that the attacker makes up."""
+MADE_UP, TAUGHT = 3000, 2000
+"""Rows that the attacker makes up, and how many of them the way back is learned from."""
 IDS = 3
 """Ids of a made-up row, of a feature that has several."""
 
@@ -75,32 +75,36 @@ def _made_up(each: Input, size: int | None, rng: np.random.Generator, precision:
 
 
 def unravel(
-    imitation: Imitation, name: str, edges: tuple[str, ...], received: Array
-) -> tuple[Spelling, Array, Array] | None:
-    """A feature of the rows of step 1.
+    imitation: Imitation, names: Iterable[str], edges: tuple[str, ...], received: Array
+) -> dict[str, tuple[Spelling, Array, Array]]:
+    """Features of the rows of step 1.
 
     By least squares or by a network, whichever does better on made-up rows that it was not taught.
 
     Args:
         imitation: what the attacker made.
-        name: of the feature.
-        edges: what it received of the feature's owner, in the order of `received`'s columns.
+        names: of the features.
+        edges: what it received that they flowed into, in the order of `received`'s columns.
         received: the rows of step 1 [n, w].
 
     Returns:
-        How the guess spells the feature, the guess [n, c], and the mean of made-up rows [c]; None for a
-        feature with more values than are told apart.
+        By feature how the guess spells it, the guess [n, c], and the mean of made-up rows [c]. Features
+        with more values than are told apart are left out.
     """
-    made = imitation.inputs[name]
-    if made.dtype.kind != "f" and int(made.max()) >= CATEGORIES:
-        return None
-    spelling, teach = Spelling.of(made), np.arange(MADE_UP)
-    targets, half = spelling(made), MADE_UP // 2
+    spellings = {name: Spelling.of(made) for name in names if _few(made := imitation.inputs[name])}
+    if not spellings:
+        return {}
+    targets = {name: spelling(imitation.inputs[name]) for name, spelling in spellings.items()}
     sent = np.concatenate([imitation.sent[e].reshape(MADE_UP, -1) for e in edges], axis=1)
-    errors = []
-    for learned in (False, True):
-        guess = invert(sent, teach[:half], targets[:half], learned)
-        errors.append(float(np.square(guess[half:] - targets[half:]).sum()))
-    everything = np.concatenate([sent, received])
-    found = invert(everything, teach, targets, errors[1] < errors[0])[MADE_UP:]
-    return spelling, found, targets.mean(axis=0)
+    rows, teach = np.concatenate([sent, received]), np.arange(TAUGHT)
+    ways = [invert(rows, teach, {n: t[:TAUGHT] for n, t in targets.items()}, way) for way in (False, True)]
+    found = {}
+    for name, target in targets.items():
+        errors = [float(np.square(way[name][TAUGHT:MADE_UP] - target[TAUGHT:]).sum()) for way in ways]
+        guess = ways[int(np.argmin(errors))][name][MADE_UP:]
+        found[name] = spellings[name], guess, target.mean(axis=0)
+    return found
+
+
+def _few(made: Array) -> bool:
+    return made.dtype.kind == "f" or int(made.max(initial=0)) < CATEGORIES

@@ -174,14 +174,19 @@ def _inversion(material: Material, view: View, channel: Channel, options: AuditO
     if len(known) < 2:
         return
     activations = view.rows(view.prediction, channel)
-    for name, values in material.features(view.place, channel.edges).items():
-        truth = features.Spelling.of(values[rows[known]])(values[rows])
-        for key, paper in (("linear", features.LUO), ("decoder", features.HE)):
-            guess = features.invert(activations, known, truth[known], key == "decoder")
+    found = material.features(view.place, channel.edges)
+    truths = {name: features.Spelling.of(v[rows[known]])(v[rows]) for name, v in found.items()}
+    taught = {name: truth[known] for name, truth in truths.items()}
+    for key, paper, way in (
+        ("linear", features.LUO, "linear map"),
+        ("decoder", features.HE, "small network"),
+    ):
+        guesses = features.invert(activations, known, taught, key == "decoder") if taught else {}
+        for name, guess in guesses.items():
+            truth = truths[name]
             error = relative_error(guess[rest], truth[rest], truth[known].mean(axis=0))
-            title = f"a {'linear map' if key == 'linear' else 'small network'} from messages to the feature"
             spread = Spread(error, error, 1.0, 1)
-            words = title, paper, f"{len(known):,} rows of the sender"
+            words = f"a {way} from messages to the feature", paper, f"{len(known):,} rows of the sender"
             details = _right(guess, truth, known, rest) if truth.shape[1] > 1 else {}
             level = verdict.of_error(error)
             yield _score(view, name, channel, key, words, "error", spread, level, details)
@@ -191,16 +196,13 @@ def _initial(
     material: Material, view: View, channel: Channel, first: Step, imitation: Imitation
 ) -> Iterator[Score]:
     """Features of the rows of step 1, from the initial weights that everybody knows."""
-    received = view.rows(first, channel)
-    for name, values in material.features(view.place, channel.edges).items():
-        found = unravel(imitation, name, channel.edges, received)
-        if found is not None:
-            spelling, guess, mean = found
-            truth = spelling(values[first.rows])
-            error = relative_error(guess, truth, mean)
-            spread = Spread(error, error, 1.0, 1)
-            words = "the way back through the initial weights, which all know", features.HE, ""
-            yield _score(view, name, channel, "initial", words, "error", spread, verdict.of_error(error))
+    values = material.features(view.place, channel.edges)
+    found = unravel(imitation, values, channel.edges, view.rows(first, channel))
+    for name, (spelling, guess, mean) in found.items():
+        error = relative_error(guess, spelling(values[name][first.rows]), mean)
+        spread = Spread(error, error, 1.0, 1)
+        words = "the way back through the initial weights, which all know", features.HE, ""
+        yield _score(view, name, channel, "initial", words, "error", spread, verdict.of_error(error))
 
 
 def _right(guess: Array, truth: Array, known: Array, rest: Array) -> dict[str, float]:

@@ -22,7 +22,6 @@ _LABEL = "`protect gradients to {party} with marvell(sum_kl = 0.25)`, or `label_
 _EDGE = "fewer numbers a row by a `release` limit, or `gaussian(clip, epsilon, delta)` on the edge"
 _REMEDIES = {
     "residual": "`protect gradients to {party} with gaussian(clip, epsilon, delta)`",
-    "vote": "`label_dp(epsilon)`, which draws a row's flip once: fresh noise averages out over epochs",
     "spectral": _EDGE,
     "completion": "protect the gradients to {party}: they are what taught its bottom about the label",
     "linear": "a nonlinear bottom of fewer units than features, a `release` limit, or noise on the edge",

@@ -1,0 +1,133 @@
+"""What crosses in another form than the graphs have it: compressed numbers, masked numbers.
+
+The manifest says of each such edge how it is packed; its shape and type there are those on the wire.
+Packing loses nothing: a receiver has the sender's value to the bit, or of masked values their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.packing import Packing
+from vflc_runtime.protect.masks import Masks, Sums
+
+Array = NDArray[Any]
+
+
+class Wire:
+    """The edges of one place, packed and unpacked.
+
+    Args:
+        edges: what leaves the place and what comes to it.
+        masks: of the masked sums that it adds to.
+    """
+
+    def __init__(self, edges: Mapping[str, Packing | None], masks: Masks, precision: str) -> None:
+        self._packed = {name: packing for name, packing in edges.items() if packing is not None}
+        self._masks, self._precision = masks, precision
+        self._sums = Sums({name: p for name, p in self._packed.items() if p.kind == "masked"}, precision)
+
+    def pack(self, edge: str, tensor: Array, program: str) -> Array:
+        """A value as it leaves."""
+        packing = self._packed.get(edge)
+        if packing is None:
+            return tensor
+        if packing.kind == "masked":
+            return self._masks.mask(edge, packing, tensor, program)
+        return pack(packing, tensor)
+
+    def unpack(self, edge: str, tensor: Array) -> Array:
+        """A value as graphs read it.
+
+        Of the values of a masked sum the one that comes last is the sum, and those before it are 0:
+        they enter nothing else.
+
+        Raises:
+            Failure: VFL0676, masks do not cancel; VFL0677, nobody can have packed this.
+        """
+        packing = self._packed.get(edge)
+        if packing is None:
+            return tensor
+        if packing.kind == "masked":
+            return self._sums.add(edge, packing, tensor)
+        return unpack(edge, packing, tensor, self._precision)
+
+    def reset(self) -> None:
+        """Forgets sums that did not come to their end."""
+        self._sums.reset()
+
+
+def pack(packing: Packing, tensor: Array) -> Array:
+    """Rows of numbers as rows of bytes."""
+    rows = np.ascontiguousarray(tensor).reshape(len(tensor), -1)
+    return _pack_grid(packing, rows) if packing.kind == "quantize" else _pack_largest(packing, rows)
+
+
+def unpack(edge: str, packing: Packing, tensor: Array, precision: str) -> Array:
+    """The rows of numbers that `pack` made bytes of; VFL0677 where it cannot have made them."""
+    rows = np.ascontiguousarray(tensor)
+    read = _read_grid if packing.kind == "quantize" else _read_largest
+    return read(edge, packing, rows, precision).reshape(len(rows), *packing.row)
+
+
+# --- numbers on a grid: the largest magnitude, then so many bits a number ---------------------------
+
+
+def _pack_grid(packing: Packing, rows: Array) -> Array:
+    levels = packing.levels
+    top = np.abs(rows).max(axis=1, initial=0.0).astype(rows.dtype)
+    safe = np.where(top > 0, top, 1).astype(rows.dtype)
+    codes = np.rint(rows / safe[:, None] * levels).astype(np.int32) + levels
+    bits = (codes[:, :, None] >> np.arange(packing.bits - 1, -1, -1)) & 1
+    packed = np.packbits(bits.astype(np.uint8).reshape(len(rows), -1), axis=1)
+    return np.concatenate([top.reshape(-1, 1).view(np.uint8).reshape(len(rows), -1), packed], axis=1)
+
+
+def _read_grid(edge: str, packing: Packing, rows: Array, precision: str) -> Array:
+    width, size = prod(packing.row), np.dtype(precision).itemsize
+    top = np.ascontiguousarray(rows[:, :size]).view(precision).reshape(-1, 1)
+    bits = np.unpackbits(rows[:, size:], axis=1)[:, : width * packing.bits].astype(np.int32)
+    weights = 1 << np.arange(packing.bits - 1, -1, -1)
+    codes = bits.reshape(len(rows), width, packing.bits) @ weights - packing.levels
+    if (np.abs(codes) > packing.levels).any():
+        raise _damaged(edge, "a code beyond the grid")
+    share = codes.astype(precision) / np.asarray(packing.levels, precision)
+    made: Array = top * share
+    return made
+
+
+# --- the largest numbers of a row: positions, then numbers ------------------------------------------
+
+
+def _pack_largest(packing: Packing, rows: Array) -> Array:
+    order = np.argsort(rows == 0, axis=1, kind="stable")[:, : packing.k]
+    values = np.take_along_axis(rows, order, axis=1)
+    places = order.astype(_position(packing))
+    parts = (places, np.ascontiguousarray(values))
+    return np.concatenate([part.view(np.uint8).reshape(len(rows), -1) for part in parts], axis=1)
+
+
+def _read_largest(edge: str, packing: Packing, rows: Array, precision: str) -> Array:
+    width, kind = prod(packing.row), _position(packing)
+    split = packing.k * kind.itemsize
+    places = np.ascontiguousarray(rows[:, :split]).view(kind).astype(np.int64)
+    if (places >= width).any():
+        raise _damaged(edge, f"position {int(places.max())} of {width}")
+    made = np.zeros((len(rows), width), precision)
+    np.put_along_axis(made, places, np.ascontiguousarray(rows[:, split:]).view(precision), axis=1)
+    return made
+
+
+def _position(packing: Packing) -> np.dtype[Any]:
+    return np.dtype("<u2" if prod(packing.row) <= 2**16 else "<u4")
+
+
+def _damaged(edge: str, what: str) -> Failure:
+    help = "both sides must run the same bundle; look for a version of vflc that differs"
+    return Failure("VFL0677", f"edge {edge!r} cannot be unpacked: {what}", help, exit_code=PEER)

@@ -1,0 +1,156 @@
+"""What goes wrong between parties: each run waits and ends with its bits, or stops and says why."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from partying import compiled, tensors, train_alone
+from processes import Party, until, write_deploy
+from specs.examples import prepared, text_of
+from transport.wiring import Proxy
+from vflc_runtime.train import TrainOptions
+
+OPTIONS = TrainOptions(epochs=8, batch=16, checkpoint_steps=20)
+FLAGS = ["--epochs", "8", "--batch", "16", "--checkpoint-steps", "20", "--threads", "1"]
+PEER = 3
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("example")
+    sources = prepared("deepfm", folder / "data", "--generate", 1600)
+    bundle = compiled("deepfm", text_of("deepfm", small=True), folder / "bundle")
+    alone = train_alone(bundle, sources, folder / "alone", OPTIONS)
+    return {"sources": sources, "bundle": bundle, "alone": alone}
+
+
+@pytest.fixture
+def two(example: dict[str, Any], tmp_path: Path) -> Iterator[list[Party]]:
+    """alice, who listens, and bob, who dials; not started."""
+    deploy = write_deploy(tmp_path, example["sources"])
+    parties = [Party(name, example["bundle"], deploy, tmp_path / name, FLAGS) for name in ("alice", "bob")]
+    yield parties
+    for party in parties:
+        if party.running():
+            party.kill()
+
+
+def start(parties: list[Party]) -> None:
+    for party in parties:
+        party.start()
+    until(lambda: all(party.at_work(2) for party in parties))
+
+
+def end(parties: list[Party], example: dict[str, Any]) -> None:
+    for party in parties:
+        assert party.wait() == 0, party.log()
+        assert tensors(party.out, party.name) == tensors(example["alone"], party.name)
+
+
+def last(party: Party) -> str:
+    return max((party.out / "checkpoints").iterdir()).name
+
+
+@pytest.mark.parametrize("presses", [0, 1])
+def test_ctrl_c_at_one_leaves_the_same_step_at_all(
+    two: list[Party], example: dict[str, Any], presses: int
+) -> None:
+    start(two)
+    pressed, other = two[presses], two[1 - presses]
+    pressed.signal(signal.SIGINT)
+    assert pressed.wait() == 130, pressed.log()
+    assert other.wait() == PEER and "VFL0653" in other.log()
+    assert last(pressed) == last(other)
+    for party in two:
+        party.start()
+    end(two, example)
+
+
+def test_a_link_that_is_cut_comes_back(two: list[Party], example: dict[str, Any], tmp_path: Path) -> None:
+    deploy = tmp_path / "deploy.toml"
+    port = int(deploy.read_text().split(":")[1].split('"')[0])
+    proxy = Proxy(port)
+    try:
+        through = tmp_path / "through.toml"
+        through.write_text(deploy.read_text().replace(f"127.0.0.1:{port}", proxy.address))
+        two[1] = Party("bob", example["bundle"], through, tmp_path / "bob", FLAGS)
+        start(two)
+        for pause in (0.05, 1.0):
+            proxy.cut()
+            time.sleep(pause)
+            proxy.mend()
+            time.sleep(0.3)
+        end(two, example)
+    finally:
+        proxy.close()
+
+
+def test_a_peer_that_stalls_is_waited_for(two: list[Party], example: dict[str, Any]) -> None:
+    start(two)
+    two[0].signal(signal.SIGSTOP)
+    time.sleep(2)
+    assert two[1].running()
+    two[0].signal(signal.SIGCONT)
+    end(two, example)
+
+
+def test_a_peer_that_stalls_too_long_ends_the_run(example: dict[str, Any], tmp_path: Path) -> None:
+    deploy = write_deploy(tmp_path, example["sources"], timeout=3)
+    two = [Party(name, example["bundle"], deploy, tmp_path / name, FLAGS) for name in ("alice", "bob")]
+    start(two)
+    two[0].signal(signal.SIGSTOP)
+    begin = time.monotonic()
+    assert two[1].wait() == PEER
+    assert time.monotonic() - begin < 8
+    assert "VFL0641" in two[1].log() and "'alice' did not send" in two[1].log()
+    two[0].kill()
+    for party in two:
+        party.start()
+    end(two, example)
+
+
+def test_another_bundle_is_refused_at_both_sides(
+    two: list[Party], example: dict[str, Any], tmp_path: Path
+) -> None:
+    start(two)
+    two[1].kill()
+    text = text_of("deepfm", small=True).replace("[256, 32]", "[256, 16]")
+    other = compiled("deepfm", text, tmp_path / "other")
+    changed = Party("bob", other, tmp_path / "deploy.toml", tmp_path / "changed", FLAGS)
+    changed.start()
+    for party in (changed, two[0]):
+        assert party.wait() == PEER
+        assert "VFL0650" in party.log() and "digest is " in party.log()
+    for party in two:
+        party.start()
+    end(two, example)
+
+
+def test_a_full_disk_keeps_what_was_saved(two: list[Party], example: dict[str, Any]) -> None:
+    start(two)
+    assert two[0].process is not None
+    resource.prlimit(two[0].process.pid, resource.RLIMIT_FSIZE, (50_000, 50_000))
+    assert two[0].wait() == 1 and "VFL0612" in two[0].log()
+    assert two[1].wait() == PEER and "VFL0652" in two[1].log()
+    for party in two:
+        party.start()
+    end(two, example)
+
+
+def test_one_that_lost_its_folder_is_told(two: list[Party], tmp_path: Path) -> None:
+    start(two)
+    for party in two:
+        party.kill()
+    os.rename(two[1].out, tmp_path / "lost")
+    for party in two:
+        party.start()
+    for party in two:
+        assert party.wait() == PEER
+        assert "VFL0651" in party.log()
