@@ -37,6 +37,9 @@ fuse at mixer { h = dense(x + y + z, 2) }
 logit = dense(h, 1)
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
+accept VFL0310 on gradients to alice because "a test"
+accept VFL0310 on gradients to carol because "a test"
+accept VFL0310 on gradients to mixer because "a test"
 train { optimizer sgd(lr = 0.1) batch 4 epochs 1 }
 """
 TABLES = {

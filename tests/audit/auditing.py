@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from vflc_runtime.train import TrainOptions, train
 from vflc_runtime.transcript import Stretch
+from waivers import waived
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -70,7 +71,7 @@ accept VFL0310 on gradients to alice because "planted"
 
 def spec(body: str, share: float = 0.0) -> str:
     """A whole spec; `share` is the score from which on a row is positive."""
-    return PARTIES.replace("SHARE", str(share)) + body + TRAIN
+    return waived(PARTIES.replace("SHARE", str(share)) + body + TRAIN)
 
 
 def protected(body: str, mechanism: str, share: float = 0.0) -> str:

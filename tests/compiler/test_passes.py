@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from waivers import waived
 
 from vflc.diagnostics import Refused, Source
 from vflc.driver import compile_source
@@ -25,7 +26,7 @@ party bob {
 
 
 def compiled(text: str, **options: Any) -> Bundle:
-    return compile_source(Source("test.vfl", PARTIES + text), **options)
+    return compile_source(Source("test.vfl", waived(PARTIES + text)), **options)
 
 
 def edges(bundle: Bundle, phase: str) -> dict[str, tuple[str, str, list[Any]]]:

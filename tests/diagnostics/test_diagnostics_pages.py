@@ -16,7 +16,9 @@ from vflc.driver import check
 from vflc.syntax.format import format_spec
 
 PAGES = {page.name[:-3] for page in resources.files("vflc.diagnostics").joinpath("pages").iterdir()}
-NOT_IN_A_SPEC = {"VFL0007", "VFL0008", "VFL0016", "VFL0501", "VFL0503"} | {c for c in CODES if c > "VFL0600"}
+NOT_IN_A_SPEC = {"VFL0007", "VFL0008", "VFL0016", "VFL0326", "VFL0501", "VFL0503"} | {
+    c for c in CODES if c > "VFL0600"
+}
 ROOT = Path(vflc.__file__).parent.parent
 
 
@@ -43,7 +45,7 @@ def test_a_page_has_all_its_parts(code: str) -> None:
     assert page.startswith(f"# {code}: {CODES[code]}\n")
     assert "\n## What to do\n" in page
     if code in NOT_IN_A_SPEC:
-        assert f"error[{code}]" in page
+        assert f"error[{code}]" in page or f"warning[{code}]" in page
     else:
         assert examples(code, "bad") and examples(code, "good")
 
@@ -56,7 +58,9 @@ def test_examples_do_what_the_page_says(code: str, tmp_path: Path) -> None:
         assert {finding.code for finding in check(path)} == {code}
     for example in examples(code, "good"):
         path.write_text(example, encoding="utf-8")
-        assert check(path) == []
+        found = check(path)
+        assert not [finding for finding in found if finding.level == "error"]
+        assert code not in {finding.code for finding in found}
         assert format_spec(example) == example, "good examples are formatted"
 
 

@@ -20,14 +20,14 @@ EXAMPLES = [(kind, text) for kind, text in BLOCKS if kind not in ("prelude",)]
 
 MODEL = """
 unused_h = dense(embed({feature}, dim = 4), 4)
-unused_z = dense(unused_h, 1) at bob
+unused_z = dense(mlp(unused_h, [4]), 1) at bob
 predict unused_p = sigmoid(unused_z)
 objective bce(unused_z, bob.liked)
 """
 TRAINED = """
 wide  = dense(embed(alice.City, dim = 4), 4)
 h     = dense(wide, 4)
-logit = dense(h, 1) at bob
+logit = dense(mlp(h, [4]), 1) at bob
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
 """
@@ -62,7 +62,8 @@ def test_example_compiles(example: tuple[str, str]) -> None:
 def test_example_is_refused(example: tuple[str, str]) -> None:
     with pytest.raises(Refused) as refused:
         driver.compile_source(Source("language.vfl", whole(*example)))
-    assert {found.code for found in refused.value.diagnostics} == {example[0].split()[1]}
+    errors = {found.code for found in refused.value.diagnostics if found.level == "error"}
+    assert errors == {example[0].split()[1]}
 
 
 @pytest.mark.parametrize("example", [("prelude", PRELUDE), *EXAMPLES], ids=lambda e: e[0])
@@ -96,4 +97,4 @@ def test_other_files(tmp_path: Path) -> None:
         spec = tmp_path / "spec.vfl"
         made = "t = Tower(alice.Age)\n" if "towers" in use else "t = FM([alice.City])\n"
         spec.write_text(PRELUDE + use + "\n" + made + MODEL.format(feature="alice.City"), "utf-8")
-        assert driver.check(spec) == [], use
+        assert not [found for found in driver.check(spec) if found.level == "error"], use

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from waivers import waived
 
 PARTIES = """
 party alice {
@@ -66,7 +67,7 @@ def spec(name: str) -> str:
     halves = ", DeepFMBottom" if block == "DeepFMTop" else ""
     head = f"use recsys.{{{block}{halves}}}\n{PARTIES}"
     if name in TASKS:
-        return (
+        return waived(
             f"{head}out = {TASKS[name]}\npredict y = sigmoid(out[0])\npredict z = sigmoid(out[1])\n"
             "objective bce(out[0], bob.y) + 0.5 * bce(out[1], bob.z)\n"
             "train { optimizer adam(lr = 0.01)\n batch 64 }\n"
@@ -74,7 +75,7 @@ def spec(name: str) -> str:
     regression = block == "LinearRegression"
     loss = "mse" if regression else "bce"
     predicted = "logit" if regression else "sigmoid(logit)"
-    return (
+    return waived(
         f"{head}logit = {LOGITS[name]}\npredict y = {predicted}\nobjective {loss}(logit, bob.y)\n"
         "train { optimizer adam(lr = 0.01)\n batch 64 }\n"
     )

@@ -35,6 +35,7 @@ fuse at bob {
 }
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
+accept VFL0310 on gradients to alice because "a test"
 train { optimizer adam(lr = 0.01)
  batch 16 }
 """

@@ -35,7 +35,7 @@ def command(spec: Path, out: Path, backend: str, precision: str) -> None:
 
     from vflc import driver
     from vflc.cli import failures
-    from vflc.cli.tables import console, crossing, show
+    from vflc.cli.tables import console, crossing, show, waived
 
     bundle = driver.compile_spec(
         spec, precision=precision, backends=driver.BACKENDS if backend == "all" else (backend,)
@@ -45,5 +45,7 @@ def command(spec: Path, out: Path, backend: str, precision: str) -> None:
     if bundle.warnings:
         failures.show(bundle.warnings)
     show(console(), crossing(bundle.manifest))
+    for line in waived(bundle.manifest):
+        click.echo(line)
     places = ", ".join(bundle.manifest["places"])
     click.echo(f"\nwrote {out}: a folder each for {places}; manifest {bundle.manifest['digest'][:16]}")

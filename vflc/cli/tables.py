@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vflc.emit.diagram import shape, some
+from vflc.emit.disclosed import codes, waivers
 
 if TYPE_CHECKING:
     from vflc_runtime.audit.report import Score
@@ -37,7 +38,10 @@ def crossing(manifest: Mapping[str, Any]) -> Table:
     table = Table(title="What crosses", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("edge", "from → to", "phase", "a row", "bytes a row"):
         table.add_column(header, justify="right" if header == "bytes a row" else "left", no_wrap=True)
+    judged = any(edge["findings"] or edge["accepted"] for edge in manifest["edges"])
     table.add_column("depends on")
+    if judged:
+        table.add_column("found")
     above = None
     for edge in manifest["edges"]:
         depended = depends(edge["depends_on"])
@@ -50,9 +54,18 @@ def crossing(manifest: Mapping[str, Any]) -> Table:
             if edge["bytes_per_row"]
             else f"{edge['bytes_per_step']:,} a {'visit' if 'population' in manifest else 'step'}",
             "as above" if depended == above else depended,
+            *([", ".join(codes(edge))] if judged else []),
         )
         above = depended
     return table
+
+
+def waived(manifest: Mapping[str, Any]) -> list[str]:
+    """A line for each waiver: what, on which edges, and why."""
+    return [
+        f"{code} on {', '.join(edges)} is waived: {reason}"
+        for (code, reason), edges in waivers(manifest["edges"]).items()
+    ]
 
 
 def _phase(edge: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vflc import __version__
 from vflc.emit.control import control, decides, described
+from vflc.emit.disclosed import given_away
 from vflc.emit.packing import packed
 from vflc.ir.model import Edge, Guard, Model
 from vflc.ir.types import TensorType
@@ -164,6 +165,7 @@ def markdown(data: dict[str, Any]) -> str:
             f"| {', '.join(edge['programs'])} "
             f"| {shape} | {edge['dtype']} | {size} | {', '.join(edge['depends_on']) or '–'} |"
         )
+    lines += given_away(data["edges"])
     lines += [
         "",
         "## Messages",

@@ -267,17 +267,18 @@ class Limit:
     """One clause of a `release`: what a party lets out of its place, and no more.
 
     Args:
-        kind: `activations` (values that depend on its features), `gradients` (that depend on its
-            labels), `edge` (only the values of `values`), `party` (only to `names`), `never`
-            (the columns of `names` flow into nothing that leaves).
-        floats: most numbers a row, of one message; None where the clause sets no limit.
+        kind: `activations` (what leaves forward), `gradients` (what leaves backward), `edge` (of
+            activations only `names`), `party` (only to `names`), `never` (the columns of `names` flow
+            into nothing that leaves).
+        floats: most numbers a row, of all edges of a program together; None where it sets no limit.
+        values: of `edge`, what each name means in the graph; nothing where it is an edge's own id.
     """
 
     kind: Literal["activations", "gradients", "edge", "party", "never"]
     span: Span
     floats: int | None = None
     names: tuple[str, ...] = ()
-    values: tuple[str, ...] = ()
+    values: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

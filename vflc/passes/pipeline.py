@@ -9,6 +9,7 @@ from vflc.diagnostics import Collector
 from vflc.ir.model import Model
 from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
+from vflc.passes.disclose import Disclose
 from vflc.passes.fuse_tables import FuseTables
 from vflc.passes.home import Home
 from vflc.passes.modes import Modes
@@ -52,6 +53,7 @@ def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True)
         Simplify(),
         *((ProtectGradients(),) if guarded else ()),
         Cut(),
+        *((Disclose(),) if guarded else ()),
         Scheduling(),
     )
 

@@ -12,6 +12,7 @@ from vflc.syntax.parser import parse
 
 ALIGNED_COMMENTS = 80
 """Comments of lines longer than this do not move those of their neighbours."""
+Clause = tuple[tree.Expr | tree.Name, ...]
 
 
 def format_spec(source_text: str, name: str = "spec.vfl") -> str:
@@ -255,18 +256,28 @@ class _Formatter:
 
     def _release(self, node: tree.Release) -> list[Line]:
         head, start = f"release {node.party.text}", node.party.span.end
-        clauses = [" ".join(map(self._word, clause)) for clause in node.clauses]
-        only = f"{head} {{ {''.join(clauses)} }}"
+        parts = [part for limit in node.limits() for part in self._lines(limit)]
+        texts = [self._list(part) for part in parts]
+        only = f"{head} {{ {''.join(texts)} }}"
         inside = self.source[start : node.span.end]
-        if len(clauses) == 1 and len(only) <= WIDTH and "\n" not in inside:
+        if len(texts) == 1 and len(only) <= WIDTH and "\n" not in inside:
             return [Line(only)]
 
         def draw(text: str) -> Callable[[], list[Line]]:
             return lambda: [Line(text, STEP)]
 
-        spans = [(clause[0].span.start, clause[-1].span.end) for clause in node.clauses]
-        slots = [Slot(*span, draw(text)) for span, text in zip(spans, clauses, strict=True)]
+        spans = [(part[0][0].span.start, part[-1][-1].span.end) for part in parts]
+        slots = [Slot(*span, draw(text)) for span, text in zip(spans, texts, strict=True)]
         return self._body(head, slots, start, node)
+
+    def _lines(self, limit: list[Clause]) -> list[list[Clause]]:
+        """A list on one line, or, where it is too long or has comments, each of its clauses on one."""
+        text = self.source[limit[0][0].span.start : limit[-1][-1].span.end]
+        fits = len(self._list(limit)) <= WIDTH - STEP and "#" not in text
+        return [limit] if fits else [[clause] for clause in limit]
+
+    def _list(self, clauses: list[Clause]) -> str:
+        return ", ".join(" ".join(map(self._word, clause)) for clause in clauses)
 
     def _word(self, word: tree.Expr | tree.Name) -> str:
         return word.text if isinstance(word, tree.Name) else self.layout.flat(word)

@@ -300,6 +300,17 @@ class Release:
     clauses: tuple[tuple[Expr | Name, ...], ...]
     span: Span
 
+    def limits(self) -> list[list[tuple[Expr | Name, ...]]]:
+        """Clauses by the limit that they set: the list of `never Gender, Age` is two clauses."""
+        limits: list[list[tuple[Expr | Name, ...]]] = []
+        for clause in self.clauses:
+            first = limits[-1][0][0] if limits else None
+            if len(clause) == 1 and isinstance(first, Name) and first.text in ("only", "never"):
+                limits[-1].append(clause)
+            else:
+                limits.append([clause])
+        return limits
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -69,7 +69,14 @@ def by_consensus(rows: Array) -> Array:
     Finds δ's sign where coefficients differ by row but each column has a sign of its own.
     """
     signs = np.sign(rows.astype(np.float64))
-    return signs @ np.sign(principal(signs))
+    total: Array = np.zeros(len(signs))
+    left = list(np.argsort(-np.abs(signs).sum(axis=0), kind="stable"))
+    while left:  # next the column that shares most rows with those taken: its sign follows from them
+        column = max(left, key=lambda c: float(np.abs(signs[:, c]) @ np.abs(total)))
+        left.remove(column)
+        agreement = float(signs[:, column] @ np.sign(total))
+        total = total + (signs[:, column] if agreement >= 0 else -signs[:, column])
+    return total
 
 
 def by_factor(rows: Array, known: Array) -> Array:

@@ -92,7 +92,8 @@ def _leaks(analysis: Analysis, score: Score) -> list[Leak]:
     for receiver in receivers:
         if owners(score.labels) <= {receiver}:
             continue
-        backward = Backward(model.graph, analysis.train, _known(model, receiver))
+        several = _slopes(analysis, score) > 1
+        backward = Backward(model.graph, analysis.train, _known(model, receiver), several)
         paths = backward.run(score.node)
         edges: dict[str, Coefficient] = {}
         for edge in model.edges:
@@ -113,10 +114,17 @@ def _leak(
     paths: Mapping[str, Coefficient],
 ) -> Leak:
     model = analysis.model
-    open_edges = [e for e in model.edges if e.id in edges and not edges[e.id].unknown]
-    width = sum(analysis.node(edge).type.row_size or 1 for edge in open_edges)
-    size = model.graph[score.node].type.row_size if score.loss.kind == "cce" else 1
-    return Leak(receiver, score, edges, paths, width, size or 1)
+    slopes = _slopes(analysis, score)
+    # of a δ of several numbers, what is left of a row with zeros may not tell its direction
+    telling = [e for e in model.edges if e.id in edges and not (slopes > 1 and edges[e.id].zeros)]
+    width = sum(analysis.node(e).type.row_size or 1 for e in telling if not edges[e.id].unknown)
+    return Leak(receiver, score, edges, paths, width, slopes)
+
+
+def _slopes(analysis: Analysis, score: Score) -> int:
+    """How many numbers δ has a row."""
+    size = analysis.model.graph[score.node].type.row_size if score.loss.kind == "cce" else 1
+    return size or 1
 
 
 def _coefficient(

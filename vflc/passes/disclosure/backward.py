@@ -168,7 +168,7 @@ def compression_findings(analysis: Analysis) -> Iterator[Found]:
             asked = spans[guard.protection]
             yield Found(
                 "VFL0324", edges,
-                f"{asked.mechanism} makes messages smaller and hides nothing: it does not count as protection",
+                f"{asked.mechanism} makes messages smaller and hides nothing: it is no protection",
                 asked.span, "protect it with noise as well, or say why not: `accept VFL0324 on …`",
             )  # fmt: skip
 

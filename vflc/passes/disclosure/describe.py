@@ -9,6 +9,9 @@ from typing import Any
 from vflc.ir.model import Edge
 from vflc.passes.disclosure.analysis import Analysis
 
+EXACT = 2.0**53
+"""Counts of values up to this are exact, here and in JSON; more are told by their bits alone."""
+
 
 def describe(analysis: Analysis) -> dict[str, Mapping[str, Any]]:
     """By edge id: for activations what of each secret, for gradients what of each label."""
@@ -22,7 +25,7 @@ def _activation(analysis: Analysis, edge: Edge) -> dict[str, Any]:
     fact = analysis.fact(edge)
     bits = fact.bits(analysis.node(edge))
     return {
-        "values": None if isinf(fact.distinct) else int(fact.distinct),
+        "values": None if fact.distinct > EXACT else int(fact.distinct),
         "bits_per_row": None if isinf(bits) else round(bits, 3),
         "range": [None if isinf(bound) else bound for bound in (fact.range.low, fact.range.high)],
         "secrets": {

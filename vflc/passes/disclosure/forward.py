@@ -45,7 +45,8 @@ def label_findings(analysis: Analysis) -> Iterator[Found]:
     for edge in _forward(analysis.model):
         fact, node = analysis.fact(edge), analysis.node(edge)
         labels = [s for s in fact.ways if s.label and s.party != edge.target]
-        if not labels or analysis.private(edge) or edge.node in raw_values(analysis.model.graph_of(edge.programs[0])):
+        raw = edge.node in raw_values(analysis.model.graph_of(edge.programs[0]))
+        if not labels or raw or analysis.private(edge):
             continue
         names = ", ".join(sorted(map(str, labels)))
         yield Found(
@@ -54,7 +55,7 @@ def label_findings(analysis: Analysis) -> Iterator[Found]:
             f"{_few(2.0 if isinf(fact.distinct) else fact.distinct)} tells it row by row",
             node.span,
             f"leave the label out of what leaves {edge.source}, or compute this there",
-            _declared(analysis.model, labels[0]),
+            (_declared(analysis.model, labels[0]),),
         )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def activation_findings(analysis: Analysis) -> Iterator[Found]:
                 f"`{edge.id}` can take {fact.distinct:.0f} different values: whoever sees a few rows "
                 f"with their features reads {_names(features)} off it",
                 node.span, "let more features flow into it, or protect it with noise",
-                *[(_declared(analysis.model, features[0]),)],
+                (_declared(analysis.model, features[0]),),
             )  # fmt: skip
         elif len(features) == 1:
             way = ways[features[0]]
@@ -95,11 +96,12 @@ def solvable_findings(analysis: Analysis) -> Iterator[Found]:
         needed = sum(_dimension(analysis.model, feature) for feature in features)
         width = sum(analysis.node(edge).type.row_size or 0 for edge in members)
         if features and width >= needed:
+            names = _names(sorted(features, key=str))
             spans = [analysis.node(edge).span for edge in members]
             yield Found(
                 "VFL0323", tuple(members),
-                f"{target} gets {width} linear combinations of {needed} numbers a row of {source}: "
-                f"with the weights, or enough known rows, they can be solved for {_names(sorted(features, key=str))}",
+                f"{target} gets {width} linear combinations of {needed:.0f} numbers a row of {source}: "
+                f"with the weights, or enough known rows, they can be solved for {names}",
                 spans[0], "send fewer numbers, or put a nonlinear layer before the cut",
                 tuple(Label(s, "and this") for s in spans[1:] if s is not None),
             )  # fmt: skip

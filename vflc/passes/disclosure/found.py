@@ -38,10 +38,10 @@ def covers(acceptance: Acceptance, edge: Edge) -> bool:
     target = acceptance.target
     if target.gradients_to is not None:
         return edge.phase == "backward" and edge.target == target.gradients_to
-    names = {edge.id, edge.node, edge.gradient_of}
-    if any(value in names for value in target.values):
+    names = [name for name in (edge.id, edge.node, edge.gradient_of) if name is not None]
+    if any(name in target.values for name in names):
         return True
-    return any(name is not None and (name == target.text or name.startswith(f"{target.text}.")) for name in names)
+    return any(name == target.text or name.startswith(f"{target.text}.") for name in names)
 
 
 def settle(model: Model, found: Sequence[Found], collector: Collector) -> tuple[Finding, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vflc.diagnostics import Collector
-from vflc.ir.model import PROGRAMS, Edge, Limit, Model, Release
+from vflc.ir.model import PROGRAMS, Edge, Limit, Release
 from vflc.passes.disclosure.analysis import Analysis
 
 
@@ -27,14 +27,18 @@ def _broken(
     elif limit.kind == "party":
         for edge in leaving:
             if edge.target not in limit.names:
-                yield f"`{edge.id}` leaves {party} for {edge.target}", f"released is only to {_list(limit.names)}"
+                yield (
+                    f"`{edge.id}` leaves {party} for {edge.target}",
+                    f"released is only to {_list(limit.names)}",
+                )
     elif limit.kind == "edge":
-        for name in limit.names:
-            if not any(_named(limit, edge, name) for edge in leaving):
+        targets = list(zip(limit.names, limit.values, strict=True))
+        for name, values in targets:
+            if not any(_named(edge, name, values) for edge in leaving):
                 crossing = _list(tuple(edge.id for edge in leaving)) or "nothing"
                 yield f"`{name}` is no edge that leaves {party}", f"what leaves is {crossing}"
         for edge in leaving:
-            if edge.phase == "forward" and not any(_named(limit, edge, name) for name in limit.names):
+            if edge.phase == "forward" and not any(_named(edge, *target) for target in targets):
                 yield f"`{edge.id}` leaves {party}", f"released are only {_list(limit.names)}"
     else:
         for edge in leaving:
@@ -47,9 +51,7 @@ def _broken(
                     )
 
 
-def _too_wide(
-    analysis: Analysis, party: str, limit: Limit, leaving: list[Edge]
-) -> Iterator[tuple[str, str]]:
+def _too_wide(analysis: Analysis, party: str, limit: Limit, leaving: list[Edge]) -> Iterator[tuple[str, str]]:
     assert limit.floats is not None
     phase = "forward" if limit.kind == "activations" else "backward"
     for program in PROGRAMS:
@@ -67,8 +69,8 @@ def _too_wide(
             return
 
 
-def _named(limit: Limit, edge: Edge, name: str) -> bool:
-    return edge.node in limit.values or edge.node == name or edge.node.startswith(f"{name}.") or edge.id == name
+def _named(edge: Edge, name: str, values: tuple[str, ...]) -> bool:
+    return edge.node in (name, *values) or edge.node.startswith(f"{name}.") or edge.id == name
 
 
 def _list(names: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from vflc.diagnostics import Span
@@ -36,7 +36,7 @@ def lower_release(
         ev.error("VFL0403", f"there is no party `{item.party.text}`", item.party.span, help)
         return None
     reader = _Reader(ev, scope, party, tuple(parties), ids)
-    limits = [limit for clause in _joined(item.clauses) if (limit := reader.read(clause)) is not None]
+    limits = [limit for parts in item.limits() if (limit := reader.read(sum(parts, ()))) is not None]
     if not item.clauses:
         ev.error("VFL0308", "this release sets no limit", item.span, f"as in: {FORMS[0]}")
     return Release(party.name, tuple(limits), item.span)
@@ -61,21 +61,8 @@ def lower_accept(
             'say why: accept … because "both parties hold the labels"',
         )
         return None
-    return target and Acceptance(code, target, item.reason.value.strip(), item.span)
-
-
-def _joined(clauses: tuple[Clause, ...]) -> Iterator[Clause]:
-    """Clauses in which a list goes on after each comma: `never Gender, Age` is one."""
-    current: list[Word] = []
-    for clause in clauses:
-        if current and len(clause) == 1 and _word(current[0]) in ("only", "never"):
-            current += clause
-            continue
-        if current:
-            yield tuple(current)
-        current = list(clause)
-    if current:
-        yield tuple(current)
+    reason = " ".join(item.reason.value.split())
+    return Acceptance(code, target, reason, item.span) if target else None
 
 
 def _word(word: Word) -> str | None:
@@ -104,7 +91,7 @@ class _Reader:
             case ["only", "to", _, *_]:
                 names = self._known(clause[2:], self.places, "party", "VFL0403")
                 return Limit("party", span, names=names) if names else None
-            case ["only", _, *_]:
+            case ["only", first, *_] if first != "to" and all(map(_text, clause)):
                 return self._edges(clause[1:], span)
             case ["never", _, *_]:
                 columns = [column.name for column in self.party.columns]
@@ -137,9 +124,9 @@ class _Reader:
 
     def _edges(self, words: Clause, span: Span) -> Limit:
         """Names that are no values of the spec may be ids of edges: see `lower_target`."""
-        values: list[str] = []
+        values = []
         for word in words:
             expr = tree.Ref(word.text, word.span) if isinstance(word, tree.Name) else word
-            is_path = isinstance(expr, tree.Ref | tree.Attribute)
-            values += [self.ids(n.id) for n in nodes_in(look_up(self.ev, expr, self.scope))] if is_path else []
-        return Limit("edge", span, names=tuple(map(_text, words)), values=tuple(dict.fromkeys(values)))
+            found = nodes_in(look_up(self.ev, expr, self.scope))
+            values.append(tuple(dict.fromkeys(self.ids(node.id) for node in found)))
+        return Limit("edge", span, names=tuple(map(_text, words)), values=tuple(values))

@@ -19,6 +19,8 @@ RULES: Mapping[str, Mapping[str, Any]] = {
 }
 """The optimizers of the three phases and what they are where the spec does not say: SGD."""
 HALVES = ("examples", "batches", "same")
+LIMITS = {tree.Release: "release", tree.Protect: "protect", tree.Accept: "accept"}
+"""For what crosses between parties; between a hub and its users nothing is judged or limited so far."""
 WORDS = {"weighting": ("examples", "uniform"), "divide": ("random", "keys")}
 
 
@@ -79,6 +81,11 @@ def lower_population(
         if isinstance(item, tree.Predict) and item.at is not None and item.at.text == hub:
             help = f"write `at {people.name.text}`, or leave it out: a prediction is its user's own"
             ev.error("VFL0407", f"{hub} only keeps weights, it predicts nothing", item.at.span, help)
+    for item in spec.items:
+        if type(item) in LIMITS:
+            text = f"`{LIMITS[type(item)]}` does not apply to a population"
+            help = "remove it; `clip_norm` and `noise` of `train reconstruct` limit what a visit tells"
+            ev.error("VFL0502", text, item.span, help)
     config, rules = _settings(ev, next((t for t in trains if t.mode is not None), None), scope)
     if hub is None:
         return None

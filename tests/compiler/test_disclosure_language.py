@@ -1,0 +1,305 @@
+"""`release` and `accept`: every clause and every mistake, and where waivers stand once they are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vflc.cli.main import run
+from vflc.diagnostics import Diagnostic, Source
+from vflc.driver import check_source, compile_source
+from vflc.syntax.format import format_spec
+
+PARTIES = """
+party alice {
+  key ID
+  feature Age:    float
+  feature City:   string -> hash(20)
+  feature Gender: string -> vocab("F", "M")
+}
+party bob {
+  key ID
+  feature Price: float
+  label   liked = Stars > 3
+  column  Stars: float
+}
+party carol {}
+block Bottom(fields) {
+  e = flatten(embed(fields, dim = 2))
+  return {deep = mlp(e, [6]), first = dense(e, 3)}
+}
+a = Bottom([alice.Age, alice.City])
+b = dense(bob.Price, 4)
+predict liked = sigmoid(logit) at carol
+objective bce(logit, bob.liked)
+"""
+NONLINEAR = PARTIES + "fuse at bob { logit = dense(mlp(concat(a.deep, a.first, b), [5]), 1) }\n"
+"""Nine numbers a row go to bob and come back, and one goes on to carol; nothing is wrong with it."""
+AFFINE = PARTIES + "fuse at bob { logit = dense(concat(a.deep, a.first, b), 1) }\n"
+"""The same, but that all gradients to alice give the label away."""
+EXACT = "a.deep.gradient", "a.first.gradient"
+
+
+def found(text: str) -> list[Diagnostic]:
+    return [d for d in check_source(Source("spec.vfl", text)) if d.level == "error"]
+
+
+def told(text: str) -> list[tuple[str, str]]:
+    """Code and marked text of every error."""
+    return [(d.code, text[d.span.start : d.span.end]) for d in found(text) if d.span is not None]
+
+
+def release(party: str, clauses: str) -> str:
+    return f"{NONLINEAR}release {party} {{ {clauses} }}\n"
+
+
+# --- release ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("party", "clause"),
+    [
+        ("alice", "activations at most 9 floats a row"),
+        ("alice", "gradients at most 0 floats a row"),
+        ("alice", "only a.deep, a.first"),
+        ("alice", "only a"),
+        ("alice", "only to bob"),
+        ("alice", "only to bob, carol"),
+        ("alice", "never Gender"),
+        ("bob", "activations at most 1 floats a row"),
+        ("bob", "gradients at most 9 floats a row"),
+        ("bob", "only logit"),
+        ("bob", "never Stars"),
+        ("carol", "only liked"),
+    ],
+)
+def test_what_a_release_allows(party: str, clause: str) -> None:
+    assert not found(release(party, clause))
+
+
+@pytest.mark.parametrize(
+    ("party", "clause", "says"),
+    [
+        ("alice", "activations at most 8 floats a row", ["9 floats a row leave alice as activations"]),
+        ("bob", "activations at most 0 floats a row", ["1 floats a row leave bob as activations"]),
+        ("bob", "gradients at most 8 floats a row", ["9 floats a row leave bob as gradients"]),
+        ("alice", "only a.deep", ["`a.first` leaves alice"]),
+        ("alice", "only a.deep, a.first, b", ["`b` is no edge that leaves alice"]),
+        ("alice", "only a, e", ["`e` is no edge that leaves alice"]),
+        ("alice", "only to carol", ["`a.deep` leaves alice for bob", "`a.first` leaves alice for bob"]),
+        ("bob", "only to alice", ["`logit` leaves bob for carol"]),
+        (
+            "alice",
+            "never Gender, City",
+            [f"alice.City flows into `a.{name}`, which goes to bob" for name in ("deep", "first")],
+        ),
+        ("bob", "never liked", [f"bob.liked flows into `{name}`, which goes to alice" for name in EXACT]),
+    ],
+)
+def test_what_a_release_refuses(party: str, clause: str, says: list[str]) -> None:
+    errors = found(release(party, clause))
+    assert sorted(d.message.split(", and")[0] for d in errors) == sorted(says)
+    assert told(release(party, clause)) == [("VFL0305", clause)] * len(says)
+    assert all(d.help for d in errors)
+
+
+def test_all_clauses_hold_and_each_that_does_not_is_told() -> None:
+    text = release(
+        "alice", "activations at most 8 floats a row\n only a.deep, a.first\n never Age\n only to bob"
+    )
+    assert [marked for _, marked in told(text)] == [
+        "activations at most 8 floats a row",
+        "never Age",
+        "never Age",
+    ]
+
+
+def test_several_releases_of_a_party_hold_together() -> None:
+    text = release("alice", "only to bob") + "release alice { never Age }\n"
+    assert {marked for _, marked in told(text)} == {"never Age"}
+
+
+@pytest.mark.parametrize(
+    ("party", "clause", "code", "marked"),
+    [
+        ("alcie", "only to bob", "VFL0403", "alcie"),
+        ("alice", "only to bbo", "VFL0403", "bbo"),
+        ("alice", "never Gendre, Age", "VFL0105", "Gendre"),
+        ("alice", "never Price", "VFL0105", "Price"),
+        ("alice", "activations at most 1.5 floats a row", "VFL0205", "1.5"),
+        ("alice", "", "VFL0308", "release alice {  }"),
+        ("alice", "activations at most 9", "VFL0308", "activations at most 9"),
+        ("alice", "at most 9 floats a row", "VFL0308", "at most 9 floats a row"),
+        ("alice", "labels at most 9 floats a row", "VFL0308", "labels at most 9 floats a row"),
+        ("alice", "only", "VFL0308", "only"),
+        ("alice", "only to", "VFL0308", "only to"),
+        ("alice", 'only "a"', "VFL0308", 'only "a"'),
+        ("alice", "never", "VFL0308", "never"),
+        ("alice", "nothing", "VFL0308", "nothing"),
+    ],
+)
+def test_mistakes_in_a_release(party: str, clause: str, code: str, marked: str) -> None:
+    text = release(party, clause)
+    assert told(text) == [(code, marked)]
+    assert code == "VFL0205" or all(d.help for d in found(text))
+
+
+def test_lists_stay_on_a_line() -> None:
+    text = release("alice", "only a.deep ,a.first\n never Gender,Age\n only to bob")
+    formatted = format_spec(text)
+    wanted = "release alice {\n  only a.deep, a.first\n  never Gender, Age\n  only to bob\n}\n"
+    assert formatted.endswith(wanted) and format_spec(formatted) == formatted
+    assert [code for code, _ in told(formatted)] == [code for code, _ in told(text)]
+    assert format_spec("release alice { never Age,\n City }").splitlines()[1:-1] == ["  never Age, City"]
+    kept = format_spec("release alice { never Age, # of all\n City }")
+    assert "# of all" in kept and format_spec(kept) == kept
+
+
+# --- accept ----------------------------------------------------------------------------------------------
+
+
+def accept(target: str, code: str = "VFL0310", reason: str = "a contract") -> str:
+    return f'accept {code} on {target} because "{reason}"\n'
+
+
+def test_the_model_leaks_where_nothing_is_accepted() -> None:
+    (error,) = found(AFFINE)
+    assert error.code == "VFL0310" and "accept VFL0310 on gradients to alice" in (error.help or "")
+
+
+@pytest.mark.parametrize(
+    "waivers",
+    [
+        accept("gradients to alice"),
+        accept("a"),
+        accept("a.deep") + accept("a.first"),
+        accept("a.deep.gradient") + accept("a.first"),
+    ],
+)
+def test_what_a_waiver_covers(waivers: str) -> None:
+    assert not found(AFFINE + waivers)
+    assert not found(waivers + AFFINE), "the order of statements does not matter"
+
+
+def test_a_waiver_of_a_part_waives_nothing() -> None:
+    leak, unused = found(AFFINE + accept("a.deep"))
+    assert leak.code == "VFL0310"
+    assert unused.code == "VFL0307" and "`a.first.gradient`" in (unused.help or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "marked"),
+    [
+        (NONLINEAR + accept("gradients to alice"), "VFL0307", accept("gradients to alice").strip()),
+        (NONLINEAR + accept("a.deep", "VFL0320"), "VFL0307", accept("a.deep", "VFL0320").strip()),
+        (NONLINEAR + accept("gradients to alice", "VFL9999"), "VFL0307", "VFL9999"),
+        (NONLINEAR + accept("gradients to alcie", "VFL0320"), "VFL0403", "alcie"),
+        (NONLINEAR + accept("gradients to alice", "VFL0320", " "), "VFL0306", None),
+        (
+            NONLINEAR + "accept VFL0320 on gradients to alice\n",
+            "VFL0306",
+            "accept VFL0320 on gradients to alice",
+        ),
+    ],
+)
+def test_mistakes_in_a_waiver(text: str, code: str, marked: str | None) -> None:
+    ((found_code, found_text),) = told(text)
+    assert found_code == code and marked in (None, found_text)
+
+
+@pytest.mark.parametrize("target", ["gradients to bob", "b", "nowhere", "a.shallow", "alice.Age"])
+def test_a_waiver_of_what_was_not_found(target: str) -> None:
+    codes = [code for code, _ in told(AFFINE + accept(target))]
+    assert sorted(codes) == ["VFL0307", "VFL0310"]
+
+
+def test_warnings_are_waived_as_errors_are() -> None:
+    shown = check_source(Source("spec.vfl", NONLINEAR))
+    assert "VFL0320" in {d.code for d in shown if d.level == "warning"}
+    waived = check_source(Source("spec.vfl", NONLINEAR + accept("gradients to alice", "VFL0320")))
+    assert {d.code for d in waived} == {d.code for d in shown} - {"VFL0320"}
+
+
+def test_raw_values_are_not_waived() -> None:
+    """What is refused before anything is cut has no edges that a waiver could speak of."""
+    text = NONLINEAR.replace("concat(a.deep,", "concat(alice.Age, a.deep,")
+    assert {code for code, _ in told(text + accept("alice.Age", "VFL0302"))} == {"VFL0302"}
+
+
+# --- where waivers and findings stand --------------------------------------------------------------------
+
+
+def test_both_manifests_have_the_reasons() -> None:
+    text = AFFINE + accept("a.deep", reason="one | reason") + accept("a.first", reason="two\\n## reasons")
+    bundle = compile_source(Source("spec.vfl", text))
+    edges = {edge["id"]: edge for edge in json.loads(bundle.files["manifest.json"])["edges"]}
+    waiver = {"code": "VFL0310", "because": "one | reason; two ## reasons"}
+    assert {name for name, edge in edges.items() if edge["accepted"]} == set(EXACT)
+    assert all(edges[name]["accepted"] == [waiver] and edges[name]["findings"] == [] for name in EXACT)
+    assert edges["logit"]["findings"] == edges["logit"]["accepted"] == []
+    page = bundle.files["manifest.md"].decode().splitlines()
+    ids = ", ".join(f"`{name}`" for name in edges if name in EXACT)
+    assert f"- VFL0310 on {ids}, because: {waiver['because']}" in page
+    assert "## reasons" not in page and "## Found" not in page
+
+
+def test_the_page_says_what_was_found_and_what_each_edge_tells() -> None:
+    text = NONLINEAR.replace("[alice.Age, alice.City]", "[alice.Gender, alice.City]")
+    bundle = compile_source(Source("spec.vfl", text))
+    page = bundle.files["manifest.md"].decode()
+    size = "at most 5.322 bits a row, one of 40 values; each column through 1 number"
+    assert f"| `a.deep` | {size} |" in page and f"| `a.first` | {size}, linear |" in page
+    factor = "bob.liked: the derivative of bce times a factor that varies by row | VFL0320 |"
+    assert f"| `a.deep.gradient` | {factor}" in page and f"| `a.first.gradient` | {factor}" in page
+    assert page.count("## Found") == 1 and "- VFL0320, " in page and "## Waived" not in page
+    told = json.loads(bundle.files["manifest.json"])["edges"][0]["discloses"]
+    assert told["values"] == 40 and told["secrets"]["alice.Gender"]["width"] == 1
+
+
+def test_compile_prints_findings_and_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "spec.vfl").write_text(AFFINE + accept("gradients to alice"), "utf-8")
+    assert run(["compile", str(tmp_path / "spec.vfl"), "-o", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in EXACT:
+        (row,) = [line for line in lines if line.split()[:1] == [name]]
+        assert row.endswith("VFL0310 (waived)")
+    (row,) = [line for line in lines if line.split()[:1] == ["a.deep"]]
+    assert "VFL" not in row
+    (reason,) = [line for line in lines if line.endswith("is waived: a contract")]
+    assert all(name in reason for name in EXACT)
+
+
+def test_many_values_are_told_by_their_bits_alone() -> None:
+    text = NONLINEAR.replace("hash(20)", "hash(100000000)").replace("[alice.Age, ", "[alice.Gender, ")
+    page = compile_source(Source("spec.vfl", text)).files["manifest.md"].decode()
+    assert "| `a.deep` | at most 27.57 bits a row, one of 200,000,000 values;" in page
+    unbounded = compile_source(Source("spec.vfl", NONLINEAR)).files["manifest.md"].decode()
+    assert "| `a.deep` | at most 192 bits a row; each column" in unbounded and "one of" not in unbounded
+
+
+def test_a_population_has_no_limits_protections_or_waivers() -> None:
+    head = "population users {\n key U\n feature M: int -> index(9)\n label r = s\n column s: float\n}\n"
+    body = (
+        "party hub {}\n"
+        "global t = table(9, 2) at hub\nlocal w = weight(2) at users\nscore = dot(w, lookup(t, users.M))\n"
+        "predict r = score\nobjective mse(score, users.r)\n"
+    )
+    assert not found(head + body)
+    for statement in (
+        "release users { gradients at most 9 floats a row }",
+        'accept VFL0310 on gradients to hub because "a contract"',
+        "protect gradients to hub with gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)",
+    ):
+        assert set(told(head + body + statement)) == {("VFL0502", statement)}
+
+
+def test_an_activation_made_of_a_label_is_refused_at_its_edge() -> None:
+    text = NONLINEAR.replace(
+        "predict", "told = dense(bob.liked, 4)\nseen = mlp(told, [3]) at carol\npredict seen = seen\npredict"
+    )
+    (error,) = found(text)
+    assert error.code == "VFL0310" and "`told` is computed from the label bob.liked" in error.message
+    assert text[error.labels[0].span.start :].startswith("label   liked")
+    assert not found(text + accept("told"))
