@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import time
@@ -148,7 +147,7 @@ def test_one_that_lost_its_folder_is_told(two: list[Party], tmp_path: Path) -> N
     start(two)
     for party in two:
         party.kill()
-    os.rename(two[1].out, tmp_path / "lost")
+    two[1].out.rename(tmp_path / "lost")
     for party in two:
         party.start()
     for party in two:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from partying import compiled, history, tensors, train_alone, train_together
+from partying import compiled, tensors, train_alone, train_together
 from specs.examples import prepared, text_of
 from vflc_runtime.train import Result, TrainOptions
 
