@@ -50,7 +50,7 @@ $(core): pyproject.toml
 	$(call install,.)
 
 $(dev): pyproject.toml
-	$(call install,.[dev$(comma)keras$(comma)dp])
+	$(call install,.[dev$(comma)keras$(comma)dp$(comma)grpc$(comma)psi$(comma)tensorboard])
 	@touch $(core)
 
 comma := ,

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pytest
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.kinds import KINDS
 from vflc_runtime.alignment.settings import FOUND_BY_ALL, AlignSettings
@@ -63,6 +64,8 @@ def together(method, tables, settings=None, change=None, methods=None, prepare=N
     `settings`, `change` of what it hears, `methods`, and what is to `prepare` its network are by
     party, for those that differ from the others.
     """
+    if method == "psi":
+        pytest.importorskip("private_set_intersection.python", reason="needs vflc[psi]")
     exchange = Exchange(tables, controls(tables))
     recorders = {place: Recorder(exchange.join(place, timeout)) for place in tables}
     for place, how in (change or {}).items():

@@ -60,6 +60,8 @@ def work_of(
 def test_the_weights_are_those_of_one_process(
     model: tuple[Path, dict[str, str], Path], tmp_path: Path, method: str
 ) -> None:
+    if method == "psi":
+        pytest.importorskip("private_set_intersection.python", reason="needs vflc[psi]")
     bundle, sources, alone = model
     train = lambda place, here: train_party(bundle, here, tmp_path / place, OPTIONS)  # noqa: E731
     for place, result in together(work_of(bundle, sources, method, train)).items():
@@ -72,6 +74,7 @@ def test_a_party_that_is_killed_while_it_aligns_begins_again(
     model: tuple[Path, dict[str, str], Path], tmp_path: Path
 ) -> None:
     """The others learn of it from the network, whatever they wait for, and all align anew."""
+    pytest.importorskip("private_set_intersection.python", reason="needs vflc[psi]")
     bundle, sources, _ = model
     killed, meeting = threading.Event(), exchange(bundle)
 
