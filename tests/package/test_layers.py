@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "runtime": set(),
     "grammars": set(),
 }
-HEAVY = {"onnx", "onnxruntime", "tensorflow", "keras", "networkx", "duckdb", "pyarrow"}
+HEAVY = {"onnx", "onnxruntime", "tensorflow", "keras", "networkx", "duckdb", "pyarrow", "grpc", "cryptography"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
