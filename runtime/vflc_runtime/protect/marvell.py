@@ -1,17 +1,21 @@
 """Noise on gradients that bounds how well the classes can be told apart, at the least power.
 
 Li et al., "Label leakage and protection in two-party split learning", ICLR 2022, Theorem 2: with
-gradients of class 0 and 1 from N(m0, u·I) and N(m1, v·I), g = |m1 - m0|², the noise that minimises the
-sum of both KL divergences for a given power has covariances with one eigenvalue λ1 along m1 - m0 and
-another, λ2 <= λ1, in the d - 1 directions across. With a = λ1 + u or v and b = λ2 + u or v,
+Gaussian gradients of class 0 and 1 whose means are g = |m1 - m0|² apart, the noise that minimises the
+sum of both KL divergences for a given power has one variance, λ1, along m1 - m0 and another, λ2, in the
+d - 1 directions across. With a and b the variances along and across that a class has with its noise,
 
     2·(sum_kl + d) = (d - 1)·(b0/b1 + b1/b0) + (a0 + g)/a1 + (a1 + g)/a0,
     power = (1 - p)·(λ1_0 + (d - 1)·λ2_0) + p·(λ1_1 + (d - 1)·λ2_1),
 
-p being the share of class 1. Here the same problem is turned round, as sum_kl is what users give: the
-least power whose sum_kl is what was asked for. Both sides are posynomials, so the problem is convex in
-the logarithms of a0, a1, b0 and b1, and what is left of it after eliminating two is solved by nested
-golden sections.
+p being the share of class 1. Two things differ from the paper. The problem is turned round, as sum_kl is
+what users give: the least power whose sum_kl is what was asked for. And the paper takes a class to vary
+alike in all directions; gradients of a cross-entropy vary along m1 - m0 by far the most, and the mean
+of all directions would put noise across on one class that tells it apart rather than hides it. So the
+variances along and across are measured each by itself.
+
+Both sides are posynomials, so the problem is convex in the logarithms of a0, a1, b0 and b1; what is
+left of it after eliminating two is solved by nested golden sections.
 """
 
 from __future__ import annotations
@@ -35,20 +39,28 @@ MARGIN = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """Variances of a number along the difference of the means, and in a direction across it."""
+
+    along: float
+    across: float
+
+
+@dataclass(frozen=True, slots=True)
 class Classes:
     """What a batch shows of the gradients of both classes.
 
     Args:
         d: numbers a row.
         p: share of class 1.
-        u, v: mean variance of a number in class 0 and in class 1.
+        negative, positive: how each class varies.
         difference: mean of class 1 minus mean of class 0.
     """
 
     d: int
     p: float
-    u: float
-    v: float
+    negative: Spread
+    positive: Spread
     difference: Array
 
     @property
@@ -59,10 +71,13 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Noises:
-    """Variances of the noise: (along, across) the difference of the means, of class 0 and of class 1."""
+    """The noise of each class."""
 
-    negative: tuple[float, float]
-    positive: tuple[float, float]
+    negative: Spread
+    positive: Spread
+
+
+NONE = Noises(Spread(0.0, 0.0), Spread(0.0, 0.0))
 
 
 def measure(gradients: Array, positive: NDArray[np.bool_]) -> Classes | None:
@@ -72,16 +87,31 @@ def measure(gradients: Array, positive: NDArray[np.bool_]) -> Classes | None:
         return None
     ones, zeros = gradients[positive].astype(np.float64), gradients[~positive].astype(np.float64)
     difference = ones.mean(0) - zeros.mean(0)
-    return Classes(
-        gradients.shape[1], count / len(positive), float(zeros.var(0).mean()), float(ones.var(0).mean()),
-        difference,
-    )  # fmt: skip
+    axis = direction(difference)
+    spreads = _spread(zeros, axis), _spread(ones, axis)
+    return Classes(gradients.shape[1], count / len(positive), *spreads, difference)
+
+
+def direction(difference: Array) -> Array:
+    """A vector of length 1 along the difference; any where there is none."""
+    length = math.sqrt(float(difference @ difference))
+    return difference / length if length else np.eye(len(difference))[0]
+
+
+def _spread(rows: Array, axis: Array) -> Spread:
+    centred = rows - rows.mean(0)
+    along = float(((centred @ axis) ** 2).mean())
+    rest = float((centred**2).sum(1).mean()) - along
+    return Spread(along, max(rest, 0.0) / (rows.shape[1] - 1) if rows.shape[1] > 1 else 0.0)
 
 
 def sum_kl(classes: Classes, noises: Noises) -> float:
-    """Sum of both KL divergences between the classes with the noise; infinite where one has no spread."""
-    a0, b0 = (part + classes.u for part in noises.negative)
-    a1, b1 = (part + classes.v for part in noises.positive)
+    """Sum of both KL divergences between the classes with the noise; infinite where one does not vary."""
+    a0, a1 = classes.negative.along + noises.negative.along, classes.positive.along + noises.positive.along
+    b0, b1 = (
+        classes.negative.across + noises.negative.across,
+        classes.positive.across + noises.positive.across,
+    )
     if b0 == b1:
         across = 2.0 * (classes.d - 1)
     elif min(b0, b1) > 0:
@@ -89,62 +119,87 @@ def sum_kl(classes: Classes, noises: Noises) -> float:
     else:
         return math.inf
     if min(a0, a1) <= 0:
-        return math.inf if classes.g else 0.0
+        return math.inf if classes.g or a0 != a1 else across / 2 + 1 - classes.d
     return (across + (a0 + classes.g) / a1 + (a1 + classes.g) / a0) / 2 - classes.d
 
 
 def power(classes: Classes, noises: Noises) -> float:
     """Expected squared norm of the noise on a row."""
-    zero, one = (along + (classes.d - 1) * across for along, across in (noises.negative, noises.positive))
+    zero, one = (n.along + (classes.d - 1) * n.across for n in (noises.negative, noises.positive))
     return (1 - classes.p) * zero + classes.p * one
 
 
 def solve(classes: Classes, bound: float) -> Noises:
     """The noise of least power whose `sum_kl` is at most `bound`."""
-    if sum_kl(classes, Noises((0.0, 0.0), (0.0, 0.0))) <= bound:
-        return Noises((0.0, 0.0), (0.0, 0.0))
-    if classes.u <= classes.v:
+    if sum_kl(classes, NONE) <= bound:
+        return NONE
+    if classes.negative.across <= classes.positive.across:
         return _solve(classes, bound)
-    turned = Classes(classes.d, 1 - classes.p, classes.v, classes.u, classes.difference)
+    turned = Classes(classes.d, 1 - classes.p, classes.positive, classes.negative, classes.difference)
     found = _solve(turned, bound)
     return Noises(found.positive, found.negative)
 
 
 def _solve(classes: Classes, bound: float) -> Noises:
-    """For u <= v: across, only class 0 gets noise, up to the spread of class 1."""
-    d, p, g = classes.d, classes.p, classes.g
-    floor = max(g, classes.u, classes.v) * 1e-12 or 1e-300
-    u, v = max(classes.u, floor), max(classes.v, floor)
-    limit = 2 * (bound * (1 - MARGIN) + d)
+    """Across, only class 0 gets noise, up to the spread of class 1, which is not less than its own."""
+    problem = _Problem(classes, bound)
+    b0 = problem.best_across()
+    a0, a1 = problem.along(b0, problem.best_ratio(b0))
+    across = max(b0 - classes.negative.across, 0.0) if classes.positive.across else 0.0
+    return Noises(
+        Spread(max(a0 - classes.negative.along, 0.0), across),
+        Spread(max(a1 - classes.positive.along, 0.0), 0.0),
+    )
 
-    def along(b0: float, ratio: float) -> tuple[float, float]:
-        """The least (a0, a1) with a0 = ratio·a1 that the bound and λ1 >= λ2 allow."""
-        left = limit - (d - 1) * (b0 / v + v / b0) - ratio - 1 / ratio
+
+class _Problem:
+    """What is left after eliminating b1, which is as it is, and a1, which the bound gives."""
+
+    def __init__(self, classes: Classes, bound: float) -> None:
+        self.d, self.p, self.g = classes.d, classes.p, classes.g
+        zero, one = classes.negative, classes.positive
+        floor = max(self.g, zero.along, one.along, zero.across, one.across) * 1e-12 or 1e-300
+        self.s0, self.s1 = max(zero.along, floor), max(one.along, floor)
+        self.t0, self.t1 = max(zero.across, floor), max(one.across, floor)
+        self.limit = 2 * (bound * (1 - MARGIN) + self.d)
+
+    def left(self, b0: float) -> float:
+        """What variances across leave of the bound to those along."""
+        return self.limit - (self.d - 1) * (b0 / self.t1 + self.t1 / b0)
+
+    def along(self, b0: float, ratio: float) -> tuple[float, float]:
+        """The least (a0, a1) with a0 = ratio·a1 that the bound allows."""
+        left = self.left(b0) - ratio - 1 / ratio
         if left <= 0:
             return math.inf, math.inf
-        a1 = max(g * (1 + 1 / ratio) / left, v, b0 / ratio)
+        a1 = max(self.g * (1 + 1 / ratio) / left, self.s1, self.s0 / ratio)
         return ratio * a1, a1
 
-    def cost(b0: float, ratio: float) -> float:
-        a0, a1 = along(b0, ratio)
-        return (1 - p) * (a0 + (d - 1) * b0) + p * a1
+    def cost(self, b0: float, ratio: float) -> float:
+        a0, a1 = self.along(b0, ratio)
+        return (1 - self.p) * (a0 + (self.d - 1) * b0) + self.p * a1
 
-    def best_ratio(b0: float) -> float:
-        """Within the ratios that leave something of the bound: x + 1/x < limit less what is across."""
-        most = limit - (d - 1) * (b0 / v + v / b0)
+    def best_ratio(self, b0: float) -> float:
+        """Among the ratios that leave something of the bound: x + 1/x below what is left."""
+        most = self.left(b0)
         if most <= 2:
             return 1.0
         widest = math.log((most + math.sqrt(most * most - 4)) / 2)
-        return math.exp(_least(lambda x: cost(b0, math.exp(x)), -widest, widest))
+        return math.exp(_least(lambda x: self.cost(b0, math.exp(x)), -widest, widest))
 
-    # b0/v + v/b0 may be so large that nothing of the bound is left: b0 starts where it is not.
-    most = (limit - 2) / (d - 1) if d > 1 else math.inf
-    lowest = v * (2 / (most + math.sqrt(most * most - 4))) if most < math.inf else u
-    low, high = math.log(max(u, min(lowest, v))), math.log(v)
-    b0 = math.exp(_least(lambda x: cost(math.exp(x), best_ratio(math.exp(x))), low, high)) if d > 1 else u
-    a0, a1 = along(b0, best_ratio(b0))
-    across = max(b0 - classes.u, 0.0) if d > 1 and classes.v else 0.0
-    return Noises((max(a0 - classes.u, 0.0), across), (max(a1 - classes.v, 0.0), 0.0))
+    def best_across(self) -> float:
+        """From the least at which anything of the bound is left."""
+        if self.d == 1:
+            return self.t0
+        most = (self.limit - 2) / (self.d - 1)
+        lowest = self.t1 * 2 / (most + math.sqrt(max(most * most - 4, 0.0)))
+        low, high = math.log(min(max(self.t0, lowest), self.t1)), math.log(self.t1)
+
+        def least_cost(x: float) -> float:
+            b0 = math.exp(x)
+            return self.cost(b0, self.best_ratio(b0))
+
+        return math.exp(_least(least_cost, low, high))
 
 
 def _least(f: Callable[[float], float], low: float, high: float) -> float:
@@ -182,22 +237,18 @@ class Marvell:
         positive = labels.reshape(-1) > 0.5
         classes = measure(gradients, positive)
         if classes is not None:
-            length = math.sqrt(classes.g)
-            direction = classes.difference / length if length else classes.difference
-            self._last = solve(classes, self._bound), direction
+            self._last = solve(classes, self._bound), direction(classes.difference)
         if self._last is None:
             self.withheld += 1
             return np.zeros_like(gradients)
         return self._noisy(gradients, positive, *self._last)
 
-    def _noisy(
-        self, gradients: Array, positive: NDArray[np.bool_], noises: Noises, direction: Array
-    ) -> Array:
-        along = np.where(positive, noises.positive[0], noises.negative[0])
-        across = np.where(positive, noises.positive[1], noises.negative[1])
+    def _noisy(self, gradients: Array, positive: NDArray[np.bool_], noises: Noises, axis: Array) -> Array:
+        along = np.where(positive, noises.positive.along, noises.negative.along)
+        across = np.where(positive, noises.positive.across, noises.negative.across)
         made: Array = gradients.astype(np.float64)
-        spread = np.sqrt(np.maximum(along - across, 0.0))[:, None]
-        made += spread * self._noise.normal((len(made), 1)) * direction
+        made += np.sqrt(along)[:, None] * self._noise.normal((len(made), 1)) * axis
         if across.any():
-            made += np.sqrt(across)[:, None] * self._noise.normal(made.shape)
+            drawn = np.sqrt(across)[:, None] * self._noise.normal(made.shape)
+            made += drawn - (drawn @ axis)[:, None] * axis
         return made.astype(gradients.dtype)
