@@ -68,6 +68,16 @@ def test_by_hash_the_hub_can_test_any_guess_with_the_shared_key_and_nobody_witho
     assert not hashes(HUB, TABLES["carol"], SHARED) & heard, "equal keys differ from run to run"
 
 
+def test_by_hash_nothing_that_is_said_can_be_said_again():
+    """Neither the proof of having the shared key nor a hash is the same in another run."""
+    first, second = together("hash", TABLES), together("hash", TABLES)
+    for place in TABLES:
+        for sender in set(TABLES) - {place}:
+            for kind in ("align.hello", "align.check", "align.hashes", "align.common"):
+                before, now = first.heard[place][sender, kind], second.heard[place][sender, kind]
+                assert len(before) == len(now) and not set(before) & set(now), kind
+
+
 def test_by_psi_points_are_under_secrets_that_are_new_for_every_peer_and_every_run():
     """A point that a party hears is comparable with none that it could make of a guessed key."""
     first, second = together("psi", TABLES), together("psi", TABLES)
