@@ -75,9 +75,9 @@ def spec(body: str, share: float = 0.0) -> str:
 
 
 def protected(body: str, mechanism: str, share: float = 0.0) -> str:
-    """The same with a mechanism, and with the AUC measured; batches of 256."""
+    """The same with a mechanism, and with the AUC measured; batches large enough to measure a leak by."""
     text = spec(body.replace(ACCEPTED, "") + mechanism + "\n", share)
-    return text.replace("batch     64", "batch     256\n  metrics   auc")
+    return text.replace("batch     64", "batch     750\n  metrics   auc")
 
 
 def tables(rows: int, seed: int = 0) -> dict[str, Any]:

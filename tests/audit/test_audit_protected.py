@@ -23,9 +23,9 @@ def found(report: Report, attack: str) -> Score:
 
 def test_marvell_hides_the_norm_and_costs_little(tmp_path: Path) -> None:
     """Li et al. (ICLR 2022) publish .951 at a task AUC of .781 down to .558 at .759, on Criteo."""
-    sources = tables(4000)
+    sources = tables(8000)
     reports = {
-        name: audited(protected(DEEP, mechanism, 2.0), sources, tmp_path / name, 5, validation=0.25)
+        name: audited(protected(DEEP, mechanism, 2.0), sources, tmp_path / name, 10, validation=0.25)
         for name, mechanism in (
             ("bare", ""),
             ("marvell", "protect gradients to alice with marvell(sum_kl = 0.25)"),
