@@ -49,6 +49,7 @@ TABLES = (
     Kind("align.common", 262144, "the common keys, salted and hashed", ALIGN),
 )
 LOSS = Kind("loss", 16, "the sender's terms of the loss, summed over the rows", "after each epoch")
+MASK = Kind("mask.key", 32, "an X25519 public key for the masks of sums", "at the start, after a restart")
 BEST = Kind("best", 1, "whether the epoch was the best so far", "after each epoch")
 
 
@@ -61,6 +62,9 @@ def control(model: Model) -> list[dict[str, Any]]:
     readers = [party.name for party in model.parties if party.columns and party.name in places]
     if len(readers) > 1:
         entries += [_entry(kind, readers, readers) for kind in TABLES]
+    masking = [place for place in places if any(g.masks and g.place == place for g in model.guards)]
+    if masking:
+        entries.append(_entry(MASK, masking, masking))
     deciding = decides(model)
     if deciding:
         judge = _judge_of_loss(model)

@@ -20,7 +20,7 @@ FACTORS = {
 
 def given_away(edges: Edges) -> list[str]:
     """The sections; none where no edge was judged, as between a hub and its users."""
-    if not any("discloses" in edge for edge in edges):
+    if not any(edge.get("discloses") for edge in edges):
         return []
     lines = [
         "",

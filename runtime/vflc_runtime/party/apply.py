@@ -15,6 +15,7 @@ from vflc_runtime.loop import EVALUATION_BATCH, measure
 from vflc_runtime.party.agreement import agree_rows, compare
 from vflc_runtime.party.council import PartyCouncil
 from vflc_runtime.party.joined import Joined
+from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, take_part, version
@@ -91,6 +92,7 @@ class _Trained:
             self.bundle, self.site.engine, self.run.settings["seed"], self.site.threads, (self.program,),
             transport=Joined(peers.network),
         )  # fmt: skip
+        exchange_keys(peers, session)
         for place, kinds in self.run.read(name).tensors.items():
             session.engines[place].load(kinds.get("best", kinds["model"]))
         return session, rows.all(count)

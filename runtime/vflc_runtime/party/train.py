@@ -17,6 +17,7 @@ from vflc_runtime.loop import Loop
 from vflc_runtime.party.agreement import START, agree_rows, compare
 from vflc_runtime.party.council import PartyCouncil
 from vflc_runtime.party.joined import Joined
+from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, take_part, version
@@ -95,6 +96,7 @@ class _Training:
             self.bundle, self.site.engine, settings["seed"], self.site.threads, ("train", "evaluate"),
             transport=Joined(peers.network),
         )  # fmt: skip
+        exchange_keys(peers, session)
         with Interrupts() as interrupts:
             loop = Loop(run, session, data, order, settings, self.site.listen, interrupts, council)
             begin = run.go_back(None if checkpoint == START else checkpoint)
