@@ -135,6 +135,19 @@ def test_evaluate_and_predict(trained: Path) -> None:
     assert all(0 < float(row["came_back"]) < 1 for row in rows)
 
 
+def test_a_prediction_for_a_single_row_is_warned_of(trained: Path) -> None:
+    lines = {party: (trained / f"data/{party}.csv").read_text().splitlines() for party in ("bank", "shop")}
+    key = lines["bank"][1].split(",")[lines["bank"][0].split(",").index("customer")]
+    for party, (head, *rest) in lines.items():
+        column = head.split(",").index("customer")
+        row = next((line for line in rest if line.split(",")[column] == key), rest[0])
+        (trained / f"one_{party}.csv").write_text(f"{head}\n{row}\n")
+    data = ("--data", "bank=one_bank.csv", "--data", "shop=one_shop.csv")
+    shown = vflc(trained, "predict", "run", *data, "-o", "one.csv")
+    assert shown.returncode == 0 and "1 rows" in shown.stdout
+    assert "warning[VFL0326]" in shown.stderr
+
+
 def test_a_run_is_not_overwritten_and_can_be_resumed(trained: Path) -> None:
     before = (trained / "run" / "metrics.json").read_bytes()
     refused = vflc(trained, "train", "model.vfl", *DATA, "--out", "run")

@@ -38,3 +38,20 @@ def command(
     refuse({"top": top}, "is for a population")
     rows = predict(run, sources, out, engine, threads, listen=lambda event: loaded(screen, event))
     click.echo(f"\nwrote {out}: {rows:,} rows")
+    if rows == 1:
+        _warn(run)
+
+
+def _warn(run: Path) -> None:
+    """What crosses for a single row is that row's: said where anything crosses."""
+    from vflc_runtime.state import RunFolder
+
+    from vflc.cli import failures
+    from vflc.diagnostics import Diagnostic
+
+    edges = RunFolder(run).bundle().manifest.edges.values()
+    crossing = [edge.id for edge in edges if "predict" in edge.programs]
+    if crossing:
+        message = f"one row was predicted, and {', '.join(crossing)} crossed for that row alone"
+        help = "collect rows and predict them together"
+        failures.show([Diagnostic("VFL0326", message, None, help, level="warning")])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from vflc.diagnostics import Collector, Label
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import UNSPLIT, Model
+from vflc.ir.model import UNSPLIT, Acceptance, Model
 
 if TYPE_CHECKING:
     import networkx
@@ -42,7 +42,7 @@ class Place:
         _cut(model, places)
         _follow(graph, places)
         placed = _moved(graph, places)
-        _check(placed, collector)
+        _check(placed, model.acceptances, collector)
         return replace(model, graph=placed)
 
 
@@ -202,14 +202,27 @@ def trainable_below(graph: Graph) -> set[str]:
     return found
 
 
-def _check(graph: Graph, collector: Collector) -> None:
-    """Refuses every raw value that crosses, once for each place that would read it."""
+def raw_code(node: Node) -> str:
+    """The code of a raw value that crosses."""
+    if any(source.label for source in node.sources):
+        return "VFL0401"
+    return "VFL0302" if node.op == "feature" else "VFL0301"
+
+
+def _check(graph: Graph, acceptances: tuple[Acceptance, ...], collector: Collector) -> None:
+    """Refuses every raw value that crosses, once for each place that would read it.
+
+    One that a waiver names is left to the analysis of what crosses, which has the edges.
+    """
+    waived = {(a.code, name) for a in acceptances for name in (*a.target.values, a.target.text)}
     raw = raw_values(graph)
     refused: set[tuple[str, str | None]] = set()
     for node in graph:
         for source in graph.inputs(node):
             crosses = source.id in raw and source.place != node.place and source.op not in PLACELESS
-            if crosses and (source.id, node.place) not in refused:
+            if not crosses or (raw_code(source), source.id) in waived:
+                continue
+            if (source.id, node.place) not in refused:
                 refused.add((source.id, node.place))
                 _refuse(source, node, collector)
 
@@ -223,17 +236,18 @@ def _refuse(source: Node, reader: Node, collector: Collector) -> None:
         else ()
     )
     where = f"at {reader.place}"
-    if labels:
+    code = raw_code(source)
+    if code == "VFL0401":
         collector.error(
-            "VFL0401",
+            code,
             f"the label {labels[0]} is read {where}, and it belongs to {source.place}",
             reader.span,
             f"compute this at {source.place}: labels stay with their owner",
             *here,
         )
-    elif source.op == "feature":
+    elif code == "VFL0302":
         collector.error(
-            "VFL0302",
+            code,
             f"the feature {names} is read {where}, which may not see it",
             reader.span,
             f"embed or encode it at {source.place}, outside the fuse, and use the result here",
@@ -241,7 +255,7 @@ def _refuse(source: Node, reader: Node, collector: Collector) -> None:
         )
     else:
         collector.error(
-            "VFL0301",
+            code,
             f"{names} would reach {reader.place} raw: no weight stands between",
             reader.span,
             f"put a trained layer between, at {source.place}",

@@ -10,6 +10,7 @@ from vflc.ir.model import Edge, Guard, Model
 from vflc.passes.disclosure.coefficients import Backward, Coefficient
 from vflc.passes.disclosure.scores import Score, scores
 from vflc.passes.disclosure.values import Fact, facts
+from vflc.passes.place import raw_values
 
 SEEDED = frozenset({"constant", "random"})
 """Values that every place can make for itself: from the spec, or from the seed that all share."""
@@ -63,6 +64,10 @@ class Analysis:
 
     def node(self, edge: Edge) -> Node:
         return self.model.graph_of(edge.programs[0])[edge.node]
+
+    def raw(self, edge: Edge) -> bool:
+        """Whether no weight stands between the data and the edge."""
+        return edge.node in raw_values(self.model.graph_of(edge.programs[0]))
 
     def private(self, edge: Edge) -> bool:
         """Whether a mechanism that counts as privacy stands before the edge."""

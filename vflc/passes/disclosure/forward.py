@@ -12,7 +12,7 @@ from vflc.ir.model import Edge, Model
 from vflc.passes.disclosure.analysis import Analysis
 from vflc.passes.disclosure.found import Found
 from vflc.passes.disclosure.values import Way
-from vflc.passes.place import raw_values
+from vflc.passes.place import raw_code
 
 FEW = 256
 """Values of an edge that can be told by heart: at most eight bits."""
@@ -20,22 +20,13 @@ FEW = 256
 
 def raw_findings(analysis: Analysis) -> Iterator[Found]:
     """Data that crosses without a weight between, in any program and phase."""
-    model = analysis.model
-    for edge in model.edges:
-        graph = model.graph_of(edge.programs[0])
-        if edge.node not in raw_values(graph):
+    for edge in analysis.model.edges:
+        if not analysis.raw(edge):
             continue
-        node = graph[edge.node]
+        node = analysis.node(edge)
         names = ", ".join(sorted(map(str, node.sources)))
-        code = (
-            "VFL0401"
-            if any(s.label for s in node.sources)
-            else "VFL0302"
-            if node.op == "feature"
-            else "VFL0301"
-        )
         yield Found(
-            code, (edge,), f"{names} reaches {edge.target} raw", node.span,
+            raw_code(node), (edge,), f"{names} reaches {edge.target} raw", node.span,
             f"put a trained layer between, at {edge.source}",
         )  # fmt: skip
 
@@ -45,8 +36,7 @@ def label_findings(analysis: Analysis) -> Iterator[Found]:
     for edge in _forward(analysis.model):
         fact, node = analysis.fact(edge), analysis.node(edge)
         labels = [s for s in fact.ways if s.label and s.party != edge.target]
-        raw = edge.node in raw_values(analysis.model.graph_of(edge.programs[0]))
-        if not labels or raw or analysis.private(edge):
+        if not labels or analysis.raw(edge) or analysis.private(edge):
             continue
         names = ", ".join(sorted(map(str, labels)))
         yield Found(
@@ -64,7 +54,8 @@ def activation_findings(analysis: Analysis) -> Iterator[Found]:
     for edge in _forward(analysis.model):
         ways = _foreign(analysis, edge)
         features = [source for source in ways if not source.label]
-        if not features or analysis.private(edge) or any(source.label for source in ways):
+        known = analysis.private(edge) or analysis.raw(edge) or any(source.label for source in ways)
+        if known or not features:
             continue
         fact, node = analysis.fact(edge), analysis.node(edge)
         if fact.distinct <= FEW:
@@ -109,7 +100,8 @@ def solvable_findings(analysis: Analysis) -> Iterator[Found]:
 
 def _is_linear(analysis: Analysis, edge: Edge) -> bool:
     ways = _foreign(analysis, edge)
-    return bool(ways) and not analysis.private(edge) and all(way.linear for way in ways.values())
+    hidden = analysis.private(edge) or analysis.raw(edge)
+    return bool(ways) and not hidden and all(way.linear for way in ways.values())
 
 
 def _dimension(model: Model, feature: Source) -> float:
