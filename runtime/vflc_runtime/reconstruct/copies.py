@@ -87,7 +87,7 @@ def _pairs(owner: Rows, ids: Array, size: int) -> Rows:
 def take(copies: Copies, table: Array) -> None:
     """Fills copies from a global table."""
     copies.values[1:] = table[copies.ids]
-    copies.values[0] = copies.values[min(1, len(copies.ids))]
+    copies.values[0] = copies.values[1] if len(copies.ids) else 0
 
 
 def fill(copies: Copies, values: Array) -> None:

@@ -58,9 +58,8 @@ class Update:
 
 
 def sum_rows(positions: Array, rows: Array, count: int) -> Array:
-    """The sum [count, k] of the rows at each position, added in order."""
-    rows = np.ascontiguousarray(rows).reshape(len(positions), -1)
-    width = rows.shape[1]
+    """The sum [count, k] of the rows [n, k] at each position, added in order."""
+    rows, width = np.ascontiguousarray(rows), rows.shape[1]
     if not len(positions):
         return np.zeros((count, width), rows.dtype)
     size, at = np.array([count]), np.ascontiguousarray(positions, np.int64).reshape(-1, 1)  # kept alive
