@@ -114,12 +114,14 @@ def test_only_what_is_declared_is_told(make: Make) -> None:
 def test_who_gives_up_ends_every_wait(make: Make, reason: str) -> None:
     networks = wiring.opened(make("alice", "bob", "carol"))
     with wiring.closing(*networks.values()):
-        threading.Timer(0.1, lambda: networks["alice"].close(reason)).start()
+        leaving = threading.Timer(0.1, lambda: networks["alice"].close(reason))
+        leaving.start()
         with pytest.raises(Ended) as caught:
             networks["bob"].take("carol", "carol>bob")
         assert (caught.value.peer, caught.value.reason) == ("alice", reason)
         with pytest.raises(Ended):
             networks["bob"].tell("carol", "word", b"")
+        leaving.join()
 
 
 def test_who_is_done_ends_only_the_wait_for_it(make: Make) -> None:
