@@ -148,6 +148,13 @@ def test_a_prediction_for_a_single_row_is_warned_of(trained: Path) -> None:
     assert "warning[VFL0326]" in shown.stderr
 
 
+def test_a_merged_model_is_warned_of(trained: Path) -> None:
+    parts = vflc(trained, "export", "run", "-o", "parts")
+    whole = vflc(trained, "export", "run", "--merged", "-o", "whole")
+    assert parts.returncode == whole.returncode == 0
+    assert "VFL0325" not in parts.stderr and "warning[VFL0325]" in whole.stderr
+
+
 def test_a_run_is_not_overwritten_and_can_be_resumed(trained: Path) -> None:
     before = (trained / "run" / "metrics.json").read_bytes()
     refused = vflc(trained, "train", "model.vfl", *DATA, "--out", "run")

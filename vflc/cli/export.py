@@ -49,6 +49,22 @@ def command(
         click.echo(f"wrote {out / name}: at most {model.difference:.2g} from the trained model")
         for column, why in model.not_expressed.items():
             click.echo(f"  {column}: {why}")
+    if merged:
+        _warn_of_whole(run)
+
+
+def _warn_of_whole(run: Path) -> None:
+    """What a merged model gives to whoever gets it."""
+    from vflc_runtime.state import RunFolder
+
+    from vflc.cli import failures
+    from vflc.diagnostics import Diagnostic
+
+    parties = RunFolder(run).bundle().manifest.parties
+    if len(parties) > 1:
+        message = f"the merged model holds the parts of {', '.join(parties)}, the end of the model among them"
+        help = "give it only to who may hold them all; without --merged each party's part is a file of its own"
+        failures.show([Diagnostic("VFL0325", message, None, help, level="warning")])
 
 
 def _add_keras(run: Path, spec: Path) -> None:

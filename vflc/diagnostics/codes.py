@@ -52,7 +52,7 @@ CODES: dict[str, str] = {
     "VFL0322": "An edge that can take few different values",
     "VFL0323": "A linear map of features that can be solved for them",
     "VFL0324": "Compression is not protection",
-    "VFL0325": "A feature party computes the end of the model",
+    "VFL0325": "A feature party holds the end of the model",
     "VFL0326": "A prediction for a single row",
     "VFL0327": "The gradient of a shared table shows which ids occurred",
     "VFL0330": "A protection of something that is not there",
