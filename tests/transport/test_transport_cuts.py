@@ -145,6 +145,17 @@ def test_another_process_in_its_place(killed: str) -> None:
     proxy.close()
 
 
+def test_what_was_meant_for_a_process_that_is_gone_is_dropped() -> None:
+    alice = wiring.listening(timeout=5)
+    link = alice._links["bob"]
+    session = link.session
+    link.push(lambda number: b"to the first", session=session)
+    link._begin()
+    link.push(lambda number: b"late, to the first", session=session)
+    link.push(lambda number: b"to the second", session=link.session)
+    assert [frame for _, frame in link._kept] == [b"to the second"]
+
+
 def test_who_sends_too_far_ahead_waits() -> None:
     width = 1 << 14  # messages of 4 MiB: 16 MiB may be on their way
     networks = wiring.opened(wiring.grpc("alice", "bob", width=width))

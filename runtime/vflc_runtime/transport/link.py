@@ -33,6 +33,8 @@ class Link:
         incarnation: of this process.
         rules: what may pass.
         mailbox: where what arrives goes.
+
+    `session` counts the processes that were met at the other end.
     """
 
     def __init__(self, peer: str, incarnation: bytes, rules: Rules, mailbox: Mailbox) -> None:
@@ -47,6 +49,7 @@ class Link:
         self._stream = 0
         self._attached = False
         self._ended = False
+        self.session = 0
         self._arriving = Lock()
         self._lock = Lock()
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -61,13 +64,18 @@ class Link:
         self._received = self._arrived = self._taken = 0
         self._told = (0, 0)
         self._owes = False
-        self._session = getattr(self, "_session", 0) + 1
+        self.session += 1
 
     # --- by the place ------------------------------------------------------------------------
 
-    def push(self, make: Callable[[int], bytes], payload: int = 0) -> None:
-        """Queues the frame that `make` makes of its number."""
+    def push(self, make: Callable[[int], bytes], payload: int = 0, session: int | None = None) -> None:
+        """Queues the frame that `make` makes of its number; not where `session` is over.
+
+        What was meant for a process that is gone must not reach the one in its place.
+        """
         with self._lock:
+            if session not in (None, self.session):
+                return
             frame = make(self._number + 1)
             self._number += 1
             self._kept.append((self._number, frame))
@@ -238,7 +246,7 @@ class Link:
             if self._ended or self._arrived - self._told[1] > self._window_in // 4:
                 self._owes = True
                 self._ring()
-        done = partial(self._release, self._session, size)
+        done = partial(self._release, self.session, size)
         if frame.kind == Kind.MESSAGE:
             envelope = self._rules.envelope(sender, frame)
             self.traffic.payload_in += len(frame.payload)
@@ -261,7 +269,7 @@ class Link:
 
     def _release(self, session: int, size: int) -> None:
         with self._lock:
-            if session == self._session:
+            if session == self.session:
                 self._taken += size
                 if self._taken - self._told[1] > self._window_in // 4:
                     self._owes = True

@@ -96,8 +96,8 @@ class GrpcNetwork:
     def send(self, receiver: str, envelope: Envelope) -> None:
         era = self._mailbox.era
         payload = sum(tensor.nbytes for tensor in envelope.tensors.values())
-        link = self._ready(receiver)
-        link.push(lambda number: self._rules.message(receiver, envelope, number, era), payload)
+        link, session = self._ready(receiver)
+        link.push(partial(self._rules.message, receiver, envelope, era=era), payload, session)
 
     def take(self, sender: str, message: str) -> Envelope:
         envelope: Envelope = self._mailbox.wait((sender, "message", message))
@@ -105,8 +105,9 @@ class GrpcNetwork:
 
     def tell(self, receiver: str, kind: str, payload: bytes) -> None:
         era = self._mailbox.era
-        link = self._ready(receiver)
-        link.push(lambda number: self._rules.control(receiver, kind, payload, number, era), len(payload))
+        link, session = self._ready(receiver)
+        make = partial(self._rules.control, receiver, kind, payload, era=era)
+        link.push(make, len(payload), session)
 
     def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
         payload: bytes = self._mailbox.wait((sender, "control", kind), timeout)
@@ -156,14 +157,16 @@ class GrpcNetwork:
             )
         )  # fmt: skip
 
-    def _ready(self, receiver: str) -> Link:
-        self._mailbox.check()
+    def _ready(self, receiver: str) -> tuple[Link, int]:
+        """The link that may take another frame, and its session from before anything was checked."""
         link, timeout = self._links[receiver], self._mailbox.timeout
+        session = link.session
+        self._mailbox.check()
         if not link.open_for_more():
             since = time.strftime("%H:%M:%S")
             if not self._mailbox.until(link.open_for_more, receiver, timeout):
                 raise overdue(receiver, "that it took what was sent", timeout, since, link.state)
-        return link
+        return link, session
 
     def _settle(self, reason: Reason) -> None:
         """Waits until every peer has all that was sent to it."""
