@@ -80,13 +80,19 @@ def _check(plan: Plan, where: Json) -> None:
     for graph in (plan.rebuild.graph, plan.client.graph, plan.evaluate, plan.predict):
         if graph is not None and not set(graph.inputs) <= fed:
             raise damaged(f"{where.path}: {graph.path.name} reads what nobody feeds")
+    predicted = {prediction.value for prediction in plan.predictions}
+    measured = predicted | {loss.value for loss in plan.losses}
+    wanted = ((plan.client.graph, measured), (plan.evaluate, measured), (plan.predict, predicted))
+    for graph, values in wanted:
+        if graph is not None and not values <= set(graph.outputs):
+            raise damaged(f"{where.path}: {graph.path.name} does not give {sorted(values)}")
     for phase in (plan.rebuild, plan.client):
         made = set(phase.graph.outputs) if phase.graph is not None else set()
         for gradient in phase.gradients:
             read = {name for name, _ in gradient.rows}
-            values = {name for _, name in gradient.rows} | ({gradient.dense} - {None})
+            found = {name for _, name in gradient.rows} | ({gradient.dense} - {None})
             table = gradient.weight in tables
-            if gradient.weight not in plan.weights or not values or not values <= made:
+            if gradient.weight not in plan.weights or not found or not found <= made:
                 raise damaged(f"{where.path}: there is no gradient of {gradient.weight!r}")
             if (read and not table) or not read <= {ids.id for ids in plan.ids}:
                 raise damaged(f"{where.path}: the gradient of {gradient.weight!r} has no rows")

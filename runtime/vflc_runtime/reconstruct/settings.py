@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vflc_runtime.reading import Json
+from vflc_runtime.reading import Json, damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def read_settings(item: Json) -> Settings:
     def number(name: str) -> float | None:
         return None if item.get(name) is None else item[name].number()
 
-    return Settings(
+    settings = Settings(
         rounds=whole("rounds"),
         cohort=whole("cohort"),
         batch=whole("batch"),
@@ -71,3 +71,9 @@ def read_settings(item: Json) -> Settings:
         evaluate_every=maybe("evaluate_every"),
         checkpoint_rounds=maybe("checkpoint_rounds"),
     )
+    if not 0 <= settings.validation + settings.test < 1 or not 0 < settings.fraction < 1:
+        raise damaged(f"{item.path}: no part of the users or of their examples is left to train on")
+    limits = settings.clip_norm, settings.noise_delta
+    if settings.noise and (None in limits or settings.weighting != "uniform"):
+        raise damaged(f"{item.path}: noise needs clip_norm, noise_delta and uniform weighting")
+    return settings

@@ -1,0 +1,91 @@
+"""A bundle that does not hold together is refused before anything of it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from population.population_testing import compiled
+from population.reference import spec
+from vflc_runtime.errors import Failure
+from vflc_runtime.reconstruct.plan_reader import read_population
+from vflc_runtime.reconstruct.visit import Visitor
+
+Plan = dict[str, Any]
+
+
+def _elsewhere(plan: Plan) -> None:
+    plan["graphs"]["client"]["file"] = "../../../client.onnx"
+
+
+def _unfed(plan: Plan) -> None:
+    plan["graphs"]["evaluate"]["inputs"].append("users.age")
+
+
+def _unmeasured(plan: Plan) -> None:
+    plan["graphs"]["evaluate"]["outputs"].pop()
+
+
+def _no_gradient(plan: Plan) -> None:
+    plan["phases"]["client"]["gradients"][0]["rows"] = []
+
+
+def _gradient_of_nothing(plan: Plan) -> None:
+    plan["phases"]["rebuild"]["gradients"][0]["weight"] = "nothing"
+
+
+def _one_of_a_pair(plan: Plan) -> None:
+    plan["phases"]["client"]["gradients"][0]["rows"][0].pop()
+
+
+def _rows_of_no_table(plan: Plan) -> None:
+    plan["ids"][0]["table"] = "mean"
+
+
+def _noise_without_clipping(plan: Plan) -> None:
+    plan["reconstruct"]["noise"] = 1.0
+
+
+def _nobody_to_train(plan: Plan) -> None:
+    plan["reconstruct"]["test"] = 0.9
+    plan["reconstruct"]["validation"] = 0.1
+
+
+def _no_such_graph(plan: Plan) -> None:
+    del plan["graphs"]["client"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _elsewhere, _unfed, _unmeasured, _no_gradient, _gradient_of_nothing, _one_of_a_pair,
+        _rows_of_no_table, _noise_without_clipping, _nobody_to_train, _no_such_graph,
+    ],
+)  # fmt: skip
+def test_a_plan_that_does_not_hold_together(change: Callable[[Plan], None], tmp_path):
+    path = compiled(spec("cohort 6  batch 3"), tmp_path).folder / "users" / "plan.json"
+    plan = json.loads(path.read_text())
+    change(plan)
+    path.write_text(json.dumps(plan))
+    with pytest.raises(Failure) as refused:
+        read_population(tmp_path / "bundle")
+    assert refused.value.code == "VFL0613"
+
+
+def test_a_graph_other_than_the_plan_says(tmp_path):
+    plan = compiled(spec("cohort 6  batch 3"), tmp_path)
+    folder = plan.folder / "users"
+    (folder / "client.onnx").write_bytes((folder / "predict.onnx").read_bytes())
+    with pytest.raises(Failure, match="other inputs or outputs") as refused:
+        Visitor(plan, plan.settings)
+    assert refused.value.code == "VFL0613"
+
+
+def test_an_engine_that_is_not_there(tmp_path):
+    folder = compiled(spec("cohort 6  batch 3"), tmp_path).folder
+    for engine, code in (("torch", "VFL0614"), ("keras", "VFL0613")):
+        with pytest.raises(Failure) as refused:
+            read_population(folder, engine)
+        assert refused.value.code == code
