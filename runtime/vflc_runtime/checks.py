@@ -100,11 +100,14 @@ def _check_guards(plan: Plan, manifest: Manifest) -> None:
         if guard.solved and guard.reads not in plan.inputs:
             raise damaged(f"plan.json: guard {guard.id!r} reads {guard.reads!r}, which is no input")
     for edge in manifest.edges.values():
-        for name in edge.protections if edge.sender == plan.place else ():
-            if name not in plan.guards or edge.value not in plan.guards[name].after:
+        value = edge.value
+        for name in reversed(edge.protections) if edge.sender == plan.place else ():
+            guard = plan.guards.get(name)
+            if guard is None or value not in guard.after or len(guard.before) != len(guard.after):
                 raise damaged(
                     f"plan.json of {plan.place!r}: edge {edge.id!r} has not the protection {name!r}"
                 )
+            value = guard.before[guard.after.index(value)]
 
 
 class _Flow:

@@ -131,7 +131,7 @@ class Session:
         return [
             entry
             for place, guards in self.guards().items()
-            for entry in guards.report({e.id: e.value for e in edges if e.sender == place}, self.steps)
+            for entry in guards.report({e.id: e.protections for e in edges if e.sender == place}, self.steps)
         ]
 
     def step(

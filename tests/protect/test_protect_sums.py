@@ -88,7 +88,11 @@ def test_noise_may_go_before_masks(tmp_path):
     text = SUM + "protect a with gaussian(clip = 1.0, noise = 0.5)\nprotect a with secure_sum\n"
     at = Recorded(bundle(text, tmp_path / "b"))
     at.step(batch(32))
-    assert {entry["mechanism"] for entry in at.session.protections()} == {"gaussian", "secure_sum"}
+    entries = at.session.protections()
+    assert [(entry["mechanism"], entry["edges"]) for entry in entries if entry["place"] == "alice"] == [
+        ("gaussian", ["a.protected"]),
+        ("secure_sum", ["a.protected"]),
+    ]
 
 
 @pytest.mark.parametrize(

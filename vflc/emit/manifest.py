@@ -93,9 +93,7 @@ def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
         "depends_on": sorted(str(source) for source in node.sources),
         "gradient_of": edge.gradient_of,
         "programs": list(edge.programs),
-        "protections": [
-            _protection(g) for g in model.guards if edge.node in g.after and g.place == edge.source
-        ],
+        "protections": [_protection(guard) for guard in model.guards_of(edge.node)],
         "findings": [f.code for f in about if f.accepted is None],
         "accepted": [{"code": f.code, "because": f.accepted} for f in about if f.accepted is not None],
         "discloses": model.disclosures.get(edge.id, {}),

@@ -14,7 +14,7 @@ HEAD = {"float32": 4, "float64": 8}
 
 def packed(model: Model, edge: Edge, node: Node, precision: str) -> dict[str, Any]:
     """What replaces an edge's shape, type and size in the manifest; empty where it travels as it is."""
-    guard = next((g for g in reversed(model.guards) if edge.node in g.after and g.place == edge.source), None)
+    guard = next(iter(reversed(model.guards_of(edge.node))), None)
     row = [axis.size for axis in node.type.row_axes]
     if guard is None or None in row:
         return {}

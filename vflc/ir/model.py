@@ -463,6 +463,15 @@ class Model:
     findings: tuple[Finding, ...] = ()
     disclosures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def guards_of(self, node: str) -> tuple[Guard, ...]:
+        """The guards that a value that crosses has passed, in that order: noise, then compression."""
+        found: list[Guard] = []
+        for guard in reversed(self.guards):
+            if node in guard.after:
+                found.append(guard)
+                node = guard.before[guard.after.index(node)]
+        return tuple(reversed(found))
+
     def graph_of(self, program: Program) -> Graph:
         """The graph that a program runs on."""
         return self.graph if program == "train" else self.inference

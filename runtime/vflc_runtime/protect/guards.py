@@ -244,11 +244,11 @@ class Guards:
 
     # --- what ran ---------------------------------------------------------------------------------------
 
-    def report(self, edges: Mapping[str, str], steps: int) -> list[dict[str, Any]]:
+    def report(self, edges: Mapping[str, tuple[str, ...]], steps: int) -> list[dict[str, Any]]:
         """What was applied, for `metrics.json`.
 
         Args:
-            edges: ids of the edges that leave this place by their value.
+            edges: ids of the edges that leave this place, with the guards that the manifest has for them.
             steps: of the run so far.
 
         Raises:
@@ -256,7 +256,7 @@ class Guards:
         """
         return [self._entry(guard, edges, steps) for guard in self._plan.guards.values()]
 
-    def _entry(self, guard: Guard, edges: Mapping[str, str], steps: int) -> dict[str, Any]:
+    def _entry(self, guard: Guard, edges: Mapping[str, tuple[str, ...]], steps: int) -> dict[str, Any]:
         state = self._states[guard.id]
         if state.steps != steps:
             raise Failure(
@@ -272,7 +272,7 @@ class Guards:
             "options": dict(guard.options),
             "place": self._plan.place,
             "phase": guard.phase,
-            "edges": [edge for edge, value in edges.items() if value in guard.after],
+            "edges": [edge for edge, names in edges.items() if guard.id in names],
             "steps": state.steps,
             "rows": state.rows,
             "private": guard.private,

@@ -77,9 +77,7 @@ class Analysis:
 def analyse(model: Model) -> Analysis:
     """Runs on a placed, differentiated, protected and cut model."""
     train = facts(model, model.graph)
-    guards = {
-        edge.id: tuple(guard for guard in model.guards if edge.node in guard.after) for edge in model.edges
-    }
+    guards = {edge.id: model.guards_of(edge.node) for edge in model.edges}
     found = Analysis(model, train, facts(model, model.inference), guards, ())
     leaks = [leak for score in scores(model) for leak in _leaks(found, score)]
     return Analysis(model, train, found.inference, guards, tuple(leaks))
