@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from audit.auditing import DEEP, LINEAR, protected, recorded, tables
 from vflc_runtime.audit.report import Report, Score
@@ -56,3 +57,32 @@ def test_compression_hides_nothing(tmp_path: Path) -> None:
     accepted = text + 'accept VFL0310 on gradients to alice because "planted"\n'
     report = audited(accepted, sources, tmp_path, 1)
     assert found(report, "sign").level == "recovered"
+
+
+SUM = """
+party alice { key ID  feature x{1..4}: float  feature City: string -> vocab("a", "b", "c") }
+party carol { key ID  feature u: float }
+party bob { key ID  feature z: float  column score: float  label y = score > 0  column grade: int }
+a     = dense(concat(alice.x1, alice.x2, alice.x3, alice.x4), 3)
+c     = dense(carol.u, 3)
+logit = dense(relu(a + c + dense(bob.z, 3)), 1) at bob
+predict y = sigmoid(logit)
+objective bce(logit, bob.y)
+accept VFL0310 on gradients to alice because "planted"
+accept VFL0310 on gradients to carol because "planted"
+train { batch 100 }
+"""
+
+
+def test_a_masked_term_says_nothing_and_the_sum_is_attacked_instead(tmp_path: Path) -> None:
+    sources = tables(600)
+    sources["carol"] = pa.table({"ID": sources["bob"]["ID"], "u": sources["bob"]["z"]})
+    linear: dict[str, dict[tuple[str, str], float]] = {}
+    for name, text in (("bare", SUM), ("masked", SUM + "protect a with secure_sum\n")):
+        run = recorded(text, sources, tmp_path / name)
+        report = audit(run, sources, AuditOptions(("bob",), threads=1))
+        linear[name] = {(s.secret, s.channel): s.score for s in report.scores if s.attack == "linear"}
+    alone = [error for (secret, channel), error in linear["masked"].items() if channel != "sum of 2"]
+    assert alone and min(alone) > 0.9
+    of_sum = linear["masked"]["alice.x1", "sum of 2"]
+    assert linear["bare"]["alice.x1", "all"] < of_sum < 1, "a sum of two still says something of each"

@@ -19,6 +19,7 @@ from vflc_runtime.bundle import Bundle
 from vflc_runtime.messages import Envelope
 from vflc_runtime.plan import Input
 from vflc_runtime.session import Session
+from vflc_runtime.transcript import Step
 
 Array = NDArray[Any]
 
@@ -34,11 +35,11 @@ class Imitation:
 
     Args:
         inputs: by input id, as encoded.
-        sent: tensors by edge id.
+        step: what crosses of them, as if it had been received.
     """
 
     inputs: Mapping[str, Array]
-    sent: Mapping[str, Array]
+    step: Step
 
 
 def imitate(bundle: Bundle, seed: int, sizes: Mapping[str, int | None], threads: int | None) -> Imitation:
@@ -64,7 +65,7 @@ def imitate(bundle: Bundle, seed: int, sizes: Mapping[str, int | None], threads:
         if not each.label
     }
     session.predict(inputs)
-    return Imitation(inputs, heard)
+    return Imitation(inputs, Step(0, np.arange(MADE_UP), heard, {}))
 
 
 def _made_up(each: Input, size: int | None, rng: np.random.Generator, precision: str) -> Array:
@@ -75,7 +76,7 @@ def _made_up(each: Input, size: int | None, rng: np.random.Generator, precision:
 
 
 def unravel(
-    imitation: Imitation, names: Iterable[str], edges: tuple[str, ...], received: Array
+    imitation: Imitation, names: Iterable[str], made: Array, received: Array
 ) -> dict[str, tuple[Spelling, Array, Array]]:
     """Features of the rows of step 1.
 
@@ -84,19 +85,18 @@ def unravel(
     Args:
         imitation: what the attacker made.
         names: of the features.
-        edges: what it received that they flowed into, in the order of `received`'s columns.
-        received: the rows of step 1 [n, w].
+        made: what crosses of made-up rows [`MADE_UP`, w].
+        received: what came in step 1 [n, w].
 
     Returns:
         By feature how the guess spells it, the guess [n, c], and the mean of made-up rows [c]. Features
         with more values than are told apart are left out.
     """
-    spellings = {name: Spelling.of(made) for name in names if _few(made := imitation.inputs[name])}
+    spellings = {name: Spelling.of(imitation.inputs[name]) for name in names if _few(imitation.inputs[name])}
     if not spellings:
         return {}
     targets = {name: spelling(imitation.inputs[name]) for name, spelling in spellings.items()}
-    sent = np.concatenate([imitation.sent[e].reshape(MADE_UP, -1) for e in edges], axis=1)
-    rows, teach = np.concatenate([sent, received]), np.arange(TAUGHT)
+    rows, teach = np.concatenate([made, received]), np.arange(TAUGHT)
     ways = [invert(rows, teach, {n: t[:TAUGHT] for n, t in targets.items()}, way) for way in (False, True)]
     found = {}
     for name, target in targets.items():
@@ -106,5 +106,5 @@ def unravel(
     return found
 
 
-def _few(made: Array) -> bool:
-    return made.dtype.kind == "f" or int(made.max(initial=0)) < CATEGORIES
+def _few(feature: Array) -> bool:
+    return feature.dtype.kind == "f" or int(feature.max(initial=0)) < CATEGORIES

@@ -197,7 +197,8 @@ def _initial(
 ) -> Iterator[Score]:
     """Features of the rows of step 1, from the initial weights that everybody knows."""
     values = material.features(view.place, channel.edges)
-    found = unravel(imitation, values, channel.edges, view.rows(first, channel))
+    made, received = view.rows(imitation.step, channel), view.rows(first, channel)
+    found = unravel(imitation, values, made, received)
     for name, (spelling, guess, mean) in found.items():
         error = relative_error(guess, spelling(values[name][first.rows]), mean)
         spread = Spread(error, error, 1.0, 1)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vflc_runtime.audit.exact import flat
 from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import Edge, Manifest
+from vflc_runtime.protect.masks import Sums
 from vflc_runtime.protect.wire import unpack
 from vflc_runtime.transcript import Step, Transcript
 
@@ -75,11 +76,16 @@ class View:
         return [Channel("all", phase, edges, sent), *alone]
 
     def senders(self) -> dict[str, Channel]:
-        """What each other place sends of a row for a prediction, as one channel."""
+        """What each other place sends of a row for a prediction, as one channel, and masked sums."""
         edges: dict[str, list[str]] = {}
+        sums: dict[str, Channel] = {}
         for edge in self._own_edges("predict", False):
             edges.setdefault(edge.sender, []).append(edge.id)
-        return {sender: Channel("all", "forward", tuple(ids)) for sender, ids in edges.items()}
+            if edge.packing is not None and edge.packing.kind == "masked":
+                members = edge.packing.members
+                sums[" + ".join(edge.packing.places)] = Channel(f"sum of {len(members)}", "forward", members)
+        alone = {sender: Channel("all", "forward", tuple(ids)) for sender, ids in edges.items()}
+        return alone | sums
 
     def steps(self, most: int | None = BATCHES) -> Iterator[Step]:
         """Training steps in order, evenly thinned to `most`; all where None."""
@@ -95,15 +101,28 @@ class View:
                     f"the transcript of {self.place!r} has no {edge!r} for every row of step {step.number}",
                     "record the run again",
                 )
-        parts = [flat(self._read(edge, tensors[edge])) for edge in channel.edges]
+        sums = self._masked(channel)
+        parts = [flat(self._read(edge, tensors[edge], sums)) for edge in channel.edges]
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
-    def _read(self, edge: str, tensor: Array) -> Array:
-        """A value as the receiver reads it; of a masked one, which it cannot read, what it sees."""
-        packing = self._edges[edge].packing
-        if packing is None or packing.kind == "masked":
+    def _masked(self, channel: Channel) -> tuple[Sums, set[str]]:
+        """What adds up those masked sums of which a channel has every term, and these terms."""
+        packed = {edge: self._edges[edge].packing for edge in channel.edges}
+        whole = {
+            edge: packing
+            for edge, packing in packed.items()
+            if packing is not None and packing.kind == "masked" and set(packing.members) <= set(packed)
+        }
+        return Sums(whole, self._precision), set(whole)
+
+    def _read(self, edge: str, tensor: Array, masked: tuple[Sums, set[str]]) -> Array:
+        """A value as the receiver reads it; a masked term without the others is what it looks like."""
+        packing, (sums, terms) = self._edges[edge].packing, masked
+        if packing is None:
             return tensor
-        return unpack(edge, packing, tensor, self._precision)
+        if packing.kind != "masked":
+            return unpack(edge, packing, tensor, self._precision)
+        return sums.add(edge, packing, tensor) if edge in terms else tensor
 
     def _own_edges(self, program: str, sent: bool) -> Iterator[Edge]:
         """Edges of this place that carry a value of fixed width for each row."""
