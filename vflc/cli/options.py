@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,3 +87,8 @@ def record(command: Any) -> Any:
         metavar="STEPS|Nepochs",
         help="Keep what every party receives, as in 200 or 3epochs, for `vflc audit`.",
     )(command)
+
+
+def runs(folder: Path) -> Path:
+    """Where a run of the bundle in a folder goes where nobody names one."""
+    return Path("runs") / str(json.loads((folder / "manifest.json").read_bytes())["model"])

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from vflc_runtime import events
 
+from vflc.cli.options import runs
 from vflc.cli.progress import Screen, loaded
 from vflc.cli.tables import scores, sent, show
 
@@ -41,7 +42,6 @@ def train_population(
     from vflc_runtime.reading import Json
     from vflc_runtime.reconstruct.train import RoundOptions, train
 
-    from vflc.cli.train import runs
 
     one_thread(options.pop("threads"))
     why = "is not for a population: it has --rounds, --cohort and --batch"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vflc.cli.options import PRECISIONS, SPEC, data, engine, record, threads
+from vflc.cli.options import PRECISIONS, SPEC, data, engine, record, runs, threads
 
 if TYPE_CHECKING:
     from vflc_runtime.transcript import Recorder
@@ -82,11 +82,6 @@ def recorded(recorder: Recorder) -> None:
     size = f"{recorder.recorded:,} steps, {recorder.bytes / 1e6:,.1f} MB"
     why = ": more would be beyond the limit of a transcript" if recorder.full else ""
     click.echo(f"\nrecorded for `vflc audit`: {size}{why}")
-
-
-def runs(folder: Path) -> Path:
-    """Where a run goes that nobody named a folder for."""
-    return Path("runs") / str(json.loads((folder / "manifest.json").read_bytes())["model"])
 
 
 @contextmanager
