@@ -63,7 +63,7 @@ def _warn_of_whole(run: Path) -> None:
     parties = RunFolder(run).bundle().manifest.parties
     if len(parties) > 1:
         message = f"the merged model holds the parts of {', '.join(parties)}, the end of the model among them"
-        help = "give it only to who may hold them all; without --merged each party's part is a file of its own"
+        help = "give it only to who may hold them all; without --merged each party has a file of its own"
         failures.show([Diagnostic("VFL0325", message, None, help, level="warning")])
 
 
