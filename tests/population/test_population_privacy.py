@@ -112,6 +112,7 @@ def test_neither_noise_nor_cohorts_follow_from_the_seed(rounds, tmp_path):
     whole = [train(folder, users, tmp_path / name, RoundOptions(rounds=3)) for name in ("a", "b")]
     facts = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("a", "b")]
     assert len({each["secret"] for each in facts}) == 2
+    assert (tmp_path / "a" / "run.json").stat().st_mode & 0o077 == 0
     models = [read_tensors(run.folder / "hub" / "model.safetensors")[0] for run in whole]
     assert not np.array_equal(models[0]["items"], models[1]["items"])
     assert whole[0].metrics["privacy"] == whole[1].metrics["privacy"]

@@ -99,6 +99,8 @@ def train(
     }
     with closing(_crew(plan, settings, users, options)) as crew:
         run = PopulationRun.create(out, plan, facts, {}, options.overwrite)
+        if facts["secret"]:
+            (out / "run.json").chmod(0o600)
         with run.locked():
             return _run(run, plan, settings, users, crew, None, listen)
 
