@@ -11,8 +11,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from partying import (
-    TIMEOUT, compiled, exchange, history, site, tensors, together, train_alone, train_together,
-)  # fmt: skip
+    TIMEOUT,
+    compiled,
+    exchange,
+    history,
+    site,
+    tensors,
+    together,
+    train_alone,
+    train_together,
+)
 from specs.examples import prepared, text_of
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.errors import Failure

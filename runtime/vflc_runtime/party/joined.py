@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from vflc_runtime.alignment.settings import FOUND_BY_ALL
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.interrupts import Interrupted
 from vflc_runtime.transport.channel import Channel
 from vflc_runtime.transport.local import Routine
-from vflc_runtime.transport.network import Ended, Network, Reason
+from vflc_runtime.transport.network import Ended, Network, Reason, Restarted
 
 
 class Joined:
@@ -51,7 +51,16 @@ def attending(network: Network) -> Iterator[None]:
         reason = "done" if found else reason
         raise
     finally:
+        _leave(network, reason)
+
+
+def _leave(network: Network, reason: Reason) -> None:
+    """Closes the network. What a peer does meanwhile changes nothing: all that counts is said before."""
+    try:
         network.close(reason)
+    except (Ended, Failure, Restarted):
+        with suppress(Ended, Failure, Restarted):
+            network.close("interrupted")
 
 
 def left(ended: Ended) -> Failure:

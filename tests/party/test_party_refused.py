@@ -1,0 +1,252 @@
+"""What parties refuse: other options, other rows, words that make no sense, a wrong deploy.toml."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from partying import TIMEOUT, compiled, exchange, site, together
+from specs.examples import prepared, text_of
+from vflc_runtime import events
+from vflc_runtime.errors import Failure
+from vflc_runtime.party.agreement import START, agree_rows, compare
+from vflc_runtime.party.connect import connector
+from vflc_runtime.party.council import PartyCouncil
+from vflc_runtime.party.deploy import Deploy, read_deploy
+from vflc_runtime.party.log import Log, TensorBoard
+from vflc_runtime.party.peers import Peers
+from vflc_runtime.party.train import train_party
+from vflc_runtime.train import TrainOptions
+
+from vflc.cli.main import run
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled("deepfm", text_of("deepfm", small=True), tmp_path_factory.mktemp("b") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return prepared("deepfm", tmp_path_factory.mktemp("data"), "--generate", 300)
+
+
+@pytest.fixture
+def two(bundle: Path) -> dict[str, Peers]:
+    """Peers of alice and bob, who are connected."""
+    from vflc_runtime.manifest import read_manifest
+
+    meeting, manifest = exchange(bundle), read_manifest(bundle / "manifest.json")
+    networks = {place: meeting.join(place, 3) for place in meeting.places}
+    together({place: network.open for place, network in networks.items()})
+    return {place: Peers(network, manifest) for place, network in networks.items()}
+
+
+CHANGES = {
+    "batch": ({"batch": 64}, "batch is 128 at 'bob' and 64 at 'alice'"),
+    "seed": ({"seed": 4}, "seed is 0 at 'bob' and 4 at 'alice'"),
+    "steps": ({"steps": 4}, "steps is not set at 'bob' and 4 at 'alice'"),
+    "validation": ({"validation": 0.1}, "validation is 0.0 at 'bob' and 0.1 at 'alice'"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_other_options_are_named_at_both(
+    name: str, bundle: Path, sources: dict[str, str], tmp_path: Path
+) -> None:
+    options, at_bob = CHANGES[name]
+    meeting = exchange(bundle)
+
+    def work(place: str) -> Callable[[], Any]:
+        here = site(place, sources[place], lambda manifest, rows: meeting.join(place, TIMEOUT))
+        given = TrainOptions(**options) if place == "alice" else TrainOptions()
+        return lambda: train_party(bundle, here, tmp_path / place, given)
+
+    found = together({place: work(place) for place in sources})
+    for failure in found.values():
+        assert isinstance(failure, Failure) and (failure.code, failure.exit_code) == ("VFL0650", 3)
+    assert found["bob"].message == at_bob
+    assert not (tmp_path / "alice").exists() and not (tmp_path / "bob").exists()
+
+
+def test_tables_of_other_rows_are_refused(bundle: Path, sources: dict[str, str], tmp_path: Path) -> None:
+    meeting = exchange(bundle)
+    fewer = pq.read_table(sources["alice"]).slice(0, 200)
+
+    def work(place: str, source: Any) -> Callable[[], Any]:
+        here = site(place, source, lambda manifest, rows: meeting.join(place, TIMEOUT))
+        return lambda: train_party(bundle, here, tmp_path / place, TrainOptions(batch=16))
+
+    found = together({"alice": work("alice", fewer), "bob": work("bob", sources["bob"])})
+    assert {failure.code for failure in found.values()} == {"VFL0661"}
+
+
+def test_rows_and_checkpoints_are_compared(two: dict[str, Peers]) -> None:
+    old, new, mine = "step-0000000010-epoch-00001-r", "step-0000000020-epoch-00002-r", "step-0000000030-x"
+
+    def agreed(held: dict[str, list[str]], rows: dict[str, Any]) -> dict[str, Any]:
+        works = {
+            place: (lambda p=place: agree_rows(two[p], rows[p], held[p], may_start=True)) for place in two
+        }
+        return together(works)
+
+    rows = {"alice": 9, "bob": 9}
+    assert agreed({"alice": [old, new], "bob": [new, mine]}, rows) == dict.fromkeys(two, (9, new))
+    assert agreed({"alice": [new], "bob": []}, rows) == dict.fromkeys(two, (9, START))
+    assert agreed({"alice": [], "bob": []}, {"alice": None, "bob": 7}) == dict.fromkeys(two, (7, START))
+    lost = agreed({"alice": [old, new], "bob": []}, rows)
+    assert {failure.code for failure in lost.values()} == {"VFL0651"}
+    assert "alice has step 10 and step 20" in lost["bob"].message
+    other = agreed({"alice": [], "bob": []}, {"alice": 9, "bob": 8})
+    assert "rows is 8 at 'bob' and 9 at 'alice'" in other["bob"].message
+
+
+WORDS = {
+    "hello": [b"", b"[]", b"{", b'{"a": {}}', b"[" * 4000, b"\xff", b'{"version": "1"}'],
+    "ready": [
+        b"{}",
+        b'{"rows": 3}',
+        b'{"rows": true, "checkpoints": []}',
+        b'{"rows":"x","checkpoints":["a"]}',
+    ],
+    "saved": [b"", b"1234567"],
+    "stop": [b""],
+    "best": [b"\2", b""],
+    "done": [b"x"],
+}
+
+
+@pytest.mark.parametrize(("kind", "word"), [(kind, word) for kind, words in WORDS.items() for word in words])
+def test_words_that_make_no_sense_are_refused(kind: str, word: bytes, tmp_path: Path) -> None:
+    from vflc_runtime.manifest import read_manifest
+
+    text = text_of("deepfm", small=True).replace("train {", "train {\n  best true", 1)
+    folder = compiled("deepfm", text, tmp_path / "bundle")
+    meeting, manifest = exchange(folder), read_manifest(folder / "manifest.json")
+    alice, bob = (meeting.join(place, 3) for place in ("alice", "bob"))
+    together({"alice": alice.open, "bob": bob.open})
+    bob.tell("alice", kind, word)
+    peers = Peers(alice, manifest)
+    council = PartyCouncil(peers, "", "train")
+    council.saved(4)
+    hear: dict[str, Callable[[], Any]] = {
+        "hello": lambda: compare(peers, {"version": "1"}),
+        "ready": lambda: agree_rows(peers, 3, [], may_start=True),
+        "saved": council.before_saving,
+        "stop": lambda: [council.stop_after(step, True) for step in (1, 2)],
+        "best": lambda: council.better(lambda: True),
+        "done": council.leave,
+    }
+    with pytest.raises(Failure) as caught:
+        hear[kind]()
+    assert caught.value.code in ("VFL0655", "VFL0650") and caught.value.exit_code == 3
+
+
+def test_all_stop_after_the_farthest(two: dict[str, Peers]) -> None:
+    alice, bob = (PartyCouncil(two[place], "", "train") for place in ("alice", "bob"))
+    assert not alice.stop_after(5, False)
+    assert not bob.stop_after(7, True)
+    assert not alice.stop_after(6, False)
+    found = together({
+        "alice": lambda: [alice.stop_after(step, False) for step in (7, 8)],
+        "bob": lambda: [bob.stop_after(8, True)],
+    })  # fmt: skip
+    assert found == {"alice": [False, True], "bob": [True]}
+
+
+RIGHT = """
+timeout = 5
+[parties.alice]
+address = "127.0.0.1:7443"
+data = "alice.parquet"
+[parties.bob]
+data = "SELECT * FROM 'bob.csv'"
+[align]
+method = "psi"
+hub = "bob"
+"""
+WRONG = {
+    'timeout = "5"': ("timeout = 5", "timeout must be a number", 2),
+    'adress = "127.0.0.1:7443"': ('address = "127.0.0.1:7443"', "no setting 'adress' in [parties.alice]", 4),
+    'address = "127.0.0.1"': ('address = "127.0.0.1:7443"', "'127.0.0.1' is no address", 4),
+    'address = "h:70000"': ('address = "127.0.0.1:7443"', "'h:70000' is no address", 4),
+    "[parties.carol]": ("[parties.bob]", "no place 'carol'", 6),
+    'method = "magic"': ('method = "psi"', "no method 'magic'", 9),
+    'hub = "carol"': ('hub = "bob"', "no place 'carol'", 10),
+    "data = 4": ('data = "alice.parquet"', "data must be a text", 5),
+    "[parties.alice": ("[parties.alice]", "is not TOML", 3),
+    "": ('address = "127.0.0.1:7443"', "neither alice nor bob has an address", 3),
+    "[aling]": ("[align]", "no setting 'aling'", 8),
+}
+
+
+def deploy(folder: Path, text: str) -> Deploy:
+    (folder / "deploy.toml").write_text(text)
+    return read_deploy(folder / "deploy.toml", "alice", ("alice", "bob"))
+
+
+def test_deploy_is_read(tmp_path: Path) -> None:
+    found = deploy(tmp_path, RIGHT)
+    assert (found.addresses, found.listen) == ({"alice": "127.0.0.1:7443"}, "127.0.0.1:7443")
+    assert (found.data, found.method, found.hub) == (str(tmp_path / "alice.parquet"), "psi", "bob")
+    bob = read_deploy(tmp_path / "deploy.toml", "bob", ("alice", "bob"))
+    assert bob.listen is None and bob.data == "SELECT * FROM 'bob.csv'"
+    with pytest.raises(Failure, match="names no certificate for alice"):
+        connector(found)
+
+
+@pytest.mark.parametrize("new", WRONG)
+def test_a_mistake_in_deploy_is_shown_at_its_line(new: str, tmp_path: Path) -> None:
+    old, message, line = WRONG[new]
+    with pytest.raises(Failure) as caught:
+        deploy(tmp_path, RIGHT.replace(old, new, 1))
+    assert caught.value.code == "VFL0654" and message in caught.value.message
+    assert caught.value.where is not None and caught.value.where["line"] == line
+
+
+def test_the_command_says_what_is_wrong(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deploy.toml").write_text(RIGHT.replace("address", "adress"))
+    given = ["--deploy", str(tmp_path / "deploy.toml"), "--insecure", "--out", str(tmp_path / "out")]
+    assert run(["party", "alice", str(bundle), *given]) == 1
+    assert "did you mean 'address'?" in capsys.readouterr().err
+    assert run(["party", "carol", str(bundle), *given]) == 1
+    assert "VFL0618" in capsys.readouterr().err
+    assert run(["party", "alice", str(bundle), *given, "--do", "predict"]) in (1, 2)
+
+
+def test_logs_have_what_a_party_may_know(bundle: Path, sources: dict[str, str], tmp_path: Path) -> None:
+    meeting = exchange(bundle)
+
+    def work(place: str) -> Callable[[], Any]:
+        def train() -> None:
+            with Log(tmp_path / f"{place}.jsonl") as log:
+                network = lambda manifest, rows: meeting.join(place, TIMEOUT)  # noqa: E731
+                here = replace(site(place, sources[place], network), listen=log)
+                train_party(bundle, here, tmp_path / place, TrainOptions(epochs=2, batch=64))
+
+        return train
+
+    assert together({place: work(place) for place in sources}) == dict.fromkeys(sources)
+    lines = {p: [json.loads(x) for x in (tmp_path / f"{p}.jsonl").read_text().splitlines()] for p in sources}
+    kinds = [line["event"] for line in lines["alice"] if line["event"] != "Progress"]
+    assert kinds == ["Loaded", *(["EpochStarted", "Saved", "EpochEnded"] * 2), "Done"]
+    scores = {p: [line["train"] for line in lines[p] if line["event"] == "EpochEnded"] for p in sources}
+    assert scores["alice"] == [{}, {}] and all("auc" in found for found in scores["bob"])
+
+
+def test_tensorboard_logs(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    with TensorBoard(tmp_path / "logs") as log:
+        log(events.EpochStarted(1, 2, 10))
+        log(events.Progress(1, 5, 10, 0.5, 100.0))
+        log(events.EpochEnded(1, 1.0, {"loss": 0.25}, {"auc": 0.75}, True))
+    (file,) = (tmp_path / "logs").iterdir()
+    content = file.read_bytes()
+    assert b"train/loss" in content and b"validation/auc" in content
