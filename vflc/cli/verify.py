@@ -108,22 +108,28 @@ def run(spec: Path, options: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
 
 def _compile(
     spec: Path, precision: str, engines: tuple[str, ...], folder: Path
-) -> tuple[list[Way], list[Diagnostic]]:
-    """The four ways, those of the unsplit model first."""
+) -> tuple[list[Way], list[Diagnostic], list[str]]:
+    """The ways, those of the unsplit model first, the compiler's warnings, and the mechanisms left out.
+
+    Noise is never the same twice, and compression has no counterpart where nothing crosses: the model
+    is compared as it is without its protections.
+    """
     from vflc_runtime.bundle import open_bundle
     from vflc_runtime.verify import Way
 
     from vflc import driver
 
     ways: list[Way] = []
-    warnings: list[Diagnostic] = []
+    protected = driver.compile_spec(spec, precision=precision)
     for split in ("unsplit", "split"):
-        bundle = driver.compile_spec(spec, precision=precision, unsplit=split == "unsplit", backends=engines)
+        bundle = driver.compile_spec(
+            spec, precision=precision, unsplit=split == "unsplit", backends=engines, protections=False
+        )
         bundle.write(folder / split)
-        warnings = bundle.warnings
         for engine in engines:
             ways.append(Way(f"{split} {engine}", open_bundle(folder / split, backend=engine)))
-    return ways, warnings
+    off = [protection.mechanism for protection in protected.model.protections]
+    return ways, protected.warnings, off
 
 
 def _verified(
@@ -142,7 +148,7 @@ def _verified(
 
     steps = options["steps"] or STEPS
     start(len(options["engines"]) * 2, steps)
-    ways, warnings = _compile(spec, precision, options["engines"], folder)
+    ways, warnings, off = _compile(spec, precision, options["engines"], folder)
     bundle = ways[0].bundle
     training = next(iter(bundle.plans.values())).training
     seed = training.seed if options["seed"] is None else options["seed"]
@@ -153,7 +159,7 @@ def _verified(
     batch = options["batch"] or min(training.batch, max(1, rows.rows // EPOCH))
     settings = Settings(steps, batch, seed, options["threads"])
     kinks = _kinks(spec) if precision == "float32" else None
-    numbers = {"steps": steps, "rows": rows.rows, "batch": batch, "seed": seed}
+    numbers = {"steps": steps, "rows": rows.rows, "batch": batch, "seed": seed, "protections_off": off}
     return verify(ways, rows, settings, kinks, step), numbers, warnings
 
 
@@ -257,6 +263,8 @@ def _show(found: Mapping[str, Any]) -> None:
             f"in float64 training does not move {some(idle)}: the objective does not depend on them, and in "
             "float32 rounding moves them. A `dense` before `batch_norm` needs no bias: `bias = false`"
         )
+    if off := found.get("protections_off"):
+        click.echo(f"compared without protections ({', '.join(off)}): their noise is never the same twice")
     steps = f"steps of {found['batch']:,} rows"
     if "cohort" in found:
         steps = f"rounds of {found['cohort']:,} users"
