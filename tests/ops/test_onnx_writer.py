@@ -73,3 +73,22 @@ def test_a_sum_over_a_large_batch_is_exact_enough_as_a_product_with_ones():
     (found,) = session.run(None, {"x0": x.astype(np.float32)})
     (expected,) = evaluate(case.graph, {"x0": x}, [case.node.id])
     np.testing.assert_allclose(found, expected, rtol=2e-6)
+
+
+def test_a_step_at_zero_is_one_node_in_float32():
+    """The gradient of relu: a comparison and a cast take longer than a steep slope, which is as exact."""
+    for double, expected in ((False, ["HardSigmoid"]), (True, ["Greater", "Cast"])):
+        writer = OnnxGraphWriter(double)
+        type_ = TensorType((ROWS, Axis(None, 7)))
+        above = writer("Cast", writer("Greater", "x", writer.constant(0.0)), to=writer.float_type())
+        made = writer.finish("step", {"x": type_}, {"y": (above, type_)})
+        assert [node.op_type for node in made.graph.node] == expected
+        session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+        x = np.array([[-np.inf, -1e-38, -0.0, 0.0, 1e-38, 1.0, np.inf]], np.float64 if double else np.float32)
+        assert session.run(None, {"x": x})[0].tolist() == [[0, 0, 0, 0, 1, 1, 1]]
+
+
+def test_comparisons_with_other_things_than_a_float_zero_stay():
+    for writer, zero in ((OnnxGraphWriter(), (0, "int")), (OnnxGraphWriter(), (0.5, "float"))):
+        writer("Cast", writer("Greater", "x", writer.constant(*zero)), to=1)
+        assert [op for op, *_ in writer._nodes] == ["Greater", "Cast"]

@@ -25,6 +25,9 @@ SECOND = frozenset({"TopK"})
 FLOAT, INT32, INT64, BOOL, DOUBLE = 1, 6, 7, 9, 11
 """Element types of `onnx.TensorProto`, so that lowering does not wait for onnx to load."""
 
+STEEP = 3.4e38
+"""A slope that float32 still holds: what is above zero, the last 3e-39 aside, times it is above 1."""
+
 
 class OnnxGraphWriter:
     """An ONNX graph under construction.
@@ -40,6 +43,7 @@ class OnnxGraphWriter:
         self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
         self._known: dict[tuple[Any, ...], str] = {}
         self._constants: dict[str, np.ndarray[Any, Any]] = {}
+        self._made: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._ones = ""
 
     def __call__(self, op_type: str, *inputs: str, **attributes: Any) -> str:
@@ -48,11 +52,23 @@ class OnnxGraphWriter:
         Attributes are numbers, strings, lists of them, or numpy arrays. An empty name leaves an
         optional input out.
         """
+        op_type, inputs, attributes = self._shorter(op_type, inputs, attributes)
         key = (op_type, inputs, tuple(sorted((name, _key(value)) for name, value in attributes.items())))
         if key not in self._known:
             self._known[key] = output = f"#{len(self._nodes)}.{op_type}"
             self._nodes.append((op_type, inputs, output, attributes))
+            self._made[output] = op_type, inputs
         return self._known[key]
+
+    def _shorter(
+        self, op_type: str, inputs: tuple[str, ...], attributes: dict[str, Any]
+    ) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+        """One node for two where that is the same: 1 above zero and 0 elsewhere, as a steep slope."""
+        if op_type == "Cast" and attributes["to"] == FLOAT and not self.double:
+            made, sources = self._made.get(inputs[0], ("", ()))
+            if made == "Greater" and sources[1] == self._known.get(FLOAT_ZERO):
+                return "HardSigmoid", sources[:1], {"alpha": STEEP, "beta": 0.0}
+        return op_type, inputs, attributes
 
     def constant(self, value: Any, dtype: str = "float") -> str:
         """The name of an initializer of `float` (the graph's precision), `int`, `int64` or `bool`."""
@@ -181,3 +197,6 @@ def _key(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
     return tuple(value) if isinstance(value, list) else value
+
+
+FLOAT_ZERO = ("constant", _key(np.zeros((), np.float32)))
