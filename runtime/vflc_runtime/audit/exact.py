@@ -24,6 +24,8 @@ Array = NDArray[Any]
 
 COORDINATES = 64
 """Coordinates that are looked at one by one: those of the largest mean square."""
+VOTERS = 256
+"""Columns that vote on a row's sign: those that have one in most rows."""
 _TINY = 1e-300
 
 
@@ -69,13 +71,18 @@ def by_consensus(rows: Array) -> Array:
     Finds δ's sign where coefficients differ by row but each column has a sign of its own.
     """
     signs = np.sign(rows.astype(np.float64))
-    total: Array = np.zeros(len(signs))
-    left = list(np.argsort(-np.abs(signs).sum(axis=0), kind="stable"))
-    while left:  # next the column that shares most rows with those taken: its sign follows from them
-        column = max(left, key=lambda c: float(np.abs(signs[:, c]) @ np.abs(total)))
-        left.remove(column)
-        agreement = float(signs[:, column] @ np.sign(total))
-        total = total + (signs[:, column] if agreement >= 0 else -signs[:, column])
+    present = np.abs(signs)
+    chosen = np.argsort(-present.sum(axis=0), kind="stable")[:VOTERS]
+    signs, present = signs[:, chosen], present[:, chosen]
+    agreements, overlaps = signs.T @ signs, present.T @ present
+    turned, taken = np.zeros(len(chosen)), np.zeros(len(chosen), bool)
+    shared = np.zeros(len(chosen))
+    for _ in chosen:  # next the column that shares most rows with those taken: its sign follows from them
+        column = int(np.argmax(np.where(taken, -1.0, shared)))
+        turned[column] = 1.0 if agreements[column] @ turned >= 0 else -1.0
+        taken[column] = True
+        shared += overlaps[column]
+    total: Array = signs @ turned
     return total
 
 
