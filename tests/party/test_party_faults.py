@@ -57,13 +57,13 @@ def last(party: Party) -> str:
     return max((party.out / "checkpoints").iterdir()).name
 
 
-@pytest.mark.parametrize("presses", [0, 1])
+@pytest.mark.parametrize(("at", "number"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
 def test_ctrl_c_at_one_leaves_the_same_step_at_all(
-    two: list[Party], example: dict[str, Any], presses: int
+    two: list[Party], example: dict[str, Any], at: int, number: int
 ) -> None:
     start(two)
-    pressed, other = two[presses], two[1 - presses]
-    pressed.signal(signal.SIGINT)
+    pressed, other = two[at], two[1 - at]
+    pressed.signal(number)
     assert pressed.wait() == 130, pressed.log()
     assert other.wait() == PEER and "VFL0653" in other.log()
     assert last(pressed) == last(other)
