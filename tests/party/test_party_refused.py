@@ -13,6 +13,7 @@ import pytest
 from partying import TIMEOUT, compiled, exchange, site, together
 from specs.examples import prepared, text_of
 from vflc_runtime import events
+from vflc_runtime.bundle import open_bundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import START, agree_rows, compare
 from vflc_runtime.party.connect import connector
@@ -20,6 +21,7 @@ from vflc_runtime.party.council import PartyCouncil
 from vflc_runtime.party.deploy import Deploy, read_deploy
 from vflc_runtime.party.log import Log, TensorBoard
 from vflc_runtime.party.peers import Peers
+from vflc_runtime.party.site import take_part
 from vflc_runtime.party.train import train_party
 from vflc_runtime.train import TrainOptions
 
@@ -104,6 +106,14 @@ def test_rows_and_checkpoints_are_compared(two: dict[str, Peers]) -> None:
     assert "alice has step 10 and step 20" in lost["bob"].message
     other = agreed({"alice": [], "bob": []}, {"alice": 9, "bob": 8})
     assert "rows is 8 at 'bob' and 9 at 'alice'" in other["bob"].message
+
+
+def test_a_bundle_without_control_messages_is_refused(bundle: Path) -> None:
+    opened = open_bundle(bundle, ("alice",))
+    older = replace(opened, manifest=replace(opened.manifest, controls=()))
+    here = site("alice", "alice.csv", lambda manifest, rows: pytest.fail("it connects"))
+    with pytest.raises(Failure, match="declares no control messages"):
+        take_part(here, older, 16, lambda peers, rows: None)
 
 
 WORDS = {

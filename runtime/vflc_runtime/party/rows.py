@@ -60,7 +60,7 @@ class Rows:
 
     def all(self, rows: int) -> Dataset:
         """The rows, now that their number is agreed."""
-        if self.data is None:
+        if self.data is None or not self.bundle.parties:
             report: dict[str, Any] = {"parties": {}, "encoders": {}}
             self.data = Dataset(rows, {}, pa.array([], pa.string()), report, {})
         return self.data

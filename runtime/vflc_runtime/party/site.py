@@ -17,6 +17,7 @@ from vflc_runtime.manifest import Manifest
 from vflc_runtime.party.joined import attending
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
+from vflc_runtime.reading import damaged
 from vflc_runtime.transport.network import Network, Restarted
 
 Connect = Callable[[Manifest, int], Network]
@@ -83,6 +84,9 @@ def take_part(
     Returns:
         What `once` gave, and by peer the bytes and the seconds that went into talking to it.
     """
+    others = set(bundle.manifest.places) - {site.place}
+    if others and not bundle.manifest.controls:
+        raise damaged(f"{bundle.folder} declares no control messages: it is of an older version")
     network = site.connect(bundle.manifest, max(batch, EVALUATION_BATCH))
     peers = Peers(network, bundle.manifest)
     rows = Rows(peers, bundle, site.method, site.align, site.listen)
