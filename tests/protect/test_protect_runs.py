@@ -95,7 +95,7 @@ def test_without_the_library_nothing_is_promised(tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "dp_accounting", None)
-    with pytest.raises(Failure, match=r"VFL0673") as refused:
+    with pytest.raises(Failure, match="VFL0678") as refused:
         run(bundle(ALL, tmp_path / "b"), tmp_path / "run")
     assert "vflc[dp]" in refused.value.help
 

@@ -126,6 +126,7 @@ CODES: dict[str, str] = {
     "VFL0675": "A value too large for a masked sum",
     "VFL0676": "Masks that do not cancel",
     "VFL0677": "A compressed message that cannot be unpacked",
+    "VFL0678": "A protection whose library is not installed",
     "VFL0680": "A run in which nothing crossed cannot be audited",
     "VFL0681": "An audit of a party that is not there",
 }

@@ -48,7 +48,7 @@ def calibrate(epsilon: float, delta: float, releases: int, limit: float, where: 
     """The least noise, as a multiple of the clip, for so many messages of a row.
 
     Raises:
-        Failure: VFL0673, the library is missing, or no noise up to `limit` is enough.
+        Failure: VFL0673, no noise up to `limit` is enough; VFL0678, the library is missing.
     """
     noise = 2.0 * math.sqrt(releases) * float(_library().get_sigma_gaussian(epsilon, delta))
     if not noise <= limit:
@@ -66,7 +66,7 @@ def spent(noise: float, delta: float, releases: int) -> float:
     """ε at `delta` of so many messages of a row with noise of `noise` times the clip.
 
     Raises:
-        Failure: VFL0673, the library is missing.
+        Failure: VFL0678, the library is missing.
     """
     if not releases:
         return 0.0
@@ -78,7 +78,7 @@ def _library() -> Any:
         import dp_accounting
     except ImportError:
         raise Failure(
-            "VFL0673",
+            "VFL0678",
             "the ε of Gaussian noise is computed by the library dp-accounting, which is not installed",
             "pip install 'vflc[dp]'",
         ) from None

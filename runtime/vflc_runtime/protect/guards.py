@@ -78,7 +78,7 @@ class Guards:
 
         Raises:
             Failure: VFL0672, the ε that was declared is less than the noise asked for spends;
-                VFL0673, no noise is enough, or the library that computes it is missing.
+                VFL0673, no noise is enough; VFL0678, the library that computes it is missing.
         """
         self._facts = facts
         for name, guard in self._plan.guards.items():

@@ -52,9 +52,12 @@ class Masks:
         return tuple(sorted(found - {self._place}))
 
     def public(self) -> bytes:
-        """The public key, made at the first call."""
-        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
+        """The public key, made at the first call; VFL0678 where the library for it is missing."""
+        try:
+            from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+        except ImportError:
+            text = "the masks of secure_sum are made by the library cryptography, which is not installed"
+            raise Failure("VFL0678", text, "pip install 'vflc[masks]'") from None
         if self._private is None:
             self._private = X25519PrivateKey.generate()
         key: bytes = self._private.public_key().public_bytes_raw()
