@@ -8,7 +8,8 @@ from vflc_runtime.session import Session
 
 from vflc.diagnostics import Collector, Source
 from vflc.driver import check_source, compile_source
-from vflc.ir.model import Finding, Model
+from vflc.ir.disclosure import Finding
+from vflc.ir.model import Model
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import pipeline, run
 from vflc.syntax.parser import parse

@@ -10,7 +10,8 @@ from vflc import __version__
 from vflc.emit.control import control, decides, described
 from vflc.emit.disclosed import given_away
 from vflc.emit.packing import packed
-from vflc.ir.model import Edge, Guard, Model
+from vflc.emit.protected import protected, protection, protections
+from vflc.ir.model import Edge, Model
 from vflc.ir.types import TensorType
 
 FORMAT = 1
@@ -51,6 +52,7 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, str]) 
         ],
         "control": control(model),
         "decides": decides(model),
+        **protections(model),
     }
     return signed(data)
 
@@ -93,21 +95,11 @@ def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
         "depends_on": sorted(str(source) for source in node.sources),
         "gradient_of": edge.gradient_of,
         "programs": list(edge.programs),
-        "protections": [_protection(guard) for guard in model.guards_of(edge.node)],
+        "protections": [protection(guard) for guard in model.guards_of(edge.node)],
         "findings": [f.code for f in about if f.accepted is None],
         "accepted": [{"code": f.code, "because": f.accepted} for f in about if f.accepted is not None],
         "discloses": model.disclosures.get(edge.id, {}),
         **packed(model, edge, node, precision),
-    }
-
-
-def _protection(guard: Guard) -> dict[str, Any]:
-    return {
-        "id": guard.id,
-        "mechanism": guard.mechanism,
-        "options": dict(guard.options),
-        "private": guard.private,
-        "promise": guard.promise,
     }
 
 
@@ -163,6 +155,7 @@ def markdown(data: dict[str, Any]) -> str:
             f"| {', '.join(edge['programs'])} "
             f"| {shape} | {edge['dtype']} | {size} | {', '.join(edge['depends_on']) or '–'} |"
         )
+    lines += protected(data)
     lines += given_away(data["edges"])
     lines += [
         "",

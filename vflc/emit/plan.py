@@ -10,8 +10,9 @@ from vflc import __version__
 from vflc.diagnostics import Span
 from vflc.emit.manifest import FORMAT
 from vflc.emit.update import LAST, build_updates, makes_up, optimizers_at, slots_of, update_graph
+from vflc.ir.disclosure import Guard
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Guard, Model, Prediction, Program, Schedule
+from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule
 from vflc.ir.types import BATCH, TensorType
 from vflc.ops.source import INPUTS
 from vflc.ops.table import SERIAL

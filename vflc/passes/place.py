@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vflc.diagnostics import Collector, Label
+from vflc.ir.disclosure import Acceptance
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import UNSPLIT, Acceptance, Model
+from vflc.ir.model import UNSPLIT, Model
 
 if TYPE_CHECKING:
     import networkx

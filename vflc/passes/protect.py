@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from vflc.diagnostics import Collector
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.build import Build
+from vflc.ir.disclosure import Guard, Protection
 from vflc.ir.graph import Graph
-from vflc.ir.model import Guard, Model, Protection
+from vflc.ir.model import Model
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS
 from vflc.passes.protect_labels import guard_labels
@@ -28,7 +29,7 @@ from vflc.passes.protect_rows import (
     readers_elsewhere,
     rewired,
 )
-from vflc.passes.protect_sums import guard_sum
+from vflc.passes.protect_sums import guard_sum, offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Protect:
                 work.model = guard_labels(work.model, protection, collector)
             elif protection.target.gradients_to is None:
                 work.protect(protection)
-        return work.model
+        return replace(work.model, offers=offered(work.model.graph, work.model.guards))
 
 
 @dataclass(slots=True)

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
+from vflc.ir.disclosure import Guard, Protection
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Guard, Model, Protection
+from vflc.ir.model import Model
 from vflc.ops.protect_mechanisms import MECHANISMS
 
 PASSING = frozenset({"add", "rename"})
@@ -65,6 +66,27 @@ def find_sum(graph: Graph, users: Mapping[str, Sequence[Node]], name: str) -> Su
     while (above := _above(users, top.id, None)) is not None:
         top = above
     return Sum(top.id, str(top.place), tuple(_leaves(graph, users, top)))
+
+
+def offered(graph: Graph, guards: Sequence[Guard]) -> tuple[str, ...]:
+    """Sums of several parties' values that could travel masked and do not, in words."""
+    users, masked = graph.users(), {name for guard in guards if guard.masks for name in guard.before}
+    sums: dict[str, Sum] = {}
+    for node in graph:
+        crosses = node.type.batched and node.sources and any(u.place != node.place for u in users[node.id])
+        found = find_sum(graph, users, node.id) if crosses else None
+        if found is not None and _fits(graph, found, node.id) and not masked.intersection(found.leaves):
+            sums[found.root] = found
+    return tuple(
+        f"{found.place} reads {_list(found.leaves)} only as a sum: `protect {found.leaves[0]} with "
+        "secure_sum` would show it the sum alone"
+        for found in sums.values()
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    quoted = [f"`{name}`" for name in names]
+    return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def _above(users: Mapping[str, Sequence[Node]], name: str, home: str | None) -> Node | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Node, Source
-from vflc.ir.model import Edge, Guard, Model
+from vflc.ir.model import Edge, Model
 from vflc.passes.disclosure.coefficients import Backward, Coefficient
 from vflc.passes.disclosure.scores import Score, scores
 from vflc.passes.disclosure.values import Fact, facts

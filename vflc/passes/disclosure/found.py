@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vflc.diagnostics import Collector, Label, Span
-from vflc.ir.model import Acceptance, Edge, Finding, Model
+from vflc.ir.disclosure import Acceptance, Finding
+from vflc.ir.model import Edge, Model
 
 WARNED = ("VFL0320", "VFL0321", "VFL0322", "VFL0323", "VFL0324", "VFL0325", "VFL0327")
 """Codes that are warnings; all others of this analysis are errors."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vflc.diagnostics import Collector
-from vflc.ir.model import PROGRAMS, Edge, Limit, Release
+from vflc.ir.disclosure import Limit, Release
+from vflc.ir.model import PROGRAMS, Edge
 from vflc.passes.disclosure.analysis import Analysis
 
 

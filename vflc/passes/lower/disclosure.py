@@ -8,7 +8,8 @@ from typing import Any, Literal
 from vflc.diagnostics import Span
 from vflc.diagnostics.codes import CODES
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.model import Acceptance, Limit, PartyInfo, Release
+from vflc.ir.disclosure import Acceptance, Limit, Release
+from vflc.ir.model import PartyInfo
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.targets import Ids, look_up, lower_target, nodes_in, path_text
 from vflc.passes.lower.values import Scope

@@ -1,0 +1,136 @@
+"""What a spec says about what may leave, what stands before an edge, and what was found about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vflc.diagnostics.span import Span
+from vflc.ir.graph import Graph, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What `protect` and `accept` speak of: values, or all gradients to a party.
+
+    Args:
+        values: ids of the values named; a record names all of its fields.
+        gradients_to: the party, where the target is `gradients to PARTY`.
+        text: as the user wrote it.
+    """
+
+    values: tuple[str, ...]
+    gradients_to: str | None
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One clause of a `release`: what a party lets out of its place, and no more.
+
+    Args:
+        kind: `activations` (what leaves forward), `gradients` (what leaves backward), `edge` (of
+            activations only `names`), `party` (only to `names`), `never` (the columns of `names` flow
+            into nothing that leaves).
+        floats: most numbers a row, of all edges of a program together; None where it sets no limit.
+        values: of `edge`, what each name means in the graph; nothing where it is an edge's own id.
+    """
+
+    kind: Literal["activations", "gradients", "edge", "party", "never"]
+    span: Span
+    floats: int | None = None
+    names: tuple[str, ...] = ()
+    values: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """`release PARTY { … }`: everything that leaves the party must fit every clause."""
+
+    party: str
+    limits: tuple[Limit, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """`accept CODE on TARGET because "…"`: a finding waived in writing."""
+
+    code: str
+    target: Target
+    reason: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """`protect TARGET with MECHANISM(…)`, as the spec asks for it."""
+
+    id: str
+    target: Target
+    mechanism: str
+    options: Mapping[str, Any]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A protection in the graph: `after[i]` crosses in the place of `before[i]`.
+
+    Args:
+        protection: its id.
+        place: where the mechanism runs, before anything leaves.
+        phase: whether it guards activations or gradients.
+        before, after: ids of the values; the mechanism sees their joint row.
+        private: whether it counts as privacy; compression does not.
+        promise: what holds of what crosses, in a sentence.
+        id: its own, as one protection may need several guards; also the name of its graph.
+        mechanism, options: what was asked for, with the defaults of what was left out.
+        graph: from `before` to `after`, where it is not part of the graph that makes `before`.
+        keeps: what is fed for a row, and the value that is kept for the row's next time.
+        reads: a label that a step of the run needs besides.
+        span: where it was asked for.
+    """
+
+    protection: str
+    place: str
+    phase: Phase
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    private: bool
+    promise: str
+    id: str = ""
+    mechanism: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    graph: Graph | None = None
+    keeps: tuple[tuple[str, str], ...] = ()
+    reads: str | None = None
+    span: Span | None = None
+
+    @property
+    def masks(self) -> bool:
+        """Whether it hides the values themselves on their way, also outside of training."""
+        return self.before == self.after
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is part of the graphs of its place, which a run only has to feed."""
+        return self.phase == "forward" and not self.masks
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the analysis found about edges, for the manifests.
+
+    Args:
+        edges: ids of the edges that it is about.
+        accepted: the reason by which a party waived it.
+    """
+
+    code: str
+    level: Literal["error", "warning"]
+    edges: tuple[str, ...]
+    message: str
+    accepted: str | None = None
