@@ -102,12 +102,12 @@ def _check_guards(plan: Plan, manifest: Manifest) -> None:
     for edge in manifest.edges.values():
         value = edge.value
         for name in reversed(edge.protections) if edge.sender == plan.place else ():
-            guard = plan.guards.get(name)
-            if guard is None or value not in guard.after or len(guard.before) != len(guard.after):
+            found = plan.guards.get(name)
+            if found is None or value not in found.after or len(found.before) != len(found.after):
                 raise damaged(
                     f"plan.json of {plan.place!r}: edge {edge.id!r} has not the protection {name!r}"
                 )
-            value = guard.before[guard.after.index(value)]
+            value = found.before[found.after.index(value)]
 
 
 class _Flow:

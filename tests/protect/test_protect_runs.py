@@ -163,3 +163,28 @@ def test_masks_work_between_places_that_only_have_messages(tmp_path):
         assert all(np.array_equal(mine[name], one[name]) for name in one), "masks cancel to the bit"
     (entry,) = found["carol"].metrics["protections"]
     assert entry["mechanism"] == "secure_sum" and entry["edges"] == ["c"]
+
+
+def test_the_page_to_sign_says_what_is_promised(tmp_path):
+    page = (bundle(ALL, tmp_path / "b") / "manifest.md").read_text()
+    rows_of = [line for line in page.splitlines() if line.startswith("| `") and "(" in line]
+    for start in (
+        "| `h.protected` | gaussian(clip = 1, epsilon = 8",
+        "| `bob.liked` | label_dp(epsilon = 2) | bob",
+    ):
+        assert any(line.startswith(start) for line in rows_of)
+    assert "numbers of 6 bits: compression, no privacy" in page and "Could be hidden" not in page
+    page = (bundle(SUM, tmp_path / "sum") / "manifest.md").read_text()
+    assert "- bob reads `a` and `c` only as a sum: `protect a with secure_sum`" in page
+    page = (bundle(SUM + "protect c with secure_sum\n", tmp_path / "masked") / "manifest.md").read_text()
+    assert "Could be hidden" not in page
+
+
+def test_verify_compares_without_protections_and_says_so(tmp_path):
+    from vflc.cli.verify import run as verify
+
+    path = tmp_path / "test.vfl"
+    path.write_text(ALL)
+    options = {"steps": 3, "rows": 60, "batch": 16, "seed": 0, "engines": ("onnx",), "precision": "float64"}
+    found = verify(path, {**options, "threads": 1, "sources": {}}, quiet=True)
+    assert found["within"] and found["protections_off"] == ["gaussian", "quantize", "label_dp", "marvell"]

@@ -1,0 +1,60 @@
+"""What the manifest says of protections: which run, where, and what they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vflc.ir.disclosure import Guard
+from vflc.ir.model import Model
+
+
+def protection(guard: Guard) -> dict[str, Any]:
+    """A guard as an edge has it."""
+    return {
+        "id": guard.id,
+        "mechanism": guard.mechanism,
+        "options": dict(guard.options),
+        "private": guard.private,
+        "promise": guard.promise,
+    }
+
+
+def protections(model: Model) -> dict[str, Any]:
+    """`protections`, those of labels included, and `offers`; without keys for what there is none of."""
+    guards = [
+        {
+            **protection(guard),
+            "place": guard.place,
+            "edges": [edge.id for edge in model.edges if guard in model.guards_of(edge.node)],
+            "label": guard.reads if guard.mechanism == "label_dp" else None,
+        }
+        for guard in model.guards
+    ]
+    found: dict[str, Any] = {"protections": guards} if guards else {}
+    return found | ({"offers": list(model.offers)} if model.offers else {})
+
+
+def protected(data: Mapping[str, Any]) -> list[str]:
+    """The sections of manifest.md."""
+    lines: list[str] = []
+    if data.get("protections"):
+        lines += ["", "## Protections", "", "| what | mechanism | at | privacy | promise |"]
+        lines.append("| --- | --- | --- | --- | --- |")
+    for guard in data.get("protections", ()):
+        what = guard["edges"] or [guard["label"]]
+        options = ", ".join(f"{name} = {_shown(value)}" for name, value in _told(guard["options"]))
+        names, private = ", ".join(f"`{name}`" for name in what), "yes" if guard["private"] else "no"
+        asked = f"{guard['mechanism']}({options})" if options else guard["mechanism"]
+        lines.append(f"| {names} | {asked} | {guard['place']} | {private} | {guard['promise']} |")
+    if data.get("offers"):
+        lines += ["", "## Could be hidden", "", *(f"- {offer}" for offer in data["offers"])]
+    return lines
+
+
+def _told(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(n, v) for n, v in options.items() if v is not None and not isinstance(v, (list, str))]
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
