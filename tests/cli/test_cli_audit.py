@@ -88,3 +88,11 @@ def test_a_model_at_one_place_has_nothing_to_audit(tmp_path: Path, capsys: Any) 
     data = ["--data", f"bob={tmp_path}/bob.parquet"]
     assert run(["audit", str(tmp_path / "alone.vfl"), *data]) == 1
     assert "error[VFL0680]" in capsys.readouterr().err
+
+
+def test_a_population_is_neither_recorded_nor_audited(capsys: Any) -> None:
+    fedrecon = [str(Path(__file__).parents[2] / "specs/fedrecon/fedrecon.vfl"), "--data", "users=none.csv"]
+    assert run(["train", *fedrecon, "--record", "3"]) == 2
+    assert "--record is not for a population" in capsys.readouterr().err
+    assert run(["audit", *fedrecon]) == 1
+    assert "error[VFL0502]" in capsys.readouterr().err
