@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import pyarrow as pa
 import pytest
 from audit.auditing import CLASSES, DEEP, LINEAR, NUMBER, recorded, spec, tables
 from vflc_runtime.audit.features import Spelling
+from vflc_runtime.audit.hints import Label
 from vflc_runtime.audit.html import page
+from vflc_runtime.audit.judge import Judge
+from vflc_runtime.audit.labels import Look
 from vflc_runtime.audit.report import LEVELS, MEANING, Report, Score
 from vflc_runtime.audit.run import AuditOptions, audit
 from vflc_runtime.errors import Failure
@@ -106,6 +110,16 @@ def test_completion_is_held_against_the_same_labels_without_the_bottom(reports: 
     assert score.knows == "100 labels" and score.batches == 5
     assert abs(score.score - score.chance) < 0.05 and score.level == "quiet"
     assert score.code is score.advice is None
+
+
+def test_a_class_that_no_batch_has_enough_of_is_left_out() -> None:
+    truth = np.array([0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 2.0, 0.0])
+    judge = Judge(Label("bob.grade", "classes", 4), truth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spread = judge.looks([Look(np.arange(8), truth)])
+        assert judge.looks([Look(np.array([0, 1]), np.zeros(2))]) is None, "too few rows to judge"
+    assert spread is not None and (spread.mean, spread.batches) == (1.0, 1)
 
 
 def test_nobody_attacks_what_is_his_own(reports: dict[str, Report]) -> None:

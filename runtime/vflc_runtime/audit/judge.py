@@ -93,7 +93,10 @@ class Judge:
 def _worst(table: list[Array]) -> Array:
     """Scores by batch and by pair of column and side: those of the pair with the largest mean."""
     values = np.array(table)
-    column: Array = values[:, int(np.nanargmax(np.nanmean(values, axis=0)))]
+    counted = np.isfinite(values)
+    sums = np.where(counted, values, 0.0).sum(axis=0)
+    means = np.where(counted.any(axis=0), sums / np.maximum(counted.sum(axis=0), 1), -np.inf)
+    column: Array = values[:, int(np.argmax(means))]
     return column[np.isfinite(column)]
 
 
