@@ -26,7 +26,7 @@ needs_data = pytest.mark.skipif(
     not os.environ.get("VFLC_DATA"), reason="VFLC_DATA does not name the folder of the measuring data"
 )
 PUBLISHED = {
-    "deepfm": "ml-1m", "deepfm_splitrec": "ml-1m", "three_parties": "ml-1m", "regression": "ml-1m",
+    "deepfm": "ml-1m", "deepfm_protected": "ml-1m", "deepfm_splitrec": "ml-1m", "three_parties": "ml-1m", "regression": "ml-1m",
     "mmoe": "census-income", "mmoe_splitrec": "census-income", "label_only": "census-income",
     "u_shape": "census-income", "multiclass": "census-income", "wide_deep": "criteo",
     "fedrecon": "ml-1m", "fedrecon_full": "ml-1m",
@@ -57,10 +57,16 @@ def text_of(name: str, small: bool) -> str:
 
 
 def session(
-    name: str, folder: Path, *, precision: str = "float32", unsplit: bool = False, small: bool = True
+    name: str,
+    folder: Path,
+    *,
+    precision: str = "float32",
+    unsplit: bool = False,
+    small: bool = True,
+    protections: bool = True,
 ) -> Session:
     source = Source(f"{name}.vfl", text_of(name, small))
-    compile_source(source, precision=precision, unsplit=unsplit).write(folder)
+    compile_source(source, precision=precision, unsplit=unsplit, protections=protections).write(folder)
     return Session(folder, seed=0, threads=1)
 
 
