@@ -22,7 +22,9 @@ MAY_IMPORT = {
     "runtime": set(),
     "grammars": set(),
 }
-HEAVY = {"onnx", "onnxruntime", "tensorflow", "keras", "networkx", "duckdb", "pyarrow", "grpc", "cryptography"}
+HEAVY = {
+    "onnx", "onnxruntime", "tensorflow", "keras", "networkx", "duckdb", "pyarrow", "grpc", "cryptography",
+}  # fmt: skip
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
