@@ -71,6 +71,13 @@ def test_two_runs_have_nothing_random_in_common_and_a_resumed_one_all(tmp_path):
     assert metrics["protections"][0]["epsilon"] > 8
 
 
+def test_labels_are_not_drawn_again_where_the_draws_are_lost(tmp_path):
+    run(bundle(ALL, tmp_path / "b"), tmp_path / "run", steps=6)
+    (tmp_path / "run" / "bob" / "protections.safetensors").unlink()
+    with pytest.raises(Failure, match=r"VFL0614.*protect_3"):
+        train(None, sources(), tmp_path / "run", TrainOptions(resume=True, epochs=2, threads=1))
+
+
 def test_what_rows_are_owed_is_in_the_checkpoint(tmp_path):
     run(bundle(ALL, tmp_path / "b"), tmp_path / "run", steps=6)
     file = sorted((tmp_path / "run" / "checkpoints").glob("*/alice/protections.safetensors"))[-1]

@@ -161,6 +161,8 @@ class Guards:
 
     def resume(self, counts: Mapping[str, Mapping[str, int]], memories: Mapping[str, Array]) -> None:
         """Takes up the counts and memories of a checkpoint; VFL0614 where they do not fit."""
+        if self._states and not self._restored:
+            raise _lost(next(iter(self._states)))
         for name, state in self._states.items():
             state.steps = int(counts.get(name, {}).get("steps", 0))
             state.rows = int(counts.get(name, {}).get("rows", 0))
