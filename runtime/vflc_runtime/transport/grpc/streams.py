@@ -195,18 +195,25 @@ class Listener:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {method: handler}),)
         )
-        try:
-            if own is None:
-                self.port: int = self._server.add_insecure_port(address)
-            else:
+        self.port = self._bind(address)
+
+    def _bind(self, address: str) -> int:
+        """Takes the port, which a process that is ending may still have for a moment."""
+        own, server = self._own, self._server
+        for pause in (0.1, 0.4, 1.0, 0.0):
+            try:
+                if own is None:
+                    return int(server.add_insecure_port(address))
                 pairs = [(own.key, own.certificate)]
-                credentials = grpc.ssl_server_credentials(pairs, own.authority, require_client_auth=True)
-                self.port = self._server.add_secure_port(address, credentials)
-        except RuntimeError:
-            raise Failure(
-                "VFL0646", f"cannot listen at {address!r}: in use, or no address of this machine",
-                "choose another address for `listen`, or end the process that has this one",
-            ) from None  # fmt: skip
+                credentials = self._grpc.ssl_server_credentials(pairs, own.authority, True)
+                return int(server.add_secure_port(address, credentials))
+            except RuntimeError:
+                time.sleep(pause)
+        raise Failure(
+            "VFL0646",
+            f"cannot listen at {address!r}: in use, or no address of this machine",
+            "choose another address for `listen`, or end the process that has this one",
+        )
 
     def start(self) -> None:
         self._server.start()
