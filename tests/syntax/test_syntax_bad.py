@@ -11,7 +11,7 @@ from snapshot import same_as
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source, render_json, render_sarif, render_text
 from vflc.syntax import tree
-from vflc.syntax.builder import MAX_DEPTH
+from vflc.syntax.expressions import MAX_DEPTH
 from vflc.syntax.format import format_spec
 from vflc.syntax.parser import MAX_CHARACTERS, MAX_ERRORS, MAX_FINDINGS, parse, read_source
 from vflc.syntax.show import show

@@ -17,7 +17,8 @@ from lark import Token, UnexpectedToken
 
 from vflc.diagnostics import Collector, Diagnostic, Label, Refused, Source, Span
 from vflc.syntax import recovery
-from vflc.syntax.builder import MAX_DEPTH, Builder, TooDeep
+from vflc.syntax.builder import Builder
+from vflc.syntax.expressions import MAX_DEPTH, TooDeep
 from vflc.syntax.recovery import Tables, locate
 from vflc.syntax.tables import open_parser
 from vflc.syntax.tokens import Scan, scan

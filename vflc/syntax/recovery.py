@@ -11,7 +11,7 @@ from lark.parsers.lalr_analysis import Shift
 
 from vflc.diagnostics import Collector
 from vflc.syntax import advice
-from vflc.syntax.builder import MAX_FAMILY, members
+from vflc.syntax.expressions import MAX_FAMILY, members
 from vflc.syntax.tokens import CLOSERS, KEYWORDS, OPENERS, OPERAND_END, STATEMENTS, Scan
 
 _VALUE = {"NUMBER", "LSQB", "MINUS"}
