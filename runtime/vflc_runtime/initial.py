@@ -22,7 +22,7 @@ def generator(*key: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.frombuffer(hashed[:16], "<u8")))
 
 
-def initial_value(seed: int, name: str, shape: tuple[int, ...], init: Init, dtype: str) -> NDArray[Any]:
+def initial_value(seed: int | str, name: str, shape: tuple[int, ...], init: Init, dtype: str) -> NDArray[Any]:
     """The first value of weight `name`, shape `shape`; drawn in float64, then cast to `dtype`."""
     if init.kind in ("zeros", "ones", "constant"):
         value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}[init.kind]

@@ -180,7 +180,7 @@ class Training:
     """The defaults of a run, from the spec.
 
     `monitor` is the result that says which epoch is the best; without `patience` epochs never
-    stop early.
+    stop early. With `secret_start` initial weights are each place's own secret.
     """
 
     batch: int
@@ -192,6 +192,7 @@ class Training:
     patience: int | None
     best: bool
     checkpoint_steps: int | None
+    secret_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)

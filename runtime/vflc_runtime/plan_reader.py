@@ -194,7 +194,7 @@ def _metric(item: Json) -> Metric:
 
 def _training(item: Json) -> Training:
     stop, monitor = item.get("early_stopping"), item.get("monitor")
-    steps, best = item.get("checkpoint_steps"), item.get("best")
+    steps, best, secret = item.get("checkpoint_steps"), item.get("best"), item.get("secret_start")
     return Training(
         batch=item["batch"].integer(1),
         epochs=item["epochs"].integer(1),
@@ -209,4 +209,5 @@ def _training(item: Json) -> Training:
         patience=stop["patience"].integer(1) if stop is not None else None,
         best=best is not None and best.flag(),
         checkpoint_steps=None if steps is None else steps.integer(1),
+        secret_start=secret is not None and secret.flag(),
     )

@@ -286,6 +286,7 @@ def _train(model: Model) -> dict[str, Any]:
         "early_stopping": stopping,
         "best": train.best,
         "checkpoint_steps": train.checkpoint_steps,
+        **({"secret_start": True} if train.secret_start else {}),
     }
 
 

@@ -100,7 +100,8 @@ class OptimizerRule:
 class TrainConfig:
     """Settings of `train`; the command line may override the numbers.
 
-    `early_stopping` and `best` name a metric of the validation rows.
+    `early_stopping` and `best` name a metric of the validation rows. With `secret_start` each place
+    draws its initial weights for itself, where otherwise they follow from the seed.
     """
 
     batch: int = 128
@@ -113,6 +114,7 @@ class TrainConfig:
     monitor: str | None = None
     best: bool = False
     checkpoint_steps: int | None = None
+    secret_start: bool = False
     optimizers: tuple[OptimizerRule, ...] = ()
     clip_norm: float | None = None
     clip_value: float | None = None

@@ -29,7 +29,7 @@ _REMEDIES = {
     "completion": "protect the gradients to {party}: they are what taught its bottom about the label",
     "linear": "a nonlinear bottom of fewer units than features, a `release` limit, or noise on the edge",
     "decoder": _EDGE,
-    "initial": "`gaussian(clip, epsilon, delta)` on the edge; the first steps are the ones to protect",
+    "initial": "`secret_start true` in `train`, or `gaussian(clip, epsilon, delta)` on the edge",
 }
 
 
