@@ -117,6 +117,14 @@ def together(*tasks: Callable[[], object], within: float = 30.0) -> list[object]
         return [each.result(within) for each in [pool.submit(outcome, task) for task in tasks]]
 
 
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Waits for something that another thread is to do."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.002)
+
+
 def opened(networks: dict[str, Network]) -> dict[str, Network]:
     assert together(*(each.open for each in networks.values())) == [None] * len(networks)
     return networks

@@ -139,7 +139,8 @@ class Link:
         while True:
             with self._lock:
                 frame, over, bell = self._to_write(stream), stream != self._stream, self._bell
-                self._idle = frame is None and not over
+                if not over:  # then it is the next stream's writer that may be idle
+                    self._idle = frame is None
             if frame is not None:
                 yield frame
             elif over:

@@ -166,23 +166,28 @@ class Mailbox:
             return tuple(peer for peer in found if self._boxes[peer, kind, name][0][0] == self.era)
 
     def adopt(self) -> None:
-        """Joins the era of the peers, where nothing was sent or taken yet."""
+        """Joins the era of the peers, where nothing was sent or taken yet.
+
+        A peer that was complete earlier may have told something in an older one: that is dropped.
+        """
         with self._lock:
-            self.era = max(self.era, *self._eras.values(), 1)
-            self._again = None
+            self._enter(max(self.era, *self._eras.values(), 1))
 
     def renew(self) -> int:
         """Begins the next era and forgets the older ones; returns its number."""
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            self.era = max(self.era + 1, *self._eras.values(), 1)
-            self._again = None
-            for box in self._boxes.values():
-                while box and box[0][0] < self.era:
-                    _, _, done = box.popleft()
-                    done()
+            self._enter(max(self.era + 1, *self._eras.values(), 1))
             return self.era
+
+    def _enter(self, era: int) -> None:
+        """Whoever is in an era drops what was told before it: peers told it anew, or will."""
+        self.era, self._again = era, None
+        for box in self._boxes.values():
+            while box and box[0][0] < era:
+                _, _, done = box.popleft()
+                done()
 
     def _raise(self) -> None:
         if self._failure is not None:

@@ -1,0 +1,78 @@
+"""Words of an era that is over are dropped by all, also by who comes between two of them."""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+
+import pytest
+import wiring
+from vflc_runtime.transport.frames import Frame, Kind, decode, encode
+from vflc_runtime.transport.link import Link
+from vflc_runtime.transport.mailbox import Mailbox
+from vflc_runtime.transport.network import Restarted
+from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.threads import Exchange, ThreadsNetwork
+
+WORD = ("bob", "control", "word")
+
+
+def test_who_joins_an_era_forgets_the_words_before_it() -> None:
+    mailbox, taken = Mailbox(("alice", "bob"), timeout=0.2), []
+    mailbox.deliver(WORD, 2, b"old", lambda: taken.append("old"))
+    mailbox.deliver(WORD, 3, b"new", lambda: taken.append("new"))
+    mailbox.adopt()
+    assert mailbox.era == 3
+    assert taken == ["old"], "what is dropped leaves room for more"
+    assert mailbox.senders("control", "word") == ("bob",)
+    assert mailbox.wait(WORD) == b"new"
+
+
+def test_another_party_begins_again_while_one_that_began_again_waits_for_it() -> None:
+    """carol is new and waits for alice, who is gone; bob tells carol his word twice meanwhile."""
+    exchange = Exchange(("alice", "bob", "carol"), wiring.manifest(("alice", "bob", "carol")).controls)
+    first = {place: exchange.join(place, timeout=5) for place in exchange.places}
+    bob = wiring.opened(first)["bob"]
+    del exchange.networks["alice"]
+    carol = exchange.join("carol", timeout=5)
+    opening = threading.Thread(target=carol.open)
+    opening.start()
+    begin_again(bob, "carol", b"carol began again")
+    bob._mailbox.restarted("alice")
+    begin_again(bob, "alice", b"alice, too")
+    exchange.join("alice", timeout=5).open()
+    opening.join(5)
+    assert carol.hear("bob", "word", 100) == b"alice, too"
+
+
+def begin_again(network: ThreadsNetwork, peer: str, word: bytes) -> None:
+    with pytest.raises(Restarted) as caught:
+        network.hear(peer, "word", 100)
+    assert caught.value.peer == peer
+    network.renew()
+    network.tell("carol", "word", word)
+
+
+def test_the_end_of_a_stream_does_not_silence_the_next() -> None:
+    """The thread that wrote to the old stream may see that it is over after the new one's waits."""
+    declared = wiring.manifest(("alice", "bob"))
+    mailbox = Mailbox(("bob",), timeout=5)
+    link = Link("bob", bytes(range(16)), Rules(declared, "alice", wiring.ROWS), mailbox)
+    hello = encode(Frame(Kind.HELLO, version=1, era=1, incarnation=bytes(range(1, 17))))
+    before, _ = link.attach()
+    link.arrived(before, hello)
+    writing_before = link.outgoing(before)
+    now, _ = link.attach()
+    written: SimpleQueue[bytes] = SimpleQueue()
+    writer = threading.Thread(target=lambda: [written.put(frame) for frame in link.outgoing(now)])
+    writer.start()
+    wiring.until(lambda: link._idle)
+    assert list(writing_before) == []
+    link.arrived(now, hello)
+    link.beat(owed=True)
+    try:
+        assert decode(written.get(timeout=5)).kind == Kind.RECEIPT
+    finally:
+        link.detach(now, "the test is over")
+        link._bell.put(None)
+        writer.join(5)
