@@ -12,7 +12,7 @@ from vflc_runtime.buffers import Buffers, Rows
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
 from vflc_runtime.engines.onnx_session import ort_value
 from vflc_runtime.plan import Plan
-from vflc_runtime.updates import DistinctRows, clip_tables
+from vflc_runtime.updates import DistinctRows, Ids, clip_tables
 
 Array = NDArray[Any]
 Values = dict[str, Any]
@@ -35,8 +35,13 @@ class RowsUpdater:
             for part, (_, name) in enumerate(update.gradients)
         }
         widths = [table.shape[1] for table in tables]
-        self._adder = row_adder(plan.precision, tuple(widths), len(self._ids))
-        self._updater = row_updater(plan, optimizer, widths, group.slot_widths)
+        self._clip_norm = optimizer.clip_norm
+        parts = len(self._ids)
+        if self._clip_norm is None:
+            self._updater = row_updater(plan, optimizer, widths, group.slot_widths, parts)
+        else:
+            self._adder = row_adder(plan.precision, tuple(widths), parts)
+            self._updater = row_updater(plan, optimizer, widths, group.slot_widths)
         self._binding = native.SessionIOBinding(self._updater)
         self._step = np.zeros((), plan.precision)
         self._binding.bind_ortvalue_input("step", ort_value(self._step))
@@ -46,7 +51,11 @@ class RowsUpdater:
         for name, array in stored.items():
             self._binding.bind_ortvalue_input(name, ort_value(array))
             self._binding.bind_ortvalue_output(f"new.{name}", ort_value(array))
-        self._clip_norm = optimizer.clip_norm
+        self._count = np.zeros(1, np.int64)
+        if self._clip_norm is None:
+            self._binding.bind_ortvalue_input("count", ort_value(self._count))
+        self._sizes: list[int] = []
+        self._given: dict[str, Any] = {}
         weights = plan.weights.values()
         self._ends = [
             (columns, np.sort([w.offset + w.shape[0] for w in weights if w.array == array]))
@@ -58,27 +67,47 @@ class RowsUpdater:
         if batch == self._batch:
             return
         self._batch = batch
-        rows, positions = self._distinct.find([values[name].numpy() for name in self._ids])
+        parts = [values[name].numpy() for name in self._ids]
+        rows, positions = self._distinct.find(parts)
         if not len(rows):
             return
-        gradient = self._sum(values, rows, positions)
+        self._count.fill(len(rows) + 1)  # the last takes what belongs to no row
         self._step.fill(step)
-        self._binding.bind_ortvalue_input("rows", ort_value(rows))
-        self._binding.bind_ortvalue_input("gradient", ort_value(gradient))
+        bind = self._binding.bind_ortvalue_input
+        bind("rows", ort_value(rows))
+        if self._clip_norm is None:
+            self._bind_sums(values, parts, positions)
+        else:
+            clipped = self._clipped(values, rows, self._places(parts, positions), self._clip_norm)
+            bind("gradient", ort_value(clipped))
         self._updater.run_with_iobinding(self._binding, None)
 
-    def _sum(self, values: Values, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> Array:
-        """The gradient of each distinct row of all tables side by side, clipped where that is asked."""
-        count, start = np.array([len(rows) + 1]), 0  # the last takes what belongs to no row
-        given = {"count": ort_value(count)}
-        for part, ids in enumerate(self._ids):
-            end = start + values[ids].numpy().size
-            given[f"at.{part}"] = ort_value(positions[start:end].reshape(-1, 1))
-            start = end
+    def _bind_sums(self, values: Values, parts: list[Array], positions: Ids) -> None:
+        """Hands over what is to be added up, as far as it is not where it was in the last batch."""
+        bind, sizes = self._binding.bind_ortvalue_input, [part.size for part in parts]
+        if sizes != self._sizes:  # positions of as many ids lie in the same memory
+            self._sizes = sizes
+            for name, value in self._places(parts, positions).items():
+                bind(name, value)
         for name, gradient in self._gradients.items():
-            given[name] = values[gradient]
+            value = values[gradient]
+            if self._given.get(name) is not value:
+                self._given[name] = value
+                bind(name, value)
+
+    def _places(self, parts: list[Array], positions: Ids) -> dict[str, Any]:
+        """Of each part of the ids, which of the sums they are added to."""
+        found, start = {}, 0
+        for index, part in enumerate(parts):
+            found[f"at.{index}"] = ort_value(positions[start : start + part.size].reshape(-1, 1))
+            start += part.size
+        return found
+
+    def _clipped(self, values: Values, rows: Ids, places: dict[str, Any], limit: float) -> Array:
+        """The gradient of each distinct row of all tables side by side, no longer than is allowed."""
+        given = {name: values[gradient] for name, gradient in self._gradients.items()}
+        given |= {"count": ort_value(self._count), **places}
         sums: Array = self._adder.run_with_ort_values(given, ["sums"], None)[0].numpy()[: len(rows)]
-        if self._clip_norm is not None:
-            for columns, ends in self._ends:
-                clip_tables(sums[:, columns], rows, ends, self._clip_norm)
+        for columns, ends in self._ends:
+            clip_tables(sums[:, columns], rows, ends, limit)
         return sums

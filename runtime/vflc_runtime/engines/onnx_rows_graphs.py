@@ -29,9 +29,16 @@ def row_adder(precision: str, widths: tuple[int, ...], parts: int) -> Any:
     `gradient.TABLE.PART` [..., width]; it gives `sums` [count, all widths]. Rows are added in order.
     `np.add.at` and `np.add.reduceat` take over ten times as long.
     """
+    add = _Nodes(precision)
+    gradients, positions = _summed(add, widths, parts)
+    return add.session(gradients, ["count", *positions], ["sums"])
+
+
+def _summed(add: _Nodes, widths: Sequence[int], parts: int) -> tuple[list[str], list[str]]:
+    """Makes `sums` of `count` rows, and says which gradients and positions it reads."""
     from onnx import numpy_helper
 
-    add, zero = _Nodes(precision), numpy_helper.from_array(np.zeros(1, precision))
+    zero = numpy_helper.from_array(np.zeros(1, add.precision))
     gradients, sums = [], []
     for table, width in enumerate(widths):
         shape = add("Concat", "count", add.constant([width]), to=f"shape.{table}", axis=0)
@@ -43,16 +50,21 @@ def row_adder(precision: str, widths: tuple[int, ...], parts: int) -> Any:
             total = add("ScatterND", total, f"at.{part}", rows, to=f"sum.{name}", reduction="add")
         sums.append(total)
     add.join(sums, to="sums")
-    return add.session(gradients, ["count", *(f"at.{part}" for part in range(parts))], ["sums"])
+    return gradients, [f"at.{part}" for part in range(parts)]
 
 
-def row_updater(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: Mapping[str, int]) -> Any:
+def row_updater(
+    plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: Mapping[str, int], parts: int = 0
+) -> Any:
     """Takes the same rows out of tables and out of what is kept for them, updates them, puts them back.
 
     The session takes `rows` [n], their `gradient` [n, all tables' widths], `step`, each `table.INDEX`
     and, where there are slots, `kept` [rows, all slots' widths]. It gives `new.table.INDEX` and
     `new.kept`, which must be bound to the memory of what they were: only the rows named are written.
     `tables` and `slots` are widths, of the slots in the order in which `kept` has them.
+
+    Where `parts` are given, it takes what `row_adder` takes in place of `gradient`, and adds up itself;
+    `count` is one more than there are rows.
     """
     from onnx import compose
 
@@ -62,6 +74,12 @@ def row_updater(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: 
         add("Gather", name, "rows", to=f"old.{name}", axis=0)
     add.join([f"old.{name}" for name in names], to="old.weight")
     add.split("old.kept", {f"old.{name}": width for name, width in slots.items()})
+    floats, integers = ["gradient"], ["rows"]
+    if parts:
+        floats, positions = _summed(add, tables, parts)
+        integers += ["count", *positions]
+        zero, end = add.constant([0]), add.constant([-1])
+        add("Slice", "sums", zero, end, zero, to="gradient")
     for name in ("weight", *slots):
         add.shaped(f"old.{name}", [-1] if flat else None, to=OPTIMIZER + name)
     add.shaped("gradient", [-1] if flat else None, to=f"{OPTIMIZER}gradient")
@@ -77,7 +95,7 @@ def row_updater(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: 
     for name in stored:
         add("ScatterND", name, "at", f"made.{name}", to=f"new.{name}")
     try:
-        return add.session(["gradient", "step", *stored], ["rows"], [f"new.{name}" for name in stored])
+        return add.session([*floats, "step", *stored], integers, [f"new.{name}" for name in stored])
     except onnx_errors() as error:
         raise damaged(f"{optimizer.rows_graph!r} of {plan.place!r} updates no rows: {short(error)}") from None
 
@@ -89,7 +107,7 @@ class _Nodes:
         from onnx import GraphProto, helper
 
         self.graph = GraphProto(name="rows")
-        self._precision = precision
+        self.precision = precision
         self._element = int(helper.np_dtype_to_tensor_dtype(np.dtype(precision)))
 
     def __call__(self, op: str, *inputs: str, to: str, **attributes: Any) -> str:
@@ -147,4 +165,4 @@ class _Nodes:
         graph.output.extend(info(name, self._element, None) for name in outputs)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
-        return session(model.SerializeToString(), 1, self._precision == "float64")
+        return session(model.SerializeToString(), 1, self.precision == "float64")
