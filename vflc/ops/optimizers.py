@@ -189,12 +189,23 @@ def _adam_slots(o: Options) -> dict[str, float]:
     return {"m": 0.0, "v": 0.0}
 
 
+def _adam_size(b: Build, step: Node, o: Options) -> Node:
+    """What a weight moves by where m and √v are equal."""
+    first, second = _less_power(b, o["beta1"], step), _less_power(b, o["beta2"], step)
+    means = (1 - o["beta1"]) / math.sqrt(1 - o["beta2"])
+    lr = b.op("mul", rate(b, step, o["lr"]), number(b, means))
+    return b.op("div", b.op("mul", lr, b.op("sqrt", second)), first)
+
+
+def _adam_speed(b: Build, m: Node, v: Node, o: Options) -> Node:
+    return b.op("div", m, b.op("add", b.op("sqrt", v), number(b, o["eps"] / math.sqrt(1 - o["beta2"]))))
+
+
 def _adam(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
-    second = b.op("sqrt", _less_power(b, o["beta2"], step))
-    size = b.op("div", b.op("mul", rate(b, step, o["lr"]), second), _less_power(b, o["beta1"], step))
-    m = _toward(b, slots["m"], g, 1 - o["beta1"])
-    v = _toward(b, slots["v"], b.op("square", g), 1 - o["beta2"])
-    move = b.op("div", b.op("mul", m, size), b.op("add", b.op("sqrt", v), number(b, o["eps"])))
+    """`m` and `v` are sums of what running means are of: two passes over all weights fewer."""
+    m = b.op("add", _times(b, o["beta1"], slots["m"]), g)
+    v = b.op("add", _times(b, o["beta2"], slots["v"]), b.op("square", g))
+    move = b.op("mul", _adam_speed(b, m, v, o), _adam_size(b, step, o))
     return b.op("sub", w, move), {"m": m, "v": v}
 
 
@@ -204,13 +215,8 @@ def _adam_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node
     new = {"m": _rowwise(b, slots["m"], first), "v": _rowwise(b, slots["v"], second)}
     if not 0 < ratio < 1:  # momentum outlives the size it is divided by: there is no sum to make up
         return w, new
-    size = b.op(
-        "div",
-        b.op("mul", rate(b, step, o["lr"]), b.op("sqrt", _less_power(b, o["beta2"], step))),
-        _less_power(b, o["beta1"], step),
-    )
-    speed = b.op("div", slots["m"], b.op("add", b.op("sqrt", slots["v"]), number(b, o["eps"])))
-    tail = b.op("mul", size, _tail(b, ratio, _to_the(b, ratio, count)))
+    speed = _adam_speed(b, slots["m"], slots["v"], o)
+    tail = b.op("mul", _adam_size(b, step, o), _tail(b, ratio, _to_the(b, ratio, count)))
     return b.op("sub", w, _rowwise(b, speed, tail)), new
 
 
