@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vflc_runtime.data.batches import Order
+from vflc_runtime.data.batches import Order, gather
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.generate import generate
 from vflc_runtime.session import Session
@@ -63,7 +63,7 @@ class Ours:
         for count, rows in enumerate(self.order.batches(self.epochs)):
             if count == steps:
                 break
-            self.session.step({name: np.take(array, rows, axis=0) for name, array in self.inputs.items()})
+            self.session.step(gather(self.inputs, rows), len(rows))
         self.epochs += 1
 
 

@@ -57,9 +57,12 @@ class Executor:
         The values that the program reports stay in the engine until the next batch.
         """
         engine = self.engine
+        guarded, wired = bool(self.guards), bool(self._wire)  # most programs pay for neither
         engine.begin(program, inputs, rows, step)
-        self.guards.reset()
-        self._wire.reset()
+        if guarded:
+            self.guards.reset()
+        if wired:
+            self._wire.reset()
         for each in self.plan.programs.get(program, ()):
             do, target = each.do, each.target
             if do == "run":
@@ -74,16 +77,20 @@ class Executor:
                     yield
                 self._gates[program].check(target, envelope, step, rows)
                 for edge, tensor in envelope.tensors.items():
-                    engine.put(self._values[edge], self._wire.unpack(edge, tensor))
+                    received = self._wire.unpack(edge, tensor) if wired else tensor
+                    engine.put(self._values[edge], received)
             elif do == "protect":
                 self.guards.apply(target, engine, rows, indices)
             else:
                 engine.assign(target)
-        self.guards.finish(program, engine, rows, indices)
+        if guarded:
+            self.guards.finish(program, engine, rows, indices)
 
     def _send(self, message: Message, program: str, step: int) -> None:
         get, sent, values = self.engine.get, self.sent, self._values
-        tensors = {edge: self._wire.pack(edge, get(values[edge]), program) for edge in message.edges}
+        tensors = {edge: get(values[edge]) for edge in message.edges}
+        if self._wire:
+            tensors = {edge: self._wire.pack(edge, tensor, program) for edge, tensor in tensors.items()}
         for edge, tensor in tensors.items():
             sent[edge] += tensor.nbytes
         envelope = Envelope(message.id, message.sender, message.phase, program, step, tensors)

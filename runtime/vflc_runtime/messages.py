@@ -7,7 +7,7 @@ manifest declares it, with this sender, phase, program, step, shape and element 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,18 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
+    """`exact` are the shapes for `rows` rows; None where the manifest leaves a size open."""
+
     sender: str
     phase: str
     edges: tuple[tuple[str, np.dtype[Any], tuple[Dim, ...]], ...]
+    exact: tuple[tuple[int, ...] | None, ...] = ()
+    rows: int = -1
+
+    def at(self, rows: int) -> _Expected:
+        """The same for batches of `rows` rows."""
+        exact = tuple(_exact(shape, rows) for _, _, shape in self.edges)
+        return replace(self, exact=exact, rows=rows)
 
 
 class Gate:
@@ -58,6 +67,8 @@ class Gate:
         if envelope.message != wanted or wanted not in self._expected:
             raise self._refused(envelope, f"message {envelope.message!r}, where {wanted!r} is due")
         expected = self._expected[wanted]
+        if expected.rows != rows:
+            expected = self._expected[wanted] = expected.at(rows)
         header = (envelope.sender, envelope.phase, envelope.program, envelope.step)
         due = (expected.sender, expected.phase, self.program, step)
         if header != due:
@@ -73,13 +84,13 @@ class Gate:
             raise self._refused(
                 envelope, f"message {wanted!r} with edges added {extra} and missing {missing}"
             )
-        for name, dtype, shape in expected.edges:
+        for (name, dtype, shape), exact in zip(expected.edges, expected.exact, strict=True):
             tensor = tensors.get(name)
             if tensor is None:
                 raise self._refused(envelope, f"message {wanted!r} without edge {name!r}")
             if tensor.dtype != dtype:
                 raise self._refused(envelope, f"edge {name!r} of type {tensor.dtype} instead of {dtype}")
-            if not _fits(tensor.shape, shape, rows):
+            if tensor.shape != exact and not _fits(tensor.shape, shape, rows):
                 due_shape = [rows if size == "batch" else size for size in shape]
                 raise self._refused(
                     envelope, f"edge {name!r} of shape {list(tensor.shape)} instead of {due_shape}"
@@ -92,6 +103,11 @@ class Gate:
             "both sides must run the same bundle at the same step; nothing undeclared is accepted",
             exit_code=PEER,
         )
+
+
+def _exact(declared: tuple[Dim, ...], rows: int) -> tuple[int, ...] | None:
+    exact = tuple(size if isinstance(size, int) else rows for size in declared if size is not None)
+    return exact if len(exact) == len(declared) else None
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[Dim, ...], rows: int) -> bool:

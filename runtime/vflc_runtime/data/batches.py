@@ -128,4 +128,4 @@ def ahead(
 
 def gather(inputs: Inputs, indices: Indices) -> dict[str, NDArray[np.generic]]:
     """The rows `indices` of every input, as contiguous arrays."""
-    return {name: np.take(array, indices, axis=0) for name, array in inputs.items()}
+    return {name: array.take(indices, axis=0) for name, array in inputs.items()}

@@ -33,6 +33,9 @@ class Wire:
         self._masks, self._precision = masks, precision
         self._sums = Sums({name: p for name, p in self._packed.items() if p.kind == "masked"}, precision)
 
+    def __bool__(self) -> bool:
+        return bool(self._packed)
+
     def pack(self, edge: str, tensor: Array, program: str) -> Array:
         """A value as it leaves."""
         packing = self._packed.get(edge)
