@@ -169,7 +169,8 @@ def _over(run: RunFolder, settings: dict[str, Any]) -> Result | None:
     stopped_early = ended == "early stopping" or (steps is not None and metrics["steps"] >= steps)
     if not stopped_early and metrics["epochs"] < settings["epochs"]:
         return None
-    return Result(run.path, metrics, run.history())
+    spent: dict[str, Any] = {"peers": {}}  # not known of a process that was killed as it left
+    return Result(run.path, spent | metrics, run.history())
 
 
 def _stopped(stopped: Interrupted) -> Failure:
