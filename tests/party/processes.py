@@ -35,6 +35,10 @@ def write_deploy(folder: Path, sources: Mapping[str, str | None], timeout: float
     return file
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+"""What no test may leave behind."""
+
+
 class Party:
     """`vflc party NAME`, again and again."""
 
@@ -50,6 +54,7 @@ class Party:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=_environment())
+        STARTED.append(self.process)
 
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -71,7 +76,6 @@ class Party:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.process.kill()
             raise AssertionError(f"{self.name} did not end:\n{self.log()}") from None
 
     def log(self) -> str:
@@ -81,6 +85,14 @@ class Party:
 def _environment() -> dict[str, str]:
     """Of two processes on few cores none is to spin while it waits for the other."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "VFLC_DEBUG": "1"}
+
+
+def end_all() -> None:
+    """Kills what still runs of all that was started."""
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +30,10 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture
-def two(example: dict[str, Any], tmp_path: Path) -> Iterator[list[Party]]:
+def two(example: dict[str, Any], tmp_path: Path) -> list[Party]:
     """alice, who listens, and bob, who dials; not started."""
     deploy = write_deploy(tmp_path, example["sources"])
-    parties = [Party(name, example["bundle"], deploy, tmp_path / name, FLAGS) for name in ("alice", "bob")]
-    yield parties
-    for party in parties:
-        if party.running():
-            party.kill()
+    return [Party(name, example["bundle"], deploy, tmp_path / name, FLAGS) for name in ("alice", "bob")]
 
 
 def start(parties: list[Party]) -> None:
@@ -107,7 +102,7 @@ def test_a_peer_that_stalls_too_long_ends_the_run(example: dict[str, Any], tmp_p
     two[0].signal(signal.SIGSTOP)
     begin = time.monotonic()
     assert two[1].wait() == PEER
-    assert time.monotonic() - begin < 8
+    assert time.monotonic() - begin < 20
     assert "VFL0641" in two[1].log() and "'alice' did not send" in two[1].log()
     two[0].kill()
     for party in two:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from partying import compiled, tensors, train_alone
-from processes import Party, write_deploy
+from processes import STARTED, Party, write_deploy
 from specs.examples import prepared, text_of
 from transport.wiring import Proxy
 from vflc_runtime.train import TrainOptions
@@ -86,10 +86,11 @@ def test_a_link_of_40_ms_does_not_change_a_bit(hosts: tuple[str, str], tmp_path:
         command = [sys.executable, "-m", "vflc.cli.main", "party", party, "bundle", "--deploy", "deploy.toml"]
         within = ["ip", "netns", "exec", host, *command, "--out", party, *FLAGS]
         processes[party] = subprocess.Popen(
-            within, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            within, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
+        STARTED.append(processes[party])
     for party, process in processes.items():
-        said, _ = process.communicate(timeout=100)
+        said = process.communicate(timeout=100)[0].decode(errors="replace")
         assert process.returncode == 0, said
         assert tensors(tmp_path / party, party) == tensors(alone, party)
 

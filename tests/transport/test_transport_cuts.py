@@ -80,7 +80,7 @@ def test_a_stall_is_noticed_and_dialled_around(between: tuple) -> None:
     alice, proxy, bob = between
     proxy.stall()
     bob.tell("alice", "word", b"lost on the way")
-    time.sleep(2.5)
+    wiring.until(lambda: not bob._links["alice"].connected)
     proxy.cut()
     proxy.go_on()
     proxy.mend()
@@ -93,7 +93,7 @@ def test_what_stays_away_ends_the_wait_in_time(between: tuple) -> None:
     begin = time.monotonic()
     with pytest.raises(Failure) as caught:
         bob.hear("alice", "word", 100, timeout=60)
-    assert 2 < time.monotonic() - begin < 6, "the network's own timeout bounds a longer wait"
+    assert 2 < time.monotonic() - begin < 20, "the network's own timeout bounds a longer wait"
     assert caught.value.code == "VFL0641"
     assert "down since" in caught.value.message
     proxy.mend()
@@ -117,7 +117,7 @@ def test_another_process_in_its_place(killed: str) -> None:
     assert wiring.together(alice.open, bob.open) == [None, None]
     alice.tell("bob", "word", b"of the first")
     bob.tell("alice", "word", b"of the first")
-    time.sleep(0.2)
+    wiring.until(lambda: alice.told("word") == ("bob",) and bob.told("word") == ("alice",))
     if killed == "alice":
         proxy.cut()
         alice._stop()
@@ -170,13 +170,14 @@ def test_who_sends_too_far_ahead_waits() -> None:
 
         sender = threading.Thread(target=sending)
         sender.start()
-        time.sleep(1)
-        assert 4 <= len(sent) <= 5, "send returns before anything is taken, up to a bound"
+        wiring.until(lambda: len(sent) >= 4)
+        time.sleep(0.5)
+        assert len(sent) <= 5, "send returns before anything is taken, up to a bound"
         for step in range(12):
             assert bob.take("alice", "alice>bob").step == step
         sender.join(5)
         assert len(sent) == 12
-        assert alice.waited["bob"] > 0.5
+        assert alice.waited["bob"] > 0.3
 
 
 def test_who_is_done_waits_until_all_has_arrived(between: tuple) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,16 +73,15 @@ def control(number: int = 1, index: int = 1, payload: bytes = b"word", era: int 
 
 @pytest.fixture
 def meet() -> Iterator[Callable[..., tuple]]:
-    """alice, open but for who comes, and bob by hand."""
+    """alice, open but for who comes, bob by hand, and a wait until she is open: before, she takes nothing."""
     made: list[Any] = []
 
     def make(**change: Any) -> tuple:
-        alice = wiring.listening(timeout=2)
+        alice = wiring.listening(timeout=20)  # bob says nothing of himself, for a second of a busy machine
         raw = Raw(f"127.0.0.1:{alice.bind()}", **change)
-        opening = threading.Thread(target=wiring.together, args=(alice.open,), daemon=True)
-        opening.start()
+        opening = wiring.meanwhile(alice.open)
         made.extend((raw.close, alice._stop))
-        return alice, raw
+        return alice, raw, lambda: opening.join(20)
 
     yield make
     for end in made:
@@ -91,10 +89,12 @@ def meet() -> Iterator[Callable[..., tuple]]:
 
 
 def test_by_hand_as_it_should_be(meet: Callable[..., tuple]) -> None:
-    alice, raw = meet()
+    alice, raw, opened = meet()
     raw.write(hello(), message(), control(2), Frame(Kind.RECEIPT))
+    opened()
     assert alice.take("bob", "bob>alice").step == 1
     assert alice.hear("bob", "word", 100) == b"word"
+    wiring.until(lambda: bool(raw.heard))
     assert raw.heard[0].kind == Kind.HELLO
 
 
@@ -132,24 +132,26 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_frame_ends_the_run(meet: Callable[..., tuple], case: str) -> None:
     frame, named = HOSTILE[case]
-    alice, raw = meet()
+    alice, raw, opened = meet()
     raw.write(hello(), frame)
+    opened()
     with pytest.raises(Failure) as caught:
         alice.take("bob", "bob>alice")
     assert (caught.value.code, caught.value.exit_code) == ("VFL0645", 3), caught.value
     assert "'alice' refused a frame of 'bob'" in caught.value.message
     assert named in caught.value.message
     assert alice.traffic["bob"].payload_in == 0
-    assert raw.ended.wait(2), "and the stream is over"
+    assert raw.ended.wait(10), "and the stream is over"
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_nan_is_refused_and_infinity_is_not(meet: Callable[..., tuple], number: float) -> None:
-    alice, raw = meet()
+    alice, raw, opened = meet()
     values = np.zeros((ROWS, WIDTH), np.float32)
     values[ROWS // 2, 3] = number
     fields = {"number": 1, "era": 1, "index": MINE, "step": 12, "tensors": wide(ROWS, WIDTH)}
     raw.write(hello(), encode(Frame(Kind.MESSAGE, **fields), [values.data.cast("B"), bytes(12)]))
+    opened()
     if np.isinf(number):
         assert alice.take("bob", "bob>alice").tensors["bob>alice.wide"].max() == np.inf
         return
@@ -161,8 +163,9 @@ def test_nan_is_refused_and_infinity_is_not(meet: Callable[..., tuple], number: 
 
 @pytest.mark.parametrize("replayed", [1, 2])
 def test_a_replay_is_refused(meet: Callable[..., tuple], replayed: int) -> None:
-    alice, raw = meet()
+    alice, raw, opened = meet()
     raw.write(hello(), message(1), control(2))
+    opened()
     assert alice.take("bob", "bob>alice").step == 1
     raw.write(message(1) if replayed == 1 else control(2))
     with pytest.raises(Failure, match=f"frame {replayed}, where 3 is due"):
@@ -171,13 +174,14 @@ def test_a_replay_is_refused(meet: Callable[..., tuple], replayed: int) -> None:
 
 def test_a_replay_of_another_stream_is_refused(meet: Callable[..., tuple]) -> None:
     """The hello of a new stream says how far alice is; who begins anew with the old numbers is refused."""
-    alice, raw = meet()
+    alice, raw, opened = meet()
     raw.write(hello(), message(1))
+    opened()
     assert alice.take("bob", "bob>alice").step == 1
+    wiring.until(lambda: bool(raw.heard))
     again = Raw(raw.address)
     again.write(hello(known=raw.heard[0].incarnation))
-    while not again.heard:
-        time.sleep(0.01)
+    wiring.until(lambda: bool(again.heard))
     again.write(message(1))
     with pytest.raises(Failure, match="frame 1, where 2 is due"):
         alice.take("bob", "bob>alice")
@@ -186,46 +190,51 @@ def test_a_replay_of_another_stream_is_refused(meet: Callable[..., tuple]) -> No
 
 
 def test_what_is_too_large_is_not_buffered(meet: Callable[..., tuple]) -> None:
-    alice, raw = meet()
+    alice, raw, opened = meet()
     raw.write(hello(), control(1, payload=bytes(1 << 22)))
-    assert raw.ended.wait(5)
+    opened()
+    assert raw.ended.wait(10)
     assert raw.status is not None
     assert raw.status[0] == "RESOURCE_EXHAUSTED"
     with pytest.raises(Failure):
-        alice.hear("bob", "word", 100)
+        alice.hear("bob", "word", 100, timeout=0.5)
     assert alice.traffic["bob"].payload_in == 0
 
 
 def test_a_flood_that_nobody_asked_for_is_refused(meet: Callable[..., tuple]) -> None:
-    alice, raw = meet()
+    alice, raw, opened = meet()
     raw.write(hello(), *(message(number) for number in range(1, 10_000)))
+    opened()
     with pytest.raises(Failure, match="that nobody has asked for yet"):
         alice.hear("bob", "word", 100, timeout=20)
 
 
 def test_a_first_frame_that_is_no_hello(meet: Callable[..., tuple]) -> None:
-    alice, raw = meet()
+    alice, raw, opened = meet()
     raw.write(message(1))
+    opened()
     with pytest.raises(Failure, match="before the hello"):
         alice.take("bob", "bob>alice")
 
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"incarnation": b""}])
 def test_a_hello_of_another_kind(meet: Callable[..., tuple], change: dict) -> None:
-    alice, raw = meet()
+    alice, raw, opened = meet()
     raw.write(hello(**change))
+    opened()
     with pytest.raises(Failure, match="a hello of version"):
         alice.take("bob", "bob>alice")
 
 
 @pytest.mark.parametrize("place", ["carol", "alice", ""])
 def test_who_is_not_expected_is_turned_away(meet: Callable[..., tuple], place: str) -> None:
-    alice, raw = meet(place=place)
+    alice, raw, opened = meet(place=place)
     raw.write(hello())
-    assert raw.ended.wait(5)
+    assert raw.ended.wait(10)
     assert raw.status[0] == "PERMISSION_DENIED"
     right = Raw(raw.address)
     right.write(hello(), control(1))
+    opened()
     assert alice.hear("bob", "word", 100) == b"word", "and the right one is served as before"
     right.close()
 
@@ -233,17 +242,19 @@ def test_who_is_not_expected_is_turned_away(meet: Callable[..., tuple], place: s
 def test_dropped_connections_and_noise_change_nothing(meet: Callable[..., tuple]) -> None:
     import socket
 
-    alice, raw = meet()
+    alice, raw, opened = meet()
     host, port = raw.address.split(":")
     for noise in (b"", b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 20):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(noise)
     raw.write(hello(), control(1))
+    opened()
     assert alice.hear("bob", "word", 100) == b"word"
 
 
 def test_a_bye_is_heard_at_once(meet: Callable[..., tuple]) -> None:
-    alice, raw = meet()
+    alice, raw, opened = meet()
     raw.write(hello(), Frame(Kind.BYE, number=1, era=1, reason=2))
+    opened()
     with pytest.raises(Ended, match="failed"):
         alice.take("bob", "bob>alice")

@@ -82,7 +82,7 @@ def test_a_wait_ends_and_says_for_whom(make: Make) -> None:
         begin = time.monotonic()
         with pytest.raises(Failure) as caught:
             networks["bob"].take("alice", "alice>bob")
-        assert 0.25 < time.monotonic() - begin < 2
+        assert 0.25 < time.monotonic() - begin < 4
         assert (caught.value.code, caught.value.exit_code) == ("VFL0641", 3)
         assert "'alice' did not send message 'alice>bob' within 0." in caught.value.message
         assert "connected" in caught.value.message
@@ -91,7 +91,7 @@ def test_a_wait_ends_and_says_for_whom(make: Make) -> None:
 
 def test_a_longer_wait_for_who_is_alive(make: Make) -> None:
     networks = wiring.opened(make("alice", "bob"))
-    networks["bob"]._mailbox.timeout = 0.8
+    networks["bob"]._mailbox.timeout = 1.5
     with wiring.closing(*networks.values()):
         threading.Timer(2.5, lambda: networks["alice"].tell("bob", "word", b"at last")).start()
         assert networks["bob"].hear("alice", "word", 100, timeout=10) == b"at last"
@@ -143,7 +143,7 @@ def test_a_new_era_forgets_the_old_one_everywhere(make: Make) -> None:
     with wiring.closing(*networks.values()):
         bob.tell("carol", "word", b"old, unread")
         carol.tell("bob", "word", b"old, too")
-        time.sleep(0.2)
+        wiring.until(lambda: bob.told("word") == ("carol",) and carol.told("word") == ("bob",))
         alice.renew()
         alice.tell("bob", "word", b"new")
         for each in (bob, carol):

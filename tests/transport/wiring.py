@@ -117,6 +117,18 @@ def together(*tasks: Callable[[], object], within: float = 30.0) -> list[object]
         return [each.result(within) for each in [pool.submit(outcome, task) for task in tasks]]
 
 
+def meanwhile(task: Callable[[], object]) -> threading.Thread:
+    """Runs the task in a thread that nobody has to wait for, whatever it ends with."""
+
+    def run() -> None:
+        with suppress(Exception):
+            task()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
 def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
     """Waits for something that another thread is to do."""
     end = time.monotonic() + seconds
