@@ -135,23 +135,6 @@ def by_smallest(rows: Array) -> NDArray[np.int64]:
     return smallest
 
 
-def vote(scores: Iterator[Array] | list[Array]) -> Array:
-    """The sum of several looks at the same rows, each [n], put to one scale and to the sign of the first.
-
-    A fresh flip of a label in every epoch averages out; one that was drawn once stays.
-    """
-    total: Array | None = None
-    for score in scores:
-        scaled = np.asarray(score, np.float64) / max(float(np.sqrt(np.mean(np.square(score)))), _TINY)
-        if total is None:
-            total = scaled
-        else:
-            total = total + (scaled if float(total @ scaled) >= 0 else -scaled)
-    if total is None:
-        raise ValueError("a vote needs at least one look")
-    return total
-
-
 def recover(
     received: Array | Mapping[str, Array], classes: int = 2, known: Array | None = None
 ) -> list[Guess]:
