@@ -94,7 +94,6 @@ class _Planner:
         self.models = models
         self.steps = schedule.programs["train"]
         self.ran: dict[str, int] = {}
-        self.stage_at: dict[str, int] = {}
         stages = {stage.name: stage for stage in schedule.stages["train"]}
         for index, step in enumerate(self.steps):
             if step.do == "run" and step.what in stages:  # the graph of a guard is no stage

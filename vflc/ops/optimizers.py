@@ -123,11 +123,6 @@ def _times(b: Build, factor: float, x: Node) -> Node:
     return b.op("mul", number(b, factor), x)
 
 
-def _toward(b: Build, old: Node, new: Node, share: float) -> Node:
-    """A moving average: old + (new - old) · share."""
-    return b.op("add", old, b.op("mul", b.op("sub", new, old), number(b, share)))
-
-
 def _less_power(b: Build, base: float, step: Node) -> Node:
     """1 - base^step."""
     return b.op("sub", number(b, 1), b.op("pow", number(b, base), step))

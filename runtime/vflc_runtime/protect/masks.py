@@ -21,8 +21,6 @@ from vflc_runtime.packing import Packing
 from vflc_runtime.reading import damaged
 
 Array = NDArray[Any]
-PUBLIC = 32
-"""Bytes of a public key."""
 _PROGRAMS = ("train", "evaluate", "predict")
 
 
