@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Node, Source
-from vflc.ir.model import Edge, Model
+from vflc.ir.model import PROGRAMS, Edge, Model
 from vflc.passes.disclosure.coefficients import Backward, Coefficient
 from vflc.passes.disclosure.scores import Score, scores
 from vflc.passes.disclosure.values import Fact, facts
@@ -50,6 +50,7 @@ class Analysis:
         train, inference: facts about forward values of both graphs.
         guards: the mechanism that an edge's value came out of, by edge id.
         leaks: of every place that receives gradients and every term of the objective.
+        bare: ids of edges whose value no weight stands before.
     """
 
     model: Model
@@ -57,9 +58,10 @@ class Analysis:
     inference: Mapping[str, Fact]
     guards: Mapping[str, tuple[Guard, ...]]
     leaks: tuple[Leak, ...]
+    bare: frozenset[str]
 
     def fact(self, edge: Edge) -> Fact:
-        """Of a forward edge, in the worse of its programs."""
+        """Of a forward edge, in training where it crosses there."""
         known = self.inference if "train" not in edge.programs else self.train
         return known[edge.node]
 
@@ -68,7 +70,7 @@ class Analysis:
 
     def raw(self, edge: Edge) -> bool:
         """Whether no weight stands between the data and the edge."""
-        return edge.node in raw_values(self.model.graph_of(edge.programs[0]))
+        return edge.id in self.bare
 
     def private(self, edge: Edge) -> bool:
         """Whether a mechanism that counts as privacy stands before the edge."""
@@ -77,11 +79,13 @@ class Analysis:
 
 def analyse(model: Model) -> Analysis:
     """Runs on a placed, differentiated, protected and cut model."""
-    train = facts(model, model.graph)
     guards = {edge.id: model.guards_of(edge.node) for edge in model.edges}
-    found = Analysis(model, train, facts(model, model.inference), guards, ())
+    raw = {program: raw_values(model.graph_of(program)) for program in PROGRAMS}
+    bare = frozenset(edge.id for edge in model.edges if edge.node in raw[edge.programs[0]])
+    train, inference = facts(model, model.graph), facts(model, model.inference)
+    found = Analysis(model, train, inference, guards, (), bare)
     leaks = [leak for score in scores(model) for leak in _leaks(found, score)]
-    return Analysis(model, train, found.inference, guards, tuple(leaks))
+    return replace(found, leaks=tuple(leaks))
 
 
 def owners(labels: tuple[Source, ...]) -> set[str]:

@@ -142,12 +142,12 @@ def small_batch_findings(analysis: Analysis) -> Iterator[Found]:
 def table_findings(analysis: Analysis) -> Iterator[Found]:
     """Rows of a shared table that have a gradient are the ids that occurred."""
     model = analysis.model
-    graph = model.graph
+    graph, users = model.graph, model.graph.users()
     for edge in model.edges:
         if edge.phase != "backward" or edge.gradient_of is None or analysis.private(edge):
             continue
         table = graph[edge.gradient_of]
-        readers = [n for n in graph.users()[table.id] if n.op == "gather" and n.phase == "forward"]
+        readers = [n for n in users[table.id] if n.op == "gather" and n.phase == "forward"]
         ids = {s for n in readers for s in graph[n.inputs[1]].sources if s.party != edge.target}
         if table.op == "weight" and ids:
             names = ", ".join(sorted(map(str, ids)))
