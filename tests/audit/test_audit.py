@@ -96,12 +96,17 @@ def test_the_first_step_tells_features_to_whoever_knows_the_initial_weights(tmp_
     assert not [s for s in later.scores if s.attack == "initial"], "it is about step 1"
 
 
-def test_a_secret_start_shuts_the_way_back_through_the_initial_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["5a", "c3"])
+def test_a_secret_start_shuts_the_way_back_through_the_initial_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """The keys are given: among keys as they fall, one in five lets one of four features come out by luck."""
+    monkeypatch.setattr("vflc_runtime.start.secrets.token_hex", lambda length: key * length)
     text = spec(DEEP).replace("batch     64", "batch     64\n  secret_start true")
     sources = tables(400)
     report = audit(recorded(text, sources, tmp_path), sources, AuditOptions(("bob",), threads=1))
     initial = [s for s in report.scores if s.attack == "initial"]
-    assert initial and min(s.score for s in initial) > 0.9, "no better than guessing the mean"
+    assert len(initial) == 4 and np.median([s.score for s in initial]) > 1, "no better than guessing the mean"
 
 
 def test_features_are_spelled_by_the_values_that_are_known() -> None:
