@@ -19,6 +19,7 @@ import os
 import statistics
 import tempfile
 import time
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,7 @@ class Ours:
         self.order = Order(len(inputs["bob.liked"]), 0, 0.0, batch)
 
     def epoch(self, steps: int) -> None:
-        for count, rows in enumerate(self.order.batches(self.epochs)):
-            if count == steps:
-                break
+        for rows in islice(self.order.batches(self.epochs), steps):
             self.session.step(gather(self.inputs, rows), len(rows))
         self.epochs += 1
 

@@ -50,6 +50,19 @@ def test_a_permutation_is_uniform_enough():
     assert abs(counts / 2000 - 0.2).max() < 0.05
 
 
+def test_equal_draws_stay_in_their_order(monkeypatch):
+    class Few:
+        def __init__(self, key):
+            pass
+
+        def random_raw(self, count):
+            return np.arange(count, dtype=np.uint64) % 3
+
+    monkeypatch.setattr(np.random, "Philox", Few)
+    found = permutation(1000, 0, "test")
+    assert [(i % 3, i) for i in found] == sorted((i % 3, i) for i in range(1000))
+
+
 def test_without_shuffling_rows_come_in_key_order():
     assert [b.tolist() for b in Order(5, 0, 0.0, 2, shuffle=False).batches(4)] == [[0, 1], [2, 3], [4]]
     assert Order(1, 0, 0.0, 1).steps == 1

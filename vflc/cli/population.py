@@ -42,7 +42,6 @@ def train_population(
     from vflc_runtime.reading import Json
     from vflc_runtime.reconstruct.train import RoundOptions, train
 
-
     one_thread(options.pop("threads"))
     why = "is not for a population: it has --rounds, --cohort and --batch"
     refuse({n: options.pop(n) for n in ("epochs", "steps", "validation", "checkpoint_steps", "record")}, why)

@@ -28,7 +28,12 @@ def permutation(count: int, seed: int, purpose: str) -> Indices:
     """The numbers below `count`, shuffled by the seed and a word for what it is for."""
     digest = hashlib.sha256(f"vflc {purpose} {seed} {count}".encode()).digest()
     bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
-    return np.argsort(np.atleast_1d(bits.random_raw(count)), kind="stable").astype(np.int64, copy=False)
+    drawn = np.atleast_1d(bits.random_raw(count))
+    order = np.argsort(drawn)  # several times as fast as the stable one, and the same but where two are equal
+    ascending = drawn[order]
+    if (ascending[1:] == ascending[:-1]).any():
+        order = np.argsort(drawn, kind="stable")
+    return order.astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True)

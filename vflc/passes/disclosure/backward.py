@@ -57,7 +57,7 @@ def _exact(analysis: Analysis, leak: Leak, edges: list[Edge]) -> Found:
         _span(analysis, first),
         f"protect gradients to {leak.receiver} with marvell(sum_kl = 0.25); "
         f"or put a nonlinear layer between this and the loss; "
-        f"or `accept VFL0310 on gradients to {leak.receiver} because \"…\"`",
+        f'or `accept VFL0310 on gradients to {leak.receiver} because "…"`',
         _path(analysis, leak, first),
     )
 

@@ -103,9 +103,7 @@ class Backward:
         several: δ has several numbers a row.
     """
 
-    def __init__(
-        self, graph: Graph, facts: Mapping[str, Fact], knows: frozenset[str], several: bool
-    ) -> None:
+    def __init__(self, graph: Graph, facts: Mapping[str, Fact], knows: frozenset[str], several: bool) -> None:
         self.graph, self.facts, self.knows, self.several = graph, facts, knows, several
         self.users = {
             name: [user for user in users if user.phase == "forward"] for name, users in graph.users().items()

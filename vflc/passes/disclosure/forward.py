@@ -81,9 +81,7 @@ def solvable_findings(analysis: Analysis) -> Iterator[Found]:
     edges = sorted(_forward(analysis.model), key=lambda e: (e.source, e.target))
     for (source, target), group in groupby(edges, key=lambda e: (e.source, e.target)):
         members = [e for e in group if _is_linear(analysis, e)]
-        features = {
-            s for e in members for s in _foreign(analysis, e) if not s.label
-        }
+        features = {s for e in members for s in _foreign(analysis, e) if not s.label}
         needed = sum(_dimension(analysis.model, feature) for feature in features)
         width = sum(analysis.node(edge).type.row_size or 0 for edge in members)
         if features and width >= needed:
