@@ -33,7 +33,8 @@ class DistinctRows:
     """Finds the distinct ids of a batch in time that grows with the batch, not with the table.
 
     A mark for each row of the table is kept between steps and never cleared: each call writes
-    the marks it then reads. The last mark is for -1, which stands for no row.
+    the marks it then reads. The first mark is for -1, which stands for no row: all are moved by one,
+    so that an id that is none is too large for a table, above it or, as an unsigned number, below.
     """
 
     def __init__(self, rows: int) -> None:
@@ -54,19 +55,21 @@ class DistinctRows:
         ids, positions, last = (each.rows(count) for each in (self._ids, self._positions, self._last))
         start = 0
         for part in parts:
-            ids[start : start + part.size] = part.reshape(-1)
+            np.add(part.reshape(-1), 1, out=ids[start : start + part.size])
             start += part.size
-        if count and (ids.min() < -1 or ids.max() >= self.rows):
+        if count and ids.view(np.uint64).max() > self.rows:
             raise damaged(f"an id is outside its table of {self.rows} rows")
         counting, marks = self._counting[:count], self._marks
         marks[ids] = counting
         marks.take(ids, out=positions, mode="wrap")
         distinct: Ids = ids[np.equal(positions, counting, out=last)]
-        if distinct.size and distinct.min() < 0:
-            distinct = distinct[distinct >= 0]
-            marks[-1] = distinct.size
+        none = marks[0]
+        if none < count and ids[none] == 0:
+            distinct = distinct[distinct > 0]
+            marks[0] = distinct.size
         marks[distinct] = self._counting[: distinct.size]
         marks.take(ids, out=positions, mode="wrap")
+        distinct -= 1
         return distinct, positions
 
 
