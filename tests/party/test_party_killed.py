@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -58,3 +59,54 @@ def test_sigkill_at_random_instants(name: str, tmp_path: Path) -> None:
             assert tensors(party.out, party.name) == tensors(alone, party.name)
         (owner,) = [party for party in parties if history(party.out)[0]["train"]]
         assert history(owner.out) == history(alone)
+
+
+def ended(folder: Path) -> tuple[list[Party], dict[str, dict[str, bytes]]]:
+    """Two parties that trained to the end, and what they hold."""
+    sources = prepared("deepfm", folder / "data", "--generate", 400)
+    bundle = compiled("deepfm", text_of("deepfm", small=True), folder / "bundle")
+    deploy = write_deploy(folder, {place: sources[place] for place in ("alice", "bob")}, timeout=8)
+    flags = [*FLAGS, "--epochs", "1"]
+    parties = [Party(place, bundle, deploy, folder / place, flags) for place in ("alice", "bob")]
+    for party in parties:
+        party.start()
+    assert [party.wait() for party in parties] == [0, 0]
+    return parties, {party.name: tensors(party.out, party.name) for party in parties}
+
+
+def killed_before_parting(party: Party) -> None:
+    """As it is where the process dies after it wrote what came of the run, before all have parted."""
+    path = party.out / "metrics.json"
+    metrics = json.loads(path.read_bytes())
+    del metrics["peers"], metrics["parted"]
+    path.write_text(json.dumps(metrics))
+
+
+def test_two_killed_at_the_very_end_both_come_to_it(tmp_path: Path) -> None:
+    """One knows that all are at the end, the other must learn it from this one."""
+    parties, held = ended(tmp_path)
+    before = json.loads((parties[1].out / "metrics.json").read_bytes())
+    killed_before_parting(parties[0])
+    (parties[1].out / "metrics.json").unlink()
+    for party in parties:
+        party.start()
+    for party in parties:
+        assert party.wait() == 0, party.log()
+        assert tensors(party.out, party.name) == held[party.name]
+        assert json.loads((party.out / "metrics.json").read_bytes())["parted"]
+    after = json.loads((parties[1].out / "metrics.json").read_bytes())
+    assert [after[key] for key in ("steps", "ended", "train")] == [
+        before[key] for key in ("steps", "ended", "train")
+    ]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_who_was_killed_as_it_left_does_not_need_the_others(tmp_path: Path, place: int) -> None:
+    """It waits for them, as one may need it; that nobody came is no failure."""
+    parties, held = ended(tmp_path)
+    party = parties[place]
+    killed_before_parting(party)
+    party.start()
+    assert party.wait() == 0, party.log()
+    assert tensors(party.out, party.name) == held[party.name]
+    assert json.loads((party.out / "metrics.json").read_bytes())["parted"] is False

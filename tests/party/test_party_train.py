@@ -116,11 +116,6 @@ def test_the_run_goes_on_and_is_over_where_it_is_over(tmp_path: Path) -> None:
     same(tmp_path, alone, train_together(bundle, sources, tmp_path, more))
     nobody = site("alice", sources["alice"], lambda manifest, rows: pytest.fail("it connects"))
     assert train_party(bundle, nobody, tmp_path / "alice", more).metrics["epochs"] == 3
-    file = tmp_path / "alice" / "metrics.json"  # as of a process that was killed while it left
-    file.write_text(
-        json.dumps({key: value for key, value in json.loads(file.read_text()).items() if key != "peers"})
-    )
-    assert train_party(bundle, nobody, tmp_path / "alice", more).metrics["peers"] == {}
 
 
 @pytest.mark.parametrize("method", ["hash", "psi"])

@@ -48,11 +48,16 @@ def train_party(
     """
     with ExitStack() as held:
         training = _Training(bundle_dir, site, Path(out), options or TrainOptions(), held)
-        if training.over is not None:
-            return training.over
-        batch = training.settings["batch"]
-        result, spent = take_part(site, training.bundle, batch, training.once)
-        result.metrics["peers"] = spent
+        over, batch = training.over, training.settings["batch"]
+        if over is not None and over.metrics.get("parted"):
+            return over
+        try:
+            result, spent = take_part(site, training.bundle, batch, training.once)
+        except (Ended, Failure) as error:
+            if over is None or (isinstance(error, Failure) and error.exit_code != PEER):
+                raise
+            result, spent = over, over.metrics.get("peers", {})  # nobody is there who needs this one
+        result.metrics.update(peers=spent, parted=training.parted)
         RunFolder(result.folder).write_metrics(result.metrics)
         return result
 
@@ -65,6 +70,7 @@ class _Training:
     ) -> None:
         self.site, self.out, self.options, self._held = site, out, options, held
         self.over: Result | None = None
+        self.parted = False  # whether all were heard to be at the end
         self._run: RunFolder | None = None
         check_options(options)
         if options.resume and (out / "run.json").exists():
@@ -112,6 +118,7 @@ class _Training:
                 raise _stopped(stopped) from None
         with suppress(Ended, Failure):  # whoever is gone by now has all it needs
             council.leave()
+            self.parted = True
         return Result(self.out, metrics, loop.progress.history)
 
     def _load(self, agree: Agree | None) -> Dataset:
@@ -160,7 +167,11 @@ def _bundle_of(run: RunFolder, bundle_dir: Path | str | None, site: Site) -> Bun
 
 
 def _over(run: RunFolder, settings: dict[str, Any]) -> Result | None:
-    """What came of a run that all parties have finished; None where there is something left to do."""
+    """What came of a run that all parties have trained to the end; None where there is something left to do.
+
+    Where its metrics do not say `parted`, another process may have been killed that can learn from
+    this one alone that all came to the end.
+    """
     try:
         metrics = json.loads((run.path / "metrics.json").read_bytes())
     except (OSError, ValueError):
@@ -169,8 +180,7 @@ def _over(run: RunFolder, settings: dict[str, Any]) -> Result | None:
     stopped_early = ended == "early stopping" or (steps is not None and metrics["steps"] >= steps)
     if not stopped_early and metrics["epochs"] < settings["epochs"]:
         return None
-    spent: dict[str, Any] = {"peers": {}}  # not known of a process that was killed as it left
-    return Result(run.path, spent | metrics, run.history())
+    return Result(run.path, metrics, run.history())
 
 
 def _stopped(stopped: Interrupted) -> Failure:
