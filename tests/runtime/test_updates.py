@@ -14,7 +14,7 @@ from vflc_runtime.engines.onnx_rows_graphs import row_adder
 from vflc_runtime.engines.onnx_session import ort_value
 from vflc_runtime.errors import Failure
 from vflc_runtime.session import Session
-from vflc_runtime.updates import DistinctRows, clip_parts, clip_tables
+from vflc_runtime.updates import DistinctRows, Scratch, clip_parts, clip_tables
 
 IDS = st.lists(st.lists(st.integers(-1, 19), max_size=30), min_size=1, max_size=3)
 
@@ -81,6 +81,28 @@ def test_the_size_of_a_table_changes_nothing(tmp_path: Path, monkeypatch: pytest
             session.step(inputs)
         ends.append(session.weights()["a.table"][:50])
     np.testing.assert_array_equal(ends[0], ends[1])
+
+
+def test_memory_that_was_left_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger batch makes positions lie elsewhere, also one without ids, which updates nothing."""
+    left, rows = [], Scratch.rows
+
+    def spoiled(scratch: Scratch, count: int) -> Any:
+        before = scratch._memory
+        found = rows(scratch, count)
+        if scratch._memory is not before and before.dtype == np.int64:
+            left.append(before)
+            before.fill(2**40)
+        return found
+
+    monkeypatch.setattr(Scratch, "rows", spoiled)
+    generator = np.random.default_rng(3)
+    small, large, again = (handmade.batch(generator, count) for count in (8, 4000, 8))
+    large["bob.m"][...] = -1
+    session = Session(handmade.write_bundle(tmp_path))
+    for inputs in (small, large, again):
+        session.step(inputs)
+    assert any(len(each) for each in left)
 
 
 def test_clipping_keeps_each_part_within_the_limit() -> None:

@@ -70,6 +70,7 @@ class RowsUpdater:
         parts = [values[name].numpy() for name in self._ids]
         rows, positions = self._distinct.find(parts)
         if not len(rows):
+            self._sizes = []  # where positions lie may have changed, and nobody was told
             return
         self._count.fill(len(rows) + 1)  # the last takes what belongs to no row
         self._step.fill(step)
