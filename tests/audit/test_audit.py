@@ -96,7 +96,7 @@ def test_the_first_step_tells_features_to_whoever_knows_the_initial_weights(tmp_
     assert not [s for s in later.scores if s.attack == "initial"], "it is about step 1"
 
 
-@pytest.mark.parametrize("key", ["5a", "c3"])
+@pytest.mark.parametrize("key", ["00", "01", "02", "03"])
 def test_a_secret_start_shuts_the_way_back_through_the_initial_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_secret_start_shuts_the_way_back_through_the_initial_weights(
     sources = tables(400)
     report = audit(recorded(text, sources, tmp_path), sources, AuditOptions(("bob",), threads=1))
     initial = [s for s in report.scores if s.attack == "initial"]
-    assert len(initial) == 4 and np.median([s.score for s in initial]) > 1, "no better than guessing the mean"
+    assert len(initial) == 4 and min(s.score for s in initial) > 0.9, "no better than guessing the mean"
 
 
 def test_features_are_spelled_by_the_values_that_are_known() -> None:
