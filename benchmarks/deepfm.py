@@ -5,9 +5,9 @@
 Both train the same model on the same encoded rows, each in a process of its own as its users would,
 in alternation, an epoch at a time; the ratio of each round's rows a second is taken within the round
 and the median is reported, so that a machine whose speed drifts does not favour either. Both
-processes are started anew `--starts` times: where its memory comes to lie makes one process of Keras
-up to 1.7 times as fast as the next. Loading, compiling and a first epoch to warm up are not counted.
-Needs `vflc[keras]`.
+processes are started anew `--starts` times, as one process of Keras was up to 1.7 times as fast as the
+next at batch 4096, alone on the machine; why is not known. Loading, compiling and a first epoch to
+warm up are not counted. Needs `vflc[keras]`.
 """
 
 from __future__ import annotations
