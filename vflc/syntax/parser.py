@@ -25,6 +25,7 @@ from vflc.syntax.tokens import Scan, scan
 from vflc.syntax.tree import Item, Spec
 
 MAX_CHARACTERS = 200_000
+MAX_BYTES = 4 * MAX_CHARACTERS
 MAX_ERRORS = 25
 """So many statements that do not parse are reported; a file with more is not a spec."""
 MAX_FINDINGS = 100
@@ -48,17 +49,24 @@ def read_source(path: Path, name: str | None = None) -> Source:
     """
     shown = name or str(path)
     try:
-        if path.is_file() and path.stat().st_size > 4 * MAX_CHARACTERS:
+        with path.open("rb") as file:  # no more than a spec may have: a device may have no end
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise Refused([_too_large(Source(shown, ""))])
-        return Source(shown, path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        message = f"cannot read {shown}: {error.strerror or error}"
-        raise Refused([Diagnostic("VFL0016", message, None, "check the path and its permissions")]) from None
-    except UnicodeDecodeError as error:
-        good = path.read_bytes()[: error.start].decode("utf-8-sig", "replace")
-        place = Span(Source(shown, good), len(good), len(good))
-        message = f"{shown} is not text in UTF-8: byte {error.start + 1} cannot be read"
-        raise Refused([Diagnostic("VFL0007", message, place, "save the file as UTF-8")]) from None
+        return Source(shown, content.decode("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise Refused([_not_text(shown, content, error.start)]) from None
+        reason = getattr(error, "strerror", None) or error
+        help = "check the path and its permissions"
+        raise Refused([Diagnostic("VFL0016", f"cannot read {shown}: {reason}", None, help)]) from None
+
+
+def _not_text(shown: str, content: bytes, start: int) -> Diagnostic:
+    good = content[:start].decode("utf-8-sig", "replace")
+    place = Span(Source(shown, good), len(good), len(good))
+    message = f"{shown} is not text in UTF-8: byte {start + 1} cannot be read"
+    return Diagnostic("VFL0007", message, place, "save the file as UTF-8")
 
 
 def parse(source: Source, collector: Collector) -> Spec:

@@ -11,7 +11,11 @@ from vflc.diagnostics import Collector, Label, Refused, Source, Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.passes.lower.values import BlockValue, Bound, Scope
 from vflc.syntax import tree
-from vflc.syntax.parser import parse, read_source
+from vflc.syntax.parser import MAX_CHARACTERS, parse, read_source
+
+MOST_FILES = 100
+"""That one spec uses, those that they use in turn included."""
+BESIDE = "`use` takes .vfl files at or below the folder of the spec"
 
 
 def library_names() -> list[str]:
@@ -26,6 +30,8 @@ class Modules:
     collector: Collector
     folder: Path | None
     _loaded: dict[str, Scope] = field(default_factory=dict)
+    _files: int = 0
+    _characters: int = 0
 
     def open(self, spec: tree.Spec, scope: Scope, folder: Path | None) -> None:
         """Binds the blocks of a module and what it imports."""
@@ -83,12 +89,14 @@ class Modules:
 
     def _file(self, item: tree.Import, folder: Path | None) -> Scope | None:
         assert item.file
-        if folder is None:
+        if folder is None or self.folder is None:
             self.collector.error("VFL0108", "a text without a file cannot use files", item.file.span)
             return None
-        path = (folder / item.file.value).resolve()
+        path = _beside(item.file.value, folder, self.folder)
+        if isinstance(path, str):
+            self.collector.error("VFL0108", path, item.file.span, BESIDE)
+            return None
         name = item.file.value
-
         return self._load(str(path), path.parent, lambda: read_source(path, name), item.file.span)
 
     def _load(self, key: str, folder: Path | None, load: Callable[[], Source], span: Span) -> Scope | None:
@@ -101,6 +109,40 @@ class Modules:
                         "VFL0108", f"the file cannot be used: {found.message}", span, found.help
                     )
                 return None
+            if folder is not None and not self._within_budget(source, span):
+                return None
             self._loaded[key] = scope = Scope()
             self.open(parse(source, self.collector), scope, folder)
         return self._loaded[key]
+
+    def _within_budget(self, source: Source, span: Span) -> bool:
+        """Files are read one after another, each once, until they are more than one spec may be."""
+        self._files += 1
+        self._characters += len(source.text)
+        if self._files > MOST_FILES:
+            message = f"the spec uses more than {MOST_FILES} files"
+        elif self._characters > MAX_CHARACTERS:
+            message = f"the files that the spec uses have more than {MAX_CHARACTERS:,} characters in all"
+        else:
+            return True
+        self.collector.error("VFL0008", message, span, "use fewer or smaller files")
+        return False
+
+
+def _beside(name: str, folder: Path, root: Path) -> Path | str:
+    """The file that `name` means in `folder`, or why it may not be used.
+
+    A spec may come from somebody else, and a diagnostic shows lines of what it is about: what lies
+    elsewhere, or is no `.vfl` file, is not opened at all. That holds for what a link leads to.
+    """
+    try:
+        path = (folder / name).resolve()
+        if Path(name).is_absolute() or not path.is_relative_to(root.resolve()):
+            return f"{name} is outside the folder of the spec"
+        if path.suffix != ".vfl":
+            return f"{name} is not a .vfl file"
+        if not path.exists():
+            return f"there is no file {name}"
+        return path if path.is_file() else f"{name} is not a file"
+    except (OSError, ValueError, RuntimeError):  # too long, with a zero byte, links in a circle
+        return f"{name} is not the name of a file"
