@@ -1,12 +1,17 @@
-"""Ctrl-C in two stages: the first asks the run to end after its step, the second ends it at once."""
+"""Ctrl-C and SIGTERM: a run that is asked to end comes to the end of its step and saves."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+
+GRACE = 20.0
+"""Seconds that SIGTERM leaves a run for the step at hand and its checkpoint."""
 
 
 class Interrupted(Exception):
@@ -20,23 +25,70 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """While entered, `asked` says whether Ctrl-C was pressed. Outside the main thread it never is."""
+    """While entered, `asked` says whether Ctrl-C or SIGTERM came. Outside the main thread neither is heard.
 
-    asked = False
+    A second Ctrl-C raises KeyboardInterrupt at once, and so does the end of `grace` seconds after
+    SIGTERM: whoever sends it kills before long, and a peer that stalls must not keep this process.
+    More of SIGTERM changes nothing, as `timeout` and supervisors send it to a process and its group.
+    Ctrl-C stays ignored where it was (`&` in a script), for it is meant for others then.
+    """
+
+    def __init__(self, grace: float = GRACE) -> None:
+        self.asked = False
+        self._grace = grace
+        self._timer: threading.Timer | None = None
+        self._late = False
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        self._before: Any = None
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self._late or (self.asked and number == signal.SIGINT):
             raise KeyboardInterrupt
         self.asked = True
+        if number == signal.SIGTERM and self._timer is None:
+            self._timer = threading.Timer(self._grace, self._hurry)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _hurry(self) -> None:
+        """A signal ends the main thread's waiting, wherever it waits."""
+        self._late = True
+        if signal.SIGTERM in self._before:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """While entered, the first SIGTERM raises KeyboardInterrupt, so that what is open gets closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

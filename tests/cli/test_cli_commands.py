@@ -164,17 +164,19 @@ def test_a_run_is_not_overwritten_and_can_be_resumed(trained: Path) -> None:
     assert "9/9" in shown and "8/9" not in shown
 
 
-def test_interrupted_run_goes_on(project: Path) -> None:
-    """In a process of its own, which gets the signal."""
+@pytest.mark.parametrize(("number", "inherited"), [("INT", "DFL"), ("TERM", "DFL"), ("TERM", "IGN")])
+def test_interrupted_run_goes_on(project: Path, number: str, inherited: str) -> None:
+    """In a process of its own, which gets the signal; scripts start theirs with Ctrl-C ignored."""
     command = [sys.executable, "-m", "vflc.cli.main", "train", "model.vfl", *DATA, "--out", "run"]
     process = subprocess.Popen(
-        [*command, "--epochs", "5000"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [*command, "--epochs", "5000"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.Handlers[f"SIG_{inherited}"]),
+    )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
         while not (project / "run" / "history.jsonl").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[f"SIG{number}"])
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()

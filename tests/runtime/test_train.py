@@ -165,9 +165,16 @@ def test_steps_then_the_rest(run: Path, bundle: Path, data: dict[str, Any], tmp_
     assert state(out) == state(run)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", [1, 9, 10, 15])
-def test_ctrl_c_leaves_a_checkpoint(
-    run: Path, bundle: Path, data: dict[str, Any], tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_and_sigterm_leave_a_checkpoint(
+    run: Path,
+    bundle: Path,
+    data: dict[str, Any],
+    tmp_path: Path,
+    step: int,
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from vflc_runtime.session import Session
 
@@ -175,7 +182,7 @@ def test_ctrl_c_leaves_a_checkpoint(
 
     def stepping(self: Session, inputs: Any, *rows: Any) -> Any:
         if self.steps + 1 == step:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return original(self, inputs, *rows)
 
     with monkeypatch.context() as patch:

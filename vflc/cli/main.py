@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import click
+from vflc_runtime.interrupts import terminable
 
 from vflc import __version__
 
@@ -52,11 +53,12 @@ def run(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code.
 
     0 done; 1 the user's input is wrong; 2 usage; 3 a peer or the network failed; 4 a defect in
-    vflc; 130 interrupted.
+    vflc; 130 interrupted, by Ctrl-C or SIGTERM.
     """
     try:
-        code = vflc.main(arguments, prog_name="vflc", standalone_mode=False)
-        sys.stdout.flush()
+        with terminable():
+            code = vflc.main(arguments, prog_name="vflc", standalone_mode=False)
+            sys.stdout.flush()
     except BaseException as error:
         from vflc.cli.failures import report
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +90,6 @@ def command(
     if predictions is not None and what != "predict":
         raise click.UsageError("--predictions is for --do predict")
     with ExitStack() as stack:
-        stack.enter_context(_ended_politely())
         screen = stack.enter_context(Screen())
         listeners: list[Any] = [screen]
         if log is not None:
@@ -106,19 +102,6 @@ def command(
             _train(bundle, site, out, options, screen)
         else:
             _apply(bundle, site, what, predictions, screen)
-
-
-@contextmanager
-def _ended_politely() -> Iterator[None]:
-    """Who ends this process by SIGTERM, as supervisors do, gets what Ctrl-C gives: a checkpoint at all."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _site(name: str, bundle: Path, out: Path, listen: Any, options: dict[str, Any]) -> Site:
