@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,3 +36,18 @@ class Failure(Exception):
         self.code, self.message, self.help = code, message, help
         self.where = dict(where) if where is not None else None
         self.exit_code = exit_code
+
+
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
+"""No descriptor is left for another file: to this process, or to the whole machine."""
+
+
+def too_many_files(what: str, number: int | None) -> Failure:
+    """VFL0649: `what` failed for want of descriptors, which has nothing to do with the disk."""
+    whose = "this machine has" if number == errno.ENFILE else "this process may have"
+    return Failure(
+        "VFL0649",
+        f"{what}: {whose} no more files and connections open at a time",
+        "raise the limit (`ulimit -n`, LimitNOFILE of systemd) and look for who opens that many "
+        "connections; what was saved before is untouched",
+    )

@@ -16,28 +16,31 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vflc_runtime.errors import Failure
+from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns a refusal of the disk into VFL0612."""
+    """Turns a refusal of the disk into VFL0612, and one for want of descriptors into VFL0649."""
     try:
         yield
     except (OSError, SafetensorError) as error:
+        number = _number(error)
+        if number in TOO_MANY:
+            raise too_many_files(f"cannot write {path}", number) from None
         raise Failure(
             "VFL0612",
-            f"cannot write {path}: {_reason(error)}",
+            # What the system says, without the names of files that only we know.
+            f"cannot write {path}: {os.strerror(number) if number else error}",
             "free some space or choose another folder with --out; what was saved before is untouched",
         ) from None
 
 
-def _reason(error: Exception) -> str:
-    """What the system says, without the names of files that only we know."""
-    number = error.errno if isinstance(error, OSError) else None
+def _number(error: Exception) -> int | None:
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
     found = re.search(r"(?:errno|os error) (\d+)", str(error))  # Arrow and safetensors put it into the text
-    number = number or (int(found[1]) if found else None)
-    return os.strerror(number) if number else str(error)
+    return int(found[1]) if found else None
 
 
 def sync(path: Path) -> None:

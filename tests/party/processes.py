@@ -10,6 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from partying import tensors
+from vflc_runtime.train import TrainOptions
 
 
 def free_ports(count: int) -> list[int]:
@@ -35,6 +39,12 @@ def write_deploy(folder: Path, sources: Mapping[str, str | None], timeout: float
     return file
 
 
+OPTIONS = TrainOptions(epochs=8, batch=16, checkpoint_steps=20)
+FLAGS = ["--epochs", "8", "--batch", "16", "--checkpoint-steps", "20", "--threads", "1"]
+"""How the example of `conftest` is trained: long enough for something to go wrong meanwhile."""
+PEER = 3
+
+
 STARTED: list[subprocess.Popen[bytes]] = []
 """What no test may leave behind."""
 
@@ -43,7 +53,7 @@ class Party:
     """`vflc party NAME`, again and again."""
 
     def __init__(self, name: str, bundle: Path, deploy: Path, out: Path, options: Sequence[str] = ()) -> None:
-        self.name, self.out = name, out
+        self.name, self.out, self.deploy = name, out, deploy
         self._command = [
             sys.executable, "-m", "vflc.cli.main", "party", name, str(bundle), "--deploy", str(deploy),
             "--insecure", "--out", str(out), "--resume", *options,
@@ -51,9 +61,12 @@ class Party:
         self._log = out.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, before: Callable[[], None] | None = None) -> None:
+        """Starts the process; `before` is called in it before the program is."""
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=_environment())
+            self.process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, env=_environment(), preexec_fn=before
+            )
         STARTED.append(self.process)
 
     def running(self) -> bool:
@@ -80,6 +93,20 @@ class Party:
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")[-4000:]
+
+
+def start(parties: Sequence[Party]) -> None:
+    """Starts all, and waits until they are at work."""
+    for party in parties:
+        party.start()
+    until(lambda: all(party.at_work(2) for party in parties))
+
+
+def end(parties: Sequence[Party], example: Mapping[str, Any]) -> None:
+    """All come to the end, with the bits of a run in one process."""
+    for party in parties:
+        assert party.wait() == 0, party.log()
+        assert tensors(party.out, party.name) == tensors(example["alone"], party.name)
 
 
 def _environment() -> dict[str, str]:

@@ -9,43 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from partying import compiled, tensors, train_alone
-from processes import Party, until, write_deploy
-from specs.examples import prepared, text_of
+from partying import compiled
+from processes import FLAGS, PEER, Party, end, start, write_deploy
+from specs.examples import text_of
 from transport.wiring import Proxy
-from vflc_runtime.train import TrainOptions
-
-OPTIONS = TrainOptions(epochs=8, batch=16, checkpoint_steps=20)
-FLAGS = ["--epochs", "8", "--batch", "16", "--checkpoint-steps", "20", "--threads", "1"]
-PEER = 3
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("example")
-    sources = prepared("deepfm", folder / "data", "--generate", 1600)
-    bundle = compiled("deepfm", text_of("deepfm", small=True), folder / "bundle")
-    alone = train_alone(bundle, sources, folder / "alone", OPTIONS)
-    return {"sources": sources, "bundle": bundle, "alone": alone}
-
-
-@pytest.fixture
-def two(example: dict[str, Any], tmp_path: Path) -> list[Party]:
-    """alice, who listens, and bob, who dials; not started."""
-    deploy = write_deploy(tmp_path, example["sources"])
-    return [Party(name, example["bundle"], deploy, tmp_path / name, FLAGS) for name in ("alice", "bob")]
-
-
-def start(parties: list[Party]) -> None:
-    for party in parties:
-        party.start()
-    until(lambda: all(party.at_work(2) for party in parties))
-
-
-def end(parties: list[Party], example: dict[str, Any]) -> None:
-    for party in parties:
-        assert party.wait() == 0, party.log()
-        assert tensors(party.out, party.name) == tensors(example["alone"], party.name)
 
 
 def last(party: Party) -> str:

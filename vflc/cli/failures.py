@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from vflc_runtime.errors import Failure
+from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
 from vflc_runtime.interrupts import Interrupted
 
 from vflc.diagnostics import Diagnostic, Refused, Source, Span
@@ -48,6 +48,10 @@ def report(error: BaseException) -> int:
         case Failure():
             show([diagnostic(error)])
             return error.exit_code
+        case OSError() if error.errno in TOO_MANY:
+            name = f" {os.fspath(error.filename)!r}" if error.filename else ""
+            show([diagnostic(failure := too_many_files(f"cannot open{name}", error.errno))])
+            return failure.exit_code
         case OSError() if error.errno in UNWRITABLE:
             name = f" {os.fspath(error.filename)!r}" if error.filename else ""
             show(

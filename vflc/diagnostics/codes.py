@@ -104,6 +104,7 @@ CODES: dict[str, str] = {
     "VFL0646": "Cannot listen",
     "VFL0647": "The network part is not installed",
     "VFL0648": "Certificates that are there already",
+    "VFL0649": "No more files can be open",
     "VFL0650": "Parties that would run something different",
     "VFL0651": "No checkpoint that all parties hold",
     "VFL0652": "A peer has left the run",

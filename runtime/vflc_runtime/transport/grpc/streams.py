@@ -13,6 +13,7 @@ from typing import Any
 
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.transport.frames import MAX_HEADER, Kind, Refused, decode
+from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.grpc.tls import Identity, listed, party_of, probe
 from vflc_runtime.transport.link import Link, refused
 
@@ -35,7 +36,7 @@ def grpc_module() -> Any:
     return grpc
 
 
-def options(largest: int) -> list[tuple[str, int]]:
+def options(largest: int) -> list[tuple[str, int | str]]:
     """Settings of both ends; nothing over `largest` bytes of payload is buffered."""
     return [
         ("grpc.max_receive_message_length", largest + MAX_HEADER),
@@ -44,6 +45,8 @@ def options(largest: int) -> list[tuple[str, int]]:
         ("grpc.enable_retries", 0),
         ("grpc.http2.lookahead_bytes", 1 << 22),
         ("grpc.so_reuseport", 0),
+        ("grpc.enable_http_proxy", 0),  # http_proxy is for the web: parties reach each other, or nobody
+        ("grpc.address_http_proxy", ""),
     ]
 
 
@@ -188,7 +191,14 @@ class Listener:
         self.refused: list[str] = []
         most = 2 * len(links) + 4
         pool = ThreadPoolExecutor(most, thread_name_prefix=f"serve {place}")
-        settings = [*options(largest), ("grpc.max_concurrent_streams", 2)]
+        settings = [
+            *options(largest),
+            ("grpc.max_concurrent_streams", 2),
+            # Whoever has no certificate gets no further than this.
+            ("grpc.max_allowed_incoming_connections", allowed_connections()),
+            ("grpc.server_handshake_timeout_ms", int(PATIENCE * 1000)),
+            ("grpc.max_connection_idle_ms", int(PATIENCE * 1000)),
+        ]
         self._server = grpc.server(pool, options=settings, maximum_concurrent_rpcs=most)
         handler = grpc.stream_stream_rpc_method_handler(self._serve)
         service, _, method = METHOD[1:].partition("/")
