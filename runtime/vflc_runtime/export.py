@@ -1,7 +1,8 @@
 """Exports a trained run: each party's inference model, or all of them merged into one.
 
-Models take raw columns where their format can express the encoders. Every file is loaded again
-and compared with the trained model on sample rows before the export counts as done.
+Models do as much of the columns' encoders as their format can express; what comes before is described
+beside each, and `encode.py` does it. Every file is loaded again and compared with the trained model on
+raw sample rows, through that encoder, before the export counts as done.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from vflc_runtime.bundle import Bundle
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.evaluate import trained
+from vflc_runtime.export_description import describe, encoded
 from vflc_runtime.export_model import Format, Model, Trial, by_place, merged_model
-from vflc_runtime.export_raw import TEXT, NotExpressed, Raw, Sample, raw_columns, sample
-from vflc_runtime.plan import Plan
+from vflc_runtime.export_raw import NotExpressed, Raw, Sample, raw_columns, sample
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder
 
 Array = NDArray[Any]
+ENCODER = Path(__file__).with_name("export_encode.py")
+"""Goes beside the models under the name encode.py."""
 TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-9)}
 """Relative and absolute difference that rounding explains."""
 
@@ -72,22 +75,32 @@ def export(
     columns = raw_columns(session.bundle, fitted)
     for model in models:
         _take_raw(model, columns, writer)
-    rows = sample(session.bundle, fitted, sources)
+    rows = _sample(session.bundle, fitted, sources)
     predictions = session.predict(rows.inputs)
     truth = _truth(session, rows) | _named(session.bundle, predictions)
     with files.writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".vflc-", dir=out.parent) as temporary:
             new = Path(temporary) / "export"
-            for model in models:
-                _write(model, writer, new, session.bundle)
-            trials = [_trial(model, writer, new, rows, truth) for model in models]
+            trials = [_written(model, writer, new, session.bundle, rows, truth) for model in models]
+            shutil.copyfile(ENCODER, new / "encode.py")
             for model, found in zip(models, writer.run(trials), strict=True):
                 _compare(model, found, truth, session.bundle.manifest.precision)
             if out.exists():
                 out.rmdir()
             shutil.move(new, out)
     return Exported(out, {f"{model.name}{writer.suffix}": model for model in models})
+
+
+def _sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Source] | None) -> Sample:
+    try:
+        return sample(bundle, fitted, sources)
+    except Failure as failure:
+        if sources is not None:
+            raise
+        help = "name tables to compare on: `vflc export RUN -o FOLDER --data PARTY=TABLE …`"
+        message = f"no generated rows fit this spec: {failure.message}"
+        raise Failure(failure.code, message, help, failure.where) from None
 
 
 def _trained(folder: RunFolder, format: str) -> Session:
@@ -116,60 +129,52 @@ def _format(format: str, session: Session) -> Format:
 # --- what is in a model -----------------------------------------------------------------------------
 
 
-def _take_raw(model: Model, columns: Mapping[str, Raw | None], writer: Format) -> None:
+def _take_raw(model: Model, columns: Mapping[str, Raw], writer: Format) -> None:
+    """Leaves to the model as much of each column's encoders as its format can do."""
     for name in model.inputs:
-        if name not in columns:
-            continue
-        raw = columns[name]
-        if raw is None:
-            model.not_expressed[name] = "the column is computed by an expression: give it encoded"
-            continue
-        raw = raw.without_text()
+        if name in columns:
+            model.raw[name], why = _cut(columns[name], writer)
+            note = _note(model.raw[name], why)
+            if note:
+                model.not_expressed[name] = note
+
+
+def _cut(raw: Raw, writer: Format) -> tuple[Raw, str]:
+    reasons = []
+    for cut in raw.cuts():
         try:
-            left = writer.expressible(raw)
+            cut.check_empty()
+            writer.check(cut)
         except NotExpressed as why:
-            model.not_expressed[name] = f"{why}: give it encoded"
-            continue
-        model.raw[name] = raw
-        done = [left] if left is not None else []
-        if raw.prepared:
-            done.append(f"give the text {', '.join(TEXT[step] for step in raw.prepared)}")
-        if done:
-            model.not_expressed[name] = "; ".join(done)
+            reasons.append(str(why))
+        else:
+            return cut, ""
+    return raw.all_before(), reasons[-1]
+
+
+def _note(raw: Raw, why: str) -> str:
+    """What the caller does, for the summary."""
+    done = ["computed"] if raw.computed is not None else []
+    done += [encoder["name"] for encoder in raw.before]
+    if not done:
+        return ""
+    return f"encode.py does {' -> '.join(done)}" + (f" ({why})" if why else "")
 
 
 # --- writing and comparing -------------------------------------------------------------------------
 
 
-def _write(model: Model, writer: Format, folder: Path, bundle: Bundle) -> None:
+def _written(
+    model: Model, writer: Format, folder: Path, bundle: Bundle, rows: Sample, truth: Mapping[str, Array]
+) -> Trial:
+    """Writes a model and what describes it; what it is tried with comes through the encoder beside it."""
     path = folder / f"{model.name}{writer.suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = _metadata(model, bundle)
-    writer.write(model, path, metadata)
-    files.write_json(path.with_suffix(".json"), metadata)
-
-
-def _metadata(model: Model, bundle: Bundle) -> dict[str, Any]:
-    plans = {part.place: bundle.plans[part.place] for part in model.parts}
-    predicted = {v: name for plan in plans.values() for name, v in plan.reports["predict"].predictions}
-    return {
-        "model": bundle.manifest.model,
-        "digest": bundle.manifest.digest,
-        "places": list(plans),
-        "precision": bundle.manifest.precision,
-        "inputs": [_input(model, name, plans) for name in model.inputs],
-        "outputs": [{"name": name, "prediction": predicted.get(name)} for name in model.outputs],
-        "not_expressed": model.not_expressed,
-        "missing": {"string": "the empty text", "float": "NaN", "int": "the least 64-bit number"},
-    }
-
-
-def _input(model: Model, name: str, plans: Mapping[str, Plan]) -> dict[str, Any]:
-    if name in model.raw:
-        return {"name": name, "takes": "raw", "type": model.raw[name].type}
-    if any(name in plan.inputs for plan in plans.values()):
-        return {"name": name, "takes": "encoded"}
-    return {"name": name, "takes": "what another graph leaves"}
+    description = describe(model, bundle, writer.signatures(model))
+    writer.write(model, path, description)
+    files.write_json(path.with_suffix(".json"), description)
+    feeds = {**{name: truth[name] for name in model.inputs}, **encoded(description, rows.rows)}
+    return Trial(path, feeds, model.outputs)
 
 
 def _truth(session: Session, rows: Sample) -> dict[str, Array]:
@@ -187,14 +192,6 @@ def _named(bundle: Bundle, predictions: Mapping[str, Array]) -> dict[str, Array]
         for plan in bundle.plans.values()
         for name, value in plan.reports["predict"].predictions
     }
-
-
-def _trial(model: Model, writer: Format, folder: Path, rows: Sample, truth: Mapping[str, Array]) -> Trial:
-    feeds = {
-        name: writer.fed(raw, raw.as_prepared(rows.raw[name])) if raw is not None else truth[name]
-        for name, raw in ((name, model.raw.get(name)) for name in model.inputs)
-    }
-    return Trial(folder / f"{model.name}{writer.suffix}", feeds, model.outputs)
 
 
 def _compare(model: Model, found: Mapping[str, Array], truth: Mapping[str, Array], precision: str) -> None:

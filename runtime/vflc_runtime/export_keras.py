@@ -1,7 +1,7 @@
 """Exports to Keras: encoders that Keras has become layers before the place's own models.
 
 `Hashing`, `StringLookup`, `IntegerLookup`, `Discretization` and `Normalization` give the ids and
-numbers of the runtime's encoders. Splitting text is no layer: the caller gives the pieces.
+numbers of the runtime's encoders. Keras has no layer that splits text: the model takes the pieces.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.errors import Failure
-from vflc_runtime.export_raw import MISSING, UNKNOWN, NotExpressed, Raw, parameters
+from vflc_runtime.export_description import signature
+from vflc_runtime.export_raw import MISSING, UNKNOWN, NotExpressed, Raw
 from vflc_runtime.session import Session
 
 if TYPE_CHECKING:
-    from vflc_runtime.export_model import Model, Trial
+    from vflc_runtime.export_model import Model, Signature, Trial
 
 Array = NDArray[Any]
 ALONE = "one"
@@ -40,25 +41,33 @@ class KerasFormat:
         self._session = session
         self._precision = session.bundle.manifest.precision
 
-    def expressible(self, raw: Raw) -> str | None:
-        names = [encoder["name"] for encoder in raw.encoders]
-        for name in names:
-            if name not in KNOWN:
-                raise NotExpressed(f"Keras has no layer for `{name}`")
-        if "split" in names:
-            separator = next(e["separator"] for e in raw.encoders if e["name"] == "split")
-            if names[0] != "split":
-                raise NotExpressed("Keras has no layer for `split`")
-            return f"give the pieces between {separator!r}, [batch, most pieces], short rows filled with ''"
-        return None
+    def check(self, raw: Raw) -> None:
+        _, chain = (None, raw.encoders) if raw.type == "string" else raw.filled()
+        looked_up = raw.type == "string" or (chain and chain[0]["name"] in _IDS)
+        for place, encoder in enumerate(chain):
+            if encoder["name"] not in (_IDS if looked_up and not place else () if looked_up else _NUMBERS):
+                raise NotExpressed(f"Keras has no layer for `{encoder['name']}`")
+            if encoder["name"] == "vocab" and raw.type == "int":
+                raw.whole_keys(encoder)
 
-    def write(self, model: Model, path: Path, metadata: dict[str, Any]) -> None:
+    def signatures(self, model: Model) -> dict[str, Signature]:
+        found: dict[str, Signature] = {}
+        for part in model.parts:
+            core = self._core(part.place, part.graph)
+            for names, tensors in ((part.inputs or (ALONE,), core.inputs), (part.outputs, core.outputs)):
+                for name, tensor in zip(names, tensors, strict=True):
+                    shape = ("batch", *(size or "most" for size in tensor.shape[1:]))
+                    found[name] = (tensor.dtype, shape)
+        return found
+
+    def write(self, model: Model, path: Path, description: dict[str, Any]) -> None:
         keras = tensorflow().keras
         inputs: dict[str, Any] = {}
         values: dict[str, Any] = {}
         for raw in model.raw.values():
-            inputs[raw.id] = _input(raw)
-            values[raw.id] = _Encoding(raw, self._precision).build(inputs[raw.id])
+            if not raw.encoded:
+                inputs[raw.id] = _input(raw, self._precision)
+                values[raw.id] = _Encoding(raw, self._precision).build(inputs[raw.id])
         for part in model.parts:
             core = self._core(part.place, part.graph)
             names = part.inputs or (ALONE,)
@@ -95,14 +104,6 @@ class KerasFormat:
             _load_elsewhere(arguments, folder)
             return [_read(found) for found in arguments[2::3]]
 
-    def fed(self, raw: Raw, column: Array) -> Array:
-        if not raw.many:
-            return column
-        separator = raw.encoders[0]["separator"]
-        rows = [[piece for piece in str(text).split(separator) if piece] for text in column]
-        width = max(map(len, rows), default=0) or 1
-        return np.array([row + [""] * (width - len(row)) for row in rows], np.str_)
-
 
 def _load_elsewhere(arguments: list[str], folder: str) -> None:
     script = str(Path(__file__).with_name("export_loads.py"))
@@ -128,10 +129,10 @@ def _layer_name(name: str) -> str:
     return kept if kept[0].isalnum() else f"v{kept}"
 
 
-def _input(raw: Raw) -> Any:
-    dtype = {"string": "string", "int": "int64", "float": "float64"}[raw.type]
-    shape = (None, None) if raw.many else (None,)
-    return tensorflow().keras.Input(batch_shape=shape, dtype=dtype, name=_layer_name(raw.id))
+def _input(raw: Raw, precision: str) -> Any:
+    type, shape = signature(raw, precision)
+    batch_shape = tuple(None for _ in shape)
+    return tensorflow().keras.Input(batch_shape=batch_shape, dtype=type, name=_layer_name(raw.id))
 
 
 class _Encoding:
@@ -143,9 +144,7 @@ class _Encoding:
 
     def build(self, value: Any) -> Any:
         """From the raw column to ids in int32, or numbers [batch, 1]."""
-        fill, chain = self.raw.filled()
-        if self.raw.many:
-            chain = chain[1:]
+        fill, chain = (None, self.raw.encoders) if self.raw.type == "string" else self.raw.filled()
         if chain and chain[0]["name"] in _IDS:
             value = _IDS[chain[0]["name"]](self, value, fill, chain[0])
         else:
@@ -160,10 +159,10 @@ class _Encoding:
     # --- ids ------------------------------------------------------------------------------------
 
     def hash(self, value: Any, fill: Any, encoder: Mapping[str, Any]) -> Any:
-        """Missing text is hashed as the empty text, but where something fills it."""
+        """The empty text is hashed like any other, but among pieces, where it is none."""
         salt = encoder.get("salt")
         hashed = self.layers.Hashing(encoder["buckets"], salt=salt, name=self.name("hashing"))(value)
-        if fill is None and not self.raw.many and self.raw.type == "string":
+        if self.raw.type == "string" and not self.raw.many:
             return hashed
         instead = -1 if self.raw.many else self.raw.id_of(encoder, fill)
         return self.ops.where(self._absent(value), self.constant(instead, "int64"), hashed)
@@ -178,16 +177,14 @@ class _Encoding:
 
     def vocab(self, value: Any, fill: Any, encoder: Mapping[str, Any]) -> Any:
         """A lookup whose positions (0 is unknown) are then read as the ids that they stand for."""
-        if self.raw.type == "int":
-            keys: list[Any] = self.raw.whole_keys(encoder)
-            ids = [self.raw.id_of(encoder, key) for key in keys]
-            absent: Any = MISSING
-        else:
-            keys = [str(key) for key in encoder["values"]]
-            ids = [self.raw.id_of(encoder, key) for key in keys]
-            absent = ""
-        if absent not in keys:
-            keys, ids = [*keys, absent], [*ids, -1 if self.raw.many else self.raw.id_of(encoder, fill)]
+        whole = self.raw.type == "int"
+        keys: list[Any] = self.raw.whole_keys(encoder) if whole else [str(key) for key in encoder["values"]]
+        ids = [self.raw.id_of(encoder, key) for key in keys]
+        if whole or (self.raw.many and "" not in keys):
+            keys = [*keys, MISSING if whole else ""]
+            ids = [*ids, self.raw.id_of(encoder, fill) if whole else -1]
+        elif self.raw.many:
+            ids[keys.index("")] = -1
         unknown = self.raw.id_of(encoder, _unlisted(keys))
         return self.ops.take(self.constant([unknown, *ids], "int32"), self._lookup(keys)(value), axis=0)
 
@@ -229,16 +226,24 @@ class _Encoding:
         return value
 
     def standardize(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        mean, std = parameters(encoder)
+        mean, std = encoder["mean"], encoder["std"]
         if self.precision == "float32" and abs(mean) < SPREAD * std and std > 1e-6:
             return self.layers.Normalization(
                 axis=None, mean=mean, variance=std * std, name=self.name("normalization"), dtype="float32"
             )(value)
-        return self.minmax(value, encoder)
+        return self._scaled(value, mean, std)
 
     def minmax(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        first, second = (self.constant(x, "float64") for x in parameters(encoder))
+        low, high = encoder["low"], encoder["high"]
+        return self._scaled(value, low, (high - low) or 1.0)
+
+    def _scaled(self, value: Any, less: float, over: float) -> Any:
+        first, second = (self.constant(x, "float64") for x in (less, over))
         return self.ops.divide(self.ops.subtract(self.ops.cast(value, "float64"), first), second)
+
+    def missing(self, value: Any, encoder: Mapping[str, Any]) -> Any:
+        instead = self.constant(encoder["value"], str(value.dtype))
+        return self.ops.where(self.ops.isnan(value), instead, value)
 
     def log1p(self, value: Any, encoder: Mapping[str, Any]) -> Any:
         return self.ops.multiply(self.ops.sign(value), self.ops.log1p(self.ops.absolute(value)))
@@ -270,6 +275,7 @@ _IDS: dict[str, Callable[[_Encoding, Any, Any, Mapping[str, Any]], Any]] = {
     "index": _Encoding.index,
 }
 _NUMBERS: dict[str, Callable[[_Encoding, Any, Mapping[str, Any]], Any]] = {
+    "missing": _Encoding.missing,
     "standardize": _Encoding.standardize,
     "minmax": _Encoding.minmax,
     "log1p": _Encoding.log1p,
@@ -277,9 +283,6 @@ _NUMBERS: dict[str, Callable[[_Encoding, Any, Mapping[str, Any]], Any]] = {
     "clip": _Encoding.clip,
     "bucketize": _Encoding.bucketize,
 }
-
-
-KNOWN = {"missing", "split", *_IDS, *_NUMBERS}
 
 
 def _unlisted(keys: list[Any]) -> Any:

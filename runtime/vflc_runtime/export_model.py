@@ -17,6 +17,10 @@ from vflc_runtime.plan import Plan
 Array = NDArray[Any]
 
 
+Signature = tuple[str, tuple[int | str, ...]]
+"""Type and shape of a value; an axis without a fixed size has a name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A graph of the predict program: what it reads and leaves, by ids of values."""
@@ -36,8 +40,8 @@ class Model:
         parts: the graphs in it, in order of execution.
         inputs: ids of the values it takes, raw or not.
         outputs: ids of the values it gives.
-        raw: of the inputs that are taken raw, the columns.
-        not_expressed: of the inputs that are taken encoded, why; and what the caller does besides.
+        raw: of the inputs that are made of columns, the columns and who does which part of their encoders.
+        not_expressed: of the inputs of which the caller does more than reading the column, why.
         difference: the largest from the trained model, on the sample rows.
     """
 
@@ -64,20 +68,20 @@ class Format(Protocol):
 
     suffix: str
 
-    def expressible(self, raw: Raw) -> str | None:
-        """What of the column the caller must still do, None for nothing; raises NotExpressed."""
+    def check(self, raw: Raw) -> None:
+        """NotExpressed where the format cannot do `raw.encoders`."""
         ...
 
-    def write(self, model: Model, path: Path, metadata: dict[str, Any]) -> None:
+    def signatures(self, model: Model) -> dict[str, Signature]:
+        """Type and shape of what graphs take and leave, by name."""
+        ...
+
+    def write(self, model: Model, path: Path, description: dict[str, Any]) -> None:
         """Writes the file of a model with the trained weights."""
         ...
 
     def run(self, trials: list[Trial]) -> list[dict[str, Array]]:
         """Loads files as a stranger would and runs each."""
-        ...
-
-    def fed(self, raw: Raw, column: Array) -> Array:
-        """A raw column as the model takes it."""
         ...
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pyarrow as pa
 import pytest
@@ -14,10 +15,13 @@ from keras_testing import needs_tensorflow
 from vflc_runtime import export as exporting
 from vflc_runtime.data.chain import Chain
 from vflc_runtime.data.generate import generate
+from vflc_runtime.engines.onnx_session import onnx_errors
 from vflc_runtime.errors import Failure
-from vflc_runtime.export import export
-from vflc_runtime.export_onnx import Encoding
-from vflc_runtime.export_raw import MISSING, UNKNOWN, NotExpressed, Raw
+from vflc_runtime.export import _cut, export
+from vflc_runtime.export_description import _column, encoded, signature
+from vflc_runtime.export_encode import Refused, encode
+from vflc_runtime.export_onnx import ELEMENTS, Encoding, OnnxFormat
+from vflc_runtime.export_raw import MISSING, UNKNOWN, Raw
 from vflc_runtime.train import TrainOptions, train
 
 from vflc.cli.main import run as vflc
@@ -25,7 +29,7 @@ from vflc.driver import compile_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-TEXTS = ["x", "y", "é", "", "unlisted", "x y", "y  é x", None]
+TEXTS = ["x", "y", "é", "", "unlisted", "x y", "y  é x", "X ", " ", "\u00a0É x", None]
 WHOLE = [0, 1, 4, 5, 18, -1, 7, -(2**62), 2**62, None]
 NUMBERS = [0.0, 0.1, 0.1 + 1e-12, 0.1 - 1e-12, 0.5, -3.25, 2.0, 1e300, 1e-300, float("inf"), None]
 HASH, SALTED = {"name": "hash", "buckets": 11}, {"name": "hash", "buckets": 11, "salt": [5, 6]}
@@ -53,6 +57,13 @@ CHAINS: dict[str, tuple[str, list[dict[str, Any]], str]] = {
     "vocab value": ("string", [vocab("y", "x", default=X)], "id"),
     "vocab filled": ("string", [FILL, vocab("y", "x", default="other")], "id"),
     "many vocab": ("string", [SPLIT, vocab("x", "é", default="other")], "ids"),
+    "many words": ("string", [SPLIT, {"name": "lower"}, vocab("x", "é", default="other")], "ids"),
+    "many stripped": ("string", [SPLIT, {"name": "strip"}, vocab("x", "é", default="other")], "ids"),
+    "stripped": ("string", [{"name": "strip"}, {"name": "lower"}, vocab("x", "y", default="other")], "id"),
+    "stripped and filled": ("string", [FILL, {"name": "strip"}, vocab("y", "x", default="other")], "id"),
+    "stripped hash": ("string", [{"name": "strip"}, FILL, {"name": "lower"}, SALTED], "id"),
+    "empty listed": ("string", [vocab("x", "", default="other")], "id"),
+    "empty hash": ("string", [SPLIT, SALTED], "ids"),
     "int hash": ("int", [HASH], "id"),
     "int vocab": ("int", [vocab(1, 18, -1)], "id"),
     "int vocab other": ("int", [vocab(5, 18, default="other")], "id"),
@@ -69,101 +80,158 @@ CHAINS: dict[str, tuple[str, list[dict[str, Any]], str]] = {
     "buckets only": ("float", [FRACTIONS], "id"),
     "int buckets": ("int", [{"name": "missing", "value": 0}, {**FRACTIONS, "edges": [0, 1, 5]}], "id"),
     "standardize": ("float", [{"name": "standardize", "mean": 0.3, "std": 2.0}], "number"),
-    "constant": ("float", [{"name": "standardize", "mean": 0.3, "std": 0.0}], "number"),
+    "constant": ("float", [{"name": "standardize", "mean": 0.3, "std": 1.0}], "number"),
     "minmax": ("float", [{"name": "minmax", "low": -1.0, "high": 3.0}], "number"),
     "log": ("float", [{"name": "log1p"}, {"name": "scale", "factor": 0.5}], "number"),
+    "filled late": (
+        "float",
+        [{"name": "standardize", "mean": 0.3, "std": 2.0}, {"name": "missing", "value": 7}],
+        "number",
+    ),
     "clip": ("float", [{"name": "clip", "low": -1, "high": 0.75}], "number"),
 }
+NO_EMPTY = {"empty listed", "many stripped"}
+"""Chains where an empty text is a value, and none or padding another."""
 MANY = {"string": TEXTS, "int": WHOLE, "float": NUMBERS}
 ARROW = {"string": pa.string(), "int": pa.int64(), "float": pa.float64()}
 
 
-def column(type: str) -> np.ndarray[Any, Any]:
-    """The values of a type as exported models take them."""
-    if type == "string":
-        return np.array([value or "" for value in TEXTS])
-    if type == "int":
-        return np.array([MISSING if value is None else value for value in WHOLE], np.int64)
-    return np.array([np.nan if value is None else value for value in NUMBERS])
-
-
-def expected(name: str) -> list[Any]:
-    """What the runtime makes of each value by itself; None where it refuses it."""
+def expected(name: str, value: Any) -> list[Any] | None:
+    """What the runtime makes of a value by itself; None where it refuses it."""
     type, chain, shape = CHAINS[name]
-    rows = {"id": 1 << 29, "ids": 1 << 29, "number": None}[shape]
-    described = {"encoders": chain, "shape": shape, "rows": rows}
-    results: list[Any] = []
-    for value in MANY[type]:
-        # The empty text stands for a missing one, but where it can only be hashed.
-        hashed = [encoder["name"] for encoder in chain] == ["hash"]
-        given = value
-        if type == "string" and not value:
-            given = "" if hashed else None
+    described = {"encoders": chain, "shape": shape, "rows": ROWS[shape]}
+    try:
+        made = Chain("p.c", described).encode(pa.array([value], ARROW[type]), pa.array(["1"]))
+    except Failure:
+        return None
+    return [x for x in made.reshape(-1).tolist() if shape != "ids" or x >= 0]
+
+
+ROWS = {"id": 30, "ids": 30, "number": None}
+
+
+def raw(name: str, id: str = "p.c") -> Raw:
+    type, chain, shape = CHAINS[name]
+    return Raw(id, "p", "c", type, tuple(chain), shape, ROWS[shape])
+
+
+def described(cut: Raw) -> dict[str, Any]:
+    return {"inputs": [_column(cut, "float64")]}
+
+
+def accepted(name: str) -> list[Any]:
+    """The values that the encoder beside a model takes, which are those that the runtime takes."""
+    values = []
+    for value in MANY[CHAINS[name][0]]:
         try:
-            encoded = Chain("p.c", described).encode(pa.array([given], ARROW[type]), pa.array(["1"]))
-            results.append([x for x in encoded.reshape(-1).tolist() if shape != "ids" or x >= 0])
-        except Failure:
-            results.append(None)
-    return results
-
-
-def check(name: str, found: np.ndarray[Any, Any]) -> None:
-    type, _, shape = CHAINS[name]
-    for value, row, wanted in zip(
-        MANY[type], found.reshape(len(MANY[type]), -1).tolist(), expected(name), strict=True
-    ):
-        if shape == "ids":
-            assert [x for x in row if x >= 0] == wanted, f"{name} of {value!r}"
-        elif wanted is None and shape == "id":
-            assert row == [UNKNOWN], f"{name} of {value!r} is refused in training"
-        elif wanted is None:
-            assert not np.isfinite(row[0]), f"{name} of {value!r} is refused in training"
-        elif shape == "id":
-            assert row == wanted, f"{name} of {value!r}"
+            encode(described(raw(name).all_before()), [{"c": value}])
+        except Refused as refused:
+            assert expected(name, value) is None, f"{name} of {value!r}"
+            assert str(refused).startswith("p.c "), "what is refused has a name"
         else:
-            assert row == pytest.approx(wanted, rel=1e-15), f"{name} of {value!r}"
+            assert expected(name, value) is not None, f"{name} of {value!r}"
+            values.append(value)
+    return values
+
+
+def check(name: str, values: list[Any], found: np.ndarray[Any, Any]) -> None:
+    for value, row in zip(values, found.reshape(len(values), -1).tolist(), strict=True):
+        given = [x for x in row if CHAINS[name][2] != "ids" or x >= 0]
+        assert given == pytest.approx(expected(name, value), rel=1e-15), f"{name} of {value!r}"
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_onnx_encodes_as_the_runtime(name: str) -> None:
-    import onnx
+def test_encoder_of_an_export_encodes_as_the_runtime(name: str) -> None:
+    values = accepted(name)
+    given = described(raw(name).all_before())
+    check(name, values, encoded(given, [{"p.c": value} for value in values])["p.c"])
+
+
+class Alone:
+    """Enough of a session to ask a format what it can do."""
+
+    class bundle:
+        class manifest:
+            precision = "float64"
+
+
+def onnx_model(cut: Raw) -> onnxruntime.InferenceSession:
     from onnx import helper
 
-    type, chain, shape = CHAINS[name]
-    encoding = Encoding(Raw("p.c", type, tuple(chain), shape), "float64")
-    if any(encoder["name"] == "hash" for encoder in chain):
-        with pytest.raises(NotExpressed, match="hashes"):
-            encoding.build()
-        return
+    encoding = Encoding(cut, "float64")
     encoding.build()
-    sizes = {"id": ["n"], "ids": ["n", "most"], "number": ["n", 1]}[shape]
-    made = helper.make_tensor_value_info("p.c/encoded", 11 if shape == "number" else 6, sizes)
-    given = helper.make_tensor_value_info("p.c", {"string": 8, "int": 7, "float": 11}[type], ["n"])
+    type, shape = signature(cut, "float64")
+    given = helper.make_tensor_value_info(cut.id, ELEMENTS[type], shape)
+    sizes = {"id": ["n"], "ids": ["n", "most"], "number": ["n", 1]}[cut.shape]
+    made = helper.make_tensor_value_info(f"{cut.id}/encoded", 11 if cut.shape == "number" else 6, sizes)
     graph = helper.make_graph(encoding.nodes, "g", [given], [made], encoding.initializers)
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 2)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
     onnx.checker.check_model(model)
-    feed = column(type).astype(object) if type == "string" else column(type)
-    check(name, onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"p.c": feed})[0])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_onnx_encodes_as_the_runtime(name: str) -> None:
+    cut, _ = _cut(raw(name), OnnxFormat(Alone()))  # type: ignore[arg-type]
+    hashes = any(encoder["name"] == "hash" for encoder in CHAINS[name][1])
+    assert cut.encoded == (hashes or name in NO_EMPTY), "what ONNX can do is left to it"
+    session, values = onnx_model(cut), accepted(name)
+    feeds = encoded(described(cut), [{"p.c": value} for value in values])
+    assert feeds["p.c"].dtype.kind == "U" or str(feeds["p.c"].dtype) == signature(cut, "float64")[0]
+    check(name, values, session.run(None, {"p.c": as_fed(feeds["p.c"])})[0])
+    for value in MANY[CHAINS[name][0]]:
+        if value not in values and not cut.encoded:
+            fed = {"string": "", "int": MISSING, "float": np.nan}[cut.type] if value is None else value
+            column = np.array([fed], object if cut.type == "string" else None)
+            with pytest.raises(onnx_errors(), match=r"p\.c is (unknown or missing|no number) in a row"):
+                session.run(None, {"p.c": column})
+
+
+def as_fed(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return column.astype(object) if column.dtype.kind == "U" else column
+
+
+@pytest.mark.parametrize("id", [-1, 30, UNKNOWN])
+def test_an_encoded_id_of_another_column_is_refused_by_name(id: int) -> None:
+    session = onnx_model(raw("hash").all_before())
+    with pytest.raises(onnx_errors(), match=r"p\.c is no id below 30 in a row"):
+        session.run(None, {"p.c": np.array([3, id], np.int32)})
+    many = onnx_model(raw("many hash").all_before())
+    ids = np.array([[3, id], [29, -1]], np.int32)
+    if id < 0:
+        assert many.run(None, {"p.c": ids})[0].tolist() == ids.tolist(), "-1 is no id"
+    else:
+        with pytest.raises(onnx_errors(), match=r"p\.c is no id below 30 in a row"):
+            many.run(None, {"p.c": ids})
 
 
 @needs_tensorflow
 def test_keras_encodes_as_the_runtime(tmp_path: Path) -> None:
-    """One model of all chains, through a file and back."""
+    """One model of all chains a length, through a file and back."""
     from vflc_runtime.engines.keras_setup import tensorflow
     from vflc_runtime.export_keras import KerasFormat, _Encoding, _input
 
-    keras = tensorflow().keras
-    inputs, outputs, feeds = {}, {}, {}
-    for name, (type, chain, shape) in CHAINS.items():
-        raw = Raw(f"p.{name}".replace(" ", "."), type, tuple(chain), shape)
-        inputs[raw.id] = _input(raw)
-        outputs[raw.id] = _Encoding(raw, "float64").build(inputs[raw.id])
-        feeds[raw.id] = tensorflow().tf.constant(KerasFormat.fed(None, raw, column(type)))  # type: ignore[arg-type]
-    keras.Model(inputs, outputs).save(tmp_path / "all.keras")
-    made = keras.models.load_model(tmp_path / "all.keras")(feeds)
+    keras, tf = tensorflow().keras, tensorflow().tf
+    inputs, outputs, feeds, values = {}, {}, {}, {}
     for name in CHAINS:
-        check(name, np.asarray(made[f"p.{name}".replace(" ", ".")]))
+        whole = raw(name, f"p.{name}".replace(" ", "."))
+        cut, _ = _cut(whole, KerasFormat(Alone()))  # type: ignore[arg-type]
+        assert cut.encoded == (name in NO_EMPTY), "what Keras has a layer for is left to it"
+        if cut.encoded:
+            continue
+        inputs[cut.id] = _input(cut, "float64")
+        outputs[cut.id] = _Encoding(cut, "float64").build(inputs[cut.id])
+        values[name] = accepted(name)
+        rows = [{"p.c": value} for value in values[name]]
+        feeds[cut.id] = tf.constant(encoded(described(cut), rows)[cut.id])
+    for name in values:
+        id = f"p.{name}".replace(" ", ".")
+        path = tmp_path / "one.keras"
+        keras.Model({id: inputs[id]}, {id: outputs[id]}).save(path)
+        check(name, values[name], np.asarray(keras.models.load_model(path)({id: feeds[id]})[id]))
 
 
 # --- whole runs --------------------------------------------------------------------------------------
@@ -223,9 +291,13 @@ def tables(folder: Path) -> dict[str, pa.Table]:
 def test_onnx_export(folder: Path, tmp_path: Path, merged: bool) -> None:
     exported = export(folder / "run", tmp_path / "out", merged=merged, sources=tables(folder))
     expressed = {name: why for model in exported.models.values() for name, why in model.not_expressed.items()}
-    assert set(expressed) == {"alice.hashed", "alice.past", "alice.blank", "alice.filled"}
-    assert expressed["alice.blank"] == "give the text without blanks around it, in lower case"
-    assert "strip" in expressed["alice.filled"], "blanks are unknown in training, and not missing"
+    assert expressed == {
+        "alice.hashed": "encode.py does hash (ONNX has no operator for `hash` of text)",
+        "alice.word": "encode.py does missing",
+        "alice.blank": "encode.py does strip -> lower",
+        "alice.filled": "encode.py does missing -> strip",
+        "alice.past": "encode.py does split -> hash -> sequence (ONNX has no operator for `sequence`)",
+    }
     assert all(model.difference < 1e-5 for model in exported.models.values())
     names = (
         {"all.onnx"}
@@ -237,7 +309,10 @@ def test_onnx_export(folder: Path, tmp_path: Path, merged: bool) -> None:
         session = onnxruntime.InferenceSession(tmp_path / "out" / name)
         metadata = json.loads(session.get_modelmeta().custom_metadata_map["vflc"])
         assert metadata == json.loads((tmp_path / "out" / name).with_suffix(".json").read_text())
-        assert set(metadata["not_expressed"]) <= set(expressed)
+        graph = onnx.load(tmp_path / "out" / name).graph
+        assert all(node.name for node in graph.node)
+        assert metadata["digest"] in graph.doc_string
+        assert all(info.doc_string in graph.doc_string for info in (*graph.input, *graph.output))
 
 
 def test_an_export_that_differs_is_not_written(
@@ -280,8 +355,9 @@ def test_a_run_changes_engines_and_exports_to_keras(
     assert changed.metrics["train"]["loss"] == pytest.approx(reference["train"]["loss"], rel=1e-9)
     assert vflc(["export", str(run), "--format", "keras", "-o", str(tmp_path / "parties")]) == 0
     printed = capfd.readouterr().out
-    assert "bob.tags: give the pieces between '|'" in printed
-    assert "alice.past: Keras has no layer for `sequence`" in printed
+    assert "bob.tags: encode.py does split\n" in printed
+    past = "alice.past: encode.py does split -> hash -> sequence (Keras has no layer for `sequence`)"
+    assert past in printed
     assert "alice.hashed" not in printed
     arguments = ["export", str(run), "--format", "keras", "--merged", "-o", str(tmp_path / "all"), "--json"]
     assert vflc(arguments) == 0

@@ -1,4 +1,4 @@
-"""`vflc export`: trained models as ONNX or Keras files, from raw columns where the format can."""
+"""`vflc export`: trained models as ONNX or Keras files, and what makes their inputs of raw rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def command(
     spec: Path | None,
     as_json: bool,
 ) -> None:
-    """Write the models of RUN for prediction.
+    """Write the models of RUN for prediction, and encode.py, which makes their inputs of raw rows.
 
     Every file is loaded again and compared with the trained model, on rows of --data or on
     generated ones that fit the spec.
