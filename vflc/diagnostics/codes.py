@@ -63,6 +63,7 @@ CODES: dict[str, str] = {
     "VFL0335": "A sum that would not hide its terms",
     "VFL0336": "Two protections that cannot be combined",
     "VFL0337": "An ε that no noise reaches",
+    "VFL0340": "A party may learn more than it is granted",
     # Placement
     "VFL0401": "A label used at a party that does not own it",
     "VFL0403": "A place that does not exist",

@@ -9,6 +9,7 @@ from typing import Any
 from vflc import __version__
 from vflc.emit.control import control, decides, described
 from vflc.emit.disclosed import given_away
+from vflc.emit.learned import learned, who_may_learn
 from vflc.emit.packing import packed
 from vflc.emit.protected import protected, protection, protections
 from vflc.ir.model import Edge, Model
@@ -53,6 +54,7 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, str]) 
         "control": control(model),
         "decides": decides(model),
         **protections(model),
+        **learned(model),
     }
     return signed(data)
 
@@ -122,6 +124,7 @@ def markdown(data: dict[str, Any]) -> str:
     """The manifest as a page: parties, every edge, and the digest that all parties compare."""
     lines = [f"# What crosses in `{data['model']}`", ""]
     lines += [f"vflc {data['vflc']} · {data['precision']} · digest `{data['digest']}`", ""]
+    lines += who_may_learn(data)
     lines += [
         "## Parties",
         "",

@@ -32,8 +32,8 @@ class Limit:
 
     Args:
         kind: `activations` (what leaves forward), `gradients` (what leaves backward), `edge` (of
-            activations only `names`), `party` (only to `names`), `never` (the columns of `names` flow
-            into nothing that leaves).
+            activations only `names`), `party` (only to `names`), `never` (nothing that leaves, or that
+            goes `to` these, depends on the columns of `names`).
         floats: most numbers a row, of all edges of a program together; None where it sets no limit.
         values: of `edge`, what each name means in the graph; nothing where it is an edge's own id.
     """
@@ -43,15 +43,40 @@ class Limit:
     floats: int | None = None
     names: tuple[str, ...] = ()
     values: tuple[tuple[str, ...], ...] = ()
+    to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A column that a receiver may learn.
+
+    Args:
+        party: whose column it is.
+        column: as the spec or the table calls it.
+        epsilon: the most that a mechanism with a proof may let through; None for any.
+        bits: the most bits a row; None for any.
+        programs: where it is learned: everywhere where nothing is said.
+        held: whether the receiver has the column anyway.
+    """
+
+    party: str
+    receiver: str
+    column: str
+    span: Span
+    epsilon: float | None = None
+    bits: float | None = None
+    programs: tuple[str, ...] = ("train", "evaluate", "predict")
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """`release PARTY { … }`: everything that leaves the party must fit every clause."""
+    """`release PARTY { … }`: grants, and limits that all that leaves the party must fit."""
 
     party: str
     limits: tuple[Limit, ...]
     span: Span
+    grants: tuple[Grant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from vflc.diagnostics.span import Span
 from vflc.ir.disclosure import Acceptance, Finding, Guard, Protection, Release
 from vflc.ir.graph import Graph, Phase
+from vflc.ir.learn import Learned
 
 Program = Literal["train", "evaluate", "predict"]
 PROGRAMS: tuple[Program, ...] = ("train", "evaluate", "predict")
@@ -340,6 +341,7 @@ class Model:
     offers: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     disclosures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    learned: tuple[Learned, ...] = ()
 
     def guards_of(self, node: str) -> tuple[Guard, ...]:
         """The guards that a value that crosses has passed, in that order: noise, then compression."""

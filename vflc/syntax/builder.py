@@ -167,7 +167,9 @@ class Builder(Expressions):
                 fresh = True
                 continue
             word: Any = part
-            if isinstance(part, Token):
+            if isinstance(part, Token) and part.type == "COLON":
+                word = tree.Name(tree.COLON, self._at(part))
+            elif isinstance(part, Token):
                 word = self.number([part]) if part.type == "NUMBER" else self.string([part])
             elif isinstance(part, tree.Ref):
                 word = tree.Name(part.name, part.span)

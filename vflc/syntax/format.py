@@ -277,7 +277,8 @@ class _Formatter:
         return [limit] if fits else [[clause] for clause in limit]
 
     def _list(self, clauses: list[Clause]) -> str:
-        return ", ".join(" ".join(map(self._word, clause)) for clause in clauses)
+        text = ", ".join(" ".join(map(self._word, clause)) for clause in clauses)
+        return text.replace(f" {tree.COLON}", tree.COLON)
 
     def _word(self, word: tree.Expr | tree.Name) -> str:
         return word.text if isinstance(word, tree.Name) else self.layout.flat(word)

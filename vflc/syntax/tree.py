@@ -292,24 +292,55 @@ class Import:
     span: Span
 
 
+COLON = ":"
+"""The word of a `release` that ends the receivers of a grant."""
+
+
 @dataclass(frozen=True, slots=True)
 class Release:
-    """`release alice { activations at most 64 floats a row … }`; clauses as `words`."""
+    """`release alice { to bob: Age, Gender … }`; clauses as words, `:` a word of its own."""
 
     party: Name
     clauses: tuple[tuple[Expr | Name, ...], ...]
     span: Span
 
     def limits(self) -> list[list[tuple[Expr | Name, ...]]]:
-        """Clauses by the limit that they set: the list of `never Gender, Age` is two clauses."""
+        """Clauses by what they say together: the list of `never Gender, Age` is two clauses."""
         limits: list[list[tuple[Expr | Name, ...]]] = []
         for clause in self.clauses:
-            first = limits[-1][0][0] if limits else None
-            if len(clause) == 1 and isinstance(first, Name) and first.text in ("only", "never"):
+            if limits and _goes_on(limits[-1], clause):
                 limits[-1].append(clause)
             else:
                 limits.append([clause])
         return limits
+
+
+def _goes_on(limit: list[tuple[Expr | Name, ...]], clause: tuple[Expr | Name, ...]) -> bool:
+    """Whether a clause is one more item of the list before it."""
+    before = [_word(word) for part in limit for word in part]
+    words = [_word(word) for word in clause]
+    match before[:2]:
+        case ["to", _] | ["never", "to"]:
+            return COLON not in before or not _begins(words)
+        case ["only" | "never", _]:
+            return len(words) == 1
+        case [_, "knows"]:
+            return len(words) == 1
+    return False
+
+
+def _begins(words: list[str]) -> bool:
+    """Whether a clause is the first of something new, behind the columns of a grant."""
+    match words:
+        case ["only" | "never" | "to", _, *_] | [_, "knows", *_]:
+            return True
+        case ["activations" | "gradients", "at", "most", _, "floats", *_]:
+            return True
+    return False
+
+
+def _word(word: Expr | Name) -> str:
+    return word.text if isinstance(word, Name) else ""
 
 
 @dataclass(frozen=True, slots=True)

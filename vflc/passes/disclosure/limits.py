@@ -22,7 +22,7 @@ def check_releases(analysis: Analysis, collector: Collector) -> None:
 def _broken(
     analysis: Analysis, release: Release, limit: Limit, leaving: list[Edge]
 ) -> Iterator[tuple[str, str]]:
-    party, model = release.party, analysis.model
+    party = release.party
     if limit.kind in ("activations", "gradients"):
         yield from _too_wide(analysis, party, limit, leaving)
     elif limit.kind == "party":
@@ -41,15 +41,6 @@ def _broken(
         for edge in leaving:
             if edge.phase == "forward" and not any(_named(edge, *target) for target in targets):
                 yield f"`{edge.id}` leaves {party}", f"released are only {_list(limit.names)}"
-    else:
-        for edge in leaving:
-            sources = model.graph_of(edge.programs[0])[edge.node].sources
-            for name in limit.names:
-                if any(source.party == party and source.name == name for source in sources):
-                    yield (
-                        f"{party}.{name} flows into `{edge.id}`, which goes to {edge.target}",
-                        f"compute `{edge.id}` without it",
-                    )
 
 
 def _too_wide(analysis: Analysis, party: str, limit: Limit, leaving: list[Edge]) -> Iterator[tuple[str, str]]:

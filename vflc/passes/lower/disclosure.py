@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from vflc.diagnostics import Span
 from vflc.diagnostics.codes import CODES
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.disclosure import Acceptance, Limit, Release
+from vflc.ir.disclosure import Acceptance, Grant, Limit, Release
 from vflc.ir.model import PartyInfo
 from vflc.passes.lower.evaluate import Evaluator
-from vflc.passes.lower.targets import Ids, look_up, lower_target, nodes_in, path_text
+from vflc.passes.lower.grants import GrantReader, Word
+from vflc.passes.lower.grants import text as _text
+from vflc.passes.lower.targets import Ids, look_up, lower_target, nodes_in
 from vflc.passes.lower.values import Scope
 from vflc.syntax import tree
 
 FORMS = (
+    "`to bob: Age, liked at most epsilon 4`",
+    "`never to bob: Gender`",
+    "`bob knows Age`",
     "`activations at most 64 floats a row`",
     "`gradients at most 64 floats a row`",
     "`only a.deep, a.first`",
     "`only to bob, carol`",
     "`never Gender, Age`",
 )
-Word = tree.Expr | tree.Name
 Clause = tuple[Word, ...]
 
 
@@ -37,10 +41,17 @@ def lower_release(
         ev.error("VFL0403", f"there is no party `{item.party.text}`", item.party.span, help)
         return None
     reader = _Reader(ev, scope, party, tuple(parties), ids)
-    limits = [limit for parts in item.limits() if (limit := reader.read(sum(parts, ()))) is not None]
+    limits: list[Limit] = []
+    grants: list[Grant] = []
+    for parts in item.limits():
+        for found in reader.read(parts):
+            if isinstance(found, Grant):
+                grants.append(found)
+            else:
+                limits.append(found)
     if not item.clauses:
-        ev.error("VFL0308", "this release sets no limit", item.span, f"as in: {FORMS[0]}")
-    return Release(party.name, tuple(limits), item.span)
+        ev.error("VFL0308", "this release says nothing", item.span, f"as in: {FORMS[0]}")
+    return Release(party.name, tuple(limits), item.span, tuple(grants))
 
 
 def lower_accept(
@@ -70,12 +81,6 @@ def _word(word: Word) -> str | None:
     return word.text if isinstance(word, tree.Name) else None
 
 
-def _text(word: Word) -> str:
-    if isinstance(word, tree.Name):
-        return word.text
-    return path_text(word) if isinstance(word, tree.Attribute | tree.Ref) else ""
-
-
 class _Reader:
     """Reads the clauses of one party's release."""
 
@@ -84,7 +89,21 @@ class _Reader:
     ) -> None:
         self.ev, self.scope, self.party, self.places, self.ids = ev, scope, party, places, ids
 
-    def read(self, clause: Clause) -> Limit | None:
+    def read(self, parts: list[Clause]) -> Sequence[Limit | Grant]:
+        """What the clauses of one list say together."""
+        grants = GrantReader(self.ev, self.party, self.places, self._malformed)
+        clause: Clause = sum(parts, ())
+        match [_word(word) for word in clause]:
+            case ["to", _, *_]:
+                return grants.grants(parts)
+            case ["never", "to", _, *_]:
+                return _some(grants.denied(parts))
+            case [_, "knows", _, *_]:
+                return grants.known(parts)
+            case _:
+                return _some(self._limit(clause))
+
+    def _limit(self, clause: Clause) -> Limit | None:
         span = clause[0].span.to(clause[-1].span)
         match [_word(word) for word in clause]:
             case ["activations" | "gradients" as kind, "at", "most", None, "floats", "a", "row"]:
@@ -98,10 +117,12 @@ class _Reader:
                 columns = [column.name for column in self.party.columns]
                 names = self._known(clause[1:], columns, f"column of {self.party.name}", "VFL0105")
                 return Limit("never", span, names=names) if names else None
-        self.ev.error(
-            "VFL0308", "this is no limit that a release can set", span, f"there are {', '.join(FORMS)}"
-        )
+        self._malformed(span)
         return None
+
+    def _malformed(self, span: Span) -> None:
+        help = f"there are {', '.join(FORMS)}"
+        self.ev.error("VFL0308", "this is nothing that a release can say", span, help)
 
     def _floats(self, kind: Any, word: Word, span: Span) -> Limit | None:
         value = word.value if isinstance(word, tree.Number) else None
@@ -131,3 +152,7 @@ class _Reader:
             found = nodes_in(look_up(self.ev, expr, self.scope))
             values.append(tuple(dict.fromkeys(self.ids(node.id) for node in found)))
         return Limit("edge", span, names=tuple(map(_text, words)), values=tuple(values))
+
+
+def _some(limit: Limit | None) -> list[Limit]:
+    return [] if limit is None else [limit]

@@ -1,0 +1,174 @@
+"""The most that may be learned, on small specs whose answer can be worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+from waivers import waived
+
+from vflc.diagnostics import Source
+from vflc.driver import compile_source
+from vflc.ir.learn import Bound
+
+HEAD = """
+party alice {
+  key ID
+  feature Age:   float
+  feature City:  string -> hash(64)
+  feature Tags:  string -> split(" ") -> hash(8)
+  feature Seen:  string -> split(" ") -> hash(7) -> sequence(max = 5)
+  feature Rich = Salary > 1000
+  feature LogSalary = log(Salary)
+  column  Salary: float
+}
+party bob {
+  key ID
+  feature Item:  int -> index(16)
+  column  Stars: int
+  column  Churn: float
+  label   liked = Stars > 3
+  label   stars = Stars -> vocab(1..5)
+  label   churn = Churn
+}
+party hub {}
+"""
+TAIL = "predict liked = sigmoid(logit)\n"
+
+
+def bounds(text: str) -> dict[str, dict[str, str]]:
+    """By receiver and column the bound in short."""
+    model = compile_source(Source("spec.vfl", waived(HEAD + text + TAIL))).model
+    found: dict[str, dict[str, str]] = {}
+    for row in model.learned:
+        found.setdefault(row.receiver, {})[f"{row.party}.{row.column}"] = short(row.bound)
+    return found
+
+
+def short(bound: Bound) -> str:
+    if bound.kind == "code":
+        return "code" if bound.bits is None else f"code {bound.bits:g}"
+    if bound.kind == "epsilon":
+        return f"epsilon {bound.epsilon:g}, {bound.delta:g}"
+    return bound.kind
+
+
+@pytest.mark.parametrize(
+    ("feature", "column", "bound"),
+    [
+        ("Age", "Age", "all"),
+        ("City", "City", "code 6"),
+        ("Tags", "Tags", "code"),
+        ("Seen", "Seen", "code 15"),
+        ("Rich", "Salary", "code 1"),
+        ("LogSalary", "Salary", "all"),
+    ],
+)
+def test_what_an_activation_of_one_feature_tells(feature: str, column: str, bound: str) -> None:
+    text = (
+        f"a = stop_gradient(dense(flatten(embed([alice.{feature}], dim = 2)), 3))\n"
+        "logit = dense(a, 1) at bob\nobjective bce(logit, bob.liked)\n"
+    )
+    told = bounds(text)
+    assert told["bob"] == {
+        **dict.fromkeys(("alice.Age", "alice.City", "alice.Tags", "alice.Seen", "alice.Salary"), "nothing"),
+        f"alice.{column}": bound,
+    }
+    assert set(told["alice"].values()) == {"nothing"}, "the bottom is frozen: no gradient comes back"
+    assert set(told["hub"].values()) == {"nothing"}
+
+
+def test_codes_of_one_column_add_up() -> None:
+    both = "l = dense(alice.LogSalary, 2)\nr = dense(alice.Rich, 2)\nlogit = dense(concat(l, r), 1) at bob\n"
+    rich = "r = dense(alice.Rich, 2)\nlogit = dense(r, 1) at bob\n"
+    loss = "objective bce(logit, bob.liked)\n"
+    assert bounds(rich + loss)["bob"]["alice.Salary"] == "code 1"
+    assert bounds(both + loss)["bob"]["alice.Salary"] == "all"
+    stars = "s = dense(r, 5) at bob\npredict stars = softmax(s)\n"
+    told = bounds(rich + stars + loss + "objective cce(s, bob.stars)\n")
+    assert told["alice"]["bob.Stars"] == f"code {1 + 2.321928094887362:g}", "two labels are made of it"
+
+
+def test_gradients_tell_features_too() -> None:
+    text = "h = dense(alice.Age, 3)\nlogit = dense(h * dense(embed(bob.Item, dim = 2), 3), 1) at bob\n"
+    told = bounds(text + "objective bce(logit, bob.liked)\n")
+    assert told["alice"] == {"bob.Item": "code 4", "bob.Stars": "code 1", "bob.Churn": "nothing"}
+
+
+def test_a_weight_hands_on_what_it_learned_from() -> None:
+    """bob's own task trains his bottom, whose output goes to alice without a gradient coming back."""
+    text = """
+b = dense(embed(bob.Item, dim = 4), 3)
+a = dense(alice.Age, 3)
+logit = dense(a + stop_gradient(b), 1) at alice
+objective bce(dense(b, 1), bob.liked) + mse(dense(a, 1), 0)
+"""
+    told = bounds(text)
+    assert told["alice"]["bob.Stars"] == "code 1", "b's weights learned from the label"
+    frozen = text.replace(
+        "b = dense(embed(bob.Item, dim = 4), 3)", "b = stop_gradient(dense(embed(bob.Item, dim = 4), 3))"
+    )
+    assert bounds(frozen)["alice"]["bob.Stars"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("protect", "bound"),
+    [
+        ("bob.liked with label_dp(epsilon = 2)", "epsilon 2, 0"),
+        ("gradients to alice with marvell(sum_kl = 0.25)", "code 1"),
+        ("gradients to alice with iso(scale = 1.0)", "code 1"),
+        ("gradients to alice with max_norm", "code 1"),
+        ("gradients to alice with gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)", "code 1"),
+        ("gradients to alice with quantize(bits = 6)", "code 1"),
+    ],
+)
+def test_only_a_mechanism_with_a_proof_bounds_a_label(protect: str, bound: str) -> None:
+    """`gaussian` bounds a row's own messages, and the weights of the top that they pass learn from labels."""
+    text = "h = dense(alice.Age, 3)\nlogit = dense(h, 1) at bob\nobjective bce(logit, bob.liked)\n"
+    assert bounds(text + f"protect {protect}\n")["alice"]["bob.Stars"] == bound
+
+
+def test_two_mechanisms_on_one_column_add_up() -> None:
+    text = """
+h = dense(alice.Age, 3)
+logit = dense(h, 1) at bob
+s = dense(h, 5) at bob
+predict stars = softmax(s)
+objective bce(logit, bob.liked) + cce(s, bob.stars)
+protect bob.liked with label_dp(epsilon = 2)
+"""
+    assert bounds(text)["alice"]["bob.Stars"] == f"code {1 + 2.321928094887362:g}", (
+        "the other is in the clear"
+    )
+    assert (
+        bounds(text + "protect bob.stars with label_dp(epsilon = 3)\n")["alice"]["bob.Stars"]
+        == "epsilon 5, 0"
+    )
+
+
+NOISY = """
+a = stop_gradient({bottom})
+logit = dense(mlp(a, [4]), 1) at bob
+objective bce(logit, bob.liked){more}
+protect a with gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)
+"""
+
+
+def test_noise_on_an_activation_counts_in_training_alone_and_before_frozen_weights_alone() -> None:
+    model = compile_source(
+        Source("spec.vfl", waived(HEAD + NOISY.format(bottom="dense(alice.Age, 3)", more="") + TAIL))
+    ).model
+    (row,) = [r for r in model.learned if (r.receiver, r.column) == ("bob", "Age")]
+    assert row.bound.kind == "all" and "evaluate" in row.programs, "evaluation is without noise"
+
+
+def test_the_choice_of_the_best_epoch_tells_what_the_metric_depends_on() -> None:
+    text = "a = stop_gradient(dense(alice.Age, 3))\nlogit = dense(a, 1) at bob\n"
+    text += "objective bce(logit, bob.liked)\n"
+    assert bounds(text)["alice"]["bob.Stars"] == "nothing"
+    watched = text + "train { validation 0.1 metrics auc monitor auc patience 2 }\n"
+    assert bounds(watched)["alice"]["bob.Stars"] == "code 1"
+
+
+def test_a_place_without_data_is_a_receiver() -> None:
+    text = "h = dense(alice.Age, 3)\nm = mlp(h, [4]) at hub\nlogit = dense(m, 1) at bob\n"
+    told = bounds(text + "objective bce(logit, bob.liked)\n")
+    assert told["hub"]["alice.Age"] == "all" and told["hub"]["bob.Stars"] == "code 1"

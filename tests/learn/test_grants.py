@@ -1,0 +1,143 @@
+"""Grants: what they cover, what goes beyond them, and every mistake in writing one."""
+
+from __future__ import annotations
+
+import pytest
+
+from vflc.diagnostics import Diagnostic, Source
+from vflc.driver import check_source, compile_source
+from vflc.syntax.format import format_spec
+
+SPEC = """
+party alice {
+  key ID
+  feature Age:    float
+  feature City:   string -> hash(64)
+  feature Rich = Salary > 1000
+  column  Salary: float
+}
+party bob {
+  key ID
+  feature Item:  int -> index(16)
+  column  Stars: int
+  label   liked = Stars > 3
+}
+party carol {}
+a = mlp(flatten(embed([alice.Age, alice.City, alice.Rich], dim = 4)), [16, 6])
+b = mlp(embed(bob.Item, dim = 8), [16, 6])
+logit = dense(mlp(concat(a, b), [8]), 1) at bob
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+"""
+
+
+def errors(more: str) -> list[Diagnostic]:
+    return [d for d in check_source(Source("spec.vfl", SPEC + more)) if d.level == "error"]
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        "alice { to bob: Age, City, Rich }",
+        "alice { to bob: Age, City, Salary }",
+        "alice { to bob: alice.Age, City at most 6 bits, Rich at most 1 bit }",
+        "alice { to bob: Age\n to bob: City, Rich }",
+        "alice { to bob, carol: Age, City, Rich }",
+        "alice { to bob: Age in training, Age in evaluation, Age in prediction, City, Rich }",
+        "alice { to bob: Age, City\n bob knows Rich }",
+        "bob { to alice: liked, Item }",
+        "bob { to alice: Stars, Item\n never to carol: liked, Item }",
+        "bob { to alice: liked in training, Item in training at most 4 bits }",
+    ],
+)
+def test_what_is_granted_compiles(release: str) -> None:
+    assert not errors(f"release {release}\n")
+
+
+@pytest.mark.parametrize(
+    ("release", "says"),
+    [
+        ("alice { to bob: Age }", "bob may learn City and Rich of alice"),
+        ("alice { to carol: Age, City, Rich }", "bob may learn Age, City and Rich of alice"),
+        ("alice { to bob: Age in training, City, Rich }", "bob may learn Age of alice"),
+        ("alice { to bob: Age, Rich, City at most 5 bits }", "bob may learn its code (6 bits a row)"),
+        ("alice { to bob: Age at most 64 bits, Rich, City }", "bob may learn all of alice.Age"),
+        ("bob { to alice: liked }", "alice may learn Item of bob"),
+        ("bob { to alice: Item, liked at most epsilon 9 }", "alice may learn its code (1 bit a row)"),
+        ("bob { to alice: Item in prediction, liked }", "alice may learn Item of bob"),
+        ("bob { to alice: Item, liked\n never to alice: Stars }", "bob.Stars reaches alice"),
+    ],
+)
+def test_what_is_more_than_granted_does_not(release: str, says: str) -> None:
+    (found,) = errors(f"release {release}\n")
+    assert found.message.startswith(says)
+    assert found.help and found.span is not None
+
+
+def test_an_epsilon_is_granted_as_it_is_spent() -> None:
+    protect = "protect bob.liked with label_dp(epsilon = 4)\n"
+    assert not errors(protect + "release bob { to alice: Item, liked at most epsilon 4 }\n")
+    (found,) = errors(protect + "release bob { to alice: Item, liked at most epsilon 3.9 }\n")
+    assert found.code == "VFL0340" and "ε = 4" in found.message
+
+
+def test_a_second_label_made_of_the_same_column_is_not_covered() -> None:
+    granted = "release bob { to alice: liked, Item }\n"
+    text = SPEC.replace("label   liked = Stars > 3", "label   liked = Stars > 3\n  label   best = Stars > 4")
+    text += "objective bce(dense(logit, 1), bob.best)\n"
+    found = [d for d in check_source(Source("spec.vfl", text + granted)) if d.level == "error"]
+    assert [d.code for d in found] == ["VFL0340"] and "best" in found[0].message
+    assert "liked" not in found[0].message
+
+
+def test_a_finding_shows_the_column_and_the_value_by_which_it_leaves() -> None:
+    (found,) = errors("release alice { to bob: Age }\n")
+    declared, crossing = found.labels
+    assert declared.span.text.startswith("feature City") and crossing.span.text.startswith("mlp(flatten(")
+
+
+@pytest.mark.parametrize(
+    ("clause", "code", "marked"),
+    [
+        ("to bop: Age", "VFL0403", "bop"),
+        ("to bob: Agee", "VFL0105", "Agee"),
+        ("to bob: Item", "VFL0105", "Item"),
+        ("to bob Age", "VFL0308", "to bob Age"),
+        ("to bob:", "VFL0308", "to bob:"),
+        ("to bob: Age at most", "VFL0308", "at most"),
+        ("to bob: Age at most epsilon", "VFL0308", "at most epsilon"),
+        ("to bob: Age at least 3 bits", "VFL0308", "at least 3 bits"),
+        ("to bob: Age in all", "VFL0308", "in all"),
+        ("never to: Age", "VFL0308", "never to: Age"),
+        ("never to bop: Age", "VFL0403", "bop"),
+        ("bop knows Age", "VFL0403", "bop"),
+        ("bob knows Agee", "VFL0105", "Agee"),
+    ],
+)
+def test_mistakes(clause: str, code: str, marked: str) -> None:
+    found = errors(f"release alice {{ {clause} }}\n")
+    assert (code, marked) in [(d.code, d.span.text) for d in found if d.span is not None]
+    assert all(d.help for d in found)
+
+
+def test_grants_stand_in_the_manifest() -> None:
+    bundle = compile_source(
+        Source("spec.vfl", SPEC + "release alice { to bob: Age, City at most 6 bits, Rich }\n")
+    )
+    assert [(g["to"], g["column"], g["bits"]) for g in bundle.manifest["grants"]] == [
+        ("bob", "Age", None),
+        ("bob", "City", 6.0),
+        ("bob", "Rich", None),
+    ]
+    page = bundle.files["manifest.md"].decode()
+    assert "| bob | alice.Salary | its code, 1 bit a row | train, evaluate, predict | `a`" in page
+    assert "- alice.City to bob at most 6 bits a row" in page
+
+
+def test_formatting() -> None:
+    text = "release alice { to bob : Age ,City   at most 6 bits\n never to carol:Age\n bob knows Rich }"
+    wanted = (
+        "release alice {\n  to bob: Age, City at most 6 bits\n  never to carol: Age\n  bob knows Rich\n}\n"
+    )
+    assert format_spec(text) == wanted
+    assert format_spec(wanted) == wanted

@@ -1,0 +1,100 @@
+"""Who may learn what, and what is granted, as the manifest has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vflc.ir.disclosure import Grant
+from vflc.ir.learn import Learned
+from vflc.ir.model import Model
+
+SHOWN = 3
+"""Edges that a row names; the rest are counted."""
+
+
+def learned(model: Model) -> dict[str, Any]:
+    """`learned`, a row for each receiver and column of others, and `grants`."""
+    return {
+        "learned": [_row(row) for row in model.learned],
+        "grants": [_grant(grant) for release in model.releases for grant in release.grants],
+    }
+
+
+def _row(row: Learned) -> dict[str, Any]:
+    bound: dict[str, Any] = {"kind": row.bound.kind}
+    if row.bound.kind == "code":
+        bound |= {"bits": row.bound.bits}
+    elif row.bound.kind == "epsilon":
+        bound |= {"epsilon": row.bound.epsilon, "delta": row.bound.delta}
+    return {
+        "receiver": row.receiver,
+        "party": row.party,
+        "column": row.column,
+        "bound": bound,
+        "edges": list(row.edges),
+        "programs": list(row.programs),
+    }
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    return {
+        "party": grant.party,
+        "to": grant.receiver,
+        "column": grant.column,
+        "epsilon": grant.epsilon,
+        "bits": grant.bits,
+        "programs": list(grant.programs),
+        "held": grant.held,
+    }
+
+
+def at_most(bound: Mapping[str, Any]) -> str:
+    """A bound in words."""
+    if bound["kind"] == "code":
+        bits = bound["bits"]
+        return "its code" if bits is None else f"its code, {bits:.4g} bit{'s' * (bits != 1)} a row"
+    if bound["kind"] == "epsilon":
+        epsilon = "the ε of the run" if bound["epsilon"] is None else f"ε = {bound['epsilon']:g}"
+        return f"{epsilon}, δ = {bound['delta']:g}" if bound["delta"] else epsilon
+    return {"nothing": "nothing", "all": "**all**"}[bound["kind"]]
+
+
+def who_may_learn(data: Mapping[str, Any]) -> list[str]:
+    """The section of manifest.md; none for a population, which has one of its own."""
+    rows = data.get("learned")
+    if not rows:
+        return []
+    lines = [
+        "## Who may learn what",
+        "",
+        "Of each column of others, the most that a receiver can learn from all that it is sent, kept and",
+        "put together with anything else that it knows. **all**: take it that it learns the column. its",
+        "code: what the encoders make of it, and no more. nothing: no message depends on it.",
+        "",
+        "| receiver | column | at most | in | through |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        cells = [row["receiver"], f"{row['party']}.{row['column']}", at_most(row["bound"])]
+        cells += [", ".join(row["programs"]) or "–", _edges(row["edges"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, *_granted(data["grants"]), ""]
+
+
+def _granted(grants: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [f"- {grant['party']}.{grant['column']} to {grant['to']}{_limits(grant)}" for grant in grants]
+    return ["", "Granted:", "", *lines] if lines else []
+
+
+def _limits(grant: Mapping[str, Any]) -> str:
+    if grant["held"]:
+        return ", who has it anyway"
+    text = f" at most ε = {grant['epsilon']:g}" if grant["epsilon"] is not None else ""
+    text += f" at most {grant['bits']:g} bits a row" if grant["bits"] is not None else ""
+    return text + (f" in {', '.join(grant['programs'])}" if len(grant["programs"]) < 3 else "")
+
+
+def _edges(edges: Sequence[str]) -> str:
+    shown = ", ".join(f"`{edge}`" for edge in edges[:SHOWN])
+    return f"{shown} and {len(edges) - SHOWN} more" if len(edges) > SHOWN else shown or "–"

@@ -1,0 +1,49 @@
+"""What a receiver can learn of a column at most, over all messages of a run and of the runs after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["nothing", "code", "epsilon", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An upper bound on what is learned of one column.
+
+    Args:
+        kind: `nothing`: no message depends on the column. `code`: all messages depend on it through
+            its codes alone, the ids or classes that its encoders make. `epsilon`: all that depends
+            on it passed a mechanism with a proof. `all`: take it that the column is learned.
+        bits: of `code`, the most bits a row; None where a row may have any number of ids.
+        epsilon, delta: of `epsilon`, added up over the mechanisms; `epsilon` is None where only the
+            run knows it.
+    """
+
+    kind: Kind
+    bits: float | None = None
+    epsilon: float | None = None
+    delta: float = 0.0
+
+
+NOTHING = Bound("nothing")
+ALL = Bound("all")
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What `receiver` may learn of a column of `party`.
+
+    Args:
+        column: as the table calls it, not as the spec calls what it computes from it.
+        edges: ids of the edges and control messages that depend on the column.
+        programs: in which of them they cross.
+    """
+
+    receiver: str
+    party: str
+    column: str
+    bound: Bound
+    edges: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()

@@ -1,0 +1,168 @@
+"""Which secrets every value of a program depends on: of its own row, of other rows, through weights.
+
+A *secret* is a feature or label as its encoders make it, in the clear or behind a mechanism with a
+proof. Sets of secrets are whole numbers, a bit for each, so that the pass is linear in the graph.
+
+A weight depends on all that reached its gradients in any step, and what is computed from it
+depends on that. The secrets of weights are therefore the least ones that one more step does
+not add to; sets only grow, so there are few rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from vflc.ir.disclosure import Guard
+from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.model import Model
+
+PROVEN = frozenset({"gaussian", "label_dp"})
+"""Mechanisms whose promise is a theorem; all others pass secrets on as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A column of the graph, in the clear or as the mechanism of a guard, `behind`, lets it through."""
+
+    source: Source
+    behind: str | None = None
+    guard: Guard | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """What one value depends on.
+
+    Args:
+        row: secrets of its own row, not through a weight.
+        mixed: secrets of other rows, through sums over a batch or through weights.
+        sizes: secrets that its number of elements depends on.
+    """
+
+    row: int = 0
+    mixed: int = 0
+    sizes: int = 0
+
+    @property
+    def all(self) -> int:
+        return self.row | self.mixed | self.sizes
+
+
+@dataclass(slots=True)
+class Secrets:
+    """Numbers secrets: bit i of a set is the i-th."""
+
+    known: dict[tuple[Source, str | None], int] = field(default_factory=dict)
+    members: list[Secret] = field(default_factory=list)
+
+    def bit(self, source: Source, guard: Guard | None = None) -> int:
+        key = (source, guard.id if guard else None)
+        if key not in self.known:
+            self.known[key] = len(self.members)
+            self.members.append(Secret(source, guard.id if guard else None, guard))
+        return 1 << self.known[key]
+
+    def behind(self, guard: Guard, clear: int) -> int:
+        """The set with what is in the clear now behind the guard; what is behind one already stays."""
+        found = 0
+        for index in _bits(clear):
+            secret = self.members[index]
+            found |= self.bit(secret.source, guard) if secret.guard is None else 1 << index
+        return found
+
+    def of(self, members: int) -> Iterator[Secret]:
+        return (self.members[index] for index in _bits(members))
+
+
+def _bits(members: int) -> Iterator[int]:
+    while members:
+        lowest = members & -members
+        yield lowest.bit_length() - 1
+        members ^= lowest
+
+
+class Flow:
+    """The flows of a placed, differentiated, protected and cut model, in training and outside of it."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.secrets = Secrets()
+        self._weights: dict[str, int] = {}
+        self._kept: dict[str, Flows] = {}
+        self._guards = {after: guard for guard in model.guards for after in guard.after if not guard.masks}
+        self.train = self._settle()
+        self.inference = self._run(model.inference, training=False)
+
+    def graph(self, program: str) -> Mapping[str, Flows]:
+        return self.train if program == "train" else self.inference
+
+    def _settle(self) -> dict[str, Flows]:
+        """The flows of a step whose weights already depend on every step before it."""
+        while True:
+            flows = self._run(self._model.graph, training=True)
+            weights, kept = self._learned(flows), self._carried(flows)
+            if weights == self._weights and kept == self._kept:
+                return flows
+            self._weights, self._kept = weights, kept
+
+    def _learned(self, flows: Mapping[str, Flows]) -> dict[str, int]:
+        """What each weight depends on after a step."""
+        model, found = self._model, dict(self._weights)
+        for gradient in model.gradients:
+            if gradient.dense is not None:
+                found[gradient.weight] = found.get(gradient.weight, 0) | flows[gradient.dense].all
+        for update in model.updates:
+            for pair in update.pairs:
+                for weight in update.arrays:
+                    found[weight] = found.get(weight, 0) | flows[pair[0]].all | flows[pair[1]].all
+        for weight, value in model.assigns:
+            found[weight] = found.get(weight, 0) | flows[value].all
+        return found
+
+    def _carried(self, flows: Mapping[str, Flows]) -> dict[str, Flows]:
+        """What mechanisms keep of a row for its next time, by the id of the input that feeds it."""
+        found = {}
+        for guard in self._model.guards:
+            for fed, kept in guard.keeps:
+                now = flows[kept] if kept in flows else self._joint(guard, flows)
+                before = self._kept.get(fed, Flows())
+                found[fed] = Flows(before.row | now.row, before.mixed | now.mixed)
+        return found
+
+    def _run(self, graph: Graph, training: bool) -> dict[str, Flows]:
+        flows: dict[str, Flows] = {}
+        for node in graph:
+            flows[node.id] = self._node(graph, node, flows, training)
+        return flows
+
+    def _node(self, graph: Graph, node: Node, flows: Mapping[str, Flows], training: bool) -> Flows:
+        if node.op == "weight":
+            return Flows(mixed=self._weights.get(node.id, 0))
+        if node.op in ("feature", "label"):
+            return self._source(node)
+        if node.op == "drawn":
+            return self._kept.get(node.id, Flows())
+        found = _joined([flows[name] for name in node.inputs])
+        if not node.type.batched and any(graph[name].type.batched for name in node.inputs):
+            found = Flows(0, found.row | found.mixed, found.sizes)
+        guard = self._guards.get(node.id)
+        if guard is not None and training and guard.mechanism in PROVEN:
+            # what mixes rows, or is a weight, moves the messages of other rows too: no noise of one bounds it
+            return Flows(self.secrets.behind(guard, found.row), found.mixed, found.sizes)
+        return found
+
+    def _source(self, node: Node) -> Flows:
+        (source,) = node.sources
+        bit = self.secrets.bit(source)
+        return Flows(bit, 0, bit if node.type.row_size is None else 0)
+
+    def _joint(self, guard: Guard, flows: Mapping[str, Flows]) -> Flows:
+        return _joined([flows[name] for name in guard.before])
+
+
+def _joined(inputs: list[Flows]) -> Flows:
+    row = mixed = sizes = 0
+    for each in inputs:
+        row, mixed, sizes = row | each.row, mixed | each.mixed, sizes | each.sizes
+    return Flows(row, mixed, sizes)

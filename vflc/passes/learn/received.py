@@ -1,0 +1,72 @@
+"""Which secrets reach a place, by which edges and control messages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from vflc.ir.model import PROGRAMS, Model, Program
+from vflc.passes.learn.flow import Flow, Secret
+
+WATCHED = "control best, loss"
+"""What places tell each other where a metric decides which epoch is the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One crossing that depends on a secret: an edge's id, and the program that it crosses in."""
+
+    edge: str
+    program: Program
+
+
+Received = Mapping[Secret, tuple[Way, ...]]
+"""Secrets of others that reach a place, in the order in which they first do."""
+
+
+def received(model: Model) -> dict[str, Received]:
+    """For every place, what reaches it of the secrets of others.
+
+    Runs on a placed, differentiated, protected and cut model.
+    """
+    flow = Flow(model)
+    return {place: _at(model, flow, place) for place in model.places}
+
+
+def _at(model: Model, flow: Flow, place: str) -> Received:
+    by_set: dict[int, dict[Way, None]] = defaultdict(dict)
+    for members, way in _crossings(model, flow, place):
+        by_set[members][way] = None
+    found: dict[Secret, dict[Way, None]] = defaultdict(dict)
+    for members, ways in by_set.items():
+        for secret in flow.secrets.of(members):
+            if secret.source.party != place:
+                found[secret] |= ways
+    return {secret: tuple(ways) for secret, ways in found.items()}
+
+
+def _crossings(model: Model, flow: Flow, place: str) -> Iterator[tuple[int, Way]]:
+    """Everything that a place is told, with the set of secrets that it depends on."""
+    for edge in model.edges:
+        if edge.target == place:
+            for program in edge.programs:
+                value = flow.graph(program)[edge.node]
+                open_ended = model.graph_of(program)[edge.node].type.row_size is None
+                yield (
+                    value.row | value.mixed | (value.sizes if open_ended else 0),
+                    Way(edge.id, program),
+                )
+    if model.train.patience is not None or model.train.best:
+        for program in PROGRAMS[:2]:
+            yield _watched(model, flow, program), Way(WATCHED, program)
+
+
+def _watched(model: Model, flow: Flow, program: Program) -> int:
+    """What any metric or loss depends on: more than the one that is watched, and simple to see."""
+    graph, together = flow.graph(program), 0
+    measured = [loss.node for loss in model.losses]
+    measured += [p.node for p in model.predictions] + [p.label for p in model.predictions if p.label]
+    for name in measured:
+        together |= graph[name].all if name in graph else 0
+    return together

@@ -1,0 +1,131 @@
+"""What a `release` grants: which columns a receiver may learn, within which bound, in which phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from vflc.diagnostics import Span
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.disclosure import Grant, Limit
+from vflc.ir.model import PartyInfo, Program
+from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.targets import path_text
+from vflc.syntax import tree
+
+Word = tree.Expr | tree.Name
+PHASES: dict[str, Program] = {"training": "train", "evaluation": "evaluate", "prediction": "predict"}
+"""Phases by the words of the language."""
+
+
+def text(word: Word) -> str:
+    """A name or path as it is written; nothing for a number or a string."""
+    if isinstance(word, tree.Name):
+        return word.text
+    return path_text(word) if isinstance(word, tree.Attribute | tree.Ref) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantReader:
+    """Reads the grants of one party's release.
+
+    Args:
+        malformed: reports words that are no clause of a release.
+    """
+
+    ev: Evaluator
+    party: PartyInfo
+    places: tuple[str, ...]
+    malformed: Callable[[Span], None]
+
+    def grants(self, parts: list[tuple[Word, ...]]) -> list[Grant]:
+        """`to bob: Age, liked at most epsilon 4 in training`."""
+        receivers, items = self._split(parts, 1)
+        found = [grant for item in items if (grant := self._item(item)) is not None]
+        return [replace(grant, receiver=receiver) for receiver in receivers for grant in found]
+
+    def denied(self, parts: list[tuple[Word, ...]]) -> Limit | None:
+        """`never to bob: Age`."""
+        receivers, items = self._split(parts, 2)
+        span = parts[0][0].span.to(parts[-1][-1].span)
+        names = [name for item in items if (name := self._column(item[0])) is not None]
+        return Limit("never", span, names=tuple(names), to=receivers) if names and receivers else None
+
+    def known(self, parts: list[tuple[Word, ...]]) -> list[Grant]:
+        """`bob knows liked`: what the receiver holds anyway."""
+        receiver = self._receiver(parts[0][0])
+        words = [*parts[0][2:], *(word for part in parts[1:] for word in part)]
+        if receiver is None:
+            return []
+        return [
+            Grant(self.party.name, receiver, name, word.span, held=True)
+            for word in words
+            if (name := self._column(word)) is not None
+        ]
+
+    def _split(
+        self, parts: list[tuple[Word, ...]], skipped: int
+    ) -> tuple[tuple[str, ...], list[tuple[Word, ...]]]:
+        """Receivers before the colon, columns with their bounds behind it."""
+        named: list[Word] = []
+        items: list[tuple[Word, ...]] = []
+        before = True
+        for index, part in enumerate(parts):
+            words = part[skipped:] if index == 0 else part
+            if before and tree.COLON in map(text, words):
+                at = [text(word) for word in words].index(tree.COLON)
+                named += words[:at]
+                words, before = words[at + 1 :], False
+                if words:
+                    items.append(words)
+            elif before:
+                named += words
+            else:
+                items.append(words)
+        if before or not items or not named:
+            self.malformed(parts[0][0].span.to(parts[-1][-1].span))
+            return (), []
+        found = [name for word in named if (name := self._receiver(word)) is not None]
+        return tuple(dict.fromkeys(found)), items
+
+    def _receiver(self, word: Word) -> str | None:
+        if (name := text(word)) in self.places:
+            return name
+        near = did_you_mean(name, self.places)
+        help = f"did you mean `{near}`?" if near else f"there are {', '.join(self.places)}"
+        self.ev.error("VFL0403", f"there is no party `{name}`", word.span, help)
+        return None
+
+    def _item(self, words: tuple[Word, ...]) -> Grant | None:
+        """One column with its bound and phase."""
+        name = self._column(words[0])
+        grant = Grant(self.party.name, "", name or "", words[0].span.to(words[-1].span))
+        rest = list(words[1:])
+        while rest:
+            match [text(word) for word in rest[:4]]:
+                case ["at", "most", "epsilon", _] if (number := _number(rest[3])) is not None:
+                    grant, rest = replace(grant, epsilon=number), rest[4:]
+                case ["at", "most", _, "bit" | "bits"] if (number := _number(rest[2])) is not None:
+                    grant, rest = replace(grant, bits=number), rest[4:]
+                case ["in", phase, *_] if phase in PHASES:
+                    grant, rest = replace(grant, programs=(PHASES[phase],)), rest[2:]
+                case _:
+                    self.malformed(rest[0].span.to(rest[-1].span))
+                    return None
+        return grant if name is not None else None
+
+    def _column(self, word: Word) -> str | None:
+        """A feature, label or column that the spec declares, or one of the table that it computes from."""
+        known = [column.name for column in self.party.columns]
+        name = text(word).removeprefix(f"{self.party.name}.")
+        if name in known:
+            return name
+        near = did_you_mean(name, known)
+        help = f"did you mean `{near}`?" if near else f"there are {', '.join(known) or 'none'}"
+        self.ev.error("VFL0105", f"there is no column of {self.party.name} `{name}`", word.span, help)
+        return None
+
+
+def _number(word: Word) -> float | None:
+    value = word.value if isinstance(word, tree.Number) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
