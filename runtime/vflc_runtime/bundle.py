@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from vflc_runtime import files
 from vflc_runtime.checks import check_plan
+from vflc_runtime.contents import KERAS, open_contents
 from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import Manifest, read_manifest
 from vflc_runtime.plan import Plan
@@ -29,23 +30,12 @@ class Bundle:
         """The parties whose tables this bundle reads."""
         return tuple(dict.fromkeys(party for plan in self.plans.values() for party in plan.tables))
 
-    def fingerprint(self) -> str:
-        """SHA-256 over the manifest's digest and every file of the places: what a run depends on.
-
-        Files of the Keras backend are left out, so that a run may change its engine.
-        """
-        seen = hashlib.sha256(self.manifest.digest.encode())
-        for place in self.plans:
-            for path in sorted(path for path in (self.folder / place).iterdir() if path.is_file()):
-                content = path.read_bytes()
-                seen.update(f"{place}/{path.name}/{len(content)}/".encode() + content)
-        return seen.hexdigest()
-
 
 def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx") -> Bundle:
     """Reads the bundle in `folder`, all places or those given, with the plans of a backend.
 
-    VFL0613 where it does not hold together, or was compiled without that backend.
+    Every file of the places is hashed and compared with the manifest, and used as it was then.
+    VFL0613 where the bundle does not hold together, or was compiled without that backend.
     """
     folder = Path(folder)
     manifest = read_manifest(folder / "manifest.json")
@@ -62,7 +52,7 @@ def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backe
             raise damaged(
                 f"{folder / 'manifest.json'} has no place {place!r}; it has {', '.join(manifest.places)}"
             )
-        plan = read_plan(plan_folder(folder, place, backend))
+        plan = read_plan(open_contents(folder, place, manifest.contents, manifest.digest, backend))
         if plan.place != place:
             raise damaged(f"{folder / place / 'plan.json'} is the plan of {plan.place!r}")
         check_plan(plan, manifest)
@@ -85,27 +75,15 @@ def add_keras(folder: Path, other: Path) -> None:
     """
     if read_manifest(folder / "manifest.json").digest != read_manifest(other / "manifest.json").digest:
         return
+    listed = other / f"{KERAS}.json"
+    if (folder / listed.name).exists() or not listed.is_file():
+        return
     for place in read_manifest(folder / "manifest.json").places:
-        source, target = (plan_path(root, place, "keras") for root in (other, folder))
-        if source.is_dir() and target.parent.is_dir() and not target.exists():
+        source, target = (root / place / KERAS for root in (other, folder))
+        if source.is_dir() and target.parent.is_dir():
             new = target.with_name(f".{target.name}.new")
-            shutil.rmtree(new, ignore_errors=True)
+            for left in (new, target):
+                shutil.rmtree(left, ignore_errors=True)
             shutil.copytree(source, new)
             new.rename(target)
-
-
-def plan_path(folder: Path, place: str, backend: str) -> Path:
-    """The folder of a place's plan, with the Keras backend one below that of the place."""
-    return folder / place / "keras" if backend == "keras" else folder / place
-
-
-def plan_folder(folder: Path, place: str, backend: str) -> Path:
-    """Where a place's plan of a backend lies; VFL0613 where the bundle was compiled without it."""
-    path = plan_path(folder, place, backend)
-    if not (path / "plan.json").is_file() and (folder / place).is_dir():
-        raise Failure(
-            "VFL0613",
-            f"{folder} has no plan for the engine {backend!r}",
-            f"compile the spec with it: `vflc compile SPEC --backend {backend} -o DIR`",
-        )
-    return path
+    files.replace_with(folder / listed.name, listed.read_bytes())  # last: with it they count

@@ -16,8 +16,8 @@ def check_plan(plan: Plan, manifest: Manifest) -> None:
         raise damaged(f"plan.json of {plan.place!r} belongs to another bundle than manifest.json")
     _check_arrays(plan)
     for graph, entry in plan.graphs.items():
-        if entry.gradients is None and not plan.graph_path(graph).is_file():
-            raise damaged(f"{plan.folder / str(entry.file)} is missing")
+        if entry.gradients is None and str(entry.file) not in plan.contents.files:
+            raise damaged(f"{plan.graph_path(graph)} is missing")
     _check_updates(plan)
     _check_guards(plan, manifest)
     for name in plan.programs:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.engines.onnx_session import onnx_errors, short
+from vflc_runtime.engines.onnx_session import onnx_errors, read_model, short
 from vflc_runtime.errors import Failure
 from vflc_runtime.export_description import input_line, output_line, signature, text
 from vflc_runtime.export_onnx_encoders import Encoding, encoded
@@ -54,9 +54,7 @@ class OnnxFormat:
         path.write_bytes(self._built(model, description).SerializeToString(deterministic=True))
 
     def _source(self, part: Part) -> onnx.GraphProto:
-        import onnx
-
-        return onnx.load_model(self._session.bundle.plans[part.place].graph_path(part.graph)).graph
+        return read_model(self._session.bundle.plans[part.place], part.graph).graph
 
     def _built(self, model: Model, description: dict[str, Any]) -> onnx.ModelProto:
         import onnx

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from vflc_runtime.bundle import Bundle
+from vflc_runtime.contents import ENCODERS
 from vflc_runtime.data.batches import split
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, Loaded
 from vflc_runtime.plan import Plan
-from vflc_runtime.reading import Json
 
 State = Mapping[str, Any]
 
@@ -25,7 +25,7 @@ def encoders(bundle: Bundle) -> dict[str, Any]:
     """The encoders of all places of the bundle, as one encoders.json."""
     parties: dict[str, Any] = {}
     for plan in bundle.plans.values():
-        for party, info in Json.read(plan.folder / "encoders.json")["parties"].items():
+        for party, info in plan.contents.json(ENCODERS)["parties"].items():
             parties[party] = info.value
     return {"parties": parties}
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from vflc_runtime.contents import Hashes, read_hashes
 from vflc_runtime.packing import Packing, read_packing
 from vflc_runtime.reading import Json, damaged
 
@@ -61,6 +63,8 @@ class Control:
 class Manifest:
     """What crosses, and the digest by which parties compare that they compiled the same.
 
+    `contents` has the hashes of every file that a place runs or reads, `document` all that the file
+    says.
     `controls` is what places tell each other besides. `decides` names, by program, the place whose
     results say which epoch is the best; it is empty where nothing depends on it.
     """
@@ -73,6 +77,8 @@ class Manifest:
     edges: dict[str, Edge]
     messages: dict[str, Message]
     digest: str
+    contents: Hashes
+    document: Mapping[str, Any] = field(repr=False)
     population: bool = False
     controls: tuple[Control, ...] = ()
     decides: dict[str, str] = field(default_factory=dict)
@@ -108,6 +114,8 @@ def read_manifest(file: Path) -> Manifest:
         edges=edges,
         messages=messages,
         digest=document["digest"].text(),
+        contents=read_hashes(document["contents"], places),
+        document=document.value,
         population=document.get("population") is not None,
         controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
         decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},

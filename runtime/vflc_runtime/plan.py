@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from vflc_runtime.contents import Contents
 from vflc_runtime.plan_guards import Guard
 from vflc_runtime.plan_keras import Gradients, Held
-from vflc_runtime.reading import damaged
 
 StepKind = Literal["run", "send", "receive", "update", "assign", "protect"]
 INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
@@ -199,7 +199,7 @@ class Training:
 class Plan:
     """One place's part of a bundle."""
 
-    folder: Path
+    contents: Contents
     model: str
     place: str
     precision: str
@@ -219,8 +219,9 @@ class Plan:
     guards: dict[str, Guard] = field(default_factory=dict)
 
     def graph_path(self, graph: str) -> Path:
-        """The graph's file, which must lie in the place's folder."""
-        path = (self.folder / str(self.graphs[graph].file)).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
-            raise damaged(f"plan.json: graph {graph!r} lies outside the bundle: {self.graphs[graph].file!r}")
-        return path
+        """Where the graph's file lay, for messages: what runs is `graph_content`."""
+        return self.contents.folder / str(self.graphs[graph].file)
+
+    def graph_content(self, graph: str) -> bytes:
+        """The graph's file."""
+        return self.contents.read(str(self.graphs[graph].file))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar, cast
 
+from vflc_runtime.contents import Contents
 from vflc_runtime.manifest import FORMAT, PROGRAMS
 from vflc_runtime.plan import (
     INITIALS,
@@ -40,13 +40,13 @@ _TARGETS = {
 }  # fmt: skip
 
 
-def read_plan(folder: Path) -> Plan:
-    """Reads `folder/plan.json`; VFL0613 where a field is missing or of another kind."""
-    plan = Json.read(folder / "plan.json")
+def read_plan(contents: Contents) -> Plan:
+    """Reads plan.json; VFL0613 where a field is missing or of another kind."""
+    plan = contents.json("plan.json")
     if plan["format"].integer() != FORMAT:
         raise damaged(f"plan.json has format {plan['format'].value}; this version reads format {FORMAT}")
     return Plan(
-        folder=folder,
+        contents=contents,
         model=plan["model"].text(),
         place=plan["place"].name(),
         precision=plan["precision"].one_of("float32", "float64"),

@@ -31,13 +31,20 @@ class Json:
     def read(cls, file: Path) -> Json:
         """The document in `file`; VFL0613 where there is none."""
         try:
-            return cls(json.loads(file.read_bytes()), file.name)
+            content = file.read_bytes()
         except FileNotFoundError:
             raise damaged(f"{file} is missing") from None
         except OSError as error:
             raise damaged(f"{file} cannot be read: {error.strerror}") from None
+        return cls.parse(content, file.name)
+
+    @classmethod
+    def parse(cls, content: bytes, name: str) -> Json:
+        """The document in a file's bytes; VFL0613 where it is none."""
+        try:
+            return cls(json.loads(content), name)
         except (ValueError, RecursionError) as error:
-            raise damaged(f"{file} is not JSON: {error}") from None
+            raise damaged(f"{name} is not JSON: {error}") from None
 
     def wrong(self, expected: str) -> Failure:
         return damaged(f"{self.path}: expected {expected}, found {str(self.value)[:60]!r}")

@@ -48,7 +48,6 @@ def new_settings(bundle: Bundle, options: Options) -> dict[str, Any]:
     return {
         "model": bundle.manifest.model,
         "digest": bundle.manifest.digest,
-        "fingerprint": bundle.fingerprint(),
         **settings,
         "steps": options.steps,
         "shuffle": spec.shuffle,

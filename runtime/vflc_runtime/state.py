@@ -168,7 +168,7 @@ class RunFolder:
     def bundle(self, backend: str = "onnx") -> Bundle:
         """The bundle that ran, checked to be the one, with the plans of a backend."""
         bundle = open_bundle(self.path / "bundle", self.places, backend)
-        if bundle.fingerprint() != self.settings.get("fingerprint"):
+        if bundle.manifest.digest != self.settings.get("digest"):
             raise Failure("VFL0614", f"{self.path / 'bundle'} is not the bundle that this run was made from")
         return bundle
 
@@ -214,7 +214,7 @@ class RunFolder:
         files.replace_with(self.path / "history.jsonl", lines.encode())
 
     def _write(self, folder: Path, checkpoint: Checkpoint) -> None:
-        metadata = {"step": str(checkpoint.progress.step), "fingerprint": str(self.settings["fingerprint"])}
+        metadata = {"step": str(checkpoint.progress.step), "digest": str(self.settings["digest"])}
         for place, kinds in checkpoint.tensors.items():
             (folder / place).mkdir(parents=True)
             for kind, tensors in kinds.items():
@@ -263,9 +263,9 @@ class RunFolder:
             path = self.path / place / "model.safetensors"
             if path.exists():
                 found[place] = files.read_tensors(path)
-        marks = {(meta.get("step"), meta.get("fingerprint")) for _, meta in found.values()}
+        marks = {(meta.get("step"), meta.get("digest")) for _, meta in found.values()}
         whole = len(found) == len(bundle.plans) and len(marks) == 1
-        if whole and marks.pop()[1] == self.settings["fingerprint"]:
+        if whole and marks.pop()[1] == self.settings["digest"]:
             return {place: tensors for place, (tensors, _) in found.items()}
         checkpoint = self.latest()
         if checkpoint is None:

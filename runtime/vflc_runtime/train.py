@@ -119,8 +119,8 @@ def _resume(
             "VFL0614", f"{run.path} is the part of {', '.join(run.places)}", "resume it by `vflc party`"
         )
     bundle = run.bundle(options.engine)
-    given = None if bundle_dir is None else open_bundle(bundle_dir, backend=options.engine).fingerprint()
-    if given not in (None, bundle.fingerprint()):
+    given = None if bundle_dir is None else open_bundle(bundle_dir, backend=options.engine).manifest.digest
+    if given not in (None, bundle.manifest.digest):
         raise Failure(
             "VFL0614",
             f"{run.path} is a run of another spec",

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from keras_testing import END, TABLES, compiled, needs_tensorflow
+from vflc_runtime.bundle import open_bundle
+from vflc_runtime.errors import Failure
 
 pytestmark = [
     needs_tensorflow,
@@ -82,7 +84,6 @@ def test_same_bytes_in_another_process_and_loadable_without_vflc(tmp_path: Path)
 def test_the_plan_says_where_each_weight_lies() -> None:
     bundle = compiled(SPEC)
     plan = json.loads(bundle.files["alice/keras/plan.json"])
-    assert bundle.files["alice/keras/encoders.json"] == bundle.files["alice/encoders.json"]
     weights = {weight["name"] for weight in plan["weights"]}
     assert "α.a" in weights
     assert not any(name.startswith("tables.") for name in weights)
@@ -101,6 +102,39 @@ def test_backends_alone_and_together_have_one_manifest() -> None:
     alone = compile_source(Source("tested.vfl", SPEC), precision="float64", backends=("keras",))
     assert alone.manifest == both.manifest
     assert not any(name.endswith(".onnx") for name in alone.files)
-    assert {name for name in alone.files if "/keras/" in name} == {
-        name for name in both.files if "/keras/" in name
+    assert {name for name in alone.files if "keras" in name} == {
+        name for name in both.files if "keras" in name
     }
+    assert alone.files["keras.json"] == both.files["keras.json"]
+
+
+def test_every_keras_file_counts(tmp_path: Path) -> None:
+    compiled(SPEC).write(tmp_path / "b")
+    folder = tmp_path / "b"
+    open_bundle(folder, backend="keras")
+    for file in sorted((folder / "alice" / "keras").iterdir()):
+        content = file.read_bytes()
+        file.write_bytes(content + b" ")
+        with pytest.raises(Failure, match="was changed after it was compiled") as refused:
+            open_bundle(folder, backend="keras")
+        assert refused.value.code == "VFL0613" and file.name in refused.value.message
+        file.write_bytes(content)
+    (folder / "alice" / "keras" / "more.keras").write_bytes(b"")
+    with pytest.raises(Failure, match="no file of this bundle"):
+        open_bundle(folder, backend="keras")
+    (folder / "alice" / "keras" / "more.keras").unlink()
+    encoders = folder / "alice" / "encoders.json"
+    encoders.write_bytes(encoders.read_bytes() + b" ")
+    with pytest.raises(Failure, match=r"encoders\.json was changed"):
+        open_bundle(folder, backend="keras")
+
+
+def test_keras_files_of_another_bundle(tmp_path: Path) -> None:
+    """keras.json says of which manifest its hashes are."""
+    compiled(SPEC).write(tmp_path / "b")
+    listed = tmp_path / "b" / "keras.json"
+    listed.write_text(listed.read_text().replace('"digest": "', '"digest": "0'))
+    with pytest.raises(Failure, match="belongs to another bundle") as refused:
+        open_bundle(tmp_path / "b", backend="keras")
+    assert refused.value.code == "VFL0613"
+    open_bundle(tmp_path / "b")

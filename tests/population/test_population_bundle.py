@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from population.population_testing import compiled
 from population.reference import spec
+from signing import sign
 from vflc_runtime.errors import Failure
 from vflc_runtime.reconstruct.plan_reader import read_population
+from vflc_runtime.reconstruct.run import encoders
 from vflc_runtime.reconstruct.visit import Visitor
 
 Plan = dict[str, Any]
@@ -69,18 +72,46 @@ def test_a_plan_that_does_not_hold_together(change: Callable[[Plan], None], tmp_
     plan = json.loads(path.read_text())
     change(plan)
     path.write_text(json.dumps(plan))
+    sign(tmp_path / "bundle")
     with pytest.raises(Failure) as refused:
         read_population(tmp_path / "bundle")
-    assert refused.value.code == "VFL0613"
+    assert refused.value.code == "VFL0613" and "was changed" not in refused.value.message
 
 
 def test_a_graph_other_than_the_plan_says(tmp_path):
     plan = compiled(spec("cohort 6  batch 3"), tmp_path)
     folder = plan.folder / "users"
     (folder / "client.onnx").write_bytes((folder / "predict.onnx").read_bytes())
+    with pytest.raises(Failure, match=r"client\.onnx was changed after it was compiled"):
+        read_population(plan.folder)
+    sign(plan.folder)
     with pytest.raises(Failure, match="other inputs or outputs") as refused:
-        Visitor(plan, plan.settings)
+        Visitor(read_population(plan.folder), plan.settings)
     assert refused.value.code == "VFL0613"
+
+
+def test_what_is_visited_is_what_was_hashed(tmp_path):
+    """Another machine of a cluster gets the files that were checked, not those that lie there now."""
+    plan = compiled(spec("cohort 6  batch 3"), tmp_path)
+    for file in (plan.folder / "users").iterdir():
+        file.write_bytes(b"somebody else's")
+    elsewhere = pickle.loads(pickle.dumps(plan))
+    assert elsewhere == plan
+    Visitor(elsewhere, elsewhere.settings)
+    assert "users" in encoders(elsewhere)["parties"]
+
+
+@pytest.mark.parametrize("place", ["users", "hub"])
+def test_every_file_of_both_places_counts(place, tmp_path):
+    folder = compiled(spec("cohort 6  batch 3"), tmp_path).folder
+    for file in sorted((folder / place).iterdir()):
+        content = file.read_bytes()
+        file.write_bytes(content + b" ")
+        with pytest.raises(Failure, match="was changed after it was compiled") as refused:
+            read_population(folder)
+        assert refused.value.code == "VFL0613" and file.name in refused.value.message
+        file.write_bytes(content)
+    read_population(folder)
 
 
 def test_an_engine_that_is_not_there(tmp_path):

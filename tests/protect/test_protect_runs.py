@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from party.partying import train_together
 from protecting import SUM, TWO, Recorded, batch, bundle, rows
+from signing import sign
 from vflc_runtime import files
 from vflc_runtime.bundle import open_bundle
 from vflc_runtime.errors import Failure
@@ -138,8 +139,10 @@ def test_a_plan_without_a_promised_protection_is_damaged(what, tmp_path):
     steps = [step for step in plan["programs"]["train"] if step.get("guard") != "protect_1"]
     plan["programs"]["train"] = steps
     path.write_text(json.dumps(plan))
-    with pytest.raises(Failure, match="VFL0613"):
+    sign(folder)
+    with pytest.raises(Failure, match="VFL0613") as refused:
         open_bundle(folder)
+    assert "was changed" not in refused.value.message
 
 
 def test_without_protections_split_is_unsplit(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from onnx import TensorProto, helper, numpy_helper
-from vflc_runtime.manifest import digest
+from signing import sign
 
 USERS, ITEMS, WIDTH = 50, 30, 2
 
@@ -90,8 +90,6 @@ def write_bundle(
         "edges": edges if split else [],
         "messages": messages if split else [],
     }  # fmt: skip
-    manifest["digest"] = digest(manifest)
-    write_json(folder / "manifest.json", manifest)
     parties = {"alice": _alice(dropout), "bob": _bob()}
     for place in places:
         own = parties.values() if place == "all" else [parties[place]]
@@ -99,6 +97,8 @@ def write_bundle(
         write_json(folder / place / "plan.json", plan)
         encoders = {name: _ENCODERS[name] for name in plan["tables"]}
         write_json(folder / place / "encoders.json", {"parties": encoders})
+    write_json(folder / "manifest.json", manifest)
+    sign(folder)
     return folder
 
 

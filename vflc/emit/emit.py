@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.emit.bundle import Bundle
+from vflc.emit.hashes import Hashes, hashes, keras_folders
 from vflc.emit.manifest import canonical, manifest, markdown, parties
 from vflc.emit.onnx import to_onnx
 from vflc.emit.plan import encoders, guard_graph, plan
@@ -32,15 +32,15 @@ def emit(
     if model.population is not None:
         return _population(model, spec, precision, backends, warnings)
     files: dict[str, bytes] = {}
-    contents: dict[str, str] = {}
+    contents: dict[str, Hashes] = {}
     for schedule in model.schedules:
         mine = _place(model, schedule, precision)
-        contents[schedule.place] = _digest(mine)
+        contents[schedule.place] = hashes(mine)
         written = mine if "onnx" in backends else {"encoders.json": mine["encoders.json"]}
         files |= {f"{schedule.place}/{name}": content for name, content in written.items()}
-    if unfused is not None:
-        files |= _keras(model, unfused, precision)
     data = manifest(model, spec, precision, contents)
+    if unfused is not None:
+        files |= keras_folders(_keras(model, unfused, precision), data["digest"])
     files["manifest.json"] = canonical(data).encode()
     files["manifest.md"] = markdown(data).encode()
     return Bundle(data, files, warnings, model)
@@ -49,15 +49,16 @@ def emit(
 def _population(
     model: Model, spec: str, precision: str, backends: tuple[str, ...], warnings: list[Diagnostic]
 ) -> Bundle:
-    places = population_files(model, precision, _loads)
-    contents = {place: _digest(files) for place, files in places.items()}
+    places, keras = population_files(model, precision, _loads), {}
+    contents = {place: hashes(files) for place, files in places.items()}
     if "onnx" not in backends:
         places = {place: {"encoders.json": own["encoders.json"]} for place, own in places.items()}
     if "keras" in backends:
-        more = population_keras_files(model, precision)
-        places = {place: own | more[place] for place, own in places.items()}
+        keras = population_keras_files(model, precision)
     data = population_manifest(model, spec, precision, contents, parties(model))
     files = {f"{place}/{name}": content for place, own in places.items() for name, content in own.items()}
+    if keras:
+        files |= keras_folders(keras, data["digest"])
     files["manifest.json"] = canonical(data).encode()
     files["manifest.md"] = markdown(data).encode()
     return Bundle(data, files, warnings, model)
@@ -90,16 +91,12 @@ def _place(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]
     }
 
 
-def _keras(model: Model, unfused: Model, precision: str) -> dict[str, bytes]:
+def _keras(model: Model, unfused: Model, precision: str) -> dict[str, dict[str, bytes]]:
     """The Keras plans, which must speak of the same edges and messages as the manifest."""
     from vflc.emit.keras_plan import keras_files
 
     assert (unfused.edges, unfused.messages) == (model.edges, model.messages), "fused tables crossed"
-    return {
-        f"{schedule.place}/{name}": content
-        for schedule in unfused.schedules
-        for name, content in keras_files(unfused, schedule, precision).items()
-    }
+    return {each.place: keras_files(unfused, each, precision) for each in unfused.schedules}
 
 
 def _loads(place: str, name: str, content: bytes) -> None:
@@ -116,10 +113,3 @@ def _loads(place: str, name: str, content: bytes) -> None:
         raise Refused(
             [Diagnostic("VFL0501", message, None, "this is a defect in vflc: please report it")]
         ) from wrong
-
-
-def _digest(files: dict[str, bytes]) -> str:
-    seen = hashlib.sha256()
-    for name in sorted(files):
-        seen.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
-    return seen.hexdigest()

@@ -12,15 +12,13 @@ from typing import Any
 from vflc.emit.keras import ONE, KerasModel, to_keras
 from vflc.emit.keras_gradients import gradient_graphs, row_ids
 from vflc.emit.manifest import canonical
-from vflc.emit.plan import encoders, guard_graph, plan
+from vflc.emit.plan import guard_graph, plan
 from vflc.emit.update import UpdateGraph, build_updates, optimizers_at
 from vflc.ir.model import PROGRAMS, Model, Program, Schedule, Stage, Step
 
-FOLDER = "keras"
-
 
 def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
-    """The files of one place of a scheduled model whose tables are not fused, by path in its folder."""
+    """The files of one place of a scheduled model whose tables are not fused, by name."""
     models = _forward(model, schedule, precision) | _guards(model, schedule, precision)
     files = {f"{name}.keras": made.content for name, made in models.items()}
     graphs = {name: _entry(name, made) for name, made in models.items()}
@@ -38,8 +36,7 @@ def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, b
         for entry in data["updates"]
     ]
     files["plan.json"] = canonical(data).encode()
-    files["encoders.json"] = canonical(encoders(model, schedule.place)).encode()
-    return {f"{FOLDER}/{name}": content for name, content in files.items()}
+    return files
 
 
 def _entry(name: str, made: KerasModel) -> dict[str, Any]:

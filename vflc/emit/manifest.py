@@ -24,11 +24,11 @@ def canonical(data: Any) -> str:
     return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def manifest(model: Model, spec: str, precision: str, contents: dict[str, str]) -> dict[str, Any]:
+def manifest(model: Model, spec: str, precision: str, contents: dict[str, dict[str, str]]) -> dict[str, Any]:
     """The manifest as data, with its digest over everything else in it.
 
-    `contents` holds a SHA-256 for each place over what its runtime executes, so that equal
-    digests mean equal programs.
+    `contents` holds for each place the SHA-256 of every file that its runtime executes or reads, so
+    that equal digests mean equal programs.
     """
     data: dict[str, Any] = {
         "format": FORMAT,

@@ -109,8 +109,6 @@ def population_keras_files(model: Model, precision: str) -> Files:
     Weights are inputs, as every user has its own. vflc's gradients say only which weights change in
     a phase: their values come from a tape over the forward model, seeded by the losses.
     """
-    from vflc.emit.keras_plan import FOLDER
-
     population, visit = parts(model)
     users = _forward_units(visit) | _updates(population.rules[name] for name in PHASES)
     hub = _updates([population.rules["server"]])
@@ -118,7 +116,7 @@ def population_keras_files(model: Model, precision: str) -> Files:
     entries: dict[str, dict[str, Any]] = {population.place: {}, population.hub: {}}
     for place, units in ((population.place, users), (population.hub, hub)):
         for name, unit in units.items():
-            files[place][f"{FOLDER}/{name}.keras"], entries[place][name] = _keras(name, unit, precision)
+            files[place][f"{name}.keras"], entries[place][name] = _keras(name, unit, precision)
     gradients = {}
     for phase, found in visit.gradients.items():
         gradients[phase] = tuple(Gradient(g.weight, f"{g.weight}#gradient") for g in found)
@@ -131,7 +129,7 @@ def population_keras_files(model: Model, precision: str) -> Files:
         population.hub: hub_plan(model, precision, entries[population.hub]),
     }
     for place, plan in plans.items():
-        files[place][f"{FOLDER}/plan.json"] = canonical(plan).encode()
+        files[place]["plan.json"] = canonical(plan).encode()
     return files
 
 

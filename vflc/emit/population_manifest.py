@@ -14,7 +14,11 @@ from vflc.ir.model import PROGRAMS, Model
 
 
 def population_manifest(
-    model: Model, spec: str, precision: str, contents: dict[str, str], parties: list[dict[str, Any]]
+    model: Model,
+    spec: str,
+    precision: str,
+    contents: dict[str, dict[str, str]],
+    parties: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Every value of a visit that crosses: rows asked for, global weights, and their changes back."""
     population, visit = parts(model)

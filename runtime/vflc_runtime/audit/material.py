@@ -23,7 +23,6 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.evaluate import trained
 from vflc_runtime.events import Listener
 from vflc_runtime.messages import Envelope
-from vflc_runtime.reading import Json
 from vflc_runtime.state import RunFolder
 from vflc_runtime.transcript import Step, Transcript
 
@@ -76,7 +75,7 @@ class Material:
             raise Failure(
                 "VFL0614", f"{run} was trained on other rows", "give the data that the run was trained on"
             )
-        edges = Json.read(bundle.folder / "manifest.json")["edges"].value
+        edges = bundle.manifest.document["edges"]
         predictions = _predict(folder, data, engine, threads)
         return cls(folder, bundle, data, transcripts, predictions, tuple(edges), threads)
 

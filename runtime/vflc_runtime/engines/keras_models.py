@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class Forward:
 
     def __init__(self, plan: Plan, graph: str) -> None:
         self.entry = plan.graphs[graph]
-        self.model = load_model(plan.graph_path(graph))
+        self.model = load_model(plan.graph_content(graph), plan.graph_path(graph))
         tf = tensorflow().tf
         signature = [tf.TensorSpec(t.shape, t.dtype) for t in self.model.inputs]
         # A model that reads nothing has one input of its own, which is 1.
@@ -47,10 +48,15 @@ def call_model(model: Any, inputs: list[Any]) -> list[Any]:
     return list(made) if isinstance(made, (list, tuple)) else [made]
 
 
-def load_model(path: Path) -> Any:
-    """The Keras model in a file; VFL0613 where it holds none."""
+def load_model(content: bytes, path: Path) -> Any:
+    """The Keras model in a file's bytes; VFL0613 where they hold none. `path` is for messages.
+
+    Keras reads files only: it gets one that nobody else can write.
+    """
     try:
-        return tensorflow().keras.models.load_model(path, compile=False)
+        with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+            (copy := Path(folder) / "model.keras").write_bytes(content)
+            return tensorflow().keras.models.load_model(copy, compile=False)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise damaged(f"{path} cannot be loaded: {first[:300]}") from None

@@ -64,7 +64,7 @@ class _Optimizer:
     def __init__(self, plan: Plan, optimizer: Optimizer, rows: bool) -> None:
         self._tf = tensorflow().tf
         graph = optimizer.rows_graph if rows else optimizer.graph
-        self._model = load_model(plan.graph_path(graph))
+        self._model = load_model(plan.graph_content(graph), plan.graph_path(graph))
         self._entry = plan.graphs[graph]
         self.flat = graph == optimizer.graph
         self.slots = optimizer.slots

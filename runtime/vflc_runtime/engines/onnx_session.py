@@ -67,19 +67,18 @@ def read_model(plan: Plan, graph: str) -> onnx.ModelProto:
     import onnx
 
     path, declared = plan.graph_path(graph), plan.graphs[graph]
-    model = onnx.load_model_from_string(self_contained(path))
+    model = onnx.load_model_from_string(self_contained(plan.graph_content(graph), path))
     for found, due in ((model.graph.input, declared.inputs), (model.graph.output, declared.outputs)):
         if {each.name for each in found} != set(due):
             raise damaged(f"{path} has other inputs or outputs than plan.json declares")
     return model
 
 
-def self_contained(path: Path) -> bytes:
-    """The file's bytes, unless they refer to data outside of it."""
+def self_contained(content: bytes, path: Path) -> bytes:
+    """A file's bytes, unless they refer to data outside of it; `path` is for messages."""
     import onnx
     from onnx.external_data_helper import uses_external_data
 
-    content = path.read_bytes()
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:

@@ -157,7 +157,7 @@ def _bundle_of(run: RunFolder, bundle_dir: Path | str | None, site: Site) -> Bun
     bundle = run.bundle(site.engine)
     if bundle_dir is not None:
         given = open_bundle(bundle_dir, (site.place,), site.engine)
-        if given.fingerprint() != bundle.fingerprint():
+        if given.manifest.digest != bundle.manifest.digest:
             raise Failure(
                 "VFL0614",
                 f"{run.path} is a run of another spec",

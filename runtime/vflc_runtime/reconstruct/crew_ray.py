@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.reconstruct.crew import LocalCrew, Weights
 from vflc_runtime.reconstruct.plan import Plan
-from vflc_runtime.reconstruct.plan_reader import read_population
 from vflc_runtime.reconstruct.settings import Settings
 from vflc_runtime.reconstruct.users import Rows, Users
 from vflc_runtime.reconstruct.visit import Visited
@@ -31,22 +28,16 @@ LOGS = "look at the cluster's own logs; `vflc train --resume` goes on from the l
 
 
 class Worker:
-    """One process of the cluster, with the bundle's files and all users' examples.
+    """One process of the cluster, with the bundle and all users' examples.
 
     Args:
-        files: the bundle, by path inside it; the worker may run on another machine.
-        engine: that runs its graphs.
+        plan: the bundle with its files, as it was checked; the worker may run on another machine.
         settings: of the run.
         users: shared by the workers of a machine.
     """
 
-    def __init__(self, files: Mapping[str, bytes], engine: str, settings: Settings, users: Users) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="vflc-")
-        for name, content in files.items():
-            path = Path(self._folder.name) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        self.crew = LocalCrew(read_population(Path(self._folder.name), engine), settings, users)
+    def __init__(self, plan: Plan, settings: Settings, users: Users) -> None:
+        self.crew = LocalCrew(plan, settings, users)
 
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
@@ -85,12 +76,8 @@ class RayCrew:
     ) -> None:
         self._ray = ray = _connected(on, workers)
         count = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        names = [path for path in plan.folder.rglob("*") if path.is_file()]
-        files = ray.put({str(path.relative_to(plan.folder)): path.read_bytes() for path in names})
-        shared, remote = ray.put(users), ray.remote(worker)
-        self._start: Callable[[], Any] = lambda: remote.options(num_cpus=1).remote(
-            files, plan.engine, settings, shared
-        )
+        bundle, shared, remote = ray.put(plan), ray.put(users), ray.remote(worker)
+        self._start: Callable[[], Any] = lambda: remote.options(num_cpus=1).remote(bundle, settings, shared)
         self._workers = [self._start() for _ in range(count)]
         self.replaced = 0
 

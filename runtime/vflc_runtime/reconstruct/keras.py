@@ -25,7 +25,7 @@ class KerasRunner:
     def __init__(self, graph: Graph, precision: str) -> None:
         self.graph, self._precision = graph, precision
         self._tf = tf = tensorflow().tf
-        self._model = load_model(graph.path)
+        self._model = load_model(graph.content, graph.path)
         self._made = graph.outputs[: len(graph.outputs) - len(graph.gradients)]
         counts = len(self._model.inputs), len(self._model.outputs)
         if counts != (len(graph.inputs), len(self._made)):

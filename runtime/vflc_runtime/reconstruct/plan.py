@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vflc_runtime.contents import Contents
 from vflc_runtime.manifest import Manifest
 from vflc_runtime.plan import Init, Loss, Metric, Slot
 from vflc_runtime.reading import Json
@@ -47,12 +47,15 @@ class Graph:
     """A file and the ids of its inputs and outputs.
 
     Args:
+        path: where it lay, for messages.
+        content: the file.
         gradients: outputs that the file does not have: (id, the weight it is the gradient of). The
             Keras engine takes them by a tape, as gradients of the losses by their coefficients.
         seeds: these losses.
     """
 
     path: Path
+    content: bytes = field(repr=False)
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     gradients: tuple[tuple[str, str], ...] = ()
@@ -118,6 +121,7 @@ class Plan:
     engine: str
     folder: Path
     manifest: Manifest
+    contents: dict[str, Contents]
     place: str
     hub: str
     precision: str
@@ -146,18 +150,6 @@ class Plan:
     @property
     def locals(self) -> list[Weight]:
         return [weight for weight in self.weights.values() if weight.local]
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the manifest's digest and every file of both places: what a run depends on.
-
-        Files of the Keras backend are left out, so that a run may change its engine.
-        """
-        seen = hashlib.sha256(self.manifest.digest.encode())
-        for place in (self.place, self.hub):
-            for path in sorted(path for path in (self.folder / place).iterdir() if path.is_file()):
-                content = path.read_bytes()
-                seen.update(f"{place}/{path.name}/{len(content)}/".encode() + content)
-        return seen.hexdigest()
 
 
 def is_population(folder: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vflc_runtime.bundle import plan_folder
+from vflc_runtime.contents import Contents, open_contents
 from vflc_runtime.engines.engine import ENGINES
 from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import read_manifest
@@ -34,10 +34,12 @@ def read_population(folder: Path, engine: str = "onnx") -> Plan:
     if engine not in ENGINES:
         raise Failure("VFL0614", f"there is no engine {engine!r}", f"engines: {', '.join(ENGINES)}")
     manifest = read_manifest(folder / "manifest.json")
-    about = Json.read(folder / "manifest.json")["population"]
-    place, hub = about["place"].name(), about["hub"].name()
-    homes = {name: plan_folder(folder, name, engine) for name in (place, hub)}
-    users, server = (Json.read(homes[name] / "plan.json") for name in (place, hub))
+    about = Json(manifest.document, "manifest.json")["population"]
+    place, hub = (about[end].one_of(*manifest.places) for end in ("place", "hub"))
+    homes = {
+        name: open_contents(folder, name, manifest.contents, manifest.digest, engine) for name in (place, hub)
+    }
+    users, server = (homes[name].json("plan.json") for name in (place, hub))
     for part in (users, server):
         if part["kind"].text() != "population" or part["precision"].text() != manifest.precision:
             raise damaged(f"{part.path} of {folder} belongs to another bundle than manifest.json")
@@ -50,6 +52,7 @@ def read_population(folder: Path, engine: str = "onnx") -> Plan:
         engine=engine,
         folder=folder,
         manifest=manifest,
+        contents=homes,
         place=place,
         hub=hub,
         precision=manifest.precision,
@@ -102,14 +105,13 @@ def _loss(item: Json) -> Loss:
     return Loss(item["name"].text(), item["value"].text(), item["coefficient"].number())
 
 
-def _graph(folder: Path, item: Json, losses: tuple[Loss, ...]) -> Graph:
-    path = (folder / item["file"].text()).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
-        raise damaged(f"{item.path}: {item['file'].value!r} is not in the bundle")
+def _graph(contents: Contents, item: Json, losses: tuple[Loss, ...]) -> Graph:
+    name = item["file"].text()
     taken = item.get("gradients")
     gradients = tuple((each["gradient"].text(), each["weight"].text()) for each in taken or ())
     inputs, outputs = item["inputs"].texts(), item["outputs"].texts()
-    return Graph(path, inputs, outputs, gradients, losses if gradients else ())
+    path, content = contents.folder / name, contents.read(name)
+    return Graph(path, content, inputs, outputs, gradients, losses if gradients else ())
 
 
 def _named(graphs: dict[str, Graph], name: str, where: Json) -> Graph:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from vflc_runtime import events, loading
+from vflc_runtime.contents import ENCODERS
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener
-from vflc_runtime.reading import Json
 from vflc_runtime.reconstruct.plan import Plan
 from vflc_runtime.reconstruct.plan_reader import read_population
 from vflc_runtime.reconstruct.settings import Settings
@@ -27,7 +27,7 @@ class PopulationRun(RunFolder):
     def plan(self, engine: str = "onnx") -> Plan:
         """The bundle that ran, checked to be the one, with the graphs of an engine."""
         plan = read_population(self.path / "bundle", engine)
-        if plan.fingerprint() != self.settings.get("fingerprint"):
+        if plan.manifest.digest != self.settings.get("digest"):
             raise Failure("VFL0614", f"{self.path / 'bundle'} is not the bundle that this run was made from")
         return plan
 
@@ -62,7 +62,7 @@ def load(
 
 def encoders(plan: Plan) -> dict[str, Any]:
     """How the users' columns become ids and numbers."""
-    found: dict[str, Any] = Json.read(plan.folder / plan.place / "encoders.json").value
+    found: dict[str, Any] = plan.contents[plan.place].json(ENCODERS).value
     return found
 
 

@@ -43,7 +43,7 @@ class OnnxRunner:
     def __init__(self, graph: Graph, precision: str) -> None:
         self.graph = graph
         try:
-            loaded = session(self_contained(graph.path), 1, precision == "float64")
+            loaded = session(self_contained(graph.content, graph.path), 1, precision == "float64")
         except onnx_errors() as error:
             raise damaged(f"{graph.path} cannot be loaded: {short(error)}") from None
         found = {i.name for i in loaded.inputs_meta}, {o.name for o in loaded.outputs_meta}

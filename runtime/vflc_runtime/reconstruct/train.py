@@ -92,7 +92,6 @@ def train(
     facts = {
         "model": plan.manifest.model,
         "digest": plan.manifest.digest,
-        "fingerprint": plan.fingerprint(),
         "reconstruct": {name: getattr(settings, name) for name in CHOSEN},
         "data": fingerprint(data, users),
         "secret": secrets.token_hex(32) if settings.noise else "",
@@ -114,11 +113,11 @@ def _resume(
 ) -> Result:
     engine, given = options.engine, None
     if bundle_dir is not None:
-        given = read_population(Path(bundle_dir), engine).fingerprint()
+        given = read_population(Path(bundle_dir), engine).manifest.digest
         if engine == "keras":
             add_keras(run.path / "bundle", Path(bundle_dir))
     plan = run.plan(engine)
-    if given not in (None, plan.fingerprint()):
+    if given not in (None, plan.manifest.digest):
         raise Failure(
             "VFL0614",
             f"{run.path} is a run of another spec",
