@@ -82,7 +82,7 @@ def test_a_wait_ends_and_says_for_whom(make: Make) -> None:
         begin = time.monotonic()
         with pytest.raises(Failure) as caught:
             networks["bob"].take("alice", "alice>bob")
-        assert 0.25 < time.monotonic() - begin < 4
+        assert 0.25 < time.monotonic() - begin < 20
         assert (caught.value.code, caught.value.exit_code) == ("VFL0641", 3)
         assert "'alice' did not send message 'alice>bob' within 0." in caught.value.message
         assert "connected" in caught.value.message
