@@ -1,10 +1,14 @@
 # make demo   a first run: generated tables, compile, train, evaluate, predict
 # make test   everything that must hold, in a virtual environment of its own
+# make test-oldest   the tests of the core with the oldest packages that pyproject.toml allows
+# make test-newest   the tests with the newest
 # make lint   ruff and mypy alone        make clean   back to the files of the repository
+# make lock   requirements/ anew: the versions, with their hashes, that demo and test install
+# make mutants FOLDER=protect SAMPLE=60   what the tests of a folder do not notice
 
 VENV   ?= .venv
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
-            $$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+            $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
             && echo $$python && break; done)
 BUILD   = build
 
@@ -16,7 +20,12 @@ modules = editors/vscode/node_modules/.package-lock.json
 npm     = $(shell command -v npm)
 data    = --data alice=$(1)/alice.parquet --data bob=$(1)/bob.parquet
 
-.PHONY: test demo lint editor clean
+oldest  = $(BUILD)/oldest/installed$(here)
+newest  = $(BUILD)/newest/installed$(here)
+OLDEST  = dev dp masks grpc tensorboard
+NEWEST  = $(OLDEST) keras ray# openmined-psi names one release of protobuf and so keeps all others back
+
+.PHONY: test test-oldest test-newest demo lint editor lock mutants clean
 .DELETE_ON_ERROR:
 
 test: $(dev)
@@ -25,6 +34,12 @@ test: $(dev)
 	$(MAKE) --no-print-directory editor || failed="$$failed editor"; \
 	[ -z "$$failed" ] || echo "failed before pytest:$$failed"; \
 	$(python) -m pytest -n auto $(PYTEST) && [ -z "$$failed" ]
+
+test-oldest: $(oldest)
+	$(BUILD)/oldest/bin/python -m pytest -n auto $(PYTEST)
+
+test-newest: $(newest)
+	$(BUILD)/newest/bin/python -m pytest -n auto $(PYTEST)
 
 lint: $(dev)
 	$(python) -m ruff check .
@@ -46,21 +61,41 @@ editor: $(if $(npm),$(modules))
 $(modules): editors/vscode/package-lock.json
 	cd editors/vscode && npm ci
 
-$(core): pyproject.toml
-	$(call install,.)
+$(core): requirements/core.txt pyproject.toml
+	$(call install,$(VENV),--require-hashes --requirement $<)
 
-$(dev): pyproject.toml
-	$(call install,.[dev$(comma)keras$(comma)dp$(comma)grpc$(comma)psi$(comma)tensorboard])
+$(dev): requirements/all.txt pyproject.toml
+	$(call install,$(VENV),--require-hashes --requirement $<)
 	@touch $(core)
 
+$(oldest): requirements/oldest.txt pyproject.toml
+	$(call install,$(BUILD)/oldest,--require-hashes --requirement $<)
+
+$(newest): pyproject.toml
+	$(call install,$(BUILD)/newest,--upgrade ".[$(subst $(space),$(comma),$(NEWEST))]")
+
 comma := ,
+empty :=
+space := $(empty) $(empty)
+pip    = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
 define install
-	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer with venv is needed (on Debian: apt install python3-venv)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(python) -m pip install --quiet --disable-pip-version-check --editable "$(1)"
-	$(python) -m compileall -q vflc grammars runtime
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (on Debian: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(1)
+	$(call pip,$(1)) $(2)
+	$(call pip,$(1)) --no-deps --no-build-isolation --editable .
+	$(1)/bin/python -m compileall -q vflc grammars runtime
 	@touch $@
 endef
+
+# The core's versions are those that everything is tested with; what is oldest is resolved by itself.
+LOCK = $(BUILD)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+       --no-annotate --no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+lock:
+	$(PYTHON) -m venv $(BUILD)/lock
+	$(call pip,$(BUILD)/lock) uv
+	$(LOCK) --all-extras --output-file requirements/all.txt
+	echo setuptools | $(LOCK) - --constraint requirements/all.txt --output-file requirements/core.txt
+	$(LOCK) --resolution lowest-direct $(addprefix --extra ,$(OLDEST)) --output-file requirements/oldest.txt
 
 clean:
 	rm -rf $(VENV) $(BUILD) dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
