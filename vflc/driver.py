@@ -6,7 +6,10 @@ from pathlib import Path
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source
 from vflc.emit.bundle import Bundle
+from vflc.fixes import with_grants
 from vflc.ir.model import Model
+from vflc.passes.learn.granted import missing_grants
+from vflc.passes.learn.received import received
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import pipeline, population_pipeline, run
 from vflc.syntax.parser import parse, read_source
@@ -30,6 +33,23 @@ def check_source(source: Source, folder: Path | None = None) -> list[Diagnostic]
     except Refused as refused:
         return refused.diagnostics
     return collector.diagnostics
+
+
+def fixed(source: Source, folder: Path | None = None) -> str:
+    """The text with the grants that it lacks, each with what it means; the same where it lacks none.
+
+    Raises:
+        Refused: the spec has mistakes besides, so that nobody knows what it would have to grant.
+    """
+    collector = Collector()
+    spec = parse(source, collector)
+    lowered = _lowered(source, folder, collector)
+    if lowered.population is not None:
+        return source.text
+    passes = pipeline()
+    cut = next(index for index, step in enumerate(passes) if step.name == "cut")
+    model = run(lowered, collector, passes[: cut + 1])
+    return with_grants(source, spec, missing_grants(model, received(model)))
 
 
 def compile_spec(

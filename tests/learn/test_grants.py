@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from vflc.cli.main import run
 from vflc.diagnostics import Diagnostic, Source
-from vflc.driver import check_source, compile_source
+from vflc.driver import check_source, compile_source, fixed
 from vflc.syntax.format import format_spec
 
 SPEC = """
@@ -141,3 +144,28 @@ def test_formatting() -> None:
     )
     assert format_spec(text) == wanted
     assert format_spec(wanted) == wanted
+
+
+def test_missing_grants_are_written_into_the_text() -> None:
+    for spec in (SPEC, SPEC + "release alice { to bob: Age }\n", SPEC + "release bob { only to alice }\n"):
+        text = fixed(Source("spec.vfl", spec))
+        assert not [d for d in check_source(Source("spec.vfl", text)) if d.level == "error"]
+        assert text.count("to bob: ") >= 1 and "to alice: Item, liked  # its code is learned" in text
+        assert fixed(Source("spec.vfl", text)) == text, "nothing is missing any more"
+    noisy = fixed(Source("spec.vfl", SPEC + "protect bob.liked with label_dp(epsilon = 4)\n"))
+    assert "to alice: liked at most epsilon 4  # learned within the ε of its mechanism" in noisy
+
+
+def test_fix_writes_the_file_and_says_what_it_added(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "spec.vfl"
+    spec.write_text(SPEC, encoding="utf-8")
+    assert run(["check", "--fix", str(spec)]) == 0
+    assert "added to bob: City, Rich  # its code is learned" in capsys.readouterr().out
+    assert "release alice {" in spec.read_text(encoding="utf-8")
+    broken = SPEC.replace("bob.liked)", "bob.likd)")
+    spec.write_text(broken, encoding="utf-8")
+    assert run(["check", "--fix", str(spec)]) == 1
+    assert "VFL0105" in capsys.readouterr().out
+    assert spec.read_text(encoding="utf-8") == broken

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "passes": {"ops", "ir", "diagnostics", "syntax"},
     "emit": {"ops", "ir", "diagnostics"},
     "library": set(),
-    "driver": {*BELOW, "library"},
+    "fixes": {*BELOW},
+    "driver": {*BELOW, "library", "fixes"},
     "cli": {*BELOW, "driver", "library", "runtime"},
     "runtime": set(),
     "grammars": set(),
@@ -57,7 +58,7 @@ def sources() -> list[tuple[str, Path]]:
     compiler = [
         (path.relative_to(ROOT / "vflc").parts[0].removesuffix(".py"), path)
         for path in sorted((ROOT / "vflc").rglob("*.py"))
-        if path.parent != ROOT / "vflc" or path.stem == "driver"
+        if path.parent != ROOT / "vflc" or path.stem in ("driver", "fixes")
     ]
     runtime = [("runtime", path) for path in sorted((ROOT / "runtime").rglob("*.py"))]
     return [*compiler, *runtime, *(("grammars", path) for path in sorted((ROOT / "grammars").glob("*.py")))]

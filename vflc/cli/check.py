@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from pathlib import Path
 
@@ -15,11 +16,18 @@ from vflc.cli.options import SPEC
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True
 )
+@click.option("--fix", is_flag=True, help="Write the grants that SPEC lacks into it first.")
 @click.pass_context
-def command(context: click.Context, spec: Path, form: str) -> None:
-    """List all findings in SPEC. Exit code 1 where there are errors."""
+def command(context: click.Context, spec: Path, form: str, fix: bool) -> None:
+    """List all findings in SPEC. Exit code 1 where there are errors.
+
+    With --fix, what others may learn and the spec does not grant is added to it as grants, each with a
+    comment on what it gives. Read them before you keep them.
+    """
     from vflc import driver
 
+    if fix:
+        _fix(spec)
     found = driver.check(spec)
     if form == "text":
         from vflc.cli.failures import colours
@@ -37,3 +45,26 @@ def command(context: click.Context, spec: Path, form: str) -> None:
 
         click.echo(render_sarif(found))
     context.exit(1 if any(finding.level == "error" for finding in found) else 0)
+
+
+def _fix(spec: Path) -> None:
+    """Adds missing grants to the file and shows them; what else is wrong with it is listed afterwards."""
+    from vflc import driver
+    from vflc.cli.rewrite import replace
+    from vflc.diagnostics import Refused
+    from vflc.syntax.format import format_spec
+    from vflc.syntax.parser import read_source
+
+    source = read_source(spec)
+    try:
+        fixed = driver.fixed(source, spec.parent)
+    except Refused:
+        return
+    if fixed == source.text:
+        return
+    fixed = format_spec(fixed, str(spec)) if format_spec(source.text, str(spec)) == source.text else fixed
+    replace(spec, fixed)
+    added = difflib.ndiff(source.text.splitlines(), fixed.splitlines())
+    click.echo(
+        "\n".join(f"added {line[2:].strip()}" for line in added if line.startswith("+ ") and "to " in line)
+    )

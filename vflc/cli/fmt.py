@@ -21,8 +21,7 @@ def command(context: click.Context, specs: tuple[Path, ...], check: bool, diff: 
 
     A SPEC that is `-` is read from stdin and written to stdout.
     """
-    from vflc_runtime.files import writing
-
+    from vflc.cli.rewrite import replace
     from vflc.syntax.format import format_spec
     from vflc.syntax.parser import read_source
 
@@ -42,18 +41,6 @@ def command(context: click.Context, specs: tuple[Path, ...], check: bool, diff: 
         elif check:
             click.echo(f"would change {path}")
         else:
-            with writing(path):
-                _replace(path, after)
+            replace(path, after)
             click.echo(f"formatted {path}")
     context.exit(1 if changed and (check or diff) else 0)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Puts the new text in place of the old in one instant."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        new.write_bytes(text.encode("utf-8"))
-        new.chmod(path.stat().st_mode)
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)

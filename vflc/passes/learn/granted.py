@@ -30,14 +30,22 @@ def check_grants(model: Model, reaching: Reaching, collector: Collector) -> None
                 work.ungranted(collector)
 
 
-def missing_grants(model: Model, reaching: Reaching) -> dict[str, dict[str, list[str]]]:
-    """By party and receiver the columns that a spec would have to grant besides, as the spec calls them."""
-    found: dict[str, dict[str, list[str]]] = {}
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A feature or label that a grant would have to name, and what its receiver may learn of it."""
+
+    name: str
+    bound: Bound
+
+
+def missing_grants(model: Model, reaching: Reaching) -> dict[str, dict[str, list[Missing]]]:
+    """By party and receiver what a spec would have to grant besides."""
+    found: dict[str, dict[str, list[Missing]]] = {}
     for receiver, secrets in reaching.items():
         for party in dict.fromkeys(secret.source.party for secret in secrets):
-            names = _Deal(model, party, receiver, secrets, declared(model)).missing()
-            if names:
-                found.setdefault(party, {})[receiver] = [source.name for source in names]
+            deal = _Deal(model, party, receiver, secrets, declared(model))
+            if names := [Missing(source.name, deal.bound(source)) for source in deal.missing()]:
+                found.setdefault(party, {})[receiver] = names
     return found
 
 
@@ -100,6 +108,10 @@ class _Deal:
                 grant.span,
                 _cheaper(bound, grant),
             )
+
+    def bound(self, source: Source) -> Bound:
+        """What may be learned of one source in all."""
+        return bound_of([secret for secret in self.secrets if secret.source == source], self.columns)
 
     def missing(self) -> list[Source]:
         """Sources that no grant covers, in some program in which they are learned."""
