@@ -95,10 +95,10 @@ class Party:
         return self._log.read_text(errors="replace")[-4000:]
 
 
-def start(parties: Sequence[Party]) -> None:
+def start(parties: Sequence[Party], before: Callable[[], None] | None = None) -> None:
     """Starts all, and waits until they are at work."""
     for party in parties:
-        party.start()
+        party.start(before)
     until(lambda: all(party.at_work(2) for party in parties))
 
 

@@ -19,16 +19,34 @@ def last(party: Party) -> str:
     return max((party.out / "checkpoints").iterdir()).name
 
 
+def without_ctrl_c() -> None:
+    """As a script's `&` and `nohup` start a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @pytest.mark.parametrize(("at", "number"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
 def test_ctrl_c_at_one_leaves_the_same_step_at_all(
     two: list[Party], example: dict[str, Any], at: int, number: int
 ) -> None:
-    start(two)
+    start(two, without_ctrl_c if number == signal.SIGTERM else None)
     pressed, other = two[at], two[1 - at]
     pressed.signal(number)
     assert pressed.wait() == 130, pressed.log()
     assert other.wait() == PEER and "VFL0653" in other.log()
     assert last(pressed) == last(other)
+    for party in two:
+        party.start()
+    end(two, example)
+
+
+def test_sigterm_does_not_wait_for_a_peer_that_stalls(example: dict[str, Any], tmp_path: Path) -> None:
+    deploy = write_deploy(tmp_path, example["sources"], timeout=4)
+    two = [Party(name, example["bundle"], deploy, tmp_path / name, FLAGS) for name in ("alice", "bob")]
+    start(two, without_ctrl_c)
+    two[1].signal(signal.SIGSTOP)
+    two[0].signal(signal.SIGTERM)
+    assert two[0].wait(25) == 130, two[0].log()
+    two[1].kill()
     for party in two:
         party.start()
     end(two, example)

@@ -110,6 +110,10 @@ class _Training:
                 loop.restore(begin)
             try:
                 metrics = loop.run()
+            except (Ended, Restarted, Failure) as error:
+                if interrupts.asked and getattr(error, "exit_code", PEER) == PEER:
+                    raise KeyboardInterrupt from None  # who wants to stop does not go on to wait
+                raise
             except Interrupted as stopped:
                 with suppress(Ended, Restarted, Failure):
                     council.before_saving()  # nobody leaves before all have the checkpoint
