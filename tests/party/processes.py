@@ -61,11 +61,11 @@ class Party:
         self._log = out.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, before: Callable[[], None] | None = None) -> None:
+    def start(self, before: Callable[[], None] | None = None, options: Sequence[str] = ()) -> None:
         """Starts the process; `before` is called in it before the program is."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, env=_environment(), preexec_fn=before
+                [*self._command, *options], stdout=log, stderr=log, env=_environment(), preexec_fn=before
             )
         STARTED.append(self.process)
 

@@ -112,6 +112,20 @@ def test_another_bundle_is_refused_at_both_sides(
     end(two, example)
 
 
+def test_who_comes_back_with_another_seed_is_no_reason_to_wait(
+    two: list[Party], example: dict[str, Any], tmp_path: Path
+) -> None:
+    start(two)
+    two[1].kill()
+    two[1].start(options=["--seed", "5"])
+    assert two[1].wait() == 1 and "VFL0614" in two[1].log() and "was started with seed 0" in two[1].log()
+    assert two[0].wait(20) == PEER, "within less than its timeout of 30 seconds"
+    assert "VFL0652" in two[0].log() and "'bob' has left the run: it cannot go on" in two[0].log()
+    for party in two:
+        party.start()
+    end(two, example)
+
+
 def test_a_full_disk_keeps_what_was_saved(two: list[Party], example: dict[str, Any]) -> None:
     start(two)
     assert two[0].process is not None

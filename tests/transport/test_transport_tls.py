@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 import wiring
 from vflc_runtime.errors import Failure
+from vflc_runtime.party.joined import left
 from vflc_runtime.transport.grpc import network
 from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, identity, party_of
+from vflc_runtime.transport.network import Ended
 
 from vflc.cli.certs import make
 
@@ -41,7 +44,8 @@ def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A party that does not look at its own certificate first, as an attacker would not."""
 
     def unchecked(tls: Tls, place: str) -> Identity:
-        return Identity(tls, *(file.read_bytes() for file in (tls.authority, tls.certificate, tls.key)))
+        content = [file.read_bytes() for file in (tls.authority, tls.certificate, tls.key)]
+        return Identity(tls, *content, expires=math.inf)
 
     monkeypatch.setattr(network, "identity", unchecked)
 
@@ -88,6 +92,33 @@ def test_strangers_are_turned_away(folder: Path, trusting: None, case: str) -> N
         assert failed(outcome).code == code
         assert named in outcome.message
         assert not alice._links["bob"].has_met()
+
+
+@pytest.mark.parametrize("name", ["alice", "bob"])
+def test_a_link_ends_with_the_certificates_it_was_made_with(tmp_path: Path, name: str) -> None:
+    """alice listens and bob dials: whose it is, both are told."""
+    make(tmp_path, ("alice", "bob"))
+    make(tmp_path / "short", (name,))
+    for file in ("authority.pem", "authority.key"):
+        (tmp_path / "short" / file).write_bytes((tmp_path / file).read_bytes())
+        (tmp_path / "short" / f"{name}{file[-4:]}").unlink()
+    make(tmp_path / "short", (name,), valid=timedelta(seconds=5))
+    tls = {each: wiring.files(tmp_path, each) for each in ("alice", "bob")}
+    tls[name] = wiring.files(tmp_path / "short", name)
+    alice = wiring.listening(timeout=30, tls=tls["alice"])
+    bob = wiring.dialling(f"127.0.0.1:{alice.bind()}", timeout=30, tls=tls["bob"])
+    with wiring.closing(alice, bob):
+        assert wiring.together(alice.open, bob.open) == [None, None]
+        alice.tell("bob", "word", b"in time")
+        assert bob.hear("alice", "word", 100) == b"in time"
+        found = wiring.together(
+            lambda: alice.hear("bob", "word", 100), lambda: bob.hear("alice", "word", 100), within=25
+        )
+    for outcome in found:
+        if isinstance(outcome, Ended):  # the other was first to find it
+            outcome = left(outcome)
+        assert failed(outcome).code == "VFL0644" and "certificate" in outcome.message, found
+    assert any(f"the certificate of '{name}' has expired" in str(outcome) for outcome in found)
 
 
 def test_the_right_one_comes_after_a_stranger(folder: Path, trusting: None) -> None:

@@ -113,6 +113,7 @@ CODES: dict[str, str] = {
     "VFL0654": "deploy.toml is not right",
     "VFL0655": "A control message that makes no sense",
     "VFL0656": "TensorBoard logs are not installed",
+    "VFL0657": "Another process has this party's name",
     "VFL0660": "Parties that would align in different ways",
     "VFL0661": "Tables that are not aligned",
     "VFL0662": "An alignment that does not follow the protocol",

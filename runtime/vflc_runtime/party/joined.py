@@ -40,7 +40,7 @@ def attending(network: Network) -> Iterator[None]:
         yield
         reason = "done"
     except Ended as ended:
-        reason = "failed" if ended.reason == "done" else ended.reason
+        reason = "interrupted" if ended.reason == "interrupted" else "failed"
         raise left(ended) from None
     except (KeyboardInterrupt, Interrupted):
         reason = "interrupted"
@@ -73,10 +73,19 @@ def left(ended: Ended) -> Failure:
             "go on with --resume at all parties; the last checkpoint that all hold is kept",
             exit_code=PEER,
         )
-    why = "says that it is done" if ended.reason == "done" else "cannot go on"
+    if ended.reason == "expired":
+        return Failure(
+            "VFL0644",
+            f"{peer!r} has ended the link: a certificate of the two parties has expired",
+            "get a new certificate, and go on with --resume at all parties; what was saved is kept",
+            exit_code=PEER,
+        )
     return Failure(
         "VFL0652",
-        f"{peer!r} has left the run: it {why}",
+        f"{peer!r} has left the run: it {_WHY.get(ended.reason, 'cannot go on')}",
         f"what {peer!r} itself says tells why; then go on with --resume at all parties",
         exit_code=PEER,
     )
+
+
+_WHY = {"done": "says that it is done", "refused": "refuses what this party sent to it"}

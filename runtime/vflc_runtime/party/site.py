@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, TypeVar
@@ -18,11 +19,13 @@ from vflc_runtime.party.joined import attending
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.reading import damaged
-from vflc_runtime.transport.network import Network, Restarted
+from vflc_runtime.transport.network import Ended, Network, Restarted
 
 Connect = Callable[[Manifest, int], Network]
 """Makes the network of a place, not yet open, for a bundle whose largest batch has so many rows."""
 T = TypeVar("T")
+_NOTICE = 3.0
+"""Seconds that a party takes at most to reach those who may be waiting for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,21 @@ def take_part(
             except Restarted as again:
                 site.listen(BeganAgain(again.peer))
                 network.renew()
+
+
+@contextmanager
+def giving_notice(site: Site, manifest: Manifest) -> Iterator[None]:
+    """Where a party that comes back fails before it takes part: whoever waits for it learns that at once."""
+    try:
+        yield
+    except Failure:
+        with suppress(Failure, Ended, Restarted):
+            network = site.connect(manifest, EVALUATION_BATCH)
+            try:
+                network.open(_NOTICE)
+            finally:
+                network.close("failed")
+        raise
 
 
 def spent(network: Network) -> dict[str, Any]:

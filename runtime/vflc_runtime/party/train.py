@@ -20,7 +20,7 @@ from vflc_runtime.party.joined import Joined
 from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
-from vflc_runtime.party.site import Site, take_part, version
+from vflc_runtime.party.site import Site, giving_notice, take_part, version
 from vflc_runtime.session import Session
 from vflc_runtime.settings import check_options, new_settings, resumed_settings
 from vflc_runtime.state import RunFolder, refuse_existing
@@ -76,8 +76,9 @@ class _Training:
         if options.resume and (out / "run.json").exists():
             self._run = run = RunFolder(out)
             held.enter_context(run.locked())
-            self.bundle = _bundle_of(run, bundle_dir, site)
-            self.settings = resumed_settings(run, options)
+            with giving_notice(site, run.bundle(site.engine).manifest):
+                self.bundle = _bundle_of(run, bundle_dir, site)
+                self.settings = resumed_settings(run, options)
             self.over = _over(run, self.settings)
             return
         if bundle_dir is None:

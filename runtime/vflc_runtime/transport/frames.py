@@ -29,7 +29,7 @@ _MAX_NUMBER = (1 << 63) - 1
 
 
 class Kind(IntEnum):
-    """What a frame is. All but hello and receipt are numbered, and accepted exactly once."""
+    """What a frame is. All but hello, receipt and refusal are numbered, and accepted exactly once."""
 
     HELLO = 1
     MESSAGE = 2
@@ -37,14 +37,15 @@ class Kind(IntEnum):
     RECEIPT = 4
     ERA = 5
     BYE = 6
+    REFUSAL = 7
 
 
 class Refused(Exception):
     """Bytes that are no frame, or a frame that may not come now; the text says why."""
 
 
-class NotANumber(Refused):
-    """A tensor with NaN, which would be in every weight after the next step."""
+class NotFinite(Refused):
+    """A tensor with NaN or an infinity, which would be in every weight before long."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Frame:
         known: the incarnation of the receiver as the sender knows it, or nothing.
         received: the last number that the sender accepted.
         taken: bytes of numbered frames that the sender has done with.
-        reason: of a bye, its position in `REASONS`.
+        reason: of a bye and a refusal, its position in `REASONS`.
     """
 
     kind: Kind
@@ -108,6 +109,7 @@ _FIELDS = {
     Kind.RECEIPT: {"received", "taken"},
     Kind.ERA: {"number", "era"},
     Kind.BYE: {"number", "era", "reason"},
+    Kind.REFUSAL: {"reason"},
 }
 _KINDS = {int(kind): kind for kind in Kind}
 

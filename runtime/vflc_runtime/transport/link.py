@@ -3,7 +3,9 @@
 Numbered frames stay here until the peer has said that it received them. When a stream breaks,
 the next one begins with a hello from both sides, which says how far each came; what is missing
 is sent again, in order. A peer with another incarnation is a new process: nothing of the old
-one's frames means anything to it.
+one's frames means anything to it, and while the old one is there, the new one is turned away.
+
+A place that refuses what came says so at once, as the last word of the stream, and is deaf from then on.
 
 Knows bytes, not sockets: a transport calls `attach` for every new stream, passes what arrives
 to `arrived`, writes what `outgoing` yields, and calls `detach` when the stream is gone.
@@ -11,6 +13,7 @@ to `arrived`, writes what `outgoing` yields, and calls `detach` when the stream 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,9 +22,9 @@ from queue import SimpleQueue
 from threading import Lock
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.frames import VERSION, Frame, Kind, NotANumber, Refused, decode, encode
+from vflc_runtime.transport.frames import VERSION, Frame, Kind, NotFinite, Refused, decode, encode
 from vflc_runtime.transport.mailbox import Mailbox
-from vflc_runtime.transport.network import REASONS, Reason, Traffic
+from vflc_runtime.transport.network import BYES, REASONS, Reason, Traffic
 from vflc_runtime.transport.rules import Rules
 
 
@@ -34,7 +37,9 @@ class Link:
         rules: what may pass.
         mailbox: where what arrives goes.
 
-    `session` counts the processes that were met at the other end.
+    `session` counts the processes that were met at the other end. `expires` is when the first of the
+    certificates of both ends does, in seconds since 1970. `taken` is since when, by the monotonic clock,
+    the peer turns this process away because another one has its name.
     """
 
     def __init__(self, peer: str, incarnation: bytes, rules: Rules, mailbox: Mailbox) -> None:
@@ -42,10 +47,16 @@ class Link:
         self.traffic = Traffic()
         self.heard = time.monotonic()
         self.state = "not connected yet"
+        self.expires = math.inf
+        self.taken: float | None = None
         self._met = False
         self._window_out = rules.window(peer, incoming=False)
         self._window_in = rules.window(peer, incoming=True)
         self._theirs = b""
+        self._gone: deque[bytes] = deque(maxlen=64)
+        self._last_word = b""
+        self._said_on: int | None = None
+        self._parted = False
         self._stream = 0
         self._attached = False
         self._ended = False
@@ -88,8 +99,10 @@ class Link:
         return self._pushed - self._done < self._window_out
 
     def settled(self) -> bool:
-        """Whether the peer has received all, or has left and is gone."""
+        """Whether the peer has received all, or has left and is gone; or has heard that it is refused."""
         with self._lock:
+            if self._last_word:
+                return self._parted
             return not self._kept or (self._ended and not self._attached)
 
     def has_met(self) -> bool:
@@ -102,10 +115,22 @@ class Link:
 
     @property
     def ended(self) -> bool:
-        """Whether the peer left the run."""
-        return self._ended
+        """Whether the peer left the run, or was told that it is refused."""
+        return self._ended or self._parted
+
+    def refuse(self, reason: Reason) -> None:
+        """Tells the peer why it is not spoken with any more, now and whenever it dials."""
+        with self._lock:
+            self._last_word = self._last_word or refusal(reason)
+            self._ring()
 
     # --- by the transport --------------------------------------------------------------------
+
+    def known(self, hello: Frame) -> bool:
+        """Whether this hello may begin a stream: not while another process is at the other end of one."""
+        with self._lock:
+            here = hello.incarnation == self._theirs
+            return here or not (self._attached or hello.incarnation in self._gone)
 
     def attach(self) -> tuple[int, bytes]:
         """Begins a stream and ends the one before: its number, and the hello to send first."""
@@ -127,6 +152,7 @@ class Link:
     def detach(self, stream: int, why: str) -> None:
         """The stream is gone."""
         with self._lock:
+            self._parted = self._parted or stream == self._said_on
             if stream == self._stream:
                 self._attached = False
                 self._stream += 1
@@ -138,7 +164,8 @@ class Link:
         """What to write to the stream, after both hellos; ends with the stream."""
         while True:
             with self._lock:
-                frame, over, bell = self._to_write(stream), stream != self._stream, self._bell
+                over = stream != self._stream or stream == self._said_on
+                frame, bell = None if over else self._to_write(stream), self._bell
                 if not over:  # then it is the next stream's writer that may be idle
                     self._idle = frame is None
             if frame is not None:
@@ -153,12 +180,16 @@ class Link:
         with self._arriving:
             if stream != self._stream:
                 return
+            if self._last_word:
+                return
             self.heard = time.monotonic()
             self.traffic.wire_in += len(data)
             frame = decode(data)
-            if not self._attached and frame.kind != Kind.HELLO:
+            if not self._attached and frame.kind not in (Kind.HELLO, Kind.REFUSAL):
                 raise Refused("a frame before the hello")
-            if frame.kind == Kind.HELLO:
+            if frame.kind == Kind.REFUSAL:
+                self._turned_away(frame.reason)
+            elif frame.kind == Kind.HELLO:
                 self._greet(frame)
             elif frame.kind == Kind.RECEIPT:
                 self._receipt(frame)
@@ -180,7 +211,10 @@ class Link:
     # --- writing -----------------------------------------------------------------------------
 
     def _to_write(self, stream: int) -> bytes | None:
-        if stream != self._stream or not self._attached:
+        if self._last_word:
+            self._said_on = stream
+            return self._counted(self._last_word)
+        if not self._attached:
             return None
         if self._owes:
             self._owes = False
@@ -202,8 +236,11 @@ class Link:
         if self._attached or hello.version != VERSION or not hello.incarnation:
             raise Refused(f"a hello of version {hello.version} at the wrong time or without an incarnation")
         again = self._theirs not in (b"", hello.incarnation)
+        if hello.incarnation in self._gone:
+            raise Refused(f"two processes say that they are {self.peer!r}")
         with self._lock:
             if again:
+                self._gone.append(self._theirs)
                 self._begin()
             self._theirs = hello.incarnation
             received, taken = (
@@ -213,7 +250,7 @@ class Link:
             self._next = received
             self._attached = self._met = True
             self._ended = self._ended and not again
-            self.state = "connected"
+            self.state, self.taken = "connected", None
             self._ring()
         if again:
             self._mailbox.restarted(self.peer)
@@ -263,8 +300,18 @@ class Link:
             self._leave(frame.reason)
             done()
 
+    def _turned_away(self, reason: int) -> None:
+        if not BYES <= reason < len(REASONS):
+            raise Refused(f"a refusal for reason {reason}")
+        if REASONS[reason] == "taken":
+            self.state = f"another process says that it is {self._rules.place!r}"
+            self.taken = self.taken or time.monotonic()
+            return
+        self._ended = True
+        self._mailbox.ended(self.peer, REASONS[reason])
+
     def _leave(self, reason: int) -> None:
-        if reason >= len(REASONS):
+        if reason >= BYES:
             raise Refused(f"a bye for reason {reason}")
         self._mailbox.ended(self.peer, REASONS[reason])
 
@@ -278,11 +325,11 @@ class Link:
 
 
 def refused(place: str, peer: str, why: Refused) -> Failure:
-    """VFL0645: what a peer sent is no frame or may not come; VFL0611: it has NaN. Nothing of it was used."""
-    if isinstance(why, NotANumber):
+    """VFL0645: what a peer sent is no frame or may not come; VFL0611: it is not finite. Nothing was used."""
+    if isinstance(why, NotFinite):
         return Failure(
             "VFL0611",
-            f"{place!r} refused what {peer!r} sent: NaN in {why}",
+            f"{place!r} refused what {peer!r} sent: NaN or an infinity in {why}",
             f"look at the data and the loss of {peer!r}; lower the learning rate or clip gradients",
             exit_code=PEER,
         )
@@ -294,9 +341,24 @@ def refused(place: str, peer: str, why: Refused) -> Failure:
     )
 
 
+def taken(place: str, peer: str) -> Failure:
+    """VFL0657: the peer speaks with another process of this party."""
+    return Failure(
+        "VFL0657",
+        f"another process says that it is {place!r}: {peer!r} speaks with that one, and goes on with it",
+        f"run one process of {place!r} at a time; end the other one where it is the wrong one",
+        exit_code=PEER,
+    )
+
+
 def era_frame(number: int, era: int) -> bytes:
     """The frame that says that this place began an era."""
     return encode(Frame(Kind.ERA, number=number, era=era))
+
+
+def refusal(reason: Reason) -> bytes:
+    """The last frame of a stream that is refused."""
+    return encode(Frame(Kind.REFUSAL, reason=REASONS.index(reason)))
 
 
 def bye(reason: Reason, era: int) -> Callable[[int], bytes]:

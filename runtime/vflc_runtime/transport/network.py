@@ -14,10 +14,14 @@ from typing import Literal, Protocol
 from vflc_runtime.manifest import Control as Control
 from vflc_runtime.messages import Envelope
 
-Reason = Literal["done", "interrupted", "failed"]
-"""Why a place leaves a run: it has all it needs, somebody stopped it, or it cannot go on."""
+Reason = Literal["done", "interrupted", "failed", "refused", "taken", "expired"]
+"""Why a place leaves a run: it has all it needs, somebody stopped it, or it cannot go on. Or why it
+speaks no longer with one peer: it refuses what that one sent, another process has the peer's name, or
+a certificate of theirs has expired."""
 
-REASONS: tuple[Reason, ...] = ("done", "interrupted", "failed")
+REASONS: tuple[Reason, ...] = ("done", "interrupted", "failed", "refused", "taken", "expired")
+BYES = 3
+"""The first of them are those of a bye, the others those of a refusal."""
 
 
 class Restarted(Exception):
@@ -84,8 +88,8 @@ class Network(Protocol):
         """What crossed, by peer."""
         ...
 
-    def open(self) -> None:
-        """Listens and dials until every peer is connected; VFL0640 after `timeout`."""
+    def open(self, within: float | None = None) -> None:
+        """Listens and dials until every peer is connected; VFL0640 after `timeout`, or `within` seconds."""
         ...
 
     def send(self, receiver: str, envelope: Envelope) -> None:

@@ -16,7 +16,7 @@ from vflc_runtime.transport.frames import (
     WIRE_DTYPES,
     Frame,
     Kind,
-    NotANumber,
+    NotFinite,
     Refused,
     Tensor,
     encode,
@@ -122,7 +122,7 @@ class Rules:
     # --- in ----------------------------------------------------------------------------------
 
     def envelope(self, sender: str, frame: Frame) -> Envelope:
-        """The message in a frame of `sender`, its tensors views; `Refused` where not declared, or with NaN.
+        """The message in a frame of `sender`, its tensors views; `Refused` where not declared or not finite.
 
         The `Gate` compares the number of rows and the step with those that are due.
         """
@@ -143,8 +143,8 @@ class Rules:
                 raise Refused(f"edge {edge.id!r} of shape {list(tensor.shape)}")
             rows = next((n for n, due in zip(tensor.shape, edge.shape, strict=True) if due == "batch"), rows)
             tensors[edge.id] = view = _view(frame.payload[at : at + tensor.nbytes], tensor)
-            if view.dtype.kind == "f" and np.isnan(view).any():
-                raise NotANumber(f"edge {edge.id!r} at step {frame.step} of {PROGRAMS[frame.program]!r}")
+            if view.dtype.kind == "f" and not np.isfinite(view).all():
+                raise NotFinite(f"edge {edge.id!r} at step {frame.step} of {PROGRAMS[frame.program]!r}")
             at += tensor.nbytes
         if at > declared.bytes:
             raise Refused(f"message {message.id!r} of {at} bytes, declared are at most {declared.bytes}")

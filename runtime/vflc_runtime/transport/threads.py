@@ -44,7 +44,7 @@ class ThreadsNetwork:
         self.traffic = {peer: Traffic() for peer in self.peers}
         self._met: set[str] = set()
 
-    def open(self) -> None:
+    def open(self, within: float | None = None) -> None:
         exchange = self._exchange
         with exchange.lock:
             exchange.networks[self.place] = self
@@ -54,7 +54,7 @@ class ThreadsNetwork:
                     self._meet(peer)
                     other._meet(self.place)
         for peer in self.peers:
-            timeout = self._mailbox.timeout
+            timeout = self._mailbox.timeout if within is None else within
             met = partial(self._met.__contains__, peer)
             if not self._mailbox.until(met, peer, timeout, ignored=(Restarted,)):
                 raise Failure("VFL0640", f"no connection to {peer!r} within {timeout:g} s", exit_code=PEER)

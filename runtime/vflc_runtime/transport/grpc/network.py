@@ -6,6 +6,7 @@ loopback this way, and 300 µs with `grpc.aio` in a thread of its own, which add
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Mapping
@@ -15,8 +16,8 @@ from threading import Event, Thread
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.messages import Envelope
 from vflc_runtime.transport.grpc.streams import PATIENCE, Dialer, Listener
-from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, identity
-from vflc_runtime.transport.link import Link, bye, era_frame
+from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, expired, identity
+from vflc_runtime.transport.link import Link, bye, era_frame, taken
 from vflc_runtime.transport.mailbox import Mailbox, overdue
 from vflc_runtime.transport.network import Reason, Restarted, Traffic
 from vflc_runtime.transport.rules import Rules
@@ -76,11 +77,11 @@ class GrpcNetwork:
             )
         return self._listener.port if self._listener is not None else None
 
-    def open(self) -> None:
+    def open(self, within: float | None = None) -> None:
         self.bind()
         if self._listener is not None:
             self._listener.start()
-        timeout = self._mailbox.timeout
+        timeout = self._mailbox.timeout if within is None else within
         for peer in self.peers:
             self._dial(peer)
         for dialer in self._dialers:
@@ -198,17 +199,28 @@ class GrpcNetwork:
         while not self._closed.wait(pause):
             for peer, link in self._links.items():
                 link.beat(owed=True)
+                self._check_dates(peer, link)
                 silent = link.connected and time.monotonic() - link.heard > silence
                 if silent:
                     link.cut(f"nothing heard for {silence:g} s")
                 if peer in dialers and (silent or dialers[peer].late()):
                     dialers[peer].cut()
 
+    def _check_dates(self, peer: str, link: Link) -> None:
+        """Ends a link that would outlive a certificate of its ends; both find it, and each says it."""
+        own = self._own.expires if self._own is not None else math.inf
+        if time.time() > min(own, link.expires):
+            whose = f"the certificate of {self.place if own <= link.expires else peer!r}"
+            self._mailbox.fail(expired(peer, whose))
+            link.refuse("expired")
+
     def _state(self, peer: str) -> str:
         return self._links[peer].state
 
     def _unreached(self, peer: str, timeout: float) -> Failure:
         state = self._links[peer].state
+        if self._links[peer].taken is not None:
+            return taken(self.place, peer)
         if self._addresses[peer] is not None:
             what = f"{peer!r} at {self._addresses[peer]}: {state}"
         else:

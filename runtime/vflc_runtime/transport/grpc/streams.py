@@ -14,13 +14,15 @@ from typing import Any
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.transport.frames import MAX_HEADER, Kind, Refused, decode
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
-from vflc_runtime.transport.grpc.tls import Identity, listed, party_of, probe
-from vflc_runtime.transport.link import Link, refused
+from vflc_runtime.transport.grpc.tls import Identity, expiry, listed, party_of, probe
+from vflc_runtime.transport.link import Link, refusal, refused, taken
 
 METHOD = "/vflc.Places/Exchange"
 PATIENCE = 10.0
 """Seconds within which a stream begins, and within which something is heard on it."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_SURELY = 5.0
+"""Seconds after which a peer would have given up a process that is gone, over those of its patience."""
 
 
 def grpc_module() -> Any:
@@ -105,7 +107,7 @@ class Dialer:
     def _run(self) -> None:
         pause, met = _FIRST_PAUSE, False
         while self._left_to_dial():
-            failure = None if met else probe(self._address, self.link.peer, self._parties, self._own)
+            failure = None if met else self._probe()
             if failure is None:
                 try:
                     met, failure = self._stream()
@@ -114,9 +116,18 @@ class Dialer:
                     return
             if failure is not None:
                 self._fail(failure)
-                return
+                if failure.code == "VFL0645":
+                    self.link.refuse("refused")  # there is one more word to say
+                else:
+                    return
             pause = _FIRST_PAUSE if met else min(pause * 2, _LONGEST_PAUSE)
             self._stopped.wait(pause)
+
+    def _probe(self) -> Failure | None:
+        """What cannot be mended; notes when the peer's certificate expires."""
+        failure, expires = probe(self._address, self.link.peer, self._parties, self._own)
+        self.link.expires = min(self.link.expires, expires)
+        return failure
 
     def _left_to_dial(self) -> bool:
         """Waits as long as the peer has dialled, or is to; False where there is nothing more to do."""
@@ -141,10 +152,14 @@ class Dialer:
             metadata = (("vflc-place", self._place),)
             self._call = exchange(chain((hello,), link.outgoing(stream)), metadata=metadata)
             for frame in self._call:
-                link.arrived(stream, frame)
-                met = True
-        except Refused as error:
-            return met, refused(self._place, link.peer, error)
+                try:
+                    link.arrived(stream, frame)
+                    met = met or link.connected
+                except Refused as error:
+                    self._fail(refused(self._place, link.peer, error))
+                    link.refuse("refused")
+            if link.taken is not None and time.monotonic() - link.taken > self._patience + _SURELY:
+                return met, taken(self._place, link.peer)
         except grpc.RpcError as error:
             why = _reason(error)
             if error.code() == grpc.StatusCode.PERMISSION_DENIED:
@@ -233,16 +248,17 @@ class Listener:
 
     def _serve(self, frames: Iterator[bytes], context: Any) -> Iterator[bytes]:
         link = self._who(context)
-        begun: Queue[tuple[int, bytes] | None] = Queue()
+        begun: Queue[tuple[int | None, bytes] | None] = Queue()
         Thread(target=self._read, args=(link, frames, begun, context), daemon=True).start()
         try:
             stream = begun.get(timeout=PATIENCE)
         except Empty:
             return
         if stream is not None:
-            number, hello = stream
-            yield hello
-            yield from link.outgoing(number)
+            number, word = stream
+            yield word
+            if number is not None:
+                yield from link.outgoing(number)
 
     def _who(self, context: Any) -> Link:
         """The link of who dialled; ends the stream of anybody else."""
@@ -258,35 +274,47 @@ class Listener:
             context.abort(
                 self._grpc.StatusCode.PERMISSION_DENIED, f"{self._place} expects other parties to dial"
             )
-        return self._links[str(peer)]
+        link = self._links[str(peer)]
+        if self._own is not None:
+            link.expires = min(expiry(told["x509_pem_cert"][0]), link.expires)
+        return link
 
     def _read(
         self,
         link: Link,
         frames: Iterator[bytes],
-        begun: Queue[tuple[int, bytes] | None],
+        begun: Queue[tuple[int | None, bytes] | None],
         context: Any,
     ) -> None:
         number, received = 0, _until_it_breaks(frames)
         try:
-            first = next(received)
-            if decode(first).kind != Kind.HELLO:
+            first = next(received, None)
+            if first is None:
+                return
+            hello = decode(first)
+            if hello.kind != Kind.HELLO:
                 raise Refused("a frame before the hello")
-            number, hello = link.attach()
-            begun.put((number, hello))
+            if not link.known(hello):
+                begun.put((None, refusal("taken")))
+                return
+            number, own = link.attach()
+            begun.put((number, own))
             link.arrived(number, first)
             for frame in received:
                 link.arrived(number, frame)
-        except StopIteration:
-            return
+            context.cancel()
         except Refused as error:
             self._fail(refused(self._place, link.peer, error))
+            link.refuse("refused")
+            begun.put((None, refusal("refused")))  # where no stream has begun
+            for _ in received:  # until the peer has heard it and hangs up
+                pass
         except Exception as defect:
             self._fail(defect)
+            context.cancel()
         finally:
             begun.put(None)
             link.detach(number, "closed by the peer")
-            context.cancel()
 
 
 def _until_it_breaks(frames: Iterator[bytes]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
 import ssl
 import time
@@ -29,12 +30,13 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The content of the files, checked."""
+    """The content of the files, checked; `expires` in seconds since 1970."""
 
     files: Tls
     authority: bytes
     certificate: bytes
     key: bytes
+    expires: float
 
 
 def identity(tls: Tls, place: str) -> Identity:
@@ -46,7 +48,15 @@ def identity(tls: Tls, place: str) -> Identity:
         except OSError as error:
             raise _unusable(f"{file} cannot be read: {error.strerror}", exit_code=1) from None
     _check_own(tls, place, *content)
-    return Identity(tls, *content)
+    ca, certificate, key = content
+    return Identity(tls, ca, certificate, key, expiry(certificate))
+
+
+def expiry(certificate: bytes) -> float:
+    """When a certificate in PEM expires, in seconds since 1970."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
 
 
 def _check_own(tls: Tls, place: str, authority: bytes, certificate: bytes, key: bytes) -> None:
@@ -132,25 +142,30 @@ def split(address: str) -> tuple[str, int]:
 # --- what is wrong ---------------------------------------------------------------------------
 
 
-def probe(address: str, peer: str, parties: Collection[str], own: Identity | None) -> Failure | None:
-    """Why no stream to `peer` will come about, where trying again is of no use; else None.
+def probe(
+    address: str, peer: str, parties: Collection[str], own: Identity | None
+) -> tuple[Failure | None, float]:
+    """Why no stream to `peer` will come about, where trying again is of no use; and when its certificate
+    expires, in seconds since 1970, as far as it shows one.
 
     TLS handshakes of our own, because gRPC reports every failure as "unavailable" and does not
     show the peer's certificate to who dials. A server of gRPC says nothing where it refuses a
     certificate: it hangs up, which counts where it does so three times in a row.
     """
+    expires = math.inf
     try:
         for _ in range(3):
             with socket.create_connection(split(address), timeout=2) as connection:
                 if own is None:
-                    return _speaks_tls(connection, peer)
-                failure, greeted = _greets(connection, peer, parties, own)
+                    return _speaks_tls(connection, peer), expires
+                failure, greeted, expires = _greets(connection, peer, parties, own)
             if failure is not None or greeted:
-                return failure
+                return failure, expires
             time.sleep(0.1)
     except OSError:
-        return None
-    return _unusable(f"{peer!r} hangs up as soon as it has seen {own.files.certificate}") if own else None
+        return None, expires
+    hangs_up = f"{peer!r} hangs up as soon as it has seen {own.files.certificate}" if own else ""
+    return _unusable(hangs_up), expires
 
 
 def _speaks_tls(connection: socket.socket, peer: str) -> Failure | None:
@@ -167,8 +182,8 @@ def _speaks_tls(connection: socket.socket, peer: str) -> Failure | None:
 
 def _greets(
     connection: socket.socket, peer: str, parties: Collection[str], own: Identity
-) -> tuple[Failure | None, bool]:
-    """What is wrong, and whether the other end said anything after the handshake."""
+) -> tuple[Failure | None, bool, float]:
+    """What is wrong, whether the other end said anything after the handshake, when its certificate ends."""
     context = ssl.create_default_context(cadata=own.authority.decode("ascii", "replace"))
     context.check_hostname = False
     context.set_alpn_protocols(["h2"])
@@ -177,16 +192,17 @@ def _greets(
         with context.wrap_socket(connection, server_hostname=peer) as secured:
             names = _names_shown(secured)
             if party_of(names, parties) != peer:
-                return _stranger(peer, f"its certificate is for {listed(names)}"), True
-            return None, _says_something(secured)
+                return _stranger(peer, f"its certificate is for {listed(names)}"), True, math.inf
+            shown: dict[str, Any] = secured.getpeercert() or {}
+            return None, _says_something(secured), ssl.cert_time_to_seconds(shown["notAfter"])
     except ssl.SSLCertVerificationError as error:
-        return _stranger(peer, f"its certificate is refused: {error.verify_message}"), True
+        return _stranger(peer, f"its certificate is refused: {error.verify_message}"), True, math.inf
     except ssl.SSLError as error:
         if error.reason in PLAIN:
-            return _stranger(peer, "it does not speak TLS"), True
+            return _stranger(peer, "it does not speak TLS"), True, math.inf
         if error.reason is not None and ("ALERT" in error.reason or "CERTIFICATE" in error.reason):
             why = error.reason.lower().replace("_", " ")
-            return _unusable(f"{peer!r} refuses {own.files.certificate}: {why}"), True
+            return _unusable(f"{peer!r} refuses {own.files.certificate}: {why}"), True, math.inf
         raise
 
 
@@ -205,6 +221,16 @@ def _names_shown(secured: ssl.SSLSocket) -> list[str]:
     names = [str(value) for kind, value in shown.get("subjectAltName", ()) if kind == "DNS"]
     common = [str(value) for part in shown.get("subject", ()) for key, value in part if key == "commonName"]
     return names or common
+
+
+def expired(peer: str, whose: str) -> Failure:
+    """VFL0644: a link does not outlive the certificates that it was made with."""
+    return Failure(
+        "VFL0644",
+        f"the link to {peer!r} has ended: {whose} has expired",
+        "get a new certificate, and go on with --resume at all parties; what was saved is kept",
+        exit_code=PEER,
+    )
 
 
 def _stranger(peer: str, why: str) -> Failure:
