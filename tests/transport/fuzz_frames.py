@@ -38,7 +38,7 @@ def manifest() -> Manifest:
     }
     controls = (Control("word", "alice", "bob", 40), Control("word", "bob", "alice", 40))
     places = ("alice", "bob")
-    return Manifest("m", "float32", "0", places, places, edges, messages, "d", False, controls)
+    return Manifest("m", "float32", "0", places, places, edges, messages, "d", {}, {}, controls=controls)
 
 
 RULES = {place: Rules(manifest(), place, ROWS) for place in ("alice", "bob")}

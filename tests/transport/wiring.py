@@ -38,7 +38,8 @@ def manifest(places: Sequence[str], width: int = WIDTH) -> Manifest:
     controls = tuple(
         Control(kind, a, b, 100) for kind in ("word", "late") for a, b in itertools.permutations(places, 2)
     )
-    return Manifest("m", "float32", "0", tuple(places), tuple(places), edges, messages, "d", False, controls)
+    names = tuple(places)
+    return Manifest("m", "float32", "0", names, names, edges, messages, "d", {}, {}, controls=controls)
 
 
 def envelope(a: str, b: str, step: int, rows: int = ROWS, width: int = WIDTH) -> Envelope:
