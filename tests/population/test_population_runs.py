@@ -167,11 +167,15 @@ def test_the_command_line(tmp_path):
 
 @needs_data
 def test_movielens_reaches_the_published_numbers(tmp_path):
-    """The published tutorial's configuration, with the tutorial's users tested."""
+    """The published tutorial's configuration, on average over a few seeds."""
     sources = prepared("fedrecon", tmp_path / "data", "--from", published("fedrecon"))
     compile_spec(POPULATIONS["fedrecon"]).write(tmp_path / "bundle")
-    metrics = train(tmp_path / "bundle", sources, tmp_path / "run").metrics
-    assert metrics["test"]["loss"] <= 1.95 and metrics["test"]["rating_accuracy"] >= 0.31
+    tests = [
+        train(tmp_path / "bundle", sources, tmp_path / f"run{seed}", RoundOptions(seed=seed)).metrics["test"]
+        for seed in range(5)
+    ]
+    assert 1.9 <= np.mean([test["loss"] for test in tests]) <= 2.1
+    assert np.mean([test["rating_accuracy"] for test in tests]) >= 0.31
 
 
 @needs_data

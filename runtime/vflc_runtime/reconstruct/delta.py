@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,12 @@ def delta_of(state: State, first: Mapping[str, Array]) -> tuple[Delta, NDArray[n
     plan, settings, group = state.plan, state.settings, state.group
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped below
         changes = {name: np.subtract(was, state.values[name], out=was) for name, was in first.items()}
-        squares = _squares(state, changes)
-    finite = np.isfinite(squares)
+    finite = _finite(state, changes)
     examples = group.update.examples if settings.weighting == "examples" else 1
     weight = np.where(state.whole & finite, examples, 0)
     scale = weight.astype(np.float64)
     if settings.clip_norm is not None:
-        norms = np.sqrt(np.where(finite, squares, 0.0))
+        norms = np.sqrt(_squares(state, changes, finite))
         scale *= np.minimum(1.0, settings.clip_norm / np.maximum(norms, 1e-300))
     dense, rows = {}, {}
     for name, change in changes.items():
@@ -62,16 +61,28 @@ def delta_of(state: State, first: Mapping[str, Array]) -> tuple[Delta, NDArray[n
     return Delta(dense, rows, float(weight.sum())), finite
 
 
-def _squares(state: State, changes: Mapping[str, Array]) -> NDArray[np.float64]:
-    """The squared norm of each user's change; 0 of all where nobody asks and every number is finite."""
+def _finite(state: State, changes: Mapping[str, Array]) -> NDArray[np.bool_]:
+    """Whose changes are finite in every number."""
+    if all(np.isfinite(change).all() for change in changes.values()):
+        return np.ones(len(state.group.users), np.bool_)
+    return np.equal(_by_user(state, changes, lambda numbers: ~np.isfinite(numbers)), 0.0)
+
+
+def _squares(state: State, changes: Mapping[str, Array], finite: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The squared norm of each user's change; 0 where it is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = _by_user(state, changes, lambda numbers: numbers.astype(np.float64) ** 2)
+    squares[~finite] = 0.0
+    return squares
+
+
+def _by_user(state: State, changes: Mapping[str, Array], of: Callable[[Array], Array]) -> NDArray[np.float64]:
+    """The sum over each user's change of a function of its numbers."""
     users = len(state.group.users)
-    total = np.zeros(users)
-    if state.settings.clip_norm is None and all(np.isfinite(change).all() for change in changes.values()):
-        return total
+    total: NDArray[np.float64] = np.zeros(users)
     for name, change in changes.items():
         table = state.plan.weights[name].table
-        flat = change[1:] if table else change.reshape(users, -1)
-        each = np.square(flat.astype(np.float64)).sum(axis=1)
+        each = of(change[1:] if table else change.reshape(users, -1)).sum(axis=1)
         total += np.bincount(state.copies[name].owner, each, minlength=users) if table else each
     return total
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.errors import Failure
 from vflc_runtime.initial import generator, initial_value
 from vflc_runtime.reconstruct.copies import ranked
 from vflc_runtime.reconstruct.delta import Delta
@@ -57,6 +58,9 @@ class Hub:
 
         Changes are added in the order of `deltas`. A table changes in the rows that were touched;
         with noise, which must not tell them apart, in all. Nothing happens where nobody counts.
+
+        Raises:
+            Failure: VFL0611 where the step leaves a weight that is not finite.
         """
         settings = self.settings
         total = settings.cohort if settings.noise else sum(delta.weight for delta in deltas)
@@ -71,6 +75,7 @@ class Hub:
                 mean = sum_rows(positions, rows, len(found)) / np.asarray(total, value.dtype)
                 if not settings.noise:
                     self.update.rows(value, found, mean, self._slots[name], number + 1)
+                    _check(name, value[found], number)
                     continue
                 change = np.zeros_like(value)
                 change[found] = mean
@@ -82,3 +87,15 @@ class Hub:
                 drawn = draw.standard_normal(value.shape)
                 change = change + drawn * (settings.noise * settings.clip_norm / total)
             self.update.dense(value, change.astype(value.dtype), self._slots[name], number + 1)
+            _check(name, value, number)
+
+
+def _check(name: str, value: Array, number: int) -> None:
+    """VFL0611 where a step left a number that is not finite; what is saved is from before it."""
+    if not np.isfinite(value).all():
+        raise Failure(
+            "VFL0611",
+            f"{name} is no longer finite after round {number + 1}",
+            "lower the rate of `server` or `client`, or bound what a user changes by `clip_norm`; "
+            "the last checkpoint is kept",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,11 +116,16 @@ def summed(plan: Plan, visited: Sequence[Visited]) -> Round:
 
 
 def scores_of(plan: Plan, scored: Scored) -> Scores:
-    """`loss`, each term as `loss.NAME` where there are several, and the metrics of each prediction."""
+    """`loss`, each term as `loss.NAME` where there are several, and the metrics of each prediction.
+
+    What is not finite, as where a user's rebuilding diverges, is None.
+    """
     if not scored.examples:
         return {"loss": None}
     terms = {name: total / scored.examples for name, total in scored.losses.items()}
-    found: Scores = {"loss": sum(loss.coefficient * terms[loss.name] for loss in plan.losses)}
+    found: dict[str, float | None] = {
+        "loss": sum(loss.coefficient * terms[loss.name] for loss in plan.losses)
+    }
     if len(terms) > 1:
         found |= {f"loss.{name}": value for name, value in terms.items()}
     for prediction in plan.predictions:
@@ -131,7 +137,9 @@ def scores_of(plan: Plan, scored: Scored) -> Scores:
         single = len(scored.pairs) == 1
         for name, value in collector.results().items():
             found[name if single else f"{prediction.name}.{name}"] = value
-    return found
+    return {
+        name: value if value is not None and math.isfinite(value) else None for name, value in found.items()
+    }
 
 
 def _sent(plan: Plan, visited: Sequence[Visited]) -> dict[str, int]:

@@ -86,16 +86,21 @@ class Visitor:
             kept: local weights [user, …] that the visit starts from, in the order of `chosen`.
         """
         plan, settings = self.plan, self.settings
-        state = self._rebuilt(users, group_of(users, chosen, settings), weights, number, chosen, kept)
+        group = group_of(users, chosen, settings)
+        before = _in_order(kept, chosen, group)
+        state = self._rebuilt(users, group, weights, number, before)
         first = {name: value.copy() for name, value in state.trained(plan.client).items()}
         half = state.group.update
         steps = half.steps(settings.client_epochs, settings.client_steps)
         measured = state.run(plan.client, self.training, self.client_update, half, steps)
-        return self._visited(state, measured, *delta_of(state, first))
+        delta, finite = delta_of(state, first)
+        visited = self._visited(state, measured, delta, finite)
+        visited.kept = _finite_or_before(state.locals(), before, finite)
+        return visited
 
     def evaluate(self, users: Users, chosen: Rows, weights: Mapping[str, Array]) -> Visited:
         """Rebuilds, and measures on the other half."""
-        state = self._rebuilt(users, group_of(users, chosen, self.settings), weights, EVALUATION, chosen)
+        state = self._rebuilt(users, group_of(users, chosen, self.settings), weights, EVALUATION)
         measured = Measured()
         for rows in state.group.update.passes():
             measured.see(state.made(self.evaluating, rows), rows)
@@ -110,7 +115,7 @@ class Visitor:
             The rows of the data, and predictions of them by name.
         """
         group = group_of(users, chosen, self.settings, given)
-        state = self._rebuilt(users, group, weights, EVALUATION, chosen)
+        state = self._rebuilt(users, group, weights, EVALUATION)
         found: list[Rows] = []
         made: dict[str, list[Array]] = {p.name: [] for p in self.plan.predictions}
         for rows in group.update.passes():
@@ -133,7 +138,7 @@ class Visitor:
         return Visited(
             measured.scored(self.plan, state.features, state.whole & finite),
             delta,
-            state.locals() if delta is not None and self.settings.keep_local else {},
+            {},
             state.group.users,
             int(np.count_nonzero(~state.whole)),
             int(np.count_nonzero(state.whole & ~np.asarray(finite))),
@@ -146,16 +151,12 @@ class Visitor:
         group: Group,
         weights: Mapping[str, Array],
         number: int,
-        chosen: Rows,
         kept: Mapping[str, Array] | None = None,
     ) -> State:
         """The group after its rebuild phase: local weights are made, the global ones are the hub's."""
         plan, settings = self.plan, self.settings
         features = {name: array[group.rows] for name, array in users.inputs.items() if name in plan.inputs}
         state = State(plan, settings, group, features)
-        if kept:
-            back = np.argsort(chosen)[np.searchsorted(np.sort(chosen), group.users)]
-            kept = {name: array[back] for name, array in kept.items()}
         for weight in plan.weights.values():
             if not weight.local:
                 _share(state, weight, weights[weight.name])
@@ -170,6 +171,26 @@ class Visitor:
             steps = half.steps(settings.rebuild_epochs, settings.rebuild_steps)
             state.run(plan.rebuild, self.rebuilding, self.rebuild_update, half, steps)
         return state
+
+
+def _in_order(kept: Mapping[str, Array] | None, chosen: Rows, group: Group) -> dict[str, Array]:
+    """Kept local weights in the order of the group's users instead of `chosen`."""
+    if not kept:
+        return {}
+    back = np.argsort(chosen)[np.searchsorted(np.sort(chosen), group.users)]
+    return {name: array[back] for name, array in kept.items()}
+
+
+def _finite_or_before(
+    after: Mapping[str, Array], before: Mapping[str, Array], finite: NDArray[np.bool_]
+) -> dict[str, Array]:
+    """Local weights to keep: those from before the visit where it came to numbers that are not finite."""
+    for name in before:
+        finite = finite & np.isfinite(after[name].reshape(len(finite), -1)).all(axis=1)
+    return {
+        name: np.where(finite.reshape(-1, *(1 for _ in value.shape[1:])), after[name], value)
+        for name, value in before.items()
+    }
 
 
 def _share(state: State, weight: Weight, value: Array) -> None:
@@ -190,4 +211,4 @@ def _give(state: State, weight: Weight, values: Array) -> None:
         fill(copies, values)
         state.copies[weight.name], state.values[weight.name] = copies, copies.values
     else:
-        state.values[weight.name] = np.ascontiguousarray(values)
+        state.values[weight.name] = np.array(values)
