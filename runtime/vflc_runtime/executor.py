@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.engines.engine import Engine
+from vflc_runtime.finite import NotFinite, check_received, finite
 from vflc_runtime.manifest import Manifest, Message
 from vflc_runtime.messages import Envelope, Gate
 from vflc_runtime.plan import Plan
@@ -23,6 +24,8 @@ Array = NDArray[Any]
 class Executor:
     """One place: its plan, its engine and its channel.
 
+    No number that is not finite leaves. The network takes none in, and neither does this, of those
+    that came packed.
     `sent` counts the bytes of every edge that left, by edge id.
     """
 
@@ -32,11 +35,11 @@ class Executor:
         self.plan, self.engine, self._channel = plan, engine, channel
         self.guards = guards or Guards(plan)
         self._messages = manifest.messages
-        near = {e.id: e for e in manifest.edges.values() if plan.place in (e.sender, e.receiver)}
-        leaving = {name: e.packing for name, e in near.items() if e.packing and e.sender == plan.place}
+        own = {e.id: e for e in manifest.edges.values() if plan.place in (e.sender, e.receiver)}
+        leaving = {name: e.packing for name, e in own.items() if e.packing and e.sender == plan.place}
         masked = {name: packing for name, packing in leaving.items() if packing.kind == "masked"}
         self.masks = Masks(plan.place, masked, manifest.digest)
-        self._wire = Wire({name: edge.packing for name, edge in near.items()}, self.masks, plan.precision)
+        self._wire = Wire({name: edge.packing for name, edge in own.items()}, self.masks, plan.precision)
         self._values = {edge.id: edge.value for edge in manifest.edges.values()}
         self._gates = {name: Gate(manifest, plan.place, name) for name in plan.programs}
         self.sent: dict[str, int] = {
@@ -77,7 +80,10 @@ class Executor:
                     yield
                 self._gates[program].check(target, envelope, step, rows)
                 for edge, tensor in envelope.tensors.items():
-                    received = self._wire.unpack(edge, tensor) if wired else tensor
+                    received = tensor
+                    if wired:
+                        received = self._wire.unpack(edge, tensor)
+                        check_received(edge, message.sender, self.plan.place, step, received)
                     engine.put(self._values[edge], received)
             elif do == "protect":
                 self.guards.apply(target, engine, rows, indices)
@@ -89,6 +95,10 @@ class Executor:
     def _send(self, message: Message, program: str, step: int) -> None:
         get, sent, values = self.engine.get, self.sent, self._values
         tensors = {edge: get(values[edge]) for edge in message.edges}
+        for edge, tensor in tensors.items():
+            if not finite(tensor):
+                what = f"what {message.sender!r} is about to send to {message.receiver!r} by edge {edge!r}"
+                raise NotFinite(f"{what} is not finite", training=program == "train")
         if self._wire:
             tensors = {edge: self._wire.pack(edge, tensor, program) for edge, tensor in tensors.items()}
         for edge, tensor in tensors.items():

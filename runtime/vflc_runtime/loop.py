@@ -15,7 +15,7 @@ from vflc_runtime import events, start
 from vflc_runtime.council import Alone, Council
 from vflc_runtime.data.batches import Indices, Inputs, Order, ahead, sequential
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.errors import Failure
+from vflc_runtime.finite import NotFinite, check_kept
 from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.metrics import SMALLER_IS_BETTER, Meter
 from vflc_runtime.protect import record
@@ -124,9 +124,12 @@ class Loop:
     def _step(self, rows: Indices, read: Callable[[], Inputs]) -> None:
         progress = self.progress
         started = time.perf_counter()
-        outcome = self.session.step(read(), len(rows), rows)
+        try:
+            outcome = self.session.step(read(), len(rows), rows)
+        except NotFinite as found:
+            raise self._not_finite(found.what) from None
         if not math.isfinite(outcome.loss):
-            raise self._not_finite(outcome)
+            raise self._not_finite(_loss(outcome))
         self.meter.add(len(rows), outcome.parts, outcome.losses, outcome.measured)
         progress.step += 1
         progress.position += 1
@@ -191,9 +194,18 @@ class Loop:
         if not len(self.order.held_out):
             self.council.complete(train)
             return train.results(), {}
+        for place in self.session.engines:
+            self._state(place)  # that the model diverged is to be said before it is measured
         validation = measure(self.session, self.data, self.order.held_out)
         self.council.complete(train, validation)
         return train.results(), validation.results()
+
+    def _state(self, place: str) -> dict[str, Any]:
+        """Weights and slots of a place; VFL0611 where training diverged."""
+        engine = self.session.engines[place]
+        state = {"model": engine.weights(), "slots": engine.slots()}
+        check_kept(place, state, self.progress.step)
+        return state
 
     def _seconds(self) -> float:
         return self._carried + time.perf_counter() - self._clock
@@ -205,8 +217,8 @@ class Loop:
         progress.meter = self.meter.sums() if progress.position else {}
         meters = self.meter.tensors() if progress.position else {}
         tensors: dict[str, dict[str, Any]] = {}
-        for place, engine in self.session.engines.items():
-            tensors[place] = {"model": engine.weights(), "slots": engine.slots()}
+        for place in self.session.engines:
+            tensors[place] = self._state(place)
             if place in meters:
                 tensors[place]["meter"] = meters[place]
             if place in self.best_weights:
@@ -214,6 +226,7 @@ class Loop:
         for place, guards in self.session.guards().items():
             progress.protections[place] = guards.counts()
             if memories := guards.memories():
+                check_kept(place, {"protections": memories}, progress.step)
                 tensors[place]["protections"] = memories
         self.council.before_saving()
         folder = self.run_folder.save(Checkpoint(progress, tensors))
@@ -252,17 +265,17 @@ class Loop:
         self.listen(events.Done(progress.step, reason))
         return metrics
 
-    def _not_finite(self, outcome: Outcome) -> Failure:
-        terms = {name: value for name, value in outcome.losses.items() if not math.isfinite(value)}
-        shown = ", ".join(f"{name} = {value}" for name, value in (terms or outcome.losses).items())
+    def _not_finite(self, what: str) -> NotFinite:
         first = self.session.first_not_finite()
         cause = f"; the first value that is not finite is {first}" if first else ""
-        return Failure(
-            "VFL0611",
-            f"the loss is {outcome.loss} at step {self.progress.step + 1}: {shown}{cause}",
-            "lower the learning rate or clip gradients, and look for extreme numbers in the data; "
-            "the last checkpoint is kept",
-        )
+        return NotFinite(what, f" at step {self.progress.step + 1}{cause}")
+
+
+def _loss(outcome: Outcome) -> str:
+    """What the loss is that is not finite, with the terms that make it so."""
+    terms = {name: value for name, value in outcome.losses.items() if not math.isfinite(value)}
+    shown = ", ".join(f"{name} = {value}" for name, value in (terms or outcome.losses).items())
+    return f"the loss is {outcome.loss} ({shown})"
 
 
 def facts(settings: Mapping[str, Any], order: Order) -> Facts:

@@ -170,6 +170,10 @@ def test_clip_by_norm_is_that_of_keras():
         ("adam", {"beta1": 1.0}),
         ("sgd", {"momentum": 2}),
         ("sgd", {"lr": {"schedule": "cosine", "options": {"lr": 0.1, "steps": 0}}}),
+        ("ftrl", {"lr": 0}),
+        ("ftrl", {"lr": {"schedule": "warmup", "options": {"lr": 0.1, "steps": 10}}}),
+        ("ftrl", {"lr": {"schedule": "cosine", "options": {"lr": 0.1, "steps": 10}}}),
+        ("ftrl", {"lr": {"schedule": "step", "options": {"lr": 0.0, "every": 10}}}),
     ],
 )
 def test_options_out_of_range_are_refused(name, options):
@@ -177,3 +181,17 @@ def test_options_out_of_range_are_refused(name, options):
         OPTIMIZERS[name].check(options)
     assert refused.value.code == "VFL0205"
     OPTIMIZERS[name].check({})
+
+
+@pytest.mark.parametrize(
+    ("name", "lr"),
+    [
+        ("sgd", 0),
+        ("adam", {"schedule": "warmup", "options": {"lr": 0.1, "steps": 10}}),
+        ("ftrl", {"schedule": "cosine", "options": {"lr": 0.1, "steps": 10, "alpha": 0.01}}),
+        ("ftrl", {"schedule": "step", "options": {"lr": 0.1, "every": 10}}),
+        ("ftrl", {"schedule": "constant", "options": {"lr": 0.1}}),
+    ],
+)
+def test_a_rate_may_be_0_where_nothing_is_divided_by_it(name, lr):
+    OPTIMIZERS[name].check({"lr": lr})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vflc.ops.registry import OpError
 from vflc.ops.rules import number
-from vflc.ops.schedules import SCHEDULES, Schedule, rate
+from vflc.ops.schedules import SCHEDULES, Schedule, rate, reaches_zero
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -62,6 +62,9 @@ class Optimizer:
             OpError: VFL0205.
         """
         check_options(self.name, self.filled(options))
+        if self.name == "ftrl" and reaches_zero(self.filled(options)["lr"]):
+            help = "take a rate above 0 in every step: no `warmup`, and `cosine` with an `alpha` above 0"
+            raise OpError("ftrl: `lr` is or becomes 0, and its formula divides by it", help, "VFL0205")
 
     def slots(self, options: Options) -> dict[str, float]:
         """Names and initial values of what the optimizer keeps for each weight."""

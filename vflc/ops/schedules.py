@@ -53,6 +53,15 @@ def _rate_after(b: Build, done: Node, value: Any) -> Node:
     return schedule.make(b, done, {**schedule.parameters, **value["options"]})
 
 
+def reaches_zero(value: Any) -> bool:
+    """Whether a learning rate, a number or a schedule, is 0 in some step."""
+    if not isinstance(value, Mapping):
+        return bool(value == 0)
+    options = {**SCHEDULES[value["schedule"]].parameters, **value["options"]}
+    falls = value["schedule"] == "cosine" and options["alpha"] == 0
+    return falls or value["schedule"] == "warmup" or reaches_zero(options["lr"])
+
+
 def _constant(b: Build, done: Node, o: Options) -> Node:
     return number(b, o["lr"])
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from vflc_runtime import events
 from vflc_runtime.events import Listener
+from vflc_runtime.finite import check_kept
 from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.reconstruct.plan import Plan
 from vflc_runtime.reconstruct.privacy import spent
@@ -109,6 +110,8 @@ class Loop:
         tensors: dict[str, dict[str, Any]] = {self.plan.hub: {"model": hub.weights, "slots": hub.slots()}}
         if self.rounds.kept:
             tensors[self.plan.place] = {"model": self.rounds.kept}
+        for place, kinds in tensors.items():
+            check_kept(place, kinds, progress.step)
         folder = self.folder.save(Checkpoint(progress, tensors))
         self._saved = time.perf_counter()
         self.listen(events.Saved(progress.step, folder))
