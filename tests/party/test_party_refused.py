@@ -14,6 +14,7 @@ from partying import TIMEOUT, compiled, exchange, site, together
 from specs.examples import prepared, text_of
 from vflc_runtime import events
 from vflc_runtime.bundle import open_bundle
+from vflc_runtime.data.source import Below
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import START, agree_rows, compare
 from vflc_runtime.party.connect import connector
@@ -203,9 +204,9 @@ def deploy(folder: Path, text: str) -> Deploy:
 def test_deploy_is_read(tmp_path: Path) -> None:
     found = deploy(tmp_path, RIGHT)
     assert (found.addresses, found.listen) == ({"alice": "127.0.0.1:7443"}, "127.0.0.1:7443")
-    assert (found.data, found.method, found.hub) == (str(tmp_path / "alice.parquet"), "psi", "bob")
+    assert (found.data, found.method, found.hub) == (Below(tmp_path, "alice.parquet"), "psi", "bob")
     bob = read_deploy(tmp_path / "deploy.toml", "bob", ("alice", "bob"))
-    assert bob.listen is None and bob.data == "SELECT * FROM 'bob.csv'"
+    assert bob.listen is None and bob.data == Below(tmp_path, "SELECT * FROM 'bob.csv'")
     with pytest.raises(Failure, match="names no certificate for alice"):
         connector(found)
 

@@ -17,27 +17,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vflc_runtime.data import source as sources
-from vflc_runtime.data.source import Source, Wanted, literal, quote
+from vflc_runtime.data import values
+from vflc_runtime.data.read import Wanted, connect, load, open_sources
+from vflc_runtime.data.source import Opened, Source, literal, quote, unreadable
+from vflc_runtime.data.values import Expression
 from vflc_runtime.errors import Failure
 
 Column = Mapping[str, Any]
 """A column of encoders.json."""
-
-_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BOOLEAN"} | {
-    "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
-}  # fmt: skip
-_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
-MACROS = f"""
-CREATE MACRO vfl_finite(x) AS CASE WHEN isfinite(x) THEN x END;
-CREATE MACRO vfl_whole(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END;
-CREATE MACRO vfl_absent(t) AS lower(trim(t)) IN ('', 'nan', 'inf', '+inf', '-inf', 'infinity', '-infinity');
-CREATE MACRO vfl_number(t) AS
-    CASE WHEN regexp_full_match(trim(t), '{_NUMBER}') THEN vfl_finite(TRY_CAST(trim(t) AS DOUBLE)) END;
-CREATE MACRO vfl_integer(t) AS
-    CASE WHEN regexp_full_match(trim(t), '[+-]?[0-9]+') THEN TRY_CAST(trim(t) AS BIGINT)
-    ELSE vfl_whole(vfl_number(t)) END;
-"""
 
 
 def half_of_memory() -> int:
@@ -129,17 +116,18 @@ def open_tables(
         Failure: VFL0601, 0602, 0603, 0605, 0606, 0607, 0612, 0616.
     """
     temporary = tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True)
-    connection = sources.connect(memory_limit or half_of_memory(), temporary.name)
+    connection = connect(memory_limit or half_of_memory(), temporary.name)
     try:
-        connection.execute(MACROS)
-        counts = {party: _read(connection, party, info, given[party]) for party, info in parties.items()}
+        connection.execute(values.MACROS)
+        opened = open_sources(connection, {party: given[party] for party in parties})
+        counts = {party: _read(connection, info, opened[party]) for party, info in parties.items()}
         rows = join_keys(connection, list(parties), parties)
         for party, info in parties.items():
             _sort(connection, party, info["columns"], len(parties) > 1, bool(info.get("population")))
     except duckdb.Error as error:
         connection.close()
         temporary.cleanup()
-        raise sources.unreadable(", ".join(parties), "the tables", error) from None
+        raise unreadable(", ".join(parties), "the tables", error) from None
     except Failure:
         connection.close()
         temporary.cleanup()
@@ -158,16 +146,16 @@ def _sorted_name(party: str) -> str:
     return quote(f"sorted {party}")
 
 
-def _read(connection: duckdb.DuckDBPyConnection, party: str, info: Mapping[str, Any], source: Source) -> int:
+def _read(connection: duckdb.DuckDBPyConnection, info: Mapping[str, Any], source: Opened) -> int:
     """Reads one party's table, checks keys and numbers, and gives its number of rows."""
-    columns: Sequence[Column] = info["columns"]
+    party, columns = source.party, info["columns"]
     key = Wanted(info["key"], info.get("where"))
     wanted = [*(Wanted(c["name"], c.get("where")) for c in columns), key]
     read = f"read {party}"
-    types = sources.load(connection, read, source, wanted, party)
+    types = load(connection, read, source, wanted)
     exprs = [_typed(c, type, f"c{i}", party) for i, (c, type) in enumerate(zip(columns, types, strict=False))]
     values = "".join(f", c{i}" for i in range(len(columns)))
-    text_key = key_text(types[-1], f"c{len(columns)}")
+    text_key = key_text(types[-1], f"c{len(columns)}", party, key)
     connection.execute(
         f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{values} FROM {quote(read)}"
     )
@@ -181,43 +169,29 @@ def _read(connection: duckdb.DuckDBPyConnection, party: str, info: Mapping[str, 
     return rows
 
 
-def key_text(type: str, name: str) -> str:
-    """The key as text; 1.0, which other tools make of 1 when a column has gaps, is 1."""
-    if type in ("FLOAT", "DOUBLE") or type.startswith("DECIMAL"):
-        number = f"vfl_finite(CAST({name} AS DOUBLE))"
-        return f"coalesce(CAST(vfl_whole({number}) AS VARCHAR), CAST({number} AS VARCHAR))"
-    return f"CAST({name} AS VARCHAR)"
+def key_text(type: str, name: str, party: str, key: Wanted) -> str:
+    """SQL for the text by which keys are compared; VFL0634 where a key of this type has none."""
+    found = values.as_text(type, name)
+    if found is None:
+        raise Failure(
+            "VFL0634",
+            f"{party}'s key column {key.name} holds {type}, and such values have no one text to compare",
+            values.what_to_do(key.name, "string", type),
+            key.where,
+        )
+    return found.value
 
 
-@dataclass(frozen=True)
-class _Typed:
-    """SQL for a column's value as its declared type, and for whether it cannot be converted."""
-
-    value: str
-    bad: str
-
-
-def _typed(column: Column, type: str, name: str, party: str) -> _Typed:
-    declared = column["type"]
-    compound = type.endswith("]") or type.startswith(("STRUCT", "MAP", "UNION"))
-    real = type in ("FLOAT", "DOUBLE") or type.startswith("DECIMAL")
-    if declared == "string" and not compound:
-        return _Typed(f"CAST({name} AS VARCHAR)", "false")
-    if declared in ("int", "float") and type in ("VARCHAR", "JSON"):
-        value = f"vfl_integer({name})" if declared == "int" else f"vfl_number({name})"
-        return _Typed(value, f"{name} IS NOT NULL AND NOT vfl_absent({name}) AND {value} IS NULL")
-    if declared in ("int", "float") and (real or type in _INTEGERS):
-        number = f"vfl_finite(CAST({name} AS DOUBLE))"
-        if declared == "float":
-            return _Typed(number, "false")
-        value = f"vfl_whole({number})" if real else f"TRY_CAST({name} AS BIGINT)"
-        return _Typed(value, f"{number} IS NOT NULL AND {value} IS NULL")
-    raise Failure(
-        "VFL0603",
-        f"column {column['name']} of {party} is declared {declared}, but the table holds {type}",
-        "declare the column as what it is, or convert it in the source (sql:SELECT …)",
-        column.get("where"),
-    )
+def _typed(column: Column, type: str, name: str, party: str) -> Expression:
+    found = values.typed(column["type"], type, name)
+    if found is None:
+        raise Failure(
+            "VFL0603",
+            f"column {column['name']} of {party} is declared {column['type']}, but the table holds {type}",
+            values.what_to_do(column["name"], column["type"], type),
+            column.get("where"),
+        )
+    return found
 
 
 def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, repeated: bool) -> None:
@@ -249,7 +223,7 @@ def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, r
 
 
 def _check_values(
-    connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], typed: Sequence[_Typed]
+    connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], typed: Sequence[Expression]
 ) -> int:
     """Refuses text where numbers are declared; gives the number of rows."""
     counted = "".join(f", count(*) FILTER ({expr.bad})" for expr in typed)

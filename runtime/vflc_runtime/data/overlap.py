@@ -9,9 +9,10 @@ from typing import Any
 
 import duckdb
 
-from vflc_runtime.data import source as sources
-from vflc_runtime.data.align import MACROS, check_keys, half_of_memory, join_keys, key_text, raw_name
-from vflc_runtime.data.source import Source, Wanted, quote
+from vflc_runtime.data.align import check_keys, half_of_memory, join_keys, key_text, raw_name
+from vflc_runtime.data.read import Wanted, connect, load, open_sources
+from vflc_runtime.data.source import Opened, Source, quote, unreadable
+from vflc_runtime.data.values import MACROS
 from vflc_runtime.errors import Failure
 
 Connection = duckdb.DuckDBPyConnection
@@ -22,7 +23,6 @@ _FORMS = (
     ("with upper and lower case as one", "lower(key)"),
     ("without leading zeros", "regexp_replace(key, '^0+([0-9])', '\\1')"),
     ("without a fraction of zeros", "regexp_replace(key, '\\.0+$', '')"),
-    ("in the Unicode form NFC", "nfc_normalize(key)"),
 )
 
 
@@ -76,11 +76,11 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, Source
         Failure: VFL0601, 0602, 0607, 0612. What is wrong with the keys themselves is counted.
     """
     with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
-        connection = sources.connect(half_of_memory(), folder)
+        connection = connect(half_of_memory(), folder)
         try:
             connection.execute(MACROS)
-            for party, info in parties.items():
-                _read(connection, party, info, given[party])
+            for party, opened in open_sources(connection, {party: given[party] for party in parties}).items():
+                _read(connection, parties[party], opened)
             common = _common(connection, list(parties), "key")
             connection.execute(f"CREATE TABLE everywhere AS {_intersection(list(parties), 'key')}")
             return Overlap(
@@ -90,17 +90,16 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, Source
                 _problem(connection, parties),
             )
         except duckdb.Error as error:
-            raise sources.unreadable(", ".join(parties), "the tables", error) from None
+            raise unreadable(", ".join(parties), "the tables", error) from None
         finally:
             connection.close()
 
 
-def _read(connection: Connection, party: str, info: Mapping[str, Any], source: Source) -> None:
-    (type,) = sources.load(
-        connection, f"read {party}", source, [Wanted(info["key"], info.get("where"))], party
-    )
-    read = quote(f"read {party}")
-    connection.execute(f"CREATE TABLE {raw_name(party)} AS SELECT {key_text(type, 'c0')} AS key FROM {read}")
+def _read(connection: Connection, info: Mapping[str, Any], source: Opened) -> None:
+    key, read = Wanted(info["key"], info.get("where")), quote(f"read {source.party}")
+    (type,) = load(connection, f"read {source.party}", source, [key])
+    text = key_text(type, "c0", source.party, key)
+    connection.execute(f"CREATE TABLE {raw_name(source.party)} AS SELECT {text} AS key FROM {read}")
     connection.execute(f"DROP TABLE {read}")
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vflc_runtime.alignment.settings import METHODS, AlignSettings, read_key
-from vflc_runtime.data.source import below
+from vflc_runtime.data.source import Below
 from vflc_runtime.party.toml import Table
 
 TIMEOUT = 60.0
@@ -47,7 +47,7 @@ class Deploy:
         place: the party.
         addresses: `host:port` by place, of those that others can dial.
         listen: where this party listens; None where it only dials out.
-        data: this party's source; None where none is named.
+        data: this party's source, at or below the file's folder; None where none is named.
         certificate, key, authority: files for TLS; None where not named.
         method, hub, shared_key, threads: how keys are aligned, see `AlignSettings`.
         timeout: seconds that a wait lasts at most.
@@ -56,7 +56,7 @@ class Deploy:
     place: str
     addresses: dict[str, str]
     listen: str | None
-    data: str | None
+    data: Below | None
     certificate: Path | None
     key: Path | None
     authority: Path | None
@@ -126,7 +126,7 @@ def _address(table: Table, key: str) -> str | None:
     return value
 
 
-def _data(table: Table) -> str | None:
-    """A source; files are looked for beside deploy.toml."""
+def _data(table: Table) -> Below | None:
+    """A source; files are looked for beside deploy.toml, and read there and below alone."""
     value = table.text("data")
-    return None if value is None else below(table.folder, value)
+    return None if value is None else Below(table.folder, value)

@@ -1,0 +1,239 @@
+"""Reads an opened source into a DuckDB table: only the columns that are asked for, rows in their order.
+
+Columns of a text file are read as text exactly as they lie: what is a number is for the spec to say
+(see `texts`), never guessed from the values.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from vflc_runtime.data.source import (
+    Opened,
+    Source,
+    empty,
+    escaped,
+    failed,
+    literal,
+    open_source,
+    quote,
+    unreadable,
+)  # fmt: skip
+from vflc_runtime.errors import Failure, Where
+
+HEADING = 4 << 20
+"""Bytes that the first line of a text file may have."""
+LINE = 16 << 20
+"""Bytes that any of its lines may have."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A column that is to be read, and the place in the spec that asks for it."""
+
+    name: str
+    where: Where | None = None
+
+
+def connect(memory_limit: int, temp_directory: str) -> duckdb.DuckDBPyConnection:
+    """A database in memory that spills to `temp_directory`, reaches no network and loads no extension.
+
+    Args:
+        memory_limit: bytes DuckDB may hold before it spills.
+        temp_directory: where it spills to; belongs to the caller.
+    """
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "memory_limit": f"{max(memory_limit, 64 << 20)}B",
+            "temp_directory": temp_directory,
+        },
+    )
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET enable_progress_bar = false")
+    # What a moment is called must not depend on where a machine stands.
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def open_sources(connection: duckdb.DuckDBPyConnection, given: Mapping[str, Source]) -> dict[str, Opened]:
+    """Opens the sources of all parties, and then lets DuckDB open their files and nothing else, for good.
+
+    Raises:
+        Failure: as `open_source`.
+    """
+    opened = {party: open_source(connection, source, party) for party, source in given.items()}
+    paths = sorted(
+        {path for each in opened.values() for path in [*each.files, *map(escaped, each.files), *each.globs]}
+    )
+    connection.execute(f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return opened
+
+
+def load(
+    connection: duckdb.DuckDBPyConnection, table: str, source: Opened, wanted: Sequence[Wanted]
+) -> list[str]:
+    """Reads the wanted columns of a source into `table` as columns c0, c1, …; rows keep their order.
+
+    Returns:
+        The DuckDB type of each column, in the order of `wanted`.
+
+    Raises:
+        Failure: VFL0601 (cannot be read), VFL0602 (a wanted column is not there), VFL0607 (no rows),
+            VFL0632 (no table: a line of more bytes than one may have).
+    """
+    party, shown = source.party, source.shown
+    try:
+        query = _query(connection, source, wanted)
+        connection.execute(f"CREATE TABLE {quote(table)} AS {query}")
+        types = [row[1] for row in connection.execute(f"DESCRIBE {quote(table)}").fetchall()]
+        (rows,) = connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone() or (0,)
+    except duckdb.Error as error:
+        raise unreadable(party, shown, error) from None
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+        raise failed(party, shown, str(error)) from None
+    if not rows:
+        raise empty(party, shown)
+    return types
+
+
+def _query(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequence[Wanted]) -> str:
+    files = f"[{', '.join(literal(escaped(file)) for file in source.files)}]"
+    if source.table is not None:
+        positions = _positions(source.table.column_names, wanted, source)
+        columns = [source.table.column(i) for i in positions]
+        columns = [
+            c.cast(pa.float32()) if pa.types.is_float16(c.type) else c for c in columns
+        ]  # DuckDB has none
+        picked = pa.Table.from_arrays(columns, names=_aliases(wanted))
+        view = f"given {source.party}"
+        connection.register(view, picked)
+        return f"SELECT * FROM {quote(view)}"
+    if source.format == "query":
+        return _select(connection, f"(\n{source.sql}\n)", wanted, source)
+    if source.format == "csv":
+        return _csv(source, wanted)
+    if all(Path(file).stat().st_size == 0 for file in source.files):
+        raise empty(source.party, source.shown)
+    if source.format == "parquet":
+        return _select(connection, f"read_parquet({files}, union_by_name = true)", wanted, source)
+    names = _names(connection, f"read_json({files}, union_by_name = true)")
+    _positions(names, wanted, source)
+    types = ", ".join(sorted({f"{literal(column.name)}: 'JSON'" for column in wanted}))
+    return _picked(f"read_json({files}, columns = {{{types}}})", wanted)
+
+
+def _select(
+    connection: duckdb.DuckDBPyConnection, table: str, wanted: Sequence[Wanted], source: Opened
+) -> str:
+    _positions(_names(connection, table), wanted, source)
+    return _picked(table, wanted)
+
+
+def _picked(table: str, wanted: Sequence[Wanted]) -> str:
+    picks = (f"{quote(c.name)} AS {alias}" for c, alias in zip(wanted, _aliases(wanted), strict=True))
+    return f"SELECT {', '.join(picks)} FROM {table}"
+
+
+def _names(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    return [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
+
+
+def _aliases(wanted: Sequence[Wanted]) -> list[str]:
+    return [f"c{i}" for i in range(len(wanted))]
+
+
+def _positions(names: Sequence[str], wanted: Sequence[Wanted], source: Opened) -> list[int]:
+    """Where the wanted columns are among `names`; exact case, though DuckDB itself would not mind."""
+    at: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        at.setdefault(name, []).append(i)
+    for column in wanted:
+        found = len(at.get(column.name, ()))
+        if not found:
+            near = difflib.get_close_matches(column.name.lower(), [n.lower() for n in names], 1)
+            guess = next((n for n in names if near and n.lower() == near[0]), None)
+            listed = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
+            help = f"did you mean {guess}? " if guess else ""
+            raise Failure(
+                "VFL0602",
+                f"{source.party}'s table has no column {column.name}: {source.shown}",
+                f"{help}its columns are: {listed}",
+                column.where,
+            )
+        if found > 1:
+            raise Failure(
+                "VFL0601",
+                f"{source.party}'s table has {found} columns named {column.name}: {source.shown}",
+                "rename all but one of them",
+                column.where,
+            )
+    return [at[column.name][0] for column in wanted]
+
+
+def _csv(source: Opened, wanted: Sequence[Wanted]) -> str:
+    """One query over all files; files with the same header are read together."""
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for file in source.files:
+        heading = _heading(file, {column.name for column in wanted}, source.party)
+        if heading is not None:
+            groups.setdefault(heading, []).append(file)
+    if not groups:
+        raise empty(source.party, source.shown)
+    parts = []
+    for (delimiter, names), group in groups.items():
+        positions = _positions(names, wanted, source)
+        types = ", ".join(f"'h{i}': 'VARCHAR'" for i in range(len(names)))
+        picks = ", ".join(f"h{at} AS c{i}" for i, at in enumerate(positions))
+        files = ", ".join(literal(escaped(file)) for file in group)
+        parts.append(
+            f"SELECT {picks} FROM read_csv([{files}], auto_detect = false, header = true, "
+            f"delim = {literal(delimiter)}, quote = '\"', escape = '\"', columns = {{{types}}}, "
+            f"max_line_size = {LINE})"
+        )
+    return " UNION ALL ".join(parts)
+
+
+def _heading(file: str, wanted: set[str], party: str) -> tuple[str, tuple[str, ...]] | None:
+    """The delimiter and the column names of a file; None where the file is empty.
+
+    The delimiter is the one that finds most of the wanted columns in the first line, so that a
+    separator inside values (`Action|Comedy`) cannot mislead.
+    """
+    with pa.input_stream(file, compression="detect") as stream:
+        first = stream.read(1 << 16)
+        while b"\n" not in first[-(1 << 16) :] and len(first) <= HEADING:
+            if not (block := stream.read(1 << 16)):
+                break
+            first += block
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise failed(
+            party, file, "it is UTF-16", "save it as UTF-8, for instance with iconv -f UTF-16 -t UTF-8"
+        )
+    if b"\0" in first:
+        raise failed(party, file, "it holds NUL bytes: it is no text, or not in UTF-8", "save it as UTF-8")
+    if len(first) > HEADING and b"\n" not in first:
+        raise Failure(
+            "VFL0632",
+            f"{party}'s file is no table: its first line has more than {HEADING >> 20} MiB: {file}",
+            "the first line of a text file has the columns' names; check what wrote the file",
+        )
+    text = first.decode("utf-8-sig", errors="replace")
+    if not text.strip():
+        return None
+    delimiters = "\t,;|" if ".tsv" in file.lower() or ".tab" in file.lower() else ",;\t|"
+    headings = {d: next(csv.reader(text.splitlines(keepends=True), delimiter=d)) for d in delimiters}
+    best = max(delimiters, key=lambda d: (len(wanted & set(headings[d])), len(headings[d])))
+    return best, tuple(headings[best])

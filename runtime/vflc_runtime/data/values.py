@@ -1,0 +1,173 @@
+"""One value has one text and one number, whatever wrote it: the one place where that is decided.
+
+`text` says it for a value of a spec, `as_text` for a column of a table, in SQL; both agree. Keys are
+compared by it, `string` columns are looked up and hashed by it. docs/language.md tells it to users.
+
+- A text is itself, in the Unicode form NFC. Nothing is guessed from it: `007` and `1.0` stay.
+- A number is written by what it is, not by the type that held it: 1, 1.0 and 1.00 are `1`; one that
+  is not whole has the fewest digits that give the same double, `0.1` and `1.5e-05`.
+- Truth is `true` or `false`; a day `2024-01-31`; a moment `2024-01-31 08:00:00.5`, and `…+00` in UTC
+  where it has a time zone; a time `08:00:00.5`; a UUID is lower case.
+- Intervals, times with a zone, bytes, bits, and what holds other values have none.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"} | {
+    "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
+}  # fmt: skip
+PLAIN = INTEGERS | {
+    "BOOLEAN", "DATE", "TIME", "TIME_NS", "UUID",
+    "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS",
+}  # fmt: skip
+"""Types whose values DuckDB itself writes in one way, given that its time zone is UTC."""
+DIGITS = 1e38
+"""Whole numbers below it are written in digits, also where a double holds them."""
+
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+MACROS = f"""
+CREATE MACRO vfl_finite(x) AS CASE WHEN isfinite(x) THEN x END;
+CREATE MACRO vfl_whole(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END;
+CREATE MACRO vfl_absent(t) AS lower(trim(t)) IN ('', 'nan', 'inf', '+inf', '-inf', 'infinity', '-infinity');
+CREATE MACRO vfl_number(t) AS
+    CASE WHEN regexp_full_match(trim(t), '{_NUMBER}') THEN vfl_finite(TRY_CAST(trim(t) AS DOUBLE)) END;
+CREATE MACRO vfl_integer(t) AS
+    CASE WHEN regexp_full_match(trim(t), '[+-]?[0-9]+(\\.0*)?')
+        THEN TRY_CAST(regexp_replace(trim(t), '\\.0*$', '') AS BIGINT)
+    ELSE vfl_whole(vfl_number(t)) END;
+CREATE MACRO vfl_real(x) AS
+    CASE WHEN NOT isfinite(x) THEN NULL
+    WHEN x = floor(x) AND abs(x) < {DIGITS:.0e} THEN CAST(CAST(x AS HUGEINT) AS VARCHAR)
+    ELSE CAST(x AS VARCHAR) END;
+CREATE MACRO vfl_small(t, zeros) AS
+    concat(left(t, 1), CASE WHEN length(t) > 1 THEN '.' ELSE '' END, substr(t, 2), 'e-',
+        lpad(CAST(zeros + 1 AS VARCHAR), 2, '0'));
+CREATE MACRO vfl_decimal(t) AS
+    CASE WHEN NOT contains(t, '.') THEN t
+    WHEN regexp_full_match(t, '-?0?\\.0*') THEN '0'
+    WHEN regexp_matches(t, '^-?0?\\.0000') THEN concat(
+        CASE WHEN starts_with(t, '-') THEN '-' ELSE '' END,
+        vfl_small(trim(regexp_extract(t, '\\.0*([0-9]*)$', 1), '0'),
+            length(regexp_extract(t, '\\.(0*)', 1))))
+    ELSE rtrim(rtrim(regexp_replace(t, '^(-?)\\.', '\\10.'), '0'), '.') END;
+CREATE MACRO vfl_nfc(t) AS
+    CASE WHEN contains(t, chr(0))
+        THEN array_to_string(list_transform(string_split(t, chr(0)), lambda p: nfc_normalize(p)), chr(0))
+    ELSE nfc_normalize(t) END;
+CREATE MACRO vfl_json(j) AS
+    CASE WHEN json_type(j) = 'NULL' THEN NULL
+    WHEN json_type(j) IN ('VARCHAR', 'BOOLEAN') OR regexp_full_match(j->>'$', '-?[1-9][0-9]*') THEN j->>'$'
+    ELSE vfl_real(TRY_CAST(j->>'$' AS DOUBLE)) END;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """SQL for a column's value, and for whether there is a value that cannot be had as it was declared."""
+
+    value: str
+    bad: str = "false"
+
+
+def text(value: str | float | bool) -> str:
+    """The one text of a value that a spec writes."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and (not value.is_integer() or abs(value) >= DIGITS):
+        return repr(value)
+    return str(int(value))
+
+
+def typed(declared: str, type: str, name: str) -> Expression | None:
+    """A column `name` of DuckDB's `type` as `string`, `int` or `float`; None where it cannot be had so."""
+    return {"string": as_text, "int": _as_int, "float": _as_float}[declared](type, name)
+
+
+def as_text(type: str, name: str) -> Expression | None:
+    """The one text of each value of a column; None where values of its type have none."""
+    if type == "JSON":
+        return Expression(f"vfl_nfc(vfl_json({name}))", f"json_type({name}) IN ('OBJECT', 'ARRAY')")
+    if type == '"NULL"':
+        return Expression("CAST(NULL AS VARCHAR)")
+    if type == "VARCHAR" or _enumerated(type):
+        return Expression(f"vfl_nfc(CAST({name} AS VARCHAR))")
+    if type in ("FLOAT", "DOUBLE"):
+        return Expression(f"vfl_real(CAST({name} AS DOUBLE))")
+    if _decimal(type):
+        return Expression(f"vfl_decimal(CAST({name} AS VARCHAR))")
+    return Expression(f"CAST({name} AS VARCHAR)") if type in PLAIN else None
+
+
+def _as_int(type: str, name: str) -> Expression | None:
+    if type == '"NULL"':
+        return Expression("CAST(NULL AS BIGINT)")
+    if written := _written(type, name):
+        return _read(written, f"vfl_integer({written})")
+    if type in INTEGERS or type == "BOOLEAN":
+        value = f"TRY_CAST({name} AS BIGINT)"
+    elif _decimal(type):
+        value = f"CASE WHEN {name} = floor({name}) THEN TRY_CAST({name} AS BIGINT) END"
+    elif type in ("FLOAT", "DOUBLE"):
+        value = f"vfl_whole(vfl_finite(CAST({name} AS DOUBLE)))"
+        return Expression(value, f"isfinite({name}) AND {value} IS NULL")
+    else:
+        return None
+    return Expression(value, f"{name} IS NOT NULL AND {value} IS NULL")
+
+
+def _as_float(type: str, name: str) -> Expression | None:
+    if type == '"NULL"':
+        return Expression("CAST(NULL AS DOUBLE)")
+    if written := _written(type, name):
+        return _read(written, f"vfl_number({written})")
+    if type in INTEGERS or type in ("BOOLEAN", "FLOAT", "DOUBLE") or _decimal(type):
+        return Expression(f"vfl_finite(CAST({name} AS DOUBLE))")
+    return None
+
+
+def _written(type: str, name: str) -> str | None:
+    """The text of a column whose numbers are written out."""
+    if type == "JSON":
+        return f"({name}->>'$')"
+    return f"CAST({name} AS VARCHAR)" if type == "VARCHAR" or _enumerated(type) else None
+
+
+def _read(written: str, value: str) -> Expression:
+    return Expression(value, f"{written} IS NOT NULL AND NOT vfl_absent({written}) AND {value} IS NULL")
+
+
+def _enumerated(type: str) -> bool:
+    return type.startswith("ENUM") and not type.endswith("]")
+
+
+def _decimal(type: str) -> bool:
+    return type.startswith("DECIMAL") and not type.endswith("]")
+
+
+def what_to_do(name: str, declared: str, type: str) -> str:
+    """How a column of a type that cannot be had as it was declared may be used all the same."""
+    called = '"' + name.replace('"', '""') + '"'
+    if type.endswith("]"):
+        return (
+            f"a column of lists is read as one text whose parts `split` finds: "
+            f"sql:SELECT … array_to_string({called}, '|') AS {called}, and -> split(\"|\")"
+        )
+    if type.startswith(("STRUCT", "MAP", "UNION", "TUPLE", "VARIANT")):
+        return f"name the part that is meant in a query: sql:SELECT … {called}.part AS {called}"
+    ways = {
+        "BLOB": f"decode({called}) or hex({called})",
+        "INTERVAL": f"epoch({called})",
+        "TIME WITH TIME ZONE": f"CAST({called} AS VARCHAR)",
+        "BIT": f"CAST({called} AS VARCHAR)",
+        "BIGNUM": f"CAST({called} AS VARCHAR)",
+    }
+    if declared != "string" and as_text(type, name) is not None:
+        way = f"epoch({called})" if type.startswith(("DATE", "TIME")) else f"CAST({called} AS BIGINT)"
+        return f"declare it string, or make a number of it in a query: sql:SELECT … {way} AS {called}"
+    way = ways.get(type, f"CAST({called} AS VARCHAR)")
+    return f"convert it in a query: sql:SELECT … {way} AS {called}"
