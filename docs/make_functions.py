@@ -69,14 +69,27 @@ ENCODERS_DO = {
 }
 METRICS_ARE = {
     "auc": ("binary", "area under the ROC curve, exact, ties counted half"),
+    "pr_auc": ("binary", "average precision: the precision at each score times the recall that it adds"),
+    "ks": ("binary", "largest distance between the shares of positives and of negatives above a score"),
     "accuracy": ("binary, classes", "share of rows guessed right; a binary guess is a probability above 0.5"),
-    "precision": ("binary", "share of the rows guessed positive that are"),
-    "recall": ("binary", "share of the positive rows that are guessed positive"),
+    "precision": (
+        "binary, classes",
+        "share of the rows guessed positive that are; of classes, the mean over those that occur, and each "
+        "by its name in an evaluation",
+    ),
+    "recall": (
+        "binary, classes",
+        "share of the positive rows that are guessed positive; of classes as precision",
+    ),
     "log_loss": ("binary, classes", "mean of -log of the probability of what was true, cut off at 1e-7"),
-    "rmse": ("binary, number", "root of the mean squared error"),
-    "mae": ("binary, number", "mean absolute error"),
+    "rmse": ("binary, number", "root of the mean squared error, in the units of the table"),
+    "mae": ("binary, number", "mean absolute error, in the units of the table"),
     "rating_accuracy": ("number", "share of the predictions that are off by at most 0.5"),
-    "loss": ("all", "the objective; always reported, also by its terms where there are several"),
+    "loss": (
+        "all",
+        "the objective as it is trained, in units of the encoded label; always reported, also by its terms, "
+        "each under its label's name, where there are several",
+    ),
 }
 STATIC_DO = {
     "size": "`size(list)`, `size(x)`, `size(x, axis = NAME)`: how many items a list has, or positions an "

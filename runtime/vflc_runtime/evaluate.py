@@ -61,5 +61,5 @@ def evaluate(
     folder = RunFolder(Path(run))
     session = trained(folder, "evaluate", engine, threads)
     data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), True, listen)
-    scores = measure(session, data, np.arange(data.rows)).results()
+    scores = measure(session, data, np.arange(data.rows)).results(by_class=True)
     return {"rows": data.rows, "evaluation": scores, "bytes_sent": session.sent(), "data": data.report}

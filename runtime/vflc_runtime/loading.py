@@ -16,7 +16,7 @@ from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, Loaded
-from vflc_runtime.plan import Plan
+from vflc_runtime.plan import Input, Plan
 
 State = Mapping[str, Any]
 
@@ -95,20 +95,48 @@ def fingerprint(data: Dataset) -> str:
 
 
 def check_labels(bundle: Bundle, data: Dataset) -> None:
-    """VFL0617 where the labels cannot be what the predictions are trained to be."""
+    """VFL0617 where the labels cannot be what the predictions are trained to be, or a weight none."""
     described = encoders(bundle)["parties"]
     for plan in bundle.plans.values():
         for metric in plan.metrics:
             label = metric.programs.get("train", ("", ""))[1]
             if label in plan.inputs and label in data.inputs and metric.kind == "binary":
                 _check_binary(plan, label, data, described)
+        for source in plan.inputs.values():
+            column = _column(described, source)
+            if column.get("kind") == "weight" and source.id in data.inputs:
+                _check_weight(source.id, data, column.get("where"))
+
+
+def _column(described: Mapping[str, Any], source: Input) -> Mapping[str, Any]:
+    columns = described.get(source.party, {}).get("columns", ())
+    return next((column for column in columns if column["name"] == source.column), {})
+
+
+def _check_weight(name: str, data: Dataset, where: Any) -> None:
+    values = data.inputs[name].reshape(-1)
+    if len(values) and float(values.min()) < 0:
+        at = int(values.argmin())
+        raise Failure(
+            "VFL0617",
+            f"the weight {name} is {float(values[at]):g} in the row with key {data.keys[at].as_py()!r}; "
+            "a row counts by 0 or more",
+            "leave such rows out, or give the weight encoders: clip(0, 10)",
+            where,
+        )
+    if not values.any():
+        raise Failure(
+            "VFL0617",
+            f"the weight {name} is 0 in every one of the {data.rows} rows: none of them counts",
+            "check the expression that defines it",
+            where,
+        )
 
 
 def _check_binary(plan: Plan, label: str, data: Dataset, described: Mapping[str, Any]) -> None:
     values, source = data.inputs[label], plan.inputs[label]
     low, high = float(values.min()), float(values.max())
-    columns = described[source.party]["columns"]
-    where = next((c.get("where") for c in columns if c["name"] == source.column), None)
+    where = _column(described, source).get("where")
     if low < 0 or high > 1:
         raise Failure(
             "VFL0617",

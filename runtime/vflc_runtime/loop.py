@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime import events, start
+from vflc_runtime import events, start, units
 from vflc_runtime.council import Alone, Council
 from vflc_runtime.data.batches import Indices, Inputs, Order, ahead, sequential
 from vflc_runtime.data.dataset import Dataset
@@ -61,6 +61,7 @@ class Loop:
         record.begin(run.path, session.guards(), facts(settings, order))
         if training.secret_start:
             start.begin(run.path, session.engines)
+        units.begin(session.engines, data.state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Takes up the run where the checkpoint left it."""

@@ -1,7 +1,7 @@
 """What a run measures, at the place that holds the label.
 
-Rows are collected in blocks. Sums are kept of each block; the AUC, which no sum can give
-exactly, keeps every score.
+Rows are collected in blocks, and sums are kept of each block; metrics of how rows are ranked keep
+every score. Where the rows of a loss have weights, a row counts by its weight in every metric.
 """
 
 from __future__ import annotations
@@ -14,34 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.plan import Metric
+from vflc_runtime.ranking import auc, ks, pr_auc
 
 Array = NDArray[Any]
 
 BLOCK = 1 << 16
 """Rows that are collected before they are summed."""
 SMALLER_IS_BETTER = ("loss", "log_loss", "rmse", "mae")
+RANKING = {"auc": auc, "pr_auc": pr_auc, "ks": ks}
+"""Metrics that no sum can give exactly: they keep every score."""
 DEFINED = {
-    "binary": ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae"),
-    "multiclass": ("accuracy", "log_loss"),
+    "binary": (*RANKING, "accuracy", "precision", "recall", "log_loss", "rmse", "mae"),
+    "multiclass": ("accuracy", "precision", "recall", "log_loss"),
     "number": ("rmse", "mae", "rating_accuracy"),
 }
 NEAR = 0.5
 """How far a rating may be off and still be told from its neighbours."""
 _EPSILON = 1e-7
+_BY_CLASS = ("right", "predicted", "positive")
+_OF_CLASSES = {"precision": 1, "recall": 2}
+"""Metrics of each class, with the row of what they are a share of."""
+_PENDING = ("prediction", "label", "weight")
+_KEPT = ("scores", "positive", "weights")
 _SUMS = ("rows", "right", "hits", "predicted", "positive", "log_loss", "squared", "absolute", "near")
-
-
-def auc(scores: Array, positive: Array) -> float | None:
-    """Area under the ROC curve: how often a positive outscores a negative, ties counted half.
-
-    None where there are no positives or no negatives.
-    """
-    above, below = np.sort(scores[positive]), np.sort(scores[~positive])
-    if not len(above) or not len(below):
-        return None
-    wins = np.searchsorted(below, above, side="left").sum(dtype=np.int64)
-    not_lost = np.searchsorted(below, above, side="right").sum(dtype=np.int64)
-    return int(wins + not_lost) / (2 * len(above) * len(below))
 
 
 class Collector:
@@ -50,79 +45,118 @@ class Collector:
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self._sums = dict.fromkeys(_SUMS, 0.0)
-        self._scores: list[Array] = []
-        self._positive: list[Array] = []
-        self._pending: tuple[Array, Array] | None = None
+        self._by_class: Array = np.zeros((len(_BY_CLASS), 0))
+        self._kept: list[tuple[Array, Array, Array]] = []
+        self._pending: list[Array] = []
         self._filled = 0
 
-    def add(self, prediction: Array, label: Array) -> None:
-        """Takes a batch: probabilities [n, 1] or [n, classes], or numbers [n, 1]; labels as many."""
+    def add(self, prediction: Array, label: Array, weight: Array | None = None) -> None:
+        """Takes a batch.
+
+        Args:
+            prediction: probabilities [n, 1] or [n, classes], or numbers [n, k].
+            label: as many, or ids of classes [n].
+            weight: how much each row counts [n, 1]; every row as much where None.
+        """
         rows = len(prediction)
-        prediction = prediction.reshape(rows, math.prod(prediction.shape[1:]))
-        label = label.reshape(rows, math.prod(label.shape[1:]))
-        if self._pending is None:
-            self._pending = (
-                np.empty((BLOCK, prediction.shape[1]), prediction.dtype),
-                np.empty((BLOCK, label.shape[1]), label.dtype),
-            )
+        given = [each.reshape(rows, math.prod(each.shape[1:])) for each in (prediction, label)]
+        if weight is not None:
+            given.append(weight.reshape(rows, 1))
+        if not self._pending:
+            self._pending = [np.empty((BLOCK, each.shape[1]), each.dtype) for each in given]
         start = 0
         while start < rows:
             count = min(rows - start, BLOCK - self._filled)
-            for block, given in zip(self._pending, (prediction, label), strict=True):
-                block[self._filled : self._filled + count] = given[start : start + count]
+            for block, each in zip(self._pending, given, strict=True):
+                block[self._filled : self._filled + count] = each[start : start + count]
             self._filled += count
             start += count
             if self._filled == BLOCK:
                 self._absorb()
 
     def _absorb(self) -> None:
-        if self._pending is None or not self._filled:
+        if not self._filled:
             return
-        prediction, label = (block[: self._filled] for block in self._pending)
+        prediction, label, *rest = (block[: self._filled] for block in self._pending)
         self._filled = 0
-        self._sums["rows"] += len(prediction)
-        measure = {"binary": self._binary, "multiclass": self._multiclass, "number": self._number}
-        measure[self.metric.kind](prediction, label)
+        weight = rest[0][:, 0].astype(np.float64) if rest else np.ones(len(prediction))
+        if self.metric.kind == "multiclass":
+            self._multiclass(prediction, label, weight)
+            return
+        if prediction.shape[1] > 1:  # several numbers a row count as rows of their own
+            weight = np.repeat(weight, prediction.shape[1])
+        self._sums["rows"] += float(weight.sum())
+        if self.metric.kind == "binary":
+            self._binary(prediction.reshape(-1), label.reshape(-1) > 0.5, weight)
+        self._number(prediction.reshape(-1), label.reshape(-1), weight)
 
-    def _binary(self, prediction: Array, label: Array) -> None:
-        score, truth, sums = prediction[:, 0], label[:, 0] > 0.5, self._sums
-        guess = score > 0.5
-        sums["right"] += int(np.count_nonzero(guess == truth))
-        sums["hits"] += int(np.count_nonzero(guess & truth))
-        sums["predicted"] += int(np.count_nonzero(guess))
-        sums["positive"] += int(np.count_nonzero(truth))
-        if "auc" in self.metric.metrics:
-            self._scores.append(score.copy())
-            self._positive.append(truth)
+    def _binary(self, score: Array, truth: Array, weight: Array) -> None:
+        guess, sums = score > 0.5, self._sums
+        sums["right"] += float(weight[guess == truth].sum())
+        sums["hits"] += float(weight[guess & truth].sum())
+        sums["predicted"] += float(weight[guess].sum())
+        sums["positive"] += float(weight[truth].sum())
+        if any(name in RANKING for name in self.metric.metrics):
+            self._kept.append((score.copy(), truth, weight))
         if "log_loss" in self.metric.metrics:
             likely = np.where(truth, score, 1 - score)
-            sums["log_loss"] -= float(np.log(np.maximum(likely, _EPSILON)).sum(dtype=np.float64))
-        self._number(prediction, label)
+            sums["log_loss"] -= float((weight * np.log(np.maximum(likely, _EPSILON))).sum())
 
-    def _multiclass(self, prediction: Array, label: Array) -> None:
+    def _multiclass(self, prediction: Array, label: Array, weight: Array) -> None:
         truth = label.argmax(1) if label.shape[1] > 1 else label[:, 0].astype(np.int64)
-        self._sums["right"] += int(np.count_nonzero(prediction.argmax(1) == truth))
+        guess, classes = prediction.argmax(1), prediction.shape[1]
+        self._sums["rows"] += float(weight.sum())
+        self._sums["right"] += float(weight[guess == truth].sum())
         likely = prediction[np.arange(len(truth)), truth]
-        self._sums["log_loss"] -= float(np.log(np.maximum(likely, _EPSILON)).sum(dtype=np.float64))
+        self._sums["log_loss"] -= float((weight * np.log(np.maximum(likely, _EPSILON))).sum())
+        right = guess == truth
+        counts = ((truth[right], weight[right]), (guess, weight), (truth, weight))
+        found = np.stack([np.bincount(at, count, classes) for at, count in counts])
+        self._by_class = found if not self._by_class.size else self._by_class + found
 
-    def _number(self, prediction: Array, label: Array) -> None:
+    def _number(self, prediction: Array, label: Array, weight: Array) -> None:
         error = prediction.astype(np.float64) - label
-        self._sums["squared"] += float(np.square(error).sum())
-        self._sums["absolute"] += float(np.abs(error).sum())
-        self._sums["near"] += int(np.count_nonzero(np.abs(error) <= NEAR))
+        self._sums["squared"] += float((weight * np.square(error)).sum())
+        self._sums["absolute"] += float((weight * np.abs(error)).sum())
+        self._sums["near"] += float(weight[np.abs(error) <= NEAR].sum())
 
     def results(self) -> dict[str, float | None]:
-        """Each metric by name; None where it is not defined, as the AUC of one class."""
+        """Each metric that measures such a prediction by name; None where it is not defined, as the
+        AUC of one class.
+
+        Precision and recall of several classes are the means over those that occur.
+        """
         self._absorb()
         defined = DEFINED[self.metric.kind]
-        return {name: self._result(name) if name in defined else None for name in self.metric.metrics}
+        return {name: self._result(name) for name in self.metric.metrics if name in defined}
+
+    def by_class(self) -> dict[str, float | None]:
+        """Precision and recall of each class, where they are asked for: `recall.married`."""
+        self._absorb()
+        if self.metric.kind != "multiclass":
+            return {}
+        names = self.metric.classes or tuple(range(self._by_class.shape[1]))
+        return {
+            f"{metric}.{name}": None if np.isnan(value) else float(value)
+            for metric in self.metric.metrics
+            if metric in _OF_CLASSES
+            for name, value in zip(names, self._each(metric), strict=False)
+        }
+
+    def _each(self, metric: str) -> Array:
+        """A metric of each class; NaN where it is not defined."""
+        right, whole = self._by_class[0], self._by_class[_OF_CLASSES[metric]]
+        shares: Array = np.divide(right, whole, out=np.full(len(right), np.nan), where=whole > 0)
+        return shares
 
     def _result(self, name: str) -> float | None:
         sums = self._sums
-        if name == "auc":
-            if not self._scores:
-                return None
-            return auc(np.concatenate(self._scores), np.concatenate(self._positive))
+        if name in RANKING:
+            return RANKING[name](*self._scores()) if self._kept else None
+        if self.metric.kind == "multiclass" and name in _OF_CLASSES:
+            occurs = self._by_class[_OF_CLASSES["recall"]] > 0
+            found = np.nan_to_num(self._each(name)[occurs]) if self._by_class.size else np.empty(0)
+            return float(found.mean()) if len(found) else None
         part, whole = {
             "accuracy": ("right", "rows"),
             "precision": ("hits", "predicted"),
@@ -137,25 +171,31 @@ class Collector:
         mean = sums[part] / sums[whole]
         return math.sqrt(mean) if name == "rmse" else mean
 
+    def _scores(self) -> tuple[Array, Array, Array | None]:
+        scores, positive, weights = (np.concatenate(each) for each in zip(*self._kept, strict=True))
+        return scores, positive, weights if len(self._pending) > 2 else None
+
     def saved(self) -> dict[str, Array]:
         """All that was collected, for a checkpoint in the middle of an epoch."""
-        if self._pending is None:
+        if not self._pending:
             return {}
+        empty = (self._pending[0][:0, 0], np.empty(0, bool), np.empty(0))
+        kept = (np.concatenate(each) for each in zip(*self._kept, empty, strict=True))
         return {
             "sums": np.array([self._sums[name] for name in _SUMS]),
-            "prediction": self._pending[0][: self._filled],
-            "label": self._pending[1][: self._filled],
-            "scores": np.concatenate([*self._scores, self._pending[0][:0, 0]]),
-            "positive": np.concatenate([*self._positive, np.empty(0, bool)]),
+            "classes": self._by_class,
+            **dict(zip(_PENDING, (block[: self._filled] for block in self._pending), strict=False)),
+            **dict(zip(_KEPT, kept, strict=True)),
         }
 
     def restore(self, saved: Mapping[str, Array]) -> None:
         """Goes on from what `saved` gave."""
         if not saved:
             return
-        self.add(saved["prediction"], saved["label"])
+        self.add(*(saved[name] for name in _PENDING if name in saved))
         self._sums = dict(zip(_SUMS, saved["sums"].tolist(), strict=True))
-        self._scores, self._positive = [saved["scores"]], [saved["positive"]]
+        self._by_class = saved["classes"]
+        self._kept = [(saved["scores"], saved["positive"], saved["weights"])]
 
 
 class Meter:
@@ -185,7 +225,7 @@ class Meter:
         rows: int,
         parts: Mapping[str, float],
         terms: Mapping[str, float],
-        measured: Mapping[tuple[str, str], tuple[Array, Array]],
+        measured: Mapping[tuple[str, str], tuple[Array, ...]],
     ) -> None:
         """Takes what one batch of `rows` rows left behind: the loss by place, its terms by name."""
         self.rows += rows
@@ -196,18 +236,20 @@ class Meter:
             for name, value in terms.items():
                 key = f"loss.{name}"
                 losses[key] = losses.get(key, 0.0) + value * rows
-        for place_and_name, (prediction, label) in measured.items():
-            self.collectors[place_and_name].add(prediction, label)
+        for place_and_name, arrays in measured.items():
+            self.collectors[place_and_name].add(*arrays)
 
-    def results(self) -> dict[str, float | None]:
+    def results(self, by_class: bool = False) -> dict[str, float | None]:
         """`loss`, each term as `loss.NAME` where there are several, and the metrics.
 
-        A metric is `NAME` where one prediction is measured and `PREDICTION.NAME` where several are.
+        A metric is `NAME` where one prediction is measured and `PREDICTION.NAME` where several are;
+        `by_class` adds those of each class, `NAME.CLASS`.
         """
         found: dict[str, float | None] = {} if self.loss is None else {"loss": self.loss}
         found.update({name: total / self.rows for name, total in self.losses.items()})
         for (_, prediction), collector in self.collectors.items():
-            for name, value in collector.results().items():
+            each = collector.results() | (collector.by_class() if by_class else {})
+            for name, value in each.items():
                 found[name if len(self.collectors) == 1 else f"{prediction}.{name}"] = value
         return found
 

@@ -10,9 +10,13 @@ from vflc_runtime.contents import Contents
 from vflc_runtime.plan_guards import Guard
 from vflc_runtime.plan_keras import Gradients, Held
 
+Classes = tuple[str | int | float, ...]
 StepKind = Literal["run", "send", "receive", "update", "assign", "protect"]
 INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
-METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae", "rating_accuracy")
+METRICS = (
+    "auc", "pr_auc", "ks", "accuracy", "precision", "recall", "log_loss", "rmse", "mae",
+    "rating_accuracy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,21 @@ class Init:
 
 
 @dataclass(frozen=True, slots=True)
+class Fitted:
+    """What an encoder of a column was fitted to, such as its mean: `input` is `party.column`."""
+
+    input: str
+    encoder: int
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
 class Weight:
-    """What users know: a tensor with a name, part of the array `array` from row `offset` on."""
+    """What users know: a tensor with a name, part of the array `array` from row `offset` on.
+
+    One with `fitted` is not trained: it holds what a label's encoder was fitted to, so that
+    predictions come in the units of the table.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -45,6 +62,7 @@ class Weight:
     trainable: bool
     array: str
     offset: int
+    fitted: Fitted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +177,32 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a program leaves behind at this place."""
+    """What a program leaves behind at this place.
+
+    Args:
+        predictions: name and value of each.
+        classes: of those that give shares to classes with names, what the table holds for each class.
+    """
 
     losses: tuple[Loss, ...] = ()
     predictions: tuple[tuple[str, str], ...] = ()
+    classes: dict[str, Classes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is measured of a prediction; `programs` gives (prediction, label) by program."""
+    """What is measured of a prediction.
+
+    Args:
+        programs: by program, prediction and label and, where rows do not count alike, their weight.
+        classes: what the table holds for each class, where classes have names.
+    """
 
     name: str
     kind: str
     metrics: tuple[str, ...]
-    programs: dict[str, tuple[str, str]]
+    programs: dict[str, tuple[str, ...]]
+    classes: Classes = ()
 
 
 @dataclass(frozen=True, slots=True)

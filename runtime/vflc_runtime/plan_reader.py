@@ -11,7 +11,9 @@ from vflc_runtime.plan import (
     INITIALS,
     METRICS,
     Array,
+    Classes,
     DenseUpdate,
+    Fitted,
     GraphFile,
     Init,
     Input,
@@ -102,7 +104,19 @@ def _weight(item: Json) -> Weight:
         trainable=item["trainable"].flag(),
         array=item["array"].text(),
         offset=item["offset"].integer(),
+        fitted=None if (fitted := item.get("fitted")) is None else _fitted(fitted),
     )
+
+
+def _fitted(item: Json) -> Fitted:
+    parameter = item["parameter"].one_of("mean", "std", "low", "high")
+    return Fitted(item["input"].text(), item["encoder"].integer(), parameter)
+
+
+def _classes(item: Json) -> Classes:
+    """What the table holds for each class of a prediction: texts or numbers."""
+    classes = item.get("classes")
+    return () if classes is None else tuple(each.text_or_number() for each in classes)
 
 
 def _array(item: Json) -> Array:
@@ -177,6 +191,11 @@ def _report(item: Json | None) -> Report:
             (each["name"].text(), each["value"].text())
             for each in (predictions if predictions is not None else ())
         ),
+        classes={
+            each["name"].text(): classes
+            for each in (predictions if predictions is not None else ())
+            if (classes := _classes(each))
+        },
     )
 
 
@@ -186,9 +205,14 @@ def _metric(item: Json) -> Metric:
         kind=item["kind"].one_of("binary", "multiclass", "number"),
         metrics=tuple(metric.one_of(*METRICS) for metric in item["metrics"]),
         programs={
-            name: (program["prediction"].text(), program["label"].text())
+            name: tuple(
+                program[part].text()
+                for part in ("prediction", "label", "weight")
+                if part != "weight" or program.get(part) is not None
+            )
             for name, program in item["programs"].items()
         },
+        classes=_classes(item),
     )
 
 

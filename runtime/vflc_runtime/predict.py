@@ -19,6 +19,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.evaluate import trained
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.loop import EVALUATION_BATCH
+from vflc_runtime.plan import Classes
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder
 
@@ -36,8 +37,8 @@ def predict(
 ) -> int:
     """Writes the predictions of the model in `run` for each party's source, in order of the keys.
 
-    The file has the key and a column a prediction; a prediction of several numbers has a column
-    `NAME.0`, `NAME.1`, … for each. It is there whole or not at all. Labels are not needed.
+    The file has the key and the columns of each prediction, see `titled`, in the units of the table.
+    It is there whole or not at all. Labels are not needed.
 
     Args:
         run: the run's folder.
@@ -81,12 +82,34 @@ def _batch(session: Session, data: Dataset, rows: NDArray[np.int64]) -> pa.Recor
     columns: dict[str, Any] = {"row": pa.array(rows)}  # a place without a table knows no keys
     if session.bundle.parties:
         columns = {_key_name(session): data.keys.slice(int(rows[0]), len(rows))}
+    classes = {
+        name: found
+        for plan in session.bundle.plans.values()
+        for name, found in plan.reports["predict"].classes.items()
+    }
     for name, values in session.predict(data.batch(rows), len(rows)).items():
-        flat = values.reshape(len(rows), -1)
-        for index in range(flat.shape[1]):
-            title = name if flat.shape[1] == 1 else f"{name}.{index}"
-            columns[title] = pa.array(np.ascontiguousarray(flat[:, index]))
+        columns |= titled(name, values.reshape(len(rows), -1), classes.get(name, ()))
     return pa.record_batch(columns)
+
+
+def titled(name: str, values: Array, classes: Classes) -> dict[str, pa.Array]:
+    """The columns of a prediction [n, k].
+
+    One number is `NAME`, several are `NAME.0`, `NAME.1`, …. Shares of classes with names are
+    `NAME.CLASS`, and `NAME` is the class with the largest; of two classes the share of the second
+    is predicted.
+    """
+    width = values.shape[1]
+    if classes and width == 1 == len(classes) - 1:
+        likely, shares = (values[:, 0] > 0.5).astype(np.int64), {classes[1]: values[:, 0]}
+    elif classes and width == len(classes):
+        likely, shares = values.argmax(1), dict(zip(classes, values.T, strict=True))
+    else:
+        titles = [name] if width == 1 else [f"{name}.{index}" for index in range(width)]
+        return {t: pa.array(np.ascontiguousarray(v)) for t, v in zip(titles, values.T, strict=True)}
+    alike = len({isinstance(each, str) for each in classes}) == 1
+    winners = pa.array(classes if alike else [str(each) for each in classes]).take(pa.array(likely))
+    return {name: winners, **{f"{name}.{c}": pa.array(np.ascontiguousarray(v)) for c, v in shares.items()}}
 
 
 def _key_name(session: Session) -> str:

@@ -78,6 +78,14 @@ class Json:
             raise self.wrong("a text")
         return self.value
 
+    def text_or_number(self) -> str | int | float:
+        """What a cell of a table may hold."""
+        if isinstance(self.value, str):
+            return self.value
+        self.number()
+        value: int | float = self.value
+        return value
+
     def name(self) -> str:
         """A text that is safe as the name of a folder."""
         if not isinstance(self.value, str) or not _NAME.match(self.value):

@@ -34,13 +34,13 @@ class Outcome:
         losses: each term's value by name, without its coefficient.
         parts: by place, the sum of coefficient times value over the terms there.
         predictions: by the name they have in the spec.
-        measured: (prediction, label) by the place and the name of what is measured.
+        measured: prediction, label and perhaps weight, by the place and the name of what is measured.
     """
 
     losses: dict[str, float]
     parts: dict[str, float]
     predictions: dict[str, Array]
-    measured: dict[tuple[str, str], tuple[Array, Array]]
+    measured: dict[tuple[str, str], tuple[Array, ...]]
 
     @property
     def loss(self) -> float:
@@ -233,7 +233,7 @@ class Session:
         losses: dict[str, float] = {}
         parts: dict[str, float] = {}
         predictions: dict[str, Array] = {}
-        measured: dict[tuple[str, str], tuple[Array, Array]] = {}
+        measured: dict[tuple[str, str], tuple[Array, ...]] = {}
         for place, plan in self.bundle.plans.items():
             get = self.engines[place].get
             report = plan.reports[program]
@@ -244,7 +244,7 @@ class Session:
             for name, value_id in report.predictions:
                 predictions[name] = get(value_id)
             for metric in plan.metrics:
-                pair = metric.programs.get(program)
-                if pair is not None:
-                    measured[place, metric.name] = get(pair[0]), get(pair[1])
+                values = metric.programs.get(program)
+                if values is not None:
+                    measured[place, metric.name] = tuple(map(get, values))
         return Outcome(losses, parts, predictions, measured)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_runtime import metrics
-from vflc_runtime.metrics import Collector, Meter, auc
+from vflc_runtime.metrics import Collector, Meter
 from vflc_runtime.plan import Metric
+from vflc_runtime.ranking import auc, ks, pr_auc
 
+EVERY = ("auc", "pr_auc", "ks", "accuracy", "precision", "recall", "log_loss", "rmse", "mae")
 ALL = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae")
 
 
@@ -28,6 +30,52 @@ def test_auc_counts_pairs(rows: list[tuple[int, bool]]) -> None:
     else:
         pairs = (above[:, None] > below[None]).sum() + 0.5 * (above[:, None] == below[None]).sum()
         assert auc(scores, positive) == pytest.approx(pairs / (len(above) * len(below)), abs=1e-12)
+
+
+weighted_rows = st.lists(
+    st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 3)), min_size=1, max_size=40
+)
+
+
+@given(weighted_rows)
+def test_a_whole_weight_counts_a_row_so_many_times(rows: list[tuple[int, bool, int]]) -> None:
+    """By the definition of a weight: the metrics of the table in which each row stands so often."""
+    score, positive, weight = (np.array(each) for each in zip(*rows, strict=True))
+    score = score / 6
+    weighed = collector("binary", EVERY)
+    weighed.add(score[:, None], positive[:, None].astype(float), weight[:, None].astype(float))
+    repeated = collector("binary", EVERY)
+    often = np.repeat(np.arange(len(rows)), weight)
+    repeated.add(score[often, None], positive[often, None].astype(float))
+    found, wanted = weighed.results(), repeated.results()
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert found[name] == (None if value is None else pytest.approx(value, abs=1e-12)), name
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40))
+def test_pr_auc_and_ks_are_what_they_are_defined_as(rows: list[tuple[int, bool]]) -> None:
+    """From thresholds, one by one: precision and recall there, and the two shares above each."""
+    score, positive = np.array([row[0] for row in rows], "f"), np.array([row[1] for row in rows])
+    area, recall, apart = 0.0, 0.0, 0.0
+    for threshold in sorted(set(score.tolist()), reverse=True):
+        chosen = score >= threshold
+        if positive.any():
+            share = (chosen & positive).sum() / positive.sum()
+            area += (share - recall) * (chosen & positive).sum() / chosen.sum()
+            recall = share
+            if not positive.all():
+                apart = max(apart, abs(share - (chosen & ~positive).sum() / (~positive).sum()))
+    assert pr_auc(score, positive) == (pytest.approx(area, abs=1e-12) if positive.any() else None)
+    both = positive.any() and not positive.all()
+    assert ks(score, positive) == (pytest.approx(apart, abs=1e-12) if both else None)
+
+
+def test_a_worked_example_of_ranking() -> None:
+    score, positive = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])
+    assert pr_auc(score, positive) == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert ks(score, positive) == pytest.approx(0.5)
+    assert ks(-score, positive) == pytest.approx(0.5), "whichever way round the classes are"
 
 
 def expected(scores: Any, truth: Any) -> dict[str, float]:
@@ -85,13 +133,33 @@ def test_multiclass() -> None:
     found = each.results()
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["log_loss"] == pytest.approx(-np.log([0.7, 0.1, 0.4]).mean())
-    assert found["auc"] is None
+    assert "auc" not in found
+
+
+def test_several_classes_are_measured_each_by_its_name() -> None:
+    names = ("precision", "recall")
+    each = Collector(Metric("y", "multiclass", names, {}, ("low", "mid", "high")))
+    truth, guess = np.array([0, 0, 1, 1, 1, 0]), np.array([0, 1, 1, 1, 0, 0])
+    weight = np.array([1.0, 2, 0, 3, 5, 1])
+    each.add(np.eye(3)[guess], truth, weight[:, None])
+    assert each.by_class() == {
+        "precision.low": pytest.approx(2 / 7), "precision.mid": pytest.approx(3 / 5),
+        "precision.high": None,
+        "recall.low": pytest.approx(2 / 4), "recall.mid": pytest.approx(3 / 8), "recall.high": None,
+    }  # fmt: skip
+    assert each.results() == {
+        "precision": pytest.approx((2 / 7 + 3 / 5) / 2),
+        "recall": pytest.approx((2 / 4 + 3 / 8) / 2),
+    }
+    again = Collector(each.metric)
+    again.restore({name: tensor.copy() for name, tensor in each.saved().items()})
+    assert (again.results(), again.by_class()) == (each.results(), each.by_class())
 
 
 def test_numbers() -> None:
     each = collector("number", ("rmse", "mae", "accuracy"))
     each.add(np.array([[1.0], [2.0]], "f"), np.array([[0.0], [4.0]], "f"))
-    assert each.results() == {"rmse": pytest.approx(np.sqrt(2.5)), "mae": 1.5, "accuracy": None}
+    assert each.results() == {"rmse": pytest.approx(np.sqrt(2.5)), "mae": 1.5}
 
 
 def test_what_is_not_defined_is_none() -> None:

@@ -29,6 +29,8 @@ CODES: dict[str, str] = {
     "VFL0107": "Wrong arguments of a call",
     "VFL0108": "A library or file that cannot be used",
     "VFL0109": "A part of the spec is missing",
+    "VFL0110": "A label or a weight as a model input",
+    "VFL0111": "A column that is only computed with, read by the graph",
     # Types and shapes
     "VFL0201": "Shapes that do not fit",
     "VFL0202": "An axis that does not exist",
@@ -36,6 +38,9 @@ CODES: dict[str, str] = {
     "VFL0204": "An encoder that does not fit its column",
     "VFL0205": "A value out of its range",
     "VFL0206": "A model too large to build",
+    "VFL0210": "A prediction measured against unlike numbers",
+    "VFL0211": "A loss weighed by what is no weight",
+    "VFL0212": "Units that are not known where the prediction is made",
     # Disclosure
     "VFL0301": "A raw feature or label would cross between parties",
     "VFL0302": "A feature used at a place that may not see it",
@@ -92,7 +97,7 @@ CODES: dict[str, str] = {
     "VFL0614": "The run folder cannot be used",
     "VFL0615": "A message that the plan does not declare",
     "VFL0616": "A key is null or blank",
-    "VFL0617": "Labels that the loss cannot use",
+    "VFL0617": "Labels or weights that the loss cannot use",
     "VFL0618": "Data for an unknown party, or a party without data",
     "VFL0619": "The cohort is larger than the population",
     "VFL0620": "A cluster that cannot be used",

@@ -70,7 +70,8 @@ def tells(disclosed: Mapping[str, Any]) -> str:
     """`discloses` of an edge in words."""
     if "slopes" in disclosed:
         slopes = [
-            f"{', '.join(slope['labels'])}: the derivative of {loss} times {FACTORS[slope['coefficient']]}"
+            f"{', '.join(slope['labels'])}: the derivative of the loss {loss} times "
+            f"{FACTORS[slope['coefficient']]}"
             for loss, slope in disclosed["slopes"].items()
         ]
         return "; ".join(slopes) or "no label that the receiver does not own"

@@ -12,7 +12,7 @@ from vflc.emit.onnx import to_onnx
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
 from vflc.ir.types import BATCH
-from vflc.ops.source import INPUTS
+from vflc.ops.source import COLUMNS, INPUTS
 
 COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
 SIGNS = frozenset({"sign"})
@@ -43,7 +43,7 @@ def kinks(model: Model, precision: str) -> dict[str, Any] | None:
     return {
         "model": content,
         "weights": tuple(node.id for node in fed if node.op == "weight"),
-        "inputs": tuple(node.id for node in fed if node.op in ("feature", "label")),
+        "inputs": tuple(node.id for node in fed if node.op in COLUMNS),
         "randoms": {node.id: _shape(node) for node in fed if node.op == "random"},
         "pairs": pairs,
     }

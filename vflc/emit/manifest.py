@@ -72,7 +72,7 @@ def parties(model: Model) -> list[dict[str, Any]]:
             "key": party.key,
             **{
                 f"{kind}s": [c.name for c in party.columns if c.kind == kind]
-                for kind in ("feature", "column", "label")
+                for kind in ("feature", "column", "label", "weight")
             },
         }
         for party in model.parties

@@ -14,7 +14,7 @@ from vflc.ir.disclosure import Guard
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule
 from vflc.ir.types import BATCH, TensorType
-from vflc.ops.source import INPUTS
+from vflc.ops.source import COLUMNS, INPUTS
 from vflc.ops.table import SERIAL
 
 
@@ -30,7 +30,7 @@ def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]
         "place": place,
         "precision": precision,
         "tables": _tables(model, place),
-        "inputs": [_input(node) for node in used.values() if node.op in ("feature", "label")],
+        "inputs": [_input(node) for node in used.values() if node.op in COLUMNS],
         "weights": [entry for node in weights for entry in _weights(node)],
         "arrays": [_array(node) for node in weights],
         "randoms": [{"id": n.id, "shape": shape_of(n.type)} for n in used.values() if n.op == "random"],
@@ -79,7 +79,7 @@ def _input(node: Node) -> dict[str, Any]:
         "dtype": node.type.dtype,
         "shape": shape_of(node.type),
     }
-    return {**entry, "label": True} if node.op == "label" else entry
+    return entry if node.op == "feature" else {**entry, "label": True}
 
 
 def _weights(node: Node) -> list[dict[str, Any]]:
@@ -96,6 +96,7 @@ def _weights(node: Node) -> list[dict[str, Any]]:
                 "trainable": trainable,
                 "array": node.id,
                 "offset": 0,
+                **({"fitted": node.attrs["fitted"]} if "fitted" in node.attrs else {}),
             }
         ]
     return [
@@ -245,7 +246,7 @@ def _reports(model: Model, place: str, program: Program) -> dict[str, Any]:
         if loss.node in wanted and graph[loss.node].place == place
     ]
     predictions = [
-        {"name": p.name, "value": p.node}
+        {"name": p.name, "value": p.node, **({"classes": list(p.classes)} if p.classes else {})}
         for p in model.predictions
         if p.node in wanted and graph[p.node].place == place
     ]
@@ -258,12 +259,15 @@ def _measured_at(model: Model, prediction: Prediction) -> str | None:
 
 def _metric(model: Model, prediction: Prediction) -> dict[str, Any]:
     pair = {"prediction": prediction.node, "label": prediction.label}
+    if prediction.weight is not None:
+        pair["weight"] = prediction.weight
     programs = {
         p: pair for p in ("train", "evaluate") if p == "evaluate" or prediction.node in model.roots("train")
     }
     return {
         "name": prediction.name,
         "kind": prediction.kind,
+        **({"classes": list(prediction.classes)} if prediction.classes else {}),
         **pair,
         "metrics": list(model.train.metrics),
         "programs": programs,

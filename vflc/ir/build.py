@@ -31,7 +31,7 @@ class Init:
 
 @dataclass(frozen=True, slots=True)
 class LossTerm:
-    """What a loss function made: the ids of its scalar and of the values it compares.
+    """What a loss function made: the ids of its scalar, of the values it compares and of its weight.
 
     `kind` is the function's name (`bce`); penalties (`l2`) compare nothing.
     """
@@ -40,6 +40,7 @@ class LossTerm:
     kind: str
     logit_id: str | None = None
     label_id: str | None = None
+    weight_id: str | None = None
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ class ColumnInfo:
     """One column of a party's table and how it becomes ids or numbers.
 
     Args:
-        kind: `feature`, `column` or `label`.
+        kind: `feature`, `column`, `label` or `weight`.
         type: declared type of the raw column, or None where `value` computes it.
         value: an expression over the party's columns, as JSON data.
         encoders: the chain, as JSON data.
@@ -64,7 +64,10 @@ class PartyInfo:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One term of the objective: `coefficient` times the scalar `node`."""
+    """One term of the objective: `coefficient` times the scalar `node`.
+
+    `name` is the label's where it has one; `weight` is the value that each row's loss is multiplied by.
+    """
 
     name: str
     node: str
@@ -73,17 +76,31 @@ class Loss:
     logit: str | None
     label: str | None
     span: Span
+    weight: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What `predict NAME = …` names; `label` is the label it predicts, where a loss tells."""
+    """What `predict NAME = …` names: a value in the units of the party's table.
+
+    Args:
+        label: what it is measured against, in the same units, where a loss or `of` tells.
+        weight: how much each row counts where it is measured; every row as much where None.
+        classes: what the table holds for each class, where they have names.
+    """
 
     name: str
     node: str
     label: str | None
     kind: Literal["binary", "multiclass", "number"]
     span: Span
+    weight: str | None = None
+    classes: tuple[str | int | float, ...] = ()
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """What is read to measure it, besides itself."""
+        return tuple(name for name in (self.label, self.weight) if self.label and name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,8 +386,8 @@ class Model:
         for prediction in self.predictions:
             if program != "train" or self._measured_in_training(prediction):
                 wanted.append(prediction.node)
-            if program != "predict" and prediction.label:
-                wanted.append(prediction.label)
+            if program != "predict":
+                wanted += prediction.measured
         return list(dict.fromkeys(wanted))
 
     def _measured_in_training(self, prediction: Prediction) -> bool:

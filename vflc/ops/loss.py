@@ -24,7 +24,7 @@ def _mean(b: Build, kind: str, terms: Node, weight: Node | None, score: Node, la
     if weight is not None:
         terms = b.op("mul", *align(b, terms, numeric(b, weight)))
     mean = b.op("mean", terms, axes=tuple(range(terms.type.rank)), keep=False)
-    b.losses.append(LossTerm(mean.id, kind, score.id, label.id))
+    b.losses.append(LossTerm(mean.id, kind, score.id, label.id, weight.id if weight is not None else None))
     return mean
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-INPUTS = frozenset({"weight", "feature", "label", "random", "drawn", "guarded"})
+COLUMNS = frozenset({"feature", "label", "example_weight"})
+"""Inputs that a run feeds from columns of a party's table."""
+INPUTS = COLUMNS | {"weight", "random", "drawn", "guarded"}
 """Ops without a lowering: values that come from outside the emitted graphs."""
 
 
@@ -75,6 +77,13 @@ register(
 register(Op("feature", "A feature column of a party, encoded: ids [B], many ids [B, n], or a number [B, 1].",
             infer_input, fed, fed, fed))  # fmt: skip
 register(Op("label", "A label column of a party, encoded.", infer_input, fed, fed, fed))
+register(
+    Op(
+        "example_weight", "A column of a party that says how much each row counts in losses and metrics.",
+        infer_input, fed, fed, fed,
+        bounds=Range(0.0),
+    )
+)  # fmt: skip
 register(
     Op(
         "random", "Uniform random numbers in [0, 1) of the shape of a value, from seed, step and id alone.",

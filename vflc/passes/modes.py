@@ -21,7 +21,7 @@ class Modes:
 
     def __call__(self, model: Model, collector: Collector) -> Model:
         roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
-        roots += [p.label for p in model.predictions if p.label]
+        roots += [name for p in model.predictions for name in p.measured]
         training = resolved(model.graph, 0)
         inference = resolved(model.graph, 1)
         assigned = [value for _, value in model.assigns]

@@ -16,7 +16,7 @@ class Prune:
 
     def __call__(self, model: Model, collector: Collector) -> Model:
         roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
-        roots += [p.label for p in model.predictions if p.label]
+        roots += [name for p in model.predictions for name in p.measured]
         keep = model.graph.ancestors(roots)
         assigns = tuple((weight, value) for weight, value in model.assigns if weight in keep)
         keep |= model.graph.ancestors(value for _, value in assigns)

@@ -15,7 +15,7 @@ _FORMS = {
     "BLOCK": "block NAME(parameters) { …  return … }",
     "SCOPE": "global NAME = … at PLACE",
     "FUSE": "fuse at PLACE { name = … }",
-    "PREDICT": "predict NAME = …",
+    "PREDICT": "predict NAME = …, or predict NAME = … of COLUMN",
     "OBJECTIVE": "objective bce(logit, bob.liked)",
     "TRAIN": "train { batch 128  epochs 5 }",
     "SCHEDULE": "schedule { … }",

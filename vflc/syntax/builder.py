@@ -133,8 +133,14 @@ class Builder(Expressions):
         return tree.Fuse(parts[1], body, self._over(parts))
 
     def predict(self, parts: list[Any]) -> _Leaf | Dropped:
-        place = parts[4] if len(parts) > 4 else None
-        return self._leaf(tree.Predict(self._name(parts[1]), parts[3], place, self._over(parts)), "predict")
+        place = next((part for part in parts[4:] if isinstance(part, tree.Name)), None)
+        of = next((part for part in parts[4:] if not isinstance(part, tree.Name)), None)
+        node = tree.Predict(self._name(parts[1]), parts[3], place, of, self._over(parts))
+        return self._leaf(node, "predict")
+
+    def of(self, parts: list[Any]) -> tree.Expr:
+        column: tree.Expr = parts[1]
+        return column
 
     def objective(self, parts: list[Any]) -> _Leaf | Dropped:
         return self._leaf(tree.Objective(parts[1], self._over(parts)), "objective")

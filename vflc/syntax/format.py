@@ -104,8 +104,10 @@ class _Formatter:
 
         return draw
 
-    def _value(self, head: str, value: tree.Expr, indent: int, at: tree.Name | None = None) -> list[Line]:
-        tail = f" at {at.text}" if at else ""
+    def _value(
+        self, head: str, value: tree.Expr, indent: int, at: tree.Name | None = None, of: str = ""
+    ) -> list[Line]:
+        tail = of + (f" at {at.text}" if at else "")
         lines = join([Line(head, indent)], self.layout.lay(value, indent, indent + len(head) + len(tail)))
         lines[-1].text += tail
         return lines
@@ -128,7 +130,8 @@ class _Formatter:
                 slots = self._bindings(node.body, STEP)
                 return self._body(f"fuse at {node.place.text}", slots, node.place.span.end, node)
             case tree.Predict():
-                return self._value(f"predict {node.name.text} = ", node.value, 0, node.at)
+                of = f" of {self.layout.flat(node.of)}" if node.of else ""
+                return self._value(f"predict {node.name.text} = ", node.value, 0, node.at, of)
             case tree.Objective():
                 return self._value("objective ", node.value, 0)
             case tree.Train():

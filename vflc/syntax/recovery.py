@@ -203,7 +203,7 @@ def _what(expected: frozenset[str], previous: Token | None) -> str:
     if expected >= STATEMENTS - {"KEY", "COLUMN", "RETURN"}:
         return "an operator or the next statement" if expected >= _INFIX else "a statement"
     if "COLUMN" in expected:
-        return "`key`, `feature`, `column`, `label` or `}`"
+        return "`key`, `feature`, `column`, `label`, `weight` or `}`"
     if expected >= _VALUE:
         return "a value" + _closing(expected)
     if expected >= _INFIX:

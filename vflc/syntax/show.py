@@ -88,7 +88,9 @@ def _item(item: tree.Item, places: bool) -> Iterator[str]:
         case tree.Binding():
             yield line(_binding(item), item.span)
         case tree.Predict():
-            yield line(f"predict {item.name.text} = {show_expression(item.value)}{_at(item.at)}", item.span)
+            of = f" of {show_expression(item.of)}" if item.of else ""
+            text = f"predict {item.name.text} = {show_expression(item.value)}{of}{_at(item.at)}"
+            yield line(text, item.span)
         case tree.Objective():
             yield line(f"objective {show_expression(item.value)}", item.span)
         case tree.Train() | tree.Schedule():

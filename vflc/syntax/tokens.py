@@ -27,7 +27,7 @@ _TOP = {
     "predict": "PREDICT", "objective": "OBJECTIVE", "train": "TRAIN", "schedule": "SCHEDULE",
     "release": "RELEASE", "protect": "PROTECT", "accept": "ACCEPT", "global": "SCOPE", "local": "SCOPE",
 }  # fmt: skip
-_COLUMNS = {"key": "KEY", "feature": "COLUMN", "column": "COLUMN", "label": "COLUMN"}
+_COLUMNS = {"key": "KEY", **dict.fromkeys(("feature", "column", "label", "weight"), "COLUMN")}
 _SCOPES = {"global": "SCOPE", "local": "SCOPE"}
 
 KEYWORDS: dict[str, dict[str, str]] = {
@@ -45,7 +45,7 @@ _HEADS = {
     "party": "party", "population": "party", "train": "settings", "schedule": "settings",
     "release": "release", "fuse": "bindings", "block": "block",
 }  # fmt: skip
-_INFIX = {"at": "AT", "for": "FOR", "in": "IN", "if": "IF", "and": "AND", "or": "OR"}
+_INFIX = {"at": "AT", "of": "OF", "for": "FOR", "in": "IN", "if": "IF", "and": "AND", "or": "OR"}
 _OF_PROTECT = {"on": "ON", "to": "TO", "with": "WITH", "because": "BECAUSE"}
 _ALWAYS = {"not": "NOT", "true": "TRUE", "false": "FALSE"}
 _NAMED_NEXT = {"USE", "PARTY", "KEY", "COLUMN", "BLOCK", "SCOPE", "PREDICT", "PROTECT", "ACCEPT"}

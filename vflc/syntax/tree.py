@@ -170,7 +170,7 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`feature`, `column` or `label`.
+    """`feature`, `column`, `label` or `weight`.
 
     `feature Age: int -> vocab(…)` has `type` and `encoders`; `label liked = Rating > 3` has
     `value`, which may be followed by encoders too. A family `C{1..26}` has `family` set to its
@@ -241,11 +241,12 @@ class Fuse:
 
 @dataclass(frozen=True, slots=True)
 class Predict:
-    """`predict name = value [at place]`."""
+    """`predict name = value [of column] [at place]`; `of` is `sales` or `bob.sales`."""
 
     name: Name
     value: Expr
     at: Name | None
+    of: Expr | None
     span: Span
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.metrics import auc
+from vflc_runtime.ranking import auc
 
 Array = NDArray[Any]
 

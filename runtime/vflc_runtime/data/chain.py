@@ -51,7 +51,7 @@ class Chain:
     def __init__(self, name: str, column: Mapping[str, Any], state: State | None = None) -> None:
         self.name, self.shape, self.where = name, column["shape"], column.get("where")
         self.encoders: Sequence[Encoder] = column.get("encoders", ())
-        self.label = column.get("kind") == "label"
+        self.kind = column.get("kind")
         self.rows: int | None = column.get("rows")
         self.length: int | None = next((e["max"] for e in self.encoders if e["name"] == "sequence"), None)
         self.counts = Counts()
@@ -216,7 +216,9 @@ class Chain:
             f"{self.name} has no value in {int(rows.sum())} of {len(rows)} rows, "
             f"first in the row with key {keys[int(np.argmax(rows))].as_py()!r}",
             "leave the rows out, or make the label of is_missing(…)"
-            if self.label
+            if self.kind == "label"
+            else "leave the rows out, or say how much they count: -> missing(1)"
+            if self.kind == "weight"
             else "begin the encoders with missing(value) to fill such values, or leave the rows out",
             self.where,
         )

@@ -73,7 +73,7 @@ class Dataset:
             encoders: the content of encoders.json.
             sources: of each party its source.
             state: what a training run fitted; None fits anew.
-            labels: whether labels are read; prediction does without their columns.
+            labels: whether labels and weights are read; prediction does without their columns.
             only: read these inputs alone (`party.column`).
             training: gives the training rows for a number of rows; encoders are fitted to these
                 (None: to all rows).
@@ -139,7 +139,7 @@ class _Table:
         self.chains: dict[str, Chain] = {}
         for name, column in self.columns.items():
             id = f"{party}.{name}"
-            wanted = id in only if only is not None else labels or column["kind"] != "label"
+            wanted = id in only if only is not None else labels or column["kind"] == "feature"
             if "shape" in column and wanted:
                 self.chains[id] = Chain(id, column, _saved(id, column, state))
         names = {raw for id in self.chains for raw in self._reads(id.removeprefix(f"{party}."))}

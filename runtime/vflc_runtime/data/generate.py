@@ -219,6 +219,8 @@ def _numbers(
     if anchors:
         spread = max(2.0 * scale, (max(anchors) - min(anchors)) / len(anchors))
         values = random.choice(anchors, rows) + random.uniform(-spread, spread, rows)
+    elif column["kind"] == "weight":
+        values = random.uniform(0.0, 2.0 * scale, rows)
     elif column["kind"] == "label" or (derives and not column.get("encoders")):
         # A label as it stands: 0 and 1 suit every loss, and any number of classes.
         values = random.integers(0, min(int(column.get("rows") or 2), 1000), rows).astype(float)

@@ -36,7 +36,7 @@ def evaluate_party(run: Path | str, site: Site) -> dict[str, Any]:
 
     def once(peers: Peers, rows: Rows) -> dict[str, Any]:
         session, data = trained.begin(peers, rows)
-        scores = measure(session, data, np.arange(data.rows)).results()
+        scores = measure(session, data, np.arange(data.rows)).results(by_class=True)
         trained.end(peers)
         return {"rows": data.rows, "evaluation": scores, "bytes_sent": session.sent(), "data": data.report}
 

@@ -52,7 +52,7 @@ def _exact(analysis: Analysis, leak: Leak, edges: list[Edge]) -> Found:
     return Found(
         "VFL0310",
         tuple(edges),
-        f"{leak.receiver} gets `{first.id}`, the derivative of {loss.name} {how}: "
+        f"{leak.receiver} gets `{first.id}`, the derivative of the loss {loss.name} {how}: "
         f"{TELLS.get(loss.kind, TELLS['penalty'])}{where}, and gives away {labels}",
         _span(analysis, first),
         f"protect gradients to {leak.receiver} with marvell(sum_kl = 0.25); "
@@ -67,7 +67,7 @@ def _unprotected(analysis: Analysis, leak: Leak, edges: list[Edge]) -> Found:
     return Found(
         "VFL0320",
         tuple(edges),
-        f"gradients of {leak.score.loss.name} go to {leak.receiver} unprotected: "
+        f"gradients of the loss {leak.score.loss.name} go to {leak.receiver} unprotected: "
         f"their norms and directions hint at {labels}, most of all where few labels are 1",
         _span(analysis, edges[0]),
         f"protect gradients to {leak.receiver} with marvell(sum_kl = 0.25); `vflc audit` measures the leak",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import Loss, Model
+from vflc.ops.source import COLUMNS
 from vflc.passes.place import trainable_below
 
 
@@ -48,7 +49,9 @@ def _interior(graph: Graph, loss: Loss) -> list[Node]:
     """The nodes between labels and the loss."""
     above = graph.ancestors([loss.node])
     return [
-        n for n in graph if n.id in above and n.op != "label" and any(source.label for source in n.sources)
+        n
+        for n in graph
+        if n.id in above and n.op not in COLUMNS and any(source.label for source in n.sources)
     ]
 
 
@@ -62,7 +65,7 @@ def _labels_past(graph: Graph, loss: Loss, noised: set[str]) -> bool:
             continue
         seen.add(name)
         stack += graph[name].inputs
-    return any(graph[name].op == "label" for name in seen)
+    return any(graph[name].op in COLUMNS and any(s.label for s in graph[name].sources) for name in seen)
 
 
 def _judged(graph: Graph, loss: Loss, interior: set[str], learning: set[str]) -> list[str]:

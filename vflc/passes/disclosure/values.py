@@ -13,6 +13,7 @@ from math import inf, log2
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import Model
 from vflc.ops import OPS
+from vflc.ops.source import COLUMNS
 from vflc.ops.traits import FREE, Range, Slope
 
 BITS = {"float": 32, "int": 32, "bool": 1}
@@ -68,7 +69,7 @@ def facts(model: Model, graph: Graph) -> dict[str, Fact]:
 
 def _fact(model: Model, graph: Graph, node: Node, found: Mapping[str, Fact]) -> Fact:
     inputs = [found[name] for name in node.inputs]
-    if node.op in ("feature", "label"):
+    if node.op in COLUMNS:
         return _source(model, node)
     if not inputs:
         varies = node.op == "random"
@@ -88,7 +89,7 @@ def _source(model: Model, node: Node) -> Fact:
     if node.op == "label" and rows is None and _is_condition(model, node):
         distinct = 2.0
     width = float(node.type.row_size or inf)
-    return Fact({source: Way(width, True, True) for source in node.sources}, distinct)
+    return Fact({source: Way(width, True, True) for source in node.sources}, distinct, _range(node, ()))
 
 
 def _is_condition(model: Model, node: Node) -> bool:

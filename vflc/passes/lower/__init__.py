@@ -20,8 +20,9 @@ from vflc.passes.lower.columns import lower_party
 from vflc.passes.lower.disclosure import lower_accept, lower_release
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.modules import Modules
-from vflc.passes.lower.objective import lower_objectives, lower_predict, match_label
+from vflc.passes.lower.objective import lower_objectives
 from vflc.passes.lower.population import lower_population
+from vflc.passes.lower.predictions import bind_prediction, check_inputs, lower_predict
 from vflc.passes.lower.protect import lower_protect
 from vflc.passes.lower.settings import check_metrics, lower_train
 from vflc.passes.lower.values import Bound, Scope
@@ -80,6 +81,8 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     for bound in penalised:  # last: a penalty on a table covers the rows that the whole graph reads
         ev.force(bound, scope)
     losses = lower_objectives(ev, [i for i in spec.items if isinstance(i, tree.Objective)], scope)
+    bound_predictions = [bind_prediction(ev, found, losses, parties) for found in predicted if found]
+    check_inputs(ev, [found for found in predicted if found])
     _whole(spec, parties, collector)
     if collector.errors:
         return None
@@ -90,13 +93,14 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
             node=ids(loss.node),
             logit=loss.logit and ids(loss.logit),
             label=loss.label and ids(loss.label),
+            weight=loss.weight and ids(loss.weight),
         )
         for loss in losses
     )
     predictions = tuple(
-        match_label(graph, found[0], graph[ids(found[1].id)], losses, found[2])
-        for found in predicted
-        if found
+        replace(p, node=ids(p.node), label=p.label and ids(p.label), weight=p.weight and ids(p.weight))
+        for p in bound_predictions
+        if p
     )
     assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
     releases = [lower_release(ev, i, scope, parties, ids) for i in spec.items if isinstance(i, tree.Release)]

@@ -35,7 +35,7 @@ def _column(ev: Evaluating, party: PartyValue, name: str, expr: tree.Attribute) 
         "categories": [f for f in features if f.attrs["kind"] != "number"],
         "numbers": [f for f in features if f.attrs["kind"] == "number"],
     }
-    columns = party.features | party.labels
+    columns = party.features | party.labels | party.weights
     if name in columns:
         return columns[name]
     if name in party.broken or (name in groups and party.broken):
@@ -44,9 +44,20 @@ def _column(ev: Evaluating, party: PartyValue, name: str, expr: tree.Attribute) 
         if not groups[name]:
             return ev.error("VFL0105", f"{party.name} has no {name}", expr.span)
         return groups[name]
-    near = did_you_mean(name, [*columns, *groups])
+    if name in party.plain:
+        return ev.error("VFL0111", f"`{name}` is a column of {party.name}, which the graph does not read",
+                        expr.name.span, use_of(name))  # fmt: skip
+    near = did_you_mean(name, [*columns, *party.plain, *groups])
     help = f"did you mean `{near}`?" if near else f"{party.name} has {', '.join(columns) or 'no columns'}"
     return ev.error("VFL0105", f"{party.name} has no feature or label `{name}`", expr.name.span, help)
+
+
+def use_of(column: str) -> str:
+    """What to declare so that the graph has a column that is only computed with."""
+    return (
+        f"say in the party what it is for: `weight w = {column}` weighs the rows in a loss, "
+        f"`label y = {column}` is learned, `feature x = {column}` enters the model"
+    )
 
 
 def _weights_below(ev: Evaluating, expr: tree.Attribute, scope: Scope, tables: bool) -> Any:
@@ -89,8 +100,25 @@ def family(ev: Evaluating, expr: tree.Family, scope: Scope) -> Any:
         return POISON
     missing = [name for name in names if name not in party.features]
     if missing:
-        return ev.error("VFL0105", f"{party.name} has no feature `{missing[0]}`", expr.span)
+        return _no_family(ev, party, missing[0], expr)
     return [party.features[name] for name in names]
+
+
+def _no_family(ev: Evaluating, party: PartyValue, name: str, expr: tree.Family) -> Poison:
+    if name in party.labels:
+        text = f"`{name}` of {party.name} is a label, and a family names features"
+        help = f"labels are read by losses, each by its own: bce(logit, {party.name}.{name})"
+        return ev.error("VFL0110", text, expr.span, help)
+    if name in party.weights:
+        text = f"`{name}` of {party.name} is a weight, and a family names features"
+        help = f"a loss takes one: bce(logit, label, weight = {party.name}.{name})"
+        return ev.error("VFL0110", text, expr.span, help)
+    if name in party.plain:
+        text = f"`{name}` of {party.name} is a column, which the graph does not read"
+        return ev.error("VFL0111", text, expr.span, use_of(name))
+    near = did_you_mean(name, party.features)
+    text = f"{party.name} has no feature `{name}`"
+    return ev.error("VFL0105", text, expr.span, f"did you mean `{near}`?" if near else None)
 
 
 def index_of(ev: Evaluating, expr: tree.Index, scope: Scope) -> Any:

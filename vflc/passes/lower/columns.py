@@ -6,6 +6,7 @@ because encoders run where the raw table is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from vflc.diagnostics import Label
@@ -51,11 +52,12 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
     span = party.key.span if party.key else party.span
     info = PartyInfo(party.name.text, key, tuple(columns), span, party.population)
     broken = frozenset(seen) - {column_info.name for column_info in columns}
-    value = PartyValue(party.name.text, {}, {}, broken)
+    plain = frozenset(c.name for c in columns if c.kind == "column")
+    value = PartyValue(party.name.text, {}, {}, {}, plain, broken)
+    groups = {"feature": value.features, "label": value.labels, "weight": value.weights}
     for column_info in columns:
-        if column_info.kind in ("feature", "label"):
-            node = _node(ev, info.name, column_info)
-            (value.features if column_info.kind == "feature" else value.labels)[column_info.name] = node
+        if column_info.kind in groups:
+            groups[column_info.kind][column_info.name] = column_node(ev, info, column_info)
     return info, value
 
 
@@ -71,28 +73,54 @@ def _raw_types(party: tree.Party) -> dict[str, str]:
     return {name: c.type.text for c in party.columns if c.type is not None for name in _names(c)}
 
 
-def _node(ev: Evaluator, party: str, column: ColumnInfo) -> Node:
-    node_id = f"{party}.{column.name}"
+OPS = {"feature": "feature", "label": "label", "weight": "example_weight"}
+"""The op of a column that enters the graph, by its kind."""
+
+
+def column_node(ev: Evaluator, party: PartyInfo, column: ColumnInfo) -> Node:
+    """Adds the input that a column of a party is to the graph."""
+    node_id = f"{party.name}.{column.name}"
     length = next((e["max"] for e in column.encoders if e["name"] == "sequence"), None)
     axes = {"id": (ROWS,), "ids": (ROWS, Axis("value", length)), "number": (ROWS, Axis(None, 1))}[
         column.shape
     ]
-    label = column.kind == "label"
-    attrs = {"party": party, "name": column.name, "kind": column.shape, "rows": column.rows}
+    attrs = {"party": party.name, "name": column.name, "kind": column.shape, "rows": column.rows}
     dtype: Any = "float" if column.shape == "number" else "int"
     return ev.build.graph.add(
         Node(
             node_id,
-            column.kind,
+            OPS[column.kind],
             (),
             attrs,
             TensorType(axes, dtype),
-            frozenset({Source(party, column.name, label)}),
-            party,
+            _secrets(party, column),
+            party.name,
             "forward",
             column.span,
         )
     )
+
+
+def _secrets(party: PartyInfo, column: ColumnInfo) -> frozenset[Source]:
+    """A column's own secret; a weight has, too, those of the labels that share a column with it."""
+    own = Source(party.name, column.name, column.kind == "label")
+    if column.kind != "weight":
+        return frozenset({own})
+    read = _read_by(column)
+    shared = (other for other in party.columns if other.kind == "label" and _read_by(other) & read)
+    return frozenset({own, *(Source(party.name, label.name, True) for label in shared)})
+
+
+def _read_by(column: ColumnInfo) -> frozenset[str]:
+    """The columns of the table that a column is made of."""
+    return frozenset({column.name}) if column.value is None else columns_in(column.value)
+
+
+def columns_in(value: Mapping[str, Any]) -> frozenset[str]:
+    """The columns that an expression reads."""
+    if "column" in value:
+        return frozenset({value["column"]})
+    return frozenset(name for part in value.get("args", ()) for name in columns_in(part))
 
 
 def _column(
@@ -131,9 +159,16 @@ def _column(
         return None
     if kind in ("string", "strings"):
         help = "end the chain with hash(buckets) or vocab(values)"
-        ev.error(
-            "VFL0204", f"`{name}` is text, and the graph computes with ids and numbers", column.span, help
-        )
+        text = f"`{name}` is text, and the graph computes with ids and numbers"
+        if column.kind == "weight":
+            text, help = f"the weight `{name}` is text", "an example weight is a number"
+        ev.error("VFL0204", text, column.span, help)
         return None
     shape = {"int": "number", "float": "number"}.get(kind, kind)
+    if column.kind == "weight" and shape != "number":
+        help = "give it no encoders that make ids; for a weight by class: weight W = 1 + 9 * (Class == 2)"
+        ev.error(
+            "VFL0204", f"the weight `{name}` is {'an id' if shape == 'id' else 'ids'}", column.span, help
+        )
+        return None
     return ColumnInfo(name, column.kind, declared, value, tuple(encoders), shape, rows, column.span)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.model import PartyInfo
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.syntax import tree
 
@@ -65,6 +67,14 @@ def lower_expression(
         f"columns, numbers, texts, operators and {', '.join(CALLS)} can",
     )
     return None, "float"
+
+
+def is_text(value: Mapping[str, Any], party: PartyInfo) -> bool:
+    """Whether a lowered expression over a party's columns gives text."""
+    if "column" in value:
+        column = party.column(value["column"])
+        return column is not None and column.type == "string"
+    return "string" in value or CALLS.get(value.get("call", "")) == "string"
 
 
 def _binary_expression(

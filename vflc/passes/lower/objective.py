@@ -1,18 +1,17 @@
-"""The objective as weighted terms, and which label each prediction predicts."""
+"""The objective as weighted terms, each named after what it learns from."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from vflc.diagnostics import Span
-from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Loss, Prediction
+from vflc.ir.build import LossTerm
+from vflc.ir.graph import Node
+from vflc.ir.model import Loss
 from vflc.passes.lower.evaluate import Evaluator
-from vflc.passes.lower.values import Bound, Poison, Scope, describe
+from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
-
-KINDS = {"bce": "binary", "cce": "multiclass"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +60,18 @@ def _factor(ev: Evaluator, expr: tree.Expr, scope: Scope) -> float | None:
 
 def lower_objectives(ev: Evaluator, objectives: list[tree.Objective], scope: Scope) -> tuple[Loss, ...]:
     """Every term of the objective as a scalar node with its coefficient."""
-    losses: list[Loss] = []
-    for objective in objectives:
-        for term in terms(ev, objective.value, scope):
-            loss = _loss(ev, term, scope, {loss.name for loss in losses})
-            if loss is not None:
-                losses.append(loss)
-    return tuple(losses)
+    losses = [
+        loss
+        for objective in objectives
+        for term in terms(ev, objective.value, scope)
+        if (loss := _loss(ev, term, scope)) is not None
+    ]
+    return tuple(_named(losses))
 
 
-def _loss(ev: Evaluator, term: Term, scope: Scope, taken: set[str]) -> Loss | None:
-    known = len(ev.build.losses)
-    label = _label(term.expr)
-    path = ("objective", label)
-    with ev.build.within(scope=path):
+def _loss(ev: Evaluator, term: Term, scope: Scope) -> Loss | None:
+    function = _function(term.expr)
+    with ev.build.within(scope=("objective", function)):
         node = ev.evaluate(term.expr, scope)
     if isinstance(node, Poison):
         return None
@@ -82,59 +79,82 @@ def _loss(ev: Evaluator, term: Term, scope: Scope, taken: set[str]) -> Loss | No
         ev.error("VFL0203", f"the objective is a loss, and this is {describe(node)}", term.expr.span)
         return None
     if node.type.axes:
-        ev.error(
-            "VFL0201",
-            f"the objective is one number, and this has shape {node.type}",
-            term.expr.span,
-            "use a loss such as bce(logit, label); mse(x, 0) is the mean of the squares of x",
-        )
+        help = "use a loss such as bce(logit, label); mse(x, 0) is the mean of the squares of x"
+        text = f"the objective is one number, and this has shape {node.type}"
+        if node.type.batched:
+            text = f"the objective is one number, and this is a value a row, {node.type}"
+            help = (
+                "losses end in a mean over the rows, and `mean`, `sum` and `max` work within a row: "
+                "mse(x, 0) is the mean over all rows of the squares of x, mae(x, 0) of its absolute values"
+            )
+        ev.error("VFL0201", text, term.expr.span, help)
         return None
-    name = next(n for n in (label, *(f"{label}_{i}" for i in range(2, len(taken) + 2))) if n not in taken)
-    made = [loss for loss in ev.build.losses[:known] + ev.build.losses[known:] if loss.node_id == node.id]
-    if made:
-        return Loss(
-            name, node.id, term.coefficient, made[0].kind, made[0].logit_id, made[0].label_id, term.expr.span
-        )
-    return Loss(name, node.id, term.coefficient, "penalty", None, None, term.expr.span)
+    made = next((made for made in ev.build.losses if made.node_id == node.id), None)
+    if made is None:
+        return Loss(function, node.id, term.coefficient, "penalty", None, None, term.expr.span)
+    _check_weight(ev, term, made)
+    return Loss(
+        function, node.id, term.coefficient, made.kind, made.logit_id, made.label_id, term.expr.span,
+        made.weight_id,
+    )  # fmt: skip
 
 
-def _label(expr: tree.Expr) -> str:
+def _function(expr: tree.Expr) -> str:
+    """What a term without a label is called: the function that it calls, or its name."""
     if isinstance(expr, tree.Call) and isinstance(expr.function, tree.Ref):
         return expr.function.name
     return expr.name if isinstance(expr, tree.Ref) else "loss"
 
 
-def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> tuple[str, Node, Span] | None:
-    """The value of `predict NAME = …`, named after it."""
-    name = item.name.text
-    path = (name,) if name not in scope.names else ("predict", name)
-    bound = Bound(name, item.name.span, item.value, item.at.text if item.at else None)
-    with ev.build.within(scope=path, place=bound.place, span=item.value.span):
-        value = ev.evaluate(item.value, scope, direct=True)
-        ev.name(value, path)
-    if isinstance(value, Poison):
-        return None
-    if (
-        not isinstance(value, Node)
-        or not value.type.batched
-        or value.type.rank != 2
-        or value.type.dtype == "int"
-    ):
-        axes = isinstance(value, Node) and value.type.batched and value.type.rank > 2
-        help = "it has one axis: predict one of its parts, or compute with flatten(x)" if axes else None
-        message = f"a prediction is a value a row, and this is {describe(value)}"
-        ev.error("VFL0203", message, item.value.span, help)
-        return None
-    return name, value, item.span
+def _named(losses: list[Loss]) -> Iterator[Loss]:
+    """Terms called after their labels; several of one label `liked.bce`, `liked.mse`."""
+
+    def label(loss: Loss) -> str | None:
+        """The label's name; with its party where two have a label of that name."""
+        if loss.label is None or loss.label not in labels:
+            return None
+        short = loss.label.split(".", 1)[-1]
+        return short if sum(each.split(".", 1)[-1] == short for each in labels) == 1 else loss.label
+
+    labels = {loss.label for loss in losses if loss.label and loss.label.count(".") == 1}
+    counts: Counter[str | None] = Counter(loss.label for loss in losses if loss.label in labels)
+    taken: set[str] = set()
+    for loss in losses:
+        name = label(loss)
+        name = loss.name if name is None else name if counts[loss.label] == 1 else f"{name}.{loss.name}"
+        name = next(n for n in (name, *(f"{name}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+        taken.add(name)
+        yield replace(loss, name=name)
 
 
-def match_label(graph: Graph, name: str, node: Node, losses: tuple[Loss, ...], span: Span) -> Prediction:
-    """A prediction belongs to the label whose loss reads the logit that it is computed from."""
-    above = graph.ancestors([node.id])
-    fitting = [loss for loss in losses if loss.logit in above and loss.label is not None]
-    best = next((loss for loss in fitting if loss.label and loss.label.split(".")[-1] == name), None)
-    loss = best or (fitting[0] if fitting else None)
-    if loss is None:
-        return Prediction(name, node.id, None, "number", span)
-    kind = KINDS.get(loss.kind, "number")
-    return Prediction(name, node.id, loss.label, kind, span)  # type: ignore[arg-type]
+def _check_weight(ev: Evaluator, term: Term, made: LossTerm) -> None:
+    """A loss is weighed by example weights of the label's party, by numbers, or by what is learned."""
+    if made.weight_id is None:
+        return
+    graph, span = ev.build.graph, term.expr.span
+    if isinstance(term.expr, tree.Call):
+        given = (a.value.span for a in term.expr.arguments if a.name is not None and a.name.text == "weight")
+        span = next(given, span)
+    weight = graph[made.weight_id]
+    above = [graph[name] for name in graph.ancestors([weight.id])]
+    owner = graph[made.label_id].place if made.label_id else None
+    for node in above:
+        if node.op == "example_weight" and owner not in (None, node.place):
+            ev.error(
+                "VFL0211",
+                f"the weight {node.id} belongs to {node.place}, and the label is at {owner}",
+                span,
+                f"a loss is computed at its label's party: declare the weight at {owner}",
+            )
+    columns = [node for node in above if node.op in ("feature", "label")]
+    if columns and not any(node.op == "weight" for node in above):
+        column = columns[0]
+        ev.error(
+            "VFL0211",
+            f"{column.id} is a {column.op}, and the rows of a loss are weighed by a weight",
+            span,
+            f"declare it in {column.place}: `weight W: float` for a column as it is, "
+            "`weight W = 1 + 9 * (Rating > 3)` for a computed one",
+        )
+    if weight.op == "constant" and weight.attrs["value"] < 0:
+        ev.error("VFL0205", "a weight is not below 0", span, "put a sign before the loss, if it is meant")

@@ -81,6 +81,11 @@ def lower_population(
         if isinstance(item, tree.Predict) and item.at is not None and item.at.text == hub:
             help = f"write `at {people.name.text}`, or leave it out: a prediction is its user's own"
             ev.error("VFL0407", f"{hub} only keeps weights, it predicts nothing", item.at.span, help)
+    for column in parties[people.name.text].columns if people.name.text in parties else ():
+        if column.kind == "weight":
+            help = "leave it out: every example of a user counts as much"
+            text = "`weight` is not supported in a population in this version"
+            ev.error("VFL0502", text, column.span, help)
     for item in spec.items:
         if type(item) in LIMITS:
             text = f"`{LIMITS[type(item)]}` does not apply to a population"

@@ -13,10 +13,13 @@ from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import POISON, Poison, Scope, describe
 from vflc.syntax import tree
 
-METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae", "rating_accuracy", "loss")
+METRICS = (
+    "auc", "pr_auc", "ks", "accuracy", "precision", "recall", "log_loss", "rmse", "mae",
+    "rating_accuracy", "loss",
+)  # fmt: skip
 MEASURES = {
-    "binary": ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae"),
-    "multiclass": ("accuracy", "log_loss"),
+    "binary": ("auc", "pr_auc", "ks", "accuracy", "precision", "recall", "log_loss", "rmse", "mae"),
+    "multiclass": ("accuracy", "precision", "recall", "log_loss"),
     "number": ("rmse", "mae", "rating_accuracy"),
 }
 """Which metrics are defined for which kind of prediction."""

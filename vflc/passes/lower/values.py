@@ -32,12 +32,15 @@ class Record:
 class PartyValue:
     """A party's name used as a value: `alice.features`, `alice.Age`.
 
-    `broken` are columns with a mistake in them, reported where they are declared.
+    `plain` are columns that are only computed with, `broken` those with a mistake in them, reported
+    where they are declared.
     """
 
     name: str
     features: dict[str, Node]
     labels: dict[str, Node]
+    weights: dict[str, Node]
+    plain: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
 
 

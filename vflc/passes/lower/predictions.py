@@ -1,0 +1,324 @@
+"""What `predict` gives, and what it is measured against: both in the units of the party's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from vflc.diagnostics import Label, Span
+from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.graph import Graph, Node
+from vflc.ir.model import ColumnInfo, Loss, PartyInfo, Prediction
+from vflc.passes.lower.columns import column_node
+from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.expressions import is_text
+from vflc.passes.lower.units import changes_units, classes_of, is_fitted, undone
+from vflc.passes.lower.values import Bound, Poison, Scope, describe
+from vflc.syntax import tree
+
+KINDS: dict[str, Literal["binary", "multiclass"]] = {"bce": "binary", "cce": "multiclass"}
+SHARES = {"bce": "sigmoid", "cce": "softmax"}
+"""What makes probabilities of the logits that a loss reads."""
+RESHAPING = ("rename", "reshape", "squeeze", "unsqueeze")
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """The value of one `predict`, before it is known what it is compared with."""
+
+    item: tree.Predict
+    node: Node
+    path: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.item.name.text
+
+    @property
+    def span(self) -> Span:
+        return self.item.value.span
+
+
+def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> Predicted | None:
+    """The value of `predict NAME = …`; None after a mistake."""
+    name = item.name.text
+    path = (name,) if name not in scope.names else ("predict", name)
+    bound = Bound(name, item.name.span, item.value, item.at.text if item.at else None)
+    with ev.build.within(scope=path, place=bound.place, span=item.value.span):
+        value = ev.evaluate(item.value, scope, direct=True)
+        if isinstance(value, Node) and bound.place not in (None, value.place):
+            names = tuple(axis.name for axis in value.type.axes)
+            value = ev.build.op("rename", value, names=names)
+    if isinstance(value, Poison):
+        return None
+    if (
+        not isinstance(value, Node)
+        or not value.type.batched
+        or value.type.rank != 2
+        or value.type.dtype == "int"
+    ):
+        axes = isinstance(value, Node) and value.type.batched and value.type.rank > 2
+        help = "it has one axis: predict one of its parts, or compute with flatten(x)" if axes else None
+        message = f"a prediction is a value a row, and this is {describe(value)}"
+        ev.error("VFL0203", message, item.value.span, help)
+        return None
+    return Predicted(item, value, path)
+
+
+def bind_prediction(
+    ev: Evaluator, predicted: Predicted, losses: tuple[Loss, ...], parties: dict[str, PartyInfo]
+) -> Prediction | None:
+    """The prediction in the units of the table, with the label or column it is measured against.
+
+    It belongs to the label whose loss reads the logit that it is computed from, the one of its own
+    name where there are several, or to the column that `of` names, which `parties` then has as a
+    label. None after a mistake.
+    """
+    loss = _matching(ev.build.graph, predicted, losses)
+    of = None
+    if predicted.item.of is not None:
+        of = _column_of(ev, predicted.item.of, loss, parties)
+        if of is None:
+            return None
+    if loss is not None and loss.kind in SHARES:
+        prediction = _of_classes(ev, predicted, loss, of, parties)
+    else:
+        prediction = _of_numbers(ev, predicted, loss, of, parties)
+    if prediction is not None:
+        ev.name(ev.build.graph[prediction.node], predicted.path)
+    return prediction
+
+
+def _matching(graph: Graph, predicted: Predicted, losses: tuple[Loss, ...]) -> Loss | None:
+    above = graph.ancestors([predicted.node.id])
+    fitting = [loss for loss in losses if loss.logit in above and _learns(graph, loss)]
+    named = (loss for loss in fitting if loss.label and loss.label.split(".")[-1] == predicted.name)
+    return next(named, fitting[0] if fitting else None)
+
+
+def _learns(graph: Graph, loss: Loss) -> bool:
+    """Whether a term compares with a label, where `mse(x, 0)` does with a number."""
+    return loss.label is not None and any(source.label for source in graph[loss.label].sources)
+
+
+def _is(graph: Graph, node: Node, value: str | None) -> bool:
+    """Whether a node is the value itself, perhaps in another shape."""
+    while node.id != value and node.op in RESHAPING:
+        node = graph[node.inputs[0]]
+    return node.id == value
+
+
+def _of_classes(
+    ev: Evaluator, predicted: Predicted, loss: Loss, of: Node | None, parties: Mapping[str, PartyInfo]
+) -> Prediction | None:
+    """A prediction of probabilities: of one class, or of each."""
+    node, graph, shares = predicted.node, ev.build.graph, SHARES[loss.kind]
+    if _is(graph, node, loss.logit):
+        _refuse(
+            ev,
+            predicted,
+            f"`{predicted.name}` would be the logit that {loss.kind} reads, and is measured as a probability",
+            f"write it as one: predict {predicted.name} = {shares}(…)",
+            loss,
+        )
+        return None
+    if of is not None and of.id != loss.label:
+        _refuse(
+            ev,
+            predicted,
+            f"{loss.kind} compares `{predicted.name}` with {loss.label}, and not with {of.id}",
+            f"leave `of {of.id}` out",
+            loss,
+        )
+        return None
+    column = _info(graph[loss.label or ""], parties)
+    classes: tuple[str | int | float, ...] = ()
+    if column is not None and column.shape == "id":
+        classes = classes_of(column, 2 if loss.kind == "bce" else node.type.row_size or 0)
+    kind, weight = KINDS[loss.kind], _counted(graph, loss)
+    return Prediction(predicted.name, node.id, loss.label, kind, predicted.span, weight, classes)
+
+
+def _of_numbers(
+    ev: Evaluator,
+    predicted: Predicted,
+    loss: Loss | None,
+    of: Node | None,
+    parties: Mapping[str, PartyInfo],
+) -> Prediction | None:
+    """A prediction of a number, in the units of the table's column."""
+    node, graph = predicted.node, ev.build.graph
+    if loss is None and of is None:
+        return Prediction(predicted.name, node.id, None, "number", predicted.span)
+    label = of if of is not None else graph[loss.label or ""] if loss is not None else node
+    column = _info(label, parties)
+    if column is not None and not _values_are_ids(column):
+        _refuse(
+            ev,
+            predicted,
+            f"`{predicted.name}` would be measured against the ids of {label.id}, "
+            f"which are not what the table holds",
+            "declare the label as the number that it is, without encoders that make ids",
+            loss,
+        )
+        return None
+    if loss is not None and _is(graph, node, loss.logit):
+        if of is not None and of.id != loss.label:
+            _refuse(
+                ev,
+                predicted,
+                f"`{predicted.name}` is what {loss.kind} compares with {loss.label}, and not with {of.id}",
+                f"leave `of {of.id}` out, or compute from it what is in the units of {of.id}",
+                loss,
+            )
+            return None
+        given = _undone(ev, predicted, node, label, column, parties)
+        if given is None:
+            return None
+        node = given
+    elif of is None and loss is not None:
+        same_name = label.id.split(".")[-1] == predicted.name
+        if not same_name or column is None or changes_units(column):
+            _unlike(ev, predicted, loss, label)
+            return None
+    target = _undone(ev, predicted, label, label, column, parties)
+    if target is None:
+        return None
+    weight = _counted(graph, loss) if loss is not None else None
+    return Prediction(predicted.name, node.id, target.id, "number", predicted.span, weight)
+
+
+def _unlike(ev: Evaluator, predicted: Predicted, loss: Loss, label: Node) -> None:
+    party = label.id.split(".")[0]
+    _refuse(
+        ev,
+        predicted,
+        f"`{predicted.name}` is computed from what {loss.kind} compares with {label.id}, and nothing says "
+        "which column it is to be measured against",
+        f"name the column that it predicts, in the column's own units: predict {predicted.name} = … "
+        f"of {party}.{predicted.name}",
+        loss,
+    )
+
+
+def _undone(
+    ev: Evaluator,
+    predicted: Predicted,
+    value: Node,
+    label: Node,
+    column: ColumnInfo | None,
+    parties: Mapping[str, PartyInfo],
+) -> Node | None:
+    """`value` in the units of the label's column; None where that cannot be computed, which is reported."""
+    if column is None or not changes_units(column):
+        return value
+    at = predicted.item.at
+    if parties[label.place or ""].population:
+        ev.error(
+            "VFL0502",
+            f"encoders of the label {label.id} are not undone in a population in this version",
+            column.span,
+            f"learn the column as it is, or compute with it: label {column.name} = log(1 + …)",
+        )
+        return None
+    if is_fitted(column) and at is not None and at.text != label.place:
+        ev.error(
+            "VFL0212",
+            f"`{predicted.name}` cannot be in the units of {label.id} at {at.text}: what its encoders are "
+            f"fitted to is known at {label.place} alone",
+            at.span,
+            f"predict at {label.place}, or give the encoder its numbers, as in: "
+            "standardize(mean = 0, std = 1000)",
+            Label(column.span, "fitted here"),
+        )
+        return None
+    place = label.place if is_fitted(column) or value.op == "label" else value.place
+    with ev.build.within(scope=predicted.path, place=place, span=predicted.span):
+        return undone(ev.build, value, label, column)
+
+
+def _counted(graph: Graph, loss: Loss) -> str | None:
+    """The loss's weight, where it is made of example weights alone: then metrics count rows by it, too."""
+    if loss.weight is None or not graph[loss.weight].type.batched:
+        return None
+    above = (graph[name] for name in graph.ancestors([loss.weight]))
+    return loss.weight if all(node.op != "weight" for node in above) else None
+
+
+def _info(label: Node, parties: Mapping[str, PartyInfo]) -> ColumnInfo | None:
+    """The column that a label is; None where it is computed in the graph."""
+    return parties[label.attrs["party"]].column(label.attrs["name"]) if label.op == "label" else None
+
+
+def _values_are_ids(column: ColumnInfo) -> bool:
+    """Whether the graph's numbers stand for the table's, which ids of a vocabulary do not."""
+    if column.shape == "number":
+        return True
+    last = column.encoders[-1]
+    return column.shape == "id" and last["name"] == "index" and last.get("default") != "other"
+
+
+def _refuse(ev: Evaluator, predicted: Predicted, message: str, help: str, loss: Loss | None) -> None:
+    labels = [Label(loss.span, "compared here")] if loss is not None else []
+    ev.error("VFL0210", message, predicted.span, help, *labels)
+
+
+def check_inputs(ev: Evaluator, predicted: list[Predicted]) -> None:
+    """Refuses labels and weights that enter the model: whoever predicts has none of them."""
+    graph = ev.build.graph
+    above = graph.ancestors(each.node.id for each in predicted)
+    for node in list(graph):
+        if node.id not in above:
+            continue
+        for source in graph.inputs(node):
+            if source.op in ("label", "example_weight"):
+                what = "label" if source.op == "label" else "weight"
+                ev.error(
+                    "VFL0110",
+                    f"{source.id} is a {what}, and enters the model here: there is none where it predicts",
+                    node.span or source.span or predicted[0].span,
+                    "labels and weights are read by losses alone; for an input, declare a feature",
+                )
+    for each in predicted:
+        if each.node.op in ("label", "example_weight"):
+            text = f"{each.node.id} is what is learned, and this predicts it by itself"
+            ev.error("VFL0110", text, each.span, "predict what the model computes")
+
+
+# --- `of` -----------------------------------------------------------------------------------------
+
+
+def _column_of(ev: Evaluator, of: tree.Expr, loss: Loss | None, parties: dict[str, PartyInfo]) -> Node | None:
+    """The label that `of sales` or `of bob.sales` names; a column becomes one. None after a mistake."""
+    owner, name = None, ""
+    if isinstance(of, tree.Ref):
+        name = of.name
+    elif isinstance(of, tree.Attribute) and isinstance(of.value, tree.Ref):
+        owner, name = of.value.name, of.name.text
+    known = {party.name: party for party in parties.values() if owner in (None, party.name)}
+    found = [party for party in known.values() if party.column(name)]
+    own = (loss.label or "").split(".")[0] if loss is not None else ""
+    found.sort(key=lambda party: party.name != own)  # the label's own party goes before others
+    if not found:
+        every = [column.name for party in known.values() for column in party.columns]
+        near = did_you_mean(name, every)
+        text = f"{owner or 'no party'} has {'no' if owner else 'a'} column `{name}`"
+        help = f"did you mean `{near}`?" if near else "declare it at its party: column sales: float"
+        ev.error("VFL0105", text, of.span, help)
+        return None
+    party = found[0]
+    column = party.column(name)
+    assert column is not None
+    if column.kind == "label":
+        return ev.build.graph[f"{party.name}.{name}"]
+    text_column = column.type == "string" or (column.value is not None and is_text(column.value, party))
+    if column.kind != "column" or text_column:
+        what = f"a {column.kind}" if column.kind != "column" else "text"
+        help = f"what is predicted is a label, or a column of numbers: label y = {name}"
+        ev.error("VFL0210", f"`{name}` of {party.name} is {what}", of.span, help)
+        return None
+    label = replace(column, kind="label", shape="number")
+    columns = tuple(label if c is column else c for c in party.columns)
+    parties[party.name] = changed = replace(party, columns=columns)
+    return column_node(ev, changed, label)
