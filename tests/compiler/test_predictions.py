@@ -56,7 +56,7 @@ def found(tail: str) -> list[str]:
         "predict star = softmax(z)\nobjective cce(z, bob.star)",
         "predict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = bob.W)",
         "predict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = 2 * bob.V)",
-        "g = sigmoid(dense(h, 1)) at bob\npredict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = g)",
+        "g = sigmoid(dense(h, 1)) at bob\npredict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight=g)",
     ],
 )
 def test_like_is_compared_with_like(tail: str) -> None:
