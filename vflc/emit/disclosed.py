@@ -7,6 +7,7 @@ from math import log2
 from typing import Any
 
 from vflc.diagnostics.codes import CODES
+from vflc.emit.text import plain
 
 Edges = Sequence[Mapping[str, Any]]
 FACTORS = {
@@ -36,7 +37,9 @@ def given_away(edges: Edges) -> list[str]:
     found = [f"- {code}, {CODES[code].lower()}: {_on(ids)}" for code, ids in findings(edges).items()]
     if found:
         lines += ["", "## Found", "", *found]
-    waived = [f"- {code} on {_on(ids)}, because: {reason}" for (code, reason), ids in waivers(edges).items()]
+    waived = [
+        f"- {code} on {_on(ids)}, because: {plain(reason)}" for (code, reason), ids in waivers(edges).items()
+    ]
     if waived:
         lines += ["", "## Waived", "", *waived]
     return lines

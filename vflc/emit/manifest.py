@@ -12,6 +12,7 @@ from vflc.emit.disclosed import given_away
 from vflc.emit.learned import learned, who_may_learn
 from vflc.emit.packing import packed
 from vflc.emit.protected import protected, protection, protections
+from vflc.emit.text import plain
 from vflc.ir.model import Edge, Model
 from vflc.ir.types import TensorType
 
@@ -122,7 +123,7 @@ def dtype_name(dtype: str, precision: str) -> str:
 
 def markdown(data: dict[str, Any]) -> str:
     """The manifest as a page: parties, every edge, and the digest that all parties compare."""
-    lines = [f"# What crosses in `{data['model']}`", ""]
+    lines = [f"# What crosses in {plain(data['model'])}", ""]
     lines += [f"vflc {data['vflc']} · {data['precision']} · digest `{data['digest']}`", ""]
     lines += who_may_learn(data)
     lines += [
@@ -132,8 +133,8 @@ def markdown(data: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for party in data["parties"]:
-        cells = [party["name"], party["key"] or "–"]
-        cells += [", ".join(party[kind]) or "–" for kind in ("features", "labels", "columns")]
+        cells = [party["name"], plain(party["key"] or "–")]
+        cells += [plain(", ".join(party[kind])) or "–" for kind in ("features", "labels", "columns")]
         lines.append(f"| {' | '.join(cells)} |")
     each = "step"
     if "population" in data:

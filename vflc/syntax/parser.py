@@ -6,7 +6,6 @@ bound go to `Spec.poisoned`, so that nobody complains that they are unknown.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from vflc.diagnostics import Collector, Diagnostic, Label, Refused, Source, Span
 from vflc.syntax import recovery
 from vflc.syntax.builder import Builder
 from vflc.syntax.expressions import MAX_DEPTH, TooDeep
+from vflc.syntax.hidden import is_hidden, report_hidden, report_lookalikes
 from vflc.syntax.recovery import Tables, locate
 from vflc.syntax.tables import open_parser
 from vflc.syntax.tokens import Scan, scan
@@ -31,7 +31,6 @@ MAX_ERRORS = 25
 MAX_FINDINGS = 100
 """So much is said about one file's syntax."""
 
-_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _STRAY_HELP = {
     ";": "statements need nothing between them",
     "&": "write `and`",
@@ -127,7 +126,9 @@ class _Parser:
         self.ignored.clear()
         lexer: Any = self.lark.parse_interactive(source.text).lexer_thread
         tokens = list(lexer.lex(None))
+        report_hidden(source, collector)
         _report_strays(source, self.ignored, collector)
+        report_lookalikes(source, tokens, collector)
         found = scan(source, tokens, self.ignored, collector)
         poisoned: set[str] = set()
         items: tuple[Item, ...] = ()
@@ -179,7 +180,7 @@ def _report_strays(source: Source, ignored: list[Token], collector: Collector) -
         start = token.start_pos or 0
         if token.type == "STRAY":
             beside, end = start == end, token.end_pos or 0
-            if beside or _BIDI.match(token):  # `&&` is one mistake
+            if beside or is_hidden(token.value[0]):  # `&&` is one mistake
                 continue
         if token.type == "STRAY" and token.value[0].isdecimal():
             place = Span(source, start, start + len(token.value))
@@ -190,10 +191,6 @@ def _report_strays(source: Source, ignored: list[Token], collector: Collector) -
             shown = shown if shown.isprintable() else f"U+{ord(shown):04X}"
             help = _STRAY_HELP.get(token.value, "take it out; text belongs in quotes or after #")
             collector.error("VFL0004", f"`{shown}` means nothing here", place, help)
-    for match in _BIDI.finditer(source.text):
-        place = Span(source, match.start(), match.end())
-        message = f"U+{ord(match[0]):04X} reorders what a reader sees"
-        collector.error("VFL0004", message, place, "a spec must read as it compiles: take it out")
 
 
 def _report_deep(span: Span, collector: Collector) -> None:

@@ -1,0 +1,71 @@
+"""Text that does not read as it compiles: characters that hide or reorder text, and names that look alike.
+
+Boucher & Anderson, "Trojan Source: Invisible Vulnerabilities", 2021; Unicode Technical Standard 39.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from lark import Token
+
+from vflc.diagnostics import Collector, Label, Source, Span
+
+VISIBLE = "\t\n\r"
+"""Control characters that every editor shows as what they are."""
+ALPHABETS = "LATIN", "GREEK", "CYRILLIC"
+_LOOKS = {
+    "а": "a", "е": "e", "о": "o", "р": "p", "с": "c", "у": "y", "х": "x", "і": "i", "ј": "j", "ѕ": "s",
+    "А": "A", "В": "B", "Е": "E", "К": "K", "М": "M", "Н": "H", "О": "O", "Р": "P", "С": "C", "Т": "T",
+    "У": "Y", "Х": "X", "І": "I", "Ј": "J", "Ѕ": "S", "α": "a", "ο": "o", "ν": "v", "ρ": "p", "ι": "i",
+    "Α": "A", "Β": "B", "Ε": "E", "Ζ": "Z", "Η": "H", "Ι": "I", "Κ": "K", "Μ": "M", "Ν": "N", "Ο": "O",
+    "Ρ": "P", "Τ": "T", "Υ": "Y", "Χ": "X", "ԁ": "d", "һ": "h", "ԛ": "q", "ԝ": "w", "ѵ": "v", "ɡ": "g",
+}  # fmt: skip
+"""Letters of other alphabets that look like one of a to z in most typefaces."""
+
+
+def report_hidden(source: Source, collector: Collector) -> None:
+    """Refuses what nobody sees, in strings and comments too."""
+    for index, char in enumerate(source.text):
+        if not is_hidden(char):
+            continue
+        help = f"take it out; in a string it is written \\u{{{ord(char):X}}}"
+        what = "changes how a reader sees the text" if ord(char) > 0x9F else "is a control character"
+        place = Span(source, index, index + 1)
+        collector.error("VFL0004", f"U+{ord(char):04X} {what}", place, help)
+
+
+def is_hidden(char: str) -> bool:
+    """Whether a character shows as nothing, or moves what stands around it."""
+    return char not in VISIBLE and unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")
+
+
+def report_lookalikes(source: Source, tokens: Sequence[Token], collector: Collector) -> None:
+    """Refuses names of several alphabets, and two different names that look the same."""
+    first: dict[str, Token] = {}
+    names: dict[str, Token] = {}
+    for token in tokens:
+        if token.type == "NAME":
+            names.setdefault(token.value, token)
+    for token in names.values():
+        place = Span(source, token.start_pos or 0, token.end_pos or 0)
+        mixed = [name for name in ALPHABETS if any(_is_of(name, char) for char in token.value)]
+        if len(mixed) > 1:
+            text = f"`{token.value}` has letters of {' and '.join(name.capitalize() for name in mixed)}"
+            collector.error("VFL0026", text, place, "write a name in one alphabet")
+            continue
+        before = first.setdefault(looks(token.value), token)
+        if before.value != token.value:
+            label = Label(Span(source, before.start_pos or 0, before.end_pos or 0), "this one")
+            text = f"`{token.value}` looks like another name and is not the same"
+            collector.error("VFL0026", text, place, "call one of them something else", label)
+
+
+def looks(name: str) -> str:
+    """What a name looks like: two that look alike have one."""
+    return "".join(_LOOKS.get(char, char) for char in unicodedata.normalize("NFKC", name))
+
+
+def _is_of(alphabet: str, char: str) -> bool:
+    return char.isalpha() and unicodedata.name(char, "").startswith(alphabet)
