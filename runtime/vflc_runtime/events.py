@@ -29,6 +29,19 @@ class Aligning:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """`seconds` have passed without what `peer` is to send, which is waited for at most `limit` seconds.
+
+    `kind` is what the transport calls it: "control" or "message" with its name, or a connection.
+    """
+
+    peer: str
+    kind: str
+    seconds: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """The run goes on from its checkpoint at `step`, in epoch `epoch` (from 1)."""
 
@@ -108,6 +121,7 @@ class RoundEnded:
 Event = (
     Loaded
     | Aligning
+    | Waiting
     | Resumed
     | EpochStarted
     | Progress

@@ -12,6 +12,7 @@ import pytest
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.kinds import KINDS
 from vflc_runtime.alignment.settings import FOUND_BY_ALL, AlignSettings
+from vflc_runtime.events import silent
 from vflc_runtime.transport.network import Control
 from vflc_runtime.transport.threads import Exchange
 
@@ -58,11 +59,13 @@ def controls(places):
     return [Control(kind.name, a, b, kind.bytes) for a, b in pairs for kind in KINDS]
 
 
-def together(method, tables, settings=None, change=None, methods=None, prepare=None, timeout=5.0):
+def together(
+    method, tables, settings=None, change=None, methods=None, prepare=None, timeout=5.0, before=None
+):  # fmt: skip
     """Aligns all `tables`, lists of keys by party, each in its thread.
 
-    `settings`, `change` of what it hears, `methods`, and what is to `prepare` its network are by
-    party, for those that differ from the others.
+    `settings`, `change` of what it hears, `methods`, what is to `prepare` its network, and what it does
+    `before` it aligns are by party, for those that differ from the others.
     """
     if method == "psi":
         pytest.importorskip("private_set_intersection.python", reason="needs vflc[psi]")
@@ -79,6 +82,7 @@ def together(method, tables, settings=None, change=None, methods=None, prepare=N
         peers = [each for each in tables if each != place]
         try:
             network.open()
+            (before or {}).get(place, silent)(network)
             chosen = (settings or {}).get(place, AlignSettings(key=SHARED, threads=1))
             keys = pa.array(tables[place], pa.string())
             how, listen = (methods or {}).get(place, method), events[place].append

@@ -2,15 +2,17 @@
 
 import random
 import sys
+import time
 
 import pyarrow as pa
 import pytest
 from aligning import SHARED, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vflc_runtime.alignment import meeting
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.kinds import KINDS
-from vflc_runtime.alignment.settings import AlignSettings, read_key
+from vflc_runtime.alignment.settings import ROWS, AlignSettings, read_key
 from vflc_runtime.errors import PEER, Failure
 
 TABLES = {"alice": ["a", "b", "c", "d"], "bob": ["b", "c", "d", "e", "f"]}
@@ -74,10 +76,50 @@ def test_a_hub_that_says_that_nothing_is_common():
     assert together("psi", TABLES, change=lie).codes["bob"] == "VFL0606"
 
 
-@pytest.mark.parametrize("rows", [0, 1 << 40])
-def test_a_number_of_rows_that_cannot_be(rows):
+@pytest.mark.parametrize(
+    ("rows", "code"), [(0, "VFL0662"), (ROWS, "Ended"), (ROWS + 1, "VFL0667"), (1 << 40, "VFL0667")]
+)
+def test_a_number_of_rows_that_cannot_be(rows, code):
     lie = {"bob": changed("align.hello", lambda hello: hello[:4] + rows.to_bytes(8, "big") + hello[12:])}
-    assert together("psi", TABLES, change=lie).codes["bob"] == "VFL0662"
+    ended = together("aligned", TABLES, change=lie)
+    assert ended.codes["bob"] == ("VFL0661" if code == "Ended" else code)
+    assert code != "VFL0667" or ended.results["bob"].message.startswith(f"alice has {rows:,} rows")
+
+
+def test_no_more_rows_than_a_party_takes():
+    few = AlignSettings(key=SHARED, rows=4)
+    ended = together("hash", TABLES, settings={"alice": few})
+    assert ended.codes["alice"] == "VFL0667" and ended.results["alice"].exit_code == PEER
+    ended = together("hash", TABLES, settings={"bob": few})
+    assert ended.codes["bob"] == "VFL0667", "its own are too many as well"
+    enough = AlignSettings(key=SHARED, rows=5)
+    assert together("hash", TABLES, settings=dict.fromkeys(TABLES, enough)).codes == dict.fromkeys(
+        TABLES, "list"
+    )
+
+
+def test_a_peer_that_stalls_is_not_waited_for_longer_than_its_rows_take(monkeypatch):
+    """Its link is alive, and every word would come within the network's own timeout."""
+    monkeypatch.setattr(meeting, "_LEAST", 0.5)
+
+    def late(sender, kind, payload):
+        if kind == "align.hello":
+            time.sleep(1.2)
+        return payload
+
+    ended = together("hash", TABLES, change={"alice": late}, timeout=20)
+    error = ended.results["bob"]
+    assert error.code == "VFL0668" and error.exit_code == PEER
+    assert "longer than 1 s, and alice is not done" in error.message
+
+
+def test_a_peer_that_reads_for_ever_is_waited_for_as_long_as_is_set():
+    def late(network):
+        time.sleep(1.2)
+
+    settings = {"bob": AlignSettings(key=SHARED, reading=0.4)}
+    error = together("hash", TABLES, settings=settings, prepare={}, before={"alice": late}).results["bob"]
+    assert error.code == "VFL0641" and "'align.hello' within 0." in error.message
 
 
 def test_a_hub_that_hides_a_row_is_found_out():

@@ -189,6 +189,8 @@ WRONG = {
     "[parties.carol]": ("[parties.bob]", "no place 'carol'", 6),
     'method = "magic"': ('method = "psi"', "no method 'magic'", 9),
     'hub = "carol"': ('hub = "bob"', "no place 'carol'", 10),
+    'method = "psi"\nrows = 0': ('method = "psi"', "rows must be a whole number", 10),
+    'method = "psi"\nreading = "1h"': ('method = "psi"', "reading must be a number", 10),
     "data = 4": ('data = "alice.parquet"', "data must be a text", 5),
     "[parties.alice": ("[parties.alice]", "is not TOML", 3),
     "": ('address = "127.0.0.1:7443"', "neither alice nor bob has an address", 3),

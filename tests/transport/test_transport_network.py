@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -9,9 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import wiring
+from vflc_runtime import events
 from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import Manifest
 from vflc_runtime.messages import Gate
+from vflc_runtime.transport import mailbox
 from vflc_runtime.transport.network import Ended, Network, Restarted
 
 Make = Callable[..., dict[str, Network]]
@@ -59,6 +62,28 @@ def test_what_was_sent_may_change_afterwards(make: Make) -> None:
         assert wiring.same(taken, wiring.envelope("alice", "bob", 1))
         with pytest.raises(ValueError, match="read-only"):
             taken.tensors["alice>bob.wide"][0] = 0
+
+
+def test_a_wait_that_lasts_is_told(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox, "NOTICE", 0.1)
+    networks = wiring.opened(make("alice", "bob"))
+    alice, told = networks["alice"], []
+    alice.report_to(told.append)
+    with wiring.closing(*networks.values()), pytest.raises(Failure, match="VFL0641"):
+        alice.hear("bob", "word", 100, timeout=1.0)
+    assert {(each.peer, each.kind, each.limit) for each in told} == {("bob", "control 'word'", 1.0)}
+    assert 2 <= len(told) <= 4, "after 0.1 s, and whenever it has lasted twice as long"
+    assert all(2 * a.seconds <= b.seconds for a, b in itertools.pairwise(told))
+
+
+def test_a_party_that_is_not_there_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox, "NOTICE", 0.1)
+    told: list[events.Event] = []
+    alice = wiring.listening(timeout=0.5)
+    alice.report_to(told.append)
+    with wiring.closing(alice), pytest.raises(Failure, match="VFL0640"):
+        alice.open()
+    assert told and (told[0].peer, told[0].kind) == ("bob", "a connection")
 
 
 def test_names_wait_for_themselves_only(make: Make) -> None:

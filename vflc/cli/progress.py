@@ -19,6 +19,13 @@ ROUNDS_QUIET = 5.0
 QUIET = 15.0
 """Seconds between two plain lines within an epoch."""
 
+_AWAITED = {
+    "control 'align.hello'": "it is to say that it has read its table (align.hello)",
+    "control 'ready'": "it is to say that its data and its model are ready (ready)",
+    "control 'saved'": "it is to say that it has saved (saved)",
+    "control 'done'": "it is to say that it is at the end (done)",
+}
+
 
 class Screen:
     """Listens to a run. Use it as a context, so that the bar is gone when the run ends."""
@@ -55,6 +62,8 @@ class Screen:
                 loaded(self.console, event)
             case events.Aligning():
                 self._aligning(event)
+            case events.Waiting():
+                self._waiting(event)
             case events.Resumed():
                 self.console.print(f"goes on after step {event.step:,}, in epoch {event.epoch}")
             case events.BeganAgain():
@@ -82,6 +91,12 @@ class Screen:
         if self._bar.disable and time.monotonic() - self._said > QUIET:
             self._said = time.monotonic()
             self._print(f"alignment: {event.what}, {event.done:,}/{event.total:,}")
+
+    def _waiting(self, event: events.Waiting) -> None:
+        what = _AWAITED.get(event.kind, event.kind)
+        self._print(
+            f"waiting for {event.peer} since {event.seconds:.0f} s, at most {event.limit:,.0f} s: {what}"
+        )
 
     def _progress(self, event: events.Progress) -> None:
         loss, rate = number(event.loss), f"{event.rows_per_second:,.0f}"

@@ -131,6 +131,8 @@ CODES: dict[str, str] = {
     "VFL0664": "Shared keys that differ",
     "VFL0665": "Private set intersection is not installed",
     "VFL0666": "Settings of an alignment that cannot be used",
+    "VFL0667": "A table larger than this party aligns with",
+    "VFL0668": "An alignment that takes too long",
     "VFL0670": "A protection did not run",
     "VFL0671": "A run has not the noise for more epochs",
     "VFL0672": "The run would spend more than the declared ε",

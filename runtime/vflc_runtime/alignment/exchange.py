@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,6 +33,25 @@ def wrong(peer: str, what: str) -> Failure:
     )
 
 
+class Clock:
+    """The time that is left of an alignment, which has `seconds` from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self._end = seconds, time.monotonic() + seconds
+
+    def left(self, peer: str) -> float:
+        """Seconds; VFL0668, which names the peer that is waited for, where there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise Failure(
+                "VFL0668",
+                f"the alignment takes longer than {self.seconds:,.0f} s, and {peer} is not done",
+                f"look at what {peer} does; on slow machines give it more threads, or align by hash",
+                exit_code=PEER,
+            )
+        return left
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """What is said to and heard from one peer.
@@ -40,20 +60,25 @@ class Link:
         peer: its name.
         rows: how many keys it has, as it says.
         exchange: the connections.
-        patience: seconds to wait for a message, since the peer computes before it sends.
+        clock: bounds the time that all messages together may take.
     """
 
     peer: str
     rows: int
     exchange: Exchange
-    patience: float
+    clock: Clock
 
     def tell(self, kind: Kind, payload: bytes) -> None:
         self.exchange.tell(self.peer, kind.name, payload)
 
     def hear(self, kind: Kind, size: int) -> bytes:
         """A message of exactly `size` bytes."""
-        payload = self.exchange.hear(self.peer, kind.name, size, self.patience)
+        try:
+            payload = self.exchange.hear(self.peer, kind.name, size, self.clock.left(self.peer))
+        except Failure as late:
+            if late.code == "VFL0641":
+                self.clock.left(self.peer)
+            raise
         if len(payload) != size:
             raise wrong(self.peer, f"{kind.name} has {len(payload)} bytes instead of {size}")
         return payload

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vflc_runtime.alignment.exchange import Exchange, Link, wrong
+from vflc_runtime.alignment.exchange import Clock, Exchange, Link, wrong
 from vflc_runtime.alignment.kinds import CHECK, HELLO
 from vflc_runtime.alignment.settings import METHODS, AlignSettings
 from vflc_runtime.errors import PEER, Failure
@@ -17,9 +17,9 @@ from vflc_runtime.errors import PEER, Failure
 VERSION = 1
 _HELLO = struct.Struct(">BBHQ32s32s")
 _NO_HUB = 0xFFFF
-_MOST_ROWS = 1 << 31
-_READING = 3600.0
-"""Seconds to wait for the first word of a peer, which reads and sorts its table before it speaks."""
+_LEAST, _EACH = 60.0, 1e-3
+"""Seconds that an alignment may take after its first words, and for each row of all parties: ten times
+what one core needs."""
 NO_TOKEN = bytes(32)
 """Says that no earlier alignment of this table is kept."""
 
@@ -60,8 +60,10 @@ def meet(
     """Tells every peer what this party is about to do and hears the same of each.
 
     Raises:
-        Failure: VFL0660 where a peer would do something else, VFL0662 where it makes no sense.
+        Failure: VFL0660 where a peer would do something else, VFL0662 where it makes no sense, VFL0667
+            where a table is larger than this party takes.
     """
+    _check_rows(place, rows, settings.rows)
     places = sorted((place, *peers))
     hub = _NO_HUB if settings.hub is None else places.index(settings.hub)
     nonces = {place: secrets.token_bytes(32)}
@@ -70,22 +72,22 @@ def meet(
     for peer in peers:
         exchange.tell(peer, HELLO.name, own)
     for peer in peers:
-        heard = exchange.hear(peer, HELLO.name, HELLO.bytes, _READING)
+        heard = exchange.hear(peer, HELLO.name, HELLO.bytes, settings.reading)
         if len(heard) != HELLO.bytes:
             raise wrong(peer, f"{HELLO.name} has {len(heard)} bytes instead of {HELLO.bytes}")
         version, index, theirs, counts[peer], nonces[peer], known = _HELLO.unpack(heard)
         _compare(place, peer, "the version", VERSION, version)
         _compare(place, peer, "the method", method, _named(METHODS, index))
         _compare(place, peer, "the hub", settings.hub, None if theirs == _NO_HUB else _named(places, theirs))
-        if not 1 <= counts[peer] <= _MOST_ROWS:
-            raise wrong(peer, f"it says that it has {counts[peer]} rows")
+        if counts[peer] < 1:
+            raise wrong(peer, "it says that it has no rows")
+        _check_rows(peer, counts[peer], settings.rows)
         tokens.add(known)
-    # Whoever computes before it speaks takes a tenth of this on one core.
-    patience = 60 + 1e-3 * sum(counts.values())
+    clock = Clock(_LEAST + _EACH * sum(counts.values()))
     salt = hashlib.sha256(b"".join(nonces[each] for each in places)).digest()
     return Meeting(
         place,
-        {peer: Link(peer, counts[peer], exchange, patience) for peer in peers},
+        {peer: Link(peer, counts[peer], exchange, clock) for peer in peers},
         settings.hub or min(places, key=lambda each: (counts[each], each)),
         salt,
         len(tokens) == 1 and token != NO_TOKEN,
@@ -108,6 +110,16 @@ def confirm_key(meeting: Meeting, key: bytes) -> None:
                 "give both the same file",
                 exit_code=PEER,
             )
+
+
+def _check_rows(party: str, rows: int, most: int) -> None:
+    if rows > most:
+        raise Failure(
+            "VFL0667",
+            f"{party} has {rows:,} rows, as it says: this party aligns with at most {most:,}",
+            "if that is right, write rows = … in [align] of deploy.toml at all parties",
+            exit_code=PEER,
+        )
 
 
 def _named(names: Sequence[str], index: int) -> str:

@@ -10,6 +10,8 @@ from vflc_runtime.errors import Failure
 
 METHODS = ("aligned", "hash", "psi")
 SHORTEST_KEY = 16
+READING = 3600.0
+ROWS = 100_000_000
 FOUND_BY_ALL = ("VFL0606", "VFL0660", "VFL0661", "VFL0664")
 """Failures that every party finds by itself: who finds one first need not tell, and may just leave."""
 
@@ -23,12 +25,16 @@ class AlignSettings:
         key: the shared key of the method `hash`; see `read_key`.
         cache: folder in which results are kept; nothing is kept where None.
         threads: of the method `psi`; a core each where None.
+        reading: seconds that a peer may take to read and sort its table before it says a word.
+        rows: the largest table that a peer may claim, since the time that all may take grows with it.
     """
 
     hub: str | None = None
     key: bytes | None = field(default=None, repr=False)
     cache: Path | None = None
     threads: int | None = None
+    reading: float = READING
+    rows: int = ROWS
 
 
 def read_key(path: Path) -> bytes:

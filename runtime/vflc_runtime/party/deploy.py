@@ -29,13 +29,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from vflc_runtime.alignment.settings import METHODS, AlignSettings, read_key
+from vflc_runtime.alignment.settings import METHODS, READING, ROWS, AlignSettings, read_key
 from vflc_runtime.data.source import Below
 from vflc_runtime.party.toml import Table
 
 TIMEOUT = 60.0
 """Seconds that a wait lasts at most, unless deploy.toml or the command line says otherwise."""
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+_ALIGN = ("method", "hub", "key", "threads", "reading", "rows")
 _PARTY = ("address", "listen", "data", "certificate", "key")
 
 
@@ -49,7 +50,7 @@ class Deploy:
         listen: where this party listens; None where it only dials out.
         data: this party's source, at or below the file's folder; None where none is named.
         certificate, key, authority: files for TLS; None where not named.
-        method, hub, shared_key, threads: how keys are aligned, see `AlignSettings`.
+        method, hub, shared_key, threads, reading, rows: how keys are aligned, see `AlignSettings`.
         timeout: seconds that a wait lasts at most.
     """
 
@@ -64,12 +65,14 @@ class Deploy:
     hub: str | None
     shared_key: Path | None
     threads: int | None
+    reading: float
+    rows: int
     timeout: float
 
     def align_settings(self, cache: Path | None) -> AlignSettings:
         """How to align; results are kept in `cache`."""
         key = None if self.shared_key is None else read_key(self.shared_key)
-        return AlignSettings(self.hub, key, cache, self.threads)
+        return AlignSettings(self.hub, key, cache, self.threads, self.reading, self.rows)
 
 
 def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
@@ -94,7 +97,7 @@ def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
             if one < other and one not in addresses and other not in addresses:
                 message = f"neither {one} nor {other} has an address, so neither can dial the other"
                 raise parties.wrong(place, message, f'write address = "host:port" in [parties.{one}]')
-    own, align = parties.table(place), top.table("align").only(("method", "hub", "key", "threads"))
+    own, align = parties.table(place), top.table("align").only(_ALIGN)
     hub = align.text("hub")
     if hub is not None and hub not in places:
         raise align.wrong("hub", f"the bundle has no place {hub!r}", f"its places: {', '.join(places)}")
@@ -110,6 +113,8 @@ def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
         hub=hub,
         shared_key=align.file("key"),
         threads=align.integer("threads"),
+        reading=align.number("reading", 0, READING),
+        rows=align.integer("rows") or ROWS,
         timeout=top.number("timeout", 0, TIMEOUT),
     )
 

@@ -91,6 +91,7 @@ def take_part(
     if others and not bundle.manifest.controls:
         raise damaged(f"{bundle.folder} declares no control messages: it is of an older version")
     network = site.connect(bundle.manifest, max(batch, EVALUATION_BATCH))
+    network.report_to(site.listen)
     peers = Peers(network, bundle.manifest)
     rows = Rows(peers, bundle, site.method, site.align, site.listen)
     with attending(network):

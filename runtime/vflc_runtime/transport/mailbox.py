@@ -14,7 +14,11 @@ from threading import Lock
 from typing import Any
 
 from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.events import Listener, Waiting, silent
 from vflc_runtime.transport.network import Ended, Reason, Restarted
+
+NOTICE = 10.0
+"""Seconds of a wait after which it is told, and told again when it has lasted twice as long."""
 
 Key = tuple[str, str, str]
 """Sender, "message" or "control", and the name of the message or the kind."""
@@ -51,6 +55,8 @@ class Mailbox:
         self._again: str | None = None
         self._ended: dict[str, Reason] = {}
         self._failure: Exception | None = None
+        self.listen: Listener = silent
+        """Is told of waits that last."""
 
     # --- by the threads of the transport -----------------------------------------------------
 
@@ -132,13 +138,14 @@ class Mailbox:
         peer: str,
         timeout: float,
         ignored: tuple[type[Exception], ...] = (),
+        what: str | None = None,
     ) -> bool:
         """Waits for `ready`, which others make true and tell by `notify`; False after `timeout`.
 
-        The time counts as spent waiting for `peer`. What keeps the place from going on is
-        raised, but for what is `ignored`.
+        The time counts as spent waiting for `peer`, and where it lasts, what is waited for is told.
+        What keeps the place from going on is raised, but for what is `ignored`.
         """
-        begin, rung = time.monotonic(), True
+        begin, rung, notice = time.monotonic(), True, NOTICE
         try:
             while True:
                 with self._lock:
@@ -147,9 +154,13 @@ class Mailbox:
                     with suppress(*ignored):
                         self._raise()
                     self._waiting = True
-                if not rung:
+                passed = time.monotonic() - begin
+                if not rung and passed >= timeout:
                     return False
-                rung = self._sleep(begin + timeout)
+                if what is not None and passed >= notice:
+                    self.listen(Waiting(peer, what, passed, timeout))
+                    notice = 2 * passed
+                rung = self._sleep(begin + min(timeout, notice))
         finally:
             self.waited[peer] += time.monotonic() - begin
 
@@ -208,12 +219,12 @@ class Mailbox:
         return None
 
     def _patiently(self, key: Key, timeout: float) -> _Item:
-        begin = time.monotonic()
-        since = time.strftime("%H:%M:%S")
+        begin, notice = time.monotonic(), NOTICE
+        since, what = time.strftime("%H:%M:%S"), f"{key[1]} {key[2]!r}"
         try:
             while True:
                 last = max(begin, self._heard(key[0])) + self.timeout
-                rung = self._sleep(min(begin + timeout, last))
+                rung = self._sleep(min(begin + min(timeout, notice), last))
                 with self._lock:
                     item = self._next(key)
                     if item is not None:
@@ -221,7 +232,10 @@ class Mailbox:
                     self._waiting = True
                 passed = time.monotonic() - begin
                 if not rung and passed >= min(timeout, self._heard(key[0]) - begin + self.timeout):
-                    raise overdue(key[0], f"{key[1]} {key[2]!r}", passed, since, self._link(key[0]))
+                    raise overdue(key[0], what, passed, since, self._link(key[0]))
+                if passed >= notice:
+                    self.listen(Waiting(key[0], what, passed, timeout))
+                    notice = 2 * passed
         finally:
             self.waited[key[0]] += time.monotonic() - begin
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from vflc_runtime.events import Listener
 from vflc_runtime.manifest import Control as Control
 from vflc_runtime.messages import Envelope
 
@@ -86,6 +87,10 @@ class Network(Protocol):
     @property
     def traffic(self) -> dict[str, Traffic]:
         """What crossed, by peer."""
+        ...
+
+    def report_to(self, listen: Listener) -> None:
+        """From now on tells `listen` of waits that last (`events.Waiting`)."""
         ...
 
     def open(self, within: float | None = None) -> None:

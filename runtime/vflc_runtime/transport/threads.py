@@ -9,6 +9,7 @@ from threading import Lock
 import numpy as np
 
 from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.events import Listener
 from vflc_runtime.messages import Envelope
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import Control, Reason, Restarted, Traffic
@@ -43,6 +44,9 @@ class ThreadsNetwork:
         self.waited = self._mailbox.waited
         self.traffic = {peer: Traffic() for peer in self.peers}
         self._met: set[str] = set()
+
+    def report_to(self, listen: Listener) -> None:
+        self._mailbox.listen = listen
 
     def open(self, within: float | None = None) -> None:
         exchange = self._exchange

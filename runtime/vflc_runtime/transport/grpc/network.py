@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from threading import Event, Thread
 
+from vflc_runtime import events
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.messages import Envelope
 from vflc_runtime.transport.grpc.streams import PATIENCE, Dialer, Listener
@@ -77,6 +78,9 @@ class GrpcNetwork:
             )
         return self._listener.port if self._listener is not None else None
 
+    def report_to(self, listen: events.Listener) -> None:
+        self._mailbox.listen = listen
+
     def open(self, within: float | None = None) -> None:
         self.bind()
         if self._listener is not None:
@@ -90,7 +94,7 @@ class GrpcNetwork:
         begin = time.monotonic()
         for peer, link in self._links.items():
             left = begin + timeout - time.monotonic()
-            if not self._mailbox.until(link.has_met, peer, left, ignored=(Restarted,)):
+            if not self._mailbox.until(link.has_met, peer, left, (Restarted,), "a connection"):
                 raise self._unreached(peer, timeout)
         self._mailbox.adopt()
 
