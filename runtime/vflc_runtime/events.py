@@ -42,6 +42,15 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that stops nothing yet; `code` has a page, as a failure's has."""
+
+    code: str
+    message: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """The run goes on from its checkpoint at `step`, in epoch `epoch` (from 1)."""
 
@@ -122,6 +131,7 @@ Event = (
     Loaded
     | Aligning
     | Waiting
+    | Warned
     | Resumed
     | EpochStarted
     | Progress

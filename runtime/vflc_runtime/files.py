@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,6 +59,17 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def check_secret(path: Path) -> None:
+    """VFL0659 where others than the owner of a private file and its group can read or change it."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if os.name == "posix" and mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise Failure(
+            "VFL0659",
+            f"{path} is to be secret, and others can read or change it: its mode is {mode:04o}",
+            f"chmod 600 {path}, and make a new one if somebody may have read it",
+        )
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -199,6 +199,10 @@ def test_settings_are_checked_before_anything_is_said(tmp_path, monkeypatch):
 def test_a_shared_key_in_a_file(tmp_path):
     path = tmp_path / "shared.key"
     path.write_bytes(b"0123456789abcdef\r\n")
+    path.chmod(0o644)
+    with pytest.raises(Failure, match=r"VFL0659: .*shared\.key is to be secret"):
+        read_key(path)
+    path.chmod(0o600)
     assert read_key(path) == b"0123456789abcdef"
     assert "0123456789abcdef" not in repr(AlignSettings(key=read_key(path)))
     for content in (b"0123456789abcde\n", b"   \n"):

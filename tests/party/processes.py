@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from partying import tensors
 from vflc_runtime.train import TrainOptions
 
 
@@ -104,6 +103,8 @@ def start(parties: Sequence[Party], before: Callable[[], None] | None = None) ->
 
 def end(parties: Sequence[Party], example: Mapping[str, Any]) -> None:
     """All come to the end, with the bits of a run in one process."""
+    from partying import tensors  # beside this file, which tests of other folders import as well
+
     for party in parties:
         assert party.wait() == 0, party.log()
         assert tensors(party.out, party.name) == tensors(example["alone"], party.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -249,9 +250,46 @@ def test_logs_have_what_a_party_may_know(bundle: Path, sources: dict[str, str], 
     assert together({place: work(place) for place in sources}) == dict.fromkeys(sources)
     lines = {p: [json.loads(x) for x in (tmp_path / f"{p}.jsonl").read_text().splitlines()] for p in sources}
     kinds = [line["event"] for line in lines["alice"] if line["event"] != "Progress"]
-    assert kinds == ["Loaded", *(["EpochStarted", "Saved", "EpochEnded"] * 2), "Done"]
+    assert kinds == ["Started", "Loaded", *(["EpochStarted", "Saved", "EpochEnded"] * 2), "Done"]
     scores = {p: [line["train"] for line in lines[p] if line["event"] == "EpochEnded"] for p in sources}
     assert scores["alice"] == [{}, {}] and all("auc" in found for found in scores["bob"])
+
+
+SECRET = "SECRET-DIAGNOSIS"
+
+
+def test_a_log_has_no_values_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    unknown = {"alice.Code": {"unknown": 1, "missing": 0, "examples": [SECRET]}}
+    quoted = Failure("VFL0603", f"row 7 holds '{SECRET}'")
+    for error in (quoted, ValueError(SECRET)):
+        with suppress(Failure, ValueError), Log(path) as log:
+            log(events.Loaded(9, {"encoders": unknown}, 0.1))
+            raise error
+    with suppress(Failure), Log(path):
+        raise Failure("VFL0641", "'bob' did not send message 'x'", exit_code=3)
+    assert SECRET not in path.read_text() and path.stat().st_mode & 0o777 == 0o600
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["Started", "Loaded", "Stopped"] * 2 + ["Started", "Stopped"]
+    assert lines[1]["report"] == {"encoders": {"alice.Code": {"unknown": 1, "missing": 0}}}
+    assert (lines[2]["code"], lines[5]["message"]) == ("VFL0603", "ValueError")
+    assert lines[-1]["message"] == "'bob' did not send message 'x'", "the network's are told in full"
+
+
+def test_a_log_that_cannot_be_written_is_named_before_anybody_waits() -> None:
+    with pytest.raises(Failure, match="VFL0612: cannot write /dev/full: No space left"):
+        Log(Path("/dev/full"))
+
+
+def test_a_deploy_is_bounded_before_it_is_parsed(tmp_path: Path) -> None:
+    for text, named in (
+        ("a" + ".a" * 50_000 + " = 1", "line 1 of "),
+        ("\n".join(f"x{number} = 1" for number in range(9000)), "deploy.toml has more than 65,536 bytes"),
+    ):
+        with pytest.raises(Failure) as caught:
+            deploy(tmp_path, text)
+        assert caught.value.code == "VFL0654" and named in caught.value.message
+    assert deploy(tmp_path, RIGHT + f"# {'x' * 2000}\n").place == "alice"
 
 
 def test_tensorboard_logs(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import wiring
+from vflc_runtime import events
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.joined import left
 from vflc_runtime.transport.grpc import network
@@ -152,6 +153,39 @@ def test_a_party_looks_at_its_own_first(
         identity(of(folder, authority, name), place)
     assert (caught.value.code, caught.value.exit_code) == ("VFL0643", code)
     assert named in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"), [(0o600, True), (0o640, True), (0o644, False), (0o660, False), (0o601, False)]
+)
+def test_a_private_key_is_private(tmp_path: Path, mode: int, kept: bool) -> None:
+    make(tmp_path, ("bob",))
+    tls = wiring.files(tmp_path, "bob")
+    tls.key.chmod(mode)
+    if kept:
+        identity(tls, "bob")
+        return
+    with pytest.raises(Failure, match=f"bob.key is to be secret.* its mode is {mode:04o}") as caught:
+        identity(tls, "bob")
+    assert (caught.value.code, caught.value.exit_code) == ("VFL0659", 1)
+
+
+@pytest.mark.parametrize(("days", "said"), [(13, True), (15, False)])
+def test_it_is_said_days_before_a_certificate_expires(tmp_path: Path, days: int, said: bool) -> None:
+    """To both: the run ends for both."""
+    make(tmp_path, ("alice",), valid=timedelta(days=days))
+    make(tmp_path, ("bob",))
+    alice = wiring.listening(tls=wiring.files(tmp_path, "alice"))
+    bob = wiring.dialling(f"127.0.0.1:{alice.bind()}", tls=wiring.files(tmp_path, "bob"))
+    told: dict[str, list[events.Event]] = {"alice": [], "bob": []}
+    alice.report_to(told["alice"].append)
+    bob.report_to(told["bob"].append)
+    with wiring.closing(alice, bob):
+        assert wiring.together(alice.open, bob.open) == [None, None]
+    for warnings in told.values():
+        assert [each.code for each in warnings] == (["VFL0658"] if said else [])
+        assert not said or "the certificate of alice expires on" in warnings[0].message
+        assert not said or "in 13.0 days" in warnings[0].message
 
 
 def test_files_that_do_not_fit_each_other(folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from vflc_runtime import events
 
+from vflc.cli import failures
 from vflc.cli.tables import alignment, console, number, show, unknown_values
+from vflc.diagnostics import Diagnostic
 
 ROUNDS_QUIET = 5.0
 """Seconds between two lines about rounds."""
@@ -62,6 +64,8 @@ class Screen:
                 loaded(self.console, event)
             case events.Aligning():
                 self._aligning(event)
+            case events.Warned():
+                warned(event)
             case events.Waiting():
                 self._waiting(event)
             case events.Resumed():
@@ -153,6 +157,11 @@ class Screen:
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
+
+
+def warned(event: events.Warned) -> None:
+    """A warning on stderr, as those about a spec."""
+    failures.show([Diagnostic(event.code, event.message, help=event.help, level="warning")])
 
 
 def loaded(screen: Console, event: events.Event) -> None:

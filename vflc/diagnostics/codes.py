@@ -124,6 +124,8 @@ CODES: dict[str, str] = {
     "VFL0655": "A control message that makes no sense",
     "VFL0656": "TensorBoard logs are not installed",
     "VFL0657": "Another process has this party's name",
+    "VFL0658": "A certificate that expires soon",
+    "VFL0659": "A secret that others can read",
     "VFL0660": "Parties that would align in different ways",
     "VFL0661": "Tables that are not aligned",
     "VFL0662": "An alignment that does not follow the protocol",

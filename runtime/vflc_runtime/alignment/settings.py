@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vflc_runtime import files
 from vflc_runtime.errors import Failure
 
 METHODS = ("aligned", "hash", "psi")
@@ -41,7 +42,8 @@ def read_key(path: Path) -> bytes:
     """The shared key in a file: all of its bytes, white space at its end apart.
 
     Raises:
-        Failure: VFL0663 where it cannot be read, or is too short to be hard to guess.
+        Failure: VFL0663 where it cannot be read, or is too short to be hard to guess; VFL0659 where it is
+            no secret.
     """
     try:
         key = path.read_bytes().rstrip()
@@ -49,6 +51,7 @@ def read_key(path: Path) -> bytes:
         raise _unusable(f"the shared key {path} cannot be read: {os.strerror(error.errno or 0)}") from None
     if len(key) < SHORTEST_KEY:
         raise _unusable(f"the shared key {path} has {len(key)} bytes, fewer than {SHORTEST_KEY}")
+    files.check_secret(path)
     return key
 
 
@@ -72,5 +75,5 @@ def _unusable(message: str) -> Failure:
     return Failure(
         "VFL0663",
         message,
-        "make one, `openssl rand -hex 32 > shared.key`, and give it to every party by a safe way",
+        "make one, `(umask 077; openssl rand -hex 32 > shared.key)`, and give it to all by a safe way",
     )

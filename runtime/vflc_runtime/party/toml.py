@@ -12,6 +12,8 @@ from typing import Any
 from vflc_runtime.errors import Failure, Where
 
 CODE = "VFL0654"
+MOST_BYTES, MOST_LINE = 1 << 16, 1 << 11
+"""Of a file, and of one of its lines."""
 _HEADER = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]")
 _KEY = re.compile(
     r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
@@ -35,7 +37,7 @@ class Table:
     def read(cls, file: Path) -> Table:
         """The whole file."""
         try:
-            text = file.read_bytes().decode("utf-8-sig")
+            text = _bounded(file).decode("utf-8-sig")
         except OSError as error:
             raise Failure(
                 CODE, f"{file} cannot be read: {error.strerror}", "write one: see docs/network.md"
@@ -135,6 +137,18 @@ class Table:
             if here == path or (here[: len(path)] == path and match is header):
                 return _where(self._file, number, match.start(1) + 1, match.end(1) + 1, line)
         return None
+
+
+def _bounded(file: Path) -> bytes:
+    """The content of a file that may come from anybody: parsing takes time by the square of a key's parts."""
+    with file.open("rb") as opened:
+        content = opened.read(MOST_BYTES + 1)
+    long = next((n for n, line in enumerate(content.splitlines(), 1) if len(line) > MOST_LINE), None)
+    if len(content) > MOST_BYTES or long is not None:
+        what = f"line {long} of {file} has" if long else f"{file} has"
+        most = MOST_LINE if long else MOST_BYTES
+        raise Failure(CODE, f"{what} more than {most:,} bytes", "a deploy.toml is short: see docs/network.md")
+    return content
 
 
 def _where(file: Path, line: int, column: int, end: int, text: str) -> Where:

@@ -17,7 +17,7 @@ from vflc_runtime import events
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.messages import Envelope
 from vflc_runtime.transport.grpc.streams import PATIENCE, Dialer, Listener
-from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, expired, identity
+from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, expired, expires_soon, identity
 from vflc_runtime.transport.link import Link, bye, era_frame, taken
 from vflc_runtime.transport.mailbox import Mailbox, overdue
 from vflc_runtime.transport.network import Reason, Restarted, Traffic
@@ -97,6 +97,7 @@ class GrpcNetwork:
             if not self._mailbox.until(link.has_met, peer, left, (Restarted,), "a connection"):
                 raise self._unreached(peer, timeout)
         self._mailbox.adopt()
+        self._warn_of_dates()
 
     def send(self, receiver: str, envelope: Envelope) -> None:
         era = self._mailbox.era
@@ -209,6 +210,14 @@ class GrpcNetwork:
                     link.cut(f"nothing heard for {silence:g} s")
                 if peer in dialers and (silent or dialers[peer].late()):
                     dialers[peer].cut()
+
+    def _warn_of_dates(self) -> None:
+        dates = {peer: link.expires for peer, link in self._links.items()}
+        if self._own is not None:
+            dates = {self.place: self._own.expires, **dates}
+        for whose, at in dates.items():
+            if math.isfinite(at) and (warning := expires_soon(whose, at)):
+                self._mailbox.listen(warning)
 
     def _check_dates(self, peer: str, link: Link) -> None:
         """Ends a link that would outlive a certificate of its ends; both find it, and each says it."""

@@ -13,10 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from vflc_runtime import files
 from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.events import Warned
 
 PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
 """How OpenSSL says that the other end does not speak TLS."""
+
+SOON = 14
+"""Days before a certificate expires from which on it is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Identity:
 
 
 def identity(tls: Tls, place: str) -> Identity:
-    """Reads the files of `place`; VFL0643 where no peer would accept them."""
+    """Reads the files of `place`; VFL0643 where no peer would accept them, VFL0659 where its key is known."""
     content: list[bytes] = []
     for file in (tls.authority, tls.certificate, tls.key):
         try:
@@ -48,6 +53,7 @@ def identity(tls: Tls, place: str) -> Identity:
         except OSError as error:
             raise _unusable(f"{file} cannot be read: {error.strerror}", exit_code=1) from None
     _check_own(tls, place, *content)
+    files.check_secret(tls.key)
     ca, certificate, key = content
     return Identity(tls, ca, certificate, key, expiry(certificate))
 
@@ -230,6 +236,20 @@ def expired(peer: str, whose: str) -> Failure:
         f"the link to {peer!r} has ended: {whose} has expired",
         "get a new certificate, and go on with --resume at all parties; what was saved is kept",
         exit_code=PEER,
+    )
+
+
+def expires_soon(whose: str, at: float) -> Warned | None:
+    """VFL0658: days before a certificate ends the run."""
+    left = (at - time.time()) / 86_400
+    if left > SOON:
+        return None
+    when = datetime.fromtimestamp(at, UTC)
+    return Warned(
+        "VFL0658",
+        f"the certificate of {whose} expires on {when:%Y-%m-%d %H:%M} UTC, in {left:.1f} days: "
+        "a run that still goes on then ends there",
+        "ask who runs the authority for a new one",
     )
 
 
