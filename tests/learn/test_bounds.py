@@ -172,3 +172,23 @@ def test_a_place_without_data_is_a_receiver() -> None:
     text = "h = dense(alice.Age, 3)\nm = mlp(h, [4]) at hub\nlogit = dense(m, 1) at bob\n"
     told = bounds(text + "objective bce(logit, bob.liked)\n")
     assert told["hub"]["alice.Age"] == "all" and told["hub"]["bob.Stars"] == "code 1"
+
+
+def test_a_weight_of_rows_is_a_column_like_others() -> None:
+    loss = "objective bce(logit, bob.liked, weight = bob.much)\n"
+    text = "h = dense(alice.Age, 3)\nlogit = dense(h, 1) at bob\n" + loss
+    head = HEAD.replace(
+        "label   churn = Churn", "label   churn = Churn\n  weight  much = 1 + 9 * (Churn > 0)"
+    )
+    model = compile_source(Source("spec.vfl", waived(head + text + TAIL))).model
+    told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.learned}
+    assert told["alice: Churn"] == "code 1" and told["alice: Stars"] == "code 1"
+
+
+def test_what_is_fitted_to_a_label_depends_on_it() -> None:
+    """The prediction is in the units of the table, so its scale is the label's own."""
+    head = HEAD.replace("label   churn = Churn", "label   churn = Churn -> standardize")
+    text = "h = dense(alice.Age, 3)\ny = dense(h, 1) at bob\npredict churn = y\nobjective mse(y, bob.churn)\n"
+    model = compile_source(Source("spec.vfl", waived(head + text))).model
+    told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.learned}
+    assert told["alice: Churn"] == "all"

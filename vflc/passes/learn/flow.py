@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import Model
+from vflc.ops.source import COLUMNS
+from vflc.passes.lower.units import is_fitted
 
 PROVEN = frozenset({"gaussian", "label_dp"})
 """Mechanisms whose promise is a theorem; all others pass secrets on as they are."""
@@ -90,6 +92,14 @@ class Flow:
         self.secrets = Secrets()
         self._weights: dict[str, int] = {}
         self._kept: dict[str, Flows] = {}
+        self._columns = {(party.name, c.name): c for party in model.parties for c in party.columns}
+        self._sources = {
+            node.id: source
+            for node in [*model.graph, *model.inference]
+            if node.op in COLUMNS
+            for source in node.sources
+            if source.name == node.attrs["name"]
+        }
         self._guards = {after: guard for guard in model.guards for after in guard.after if not guard.masks}
         self.train = self._settle()
         self.inference = self._run(model.inference, training=False)
@@ -138,8 +148,8 @@ class Flow:
 
     def _node(self, graph: Graph, node: Node, flows: Mapping[str, Flows], training: bool) -> Flows:
         if node.op == "weight":
-            return Flows(mixed=self._weights.get(node.id, 0))
-        if node.op in ("feature", "label"):
+            return Flows(mixed=self._weights.get(node.id, 0) | self._fitted(node))
+        if node.op in COLUMNS:
             return self._source(node)
         if node.op == "drawn":
             return self._kept.get(node.id, Flows())
@@ -153,9 +163,15 @@ class Flow:
         return found
 
     def _source(self, node: Node) -> Flows:
-        (source,) = node.sources
+        source = self._sources[node.id]
         bit = self.secrets.bit(source)
-        return Flows(bit, 0, bit if node.type.row_size is None else 0)
+        fitted = is_fitted(self._columns[source.party, source.name])
+        return Flows(bit, bit if fitted else 0, bit if node.type.row_size is None else 0)
+
+    def _fitted(self, weight: Node) -> int:
+        """What a run fits to a label, to undo its encoders, depends on the label of every row."""
+        fitted = weight.attrs.get("fitted")
+        return self.secrets.bit(self._sources[fitted["input"]]) if fitted else 0
 
     def _joint(self, guard: Guard, flows: Mapping[str, Flows]) -> Flows:
         return _joined([flows[name] for name in guard.before])
