@@ -20,6 +20,7 @@ CODES: dict[str, str] = {
     "VFL0014": "A block that does not return exactly one value",
     "VFL0015": "A party with two keys",
     "VFL0016": "The file cannot be read",
+    "VFL0017": "More mistakes than are shown",
     "VFL0026": "Names that look alike",
     # Names
     "VFL0101": "An unknown name",

@@ -39,30 +39,37 @@ class Refused(Exception):
         self.diagnostics = diagnostics
 
 
+MOST_ERRORS = 100
+"""So many are reported at once; who wrote more mends these first."""
+
+
 @dataclass(slots=True)
 class Collector:
-    """Collects findings so that one run reports them all."""
+    """Collects findings so that one run reports them all, each once."""
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    full: bool = False
+    _seen: set[Diagnostic] = field(default_factory=set)
 
     def error(
-        self,
-        code: str,
-        message: str,
-        span: Span | None = None,
-        help: str | None = None,
-        *labels: Label,
+        self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label
     ) -> None:
-        found = Diagnostic(code, message, span, help, labels)
-        if found not in self.diagnostics:
-            self.diagnostics.append(found)
+        self._collect(Diagnostic(code, message, span, help, labels))
 
     def warning(
         self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label
     ) -> None:
-        found = Diagnostic(code, message, span, help, labels, "warning")
-        if found not in self.diagnostics:
-            self.diagnostics.append(found)
+        self._collect(Diagnostic(code, message, span, help, labels, "warning"))
+
+    def _collect(self, found: Diagnostic) -> None:
+        if self.full or found in self._seen:
+            return
+        self._seen.add(found)
+        if found.level == "error" and len(self.errors) == MOST_ERRORS:
+            self.full = True
+            message = f"only {MOST_ERRORS} errors are shown, and there are more"
+            found = Diagnostic("VFL0017", message, found.span, "mend these and check again", level="note")
+        self.diagnostics.append(found)
 
     @property
     def errors(self) -> list[Diagnostic]:

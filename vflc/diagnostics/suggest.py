@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_NAMES = 1_000
+"""Beyond so many, only names of about the same length that start alike are compared."""
+
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate nearest to `name`, or None if none is near.
@@ -16,5 +19,8 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     for candidate in names:
         if candidate.lower() == name.lower():
             return candidate
+    if len(names) > MOST_NAMES:
+        alike = [n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) <= 1]
+        names = alike[:MOST_NAMES]
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return found[0] if found else None

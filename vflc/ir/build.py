@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vflc.diagnostics.span import Span
+from vflc.ir.budget import Budget
 from vflc.ir.graph import Graph, Node, Phase, Source
 from vflc.ir.types import Axis, DType, TensorType
 
@@ -56,6 +56,7 @@ class Build:
         span: the user's text that new nodes come from.
         assigns: (weight's name, id of its value after the step), for weights that are not trained.
         losses: one entry for every loss and penalty made.
+        budget: what nodes are counted against, where a user's text makes them.
     """
 
     graph: Graph
@@ -66,20 +67,13 @@ class Build:
     span: Span | None = None
     assigns: list[tuple[str, str]] = field(default_factory=list)
     losses: list[LossTerm] = field(default_factory=list)
+    budget: Budget | None = None
     _counts: dict[str, int] = field(default_factory=dict)
     _known: dict[tuple[Any, ...], Node] = field(default_factory=dict)
 
-    @contextmanager
-    def within(self, **changes: Any) -> Iterator[None]:
+    def within(self, **changes: Any) -> _Within:
         """Sets scope, place, phase or span for the nodes made inside."""
-        before = {name: getattr(self, name) for name in changes}
-        for name, value in changes.items():
-            setattr(self, name, value)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                setattr(self, name, value)
+        return _Within(self, changes)
 
     def fresh(self, label: str) -> str:
         """An id in the scope: `scope.label`, then `scope.label_2`, …"""
@@ -95,6 +89,7 @@ class Build:
 
         Raises:
             OpError: the inputs do not fit the op.
+            TooLarge: the budget is spent.
         """
         key = (op, tuple(x.id for x in inputs), _frozen(attrs), self.place, self.phase)
         if op not in UNSHARED and key in self._known:
@@ -113,7 +108,7 @@ class Build:
             self.span,
         )
         self._known[key] = node
-        return self.graph.add(node)
+        return self._add(node)
 
     def constant(self, value: float | int | bool | Sequence[Any], dtype: DType = "float") -> Node:
         """A constant: a number, or nested tuples for an array."""
@@ -136,11 +131,35 @@ class Build:
                 "forward",
                 self.span,
             )
+        return self._add(node)
+
+    def _add(self, node: Node) -> Node:
+        if self.budget is not None:
+            self.budget.spend(node)
         return self.graph.add(node)
 
     def random(self, label: str, like: Node) -> Node:
         """Uniform numbers in [0, 1) of the shape of `like`, from seed, step and this node's id alone."""
         return self.op("random", like, label=self.fresh(label))
+
+
+class _Within:
+    """Changes of a build for the length of a `with`; many are made, so that it is no generator."""
+
+    __slots__ = ("before", "build", "changes")
+
+    def __init__(self, build: Build, changes: dict[str, Any]) -> None:
+        self.build, self.changes = build, changes
+
+    def __enter__(self) -> None:
+        build = self.build
+        self.before = [(name, getattr(build, name)) for name in self.changes]
+        for name, value in self.changes.items():
+            setattr(build, name, value)
+
+    def __exit__(self, *error: object) -> None:
+        for name, value in self.before:
+            setattr(self.build, name, value)
 
 
 def _frozen(value: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from vflc.diagnostics.span import Span
@@ -44,7 +45,7 @@ class ColumnInfo:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PartyInfo:
     """A party: its key column and its columns in the order of the spec; a hub has none.
 
@@ -59,7 +60,11 @@ class PartyInfo:
     population: bool = False
 
     def column(self, name: str) -> ColumnInfo | None:
-        return next((column for column in self.columns if column.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, ColumnInfo]:
+        return {column.name: column for column in reversed(self.columns)}
 
 
 @dataclass(frozen=True, slots=True)

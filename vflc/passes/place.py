@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vflc.diagnostics import Collector, Label
+from vflc.ir.budget import MOST_FREE
 from vflc.ir.disclosure import Acceptance
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import UNSPLIT, Model
@@ -40,7 +41,8 @@ class Place:
             return replace(model, graph=_moved(graph, places), places=(UNSPLIT,))
         places = _owned(graph)
         _follow(graph, places)
-        _cut(model, places)
+        _cut(model, places, collector)
+        collector.refuse_errors()
         _follow(graph, places)
         placed = _moved(graph, places)
         _check(placed, model.acceptances, collector)
@@ -77,7 +79,7 @@ def _follow(graph: Graph, places: dict[str, str]) -> None:
 # --- minimum cut ----------------------------------------------------------------------------------
 
 
-def _cut(model: Model, places: dict[str, str]) -> None:
+def _cut(model: Model, places: dict[str, str], collector: Collector) -> None:
     """Places what is free, one connected piece after another: pieces do not bear on each other."""
     readers = _readers(model)
     for piece in _pieces(model.graph, readers, places):
@@ -86,12 +88,21 @@ def _cut(model: Model, places: dict[str, str]) -> None:
         if len(candidates) == 1:
             places.update(dict.fromkeys(piece, candidates[0]))
             continue
+        if len(piece) > MOST_FREE:
+            message = f"more than {MOST_FREE:,} values may be computed at {_or(candidates)}"
+            help = "say where: `fuse at PARTY { … }` around them, or `at PARTY` behind some"
+            collector.error("VFL0206", message, model.graph[piece[0]].span, help)
+            return
         cuts = sorted(
             (_isolate(model, readers, piece, places, candidate) for candidate in candidates),
             key=lambda cut: (cut.cost, candidates.index(cut.place)),
         )
         for name in piece:
             places[name] = next((cut.place for cut in cuts[:-1] if name in cut.inside), cuts[-1].place)
+
+
+def _or(places: list[str]) -> str:
+    return f"{', '.join(places[:-1])} or {places[-1]}"
 
 
 def _readers(model: Model) -> dict[str, list[str]]:

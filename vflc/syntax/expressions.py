@@ -21,7 +21,7 @@ from vflc.syntax import tree
 
 MAX_DEPTH = 100
 """How deep expressions may nest, and how many terms a chain of operators may have."""
-MAX_FAMILY = 100_000
+MAX_FAMILY = 20_000
 _T = TypeVar("_T", bound=tree.Expr | tree.Argument | tree.Field)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "0": "\0"}
 _ESCAPE = re.compile(r"\\(u\{([0-9a-fA-F]{1,6})\}|.)", re.DOTALL)

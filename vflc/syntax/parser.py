@@ -14,7 +14,7 @@ from typing import Any
 
 from lark import Token, UnexpectedToken
 
-from vflc.diagnostics import Collector, Diagnostic, Label, Refused, Source, Span
+from vflc.diagnostics import Collector, Diagnostic, Refused, Source, Span
 from vflc.syntax import recovery
 from vflc.syntax.builder import Builder
 from vflc.syntax.expressions import MAX_DEPTH, TooDeep
@@ -28,8 +28,6 @@ MAX_CHARACTERS = 200_000
 MAX_BYTES = 4 * MAX_CHARACTERS
 MAX_ERRORS = 25
 """So many statements that do not parse are reported; a file with more is not a spec."""
-MAX_FINDINGS = 100
-"""So much is said about one file's syntax."""
 
 _STRAY_HELP = {
     ";": "statements need nothing between them",
@@ -80,20 +78,7 @@ def parse(source: Source, collector: Collector) -> Spec:
         return Spec((), (), frozenset(), everything)
     parser = _parser()
     with parser.lock:
-        limited = _Limited()
-        spec = parser.parse(source, limited, everything)
-    collector.diagnostics += [each for each in limited.diagnostics if each not in collector.diagnostics]
-    return spec
-
-
-class _Limited(Collector):
-    """Listens no longer when enough has been said."""
-
-    def error(
-        self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label
-    ) -> None:
-        if len(self.diagnostics) < MAX_FINDINGS:
-            super().error(code, message, span, help, *labels)
+        return parser.parse(source, collector, everything)
 
 
 def _too_large(source: Source) -> Diagnostic:

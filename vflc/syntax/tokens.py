@@ -7,6 +7,7 @@ complaints are about something else.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -113,8 +114,10 @@ def scan(source: Source, tokens: Iterable[Token], ignored: Iterable[Token], coll
         else:
             strays.append(token.end_pos or 0)
     result.tokens.sort(key=lambda token: token.start_pos or 0)
+    starts = [token.start_pos or 0 for token in result.tokens]
     for end in strays:
-        result.broken.update([t.start_pos or 0 for t in result.tokens if (t.start_pos or 0) >= end][:1])
+        after = bisect_left(starts, end)
+        result.broken.update(starts[after : after + 1])
     result.comments = tuple(comments)
     result.damaged.update(result.broken)
     if (deep := _too_deep(result.tokens)) is not None:

@@ -76,7 +76,10 @@ def _fact(model: Model, graph: Graph, node: Node, found: Mapping[str, Fact]) -> 
         return Fact(distinct=1, range=_range(node, inputs), varies=varies)
     size = node.type.row_size
     distinct = _distinct(node, inputs)
-    ways = {source: _way(graph, node, inputs, source, size) for source in _sources(inputs)}
+    ways = {
+        source: _way(graph, node, inputs, source, positions, size)
+        for source, positions in _carriers(inputs).items()
+    }
     varies = node.type.batched and any(each.varies for each in inputs)
     return Fact(ways, distinct, _range(node, inputs), varies)
 
@@ -101,8 +104,13 @@ def _is_condition(model: Model, node: Node) -> bool:
     return value is not None and value.get("op") in ("==", "!=", "<", "<=", ">", ">=", "and", "or", "not")
 
 
-def _sources(inputs: Sequence[Fact]) -> list[Source]:
-    return list(dict.fromkeys(source for each in inputs for source in each.ways))
+def _carriers(inputs: Sequence[Fact]) -> dict[Source, list[int]]:
+    """The positions of the inputs that each secret flows into."""
+    carriers: dict[Source, list[int]] = {}
+    for position, each in enumerate(inputs):
+        for source in each.ways:
+            carriers.setdefault(source, []).append(position)
+    return carriers
 
 
 def _distinct(node: Node, inputs: Sequence[Fact]) -> float:
@@ -121,8 +129,9 @@ def _range(node: Node, inputs: Sequence[Fact]) -> Range:
     return bounds if isinstance(bounds, Range) else bounds(node, [each.range for each in inputs])
 
 
-def _way(graph: Graph, node: Node, inputs: Sequence[Fact], source: Source, size: int | None) -> Way:
-    carriers = [i for i, each in enumerate(inputs) if source in each.ways]
+def _way(
+    graph: Graph, node: Node, inputs: Sequence[Fact], source: Source, carriers: list[int], size: int | None
+) -> Way:
     width = sum({node.inputs[i]: inputs[i].ways[source].width for i in carriers}.values())
     linear = all(inputs[i].ways[source].linear and _linear(node, inputs, i, source) for i in carriers)
     injective = any(inputs[i].ways[source].injective and _injective(graph, node, inputs, i) for i in carriers)

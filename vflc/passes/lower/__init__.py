@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vflc.diagnostics import Collector
+from vflc.ir.budget import MOST_TERMS, Budget
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Loss, Model, PartyInfo
@@ -39,13 +40,14 @@ def lower(spec: tree.Spec, name: str, folder: Path | None, collector: Collector)
     modules = Modules(collector, folder)
     scope = Scope()
     modules.open(spec, scope, folder)
-    ev = Evaluator(Build(Graph(), infer), collector, call)
+    ev = Evaluator(Build(Graph(), infer, budget=Budget()), collector, call)
     try:
         return _lower(spec, name, scope, modules, ev)
     except Stop:
         return None
     except RecursionError:
-        collector.error("VFL0206", "the spec is nested too deeply", spec.span, "bind parts of it to names")
+        help = "write what is needed first before what needs it"
+        collector.error("VFL0206", "names need one another too deeply", ev.innermost or spec.span, help)
         return None
 
 
@@ -77,7 +79,12 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         (penalised if bound.expr is not None and _has_penalty(bound.expr) else plain).append(bound)
     for bound in plain:
         ev.force(bound, scope)
-    predicted = [lower_predict(ev, item, scope) for item in spec.items if isinstance(item, tree.Predict)]
+    wanted = [item for item in spec.items if isinstance(item, tree.Predict)]
+    if len(wanted) > MOST_TERMS:
+        message = f"the spec has more than {MOST_TERMS} predictions"
+        ev.error("VFL0206", message, wanted[MOST_TERMS].span, "predict one value with several numbers")
+        raise Stop
+    predicted = [lower_predict(ev, item, scope) for item in wanted]
     for bound in penalised:  # last: a penalty on a table covers the rows that the whole graph reads
         ev.force(bound, scope)
     losses = lower_objectives(ev, [i for i in spec.items if isinstance(i, tree.Objective)], scope)
@@ -107,9 +114,10 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     accepted = [
         lower_accept(ev, i, scope, tuple(parties), ids) for i in spec.items if isinstance(i, tree.Accept)
     ]
-    wanted = [item for item in spec.items if isinstance(item, tree.Protect)]
+    protects = [item for item in spec.items if isinstance(item, tree.Protect)]
     protections = [
-        lower_protect(ev, item, scope, tuple(parties), ids, number + 1) for number, item in enumerate(wanted)
+        lower_protect(ev, item, scope, tuple(parties), ids, number + 1)
+        for number, item in enumerate(protects)
     ]
     _trainable(graph, losses, collector)
     check_metrics(ev, next((i for i in spec.items if isinstance(i, tree.Train)), None), predictions)

@@ -55,8 +55,16 @@ def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
 
 def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope, direct: bool) -> Any:
     block = value.block
-    if ev.depth > DEEPEST:
-        return ev.error("VFL0103", f"block `{block.name.text}` is used within itself without end", expr.span)
+    if id(block) in ev.endless:
+        return POISON
+    if len(ev.active) > DEEPEST:
+        ev.endless.add(id(block))
+        if id(block) not in ev.active:
+            message = f"at `{block.name.text}`, blocks are used within blocks more than {DEEPEST} deep"
+            return ev.error("VFL0206", message, expr.span, "use fewer blocks within one another")
+        message = f"block `{block.name.text}` is used within itself without end"
+        help = "give it a number that counts down: where(n == 0, x, …)"
+        return ev.error("VFL0103", message, expr.span, help)
     label = None if direct else ev.build.fresh(block.name.text).split(".")[-1]
     path = ev.build.scope if label is None else (*ev.build.scope, label)
     inner = Scope(path, value.module)
@@ -75,12 +83,12 @@ def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope,
             continue
         place = binding.at.text if binding.at else ev.build.place
         inner.names[name] = Bound(name, binding.name.span, binding.value, place)
-    ev.depth += 1
+    ev.active.append(id(block))
     with ev.build.within(scope=path):
         for bound in list(inner.names.values()):
             ev.force(bound, inner)
         result = ev.evaluate(block.result, inner, direct=True)
-    ev.depth -= 1
+    ev.active.pop()
     return result
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from vflc.diagnostics import Label
 from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.budget import MOST_COLUMNS
 from vflc.ir.graph import Node, Source
 from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.passes.lower.encoders import TYPES, lower_chain
-from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.expressions import lower_expression
 from vflc.passes.lower.values import PartyValue, Scope
 from vflc.syntax import tree
@@ -25,6 +26,7 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
     """Checks a party's columns and adds its features and labels to the graph."""
     seen: dict[str, tree.Column] = {}
     columns: list[ColumnInfo] = []
+    _within_budget(ev, party)
     raw = _raw_types(party)
     for column in party.columns:
         for name in _names(column):
@@ -59,6 +61,16 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
         if column_info.kind in groups:
             groups[column_info.kind][column_info.name] = column_node(ev, info, column_info)
     return info, value
+
+
+def _within_budget(ev: Evaluator, party: tree.Party) -> None:
+    """Counts columns before families of them are written out."""
+    for column in party.columns:
+        low, high = column.family or (1, 1)
+        ev.columns += high - low + 1
+        if ev.columns > MOST_COLUMNS:
+            ev.error("VFL0206", f"the spec has more than {MOST_COLUMNS:,} columns", column.span, None)
+            raise Stop
 
 
 def _names(column: tree.Column) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.budget import TooLarge
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.ops import FUNCTIONS
@@ -57,7 +58,13 @@ NUMERIC: dict[str, Callable[[Any, Any], Any]] = {
     "or": lambda a, b: a or b,
 }
 MOST_ITEMS = 100_000
-MOST_NODES = 500_000
+"""Of a list, those of the lists in it not counted."""
+MOST_LETTERS = 10_000
+"""Of a text that `+` makes."""
+MOST_STEPS = 100_000
+"""Expressions evaluated, each as often as blocks and comprehensions repeat it."""
+LARGEST = 2**63
+"""Whole numbers beyond this are not computed with."""
 
 
 class Stop(Exception):
@@ -72,26 +79,36 @@ class Evaluator:
     collector: Collector
     call: Callable[[Evaluator, tree.Call, Scope, bool], Any]
     aliases: dict[str, str] = field(default_factory=dict)
-    depth: int = 0
+    active: list[int] = field(default_factory=list)
+    """Blocks whose use is being evaluated, by identity, the innermost last."""
+    steps: int = 0
+    columns: int = 0
+    endless: set[int] = field(default_factory=set)
+    """Blocks that use themselves without end, by identity: reported once, and not entered again."""
     _busy: list[Bound] = field(default_factory=list)
     _named: set[str] = field(default_factory=set)
 
+    @property
+    def innermost(self) -> Span | None:
+        """Where the binding that is computed now stands."""
+        return self._busy[-1].span if self._busy else None
+
     def error(self, code: str, message: str, span: Span, help: str | None = None, *labels: Label) -> Poison:
         self.collector.error(code, message, span, help, *labels)
+        if self.collector.full:
+            raise Stop
         return POISON
 
     def op(self, name: str, span: Span, *arguments: Any, **named: Any) -> Any:
         """Calls a function of the registry, turning a refusal into a diagnostic at `span`."""
-        if len(self.build.graph) > MOST_NODES:
-            self.error(
-                "VFL0206", f"the model has more than {MOST_NODES:,} operations", span, "make it smaller"
-            )
-            raise Stop
         try:
             with self.build.within(span=span):
                 return FUNCTIONS[name].expand(self.build, *arguments, **named)
         except OpError as refused:
             return self.error(refused.code, refused.message, span, refused.help)
+        except TooLarge as refused:
+            self.error("VFL0206", refused.message, span, refused.help)
+            raise Stop from None
 
     # --- names ------------------------------------------------------------------------------
 
@@ -146,9 +163,14 @@ class Evaluator:
 
     def evaluate(self, expr: tree.Expr, scope: Scope, direct: bool = False) -> Any:
         """The value of `expr`; `direct` where it is all of a binding, whose name then names it."""
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            help = "look for blocks and comprehensions that multiply"
+            self.error("VFL0206", f"more than {MOST_STEPS:,} expressions to evaluate", expr.span, help)
+            raise Stop
         match expr:
             case tree.Number() | tree.String() | tree.Bool():
-                return expr.value
+                return self._bounded(expr.value, expr.span)
             case tree.Ref():
                 return self._ref(expr, scope)
             case tree.Attribute():
@@ -207,7 +229,7 @@ class Evaluator:
         if isinstance(left, Node) or isinstance(right, Node):
             return self._graph_binary(expr, left, right)
         if isinstance(left, list) and isinstance(right, list) and expr.operator == "+":
-            return left + right
+            return self._bounded(left + right, expr.span)
         same_text = isinstance(left, str) and isinstance(right, str) and expr.operator in ("==", "!=", "+")
         if same_text or (isinstance(left, (int, float)) and isinstance(right, (int, float))):
             return self._plain(expr, left, right)
@@ -223,7 +245,19 @@ class Evaluator:
             return self.error("VFL0205", f"cannot compute this: {wrong}", expr.span)
         if isinstance(result, complex):
             return self.error("VFL0205", "a root of a negative number", expr.span)
-        return result
+        return self._bounded(result, expr.span)
+
+    def _bounded(self, value: Any, span: Span) -> Any:
+        """The value, unless it is larger than anything that was meant."""
+        match value:
+            case int() if abs(value) >= LARGEST:
+                help = "a number with a point may be larger: 1e30"
+                return self.error("VFL0205", "a whole number has at most 63 bits", span, help)
+            case str() if len(value) > MOST_LETTERS:
+                return self.error("VFL0206", f"a text has at most {MOST_LETTERS:,} letters", span)
+            case list() if len(value) > MOST_ITEMS:
+                return self.error("VFL0206", f"a list has at most {MOST_ITEMS:,} items", span)
+        return value
 
     def _graph_binary(self, expr: tree.Binary, left: Any, right: Any) -> Any:
         for value, side in ((left, expr.left), (right, expr.right)):
@@ -260,6 +294,8 @@ class Evaluator:
                 items.extend(value)
             else:
                 items.append(value)
+            if len(items) > MOST_ITEMS:
+                return self._bounded(items, expr.span)
         return POISON if any(isinstance(item, Poison) for item in items) else items
 
     def _comprehension(self, expr: tree.Comprehension, scope: Scope) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import PartyInfo
 from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.values import Poison, Scope
 from vflc.syntax import tree
 
 CALLS = {
@@ -33,7 +34,9 @@ def lower_expression(
 
     match expr:
         case tree.Number():
-            return {"number": expr.value}, "int" if isinstance(expr.value, int) else "float"
+            value = ev.evaluate(expr, Scope())
+            known = None if isinstance(value, Poison) else {"number": value}
+            return known, "int" if isinstance(value, int) else "float"
         case tree.String():
             return {"string": expr.value}, "string"
         case tree.Bool():

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from vflc.ir.budget import MOST_TERMS
 from vflc.ir.build import LossTerm
 from vflc.ir.graph import Node
 from vflc.ir.model import Loss
-from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
@@ -60,12 +61,15 @@ def _factor(ev: Evaluator, expr: tree.Expr, scope: Scope) -> float | None:
 
 def lower_objectives(ev: Evaluator, objectives: list[tree.Objective], scope: Scope) -> tuple[Loss, ...]:
     """Every term of the objective as a scalar node with its coefficient."""
-    losses = [
-        loss
-        for objective in objectives
-        for term in terms(ev, objective.value, scope)
-        if (loss := _loss(ev, term, scope)) is not None
-    ]
+    losses: list[Loss] = []
+    for number, term in enumerate(term for each in objectives for term in terms(ev, each.value, scope)):
+        if number == MOST_TERMS:
+            message = f"the objective has more than {MOST_TERMS} terms"
+            ev.error("VFL0206", message, term.expr.span, "join terms: the mean of several losses is one")
+            raise Stop
+        loss = _loss(ev, term, scope)
+        if loss is not None:
+            losses.append(loss)
     return tuple(_named(losses))
 
 

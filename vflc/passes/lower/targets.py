@@ -56,13 +56,14 @@ def look_up(ev: Evaluator, expr: tree.Expr, scope: Scope) -> Any:
     return ev.force(*found) if found else None
 
 
-def nodes_in(value: Any) -> Iterator[Node]:
-    """All graph values in a value: the fields of a record, the items of a list."""
+def nodes_in(value: Any, seen: set[int] | None = None) -> Iterator[Node]:
+    """All graph values in a value, each part once: the fields of a record, the items of a list."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:  # lists of one list twice, of two such lists, …: no number of steps would do
+        return
+    seen.add(id(value))
     if isinstance(value, Node):
         yield value
-    elif isinstance(value, Record):
-        for part in value.fields.values():
-            yield from nodes_in(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from nodes_in(part)
+    elif isinstance(value, (Record, list)):
+        for part in value.fields.values() if isinstance(value, Record) else value:
+            yield from nodes_in(part, seen)
