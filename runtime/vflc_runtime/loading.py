@@ -80,6 +80,11 @@ def load_trained(
     return data
 
 
+def look(bundle: Bundle, sources: Mapping[str, Source], labels: bool = True) -> None:
+    """Whether the tables are there with their columns, before anybody waits for their being read."""
+    Dataset.look(encoders(bundle), sources, labels, _inputs(bundle, labels))
+
+
 def _inputs(bundle: Bundle, labels: bool) -> set[str]:
     return {i.id for plan in bundle.plans.values() for i in plan.inputs.values() if labels or not i.label}
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from partying import TIMEOUT, compiled, exchange, site, together
@@ -18,6 +19,7 @@ from vflc_runtime.bundle import open_bundle
 from vflc_runtime.data.source import Below
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import START, agree_rows, compare
+from vflc_runtime.party.align import align_party
 from vflc_runtime.party.connect import connector
 from vflc_runtime.party.council import PartyCouncil
 from vflc_runtime.party.deploy import Deploy, read_deploy
@@ -108,6 +110,43 @@ def test_rows_and_checkpoints_are_compared(two: dict[str, Peers]) -> None:
     assert "alice has step 10 and step 20" in lost["bob"].message
     other = agreed({"alice": [], "bob": []}, {"alice": 9, "bob": 8})
     assert "rows is 8 at 'bob' and 9 at 'alice'" in other["bob"].message
+
+
+def nobody(manifest: Any, rows: int) -> Any:
+    pytest.fail("it connects")
+
+
+UNUSABLE = {
+    "no file": (lambda folder: str(folder / "none.csv"), "VFL0601"),
+    "no such column": (lambda folder: written(folder, "ID,Sex\n1,F\n"), "VFL0602"),
+    "no rows": (lambda folder: written(folder, "ID,UserID,Gender,Age,Occupation\n"), "VFL0607"),
+    "no text": (lambda folder: written(folder, b"\xff\xfe" * 40), "VFL0601"),
+    "another type": (lambda folder: pa.table({"ID": [1], **ALICE, "Age": [[1, 2]]}), "VFL0603"),
+    "a query that fails": (lambda folder: "SELECT nothing FROM nowhere", "VFL0601"),
+    "no data at all": (lambda folder: None, "VFL0618"),
+}
+ALICE = {"UserID": ["1"], "Gender": ["F"], "Age": [25], "Occupation": [1]}
+
+
+def written(folder: Path, content: str | bytes) -> str:
+    (folder / "table.csv").write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(folder / "table.csv")
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_table_that_cannot_be_used_is_found_before_anybody_is_dialled(
+    name: str, bundle: Path, tmp_path: Path
+) -> None:
+    make, code = UNUSABLE[name]
+    here = site("alice", make(tmp_path), nobody)
+    for work in (
+        lambda: train_party(bundle, here, tmp_path / "out", TrainOptions()),
+        lambda: align_party(bundle, here),
+    ):
+        with pytest.raises(Failure) as caught:
+            work()
+        assert (caught.value.code, caught.value.exit_code) == (code, 1), caught.value
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bundle_without_control_messages_is_refused(bundle: Path) -> None:

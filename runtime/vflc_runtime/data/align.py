@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vflc_runtime.data import values
-from vflc_runtime.data.read import Wanted, connect, load, open_sources
+from vflc_runtime.data.read import Wanted, connect, load, look, open_sources
 from vflc_runtime.data.source import Opened, Source, literal, quote, unreadable
 from vflc_runtime.data.values import Expression
 from vflc_runtime.errors import Failure
@@ -137,6 +137,34 @@ def open_tables(
     return Aligned(rows, report, names, connection, temporary)
 
 
+def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, Source]) -> None:
+    """Whether the tables are there, with the columns and the types of columns that `open_tables` reads.
+
+    Reads no more than their first rows: what is in the others only reading tells.
+
+    Raises:
+        Failure: VFL0601, 0602, 0603, 0607, and those of a key that cannot be compared.
+    """
+    with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
+        connection = connect(half_of_memory(), folder)
+        try:
+            connection.execute(values.MACROS)
+            opened = open_sources(connection, {party: given[party] for party in parties})
+            for party, info in parties.items():
+                *types, key = look(connection, opened[party], _wanted(info))
+                key_text(key, "c", party, _wanted(info)[-1])
+                for column, type in zip(info["columns"], types, strict=True):
+                    _typed(column, type, "c", party)
+        finally:
+            connection.close()
+
+
+def _wanted(info: Mapping[str, Any]) -> list[Wanted]:
+    """What is read of a table: its columns, and at last its key."""
+    key = Wanted(info["key"], info.get("where"))
+    return [*(Wanted(c["name"], c.get("where")) for c in info["columns"]), key]
+
+
 def raw_name(party: str) -> str:
     """The table of a party as it was read; its column `key` is text."""
     return quote(f"raw {party}")
@@ -149,8 +177,7 @@ def _sorted_name(party: str) -> str:
 def _read(connection: duckdb.DuckDBPyConnection, info: Mapping[str, Any], source: Opened) -> int:
     """Reads one party's table, checks keys and numbers, and gives its number of rows."""
     party, columns = source.party, info["columns"]
-    key = Wanted(info["key"], info.get("where"))
-    wanted = [*(Wanted(c["name"], c.get("where")) for c in columns), key]
+    *_, key = wanted = _wanted(info)
     read = f"read {party}"
     types = load(connection, read, source, wanted)
     exprs = [_typed(c, type, f"c{i}", party) for i, (c, type) in enumerate(zip(columns, types, strict=False))]

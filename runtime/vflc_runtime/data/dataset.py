@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vflc_runtime.data import expressions
-from vflc_runtime.data.align import Aligned, open_tables
+from vflc_runtime.data.align import Aligned, look_at_tables, open_tables
 from vflc_runtime.data.batches import Indices, gather
 from vflc_runtime.data.chain import Chain, State
 from vflc_runtime.data.source import Source, unreadable
@@ -117,6 +117,22 @@ class Dataset:
         }
         fitted = {name: chain.state for name, chain in chains.items() if any(chain.state)}
         return cls(aligned.rows, inputs, keys, report, fitted)
+
+    @staticmethod
+    def look(
+        encoders: Encoders, sources: Mapping[str, Source], labels: bool, only: Collection[str]
+    ) -> None:
+        """Whether `load` would find the tables and their columns, as far as their first rows show.
+
+        Raises:
+            Failure: VFL0601 to 0603, 0607, 0618.
+        """
+        parties: Mapping[str, Any] = encoders["parties"]
+        check_parties(parties, sources)
+        needed = {
+            p: {**info, "columns": _Table(p, info, labels, only, None).raw} for p, info in parties.items()
+        }
+        look_at_tables(needed, sources)
 
     def batch(self, indices: Indices) -> dict[str, NDArray[Any]]:
         """The rows `indices` of every input, as contiguous arrays."""

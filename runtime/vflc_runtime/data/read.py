@@ -109,6 +109,22 @@ def load(
     return types
 
 
+def look(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequence[Wanted]) -> list[str]:
+    """What `load` would return, from a table's first rows; of a query from what it is alone."""
+    party, shown = source.party, source.shown
+    try:
+        query = _query(connection, source, wanted)
+        types = [row[1] for row in connection.execute(f"DESCRIBE {query}").fetchall()]
+        first = True if source.format == "query" else connection.execute(f"{query} LIMIT 1").fetchone()
+    except duckdb.Error as error:
+        raise unreadable(party, shown, error) from None
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+        raise failed(party, shown, str(error)) from None
+    if not first:
+        raise empty(party, shown)
+    return types
+
+
 def _query(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequence[Wanted]) -> str:
     files = f"[{', '.join(literal(escaped(file)) for file in source.files)}]"
     if source.table is not None:

@@ -15,7 +15,7 @@ from vflc_runtime import files, loading
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.kinds import HELLO
 from vflc_runtime.bundle import Bundle, open_bundle
-from vflc_runtime.data.align import Aligned, open_tables
+from vflc_runtime.data.align import Aligned, look_at_tables, open_tables
 from vflc_runtime.data.dataset import BLOCK
 from vflc_runtime.data.source import unreadable
 from vflc_runtime.errors import Failure
@@ -45,6 +45,8 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
     parties: dict[str, Any] = loading.encoders(bundle)["parties"]
     raw = [column for column in parties[site.place]["columns"] if "value" not in column]
     parties = {site.place: {**parties[site.place], "columns": raw}}
+
+    look_at_tables(parties, site.sources(bundle))
 
     def once(peers: Peers, rows: Rows) -> dict[str, int]:
         compare(peers, {"program": "align", "version": version(), "digest": bundle.manifest.digest})

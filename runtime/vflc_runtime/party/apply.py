@@ -81,6 +81,7 @@ class _Trained:
         if run.places != (site.place,):
             raise Failure("VFL0614", f"{run.path} is no run of {site.place}", "name the run of this party")
         self.bundle = run.bundle(site.engine)
+        loading.look(self.bundle, site.sources(self.bundle), program == "evaluate")
 
     def begin(self, peers: Peers, rows: Rows) -> tuple[Session, Dataset]:
         """All agree on the rows and on the checkpoint, whose weights are taken: the best where kept."""

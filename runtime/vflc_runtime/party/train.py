@@ -79,13 +79,16 @@ class _Training:
             with giving_notice(site, run.bundle(site.engine).manifest):
                 self.bundle = _bundle_of(run, bundle_dir, site)
                 self.settings = resumed_settings(run, options)
-            self.over = _over(run, self.settings)
+                self.over = _over(run, self.settings)
+                if self.over is None:
+                    loading.look(self.bundle, site.sources(self.bundle))
             return
         if bundle_dir is None:
             raise Failure("VFL0614", "there is no bundle to train", "name one, or --resume a run in --out")
         refuse_existing(out, options.overwrite)
         self.bundle = open_bundle(bundle_dir, (site.place,), site.engine)
         self.settings = {**new_settings(self.bundle, options), "places": [site.place]}
+        loading.look(self.bundle, site.sources(self.bundle))
 
     def once(self, peers: Peers, rows: Rows) -> Result:
         """From the first word to the last: all agree on where to begin, train, and part."""
