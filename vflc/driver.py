@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source
+from vflc.diagnostics.suggest import did_you_mean
 from vflc.emit.bundle import Bundle
 from vflc.fixes import with_grants
+from vflc.ir.learn import Learned
 from vflc.ir.model import Model
+from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.granted import missing_grants
-from vflc.passes.learn.received import received
+from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import pipeline, population_pipeline, run
 from vflc.syntax.parser import parse, read_source
@@ -50,6 +53,27 @@ def fixed(source: Source, folder: Path | None = None) -> str:
     cut = next(index for index, step in enumerate(passes) if step.name == "cut")
     model = run(lowered, collector, passes[: cut + 1])
     return with_grants(source, spec, missing_grants(model, received(model)))
+
+
+def learned_together(path: Path, places: tuple[str, ...]) -> tuple[Learned, ...]:
+    """What places that pool all that they are sent may learn of the columns of others.
+
+    Raises:
+        Refused: the spec has mistakes, or no place of such a name; it has a population.
+    """
+    collector = Collector()
+    lowered = _lowered(read_source(path), path.parent, collector)
+    if lowered.population is not None:
+        help = "what its hub learns stands in docs/populations.md"
+        collector.error("VFL0502", "users of a population are not put together", None, help)
+    for place in places:
+        if place not in lowered.places:
+            near = did_you_mean(place, lowered.places)
+            help = f"did you mean `{near}`?" if near else f"there are {', '.join(lowered.places)}"
+            collector.error("VFL0403", f"there is no party `{place}`", None, help)
+    collector.refuse_errors()
+    model = run(lowered, collector, pipeline())
+    return learned(model, together(received(model), places))
 
 
 def compile_spec(

@@ -17,8 +17,13 @@ from vflc.cli.options import SPEC
     "--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True
 )
 @click.option("--fix", is_flag=True, help="Write the grants that SPEC lacks into it first.")
+@click.option(
+    "--together",
+    metavar="PARTY,…",
+    help="Print what these parties may learn of others if they put together all that they are sent.",
+)
 @click.pass_context
-def command(context: click.Context, spec: Path, form: str, fix: bool) -> None:
+def command(context: click.Context, spec: Path, form: str, fix: bool, together: str | None) -> None:
     """List all findings in SPEC. Exit code 1 where there are errors.
 
     With --fix, what others may learn and the spec does not grant is added to it as grants, each with a
@@ -44,6 +49,11 @@ def command(context: click.Context, spec: Path, form: str, fix: bool) -> None:
         from vflc.diagnostics.render_sarif import render as render_sarif
 
         click.echo(render_sarif(found))
+    if together and form == "text" and not any(finding.level == "error" for finding in found):
+        from vflc.cli.learned import paragraphs
+
+        places = tuple(name.strip() for name in together.split(","))
+        click.echo(f"\n{paragraphs(driver.learned_together(spec, places))}")
     context.exit(1 if any(finding.level == "error" for finding in found) else 0)
 
 

@@ -35,6 +35,7 @@ def command(spec: Path, out: Path, backend: str, precision: str) -> None:
 
     from vflc import driver
     from vflc.cli import failures
+    from vflc.cli.learned import paragraphs
     from vflc.cli.tables import console, crossing, show, waived
 
     bundle = driver.compile_spec(
@@ -44,6 +45,8 @@ def command(spec: Path, out: Path, backend: str, precision: str) -> None:
         bundle.write(out)
     if bundle.warnings:
         failures.show(bundle.warnings)
+    if bundle.model.learned:
+        click.echo(f"\n{paragraphs(bundle.model.learned)}")
     show(console(), crossing(bundle.manifest))
     for line in waived(bundle.manifest):
         click.echo(line)

@@ -35,7 +35,7 @@ def learned(model: Model, reaching: Mapping[str, Received]) -> tuple[Learned, ..
             for name in made_of(secret.source, columns):
                 by_column.setdefault((secret.source.party, name), {})[secret] = None
         for party in model.parties:
-            if party.name == place:
+            if party.name in place.split("+"):
                 continue
             for name in dict.fromkeys(n for column in party.columns for n in table_columns(column)):
                 members = by_column.get((party.name, name), {})

@@ -70,3 +70,13 @@ def _watched(model: Model, flow: Flow, program: Program) -> int:
     for name in measured:
         together |= graph[name].all if name in graph else 0
     return together
+
+
+def together(reaching: Mapping[str, Received], places: tuple[str, ...]) -> dict[str, Received]:
+    """What reaches places that put together all that they are sent, under their names joined by `+`."""
+    found: dict[Secret, dict[Way, None]] = defaultdict(dict)
+    for place in places:
+        for secret, ways in reaching[place].items():
+            if secret.source.party not in places:
+                found[secret] |= dict.fromkeys(ways)
+    return {"+".join(places): {secret: tuple(ways) for secret, ways in found.items()}}

@@ -1,0 +1,47 @@
+"""Who may learn what, for a terminal: a paragraph for each receiver and party."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from textwrap import TextWrapper
+
+from vflc.ir.learn import Bound, Learned
+from vflc.passes.learn.granted import described
+
+WIDE = 100
+ORDER = {"all": 0, "code": 1, "epsilon": 2, "nothing": 3}
+
+
+def paragraphs(rows: Iterable[Learned]) -> str:
+    """What each receiver may learn at most, the most first."""
+    width = min(shutil.get_terminal_size().columns, WIDE) if sys.stdout.isatty() else WIDE
+    return "\n".join(_lines(rows, width))
+
+
+def _lines(rows: Iterable[Learned], width: int) -> Iterator[str]:
+    groups: dict[tuple[str, str], list[Learned]] = {}
+    for row in rows:
+        groups.setdefault((row.receiver, row.party), []).append(row)
+    yield "Who may learn what, at most"
+    for (receiver, party), members in groups.items():
+        by_bound: dict[str, list[Learned]] = {}
+        for row in sorted(members, key=lambda row: ORDER[row.bound.kind]):
+            by_bound.setdefault(_sort(row.bound), []).append(row)
+        yield f" {receiver} of {party}'s columns"
+        for words, same in by_bound.items():
+            wrap = TextWrapper(width, f"   {words}: ", "     ", break_long_words=False)
+            yield from wrap.wrap(", ".join(row.column + _bits(row.bound) for row in same))
+
+
+def _sort(bound: Bound) -> str:
+    return "their codes" if bound.kind == "code" else described(bound)
+
+
+def _bits(bound: Bound) -> str:
+    if bound.kind != "code":
+        return ""
+    return (
+        " (any number of ids)" if bound.bits is None else f" ({bound.bits:.3g} bit{'s' * (bound.bits != 1)})"
+    )
