@@ -24,10 +24,11 @@ def trained(
     engine: str,
     threads: int | None,
     hear: Callable[[Envelope], None] | None = None,
+    listen: Listener = silent,
 ) -> Session:
     """A session with the run's weights that runs one program; VFL0614 where there are none.
 
-    `hear` is told of every message.
+    `hear` is told of every message, `listen` where something else than the run's models is taken.
     """
     if run.places is not None:
         raise Failure(
@@ -37,7 +38,7 @@ def trained(
         )
     bundle = run.bundle(engine)
     session = Session(bundle, engine, run.settings["seed"], threads, (program,), hear)
-    for place, weights in run.models(bundle).items():
+    for place, weights in run.models(bundle, listen).items():
         session.engines[place].load(weights)
     return session
 
@@ -59,7 +60,7 @@ def evaluate(
         Failure: VFL0601 to 0607 and 0610 to 0618 as data and run give cause.
     """
     folder = RunFolder(Path(run))
-    session = trained(folder, "evaluate", engine, threads)
+    session = trained(folder, "evaluate", engine, threads, listen=listen)
     data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), True, listen)
     scores = measure(session, data, np.arange(data.rows)).results(by_class=True)
     return {"rows": data.rows, "evaluation": scores, "bytes_sent": session.sent(), "data": data.report}

@@ -101,6 +101,14 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class FellBack:
+    """`what` cannot be used as it is, in words; `to` is taken in its place."""
+
+    what: str
+    to: Path
+
+
+@dataclass(frozen=True, slots=True)
 class BeganAgain:
     """The process of `peer` is a new one: all go back to the last checkpoint that all hold."""
 
@@ -138,6 +146,7 @@ Event = (
     | EpochEnded
     | RoundEnded
     | Saved
+    | FellBack
     | BeganAgain
     | Done
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,27 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+PRIVATE = 0o600
+"""What files get that hold something of a party's own: its owner alone may read them."""
+
+
+def private(path: Path | str, flags: int) -> int:
+    """Opens a file for its owner alone; as `opener` of `open`. One that is there becomes private."""
+    descriptor = os.open(path, flags, PRIVATE)
+    if os.fstat(descriptor).st_mode & 0o077:
+        os.fchmod(descriptor, PRIVATE)
+    return descriptor
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder for its owner alone, where there is none, and those above it as usual."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a new file and syncs it."""
-    with path.open("wb") as file:
+    """Writes a new file that its owner alone may read, and syncs it."""
+    with open(path, "wb", opener=private) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -82,13 +101,14 @@ METADATA = "vflc"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Writes a new safetensors file and syncs it.
+    """Writes a new safetensors file that its owner alone may read, and syncs it.
 
     The metadata are one entry: safetensors orders several as it likes, and equal tensors with equal
     metadata are to be equal files.
     """
     # safetensors writes a view as if its memory were in one piece.
     whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    os.close(private(path, os.O_WRONLY | os.O_CREAT))  # safetensors keeps the mode of what is there
     save_file(whole, path, metadata={METADATA: json.dumps(metadata, sort_keys=True)})
     sync(path)
 
@@ -125,9 +145,51 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, new)
     except OSError:
+        os.close(private(new, os.O_WRONLY | os.O_CREAT))
         shutil.copyfile(source, new)
         sync(new)
     new.replace(target)
+
+
+SUMS = "SHA256SUMS"
+"""A file of checksums, as `sha256sum --check` reads it."""
+
+
+def checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of files below a folder, by their names."""
+    found = {}
+    for name in sorted(names):
+        with (folder / name).open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def sums_content(sums: Mapping[str, str]) -> bytes:
+    """The content of a file of checksums."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """The checksums in a folder by name; none where there is no such file, or it holds something else."""
+    try:
+        lines = (folder / SUMS).read_text("utf-8").splitlines()
+    except (OSError, ValueError):
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def differing(folder: Path, sums: Mapping[str, str], names: Iterable[str]) -> str | None:
+    """The first of these files that is missing or is not what its checksum says, in words; else None."""
+    for name in sorted(names):
+        try:
+            found = checksums(folder, [name])[name]
+        except FileNotFoundError:
+            return f"{folder / name} is missing"
+        except OSError as error:
+            return f"{folder / name} cannot be read ({error.strerror})"
+        if found != sums.get(name):
+            return f"{folder / name} is damaged"
+    return None
 
 
 def remove(folder: Path) -> None:

@@ -56,7 +56,7 @@ def predict(
     """
     out_file = check_out(Path(out_file))
     folder = RunFolder(Path(run))
-    session = trained(folder, "predict", engine, threads)
+    session = trained(folder, "predict", engine, threads, listen=listen)
     data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), False, listen)
     write_predictions(session, data, out_file)
     return data.rows

@@ -5,10 +5,10 @@
     RUN/PLACE/encoders.json  what encoders fitted (means, …), of this place's tables
     RUN/checkpoints/step-…/  checkpoint.json, and a folder a place: model, slots, best
     RUN/PLACE/model.safetensors  the place's model as last saved, best where asked for
+    RUN/SHA256SUMS         of run.json and of the files of places
     RUN/history.jsonl, RUN/metrics.json
 
-Each place's weights and slots lie in that place's folders alone. A folder under `checkpoints`
-whose name has no dot is whole: it was written under another name, synced and renamed.
+Each place's weights and slots lie in that place's folders alone, and all is for its owner alone.
 """
 
 from __future__ import annotations
@@ -17,66 +17,28 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from numpy.typing import NDArray
-
 from vflc_runtime import files
 from vflc_runtime.bundle import Bundle, open_bundle
+from vflc_runtime.checkpoints import (
+    KEPT,
+    Checkpoint,
+    Checkpoints,
+    Progress,
+    Tensors,
+    name_of,
+    read_checkpoint,
+)
 from vflc_runtime.errors import Failure
+from vflc_runtime.events import FellBack, Listener, silent
 
-Tensors = Mapping[str, NDArray[Any]]
-KEPT = 2
-"""Checkpoints that are kept: the last, and one before it."""
+__all__ = ["KEPT", "Checkpoint", "Progress", "RunFolder", "Tensors", "refuse_existing"]
+
 FORMAT = 1
-
-
-@dataclass
-class Progress:
-    """How far a run is: all that a checkpoint needs besides tensors.
-
-    Attributes:
-        step: steps done; also the number of updates.
-        epoch: epochs done.
-        position: steps done of the epoch at hand.
-        rows: rows trained on so far.
-        seconds: of the whole run so far.
-        train_seconds: of that, spent in training steps.
-        meter: sums of the epoch at hand, as `Meter.sums` gives them.
-        history: one entry an epoch.
-        best: the best value of the result that is watched, and its epoch.
-        waited: epochs since then.
-        sent: bytes by edge id.
-        over: why the run ended, where it did.
-        protections: by place and guard, the steps and rows it ran for.
-        run: what the places of a run between machines call it; checkpoints of two runs do not mix.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
-    rows: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    meter: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] | None = None
-    waited: int = 0
-    sent: dict[str, int] = field(default_factory=dict)
-    over: str | None = None
-    protections: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
-    run: str = ""
-
-
-@dataclass
-class Checkpoint:
-    """A run at one instant; `tensors[place][kind]`, kinds `model`, `slots`, `best`, `meter`."""
-
-    progress: Progress
-    tensors: dict[str, dict[str, Tensors]]
+MODEL = "model.safetensors"
 
 
 class Reader(Protocol):
@@ -107,6 +69,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.checkpoints = Checkpoints(path / "checkpoints")
         try:
             self.settings: dict[str, Any] = json.loads((path / "run.json").read_bytes())
             fits = self.settings["format"] == FORMAT
@@ -116,6 +79,13 @@ class RunFolder:
             raise Failure(
                 "VFL0614", f"{path} holds no run of this version", "train first: `vflc train SPEC --out RUN`"
             )
+        self._check("run.json")
+
+    def _check(self, *names: str) -> None:
+        """VFL0621 where a file is not what was written."""
+        damage = files.differing(self.path, files.read_sums(self.path), names)
+        if damage is not None:
+            raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
 
     @classmethod
     def create(
@@ -151,7 +121,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Holds the run against a second process; VFL0614 where one is at work on it."""
         with files.writing(self.path):
-            lock = (self.path / "lock").open("w")
+            lock = open(self.path / "lock", "w", opener=files.private)  # noqa: SIM115
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -176,6 +146,7 @@ class RunFolder:
         """What encoders fitted in training, by input id."""
         fitted: dict[str, Any] = {}
         for place in bundle.plans:
+            self._check(f"{place}/encoders.json")
             try:
                 fitted.update(json.loads((self.path / place / "encoders.json").read_bytes()))
             except (OSError, ValueError):
@@ -185,69 +156,69 @@ class RunFolder:
     def save(self, checkpoint: Checkpoint) -> Path:
         """Writes a checkpoint whole or not at all, then puts the models in their places."""
         progress = checkpoint.progress
-        folder = self.path / "checkpoints" / f"step-{progress.step:010}-epoch-{progress.epoch:05}"
-        new = folder.with_name(".new")
-        with files.writing(folder):
-            try:
-                shutil.rmtree(new, ignore_errors=True)
-                self._write(new, checkpoint)
-                files.remove(folder)
-                new.rename(folder)
-                files.sync(folder.parent)
-            except BaseException:
-                shutil.rmtree(new, ignore_errors=True)
-                raise
+        mark = {"step": str(progress.step), "digest": str(self.settings["digest"])}
+        folder = self.checkpoints.write(checkpoint, mark)
         self.publish(progress.history)
-        for old in self._checkpoints()[:-KEPT]:
-            files.remove(old)
+        self.checkpoints.drop()
         return folder
 
     def publish(self, history: list[dict[str, Any]]) -> None:
-        """Puts what the last checkpoint holds where people look: the models and the history."""
-        folder = self._checkpoints()[-1]
+        """Puts what the last checkpoint holds where people look: the models and the history.
+
+        The checksums come last: until they are written, models do not fit them, and whoever reads
+        takes those of the checkpoint, which are all of one step.
+        """
+        folder = self.checkpoints.all()[-1]
+        written, sums = files.read_sums(folder), files.read_sums(self.path)
         with files.writing(self.path):
             for place in (each for each in folder.iterdir() if each.is_dir()):
                 best = place / "best.safetensors"
                 source = best if best.exists() else place / "model.safetensors"
-                files.link_or_copy(source, self.path / place.name / "model.safetensors")
+                files.link_or_copy(source, self.path / place.name / MODEL)
+                sums[f"{place.name}/{MODEL}"] = written[f"{place.name}/{source.name}"]
+        files.replace_with(self.path / files.SUMS, files.sums_content(sums))
         lines = "".join(json.dumps(entry) + "\n" for entry in history)
         files.replace_with(self.path / "history.jsonl", lines.encode())
 
-    def _write(self, folder: Path, checkpoint: Checkpoint) -> None:
-        metadata = {"step": str(checkpoint.progress.step), "digest": str(self.settings["digest"])}
-        for place, kinds in checkpoint.tensors.items():
-            (folder / place).mkdir(parents=True)
-            for kind, tensors in kinds.items():
-                files.write_tensors(folder / place / f"{kind}.safetensors", tensors, metadata)
-            files.sync(folder / place)
-        files.write_json(folder / "checkpoint.json", asdict(checkpoint.progress))
-        files.sync(folder)
+    @property
+    def saved(self) -> bool:
+        """Whether the run was ever saved, also where its checkpoints are gone."""
+        return any(Path(name).name == MODEL for name in files.read_sums(self.path))
 
-    def _checkpoints(self) -> list[Path]:
-        with suppress(OSError):
-            return sorted(p for p in (self.path / "checkpoints").iterdir() if not p.name.startswith("."))
-        return []
+    def latest(self, listen: Listener = silent) -> Checkpoint | None:
+        """The last checkpoint that is whole, or None where there is none; `listen` is told of damage."""
+        found = self.checkpoints.whole(listen)
+        return read_checkpoint(found[-1]) if found else None
 
-    def latest(self) -> Checkpoint | None:
-        """The last checkpoint, or None where there is none yet."""
-        found = self._checkpoints()
-        return _read_checkpoint(found[-1]) if found else None
+    def go_on(self, listen: Listener = silent) -> Checkpoint | None:
+        """The checkpoint to resume from, None for the state before the first; damaged later ones are gone.
 
-    def held(self) -> dict[str, Path]:
-        """The checkpoints that are here, oldest first, by a name that says of which run they are."""
-        return {f"{path.name}-{_read_progress(path).run}": path for path in self._checkpoints()}
+        VFL0622 where the run was saved and its checkpoints are gone: to begin anew would replace the
+        trained model.
+        """
+        found = self.checkpoints.whole(listen)
+        if not found and self.saved:
+            raise Failure(
+                "VFL0622",
+                f"{self.path} has a trained model, and nothing to go on from: its checkpoints are gone",
+                "evaluate and predict as it is, start anew with --overwrite, or with another --out",
+            )
+        self.checkpoints.go_back(found[-1] if found else None)
+        return read_checkpoint(found[-1]) if found else None
+
+    def held(self, listen: Listener = silent) -> dict[str, Path]:
+        """The whole checkpoints, oldest first, by a name that says of which run they are."""
+        return {name_of(path): path for path in self.checkpoints.whole(listen)}
 
     def read(self, name: str) -> Checkpoint:
         """The checkpoint of that name, of those `held`."""
-        return _read_checkpoint(self.held()[name])
+        return read_checkpoint(self.held()[name])
 
     def go_back(self, name: str | None) -> Checkpoint | None:
         """That checkpoint, or the state before the first; later ones are gone, as if never reached."""
-        held = self.held()
-        names = list(held)
-        for later in names if name is None else names[names.index(name) + 1 :]:
-            files.remove(held[later])
-        return None if name is None else _read_checkpoint(held[name])
+        path = None if name is None else self.held()[name]
+        self.checkpoints.go_back(path)
+        return None if path is None else read_checkpoint(path)
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of history.jsonl."""
@@ -256,23 +227,24 @@ class RunFolder:
         except (OSError, ValueError):
             raise Failure("VFL0614", f"{self.path / 'history.jsonl'} cannot be read") from None
 
-    def models(self, bundle: Bundle) -> dict[str, Tensors]:
-        """The weights of every place, all of one step: the best where the run keeps them."""
-        found = {}
-        for place in bundle.plans:
-            path = self.path / place / "model.safetensors"
-            if path.exists():
-                found[place] = files.read_tensors(path)
-        marks = {(meta.get("step"), meta.get("digest")) for _, meta in found.values()}
-        whole = len(found) == len(bundle.plans) and len(marks) == 1
-        if whole and marks.pop()[1] == self.settings["digest"]:
-            return {place: tensors for place, (tensors, _) in found.items()}
-        checkpoint = self.latest()
-        if checkpoint is None:
-            raise Failure(
-                "VFL0614", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`"
-            )
-        return {place: kinds.get("best", kinds["model"]) for place, kinds in checkpoint.tensors.items()}
+    def models(self, bundle: Bundle, listen: Listener = silent) -> dict[str, Tensors]:
+        """The weights of every place, all of one step: the best where the run keeps them.
+
+        Where models do not fit their checksums, those of the last checkpoint that is whole are taken,
+        and `listen` is told.
+        """
+        paths = {place: f"{place}/{MODEL}" for place in bundle.plans}
+        damage = files.differing(self.path, files.read_sums(self.path), paths.values())
+        if damage is None:
+            return {place: files.read_tensors(self.path / name)[0] for place, name in paths.items()}
+        found = self.checkpoints.whole(listen)
+        if found:
+            listen(FellBack(damage, found[-1]))
+            tensors = read_checkpoint(found[-1]).tensors
+            return {place: kinds.get("best", kinds["model"]) for place, kinds in tensors.items()}
+        if self.saved:
+            raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
+        raise Failure("VFL0614", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`")
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """`metrics.json`: what ran and what came of it."""
@@ -280,31 +252,19 @@ class RunFolder:
         files.replace_with(self.path / "metrics.json", text.encode())
 
 
-def _read_progress(folder: Path) -> Progress:
-    try:
-        return Progress(**json.loads((folder / "checkpoint.json").read_bytes()))
-    except (OSError, ValueError, TypeError):
-        raise Failure("VFL0614", f"{folder} cannot be read") from None
-
-
-def _read_checkpoint(folder: Path) -> Checkpoint:
-    tensors: dict[str, dict[str, Tensors]] = {}
-    for file in sorted(folder.glob("*/*.safetensors")):
-        tensors.setdefault(file.parent.name, {})[file.stem] = files.read_tensors(file)[0]
-    return Checkpoint(_read_progress(folder), tensors)
-
-
 def _lay_out(new: Path, bundle: Placed, settings: Mapping[str, Any], fitted: Mapping[str, Any]) -> None:
-    new.mkdir(parents=True)
+    files.make_folder(new)
     others = {item.name for item in bundle.folder.iterdir() if item.is_dir()} - set(bundle.plans)
     left_out = lambda folder, names: others if Path(folder) == bundle.folder else ()  # noqa: E731
     shutil.copytree(bundle.folder, new / "bundle", ignore=left_out)
-    (new / "checkpoints").mkdir()
+    files.make_folder(new / "checkpoints")
     for place, plan in bundle.plans.items():
-        (new / place).mkdir()
+        files.make_folder(new / place)
         own = {name: state for name, state in fitted.items() if name.partition(".")[0] in plan.tables}
         files.write_json(new / place / "encoders.json", own)
     files.write_json(new / "run.json", {"format": FORMAT, **settings})
+    kept = ["run.json", *(f"{place}/encoders.json" for place in bundle.plans)]
+    files.write_bytes(new / files.SUMS, files.sums_content(files.checksums(new, kept)))
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -139,7 +139,7 @@ def _resume(
     with Interrupts() as interrupts, recorder or nullcontext():
         session = _session(bundle, options, settings, recorder)
         loop = Loop(run, session, data, order, settings, listen, interrupts)
-        checkpoint = run.latest()
+        checkpoint = run.go_on(listen)
         if checkpoint is not None:
             loop.restore(checkpoint)
         return Result(run.path, loop.run(), loop.progress.history, recorder)

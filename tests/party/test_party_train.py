@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from specs.examples import prepared, text_of
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.errors import Failure
 from vflc_runtime.evaluate import evaluate
+from vflc_runtime.events import FellBack, Resumed
 from vflc_runtime.manifest import read_manifest
 from vflc_runtime.party.apply import evaluate_party, predict_party
 from vflc_runtime.party.train import train_party
@@ -116,6 +118,41 @@ def test_the_run_goes_on_and_is_over_where_it_is_over(tmp_path: Path) -> None:
     same(tmp_path, alone, train_together(bundle, sources, tmp_path, more))
     nobody = site("alice", sources["alice"], lambda manifest, rows: pytest.fail("it connects"))
     assert train_party(bundle, nobody, tmp_path / "alice", more).metrics["epochs"] == 3
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "slots.safetensors"])
+def test_a_checkpoint_that_one_party_lost_gives_way_at_all(tmp_path: Path, name: str) -> None:
+    sources = prepared("deepfm", tmp_path / "data", "--generate", 300)
+    bundle = compiled("deepfm", text_of("deepfm", small=True), tmp_path / "bundle")
+    alone = train_alone(bundle, sources, tmp_path / "alone", OPTIONS)
+    train_together(bundle, sources, tmp_path, replace(OPTIONS, steps=5))
+    before, damaged = sorted((tmp_path / "alice" / "checkpoints").iterdir())
+    content = bytearray((damaged / "alice" / name).read_bytes())
+    content[-1] ^= 1
+    if name == "model.safetensors":  # a link to it is the model
+        (damaged / "alice" / name).unlink()
+    (damaged / "alice" / name).write_bytes(content)
+    heard: list[Any] = []
+    more = replace(OPTIONS, resume=True)
+    found = train_together(bundle, sources, tmp_path, more, listen=heard.append)
+    same(tmp_path, alone, found)
+    assert [e.what for e in heard if isinstance(e, FellBack)] == [f"{damaged / 'alice' / name} is damaged"]
+    assert {e.step for e in heard if isinstance(e, Resumed)} == {int(before.name.split("-")[1])}
+
+
+def test_parties_without_checkpoints_do_not_begin_anew(tmp_path: Path) -> None:
+    sources = prepared("deepfm", tmp_path / "data", "--generate", 300)
+    bundle = compiled("deepfm", text_of("deepfm", small=True), tmp_path / "bundle")
+    train_together(bundle, sources, tmp_path, replace(OPTIONS, steps=5))
+    models = {
+        place: (tmp_path / place / place / "model.safetensors").read_bytes() for place in ("alice", "bob")
+    }
+    for place in models:
+        shutil.rmtree(tmp_path / place / "checkpoints")
+    found = train_together(bundle, sources, tmp_path, replace(OPTIONS, resume=True))
+    for place, failure in found.items():
+        assert isinstance(failure, Failure) and failure.code == "VFL0651", failure
+        assert (tmp_path / place / place / "model.safetensors").read_bytes() == models[place]
 
 
 @pytest.mark.parametrize("method", ["hash", "psi"])

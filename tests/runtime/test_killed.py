@@ -16,7 +16,6 @@ import handmade
 import pyarrow.parquet
 import pytest
 from test_train import state
-from vflc_runtime.errors import Failure
 from vflc_runtime.train import TrainOptions, train
 
 OPTIONS = {"epochs": 3, "checkpoint_steps": 2}
@@ -112,14 +111,3 @@ def test_death_at_every_touch_of_the_disk(
             limit = 10**9
             train(place / "b", sources(place), run, TrainOptions(**OPTIONS, resume=run.exists()))
             assert state(run) == expected, f"died before call {number} of {total}"
-
-
-def test_a_damaged_checkpoint_is_a_failure(place: Path, expected: dict[str, Any], tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(place / "whole", run)
-    model = max((run / "checkpoints").iterdir()) / "alice" / "model.safetensors"
-    model.unlink()
-    model.write_bytes(b"\0" * 100)
-    with pytest.raises(Failure) as caught:
-        train(None, sources(place), run, TrainOptions(resume=True, epochs=5))
-    assert caught.value.code == "VFL0614"

@@ -70,6 +70,8 @@ class Screen:
                 self._waiting(event)
             case events.Resumed():
                 self.console.print(f"goes on after step {event.step:,}, in epoch {event.epoch}")
+            case events.FellBack():
+                loaded(self.console, event)
             case events.BeganAgain():
                 self.console.print(f"{event.peer} began again: back to the last checkpoint that all hold")
             case events.EpochStarted():
@@ -165,7 +167,12 @@ def warned(event: events.Warned) -> None:
 
 
 def loaded(screen: Console, event: events.Event) -> None:
-    """What became of the rows: kept and dropped by party, and values that encoders did not know."""
+    """What became of the rows: kept and dropped by party, and values that encoders did not know.
+
+    And what was taken in the place of something damaged.
+    """
+    if isinstance(event, events.FellBack):
+        screen.print(f"{event.what}: {event.to} is taken", markup=False, soft_wrap=True)
     if isinstance(event, events.Loaded):
         show(screen, alignment(event.report))
         unknown = unknown_values(event.report)

@@ -103,6 +103,8 @@ CODES: dict[str, str] = {
     "VFL0618": "Data for an unknown party, or a party without data",
     "VFL0619": "The cohort is larger than the population",
     "VFL0620": "A cluster that cannot be used",
+    "VFL0621": "What a run saved is damaged",
+    "VFL0622": "The checkpoints of a run are gone",
     "VFL0630": "A query that is more than a SELECT over files",
     "VFL0631": "A source outside the folder of the file that names it",
     "VFL0632": "A file that is no table",

@@ -88,7 +88,7 @@ class _Trained:
         terms = {"program": self.program, "version": version(), "digest": self.bundle.manifest.digest}
         compare(peers, terms)
         own = rows.load(self._load)
-        count, name = agree_rows(peers, own, self.run.held(), may_start=False)
+        count, name = agree_rows(peers, own, self.run.held(self.site.listen), may_start=False)
         session = Session(
             self.bundle, self.site.engine, self.run.settings["seed"], self.site.threads, (self.program,),
             transport=Joined(peers.network),

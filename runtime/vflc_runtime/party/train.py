@@ -95,8 +95,10 @@ class _Training:
         terms = {"program": "train", "version": version(), "digest": self.bundle.manifest.digest}
         name = compare(peers, terms | {key: self.settings[key] for key in SETTINGS})
         own = rows.load(self._load)
-        held = self._run.held() if self._run is not None else ()
-        count, checkpoint = agree_rows(peers, own, held, may_start=True)
+        run = self._run
+        held = run.held(self.site.listen) if run is not None else {}
+        may_start = run is None or bool(held) or not run.saved  # nobody's trained model gives way unasked
+        count, checkpoint = agree_rows(peers, own, held, may_start)
         data = rows.all(count)
         run = self._run = self._run_folder(data)
         settings = self.settings

@@ -98,8 +98,6 @@ def train(
     }
     with closing(_crew(plan, settings, users, options)) as crew:
         run = PopulationRun.create(out, plan, facts, {}, options.overwrite)
-        if facts["secret"]:
-            (out / "run.json").chmod(0o600)
         with run.locked():
             return _run(run, plan, settings, users, crew, None, listen)
 
@@ -141,7 +139,7 @@ def _resume(
         )
     settings = dataclasses.replace(plan.settings, **chosen)
     with closing(_crew(plan, settings, users, options)) as crew:
-        return _run(run, plan, settings, users, crew, run.latest(), listen)
+        return _run(run, plan, settings, users, crew, run.go_on(listen), listen)
 
 
 def _crew(plan: Plan, settings: Settings, users: Users, options: RoundOptions) -> Crew:

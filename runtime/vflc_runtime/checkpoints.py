@@ -1,0 +1,181 @@
+"""A run at one instant, on disk: whole or not at all, and known to be so.
+
+    step-…/checkpoint.json     how far the run is
+    step-…/PLACE/….safetensors model, slots, best, and what else the place keeps
+    step-…/SHA256SUMS          of all of these
+
+A folder whose name has no dot was written whole: under another name, synced and renamed. What
+happened to it since, the checksums tell.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vflc_runtime import files
+from vflc_runtime.errors import Failure
+from vflc_runtime.events import FellBack, Listener
+
+Tensors = Mapping[str, NDArray[Any]]
+KEPT = 2
+"""Checkpoints that are kept: the last, and one before it."""
+_PROGRESS = "checkpoint.json"
+
+
+@dataclass
+class Progress:
+    """How far a run is: all that a checkpoint needs besides tensors.
+
+    Attributes:
+        step: steps done; also the number of updates.
+        epoch: epochs done.
+        position: steps done of the epoch at hand.
+        rows: rows trained on so far.
+        seconds: of the whole run so far.
+        train_seconds: of that, spent in training steps.
+        meter: sums of the epoch at hand, as `Meter.sums` gives them.
+        history: one entry an epoch.
+        best: the best value of the result that is watched, and its epoch.
+        waited: epochs since then.
+        sent: bytes by edge id.
+        over: why the run ended, where it did.
+        protections: by place and guard, the steps and rows it ran for.
+        run: what the places of a run between machines call it; checkpoints of two runs do not mix.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    meter: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    waited: int = 0
+    sent: dict[str, int] = field(default_factory=dict)
+    over: str | None = None
+    protections: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    run: str = ""
+
+
+@dataclass
+class Checkpoint:
+    """A run at one instant; `tensors[place][kind]`, kinds `model`, `slots`, `best`, `meter`."""
+
+    progress: Progress
+    tensors: dict[str, dict[str, Tensors]]
+
+
+class Checkpoints:
+    """The checkpoints in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def all(self) -> list[Path]:
+        """Those that were written, oldest first, damaged or not."""
+        with suppress(OSError):
+            return sorted(path for path in self.folder.iterdir() if not path.name.startswith("."))
+        return []
+
+    def whole(self, listen: Listener) -> list[Path]:
+        """Those that are what was written, oldest first; `listen` is told where a later one is not."""
+        found: list[Path] = []
+        damage: list[str] = []
+        for path in self.all():
+            why = _damage(path)
+            if why is None:
+                found.append(path)
+                damage.clear()
+            else:
+                damage.append(why)
+        if found:
+            for why in damage:
+                listen(FellBack(why, found[-1]))
+        elif damage:
+            raise Failure(
+                "VFL0621",
+                f"{damage[-1]}, and there is no checkpoint before it",
+                "bring the run's folder back from a copy, or start anew with --overwrite",
+            )
+        return found
+
+    def write(self, checkpoint: Checkpoint, metadata: Mapping[str, str]) -> Path:
+        """Writes a checkpoint whole or not at all, and drops those that are no longer kept."""
+        progress = checkpoint.progress
+        folder = self.folder / f"step-{progress.step:010}-epoch-{progress.epoch:05}"
+        new = folder.with_name(".new")
+        with files.writing(folder):
+            try:
+                shutil.rmtree(new, ignore_errors=True)
+                _write(new, checkpoint, metadata)
+                files.remove(folder)
+                new.rename(folder)
+                files.sync(self.folder)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
+        return folder
+
+    def drop(self) -> None:
+        """Removes all but the last that are kept."""
+        for old in self.all()[:-KEPT]:
+            files.remove(old)
+
+    def go_back(self, path: Path | None) -> None:
+        """Removes what is later than a checkpoint, or all: as if never reached."""
+        for later in self.all():
+            if path is None or later.name > path.name:
+                files.remove(later)
+
+
+def name_of(path: Path) -> str:
+    """A checkpoint's name, which says of which run it is."""
+    return f"{path.name}-{read_progress(path).run}"
+
+
+def read_progress(folder: Path) -> Progress:
+    """How far the run was; VFL0614 where the file is of another version."""
+    try:
+        return Progress(**json.loads((folder / _PROGRESS).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        raise Failure("VFL0614", f"{folder} cannot be read") from None
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """A checkpoint that is whole."""
+    tensors: dict[str, dict[str, Tensors]] = {}
+    for file in sorted(folder.glob("*/*.safetensors")):
+        tensors.setdefault(file.parent.name, {})[file.stem] = files.read_tensors(file)[0]
+    return Checkpoint(read_progress(folder), tensors)
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, in words; None where nothing is."""
+    sums = files.read_sums(folder)
+    if _PROGRESS not in sums:
+        return f"{folder / files.SUMS} is {'damaged' if (folder / files.SUMS).exists() else 'missing'}"
+    there = [str(file.relative_to(folder)) for file in folder.glob("*/*.safetensors")]
+    return files.differing(folder, sums, {*sums, *there})
+
+
+def _write(folder: Path, checkpoint: Checkpoint, metadata: Mapping[str, str]) -> None:
+    files.make_folder(folder)
+    for place, kinds in checkpoint.tensors.items():
+        files.make_folder(folder / place)
+        for kind, tensors in kinds.items():
+            files.write_tensors(folder / place / f"{kind}.safetensors", tensors, metadata)
+        files.sync(folder / place)
+    files.write_json(folder / _PROGRESS, asdict(checkpoint.progress))
+    written = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+    files.write_bytes(folder / files.SUMS, files.sums_content(files.checksums(folder, written)))
+    files.sync(folder)

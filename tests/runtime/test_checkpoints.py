@@ -1,0 +1,216 @@
+"""Damage to what a run saved: found, said, and never trained on or predicted from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import handmade
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from test_train import state
+from vflc_runtime import events, files
+from vflc_runtime.errors import Failure
+from vflc_runtime.evaluate import evaluate, trained
+from vflc_runtime.predict import predict
+from vflc_runtime.state import RunFolder
+from vflc_runtime.train import TrainOptions, train
+
+MORE = TrainOptions(epochs=4, resume=True)
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, Any]:
+    return handmade.tables()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, data: dict[str, Any]) -> Path:
+    """A bundle, a run of three epochs, and the same run with a fourth."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    handmade.write_bundle(folder / "b", dropout=True)
+    for epochs in (3, 4):
+        train(folder / "b", data, folder / f"epochs-{epochs}", TrainOptions(epochs=epochs))
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made / "epochs-3", tmp_path / "run"))
+
+
+def newest(run: Path) -> Path:
+    return max((run / "checkpoints").iterdir())
+
+
+def flip(file: Path) -> None:
+    """One bit in the middle. The file may be linked from elsewhere, which stays as it is."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 16
+    file.unlink()
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content[: len(content) // 2])
+
+
+FILES = (
+    "checkpoint.json", "SHA256SUMS", "alice/model.safetensors", "alice/slots.safetensors",
+    "bob/model.safetensors", "bob/slots.safetensors",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+@pytest.mark.parametrize("name", FILES)
+def test_the_one_before_a_damaged_checkpoint_is_taken(
+    made: Path, run: Path, data: dict[str, Any], name: str, damage: Callable[[Path], None]
+) -> None:
+    damaged, before = newest(run), sorted((run / "checkpoints").iterdir())[-2]
+    damage(damaged / name)
+    heard: list[Any] = []
+    train(None, data, run, MORE, heard.append)
+    (fell,) = [event for event in heard if isinstance(event, events.FellBack)]
+    assert fell.to == before and str(damaged / Path(name).parent) in fell.what
+    (resumed,) = [event for event in heard if isinstance(event, events.Resumed)]
+    assert (resumed.epoch, state(run)) == (3, state(made / "epochs-4"))
+
+
+def test_a_file_that_was_not_written_is_damage(made: Path, run: Path, data: dict[str, Any]) -> None:
+    """It would be loaded as weights of another kind."""
+    model = newest(run) / "alice" / "model.safetensors"
+    shutil.copy(model, model.with_name("best.safetensors"))
+    train(None, data, run, MORE)
+    assert state(run) == state(made / "epochs-4")
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_nothing_is_begun_anew_over_damage(
+    run: Path, data: dict[str, Any], damage: Callable[[Path], None]
+) -> None:
+    for checkpoint in (run / "checkpoints").iterdir():
+        damage(checkpoint / "bob" / "slots.safetensors")
+    before = (run / "bob" / "model.safetensors").read_bytes()
+    with pytest.raises(Failure, match="there is no checkpoint before it") as caught:
+        train(None, data, run, MORE)
+    assert caught.value.code == "VFL0621"
+    assert (run / "bob" / "model.safetensors").read_bytes() == before
+    assert evaluate(run, data)["rows"] == 197, "the model is whole"
+
+
+@pytest.mark.parametrize(
+    "clean", [lambda p: shutil.rmtree(p), lambda p: [shutil.rmtree(c) for c in p.iterdir()]]
+)
+def test_a_run_without_checkpoints_does_not_begin_anew(
+    run: Path, data: dict[str, Any], clean: Callable[[Path], Any]
+) -> None:
+    clean(run / "checkpoints")
+    before = state_of_models(run)
+    with pytest.raises(Failure, match="its checkpoints are gone") as caught:
+        train(None, data, run, MORE)
+    assert caught.value.code == "VFL0622" and "--overwrite" in str(caught.value.help)
+    assert state_of_models(run) == before
+    assert evaluate(run, data)["rows"] == 197
+    train(run / "bundle", data, run, TrainOptions(epochs=1, overwrite=True))
+
+
+def state_of_models(run: Path) -> dict[str, bytes]:
+    return {place: (run / place / "model.safetensors").read_bytes() for place in ("alice", "bob")}
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+@pytest.mark.parametrize("place", ["alice", "bob"])
+def test_a_damaged_model_gives_way_to_the_checkpoint_s(
+    run: Path, data: dict[str, Any], tmp_path: Path, place: str, damage: Callable[[Path], None]
+) -> None:
+    expected = evaluate(run, data)["evaluation"]
+    damage(run / place / "model.safetensors")
+    heard: list[Any] = []
+    assert evaluate(run, data, listen=heard.append)["evaluation"] == expected
+    (fell,) = [event for event in heard if isinstance(event, events.FellBack)]
+    assert f"{place}/model.safetensors" in fell.what and fell.to == newest(run)
+    shutil.rmtree(run / "checkpoints")
+    for use in (lambda: evaluate(run, data), lambda: predict(run, data, tmp_path / "p.csv")):
+        with pytest.raises(Failure, match=f"{place}/model.safetensors is") as caught:
+            use()
+        assert caught.value.code == "VFL0621"
+
+
+@pytest.mark.parametrize("name", ["run.json", "alice/encoders.json", "bob/encoders.json"])
+def test_what_else_a_run_is_made_of(run: Path, data: dict[str, Any], name: str) -> None:
+    file = run / name
+    file.write_bytes(file.read_bytes() + b" ")
+    for use in (lambda: train(None, data, run, MORE), lambda: evaluate(run, data)):
+        with pytest.raises(Failure, match=f"{name} is damaged") as caught:
+            use()
+        assert caught.value.code == "VFL0621"
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("at", ["link_or_copy", "replace_with"])
+def test_death_between_publishing_two_places(
+    made: Path, run: Path, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """alice's model is of epoch 4 then, bob's of epoch 3: what is used is of one epoch."""
+    original, calls = getattr(files, at), 0
+
+    def dying(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # two for what the run is resumed from, one for the first place
+            raise Killed
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, at, dying)
+        if at == "replace_with":  # both models are new, and their checksums are not
+            calls = 1
+        with pytest.raises(Killed):
+            train(None, data, run, MORE)
+    marks = {
+        place: files.read_tensors(run / place / "model.safetensors")[1]["step"] for place in ("alice", "bob")
+    }
+    assert (len(set(marks.values())) == 2) == (at == "link_or_copy"), marks
+    heard: list[Any] = []
+    session = trained(RunFolder(run), "evaluate", "onnx", 1, listen=heard.append)
+    for place, engine in session.engines.items():
+        for name, weight in load_file(made / "epochs-4" / place / "model.safetensors").items():
+            np.testing.assert_array_equal(engine.weights()[name], weight, err_msg=name)
+    assert [type(event) for event in heard] == [events.FellBack]
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(Failure, match="VFL0621"):
+        evaluate(run, data)
+
+
+def test_others_can_check_it_too(run: Path) -> None:
+    """The files of checksums are those of coreutils."""
+    for folder in (run, newest(run)):
+        subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True)
+
+
+def test_a_run_is_for_its_owner_alone(run: Path, made: Path) -> None:
+    for path in [made / "epochs-3", *(made / "epochs-3").rglob("*")]:
+        inside_bundle = "bundle" in path.parts
+        allowed = 0o755 if inside_bundle else 0o700
+        assert path.stat().st_mode & 0o777 & ~allowed == 0, path
+
+
+def test_progress_of_another_version(run: Path) -> None:
+    folder = newest(run)
+    content = json.loads((folder / "checkpoint.json").read_text())
+    (folder / "checkpoint.json").write_text(json.dumps({**content, "future": 1}))
+    sums = files.checksums(folder, files.read_sums(folder))
+    (folder / "SHA256SUMS").write_bytes(files.sums_content(sums))
+    with pytest.raises(Failure, match="cannot be read") as caught:
+        RunFolder(run).latest()
+    assert caught.value.code == "VFL0614"
