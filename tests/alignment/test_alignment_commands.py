@@ -115,11 +115,26 @@ def test_keys_that_a_run_would_refuse_are_counted(tmp_path, capsys):
     assert found["parties"]["b"]["blank"] == 2 and found["parties"]["b"]["kept"] == 1
     assert found["nearly"] == {
         "without the white space around them": 1,
+        "as they look, without characters that do not show": 1,
         "with upper and lower case as one": 1,
         "without leading zeros": 1,
     }
     code, out, err = printed(capsys, *two)
     assert code == 1 and "without key" in out and "error[VFL06" in err
+
+
+def test_keys_that_look_alike_and_differ_are_told_apart(tmp_path, capsys):
+    """The two Unicode forms of one letter are one key; what does not show is part of a key, and said."""
+    (tmp_path / "a.csv").write_text("ID\nJos\u00e9\n\u200bzed\nred \u00a0\n")
+    (tmp_path / "b.csv").write_text("ID\nJose\u0301\nzed\nred\n")
+    two = ["--data", f"a={tmp_path / 'a.csv'}", "--data", f"b={tmp_path / 'b.csv'}", "--key", "ID"]
+    found = json.loads(printed(capsys, *two, "--json")[1])
+    assert found["common"] == 1
+    assert found["nearly"] == {"as they look, without characters that do not show": 2}
+    (tmp_path / "a.csv").write_text("ID\n\u200bzed\n")
+    (tmp_path / "b.csv").write_text("ID\nzed\n")
+    _, _, err = printed(capsys, *two)
+    assert "a.ID has '\\u200bzed', b.ID has 'zed'" in err
 
 
 @pytest.mark.parametrize(

@@ -314,6 +314,9 @@ def _rows(count: int) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value of the data as messages show it: in quotes, so that blanks are seen, and not too long."""
-    text = str(value)
+    """A value of the data as messages show it: in quotes, so that blanks are seen, and not too long.
+
+    What does not show is written out: two keys that look alike are not to look the same here.
+    """
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
     return literal(text if len(text) <= 40 else text[:39] + "…")

@@ -20,6 +20,10 @@ Connection = duckdb.DuckDBPyConnection
 _BLANK = "(key IS NULL OR regexp_full_match(key, '\\s*'))"
 _FORMS = (
     ("without the white space around them", "trim(key, ' \t\n\f\r')"),
+    (
+        "as they look, without characters that do not show",
+        "trim(regexp_replace(regexp_replace(key, '\\p{Cf}', '', 'g'), '[\\p{Z}\\s]+', ' ', 'g'))",
+    ),
     ("with upper and lower case as one", "lower(key)"),
     ("without leading zeros", "regexp_replace(key, '^0+([0-9])', '\\1')"),
     ("without a fraction of zeros", "regexp_replace(key, '\\.0+$', '')"),
