@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from protecting import SUM, TWO, Recorded, batch, bundle, found
 from vflc_runtime.errors import Failure
+from vflc_runtime.manifest import PROGRAMS
 from vflc_runtime.packing import Packing
 from vflc_runtime.protect.masks import Masks, Sums, scale
 
@@ -46,6 +49,65 @@ def test_a_single_masked_value_is_uniform():
     pair = Masks("p", {"a": PACKING}, "another digest")
     pair.agree({"q": masks.public(), "r": masks.public()})
     assert not np.array_equal(pair.mask("a", PACKING, value, "train").view(np.uint64), sent)
+
+
+def test_no_two_uses_share_a_mask():
+    """Nor the first uses of two programs: a mask used twice gives away the difference of two values."""
+    masks, nothing = three()["p"], np.zeros((4, 3))
+    seen = {}
+    for use in range(1, 6):
+        for program in PROGRAMS:
+            sent = masks.mask("a", PACKING, nothing, program)
+            assert seen.setdefault(sent.tobytes(), (program, use)) == (program, use)
+    assert len(seen) == 5 * len(PROGRAMS)
+
+
+@pytest.mark.parametrize("what", ["the sum", "the bundle"])
+def test_masks_of_another_sum_or_bundle_have_nothing_in_common(what):
+    publics = {place: masks.public() for place, masks in three().items()}
+    packing = replace(PACKING, sum="another") if what == "the sum" else PACKING
+    mine, others = (
+        Masks("p", {"a": PACKING}, "digest"),
+        Masks("p", {"a": packing}, "digest" if what == "the sum" else "another"),
+    )
+    mine.public()
+    others._private = mine._private
+    sent = []
+    for masks, each in ((mine, PACKING), (others, packing)):
+        masks.agree({"q": publics["q"], "r": publics["r"]})
+        sent.append(masks.mask("a", each, np.zeros((4, 3)), "train"))
+    assert not (sent[0] == sent[1]).any()
+
+
+def test_keys_that_are_agreed_anew_begin_anew():
+    """As after `Restarted`: all count from the first use again, or masks do not cancel."""
+    made, sums = three(), Sums(dict.fromkeys("abc", PACKING), "float64")
+    made["p"].mask("a", PACKING, np.ones((2, 3)), "train")
+    publics = {place: masks.public() for place, masks in made.items()}
+    for masks in made.values():
+        masks.agree(publics)
+    total = [sums.add(e, PACKING, made[p].mask(e, PACKING, np.ones((2, 3)), "train"))
+             for e, p in zip("abc", "pqr", strict=True)]  # fmt: skip
+    assert np.array_equal(total[-1], np.full((2, 3), 3.0))
+
+
+def test_the_largest_values_that_have_room_add_up():
+    made, sums = three(), Sums(dict.fromkeys("abc", PACKING), "float64")
+    for sign in (1, -1):
+        value = np.full((2, 3), sign * PACKING.range)
+        total = [sums.add(e, PACKING, made[p].mask(e, PACKING, value, "train"))
+                 for e, p in zip("abc", "pqr", strict=True)]  # fmt: skip
+        assert np.array_equal(total[-1], 3 * value)
+
+
+def test_a_sum_that_was_not_completed_is_forgotten():
+    made, sums = three(), Sums(dict.fromkeys("abc", PACKING), "float64")
+    sums.add("a", PACKING, made["p"].mask("a", PACKING, np.ones((2, 3)), "train"))
+    sums.reset()
+    made = three()
+    total = [sums.add(e, PACKING, made[p].mask(e, PACKING, np.ones((2, 3)), "train"))
+             for e, p in zip("abc", "pqr", strict=True)]  # fmt: skip
+    assert np.array_equal(total[-1], np.full((2, 3), 3.0))
 
 
 def test_masks_that_do_not_cancel_are_noticed():
