@@ -192,3 +192,42 @@ def test_what_is_fitted_to_a_label_depends_on_it() -> None:
     model = compile_source(Source("spec.vfl", waived(head + text))).model
     told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.learned}
     assert told["alice: Churn"] == "all"
+
+
+POPULATION = """
+population users {
+  key UserID
+  feature Item: int -> index(64)
+  column  Stars: float
+  column  Age: float
+  label   stars = Stars
+}
+party hub {}
+global items = table(64, 4) at hub
+local  taste = weight(4)    at users
+score = dot(taste, lookup(items, users.Item))
+predict stars = score
+objective mse(score, users.stars)
+train reconstruct { cohort 10 weighting uniform%s }
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "others"),
+    [("", ("code 6", "all")), (" clip_norm 1 noise 1.0 noise_delta 1e-5", ("noise", "noise"))],
+)
+def test_what_the_hub_and_other_users_learn_of_a_user(more: str, others: tuple[str, str]) -> None:
+    model = compile_source(Source("spec.vfl", POPULATION % more)).model
+    told = {
+        (row.receiver, row.column): (
+            "noise" if row.bound.kind == "epsilon" else short(row.bound),
+            row.programs,
+        )
+        for row in model.learned
+    }
+    everywhere = ("train", "evaluate", "predict")
+    assert told["hub", "Item"] == ("code 6", everywhere), "rows are asked for in every program"
+    assert told["hub", "Stars"] == ("all", ("train",)), "by how the table's rows change"
+    assert told["hub", "Age"] == ("nothing", ())
+    assert told["other users", "Item"] == (others[0], everywhere)
+    assert told["other users", "Stars"] == (others[1], everywhere)

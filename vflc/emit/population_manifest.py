@@ -7,6 +7,7 @@ from typing import Any
 
 from vflc import __version__
 from vflc.emit.diagram import ROWS_TOUCHED
+from vflc.emit.learned import learned
 from vflc.emit.manifest import FORMAT, WIDTHS, dtype_name, signed
 from vflc.emit.plan import shape_of
 from vflc.emit.population_plan import global_weights, parts, weights_of
@@ -69,6 +70,7 @@ def population_manifest(
             "population": {"place": place, "hub": hub, **names},
             "edges": [edge for kind in sent.values() for edge in kind],
             "messages": messages,
+            **learned(model),
         }
     )
 

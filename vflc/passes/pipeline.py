@@ -12,6 +12,7 @@ from vflc.passes.differentiate import Differentiate
 from vflc.passes.disclose import Disclose
 from vflc.passes.fuse_tables import FuseTables
 from vflc.passes.home import Home
+from vflc.passes.learn.population import LearnOfUsers
 from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
 from vflc.passes.phases import Phases
@@ -60,7 +61,7 @@ def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True)
 
 def population_pipeline() -> tuple[Pass, ...]:
     """The passes of a spec with a population: it is cut between its weights, not between its values."""
-    return (Prune(), Home(), Vectorise(), Phases())
+    return (Prune(), Home(), Vectorise(), Phases(), LearnOfUsers())
 
 
 def run(
