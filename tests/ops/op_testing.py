@@ -96,6 +96,18 @@ def run_onnx(graph: Graph, feeds: dict, outputs: list[str], double: bool) -> lis
     """The values of `outputs` by onnxruntime in one thread."""
     import onnxruntime
 
+    model, needed = onnx_model(graph, feeds, outputs, double), graph.ancestors(outputs)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    kind = np.float64 if double else np.float32
+    cast = {k: v.astype(kind) if v.dtype.kind == "f" else v for k, v in feeds.items() if k in needed}
+    return session.run(list(outputs), cast)
+
+
+def onnx_model(graph: Graph, feeds: dict, outputs: list[str], double: bool):
+    """The graph in ONNX from what is fed to `outputs`."""
     writer, names, needed = OnnxGraphWriter(double), {}, graph.ancestors(outputs)
     for node in graph:
         if node.id not in needed:
@@ -105,18 +117,11 @@ def run_onnx(graph: Graph, feeds: dict, outputs: list[str], double: bool) -> lis
             continue
         inputs = [names[x] for x in node.inputs]
         names[node.id] = OPS[node.op].onnx(writer, node, inputs, [graph[x].type for x in node.inputs])
-    model = writer.finish(
+    return writer.finish(
         "test",
         {name: graph[name].type for name in feeds if name in needed},
         {name: (names[name], graph[name].type) for name in outputs},
     )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    kind = np.float64 if double else np.float32
-    cast = {k: v.astype(kind) if v.dtype.kind == "f" else v for k, v in feeds.items() if k in needed}
-    return session.run(list(outputs), cast)
 
 
 @dataclass

@@ -6,7 +6,18 @@ import importlib.util
 
 import numpy as np
 import pytest
-from op_testing import build, call, differences, evaluate, feature, gradients, keras, run_onnx, value
+from op_testing import (
+    build,
+    call,
+    differences,
+    evaluate,
+    feature,
+    gradients,
+    keras,
+    onnx_model,
+    run_onnx,
+    value,
+)
 
 from vflc.ir.build import Init
 from vflc.ir.types import Axis
@@ -325,6 +336,43 @@ def test_cce_is_that_of_keras_for_classes_and_for_shares():
     np.testing.assert_allclose(by_class, expected, rtol=1e-7)
     expected = losses.CategoricalCrossentropy(from_logits=True, dtype="float64")(feeds["s"], feeds["z"])
     np.testing.assert_allclose(by_share, expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["class", "shares"])
+@pytest.mark.parametrize("scale", [1e4, -1e4, 1.0])
+def test_cce_is_finite_and_exact_far_out(kind, scale):
+    """Also where a strange evaluator takes the logarithm of a softmax that is 0."""
+    from onnx.reference import ReferenceEvaluator
+
+    b = build()
+    z, given = value(b, "z", None, 3), feature(b, "y", "id", 3, op="label")
+    y = given if kind == "class" else b.op("one_hot", given, depth=3)
+    node = call("cce", b, z, y)
+    (g,) = gradients(b, node, [z])
+    logits = scale * np.array([[1.0, 0.0, -1.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    ids = np.array([1, 1, 2], np.int32)
+    shifted = logits - logits.max(1, keepdims=True)
+    shares = np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(3), ids]
+    slopes = (shares - np.eye(3)[ids]) / 3
+    for double in (False, True):
+        model = onnx_model(b.graph, {"z": logits, "y": ids}, [node.id, g.id], double)
+        feeds = {"z": logits.astype("d" if double else "f"), "y": ids}
+        found = ReferenceEvaluator(model).run(None, feeds)
+        for each in (found, run_onnx(b.graph, {"z": logits, "y": ids}, [node.id, g.id], double)):
+            np.testing.assert_allclose(each[0], losses.mean(), rtol=1e-6)
+            np.testing.assert_allclose(each[1], slopes, atol=1e-6)
+
+
+def test_cce_of_a_class_that_an_infinite_logit_rules_out():
+    """A logit of minus infinity is a class that cannot be: it costs the others nothing."""
+    b = build()
+    z, y = value(b, "z", None, 3), feature(b, "y", "id", 3, op="label")
+    node = call("cce", b, z, y)
+    feeds = {"z": np.array([[0.0, 1.0, -np.inf]]), "y": np.array([1], np.int32)}
+    wanted = np.log(1 + np.exp(-1.0))
+    np.testing.assert_allclose(evaluate(b.graph, feeds, [node.id])[0], wanted)
+    np.testing.assert_allclose(run_onnx(b.graph, feeds, [node.id], True)[0], wanted)
 
 
 def test_bce_is_finite_and_exact_far_out():

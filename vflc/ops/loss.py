@@ -63,15 +63,13 @@ def cce(b: Build, logits: Node, label: Node, weight: Node | None = None) -> Node
                 f"cce of {classes} logits and a label {label.type} of {rows} classes",
                 f"make {rows} logits: `dense(x, {rows})`",
             )
-        y = b.op("one_hot", label, depth=classes)
+        y = label
     else:
         y = numeric(b, label)
         if y.type.sizes != z.type.sizes:
             hint = "encode the label as classes: `label x = column -> vocab(…)`"
             raise OpError(f"cce of {classes} logits and a label {label.type}", hint)
-    log_shares = b.op("log_softmax", z, axis=z.type.rank - 1)
-    terms = b.op("neg", b.op("sum", b.op("mul", y, log_shares), axes=(z.type.rank - 1,), keep=True))
-    return _mean(b, "cce", terms, weight, logits, label)
+    return _mean(b, "cce", b.op("cce_terms", z, y), weight, logits, label)
 
 
 def mse(b: Build, prediction: Node, label: Node, weight: Node | None = None) -> Node:

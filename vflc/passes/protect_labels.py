@@ -8,7 +8,6 @@ labels", 2013). Randomised response: Warner 1965; for several classes Kairouz et
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from vflc.diagnostics import Collector
@@ -89,7 +88,7 @@ class _Label:
                     continue
                 if user.op in SHAPING:
                     queue.append(user.id)
-                elif self._is_end(user, name, users[user.id]):
+                elif self._is_end(user, name):
                     self.ends.append((user.id, name))
                 else:
                     return self._refuse(user)
@@ -97,14 +96,9 @@ class _Label:
             return self._refuse(None)
         return True
 
-    def _is_end(self, user: Node, name: str, readers: Sequence[Node]) -> bool:
-        """The label's place in `bce_terms`, or a `one_hot` that `cce` multiplies with log-shares."""
-        graph = self.model.graph
-        if user.op == "bce_terms":
-            return user.inputs[1] == name and user.inputs[0] != name
-        return user.op == "one_hot" and all(
-            reader.op == "mul" and graph[reader.inputs[1]].op == "log_softmax" for reader in readers
-        )
+    def _is_end(self, user: Node, name: str) -> bool:
+        """The label's place in the terms of a cross-entropy."""
+        return user.op in ("bce_terms", "cce_terms") and user.inputs[1] == name and user.inputs[0] != name
 
     def _refuse(self, user: Node | None) -> bool:
         how = f"enters a loss through `{user.op}`" if user is not None else "enters no cross-entropy"
@@ -131,16 +125,10 @@ class _Label:
         drawn = b.op("shifted", label, shift, classes=self.classes)
         twins = self._twins(b, drawn)
         changed: dict[str, Node] = {}
-        users = graph.users()
         for end, read in self.ends:
-            hot = graph[end].op == "one_hot"
-            old = end if hot else read
-            estimate = self._class if hot else self._bit
-            new = estimate(b, graph[old], twins[read], keep)
-            for node in users[end] if hot else [graph[end]]:
-                node = changed.get(node.id, node)
-                inputs = tuple(new.id if name == old else name for name in node.inputs)
-                changed[node.id] = replace(node, inputs=inputs)
+            logits = graph[graph[end].inputs[0]]
+            new = self._estimate(b, graph[read], twins[read], keep, logits)
+            changed[end] = replace(graph[end], inputs=(logits.id, new.id))
         return replace(
             model,
             graph=rewired(graph, changed),
@@ -162,15 +150,21 @@ class _Label:
                 twins[node.id] = b.op(node.op, twins[node.inputs[0]], **node.attrs)
         return twins
 
+    def _estimate(self, b: Build, true: Node, drawn: Node, keep: float, logits: Node) -> Node:
+        """What takes the label's place in the terms of a loss."""
+        if true.type.dtype == "float":
+            return self._bit(b, true, drawn, keep)
+        return self._class(b, true, drawn, keep, logits.type.sizes[-1] or 0)
+
     def _bit(self, b: Build, true: Node, drawn: Node, keep: float) -> Node:
         """In training an estimate of a label of 0 or 1 whose mean is the label."""
         flip = 1 - keep
         estimate = b.op("div", b.op("sub", drawn, b.constant(flip)), b.constant(keep - flip))
         return b.op("when_training", estimate, true)
 
-    def _class(self, b: Build, true: Node, drawn: Node, keep: float) -> Node:
-        """In training an estimate of a one-hot vector whose mean is the vector."""
-        other, depth = (1 - keep) / (self.classes - 1), true.attrs["depth"]
+    def _class(self, b: Build, true: Node, drawn: Node, keep: float, depth: int) -> Node:
+        """The label as shares of `depth` classes: in training an estimate whose mean is that."""
+        other = (1 - keep) / (self.classes - 1)
         chance = b.constant(tuple(other if index < self.classes else 0.0 for index in range(depth)))
-        hot = b.op("one_hot", drawn, depth=depth)
-        return b.op("when_training", b.op("div", b.op("sub", hot, chance), b.constant(keep - other)), true)
+        hot, shares = (b.op("one_hot", label, depth=depth) for label in (drawn, true))
+        return b.op("when_training", b.op("div", b.op("sub", hot, chance), b.constant(keep - other)), shares)

@@ -145,6 +145,9 @@ class _Lift:
     def _one_hot(self, node: Node) -> Node:
         return self.build.op("one_hot", *self._inputs(node), **node.attrs)
 
+    def _cce_terms(self, node: Node) -> Node:
+        return self.build.op("cce_terms", *self._inputs(node))
+
     def _matmul(self, node: Node) -> Node:
         inputs = self.model.graph.inputs(node)
         rank = max(source.type.rank for source in inputs)
