@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vflc.ir.graph import Node
 
 ACTIVATIONS = (
-    "linear", "none", "relu", "leaky_relu", "gelu", "sigmoid", "tanh", "softplus", "softmax",
+    "linear", "identity", "none", "relu", "leaky_relu", "gelu", "sigmoid", "tanh", "softplus", "softmax",
 )  # fmt: skip
 INITS = ("glorot_uniform", "uniform", "normal", "zeros", "ones")
 
@@ -57,7 +57,7 @@ def positive(what: str, value: int) -> int:
 
 def activate(b: Build, x: Node, activation: str) -> Node:
     pick("activation", activation, ACTIVATIONS)
-    return x if activation in ("linear", "none") else FUNCTIONS[activation].expand(b, x)
+    return x if activation in ("linear", "identity", "none") else FUNCTIONS[activation].expand(b, x)
 
 
 def apply_dense(

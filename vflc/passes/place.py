@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vflc.diagnostics import Collector, Label
+from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.budget import MOST_FREE
 from vflc.ir.disclosure import Acceptance
 from vflc.ir.graph import PLACELESS, Graph, Node
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FORBIDDEN = 1e15
 """Bytes a row that no model has."""
+MOST_NAMED = 4
+"""So many features are named where several are refused at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ def _check(graph: Graph, acceptances: tuple[Acceptance, ...], collector: Collect
     waived = {(a.code, name) for a in acceptances for name in (*a.target.values, a.target.text)}
     raw = raw_values(graph)
     refused: set[tuple[str, str | None]] = set()
+    groups: dict[tuple[str, str | None, Span | None], list[tuple[Node, Node]]] = {}
     for node in graph:
         for source in graph.inputs(node):
             crosses = source.id in raw and source.place != node.place and source.op not in PLACELESS
@@ -236,7 +239,39 @@ def _check(graph: Graph, acceptances: tuple[Acceptance, ...], collector: Collect
                 continue
             if (source.id, node.place) not in refused:
                 refused.add((source.id, node.place))
+                groups.setdefault((raw_code(source), node.place, node.span), []).append((source, node))
+    for pairs in groups.values():
+        if len(pairs) > 1 and raw_code(pairs[0][0]) == "VFL0302":
+            _refuse_several([source for source, _ in pairs], pairs[0][1], collector)
+        else:
+            for source, node in pairs:
                 _refuse(source, node, collector)
+
+
+def _refuse_several(features: list[Node], reader: Node, collector: Collector) -> None:
+    """One finding for all features that one expression reads where it may not."""
+    by_party: dict[str, list[str]] = {}
+    for feature in features:
+        by_party.setdefault(str(feature.place), []).append(feature.id)
+    names = ", ".join(feature.id for feature in features[:MOST_NAMED])
+    more = f" and {len(features) - MOST_NAMED} more" if len(features) > MOST_NAMED else ""
+    shares = [f"dense(concat({', '.join(n[:2])}{', …' * (len(n) > 2)}), 8)" for n in by_party.values()]
+    if len(shares) == 1:
+        help = f"compute with them at {features[0].place}: bind h = {shares[0]}, and use h here"
+    else:
+        help = (
+            "a layer over several parties' features is the sum of a layer at each: bind "
+            f"h1 = {shares[0]}, h2 = {shares[1]}{', …' * (len(shares) > 2)}, and compute here with "
+            f"h1 + h2{' + …' * (len(shares) > 2)}"
+        )
+    firsts = (next(f for f in features if str(f.place) == party) for party in by_party)
+    collector.error(
+        "VFL0302",
+        f"{len(features)} features are read at {reader.place}, which may not see them: {names}{more}",
+        reader.span,
+        help,
+        *(Label(f.span, f"{f.id} comes from here") for f in firsts if f.span and f.span != reader.span),
+    )
 
 
 def _refuse(source: Node, reader: Node, collector: Collector) -> None:
@@ -262,7 +297,7 @@ def _refuse(source: Node, reader: Node, collector: Collector) -> None:
             code,
             f"the feature {names} is read {where}, which may not see it",
             reader.span,
-            f"embed or encode it at {source.place}, outside the fuse, and use the result here",
+            f"embed or encode it at {source.place}, in a binding of its own, and use the result here",
             *here,
         )
     else:

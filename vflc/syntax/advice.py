@@ -31,6 +31,11 @@ _FOREIGN = {
         ("let", "var", "const", "val"), "a name is bound by `name = …`, without a word before it"
     ),
     **dict.fromkeys(("if", "while"), "there are no branches: choose by `where(condition, a, b)`"),
+    "loss": "what is minimised is said by: objective bce(logit, bob.liked)",
+    **dict.fromkeys(
+        ("optimizer", "metrics", "batch", "epochs", "fit", "compile"),
+        "settings stand inside: train { batch 128  epochs 5 }",
+    ),
     "for": "repetition is a comprehension: [mlp(h, [32]) for i in 1..3]",
 }
 """What people write who come from other languages."""
@@ -92,6 +97,8 @@ def _in_settings(found: Token, previous: Token) -> str | None:
 def _sign(found: Token, previous: Token, body: str, expected: frozenset[str]) -> str | None:
     """Help that follows from the sign alone and where it stands."""
     match found.type:
+        case "IF" if body != "[":
+            return _FOREIGN["if"]
         case "EQUAL" | "COLON" if previous.type == "KEY":
             return f"write `key ID`, without `{found}`"
         case "COLON" if body == "[":

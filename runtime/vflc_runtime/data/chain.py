@@ -204,9 +204,21 @@ class Chain:
             "VFL0604",
             f"{self.name} holds values that its {known} does not: {examples}"
             f"; first in the row with key {_key(int(found[0]), before.offsets, keys, codes)}",
-            "add the values, or give a default: default = other keeps an id for all unknown values",
+            self._known_help(encoder),
             self.where,
         )
+
+    def _known_help(self, encoder: Encoder) -> str:
+        """What to do about unknown values; for the classes of a label, no class of its own."""
+        if encoder["name"] == "index":
+            n = encoder["n"]
+            text = f"index({n}) takes 0 to {n - 1}; values that start at 1 are vocab(1..{n})"
+            if self.kind == "label":
+                return text
+            return f"{text}; or give a default: default = other keeps an id for all unknown values"
+        if self.kind == "label":
+            return "add the values; a label has a class for each"
+        return "add the values, or give a default: default = other keeps an id for all unknown values"
 
     def _refuse_missing(self, flat: pa.Array, keys: pa.Array, codes: NDArray[np.int64] | None) -> None:
         null = pc.is_null(flat).to_numpy(zero_copy_only=False)

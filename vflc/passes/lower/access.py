@@ -6,6 +6,7 @@ from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.graph import Node
+from vflc.ops import FUNCTIONS
 from vflc.passes.lower.values import POISON, Evaluating, PartyValue, Poison, Record, Scope, describe
 from vflc.syntax import tree
 
@@ -25,6 +26,10 @@ def attribute(ev: Evaluating, expr: tree.Attribute, scope: Scope) -> Any:
     known = list(value.fields) if isinstance(value, Record) else []
     near = did_you_mean(name, known)
     help = f"did you mean `{near}`?" if near else (f"there are {', '.join(known)}" if known else None)
+    if isinstance(value, Node):
+        text = " ".join(expr.value.span.text.split())
+        help = f"functions take the value: {name}({text})" if name in FUNCTIONS else help
+        help = f"size({text}) is the size of its last axis" if name in ("shape", "size", "dim") else help
     return ev.error("VFL0105", f"{describe(value)} has no `{name}`", expr.name.span, help)
 
 

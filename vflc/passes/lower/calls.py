@@ -8,13 +8,18 @@ from vflc.diagnostics import Label
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.graph import Node
 from vflc.ops import FUNCTIONS, find_function
+from vflc.ops.embedding import COMBINERS
+from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.registry import REQUIRED, Function, Parameter
+from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator, is_categorical
 from vflc.passes.lower.static import STATIC, call_static
-from vflc.passes.lower.values import POISON, BlockValue, Bound, Poison, Record, Scope, describe
+from vflc.passes.lower.values import POISON, BlockValue, Bound, PartyValue, Poison, Record, Scope, describe
 from vflc.syntax import tree
 
 DEEPEST = 64
+OPTIONS = frozenset((*FUNCTIONS, *ACTIVATIONS, *COMBINERS, *INITS)) - {"none"}
+"""Words that a block passes on to functions as they are."""
 READS_IDS = frozenset({"fields", "feature", "ids", "label"})
 """Parameters that take categorical features; everything else wants numbers."""
 
@@ -46,7 +51,9 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
 
 def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
     near = did_you_mean(name.name, [*FUNCTIONS, *STATIC, *scope.visible()])
-    help = f"did you mean `{near}`?" if near else "library blocks come with `use`, as in: use recsys.{DeepFM}"
+    help = foreign.instead(foreign.FUNCTIONS, name.name) or (
+        f"did you mean `{near}`?" if near else "library blocks come with `use`, as in: use recsys.{DeepFM}"
+    )
     return ev.error("VFL0106", f"unknown function or block `{name.name}`", name.span, help)
 
 
@@ -130,8 +137,8 @@ def _bind_block(ev: Evaluator, block: tree.Block, expr: tree.Call, scope: Scope,
 
 
 def _option_or_value(ev: Evaluator, expr: tree.Expr, scope: Scope) -> Any:
-    """A bare name of a function or of nothing at all is an option: `activation = relu`."""
-    if isinstance(expr, tree.Ref) and scope.find(expr.name) is None and expr.name in FUNCTIONS:
+    """A bare name of an option that functions take is one: `activation = relu`, `init = zeros`."""
+    if isinstance(expr, tree.Ref) and scope.find(expr.name) is None and expr.name in OPTIONS:
         return expr.name
     if isinstance(expr, tree.Ref) and expr.name == "none" and scope.find("none") is None:
         return None
@@ -141,6 +148,7 @@ def _option_or_value(ev: Evaluator, expr: tree.Expr, scope: Scope) -> Any:
 def _no_argument(ev: Evaluator, callee: str, name: tree.Name, known: list[str]) -> bool:
     near = did_you_mean(name.text, known)
     help = f"did you mean `{near}`?" if near else f"it has {', '.join(known)}"
+    help = foreign.instead(foreign.ARGUMENTS, name.text) or help
     ev.error("VFL0107", f"`{callee}` has no argument `{name.text}`", name.span, help)
     return False
 
@@ -237,9 +245,27 @@ def coerce(ev: Evaluator, function: Function, parameter: Parameter, expr: tree.E
         which = value.id if isinstance(value, Node) else next(v.id for v in value if is_categorical(v))
         text = f"{which} is categorical, and `{function.name}` computes with numbers"
         return ev.error("VFL0203", text, expr.span, "embed it first: embed(…, dim = 8)")
-    wanted = " or ".join(_WORDS.get(kind, kind) for kind in kinds if kind != "None")
+    words = _WORDS if parameter.name == "axis" else {**_WORDS, "AxisName": "a word"}
+    wanted = " or ".join(words.get(kind, kind) for kind in kinds if kind != "None")
     text = f"`{parameter.name}` of `{function.name}` is {wanted}, and this is {describe(value)}"
-    return ev.error("VFL0203", text, expr.span)
+    return ev.error("VFL0203", text, expr.span, _instead(parameter.name, kinds, value, expr))
+
+
+def _instead(parameter: str, kinds: list[str], value: Any, expr: tree.Expr) -> str | None:
+    """How to make what a parameter takes of what was given."""
+    if "Node" in kinds and isinstance(value, list) and value and all(isinstance(v, Node) for v in value):
+        return f"join them into one value: concat({' '.join(expr.span.text.split())})"
+    if "Node" in kinds and isinstance(value, Record) and value.fields:
+        return f"name one of its fields: {' '.join(expr.span.text.split())}.{next(iter(value.fields))}"
+    if "Node" in kinds and isinstance(value, PartyValue):
+        return f"name its columns: concat({value.name}.numbers), or embed({value.name}.features, dim = 8)"
+    if parameter == "axis" and isinstance(value, int):
+        return "axes go by their names, `axis = field`; left out, it is the last axis or all of a row"
+    if "int" in kinds and isinstance(value, list):
+        return "a layer has one size; several layers are mlp(x, [64, 32])"
+    if "Ints" in kinds and isinstance(value, float):
+        return "write it without a point"
+    return None
 
 
 _WORDS = {

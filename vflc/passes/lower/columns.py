@@ -15,6 +15,7 @@ from vflc.ir.budget import MOST_COLUMNS
 from vflc.ir.graph import Node, Source
 from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.types import ROWS, Axis, TensorType
+from vflc.passes.lower import foreign
 from vflc.passes.lower.encoders import TYPES, lower_chain
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.expressions import lower_expression
@@ -148,7 +149,8 @@ def _column(
                 "VFL0204",
                 f"unknown type `{declared}`",
                 column.type.span,
-                f"did you mean `{near}`?" if near else "types are string, int and float",
+                foreign.instead(foreign.TYPES, declared)
+                or (f"did you mean `{near}`?" if near else "types are string, int and float"),
             )
             return None
     else:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
+from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
@@ -77,7 +78,8 @@ def lower_chain(
                 "VFL0106",
                 f"unknown encoder `{link.name.text}`",
                 link.name.span,
-                f"did you mean `{near}`?" if near else f"there are {', '.join(ENCODERS)}",
+                foreign.instead(foreign.ENCODERS, link.name.text)
+                or (f"did you mean `{near}`?" if near else f"there are {', '.join(ENCODERS)}"),
             )
             return None, kind, None
         if kind not in rule.reads:
@@ -178,6 +180,11 @@ def _check(encoder: dict[str, Any]) -> str | None:
         values = encoder["values"]
         if len({(type(v), v) for v in values}) != len(values):
             return "a value stands in the vocabulary twice"
+        if len(values) == 1 and encoder["default"] is None:
+            return (
+                "a vocabulary of one value; list the values, as in vocab(1..5), or say how many there are "
+                "by index(100) or hash(100)"
+            )
         if len({isinstance(v, str) for v in values}) != 1:
             return "a vocabulary is all texts or all numbers"
     if name == "bucketize":

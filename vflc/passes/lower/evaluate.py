@@ -234,7 +234,13 @@ class Evaluator:
         if same_text or (isinstance(left, (int, float)) and isinstance(right, (int, float))):
             return self._plain(expr, left, right)
         text = f"`{expr.operator}` does not apply to {describe(left)} and {describe(right)}"
-        return self.error("VFL0203", text, expr.span)
+        listed = next((e for e, v in ((expr.left, left), (expr.right, right)) if isinstance(v, list)), None)
+        help = (
+            f"join the list into one value first: concat({' '.join(listed.span.text.split())})"
+            if listed
+            else None
+        )
+        return self.error("VFL0203", text, expr.span, help)
 
     def _plain(self, expr: tree.Binary, left: Any, right: Any) -> Any:
         if expr.operator == "**" and abs(right) > 64:

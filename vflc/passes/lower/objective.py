@@ -14,6 +14,9 @@ from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
+SHARES = {"bce": "sigmoid", "cce": "softmax"}
+"""What makes probabilities of the logits that a loss reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -96,6 +99,7 @@ def _loss(ev: Evaluator, term: Term, scope: Scope) -> Loss | None:
     made = next((made for made in ev.build.losses if made.node_id == node.id), None)
     if made is None:
         return Loss(function, node.id, term.coefficient, "penalty", None, None, term.expr.span)
+    _check_logit(ev, term, made)
     _check_weight(ev, term, made)
     return Loss(
         function, node.id, term.coefficient, made.kind, made.logit_id, made.label_id, term.expr.span,
@@ -129,6 +133,18 @@ def _named(losses: list[Loss]) -> Iterator[Loss]:
         name = next(n for n in (name, *(f"{name}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
         taken.add(name)
         yield replace(loss, name=name)
+
+
+def _check_logit(ev: Evaluator, term: Term, made: LossTerm) -> None:
+    """`bce` and `cce` make probabilities themselves: of one they would make another."""
+    score = ev.build.graph[made.logit_id] if made.logit_id is not None else None
+    if made.kind in SHARES and score is not None and score.op == SHARES[made.kind]:
+        ev.error(
+            "VFL0210",
+            f"{made.kind} reads the logit, before `{score.op}`, and this is the probability",
+            term.expr.span,
+            f"leave `{score.op}` out here, and keep it in the prediction: predict … = {score.op}(logit)",
+        )
 
 
 def _check_weight(ev: Evaluator, term: Term, made: LossTerm) -> None:

@@ -13,13 +13,12 @@ from vflc.ir.model import ColumnInfo, Loss, PartyInfo, Prediction
 from vflc.passes.lower.columns import column_node
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.expressions import is_text
+from vflc.passes.lower.objective import SHARES
 from vflc.passes.lower.units import changes_units, classes_of, is_fitted, undone
 from vflc.passes.lower.values import Bound, Poison, Scope, describe
 from vflc.syntax import tree
 
 KINDS: dict[str, Literal["binary", "multiclass"]] = {"bce": "binary", "cce": "multiclass"}
-SHARES = {"bce": "sigmoid", "cce": "softmax"}
-"""What makes probabilities of the logits that a loss reads."""
 RESHAPING = ("rename", "reshape", "squeeze", "unsqueeze")
 
 
@@ -114,7 +113,8 @@ def _of_classes(
 ) -> Prediction | None:
     """A prediction of probabilities: of one class, or of each."""
     node, graph, shares = predicted.node, ev.build.graph, SHARES[loss.kind]
-    if _is(graph, node, loss.logit):
+    logit = graph[loss.logit or ""]
+    if _is(graph, node, loss.logit) and logit.op != shares:  # which the loss itself has complained about
         _refuse(
             ev,
             predicted,

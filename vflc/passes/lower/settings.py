@@ -9,6 +9,7 @@ from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, Prediction, TrainConfig
 from vflc.ops import OpError
 from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
+from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import POISON, Poison, Scope, describe
 from vflc.syntax import tree
@@ -79,7 +80,8 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
                 "VFL0106",
                 f"unknown setting `{name}`",
                 setting.name.span,
-                f"did you mean `{near}`?" if near else f"there are {', '.join(known)}",
+                foreign.instead(foreign.SETTINGS, name)
+                or (f"did you mean `{near}`?" if near else f"there are {', '.join(known)}"),
             )
     if not any(not rule.patterns for rule in optimizers):
         optimizers.append(OptimizerRule("adam", "adam", {}, (), None))
@@ -106,12 +108,14 @@ def lower_metrics(ev: Evaluator, setting: tree.Setting) -> list[str]:
             if expr.name != "loss" and expr.name not in names:  # the loss is always reported
                 names.append(expr.name)
             continue
-        near = did_you_mean(expr.name, METRICS) if isinstance(expr, tree.Ref) else None
+        name = expr.name if isinstance(expr, tree.Ref) else ""
+        near = did_you_mean(name, METRICS)
         ev.error(
             "VFL0106",
-            "unknown metric",
+            f"unknown metric `{name}`" if name else "a metric is a name",
             expr.span,
-            f"did you mean `{near}`?" if near else f"there are {', '.join(METRICS)}",
+            foreign.instead(foreign.METRICS, name)
+            or (f"did you mean `{near}`?" if near else f"there are {', '.join(METRICS)}"),
         )
     return names
 
@@ -181,6 +185,7 @@ def _options(ev: Evaluator, call: tree.Call, known: list[str], scope: Scope) -> 
                 else f"`{call.function.name}` has no argument `{name}`"
             )
             help = f"did you mean `{near}`?" if near else f"it has {', '.join(known)}"
+            help = foreign.instead(foreign.ARGUMENTS, name) or help
             ev.error("VFL0107", text, argument.span, help)
             return None
         value = _option(ev, name, argument.value, scope)
