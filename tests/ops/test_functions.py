@@ -404,6 +404,14 @@ def test_a_label_of_two_classes_serves_bce():
     np.testing.assert_allclose(evaluate(b.graph, feeds, [node.id])[0], np.log(2))
 
 
+def test_a_penalty_may_be_nothing():
+    b = build()
+    w = call("weight", b, 3)
+    feeds = feeds_for(b)
+    assert evaluate(b.graph, feeds, [call("l2", b, 0.0, w).id, call("l1", b, 0.0, w).id]) == [0.0, 0.0]
+    refused("l2", b, -1.0, w)
+
+
 def test_penalties_take_each_touched_row_once():
     b = build()
     fields = [feature(b, "U", "id", 6), feature(b, "G", "ids", 4)]

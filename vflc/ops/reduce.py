@@ -162,6 +162,7 @@ SAMPLES = (
     Sample((tensor(None, ("field", 4), 2),), {"axes": (1,), "keep": True}),
     Sample((tensor(None, 3),), {"axes": (0,), "keep": True}),
     Sample((tensor(4, 3, 2),), {"axes": (1,), "keep": False}),
+    Sample((tensor(4, 3, 2),), {"axes": (2, 0), "keep": False}),
     Sample((tensor(None, ("field", 4), 2),), {"axes": (0, 1), "keep": False}),
     Sample((tensor(None, 2, 2),), {"axes": (0, 2), "keep": True}),
     Sample((tensor(3),), {"axes": (0,), "keep": False}),
