@@ -97,6 +97,10 @@ lock:
 	echo setuptools | $(LOCK) - --constraint requirements/all.txt --output-file requirements/core.txt
 	$(LOCK) --resolution lowest-direct $(addprefix --extra ,$(OLDEST)) --output-file requirements/oldest.txt
 
+mutants: $(dev)
+	nice $(python) tests/mutants.py $(FOLDER) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(JOBS),--jobs $(JOBS))
+
 clean:
 	rm -rf $(VENV) $(BUILD) dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf editors/vscode/node_modules editors/vscode/syntaxes editors/vscode/*.vsix

@@ -1,0 +1,5 @@
+"""One BLAS thread a process: tests run in several processes, whose waiting threads would spin for the cores."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
