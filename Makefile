@@ -22,7 +22,9 @@ data    = --data alice=$(1)/alice.parquet --data bob=$(1)/bob.parquet
 
 oldest  = $(BUILD)/oldest/installed$(here)
 newest  = $(BUILD)/newest/installed$(here)
+# Which extras, and which tests: those of the core.
 OLDEST  = dev dp masks grpc tensorboard
+CORE    = $(addprefix tests/,compiler data diagnostics docs library ops package protect runtime syntax)
 NEWEST  = $(OLDEST) keras ray# openmined-psi names one release of protobuf and so keeps all others back
 
 .PHONY: test test-oldest test-newest demo lint editor lock mutants clean
@@ -36,7 +38,7 @@ test: $(dev)
 	$(python) -m pytest -n auto $(PYTEST) && [ -z "$$failed" ]
 
 test-oldest: $(oldest)
-	$(BUILD)/oldest/bin/python -m pytest -n auto $(PYTEST)
+	$(BUILD)/oldest/bin/python -m pytest -n auto $(or $(PYTEST),$(CORE))
 
 test-newest: $(newest)
 	$(BUILD)/newest/bin/python -m pytest -n auto $(PYTEST)

@@ -1,4 +1,4 @@
-"""One BLAS thread a process: tests run in several processes, whose waiting threads would spin for the cores."""
+"""One BLAS thread a process: tests run in several, where waiting threads would spin for the cores."""
 
 import os
 

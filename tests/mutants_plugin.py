@@ -1,4 +1,4 @@
-"""For `mutants.py`: which test runs, for coverage's contexts; its seconds; which tests go first."""
+"""For `mutants.py`: which test runs, as coverage's context; what passes, how long; which tests go first."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 SECONDS: dict[str, float] = {}
+FAILED: set[str] = set()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -27,12 +28,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     return done
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed:
+        FAILED.add(report.nodeid)
+
+
 def pytest_sessionfinish() -> None:
     if "MUTANTS_SECONDS" in os.environ:
-        Path(os.environ["MUTANTS_SECONDS"]).write_text(json.dumps(SECONDS), "utf-8")
+        passed = {name: each for name, each in SECONDS.items() if name not in FAILED}
+        Path(os.environ["MUTANTS_SECONDS"]).write_text(json.dumps([passed, sorted(FAILED)]), "utf-8")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "MUTANTS_FIRST" in os.environ:
-        first = set(json.loads(Path(os.environ["MUTANTS_FIRST"]).read_text("utf-8")))
+        first, failed = map(set, json.loads(Path(os.environ["MUTANTS_FIRST"]).read_text("utf-8")))
+        items[:] = [item for item in items if item.nodeid not in failed]
         items.sort(key=lambda item: item.nodeid not in first)
