@@ -13,6 +13,7 @@ import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
 from vflc_runtime.files import read_tensors
+from vflc_runtime.initial import generator
 from vflc_runtime.reconstruct.privacy import spent
 from vflc_runtime.reconstruct.train import RoundOptions, train
 from vflc_runtime.reconstruct.users import cohort_of
@@ -101,6 +102,27 @@ def test_noise_reaches_every_row_in_the_size_that_is_stated(rounds):
     moved = np.concatenate([(rounds.hub.weights[name] - before[name]).reshape(-1) for name in GLOBALS])
     assert (moved != 0).all()
     assert np.std(moved) == pytest.approx(2.0 * 0.1 / 6, rel=0.3)
+
+
+def test_a_noisy_mean_is_over_the_cohort_whoever_counts(tmp_path):
+    """One of the fourteen has a single example: it counts for nothing, and still is one of the cohort."""
+    text = NOISY.replace("cohort 6", "cohort 14")
+    rounds = rounds_of(compiled(spec(text), tmp_path), table(ratings()))
+    before = {name: rounds.hub.weights[name].copy() for name in GLOBALS}
+    everybody = cohort_of(rounds.split, rounds.settings, 0)
+    change = change_of(rounds, everybody)
+    assert rounds.step(0).small == 1
+    noise = [
+        generator(rounds.settings.seed, "noise", "", 0, name).standard_normal(before[name].size)
+        for name in GLOBALS
+    ]
+    moved = [(before[name] - rounds.hub.weights[name]).reshape(-1) for name in GLOBALS]
+    order = ["mean", "items", "levels"]  # of `change_of`: dense weights first
+    sums = dict(
+        zip(order, np.split(change, np.cumsum([before[name].size for name in order])[:-1]), strict=True)
+    )
+    for name, found, drawn in zip(GLOBALS, moved, noise, strict=True):
+        np.testing.assert_allclose(found, (sums[name] + 2.0 * 0.1 * drawn) / 14, rtol=1e-9, atol=1e-15)
 
 
 def test_neither_noise_nor_cohorts_follow_from_the_seed(rounds, tmp_path):

@@ -24,6 +24,10 @@ CASES = {
     "limit": ("limit 7", {"limit": 7}),
     "seed": ("seed 5", {"seed": 5}),
     "uniform": ("weighting uniform", {"weighting": "uniform"}),
+    "uniform, one too small": (
+        "weighting uniform  cohort 14  test 0.0",
+        {"weighting": "uniform", "cohort": 14},
+    ),
     "joint": ("joint true", {"joint": True}),
     "kept": ("keep_local true", {"keep_local": True}),
     "kept_joint": ("keep_local true  joint true", {"keep_local": True, "joint": True}),
@@ -92,12 +96,13 @@ def test_rounds_are_those_of_the_reference(name, again, tmp_path):
     reference = Reference(options, users, [keys[i] for i in ours.split.train])
     for number in range(4):
         done = ours.step(number)
+        assert done.small == (1 if options.cohort == len(users) else done.small)
         assert done.scores["loss"] == pytest.approx(reference.round(number), rel=1e-9)
         for weight in GLOBALS:
             np.testing.assert_allclose(
                 ours.hub.weights[weight], reference.weights[weight], rtol=1e-9, atol=1e-9, err_msg=weight
             )
-    if not options.keep_local:
+    if not options.keep_local and len(ours.split.test):
         test = [keys[i] for i in ours.split.test]
         assert ours.measure(ours.split.test).scores["loss"] == pytest.approx(
             reference.evaluate(test), rel=1e-9
