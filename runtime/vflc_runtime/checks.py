@@ -100,6 +100,8 @@ def _check_guards(plan: Plan, manifest: Manifest) -> None:
         if guard.solved and guard.reads not in plan.inputs:
             raise damaged(f"plan.json: guard {guard.id!r} reads {guard.reads!r}, which is no input")
     for edge in manifest.edges.values():
+        if edge.aside:
+            continue
         value = edge.value
         for name in reversed(edge.protections) if edge.sender == plan.place else ():
             found = plan.guards.get(name)
@@ -167,7 +169,8 @@ class _Flow:
                 "the manifest does not declare it"
             )
         self.messages.add(step.target)
-        return tuple(self.manifest.edges[edge].value for edge in message.edges)
+        edges = (self.manifest.edges[edge] for edge in message.edges)
+        return tuple(edge.value for edge in edges if not edge.aside)
 
     def _send(self, step: Step) -> None:
         self._need(self._message(step, "send"), f"message {step.target!r}")

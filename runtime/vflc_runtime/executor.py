@@ -79,10 +79,11 @@ class Executor:
                 while (envelope := self._channel.take(message.sender, target)) is None:
                     yield
                 self._gates[program].check(target, envelope, step, rows)
-                for edge, tensor in envelope.tensors.items():
-                    received = tensor
+                tensors = envelope.tensors
+                for edge in self._wire.values(tensors) if wired else tensors:
+                    received = tensors[edge]
                     if wired:
-                        received = self._wire.unpack(edge, tensor)
+                        received = self._wire.unpack(edge, tensors)
                         check_received(edge, message.sender, self.plan.place, step, received)
                     engine.put(self._values[edge], received)
             elif do == "protect":
@@ -94,13 +95,14 @@ class Executor:
 
     def _send(self, message: Message, program: str, step: int) -> None:
         get, sent, values = self.engine.get, self.sent, self._values
-        tensors = {edge: get(values[edge]) for edge in message.edges}
+        edges = self._wire.values(message.edges) if self._wire else message.edges
+        tensors = {edge: get(values[edge]) for edge in edges}
         for edge, tensor in tensors.items():
             if not finite(tensor):
                 what = f"what {message.sender!r} is about to send to {message.receiver!r} by edge {edge!r}"
                 raise NotFinite(f"{what} is not finite", training=program == "train")
         if self._wire:
-            tensors = {edge: self._wire.pack(edge, tensor, program) for edge, tensor in tensors.items()}
+            tensors = self._wire.pack(tensors, program)
         for edge, tensor in tensors.items():
             sent[edge] += tensor.nbytes
         envelope = Envelope(message.id, message.sender, message.phase, program, step, tensors)

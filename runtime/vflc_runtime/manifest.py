@@ -36,6 +36,11 @@ class Edge:
     protections: tuple[str, ...] = ()
     packing: Packing | None = None
 
+    @property
+    def aside(self) -> bool:
+        """Whether it only says how another edge is packed, and carries no value of the graphs."""
+        return self.packing is not None and self.packing.kind == "range"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

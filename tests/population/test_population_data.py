@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
-from population.reference import GLOBALS, spec
+from population.reference import FACTORS, GLOBALS, spec
 from vflc_runtime.errors import Failure
+from vflc_runtime.reconstruct import random
 from vflc_runtime.reconstruct.rounds import Rounds
 from vflc_runtime.reconstruct.users import cohort_of, group_of, split_users
 
@@ -34,6 +35,34 @@ def test_the_halves_are_disjoint_whole_and_the_same_at_every_visit(rounds, halve
         for part, half in zip(parts, (together.rebuild, together.update), strict=True):
             rows = half.rows[:, at]
             assert set(together.rows[rows[rows >= 0]]) == part
+
+
+def test_streams_are_splitmix64() -> None:
+    """Its published first numbers from 0: first weights and orders of every run rest on them."""
+    found = random.at(np.zeros(1, np.uint64), np.arange(3)).tolist()
+    assert found == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+
+
+def test_bytes_are_counted_by_row_and_by_visit(rounds) -> None:
+    """Of tables the rows that a user asks for, of other weights the whole; measuring sends no change."""
+    width, users = 8, rounds.settings.cohort
+    chosen = cohort_of(rounds.split, rounds.settings, 0)
+    starts, items = rounds.users.starts, rounds.users.inputs["users.item"]
+    asked = sum(len(set(items[starts[u] : starts[u + 1]].tolist())) for u in chosen)
+    assert rounds.step(0).sent == {
+        "items.ids": asked * 4,
+        "items": asked * FACTORS * width,
+        "items.delta": asked * FACTORS * width,
+        "levels.ids": asked * 4,
+        "levels": asked * width,
+        "levels.delta": asked * width,
+        "mean": users * width,
+        "mean.delta": users * width,
+        "users.examples": users * 4,
+    }
+    measured = rounds.measure(chosen).sent
+    assert measured["items"] == asked * FACTORS * width and measured["mean"] == users * width
+    assert measured["items.delta"] == measured["mean.delta"] == measured["users.examples"] == 0
 
 
 def test_the_same_data_for_both(rounds):

@@ -77,6 +77,7 @@ def test_a_change_that_is_not_finite_has_no_weight(rounds) -> None:
         )
     assert (both.small, both.broken) == (2, 1) and both.scored.examples == alone.scored.examples
     assert both.delta.weight == alone.delta.weight
+    assert both.scored.losses == pytest.approx(alone.scored.losses, rel=1e-12)
     wanted = dict(zip(alone.delta.rows["items"][0].tolist(), alone.delta.rows["items"][1], strict=True))
     for row, change in zip(*both.delta.rows["items"], strict=True):
         np.testing.assert_allclose(change, wanted.get(int(row), np.zeros(50)), rtol=1e-12, atol=1e-15)

@@ -43,6 +43,7 @@ CODES: dict[str, str] = {
     "VFL0210": "A prediction measured against unlike numbers",
     "VFL0211": "A loss weighed by what is no weight",
     "VFL0212": "Units that are not known where the prediction is made",
+    "VFL0226": "A compression that saves nothing",
     # Disclosure
     "VFL0301": "A raw feature or label would cross between parties",
     "VFL0302": "A feature used at a place that may not see it",

@@ -10,7 +10,7 @@ from vflc import __version__
 from vflc.emit.control import control, decides, described
 from vflc.emit.disclosed import given_away
 from vflc.emit.learned import learned, who_may_learn
-from vflc.emit.packing import packed
+from vflc.emit.packing import packed, ranges
 from vflc.emit.protected import protected, protection, protections
 from vflc.emit.text import plain
 from vflc.ir.model import Edge, Model
@@ -31,6 +31,8 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, dict[s
     `contents` holds for each place the SHA-256 of every file that its runtime executes or reads, so
     that equal digests mean equal programs.
     """
+    edges = [_edge(model, edge, precision) for edge in model.edges]
+    beside = ranges(edges, precision)
     data: dict[str, Any] = {
         "format": FORMAT,
         "vflc": __version__,
@@ -40,7 +42,7 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, dict[s
         "places": list(model.places),
         "contents": contents,
         "parties": parties(model),
-        "edges": [_edge(model, edge, precision) for edge in model.edges],
+        "edges": [each for edge in edges for each in _with(edge, beside.get(edge["id"]))],
         "messages": [
             {
                 "id": m.id,
@@ -48,7 +50,7 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, dict[s
                 "to": m.target,
                 "phase": m.phase,
                 "programs": list(m.programs),
-                "edges": list(m.edges),
+                "edges": [each for e in m.edges for each in _with(e, beside.get(e, {}).get("id"))],
             }
             for m in model.messages
         ],
@@ -78,6 +80,11 @@ def parties(model: Model) -> list[dict[str, Any]]:
         }
         for party in model.parties
     ]
+
+
+def _with(first: Any, second: Any) -> tuple[Any, ...]:
+    """Both, or the first alone where there is no second."""
+    return (first,) if second is None else (first, second)
 
 
 def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:

@@ -24,8 +24,12 @@ def packed(model: Model, edge: Edge, node: Node, precision: str) -> dict[str, An
         return _masked(model, guard, sizes)
     width, about = prod(sizes), dict(guard.options)
     if guard.mechanism == "quantize":
-        size = HEAD[precision] + -(-width * about["bits"] // 8)
         packing = {"as": "quantize", "bits": about["bits"], "row": sizes}
+        size = -(-width * about["bits"] // 8)
+        if about["per"] == "batch":
+            packing["by"] = f"{edge.id}.range"
+        else:
+            size += HEAD[precision]
     elif guard.mechanism == "top_k":
         kept = min(about["k"], width)
         size = kept * (HEAD[precision] + (2 if width <= 2**16 else 4))
@@ -35,6 +39,25 @@ def packed(model: Model, edge: Edge, node: Node, precision: str) -> dict[str, An
     if size >= width * HEAD[precision]:
         return {}
     return {"shape": ["batch", size], "dtype": "uint8", "bytes_per_row": size, "packing": packing}
+
+
+def ranges(edges: list[dict[str, Any]], precision: str) -> dict[str, dict[str, Any]]:
+    """Of each edge that is packed by the range of its batch the edge that carries this range."""
+    return {
+        edge["id"]: {
+            **edge,
+            "id": edge["packing"]["by"],
+            "value": f"{edge['value']}.range",
+            "shape": [2],
+            "axes": [None],
+            "dtype": precision,
+            "bytes_per_row": 0,
+            "bytes_per_step": 2 * HEAD[precision],
+            "packing": {"as": "range", "of": edge["id"]},
+        }
+        for edge in edges
+        if "by" in edge.get("packing", {})
+    }
 
 
 def _masked(model: Model, guard: Guard, row: list[int]) -> dict[str, Any]:

@@ -59,12 +59,16 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option: what is accepted, in words and as a test; without a default it must be given."""
+    """An option: what is accepted, in words and as a test; without a default it must be given.
+
+    `words` are names that stand for themselves here, as in `per = batch`.
+    """
 
     wanted: str
     check: Callable[[Any], bool]
     default: Any = None
     required: bool = False
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +162,31 @@ def iso(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
 
 
 def quantize(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
-    """Numbers on a grid of 2^bits - 1 points from minus to plus the row's largest magnitude."""
-    levels = number(b, 2 ** (options["bits"] - 1) - 1)
+    """Numbers on the grid of their row or of the whole batch."""
+    on_grid = _grid_of_row if options["per"] == "row" else _grid_of_batch
+    return _with_feedback(b, row, draw, lambda x: on_grid(b, x, options["bits"]))
 
-    def on_grid(x: Node) -> Node:
-        top = b.op("max", b.op("abs", x), axes=(1,), keep=True)
-        top = b.op("maximum", top, number(b, TINY))
-        steps = b.op("floor", b.op("add", b.op("mul", b.op("div", x, top), levels), number(b, 0.5)))
-        return b.op("mul", top, b.op("div", steps, levels))
 
-    return _with_feedback(b, row, draw, on_grid)
+def _grid_of_row(b: Build, x: Node, bits: int) -> Node:
+    """2^bits - 1 points from minus to plus the row's largest magnitude."""
+    levels = number(b, 2 ** (bits - 1) - 1)
+    top = b.op("maximum", b.op("max", b.op("abs", x), axes=(1,), keep=True), number(b, TINY))
+    return b.op("mul", top, b.op("div", _rounded(b, b.op("mul", b.op("div", x, top), levels)), levels))
+
+
+def _grid_of_batch(b: Build, x: Node, bits: int) -> Node:
+    """2^bits points from the batch's least number to its largest, both of which are kept to the bit."""
+    levels = number(b, 2**bits - 1)
+    low = b.op("neg", b.op("max", b.op("neg", x), axes=(0, 1), keep=False))
+    high = b.op("max", x, axes=(0, 1), keep=False)
+    width = b.op("maximum", b.op("sub", high, low), number(b, TINY))
+    steps = _rounded(b, b.op("mul", b.op("div", b.op("sub", x, low), width), levels))
+    share = b.op("div", steps, levels)
+    return b.op("add", b.op("mul", low, b.op("sub", number(b, 1), share)), b.op("mul", high, share))
+
+
+def _rounded(b: Build, x: Node) -> Node:
+    return b.op("floor", b.op("add", x, number(b, 0.5)))
 
 
 def top_k(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
@@ -215,6 +234,8 @@ EPSILON = ("a number above 0 and below 100", _number(0, 100))
 DELTA = ("a number above 0 and below 1", _number(0, 1))
 BOTH = frozenset({"activations", "gradients"})
 GRADIENTS = frozenset({"gradients"})
+
+PER = ("row", "batch")
 
 MECHANISMS: dict[str, Mechanism] = {
     made.name: made
@@ -270,10 +291,16 @@ MECHANISMS: dict[str, Mechanism] = {
         ),
         Mechanism(
             "quantize",
-            "Rounds each number to `bits` bits and remembers what was lost for the row's next message.",
-            {"bits": Option("a whole number from 2 to 16", _whole(2, 16), required=True)},
+            "Rounds each number to `bits` bits, on a grid `per` row or batch, and remembers what was lost "
+            "for the row's next message.",
+            {
+                "bits": Option("a whole number from 2 to 16", _whole(2, 16), required=True),
+                "per": Option("row or batch", lambda v: v in PER, default="row", words=PER),
+            },
             BOTH, "compression", False,
-            lambda o: f"numbers of {o['bits']} bits: compression, no privacy",
+            lambda o: f"numbers of {o['bits']} bits: compression, no privacy"
+            + ("; the least and the largest number of the batch cross, and every number that is received "
+               "depends on them" if o["per"] == "batch" else ""),
             quantize, joint=False,
         ),
         Mechanism(

@@ -28,6 +28,7 @@ from vflc.passes.protect_rows import (
     named,
     readers_elsewhere,
     rewired,
+    warn_of_nothing_saved,
 )
 from vflc.passes.protect_sums import guard_sum, offered
 
@@ -77,6 +78,7 @@ class _Activations:
                 self.model = guard_sum(self.model, protection, found, self.collector)
                 self.chain.role |= dict.fromkeys(found, protection)
                 return
+            warn_of_nothing_saved((graph[name] for name in found), protection, self.collector)
             places = dict.fromkeys(str(graph[name].place) for name in found)
             for place in places:
                 values = [name for name in found if graph[name].place == place]

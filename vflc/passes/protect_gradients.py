@@ -20,7 +20,16 @@ from vflc.passes.cut import crossings
 from vflc.passes.levels import levels
 from vflc.passes.modes import resolved
 from vflc.passes.protect import unknown_edge
-from vflc.passes.protect_rows import Chain, Rows, called, covers_rows, fresh, named, rewired
+from vflc.passes.protect_rows import (
+    Chain,
+    Rows,
+    called,
+    covers_rows,
+    fresh,
+    named,
+    rewired,
+    warn_of_nothing_saved,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class _Gradients:
             return
         if not self.chain.follows([name for name, _ in found], protection, self.collector):
             return
+        warn_of_nothing_saved(nodes, protection, self.collector)
         depth = levels(graph)
         groups: dict[tuple[str, str, int], list[str]] = {}
         for name, target in found:

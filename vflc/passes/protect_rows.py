@@ -50,6 +50,22 @@ def covers_rows(nodes: Iterable[Node], protection: Protection, collector: Collec
     return True
 
 
+def warn_of_nothing_saved(nodes: Iterable[Node], protection: Protection, collector: Collector) -> None:
+    """A number that is alone in its row is the row's largest magnitude, which crosses whole."""
+    if protection.mechanism != "quantize" or protection.options["per"] != "row":
+        return
+    for node in nodes:
+        if node.type.row_size == 1:
+            bits = protection.options["bits"]
+            collector.warning(
+                "VFL0226",
+                f"`{node.id}` is one number a row, and `quantize` per row sends it as it is",
+                protection.span,
+                f"scale by the batch: quantize({bits}, per = batch)",
+            )
+            return
+
+
 @dataclass(slots=True)
 class Chain:
     """Which protections an edge has already, by the value that crosses now."""

@@ -102,7 +102,7 @@ class View:
                     "record the run again",
                 )
         sums = self._masked(channel)
-        parts = [flat(self._read(edge, tensors[edge], sums)) for edge in channel.edges]
+        parts = [flat(self._read(edge, tensors, sums)) for edge in channel.edges]
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
     def _masked(self, channel: Channel) -> tuple[Sums, set[str]]:
@@ -115,13 +115,13 @@ class View:
         }
         return Sums(whole, self._precision), set(whole)
 
-    def _read(self, edge: str, tensor: Array, masked: tuple[Sums, set[str]]) -> Array:
+    def _read(self, edge: str, tensors: Mapping[str, Array], masked: tuple[Sums, set[str]]) -> Array:
         """A value as the receiver reads it; a masked term without the others is what it looks like."""
-        packing, (sums, terms) = self._edges[edge].packing, masked
+        packing, tensor, (sums, terms) = self._edges[edge].packing, tensors[edge], masked
         if packing is None:
             return tensor
         if packing.kind != "masked":
-            return unpack(edge, packing, tensor, self._precision)
+            return unpack(edge, packing, tensor, self._precision, tensors.get(packing.by))
         return sums.add(edge, packing, tensor) if edge in terms else tensor
 
     def _own_edges(self, program: str, sent: bool) -> Iterator[Edge]:

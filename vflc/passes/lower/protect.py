@@ -47,10 +47,11 @@ def _options(ev: Evaluator, mechanism: Mechanism, expr: tree.Expr, scope: Scope)
             help = f"did you mean `{near}`?" if near else f"it has {', '.join(known) or 'none'}"
             ev.error("VFL0332", text, argument.span, help)
             return None
-        value = ev.evaluate(argument.value, scope)
+        option = mechanism.options[name]
+        word = argument.value.name if isinstance(argument.value, tree.Ref) else ""
+        value = word if word in option.words else ev.evaluate(argument.value, scope)
         if isinstance(value, Poison):
             return None
-        option = mechanism.options[name]
         if not option.check(value):
             text = f"`{name}` is {option.wanted}, and this is {describe(value)}"
             ev.error("VFL0205", text, argument.span)
