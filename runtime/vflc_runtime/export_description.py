@@ -31,6 +31,7 @@ def describe(model: Model, bundle: Bundle, types: Mapping[str, Signature]) -> De
     """
     plans = [bundle.plans[place] for place in dict.fromkeys(part.place for part in model.parts)]
     predicted = {v: name for plan in plans for name, v in plan.reports["predict"].predictions}
+    classes = {name: each for plan in plans for name, each in plan.reports["predict"].classes.items()}
     return {
         "version": VERSION,
         "model": bundle.manifest.model,
@@ -44,7 +45,12 @@ def describe(model: Model, bundle: Bundle, types: Mapping[str, Signature]) -> De
             for name in model.inputs
         ],
         "outputs": [
-            {**_value(name, types[name]), "prediction": predicted.get(name)} for name in model.outputs
+            {
+                **_value(name, types[name]),
+                "prediction": predicted.get(name),
+                "classes": list(classes.get(predicted.get(name, ""), ())) or None,
+            }
+            for name in model.outputs
         ],
     }
 
@@ -143,7 +149,16 @@ def output_line(given: Description) -> str:
     """An output in a line."""
     if given["prediction"] is None:
         return f"{_typed(given)}: an input of another model of this export"
-    return f"{_typed(given)}: the prediction {given['prediction']}"
+    if given["classes"]:
+        return f"{_typed(given)}: the prediction {given['prediction']}, {_shares(given)}"
+    return f"{_typed(given)}: the prediction {given['prediction']}, in the units of the table"
+
+
+def _shares(given: Description) -> str:
+    named = [str(each) for each in given["classes"]]
+    if given["shape"][-1] == len(named) - 1 == 1:
+        return f"the share of the class {named[1]}"
+    return f"the shares of the classes {', '.join(named)}"
 
 
 def _typed(given: Description) -> str:

@@ -18,6 +18,7 @@ import json
 import math
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,12 +123,12 @@ def typed(value: Any, declared: str, name: str) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """The one text of a value."""
+    """The one text of a value: text in Unicode's form NFC, numbers by what they are."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e38 else repr(value)
+    return unicodedata.normalize("NFC", str(value))
 
 
 def _number_in(text: str, name: str) -> int | float | None:

@@ -314,8 +314,7 @@ def test_a_population_has_no_limits_protections_or_waivers() -> None:
 def test_an_activation_made_of_a_label_is_refused_at_its_edge() -> None:
     text = NONLINEAR.replace(
         "predict",
-        "told = dense(bob.liked, 4)\nseen = mlp(told, [3]) at carol\n"
-        "objective mse(seen, 0)\npredict",
+        "told = dense(bob.liked, 4)\nseen = mlp(told, [3]) at carol\nobjective mse(seen, 0)\npredict",
     )
     error, *others = found(text)
     assert error.code == "VFL0310" and "`told` is computed from the label bob.liked" in error.message

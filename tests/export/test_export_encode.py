@@ -225,6 +225,7 @@ def test_an_expression_becomes_what_the_runtime_makes_of_it(tree: Any, a: Any, n
         (" 7 ", "int", 7), ("-07", "int", -7), ("7.0", "int", 7), ("1e3", "int", 1000), ("", "int", None),
         ("NaN", "float", None), ("-inf", "float", None), (" ", "float", None), ("1e999", "float", None),
         (".5", "float", 0.5), ("5.", "float", 5.0), (True, "float", 1.0), (7.0, "int", 7),
+        ("e\u0301", "string", "\u00e9"), (0.1, "string", "0.1"), (1.5e-5, "string", "1.5e-05"),
         (7, "string", "7"), (7.0, "string", "7"), (True, "string", "true"), (float("nan"), "string", None),
         (2**63 - 1, "int", 2**63 - 1), ("9223372036854775807", "int", 2**63 - 1),
     ],

@@ -119,9 +119,7 @@ class Dataset:
         return cls(aligned.rows, inputs, keys, report, fitted)
 
     @staticmethod
-    def look(
-        encoders: Encoders, sources: Mapping[str, Source], labels: bool, only: Collection[str]
-    ) -> None:
+    def look(encoders: Encoders, sources: Mapping[str, Source], labels: bool, only: Collection[str]) -> None:
         """Whether `load` would find the tables and their columns, as far as their first rows show.
 
         Raises:
