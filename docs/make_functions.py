@@ -206,7 +206,14 @@ def _optimizers() -> Iterator[str]:
     yield from ("## Optimizers", "", "| optimizer | |", "| --- | --- |")
     for name, optimizer in OPTIMIZERS.items():
         yield f"| `{name}({_options(optimizer.parameters)})` | {_cell(optimizer.doc)} |"
-    yield from ("", "The formulas are those of Keras 3.", "")
+    yield from (
+        "",
+        "The formulas are those of Keras 3. A step updates only the rows of a table that its batch reads, "
+        "and makes up for what they missed, so that they are where the dense optimizer would have brought "
+        "them. With `lazy = true` it does not: rows that are not read stay as they are, as in LazyAdam and "
+        "SparseAdam.",
+        "",
+    )
     yield from ("## Schedules of a learning rate", "", "| schedule | |", "| --- | --- |")
     for name, schedule in SCHEDULES.items():
         yield f"| `{name}({_options(schedule.parameters)})` | {_cell(schedule.doc)} |"

@@ -18,6 +18,8 @@ from vflc_runtime.plan import DenseUpdate, Plan, RowsUpdate, Weight
 from vflc_runtime.reading import damaged
 
 Array = NDArray[Any]
+LAST = "last"
+"""What slots call the step in which each row was last updated; 0 for none."""
 
 
 class Dense:
@@ -43,7 +45,8 @@ class Rows:
 
     All that the optimizer keeps for a row lies side by side in `kept`, so that one gather, one update
     and one scatter serve all tables and slots, and a row is one place in memory. `columns` are each
-    table's, and `slot_widths` the slots' widths in order: all tables', or one number a row.
+    table's, and `slot_widths` the slots' widths in order. Rows are as they were after the step in `last`,
+    where the optimizer makes up for steps that they missed since.
     """
 
     def __init__(self, plan: Plan, updates: list[RowsUpdate]) -> None:
@@ -54,28 +57,22 @@ class Rows:
             rows, own = plan.arrays[update.array].shape
             self.columns[update.array] = slice(width, width + own)
             width += own
-        optimizer = plan.optimizers[updates[0].optimizer]
-        self._wide = [slot.name for slot in optimizer.slots]
-        self.slot_widths = dict.fromkeys(self._wide, width) | {slot.name: 1 for slot in optimizer.row_slots}
-        self.kept = np.empty((rows, sum(self.slot_widths.values())), plan.precision)
-        for slot in (*optimizer.slots, *optimizer.row_slots):
-            self._slot(slot.name)[...] = slot.init
+        self.width, self.optimizer = width, plan.optimizers[updates[0].optimizer]
+        self.slot_widths = {slot.name: width for slot in self.optimizer.slots}
+        self.kept = np.empty((rows, width * len(self.slot_widths)), plan.precision)
+        self.last = np.zeros(rows, np.int64) if self.optimizer.catch_up else None
+        for slot in self.optimizer.slots:
+            self.slot(slot.name)[...] = slot.init
 
-    def _slot(self, name: str) -> Array:
-        start = 0
-        for other, width in self.slot_widths.items():
-            if other == name:
-                break
-            start += width
-        return self.kept[:, start : start + self.slot_widths[name]]
+    def slot(self, name: str) -> Array:
+        """A view of a slot of all tables."""
+        start = self.width * [*self.slot_widths].index(name)
+        return self.kept[:, start : start + self.width]
 
     def slots(self, array: str) -> dict[str, Array]:
-        """Views of one table's slots; those with one number a row are shared."""
-        columns = self.columns[array]
-        return {
-            name: self._slot(name)[:, columns] if name in self._wide else self._slot(name)
-            for name in self.slot_widths
-        }
+        """Views of one table's slots; `last` is the same for all tables."""
+        found = {name: self.slot(name)[:, self.columns[array]] for name in self.slot_widths}
+        return found if self.last is None else {**found, LAST: self.last}
 
 
 def row_groups(plan: Plan) -> list[list[RowsUpdate]]:
@@ -84,7 +81,7 @@ def row_groups(plan: Plan) -> list[list[RowsUpdate]]:
     for update in plan.updates.values():
         if isinstance(update, RowsUpdate):
             ids = tuple(name for name, _ in update.gradients)
-            key = update.optimizer, plan.arrays[update.array].shape[0], ids
+            key = update.optimizer, plan.arrays[update.array].shape[0], ids, update.reads
             groups.setdefault(key, []).append(update)
     return list(groups.values())
 
@@ -140,9 +137,12 @@ class Buffers:
             return array
         return array[weight.offset : weight.offset + weight.shape[0]]
 
-    def weights(self) -> dict[str, Array]:
-        """Views of every weight by its user's name."""
-        return {w.name: self._part(self.array(w.array), w) for w in self.plan.weights.values()}
+    def weights(self, instead: Mapping[str, Array] = {}) -> dict[str, Array]:
+        """Views of every weight by its user's name; `instead` has other arrays for some of those here."""
+        return {
+            w.name: self._part(instead[w.array] if w.array in instead else self.array(w.array), w)
+            for w in self.plan.weights.values()
+        }
 
     def slots(self) -> dict[str, Array]:
         """Views of what optimizers keep, as `WEIGHT/SLOT`."""
@@ -158,8 +158,12 @@ class Buffers:
                     found[f"{weight.name}/{name}"] = self._part(table, weight)
         return found
 
-    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None) -> None:
-        """Overwrites weights and slots in place; VFL0614 where one is missing or of another shape."""
+    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None, step: int) -> None:
+        """Overwrites weights and slots in place, as they were stored after `step` steps.
+
+        Raises:
+            Failure: VFL0614 where one is missing, of another shape, or of a step that is still to come.
+        """
         pairs = [(self.weights(), weights, "weight")]
         if slots is not None:
             pairs.append((self.slots(), slots, "optimizer slot"))
@@ -169,6 +173,14 @@ class Buffers:
                     raise Failure(
                         "VFL0614", f"{what} {name!r} of shape {list(view.shape)} is not among those saved"
                     )
+                if name.endswith(f"/{LAST}"):
+                    check_last(name, given[name], step)
         for mine, given, _ in pairs:
             for name, view in mine.items():
                 view[...] = given[name]
+
+
+def check_last(name: str, last: Array, step: int) -> None:
+    """Refuses steps of rows that are none of those done so far."""
+    if last.dtype != np.int64 or last.min(initial=0) < 0 or last.max(initial=0) > step:
+        raise Failure("VFL0614", f"optimizer slot {name!r} has steps that were not done after {step:,}")

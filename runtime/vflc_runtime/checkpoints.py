@@ -69,7 +69,7 @@ class Progress:
 
 @dataclass
 class Checkpoint:
-    """A run at one instant; `tensors[place][kind]`, kinds `model`, `slots`, `best`, `meter`."""
+    """A run at one instant; `tensors[place][kind]`, kinds `model`, `stored`, `slots`, `best`, `meter`."""
 
     progress: Progress
     tensors: dict[str, dict[str, Tensors]]

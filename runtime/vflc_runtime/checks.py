@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vflc_runtime.manifest import Manifest
-from vflc_runtime.plan import Array, DenseUpdate, Optimizer, Plan, Step, Weight
+from vflc_runtime.plan import Array, DenseUpdate, Optimizer, Plan, RowsUpdate, Step, Weight
+from vflc_runtime.plan_rows import Power, Sum
 from vflc_runtime.reading import damaged
 
 
@@ -74,21 +75,33 @@ def _check_updates(plan: Plan) -> None:
                 f"plan.json: update {update.id!r} changes rows of {update.array!r}, which is no table"
             )
     for optimizer in plan.optimizers.values():
-        slots = {slot.name for slot in optimizer.slots}
-        _check_update_graph(plan, optimizer, optimizer.graph, slots)
-        if optimizer.rows_graph != optimizer.graph:
-            slots |= {slot.name for slot in optimizer.row_slots}
-            _check_update_graph(plan, optimizer, optimizer.rows_graph, slots)
+        _check_optimizer(plan, optimizer)
     if updated & set(plan.assigns) or not set(plan.assigns) <= set(plan.arrays):
         raise damaged("plan.json: an assign names no array, or one that an update changes")
 
 
-def _check_update_graph(plan: Plan, optimizer: Optimizer, name: str, slots: set[str]) -> None:
+def _check_optimizer(plan: Plan, optimizer: Optimizer) -> None:
+    """Its graphs take and give what an engine feeds them and stores."""
+    stored = {"weight", *(slot.name for slot in optimizer.slots)}
+    made = {f"new.{name}" for name in stored}
+    fits = _has(plan, optimizer.graph, {*stored, "gradient"}, {"step"}, made)
+    more = optimizer.catch_up
+    if more is not None:
+        numbers = {f"missed.{each.name}" for each in more.missed}
+        fits = fits and len(numbers) == len(more.missed) and bool(optimizer.slots)
+        fits = fits and _has(plan, more.graph, stored | numbers, set(), made)
+        of = {each.of for each in more.missed if not isinstance(each, Power)}
+        of |= {each.kept for each in more.missed if isinstance(each, Sum) and each.kept}
+        if of or more.series is not None:
+            fits = fits and more.series is not None and _has(plan, more.series, set(), {"step"}, of)
+    if not fits:
+        raise damaged(f"plan.json: optimizer {optimizer.id!r} has no fitting update graphs")
+
+
+def _has(plan: Plan, name: str, inputs: set[str], more: set[str], outputs: set[str]) -> bool:
+    """Whether there is a graph with these inputs, maybe `more` of them, and outputs."""
     graph = plan.graphs.get(name)
-    needed = {"weight", "gradient", *slots}
-    fits = graph is not None and needed <= set(graph.inputs) <= needed | {"step"}
-    if graph is None or not fits or set(graph.outputs) != {f"new.{each}" for each in ("weight", *slots)}:
-        raise damaged(f"plan.json: optimizer {optimizer.id!r} has no fitting update graph")
+    return graph is not None and inputs <= {*graph.inputs} <= inputs | more and {*graph.outputs} == outputs
 
 
 def _check_guards(plan: Plan, manifest: Manifest) -> None:
@@ -121,6 +134,7 @@ class _Flow:
         self.known = set(plan.arrays) | set(plan.randoms)
         self.known |= {i.id for i in plan.inputs.values() if not (labels_hidden and i.label)}
         self.messages: set[str] = set()
+        self.caught_up: set[str] = set()
 
     def check(self) -> None:
         for step in self.plan.programs[self.program]:
@@ -178,6 +192,13 @@ class _Flow:
     def _receive(self, step: Step) -> None:
         self.known.update(self._message(step, "receive"))
 
+    def _catch_up(self, step: Step) -> None:
+        update = self.plan.updates.get(step.target)
+        if not isinstance(update, RowsUpdate) or self.program != "train":
+            raise damaged(f"plan.json: program {self.program!r} catches up with {step.target!r}, no rows")
+        self._need(update.reads or (), f"update {update.id!r}")
+        self.caught_up.add(update.id)
+
     def _update(self, step: Step) -> None:
         update = self.plan.updates.get(step.target)
         if update is None or self.program != "train":
@@ -186,8 +207,10 @@ class _Flow:
             )
         if isinstance(update, DenseUpdate):
             self._need((update.gradient,), f"update {update.id!r}")
-        else:
-            self._need([name for pair in update.gradients for name in pair], f"update {update.id!r}")
+            return
+        if self.plan.optimizers[update.optimizer].catch_up and update.id not in self.caught_up:
+            raise damaged(f"plan.json: the rows of update {update.id!r} do not catch up before they change")
+        self._need([name for pair in update.gradients for name in pair], f"update {update.id!r}")
 
     def _assign(self, step: Step) -> None:
         if step.target not in self.plan.assigns or self.program != "train":

@@ -70,6 +70,8 @@ class Executor:
             do, target = each.do, each.target
             if do == "run":
                 engine.run(target)
+            elif do == "catch_up":
+                engine.catch_up(target)
             elif do == "update":
                 engine.update(target)
             elif do == "send":

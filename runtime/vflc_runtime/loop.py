@@ -68,7 +68,8 @@ class Loop:
         self.progress = progress = checkpoint.progress
         for place, kinds in checkpoint.tensors.items():
             if place in self.session.engines:
-                self.session.engines[place].load(kinds["model"], kinds["slots"])
+                weights = {**kinds["model"], **kinds.get("stored", {})}
+                self.session.engines[place].load(weights, kinds["slots"], progress.step)
                 counts = progress.protections.get(place, {})
                 self.session.guards()[place].resume(counts, kinds.get("protections", {}))
             if "best" in kinds:
@@ -205,6 +206,8 @@ class Loop:
         """Weights and slots of a place; VFL0611 where training diverged."""
         engine = self.session.engines[place]
         state = {"model": engine.weights(), "slots": engine.slots()}
+        if stored := engine.stored():
+            state["stored"] = stored
         check_kept(place, state, self.progress.step)
         return state
 

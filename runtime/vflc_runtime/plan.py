@@ -9,9 +9,10 @@ from typing import Literal
 from vflc_runtime.contents import Contents
 from vflc_runtime.plan_guards import Guard
 from vflc_runtime.plan_keras import Gradients, Held
+from vflc_runtime.plan_rows import CatchUp
 
 Classes = tuple[str | int | float, ...]
-StepKind = Literal["run", "send", "receive", "update", "assign", "protect"]
+StepKind = Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
 INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
 METRICS = (
     "auc", "pr_auc", "ks", "accuracy", "precision", "recall", "log_loss", "rmse", "mae",
@@ -121,17 +122,15 @@ class Optimizer:
     """Graphs from (weight, gradient, step, slots) to (new weight, new slots).
 
     Args:
-        graph: for dense weights, elementwise over one axis.
-        rows_graph: for rows of tables. Where it is not `graph` its inputs have two axes, and it
-            has `row_slots` besides, with one number a row.
+        graph: elementwise over one axis.
+        catch_up: what is to be made up for in rows of tables that missed steps, if anything.
     """
 
     id: str
     graph: str
     slots: tuple[Slot, ...]
     clip_norm: float | None
-    rows_graph: str
-    row_slots: tuple[Slot, ...]
+    catch_up: CatchUp | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +146,16 @@ class DenseUpdate:
 
 @dataclass(frozen=True, slots=True)
 class RowsUpdate:
-    """Updates the rows of `array` that the ids name; `gradients` are pairs (ids, gradient)."""
+    """Updates the rows of `array` that the ids name; `gradients` are pairs (ids, gradient).
+
+    `reads` are the ids by which a step reads the table; None where it reads all of it.
+    """
 
     id: str
     optimizer: str
     array: str
     gradients: tuple[tuple[str, str], ...]
+    reads: tuple[str, ...] | None
 
 
 Update = DenseUpdate | RowsUpdate

@@ -33,12 +33,13 @@ from vflc_runtime.plan import (
 )
 from vflc_runtime.plan_guards import read_guard
 from vflc_runtime.plan_keras import read_gradients, read_held
+from vflc_runtime.plan_rows import read_catch_up
 from vflc_runtime.reading import Json, damaged
 
 T = TypeVar("T")
 _TARGETS = {
-    "run": "graph", "send": "message", "receive": "message", "update": "update", "assign": "array",
-    "protect": "guard",
+    "run": "graph", "send": "message", "receive": "message", "catch_up": "update", "update": "update",
+    "assign": "array", "protect": "guard",
 }  # fmt: skip
 
 
@@ -137,14 +138,13 @@ def _graph(name: str, item: Json) -> GraphFile:
 
 
 def _optimizer(item: Json) -> Optimizer:
-    clip, rows_graph, row_slots = item.get("clip_norm"), item.get("rows_graph"), item.get("row_slots")
+    clip, catch_up = item.get("clip_norm"), item["catch_up"]
     return Optimizer(
         id=item["id"].text(),
         graph=item["graph"].text(),
         slots=read_slots(item["slots"]),
         clip_norm=None if clip is None else clip.number(),
-        rows_graph=item["graph"].text() if rows_graph is None else rows_graph.text(),
-        row_slots=() if row_slots is None else read_slots(row_slots),
+        catch_up=None if catch_up.value is None else read_catch_up(catch_up),
     )
 
 
@@ -170,6 +170,7 @@ def _update(item: Json) -> Update:
         optimizer=item["optimizer"].text(),
         array=item["array"].text(),
         gradients=tuple((pair[0], pair[1]) for pair in pairs),
+        reads=None if item["reads"].value is None else item["reads"].texts(),
     )
 
 

@@ -3,7 +3,7 @@
     RUN/bundle/            the bundle that runs
     RUN/run.json           what cannot change when the run is resumed
     RUN/PLACE/encoders.json  what encoders fitted (means, …), of this place's tables
-    RUN/checkpoints/step-…/  checkpoint.json, and a folder a place: model, slots, best
+    RUN/checkpoints/step-…/  checkpoint.json, and a folder a place: model, stored, slots, best
     RUN/PLACE/model.safetensors  the place's model as last saved, best where asked for
     RUN/SHA256SUMS         of run.json and of the files of places
     RUN/history.jsonl, RUN/metrics.json

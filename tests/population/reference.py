@@ -55,11 +55,6 @@ class Sgd:
         self.kept[name] = velocity
         weights[name] = weights[name] + velocity
 
-    def idle(self, weights, name, count, now):
-        """Steps without a gradient."""
-        for _ in range(count):
-            self.step(weights, name, 0.0)
-
 
 @dataclass
 class Adam:
@@ -73,15 +68,6 @@ class Adam:
         size = self.lr * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
         weights[name] = weights[name] - m * size / (np.sqrt(v) + 1e-7)
 
-    def idle(self, weights, name, count, now):
-        """What momentum still moves, with the rate and the bias correction of step `now`."""
-        m, v, _ = self.kept.get(name, (0.0, 0.0, 0))
-        size = self.lr * np.sqrt(1 - 0.999**now) / (1 - 0.9**now)
-        for passed in range(1, count + 1):
-            slowed = (0.9 / np.sqrt(0.999)) ** passed
-            weights[name] = weights[name] - size * slowed * m / (np.sqrt(v) + 1e-7)
-        self.kept[name] = m * 0.9**count, v * 0.999**count, now - 1
-
 
 @dataclass
 class Adagrad:
@@ -92,25 +78,6 @@ class Adagrad:
         total = self.kept.get(name, 0.1) + gradient**2
         self.kept[name] = total
         weights[name] = weights[name] - self.lr * gradient / np.sqrt(total + 1e-7)
-
-    def idle(self, weights, name, count, now):
-        """Nothing happens without a gradient."""
-
-
-class HubRows:
-    """The hub's step on a table by rows: first what the rounds that passed a row by would have done."""
-
-    def __init__(self, optimizer):
-        self.optimizer, self.last = optimizer, {}
-
-    def step(self, weights, name, gradient, touched, now):
-        for row in touched:
-            key = name, row
-            one = {key: weights[name][row]}
-            self.optimizer.idle(one, key, now - 1 - self.last.get(key, 0), now)
-            self.optimizer.step(one, key, gradient[row])
-            weights[name][row] = one[key]
-            self.last[key] = now
 
 
 @dataclass
@@ -149,7 +116,6 @@ class Reference:
         self.o, self.users, self.train = options, users, train
         self.weights = {n: initial_value(options.seed, n, SHAPES[n], UNIFORM, "float64") for n in GLOBALS}
         self.server = options.server()
-        self.hub_rows = HubRows(self.server)
         self.kept: dict[str, dict] = {}
 
     def order(self, key: str) -> list[tuple[int, float]]:
@@ -248,10 +214,8 @@ class Reference:
             counted += weight
             for name in GLOBALS:
                 total[name] = total[name] + weight * scale * delta[name]
-        touched = {item for i in cohort for item, _ in self.order(self.train[i])}
-        for name in ("items", "levels"):
-            self.hub_rows.step(self.weights, name, total[name] / counted, touched, number + 1)
-        self.server.step(self.weights, "mean", total["mean"] / counted)
+        for name in GLOBALS:
+            self.server.step(self.weights, name, total[name] / counted)
         return losses / examples
 
     def evaluate(self, keys: list[str]) -> float:

@@ -143,7 +143,7 @@ def _alice(dropout: bool) -> dict[str, Any]:
             {"id": "dense.a", "kind": "dense", "optimizer": "momentum", "gradient": "gradient.dense.a",
              "arrays": ["a.w"], "size": WIDTH},
             {"id": "rows.a", "kind": "rows", "optimizer": "momentum", "array": "tables.a",
-             "gradients": [["alice.u", "gradient.a.e"]]},
+             "reads": ["alice.u"], "gradients": [["alice.u", "gradient.a.e"]]},
         ],
         "programs": {
             "train": [_do("run", "a.forward"), _do("send", "alice>bob.forward"),
@@ -190,7 +190,7 @@ def _bob() -> dict[str, Any]:
             {"id": "dense.b", "kind": "dense", "optimizer": "momentum", "gradient": "gradient.dense.b",
              "arrays": ["b.w", "b.b"], "size": WIDTH + 1},
             {"id": "rows.b", "kind": "rows", "optimizer": "momentum", "array": "tables.b",
-             "gradients": [["bob.m", "gradient.b.e"]]},
+             "reads": ["bob.m"], "gradients": [["bob.m", "gradient.b.e"]]},
         ],
         "programs": {
             "train": [_do("receive", "alice>bob.forward"), _do("run", "b.train"),
@@ -270,7 +270,7 @@ def _plan(place: str, parts: list[dict[str, Any]], precision: str, train: dict[s
         "format": 1, "vflc": "0.1.0", "model": "handmade", "place": place, "precision": precision,
         "tables": [part["place"] for part in parts], **joined, "graphs": graphs,
         "optimizers": [{"id": "momentum", "graph": "momentum", "slots": [{"name": "m", "init": 0.0}],
-                        "clip_norm": train.get("clip_norm")}],
+                        "catch_up": None, "clip_norm": train.get("clip_norm")}],
         "assigns": [{"array": "b.mean", "value": "new.mean"}] if "b.mean" in str(joined["arrays"]) else [],
         "programs": programs,
         "reports": parts[-1]["reports"],

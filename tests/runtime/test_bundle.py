@@ -143,7 +143,7 @@ PLAN: dict[str, Callable[[Any], object]] = {
     "no array or changed twice": lambda p: p["updates"][1].update(array="b.w"),
     "has not the size": lambda p: p["updates"][0].update(size=4),
     "which is no table": rows_of_no_table,
-    "no fitting update graph": lambda p: p["optimizers"][0]["slots"].append({"name": "v", "init": 0.0}),
+    "no fitting update graphs": lambda p: p["optimizers"][0]["slots"].append({"name": "v", "init": 0.0}),
     "an assign names no array": lambda p: p["assigns"][0].update(array="b.w"),
     "secret.onnx is missing": lambda p: p["graphs"]["b.train"].update(file="../../secret.onnx"),
     "b.other.onnx is missing": lambda p: p["graphs"]["b.train"].update(file="b.other.onnx"),

@@ -40,6 +40,7 @@ CODES: dict[str, str] = {
     "VFL0204": "An encoder that does not fit its column",
     "VFL0205": "A value out of its range",
     "VFL0206": "A model too large to build",
+    "VFL0208": "An optimizer that rows of tables cannot follow",
     "VFL0210": "A prediction measured against unlike numbers",
     "VFL0211": "A loss weighed by what is no weight",
     "VFL0212": "Units that are not known where the prediction is made",

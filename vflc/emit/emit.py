@@ -79,7 +79,8 @@ def _place(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]
     for rule in optimizers_at(model, schedule.place):
         for name, update in build_updates(rule, model.train.clip_value).items():
             nodes = [n.id for n in update.graph if n.id not in update.inputs and n.op != "constant"]
-            graphs[name] = to_onnx(update.graph, name, nodes, update.inputs, update.outputs, precision)
+            kind = "float64" if update.double else precision
+            graphs[name] = to_onnx(update.graph, name, nodes, update.inputs, update.outputs, kind)
     for name, content in graphs.items():
         _loads(schedule.place, name, content)
     files = {name: f"{name}.onnx" for name in graphs}

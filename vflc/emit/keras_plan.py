@@ -50,7 +50,7 @@ def _entry(name: str, made: KerasModel) -> dict[str, Any]:
 
 def _update_model(update: UpdateGraph, name: str, precision: str) -> KerasModel:
     nodes = [node.id for node in update.graph if node.id not in update.inputs and node.op != "constant"]
-    return to_keras(update.graph, name, nodes, update.outputs, precision)
+    return to_keras(update.graph, name, nodes, update.outputs, "float64" if update.double else precision)
 
 
 def _without_stages(schedule: Schedule, steps: list[Step], models: Mapping[str, KerasModel]) -> Schedule:

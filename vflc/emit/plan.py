@@ -9,7 +9,7 @@ from typing import Any
 from vflc import __version__
 from vflc.diagnostics import Span
 from vflc.emit.manifest import FORMAT
-from vflc.emit.update import LAST, build_updates, makes_up, optimizers_at, slots_of, update_graph
+from vflc.emit.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
 from vflc.ir.disclosure import Guard
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule
@@ -145,9 +145,8 @@ def _optimizers(model: Model, place: str) -> list[dict[str, Any]]:
         {
             "id": rule.id,
             "graph": update_graph(rule),
-            "rows_graph": update_graph(rule, rows=True),
             "slots": [{"name": name, "init": init} for name, init in slots_of(rule).items()],
-            "row_slots": [{"name": LAST, "init": 0.0}] if makes_up(rule) else [],
+            "catch_up": catch_up(rule),
             "clip_norm": model.train.clip_norm,
         }
         for rule in optimizers_at(model, place)
@@ -175,6 +174,7 @@ def _update(model: Model, update_id: str) -> dict[str, Any]:
             "kind": "rows",
             "optimizer": update.optimizer,
             "array": update.arrays[0],
+            "reads": None if (reads := update.reads(model.graph)) is None else list(reads),
             "gradients": [list(pair) for pair in update.pairs],
         }
     size = 0
@@ -192,8 +192,8 @@ def _update(model: Model, update_id: str) -> dict[str, Any]:
 
 def _step(do: str, what: str) -> dict[str, str]:
     key = {
-        "run": "graph", "send": "message", "receive": "message", "update": "update", "assign": "array",
-        "protect": "guard",
+        "run": "graph", "send": "message", "receive": "message", "catch_up": "update", "update": "update",
+        "assign": "array", "protect": "guard",
     }[do]  # fmt: skip
     return {"do": do, key: what}
 

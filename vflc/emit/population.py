@@ -10,7 +10,7 @@ from vflc.emit.manifest import canonical
 from vflc.emit.onnx import to_onnx
 from vflc.emit.plan import encoders
 from vflc.emit.population_plan import hub_plan, parts, users_plan
-from vflc.emit.update import build_updates
+from vflc.emit.update import build_updates, update_graph
 from vflc.ir.graph import PLACELESS, Graph
 from vflc.ir.model import Gradient, Model, OptimizerRule, Visit
 
@@ -88,16 +88,13 @@ def _unit(graph: Graph, outputs: Sequence[str]) -> _Unit:
 
 
 def _updates(rules: Iterable[OptimizerRule]) -> dict[str, _Unit]:
-    return {
-        name: _Unit(
-            update.graph,
-            [n.id for n in update.graph if n.id not in update.inputs and n.op != "constant"],
-            update.inputs,
-            update.outputs,
-        )
-        for rule in rules
-        for name, update in build_updates(rule, None).items()
-    }
+    found = {}
+    for rule in rules:
+        name = update_graph(rule)
+        update = build_updates(rule, None)[name]
+        nodes = [n.id for n in update.graph if n.id not in update.inputs and n.op != "constant"]
+        found[name] = _Unit(update.graph, nodes, update.inputs, update.outputs)
+    return found
 
 
 # --- Keras ------------------------------------------------------------------------------------------

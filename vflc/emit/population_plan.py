@@ -9,7 +9,7 @@ from typing import Any
 from vflc import __version__
 from vflc.emit.manifest import FORMAT
 from vflc.emit.plan import shape_of
-from vflc.emit.update import LAST, makes_up, slots_of, update_graph
+from vflc.emit.update import makes_up, slots_of, update_graph
 from vflc.ir.graph import Node
 from vflc.ir.model import Gradient, Model, OptimizerRule, Population, Visit
 
@@ -134,8 +134,6 @@ def _optimizer(rule: OptimizerRule) -> dict[str, Any]:
     return {
         "id": rule.id,
         "graph": update_graph(rule),
-        "rows_graph": update_graph(rule, rows=True),
         "slots": [{"name": name, "init": init} for name, init in slots_of(rule).items()],
-        "row_slots": [{"name": LAST, "init": 0.0}] if makes_up(rule) else [],
         "sparse": not makes_up(rule),
     }

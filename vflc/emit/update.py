@@ -1,14 +1,15 @@
 """Optimizers as graphs: from (weight, gradient, slots) to (weight, slots), element by element.
 
-An optimizer has one graph for all dense weights, which lie in flat buffers, and where a step
-without a gradient changes what it keeps (momentum, running means) another for rows of tables:
-it makes up for the steps since the row was last touched, of which it keeps the number in `last`.
+An optimizer has one graph for dense weights, which lie in flat buffers, and for rows of tables alike.
+Where a step without a gradient changes weights or what is kept for them, it has another that makes
+up for the steps that a row missed, and maybe one of the series that this depends on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
@@ -21,22 +22,24 @@ SCALAR = TensorType(())
 VECTOR = TensorType((Axis("element", None),))
 ROWS = TensorType((Axis("row", None), Axis("width", None)))
 ONE_A_ROW = TensorType((Axis("row", None), Axis(None, 1)))
-LAST = "last"
-"""The slot of a row that holds the step it was last touched in; 0 for never."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateGraph:
-    """`graph` with its inputs, and outputs `new.weight` and `new.SLOT`."""
+    """`graph` with its inputs and outputs; `double` where it is in float64 whatever the weights are.
+
+    An update, and what catches up, takes `weight` and slots and gives `new.weight` and `new.SLOT`.
+    """
 
     graph: Graph
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    double: bool = False
 
 
-def update_graph(rule: OptimizerRule, rows: bool = False) -> str:
-    """The name of an optimizer's graph, for dense weights or for rows of tables."""
-    return f"update_{rule.id}_rows" if rows and makes_up(rule) else f"update_{rule.id}"
+def update_graph(rule: OptimizerRule) -> str:
+    """The name of an optimizer's graph."""
+    return f"update_{rule.id}"
 
 
 def slots_of(rule: OptimizerRule) -> dict[str, float]:
@@ -45,8 +48,23 @@ def slots_of(rule: OptimizerRule) -> dict[str, float]:
 
 
 def makes_up(rule: OptimizerRule) -> bool:
-    """Whether rows of tables need a graph of their own."""
-    return OPTIMIZERS[rule.name].decays(rule.options)
+    """Whether rows of tables have to catch up with steps that they missed."""
+    return bool(OPTIMIZERS[rule.name].missed(rule.options))
+
+
+def catch_up(rule: OptimizerRule) -> dict[str, Any] | None:
+    """How rows catch up, as in plan.json; None where there is nothing to make up for."""
+    if not makes_up(rule):
+        return None
+    optimizer = OPTIMIZERS[rule.name]
+    return {
+        "graph": f"catch_up_{rule.id}",
+        "series": f"series_{rule.id}" if optimizer.series(rule.options) else None,
+        "missed": [
+            {"name": name, "kind": type(each).__name__.lower(), **asdict(each)}
+            for name, each in optimizer.missed(rule.options).items()
+        ],
+    }
 
 
 def optimizers_at(model: Model, place: str) -> list[OptimizerRule]:
@@ -57,13 +75,15 @@ def optimizers_at(model: Model, place: str) -> list[OptimizerRule]:
 
 def build_updates(rule: OptimizerRule, clip_value: float | None) -> dict[str, UpdateGraph]:
     """The graphs of an optimizer by name; gradients are clipped by value first where asked."""
-    graphs = {update_graph(rule): _dense(rule, clip_value)}
-    if makes_up(rule):
-        graphs[update_graph(rule, rows=True)] = _rows(rule, clip_value)
+    graphs = {update_graph(rule): _update(rule, clip_value)}
+    if (more := catch_up(rule)) is not None:
+        graphs[more["graph"]] = _catch_up(rule)
+        if more["series"] is not None:
+            graphs[more["series"]] = _series(rule)
     return graphs
 
 
-def _dense(rule: OptimizerRule, clip_value: float | None) -> UpdateGraph:
+def _update(rule: OptimizerRule, clip_value: float | None) -> UpdateGraph:
     build = Build(Graph(), infer)
     weight, gradient = (_given(build, name, VECTOR) for name in ("weight", "gradient"))
     step = _given(build, "step", SCALAR)
@@ -74,23 +94,30 @@ def _dense(rule: OptimizerRule, clip_value: float | None) -> UpdateGraph:
     return _finish(build, ("weight", "gradient", "step", *slots), *made)
 
 
-def _rows(rule: OptimizerRule, clip_value: float | None) -> UpdateGraph:
-    """First the steps that passed the row by, then the one that touches it."""
+def _catch_up(rule: OptimizerRule) -> UpdateGraph:
+    """From rows of a table as they were last updated to the rows as they are now."""
     build = Build(Graph(), infer)
-    weight, gradient = (_given(build, name, ROWS) for name in ("weight", "gradient"))
-    step = _given(build, "step", SCALAR)
-    slots = {name: _given(build, name, ROWS) for name in slots_of(rule)}
-    last = _given(build, LAST, ONE_A_ROW)
     optimizer = OPTIMIZERS[rule.name]
-    with build.within(scope=("update",)):
-        gradient = _clipped(build, gradient, clip_value)
-        row = build.op("squeeze", last, axis=1)
-        passed = build.op("sub", build.op("sub", step, build.constant(1.0)), row)
-        weight, slots = optimizer.idle(build, weight, passed, step, slots, rule.options)
-        new, slots = optimizer.update(build, weight, gradient, step, slots, rule.options)
-        now = build.op("add", build.op("mul", row, build.constant(0.0)), step)
-        touched = build.op("unsqueeze", now, axis=1, name=None)
-    return _finish(build, ("weight", "gradient", "step", *slots, LAST), new, {**slots, LAST: touched})
+    weight = _given(build, "weight", ROWS)
+    slots = {name: _given(build, name, ROWS) for name in slots_of(rule)}
+    missed = {name: _given(build, f"missed.{name}", ONE_A_ROW) for name in optimizer.missed(rule.options)}
+    with build.within(scope=("catch_up",)):
+        made = optimizer.catch_up(build, weight, slots, missed, rule.options)
+    return _finish(build, ("weight", *slots, *(f"missed.{name}" for name in missed)), *made)
+
+
+def _series(rule: OptimizerRule) -> UpdateGraph:
+    """From the numbers of steps, counted from 1, to what each of them does to all rows alike."""
+    build = Build(Graph(), infer)
+    step = _given(build, "step", VECTOR)
+    outputs = []
+    for name, make in OPTIMIZERS[rule.name].series(rule.options).items():
+        with build.within(scope=(name,)):
+            made = make(build, step)
+            if not made.type.axes:  # the same in every step
+                made = build.op("add", build.op("mul", step, build.constant(0.0)), made)
+            outputs.append(_output(build, name, made))
+    return UpdateGraph(build.graph, ("step",), tuple(outputs), double=True)
 
 
 def _given(build: Build, name: str, type_: TensorType) -> Node:

@@ -296,9 +296,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`run` a graph, `send` or `receive` a message, `update` weights, `assign` a weight, feed a guard."""
+    """`run` a graph, `send` or `receive` a message, `update` weights, `assign` a weight, feed a guard.
 
-    do: Literal["run", "send", "receive", "update", "assign", "protect"]
+    `catch_up` makes up for the steps that the rows of an update missed, before they are read.
+    """
+
+    do: Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
     what: str
 
 
@@ -316,6 +319,14 @@ class Update:
     arrays: tuple[str, ...]
     gradient: str | None = None
     pairs: tuple[tuple[str, str], ...] = ()
+
+    def reads(self, graph: Graph) -> tuple[str, ...] | None:
+        """The ids by which training reads the rows of the table; None where something reads all of it."""
+        (table,) = self.arrays
+        readers = [node for node in graph if table in node.inputs]
+        if any(node.op != "gather" or node.place != self.place for node in readers):
+            return None
+        return tuple(dict.fromkeys(node.inputs[1] for node in readers))
 
 
 @dataclass(frozen=True, slots=True)

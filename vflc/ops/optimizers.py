@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vflc.ops.missed import Missed, Newest, Power, Product, Series, Sum
 from vflc.ops.registry import OpError
 from vflc.ops.rules import number
 from vflc.ops.schedules import SCHEDULES, Schedule, rate, reaches_zero
@@ -24,7 +25,7 @@ __all__ = ["OPTIMIZERS", "SCHEDULES", "Optimizer", "Schedule", "rate"]
 Options = Mapping[str, Any]
 Updated = tuple["Node", "dict[str, Node]"]
 Update = Callable[["Build", "Node", "Node", "Node", "dict[str, Node]", Options], Updated]
-Idle = Callable[["Build", "Node", "Node", "Node", "dict[str, Node]", Options], Updated]
+CatchUp = Callable[["Build", "Node", "dict[str, Node]", "dict[str, Node]", Options], Updated]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,10 @@ class Optimizer:
         make_slots: from all options to the slots a weight needs and their initial values.
         make_update: from (build, weight, gradient, step, slots, all options) to the new weight
             and the new slots; `step` is a scalar, 1 for the first update.
-        make_idle: from (build, weight, count, step, slots, all options) to the weight and the
-            slots after `count` steps whose gradient was zero; None where such steps change nothing.
-            `count` [row] has a number for each row of the others [row, width].
+        make_missed: from all options to what must be known, a number a row, of the steps that a row
+            missed; None where steps without a gradient change nothing.
+        make_catch_up: from (build, weight, slots, these numbers, all options) to the weight and the
+            slots after those steps. Numbers [row, 1] stand beside weights and slots [row, width].
     """
 
     name: str
@@ -49,7 +51,9 @@ class Optimizer:
     parameters: Options
     make_slots: Callable[[Options], dict[str, float]]
     make_update: Update
-    make_idle: Idle | None = None
+    make_missed: Callable[[Options], dict[str, Missed]] | None = None
+    make_series: Callable[[Options], dict[str, Series]] | None = None
+    make_catch_up: CatchUp | None = None
 
     def filled(self, options: Options) -> dict[str, Any]:
         """The options with the defaults of those that are left out."""
@@ -59,8 +63,12 @@ class Optimizer:
         """Refuses options out of their range.
 
         Raises:
-            OpError: VFL0205.
+            OpError: VFL0203 or VFL0205.
         """
+        for name, default in self.parameters.items():
+            if isinstance(options.get(name, default), bool) != isinstance(default, bool):
+                takes = "`true` or `false`" if isinstance(default, bool) else "a number"
+                raise OpError(f"{self.name}: `{name}` takes {takes}", None, "VFL0203")
         check_options(self.name, self.filled(options))
         if self.name == "ftrl" and reaches_zero(self.filled(options)["lr"]):
             help = "take a rate above 0 in every step: no `warmup`, and `cosine` with an `alpha` above 0"
@@ -76,25 +84,27 @@ class Optimizer:
         """The weight and the slots after a step."""
         return self.make_update(b, weight, gradient, step, slots, self.filled(options))
 
-    def decays(self, options: Options) -> bool:
-        """Whether a step without a gradient changes a weight or what is kept for it."""
-        return self.make_idle is not None and not (
-            self.name == "sgd" and not self.filled(options)["momentum"]
-        )
+    def missed(self, options: Options) -> dict[str, Missed]:
+        """What a row has to know of the steps that it missed, by name; nothing where they change nothing.
 
-    def idle(
-        self, b: Build, weight: Node, count: Node, step: Node, slots: dict[str, Node], options: Options
-    ) -> Updated:
-        """The weight and the slots after `count` steps without a gradient.
-
-        A row of a table is updated only in steps that touch it. What the steps between would have
-        done to it, had every row been updated, is made up for here at once, so that training with
-        tables follows the dense optimizer at the cost of the rows touched. Running means shrink
-        by their factor to the power of `count`; what momentum still moves is a geometric sum, in
-        which the rate and the bias correction are those of the step at hand.
+        A row of a table is updated only in steps that read it. What the steps between would have
+        done to it, had every row been updated, is made up for at once, before it is next read, so
+        that training with tables follows the dense optimizer at the cost of the rows read. With
+        `lazy` it is not: then a step without a gradient is none.
         """
-        assert self.make_idle is not None
-        return self.make_idle(b, weight, count, step, slots, self.filled(options))
+        options = self.filled(options)
+        return {} if self.make_missed is None or options["lazy"] else self.make_missed(options)
+
+    def series(self, options: Options) -> dict[str, Series]:
+        """By name the series that `missed` speaks of."""
+        return {} if self.make_series is None else self.make_series(self.filled(options))
+
+    def catch_up(
+        self, b: Build, weight: Node, slots: dict[str, Node], missed: dict[str, Node], options: Options
+    ) -> Updated:
+        """The weight and the slots after the steps that `missed` tells of."""
+        assert self.make_catch_up is not None
+        return self.make_catch_up(b, weight, slots, missed, self.filled(options))
 
 
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -131,30 +141,6 @@ def _less_power(b: Build, base: float, step: Node) -> Node:
     return b.op("sub", number(b, 1), b.op("pow", number(b, base), step))
 
 
-def _to_the(b: Build, base: float, count: Node) -> Node:
-    """base^count, for a base above 0."""
-    return b.op("exp", _times(b, math.log(base), count)) if base > 0 else _is_zero(b, count)
-
-
-def _is_zero(b: Build, count: Node) -> Node:
-    """0^count: one for no steps at all."""
-    return b.op("cast", b.op("less", count, number(b, 0.5)), dtype="float")
-
-
-def _rowwise(b: Build, x: Node, factor: Node) -> Node:
-    """Each row of [row, width] times its own number of [row].
-
-    What is known of rows is computed on one axis: onnxruntime takes an element at a time where a
-    last axis of one meets a scalar.
-    """
-    return b.op("mul", x, b.op("unsqueeze", factor, axis=1, name=None))
-
-
-def _tail(b: Build, ratio: float, shrunk: Node) -> Node:
-    """ratio + ratio² + … up to the power whose value is `shrunk`."""
-    return _times(b, ratio / (1 - ratio), b.op("sub", number(b, 1), shrunk))
-
-
 # --- sgd --------------------------------------------------------------------------------------------
 
 
@@ -171,13 +157,18 @@ def _sgd(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Opti
     return b.op("add", w, move), {"momentum": velocity}
 
 
-def _sgd_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
+def _sgd_missed(o: Options) -> dict[str, Missed]:
+    return {"slower": Power(o["momentum"])} if o["momentum"] else {}
+
+
+def _sgd_catch_up(b: Build, w: Node, slots: dict[str, Node], missed: dict[str, Node], o: Options) -> Updated:
+    """The velocity holds the rates of the past: whatever the schedule, what is left is a geometric sum."""
     mu, velocity = o["momentum"], slots["momentum"]
-    shrunk = _to_the(b, mu, count)
-    move = _rowwise(b, velocity, _tail(b, mu, shrunk))
-    if o["nesterov"]:
-        move = _times(b, mu, move)
-    return b.op("add", w, move), {"momentum": _rowwise(b, velocity, shrunk)}
+    slower = b.op("mul", velocity, missed["slower"])
+    ahead = mu if o["nesterov"] else 1.0
+    return b.op("add", w, _times(b, ahead * mu / (1 - mu), b.op("sub", velocity, slower))), {
+        "momentum": slower
+    }
 
 
 # --- adam and adamw -----------------------------------------------------------------------------------
@@ -196,7 +187,12 @@ def _adam_size(b: Build, step: Node, o: Options) -> Node:
 
 
 def _adam_speed(b: Build, m: Node, v: Node, o: Options) -> Node:
-    return b.op("div", m, b.op("add", b.op("sqrt", v), number(b, o["eps"] / math.sqrt(1 - o["beta2"]))))
+    return b.op("div", m, b.op("add", b.op("sqrt", v), number(b, _adam_eps(o))))
+
+
+def _adam_eps(o: Options) -> float:
+    """What eps is where v is a sum, not a mean."""
+    return float(o["eps"] / math.sqrt(1 - o["beta2"]))
 
 
 def _adam(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
@@ -207,20 +203,61 @@ def _adam(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Opt
     return b.op("sub", w, move), {"m": m, "v": v}
 
 
-def _adam_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
-    ratio = o["beta1"] / math.sqrt(o["beta2"]) if o["beta2"] else 0.0
-    first, second = _to_the(b, o["beta1"], count), _to_the(b, o["beta2"], count)
-    new = {"m": _rowwise(b, slots["m"], first), "v": _rowwise(b, slots["v"], second)}
-    if not 0 < ratio < 1:  # momentum outlives the size it is divided by: there is no sum to make up
+def _adam_missed(o: Options) -> dict[str, Missed]:
+    return {"m": Power(o["beta1"]), "v": Power(o["beta2"]), **_adam_moves(o)}
+
+
+def _adam_moves(o: Options, kept: str | None = None) -> dict[str, Missed]:
+    """What momentum goes on moving a row by, as a polynomial in what eps has of the divisor.
+
+    The i-th step after a gradient moves a weight by size·β1^i·m / (β2^(i/2)·√v + ε). With
+    x = ε / (√v + ε) that is m / (√v + ε) times size·ρ^i / (1 + x·(β2^(-i/2) - 1)), ρ = β1/√β2. The sum
+    over the steps that were missed is a smooth function of x, the same for all weights; here is the
+    parabola through its values at x = 0, 1/2 and 1.
+    """
+    if not o["beta1"]:
+        return {}
+    growth = 1 / math.sqrt(o["beta2"]) if o["beta2"] else math.inf
+    return {
+        name: Sum("size", o["beta1"] * growth, growth, mix, kept)
+        for name, mix in (
+            ("x0", ((1, 0),)),
+            ("x1", ((-3, 0), (4, 0.5), (-1, 1))),
+            ("x2", ((2, 0), (-4, 0.5), (2, 1))),
+        )
+    }
+
+
+def _adam_series(o: Options) -> dict[str, Series]:
+    return {"size": lambda b, step: _adam_size(b, step, o)}
+
+
+def _adamw_missed(o: Options) -> dict[str, Missed]:
+    means: dict[str, Missed] = {"m": Power(o["beta1"]), "v": Power(o["beta2"]), "kept": Product("kept")}
+    return {**means, **_adam_moves(o, "kept")}
+
+
+def _adamw_series(o: Options) -> dict[str, Series]:
+    def kept(b: Build, step: Node) -> Node:
+        return b.op("sub", number(b, 1), _times(b, o["weight_decay"], rate(b, step, o["lr"])))
+
+    return {**_adam_series(o), "kept": kept}
+
+
+def _adam_catch_up(b: Build, w: Node, slots: dict[str, Node], missed: dict[str, Node], o: Options) -> Updated:
+    m, v = slots["m"], slots["v"]
+    new = {"m": b.op("mul", m, missed["m"]), "v": b.op("mul", v, missed["v"])}
+    eps = number(b, _adam_eps(o))
+    if "kept" in missed:
+        w = b.op("mul", w, missed["kept"])
+    if "x0" not in missed:  # without beta1 there is no momentum
         return w, new
-    speed = _adam_speed(b, slots["m"], slots["v"], o)
-    tail = b.op("mul", _adam_size(b, step, o), _tail(b, ratio, _to_the(b, ratio, count)))
-    return b.op("sub", w, _rowwise(b, speed, tail)), new
-
-
-def _adamw_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
-    lost = b.op("sub", number(b, 1), _times(b, o["weight_decay"], rate(b, step, o["lr"])))
-    return _adam_idle(b, _rowwise(b, w, b.op("pow", lost, count)), count, step, slots, o)
+    divisor = b.op("add", b.op("sqrt", v), eps)
+    x = b.op("div", eps, divisor)
+    moves = missed["x2"]
+    for name in ("x1", "x0"):
+        moves = b.op("add", b.op("mul", x, moves), missed[name])
+    return b.op("sub", w, b.op("mul", b.op("div", m, divisor), moves)), new
 
 
 def _adamw(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
@@ -247,16 +284,42 @@ def _ftrl_slots(o: Options) -> dict[str, float]:
 
 
 def _ftrl(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
-    def powered(x: Node) -> Node:
-        return b.op("sqrt", x) if o["lr_power"] == -0.5 else b.op("pow", x, number(b, -o["lr_power"]))
-
     lr = rate(b, step, o["lr"])
     total = b.op("add", slots["accumulator"], b.op("square", g))
-    grown = b.op("div", b.op("sub", powered(total), powered(slots["accumulator"])), lr)
+    grown = b.op("div", b.op("sub", _root(b, total, o), _root(b, slots["accumulator"], o)), lr)
     linear = b.op("add", slots["linear"], b.op("sub", g, b.op("mul", grown, w)))
-    quadratic = b.op("add", b.op("div", powered(total), lr), number(b, 2 * o["l2"]))
-    shrunk = b.op("clip", linear, low=-float(o["l1"]), high=float(o["l1"]))
-    return b.op("div", b.op("sub", shrunk, linear), quadratic), {"accumulator": total, "linear": linear}
+    new = {"accumulator": total, "linear": linear}
+    updated = _ftrl_weight(b, new, lr, o)
+    if o["lr"] and not isinstance(o["lr"], Mapping):
+        return updated, new
+    goes = b.op("greater", lr, number(b, 0))  # it divides by its rate: where that is 0 nothing changes
+    slots = {name: b.op("where", goes, new[name], slots[name]) for name in new}
+    return b.op("where", goes, updated, w), slots
+
+
+def _root(b: Build, x: Node, o: Options) -> Node:
+    return b.op("sqrt", x) if o["lr_power"] == -0.5 else b.op("pow", x, number(b, -o["lr_power"]))
+
+
+def _ftrl_weight(b: Build, slots: dict[str, Node], lr: Node, o: Options) -> Node:
+    """The weight follows from what is kept for it, whatever it was before."""
+    quadratic = b.op("add", b.op("div", _root(b, slots["accumulator"], o), lr), number(b, 2 * o["l2"]))
+    shrunk = b.op("clip", slots["linear"], low=-float(o["l1"]), high=float(o["l1"]))
+    return b.op("div", b.op("sub", shrunk, slots["linear"]), quadratic)
+
+
+def _ftrl_missed(o: Options) -> dict[str, Missed]:
+    return {"lr": Newest("lr")}
+
+
+def _ftrl_series(o: Options) -> dict[str, Series]:
+    return {"lr": lambda b, step: rate(b, step, o["lr"])}
+
+
+def _ftrl_catch_up(b: Build, w: Node, slots: dict[str, Node], missed: dict[str, Node], o: Options) -> Updated:
+    """A step without a gradient makes the weight anew by its own rate: a first one takes it to 0."""
+    started = b.op("greater", missed["lr"], number(b, 0))
+    return b.op("where", started, _ftrl_weight(b, slots, missed["lr"], o), w), slots
 
 
 def _rmsprop_slots(o: Options) -> dict[str, float]:
@@ -280,45 +343,56 @@ def _rmsprop(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: 
     return b.op("sub", w, move), new
 
 
-def _rmsprop_idle(b: Build, w: Node, count: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:
-    shrunk = _to_the(b, o["rho"], count)
-    means = [name for name in slots if name != "momentum"]
-    new = {name: _rowwise(b, slots[name], shrunk) for name in means}
+def _rmsprop_missed(o: Options) -> dict[str, Missed]:
+    return {"kept": Power(o["rho"]), **({"slower": Power(o["momentum"])} if o["momentum"] else {})}
+
+
+def _rmsprop_catch_up(
+    b: Build, w: Node, slots: dict[str, Node], missed: dict[str, Node], o: Options
+) -> Updated:
+    new = {name: b.op("mul", slots[name], missed["kept"]) for name in slots if name != "momentum"}
     if o["momentum"]:
-        slower = _to_the(b, o["momentum"], count)
-        w = b.op("sub", w, _rowwise(b, slots["momentum"], _tail(b, o["momentum"], slower)))
-        new["momentum"] = _rowwise(b, slots["momentum"], slower)
+        new["momentum"] = b.op("mul", slots["momentum"], missed["slower"])
+        left = b.op("sub", slots["momentum"], new["momentum"])
+        w = b.op("sub", w, _times(b, o["momentum"] / (1 - o["momentum"]), left))
     return w, new
 
 
 # --- registration ---------------------------------------------------------------------------------------
 
 _ADAM: dict[str, Any] = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-7}
+_LAZY = {"lazy": False}
 
 OPTIMIZERS: dict[str, Optimizer] = {
     optimizer.name: optimizer
     for optimizer in (
         Optimizer(
             "sgd", "Gradient descent, with momentum (Polyak 1964), also ahead of itself (Nesterov 1983).",
-            {"lr": 0.01, "momentum": 0.0, "nesterov": False}, _sgd_slots, _sgd, _sgd_idle,
+            {"lr": 0.01, "momentum": 0.0, "nesterov": False, **_LAZY}, _sgd_slots, _sgd,
+            _sgd_missed, None, _sgd_catch_up,
         ),
-        Optimizer("adam", "Adaptive moments (Kingma & Ba 2015).", _ADAM, _adam_slots, _adam, _adam_idle),
+        Optimizer(
+            "adam", "Adaptive moments (Kingma & Ba 2015).", {**_ADAM, **_LAZY}, _adam_slots, _adam,
+            _adam_missed, _adam_series, _adam_catch_up,
+        ),
         Optimizer(
             "adamw", "Adam with weight decay apart (Loshchilov & Hutter 2019).",
-            {**_ADAM, "weight_decay": 0.004}, _adam_slots, _adamw, _adamw_idle,
+            {**_ADAM, "weight_decay": 0.004, **_LAZY}, _adam_slots, _adamw,
+            _adamw_missed, _adamw_series, _adam_catch_up,
         ),
         Optimizer(
             "adagrad", "A rate for each weight that falls with its squared gradients (Duchi et al. 2011).",
-            {"lr": 0.001, "initial": 0.1, "eps": 1e-7}, _adagrad_slots, _adagrad,
+            {"lr": 0.001, "initial": 0.1, "eps": 1e-7, **_LAZY}, _adagrad_slots, _adagrad,
         ),
         Optimizer(
             "ftrl", "Follow the regularized leader, which makes weights sparse (McMahan et al. 2013).",
-            {"lr": 0.001, "l1": 0.0, "l2": 0.0, "initial": 0.1, "lr_power": -0.5}, _ftrl_slots, _ftrl,
+            {"lr": 0.001, "l1": 0.0, "l2": 0.0, "initial": 0.1, "lr_power": -0.5, **_LAZY},
+            _ftrl_slots, _ftrl, _ftrl_missed, _ftrl_series, _ftrl_catch_up,
         ),
         Optimizer(
             "rmsprop", "A rate divided by a running size of the gradient (Tieleman & Hinton 2012).",
-            {"lr": 0.001, "rho": 0.9, "momentum": 0.0, "eps": 1e-7, "centered": False},
-            _rmsprop_slots, _rmsprop, _rmsprop_idle,
+            {"lr": 0.001, "rho": 0.9, "momentum": 0.0, "eps": 1e-7, "centered": False, **_LAZY},
+            _rmsprop_slots, _rmsprop, _rmsprop_missed, None, _rmsprop_catch_up,
         ),
     )
 }  # fmt: skip

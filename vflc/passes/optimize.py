@@ -18,6 +18,8 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Graph
 from vflc.ir.model import Gradient, Model, OptimizerRule, TrainConfig, Update
 from vflc.ops import infer
+from vflc.ops.missed import LARGEST_RATIO, Sum
+from vflc.ops.optimizers import OPTIMIZERS
 from vflc.passes.levels import levels
 
 
@@ -42,6 +44,7 @@ class Optimize:
 
     def __call__(self, model: Model, collector: Collector) -> Model:
         _check_patterns(model, collector)
+        _check_rows(model, collector)
         graph = Graph(dict(model.graph.nodes))
         build = Build(graph, infer, phase="backward")
         dense: dict[tuple[str, str, int], list[Gradient]] = defaultdict(list)
@@ -83,6 +86,20 @@ def _flat(build: Build, gradients: list[Gradient], update_id: str, place: str) -
             value = build.graph[gradient.dense]
             pieces.append(build.op("reshape", value, sizes=(value.type.row_size,), names=(None,)))
         return build.op("concat", *pieces, axis=0).id if len(pieces) > 1 else pieces[0].id
+
+
+def _check_rows(model: Model, collector: Collector) -> None:
+    """Refuses rules by which what a row of a table missed has no sum."""
+    weights = {gradient.weight for gradient in model.gradients if gradient.dense is None}
+    for rule in {(r := rule_for(model.train, _name(model, weight))).id: r for weight in weights}.values():
+        sums = [each for each in OPTIMIZERS[rule.name].missed(rule.options).values() if isinstance(each, Sum)]
+        if any(each.ratio > LARGEST_RATIO for each in sums):
+            collector.error(
+                "VFL0208",
+                f"`{rule.name}` on rows of tables: beta1 is {sums[0].ratio:.4g} times the root of beta2",
+                rule.span,
+                "choose `beta1` below the root of `beta2`, or `lazy = true`, which makes up for nothing",
+            )
 
 
 def _check_patterns(model: Model, collector: Collector) -> None:

@@ -1,7 +1,8 @@
 """Each place's programs: which subgraph runs when, what is sent, received and updated.
 
 In: a graph with its edges and messages. Out: `schedules`. A stage is all that a place can compute
-between two receives; what a later stage needs is kept, nothing is computed twice.
+between two receives; what a later stage needs is kept, nothing is computed twice. Rows of tables
+that may have missed steps catch up before they are read: the ids that name them are a stage before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
-from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step
+from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step, Update
+from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.source import INPUTS
 from vflc.passes.levels import levels
 
@@ -34,6 +36,10 @@ class Scheduling:
         return replace(model, schedules=tuple(schedules))
 
 
+At = tuple[int, bool]
+"""When a stage runs: its level, and whether it comes after the rows that are read there have caught up."""
+
+
 class _Planner:
     """Plans one program at one place."""
 
@@ -48,10 +54,26 @@ class _Planner:
         self.receives = [m for m in mine if m.target == place]
         self.guards = [g for g in model.guards if g.place == place and (program == "train" or g.masks)]
         self.steps = [n for n in self.graph if n.op in STEPS and n.place == place and n.id in self.needed]
+        self.late = self._missing_steps() if program == "train" else {}
+
+    def _missing_steps(self) -> dict[int, list[Update]]:
+        """The updates whose rows must catch up, by the level at which they are first read."""
+        rules = {rule.id: rule for rule in self.model.train.optimizers}
+        found: dict[int, list[Update]] = defaultdict(list)
+        for update in self.model.updates:
+            rule = rules[update.optimizer]
+            misses = OPTIMIZERS[rule.name].missed(rule.options)
+            if update.place != self.place or update.gradient or not misses:
+                continue
+            readers = [n for n in self.graph if update.arrays[0] in n.inputs and n.id in self.needed]
+            level = min(self.depth[n.id] if n.place == self.place else 0 for n in readers)
+            assert all(self.depth[ids] <= level for ids in update.reads(self.graph) or ())
+            found[level].append(update)
+        return found
 
     def plan(self) -> tuple[tuple[Stage, ...], tuple[Step, ...]]:
         groups = self._groups()
-        stages = {level: self._stage(level, nodes, groups) for level, nodes in groups.items()}
+        stages = {at: self._stage(at, nodes, groups) for at, nodes in groups.items()}
         sends, receives = defaultdict(list), defaultdict(list)
         for message in self.sends:
             sends[self._level(message)].append(message.id)
@@ -64,10 +86,13 @@ class _Planner:
                 steps.append(Step("protect", guard.id))
             else:
                 guards[self.depth[guard.after[0]]].append(guard)
-        for level in sorted({*stages, *sends, *receives, *guards}):
+        for level in sorted({*(level for level, _ in stages), *sends, *receives, *guards, *self.late}):
             steps += [Step("receive", name) for name in receives[level]]
-            if level in stages:
-                steps.append(Step("run", stages[level].name))
+            if (level, False) in stages:
+                steps.append(Step("run", stages[level, False].name))
+            steps += [Step("catch_up", update.id) for update in self.late.get(level, ())]
+            if (level, True) in stages:
+                steps.append(Step("run", stages[level, True].name))
             for guard in guards[level]:
                 steps.append(Step("protect", guard.id))
                 if guard.graph is not None:
@@ -80,22 +105,26 @@ class _Planner:
                 for weight, _ in self.model.assigns
                 if self.graph[weight].place == self.place
             ]
-        return tuple(stages[level] for level in sorted(stages)), tuple(steps)
+        return tuple(stages[at] for at in sorted(stages)), tuple(steps)
 
     def _level(self, message: Message) -> int:
         return self.depth[self.nodes_of[message.edges[0]]]
 
-    def _groups(self) -> dict[int, list[Node]]:
-        """The place's own nodes by the level they run at."""
+    def _groups(self) -> dict[At, list[Node]]:
+        """The place's own nodes by when they run."""
         own = [
             n
             for n in self.graph
             if n.place == self.place and n.id in self.needed and n.op not in INPUTS and n.op not in PLACELESS
         ]
         level = self._late(own)
-        groups: dict[int, list[Node]] = defaultdict(list)
+        ids = {
+            at: self.graph.ancestors(name for update in updates for name in update.reads(self.graph) or ())
+            for at, updates in self.late.items()
+        }
+        groups: dict[At, list[Node]] = defaultdict(list)
         for node in own:
-            groups[level[node.id]].append(node)
+            groups[level[node.id], node.id not in ids.get(level[node.id], ())].append(node)
         return dict(sorted(groups.items()))
 
     def _late(self, own: list[Node]) -> dict[str, int]:
@@ -116,7 +145,7 @@ class _Planner:
             level[node.id] = min([*readers, sent.get(node.id, last)])
         return level
 
-    def _stage(self, level: int, nodes: list[Node], groups: Mapping[int, list[Node]]) -> Stage:
+    def _stage(self, at: At, nodes: list[Node], groups: Mapping[At, list[Node]]) -> Stage:
         inside = {node.id for node in nodes}
         inputs = [
             name
@@ -124,28 +153,27 @@ class _Planner:
             for name in node.inputs
             if name not in inside and self.graph[name].op not in PLACELESS
         ]
-        elsewhere = {name for at, group in groups.items() if at != level for n in group for name in n.inputs}
+        others = [node for other, group in groups.items() if other != at for node in group]
+        elsewhere = {name for node in others for name in node.inputs}
         elsewhere |= {name for node in self.steps for name in node.inputs}
         sent = {self.nodes_of[edge] for message in self.sends for edge in message.edges}
         wanted = elsewhere | sent | set(self.model.roots(self.program))
         outputs = tuple(node.id for node in nodes if node.id in wanted)
         return Stage(
-            self._name(level, nodes, groups),
+            self._name(at, groups),
             tuple(n.id for n in nodes),
             tuple(dict.fromkeys(inputs)),
             outputs,
         )
 
-    def _name(self, level: int, nodes: list[Node], groups: Mapping[int, list[Node]]) -> str:
+    def _name(self, at: At, groups: Mapping[At, list[Node]]) -> str:
+        bases = {other: self._base(other, nodes) for other, nodes in groups.items()}
+        index = [other for other, base in bases.items() if base == bases[at]].index(at)
+        return bases[at] if index == 0 else f"{bases[at]}_{index + 1}"
+
+    def _base(self, at: At, nodes: list[Node]) -> str:
         if self.program != "train":
-            same = list(groups)
-            base: str = self.program
-        else:
-            base = "backward" if any(n.phase == "backward" for n in nodes) else "forward"
-            same = [
-                at
-                for at, group in groups.items()
-                if base == ("backward" if any(n.phase == "backward" for n in group) else "forward")
-            ]
-        index = same.index(level)
-        return base if index == 0 else f"{base}_{index + 1}"
+            return self.program
+        if not at[1]:
+            return "ids"
+        return "backward" if any(node.phase == "backward" for node in nodes) else "forward"

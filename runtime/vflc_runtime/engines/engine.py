@@ -37,6 +37,10 @@ class Engine(Protocol):
         """Runs a subgraph on the values and arrays it names."""
         ...
 
+    def catch_up(self, update: str) -> None:
+        """Makes up for the steps that rows missed which this batch is about to read."""
+        ...
+
     def update(self, update: str) -> None:
         """Applies an optimizer to the weights that the update names."""
         ...
@@ -58,15 +62,25 @@ class Engine(Protocol):
         ...
 
     def weights(self) -> dict[str, Array]:
-        """Every weight by the name users know."""
+        """Every weight by the name users know, as it is after all steps so far."""
+        ...
+
+    def stored(self) -> dict[str, Array]:
+        """Those of the weights whose rows lie here as they were when they were last updated, as they are."""
         ...
 
     def slots(self) -> dict[str, Array]:
-        """What optimizers keep, as `WEIGHT/SLOT`."""
+        """What optimizers keep, as `WEIGHT/SLOT`; of the weights that are `stored` as old as these."""
         ...
 
-    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
-        """Takes weights and, to go on training, slots; all of them, of the right shape."""
+    def load(
+        self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None, step: int | None = None
+    ) -> None:
+        """Takes weights; all of them, of the right shape.
+
+        To go on training after `step` steps it takes slots, too, and weights must be as `stored`. Without
+        them the weights are those after the steps done here, and slots stay.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.buffers import LAST, check_last
 from vflc_runtime.engines.keras_gradients import TapeGradients
 from vflc_runtime.engines.keras_models import Forward, Weights
 from vflc_runtime.engines.keras_setup import tensorflow
@@ -55,7 +56,8 @@ class KerasEngine:
         self._randoms = {name: self._needed(name) for name in chosen}
         self._values: dict[str, Any] = {}
         self._tape: Any = None
-        self._step = 0
+        self._step = self._done = 0
+        self._copies: Mapping[str, Any] = {}
 
     def _needed(self, program: str) -> list[str]:
         """The random values that the models of a program read."""
@@ -65,7 +67,7 @@ class KerasEngine:
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
         self._step, self._values, self._updated = step, {}, False
         self._tape = self._tf.GradientTape(persistent=True) if program == "train" else None
-        self._weights.refresh(self._graphs[program])
+        self._weights.refresh(self._graphs[program], {} if program == "train" else self._current())
         for name, array in inputs.items():
             self.put(name, np.asarray(array, self._dtypes[name]))
         for name in self._randoms[program]:
@@ -81,11 +83,23 @@ class KerasEngine:
             with self._tape:
                 self._models[graph].run(self._values)
 
+    def catch_up(self, update: str) -> None:
+        if self._updates is not None:
+            self._updates.catch_up(update, self._values, self._step)
+            self._weights.refresh(self._graphs["train"], {})
+
     def update(self, update: str) -> None:
         """The first update of a step makes them all: none comes before all gradients are there."""
         if self._updates is not None and not self._updated:
             self._updates.apply(self._values, self._step)
+            self._done, self._copies = self._step, {}
         self._updated = True
+
+    def _current(self) -> Mapping[str, Any]:
+        """The tables whose rows may have missed steps, as they are after all steps done."""
+        if self._updates is not None and self._done and not self._copies:
+            self._copies = self._updates.current(self._done)
+        return self._copies
 
     def assign(self, array: str) -> None:
         self._weights.assign(array, self._values[self.plan.assigns[array]])
@@ -105,22 +119,34 @@ class KerasEngine:
         return list(self._values)
 
     def weights(self) -> dict[str, Array]:
-        return self._weights.arrays()
+        return self._weights.arrays(self._current())
+
+    def stored(self) -> dict[str, Array]:
+        names = self._updates.stored() if self._updates is not None else ()
+        return {name: self._weights.array(name) for name in names}
 
     def slots(self) -> dict[str, Array]:
         return self._updates.slots() if self._updates is not None else {}
 
     def model(self, graph: str) -> Any:
         """The Keras model of a graph, with the weights as they are now."""
-        self._weights.refresh({graph})
+        self._weights.refresh({graph}, self._current())
         return self._models[graph].model
 
-    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
+    def load(
+        self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None, step: int | None = None
+    ) -> None:
         _check("weight", self.weights(), weights)
+        done, self._done, self._copies = self._done, self._done if step is None else step, {}
         if slots is not None:
             _check("optimizer slot", self.slots(), slots)
+            for name in slots:
+                if name.endswith(f"/{LAST}"):
+                    check_last(name, slots[name], self._done)
             if self._updates is not None:
                 self._updates.load(slots)
+        elif self._updates is not None:
+            self._updates.settle(done)
         for name in self.plan.weights:
             self._weights.assign(name, weights[name])
 

@@ -114,20 +114,21 @@ class Weights:
         for graph, _ in self._copies[name]:
             self._stale[graph].add(name)
 
-    def refresh(self, graphs: set[str]) -> None:
-        """Brings the models that are about to run up to date."""
+    def refresh(self, graphs: set[str], instead: Mapping[str, Any]) -> None:
+        """Brings the models that are about to run up to date; `instead` has other values for some weights."""
         for graph in graphs:
             stale = self._stale.get(graph, set())
             for name in stale:
                 for where, variable in self._copies[name]:
                     if where == graph:
-                        variable.assign(self._tf.reshape(self.main[name], variable.shape))
+                        value = instead.get(name, self.main[name])
+                        variable.assign(self._tf.reshape(value, variable.shape))
             stale.clear()
 
-    def arrays(self) -> dict[str, Array]:
-        """Every weight by its name."""
-        return {name: self.array(name) for name in self.plan.weights}
+    def arrays(self, instead: Mapping[str, Any]) -> dict[str, Array]:
+        """Every weight by its name; `instead` has other values for some."""
+        return {name: self.array(name, instead) for name in self.plan.weights}
 
-    def array(self, name: str) -> Array:
+    def array(self, name: str, instead: Mapping[str, Any] = {}) -> Array:
         shape = self.plan.weights[name].shape
-        return np.asarray(self.main[name].numpy(), self.plan.precision).reshape(shape)
+        return np.asarray(instead.get(name, self.main[name]).numpy(), self.plan.precision).reshape(shape)

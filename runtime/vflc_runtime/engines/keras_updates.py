@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.buffers import LAST
 from vflc_runtime.engines.keras_models import Values, Weights, call_model, load_model
 from vflc_runtime.engines.keras_setup import tensorflow
+from vflc_runtime.missed import History
 from vflc_runtime.plan import DenseUpdate, Optimizer, Plan, RowsUpdate
+from vflc_runtime.updates import Ids
 
 Array = NDArray[Any]
 
@@ -24,25 +27,51 @@ class Updates:
     def __init__(self, plan: Plan, weights: Weights) -> None:
         self._tf = tensorflow().tf
         self._plan, self._weights = plan, weights
-        optimizers: dict[tuple[str, bool], _Optimizer] = {}
+        optimizers = {
+            name: _Optimizer(plan, plan.optimizers[name])
+            for name in dict.fromkeys(update.optimizer for update in plan.updates.values())
+        }
         self._updaters: list[_DenseUpdater | _RowsUpdater] = []
+        self._late: dict[str, _RowsUpdater] = {}
         for update in plan.updates.values():
-            key = update.optimizer, isinstance(update, RowsUpdate)
-            if key not in optimizers:
-                optimizers[key] = _Optimizer(plan, plan.optimizers[update.optimizer], key[1])
+            optimizer = optimizers[update.optimizer]
             if isinstance(update, DenseUpdate):
-                self._updaters.append(_DenseUpdater(plan, update, optimizers[key], weights))
+                self._updaters.append(_DenseUpdater(plan, update, optimizer, weights))
             else:
-                self._updaters.append(_RowsUpdater(plan, update, optimizers[key], weights))
+                self._updaters.append(rows := _RowsUpdater(plan, update, optimizer, weights))
+                if rows.last is not None:
+                    self._late[update.id] = rows
         self._changed = [name for updater in self._updaters for name in updater.arrays]
         self._call = self._tf.function(self._apply, autograph=False, reduce_retracing=True)
 
     def apply(self, values: Values, step: int) -> None:
         """Updates weights and slots; `values` holds the gradients, `step` counts from 1."""
-        given = [[values[name] for name in updater.reads] for updater in self._updaters]
+        given = [updater.given(values) for updater in self._updaters]
         self._call(given, self._tf.constant(step, self._plan.precision))
+        for rows in self._late.values():
+            rows.done(step)
         for name in self._changed:
             self._weights.changed(name)
+
+    def catch_up(self, update: str, values: Values, step: int) -> None:
+        """Makes up for what the rows that the batch reads missed before `step`."""
+        rows = self._late[update]
+        rows.catch_up(values, step - 1)
+        for name in rows.arrays:
+            self._weights.changed(name)
+
+    def current(self, step: int) -> dict[str, Any]:
+        """The tables whose rows may have missed steps, as they are after `step` steps."""
+        return {name: rows.current(step) for rows in self._late.values() for name in rows.arrays}
+
+    def settle(self, step: int) -> None:
+        """All rows and all that is kept for them become what they are after `step` steps."""
+        for rows in self._late.values():
+            rows.catch_up_all(step)
+
+    def stored(self) -> list[str]:
+        """The weights whose rows may have missed steps."""
+        return [name for rows in self._late.values() for name in rows.arrays]
 
     def _apply(self, given: list[list[Any]], step: Any) -> None:
         for updater, gradients in zip(self._updaters, given, strict=True):
@@ -59,23 +88,49 @@ class Updates:
 
 
 class _Optimizer:
-    """The model of an optimizer, for dense weights or for rows, called on tensors by name."""
+    """The models of an optimizer, called on tensors by name, and its history."""
 
-    def __init__(self, plan: Plan, optimizer: Optimizer, rows: bool) -> None:
+    def __init__(self, plan: Plan, optimizer: Optimizer) -> None:
         self._tf = tensorflow().tf
-        graph = optimizer.rows_graph if rows else optimizer.graph
-        self._model = load_model(plan.graph_content(graph), plan.graph_path(graph))
-        self._entry = plan.graphs[graph]
-        self.flat = graph == optimizer.graph
+        self._plan, self._graph, self.late = plan, optimizer.graph, optimizer.catch_up
+        graphs = [self._graph] if self.late is None else [self._graph, self.late.graph, self.late.series]
+        self._calls = {name: self._call(name) for name in graphs if name is not None}
         self.slots = optimizer.slots
-        self.row_slots = () if self.flat else optimizer.row_slots
         self.clip_norm = optimizer.clip_norm
+        if self.late is not None:
+            self.history = History(self.late.missed, self._series if self.late.series else None)
+
+    def _call(self, graph: str) -> Any:
+        """A graph as a function of tensors whose sizes it does not know.
+
+        Where they are known Keras 3 takes [n, 1] that is added to [n, n] for a bias, and adds it to columns.
+        """
+        tf, model = self._tf, load_model(self._plan.graph_content(graph), self._plan.graph_path(graph))
+        signature = [tf.TensorSpec(each.shape, each.dtype) for each in model.inputs]
+        return tf.function(lambda *x: call_model(model, list(x)), autograph=False, input_signature=signature)
+
+    def _run(self, graph: str, given: dict[str, Any]) -> dict[str, Any]:
+        entry = self._plan.graphs[graph]
+        made = self._calls[graph](*(given[name] for name in entry.inputs))
+        return dict(zip(entry.outputs, made, strict=True))
+
+    def _series(self, steps: Array) -> dict[str, Array]:
+        assert self.late is not None
+        made = self._run(str(self.late.series), {"step": self._tf.constant(steps)})
+        return {name: value.numpy() for name, value in made.items()}
 
     def new(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The new weight and slots by name, in the shapes given: one axis, or rows where not `flat`."""
-        made = call_model(self._model, [given[name] for name in self._entry.inputs])
-        outputs = zip(self._entry.outputs, made, strict=True)
-        return {name.removeprefix("new."): value for name, value in outputs}
+        """The new weight and slots by name, along one axis."""
+        return {name.removeprefix("new."): v for name, v in self._run(self._graph, given).items()}
+
+    def caught_up(self, given: dict[str, Any], last: Array, step: int) -> dict[str, Any]:
+        """Rows of a weight and its slots, last updated in steps `last`, after `step` steps."""
+        assert self.late is not None
+        numbers = self.history.numbers(last, step).astype(self._plan.precision)
+        names = [f"missed.{each.name}" for each in self.late.missed]
+        missed = {name: self._tf.constant(numbers[:, [i]]) for i, name in enumerate(names)}
+        made = self._run(self.late.graph, {**given, **missed})
+        return {name.removeprefix("new."): value for name, value in made.items()}
 
     def clipped(self, gradient: Any) -> Any:
         """The gradient of one weight, its norm at most what the plan allows."""
@@ -99,7 +154,11 @@ class _DenseUpdater:
             slot.name: tf.Variable(np.full(update.size, slot.init, plan.precision))
             for slot in optimizer.slots
         }
-        self.reads, self.arrays = [update.gradient], update.arrays
+        self.arrays = update.arrays
+
+    def given(self, values: Values) -> list[Any]:
+        """What `apply` takes."""
+        return [values[self._update.gradient]]
 
     def apply(self, gradients: list[Any], step: Any) -> None:
         tf, optimizer, (gradient,) = self._tf, self._optimizer, gradients
@@ -132,27 +191,77 @@ class _RowsUpdater:
     def __init__(self, plan: Plan, update: RowsUpdate, optimizer: _Optimizer, weights: Weights) -> None:
         self._tf = tf = tensorflow().tf
         self._plan, self._update, self._optimizer, self._weights = plan, update, optimizer, weights
-        shape = plan.arrays[update.array].shape
+        self._shape = shape = plan.arrays[update.array].shape
         self._slots = {
             slot.name: tf.Variable(np.full(shape, slot.init, plan.precision)) for slot in optimizer.slots
         }
-        for slot in optimizer.row_slots:
-            self._slots[slot.name] = tf.Variable(np.full((shape[0], 1), slot.init, plan.precision))
-        self.reads, self.arrays = [name for pair in update.gradients for name in pair], (update.array,)
+        self.last = None if optimizer.late is None else np.zeros(shape[0], np.int64)
+        self._read = np.empty(0, np.int64)
+        self.arrays = (update.array,)
+
+    def given(self, values: Values) -> list[Any]:
+        """What `apply` takes."""
+        rows, gradient = self._update.gradients[0]
+        read = [] if self.last is None else [self._tf.constant(self._read)]
+        return [values[rows], values[gradient], *read]
 
     def apply(self, gradients: list[Any], step: Any) -> None:
-        """The plans of this backend have one pair of distinct rows and their gradient."""
-        rows, gradient = gradients
+        """The plans of this backend have one pair of distinct rows and their gradient.
+
+        Rows that were read without a gradient have one of 0.
+        """
         tf, optimizer = self._tf, self._optimizer
-        parts = {"weight": self._weights.main[self._update.array], **self._slots}
+        rows, gradient, *read = gradients
+        if read:
+            at = tf.searchsorted(read[0], tf.cast(rows, tf.int64))
+            rows, shape = read[0], (tf.size(read[0]), self._shape[1])
+            gradient = tf.scatter_nd(at[:, None], gradient, shape)
+        parts = self._parts()
         given = {name: tf.gather(self._table(part), rows) for name, part in parts.items()}
         given["gradient"] = optimizer.clipped(gradient)
-        if optimizer.flat:
-            given = {name: tf.reshape(value, (-1,)) for name, value in given.items()}
+        given = {name: tf.reshape(value, (-1,)) for name, value in given.items()}
         new = optimizer.new({**given, "step": step})
+        self._put(parts, rows, {name: tf.reshape(new[name], (-1, self._shape[1])) for name in parts})
+
+    def done(self, step: int) -> None:
+        """Notes that `step` has updated the rows that were read for it."""
+        assert self.last is not None
+        self.last[self._read] = step
+
+    def catch_up(self, values: Values, step: int) -> None:
+        """Makes up for what the rows that are about to be read missed up to `step`."""
+        assert self.last is not None
+        if self._update.reads is None:
+            self._read = np.arange(self._shape[0])
+        else:
+            read = np.concatenate([values[name].numpy().reshape(-1) for name in self._update.reads])
+            self._read = np.unique(read[read >= 0]).astype(np.int64)
+        self._catch_up(self._read, step)
+
+    def catch_up_all(self, step: int) -> None:
+        """The same for all rows."""
+        self._catch_up(np.arange(self._shape[0]), step)
+
+    def _catch_up(self, rows: Ids, step: int) -> None:
+        assert self.last is not None
+        parts = self._parts()
+        given = {name: self._tf.gather(self._table(part), rows) for name, part in parts.items()}
+        self._put(parts, rows, self._optimizer.caught_up(given, self.last[rows], step))
+        self.last[rows] = step
+
+    def current(self, step: int) -> Any:
+        """A copy of the table as it is after `step` steps."""
+        assert self.last is not None
+        given = {name: self._table(part) for name, part in self._parts().items()}
+        return self._optimizer.caught_up(given, self.last, step)["weight"]
+
+    def _parts(self) -> dict[str, Any]:
+        return {"weight": self._weights.main[self._update.array], **self._slots}
+
+    def _put(self, parts: dict[str, Any], rows: Any, values: dict[str, Any]) -> None:
+        tf = self._tf
         for name, part in parts.items():
-            table = self._table(part)
-            value = tf.reshape(new[name], (-1, table.shape[1]))
+            table, value = self._table(part), values[name]
             if table is part:
                 part.scatter_update(tf.IndexedSlices(value, rows))
             else:
@@ -160,12 +269,15 @@ class _RowsUpdater:
 
     def _table(self, part: Any) -> Any:
         """A variable as rows; a table that is read in another way, too, may lie flat in its layer."""
-        rows, width = self._plan.arrays[self._update.array].shape
-        return part if part.shape[0] == rows else self._tf.reshape(part, (rows, width))
+        return part if part.shape[0] == self._shape[0] else self._tf.reshape(part, self._shape)
 
     def slots(self) -> dict[str, Array]:
-        return {f"{self._update.array}/{slot}": table.numpy() for slot, table in self._slots.items()}
+        slots = {name: table.numpy() for name, table in self._slots.items()}
+        slots |= {} if self.last is None else {LAST: self.last}
+        return {f"{self._update.array}/{name}": value for name, value in slots.items()}
 
     def load(self, slots: Mapping[str, Array]) -> None:
         for slot, table in self._slots.items():
             table.assign(slots[f"{self._update.array}/{slot}"])
+        if self.last is not None:
+            self.last[...] = slots[f"{self._update.array}/{LAST}"]

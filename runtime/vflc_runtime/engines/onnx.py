@@ -7,7 +7,8 @@ outputs of a graph are handed to the next as they are, and what never changes is
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 
 from vflc_runtime.buffers import Buffers
 from vflc_runtime.engines.onnx_session import GraphSession, onnx_errors, ort_value, short
-from vflc_runtime.engines.onnx_updates import Updater, make_updaters
+from vflc_runtime.engines.onnx_updates import Updater, make_updaters, reader_of
 from vflc_runtime.plan import Plan
 from vflc_runtime.randoms import uniform
 from vflc_runtime.reading import damaged
 
 Array = NDArray[Any]
 _DTYPES = {"int": "int32"}
+NONE: Mapping[str, Array] = {}
 
 
 class OnnxEngine:
@@ -57,11 +59,20 @@ class OnnxEngine:
         self._updaters: dict[str, Updater] = {}
         if "train" in programs:
             self._updaters = make_updaters(plan, self._buffers, self.threads)
+        self._readers = {
+            tuple(update.array for update in group.updates): reader
+            for group in self._buffers.rows
+            if (reader := reader_of(self._updaters, group)) is not None
+        }
+        self._done, self._copies = 0, dict[str, Array]()
+        self._shown: Mapping[str, Array] = NONE
         self._step = self._batch = self._rows = 0
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
         self._step, self._rows = step, rows
         self._batch += 1
+        if self._readers:
+            self._show(program)
         held = self._held
         for name, array in inputs.items():
             home = held.get(name)
@@ -73,12 +84,39 @@ class OnnxEngine:
             shape = tuple(rows if size is None else size for size in random.shape)
             self.put(random.id, uniform(self._seed, random.id, step, shape, self.plan.precision))
 
+    def _show(self, program: str) -> None:
+        """Training reads tables as they lie here, where rows catch up first; all else, current copies."""
+        tables = self._current() if program != "train" else NONE
+        if tables is not self._shown:
+            self._shown = tables
+            for name in (name for names in self._readers for name in names):
+                self._values[name] = ort_value(tables.get(name, self._buffers.array(name)))
+        if program == "train":
+            self._copies = {}
+
+    def _current(self) -> Mapping[str, Array]:
+        """The tables whose rows may have missed steps, as they are after all steps done."""
+        if self._done and not self._copies:
+            for names, reader in self._readers.items():
+                self._copies |= zip(names, reader.current(self._done), strict=True)
+        return self._copies or NONE
+
     def run(self, graph: str) -> None:
         self._graphs[graph].run(self._values, self._rows)
 
+    def catch_up(self, update: str) -> None:
+        with self._running(update):
+            self._updaters[update].catch_up(self._values, self._step, self._batch)
+
     def update(self, update: str) -> None:
-        try:
+        self._done = self._step
+        with self._running(update):
             self._updaters[update].apply(self._values, self._step, self._batch)
+
+    @contextmanager
+    def _running(self, update: str) -> Iterator[None]:
+        try:
+            yield
         except onnx_errors() as error:
             raise damaged(f"update {update!r} of {self.plan.place!r} cannot run: {short(error)}") from None
 
@@ -103,10 +141,21 @@ class OnnxEngine:
         return [name for name in self._values if name not in self.plan.arrays]
 
     def weights(self) -> dict[str, Array]:
-        return self._buffers.weights()
+        return self._buffers.weights(self._current())
+
+    def stored(self) -> dict[str, Array]:
+        arrays = {name for names in self._readers for name in names}
+        weights = self._buffers.weights()
+        return {w.name: weights[w.name] for w in self.plan.weights.values() if w.array in arrays}
 
     def slots(self) -> dict[str, Array]:
         return self._buffers.slots()
 
-    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
-        self._buffers.load(weights, slots)
+    def load(
+        self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None, step: int | None = None
+    ) -> None:
+        if slots is None and self._done:
+            for reader in self._readers.values():
+                reader.settle(self._done)
+        self._done, self._copies = self._done if step is None else step, {}
+        self._buffers.load(weights, slots, self._done)

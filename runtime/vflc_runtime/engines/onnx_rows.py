@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.buffers import Buffers, Rows
+from vflc_runtime.engines.onnx_catch_up import RowsReader
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
 from vflc_runtime.engines.onnx_session import ort_value
+from vflc_runtime.missed import History
 from vflc_runtime.plan import Plan
-from vflc_runtime.updates import DistinctRows, Ids, clip_tables
+from vflc_runtime.updates import DistinctRows, clip_tables
 
 Array = NDArray[Any]
 Values = dict[str, Any]
@@ -22,26 +24,31 @@ class RowsUpdater:
     """Sums the gradients of each row touched, and updates these rows where they lie.
 
     Serves all tables of a group at once: called for the first of them, it is done for the others.
+
+    Args:
+        history: of the group's optimizer, where rows have to catch up before they are read.
     """
 
-    def __init__(self, plan: Plan, group: Rows, buffers: Buffers) -> None:
-        first, optimizer = group.updates[0], plan.optimizers[group.updates[0].optimizer]
-        tables = [buffers.array(update.array) for update in group.updates]
+    def __init__(self, plan: Plan, group: Rows, buffers: Buffers, history: History | None) -> None:
+        first, optimizer = group.updates[0], group.optimizer
+        self._group, tables = group, [buffers.array(update.array) for update in group.updates]
         self._distinct = DistinctRows(len(tables[0]))
+        self._reads = first.reads
         self._ids = [ids for ids, _ in first.gradients]
         self._gradients = {
             f"gradient.{table}.{part}": name
             for table, update in enumerate(group.updates)
             for part, (_, name) in enumerate(update.gradients)
         }
+        self.reader = None if history is None else RowsReader(plan, group, tables, history)
         widths = [table.shape[1] for table in tables]
         self._clip_norm = optimizer.clip_norm
-        parts = len(self._ids)
+        parts, taken = len(self._ids), self.reader is not None
         if self._clip_norm is None:
-            self._updater = row_updater(plan, optimizer, widths, group.slot_widths, parts)
+            self._updater = row_updater(plan, optimizer, widths, group.slot_widths, parts, taken)
         else:
             self._adder = row_adder(plan.precision, tuple(widths), parts)
-            self._updater = row_updater(plan, optimizer, widths, group.slot_widths)
+            self._updater = row_updater(plan, optimizer, widths, group.slot_widths, 0, taken)
         self._binding = native.SessionIOBinding(self._updater)
         self._step = np.zeros((), plan.precision)
         self._binding.bind_ortvalue_input("step", ort_value(self._step))
@@ -55,20 +62,56 @@ class RowsUpdater:
         if self._clip_norm is None:
             self._binding.bind_ortvalue_input("count", ort_value(self._count))
         self._sizes: list[int] = []
+        self._placed, self._at = False, dict[str, slice]()
         self._given: dict[str, Any] = {}
         weights = plan.weights.values()
         self._ends = [
             (columns, np.sort([w.offset + w.shape[0] for w in weights if w.array == array]))
             for array, columns in group.columns.items()
         ]
-        self._batch = 0
+        self._read = self._batch = 0
+        self._rows = self._positions = np.empty(0, np.int64)
+
+    def catch_up(self, values: Values, step: int, batch: int) -> None:
+        """The rows that the batch is about to read become what they are after the steps before `step`."""
+        if batch == self._read or self.reader is None:
+            return
+        self._read = batch
+        self._find(values)
+        if len(self._rows):
+            weight, slots = self.reader.catch_up(self._rows, step - 1)
+            self._binding.bind_ortvalue_input("weight", weight)
+            self._binding.bind_ortvalue_input("slots", slots)
+
+    def _find(self, values: Values) -> None:
+        """The distinct rows that the batch reads, and where among them each id's is."""
+        if self._reads is None:
+            self._rows = np.arange(self._distinct.rows)
+            return
+        parts = [values[name].numpy() for name in self._reads]
+        self._rows, self._positions = self._distinct.find(parts)
+        sizes = [part.size for part in parts]
+        if sizes != self._sizes:  # positions of as many ids lie in the same memory
+            self._sizes, self._placed = sizes, False
+            ends = np.cumsum(sizes).tolist()
+            self._at = {n: slice(e - s, e) for n, s, e in zip(self._reads, sizes, ends, strict=True)}
+
+    def _places(self, values: Values) -> dict[str, Any]:
+        """Of each part of the gradients, which of the sums its rows are added to."""
+        if self._reads is None:
+            ids = [values[name].numpy().reshape(-1) for name in self._ids]
+            self._all = [np.where(part < 0, self._distinct.rows, part).astype(np.int64) for part in ids]
+        else:
+            self._all = [self._positions[self._at[name]] for name in self._ids]
+        return {f"at.{index}": ort_value(part.reshape(-1, 1)) for index, part in enumerate(self._all)}
 
     def apply(self, values: Values, step: int, batch: int) -> None:
         if batch == self._batch:
             return
         self._batch = batch
-        parts = [values[name].numpy() for name in self._ids]
-        rows, positions = self._distinct.find(parts)
+        if self.reader is None:
+            self._find(values)
+        rows = self._rows
         if not len(rows):
             self._sizes = []  # where positions lie may have changed, and nobody was told
             return
@@ -77,18 +120,20 @@ class RowsUpdater:
         bind = self._binding.bind_ortvalue_input
         bind("rows", ort_value(rows))
         if self._clip_norm is None:
-            self._bind_sums(values, parts, positions)
+            self._bind_sums(values)
         else:
-            clipped = self._clipped(values, rows, self._places(parts, positions), self._clip_norm)
+            clipped = self._clipped(values, self._clip_norm)
             bind("gradient", ort_value(clipped))
         self._updater.run_with_iobinding(self._binding, None)
+        if self._group.last is not None:
+            self._group.last[rows] = step
 
-    def _bind_sums(self, values: Values, parts: list[Array], positions: Ids) -> None:
+    def _bind_sums(self, values: Values) -> None:
         """Hands over what is to be added up, as far as it is not where it was in the last batch."""
-        bind, sizes = self._binding.bind_ortvalue_input, [part.size for part in parts]
-        if sizes != self._sizes:  # positions of as many ids lie in the same memory
-            self._sizes = sizes
-            for name, value in self._places(parts, positions).items():
+        bind = self._binding.bind_ortvalue_input
+        if not self._placed or self._reads is None:
+            self._placed = True
+            for name, value in self._places(values).items():
                 bind(name, value)
         for name, gradient in self._gradients.items():
             value = values[gradient]
@@ -96,18 +141,10 @@ class RowsUpdater:
                 self._given[name] = value
                 bind(name, value)
 
-    def _places(self, parts: list[Array], positions: Ids) -> dict[str, Any]:
-        """Of each part of the ids, which of the sums they are added to."""
-        found, start = {}, 0
-        for index, part in enumerate(parts):
-            found[f"at.{index}"] = ort_value(positions[start : start + part.size].reshape(-1, 1))
-            start += part.size
-        return found
-
-    def _clipped(self, values: Values, rows: Ids, places: dict[str, Any], limit: float) -> Array:
+    def _clipped(self, values: Values, limit: float) -> Array:
         """The gradient of each distinct row of all tables side by side, no longer than is allowed."""
-        given = {name: values[gradient] for name, gradient in self._gradients.items()}
-        given |= {"count": ort_value(self._count), **places}
+        rows, given = self._rows, {name: values[gradient] for name, gradient in self._gradients.items()}
+        given |= {"count": ort_value(self._count), **self._places(values)}
         sums: Array = self._adder.run_with_ort_values(given, ["sums"], None)[0].numpy()[: len(rows)]
         for columns, ends in self._ends:
             clip_tables(sums[:, columns], rows, ends, limit)

@@ -1,4 +1,4 @@
-"""The two graphs that update rows of tables: one sums their gradients, one changes them in place."""
+"""The graphs that update rows of tables: their gradients are summed, they catch up, they change in place."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET, IR_VERSION = 18, 9
-OPTIMIZER = "optimizer."
-"""What the names of an optimizer's graph begin with where it is part of another."""
+OPTIMIZER, CATCH_UP = "optimizer.", "catch_up."
+"""What the names of an optimizer's graphs begin with where they are part of another."""
 
 
 @cache
@@ -53,8 +53,41 @@ def _summed(add: _Nodes, widths: Sequence[int], parts: int) -> tuple[list[str], 
     return gradients, [f"at.{part}" for part in range(parts)]
 
 
+def row_reader(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: Mapping[str, int]) -> Any:
+    """Lets rows of tables catch up with the steps that they missed.
+
+    The session takes `rows` [n], of each of them the numbers `missed` [n, …], each `table.INDEX` and
+    `kept` [rows, all slots' widths]. It gives `new.table.INDEX`, which must be bound to the memory of
+    what they were: only the rows named are written. It gives these rows as well, side by side, as
+    `weight` [n, all tables' widths] and `slots` [n, all slots' widths], which `kept` does not have yet.
+    """
+    from onnx import compose
+
+    more = optimizer.catch_up
+    assert more is not None
+    add, names = _Nodes(plan.precision), [f"table.{index}" for index in range(len(tables))]
+    for name in (*names, "kept"):
+        add("Gather", name, "rows", to=f"old.{name}", axis=0)
+    add.join([f"old.{name}" for name in names], to=f"{CATCH_UP}weight")
+    add.split("old.kept", {f"{CATCH_UP}{name}": width for name, width in slots.items()})
+    add.split("missed", {f"{CATCH_UP}missed.{each.name}": 1 for each in more.missed})
+    add.extend(compose.add_prefix(read_model(plan, more.graph), CATCH_UP).graph)
+    add("Identity", f"{CATCH_UP}new.weight", to="weight")
+    add.join([f"{CATCH_UP}new.{name}" for name in slots], to="slots")
+    stored = _put_back(add, "weight", tables)
+    try:
+        return add.session(["missed", "kept", *names], ["rows"], [*stored, "weight", "slots"])
+    except onnx_errors() as error:
+        raise damaged(f"{more.graph!r} of {plan.place!r} reads no rows: {short(error)}") from None
+
+
 def row_updater(
-    plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: Mapping[str, int], parts: int = 0
+    plan: Plan,
+    optimizer: Optimizer,
+    tables: Sequence[int],
+    slots: Mapping[str, int],
+    parts: int = 0,
+    taken: bool = False,
 ) -> Any:
     """Takes the same rows out of tables and out of what is kept for them, updates them, puts them back.
 
@@ -64,40 +97,54 @@ def row_updater(
     `tables` and `slots` are widths, of the slots in the order in which `kept` has them.
 
     Where `parts` are given, it takes what `row_adder` takes in place of `gradient`, and adds up itself;
-    `count` is one more than there are rows.
+    `count` is one more than there are rows. Where the rows are `taken` out already, they are given as
+    `weight` and `slots`, as `row_reader` makes them.
     """
     from onnx import compose
 
     add, names = _Nodes(plan.precision), [f"table.{index}" for index in range(len(tables))]
-    flat = optimizer.rows_graph == optimizer.graph
-    for name in (*names, "kept")[: len(names) + bool(slots)]:
-        add("Gather", name, "rows", to=f"old.{name}", axis=0)
-    add.join([f"old.{name}" for name in names], to="old.weight")
-    add.split("old.kept", {f"old.{name}": width for name, width in slots.items()})
+    kept = ["kept"] if slots else []
     floats, integers = ["gradient"], ["rows"]
     if parts:
         floats, positions = _summed(add, tables, parts)
         integers += ["count", *positions]
         zero, end = add.constant([0]), add.constant([-1])
         add("Slice", "sums", zero, end, zero, to="gradient")
-    for name in ("weight", *slots):
-        add.shaped(f"old.{name}", [-1] if flat else None, to=OPTIMIZER + name)
-    add.shaped("gradient", [-1] if flat else None, to=f"{OPTIMIZER}gradient")
+    if taken:
+        floats += ["weight", "slots"]
+    else:
+        for name in (*names, *kept):
+            add("Gather", name, "rows", to=f"old.{name}", axis=0)
+        add.join([f"old.{name}" for name in names], to="weight")
+        if slots:
+            add("Identity", "old.kept", to="slots")
+    add.split("slots", {f"old.{name}": width for name, width in slots.items()})
+    flat = add.constant([-1])
+    for name in ("weight", "gradient"):
+        add("Reshape", name, flat, to=OPTIMIZER + name)
+    for name in slots:
+        add("Reshape", f"old.{name}", flat, to=OPTIMIZER + name)
     add("Identity", "step", to=f"{OPTIMIZER}step")
-    add.extend(compose.add_prefix(read_model(plan, optimizer.rows_graph), OPTIMIZER).graph)
+    add.extend(compose.add_prefix(read_model(plan, optimizer.graph), OPTIMIZER).graph)
     for name, width in {"weight": sum(tables), **slots}.items():
-        add.shaped(f"{OPTIMIZER}new.{name}", [-1, width] if flat else None, to=f"made.{name}")
-    add.split("made.weight", {f"made.{name}": width for name, width in zip(names, tables, strict=True)})
+        add("Reshape", f"{OPTIMIZER}new.{name}", add.constant([-1, width]), to=f"made.{name}")
     add.join([f"made.{name}" for name in slots], to="made.kept")
-    stored = [*names, *(["kept"] if slots else [])]
-    read_before_written(add.graph, {name: f"made.{name}" for name in stored})
-    add("Unsqueeze", "rows", add.constant([1]), to="at")
-    for name in stored:
-        add("ScatterND", name, "at", f"made.{name}", to=f"new.{name}")
+    stored = _put_back(add, "made.weight", tables, kept)
     try:
-        return add.session([*floats, "step", *stored], integers, [f"new.{name}" for name in stored])
+        return add.session([*floats, "step", *names, *kept], integers, stored)
     except onnx_errors() as error:
-        raise damaged(f"{optimizer.rows_graph!r} of {plan.place!r} updates no rows: {short(error)}") from None
+        raise damaged(f"{optimizer.graph!r} of {plan.place!r} updates no rows: {short(error)}") from None
+
+
+def _put_back(add: _Nodes, weight: str, tables: Sequence[int], more: Sequence[str] = ()) -> list[str]:
+    """Writes rows of `weight`, and `made.NAME` of `more`, to where they were read; what is stored then."""
+    names = [f"table.{index}" for index in range(len(tables))]
+    add.split(weight, {f"made.{name}": width for name, width in zip(names, tables, strict=True)})
+    read_before_written(add.graph, {name: f"made.{name}" for name in (*names, *more)})
+    add("Unsqueeze", "rows", add.constant([1]), to="at")
+    for name in (*names, *more):
+        add("ScatterND", name, "at", f"made.{name}", to=f"new.{name}")
+    return [f"new.{name}" for name in (*names, *more)]
 
 
 class _Nodes:
@@ -123,13 +170,6 @@ class _Nodes:
         name = f"constant.{len(self.graph.initializer)}"
         self.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
         return name
-
-    def shaped(self, value: str, shape: list[int] | None, to: str) -> None:
-        """A reshape, or just another name where `shape` is None."""
-        if shape is None:
-            self("Identity", value, to=to)
-        else:
-            self("Reshape", value, self.constant(shape), to=to)
 
     def join(self, parts: list[str], to: str) -> None:
         """Columns side by side."""

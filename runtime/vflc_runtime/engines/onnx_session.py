@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,18 @@ def load(plan: Plan, graph: str, threads: int, model: onnx.ModelProto | None = N
         return session(model.SerializeToString(), threads, plan.precision == "float64")
     except onnx_errors() as error:
         raise damaged(f"{plan.graph_path(graph)} cannot be loaded: {short(error)}") from None
+
+
+def load_series(plan: Plan, graph: str) -> Callable[[Array], dict[str, Array]]:
+    """A graph from steps to series of numbers, in float64 whatever the plan's precision is."""
+    loaded = session(read_model(plan, graph).SerializeToString(), 1, double=True)
+    names = plan.graphs[graph].outputs
+
+    def series(steps: Array) -> dict[str, Array]:
+        made = loaded.run_with_ort_values({"step": ort_value(steps)}, list(names), None)
+        return {name: made[index].numpy() for index, name in enumerate(names)}
+
+    return series
 
 
 def read_model(plan: Plan, graph: str) -> onnx.ModelProto:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from vflc_runtime.buffers import Buffers
+from vflc_runtime.buffers import Buffers, Rows
+from vflc_runtime.engines.onnx_catch_up import RowsReader, history_of
 from vflc_runtime.engines.onnx_memory import read_before_written
 from vflc_runtime.engines.onnx_rows import RowsUpdater
 from vflc_runtime.engines.onnx_session import load, ort_value, read_model
@@ -21,6 +23,10 @@ Values = dict[str, Any]
 
 class Updater(Protocol):
     """Changes weights and slots in place."""
+
+    def catch_up(self, values: Values, step: int, batch: int) -> None:
+        """Makes up for the steps that rows missed which are about to be read."""
+        ...
 
     def apply(self, values: Values, step: int, batch: int) -> None:
         """`values` holds the gradients; `step` counts from 1; `batch` is another for every batch."""
@@ -41,10 +47,17 @@ def make_updaters(plan: Plan, buffers: Buffers, threads: int) -> dict[str, Updat
             if key not in sessions:
                 sessions[key] = _in_place(plan, *key)
             updaters[update.id] = _DenseUpdater(plan, update, sessions[key], buffers)
+    histories = {name: history_of(plan, name) for name in plan.optimizers}
     for group in buffers.rows:
-        updater = RowsUpdater(plan, group, buffers)
+        updater = RowsUpdater(plan, group, buffers, histories[group.optimizer.id])
         updaters.update({update.id: updater for update in group.updates})
     return updaters
+
+
+def reader_of(updaters: Mapping[str, Updater], group: Rows) -> RowsReader | None:
+    """What lets the tables of a group catch up, where they have to."""
+    updater = updaters.get(group.updates[0].id)
+    return updater.reader if isinstance(updater, RowsUpdater) else None
 
 
 def _in_place(plan: Plan, optimizer: str, threads: int) -> Any:
@@ -70,6 +83,9 @@ class _DenseUpdater:
                 self._binding.bind_ortvalue_output(f"new.{kind}", ort_value(flat))
         if any(given.name == "step" for given in session.inputs_meta):
             self._binding.bind_ortvalue_input("step", ort_value(self._step))
+
+    def catch_up(self, values: Values, step: int, batch: int) -> None:
+        """Dense weights miss no step."""
 
     def apply(self, values: Values, step: int, batch: int) -> None:
         buffer, gradient = self._buffer, values[self._gradient]

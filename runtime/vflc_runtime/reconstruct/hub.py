@@ -37,9 +37,7 @@ class Hub:
         for weight in plan.globals:
             first = initial_value(settings.seed, weight.name, weight.shape, weight.init, plan.precision)
             self.weights[weight.name] = first
-            rows = weight.table and not settings.noise
-            slots = self.update.new_row_slots if rows else self.update.new_slots
-            self._slots[weight.name] = slots(weight.shape)
+            self._slots[weight.name] = self.update.new_slots(weight.shape)
 
     def slots(self) -> dict[str, Array]:
         """What the optimizer keeps, by WEIGHT/SLOT."""
@@ -56,8 +54,9 @@ class Hub:
     def apply(self, deltas: Sequence[Delta], number: int) -> None:
         """One step of the server's optimizer, with the weighted mean of the changes as gradient.
 
-        Changes are added in the order of `deltas`. A table changes in the rows that were touched;
-        with noise, which must not tell them apart, in all. Nothing happens where nobody counts.
+        Changes are added in the order of `deltas`. A table changes in the rows that were touched; in
+        all of them where a step moves rows without a change, too, or with noise, which must not tell
+        them apart. Nothing happens where nobody counts.
 
         Raises:
             Failure: VFL0611 where the step leaves a weight that is not finite.
@@ -73,7 +72,7 @@ class Hub:
                 rows = np.concatenate([delta.rows[name][1] for delta in deltas])
                 found, positions = ranked(ids, len(value))
                 mean = sum_rows(positions, rows, len(found)) / np.asarray(total, value.dtype)
-                if not settings.noise:
+                if self.update.optimizer.sparse and not settings.noise:
                     self.update.rows(value, found, mean, self._slots[name], number + 1)
                     _check(name, value[found], number)
                     continue

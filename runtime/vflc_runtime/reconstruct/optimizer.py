@@ -16,24 +16,16 @@ Array = NDArray[Any]
 
 
 class Update:
-    """An optimizer's graphs, for dense arrays and for rows."""
+    """An optimizer's graph, over arrays and over rows of them."""
 
     def __init__(self, optimizer: Optimizer, precision: str, runners: Runners) -> None:
         self.optimizer, self.precision = optimizer, precision
         self._flat = runners(optimizer.graph)
-        same = optimizer.rows_graph == optimizer.graph
-        self._rows = self._flat if same else runners(optimizer.rows_graph)
         self.slots = [slot.name for slot in optimizer.slots]
-        self.row_slots = self.slots + [slot.name for slot in optimizer.row_slots]
 
     def new_slots(self, shape: tuple[int, ...]) -> dict[str, Array]:
         """What is kept for a weight of this shape, before the first step."""
         return {s.name: np.full(shape, s.init, self.precision) for s in self.optimizer.slots}
-
-    def new_row_slots(self, shape: tuple[int, ...]) -> dict[str, Array]:
-        """The same of a table of which only rows are updated; some slots have one number a row."""
-        last = {s.name: np.full((shape[0], 1), s.init, self.precision) for s in self.optimizer.row_slots}
-        return self.new_slots(shape) | last
 
     def dense(self, weight: Array, gradient: Array, slots: dict[str, Array], step: int) -> None:
         """Changes a contiguous weight and its slots in place."""
@@ -46,15 +38,15 @@ class Update:
             slots[name][...] = made[f"new.{name}"].reshape(weight.shape)
 
     def rows(self, weight: Array, ids: Array, gradient: Array, slots: dict[str, Array], step: int) -> None:
-        """Changes the rows `ids`, all different, of a table [rows, k] and of its slots in place."""
-        parts = {"weight": weight, **{name: slots[name] for name in self.row_slots}}
-        flat = self._rows is self._flat
+        """Changes the rows `ids`, all different, of a table [rows, k] and of its slots in place.
+
+        The optimizer must be `sparse`: the other rows are as if they had been updated, too.
+        """
+        parts = {"weight": weight, **{name: slots[name] for name in self.slots}}
         taken = {name: part[ids] for name, part in parts.items()}
-        taken["gradient"] = np.ascontiguousarray(gradient)
-        values = {name: part.reshape(-1) for name, part in taken.items()} if flat else taken
-        made = self._rows({**values, "step": np.asarray(step, self.precision)})
+        self.dense(taken["weight"], gradient, taken, step)
         for name, part in parts.items():
-            part[ids] = made[f"new.{name}"].reshape(taken[name].shape)
+            part[ids] = taken[name]
 
 
 def sum_rows(positions: Array, rows: Array, count: int) -> Array:

@@ -70,9 +70,7 @@ class Optimizer:
     """
 
     graph: Graph
-    rows_graph: Graph
     slots: tuple[Slot, ...]
-    row_slots: tuple[Slot, ...]
     sparse: bool
 
 

@@ -156,9 +156,7 @@ def _pair(item: Json) -> tuple[str, str]:
 def _optimizer(item: Json, graphs: dict[str, Graph]) -> Optimizer:
     return Optimizer(
         _named(graphs, item["graph"].text(), item),
-        _named(graphs, item["rows_graph"].text(), item),
         read_slots(item["slots"]),
-        read_slots(item["row_slots"]),
         item["sparse"].flag(),
     )
 

@@ -61,7 +61,7 @@ class State:
     def run(self, phase: Phase, runner: Runner, update: Update, half: Half, steps: Rows) -> Measured:
         """All steps of a phase, `steps` of each user; measured are the values before each step."""
         slots = {
-            g.weight: _new_slots(update, self.values[g.weight], self.plan.weights[g.weight].table)
+            g.weight: update.new_slots(self.values[g.weight].shape)
             for g in phase.gradients
         }
         first = self.inputs(half.rows, runner)
@@ -172,8 +172,3 @@ class State:
 
 def _joined(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _new_slots(update: Update, value: Array, table: bool) -> dict[str, Array]:
-    sparse = table and update.optimizer.sparse
-    return update.new_row_slots(value.shape) if sparse else update.new_slots(value.shape)

@@ -1,0 +1,96 @@
+"""Rows of tables catch up with the steps that they missed, on onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from vflc_runtime.buffers import Rows
+from vflc_runtime.engines.onnx_rows_graphs import row_reader
+from vflc_runtime.engines.onnx_session import CPU, load_series, ort_value
+from vflc_runtime.missed import History
+from vflc_runtime.plan import Plan
+from vflc_runtime.updates import Ids
+
+Array = NDArray[Any]
+BLOCK_ROWS = 1 << 16
+"""Rows that catch up at once where all of a table does."""
+
+
+def history_of(plan: Plan, optimizer: str) -> History | None:
+    """An empty history for an optimizer, where it makes up for steps."""
+    more = plan.optimizers[optimizer].catch_up
+    if more is None:
+        return None
+    return History(more.missed, None if more.series is None else load_series(plan, more.series))
+
+
+class RowsReader:
+    """Tables that catch up together.
+
+    Args:
+        tables: of the group, in order; their rows are changed in place.
+        history: of the group's optimizer.
+    """
+
+    def __init__(self, plan: Plan, group: Rows, tables: Sequence[Array], history: History) -> None:
+        self._precision, self._group, self._tables, self._history = plan.precision, group, tables, history
+        widths = [table.shape[1] for table in tables]
+        self._session = row_reader(plan, group.optimizer, widths, group.slot_widths)
+        self._binding = self._bound(tables, group.kept)
+
+    def _bound(self, tables: Sequence[Array], kept: Array) -> Any:
+        binding = native.SessionIOBinding(self._session)
+        for index, table in enumerate(tables):
+            value = ort_value(table)
+            binding.bind_ortvalue_input(f"table.{index}", value)
+            binding.bind_ortvalue_output(f"new.table.{index}", value)
+        binding.bind_ortvalue_input("kept", ort_value(kept))
+        return binding
+
+    def catch_up(self, rows: Ids, step: int) -> tuple[Any, Any]:
+        """Rows of the tables become what they are after `step` steps.
+
+        Returns:
+            The same rows of all tables, and of all slots, which are left to be written by an update.
+        """
+        assert self._group.last is not None
+        return self._run(self._binding, rows, self._group.last[rows], step)
+
+    def _run(self, binding: Any, rows: Ids, last: Ids, step: int) -> tuple[Any, Any]:
+        missed = self._history.numbers(last, step).astype(self._precision)
+        binding.bind_ortvalue_input("rows", ort_value(rows))
+        binding.bind_ortvalue_input("missed", ort_value(missed))
+        for name in ("weight", "slots"):
+            binding.bind_output(name, CPU)
+        self._session.run_with_iobinding(binding, None)
+        outputs, tables = binding.get_outputs(), len(self._tables)
+        return outputs[tables], outputs[tables + 1]
+
+    def current(self, step: int) -> list[Array]:
+        """Copies of the tables as they are after `step` steps."""
+        copies = [table.copy() for table in self._tables]
+        for block, _ in self._blocks(copies, step):
+            del block
+        return copies
+
+    def settle(self, step: int) -> None:
+        """All rows and all that is kept for them become what they are after `step` steps."""
+        assert self._group.last is not None
+        for block, slots in self._blocks(self._tables, step):
+            self._group.kept[block] = slots.numpy()
+        self._group.last.fill(step)
+
+    def _blocks(self, tables: Sequence[Array], step: int) -> Any:
+        """Lets `tables` catch up, and gives the slots of each block of rows."""
+        group = self._group
+        assert group.last is not None
+        for start in range(0, len(group.last), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            last = group.last[block]
+            binding = self._bound([table[block] for table in tables], group.kept[block])
+            yield block, self._run(binding, np.arange(len(last)), last, step)[1]
