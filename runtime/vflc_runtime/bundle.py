@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vflc_runtime import files
 from vflc_runtime.checks import check_plan
-from vflc_runtime.contents import KERAS, open_contents
+from vflc_runtime.contents import KERAS, open_contents, read_keras_hashes
 from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import Manifest, read_manifest
 from vflc_runtime.plan import Plan
@@ -18,12 +18,16 @@ from vflc_runtime.reading import damaged
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What the compiler wrote, read and checked: `plans` by place, in the manifest's order."""
+    """What the compiler wrote, read and checked: `plans` by place, in the manifest's order.
+
+    `keras` is the digest of the Keras files, None where the bundle has none.
+    """
 
     folder: Path
     manifest: Manifest
     plans: dict[str, Plan]
     backend: str = "onnx"
+    keras: str | None = None
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -46,18 +50,19 @@ def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backe
             "populations have `vflc train`, `evaluate`, `predict`, `verify` and `graph`; what they learned "
             "is in model.safetensors of the hub's folder in a run",
         )
+    keras = read_keras_hashes(folder, manifest.places, manifest.digest)
     plans: dict[str, Plan] = {}
     for place in places or manifest.places:
         if place not in manifest.places:
             raise damaged(
                 f"{folder / 'manifest.json'} has no place {place!r}; it has {', '.join(manifest.places)}"
             )
-        plan = read_plan(open_contents(folder, place, manifest.contents, manifest.digest, backend))
+        plan = read_plan(open_contents(folder, place, manifest.contents, keras, backend))
         if plan.place != place:
             raise damaged(f"{folder / place / 'plan.json'} is the plan of {plan.place!r}")
         check_plan(plan, manifest)
         plans[place] = plan
-    return Bundle(folder, manifest, plans, backend)
+    return Bundle(folder, manifest, plans, backend, keras.digest if keras else None)
 
 
 def opened(bundle: Bundle | Path | str, backend: str) -> Bundle:

@@ -2,12 +2,14 @@
 
 Whatever a place runs or reads comes from here, so that nothing can change between the check and
 the use. The hashes of a place's own files stand in the manifest, under the digest that all parties
-compare; those of the Keras backend, which each party is free to have, in keras.json.
+compare; those of the Keras backend, which each party is free to have, in keras.json, whose digest
+parties compare where one of them runs it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -59,14 +61,40 @@ def _hash(name: str, item: Json) -> tuple[str, str]:
     return name, item.text()
 
 
-def open_contents(folder: Path, place: str, hashes: Hashes, digest: str, backend: str) -> Contents:
+@dataclass(frozen=True, slots=True)
+class KerasHashes:
+    """What keras.json says: the hashes of the Keras files, and the SHA-256 of the list itself."""
+
+    hashes: Hashes = field(repr=False)
+    digest: str
+
+
+def read_keras_hashes(folder: Path, places: Iterable[str], digest: str) -> KerasHashes | None:
+    """The hashes of a bundle's Keras files; None where it was compiled without them.
+
+    VFL0613 where they belong to a bundle with another digest.
+    """
+    path = folder / f"{KERAS}.json"
+    if not path.is_file():
+        return None
+    listed = Json.read(path)
+    if listed["digest"].text() != digest:
+        raise damaged(f"{path} belongs to another bundle than manifest.json")
+    found = read_hashes(listed["contents"], places)
+    text = json.dumps(found, sort_keys=True)
+    return KerasHashes(found, hashlib.sha256(f"{digest}/{text}".encode()).hexdigest())
+
+
+def open_contents(
+    folder: Path, place: str, hashes: Hashes, keras: KerasHashes | None, backend: str
+) -> Contents:
     """The files of a place for a backend.
 
     Args:
         folder: of the bundle.
         place: whose files.
         hashes: those in the manifest.
-        digest: the manifest's.
+        keras: those in keras.json.
         backend: `onnx` or `keras`.
 
     Raises:
@@ -78,13 +106,10 @@ def open_contents(folder: Path, place: str, hashes: Hashes, digest: str, backend
         if not (own / "plan.json").is_file() and (own / KERAS).is_dir():
             raise _no_plan(folder, backend)
         return Contents(own, _read(own, hashes[place]))
-    if not (folder / "keras.json").is_file():
+    if keras is None:
         raise _no_plan(folder, backend)
-    listed = Json.read(folder / "keras.json")
-    if listed["digest"].text() != digest:
-        raise damaged(f"{folder / 'keras.json'} belongs to another bundle than manifest.json")
-    own, known = folder / place / KERAS, read_hashes(listed["contents"], hashes)
-    return Contents(own, _read(own, known[place]) | _read(folder / place, hashes[place], [ENCODERS]))
+    own = folder / place / KERAS
+    return Contents(own, _read(own, keras.hashes[place]) | _read(folder / place, hashes[place], [ENCODERS]))
 
 
 def _read(folder: Path, hashes: Mapping[str, str], only: Iterable[str] | None = None) -> dict[str, bytes]:

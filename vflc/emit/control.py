@@ -27,7 +27,7 @@ EVERYONE = (
     Kind(
         "hello",
         4096,
-        "digest of this manifest, version, settings of the run",
+        "digest of this manifest and of the Keras files, engine, version, settings of the run",
         "at the start, after a restart",
     ),
     Kind(

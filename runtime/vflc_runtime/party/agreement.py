@@ -16,26 +16,34 @@ START = "start"
 """Stands among the checkpoints for the state before the first step."""
 
 
-def compare(peers: Peers, terms: Mapping[str, Any]) -> str:
+def compare(peers: Peers, terms: Mapping[str, Any], engine: str = "onnx", keras: str | None = None) -> str:
     """Tells all what this party runs, and compares; returns a name of this start that all know.
+
+    The manifest's digest is the same whatever backends a party has, so that Keras files are not
+    under it: where any party runs them, all must have compiled them, and to the same.
 
     Args:
         peers: the others.
         terms: what must be the same everywhere, by the words that a message has for it, the most
             telling first.
+        engine: that this party runs.
+        keras: the digest of the Keras files that it has.
 
     Raises:
         Failure: VFL0650 with the first difference, at both sides.
     """
     nonce = secrets.token_hex(8)
-    peers.tell_json("hello", {**terms, "nonce": nonce})
+    mine = {"engine": engine, "keras": keras}
+    peers.tell_json("hello", {**terms, **mine, "nonce": nonce})
     heard = {peer: peers.hear_json(peer, "hello") for peer in peers.senders("hello")}
     place = peers.network.place
     for peer, told in heard.items():
         for name, own in terms.items():
             if told.get(name) != own:
                 raise differs(name, place, own, peer, told.get(name))
-        if set(told) != {*terms, "nonce"} or not isinstance(told["nonce"], str):
+        if "keras" in (engine, told.get("engine")) and (keras is None or told.get("keras") != keras):
+            raise differs("keras", place, keras, peer, told.get("keras"))
+        if set(told) != {*terms, *mine, "nonce"} or not isinstance(told["nonce"], str):
             raise wrong(peer, "hello", "has other settings than this version knows")
     nonces = sorted([nonce, *(told["nonce"] for told in heard.values())])
     return hashlib.sha256("/".join(nonces).encode()).hexdigest()[:16]
@@ -53,6 +61,8 @@ def differs(name: str, place: str, own: Any, peer: str, told: Any) -> Failure:
 
 _HELP = {
     "digest": "compile the same spec with the same version at both, and compare manifest.md",
+    "keras": "a party runs the Keras files, so all compile them: `vflc compile SPEC --backend all`, with the "
+    "same version of TensorFlow",
     "version": "install the same version of vflc at both",
     "rows": "the tables have not the same rows: align them by hash or psi, see docs/alignment.md",
 }

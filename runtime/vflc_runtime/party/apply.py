@@ -86,7 +86,7 @@ class _Trained:
     def begin(self, peers: Peers, rows: Rows) -> tuple[Session, Dataset]:
         """All agree on the rows and on the checkpoint, whose weights are taken: the best where kept."""
         terms = {"program": self.program, "version": version(), "digest": self.bundle.manifest.digest}
-        compare(peers, terms)
+        compare(peers, terms, self.bundle.backend, self.bundle.keras)
         own = rows.load(self._load)
         count, name = agree_rows(peers, own, self.run.held(self.site.listen), may_start=False)
         session = Session(

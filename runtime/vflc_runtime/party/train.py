@@ -93,7 +93,8 @@ class _Training:
     def once(self, peers: Peers, rows: Rows) -> Result:
         """From the first word to the last: all agree on where to begin, train, and part."""
         terms = {"program": "train", "version": version(), "digest": self.bundle.manifest.digest}
-        name = compare(peers, terms | {key: self.settings[key] for key in SETTINGS})
+        terms |= {key: self.settings[key] for key in SETTINGS}
+        name = compare(peers, terms, self.bundle.backend, self.bundle.keras)
         own = rows.load(self._load)
         run = self._run
         held = run.held(self.site.listen) if run is not None else {}

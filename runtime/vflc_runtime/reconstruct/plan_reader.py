@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vflc_runtime.contents import Contents, open_contents
+from vflc_runtime.contents import Contents, open_contents, read_keras_hashes
 from vflc_runtime.engines.engine import ENGINES
 from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import read_manifest
@@ -36,9 +36,8 @@ def read_population(folder: Path, engine: str = "onnx") -> Plan:
     manifest = read_manifest(folder / "manifest.json")
     about = Json(manifest.document, "manifest.json")["population"]
     place, hub = (about[end].one_of(*manifest.places) for end in ("place", "hub"))
-    homes = {
-        name: open_contents(folder, name, manifest.contents, manifest.digest, engine) for name in (place, hub)
-    }
+    keras = read_keras_hashes(folder, manifest.places, manifest.digest)
+    homes = {name: open_contents(folder, name, manifest.contents, keras, engine) for name in (place, hub)}
     users, server = (homes[name].json("plan.json") for name in (place, hub))
     for part in (users, server):
         if part["kind"].text() != "population" or part["precision"].text() != manifest.precision:
