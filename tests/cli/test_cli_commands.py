@@ -72,7 +72,7 @@ def test_init_writes_nothing_over_what_is_there(project: Path) -> None:
 
 
 def test_new_project_has_nothing_to_complain_about(made: Path) -> None:
-    assert "nothing" in done(made, "check", "model.vfl")
+    assert "no errors, no warnings" in done(made, "check", "model.vfl")
     assert json.loads(done(made, "check", "model.vfl", "--format", "json")) == []
     assert json.loads(done(made, "check", "model.vfl", "--format", "sarif"))["runs"][0]["results"] == []
     done(made, "fmt", "--check", "model.vfl")
@@ -84,9 +84,9 @@ def test_compile_prints_every_edge_and_its_size(project: Path) -> None:
     assert len(manifest["edges"]) == 2
     for edge in manifest["edges"]:
         (line,) = [line for line in shown.splitlines() if line.split()[:1] == [edge["id"]]]
-        assert f"{edge['from']} → {edge['to']}" in line
-        assert edge["phase"] in line and str(edge["bytes_per_row"]) in line.split()
-    assert "bank: Age, Income, Region; shop: Product, Visits, came_back" in shown
+        assert f"{edge['from']} → {edge['to']}, {edge['phase']}: " in shown
+        assert str(edge["bytes_per_row"]) in line.split()
+    assert "depends on bank: Age, Income, Region; shop: Product, Visits, came_back" in shown
     assert not [line for line in shown.splitlines() if line != line.rstrip()]
 
 

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshot import same_as
 
+import vflc
 from vflc.diagnostics import Diagnostic, Label, Source, Span, render_json, render_sarif, render_text
 from vflc.diagnostics.diagnostic import in_order
+from vflc.diagnostics.render_text import MOST_ALSO, MOST_BLOCKS
+from vflc.driver import check
 
 SPEC = Source(
     "deepfm.vfl",
@@ -132,3 +135,51 @@ def test_any_span_of_any_text(text: str, data: st.DataObject) -> None:
     assert "^" in rendered and not any(char in rendered for char in "\t\r\x00")
     json.loads(render_json.render([finding]))
     json.loads(render_sarif.render([finding]))
+
+
+def test_findings_of_one_code_at_one_place_are_one_block() -> None:
+    many = [Diagnostic("VFL0302", f"the feature p{n}.A is read", at("Größe"), "embed it") for n in range(9)]
+    other = Diagnostic("VFL0301", "something else", at("Größe"))
+    text = render_text.render([*many, other])
+    assert text.count("VFL0302") == 1 and text.count("error[") == 2
+    assert text.count("also: ") == MOST_ALSO + 1 and "also: 4 more of this kind" in text
+    assert text.endswith("10 errors")
+
+
+def test_of_many_warnings_the_first_are_shown_whole() -> None:
+    source = Source("x.vfl", "\n" * 50)
+    places = [Span(source, n, n) for n in range(40)]
+    text = render_text.render([Diagnostic("VFL0321", "alone", place, level="warning") for place in places])
+    assert text.count("warning[VFL0321]") == MOST_BLOCKS
+    assert "37 more VFL0321, at x.vfl:4:1, x.vfl:5:1, x.vfl:6:1, x.vfl:7:1 and 33 more places" in text
+    errors = render_text.render([Diagnostic("VFL0101", "unknown", place) for place in places])
+    assert errors.count("error[VFL0101]") == 40
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_terminal_breaks_no_word(width: int) -> None:
+    long = Source("x.vfl", "x = " + " + ".join(f"value_{n}" for n in range(60)))
+    found = Diagnostic("VFL0302", "a message of words " * 12, Span(long, 100, 120), "some help " * 20)
+    lines = render_text.render([found], width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert {word for line in lines[:8] for word in line.split()} >= {"message", "words"}
+    plain = render_text.render([found]).splitlines()
+    assert len(plain) < len(lines)
+
+
+def test_the_users_text_comes_before_the_librarys(tmp_path: Path) -> None:
+    spec = (Path(vflc.__file__).parent.parent / "specs/deepfm/deepfm.vfl").read_text("utf-8")
+    head = spec[: spec.index("block Bottom")]
+    path = tmp_path / "model.vfl"
+    path.write_text(
+        f"use recsys.{{DeepFM}}\n{head}logit = DeepFM(alice.features + bob.features, k = 4, units = [8])\n"
+        "predict liked = sigmoid(logit)\nobjective bce(logit, bob.liked)\n"
+    )
+    found = check(path)
+    assert sum(each.code == "VFL0321" for each in found) > 1
+    assert all(each.span and each.span.source.name == str(path) for each in found)
+    assert render_text.render(found).count("VFL0321") == 1
+    path.write_text(path.read_text().replace("[8]", "[0]"))
+    (wrong,) = check(path)
+    assert wrong.span and wrong.span.text.startswith("DeepFM(")
+    assert [label.span.source.name for label in wrong.labels] == ["library/recsys.vfl"]

@@ -35,12 +35,11 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
         _fix(spec)
     found = driver.check(spec)
     if form == "text":
-        from vflc.cli.failures import colours
+        from vflc.cli.failures import colours, width
         from vflc.diagnostics.render_text import render
 
-        click.echo(
-            render(found, colour=colours(sys.stdout)) if found else f"{spec}: nothing to say against it"
-        )
+        text = render(found, colours(sys.stdout), width(sys.stdout))
+        click.echo(text if found else f"{spec}: no errors, no warnings")
     elif form == "json":
         from vflc.diagnostics.render_json import render as render_json
 

@@ -1,4 +1,4 @@
-"""`vflc compile`: a spec to its bundle, and the table of what crosses."""
+"""`vflc compile`: a spec to its bundle, and the list of what crosses."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def command(spec: Path, out: Path, backend: str, precision: str) -> None:
 
     from vflc import driver
     from vflc.cli import failures
+    from vflc.cli.crossings import crossing, waived
     from vflc.cli.learned import paragraphs
-    from vflc.cli.tables import console, crossing, show, waived
+    from vflc.cli.tables import columns
 
     bundle = driver.compile_spec(
         spec, precision=precision, backends=driver.BACKENDS if backend == "all" else (backend,)
@@ -47,8 +48,8 @@ def command(spec: Path, out: Path, backend: str, precision: str) -> None:
         failures.show(bundle.warnings)
     if bundle.model.learned:
         click.echo(f"\n{paragraphs(bundle.model.learned)}")
-    show(console(), crossing(bundle.manifest))
-    for line in waived(bundle.manifest):
+    click.echo(f"\n{crossing(bundle.manifest, columns())}\n")
+    for line in waived(bundle.manifest, columns()):
         click.echo(line)
     places = ", ".join(bundle.manifest["places"])
-    click.echo(f"\nwrote {out}: a folder each for {places}; manifest {bundle.manifest['digest'][:16]}")
+    click.echo(f"wrote {out}: a folder each for {places}; manifest {bundle.manifest['digest'][:16]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -68,16 +69,27 @@ def report(error: BaseException) -> int:
             return defect(error)
 
 
+def mention(warnings: Sequence[Diagnostic], spec: os.PathLike[str]) -> None:
+    """Counts warnings on stderr; `vflc check` and `vflc compile` say what they are."""
+    count = f"{len(warnings)} warning{'s' * (len(warnings) > 1)}"
+    print(f"{count} about {os.fspath(spec)}: `vflc check` shows them", file=sys.stderr)
+
+
 def show(diagnostics: Sequence[Diagnostic]) -> None:
     """Renders findings on stderr, with colours where it is a terminal."""
     from vflc.diagnostics.render_text import render
 
-    print(render(diagnostics, colour=colours(sys.stderr)), file=sys.stderr)
+    print(render(diagnostics, colours(sys.stderr), width(sys.stderr)), file=sys.stderr)
 
 
 def colours(stream: Any) -> bool:
     """Whether a stream shows colours; https://no-color.org is heard."""
     return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width(stream: Any) -> int | None:
+    """Columns of a terminal; None where a stream goes elsewhere, and no line has to be broken."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def diagnostic(failure: Failure) -> Diagnostic:

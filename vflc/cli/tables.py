@@ -1,7 +1,8 @@
-"""Tables for people: what crosses between parties, how training went, how far results lie apart."""
+"""Tables for people: how training went, what was sent, how far results lie apart."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
-
-from vflc.emit.diagram import shape, some
-from vflc.emit.disclosed import codes, waivers
 
 if TYPE_CHECKING:
     from vflc_runtime.audit.report import Score
@@ -25,62 +23,17 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
 
 
+def columns() -> int:
+    """Columns of text to fill: the terminal's, at most a hundred; eighty where there is none."""
+    return min(shutil.get_terminal_size().columns, 100) if sys.stdout.isatty() else 80
+
+
 def show(screen: Console, table: Table) -> None:
     """Prints a table with an empty line above, none within, and no blanks at ends of lines."""
     with screen.capture() as shown:
         screen.print(table)
     lines = [line.rstrip() for line in shown.get().splitlines()]
     screen.file.write("\n".join(["", *(line for line in lines if line), ""]))
-
-
-def crossing(manifest: Mapping[str, Any]) -> Table:
-    """Every edge of a manifest: where it goes, how large it is, what it depends on."""
-    table = Table(title="What crosses", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("edge", "from → to", "phase", "a row", "bytes a row"):
-        table.add_column(header, justify="right" if header == "bytes a row" else "left", no_wrap=True)
-    judged = any(edge["findings"] or edge["accepted"] for edge in manifest["edges"])
-    table.add_column("depends on")
-    if judged:
-        table.add_column("found")
-    above = None
-    for edge in manifest["edges"]:
-        depended = depends(edge["depends_on"])
-        table.add_row(
-            edge["id"],
-            f"{edge['from']} → {edge['to']}",
-            _phase(edge),
-            shape(edge),
-            f"{edge['bytes_per_row']:,}"
-            if edge["bytes_per_row"]
-            else f"{edge['bytes_per_step']:,} a {'visit' if 'population' in manifest else 'step'}",
-            "as above" if depended == above else depended,
-            *([", ".join(codes(edge))] if judged else []),
-        )
-        above = depended
-    return table
-
-
-def waived(manifest: Mapping[str, Any]) -> list[str]:
-    """A line for each waiver: what, on which edges, and why."""
-    return [
-        f"{code} on {', '.join(edges)} is waived: {reason}"
-        for (code, reason), edges in waivers(manifest["edges"]).items()
-    ]
-
-
-def _phase(edge: Mapping[str, Any]) -> str:
-    """The phase, and the programs it crosses in where that is not what the phase says."""
-    usual = {"forward": ["train", "evaluate", "predict"], "backward": ["train"]}[edge["phase"]]
-    return edge["phase"] if edge["programs"] == usual else f"{edge['phase']}, {', '.join(edge['programs'])}"
-
-
-def depends(names: Sequence[str]) -> str:
-    """Features and labels by party: `alice: Age, Gender; bob: liked`; many are counted."""
-    parties: dict[str, list[str]] = {}
-    for name in names:
-        party, _, column = name.partition(".")
-        parties.setdefault(party, []).append(column)
-    return "; ".join(f"{party}: {some(columns)}" for party, columns in parties.items())
 
 
 def alignment(report: Mapping[str, Any]) -> Table:

@@ -98,7 +98,7 @@ def bundle_of(target: Path | None, precision: str | None, engine: str = "onnx") 
     backends = tuple(dict.fromkeys(("onnx", engine)))
     bundle = driver.compile_spec(target, precision=precision or "float32", backends=backends)
     if bundle.warnings:
-        failures.show(bundle.warnings)
+        failures.mention(bundle.warnings, target)
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
         bundle.write(Path(folder) / "bundle")
         yield Path(folder) / "bundle"

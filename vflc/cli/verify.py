@@ -100,7 +100,7 @@ def run(spec: Path, options: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
                 start = partial(progress.start, precision)
                 made, numbers, warnings = verify(spec, precision, options, start, progress.step, Path(folder))
             if warnings and not found["precisions"]:
-                failures.show(warnings)
+                failures.mention(warnings, spec)
             found |= {**numbers, "precisions": {**found["precisions"], precision: _entry(made, precision)}}
     found["within"] = all(entry["within"] for entry in found["precisions"].values())
     return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from vflc.diagnostics.diagnostic import Diagnostic, in_order
 from vflc.diagnostics.span import Source, Span
@@ -12,18 +14,64 @@ from vflc.diagnostics.span import Source, Span
 TAB = 4
 WIDEST = 140
 """Longer lines are cut around what they are shown for."""
+MOST_BLOCKS = 3
+"""Of warnings of one code that are shown whole."""
+FLOWS = ("VFL03", "VFL04")
+"""Codes about what a place may see: a layer over several parties has one for each value that it reads."""
+MOST_ALSO = 4
+"""Findings of one code at one place that are told below the first; and places of those not shown."""
 
 _COLOURS = {"error": "31", "warning": "33", "note": "36", "gutter": "34"}
 
 
-def render(diagnostics: Sequence[Diagnostic], colour: bool = False) -> str:
-    """All findings in order, a blank line between them, and their number where there are several."""
-    parts = [_one(diagnostic, colour) for diagnostic in in_order(diagnostics)]
+def render(diagnostics: Sequence[Diagnostic], colour: bool = False, width: int | None = None) -> str:
+    """All findings in order, a blank line between them, and their number where there are several.
+
+    What flows between parties, found again and again of one place in the text, is one block. Of many
+    warnings of one code only the first are shown whole. Messages are broken at `width` columns, where it
+    is given.
+    """
+    parts = []
+    shown: Counter[str] = Counter()
+    left: dict[str, list[Diagnostic]] = {}
+    for first, *others in _folded(in_order(diagnostics)):
+        shown[first.code] += 1
+        if first.level == "warning" and shown[first.code] > MOST_BLOCKS:
+            left.setdefault(first.code, []).extend([first, *others])
+        else:
+            parts.append(_one(first, [other.message for other in others], colour, width))
+    parts += [_rest(code, rest, width) for code, rest in left.items()]
     if len(diagnostics) > 1:
         levels = [diagnostic.level for diagnostic in diagnostics]
         counts = [(levels.count(level), level) for level in ("error", "warning", "note")]
         parts.append(", ".join(f"{n} {level}{'s' * (n > 1)}" for n, level in counts if n))
     return "\n\n".join(parts)
+
+
+def _folded(diagnostics: Sequence[Diagnostic]) -> list[list[Diagnostic]]:
+    """Each by itself, but one list for what has a code of `FLOWS` and the same place in the text."""
+    groups: dict[object, list[Diagnostic]] = {}
+    for number, each in enumerate(diagnostics):
+        flows = each.code.startswith(FLOWS)
+        groups.setdefault((each.level, each.code, each.span) if flows else number, []).append(each)
+    return list(groups.values())
+
+
+def _rest(code: str, findings: Sequence[Diagnostic], width: int | None) -> str:
+    """Warnings like those above, by their places alone."""
+    places = list(dict.fromkeys(str(each.span) for each in findings if each.span is not None))
+    more = f" and {len(places) - MOST_ALSO} more places" if len(places) > MOST_ALSO else ""
+    text = f"{len(findings)} more {code}, at {', '.join(places[:MOST_ALSO])}{more}"
+    return "\n".join(_broken(_clean(text), width, 2))
+
+
+def _broken(text: str, width: int | None, indent: int) -> list[str]:
+    """The text in lines of at most `width` columns, where there is one; no word is cut."""
+    if width is None:
+        return [text]
+    return wrap(
+        text, max(width, 20), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    ) or [""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +85,22 @@ class _Mark:
     primary: bool
 
 
-def _one(diagnostic: Diagnostic, colour: bool) -> str:
+def _one(diagnostic: Diagnostic, also: Sequence[str], colour: bool, room: int | None) -> str:
+    """A block: the finding, its lines of text, what else was found there, and what to do."""
+
     def paint(text: str, style: str, bold: bool = True) -> str:
         return f"\x1b[{'1;' * bold}{_COLOURS[style]}m{text}\x1b[0m" if colour and text else text
 
     level = diagnostic.level
-    strong = f"\x1b[1m{_clean(diagnostic.message)}\x1b[0m" if colour else _clean(diagnostic.message)
-    lines = [f"{paint(f'{level}[{diagnostic.code}]', level)}: {strong}"]
+    head = f"{level}[{diagnostic.code}]: "
+    lines = _broken(head + _clean(diagnostic.message), room, 2)
+    lines[0] = lines[0].removeprefix(head)
+    lines = [f"\x1b[1m{line}\x1b[0m" if colour else line for line in lines]
+    lines[0] = f"{paint(head[:-2], level)}: {lines[0]}"
     marks = _marks(diagnostic)
     width = max((len(str(mark.line)) for of_source in marks.values() for mark in of_source), default=1)
     gutter = paint(" " * width + " |", "gutter")
+    widest = WIDEST if room is None else max(min(WIDEST, room - width - 5), 20)
     for source, of_source in marks.items():
         first = of_source[0]
         arrow = "-->" if source is (diagnostic.span and diagnostic.span.source) else ":::"
@@ -57,16 +111,27 @@ def _one(diagnostic: Diagnostic, colour: bool) -> str:
             if last and number > last + 1:
                 lines.append(paint("...", "gutter"))
             here = [mark for mark in of_source if mark.line == number]
-            text, underlines = _shown(source.line(number), here)
+            text, underlines = _shown(source.line(number), here, widest)
             lines.append(f"{paint(f'{number:>{width}} |', 'gutter')} {text}".rstrip())
             for mark, under in zip(here, underlines, strict=True):
                 lines.append(f"{gutter} {paint(under, level if mark.primary else 'gutter')}")
             last = number
-    if diagnostic.help:
-        if marks:
-            lines.append(gutter)
-        lines.append(f"{paint(' ' * width + ' =', 'gutter')} help: {_clean(diagnostic.help)}")
+    if marks and (diagnostic.help or also):
+        lines.append(gutter)
+    for note in _notes(diagnostic, also):
+        text, *others = _broken(_clean(note), room and room - width - 3, 2)
+        lines.append(f"{paint(' ' * width + ' =', 'gutter')} {text}")
+        lines += [f"{' ' * width}   {line}" for line in others]
     return "\n".join(lines)
+
+
+def _notes(diagnostic: Diagnostic, also: Sequence[str]) -> Iterator[str]:
+    """What stands below the lines of text: what else was found there, and what to do."""
+    yield from (f"also: {message}" for message in also[:MOST_ALSO])
+    if len(also) > MOST_ALSO:
+        yield f"also: {len(also) - MOST_ALSO} more of this kind"
+    if diagnostic.help:
+        yield f"help: {diagnostic.help}"
 
 
 def _marks(diagnostic: Diagnostic) -> dict[Source, list[_Mark]]:
@@ -96,12 +161,12 @@ def _of_span(span: Span, text: str, primary: bool) -> Iterator[_Mark]:
         yield _Mark(end_line, indent, end_column - 1, text, primary)
 
 
-def _shown(line: str, marks: Sequence[_Mark]) -> tuple[str, list[str]]:
+def _shown(line: str, marks: Sequence[_Mark], widest: int) -> tuple[str, list[str]]:
     """The line as it is printed, and under it a row for each mark."""
     low, high = 0, len(line)
-    if high > WIDEST:
-        low = max(0, min(marks[0].start - WIDEST // 3, high - WIDEST))
-        high = low + WIDEST
+    if high > widest:
+        low = max(0, min(marks[0].start - widest // 3, high - widest))
+        high = low + widest
     cells = [_cell(char) for char in line[low:high]]
     columns, column = [], 1 if low else 0
     for cell in cells:

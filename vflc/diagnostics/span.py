@@ -9,10 +9,11 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Source:
-    """A text and the name it is shown under."""
+    """A text and the name it is shown under; `library` where it came with vflc and no user wrote it."""
 
     name: str
     text: str = field(repr=False)
+    library: bool = False
 
     @cached_property
     def _starts(self) -> list[int]:

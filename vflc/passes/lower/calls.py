@@ -91,7 +91,7 @@ def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope,
         place = binding.at.text if binding.at else ev.build.place
         inner.names[name] = Bound(name, binding.name.span, binding.value, place)
     ev.active.append(id(block))
-    with ev.build.within(scope=path):
+    with ev.build.within(scope=path, span=ev.at(expr.span)):
         for bound in list(inner.names.values()):
             ev.force(bound, inner)
         result = ev.evaluate(block.result, inner, direct=True)

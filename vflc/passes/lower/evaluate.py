@@ -94,20 +94,27 @@ class Evaluator:
         return self._busy[-1].span if self._busy else None
 
     def error(self, code: str, message: str, span: Span, help: str | None = None, *labels: Label) -> Poison:
-        self.collector.error(code, message, span, help, *labels)
+        shown = self.at(span)
+        if shown is not span:
+            labels = (*labels, Label(span, "in this block of the library"))
+        self.collector.error(code, message, shown, help, *labels)
         if self.collector.full:
             raise Stop
         return POISON
 
+    def at(self, span: Span) -> Span:
+        """Where a user looks: for text of a block of the library, the place that uses the block."""
+        return self.build.span if span.source.library and self.build.span is not None else span
+
     def op(self, name: str, span: Span, *arguments: Any, **named: Any) -> Any:
         """Calls a function of the registry, turning a refusal into a diagnostic at `span`."""
         try:
-            with self.build.within(span=span):
+            with self.build.within(span=self.at(span)):
                 return FUNCTIONS[name].expand(self.build, *arguments, **named)
         except OpError as refused:
             return self.error(refused.code, refused.message, span, refused.help)
         except TooLarge as refused:
-            self.error("VFL0206", refused.message, span, refused.help)
+            self.error("VFL0206", refused.message, self.at(span), refused.help)
             raise Stop from None
 
     # --- names ------------------------------------------------------------------------------
@@ -131,7 +138,7 @@ class Evaluator:
         self._busy.append(bound)
         path = (*scope.path, bound.name)
         assert bound.expr is not None
-        with self.build.within(scope=path, place=bound.place, span=bound.expr.span):
+        with self.build.within(scope=path, place=bound.place, span=self.at(bound.expr.span)):
             value = self.evaluate(bound.expr, scope, direct=True)
             self.name(value, path)
         self._busy.pop()
@@ -336,7 +343,7 @@ class Evaluator:
         fields: dict[str, Any] = {}
         for item in expr.fields:
             path = (*self.build.scope, item.name.text)
-            with self.build.within(scope=path, span=item.value.span):
+            with self.build.within(scope=path, span=self.at(item.value.span)):
                 fields[item.name.text] = value = self.evaluate(item.value, scope, direct=True)
                 self.name(value, path)
         return Record(fields)

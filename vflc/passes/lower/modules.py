@@ -85,7 +85,9 @@ class Modules:
             self.collector.error("VFL0108", f"unknown library `{name}`", item.library.span, help)
             return None
         text = (files("vflc.library") / f"{name}.vfl").read_text(encoding="utf-8")
-        return self._load(f"library:{name}", None, lambda: Source(f"library/{name}.vfl", text), item.span)
+        return self._load(
+            f"library:{name}", None, lambda: Source(f"library/{name}.vfl", text, True), item.span
+        )
 
     def _file(self, item: tree.Import, folder: Path | None) -> Scope | None:
         assert item.file

@@ -1,0 +1,130 @@
+"""What crosses between parties, as text that fits a terminal of 40 columns or more.
+
+A block for each pair of places and phase, its edges below one another. Edges that are alike are
+folded, and what does not fit a line goes on in the next: no word is cut and no column left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from textwrap import wrap
+from typing import Any
+
+from vflc.emit.diagram import shape
+from vflc.emit.disclosed import codes, waivers
+
+ALIKE = 4
+"""So many edges in a row of one shape, with the same found about them, are told as one."""
+NARROWEST = 40
+
+Edge = Mapping[str, Any]
+
+
+def crossing(manifest: Mapping[str, Any], width: int) -> str:
+    """Every edge of a manifest: where it goes, how large it is, what it depends on, what was found.
+
+    Args:
+        manifest: of a bundle.
+        width: of a line. Only a name that is longer by itself makes a longer one.
+    """
+    unit = "visit" if "population" in manifest else "step"
+    blocks: dict[tuple[str, str, str], list[Edge]] = {}
+    for edge in manifest["edges"]:
+        blocks.setdefault((edge["from"], edge["to"], _phase(edge)), []).append(edge)
+    lines = ["What crosses"] if blocks else ["Nothing crosses"]
+    for (source, target, phase), edges in blocks.items():
+        lines += ["", *_wrapped(f"{source} → {target}, {phase}: {_total(edges, unit)}", width, "")]
+        for depended, groups in groupby(_alike(edges), key=_columns):
+            rows = [_row(group, unit) for group in groups]
+            lines += [*_table(rows, width), *_wrapped(f"depends on {depends(depended)}", width, "    ")]
+    return "\n".join(lines)
+
+
+def waived(manifest: Mapping[str, Any], width: int) -> list[str]:
+    """For each waiver: what, on which edges, and why."""
+    return [
+        line
+        for (code, reason), edges in waivers(manifest["edges"]).items()
+        for line in _wrapped(f"{code} on {', '.join(edges)} is waived: {reason}", width, "")
+    ]
+
+
+def depends(names: Sequence[str]) -> str:
+    """Features and labels by party: `alice: Age, Gender; bob: liked`; many are counted."""
+    parties: dict[str, list[str]] = {}
+    for name in names:
+        party, _, column = name.partition(".")
+        parties.setdefault(party, []).append(column)
+    return "; ".join(f"{party}: {_some(columns)}" for party, columns in parties.items()) or "no column"
+
+
+def _some(columns: Sequence[str], most: int = 12) -> str:
+    if len(columns) <= most:
+        return ", ".join(columns)
+    return f"{', '.join(columns[: most - 1])} and {len(columns) - most + 1:,} more"
+
+
+def _phase(edge: Edge) -> str:
+    """The phase, and the programs it crosses in where that is not what the phase says."""
+    usual = {"forward": ["train", "evaluate", "predict"], "backward": ["train"]}[edge["phase"]]
+    only = "" if edge["programs"] == usual else f" ({', '.join(edge['programs'])})"
+    return f"{edge['phase']}{only}"
+
+
+def _total(edges: Sequence[Edge], unit: str) -> str:
+    row, step = (sum(edge[key] or 0 for edge in edges) for key in ("bytes_per_row", "bytes_per_step"))
+    parts = [f"{row:,} bytes a row"] * bool(row) + [f"{step:,} bytes a {unit}"] * bool(step)
+    return " and ".join(parts) or "as many bytes as the data has"
+
+
+def _alike(edges: Sequence[Edge]) -> Iterator[list[Edge]]:
+    """Neighbours of one shape and finding together, where they are many; others one by one."""
+    for _, group in groupby(edges, key=lambda e: (e["shape"], e["bytes_per_row"], e["dtype"], codes(e))):
+        members = list(group)
+        if len(members) >= ALIKE:
+            yield members
+        else:
+            yield from ([member] for member in members)
+
+
+def _columns(edges: Sequence[Edge]) -> list[str]:
+    """What one edge, or all that are alike together, depend on."""
+    return list(dict.fromkeys(column for edge in edges for column in edge["depends_on"]))
+
+
+def _row(edges: Sequence[Edge], unit: str) -> tuple[str, str, str, str]:
+    """Name, shape, bytes and findings of one edge, or of several that are alike."""
+    first = edges[0]
+    name = first["id"]
+    if len(edges) > 1:
+        name = f"{name} … {edges[-1]['id']}, {len(edges):,} edges"
+    once = f" a {unit}" if not first["bytes_per_row"] else ""
+    each = " each" if len(edges) > 1 else ""
+    size = f"{first['bytes_per_row'] or first['bytes_per_step']:,} B{once}{each}"
+    return name, shape(first), size, ", ".join(codes(first))
+
+
+def _table(rows: Sequence[tuple[str, str, str, str]], width: int) -> Iterator[str]:
+    """The rows below one another. A name that leaves no room for the rest stands above it."""
+    shapes, sizes = (max(len(row[column]) for row in rows) for column in (1, 2))
+    found = max(len(part) for row in rows for part in row[3].replace(", ", ",\n").splitlines() or [""])
+    rest = shapes + sizes + 6 + (found + 2) * bool(found)
+    names = max(min(max(len(row[0]) for row in rows), width - rest), 1)
+    room = max(width - rest + found, found) - names
+    for name, size, bytes, noted in rows:
+        fits = len(name) <= names
+        if not fits:
+            yield from _wrapped(name, width, "  ")
+        notes = wrap(noted, max(room, found), break_long_words=False, break_on_hyphens=False) or [""]
+        start = f"  {name if fits else '':{names}}  {size:{shapes}}  {bytes:>{sizes}}"
+        for note in notes:
+            yield f"{start}  {note}".rstrip()
+            start = " " * len(start)
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return wrap(
+        text, max(width, NARROWEST), initial_indent=indent, subsequent_indent=f"{indent}  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
