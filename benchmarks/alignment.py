@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from extras import need
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.manifest import read_manifest
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--hash", action="store_true", help="keyed hashes as well")
     parser.add_argument("--json", type=Path, help="write the results to this file, too")
     options = parser.parse_args()
+    need("grpc", "psi")
     rows, results = options.rows, []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from extras import need
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.reconstruct.crew import LocalCrew
 from vflc_runtime.reconstruct.crew_ray import RayCrew
@@ -117,6 +118,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="rounds to time (default 10)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
     given = parser.parse_args()
+    need("ray")
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / "users.parquet", given.users)
         started = time.perf_counter()

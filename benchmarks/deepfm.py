@@ -19,12 +19,14 @@ import os
 import statistics
 import tempfile
 import time
+import warnings
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from extras import need
 from vflc_runtime.data.batches import Order, gather
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.generate import generate
@@ -92,6 +94,7 @@ class Keras:
 
 def keras_deepfm() -> Any:
     """The model of `specs/deepfm`, on ids and a multi-hot genre vector."""
+    warnings.filterwarnings("ignore", "Protobuf gencode version", UserWarning)
     import keras
     from keras import layers
 
@@ -192,6 +195,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, action="append")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    need("keras")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     results = []
     with tempfile.TemporaryDirectory() as folder:

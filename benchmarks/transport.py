@@ -28,6 +28,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+from extras import need
 from vflc_runtime.manifest import Edge, Manifest, Message
 from vflc_runtime.messages import Envelope
 from vflc_runtime.transport.grpc.network import GrpcNetwork
@@ -191,6 +192,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    need("grpc")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepared(folder, options.rows)

@@ -8,6 +8,7 @@ that needed it would not load.
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ def main(*arguments: str) -> None:
     """Runs each model on all its rows at once."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    warnings.filterwarnings("ignore", "Protobuf gencode version", UserWarning)
     here = Path(__file__).resolve().parent
     sys.path = [path for path in sys.path if Path(path).resolve() != here]
     for name in ("vflc", "vflc_runtime"):

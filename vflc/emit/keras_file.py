@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,8 @@ def import_keras() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries write to stderr while they load from people's terminals."""
+    """Keeps what TensorFlow's libraries say while they load, and protobuf of each file later, from people."""
+    warnings.filterwarnings("ignore", "Protobuf gencode version", UserWarning)
     kept = os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -57,7 +58,8 @@ def _imported() -> SimpleNamespace:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries write to stderr while they load from people's terminals."""
+    """Keeps what TensorFlow's libraries say while they load, and protobuf of each file later, from people."""
+    warnings.filterwarnings("ignore", "Protobuf gencode version", UserWarning)
     kept = os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

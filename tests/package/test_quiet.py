@@ -1,0 +1,52 @@
+"""What reaches a user beside our own words: nothing, whatever a library warns of; and `python -m vflc`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import vflc
+
+ROOT = Path(vflc.__file__).parent.parent
+BENCHMARKS = {"alignment": "grpc", "cluster": "ray", "deepfm": "tensorflow", "transport": "grpc"}
+
+
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True)
+
+
+def test_python_m_vflc(tmp_path: Path) -> None:
+    assert python(tmp_path, "-m", "vflc", "--version").stdout.startswith("vflc ")
+    wrong = python(tmp_path, "-m", "vflc", "chek")
+    assert wrong.returncode == 2 and "did you mean 'check'" in wrong.stderr
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs the extra keras")
+def test_a_run_with_keras_says_nothing_of_its_libraries(tmp_path: Path) -> None:
+    assert python(tmp_path, "-m", "vflc", "init", "mine").returncode == 0
+    tables = ("--data", "bank=mine/data/bank.csv", "--data", "shop=mine/data/shop.csv")
+    trained = python(
+        tmp_path, "-m", "vflc", "train", "mine/model.vfl", *tables, "--out", "run",
+        "--engine", "keras", "--steps", "2",
+    )  # fmt: skip
+    assert trained.returncode == 0 and trained.stderr == ""
+    assert "protobuf" not in trained.stdout.lower()
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_names_the_extra_it_needs(name: str, tmp_path: Path) -> None:
+    missing = BENCHMARKS[name]
+    program = (
+        "import runpy, sys, importlib.util as u; find = u.find_spec\n"
+        f"u.find_spec = lambda name, *more: None if name == {missing!r} else find(name, *more)\n"
+        f"sys.argv = [{name!r}]; sys.path.insert(0, {str(ROOT / 'benchmarks')!r})\n"
+        f"runpy.run_path({str(ROOT / 'benchmarks' / f'{name}.py')!r}, run_name='__main__')\n"
+    )
+    ended = python(tmp_path, "-c", program)
+    extra = {"tensorflow": "keras"}.get(missing, missing)
+    assert ended.returncode == 1
+    assert ended.stderr == f"this benchmark needs {missing}: pip install 'vflc[{extra}]'\n"

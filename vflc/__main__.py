@@ -1,0 +1,5 @@
+"""`python -m vflc`: the command line."""
+
+from vflc.cli.main import main
+
+main()
