@@ -152,12 +152,13 @@ def _show(report: Report, screen: Console) -> None:
     """The attacks at their best, and the worst verdict on each secret."""
     from vflc_runtime.audit.report import LEVELS, MEANING, heads, worst
 
-    from vflc.cli.tables import audited, show
+    from vflc.cli.tables import audited, columns
 
     best = heads(report.scores)
     features = [score for score in best if score.measure == "error"]
     left_out = features[FEATURES:]
-    show(screen, audited([score for score in best if score not in left_out]))
+    told = audited([score for score in best if score not in left_out], columns())
+    screen.print(f"\n{told}", markup=False, soft_wrap=True)
     if left_out:
         screen.print(f"and {len(left_out):,} attacks on features that find less; --json and --html have them")
     screen.print(f"\n{report.worst}: {MEANING[report.worst]}")

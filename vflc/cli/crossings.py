@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from textwrap import wrap
 from typing import Any
 
+from vflc.cli.columns import aligned, broken
 from vflc.emit.diagram import shape
 from vflc.emit.disclosed import codes, waivers
 
 ALIKE = 4
 """So many edges in a row of one shape, with the same found about them, are told as one."""
-NARROWEST = 40
 
 Edge = Mapping[str, Any]
 
@@ -34,10 +33,10 @@ def crossing(manifest: Mapping[str, Any], width: int) -> str:
         blocks.setdefault((edge["from"], edge["to"], _phase(edge)), []).append(edge)
     lines = ["What crosses"] if blocks else ["Nothing crosses"]
     for (source, target, phase), edges in blocks.items():
-        lines += ["", *_wrapped(f"{source} → {target}, {phase}: {_total(edges, unit)}", width, "")]
+        lines += ["", *broken(f"{source} → {target}, {phase}: {_total(edges, unit)}", width)]
         for depended, groups in groupby(_alike(edges), key=_columns):
             rows = [_row(group, unit) for group in groups]
-            lines += [*_table(rows, width), *_wrapped(f"depends on {depends(depended)}", width, "    ")]
+            lines += [*aligned(rows, width, {2}), *broken(f"depends on {depends(depended)}", width, "    ")]
     return "\n".join(lines)
 
 
@@ -46,7 +45,7 @@ def waived(manifest: Mapping[str, Any], width: int) -> list[str]:
     return [
         line
         for (code, reason), edges in waivers(manifest["edges"]).items()
-        for line in _wrapped(f"{code} on {', '.join(edges)} is waived: {reason}", width, "")
+        for line in broken(f"{code} on {', '.join(edges)} is waived: {reason}", width)
     ]
 
 
@@ -103,28 +102,3 @@ def _row(edges: Sequence[Edge], unit: str) -> tuple[str, str, str, str]:
     each = " each" if len(edges) > 1 else ""
     size = f"{first['bytes_per_row'] or first['bytes_per_step']:,} B{once}{each}"
     return name, shape(first), size, ", ".join(codes(first))
-
-
-def _table(rows: Sequence[tuple[str, str, str, str]], width: int) -> Iterator[str]:
-    """The rows below one another. A name that leaves no room for the rest stands above it."""
-    shapes, sizes = (max(len(row[column]) for row in rows) for column in (1, 2))
-    found = max(len(part) for row in rows for part in row[3].replace(", ", ",\n").splitlines() or [""])
-    rest = shapes + sizes + 6 + (found + 2) * bool(found)
-    names = max(min(max(len(row[0]) for row in rows), width - rest), 1)
-    room = max(width - rest + found, found) - names
-    for name, size, bytes, noted in rows:
-        fits = len(name) <= names
-        if not fits:
-            yield from _wrapped(name, width, "  ")
-        notes = wrap(noted, max(room, found), break_long_words=False, break_on_hyphens=False) or [""]
-        start = f"  {name if fits else '':{names}}  {size:{shapes}}  {bytes:>{sizes}}"
-        for note in notes:
-            yield f"{start}  {note}".rstrip()
-            start = " " * len(start)
-
-
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
-    return wrap(
-        text, max(width, NARROWEST), initial_indent=indent, subsequent_indent=f"{indent}  ",
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip

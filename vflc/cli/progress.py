@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +13,8 @@ from rich.progress import Progress as Bar
 from vflc_runtime import events
 
 from vflc.cli import failures
-from vflc.cli.tables import alignment, console, number, show, unknown_values
+from vflc.cli.columns import broken
+from vflc.cli.tables import alignment, columns, console, number, show, unknown_values
 from vflc.diagnostics import Diagnostic
 
 ROUNDS_QUIET = 5.0
@@ -36,6 +37,7 @@ class Screen:
         self.console = console()
         self._columns: list[tuple[str, str, int]] = []
         self._headed = False
+        self._narrow = False
         self._said = time.monotonic()
         self._epochs = 0
         self._rounds: Any = None
@@ -144,8 +146,13 @@ class Screen:
         if not self._headed:
             self._headed = True
             self._columns = [(g, name, max(len(name), 7)) for g, scores in groups.items() for name in scores]
-            self._print(self._header(groups))
-            self._print("  ".join([what.rjust(7), *(n.rjust(w) for _, n, w in self._columns), "seconds"]))
+            self._narrow = sum(w + 2 for *_, w in self._columns) + 22 > columns()
+            if not self._narrow:
+                self._print(self._header(groups))
+                self._print("  ".join([what.rjust(7), *(n.rjust(w) for _, n, w in self._columns), "seconds"]))
+        if self._narrow:
+            self._print("\n".join(_by_name(f"{what} {where}, {seconds:.1f} s{best}", groups)))
+            return
         cells = [number(groups[group].get(name)).rjust(width) for group, name, width in self._columns]
         self._print("  ".join([where.rjust(7), *cells, f"{seconds:7.1f}"]) + best)
 
@@ -159,6 +166,16 @@ class Screen:
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
+
+
+def _by_name(head: str, groups: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Scores by name, a paragraph for each kind of rows: for more than a line of a table holds."""
+    yield f"\n{head}"
+    for group, scores in groups.items():
+        if scores:
+            pairs = "  ".join(f"{name}\u00a0{number(value)}" for name, value in scores.items())
+            lines = broken(f"{group:10}  {pairs}", columns(), "  ", 12)
+            yield from (line.replace("\u00a0", " ") for line in lines)  # no line ends between name and number
 
 
 def warned(event: events.Warned) -> None:

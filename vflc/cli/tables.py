@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vflc.cli.columns import aligned
+
 if TYPE_CHECKING:
     from vflc_runtime.audit.report import Score
 
@@ -108,19 +110,19 @@ def worst_differences(found: Mapping[str, Any]) -> Table:
     return table
 
 
-def audited(scores: Sequence[Score]) -> Table:
-    """What attacks found, the worst first."""
-    table = Table(
-        title="What curious parties learn", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    for header in ("party", "after", "attack", "looks at", "measure", "score", "95 %", "chance", ""):
-        right = header in ("score", "95 %", "chance")
-        table.add_column(header, justify="right" if right else "left", overflow="fold")
+def audited(scores: Sequence[Score], width: int) -> str:
+    """What attacks found, a block for each party and secret."""
+    lines = ["What curious parties learn"]
+    blocks: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     for score in scores:
         looks_at = f"{score.channel} {'sent' if score.sent else score.phase}"
         numbers = (f"{value:.3f}" for value in (score.score, score.quantile, score.chance))
-        table.add_row(score.party, score.secret, score.attack, looks_at, score.measure, *numbers, score.level)
-    return table
+        row = (f"{score.attack} at {looks_at}", score.measure, *numbers, score.level)
+        blocks.setdefault((score.party, score.secret), []).append(row)
+    for (party, secret), rows in blocks.items():
+        header = ("attack", "measure", "score", "95 %", "chance", "")
+        lines += ["", f"{party}, after {secret}", *aligned([header, *rows], width, {2, 3, 4})]
+    return "\n".join(lines)
 
 
 def small(value: float | None) -> str:

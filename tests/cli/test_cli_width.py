@@ -1,0 +1,52 @@
+"""Tables of epochs and of audits fit eighty columns, and lose nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from snapshot import same_as
+from vflc_runtime import events
+
+from vflc.cli.progress import Screen
+from vflc.cli.tables import audited
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+METRICS = ("loss", "auc", "accuracy", "precision", "recall", "calibration")
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+def test_epochs(count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {name: 0.1234 + number for number, name in enumerate(METRICS[:count])}
+    with Screen() as screen:
+        for epoch in (1, 2):
+            screen(events.EpochStarted(epoch, 2, 10))
+            screen(events.EpochEnded(epoch, 12.345, scores, scores, epoch == 2))
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    for number, name in enumerate(METRICS[:count]):
+        assert shown.count(name) >= 2 and shown.count(f"{number}.1234") == 4
+    assert shown.count("best") == 1 and "1/2" in shown and "2/2" in shown
+    if count in (2, 6):
+        same_as(SNAPSHOTS / f"epochs_{count}.txt", shown)
+
+
+def score(**other: Any) -> Any:
+    known = {
+        "party": "alice", "secret": "bob.liked", "attack": "sign of the sum", "channel": "a.deep.gradient",
+        "sent": False, "phase": "backward", "measure": "auc", "score": 0.98765, "quantile": 1.0,
+        "chance": 0.5, "level": "told",
+    }  # fmt: skip
+    return SimpleNamespace(**{**known, **other})
+
+
+def test_audits() -> None:
+    long = "experts.mixture_of_three.tower_number_one.deep.gradient"
+    scores = [score(), score(channel=long), score(party="bob", secret="alice.Age", sent=True)]
+    for width in (60, 80, 200):
+        shown = audited(scores, width)
+        assert max(map(len, shown.splitlines())) <= width
+        assert set(shown.split()) >= {long, "a.deep.gradient", "0.988", "1.000", "0.500", "told", "auc"}
+    same_as(SNAPSHOTS / "audited.txt", audited(scores, 80))
