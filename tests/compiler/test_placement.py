@@ -1,0 +1,303 @@
+"""Where a value is computed when the spec leaves it open, and what then crosses: every term of the cost."""
+
+from __future__ import annotations
+
+from vflc.diagnostics import Collector, Source
+from vflc.ir.graph import Graph
+from vflc.ir.model import Model
+from vflc.passes.cut import Cut
+from vflc.passes.differentiate import Differentiate
+from vflc.passes.levels import levels
+from vflc.passes.lower import lower
+from vflc.passes.modes import Modes
+from vflc.passes.optimize import Optimize
+from vflc.passes.place import Place, raw_values, trainable_below
+from vflc.passes.prune import Prune
+from vflc.passes.schedule import Scheduling
+from vflc.passes.simplify import Simplify
+from vflc.syntax.parser import parse
+
+PARTIES = """
+party alice {
+  key ID
+  feature x: float
+  feature c: int -> index(50)
+}
+party bob {
+  key ID
+  feature z: float
+}
+party carol {
+  key ID
+  label y: float
+}
+"""
+PASSES = (Prune(), Place(), Modes(), Differentiate(), Optimize(), Simplify(), Cut(), Scheduling())
+
+
+def model(body: str, parties: str = PARTIES, passes: int = len(PASSES)) -> Model:
+    collector = Collector()
+    made = lower(parse(Source("x.vfl", parties + body), collector), "x", None, collector)
+    collector.refuse_errors()
+    assert made is not None
+    for step in PASSES[:passes]:
+        made = step(made, collector)
+        collector.refuse_errors()
+    return made
+
+
+def crossing(made: Model, phase: str = "forward") -> dict[str, tuple[str, str]]:
+    return {edge.id: (edge.source, edge.target) for edge in made.edges if edge.phase == phase}
+
+
+def joined(left: str, right: str, after: str = "") -> Model:
+    """Values of alice and of bob that meet where fewer bytes cross; the label is carol's."""
+    return model(
+        f"l = {left}\nr = {right}\nh = mlp(concat(l, r), [4])\nlogit = dense(h, 1)\n"
+        f"predict p = logit at carol\nobjective mse(logit, carol.y)\n{after}"
+    )
+
+
+def test_bytes_of_gradients_count() -> None:
+    """Six numbers with their gradients are more than eight without, and fewer than thirteen."""
+    for frozen, place in ((8, "alice"), (13, "bob")):
+        made = joined("dense(alice.x, 6)", f"stop_gradient(dense(bob.z, {frozen}))")
+        assert made.graph["h"].place == place
+    assert crossing(made, "backward").keys() == {"l.gradient", "logit.gradient"}
+
+
+def test_without_gradients_the_fewest_numbers_cross() -> None:
+    for width, place in ((6, "alice"), (10, "bob")):
+        made = joined(f"dense(alice.x, {width})", "dense(bob.z, 8)")
+        assert made.graph["h"].place == ("bob" if place == "alice" else "alice")
+
+
+def test_a_value_crosses_once_however_many_read_it() -> None:
+    """Three readers of alice's ten numbers: ten cross, not thirty, which would be more than bob's twelve."""
+    made = model("""
+l = dense(alice.x, 10)
+r1 = dense(bob.z, 4)
+r2 = dense(bob.z, 4)
+r3 = dense(bob.z, 4)
+h1 = mlp(concat(l, r1), [2])
+h2 = mlp(concat(l, r2), [2])
+h3 = mlp(concat(l, r3), [2])
+logit = dense(mlp(h1 + h2 + h3, [4]), 1)
+predict p = logit at carol
+objective mse(logit, carol.y)
+""")
+    assert {made.graph[name].place for name in ("h1", "h2", "h3", "logit")} == {"bob"}
+    assert crossing(made) == {"l": ("alice", "bob"), "logit": ("bob", "carol")}
+
+
+def test_what_crosses_once_a_step_counts_by_its_share_of_a_batch() -> None:
+    """A weight of 40 numbers is read at both: a batch of 128 rows makes it cheaper than one number a row."""
+    text = """
+w = weight(40)
+l = dense(alice.x, 1) * sum(w)
+r = dense(bob.z, 1)
+h = mlp(concat(l, r * sum(square(w))), [4])
+logit = dense(h, 1)
+predict p = logit at carol
+objective mse(logit, carol.y)
+"""
+    made = model(text)
+    sent = {edge.node for edge in made.edges if edge.phase == "forward"}
+    assert len([name for name in sent if made.graph[name].type.batched]) == 2
+
+
+def test_the_labels_owner_reads_the_prediction() -> None:
+    """It measures it, so that it is computed there, of the logit that crosses anyway."""
+    made = model(
+        """
+l = dense(alice.x, 4)
+r = dense(bob.z, 4)
+logit = dense(mlp(concat(l, r), [2]), 1)
+predict y = sigmoid(logit)
+objective bce(logit, carol.y)
+""",
+        PARTIES.replace("label y: float", "column R: int\n  label y = R > 3"),
+    )
+    assert [edge.node for edge in made.edges if edge.target == "carol"] == ["logit"]
+    (prediction,) = made.predictions
+    assert made.graph[prediction.node].place == "carol"
+
+
+def test_raw_values_are_never_sent_to_save_bytes() -> None:
+    """alice's one number is cheaper to send than bob's forty; it is raw, so bob's are sent."""
+    made = model("""
+r = dense(bob.z, 40)
+h = mlp(concat(alice.x, r), [4])
+logit = dense(h, 1)
+predict p = logit at carol
+objective mse(logit, carol.y)
+""")
+    assert crossing(made)["r"] == ("bob", "alice")
+
+
+def test_weights_live_where_they_are_read() -> None:
+    made = joined("dense(alice.x, 6)", "dense(bob.z, 3)")
+    for node in made.graph:
+        for name in node.inputs:
+            if made.graph[name].op == "weight" and node.phase == "forward":
+                assert made.graph[name].place == node.place
+    assert crossing(made).keys() == {"r", "logit"}
+
+
+def test_a_gradient_of_two_readers_elsewhere_is_summed_before_it_crosses() -> None:
+    made = model("""
+l = dense(alice.x, 6)
+fuse at bob {
+  h = dense(tanh(l), 4) + dense(sigmoid(l), 4)
+  logit = dense(mlp(h, [4]) + dense(bob.z, 4), 1)
+}
+fuse at carol { out = logit + 0.0 }
+predict p = out
+objective mse(out, carol.y)
+""")
+    assert crossing(made, "backward") == {
+        "l.gradient": ("bob", "alice"), "logit.gradient": ("carol", "bob"),
+    }  # fmt: skip
+    (edge,) = [edge for edge in made.edges if edge.id == "l.gradient"]
+    assert edge.gradient_of == "l" and edge.programs == ("train",)
+    assert made.graph["l.gradient"].type.sizes == made.graph["l"].type.sizes
+
+
+def test_a_value_of_two_readers_elsewhere_has_an_edge_to_each() -> None:
+    made = model("""
+l = dense(alice.x, 6)
+fuse at bob { b = mlp(concat(l, dense(bob.z, 2)), [2]) }
+fuse at carol { out = dense(l, 1) + dense(b, 1) }
+predict p = out
+objective mse(out, carol.y)
+""")
+    assert crossing(made) == {
+        "l->bob": ("alice", "bob"), "l->carol": ("alice", "carol"), "b": ("bob", "carol"),
+    }  # fmt: skip
+    gradients = [edge for edge in made.edges if edge.phase == "backward"]
+    assert sorted((e.source, e.target, e.gradient_of) for e in gradients) == [
+        ("bob", "alice", "l"), ("carol", "alice", "l"), ("carol", "bob", "b"),
+    ]  # fmt: skip
+
+
+def test_levels_count_crossings() -> None:
+    made = model("""
+l = dense(alice.x, 6)
+fuse at bob { b = mlp(concat(l, dense(bob.z, 2)), [2]) }
+fuse at carol { out = dense(b, 1) }
+predict p = out
+objective mse(out, carol.y)
+""")
+    depth = levels(made.graph)
+    assert (depth["l"], depth["b"], depth["out"]) == (0, 1, 2)
+    assert depth["b.gradient"] == 2 and depth["l.gradient"] == 3
+    assert max(depth.values()) == 4  # alice's own gradients, after three crossings and one more
+
+
+def test_messages_travel_as_soon_as_they_can() -> None:
+    """What is ready before anything crossed is not kept back for what is not."""
+    made = model("""
+a = dense(alice.x, 2)
+fuse at bob { b = mlp(concat(a, dense(bob.z, 2)), [3]) }
+fuse at alice { late = mlp(b, [2]) }
+fuse at carol { out = dense(concat(a, late), 1) }
+predict p = out
+objective mse(out, carol.y)
+""")
+    messages = [(m.source, m.target, m.edges) for m in made.messages if m.phase == "forward"]
+    assert ("alice", "carol", ("a->carol",)) in messages and ("alice", "carol", ("late",)) in messages
+
+
+def test_every_stage_has_what_it_reads_and_keeps_what_is_read_later() -> None:
+    made = model("""
+l = dense(tanh(dense(alice.x, 5)), 6)
+fuse at bob {
+  r = mlp(dense(bob.z, 4), [4], activation = tanh)
+  b = mlp(concat(l, r), [2])
+}
+fuse at alice { back = mlp(concat(b, l), [3]) }
+fuse at carol { out = dense(back, 1) }
+predict p = out
+objective mse(out, carol.y)
+""")
+    for schedule in made.schedules:
+        for program, steps in schedule.programs.items():
+            graph = made.graph_of(program)
+            stages = {stage.name: stage for stage in schedule.stages[program]}
+            messages = {message.id: message for message in made.messages}
+            nodes = {edge.id: edge.node for edge in made.edges}
+            have = {n.id for n in graph if n.op in ("feature", "label", "weight", "constant")}
+            read: set[str] = set()
+            for step in steps:
+                if step.do == "receive":
+                    have |= {nodes[edge] for edge in messages[step.what].edges}
+                elif step.do == "run":
+                    stage = stages[step.what]
+                    assert set(stage.inputs) <= have, (schedule.place, program, stage.name)
+                    inside = set(stage.nodes)
+                    assert not inside & have, "nothing is computed twice"
+                    for name in stage.nodes:
+                        assert set(graph[name].inputs) <= have | inside
+                    have |= set(stage.outputs)
+                    read |= set(stage.inputs)
+                elif step.do == "send":
+                    assert {nodes[edge] for edge in messages[step.what].edges} <= have
+            roots = {name for name in made.roots(program) if graph[name].place == schedule.place}
+            assert roots <= have
+            sent = {e.node for e in made.edges if e.source == schedule.place}
+            kept = {name for stage in stages.values() for name in stage.outputs}
+            assert kept <= read | sent | roots, "nothing is kept that nobody reads"
+
+
+def test_what_only_backward_needs_is_made_there() -> None:
+    made = model("""
+l = mlp(alice.x, [5], activation = tanh)
+fuse at carol { out = dense(mlp(l, [4]), 1) }
+predict p = out
+objective mse(out, carol.y)
+""")
+    (alice,) = [s for s in made.schedules if s.place == "alice"]
+    forward, backward = alice.stages["train"]
+    assert (forward.name, backward.name) == ("forward", "backward")
+    assert all(made.graph[name].phase == "forward" for name in forward.nodes)
+    assert all(made.graph[name].phase == "backward" for name in backward.nodes)
+    assert [stage.name for stage in alice.stages["predict"]] == ["predict"]
+
+
+def test_dense_gradients_of_one_place_and_rule_are_one_update() -> None:
+    made = model("""
+l = mlp(concat(alice.x, flatten(embed([alice.c], dim = 2))), [5, 5])
+fuse at carol { out = dense(mlp(l, [4]), 1) }
+predict p = out
+objective mse(out, carol.y)
+train { optimizer sgd(lr = 0.1) for out.*  optimizer adam(lr = 0.1) }
+""")
+    assert len({update.id for update in made.updates}) == len(made.updates)
+    sizes = {
+        u.id: sum(made.graph[a].type.row_size or 0 for a in u.arrays) for u in made.updates if u.gradient
+    }
+    for update in made.updates:
+        assert {made.graph[name].place for name in update.arrays} == {update.place}
+        if update.gradient:
+            assert made.graph[update.gradient].type.row_size == sizes[update.id]
+            assert made.graph[update.gradient].place == update.place
+    rows = [update for update in made.updates if update.pairs]
+    assert len(rows) == 1 and rows[0].gradient is None
+    every = [name for update in made.updates for name in update.arrays]
+    assert sorted(every) == sorted(n.id for n in made.graph if n.op == "weight" and n.attrs["trainable"])
+
+
+def test_raw_and_trainable() -> None:
+    made = model("""
+l = dense(alice.x, 4)
+s = stop_gradient(l)
+t = dense(alice.x * 2, 4)
+logit = dense(mlp(concat(s, t), [4]), 1)
+predict p = logit at carol
+objective mse(logit, carol.y)
+""", passes=2)  # fmt: skip
+    graph: Graph = made.graph
+    raw, learning = raw_values(graph), trainable_below(graph)
+    assert {"alice.x", "carol.y"} <= raw and not {"l", "s", "t", "logit"} & raw
+    assert any(graph[name].op == "mul" for name in raw)
+    assert {"l", "t", "logit"} <= learning and not {"s", "alice.x", "carol.y"} & learning
