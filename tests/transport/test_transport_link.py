@@ -1,0 +1,150 @@
+"""What a link refuses and keeps, frame by frame, without a socket."""
+
+from __future__ import annotations
+
+import pytest
+import wiring
+from vflc_runtime.transport.frames import (
+    ALIGN,
+    DTYPES,
+    MAX_HEADER,
+    Frame,
+    Kind,
+    Refused,
+    Tensor,
+    decode,
+    encode,
+)
+from vflc_runtime.transport.link import Link
+from vflc_runtime.transport.mailbox import Mailbox
+from vflc_runtime.transport.rules import Rules
+
+FIRST, SECOND, THIRD = (bytes([number]) * 16 for number in (1, 2, 3))
+
+
+@pytest.fixture
+def link() -> Link:
+    """alice's link to bob, who has said hello for the first time."""
+    rules = Rules(wiring.manifest(("alice", "bob")), "alice", wiring.ROWS)
+    made = Link("bob", bytes(16), rules, Mailbox(("bob",), 5.0))
+    greet(made, FIRST)
+    return made
+
+
+def greet(link: Link, incarnation: bytes, **change: object) -> int:
+    stream, _ = link.attach()
+    hello = Frame(Kind.HELLO, version=1, era=1, incarnation=incarnation, **change)
+    link.arrived(stream, encode(hello))
+    return stream
+
+
+def pushed(link: Link, count: int) -> int:
+    """Writes so many frames; how many bytes they have."""
+    for _ in range(count):
+        link.push(lambda number: encode(Frame(Kind.CONTROL, number=number, era=1), [b"word"]))
+    stream, frames = link._stream, link.outgoing(link._stream)
+    return sum(len(next(frames)) for _ in range(count)) if stream else 0
+
+
+def control(number: int) -> bytes:
+    return encode(Frame(Kind.CONTROL, number=number, era=1, index=1), [b"word"])
+
+
+def test_receipts_do_not_go_back(link: Link) -> None:
+    size = pushed(link, 3)
+    link.arrived(link._stream, encode(Frame(Kind.RECEIPT, received=2, taken=size)))
+    link.arrived(link._stream, encode(Frame(Kind.RECEIPT, received=2, taken=size)))
+    for received, taken in ((1, size), (2, size - 1)):
+        with pytest.raises(Refused, match="which cannot be"):
+            link.arrived(link._stream, encode(Frame(Kind.RECEIPT, received=received, taken=taken)))
+    link.arrived(link._stream, encode(Frame(Kind.RECEIPT, received=3, taken=size)))
+    assert link.settled()
+
+
+def test_a_process_that_was_replaced_is_known_for_ever(link: Link) -> None:
+    greet(link, SECOND)
+    link.cut("test")
+    hello = {each: Frame(Kind.HELLO, version=1, era=1, incarnation=each) for each in (FIRST, SECOND, THIRD)}
+    assert [link.known(each) for each in hello.values()] == [False, True, True]
+    with pytest.raises(Refused, match="two processes say that they are 'bob'"):
+        greet(link, FIRST)
+    greet(link, SECOND)
+    assert [link.known(each) for each in hello.values()] == [False, True, False], "while one is there"
+
+
+def test_what_a_gone_process_sent_is_not_said_to_be_taken_to_the_next(link: Link) -> None:
+    link.arrived(link._stream, control(1))
+    assert link._mailbox.senders("control", "word") == ("bob",)
+    (item,) = link._mailbox._boxes["bob", "control", "word"]
+    greet(link, SECOND)
+    item[2]()
+    assert link._taken == 0
+
+
+def test_a_frame_of_a_stream_that_is_gone_is_void(link: Link) -> None:
+    stream = link._stream
+    link.cut("test")
+    link.arrived(stream, control(1))
+    greet(link, FIRST)
+    link.arrived(link._stream, control(1))
+    assert link._received == 1
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_link_that_refuses_is_deaf(link: Link, number: int) -> None:
+    link.refuse("refused")
+    link.arrived(link._stream, b"\xff" * 9)
+    link.arrived(link._stream, control(number))
+    assert link._received == 0 and not link.settled()
+    assert [decode(frame).kind for frame in link.outgoing(link._stream)] == [Kind.REFUSAL]
+    link.cut("test")
+    assert link.settled() and link.ended
+
+
+# --- headers at their bounds ---------------------------------------------------------------------
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*out, value))
+
+
+def test_a_header_has_a_largest_size() -> None:
+    def frame(tensors: int) -> bytes:
+        return encode(Frame(Kind.MESSAGE, number=1, era=1, tensors=(Tensor(0, 0, (0,)),) * tensors))
+
+    assert len(decode(frame(1000)).tensors) == 1000
+    assert len(frame(20_000)) > MAX_HEADER
+    with pytest.raises(Refused, match="a header of"):
+        decode(frame(20_000))
+
+
+def test_a_tensor_has_at_most_eight_axes() -> None:
+    for axes, taken in ((8, True), (9, False)):
+        shape = (1,) * axes
+        data = encode(Frame(Kind.MESSAGE, number=1, era=1, tensors=(Tensor(0, 0, shape),)), [bytes(4)])
+        if taken:
+            assert decode(data).tensors[0].shape == shape
+        else:
+            with pytest.raises(Refused, match="more than 8 axes"):
+                decode(data)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    {
+        "twice": b"\x08\x01\x08\x01",
+        "backwards": b"\x10\x01\x08\x01",
+        "what it has when left out": b"\x08\x00",
+        "a type too many": b"\x10" + varint(len(DTYPES)),
+    }.items(),
+    ids=lambda each: each[0],
+)
+def test_a_tensor_has_one_encoding(inner: tuple[str, bytes]) -> None:
+    header = b"\x08\x02\x18\x01\x20\x01\x42" + varint(len(inner[1])) + inner[1]
+    start = varint(len(header)) + header
+    with pytest.raises(Refused, match="a tensor with"):
+        decode(start + bytes(-len(start) % ALIGN) + bytes(8))
