@@ -102,9 +102,8 @@ class Screen:
 
     def _waiting(self, event: events.Waiting) -> None:
         what = _AWAITED.get(event.kind, event.kind)
-        self._print(
-            f"waiting for {event.peer} since {event.seconds:.0f} s, at most {event.limit:,.0f} s: {what}"
-        )
+        so_far = f"after {event.seconds:,.0f} s, for at most {event.limit:,.0f} s"
+        self._print(f"still waiting for {event.peer} {so_far}: {what}")
 
     def _progress(self, event: events.Progress) -> None:
         loss, rate = number(event.loss), f"{event.rows_per_second:,.0f}"
