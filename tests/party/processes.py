@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,7 +33,10 @@ def write_deploy(folder: Path, sources: Mapping[str, str | None], timeout: float
         if place != list(sources)[-1]:
             lines.append(f'address = "127.0.0.1:{port}"')
         if source is not None:
-            lines.append(f'data = "{source}"')
+            table = folder / source
+            if not table.is_relative_to(folder):  # deploy.toml reads its own folder alone
+                table = Path(shutil.copy(table, folder / f"{place}{table.suffix}"))
+            lines.append(f'data = "{table}"')
     file = folder / "deploy.toml"
     file.write_text("\n".join(lines) + "\n")
     return file
