@@ -103,6 +103,7 @@ def test_rows_and_checkpoints_are_compared(two: dict[str, Peers]) -> None:
 
     rows = {"alice": 9, "bob": 9}
     assert agreed({"alice": [old, new], "bob": [new, mine]}, rows) == dict.fromkeys(two, (9, new))
+    assert agreed({"alice": [old, new], "bob": [old, new]}, rows) == dict.fromkeys(two, (9, new))
     assert agreed({"alice": [new], "bob": []}, rows) == dict.fromkeys(two, (9, START))
     assert agreed({"alice": [], "bob": []}, {"alice": None, "bob": 7}) == dict.fromkeys(two, (7, START))
     lost = agreed({"alice": [old, new], "bob": []}, rows)
@@ -196,6 +197,19 @@ def test_words_that_make_no_sense_are_refused(kind: str, word: bytes, tmp_path: 
     with pytest.raises(Failure) as caught:
         hear[kind]()
     assert caught.value.code in ("VFL0655", "VFL0650") and caught.value.exit_code == 3
+
+
+def test_words_are_what_they_are_declared_to_be(two: dict[str, Peers]) -> None:
+    alice, bob = two["alice"], two["bob"]
+    alice.tell_json("hello", {"version": "1", "nonce": "x", "more": 1})
+    with pytest.raises(Failure, match="has other settings than this version knows"):
+        compare(bob, {"version": "1"})
+    alice.tell_json("hello", {"version": {"of": "what"}})
+    with pytest.raises(Failure, match="is no object of plain values"):
+        bob.hear_json("alice", "hello")
+    alice.tell_json("ready", {"rows": True, "checkpoints": ["start"]})
+    with pytest.raises(Failure, match="does not say how many rows"):
+        agree_rows(bob, None, [], may_start=True)
 
 
 def test_all_stop_after_the_farthest(two: dict[str, Peers]) -> None:
@@ -328,7 +342,7 @@ def test_a_deploy_is_bounded_before_it_is_parsed(tmp_path: Path) -> None:
         with pytest.raises(Failure) as caught:
             deploy(tmp_path, text)
         assert caught.value.code == "VFL0654" and named in caught.value.message
-    assert deploy(tmp_path, RIGHT + f"# {'x' * 2000}\n").place == "alice"
+    assert deploy(tmp_path, RIGHT + f"# {'x' * 2046}\n").place == "alice"
 
 
 def test_tensorboard_logs(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""What a place has received and learned, and what the rules let in, without a network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wiring
+from fuzz_frames import ROWS, manifest
+from vflc_runtime.errors import Failure
+from vflc_runtime.messages import Envelope
+from vflc_runtime.transport import rules
+from vflc_runtime.transport.frames import Frame, Kind, Refused, Tensor, decode, encode
+from vflc_runtime.transport.grpc import tls
+from vflc_runtime.transport.mailbox import Mailbox
+from vflc_runtime.transport.network import Control, Ended, Restarted
+from vflc_runtime.transport.rules import Rules
+
+
+def test_a_word_of_the_same_era_brings_nobody_back() -> None:
+    box = Mailbox(("bob",), 5.0)
+    box.ended("bob", "failed")
+    box.announce("bob", 1)
+    with pytest.raises(Ended):
+        box.check()
+    box.announce("bob", 2)
+    with pytest.raises(Restarted):
+        box.check()
+
+
+def test_a_new_process_has_not_left_and_has_said_nothing() -> None:
+    box = Mailbox(("bob",), 5.0)
+    box.deliver(("bob", "control", "word"), 1, b"of the first")
+    box.ended("bob", "failed")
+    box.restarted("bob")
+    with pytest.raises(Restarted):
+        box.check()
+    box.adopt()
+    assert box.senders("control", "word") == ()
+
+
+def test_the_first_failure_is_the_one_to_tell() -> None:
+    box = Mailbox(("bob",), 5.0)
+    box.fail(Failure("VFL0645", "the cause"))
+    box.fail(Failure("VFL0641", "what came of it"))
+    with pytest.raises(Failure, match="the cause"):
+        box.check()
+
+
+def message(*tensors: Tensor, index: int = 0) -> Frame:
+    size = sum(tensor.nbytes for tensor in tensors)
+    return decode(
+        encode(Frame(Kind.MESSAGE, number=1, era=1, index=index, step=1, tensors=tensors), [bytes(size)])
+    )
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(2, True), (1, False), (3, False)])
+def test_all_edges_of_a_message_have_as_many_rows(rows: int, taken: bool) -> None:
+    frame = message(Tensor(0, 0, (2, 4)), Tensor(1, 4, (rows,)), Tensor(2, 1, ()))
+    bob = Rules(manifest(), "bob", ROWS)
+    if taken:
+        assert set(bob.envelope("alice", frame).tensors) == {"a", "c", "d"}
+        return
+    with pytest.raises(Refused, match="edge 'c' of shape"):
+        bob.envelope("alice", frame)
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(4, True), (5, False)])
+def test_where_only_the_data_knows_a_size_there_is_a_bound(
+    rows: int, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "OPEN", 64)
+    bob = Rules(manifest(), "bob", ROWS)
+    frame = message(Tensor(0, 3, (rows, 2)), Tensor(1, 2, (3,)), index=1)
+    if taken:
+        assert bob.envelope("alice", frame).tensors["b"].shape == (4, 2)
+        return
+    with pytest.raises(Refused, match="declared are at most"):
+        bob.envelope("alice", frame)
+
+
+def test_a_window_has_room_for_two_of_the_largest_words() -> None:
+    large = 10 << 20
+    declared = replace(wiring.manifest(("alice", "bob")), controls=(Control("word", "alice", "bob", large),))
+    assert Rules(declared, "bob", ROWS).window("alice", incoming=True) == 2 * large
+    assert Rules(declared, "alice", ROWS).window("bob", incoming=False) == 2 * large
+
+
+def test_a_message_is_sent_in_its_own_programs_alone() -> None:
+    tensors = {"a": np.zeros((2, 4), np.float32), "c": np.zeros(2, bool), "d": np.zeros((), np.float64)}
+    alice = Rules(manifest(), "alice", ROWS)
+    envelope = Envelope("one", "alice", "forward", "train", 1, tensors)
+    assert decode(alice.message("bob", envelope, 1, 1)).tensors
+    with pytest.raises(Failure, match="message 'one' of 'predict'"):
+        alice.message("bob", replace(envelope, program="predict"), 1, 1)
+
+
+def test_of_two_that_listen_the_second_dials_first() -> None:
+    networks = wiring.grpc("alice", "bob")
+    with wiring.closing(*networks.values()):
+        for place, peer in (("alice", "bob"), ("bob", "alice")):
+            networks[place]._dial(peer)
+        assert networks["bob"]._dialers[0]._delay == 0 < networks["alice"]._dialers[0]._delay
+
+
+def test_a_certificate_of_tomorrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return datetime(2001, 1, 1, tzinfo=UTC)
+
+    made = wiring.certificates(tmp_path, "bob")["bob"]
+    monkeypatch.setattr(tls, "datetime", Earlier)
+    with pytest.raises(Failure, match="is not valid before"):
+        tls.identity(made, "bob")
