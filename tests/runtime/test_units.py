@@ -235,3 +235,15 @@ def test_split_and_unsplit_agree_on_units(tables: dict[str, Any], tmp_path: Path
         compile_source(Source("m.vfl", text), precision="float64", unsplit=unsplit).write(folder)
         found.append(Session(folder).evaluate(inputs).predictions["Price"].copy())
     assert found[0] == pytest.approx(found[1], abs=1e-12)
+
+
+def test_the_manifest_and_the_plan_say_what_weighs(tables: dict[str, Any], tmp_path: Path) -> None:
+    text = spec(
+        "label Price: float\n  weight W: float",
+        "predict Price = y\nobjective mse(y, bob.Price, weight = bob.W)",
+    )
+    bundle = compile_source(Source("m.vfl", text))
+    assert [party["weights"] for party in bundle.manifest["parties"]] == [[], ["W"]]
+    assert "Price, W (weight)" in bundle.files["manifest.md"].decode()
+    (gradient,) = (edge for edge in bundle.manifest["edges"] if edge["phase"] == "backward")
+    assert gradient["depends_on"] == ["alice.Age", "bob.Price", "bob.W"]

@@ -107,7 +107,7 @@ def _places(manifest: Manifest) -> Iterator[tuple[str, list[tuple[str, str, str]
         party = parties.get(place, {})
         boxes = [
             (f"{place}_{kind}", kind, f"{kind}\n{some(names)}")
-            for kind in ("features", "labels")
+            for kind in ("features", "labels", "weights")
             if (names := [_name(item) for item in party.get(kind, ())])
         ]
         yield place, [*boxes, (f"{place}_model", "model", f"model at {place}")]

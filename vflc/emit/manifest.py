@@ -141,7 +141,8 @@ def markdown(data: dict[str, Any]) -> str:
     ]
     for party in data["parties"]:
         cells = [party["name"], plain(party["key"] or "–")]
-        cells += [plain(", ".join(party[kind])) or "–" for kind in ("features", "labels", "columns")]
+        marked = {**party, "labels": [*party["labels"], *(f"{name} (weight)" for name in party["weights"])]}
+        cells += [plain(", ".join(marked[kind])) or "–" for kind in ("features", "labels", "columns")]
         lines.append(f"| {' | '.join(cells)} |")
     each = "step"
     if "population" in data:

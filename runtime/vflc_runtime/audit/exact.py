@@ -52,8 +52,8 @@ def by_norm(rows: Array) -> Array:
 
 def by_cosine(rows: Array, known: int) -> Array:
     """The cosine of each row with row `known`, whose label the attacker knows [n, w] → [n]."""
-    norms = np.maximum(by_norm(rows), _TINY)
-    cosines: Array = rows.astype(np.float64) @ rows[known].astype(np.float64) / (norms * norms[known])
+    units = rows.astype(np.float64) / np.maximum(by_norm(rows), _TINY)[:, None]  # 0 where a row is
+    cosines: Array = units @ units[known]
     return cosines
 
 

@@ -20,7 +20,7 @@ _EXACT, _BACKWARD, _LINEAR = "VFL0310", "VFL0320", "VFL0323"
 
 _LABEL = (
     "`protect gradients to {party} with marvell(sum_kl = 0.25)` where the label is 0 or 1, "
-    "or `protect {secret} with label_dp(epsilon = 1)`"
+    "or of a class `protect {secret} with label_dp(epsilon = 1)`"
 )
 _EDGE = "fewer numbers a row by a `release` limit, or `gaussian(clip, epsilon, delta)` on the edge"
 _REMEDIES = {
