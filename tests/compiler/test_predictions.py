@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vflc.diagnostics import Source
-from vflc.driver import check_source
+from vflc.driver import check_source, compile_source
 from vflc.syntax.format import format_spec
 
 SPEC = """party alice {
@@ -61,6 +61,17 @@ def found(tail: str) -> list[str]:
 )
 def test_like_is_compared_with_like(tail: str) -> None:
     assert found(tail) == []
+
+
+def test_a_name_alone_is_brought_to_the_place_that_is_demanded() -> None:
+    text = SPEC.replace("z = dense", "p = sigmoid(y)\nq = p at hub\nz = dense").replace(
+        "h = mlp", "party hub {}\n\nh = mlp"
+    )
+    text += "predict liked = p at alice\npredict again = q\nobjective bce(y, bob.liked)\n"
+    model = compile_source(Source("s.vfl", text)).model
+    assert model is not None
+    places = {each.name: model.inference[each.node].place for each in model.predictions}
+    assert places == {"liked": "alice", "again": "hub"}
 
 
 def test_a_term_without_a_label_measures_nothing() -> None:

@@ -15,9 +15,10 @@ from vflc.diagnostics import Collector, Label, Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.budget import TooLarge
 from vflc.ir.build import Build
-from vflc.ir.graph import Node
+from vflc.ir.graph import PLACELESS, Node
 from vflc.ops import FUNCTIONS
 from vflc.ops.registry import OpError
+from vflc.ops.source import COLUMNS
 from vflc.passes.lower import access
 from vflc.passes.lower.values import POISON, BlockValue, Bound, Poison, Record, Scope, describe
 from vflc.syntax import tree
@@ -139,11 +140,20 @@ class Evaluator:
         path = (*scope.path, bound.name)
         assert bound.expr is not None
         with self.build.within(scope=path, place=bound.place, span=self.at(bound.expr.span)):
-            value = self.evaluate(bound.expr, scope, direct=True)
+            value = self.moved(self.evaluate(bound.expr, scope, direct=True))
             self.name(value, path)
         self._busy.pop()
         bound.value, bound.state = value, "done"
         return value
+
+    def moved(self, value: Any) -> Any:
+        """A value of the graph at the place that is demanded: `x = y at hub` brings `y` there."""
+        place = self.build.place
+        if not isinstance(value, Node) or place in (None, value.place):
+            return value
+        if value.op in PLACELESS | COLUMNS or value.op == "weight":
+            return value  # what is fed lies where it lies
+        return self.build.op("rename", value, names=tuple(axis.name for axis in value.type.axes))
 
     def name(self, value: Any, path: tuple[str, ...]) -> None:
         """Gives a value made under `path` that path as its id (when lowering ends).

@@ -45,10 +45,7 @@ def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> Predicted 
     path = (name,) if name not in scope.names else ("predict", name)
     bound = Bound(name, item.name.span, item.value, item.at.text if item.at else None)
     with ev.build.within(scope=path, place=bound.place, span=item.value.span):
-        value = ev.evaluate(item.value, scope, direct=True)
-        if isinstance(value, Node) and bound.place not in (None, value.place):
-            names = tuple(axis.name for axis in value.type.axes)
-            value = ev.build.op("rename", value, names=names)
+        value = ev.moved(ev.evaluate(item.value, scope, direct=True))
     if isinstance(value, Poison):
         return None
     if (
