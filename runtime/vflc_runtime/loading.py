@@ -65,7 +65,7 @@ def load_trained(
     listen: Listener,
     agree: Agree | None = None,
 ) -> Dataset:
-    """Rows for a trained model, encoded as in training."""
+    """Rows for a trained model, encoded as in training; VFL0617 where labels could not be trained on."""
     started = time.perf_counter()
     data = Dataset.load(
         encoders(bundle),
@@ -76,6 +76,8 @@ def load_trained(
         agree=agree,
         precision=bundle.manifest.precision,
     )
+    if labels:
+        check_labels(bundle, data, learning=False)
     listen(Loaded(data.rows, data.report, time.perf_counter() - started))
     return data
 
@@ -99,14 +101,17 @@ def fingerprint(data: Dataset) -> str:
     return seen.hexdigest()
 
 
-def check_labels(bundle: Bundle, data: Dataset) -> None:
-    """VFL0617 where the labels cannot be what the predictions are trained to be, or a weight none."""
+def check_labels(bundle: Bundle, data: Dataset, learning: bool = True) -> None:
+    """VFL0617 where the labels cannot be what the predictions are trained to be, or a weight none.
+
+    Labels that are all alike are no mistake where nothing is learned from them.
+    """
     described = encoders(bundle)["parties"]
     for plan in bundle.plans.values():
         for metric in plan.metrics:
-            label = metric.programs.get("train", ("", ""))[1]
+            label = next((values[1] for values in metric.programs.values()), "")
             if label in plan.inputs and label in data.inputs and metric.kind == "binary":
-                _check_binary(plan, label, data, described)
+                _check_binary(plan, label, data, described, learning)
         for source in plan.inputs.values():
             column = _column(described, source)
             if column.get("kind") == "weight" and source.id in data.inputs:
@@ -138,7 +143,9 @@ def _check_weight(name: str, data: Dataset, where: Any) -> None:
         )
 
 
-def _check_binary(plan: Plan, label: str, data: Dataset, described: Mapping[str, Any]) -> None:
+def _check_binary(
+    plan: Plan, label: str, data: Dataset, described: Mapping[str, Any], learning: bool
+) -> None:
     values, source = data.inputs[label], plan.inputs[label]
     low, high = float(values.min()), float(values.max())
     where = _column(described, source).get("where")
@@ -149,7 +156,7 @@ def _check_binary(plan: Plan, label: str, data: Dataset, described: Mapping[str,
             "make it a condition, as in `label liked = Rating > 3`",
             where,
         )
-    if low == high:
+    if low == high and learning:
         raise Failure(
             "VFL0617",
             f"label {label} is {low:g} in every one of the {data.rows} rows: there is nothing to learn",

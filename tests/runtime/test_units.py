@@ -223,6 +223,31 @@ def test_weights_that_are_none(
     assert not (tmp_path / "run").exists()
 
 
+def test_evaluation_takes_no_labels_that_training_refuses(tables: dict[str, Any], tmp_path: Path) -> None:
+    text = spec(
+        "label Level: float\n  weight W: float",
+        "predict Level = sigmoid(y)\nobjective bce(y, bob.Level, weight = bob.W)",
+        "auc",
+    )
+    bob = tables["bob"]
+    levels = {"Level": bob["Level"].to_numpy() - 1.0, "W": np.ones(ROWS)}
+
+    def given(**changed: Any) -> dict[str, Any]:
+        columns = {"ID": bob["ID"], **{name: pa.array(changed.get(name, v)) for name, v in levels.items()}}
+        return {**tables, "bob": pa.table(columns)}
+
+    run = trained(text, given(), tmp_path)
+    assert evaluate(run, given(Level=np.ones(ROWS)))["evaluation"]["auc"] is None, "nothing is learned here"
+    for changed, says in (
+        ({"Level": levels["Level"] + 1}, "label bob.Level has values from 1 to 2"),
+        ({"W": -levels["W"]}, "the weight bob.W is -1 in the row with key 'k000'"),
+        ({"W": 0 * levels["W"]}, "is 0 in every one of the 120 rows"),
+    ):
+        with pytest.raises(Failure) as failed:
+            evaluate(run, given(**changed))
+        assert failed.value.code == "VFL0617" and says in failed.value.message
+
+
 def test_split_and_unsplit_agree_on_units(tables: dict[str, Any], tmp_path: Path) -> None:
     """Before anything is fitted the weights leave a number as it is, wherever the model runs."""
     text = spec(
