@@ -68,7 +68,7 @@ class History:
         for name, product in self._products.items():
             product.append(step, self._block[name][place])
         for name in self._newest:
-            self._newest[name] = float(self._block[name][place]) or self._newest[name]
+            self._newest[name] = float(self._block[name][place])
         for (of, *_, kept), group in self._sums.items():
             group.append(step, self._block[of][place], self._block[kept][place] if kept else None)
         self._step = step

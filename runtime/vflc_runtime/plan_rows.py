@@ -30,7 +30,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest number of a series that is not 0; 0 where there is none."""
+    """The number of a series at the last step done; 0 before the first."""
 
     name: str
     of: str

@@ -39,6 +39,11 @@ def warmup(peak: float, steps: int, then: Rate | None = None) -> Rate:
     return lambda done: peak * done / steps if done < steps else peak if then is None else then(done - steps)
 
 
+def steps(first: float, every: int, factor: float) -> Rate:
+    """Times the factor after every so many updates."""
+    return lambda done: first * factor ** (done // every)
+
+
 @dataclass
 class Dense:
     """A table and Keras's optimizer of it, in float64. Each step has a gradient for every row.
@@ -72,13 +77,7 @@ class Dense:
         self.optimizer.build([self.variable])
 
     def step(self, ids: Sequence[int], gradient: Array) -> None:
-        """Updates all rows; where lazy, those without an id, and what is kept for them, stay as they were.
-
-        FTRL divides by its rate: a step at a rate of 0 is none.
-        """
-        if self.name == "ftrl" and not self.rate(self.done):
-            self.done += 1
-            return
+        """Updates all rows; where lazy, those without an id, and what is kept for them, stay as they were."""
         own = [self.variable, *(v for v in self.optimizer.variables if v.shape == self.variable.shape)]
         before = [v.numpy() for v in own]
         self.optimizer.apply([gradient])

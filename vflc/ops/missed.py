@@ -35,7 +35,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest number of `of` up to s that is not 0; 0 where there is none."""
+    """The number of `of` at s, which is never 0; 0 before the first step."""
 
     of: str
 

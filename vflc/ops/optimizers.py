@@ -289,12 +289,7 @@ def _ftrl(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Opt
     grown = b.op("div", b.op("sub", _root(b, total, o), _root(b, slots["accumulator"], o)), lr)
     linear = b.op("add", slots["linear"], b.op("sub", g, b.op("mul", grown, w)))
     new = {"accumulator": total, "linear": linear}
-    updated = _ftrl_weight(b, new, lr, o)
-    if o["lr"] and not isinstance(o["lr"], Mapping):
-        return updated, new
-    goes = b.op("greater", lr, number(b, 0))  # it divides by its rate: where that is 0 nothing changes
-    slots = {name: b.op("where", goes, new[name], slots[name]) for name in new}
-    return b.op("where", goes, updated, w), slots
+    return _ftrl_weight(b, new, lr, o), new
 
 
 def _root(b: Build, x: Node, o: Options) -> Node:
