@@ -20,7 +20,7 @@ from vflc_runtime.bundle import Bundle
 from vflc_runtime.data import expressions
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.data.encoders import ENCODERS, FITTED, Values
+from vflc_runtime.data.encoders import Values, encode, settled
 from vflc_runtime.data.generate import generate
 from vflc_runtime.data.source import Source
 from vflc_runtime.loading import encoders
@@ -113,7 +113,7 @@ class Raw:
     def id_of(self, encoder: Mapping[str, Any], value: Any) -> int:
         """The id that an encoder gives to one value, UNKNOWN where it knows no id for it."""
         kind = {"string": pa.string(), "int": pa.int64()}[self.type]
-        found = ENCODERS[encoder["name"]](Values(pa.array([value], kind)), encoder).flat[0].as_py()
+        found = encode(Values(pa.array([value], kind)), encoder).flat[0].as_py()
         return UNKNOWN if found is None else int(found)
 
     def whole_keys(self, encoder: Mapping[str, Any]) -> list[int]:
@@ -142,13 +142,13 @@ def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, Raw]:
                 continue
             name, value = f"{party}.{column['name']}", column.get("value")
             state = fitted.get(name) or [None] * len(column["encoders"])
-            chain = tuple({**e, **(s or {})} for e, s in zip(column["encoders"], state, strict=True))
+            chain = tuple(settled(e, s) for e, s in zip(column["encoders"], state, strict=True))
             columns[name] = Raw(
                 name,
                 party,
                 column["name"],
                 types[column["name"]] if value is None else _kind(value, types),
-                tuple(_settled(encoder) for encoder in chain),
+                chain,
                 column["shape"],
                 column["rows"],
                 computed=value,
@@ -177,16 +177,6 @@ def _kind(tree: Mapping[str, Any], types: Mapping[str, str]) -> str:
     if tree["op"] in COMPARES or (tree["op"] != "//" and (kinds != {"int"} or tree["op"] in ("/", "**"))):
         return "float"
     return "int"
-
-
-def _settled(encoder: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A fitted encoder with the numbers it computes with."""
-    if encoder["name"] not in FITTED:
-        return encoder
-    first, second = (float(encoder[name]) for name in FITTED[encoder["name"]])
-    if encoder["name"] == "standardize":
-        return {**encoder, "mean": first, "std": second or 1.0}
-    return {**encoder, "low": first, "high": second}
 
 
 @dataclass(frozen=True, slots=True)

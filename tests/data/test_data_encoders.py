@@ -270,3 +270,41 @@ def test_fitting_to_constants_and_to_nothing():
         made.observe(pa.array([None, math.nan], pa.float64()), keys([1, 2]))
         with pytest.raises(Failure, match="VFL0610"):
             made.settle()
+
+
+@pytest.mark.parametrize("name", ["standardize", "minmax"])
+@pytest.mark.parametrize("constant", [[0.3, 0.1 + 0.2, 0.3], [7.0] * 3, [0.0] * 3, [1e-300] * 3, [-1e18] * 2])
+def test_a_column_that_never_varied_is_0_on_new_rows_too(name, constant):
+    parameters = {"standardize": ("mean", "std"), "minmax": ("low", "high")}[name]
+    encoder = {"name": name, **dict.fromkeys(parameters)}
+    fitted = chain(encoder, shape="number")
+    fitted.observe(pa.array(constant), None)
+    fitted.settle()
+    new = chain(encoder, shape="number", state=fitted.state)
+    made = new.encode(pa.array([*constant, 5.0, -3e9]), None)
+    assert not made.any()
+    varied = chain(encoder, shape="number")
+    varied.observe(pa.array([1.0, 1.0 + 1e-9]), None)
+    varied.settle()
+    assert varied.encode(pa.array([1.0, 1.0 + 1e-9]), None).std() > 0.4
+
+
+def test_a_vocabulary_that_knows_nothing_is_told_apart_from_one_that_knows_little():
+    values = ["x", "y", None, "x"]
+    for default in ("other", {"value": "a"}):
+        _, made = encode(values, vocab("a", "b", default=default))
+        assert made.counts.report()["expected"] == ["a", "b"] and made.counts.unknown == 3
+        _, made = encode([*values, "b"], vocab("a", "b", default=default))
+        assert "expected" not in made.counts.report() and made.counts.unknown == 3
+    _, made = encode([None, None], vocab("a", default="other"))
+    assert "expected" not in made.counts.report()
+    split = {"name": "split", "separator": "|"}
+    _, made = encode(["z|y", "z", ""], split, vocab("a", default="other"), shape="ids")
+    assert made.counts.report() == {"unknown": 3, "missing": 0, "examples": ["z", "y"], "expected": ["a"]}
+
+
+def test_a_vocabulary_has_the_texts_that_tables_have():
+    ids, _ = encode(["1", "2.5", "\u00e9"], vocab(1.0, 2.5, "e\u0301"))
+    assert ids.tolist() == [0, 1, 2]
+    made, _ = encode([None, "1"], {"name": "missing", "value": 1.0}, vocab("1", "2"))
+    assert made.tolist() == [0, 0]

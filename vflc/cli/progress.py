@@ -194,3 +194,17 @@ def loaded(screen: Console, event: events.Event) -> None:
         unknown = unknown_values(event.report)
         if unknown is not None:
             show(screen, unknown)
+        _none_known(event.report)
+
+
+def _none_known(report: Mapping[str, Any]) -> None:
+    """VFL0633, of a column whose values are all unknown to its vocabulary: it says nothing as it is."""
+    from vflc.cli import failures
+    from vflc.diagnostics import Diagnostic
+
+    for name, counts in report["encoders"].items():
+        if counts.get("expected"):
+            seen, listed = (", ".join(map(repr, counts[each][:3])) for each in ("examples", "expected"))
+            message = f"{name}: not one of its {counts['unknown']:,} values is in its vocab, as {listed} are"
+            help = f"the table holds {seen}: compare how they are written, or declare them"
+            failures.show([Diagnostic("VFL0633", message, None, help, level="warning")])

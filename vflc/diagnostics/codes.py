@@ -110,6 +110,7 @@ CODES: dict[str, str] = {
     "VFL0630": "A query that is more than a SELECT over files",
     "VFL0631": "A source outside the folder of the file that names it",
     "VFL0632": "A file that is no table",
+    "VFL0633": "A vocabulary that knows none of the values",
     "VFL0634": "A key whose type has no one text",
     "VFL0640": "No connection to a peer",
     "VFL0641": "A peer did not send in time",

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vflc_runtime.data.encoders import ENCODERS, FITTED, LOOKUPS, Encoder, Values, numbers_of
+from vflc_runtime.data.encoders import FITTED, LOOKUPS, Encoder, Values, encode, numbers_of
 from vflc_runtime.data.fitting import Moments
+from vflc_runtime.data.values import text
 from vflc_runtime.errors import Failure
 
 State = list[dict[str, float] | None]
@@ -28,15 +29,23 @@ EXAMPLES = 5
 
 @dataclass
 class Counts:
-    """What a chain could not place: unknown values (with examples) and missing ones."""
+    """What a chain could not place: unknown values (with examples) and missing ones.
+
+    Attributes:
+        expected: the first values of the lookup.
+        known: how often a value was one of them.
+    """
 
     unknown: int = 0
     missing: int = 0
     examples: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+    known: int = 0
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"unknown": self.unknown, "missing": self.missing, "examples": self.examples}
+        """As JSON; with `expected` where there were values, and every one of them was unknown."""
+        counted = {"unknown": self.unknown, "missing": self.missing, "examples": self.examples}
+        return counted if self.known or not self.unknown else {**counted, "expected": self.expected}
 
 
 class Chain:
@@ -54,7 +63,8 @@ class Chain:
         self.kind = column.get("kind")
         self.rows: int | None = column.get("rows")
         self.length: int | None = next((e["max"] for e in self.encoders if e["name"] == "sequence"), None)
-        self.counts = Counts()
+        listed = next((e["values"] for e in self.encoders if e["name"] == "vocab"), ())
+        self.counts = Counts(expected=[text(value) for value in listed[:EXAMPLES]])
         self.state: State = list(state) if state is not None else [None] * len(self.encoders)
         self._moments: Moments | None = None
 
@@ -94,7 +104,8 @@ class Chain:
                 self.where,
             )
         encoder = self.encoders[at]
-        fitted = {"mean": moments.mean, "std": moments.std, "low": moments.low, "high": moments.high}
+        std, high = (moments.std, moments.high) if moments.varies else (0.0, moments.low)
+        fitted = {"mean": moments.mean, "std": std, "low": moments.low, "high": high}
         given = {name: encoder.get(name) for name in FITTED[encoder["name"]]}
         self.state[at] = {name: fitted[name] if v is None else float(v) for name, v in given.items()}
 
@@ -149,7 +160,7 @@ class Chain:
     ) -> Values:
         for encoder, fitted in zip(encoders, self.state, strict=False):
             with self._converting(encoder["name"]):
-                result = ENCODERS[encoder["name"]](values, {**encoder, **(fitted or {})})
+                result = encode(values, encoder, fitted)
             if encoder["name"] in LOOKUPS and result.unknown is not None and encoder.get("default") is None:
                 self._refuse_unknown(encoder, values, result.unknown, keys, codes)
             values = result
@@ -238,11 +249,9 @@ class Chain:
     def _count_unknown(self, done: Values, codes: NDArray[np.int64] | None) -> None:
         if done.unknown is None or done.looked_up is None:
             return
-        each = done.unknown.astype(np.int64)
-        if done.offsets is not None:
-            each = np.diff(np.concatenate([[0], np.cumsum(each)])[done.offsets])
-        times = np.ones(len(each), np.int64) if codes is None else np.bincount(codes, minlength=len(each))
-        self.counts.unknown += int((each * times).sum())
+        known = pc.is_valid(done.looked_up).to_numpy(zero_copy_only=False) & ~done.unknown
+        self.counts.unknown += _occurrences(done.unknown, done.offsets, codes)
+        self.counts.known += _occurrences(known, done.offsets, codes)
         for at in np.flatnonzero(done.unknown):
             if len(self.counts.examples) == EXAMPLES:
                 break
@@ -257,6 +266,16 @@ def _present(values: pa.Array) -> pa.Array:
     if pa.types.is_floating(values.type):
         return pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
     return values
+
+
+def _occurrences(
+    which: NDArray[np.bool_], offsets: NDArray[np.int64] | None, codes: NDArray[np.int64] | None
+) -> int:
+    """How often these of the flat values occur in the rows."""
+    each = which.astype(np.int64)
+    if offsets is not None:
+        each = np.diff(np.concatenate([[0], np.cumsum(each)])[offsets])
+    return int((each if codes is None else each[codes]).sum())
 
 
 def _spread(values: NDArray[Any], codes: NDArray[np.int64] | None) -> NDArray[Any]:

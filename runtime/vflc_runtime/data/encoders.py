@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vflc_runtime.data.siphash import siphash
+from vflc_runtime.data.values import text
 
 Encoder = Mapping[str, Any]
 
@@ -69,7 +70,7 @@ def _number(
 def _missing(values: Values, encoder: Encoder) -> Values:
     value, flat = encoder["value"], values.flat
     if pa.types.is_string(flat.type):
-        return values.mapped(lambda a: a.fill_null(str(value)))
+        return values.mapped(lambda a: a.fill_null(text(value)))
     if pa.types.is_integer(flat.type) and isinstance(value, float) and not value.is_integer():
         flat = flat.cast(pa.float64(), safe=False)
     return replace(values, flat=flat.fill_null(pa.scalar(value).cast(flat.type)))
@@ -109,7 +110,7 @@ def _hash(values: Values, encoder: Encoder) -> Values:
 def _vocab(values: Values, encoder: Encoder) -> Values:
     flat, listed = values.flat, list(encoder["values"])
     if pa.types.is_string(flat.type) or isinstance(listed[0], str):
-        flat, known = flat.cast(pa.string()), pa.array([str(v) for v in listed], pa.string())
+        flat, known = flat.cast(pa.string()), pa.array([text(v) for v in listed], pa.string())
     elif pa.types.is_floating(flat.type) or any(isinstance(v, float) for v in listed):
         flat, known = flat.cast(pa.float64(), safe=False), pa.array([float(v) for v in listed])
     else:
@@ -157,13 +158,11 @@ def _sequence(values: Values, encoder: Encoder) -> Values:
 
 
 def _standardize(x: NDArray[np.float64], encoder: Encoder) -> NDArray[np.float64]:
-    mean, std = float(encoder["mean"]), float(encoder["std"])
-    return (x - mean) / (std or 1.0)
+    return (x - encoder["mean"]) / encoder["std"]
 
 
 def _minmax(x: NDArray[np.float64], encoder: Encoder) -> NDArray[np.float64]:
-    low, high = float(encoder["low"]), float(encoder["high"])
-    return (x - low) / ((high - low) or 1.0)
+    return (x - encoder["low"]) / (encoder["high"] - encoder["low"])
 
 
 LOOKUPS = {"vocab", "index"}
@@ -188,3 +187,24 @@ ENCODERS: dict[str, Callable[[Values, Encoder], Values]] = {
     "scale": _number(lambda x, e: x * e["factor"]),
     "clip": _number(lambda x, e: np.clip(x, e["low"], e["high"])),
 }
+
+
+def settled(encoder: Encoder, fitted: Mapping[str, float] | None) -> Encoder:
+    """An encoder with the parameters that were fitted, as it computes with them.
+
+    What never varied in the training rows tells nothing: it becomes 0, whatever new rows hold.
+    """
+    if encoder["name"] not in FITTED:
+        return encoder
+    names = FITTED[encoder["name"]]
+    numbers = {name: float({**encoder, **(fitted or {})}[name]) for name in names}
+    first, second = numbers.values()
+    if second == (0.0 if encoder["name"] == "standardize" else first):
+        return {"name": "clip", "low": 0.0, "high": 0.0}
+    return {**encoder, **numbers}
+
+
+def encode(values: Values, encoder: Encoder, fitted: Mapping[str, float] | None = None) -> Values:
+    """What an encoder makes of values."""
+    encoder = settled(encoder, fitted)
+    return ENCODERS[encoder["name"]](values, encoder)

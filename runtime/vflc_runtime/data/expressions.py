@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vflc_runtime.data.values import text
 from vflc_runtime.errors import Failure, Where
 
 Tree = Mapping[str, Any]
@@ -56,7 +57,7 @@ def _evaluate(tree: Tree, values: Mapping[str, pa.Array], rows: int) -> pa.Array
     if "number" in tree:
         return pa.repeat(pa.scalar(tree["number"]), rows)
     if "string" in tree:
-        return pa.repeat(pa.scalar(tree["string"], pa.string()), rows)
+        return pa.repeat(pa.scalar(text(tree["string"]), pa.string()), rows)
     arguments = [_evaluate(argument, values, rows) for argument in tree["args"]]
     if "call" in tree:
         return CALLS[tree["call"]](*arguments)

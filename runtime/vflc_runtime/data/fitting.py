@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""Relative difference below which two numbers are taken for one."""
+
 
 @dataclass
 class Moments:
@@ -33,6 +36,11 @@ class Moments:
         self.mean += apart * count / total
         self.count = total
         self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
+
+    @property
+    def varies(self) -> bool:
+        """Whether the numbers differ by more than what rounding makes of one and the same."""
+        return self.high - self.low > ROUNDING * max(abs(self.low), abs(self.high))
 
     @property
     def std(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -159,13 +160,20 @@ def _encoder(ev: Evaluator, link: tree.Encoder, rule: EncoderRule, scope: Scope)
 def _constant(ev: Evaluator, expr: tree.Expr, scope: Scope) -> Any:
     if isinstance(expr, tree.Ref) and expr.name == "other" and scope.find("other") is None:
         return {"other": True}
-    value = ev.evaluate(expr, scope)
+    value = _composed(ev.evaluate(expr, scope))
     for item in value if isinstance(value, list) else [value]:
         if not isinstance(item, (int, float, str, Poison)):
             return ev.error(
                 "VFL0203", f"an encoder's argument is a number or a text; this is {describe(item)}", expr.span
             )
     return value
+
+
+def _composed(value: Any) -> Any:
+    """Texts in the form that those of tables are brought into: see `vflc_runtime.data.values`."""
+    if isinstance(value, list):
+        return [_composed(item) for item in value]
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 def _check(encoder: dict[str, Any]) -> str | None:
@@ -178,7 +186,7 @@ def _check(encoder: dict[str, Any]) -> str | None:
         return f"`max` of `sequence` is a whole number from 1 to {LONGEST:,}"
     if name == "vocab":
         values = encoder["values"]
-        if len({(type(v), v) for v in values}) != len(values):
+        if len(set(values)) != len(values):
             return "a value stands in the vocabulary twice"
         if len(values) == 1 and encoder["default"] is None:
             return (
