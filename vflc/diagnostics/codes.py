@@ -112,6 +112,7 @@ CODES: dict[str, str] = {
     "VFL0632": "A file that is no table",
     "VFL0633": "A vocabulary that knows none of the values",
     "VFL0634": "A key whose type has no one text",
+    "VFL0635": "A row with too many values",
     "VFL0640": "No connection to a peer",
     "VFL0641": "A peer did not send in time",
     "VFL0642": "Connections that would not be encrypted",

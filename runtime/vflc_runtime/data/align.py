@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -25,6 +25,10 @@ from vflc_runtime.errors import Failure
 
 Column = Mapping[str, Any]
 """A column of encoders.json."""
+T = TypeVar("T")
+
+WIDTH = 50
+"""Columns that one query computes."""
 
 
 def half_of_memory() -> int:
@@ -40,11 +44,13 @@ class Aligned:
         rows: how many rows all parties have in common.
         report: of each party, `rows` read, `kept` and `dropped`.
         parties: of each party, the names of its columns, in the order of its batches.
+        key_types: of each party, the type of its key column, as DuckDB calls it.
     """
 
     rows: int
     report: dict[str, dict[str, int]]
     parties: dict[str, list[str]]
+    key_types: dict[str, str]
     _connection: duckdb.DuckDBPyConnection
     _temporary: tempfile.TemporaryDirectory[str] = field(repr=False)
 
@@ -52,22 +58,37 @@ class Aligned:
     def keys(self) -> pa.Array:
         """The keys as text, in the order of the rows."""
         first = next(iter(self.parties))
-        return self._table(f"SELECT key FROM {_sorted_name(first)}").column(0).combine_chunks()
+        return self._table(f"SELECT key FROM {_part(first, 0)}").column(0).combine_chunks()
 
     def column(self, party: str, name: str) -> pa.ChunkedArray:
         """One column: string, int64 or double, null where a value is missing."""
         at = self.parties[party].index(name)
-        return self._table(f"SELECT c{at} FROM {_sorted_name(party)}").column(0)
+        return self._table(f"SELECT c{at} FROM {_part(party, at // WIDTH)}").column(0)
 
-    def batches(self, party: str, size: int) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
-        """The keys and the columns of a party, at most `size` rows at a time, in key order."""
-        names = self.parties[party]
-        picks = ", ".join(["key", *(f"c{i}" for i in range(len(names)))])
+    def batches(
+        self, party: str, size: int, names: Collection[str] | None = None
+    ) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
+        """The keys and columns of a party, at most `size` rows at a time, in key order.
+
+        Args:
+            party: its name.
+            size: rows.
+            names: of the columns; None gives all.
+        """
+        chosen = [i for i, name in enumerate(self.parties[party]) if names is None or name in names]
+        wanted: dict[int, list[str]] = {0: ["key"]}
+        for i in chosen:
+            wanted.setdefault(i // WIDTH, []).append(f"c{i}")
         for start in range(0, self.rows, size):
-            part = f"rowid >= {start} AND rowid < {start + size}"
-            table = self._table(f"SELECT {picks} FROM {_sorted_name(party)} WHERE {part}")
-            keys, *columns = (column.combine_chunks() for column in table.columns)
-            yield keys, pa.RecordBatch.from_arrays(columns, names=names)
+            rows = f"rowid >= {start} AND rowid < {start + size}"
+            keys, *columns = (
+                column.combine_chunks()
+                for part, picks in wanted.items()
+                for column in self._table(
+                    f"SELECT {', '.join(picks)} FROM {_part(party, part)} WHERE {rows}"
+                ).columns
+            )
+            yield keys, pa.RecordBatch.from_arrays(columns, names=[self.parties[party][i] for i in chosen])
 
     def keep(self, party: str, positions: NDArray[np.int64]) -> None:
         """Keeps these rows of the only party that was opened, in this order, as all parties agreed.
@@ -76,16 +97,17 @@ class Aligned:
             party: its name.
             positions: int64, rows as `keys` has them.
         """
-        name, chosen = _sorted_name(party), quote(f"chosen {party}")
-        picks = "".join(f", s.c{i}" for i in range(len(self.parties[party])))
+        chosen = quote(f"chosen {party}")
         self._connection.register("agreed", pa.table({"at": positions, "number": np.arange(len(positions))}))
-        self._connection.execute(
-            f"CREATE TABLE {chosen} AS SELECT s.key{picks} FROM {name} s JOIN agreed a ON s.rowid = a.at "
-            "ORDER BY a.number"
-        )
+        for number, _ in enumerate(_parts(self.parties[party])):
+            name = _part(party, number)
+            self._connection.execute(
+                f"CREATE TABLE {chosen} AS SELECT s.* FROM {name} s JOIN agreed a ON s.rowid = a.at "
+                "ORDER BY a.number"
+            )
+            self._connection.execute(f"DROP TABLE {name}")
+            self._connection.execute(f"ALTER TABLE {chosen} RENAME TO {name}")
         self._connection.unregister("agreed")
-        self._connection.execute(f"DROP TABLE {name}")
-        self._connection.execute(f"ALTER TABLE {chosen} RENAME TO {name}")
         self.rows, read = len(positions), self.report[party]["rows"]
         self.report[party] = {"rows": read, "kept": self.rows, "dropped": read - self.rows}
 
@@ -120,10 +142,10 @@ def open_tables(
     try:
         connection.execute(values.MACROS)
         opened = open_sources(connection, {party: given[party] for party in parties})
-        counts = {party: _read(connection, info, opened[party]) for party, info in parties.items()}
+        read = {party: _read(connection, info, opened[party]) for party, info in parties.items()}
         rows = join_keys(connection, list(parties), parties)
         for party, info in parties.items():
-            _sort(connection, party, info["columns"], len(parties) > 1, bool(info.get("population")))
+            _sort(connection, party, read[party].columns, len(parties) > 1, bool(info.get("population")))
     except duckdb.Error as error:
         connection.close()
         temporary.cleanup()
@@ -132,9 +154,10 @@ def open_tables(
         connection.close()
         temporary.cleanup()
         raise
-    report = {p: {"rows": n, "kept": rows, "dropped": n - rows} for p, n in counts.items()}
+    report = {p: {"rows": t.rows, "kept": rows, "dropped": t.rows - rows} for p, t in read.items()}
     names = {p: [c["name"] for c in info["columns"]] for p, info in parties.items()}
-    return Aligned(rows, report, names, connection, temporary)
+    types = {p: table.key_type for p, table in read.items()}
+    return Aligned(rows, report, names, types, connection, temporary)
 
 
 def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, Source]) -> None:
@@ -170,30 +193,40 @@ def raw_name(party: str) -> str:
     return quote(f"raw {party}")
 
 
-def _sorted_name(party: str) -> str:
-    return quote(f"sorted {party}")
+def _part(party: str, number: int) -> str:
+    """The table of some of a party's aligned columns; the first has `key`, too."""
+    return quote(f"sorted {party} {number}")
 
 
-def _read(connection: duckdb.DuckDBPyConnection, info: Mapping[str, Any], source: Opened) -> int:
-    """Reads one party's table, checks keys and numbers, and gives its number of rows."""
+def _parts(columns: Sequence[T]) -> list[Sequence[T]]:
+    """Columns in groups of `WIDTH`; at least one group."""
+    return [columns[i : i + WIDTH] for i in range(0, len(columns), WIDTH)] or [columns]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of a party: its rows, the type of its key, and SQL for its columns."""
+
+    rows: int
+    key_type: str
+    columns: Sequence[Expression]
+
+
+def _read(connection: duckdb.DuckDBPyConnection, info: Mapping[str, Any], source: Opened) -> _Read:
+    """Reads one party's table and checks keys and numbers."""
     party, columns = source.party, info["columns"]
     *_, key = wanted = _wanted(info)
     read = f"read {party}"
     types = load(connection, read, source, wanted)
     exprs = [_typed(c, type, f"c{i}", party) for i, (c, type) in enumerate(zip(columns, types, strict=False))]
-    values = "".join(f", c{i}" for i in range(len(columns)))
+    kept = "".join(f", c{i}" for i in range(len(columns)))
     text_key = key_text(types[-1], f"c{len(columns)}", party, key)
     connection.execute(
-        f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{values} FROM {quote(read)}"
+        f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{kept} FROM {quote(read)}"
     )
     connection.execute(f"DROP TABLE {quote(read)}")
     check_keys(connection, party, key, repeated=bool(info.get("population")))
-    rows = _check_values(connection, party, columns, exprs)
-    typed = "".join(f", {expr.value} AS c{i}" for i, expr in enumerate(exprs))
-    connection.execute(
-        f"CREATE VIEW {quote(f'typed {party}')} AS SELECT key{typed}, rowid AS number FROM {raw_name(party)}"
-    )
-    return rows
+    return _Read(_check_values(connection, party, columns, exprs), types[-1], exprs)
 
 
 def key_text(type: str, name: str, party: str, key: Wanted) -> str:
@@ -253,22 +286,36 @@ def _check_values(
     connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], typed: Sequence[Expression]
 ) -> int:
     """Refuses text where numbers are declared; gives the number of rows."""
-    counted = "".join(f", count(*) FILTER ({expr.bad})" for expr in typed)
-    counts = connection.execute(f"SELECT count(*){counted} FROM {raw_name(party)}").fetchone() or (0,)
-    for i, (column, bad) in enumerate(zip(columns, counts[1:], strict=True)):
-        if bad:
-            row, key, value = connection.execute(
-                f"SELECT rowid + 1, key, CAST(c{i} AS VARCHAR) FROM {raw_name(party)} "
-                f"WHERE {typed[i].bad} ORDER BY rowid LIMIT 1"
-            ).fetchone() or (0, "", "")
-            raise Failure(
-                "VFL0603",
-                f"column {column['name']} of {party} is declared {column['type']}, but row {row} "
-                f"(key {_shown(key)}) holds {_shown(value)}; {_rows(bad)} in all",
-                "correct the values, leave them empty where they are missing, or declare the column string",
-                column.get("where"),
-            )
-    return int(counts[0])
+    doubtful = [i for i, expr in enumerate(typed) if expr.bad != "false"]
+    for part in _parts(doubtful):
+        counted = ", ".join(["count(*)", *(f"count(*) FILTER ({typed[i].bad})" for i in part)])
+        # All is fetched: a result that is not finished would stand in the way of the next table.
+        ((rows, *counts),) = connection.execute(f"SELECT {counted} FROM {raw_name(party)}").fetchall()
+        for i, bad in zip(part, counts, strict=True):
+            if bad:
+                _refuse_value(connection, party, columns[i], typed[i], f"c{i}", bad)
+    return int(rows)
+
+
+def _refuse_value(
+    connection: duckdb.DuckDBPyConnection, party: str, column: Column, typed: Expression, name: str, bad: int
+) -> None:
+    row, key, value = connection.execute(
+        f"SELECT rowid + 1, key, CAST({name} AS VARCHAR) FROM {raw_name(party)} "
+        f"WHERE {typed.bad} ORDER BY rowid LIMIT 1"
+    ).fetchone() or (0, "", "")
+    help = "correct the values, leave them empty where they are missing, or declare the column string"
+    if column["type"] == "int" and values.is_long(value):
+        help = "an int has 64 signed bits, and this number has more: declare the column string"
+    elif column["type"] == "string":
+        help = values.what_to_do(column["name"], "string", "JSON")
+    raise Failure(
+        "VFL0603",
+        f"column {column['name']} of {party} is declared {column['type']}, but row {row} "
+        f"(key {_shown(key)}) holds {_shown(value)}; {_rows(bad)} in all",
+        help,
+        column.get("where"),
+    )
 
 
 def join_keys(
@@ -296,17 +343,28 @@ def join_keys(
 
 
 def _sort(
-    connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], joined: bool, repeated: bool
+    connection: duckdb.DuckDBPyConnection,
+    party: str,
+    columns: Sequence[Expression],
+    joined: bool,
+    repeated: bool,
 ) -> None:
+    """Makes the tables of a party's aligned rows, some columns at a time: thousands in one query take
+    gigabytes, however few the rows."""
+    raw = raw_name(party)
     semi = "SEMI JOIN common USING (key)" if joined else ""
-    picks = "".join(f", c{i}" for i in range(len(columns)))
     order = "key, number" if repeated else "key"
-    connection.execute(
-        f"CREATE TABLE {_sorted_name(party)} AS "
-        f"SELECT key{picks} FROM {quote(f'typed {party}')} {semi} ORDER BY {order}"
-    )
-    connection.execute(f"DROP VIEW {quote(f'typed {party}')}")
-    connection.execute(f"DROP TABLE {raw_name(party)}")
+    for number, part in enumerate(_parts(columns)):
+        picks = "".join(f", {expr.value} AS c{number * WIDTH + i}" for i, expr in enumerate(part))
+        if number == 0:
+            query = f"FROM (SELECT key{picks}, rowid AS number FROM {raw}) {semi} ORDER BY {order}"
+        else:
+            query = (
+                f"SELECT * EXCLUDE (place) FROM (SELECT s.rowid AS place{picks} FROM {_part(party, 0)} s "
+                f"JOIN {raw} r ON r.rowid = s.number) ORDER BY place"
+            )
+        connection.execute(f"CREATE TABLE {_part(party, number)} AS {query}")
+    connection.execute(f"DROP TABLE {raw}")
 
 
 def _rows(count: int) -> str:

@@ -25,6 +25,8 @@ State = list[dict[str, float] | None]
 """What a chain has fitted: of each encoder its parameters, or None."""
 
 EXAMPLES = 5
+MOST_VALUES = 4096
+"""Values that a row may have where no `sequence` says how many: every row of a batch is as wide."""
 
 
 @dataclass
@@ -130,6 +132,7 @@ class Chain:
         done = self._run(Values(distinct), keys, self.encoders, codes)
         self._count_unknown(done, codes)
         if done.offsets is not None:
+            self._refuse_long(done.offsets, keys, codes)
             return _padded(self._ids(done, keys, codes), done.offsets, codes, self.length)
         if done.flat.null_count:
             self._refuse_missing(done.flat, keys, codes)
@@ -230,6 +233,20 @@ class Chain:
         if self.kind == "label":
             return "add the values; a label has a class for each"
         return "add the values, or give a default: default = other keeps an id for all unknown values"
+
+    def _refuse_long(
+        self, offsets: NDArray[np.int64], keys: pa.Array, codes: NDArray[np.int64] | None
+    ) -> None:
+        lengths = np.diff(offsets)
+        if self.length is None and lengths.max(initial=0) > MOST_VALUES:
+            at = int(np.argmax(lengths))
+            raise Failure(
+                "VFL0635",
+                f"{self.name} has {lengths[at]:,} values in the row with key {_key(at, None, keys, codes)}, "
+                "and would make all rows as wide",
+                f"a row may have {MOST_VALUES:,}; keep the last ones of each: -> sequence(max = 100)",
+                self.where,
+            )
 
     def _refuse_missing(self, flat: pa.Array, keys: pa.Array, codes: NDArray[np.int64] | None) -> None:
         null = pc.is_null(flat).to_numpy(zero_copy_only=False)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vflc_runtime.data import expressions
-from vflc_runtime.data.align import Aligned, look_at_tables, open_tables
+from vflc_runtime.data.align import WIDTH, Aligned, look_at_tables, open_tables
 from vflc_runtime.data.batches import Indices, gather
 from vflc_runtime.data.chain import Chain, State
 from vflc_runtime.data.source import Source, unreadable
@@ -43,6 +43,7 @@ class Dataset:
         keys: the rows' keys as text, in order.
         report: `{"parties": {party: {"rows", "kept", "dropped"}}, "encoders": {input: {"unknown",
             "missing", "examples"}}}`.
+        key_types: of each party, the type of its key column, as DuckDB calls it.
         state: what the encoders fitted, as JSON; give it back to `load` for evaluation and prediction.
     """
 
@@ -51,6 +52,7 @@ class Dataset:
     keys: pa.Array
     report: dict[str, Any]
     state: dict[str, State]
+    key_types: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -116,7 +118,7 @@ class Dataset:
             "encoders": {name: chain.counts.report() for name, chain in chains.items()},
         }
         fitted = {name: chain.state for name, chain in chains.items() if any(chain.state)}
-        return cls(aligned.rows, inputs, keys, report, fitted)
+        return cls(aligned.rows, inputs, keys, report, fitted, aligned.key_types)
 
     @staticmethod
     def look(encoders: Encoders, sources: Mapping[str, Source], labels: bool, only: Collection[str]) -> None:
@@ -169,13 +171,14 @@ class _Table:
     def fit(self, aligned: Aligned, chosen: Indices | None) -> None:
         """Fits encoder after encoder until none is left, each in one pass over the training rows."""
         while unfitted := [c for c in self.chains.values() if c.unfitted is not None]:
-            for start, keys, values in self._blocks(aligned):
-                rows = None if chosen is None else pa.array(_within(chosen, start, len(keys)))
-                for chain in unfitted:
-                    column = values(chain)
-                    chain.observe(column if rows is None else column.take(rows), keys)
-            for chain in unfitted:
-                chain.settle()
+            for some in _some(unfitted):
+                for start, keys, values in self._blocks(aligned, some):
+                    rows = None if chosen is None else pa.array(_within(chosen, start, len(keys)))
+                    for chain in some:
+                        column = values(chain)
+                        chain.observe(column if rows is None else column.take(rows), keys)
+                for chain in some:
+                    chain.settle()
 
     def encode(self, aligned: Aligned, folder: Path | None, number: np.dtype[Any]) -> dict[str, NDArray[Any]]:
         """Encodes all inputs of this table, block by block."""
@@ -183,15 +186,19 @@ class _Table:
         for i, (id, chain) in enumerate(self.chains.items()):
             dtype = number if chain.shape == "number" else np.dtype(np.int32)
             spools[id] = Spool(folder and folder / f"{self.party}.{i}", dtype)
-        for _, keys, values in self._blocks(aligned):
-            for id, chain in self.chains.items():
-                spools[id].append(chain.encode(values(chain), keys))
+        for some in _some(list(self.chains.values())):
+            for _, keys, values in self._blocks(aligned, some):
+                for chain in some:
+                    spools[chain.name].append(chain.encode(values(chain), keys))
         return {id: spool.finish() for id, spool in spools.items()}
 
-    def _blocks(self, aligned: Aligned) -> Iterator[tuple[int, pa.Array, Callable[[Chain], pa.Array]]]:
-        """Of each block its first row, its keys, and a function that gives a chain's column."""
+    def _blocks(
+        self, aligned: Aligned, chains: Iterable[Chain]
+    ) -> Iterator[tuple[int, pa.Array, Callable[[Chain], pa.Array]]]:
+        """Of each block its first row, its keys, and a function that gives the column of one of `chains`."""
         start = 0
-        for keys, batch in aligned.batches(self.party, BLOCK):
+        names = {raw for c in chains for raw in self._reads(c.name.removeprefix(f"{self.party}."))}
+        for keys, batch in aligned.batches(self.party, BLOCK, names):
             known = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
 
             def values(chain: Chain, known: dict[str, pa.Array] = known, rows: int = len(keys)) -> pa.Array:
@@ -216,6 +223,12 @@ def _encoded(
     for table in tables:
         inputs.update(table.encode(aligned, folder, number))
     return inputs
+
+
+def _some(chains: Sequence[Chain]) -> Iterator[Sequence[Chain]]:
+    """As many chains at a time as their columns fit in memory, however many there are."""
+    for i in range(0, len(chains), WIDTH):
+        yield chains[i : i + WIDTH]
 
 
 def _within(chosen: Indices, start: int, rows: int) -> Indices:

@@ -13,8 +13,12 @@ compared by it, `string` columns are looked up and hashed by it. docs/language.m
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"} | {
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
@@ -171,3 +175,26 @@ def what_to_do(name: str, declared: str, type: str) -> str:
         return f"declare it string, or make a number of it in a query: sql:SELECT … {way} AS {called}"
     way = ways.get(type, f"CAST({called} AS VARCHAR)")
     return f"convert it in a query: sql:SELECT … {way} AS {called}"
+
+
+def is_long(text: str) -> bool:
+    """Whether a text is a whole number of more than 64 signed bits."""
+    return re.fullmatch(r"\s*[+-]?[0-9]{19,}(\.0*)?\s*", text) is not None
+
+
+def restored(keys: pa.Array, type: str) -> pa.Array:
+    """Keys as their table held them: numbers, truth, days, times and moments; all others as text.
+
+    Args:
+        keys: their texts [n].
+        type: of the key column, as DuckDB calls it.
+    """
+    whole = type in INTEGERS - {"HUGEINT", "UHUGEINT"}
+    timely = type.startswith(("DATE", "TIME")) and type in PLAIN
+    if not (whole or timely or _decimal(type) or type in ("BOOLEAN", "FLOAT", "DOUBLE")):
+        return keys
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("given", pa.table({"key": keys}))
+        query = f"SELECT CAST(key AS {type}) AS key FROM given"
+        return connection.sql(query).to_arrow_table().column(0).combine_chunks()
