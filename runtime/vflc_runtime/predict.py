@@ -15,6 +15,7 @@ from vflc_runtime import files, loading
 from vflc_runtime.data.batches import sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
+from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
 from vflc_runtime.evaluate import trained
 from vflc_runtime.events import Listener, silent
@@ -73,15 +74,18 @@ def check_out(out_file: Path) -> Path:
 
 def write_predictions(session: Session, data: Dataset, out_file: Path) -> None:
     """Predicts all rows and writes what the places here have of it."""
+    name, keys = "row", pa.array(np.arange(data.rows))  # a place without a table knows no keys
+    if session.bundle.parties:
+        party, name = _key_name(session)
+        keys = restored(data.keys, data.key_types[party])
     with files.writing(out_file), table_writer(out_file) as write:
         for rows in sequential(np.arange(data.rows), EVALUATION_BATCH):
-            write(_batch(session, data, rows))
+            write(_batch(session, data, rows, {name: keys.slice(int(rows[0]), len(rows))}))
 
 
-def _batch(session: Session, data: Dataset, rows: NDArray[np.int64]) -> pa.RecordBatch:
-    columns: dict[str, Any] = {"row": pa.array(rows)}  # a place without a table knows no keys
-    if session.bundle.parties:
-        columns = {_key_name(session): data.keys.slice(int(rows[0]), len(rows))}
+def _batch(
+    session: Session, data: Dataset, rows: NDArray[np.int64], columns: dict[str, Any]
+) -> pa.RecordBatch:
     classes = {
         name: found
         for plan in session.bundle.plans.values()
@@ -112,12 +116,13 @@ def titled(name: str, values: Array, classes: Classes) -> dict[str, pa.Array]:
     return {name: winners, **{f"{name}.{c}": pa.array(np.ascontiguousarray(v)) for c, v in shares.items()}}
 
 
-def _key_name(session: Session) -> str:
-    """The key's name at the first party that has a prediction, or at the first of all."""
+def _key_name(session: Session) -> tuple[str, str]:
+    """The party and the name of the key at the first party that has a prediction, or at the first of all."""
     plans = session.bundle.plans.values()
     described = loading.encoders(session.bundle)["parties"]
     predicting = [p for plan in plans if plan.reports["predict"].predictions for p in plan.tables]
-    return str(described[(predicting or list(described))[0]]["key"])
+    party = (predicting or list(described))[0]
+    return party, str(described[party]["key"])
 
 
 @contextmanager

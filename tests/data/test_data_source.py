@@ -2,14 +2,16 @@
 
 import gzip
 import json
+import tracemalloc
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vflc_runtime.data.align import open_tables
-from vflc_runtime.data.read import connect, open_sources
+from vflc_runtime.data.read import HEADING, LINE, connect, open_sources
 from vflc_runtime.errors import Failure
 
 WHERE = {"file": "spec.vfl", "line": 3, "column": 3, "end_column": 9, "text": "  feature zip: string"}
@@ -124,6 +126,83 @@ def test_columns_that_differ_in_case_only_are_told_apart(tmp_path):
     assert refused("VFL0602", table(), [{"name": "Zip", "type": "string"}]).help.startswith(
         "did you mean zip?"
     )
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "json", "jsonl", "memory"])
+def test_so_they_are_in_every_kind_of_file(tmp_path, ending):
+    made = pa.table({"key": ["1"], "Age": ["a"], "nested": [{"age": "x"}], "age": ["b"], "AGE": ["c"]})
+    made = made.drop_columns(["nested"]) if ending == "csv" else made
+    file = tmp_path / f"rows.{ending}"
+    if ending == "parquet":
+        pq.write_table(made, file)
+    elif ending == "csv":
+        pa.csv.write_csv(made, file)
+    else:
+        rows = made.to_pylist()
+        file.write_text(json.dumps(rows) if ending == "json" else "\n".join(map(json.dumps, rows)))
+    source = made if ending == "memory" else file
+    columns = [{"name": name, "type": "string"} for name in ("age", "AGE", "Age")]
+    assert read(source, columns) == [("1", "b", "c", "a")]
+    for column, value in zip(columns, "bca", strict=True):
+        assert read(source, [column]) == [("1", value)]
+    failure = refused("VFL0602", source, [{"name": "age_1", "type": "string"}])
+    assert "AGE" in failure.help and "age_1" not in failure.help
+
+
+def test_parquet_files_whose_names_differ_in_case_have_the_same_columns(tmp_path):
+    pq.write_table(pa.table({"key": ["1"], "A": ["x"], "a": ["y"]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"key": ["2"], "A": ["z"], "a": ["u"]}), tmp_path / "2.parquet")
+    column = [{"name": "a", "type": "string"}]
+    assert read(tmp_path, column) == [("1", "y"), ("2", "u")]
+    pq.write_table(pa.table({"key": ["2"], "a": ["z"]}), tmp_path / "2.parquet")
+    assert "case only" in refused("VFL0601", tmp_path, column).message
+
+
+def test_numbers_that_an_int_cannot_hold(tmp_path):
+    column = [{"name": "n", "type": "int", "where": WHERE}]
+    long = write(tmp_path / "n.csv", f"key,n\nx,1\ny,{2**63}\n")
+    for source in (long, pa.table({"key": ["x"], "n": pa.array([2**63], pa.uint64())})):
+        assert "declare the column string" in refused("VFL0603", source, column).help
+        assert "64 signed bits" in refused("VFL0603", source, column).help
+    edge = write(tmp_path / "e.csv", f"key,n\nx,{2**63 - 1}\ny,{-(2**63)}.0\n")
+    assert read(edge, column) == [("x", 2**63 - 1), ("y", -(2**63))]
+    typed = pa.table({"key": ["x"], "n": pa.array([10**18 + 1], pa.decimal128(38, 0))})
+    assert read(typed, column) == [("x", 10**18 + 1)]
+
+
+def test_a_column_without_a_single_value_is_missing_everywhere():
+    nothing = pa.table({"key": ["x"], "n": pa.nulls(1)})
+    for declared in ("string", "int", "float"):
+        assert read(nothing, [{"name": "n", "type": declared}]) == [("x", None)]
+
+
+def test_files_that_are_no_tables_are_told_in_time_and_memory(tmp_path):
+    """What is looked at before the first line ends is bounded; the limits are those of docs/data.md."""
+    zeros = tmp_path / "zeros.csv"
+    zeros.write_bytes(b"0" * (HEADING + (1 << 20)))
+    sparse = tmp_path / "sparse.csv"
+    with sparse.open("wb") as file:
+        file.truncate(1 << 30)
+    packed_zeros = tmp_path / "zeros.csv.gz"
+    packed_zeros.write_bytes(gzip.compress(b"0" * (64 << 20), 1))
+    wide = write(tmp_path / "line.csv", "key,n\nx," + "1" * (LINE + 10) + "\n")
+    tracemalloc.start()
+    for source in (zeros, packed_zeros):
+        assert "first line" in refused("VFL0632", source).message
+    assert "NUL" in refused("VFL0601", sparse).message
+    refused("VFL0601", wide, [{"name": "n", "type": "string"}])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * HEADING
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_text_that_is_not_utf_8_is_said(tmp_path, encoding):
+    file = tmp_path / "rows.csv"
+    file.write_text(CSV, encoding=encoding)
+    failure = refused("VFL0601", file)
+    assert "UTF-8" in failure.help and "\ufffd" not in f"{failure.message}{failure.help}"
+    assert encoding != "utf-16" or "UTF-16" in failure.message
 
 
 def test_the_key_may_be_a_feature_too():

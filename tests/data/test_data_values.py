@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.read import connect, open_sources
-from vflc_runtime.data.values import INTEGERS, MACROS, PLAIN, as_text, text, typed
+from vflc_runtime.data.values import INTEGERS, MACROS, PLAIN, as_text, restored, text, typed
 from vflc_runtime.errors import Failure
 
 
@@ -281,3 +281,16 @@ def test_a_moment_is_the_same_text_wherever_the_machine_stands(tmp_path):
         )
         answers.add(done.stdout)
     assert len(answers) == 1 and "2024-01-31 00:00:00.5+00" in answers.pop()
+
+
+@pytest.mark.parametrize("kind", ARROW)
+def test_keys_are_written_as_their_table_held_them(kind):
+    values, expected = ARROW[kind]
+    if expected is None:
+        return
+    aligned = open_tables({"p": {"key": "k", "columns": []}}, {"p": pa.table({"k": values})})
+    made = restored(aligned.keys, aligned.key_types["p"])
+    aligned.close()
+    texts = kind in ("string", "large_string", "string_view", "dictionary")
+    assert made.to_pylist() == ([expected] if texts else values.to_pylist()) or kind.startswith("zone")
+    assert pa.types.is_string(made.type) == texts

@@ -221,9 +221,7 @@ def _read(connection: duckdb.DuckDBPyConnection, info: Mapping[str, Any], source
     exprs = [_typed(c, type, f"c{i}", party) for i, (c, type) in enumerate(zip(columns, types, strict=False))]
     kept = "".join(f", c{i}" for i in range(len(columns)))
     text_key = key_text(types[-1], f"c{len(columns)}", party, key)
-    connection.execute(
-        f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{kept} FROM {quote(read)}"
-    )
+    connection.execute(f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{kept} FROM {quote(read)}")
     connection.execute(f"DROP TABLE {quote(read)}")
     check_keys(connection, party, key, repeated=bool(info.get("population")))
     return _Read(_check_values(connection, party, columns, exprs), types[-1], exprs)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,9 +145,12 @@ def _query(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequen
     if all(Path(file).stat().st_size == 0 for file in source.files):
         raise empty(source.party, source.shown)
     if source.format == "parquet":
-        return _select(connection, f"read_parquet({files}, union_by_name = true)", wanted, source)
+        return _parquet(connection, files, wanted, source)
     names = _names(connection, f"read_json({files}, union_by_name = true)")
-    _positions(names, wanted, source)
+    asked = [column.name for column in wanted]
+    renamed = any(re.sub(r"_\d+$", "", name).lower() in map(str.lower, names) for name in asked if "_" in name)
+    if renamed or _alike(asked) or not set(asked) <= set(names):
+        return _objects(connection, files, wanted, source)
     types = ", ".join(sorted({f"{literal(column.name)}: 'JSON'" for column in wanted}))
     return _picked(f"read_json({files}, columns = {{{types}}})", wanted)
 
@@ -156,6 +160,63 @@ def _select(
 ) -> str:
     _positions(_names(connection, table), wanted, source)
     return _picked(table, wanted)
+
+
+def _alike(names: Iterable[str]) -> bool:
+    """Whether some names differ in case only: DuckDB takes them for one, and renames the second."""
+    lower = [name.lower() for name in names]
+    return len(set(lower)) < len(lower)
+
+
+def _parquet(
+    connection: duckdb.DuckDBPyConnection, files: str, wanted: Sequence[Wanted], source: Opened
+) -> str:
+    query = f"SELECT file_name, name, coalesce(num_children, 0) FROM parquet_schema({files})"
+    schemas = _top_level(connection.execute(query).fetchall())
+    if not any(_alike(names) for names in schemas):
+        return _select(connection, f"read_parquet({files}, union_by_name = true)", wanted, source)
+    if any(names != schemas[0] for names in schemas):
+        raise failed(
+            source.party, source.shown, "its files have different columns, and some differ in case only",
+            "give all files the same columns, or other names",
+        )  # fmt: skip
+    table = f"read_parquet({files})"
+    known = _names(connection, table)
+    picked = [known[at] for at in _positions(schemas[0], wanted, source)]
+    return _picked(table, [Wanted(name) for name in picked])
+
+
+def _top_level(schema: Sequence[tuple[str, str, int]]) -> list[list[str]]:
+    """Of each file the names of its columns, from the elements of all schemas, depth first."""
+    found: dict[str, list[str]] = {}
+    inside: list[int] = []  # how many elements are still to come at each level
+    for file, name, children in schema:
+        if file not in found:
+            found[file], inside = [], [children]
+            continue
+        if len(inside) == 1:
+            found[file].append(name)
+        inside[-1] -= 1
+        if children:
+            inside.append(children)
+        while len(inside) > 1 and not inside[-1]:
+            inside.pop()
+    return list(found.values())
+
+
+def _objects(
+    connection: duckdb.DuckDBPyConnection, files: str, wanted: Sequence[Wanted], source: Opened
+) -> str:
+    """JSON read object by object, where names differ in case only; slower, so only there."""
+    table = f"read_json_objects({files})"
+    query = f"SELECT DISTINCT unnest(json_keys(json)) FROM {table} WHERE json_type(json) = 'OBJECT'"
+    _positions(sorted(row[0] for row in connection.execute(query).fetchall()), wanted, source)
+    pointers = ["/" + c.name.replace("~", "~0").replace("/", "~1") for c in wanted]
+    picks = (
+        f"json_extract(json, {literal(pointer)}) AS {alias}"
+        for pointer, alias in zip(pointers, _aliases(wanted), strict=True)
+    )
+    return f"SELECT {', '.join(picks)} FROM {table}"
 
 
 def _picked(table: str, wanted: Sequence[Wanted]) -> str:

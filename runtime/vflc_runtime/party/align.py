@@ -18,6 +18,7 @@ from vflc_runtime.bundle import Bundle, open_bundle
 from vflc_runtime.data.align import Aligned, look_at_tables, open_tables
 from vflc_runtime.data.dataset import BLOCK
 from vflc_runtime.data.source import unreadable
+from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import compare
 from vflc_runtime.party.council import PartyCouncil
@@ -96,4 +97,4 @@ def _write(table: Aligned, party: str, key: str, path: Path) -> None:
     with files.writing(path), table_writer(path) as write:
         for keys, batch in table.batches(party, BLOCK):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            write(pa.record_batch({key: keys, **columns}))
+            write(pa.record_batch({key: restored(keys, table.key_types[party]), **columns}))
