@@ -77,7 +77,7 @@ def write_predictions(session: Session, data: Dataset, out_file: Path) -> None:
     name, keys = "row", pa.array(np.arange(data.rows))  # a place without a table knows no keys
     if session.bundle.parties:
         party, name = _key_name(session)
-        keys = restored(data.keys, data.key_types[party])
+        keys = restored(data.keys, data.key_types[party], out_file.suffix)
     with files.writing(out_file), table_writer(out_file) as write:
         for rows in sequential(np.arange(data.rows), EVALUATION_BATCH):
             write(_batch(session, data, rows, {name: keys.slice(int(rows[0]), len(rows))}))

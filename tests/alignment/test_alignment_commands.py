@@ -191,8 +191,8 @@ def test_parties_write_their_common_rows_in_one_order(bundle, tmp_path, method):
     found = meet(bundle, method, TABLES, tmp_path)
     assert {place: rows for place, (_, rows) in found.items()} == {
         "alice": {"ID": ["2", "3", "4"], "a": [0.2, 0.3, 0.4]},
-        "bob": {"id": ["2", "3", "4"], "b": ["z", "t", "f"], "Rating": [2, 5, 4]},
-        "carol": {"Key": ["2", "3", "4"], "c": [2.2, 3.3, 4.4]},
+        "bob": {"id": [2, 3, 4], "b": ["z", "t", "f"], "Rating": [2, 5, 4]},
+        "carol": {"Key": [2.0, 3.0, 4.0], "c": [2.2, 3.3, 4.4]},
     }
     counts = found["bob"][0]
     assert (counts["rows"], counts["kept"], counts["dropped"]) == (4, 3, 1)
@@ -239,7 +239,7 @@ def test_processes(bundle, tmp_path, capsys):
         ended = [process.communicate(timeout=60) for process in processes]
         assert [process.returncode for process in processes] == [0, 0, 0], ended
         assert all(f"3 of 4 rows of {p} are at " in out for p, (out, _) in zip(TABLES, ended, strict=True))
-        assert pq.read_table(tmp_path / "bob-out.parquet").column("id").to_pylist() == ["2", "3", "4"]
+        assert pq.read_table(tmp_path / "bob-out.parquet").column("id").to_pylist() == [2, 3, 4]
         kept = sorted((tmp_path / "runs").rglob("*.safetensors"))
         assert len(kept) == 3
         if not again:

@@ -1,5 +1,6 @@
 """One value, one text: the rule in SQL, in Python, and through every kind of file."""
 
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -289,7 +291,10 @@ def test_keys_are_written_as_their_table_held_them(kind):
     if expected is None:
         return
     aligned = open_tables({"p": {"key": "k", "columns": []}}, {"p": pa.table({"k": values})})
-    made = restored(aligned.keys, aligned.key_types["p"])
+    made = restored(aligned.keys, aligned.key_types["p"], ".parquet")
+    written = io.BytesIO()
+    pa.csv.write_csv(pa.table({"k": restored(aligned.keys, aligned.key_types["p"], ".csv")}), written)
+    assert written.getvalue().decode().replace('"', "").split("\n")[1] == expected
     aligned.close()
     texts = kind in ("string", "large_string", "string_view", "dictionary")
     assert made.to_pylist() == ([expected] if texts else values.to_pylist()) or kind.startswith("zone")

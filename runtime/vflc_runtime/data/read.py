@@ -148,8 +148,9 @@ def _query(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequen
         return _parquet(connection, files, wanted, source)
     names = _names(connection, f"read_json({files}, union_by_name = true)")
     asked = [column.name for column in wanted]
-    renamed = any(re.sub(r"_\d+$", "", name).lower() in map(str.lower, names) for name in asked if "_" in name)
-    if renamed or _alike(asked) or not set(asked) <= set(names):
+    lower = {name.lower() for name in names}
+    renamed = any(re.sub(r"_\d+$", "", name).lower() in lower - {name.lower()} for name in asked)
+    if renamed or _alike(asked) or not set(asked) <= set(names):  # age_1 may be what DuckDB calls Age, age
         return _objects(connection, files, wanted, source)
     types = ", ".join(sorted({f"{literal(column.name)}: 'JSON'" for column in wanted}))
     return _picked(f"read_json({files}, columns = {{{types}}})", wanted)

@@ -182,16 +182,19 @@ def is_long(text: str) -> bool:
     return re.fullmatch(r"\s*[+-]?[0-9]{19,}(\.0*)?\s*", text) is not None
 
 
-def restored(keys: pa.Array, type: str) -> pa.Array:
+def restored(keys: pa.Array, type: str, suffix: str) -> pa.Array:
     """Keys as their table held them: numbers, truth, days, times and moments; all others as text.
+
+    In a text file only what is written there as its one text, so that it is read again as the same key.
 
     Args:
         keys: their texts [n].
         type: of the key column, as DuckDB calls it.
+        suffix: of the file they are written to, `.csv` or `.parquet`.
     """
-    whole = type in INTEGERS - {"HUGEINT", "UHUGEINT"}
-    timely = type.startswith(("DATE", "TIME")) and type in PLAIN
-    if not (whole or timely or _decimal(type) or type in ("BOOLEAN", "FLOAT", "DOUBLE")):
+    plain = type in INTEGERS - {"HUGEINT", "UHUGEINT"} | {"BOOLEAN", "DATE"}
+    moment = type.startswith("TIME") and type in PLAIN
+    if not plain and (suffix == ".csv" or not (moment or _decimal(type) or type in ("FLOAT", "DOUBLE"))):
         return keys
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")

@@ -97,4 +97,4 @@ def _write(table: Aligned, party: str, key: str, path: Path) -> None:
     with files.writing(path), table_writer(path) as write:
         for keys, batch in table.batches(party, BLOCK):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            write(pa.record_batch({key: restored(keys, table.key_types[party]), **columns}))
+            write(pa.record_batch({key: restored(keys, table.key_types[party], path.suffix), **columns}))
