@@ -158,11 +158,12 @@ def _sequence(values: Values, encoder: Encoder) -> Values:
 
 
 def _standardize(x: NDArray[np.float64], encoder: Encoder) -> NDArray[np.float64]:
-    return (x - encoder["mean"]) / encoder["std"]
+    return (x - float(encoder["mean"])) / float(encoder["std"])
 
 
 def _minmax(x: NDArray[np.float64], encoder: Encoder) -> NDArray[np.float64]:
-    return (x - encoder["low"]) / (encoder["high"] - encoder["low"])
+    low, high = float(encoder["low"]), float(encoder["high"])
+    return (x - low) / (high - low)
 
 
 LOOKUPS = {"vocab", "index"}
