@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,6 +131,8 @@ def table_writer(path: Path) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """Writes batches to a table under another name, and gives it its own when all is written."""
     new = path.with_name(f".{path.name}.new")
     writer: Any = None
+    new.unlink(missing_ok=True)
+    os.close(files.private(new, os.O_WRONLY | os.O_CREAT))  # predictions are for their owner alone
 
     def write(batch: pa.RecordBatch) -> None:
         nonlocal writer

@@ -72,6 +72,17 @@ def test_what_a_run_leaves(bundle, tmp_path):
     assert found["users"] == 14 and found["too_few_examples"] == 1 and found["evaluation"]["loss"] > 0
 
 
+def test_what_a_run_leaves_is_its_owners_alone(bundle, tmp_path):
+    """Models, kept local weights, slots, metrics, settings; and predictions."""
+    run = trained(bundle, tmp_path / "run", checkpoint_rounds=2, rounds=4).folder
+    rows = {"user": ["new"] * 3, "item": [1, 2, 3], "stars": [4.0, None, 2.0]}
+    for name in ("rest.csv", "rest.parquet"):
+        predict(run, {"users": pa.table(rows)}, run / name)
+    written = [f for f in run.rglob("*") if f.is_file() and run / "bundle" not in f.parents]
+    assert {"history.jsonl", "run.json", "rest.csv", "rest.parquet"} <= {f.name for f in written}
+    assert {f.stat().st_mode & 0o777 for f in written} == {0o600}
+
+
 def test_what_crosses_is_global_rows_and_their_changes(bundle):
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["population"]["local"] == ["taste", "level"]
