@@ -10,6 +10,7 @@ from waivers import waived
 from vflc.diagnostics import Refused, Source
 from vflc.driver import compile_source
 from vflc.emit.bundle import Bundle
+from vflc.passes import place
 
 PARTIES = """
 party alice {
@@ -64,6 +65,35 @@ objective mse(logit, bob.y)
     assert edges(bundle, "forward") == {
         "b": ("bob", "alice", ["batch", 1]),
         "logit": ("alice", "bob", ["batch", 1]),
+    }
+
+
+def test_weights_that_one_place_reads_are_no_question_for_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = []
+    pieces = place._pieces
+    monkeypatch.setattr(place, "_pieces", lambda *about: free.extend(found := pieces(*about)) or found)
+    compiled("""
+a = dense(alice.x, 3)
+fuse at bob { logit = dense(concat(a, bob.z), 1) }
+predict p = logit
+objective mse(logit, bob.y)
+""")
+    assert free and not [name for piece in free for name in piece if name.endswith(("kernel", "bias"))]
+
+
+def test_a_value_of_two_parties_is_not_drawn_to_its_reader() -> None:
+    """A product that bob reads the sum of is cheaper at alice: ten numbers stay, one comes and one goes."""
+    bundle = compiled("""
+a = dense(alice.x, 10)
+b = dense(bob.z, 1)
+h = sum(a * b)
+fuse at bob { logit = dense(concat(h, bob.z), 1) }
+predict p = logit
+objective mse(logit, bob.y)
+""")
+    assert edges(bundle, "forward") == {
+        "b": ("bob", "alice", ["batch", 1]),
+        "h": ("alice", "bob", ["batch", 1]),
     }
 
 

@@ -33,7 +33,7 @@ MOST_NAMED = 4
 class Place:
     """The pass; `unsplit` puts everything at one place, to compare with."""
 
-    unsplit: bool = False
+    unsplit: bool
     name: str = "place"
 
     def __call__(self, model: Model, collector: Collector) -> Model:
