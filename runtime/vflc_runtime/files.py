@@ -124,12 +124,12 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         raise Failure("VFL0614", f"{path} cannot be read: {error}") from None
 
 
-def replace_with(path: Path, content: bytes) -> None:
-    """Replaces a file, or makes it, in one instant."""
+def replace_with(path: Path, content: bytes, private: bool = True) -> None:
+    """Replaces a file, or makes it, in one instant; for its owner alone, or for all where not `private`."""
     new = path.with_name(f".{path.name}.new")
     with writing(path):
         try:
-            write_bytes(new, content)
+            write_bytes(new, content) if private else new.write_bytes(content)
             new.replace(path)
             sync(path.parent)
         except OSError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vflc.cli.options import RUN, SPEC, data
+from vflc.cli.outputs import check_output, force
 
 if TYPE_CHECKING:
     from vflc_runtime.data.overlap import Overlap
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="With --deploy: a .csv or .parquet."
 )
+@force
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), help="Seconds to wait for a peer; deploy.toml's."
 )
@@ -100,6 +102,7 @@ def _between_processes(
         raise click.UsageError(f"--data is for {name}: each party names its own table")
     deploy = read_deploy(file, name, places)
     deploy = replace(deploy, timeout=options["timeout"] or deploy.timeout)
+    check_output(options["out"], options["force"], [sources.get(name, deploy.data)])
     with ExitStack() as stack:
         listen = events.silent if as_json else stack.enter_context(Screen())
         kept = Path("runs") / f".{name}.align"  # where `vflc party` keeps and finds it

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vflc.cli.options import SPEC, data, engine, threads
+from vflc.cli.outputs import check_output, force
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,6 +49,7 @@ EPOCHS = 3
 @click.option(
     "--html", "as_html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page for people."
 )
+@force
 @engine
 @threads
 def command(
@@ -60,6 +62,7 @@ def command(
     known: int,
     as_json: Path | None,
     as_html: Path | None,
+    force: bool,
     engine: str,
     threads: int | None,
 ) -> None:
@@ -80,6 +83,8 @@ def command(
     screen = console()
     if quiet:
         screen.quiet = True
+    for out in (None if quiet else as_json, as_html):
+        check_output(out, force, sources.values())
     options = AuditOptions(parties, known, engine=engine, threads=threads)
     training = {"steps": steps, "epochs": epochs, "batch": batch}
     with (

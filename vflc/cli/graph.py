@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vflc.cli.options import SPEC
+from vflc.cli.outputs import check_output, force
 
 
 @click.command("graph")
@@ -15,7 +16,8 @@ from vflc.cli.options import SPEC
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; stdout without it."
 )
-def command(spec: Path, form: str, out: Path | None) -> None:
+@force
+def command(spec: Path, form: str, out: Path | None, force: bool) -> None:
     """Draw who computes what.
 
     A cluster for each place, an arrow for each message of a training step.
@@ -23,10 +25,11 @@ def command(spec: Path, form: str, out: Path | None) -> None:
     from vflc import driver
     from vflc.emit.diagram import FORMATS
 
+    check_output(out, force, [str(spec)])
     text = FORMATS[form](driver.compile_spec(spec).manifest)
     if out is None:
         click.echo(text, nl=False)
     else:
         from vflc_runtime.files import replace_with
 
-        replace_with(out, text.encode())
+        replace_with(out, text.encode(), private=False)

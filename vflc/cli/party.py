@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vflc.cli.options import engine, threads
+from vflc.cli.outputs import check_output, force
 
 if TYPE_CHECKING:
     from vflc_runtime.party.deploy import Deploy
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--predictions", type=click.Path(path_type=Path, dir_okay=False), help="A .csv or .parquet file."
 )
+@force
 @engine
 @click.option("--epochs", type=click.IntRange(1), help="Epochs in all, those before --resume included.")
 @click.option("--batch", type=click.IntRange(1), help="Rows a step.")
@@ -72,6 +74,7 @@ def command(
     what: str,
     out: Path | None,
     predictions: Path | None,
+    force: bool,
     log: Path | None,
     tensorboard: Path | None,
     **options: Any,
@@ -98,6 +101,7 @@ def command(
             listeners.append(stack.enter_context(TensorBoard(tensorboard)))
         out = bundle if what != "train" else out or Path("runs") / name
         site = _site(name, bundle, out, told(*listeners), options)
+        check_output(predictions, force, [site.source])
         if what == "train":
             _train(bundle, site, out, options, screen)
         else:

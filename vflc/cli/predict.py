@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vflc.cli.options import RUN, data, engine, threads
+from vflc.cli.outputs import check_output, force
 
 
 @click.command("predict")
@@ -15,9 +16,16 @@ from vflc.cli.options import RUN, data, engine, threads
 @engine
 @threads
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="A .csv or .parquet file.")
+@force
 @click.option("--top", type=click.IntRange(1), help="Of a population: recommend so many items to each user.")
 def command(
-    run: Path, sources: dict[str, str], engine: str, threads: int | None, out: Path, top: int | None
+    run: Path,
+    sources: dict[str, str],
+    engine: str,
+    threads: int | None,
+    out: Path,
+    force: bool,
+    top: int | None,
 ) -> None:
     """Write predictions of the model in RUN.
 
@@ -30,6 +38,7 @@ def command(
     from vflc.cli.progress import loaded
     from vflc.cli.tables import console
 
+    check_output(out, force, sources.values())
     screen = console()
     if of_population(None, run, True):
         rows = predict_population(run, sources, out, engine, threads, top, screen)

@@ -107,6 +107,7 @@ CODES: dict[str, str] = {
     "VFL0620": "A cluster that cannot be used",
     "VFL0621": "What a run saved is damaged",
     "VFL0622": "The checkpoints of a run are gone",
+    "VFL0623": "A file would be overwritten",
     "VFL0630": "A query that is more than a SELECT over files",
     "VFL0631": "A source outside the folder of the file that names it",
     "VFL0632": "A file that is no table",

@@ -1,0 +1,62 @@
+"""No command replaces a file unasked, and none what it reads."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from test_cli_commands import DATA, done, vflc
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("outputs") / "project"
+    done(folder.parent, "init", "project")
+    done(folder, "train", "model.vfl", *DATA, "--out", "run", "--epochs", "1", "--record", "2")
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "project"))
+
+
+COMMANDS = {
+    "predict": ("predict", "run", *DATA, "-o"),
+    "graph": ("graph", "model.vfl", "-o"),
+    "audit --json": ("audit", "run", *DATA, "--json"),
+    "audit --html": ("audit", "run", *DATA, "--html"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_file_that_is_there_stays_unless_forced(project: Path, command: str) -> None:
+    file = project / "mine.csv"
+    file.write_text("dear to me")
+    refused = vflc(project, *COMMANDS[command], "mine.csv")
+    assert refused.returncode == 1 and "error[VFL0623]: mine.csv is there" in refused.stderr
+    assert "--force" in refused.stderr and file.read_text() == "dear to me"
+    done(project, *COMMANDS[command], "mine.csv", "--force")
+    assert file.read_text() != "dear to me"
+    private = command != "graph"
+    assert (file.stat().st_mode & 0o077 == 0) == private
+
+
+@pytest.mark.parametrize("source", ["data/bank.csv", "data/b*.csv", "./data/../data/bank.csv",
+                                    "sql:SELECT * FROM 'data/bank.csv'"])  # fmt: skip
+@pytest.mark.parametrize("out", ["data/bank.csv", "data/link.csv"])
+def test_what_is_read_is_never_replaced(project: Path, source: str, out: str) -> None:
+    table = project / "data" / "bank.csv"
+    (project / "data" / "link.csv").symlink_to(table)
+    before = table.read_bytes()
+    data = ("--data", f"bank={source}", "--data", "shop=data/shop.csv")
+    refused = vflc(project, "predict", "run", *data, "-o", out, "--force")
+    assert table.read_bytes() == before
+    if not source.startswith("sql:") or out == "data/bank.csv":  # a query names no links, and the table stays
+        assert refused.returncode == 1 and "error[VFL0623]" in refused.stderr and "is read" in refused.stderr
+
+
+def test_a_folder_is_no_file(project: Path) -> None:
+    refused = vflc(project, "predict", "run", *DATA, "-o", "data", "--force")
+    assert refused.returncode == 1 and "is a folder" in refused.stderr
