@@ -66,6 +66,12 @@ class Progress:
     protections: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     run: str = ""
 
+    def saved(self, best: bool) -> dict[str, Any]:
+        """Which epoch a model is of, and `why`: the `best`, where that one is kept, or the `last`."""
+        if best and self.best is not None:
+            return {"epoch": self.best["epoch"], "why": "best"}
+        return {"epoch": self.epoch + bool(self.position), "why": "last"}
+
 
 @dataclass
 class Checkpoint:
@@ -173,7 +179,8 @@ def _write(folder: Path, checkpoint: Checkpoint, metadata: Mapping[str, str]) ->
     for place, kinds in checkpoint.tensors.items():
         files.make_folder(folder / place)
         for kind, tensors in kinds.items():
-            files.write_tensors(folder / place / f"{kind}.safetensors", tensors, metadata)
+            saved = {name: str(value) for name, value in checkpoint.progress.saved(kind == "best").items()}
+            files.write_tensors(folder / place / f"{kind}.safetensors", tensors, {**metadata, **saved})
         files.sync(folder / place)
     files.write_json(folder / _PROGRESS, asdict(checkpoint.progress))
     written = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]

@@ -20,8 +20,11 @@ class Council(Protocol):
         """Adds to the meters of an epoch what other places know of its loss, where it is needed here."""
         ...
 
-    def better(self, judge: Callable[[], bool]) -> bool:
-        """Whether the epoch is the best so far: `judge` says it, at the place whose word counts."""
+    def better(self, judge: Callable[[], bool | None]) -> bool | None:
+        """Whether the epoch is the best so far: `judge` says it, at the place whose word counts.
+
+        None where what is watched is undefined: the epoch does not count.
+        """
         ...
 
     def stop_after(self, step: int, asked: bool) -> bool:
@@ -49,7 +52,7 @@ class Alone:
     def complete(self, *meters: Meter) -> None:
         pass
 
-    def better(self, judge: Callable[[], bool]) -> bool:
+    def better(self, judge: Callable[[], bool | None]) -> bool | None:
         return judge()
 
     def stop_after(self, step: int, asked: bool) -> bool:

@@ -53,7 +53,8 @@ def evaluate(
     """Loss and metrics of the model in `run` on each party's source.
 
     Returns:
-        `rows`, `evaluation` (loss and each metric by name), `bytes_sent` by edge id, and `data`,
+        `rows`, `model` (which it is),
+        `evaluation` (loss and each metric by name), `bytes_sent` by edge id, and `data`,
         the report of rows dropped and values unknown.
 
     Raises:
@@ -63,4 +64,10 @@ def evaluate(
     session = trained(folder, "evaluate", engine, threads, listen=listen)
     data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), True, listen)
     scores = measure(session, data, np.arange(data.rows)).results(by_class=True)
-    return {"rows": data.rows, "evaluation": scores, "bytes_sent": session.sent(), "data": data.report}
+    return {
+        "rows": data.rows,
+        "model": folder.which(),
+        "evaluation": scores,
+        "bytes_sent": session.sent(),
+        "data": data.report,
+    }

@@ -93,6 +93,18 @@ class EpochEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Undefined:
+    """The result `name`, which says which epoch is the best, is undefined in an epoch, which does not count.
+
+    `validation` says whether it is that of validation rows.
+    """
+
+    epoch: int
+    name: str
+    validation: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint was written."""
 
@@ -146,6 +158,7 @@ Event = (
     | EpochEnded
     | RoundEnded
     | Saved
+    | Undefined
     | FellBack
     | BeganAgain
     | Done

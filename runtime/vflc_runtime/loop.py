@@ -55,6 +55,7 @@ class Loop:
         self.monitor, self.patience, self.keep_best = training.monitor, training.patience, training.best
         self.best_weights: dict[str, dict[str, NDArray[Any]]] = {}
         self.meter = session.meter("train")
+        self._undefined: str | None = None
         self._carried = 0.0
         self._clock = time.perf_counter()
         self._reported = 0.0
@@ -161,28 +162,35 @@ class Loop:
         stop = self.patience is not None and progress.waited >= self.patience
         progress.over = "early stopping" if stop else None
         folder = self._save()
-        self.listen(events.EpochEnded(progress.epoch, progress.seconds, train, validation, better))
+        self.listen(events.EpochEnded(progress.epoch, progress.seconds, train, validation, bool(better)))
         over = stop or progress.epoch >= epochs
         if not over and self.council.stop_after(progress.step, self.interrupts.asked):
             raise Interrupted(progress.step, folder)
         return stop
 
-    def _watch(self, scores: Scores) -> bool:
-        """Whether this epoch is the best so far."""
+    def _watch(self, scores: Scores) -> bool | None:
+        """Whether this epoch is the best so far; None where the result that is watched is undefined."""
         progress = self.progress
         name = next(
             (key for key in scores if key == self.monitor or key.endswith(f".{self.monitor}")), "loss"
         )
         value, best = scores.get(name), progress.best
+        if value is None or not math.isfinite(value):
+            if scores:  # a place that is told no results has nothing to say
+                self._undefined = name
+                self.listen(events.Undefined(progress.epoch, name, bool(len(self.order.held_out))))
+            return None
         sign = -1.0 if name.split(".")[0] == "loss" or name.split(".")[-1] in SMALLER_IS_BETTER else 1.0
-        better = value is not None and (best is None or sign * value > sign * best["value"])
+        better = best is None or sign * value > sign * best["value"]
         if better:
             progress.best = {"metric": name, "value": value}
         return better
 
-    def _mark(self, better: bool) -> None:
+    def _mark(self, better: bool | None) -> None:
         """Remembers which epoch is the best, and its weights where asked to."""
         progress = self.progress
+        if better is None:  # an epoch of which nothing is known is neither better nor worse
+            return
         if not better:
             progress.waited += 1
             return
@@ -240,10 +248,12 @@ class Loop:
 
     def _finish(self, reason: str, partial: Meter | None) -> dict[str, Any]:
         progress, history = self.progress, self.progress.history
-        if partial is not None:
+        saved = progress.saved(bool(self.best_weights))
+        if partial is not None and saved["why"] == "last":
             train, validation = self._scores(partial)
         else:
-            train, validation = history[-1]["train"], history[-1]["validation"]
+            entry = next(each for each in history if each["epoch"] == saved["epoch"])
+            train, validation = entry["train"], entry["validation"]
         self.council.finish(progress.step)
         seconds, train_seconds = self._seconds(), progress.train_seconds
         metrics = {
@@ -259,7 +269,8 @@ class Loop:
             "rows_per_second": progress.rows / train_seconds if train_seconds else None,
             "train": train,
             "validation": validation,
-            "best": progress.best,
+            "best": progress.best or self._unknown_best(),
+            "saved": saved,
             "ended": reason,
             "bytes_sent": self.session.sent(),
             "protections": self.session.protections(),
@@ -268,6 +279,12 @@ class Loop:
         self.run_folder.write_metrics(metrics)
         self.listen(events.Done(progress.step, reason))
         return metrics
+
+    def _unknown_best(self) -> dict[str, Any] | None:
+        """Where the result that is watched was undefined in each epoch, the last one stands for the best."""
+        if self._undefined is None:
+            return None
+        return {"metric": self._undefined, "value": None, "epoch": self.progress.epoch}
 
     def _not_finite(self, what: str) -> NotFinite:
         first = self.session.first_not_finite()

@@ -17,7 +17,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -245,6 +245,14 @@ class RunFolder:
         if self.saved:
             raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
         raise Failure("VFL0614", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`")
+
+    def which(self) -> str:
+        """Which epoch the model is of that is evaluated and predicts, in words."""
+        found = sorted(self.path.glob(f"*/{MODEL}"))
+        about: dict[str, str] = {}
+        with suppress(Failure):  # damaged: the last checkpoint's is taken, and that is said
+            about = files.read_tensors(found[0])[1] if found else {}
+        return f"the model of epoch {about['epoch']}, the {about['why']}" if about else "the last checkpoint"
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """`metrics.json`: what ran and what came of it."""

@@ -16,6 +16,7 @@ import pyarrow.parquet
 import pytest
 from safetensors.numpy import load_file
 from vflc_runtime import events, files
+from vflc_runtime.data.batches import Order
 from vflc_runtime.errors import Failure
 from vflc_runtime.evaluate import evaluate
 from vflc_runtime.interrupts import Interrupted
@@ -282,6 +283,46 @@ def test_early_stopping_and_best_weights(data: dict[str, Any], tmp_path: Path) -
     train(bundle, data, tmp_path / "short", TrainOptions(epochs=len(scores) - 2))
     expected = load_file(tmp_path / "short" / "alice" / "model.safetensors")["a.table"]
     np.testing.assert_array_equal(kept, expected)
+
+
+def rare(data: dict[str, Any], held_out: bool) -> dict[str, Any]:
+    """The same tables with two positive rows, of which one or none is kept for validation."""
+    joined = sorted(set(data["alice"]["ID"].to_pylist()) & set(data["bob"]["ID"].to_pylist()))
+    order = Order(len(joined), 3, 0.2, 16, True)
+    positive = {joined[order.train[0]], joined[order.held_out[0] if held_out else order.train[1]]}
+    scores = pyarrow.array([5 if key in positive else 1 for key in data["bob"]["ID"].to_pylist()])
+    return {**data, "bob": data["bob"].set_column(2, "score", scores)}
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_a_result_that_is_undefined_does_not_count(data: dict[str, Any], tmp_path: Path, best: bool) -> None:
+    stopping = {"early_stopping": {"metric": "auc", "patience": 1}, "best": best}
+    bundle = handmade.write_bundle(tmp_path / "b", epochs=5, **stopping)
+    heard: list[Any] = []
+    result = train(bundle, rare(data, False), tmp_path / "run", None, heard.append)
+    assert [line["validation"]["auc"] for line in result.history] == [None] * 5, "nothing stops it"
+    assert result.metrics["best"] == {"metric": "auc", "value": None, "epoch": 5}
+    assert result.metrics["saved"] == {"epoch": 5, "why": "last"}
+    undefined = [event for event in heard if isinstance(event, events.Undefined)]
+    assert [(event.epoch, event.name, event.validation) for event in undefined] == [
+        (epoch, "auc", True) for epoch in range(1, 6)
+    ]
+    again = train(bundle, rare(data, True), tmp_path / "other", None, heard.append)
+    assert all(line["validation"]["auc"] is not None for line in again.history)
+    assert again.metrics["best"]["value"] == max(line["validation"]["auc"] for line in again.history)
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_every_output_says_which_epoch_it_is_of(data: dict[str, Any], tmp_path: Path, best: bool) -> None:
+    stopping = {"early_stopping": {"metric": "auc", "patience": 2}, "best": best}
+    bundle = handmade.write_bundle(tmp_path / "b", epochs=60, **stopping)
+    result = train(bundle, data, tmp_path / "run")
+    epoch = result.metrics["best"]["epoch"] if best else len(result.history)
+    assert result.metrics["saved"] == {"epoch": epoch, "why": "best" if best else "last"}
+    assert result.metrics["validation"] == result.history[epoch - 1]["validation"]
+    assert result.metrics["train"] == result.history[epoch - 1]["train"]
+    said = evaluate(tmp_path / "run", data)["model"]
+    assert said == f"the model of epoch {epoch}, the {'best' if best else 'last'}"
 
 
 def test_events_tell_the_story(bundle: Path, data: dict[str, Any], tmp_path: Path) -> None:

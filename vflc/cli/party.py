@@ -154,7 +154,11 @@ def _train(bundle: Path, site: Site, out: Path, options: dict[str, Any], screen:
     show(screen.console, sent(manifest, metrics["bytes_sent"]))
     show(screen.console, waited(metrics["peers"]))
     rate = f", {metrics['rows_per_second']:,.0f} rows/s" if metrics["rows_per_second"] else ""
-    click.echo(f"\n{metrics['ended']}: {metrics['steps']:,} steps in {metrics['seconds']:.1f} s{rate}")
+    click.echo(
+        f"\nthe results and the saved model are of epoch {metrics['saved']['epoch']}, "
+        f"the {metrics['saved']['why']}"
+    )
+    click.echo(f"{metrics['ended']}: {metrics['steps']:,} steps in {metrics['seconds']:.1f} s{rate}")
     click.echo(f"the run of {site.place} is in {result.folder}")
 
 

@@ -33,6 +33,7 @@ def command(
     population are rebuilt from the rows that have a label; the rows that have none are predicted.
     """
     from vflc_runtime.predict import predict
+    from vflc_runtime.state import RunFolder
 
     from vflc.cli.population import of_population, predict_population, refuse
     from vflc.cli.progress import loaded
@@ -46,7 +47,7 @@ def command(
         return
     refuse({"top": top}, "is for a population")
     rows = predict(run, sources, out, engine, threads, listen=lambda event: loaded(screen, event))
-    click.echo(f"\nwrote {out}: {rows:,} rows")
+    click.echo(f"\nwrote {out}: {rows:,} rows, by {RunFolder(run).which()}")
     if rows == 1:
         _warn(run)
 

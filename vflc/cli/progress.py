@@ -38,6 +38,7 @@ class Screen:
         self._columns: list[tuple[str, str, int]] = []
         self._headed = False
         self._narrow = False
+        self._undefined_before: set[str] = set()
         self._said = time.monotonic()
         self._epochs = 0
         self._rounds: Any = None
@@ -72,6 +73,8 @@ class Screen:
                 self._waiting(event)
             case events.Resumed():
                 self.console.print(f"goes on after step {event.step:,}, in epoch {event.epoch}")
+            case events.Undefined():
+                self._undefined(event)
             case events.FellBack():
                 loaded(self.console, event)
             case events.BeganAgain():
@@ -104,6 +107,17 @@ class Screen:
         what = _AWAITED.get(event.kind, event.kind)
         so_far = f"after {event.seconds:,.0f} s, for at most {event.limit:,.0f} s"
         self._print(f"still waiting for {event.peer} {so_far}: {what}")
+
+    def _undefined(self, event: events.Undefined) -> None:
+        """Once: the same holds for the epochs that follow, as a rule."""
+        if event.name in self._undefined_before:
+            return
+        self._undefined_before.add(event.name)
+        rows = "more validation rows, --validation FRACTION," if event.validation else "more rows"
+        self._print(
+            f"{event.name} is undefined in epoch {event.epoch}: such epochs do not count for the best one.\n"
+            f"It needs {rows} with labels of each class; or watch another: `monitor loss`"
+        )
 
     def _progress(self, event: events.Progress) -> None:
         loss, rate = number(event.loss), f"{event.rows_per_second:,.0f}"

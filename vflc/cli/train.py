@@ -73,7 +73,11 @@ def command(
     rate = f", {metrics['rows_per_second']:,.0f} rows/s" if metrics["rows_per_second"] else ""
     if result.recorder is not None:
         recorded(result.recorder)
-    click.echo(f"\n{metrics['ended']}: {metrics['steps']:,} steps in {metrics['seconds']:.1f} s{rate}")
+    click.echo(
+        f"\nthe results and the saved model are of epoch {metrics['saved']['epoch']}, "
+        f"the {metrics['saved']['why']}"
+    )
+    click.echo(f"{metrics['ended']}: {metrics['steps']:,} steps in {metrics['seconds']:.1f} s{rate}")
     click.echo(f"the run is in {result.folder}")
 
 

@@ -11,6 +11,8 @@ from vflc_runtime.metrics import Meter
 from vflc_runtime.party.peers import Peers, wrong
 
 _SAVED, _LEAVING = b"s", b"l"
+_WORDS = (False, True, None)
+"""Whether an epoch is the best so far, as one byte; None where that is undefined."""
 
 
 class PartyCouncil:
@@ -54,16 +56,16 @@ class PartyCouncil:
             raise wrong(peer, "loss", "is not finite")
         return sums
 
-    def better(self, judge: Callable[[], bool]) -> bool:
+    def better(self, judge: Callable[[], bool | None]) -> bool | None:
         if self._judge in (None, self._peers.network.place):
             better = judge()
             if self._judge is not None:
-                self._peers.tell("best", bytes([better]))
+                self._peers.tell("best", bytes([_WORDS.index(better)]))
             return better
         payload = self._peers.hear(self._judge, "best")
-        if payload not in (b"\0", b"\1"):
+        if len(payload) != 1 or payload[0] >= len(_WORDS):
             raise wrong(self._judge, "best", "is neither yes nor no")
-        return payload == b"\1"
+        return _WORDS[payload[0]]
 
     # --- stopping ----------------------------------------------------------------------------
 

@@ -60,10 +60,7 @@ class State:
 
     def run(self, phase: Phase, runner: Runner, update: Update, half: Half, steps: Rows) -> Measured:
         """All steps of a phase, `steps` of each user; measured are the values before each step."""
-        slots = {
-            g.weight: update.new_slots(self.values[g.weight].shape)
-            for g in phase.gradients
-        }
+        slots = {g.weight: update.new_slots(self.values[g.weight].shape) for g in phase.gradients}
         first = self.inputs(half.rows, runner)
         measured = Measured()
         for number in range(int(steps.max(initial=0))):
