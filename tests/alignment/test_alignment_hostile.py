@@ -86,6 +86,57 @@ def test_a_number_of_rows_that_cannot_be(rows, code):
     assert code != "VFL0667" or ended.results["bob"].message.startswith(f"alice has {rows:,} rows")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda each: each[:33] + each[:33] + each[66:], lambda each: each[:-33] + b"\4" + each[-32:]],
+    ids=["twice", "of another form"],
+)
+def test_a_point_that_no_party_sends(change):
+    error = together("psi", TABLES, change={"alice": changed("align.setup", change)}).results["alice"]
+    assert error.code == "VFL0662" and "has something twice, or holds no points" in error.message
+
+
+def test_another_version_is_named():
+    lie = {"bob": changed("align.hello", lambda hello: bytes([hello[0] + 1]) + hello[1:])}
+    error = together("hash", TABLES, change=lie).results["bob"]
+    assert error.code == "VFL0660" and "the version of the alignment is 1 at bob and 2" in error.message
+
+
+def test_who_echoes_a_proof_does_not_have_the_key():
+    """alice hears her own proof again: of a party that has another key, and sends back what it is sent."""
+    told = []
+
+    def keep(network):
+        tell = network.tell
+
+        def kept(receiver, kind, payload):
+            told.append((kind, payload))
+            tell(receiver, kind, payload)
+
+        network.tell = kept
+
+    def echo(sender, kind, payload):
+        return next(own for named, own in told if named == kind) if kind == "align.check" else payload
+
+    other = {"bob": AlignSettings(key=b"another key than theirs", threads=1)}
+    ended = together("hash", TABLES, settings=other, prepare={"alice": keep}, change={"alice": echo})
+    assert ended.codes["alice"] == "VFL0664"
+
+
+def test_no_points_are_asked_for_where_keys_are_hashed():
+    lie = {"alice": changed("align.turn", lambda _: (3).to_bytes(8, "big"))}
+    error = together("hash", TABLES, settings={}, change=lie | {"bob": lie["alice"]})
+    assert "VFL0662" in error.codes.values()
+
+
+def test_no_more_keys_are_common_than_the_hub_has():
+    """bob has five keys and the hub, as it says, four: it cannot have five in common with him."""
+    hub = AlignSettings(key=SHARED, hub="alice")
+    lie = {"bob": changed("align.count", lambda _: (5).to_bytes(8, "big"))}
+    error = together("hash", TABLES, settings=dict.fromkeys(TABLES, hub), change=lie).results["bob"]
+    assert error.code == "VFL0662" and "is 5, which is more than 4" in error.message
+
+
 def test_no_more_rows_than_a_party_takes():
     few = AlignSettings(key=SHARED, rows=4)
     ended = together("hash", TABLES, settings={"alice": few})
