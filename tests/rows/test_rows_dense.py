@@ -33,13 +33,9 @@ train {{ optimizer {optimizer}
   batch 4 }}
 """
 ADAM = {"beta1": 0.875, "beta2": 1 - 2**-10, "eps": 2**-20}
-RATES = {
-    "0.0625": lambda done: 0.0625,
-    "warmup(lr = 0.0625, steps = 13, then = cosine(lr = 0.0625, steps = 40))": warmup(
-        0.0625, 13, cosine(0.0625, 40)
-    ),
-    "step(lr = 0.0625, every = 7, factor = 0.75)": steps(0.0625, 7, 0.75),
-}
+RISING = "warmup(lr = 0.0625, steps = 9, then = cosine(lr = 0.0625, steps = 30))"
+STAGES = "step(lr = 0.0625, every = 7, factor = 0.75)"
+RATES = {RISING: warmup(0.0625, 9, cosine(0.0625, 30)), STAGES: steps(0.0625, 7, 0.75)}
 EXACT: list[tuple[str, dict[str, Any]]] = [
     ("sgd", {}),
     ("sgd", {"momentum": 0.875}),
@@ -57,9 +53,9 @@ CLOSE: list[tuple[str, dict[str, Any]]] = [
     ("adamw", {**ADAM, "weight_decay": 2**-5}),
 ]
 TOUCHES = st.lists(
-    st.tuples(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=3), st.integers(1, 25)),
-    min_size=1,
-    max_size=5,
+    st.tuples(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=3), st.integers(1, 12)),
+    min_size=2,
+    max_size=4,
 )
 """Batches of ids, and for how many steps each comes again: the rows of the others grow old meanwhile."""
 
@@ -105,16 +101,14 @@ def compare(ways: list[tuple[Path, str]], dense: Dense, touches: Any, exact: boo
             np.testing.assert_allclose(session.weights()["e.i"], dense.table, rtol=0, atol=limit)
 
 
-@pytest.mark.parametrize("rate", RATES, ids=lambda rate: rate.split("(")[0])
 @pytest.mark.parametrize(("name", "options"), EXACT + CLOSE, ids=lambda v: v if isinstance(v, str) else "")
-def test_rows_follow_keras(tmp_path: Path, name: str, options: dict[str, Any], rate: str) -> None:
-    if name == "ftrl" and rate.startswith("warmup"):
-        pytest.skip("FTRL takes no rate of 0")
+def test_rows_follow_keras(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    rate = STAGES if name == "ftrl" else RISING  # FTRL takes no rate of 0
     ways = [(bundle(tmp_path, name, options, rate, unsplit), "onnx") for unsplit in (False, True)]
     ways.append((ways[0][0], "keras"))
     start = np.random.default_rng().uniform(-0.5, 0.5, (ROWS, WIDTH))
 
-    @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(TOUCHES)
     def check(touches: Any) -> None:
         compare(ways, Dense(start, name, options, RATES[rate]), touches, (name, options) in EXACT)
@@ -122,10 +116,10 @@ def test_rows_follow_keras(tmp_path: Path, name: str, options: dict[str, Any], r
     check()
 
 
-@pytest.mark.parametrize(("name", "options"), [("sgd", {"momentum": 0.875}), *EXACT[5:8], *CLOSE])
+@pytest.mark.parametrize(("name", "options"), [EXACT[1], EXACT[7], CLOSE[0]])
 def test_lazy_rows_are_left_alone(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     """Keras again, with what its step did to rows that were not read undone, in weights and slots."""
-    rate = list(RATES)[2]
+    rate = STAGES
     path = bundle(tmp_path, name, {**options, "lazy": True}, rate, False)
     start = np.random.default_rng().uniform(-0.5, 0.5, (ROWS, WIDTH))
 
