@@ -105,9 +105,12 @@ class Backward:
 
     def __init__(self, graph: Graph, facts: Mapping[str, Fact], knows: frozenset[str], several: bool) -> None:
         self.graph, self.facts, self.knows, self.several = graph, facts, knows, several
-        self.users = {
-            name: [user for user in users if user.phase == "forward"] for name, users in graph.users().items()
-        }
+        self.readers: dict[str, dict[str, list[int]]] = {}
+        """For every value who reads it, and at which positions."""
+        for node in graph:
+            if node.phase == "forward":
+                for position, name in enumerate(node.inputs):
+                    self.readers.setdefault(name, {}).setdefault(node.id, []).append(position)
 
     def run(self, score: str) -> dict[str, Coefficient]:
         """For every forward value that `score` is computed from, its coefficient."""
@@ -124,12 +127,13 @@ class Backward:
     ) -> Coefficient | None:
         """What flows back into a node from those of its readers that count; None where nothing does."""
         total: Coefficient | None = None
-        for reader in self.users[node.id]:
-            if reader.id not in found or not counts(reader):
+        for name, positions in self.readers.get(node.id, {}).items():
+            reader = self.graph[name]
+            if name not in found or not counts(reader):
                 continue
-            for position, name in enumerate(reader.inputs):
+            for position in positions:
                 slope = OPS[reader.op].slope(position)
-                if name != node.id or slope.kind == "none":
+                if slope.kind == "none":
                     continue
                 part = self._step(reader, node, slope, found[reader.id])
                 total = part if total is None else added(total, part)
