@@ -38,7 +38,11 @@ def trained(bundle: Path, out: Path, **options) -> Result:
     return train(bundle, {"users": table(ratings())}, out, RoundOptions(**options))
 
 
-def test_a_resumed_run_ends_with_the_same_bits(bundle, tmp_path):
+@pytest.mark.parametrize("server", ["sgd(1.0)", "adam(0.05)", "sgd(0.5, momentum = 0.9)"])
+def test_a_resumed_run_ends_with_the_same_bits(server, tmp_path):
+    """What the server's optimizer keeps is part of a checkpoint."""
+    bundle = tmp_path / "bundle"
+    compile_source(Source("p.vfl", spec(f"{SETTINGS}  server {server}"))).write(bundle)
     whole = trained(bundle, tmp_path / "whole")
     trained(bundle, tmp_path / "parts", rounds=2)
     again = trained(None, tmp_path / "parts", rounds=6, resume=True)
@@ -81,6 +85,15 @@ def test_what_a_run_leaves_is_its_owners_alone(bundle, tmp_path):
     written = [f for f in run.rglob("*") if f.is_file() and run / "bundle" not in f.parents]
     assert {"history.jsonl", "run.json", "rest.csv", "rest.parquet"} <= {f.name for f in written}
     assert {f.stat().st_mode & 0o777 for f in written} == {0o600}
+
+
+def test_a_limit_leaves_no_row_without_its_prediction(tmp_path):
+    """It bounds what a user is trained and measured on."""
+    compile_source(Source("p.vfl", spec("rounds 1  cohort 5  batch 3  limit 2"))).write(tmp_path / "bundle")
+    run = trained(tmp_path / "bundle", tmp_path / "run").folder
+    rows = [("new", item, 3.0 if item < 6 else None) for item in range(9)]
+    source = pa.table({name: [row[i] for row in rows] for i, name in enumerate(("user", "item", "stars"))})
+    assert predict(run, {"users": source}, tmp_path / "rest.csv") == 3
 
 
 def test_what_crosses_is_global_rows_and_their_changes(bundle):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ def predict(
     plan = folder.plan(engine)
     item = _item(plan) if top is not None else ""
     users, given = _load(plan, sources, top is not None, listen)
-    visitor = Visitor(plan, replace(folder.chosen(plan), limit=None), training=False)
+    visitor = Visitor(plan, folder.chosen(plan), training=False)
     weights = folder.trained(plan)
     written = 0
     with files.writing(out_file), table_writer(out_file) as write:
