@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,6 +80,32 @@ predict p = logit
 objective mse(logit, bob.y)
 """)
     assert free and not [name for piece in free for name in piece if name.endswith(("kernel", "bias"))]
+
+
+def test_what_follows_a_demand_is_not_drawn_back_to_its_owner() -> None:
+    bundle = compiled("""
+b = dense(bob.z, 2)
+c = dense(b, 10) at alice
+h = relu(c)
+fuse at alice { logit = dense(concat(h, alice.x), 1) }
+predict p = logit
+objective mse(logit, bob.y)
+""")
+    assert edges(bundle, "forward") == {
+        "b": ("bob", "alice", ["batch", 2]),
+        "logit": ("alice", "bob", ["batch", 1]),
+    }
+
+
+def test_bytes_of_what_crosses() -> None:
+    """A row's; an axis of no fixed length counts once, what crosses once a step by its share of a batch."""
+
+    def value(batched: bool, *sizes: int | None) -> Any:
+        axes = [SimpleNamespace(size=size) for size in sizes]
+        return SimpleNamespace(type=SimpleNamespace(row_axes=axes, batched=batched))
+
+    assert [place._bytes(value(True, *sizes), 16) for sizes in ((), (8,), (8, None))] == [4, 32, 32]
+    assert place._bytes(value(False, 8), 16) == 2
 
 
 def test_a_value_of_two_parties_is_not_drawn_to_its_reader() -> None:
