@@ -270,3 +270,18 @@ def test_commands_of_the_template(project: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(["bash", "-euc", script], cwd=project, env=os.environ | {"PATH": path}, check=True)
     assert (project / "predictions.csv").exists()
+
+
+def test_a_vocabulary_that_knows_none_of_the_values_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+    from vflc_runtime.events import Loaded
+
+    from vflc.cli.progress import loaded
+
+    counts = {"unknown": 1200, "missing": 0, "examples": ["female", "male"]}
+    for known, code in (({}, False), ({"expected": ["F", "M"]}, True)):
+        report = {"parties": {}, "encoders": {"alice.Gender": {**counts, **known}}}
+        loaded(Console(quiet=True), Loaded(1200, report, 0.1))
+        said = capsys.readouterr().err
+        assert ("warning[VFL0633]" in said) == code
+        assert not code or ("'F', 'M'" in said and "'female', 'male'" in said and "alice.Gender" in said)

@@ -188,6 +188,7 @@ def test_parties_without_data_and_data_without_parties():
     given = tables()
     assert "--data bob=SOURCE" in refused("VFL0618", encoders(), {"alice": given["alice"]}).help
     assert "alice, bob" in refused("VFL0618", encoders(), {**given, "carol": given["alice"]}).help
+    assert "did you mean bob?" in refused("VFL0618", encoders(), {**given, "bobb": given["bob"]}).help
 
 
 def test_labels_made_of_several_columns_and_of_each_other():

@@ -10,7 +10,7 @@ from vflc.syntax.tokens import KEYWORDS, Scan
 _FORMS = {
     "USE": "use library.{Block} or use \"file.vfl\".{Block}",
     "PARTY": "party NAME { key COLUMN  feature NAME: TYPE -> … }",
-    "KEY": "key COLUMN",
+    "KEY": "key COLUMN (a key of several columns is not supported yet: join them in a query)",
     "COLUMN": "feature Age: int -> standardize, or label old = Age > 60",
     "BLOCK": "block NAME(parameters) { …  return … }",
     "SCOPE": "global NAME = … at PLACE",

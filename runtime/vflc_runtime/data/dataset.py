@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -256,8 +257,12 @@ def check_parties(parties: Mapping[str, Any], sources: Mapping[str, Source]) -> 
     listed = ", ".join(parties)
     for party in sources:
         if party not in parties:
+            near = difflib.get_close_matches(party, parties, 1)
+            guess = f"did you mean {near[0]}? " if near else ""
             raise Failure(
-                "VFL0618", f"data is given for {party}, which is no party here", f"parties: {listed}"
+                "VFL0618",
+                f"data is given for {party}, which is no party with columns here",
+                f"{guess}parties with columns: {listed}",
             )
     for party, info in parties.items():
         if party not in sources:
