@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -233,7 +233,11 @@ class RunFolder:
         Where models do not fit their checksums, those of the last checkpoint that is whole are taken,
         and `listen` is told.
         """
-        paths = {place: f"{place}/{MODEL}" for place in bundle.plans}
+        return self.models_at(bundle.plans, listen)
+
+    def models_at(self, places: Iterable[str], listen: Listener = silent) -> dict[str, Tensors]:
+        """The same, of some places."""
+        paths = {place: f"{place}/{MODEL}" for place in places}
         damage = files.differing(self.path, files.read_sums(self.path), paths.values())
         if damage is None:
             return {place: files.read_tensors(self.path / name)[0] for place, name in paths.items()}
@@ -241,7 +245,7 @@ class RunFolder:
         if found:
             listen(FellBack(damage, found[-1]))
             tensors = read_checkpoint(found[-1]).tensors
-            return {place: kinds.get("best", kinds["model"]) for place, kinds in tensors.items()}
+            return {place: tensors[place].get("best", tensors[place]["model"]) for place in paths}
         if self.saved:
             raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
         raise Failure("VFL0614", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`")

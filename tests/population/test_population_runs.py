@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,10 @@ from population.reference import spec
 from specs.examples import POPULATIONS, needs_data, prepared, published
 from vflc_runtime.bundle import open_bundle
 from vflc_runtime.errors import Failure
+from vflc_runtime.events import FellBack
 from vflc_runtime.files import read_tensors
 from vflc_runtime.reconstruct.evaluate import evaluate
+from vflc_runtime.reconstruct.loop import Loop
 from vflc_runtime.reconstruct.predict import predict
 from vflc_runtime.reconstruct.train import Result, RoundOptions, train
 
@@ -51,6 +54,48 @@ def test_a_resumed_run_ends_with_the_same_bits(server, tmp_path):
     for entry, other in zip(whole.history, again.history, strict=True):
         assert {**entry, "seconds": 0} == {**other, "seconds": 0}
     assert whole.metrics["test"] == again.metrics["test"]
+
+
+def flip(file: Path) -> None:
+    """One bit, in a file of its own where it was a link."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.unlink()
+    file.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_gives_way_and_none_is_refused(bundle, tmp_path):
+    heard: list = []
+    users, out = {"users": table(ratings())}, tmp_path / "parts"
+    whole = trained(bundle, tmp_path / "whole", checkpoint_rounds=2)
+    trained(bundle, out, rounds=4, checkpoint_rounds=2)
+    flip(max((out / "checkpoints").iterdir()) / "hub" / "model.safetensors")
+    train(None, users, out, RoundOptions(rounds=6, resume=True), heard.append)
+    assert [event.to.name[:15] for event in heard if isinstance(event, FellBack)] == ["step-0000000002"]
+    models = [read_tensors(run / "hub" / "model.safetensors")[0] for run in (whole.folder, out)]
+    assert all(np.array_equal(models[0][name], models[1][name]) for name in models[0])
+    before = evaluate(out, users)
+    flip(out / "hub" / "model.safetensors")
+    assert evaluate(out, users, listen=heard.append) == before
+    assert [type(event) for event in heard].count(FellBack) == 2
+    shutil.rmtree(out / "checkpoints")
+    with pytest.raises(Failure, match="VFL0622"):
+        train(None, users, out, RoundOptions(rounds=8, resume=True))
+    with pytest.raises(Failure, match="VFL0621"):
+        evaluate(out, users)
+
+
+def test_numbers_that_are_not_finite_are_not_saved(bundle, tmp_path, monkeypatch):
+    original = Loop._save
+
+    def broken(self):
+        self.rounds.hub.weights["items"][...] = np.nan
+        return original(self)
+
+    monkeypatch.setattr(Loop, "_save", broken)
+    with pytest.raises(Failure, match="'items' at 'hub' is not finite") as caught:
+        trained(bundle, tmp_path / "run")
+    assert caught.value.code == "VFL0611" and not list((tmp_path / "run").rglob("model.safetensors"))
 
 
 def test_a_run_is_not_resumed_with_other_settings_or_rows(bundle, tmp_path):

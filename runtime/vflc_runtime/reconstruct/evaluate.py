@@ -32,7 +32,7 @@ def evaluate(
     data = load(plan, sources, listen)
     users = Users.of(data)
     crew = LocalCrew(plan, folder.chosen(plan), users, training=False)
-    found = summed(plan, crew.evaluate(groups(np.arange(len(users))), folder.trained(plan)))
+    found = summed(plan, crew.evaluate(groups(np.arange(len(users))), folder.trained(plan, listen)))
     return {
         "rows": data.rows,
         "users": len(users),

@@ -63,7 +63,7 @@ def predict(
     item = _item(plan) if top is not None else ""
     users, given = _load(plan, sources, top is not None, listen)
     visitor = Visitor(plan, folder.chosen(plan), training=False)
-    weights = folder.trained(plan)
+    weights = folder.trained(plan, listen)
     written = 0
     with files.writing(out_file), table_writer(out_file) as write:
         if top is None:

@@ -35,14 +35,9 @@ class PopulationRun(RunFolder):
         """The settings that the run was started with."""
         return replace(plan.settings, **self.settings["reconstruct"])
 
-    def trained(self, plan: Plan) -> Tensors:
-        """The global weights of the last checkpoint."""
-        checkpoint = self.latest()
-        if checkpoint is None:
-            raise Failure(
-                "VFL0614", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`"
-            )
-        return checkpoint.tensors[plan.hub]["model"]
+    def trained(self, plan: Plan, listen: Listener) -> Tensors:
+        """The global weights, as last saved."""
+        return self.models_at([plan.hub], listen)[plan.hub]
 
 
 def load(
