@@ -103,3 +103,14 @@ def test_batches_come_in_order_with_their_keys():
         seen += part.to_pylist()
     result.close()
     assert seen == sorted(keys)
+
+
+def test_many_rows_of_a_key_keep_their_order():
+    rows = 30_000
+    table = pa.table({"ID": [i * 7919 % 7 for i in range(rows)], "v": pa.array(range(rows), pa.int64())})
+    columns = [{"name": "v", "type": "int"}]
+    parties = {"p": {"key": "ID", "columns": columns, "population": True}}
+    result = open_tables(parties, {"p": table})
+    keys, values = result.keys.to_pylist(), result.column("p", "v").to_pylist()
+    result.close()
+    assert list(zip(keys, values, strict=True)) == sorted((str(i * 7919 % 7), i) for i in range(rows))

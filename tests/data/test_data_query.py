@@ -145,6 +145,20 @@ def test_what_is_more_than_a_select_is_refused_and_writes_nothing(home, text):
     assert sorted(home.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 'a' AS key, 1 AS x; SELECT 'b' AS key, 2 AS x",
+        "WITH c AS (COPY (SELECT 42) TO 'pwn.csv') SELECT 'a' AS key, '1' AS x",
+        "WITH i AS (INSERT INTO t VALUES (1) RETURNING 1) SELECT 'a' AS key, '1' AS x",
+        "SELECT key, x FROM memory.main.rows",
+        'SELECT key, x FROM main."rows.csv"',
+    ],
+)
+def test_the_check_itself_refuses_and_not_only_the_lock_behind_it(home, text):
+    refused(f"sql:{text}", "VFL0630")
+
+
 OUTSIDE = [
     "FROM '../secret.csv'",
     "FROM read_csv('../secret.csv')",
