@@ -41,7 +41,7 @@ test-oldest: $(oldest)
 	$(BUILD)/oldest/bin/python -m pytest -n auto $(or $(PYTEST),$(CORE))
 
 test-newest: $(newest)
-	$(BUILD)/newest/bin/python -m pytest -n auto $(PYTEST)
+	$(BUILD)/newest/bin/python -m pytest -n auto $(or $(PYTEST),$(CORE) $(addprefix tests/,keras_backend population transport))
 
 lint: $(dev)
 	$(python) -m ruff check .
