@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from snapshot import same_as
 from verify.verifying import KERAS, SMALL, verify
+from vflc_runtime.verify import Verification
 
 from vflc.cli import verify as command
 from vflc.cli.main import run
@@ -46,11 +47,15 @@ def result(scale: float) -> dict[str, Any]:
         {"ways": ["unsplit onnx", "split onnx"], "worst": worst},
         {"ways": ["split onnx", "split keras"], "worst": crossing},
     ]
-    entry = {"within": scale == 1, "exchanged_rows": 0, "idle_weights": ["b.dense.bias"], "pairs": pairs}
+    entry = {"within": scale == 1, "exchanged_rows": 0, "idle_weights": {}, "pairs": pairs}
     return {
         "steps": 1200, "rows": 4000, "batch": 128, "seed": 7, "within": scale == 1,
         "precisions": {
-            "float64": entry | {"limit": 1e-9}, "float32": entry | {"limit": 1e-4, "exchanged_rows": 67},
+            "float64": entry | {"limit": 1e-9},
+            "float32": entry | {
+                "limit": 1e-4, "exchanged_rows": 67,
+                "idle_weights": {"b.hidden.dense.bias": 2e-7, "b.dense.bias": 3e-7 if scale == 1 else 3e-2},
+            },
         },
     }  # fmt: skip
 
@@ -59,6 +64,12 @@ def result(scale: float) -> dict[str, Any]:
 def test_what_is_shown(name: str, scale: float, capsys: pytest.CaptureFixture[str]) -> None:
     command._show(result(scale))
     same_as(SNAPSHOTS / f"{name}.txt", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(("share", "within"), [(9e-5, True), (2e-4, False)])
+def test_the_gradient_of_a_weight_that_is_held_counts(share: float, within: bool) -> None:
+    made = Verification([], [], 0, {"a.bias": share})
+    assert command._entry(made, "float32")["within"] is within
 
 
 def test_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

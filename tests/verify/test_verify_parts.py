@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from vflc_runtime.initial import generator
-from vflc_runtime.verify.differences import LIMITS, Comparison, compare, idle
+from vflc_runtime.verify.differences import LIMITS, Comparison, compare
 from vflc_runtime.verify.kinks import MARGIN, Chooser, Kinks, undecided
 from vflc_runtime.verify.recording import Key, Recording
 
@@ -76,14 +76,6 @@ def test_what_cannot_be_compared_is_infinitely_far(tmp_path: Path, other: list[f
     key = Key("message", "edge", 1)
     found = compared(tmp_path, "float64", {key: [1.0]}, {key: other}).worst["message"]
     assert found is not None and found.absolute == np.inf and not found.measure <= 1e-9
-
-
-def test_idle_weights_moved_by_less_than_may_differ(tmp_path: Path) -> None:
-    with Recording(tmp_path / "x") as recording:
-        for name, moved in (("frozen", 0.0), ("idle", 1e-12), ("trained", 1e-3)):
-            recording.add(Key("weight", name, 0), np.zeros(2))
-            recording.add(Key("weight", name, None), np.array([0.0, moved]))
-        assert idle(recording, "float64") == ["idle"]
 
 
 def test_rows_near_a_kink() -> None:

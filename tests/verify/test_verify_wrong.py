@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from verify.verifying import KERAS, SMALL, agreed, verify, worst
+from verify.verifying import KERAS, SMALL, agreed, verify, worst, wrong_tanh
 from vflc_runtime.transport.local import LocalChannel
-
-from vflc.ops import OPS
 
 FEW = ("--precision", "float64", "--steps", "5", "--rows", "40")
 
@@ -27,14 +24,7 @@ def spec(tmp_path: Path) -> Path:
 def test_a_wrong_gradient_is_found_at_the_weights_it_reaches(
     spec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = OPS["tanh"].vjp
-    assert right is not None
-
-    def wrong(b: Any, node: Any, inputs: Sequence[Any], g: Any) -> Any:
-        (gradient,) = right(b, node, inputs, g)
-        return (b.op("mul", gradient, b.constant(1.001)),)
-
-    monkeypatch.setitem(OPS, "tanh", dataclasses.replace(OPS["tanh"], vjp=wrong))
+    wrong_tanh(monkeypatch)
     ended = verify(spec, "--json", *FEW)
     assert ended.code == 1 and not ended.found["within"]
     beyond = worst(ended.found)["float64"]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from vflc.cli.main import run
+from vflc.ops import OPS
 
 ROOT = Path(__file__).parents[2]
 KERAS = importlib.util.find_spec("tensorflow") is not None
@@ -81,3 +86,15 @@ def worst(found: dict[str, Any]) -> dict[str, Any]:
         ]
         for precision, entry in found["precisions"].items()
     }
+
+
+def wrong_tanh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes our gradient of tanh, not TensorFlow's, too large by a thousandth."""
+    right = OPS["tanh"].vjp
+    assert right is not None
+
+    def wrong(b: Any, node: Any, inputs: Sequence[Any], g: Any) -> Any:
+        (gradient,) = right(b, node, inputs, g)
+        return (b.op("mul", gradient, b.constant(1.001)),)
+
+    monkeypatch.setitem(OPS, "tanh", dataclasses.replace(OPS["tanh"], vjp=wrong))

@@ -68,7 +68,8 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
 
     Every way starts from the same weights and sees the same rows. No weight, message, prediction or
     loss may differ by more than 1e-9 in float64, or by 1e-4 of its norm in float32; exit code 1 where
-    one does. Users of a population train together and one at a time instead.
+    one does. In float32 a weight that nothing but rounding moves is held, and its gradient compared.
+    Users of a population train together and one at a time instead.
     """
     if options["rows"] and options["sources"]:
         raise click.UsageError("--rows is for rows that are made up; --data brings its own")
@@ -132,6 +133,18 @@ def _compile(
     return ways, protected.warnings, off
 
 
+def _double(spec: Path, engines: tuple[str, ...], folder: Path) -> Way:
+    """The unsplit model in float64."""
+    from vflc_runtime.bundle import open_bundle
+    from vflc_runtime.verify import Way
+
+    from vflc import driver
+
+    bundle = driver.compile_spec(spec, precision="float64", unsplit=True, backends=engines, protections=False)
+    bundle.write(folder / "double")
+    return Way(f"unsplit {engines[0]}", open_bundle(folder / "double", backend=engines[0]))
+
+
 def _verified(
     spec: Path,
     precision: str,
@@ -144,10 +157,11 @@ def _verified(
     from vflc_runtime import loading
     from vflc_runtime.data.generate import generate
     from vflc_runtime.events import silent
-    from vflc_runtime.verify import Settings, verify
+    from vflc_runtime.verify import Settings, idle_weights, verify
 
     steps = options["steps"] or STEPS
-    start(len(options["engines"]) * 2, steps)
+    single = precision == "float32"
+    start(len(options["engines"]) * 2 + single, steps)
     ways, warnings, off = _compile(spec, precision, options["engines"], folder)
     bundle = ways[0].bundle
     training = next(iter(bundle.plans.values())).training
@@ -158,9 +172,13 @@ def _verified(
     rows = loading.load_training(bundle, sources, seed, 0.0, None, silent)
     batch = options["batch"] or min(training.batch, max(1, rows.rows // EPOCH))
     settings = Settings(steps, batch, seed, options["threads"])
-    kinks = _kinks(spec) if precision == "float32" else None
+    kinks, idle = None, list[str]()
+    if single:
+        kinks, double = _kinks(spec), _double(spec, options["engines"][:1], folder)
+        same = loading.load_training(double.bundle, sources, seed, 0.0, None, silent)
+        idle = idle_weights(double, same, settings, step)
     numbers = {"steps": steps, "rows": rows.rows, "batch": batch, "seed": seed, "protections_off": off}
-    return verify(ways, rows, settings, kinks, step), numbers, warnings
+    return verify(ways, rows, settings, kinks, step, idle), numbers, warnings
 
 
 def _entry(made: Verification, precision: str) -> dict[str, Any]:
@@ -169,9 +187,10 @@ def _entry(made: Verification, precision: str) -> dict[str, Any]:
 
     return {
         "limit": LIMITS[precision],
-        "within": all(_within(each, LIMITS[precision]) for each in made.comparisons),
+        "within": all(_within(each, LIMITS[precision]) for each in made.comparisons)
+        and all(share <= LIMITS[precision] for share in made.idle.values()),
         "exchanged_rows": made.exchanged,
-        "idle_weights": made.idle,
+        "idle_weights": dict(made.idle),
         "ways": {t.way: {"seconds": t.seconds, "losses": list(t.losses)} for t in made.trained},
         "pairs": [_pair(comparison) for comparison in made.comparisons],
     }
@@ -249,7 +268,6 @@ class _Progress:
 def _show(found: Mapping[str, Any]) -> None:
     """Of each precision a table of all pairs of ways, and where the worst differences are."""
     from vflc.cli.tables import console, differences, show, worst_differences
-    from vflc.emit.diagram import some
 
     screen = console()
     for precision, entry in found["precisions"].items():
@@ -257,12 +275,8 @@ def _show(found: Mapping[str, Any]) -> None:
         show(screen, worst_differences(entry))
         if entry["exchanged_rows"]:
             click.echo(f"{entry['exchanged_rows']:,} rows too near a kink to be compared gave way to others")
-    idle = found["precisions"].get("float64", {}).get("idle_weights")
-    if idle and not found["within"]:
-        click.echo(
-            f"in float64 training does not move {some(idle)}: the objective does not depend on them, and in "
-            "float32 rounding moves them. A `dense` before `batch_norm` needs no bias: `bias = false`"
-        )
+        if entry["idle_weights"]:
+            click.echo(_moved_by_rounding(entry["idle_weights"], entry["limit"]))
     if off := found.get("protections_off"):
         click.echo(f"compared without protections ({', '.join(off)}): their noise is never the same twice")
     steps = f"steps of {found['batch']:,} rows"
@@ -271,3 +285,17 @@ def _show(found: Mapping[str, Any]) -> None:
     what = f"{found['steps']:,} {steps}, {found['rows']:,} rows in all"
     verdict = "every way agrees" if found["within"] else "the ways do not agree"
     click.echo(f"\n{verdict}: {what}, seed {found['seed']}")
+
+
+def _moved_by_rounding(idle: Mapping[str, float], limit: float) -> str:
+    """What became of weights that the objective does not depend on."""
+    from vflc.emit.diagram import some
+
+    lines = [
+        "rounding alone moves these weights, so they were held where they start:",
+        some(list(idle)),
+        f"gradients 0 in float64, here at most {max(idle.values()):.1e} of the largest, limit {limit:.0e}",
+        *(f"beyond the limit: {name}" for name, share in idle.items() if share > limit),
+        "a `dense` before `batch_norm` needs no bias: `bias = false`",
+    ]
+    return "\n  ".join(lines)

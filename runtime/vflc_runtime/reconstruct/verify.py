@@ -23,7 +23,7 @@ from vflc_runtime.reconstruct.rounds import Rounds
 from vflc_runtime.reconstruct.settings import Settings
 from vflc_runtime.reconstruct.users import Users, split_users
 from vflc_runtime.verify import Trained, Verification
-from vflc_runtime.verify.differences import compare, idle
+from vflc_runtime.verify.differences import compare
 from vflc_runtime.verify.recording import Key, Recording
 from vflc_runtime.verify.ways import Progress
 
@@ -58,8 +58,7 @@ def verify(
         for way in ways:
             recordings[way.name] = files.enter_context(Recording(Path(folder) / str(len(recordings))))
             trained.append(_train(way, users, settings, recordings[way.name], listen))
-        first = recordings[ways[0].name]
-        return Verification(compare(recordings, precision), trained, 0, idle(first, precision))
+        return Verification(compare(recordings, precision), trained, 0)
 
 
 def _train(

@@ -6,7 +6,7 @@ rounding. The command line compiles the ways; here they are run, recorded and co
 
 from vflc_runtime.verify.differences import KINDS, LIMITS, Comparison, Difference
 from vflc_runtime.verify.kinks import Kinks
-from vflc_runtime.verify.ways import Settings, Trained, Verification, Way, verify
+from vflc_runtime.verify.ways import Settings, Trained, Verification, Way, idle_weights, verify
 
 __all__ = [
     "KINDS",
@@ -18,5 +18,6 @@ __all__ = [
     "Trained",
     "Verification",
     "Way",
+    "idle_weights",
     "verify",
 ]

@@ -124,14 +124,3 @@ def _worst(
         if found is None or measure > found.measure:
             worst[kind] = Difference(kind, name, gap.step, gap.absolute, relative, measure)
     return worst
-
-
-def idle(recording: Recording, precision: str) -> list[str]:
-    """Weights that moved, but by no more than the ways may differ: by rounding, for all that is known."""
-    found = []
-    for key in recording:
-        if key.kind == "weight" and key.step is None:
-            moved = np.abs(recording.get(key) - recording.get(key._replace(step=0))).max(initial=0.0)
-            if 0 < moved <= LIMITS[precision]:
-                found.append(key.name)
-    return found

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.messages import Envelope
 from vflc_runtime.session import Outcome, Session
-from vflc_runtime.verify.differences import Comparison, compare, idle
+from vflc_runtime.verify.differences import Comparison, compare
+from vflc_runtime.verify.idle import Shares, hold
 from vflc_runtime.verify.kinks import Chooser, Kinks
 from vflc_runtime.verify.recording import Key, Recording
 
@@ -62,11 +63,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How a way's training went: seconds, and the loss of the first and the last step."""
+    """How a way's training went.
+
+    Args:
+        losses: of the first and the last step.
+        shares: by dense weight, its gradient as a share of the largest, where that was largest.
+    """
 
     way: str
     seconds: float
     losses: tuple[float, float]
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +84,14 @@ class Verification:
         comparisons: of every pair.
         trained: how each training went.
         exchanged: how many rows near a kink gave way to others.
-        idle: weights that training hardly moved: rounding may be all that moves them.
+        idle: weights that nothing but rounding moves, which were held, and the largest share that
+            their gradients had in any way and step.
     """
 
     comparisons: list[Comparison]
     trained: list[Trained]
     exchanged: int
-    idle: list[str]
+    idle: Mapping[str, float] = field(default_factory=dict)
 
 
 Progress = Callable[[str, int], None]
@@ -96,6 +104,7 @@ def verify(
     settings: Settings,
     kinks: Kinks | None = None,
     listen: Progress | None = None,
+    idle: Sequence[str] = (),
 ) -> Verification:
     """Trains every way, one after another, and compares all pairs.
 
@@ -105,12 +114,12 @@ def verify(
         settings: how to train.
         kinks: where gradients jump, to keep clear of; for float32.
         listen: is told of every step.
+        idle: weights that every way holds where they start; see `idle_weights`.
 
     Raises:
         Failure: VFL0611 where a loss is not finite, VFL0609 where the batch is too large.
     """
-    order = Order(data.rows, settings.seed, 0.0, settings.batch)
-    batches = [rows for rows, _ in zip(_batches(order), range(settings.steps), strict=False)]
+    batches = _batches(data, settings)
     precision = ways[0].bundle.manifest.precision
     choose = Chooser(kinks, data.batch, data.rows, settings.seed) if kinks is not None else None
     crossing = {
@@ -126,31 +135,53 @@ def verify(
         for way in ways:
             recording = files.enter_context(Recording(Path(folder) / str(len(recordings))))
             recordings[way.name] = recording
-            run = _Run(way, settings, recording, crossing)
+            run = _Run(way, settings, recording, crossing, idle)
             trained.append(run.train(data, batches, choose, listen))
             choose = None  # the first way has chosen, the others train on the same rows
         exchanged = sum(int((a != b).sum()) for a, b in zip(planned, batches, strict=True))
-        return Verification(
-            compare(recordings, precision), trained, exchanged, idle(recordings[ways[0].name], precision)
-        )
+        shares = {name: max(each.shares[name] for each in trained) for name in idle}
+        return Verification(compare(recordings, precision), trained, exchanged, shares)
 
 
-def _batches(order: Order) -> Iterator[Indices]:
-    for epoch in count():
-        yield from order.batches(epoch)
+def idle_weights(way: Way, data: Dataset, settings: Settings, listen: Progress | None = None) -> list[str]:
+    """Trains in float64 to see which weights the objective does not depend on.
+
+    `way` is unsplit and in float64, as is `data`. Raises as `verify`.
+    """
+    session = Session(way.bundle, way.engine, settings.seed, settings.threads, ("train",))
+    shares = Shares(session)
+    for index, rows in enumerate(_batches(data, settings)):
+        session.step(data.batch(rows))
+        shares.add()
+        if listen is not None:
+            listen(f"{way.name} in float64", index + 1)
+    return shares.idle()
+
+
+def _batches(data: Dataset, settings: Settings) -> list[Indices]:
+    """The rows of every step."""
+    order = Order(data.rows, settings.seed, 0.0, settings.batch)
+    rows = (rows for epoch in count() for rows in order.batches(epoch))
+    return list(islice(rows, settings.steps))
 
 
 class _Run:
     """One way at work; everything it computes goes into the recording."""
 
     def __init__(
-        self, way: Way, settings: Settings, recording: Recording, crossing: Mapping[str, str]
+        self,
+        way: Way,
+        settings: Settings,
+        recording: Recording,
+        crossing: Mapping[str, str],
+        idle: Sequence[str],
     ) -> None:
         self._way, self._recording, self._crossing = way, recording, crossing
         self._step: int | None = None
         self._session = Session(
             way.bundle, way.engine, settings.seed, settings.threads, ("train", "predict"), self._message
         )
+        self._idle, self._shares = idle, Shares(self._session)
 
     def train(
         self, data: Dataset, batches: list[Indices], choose: Chooser | None, listen: Progress | None
@@ -158,12 +189,16 @@ class _Run:
         """Trains on the batches; where `choose` is given, the batches become what it chose."""
         started, losses = time.perf_counter(), []
         self._step = 0
+        start = {name: value.copy() for name, value in self._weights().items() if name in self._idle}
         self._add_weights()
         for index, rows in enumerate(batches):
             self._step = index + 1
             if choose is not None:
                 batches[index] = rows = choose(rows, self._step, self._weights())
             losses.append(self._outcome(self._session.step(data.batch(rows))))
+            if self._idle:
+                self._shares.add()
+                hold(self._session, start, self._idle)
             if listen is not None:
                 listen(self._way.name, self._step)
         self._step = None
@@ -171,7 +206,8 @@ class _Run:
         for name, value in predictions.items():
             self._add("prediction", name, value)
         self._add_weights()
-        return Trained(self._way.name, time.perf_counter() - started, (losses[0], losses[-1]))
+        seconds, ends = time.perf_counter() - started, (losses[0], losses[-1])
+        return Trained(self._way.name, seconds, ends, self._shares.largest)
 
     def _add_weights(self) -> None:
         for name, value in self._weights().items():

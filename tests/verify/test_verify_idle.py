@@ -1,0 +1,61 @@
+"""A weight whose gradient is rounding, such as a bias before `batch_norm`: where it goes tells nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from verify.verifying import KERAS, verify, worst, wrong_tanh
+from vflc_runtime.verify import LIMITS
+
+SPEC = """
+party alice {
+  key ID
+  feature user: int -> index(9)
+  feature age: float
+  feature height: float
+}
+party bob {
+  key ID
+  label liked: int
+}
+all = concat(alice.age, alice.height, flatten(embed(alice.user, dim = 3)))
+a = batch_norm(dense(all, 3))
+fuse at bob {
+  logit = dense(dense(a, 4, activation = tanh), 1)
+}
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+accept VFL0320 on gradients to alice because "a test"
+train { optimizer OPTIMIZER
+ batch 16 }
+"""
+IDLE = "a.dense.bias"
+FEW = ("--precision", "float32", "--steps", "25", "--rows", "200", "--batch", "16")
+
+pytestmark = pytest.mark.skipif(not KERAS, reason="tensorflow is not installed")
+
+
+def spec(folder: Path, optimizer: str) -> Path:
+    path = folder / "idle.vfl"
+    path.write_text(SPEC.replace("OPTIMIZER", optimizer))
+    return path
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["adam(lr = 0.01)", "rmsprop(lr = 0.01, momentum = 0.5)", "sgd(lr = 0.5)"]
+)
+def test_a_bias_that_only_rounding_moves_is_held(tmp_path: Path, optimizer: str) -> None:
+    ended = verify(spec(tmp_path, optimizer), "--json", *FEW)
+    assert ended.code == 0, ended.stderr or worst(ended.found)
+    (share,) = (found := ended.found["precisions"]["float32"]["idle_weights"]).values()
+    assert list(found) == [IDLE] and 0 < share < LIMITS["float32"]
+
+
+def test_a_gradient_of_another_weight_that_is_wrong_by_a_thousandth_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong_tanh(monkeypatch)
+    ended = verify(spec(tmp_path, "sgd(lr = 0.5)"), "--json", *FEW)
+    assert ended.code == 1 and list(ended.found["precisions"]["float32"]["idle_weights"]) == [IDLE]
+    assert {"weight"} <= {difference["kind"] for _, difference in worst(ended.found)["float32"]}
