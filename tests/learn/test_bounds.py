@@ -231,3 +231,14 @@ def test_what_the_hub_and_other_users_learn_of_a_user(more: str, others: tuple[s
     assert told["hub", "Age"] == ("nothing", ())
     assert told["other users", "Item"] == (others[0], everywhere)
     assert told["other users", "Stars"] == (others[1], everywhere)
+
+
+@pytest.mark.parametrize(
+    ("settings", "best"),
+    [("", False), ("validation 0.1", True), ("validation 0.1 best false", False), ("best true", True)],
+)
+def test_the_best_epoch_is_kept_where_rows_are_for_validation_and_told(settings: str, best: bool) -> None:
+    text = "a = stop_gradient(dense(alice.Age, 3))\nlogit = dense(a, 1) at bob\n"
+    text += f"objective bce(logit, bob.liked)\ntrain {{ {settings} }}\n"
+    assert compile_source(Source("spec.vfl", waived(HEAD + text + TAIL))).model.train.best is best
+    assert bounds(text)["alice"]["bob.Stars"] == ("code 1" if best else "nothing")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from vflc.ir.model import PROGRAMS, Model, Program
 from vflc.passes.learn.flow import Flow, Secret
 
+NAMED = 64
+"""Edges that are named of all that depend on the same secrets in a program."""
 WATCHED = "control best, loss"
 """What places tell each other where a metric decides which epoch is the best."""
 
@@ -40,10 +42,22 @@ def _at(model: Model, flow: Flow, place: str) -> Received:
         by_set[members][way] = None
     found: dict[Secret, dict[Way, None]] = defaultdict(dict)
     for members, ways in by_set.items():
+        named = _named(ways)
         for secret in flow.secrets.of(members):
             if secret.source.party != place:
-                found[secret] |= ways
+                found[secret] |= named
     return {secret: tuple(ways) for secret, ways in found.items()}
+
+
+def _named(ways: Iterable[Way]) -> dict[Way, None]:
+    """The first of each program: thousands of edges by thousands of columns are no list for anybody."""
+    left = dict.fromkeys(PROGRAMS, NAMED)
+    found: dict[Way, None] = {}
+    for way in ways:
+        if left[way.program]:
+            left[way.program] -= 1
+            found[way] = None
+    return found
 
 
 def _crossings(model: Model, flow: Flow, place: str) -> Iterator[tuple[int, Way]]:

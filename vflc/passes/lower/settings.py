@@ -85,6 +85,7 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
             )
     if not any(not rule.patterns for rule in optimizers):
         optimizers.append(OptimizerRule("adam", "adam", {}, (), None))
+    values.setdefault("best", values.get("validation", 0) > 0)
     return TrainConfig(optimizers=_unique_ids(optimizers), **values)
 
 
