@@ -78,6 +78,26 @@ def test_what_cannot_be_compared_is_infinitely_far(tmp_path: Path, other: list[f
     assert found is not None and found.absolute == np.inf and not found.measure <= 1e-9
 
 
+def test_an_optimizer_that_rows_follow_nearly_is_measured_by_the_movement(tmp_path: Path) -> None:
+    before, after, loss = Key("weight", "w", 0), Key("weight", "w", None), Key("loss", "bce", 1)
+    ways = (
+        {before: [2.0, 0.0], after: [2.0, 0.01], loss: [0.5]},
+        {after: [2.0, 0.01 + 5e-9], loss: [0.5 + 1e-7]},
+    )
+    recordings = {}
+    for index, each in enumerate(ways):
+        recordings[str(index)] = recording = Recording(tmp_path / str(index))
+        for key, array in each.items():
+            recording.add(key, np.asarray(array))
+    (strict,) = compare(recordings, "float64")
+    (nearly,) = compare(recordings, "float64", {"1"})
+    assert not strict.within and strict.limit == 1e-9
+    assert nearly.within and nearly.limit == 1e-6
+    weight, other = nearly.worst["weight"], nearly.worst["loss"]
+    assert weight is not None and weight.measure == pytest.approx(5e-7)
+    assert other is not None and other.measure == pytest.approx(1e-7)
+
+
 def test_rows_near_a_kink() -> None:
     near = MARGIN / 2
     a = np.array([[1.0, -1.0], [near, 1.0], [0.0, 1.0], [0.5, -near]])

@@ -19,7 +19,7 @@ from vflc.ops import OPS
 
 ROOT = Path(__file__).parents[2]
 KERAS = importlib.util.find_spec("tensorflow") is not None
-PAIRS = 6 if KERAS else 1
+PAIRS = 10 if KERAS else 1
 
 SMALL = """
 party alice {
@@ -82,7 +82,7 @@ def worst(found: dict[str, Any]) -> dict[str, Any]:
             (pair["ways"], difference)
             for pair in entry["pairs"]
             for difference in pair["worst"].values()
-            if difference and not (difference["measure"] or 0) <= entry["limit"]
+            if difference and not (difference["measure"] or 0) <= pair["limit"]
         ]
         for precision, entry in found["precisions"].items()
     }

@@ -100,13 +100,13 @@ def worst_differences(found: Mapping[str, Any]) -> Table:
     for header in ("worst", "name", "between", "absolute", "relative", "step", ""):
         table.add_column(header, justify="right" if header in ("absolute", "relative", "step") else "left")
     for kind in found["pairs"][0]["worst"]:
-        there = [(p["worst"][kind], p["ways"]) for p in found["pairs"] if p["worst"][kind] is not None]
+        there = [(p["worst"][kind], p) for p in found["pairs"] if p["worst"][kind] is not None]
         if there:
-            worst, ways = max(there, key=lambda each: each[0]["measure"])
+            worst, pair = max(there, key=lambda each: each[0]["measure"] / each[1]["limit"])
             step = "" if worst["step"] is None else f"{worst['step']:,}"
-            beyond = "beyond the limit" if worst["measure"] > found["limit"] else ""
+            beyond = "beyond the limit" if worst["measure"] > pair["limit"] else ""
             sizes = small(worst["absolute"]), small(worst["relative"])
-            table.add_row(kind, worst["name"], " | ".join(ways), *sizes, step, beyond)
+            table.add_row(kind, worst["name"], " | ".join(pair["ways"]), *sizes, step, beyond)
     return table
 
 

@@ -7,7 +7,7 @@ up for the steps that a row missed, and maybe one of the series that this depend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,7 +16,8 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model, OptimizerRule
 from vflc.ir.types import Axis, TensorType
 from vflc.ops import infer
-from vflc.ops.optimizers import OPTIMIZERS
+from vflc.ops.missed import Series
+from vflc.ops.optimizers import OPTIMIZERS, rate
 
 SCALAR = TensorType(())
 VECTOR = TensorType((Axis("element", None),))
@@ -108,16 +109,36 @@ def _catch_up(rule: OptimizerRule) -> UpdateGraph:
 
 def _series(rule: OptimizerRule) -> UpdateGraph:
     """From the numbers of steps, counted from 1, to what each of them does to all rows alike."""
+    return _series_graph(OPTIMIZERS[rule.name].series(rule.options))
+
+
+def _series_graph(series: Mapping[str, Series]) -> UpdateGraph:
     build = Build(Graph(), infer)
     step = _given(build, "step", VECTOR)
     outputs = []
-    for name, make in OPTIMIZERS[rule.name].series(rule.options).items():
+    for name, make in series.items():
         with build.within(scope=(name,)):
             made = make(build, step)
             if not made.type.axes:  # the same in every step
                 made = build.op("add", build.op("mul", step, build.constant(0.0)), made)
             outputs.append(_output(build, name, made))
     return UpdateGraph(build.graph, ("step",), tuple(outputs), double=True)
+
+
+def rates(lr: Any, steps: int) -> list[float]:
+    """The learning rate, a number or a schedule, of the first so many steps, in float64."""
+    import numpy as np
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    from vflc.emit.onnx import to_onnx
+
+    made = _series_graph({"lr": lambda b, step: rate(b, step, lr)})
+    nodes = [n.id for n in made.graph if n.id not in made.inputs and n.op != "constant"]
+    content = to_onnx(made.graph, "rates", nodes, made.inputs, made.outputs, "float64")
+    evaluator = ReferenceEvaluator(onnx.load_from_string(content))
+    (found,) = evaluator.run(None, {"step": np.arange(1.0, steps + 1)})
+    return [float(number) for number in found]
 
 
 def _given(build: Build, name: str, type_: TensorType) -> Node:

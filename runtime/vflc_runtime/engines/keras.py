@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,10 @@ class KerasEngine:
             self._updates.apply(self._values, self._step)
             self._done, self._copies = self._step, {}
         self._updated = True
+
+    def update_by(self, make: Callable[[Plan, Weights], Any]) -> None:
+        """Lets something else than `Updates`, with the same methods, train; before the first step."""
+        self._updates = make(self.plan, self._weights)
 
     def _current(self) -> Mapping[str, Any]:
         """The tables whose rows may have missed steps, as they are after all steps done."""

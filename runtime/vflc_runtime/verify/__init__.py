@@ -6,6 +6,7 @@ rounding. The command line compiles the ways; here they are run, recorded and co
 
 from vflc_runtime.verify.differences import KINDS, LIMITS, Comparison, Difference
 from vflc_runtime.verify.kinks import Kinks
+from vflc_runtime.verify.rules import Rule, Rules
 from vflc_runtime.verify.ways import Settings, Trained, Verification, Way, idle_weights, verify
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "Comparison",
     "Difference",
     "Kinks",
+    "Rule",
+    "Rules",
     "Settings",
     "Trained",
     "Verification",

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ from vflc_runtime.verify.differences import Comparison, compare
 from vflc_runtime.verify.idle import Shares, hold
 from vflc_runtime.verify.kinks import Chooser, Kinks
 from vflc_runtime.verify.recording import Key, Recording
+from vflc_runtime.verify.rules import Rules
+
+if TYPE_CHECKING:
+    from vflc_runtime.engines.keras import KerasEngine
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -34,10 +39,11 @@ PREDICTED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A bundle, opened for an engine, split or unsplit."""
+    """A bundle, opened for an engine, split or unsplit; with `rules` Keras's own optimizers make updates."""
 
     name: str
     bundle: Bundle
+    rules: Rules | None = None
 
     @property
     def engine(self) -> str:
@@ -140,7 +146,8 @@ def verify(
             choose = None  # the first way has chosen, the others train on the same rows
         exchanged = sum(int((a != b).sum()) for a, b in zip(planned, batches, strict=True))
         shares = {name: max(each.shares[name] for each in trained) for name in idle}
-        return Verification(compare(recordings, precision), trained, exchanged, shares)
+        close = {way.name for way in ways if way.rules is not None and not way.rules.exact}
+        return Verification(compare(recordings, precision, close), trained, exchanged, shares)
 
 
 def idle_weights(way: Way, data: Dataset, settings: Settings, listen: Progress | None = None) -> list[str]:
@@ -181,6 +188,12 @@ class _Run:
         self._session = Session(
             way.bundle, way.engine, settings.seed, settings.threads, ("train", "predict"), self._message
         )
+        if way.rules is not None:
+            from vflc_runtime.verify.dense import DenseUpdates
+
+            make = partial(DenseUpdates, rules=way.rules.by_id)
+            for engine in self._session.engines.values():
+                cast("KerasEngine", engine).update_by(make)
         self._idle, self._shares = idle, Shares(self._session)
 
     def train(

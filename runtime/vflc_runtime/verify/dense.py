@@ -1,0 +1,115 @@
+"""Updates by the optimizers of Keras, on gradients made dense: what shares no code with ours.
+
+Every row of a table is updated in every step, those that a batch does not read by a gradient of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.engines.keras_models import Values, Weights
+from vflc_runtime.engines.keras_setup import tensorflow
+from vflc_runtime.plan import DenseUpdate, Plan
+from vflc_runtime.verify.rules import Rule
+
+Array = NDArray[Any]
+CLASSES = {
+    "sgd": "SGD",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "adagrad": "Adagrad",
+    "rmsprop": "RMSprop",
+    "ftrl": "Ftrl",
+}
+OPTIONS = {
+    "beta1": "beta_1",
+    "beta2": "beta_2",
+    "eps": "epsilon",
+    "initial": "initial_accumulator_value",
+    "l1": "l1_regularization_strength",
+    "l2": "l2_regularization_strength",
+    "lr_power": "learning_rate_power",
+    "clip_norm": "clipnorm",
+    "clip_value": "clipvalue",
+}
+"""Those that Keras has under another name."""
+
+
+class DenseUpdates:
+    """In place of the Keras engine's `Updates`: no row is ever behind."""
+
+    def __init__(self, plan: Plan, weights: Weights, rules: Mapping[str, Rule]) -> None:
+        self._plan, self._weights, self._rules = plan, weights, rules
+        self._tf, keras = tensorflow().tf, tensorflow().keras
+        self._step = 0
+        self._variables: dict[str, dict[str, Any]] = {}
+        for update in plan.updates.values():
+            arrays = update.arrays if isinstance(update, DenseUpdate) else (update.array,)
+            for name in arrays:
+                variable = keras.Variable(weights.array(name), dtype=plan.precision, name="weight")
+                self._variables.setdefault(update.optimizer, {})[name] = variable
+        self._optimizers = {each: self._optimizer(each) for each in self._variables}
+
+    def _optimizer(self, each: str) -> Any:
+        rule, double = self._rules[each], self._plan.precision == "float64"
+        number = np.float64 if double else float  # Keras rounds Python's own numbers to float32
+        options = {
+            OPTIONS.get(name, name): value if isinstance(value, bool) else number(value)
+            for name, value in rule.options.items()
+        }
+        kind = getattr(tensorflow().keras.optimizers, CLASSES[rule.name])
+        optimizer = kind(learning_rate=lambda: self._rate(rule), **options)
+        optimizer.build(list(self._variables[each].values()))
+        return optimizer
+
+    def _rate(self, rule: Rule) -> Any:
+        return self._tf.constant(rule.rates[self._step - 1], self._plan.precision)
+
+    def apply(self, values: Values, step: int) -> None:
+        """Updates all weights; `values` holds the gradients, `step` counts from 1."""
+        self._step, gradients = step, self._gradients(values)
+        for each, variables in self._variables.items():
+            for name, variable in variables.items():
+                variable.assign(self._tf.reshape(self._weights.main[name], variable.shape))
+            self._optimizers[each].apply([gradients[name] for name in variables])
+            for name, variable in variables.items():
+                self._weights.assign(name, variable.value)
+
+    def _gradients(self, values: Values) -> dict[str, Any]:
+        tf, arrays, found = self._tf, self._plan.arrays, dict[str, Any]()
+        for update in self._plan.updates.values():
+            if isinstance(update, DenseUpdate):
+                sizes = [arrays[name].size for name in update.arrays]
+                parts = tf.split(tf.reshape(values[update.gradient], (-1,)), sizes)
+                for name, part in zip(update.arrays, parts, strict=True):
+                    found[name] = tf.reshape(part, arrays[name].shape)
+            else:
+                rows, gradient = (values[name] for name in update.gradients[0])
+                shape = tf.constant(arrays[update.array].shape, rows.dtype)
+                found[update.array] = tf.convert_to_tensor(tf.IndexedSlices(gradient, rows, shape))
+        return found
+
+    def catch_up(self, update: str, values: Values, step: int) -> None:
+        """Nothing was missed."""
+
+    def current(self, step: int) -> dict[str, Any]:
+        """No copies: the weights themselves are current."""
+        return {}
+
+    def settle(self, step: int) -> None:
+        """Nothing was missed."""
+
+    def stored(self) -> list[str]:
+        """No weight lies here as it was."""
+        return []
+
+    def slots(self) -> dict[str, Array]:
+        """What Keras keeps stays with it: this way is never interrupted."""
+        return {}
+
+    def load(self, slots: Mapping[str, Array]) -> None:
+        """There are none."""

@@ -1,0 +1,53 @@
+"""The optimizers of a spec as `vflc verify` hands them to Keras: numbers, and a rate for every step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vflc.ir.model import Model, OptimizerRule
+from vflc.ops.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from vflc_runtime.verify import Rules
+
+BETA1, BETA2 = 0.9, 0.999
+"""Up to that, and from that on, rows catch up with Adam to a ten-millionth of the movement."""
+
+
+def unlike_keras(model: Model) -> str | None:
+    """Why Keras's own optimizers would not train the model as it says; None where they would."""
+    train, tables = model.train, {update.optimizer for update in model.updates if update.pairs}
+    if train.clip_norm is not None and train.clip_value is not None:
+        return "Keras clips by norm or by value, not by both"
+    for rule in train.optimizers:
+        options = OPTIMIZERS[rule.name].filled(rule.options)
+        if rule.id in tables and options["lazy"]:
+            return "`lazy = true` leaves rows alone that Keras updates"
+        if (
+            rule.id in tables
+            and _adam(rule)
+            and not (options["beta1"] <= BETA1 and options["beta2"] >= BETA2)
+        ):
+            return f"rows catch up with `{rule.name}` to 1e-6 where beta1 <= {BETA1} and beta2 >= {BETA2}"
+    return None
+
+
+def keras_rules(model: Model, steps: int) -> Rules:
+    """The optimizers for so many steps."""
+    from vflc_runtime.verify import Rule, Rules
+
+    from vflc.emit.update import rates
+
+    train, tables = model.train, {update.optimizer for update in model.updates if update.pairs}
+    clip = {"clip_norm": train.clip_norm, "clip_value": train.clip_value}
+    common: dict[str, Any] = {name: limit for name, limit in clip.items() if limit is not None}
+    rules = {}
+    for rule in train.optimizers:
+        options = OPTIMIZERS[rule.name].filled(rule.options)
+        own = {name: value for name, value in options.items() if name not in ("lr", "lazy")}
+        rules[rule.id] = Rule(rule.name, own | common, rates(options["lr"], steps))
+    return Rules(rules, not any(_adam(rule) and rule.id in tables for rule in train.optimizers))
+
+
+def _adam(rule: OptimizerRule) -> bool:
+    return rule.name in ("adam", "adamw")
