@@ -168,7 +168,7 @@ def _verified(
 
     steps = options["steps"] or STEPS
     single = precision == "float32"
-    start(0, steps)
+    start(len(options["engines"]) * 2, steps)
     ways, warnings, off = _compile(spec, precision, options["engines"], steps, folder)
     start(len(ways) + single, steps)
     bundle = ways[0].bundle
