@@ -50,10 +50,7 @@ def test_the_rules_are_those_of_keras(tmp_path: Path, training: str, precision: 
     ended = verify(spec(tmp_path, training), "--json", "--precision", precision, *FEW)
     assert ended.code == 0, ended.stderr or worst(ended.found)
     pairs = {tuple(p["ways"]): p for p in ended.found["precisions"][precision]["pairs"]}
-    assert set(pairs) == {
-        ("unsplit keras", "split keras"),
-        *((f"{s} keras", DENSE) for s in ("unsplit", "split")),
-    }
+    assert set(pairs) == {("unsplit keras", "split keras"), ("unsplit keras", DENSE)}
     assert pairs["unsplit keras", DENSE]["limit"] == limit
     assert pairs["unsplit keras", DENSE]["worst"]["weight"] is not None
 

@@ -19,7 +19,7 @@ from vflc.ops import OPS
 
 ROOT = Path(__file__).parents[2]
 KERAS = importlib.util.find_spec("tensorflow") is not None
-PAIRS = 10 if KERAS else 1
+PAIRS = 7 if KERAS else 1
 
 SMALL = """
 party alice {

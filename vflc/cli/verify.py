@@ -134,7 +134,7 @@ def _compile(
             ways.append(Way(f"{split} {engine}", open_bundle(folder / split, backend=engine)))
     unlike = unlike_keras(protected.model)
     if "keras" in engines and unlike is None:
-        unsplit = open_bundle(folder / "unsplit", backend="keras")
+        unsplit = next(way.bundle for way in ways if way.name == "unsplit keras")
         ways.append(Way(DENSE, unsplit, keras_rules(protected.model, steps)))
     off = [protection.mechanism for protection in protected.model.protections]
     return ways, protected.warnings, {"protections_off": off, "dense_off": unlike}

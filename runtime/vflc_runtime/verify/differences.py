@@ -32,6 +32,8 @@ from vflc_runtime.verify.recording import Recording
 Array = NDArray[Any]
 Name = tuple[str, str]
 """Kind and name of a tensor."""
+Pair = tuple[str, str]
+"""Names of two ways."""
 
 KINDS = ("weight", "message", "prediction", "loss")
 LIMITS = {"float64": 1e-9, "float32": 1e-4}
@@ -80,15 +82,18 @@ class Comparison:
 
 
 def compare(
-    recordings: Mapping[str, Recording], precision: str, close: Collection[str] = ()
+    recordings: Mapping[str, Recording],
+    precision: str,
+    pairs: Collection[Pair] | None = None,
+    close: Collection[Pair] = (),
 ) -> list[Comparison]:
-    """Every pair of recordings, by name of the way.
+    """Recordings by name of the way: those pairs, or all of them.
 
-    In float64 the ways in `close` need only be as near to the others as rows of tables catch up with Adam.
+    In float64 pairs in `close` need only be as near to each other as rows of tables catch up with Adam.
     """
-    pairs = list(combinations(recordings, 2))
+    pairs = list(combinations(recordings, 2)) if pairs is None else pairs
     sizes: dict[Name, _Size] = defaultdict(_Size)
-    gaps: dict[tuple[str, str], dict[Name, _Gap]] = {pair: defaultdict(_Gap) for pair in pairs}
+    gaps: dict[Pair, dict[Name, _Gap]] = {pair: defaultdict(_Gap) for pair in pairs}
     for key in dict.fromkeys(key for recording in recordings.values() for key in recording):
         found = {way: r.get(key).astype(np.float64) for way, r in recordings.items() if key in r}
         for array in found.values():
@@ -99,7 +104,7 @@ def compare(
     moved = _moved(next(iter(recordings.values()))) if close else 0.0
     comparisons = []
     for one, other in pairs:
-        near = precision == "float64" and (one in close) != (other in close)
+        near = precision == "float64" and (one, other) in close
         worst = _worst(gaps[one, other], sizes, precision, moved if near else None)
         comparisons.append(Comparison((one, other), worst, CLOSE if near else LIMITS[precision]))
     return comparisons

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count, islice
+from itertools import combinations, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +22,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.messages import Envelope
 from vflc_runtime.session import Outcome, Session
-from vflc_runtime.verify.differences import Comparison, compare
+from vflc_runtime.verify.differences import Comparison, Pair, compare
 from vflc_runtime.verify.idle import Shares, hold
 from vflc_runtime.verify.kinks import Chooser, Kinks
 from vflc_runtime.verify.recording import Key, Recording
@@ -112,7 +112,7 @@ def verify(
     listen: Progress | None = None,
     idle: Sequence[str] = (),
 ) -> Verification:
-    """Trains every way, one after another, and compares all pairs.
+    """Trains every way, one after another, and compares them; see `_pairs`.
 
     Args:
         ways: of one model and precision; the first one is unsplit.
@@ -146,8 +146,23 @@ def verify(
             choose = None  # the first way has chosen, the others train on the same rows
         exchanged = sum(int((a != b).sum()) for a, b in zip(planned, batches, strict=True))
         shares = {name: max(each.shares[name] for each in trained) for name in idle}
-        close = {way.name for way in ways if way.rules is not None and not way.rules.exact}
-        return Verification(compare(recordings, precision, close), trained, exchanged, shares)
+        pairs, close = _pairs(ways)
+        return Verification(compare(recordings, precision, pairs, close), trained, exchanged, shares)
+
+
+def _pairs(ways: Sequence[Way]) -> tuple[list[Pair], list[Pair]]:
+    """What to compare, and of that what agrees but for an approximation.
+
+    All ways with each other; one by Keras's optimizers with the one that differs in nothing else.
+    """
+    pairs = list(combinations((way.name for way in ways if way.rules is None), 2))
+    close = []
+    for way in ways:
+        if way.rules is not None:
+            like = next(each for each in ways if each.bundle is way.bundle and each.rules is None)
+            pairs.append((like.name, way.name))
+            close += [] if way.rules.exact else pairs[-1:]
+    return pairs, close
 
 
 def idle_weights(way: Way, data: Dataset, settings: Settings, listen: Progress | None = None) -> list[str]:
