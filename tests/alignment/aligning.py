@@ -12,6 +12,7 @@ import pytest
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.kinds import KINDS
 from vflc_runtime.alignment.settings import FOUND_BY_ALL, AlignSettings
+from vflc_runtime.data.values import text
 from vflc_runtime.events import silent
 from vflc_runtime.transport.network import Control
 from vflc_runtime.transport.threads import Exchange
@@ -47,7 +48,8 @@ class Ended:
     events: dict
 
     def keys(self, tables):
-        return {place: [tables[place][row] for row in rows] for place, rows in self.results.items()}
+        """The keys in the text that they are compared as."""
+        return {place: [text(tables[place][row]) for row in rows] for place, rows in self.results.items()}
 
     @property
     def codes(self):

@@ -228,7 +228,7 @@ def test_processes(bundle, tmp_path, capsys):
     deploy = write_deploy(tmp_path, {p: f"{p}.parquet" for p in TABLES} | {"mixer": None})
     deploy.write_text(deploy.read_text() + '[align]\nmethod = "psi"\nhub = "carol"\nthreads = 1\n')
     for again in (False, True):
-        command = ["align", "--deploy", str(deploy), "--insecure", "-o"]
+        command = ["align", *["--force"] * again, "--deploy", str(deploy), "--insecure", "-o"]
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "vflc.cli.main", *command, f"{p}-out.parquet", p, str(bundle)],

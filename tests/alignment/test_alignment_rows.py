@@ -17,7 +17,6 @@ KEY = st.text(alphabet=st.sampled_from("a0é漢😀Z \0'\u0301e"), max_size=3)
 LISTS = st.lists(st.lists(KEY, min_size=1, max_size=12), min_size=2, max_size=4)
 FULL = [
     "é",
-    "e\u0301",
     "7",
     "07",
     "7.0",
