@@ -90,7 +90,6 @@ def test_a_share_is_no_class(tmp_path):
     [
         ("objective bce(logit, bob.liked)", "objective mse(logit, bob.liked)"),
         ("objective bce(logit, bob.liked)", "objective bce(logit, 1 - bob.liked)"),
-        ("objective bce(logit, bob.liked)", "objective bce(logit, bob.liked, weight = 1 + bob.liked)"),
     ],
 )
 def test_a_loss_that_cannot_be_corrected_is_refused(change):
