@@ -50,7 +50,7 @@ def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backe
             "populations have `vflc train`, `evaluate`, `predict`, `verify` and `graph`; what they learned "
             "is in model.safetensors of the hub's folder in a run",
         )
-    keras = read_keras_hashes(folder, manifest.places, manifest.digest)
+    keras = read_keras_hashes(folder, manifest.places, manifest.digest, backend)
     plans: dict[str, Plan] = {}
     for place in places or manifest.places:
         if place not in manifest.places:

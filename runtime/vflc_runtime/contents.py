@@ -69,16 +69,18 @@ class KerasHashes:
     digest: str
 
 
-def read_keras_hashes(folder: Path, places: Iterable[str], digest: str) -> KerasHashes | None:
+def read_keras_hashes(folder: Path, places: Iterable[str], digest: str, backend: str) -> KerasHashes | None:
     """The hashes of a bundle's Keras files; None where it was compiled without them.
 
-    VFL0613 where they belong to a bundle with another digest.
+    Those of a bundle with another digest are none, and VFL0613 where they are to be run.
     """
     path = folder / f"{KERAS}.json"
     if not path.is_file():
         return None
     listed = Json.read(path)
     if listed["digest"].text() != digest:
+        if backend != KERAS:
+            return None
         raise damaged(f"{path} belongs to another bundle than manifest.json")
     found = read_hashes(listed["contents"], places)
     text = json.dumps(found, sort_keys=True)

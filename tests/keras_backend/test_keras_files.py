@@ -91,7 +91,8 @@ def test_the_plan_says_where_each_weight_lies() -> None:
         held = [each["weight"] for each in plan["graphs"][name]["held"]]
         assert sorted(held) == sorted(weights)
     assert plan["graphs"]["gradients"]["file"] is None
-    assert {step["do"] for step in plan["programs"]["train"]} == {"run", "send", "receive", "update"}
+    done = {step["do"] for step in plan["programs"]["train"]}
+    assert done == {"run", "send", "receive", "update", "catch_up"}
 
 
 def test_backends_alone_and_together_have_one_manifest() -> None:

@@ -36,7 +36,7 @@ def read_population(folder: Path, engine: str = "onnx") -> Plan:
     manifest = read_manifest(folder / "manifest.json")
     about = Json(manifest.document, "manifest.json")["population"]
     place, hub = (about[end].one_of(*manifest.places) for end in ("place", "hub"))
-    keras = read_keras_hashes(folder, manifest.places, manifest.digest)
+    keras = read_keras_hashes(folder, manifest.places, manifest.digest, engine)
     homes = {name: open_contents(folder, name, manifest.contents, keras, engine) for name in (place, hub)}
     users, server = (homes[name].json("plan.json") for name in (place, hub))
     for part in (users, server):
