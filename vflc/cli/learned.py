@@ -28,14 +28,14 @@ def _lines(rows: Iterable[Learned], width: int) -> Iterator[str]:
     for (receiver, party), members in groups.items():
         by_bound: dict[str, list[Learned]] = {}
         for row in sorted(members, key=lambda row: ORDER[row.bound.kind]):
-            by_bound.setdefault(_sort(row.bound), []).append(row)
+            by_bound.setdefault(_words(row.bound), []).append(row)
         yield f" {receiver} of {party}'s columns"
         for words, same in by_bound.items():
             wrap = TextWrapper(width, f"   {words}: ", "     ", break_long_words=False)
             yield from wrap.wrap(", ".join(row.column + _bits(row.bound) for row in same))
 
 
-def _sort(bound: Bound) -> str:
+def _words(bound: Bound) -> str:
     return "their codes" if bound.kind == "code" else described(bound)
 
 

@@ -8,7 +8,7 @@ from vflc.diagnostics import Collector
 from vflc.ir.graph import Source
 from vflc.ir.learn import Bound, Learned
 from vflc.ir.model import PROGRAMS, Model
-from vflc.passes.learn.bounds import bound_of, declared, made_of
+from vflc.passes.learn.bounds import Columns, bound_of, declared, made_of
 from vflc.passes.learn.columns import table_columns
 from vflc.passes.learn.flow import Secret
 
@@ -39,34 +39,32 @@ def learned_of_users(model: Model) -> tuple[Learned, ...]:
     assert users is not None
     trained = {s for loss in model.losses for s in model.graph[loss.node].sources}
     asked = {s for ids in visit.ids for name in ids.features for s in model.graph[name].sources}
-    noisy = population.config.noise > 0
+    noisy, columns = population.config.noise > 0, declared(model)
     found = []
     for receiver in (population.hub, OTHERS):
         for column in dict.fromkeys(n for info in users.columns for n in table_columns(info)):
-            by_training, by_asking = (_of(column, sources, model) for sources in (trained, asked))
+            by_training, by_asking = (_of(column, sources, columns) for sources in (trained, asked))
             if receiver == population.hub:
                 secrets, programs = by_training | by_asking, PROGRAMS if by_asking else PROGRAMS[:1]
             else:
                 secrets, programs = by_training, PROGRAMS
-            bound = bound_of(secrets, declared(model))
+            bound = bound_of(secrets, columns)
             if noisy and secrets and receiver == OTHERS:
                 bound = Bound("epsilon", None, None, population.config.noise_delta or 0.0)
-            edges = _edges(model, receiver, column, secrets)
+            edges = _edges(model, columns, receiver, column) if secrets else ()
             found.append(Learned(receiver, users.name, column, bound, edges, programs if secrets else ()))
     return tuple(found)
 
 
-def _of(column: str, sources: set[Source], model: Model) -> set[Secret]:
+def _of(column: str, sources: set[Source], columns: Columns) -> set[Secret]:
     """What of some secrets is made of a column of the table."""
-    return {Secret(source) for source in sources if column in made_of(source, declared(model))}
+    return {Secret(source) for source in sources if column in made_of(source, columns)}
 
 
-def _edges(model: Model, receiver: str, column: str, secrets: set[Secret]) -> tuple[str, ...]:
+def _edges(model: Model, columns: Columns, receiver: str, column: str) -> tuple[str, ...]:
     """The edges by which a column is learned: rows that a table is asked for, and changes of weights."""
     population, visit = model.population, model.visit
     assert population is not None and visit is not None
-    if not secrets:
-        return ()
     shared = [n.id for n in model.graph if n.op == "weight" and population.scope_of(n.id) == "global"]
     if receiver != population.hub:
         return tuple(shared)
@@ -75,6 +73,6 @@ def _edges(model: Model, receiver: str, column: str, secrets: set[Secret]) -> tu
         for ids in visit.ids
         for name in ids.features
         for source in model.graph[name].sources
-        if ids.table in shared and column in made_of(source, declared(model))
+        if ids.table in shared and column in made_of(source, columns)
     ]
     return tuple(dict.fromkeys([*asked, *(f"{name}.delta" for name in shared)]))
