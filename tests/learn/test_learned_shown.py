@@ -31,6 +31,7 @@ def test_places_that_pool_what_they_are_sent(capsys: pytest.CaptureFixture[str])
     assert "of bob's columns" not in shown
     assert run(["check", spec, "--together", "bob,sever"]) == 1
     assert "did you mean `server`?" in capsys.readouterr().err
+    assert run(["check", spec, "--together", "bob,server", "--format", "json"]) == 2
 
 
 def test_users_of_a_population_are_not_put_together(capsys: pytest.CaptureFixture[str]) -> None:

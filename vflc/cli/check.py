@@ -31,6 +31,8 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
     """
     from vflc import driver
 
+    if together and form != "text":
+        raise click.UsageError("--together prints text: leave --format out")
     if fix:
         _fix(spec)
     found = driver.check(spec)
@@ -48,7 +50,7 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
         from vflc.diagnostics.render_sarif import render as render_sarif
 
         click.echo(render_sarif(found))
-    if together and form == "text" and not any(finding.level == "error" for finding in found):
+    if together and not any(finding.level == "error" for finding in found):
         from vflc.cli.learned import paragraphs
 
         places = tuple(name.strip() for name in together.split(","))
