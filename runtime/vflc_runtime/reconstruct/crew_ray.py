@@ -147,9 +147,16 @@ def _connected(on: str, workers: int | None) -> Any:
     try:
         with socket.create_connection((host, int(port)), CONNECT_SECONDS):
             pass
-        ray.init(address=on, **quiet)
+        for last in (False, False, True):
+            try:
+                ray.init(address=on, **quiet)
+                break
+            except ConnectionAbortedError:  # the head is there, and failed to start a server for this client
+                ray.shutdown()
+                if last:
+                    raise
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error) or type(error).__name__
+        reason = _last_line(error)
         help = (
             "give the address of its client server, as in --on ray://head.example.org:10001; a cluster that "
             "asks for a token takes it from RAY_AUTH_TOKEN"
