@@ -32,7 +32,9 @@ party carol {
   label y: float
 }
 """
-PASSES = (Prune(), Place(unsplit=False), Modes(), Differentiate(), Optimize(), Simplify(), Cut(), Scheduling())
+PASSES = (
+    Prune(), Place(unsplit=False), Modes(), Differentiate(), Optimize(), Simplify(), Cut(), Scheduling(),
+)  # fmt: skip
 
 
 def model(body: str, parties: str = PARTIES, passes: int = len(PASSES)) -> Model:
