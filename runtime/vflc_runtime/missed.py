@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from vflc_runtime.plan_rows import Missed, Newest, Power, Product, Sum, terms
 
@@ -23,128 +24,142 @@ class History:
     """The steps done so far, as far as one optimizer's rows have to know of them.
 
     It follows from the number of steps alone: a run that goes on after an interruption has the same bits.
-    Of every step a few numbers are kept, for rows that were last updated in it.
+    Of every step a few numbers are kept, for rows that were last updated in it. Those that follow one
+    another in the plan and are made alike are made at once: where a batch is small, what costs is how
+    many calls there are.
     """
 
     def __init__(self, missed: Sequence[Missed], series: Series | None) -> None:
-        self._missed, self._series = missed, series
-        self._powers = {each.name: _Powers(each.base) for each in missed if isinstance(each, Power)}
-        self._products = {each.of: _Product() for each in missed if isinstance(each, Product)}
-        self._products |= {each.kept: _Product() for each in missed if isinstance(each, Sum) and each.kept}
-        self._newest = {each.of: 0.0 for each in missed if isinstance(each, Newest)}
-        self._sums: dict[tuple[Any, ...], _Sums] = {}
-        for each in missed:
-            if isinstance(each, Sum):
-                kept = self._products[each.kept] if each.kept else None
-                self._sums.setdefault(_group(each), _Sums(each, kept)).add(each)
-        self._step, self._block = 0, dict[str, Array]()
+        self._series = series
+        runs = [list(alike) for _, alike in groupby(missed, _alike)]
+        self._parts = [_PARTS[type(run[0])](run) for run in runs]
+        self._step, self._block = 0, dict[str, list[float]]()
 
-    def numbers(self, last: Steps, step: int) -> Array:
+    def numbers(self, last: Steps, step: int, dtype: DTypeLike = np.float64) -> Array:
         """Of rows [n] the numbers [n, …] in the order of the plan, after `step` steps.
 
         `last` says in which step each row was last updated, 0 for none.
         """
         for following in range(self._step + 1, step + 1):
             self._go(following)
-        passed = step - last
-        sums = {key: each.at(last, step) for key, each in self._sums.items()}
-        made = np.empty((len(last), len(self._missed)))
-        for index, each in enumerate(self._missed):
-            if isinstance(each, Power):
-                made[:, index] = self._powers[each.name].at(passed, step)
-            elif isinstance(each, Product):
-                made[:, index] = self._products[each.of].between(last, step)
-            elif isinstance(each, Newest):
-                made[:, index] = self._newest[each.of]
-            else:
-                column = self._sums[_group(each)].names.index(each.name)
-                made[:, index] = sums[_group(each)][:, column]
-        return made
+        found = [part.at(last, step) for part in self._parts]
+        return np.concatenate(found, axis=1, dtype=dtype, casting="same_kind")
 
     def _go(self, step: int) -> None:
         place = (step - 1) % BLOCK
         if place == 0 and self._series is not None:
-            self._block = dict(self._series(np.arange(step, step + BLOCK, dtype=np.float64)))
-        for name, product in self._products.items():
-            product.append(step, self._block[name][place])
-        for name in self._newest:
-            self._newest[name] = float(self._block[name][place])
-        for (of, *_, kept), group in self._sums.items():
-            group.append(step, self._block[of][place], self._block[kept][place] if kept else None)
+            made = self._series(np.arange(step, step + BLOCK, dtype=np.float64))
+            self._block = {name: numbers.tolist() for name, numbers in made.items()}
+        now = {name: numbers[place] for name, numbers in self._block.items()}
+        for part in self._parts:
+            part.go(step, now)
         self._step = step
 
 
-def _group(each: Sum) -> tuple[str, float, float, str | None]:
-    """Sums that have this in common are made together."""
-    return each.of, each.ratio, each.growth, each.kept
+class _Part(Protocol):
+    """Numbers that are made together."""
+
+    def go(self, step: int, now: Mapping[str, float]) -> None:
+        """Takes in the next step, for which the series are `now`."""
+        ...
+
+    def at(self, last: Steps, step: int) -> Array:
+        """The numbers [n, …] of the steps after each of `last` [n] up to and with `step`."""
+        ...
+
+
+def _alike(each: Missed) -> tuple[Hashable, ...]:
+    """Numbers that have this in common are made together."""
+    kind = type(each).__name__
+    return (kind, each.of, each.ratio, each.growth, each.kept) if isinstance(each, Sum) else (kind,)
 
 
 class _Powers:
     """base^n by n, as far as steps go; what is smaller than any number is 0."""
 
-    def __init__(self, base: float) -> None:
-        self._base = base
-        self._made = np.ones(1)
-        self._most = int(np.ceil(745.2 / -np.log(base))) if base else 1
+    def __init__(self, each: Sequence[Power]) -> None:
+        self._bases = [power.base for power in each]
+        self._made = np.ones((1, len(each)))
+        self._most = max(int(np.ceil(745.2 / -np.log(base))) if base else 1 for base in self._bases)
 
-    def at(self, counts: Steps, most: int) -> Array:
-        if most >= len(self._made) and len(self._made) <= self._most:
-            blocks = 1 + min(2 * most, self._most) // BLOCK  # whole ones: ends of arrays may round otherwise
-            self._made = np.power(self._base, np.arange(blocks * BLOCK, dtype=np.float64))
-        return self._made.take(counts, mode="clip")
+    def go(self, step: int, now: Mapping[str, float]) -> None:
+        if step >= len(self._made) and len(self._made) <= self._most:
+            blocks = 1 + min(2 * step, self._most) // BLOCK  # whole ones: ends of arrays may round otherwise
+            steps = np.arange(blocks * BLOCK, dtype=np.float64)
+            self._made = np.column_stack([np.power(base, steps) for base in self._bases])
+
+    def at(self, last: Steps, step: int) -> Array:
+        return self._made.take(step - last, axis=0, mode="clip")
 
 
-class _Product:
+class _Products:
     """Products of numbers above 0 over any stretch of steps, by their logarithms."""
 
-    def __init__(self) -> None:
-        self._logs = np.zeros(BLOCK)
+    def __init__(self, of: Sequence[str]) -> None:
+        self._of = of
+        self._logs = np.zeros((BLOCK, len(of)))
 
-    def append(self, step: int, value: float) -> None:
+    def go(self, step: int, now: Mapping[str, float]) -> None:
         self._logs = _longer(self._logs, step)
         with np.errstate(divide="ignore", invalid="ignore"):
-            self._logs[step] = self._logs[step - 1] + np.log(value)
+            self._logs[step] = self._logs[step - 1] + np.log([now[name] for name in self._of])
 
-    def between(self, start: Steps, end: int | Steps) -> Array:
-        """The product over the steps after `start` up to and with `end`."""
+    def at(self, last: Steps, step: int) -> Array:
         with np.errstate(invalid="ignore"):
-            return np.asarray(np.exp(self._logs[end] - self._logs[start]))
+            return np.asarray(np.exp(self._logs[step] - self._logs[last]))
+
+
+class _Newest:
+    """The numbers of series at the last step."""
+
+    def __init__(self, each: Sequence[Newest]) -> None:
+        self._of = [newest.of for newest in each]
+        self._now = np.zeros(len(each))
+
+    def go(self, step: int, now: Mapping[str, float]) -> None:
+        self._now = np.array([now[name] for name in self._of])
+
+    def at(self, last: Steps, step: int) -> Array:
+        return np.full((len(last), len(self._now)), self._now)
 
 
 class _Sums:
     """Sums over the steps after a step, for each so far; one more adds to those of the last few hundred."""
 
-    def __init__(self, like: Sum, kept: _Product | None) -> None:
-        self._like, self._kept = like, kept
-        self._count = terms(like.ratio)
-        self.names: list[str] = []
-        self._terms = np.empty((self._count + 1, 0))
-        self._made = np.zeros((BLOCK, 0))
-
-    def add(self, each: Sum) -> None:
-        """Another sum of the same series, ratio and growth."""
-        self.names.append(each.name)
+    def __init__(self, each: Sequence[Sum]) -> None:
+        like = each[0]
+        self._of, self._kept, self._count = like.of, like.kept, terms(like.ratio)
+        self._keeps = None if like.kept is None else _Products([like.kept])
         passed = np.arange(self._count + 1, dtype=np.float64)
         with np.errstate(over="ignore"):
-            slower = np.power(each.growth, passed) - 1
-        own = np.power(each.ratio, passed) * sum(c / (1 + x * slower) if x else c for c, x in each.mix)
-        self._terms = np.column_stack([self._terms, own])
-        self._made = np.zeros((BLOCK, len(self.names)))
+            slower = np.power(like.growth, passed) - 1
+        shares = [sum(c / (1 + x * slower) if x else c for c, x in sum_.mix) for sum_ in each]
+        powers = np.power(like.ratio, passed)
+        self._terms = np.column_stack([(powers * share)[::-1] for share in shares])
+        self._made = np.zeros((BLOCK, len(each)))
 
-    def append(self, step: int, value: float, kept: float | None) -> None:
+    def go(self, step: int, now: Mapping[str, float]) -> None:
         self._made = _longer(self._made, step)
         first = max(0, step - self._count)
         recent = self._made[first:step]
-        if kept is not None:
-            recent *= kept
-        recent += value * self._terms[step - first : 0 : -1]
+        if self._keeps is not None and self._kept is not None:
+            self._keeps.go(step, now)
+            recent *= now[self._kept]
+        recent += now[self._of] * self._terms[first - step - 1 : -1]
 
     def at(self, last: Steps, step: int) -> Array:
-        """The sums [n, …] after the steps `last`."""
-        found = self._made[last]
-        if self._kept is not None:  # what was summed up long ago is kept like the weight itself
-            found *= self._kept.between(np.minimum(last + self._count, step), step)[:, None]
+        found = self._made.take(last, axis=0)
+        if self._keeps is not None:  # what was summed up long ago is kept like the weight itself
+            found *= self._keeps.at(np.minimum(last + self._count, step), step)
         return found
+
+
+_PARTS: dict[type[Missed], Callable[[list[Any]], _Part]] = {
+    Power: _Powers,
+    Product: lambda each: _Products([product.of for product in each]),
+    Newest: _Newest,
+    Sum: _Sums,
+}
 
 
 def _longer(array: Array, step: int) -> Array:

@@ -126,7 +126,7 @@ class _Optimizer:
     def caught_up(self, given: dict[str, Any], last: Array, step: int) -> dict[str, Any]:
         """Rows of a weight and its slots, last updated in steps `last`, after `step` steps."""
         assert self.late is not None
-        numbers = self.history.numbers(last, step).astype(self._plan.precision)
+        numbers = self.history.numbers(last, step, self._plan.precision)
         names = [f"missed.{each.name}" for each in self.late.missed]
         missed = {name: self._tf.constant(numbers[:, [i]]) for i, name in enumerate(names)}
         made = self._run(self.late.graph, {**given, **missed})

@@ -62,7 +62,7 @@ class RowsReader:
         return self._run(self._binding, rows, self._group.last[rows], step)
 
     def _run(self, binding: Any, rows: Ids, last: Ids, step: int) -> tuple[Any, Any]:
-        missed = self._history.numbers(last, step).astype(self._precision)
+        missed = self._history.numbers(last, step, self._precision)
         binding.bind_ortvalue_input("rows", ort_value(rows))
         binding.bind_ortvalue_input("missed", ort_value(missed))
         for name in ("weight", "slots"):
