@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -41,6 +42,13 @@ class Refused(Exception):
 
 MOST_ERRORS = 100
 """So many are reported at once; who wrote more mends these first."""
+WHOLE = frozenset({"VFL0109"})
+"""Codes that say that a part of the spec is missing."""
+MISSING = WHOLE | {"VFL0101", "VFL0105", "VFL0106", "VFL0403"}
+"""Codes that say that a name is unknown, at that name, and those of `WHOLE`."""
+ANYTHING = "*"
+"""Stands in `Collector.left_out` for names that nobody knows."""
+_WORDS = re.compile(r"\w+")
 
 
 @dataclass(slots=True)
@@ -49,17 +57,28 @@ class Collector:
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
     full: bool = False
+    left_out: set[str] = field(default_factory=set)
+    """Words of what could not be read, which has been reported: what they declare is not missing."""
     _seen: set[Diagnostic] = field(default_factory=set)
 
     def error(
         self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label
     ) -> None:
-        self._collect(Diagnostic(code, message, span, help, labels))
+        if not self._follows(code, span):
+            self._collect(Diagnostic(code, message, span, help, labels))
 
     def warning(
         self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label
     ) -> None:
         self._collect(Diagnostic(code, message, span, help, labels, "warning"))
+
+    def _follows(self, code: str, span: Span | None) -> bool:
+        """Whether something is said to be missing that may stand in what was left out."""
+        if code not in MISSING or not self.left_out:
+            return False
+        if code in WHOLE or span is None or ANYTHING in self.left_out:
+            return True
+        return not self.left_out.isdisjoint(_WORDS.findall(span.text))
 
     def _collect(self, found: Diagnostic) -> None:
         if self.full or found in self._seen:

@@ -85,7 +85,7 @@ class Builder(Expressions):
         typed = rest[0].type == "COLON"
         type_, value = (self._name(rest[1]), None) if typed else (None, rest[1])
         node = tree.Column(kind, name, bounds, type_, value, encoders, self._over(parts))
-        return self._leaf(node, *(members(name.text, *bounds) if bounds else [name.text]))
+        return self._leaf(node, name.text, *(members(name.text, *bounds) if bounds else ()))
 
     def encoder(self, parts: list[Any]) -> tree.Encoder:
         return tree.Encoder(self._name(parts[0]), self._given(parts), self._over(parts))

@@ -128,13 +128,15 @@ class _Parser:
             else:
                 recovery.report(found, failure, collector)
             start, end = recovery.extent(found, failure)
-            poisoned.update(recovery.bound(found.tokens[start:end]))
+            poisoned.update(recovery.words(found.tokens[start:end]))
             del found.tokens[start:end], found.bodies[start:end]
         else:
-            poisoned.update(recovery.bound(found.tokens))
+            poisoned.update(recovery.words(found.tokens))
         for slip in self.builder.slips:
             collector.error(slip.code, slip.message, slip.span, slip.help, *slip.labels)
-        return Spec(items, found.comments, frozenset(poisoned | self.builder.dropped), everything)
+        poisoned |= self.builder.dropped
+        collector.left_out |= poisoned
+        return Spec(items, found.comments, frozenset(poisoned), everything)
 
     def _attempt(self, found: Scan) -> tuple[Item, ...] | _Stopped:
         self.builder.begin(found.source, found.damaged)

@@ -10,9 +10,10 @@ from lark import Token
 from lark.parsers.lalr_analysis import Shift
 
 from vflc.diagnostics import Collector
+from vflc.diagnostics.diagnostic import ANYTHING
 from vflc.syntax import advice
 from vflc.syntax.expressions import MAX_FAMILY, members
-from vflc.syntax.tokens import CLOSERS, KEYWORDS, OPENERS, OPERAND_END, STATEMENTS, Scan
+from vflc.syntax.tokens import CLOSERS, KEYWORDS, NAMED_NEXT, OPENERS, OPERAND_END, STATEMENTS, Scan
 
 _VALUE = {"NUMBER", "LSQB", "MINUS"}
 _INFIX = {"PLUS", "COMPARE", "STAR"}
@@ -172,22 +173,17 @@ def _ends(scan: Scan, index: int) -> bool:
     return scan.is_boundary(index) or scan.tokens[index - 1].type in OPERAND_END
 
 
-def bound(tokens: list[Token]) -> Iterator[str]:
-    """Names that these tokens would have bound, and the keywords of their statements."""
+def words(tokens: list[Token]) -> Iterator[str]:
+    """Names in these tokens, any of which they may have bound, and the keywords of their statements.
+
+    `ANYTHING` where what they declare has no name that could be read.
+    """
+    if tokens and tokens[0].type != "NAME" and tokens[0].type not in STATEMENTS:
+        yield ANYTHING
     for index, token in enumerate(tokens):
-        following = tokens[index + 1] if index + 1 < len(tokens) else None
-        if token.type in STATEMENTS:
-            yield str(token)
-        if token.type != "NAME":
-            continue
-        before = tokens[index - 1].type if index else ""
-        if (
-            index < 2
-            or before in STATEMENTS
-            or (following is not None and following.type in ("EQUAL", "COLON"))
-        ):
-            yield str(token)
-        if tokens[0].type == "USE":
+        if token.type in NAMED_NEXT and [t.type for t in tokens[index + 1 : index + 2]] != ["NAME"]:
+            yield ANYTHING
+        if token.type == "NAME" or token.type in STATEMENTS:
             yield str(token)
         family = tokens[index + 1 : index + 6]
         if [t.type for t in family] == ["LBRACE", "NUMBER", "DOTS", "NUMBER", "RBRACE"]:

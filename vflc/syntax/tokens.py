@@ -49,7 +49,7 @@ _HEADS = {
 _INFIX = {"at": "AT", "of": "OF", "for": "FOR", "in": "IN", "if": "IF", "and": "AND", "or": "OR"}
 _OF_PROTECT = {"on": "ON", "to": "TO", "with": "WITH", "because": "BECAUSE"}
 _ALWAYS = {"not": "NOT", "true": "TRUE", "false": "FALSE"}
-_NAMED_NEXT = {"USE", "PARTY", "KEY", "COLUMN", "BLOCK", "SCOPE", "PREDICT", "PROTECT", "ACCEPT"}
+NAMED_NEXT = {"USE", "PARTY", "KEY", "COLUMN", "BLOCK", "SCOPE", "PREDICT", "PROTECT", "ACCEPT"}
 OPERAND_END = {"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "RPAR", "RSQB", "RBRACE"}
 
 
@@ -85,7 +85,7 @@ class Scan:
         if token.type != "NAME" or body not in KEYWORDS:
             return False
         if body in ("top", "block", "bindings"):
-            if index and self.tokens[index - 1].type in {*_NAMED_NEXT, "DOT"}:
+            if index and self.tokens[index - 1].type in {*NAMED_NEXT, "DOT"}:
                 return False
             return index + 1 < len(self.tokens) and self.tokens[index + 1].type == "EQUAL"
         return body == "settings" and self.starts_line(index) and self.tokens[index - 1].type != "COMMA"
@@ -174,6 +174,7 @@ def _match(scan: Scan, collector: Collector) -> None:
         return
     out: list[Token] = []
     stack: list[Token] = []
+    head = 0  # where in `out` the last statement starts that a block should follow
     text = scan.source.text
     strings = {scan.source.position(start)[0] for start in scan.broken}
 
@@ -189,6 +190,13 @@ def _match(scan: Scan, collector: Collector) -> None:
         end = (out[-1].end_pos or 0) if out else 0
         if token.type in CLOSERS:
             wanted = CLOSERS[token.type]
+            if token.type == "RBRACE" and not stack and (last := _headless(out, head)) is not None:
+                place, at = scan.span(out[last]), out[last].end_pos or 0
+                label = Label(scan.span(token), "what it opens ends here")
+                collector.error("VFL0002", f"`{{` is missing after `{out[last]}`", place, "add `{`", label)
+                out.insert(last + 1, Token("LBRACE", "{", start_pos=at, end_pos=at))
+                out.append(token)
+                continue
             if all(opener.type != wanted for opener in stack):
                 if scan.span(token).line not in strings:
                     message = f"`{token}` closes nothing"
@@ -204,10 +212,24 @@ def _match(scan: Scan, collector: Collector) -> None:
                 close(end, token)
         if token.type in OPENERS:
             stack.append(token)
+        elif not stack and token.value in _HEADS and scan.starts_line(index):
+            head = len(out)
         out.append(token)
     while stack:
         close((out[-1].end_pos or 0) if out else 0, None)
     scan.tokens = out
+
+
+def _headless(tokens: list[Token], start: int) -> int | None:
+    """Where the head ends that starts there, as `alice` of `party alice`, if no `{` follows it."""
+    if start == len(tokens) or tokens[start].value not in _HEADS:
+        return None
+    size = {"fuse": 3, "train": 1, "block": 0}.get(tokens[start].value, 2)
+    if [token.value for token in tokens[start : start + 2]] == ["train", "reconstruct"]:
+        size = 2
+    words = tokens[start : start + size + 1]
+    whole = 0 < size < len(words) and all(word.value.isidentifier() for word in words)
+    return start + size - 1 if whole else None
 
 
 def _report_open(scan: Scan, opener: Token, noticed: Token | None, collector: Collector) -> None:
@@ -296,7 +318,7 @@ def _classify(scan: Scan) -> None:
         elif keyword and _starts(scan, index, before):
             token.type = keyword
             protecting = keyword in ("PROTECT", "ACCEPT")
-        elif before in _NAMED_NEXT and not (protecting and token.value == "gradients"):
+        elif before in NAMED_NEXT and not (protecting and token.value == "gradients"):
             pass
         elif token.value in _INFIX and (before in OPERAND_END or before == "FUSE"):
             token.type = _INFIX[token.value]
@@ -309,7 +331,7 @@ def _classify(scan: Scan) -> None:
 
 
 def _starts(scan: Scan, index: int, before: str) -> bool:
-    if before in _NAMED_NEXT:
+    if before in NAMED_NEXT:
         return False
     if not before or before in OPERAND_END or before == "LBRACE":
         return True

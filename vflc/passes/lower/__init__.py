@@ -162,7 +162,7 @@ def _bindings(
     """Binds top-level names and those inside fuses, each with its demanded place."""
 
     def check(place: tree.Name) -> str | None:
-        if place.text in parties or place.text in scope.poisoned:
+        if place.text in parties:
             return place.text
         collector.error(
             "VFL0403",
@@ -206,8 +206,6 @@ def _has_penalty(part: Any) -> bool:
 
 def _whole(spec: tree.Spec, parties: Mapping[str, PartyInfo], collector: Collector) -> None:
     """Reports what a complete spec cannot lack."""
-    if spec.poisoned:
-        return
     if not parties:
         collector.error(
             "VFL0109", "the spec has no party", spec.span, "declare who owns what: party alice { … }"

@@ -43,7 +43,7 @@ def _column(ev: Evaluating, party: PartyValue, name: str, expr: tree.Attribute) 
     columns = party.features | party.labels | party.weights
     if name in columns:
         return columns[name]
-    if name in party.broken or (name in groups and party.broken):
+    if name in party.broken or (name in groups and (party.broken or ev.collector.left_out)):
         return POISON
     if name in groups:
         if not groups[name]:

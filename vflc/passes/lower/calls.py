@@ -38,7 +38,7 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
         function = find_function(expr.function.name)
         if function is not None:
             return _call_function(ev, function, expr, scope)
-        if isinstance(value, Poison) or scope.silenced(expr.function.name):
+        if isinstance(value, Poison):
             return POISON
         if found is None:
             return _unknown(ev, expr.function, scope)

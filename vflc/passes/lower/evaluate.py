@@ -215,8 +215,6 @@ class Evaluator:
         found = scope.find(expr.name)
         if found:
             return self.force(*found)
-        if scope.silenced(expr.name):
-            return POISON
         if expr.name in FUNCTIONS:
             return self.error(
                 "VFL0203", f"`{expr.name}` is a function", expr.span, f"call it: {expr.name}(…)"

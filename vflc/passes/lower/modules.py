@@ -35,7 +35,6 @@ class Modules:
 
     def open(self, spec: tree.Spec, scope: Scope, folder: Path | None) -> None:
         """Binds the blocks of a module and what it imports."""
-        scope.poisoned = spec.poisoned
         for item in spec.items:
             if isinstance(item, tree.Block):
                 self.bind(scope, Bound.known(item.name.text, item.name.span, BlockValue(item, scope)))
@@ -60,7 +59,7 @@ class Modules:
     def _import(self, item: tree.Import, scope: Scope, folder: Path | None) -> None:
         module = self._library(item) if item.library else self._file(item, folder)
         if module is None:
-            scope.poisoned |= {name.text for name in item.names}
+            self.collector.left_out |= {name.text for name in item.names}
             return
         blocks = {
             n: b
@@ -74,7 +73,7 @@ class Modules:
             near = did_you_mean(name.text, blocks)
             help = f"did you mean `{near}`?" if near else f"there are {', '.join(blocks) or 'no blocks'}"
             self.collector.error("VFL0108", f"there is no block `{name.text}` to use", name.span, help)
-            scope.poisoned |= {name.text}
+            self.collector.left_out.add(name.text)
 
     def _library(self, item: tree.Import) -> Scope | None:
         assert item.library

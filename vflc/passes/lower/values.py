@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from vflc.diagnostics import Label, Span
+from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.syntax import tree
@@ -75,13 +75,11 @@ class Scope:
     Args:
         path: prefix of the names of values and weights made here.
         parent: where names that are not here are looked up.
-        poisoned: names whose statements did not parse.
     """
 
     path: tuple[str, ...] = ()
     parent: Scope | None = None
     names: dict[str, Bound] = field(default_factory=dict)
-    poisoned: frozenset[str] = frozenset()
 
     def find(self, name: str) -> tuple[Bound, Scope] | None:
         scope: Scope | None = self
@@ -90,14 +88,6 @@ class Scope:
                 return scope.names[name], scope
             scope = scope.parent
         return None
-
-    def silenced(self, name: str) -> bool:
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.poisoned:
-                return True
-            scope = scope.parent
-        return False
 
     def visible(self) -> list[str]:
         scope: Scope | None = self
@@ -112,6 +102,7 @@ class Evaluating(Protocol):
     """What helpers of the evaluator ask of it."""
 
     build: Build
+    collector: Collector
 
     def evaluate(self, expr: tree.Expr, scope: Scope, direct: bool = False) -> Any: ...
 
