@@ -101,7 +101,7 @@ lock:
 
 mutants: $(dev)
 	nice $(python) tests/mutants.py $(FOLDER) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
-	    $(if $(JOBS),--jobs $(JOBS))
+	    $(if $(JOBS),--jobs $(JOBS)) $(if $(AGAIN),--again) $(if $(TESTS),--tests $(TESTS)) $(if $(MOST),--most $(MOST))
 
 clean:
 	rm -rf $(VENV) $(BUILD) dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

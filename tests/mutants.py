@@ -1,11 +1,13 @@
 """What the tests of a folder do not notice: changes by Cosmic Ray, one at a time, and who survives.
 
-    make mutants FOLDER=protect SAMPLE=60 [SEED=7] [JOBS=2]
+    make mutants FOLDER=protect SAMPLE=60 [SEED=7] [JOBS=2]    (two samples: SEED="7 8")
+    make mutants FOLDER=protect SEED=7 AGAIN=1 [TESTS=tests/protect/test_protect_sums.py]
 
 A *place* is a piece of source that can be changed in one or several ways (`<` into `<=`, `==`, …). Of the
 places of a folder a sample is drawn and each is changed in one way, so that arithmetic, which has most ways,
-does not count most. Changes of annotations are none. Everything happens in copies of the work tree. Tests
-that ran the changed line come first, so most mutants are gone within seconds; one survives if all pass.
+does not count most. Changes of annotations are none, nor is a data class that is not frozen, nor `is`
+for `==`.
+`mutants_run.py` runs the tests.
 """
 
 from __future__ import annotations
@@ -14,45 +16,31 @@ import argparse
 import ast
 import json
 import math
-import os
-import queue
 import random
 import secrets
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+import mutants_run
+from mutants_run import ROOT, SLOW, SURVIVED, Mutant, python_files
+
 TABLE = Path(__file__).with_suffix(".toml")
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "mutants_plugin", "-p", "no:cacheprovider")
-COVERAGE = "[run]\nsource = {sources}\ndata_file = {file}\n"
+KEPT = ROOT / "build" / "mutants"
+"""Results by folder and seed, for those that are tried again."""
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One change of one file; `was` and `now` are the first line that differs, stripped."""
-
-    path: str
-    line: int
-    was: str
-    now: str
-    code: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}\n    - {self.was}\n    + {self.now}"
-
-    def listed(self) -> dict[str, str]:
-        """As `mutants.toml` names it."""
-        return {"path": self.path, "was": self.was, "now": self.now}
+SAME = {f"core/ReplaceComparisonOperator_{ways}" for ways in ("Eq_Is", "Is_Eq", "NotEq_IsNot", "IsNot_NotEq")}
+"""Whether equal things are one thing is for Python to say, and no mistake that anybody makes."""
+Result = tuple[Mutant, str]
+"""A mutant and KILLED, SURVIVED or SLOW."""
 
 
 def places(path: str, code: str) -> list[list[tuple[str, str, int]]]:
@@ -73,21 +61,35 @@ def places(path: str, code: str) -> list[list[tuple[str, str, int]]]:
     return [found[key] for key in sorted(found)]
 
 
-def mutant(code: str, path: str, operator: str, occurrence: int) -> Mutant | None:
-    """The file changed in this way; None where nothing of it is run, as in an annotation."""
+def mutant(code: str, path: str, operator: str, occurrence: int) -> tuple[Mutant, str] | None:
+    """A change with the changed file; None where nothing of it is run, as in an annotation."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
+    if operator in SAME:
+        return None
     changed = mutate_code(code, get_operator(operator)(), occurrence)
     if changed is None or meaning(changed) == meaning(code):
         return None
     pairs = zip(code.splitlines(), changed.splitlines(), strict=False)
     line, (was, now) = next((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
-    return Mutant(path, line, was.strip(), now.strip(), changed)
+    return Mutant(path, operator, line, was.strip(), now.strip()), changed
+
+
+def found_again(one: Mutant) -> tuple[Mutant, str] | None:
+    """The same change of the file as it is now, next to where it was; None where the line is gone."""
+    code = (ROOT / one.path).read_text("utf-8")
+    ways = [way for place in places(one.path, code) for way in place if way[1] == one.operator]
+    made = [new for _, name, occurrence in ways if (new := mutant(code, one.path, name, occurrence))]
+    same = [new for new in made if new[0].listed() == one.listed()]
+    return min(same, key=lambda new: abs(new[0].line - one.line), default=None)
 
 
 def meaning(code: str) -> str:
-    """The syntax tree without annotations, or the text where it is no Python."""
+    """The syntax tree without annotations, or the text where it is no Python.
+
+    Without `frozen` and `slots` of data classes, too: mypy sees who assigns what is frozen.
+    """
     try:
         tree = ast.parse(code)
     except SyntaxError:
@@ -97,14 +99,16 @@ def meaning(code: str) -> str:
             node.annotation = ast.Constant(None)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "dataclass":
+            node.keywords = [each for each in node.keywords if each.arg not in ("frozen", "slots")]
     return ast.dump(tree)
 
 
 def drawn(
-    folder: dict[str, Any], sample: int, seed: int, equivalent: list[dict[str, str]]
-) -> Iterator[Mutant]:
+    sources: list[str], sample: int, seed: int, equivalent: list[dict[str, str]]
+) -> Iterator[tuple[Mutant, str]]:
     """`sample` mutants of the places of a folder, in random order; no equivalent ones."""
-    files = [path for source in folder["sources"] for path in python_files(ROOT / source)]
+    files = [path for source in sources for path in python_files(ROOT / source)]
     codes = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in files}
     all_places = [place for path, code in codes.items() for place in places(path, code)]
     chance = random.Random(seed)
@@ -114,90 +118,12 @@ def drawn(
     for ways in all_places:
         path, operator, occurrence = chance.choice(ways)
         one = mutant(codes[path], path, operator, occurrence)
-        if one is None or one.listed() in equivalent:
+        if one is None or one[0].listed() in equivalent:
             continue
         yield one
         count += 1
         if count == sample:
             return
-
-
-def python_files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
-
-
-def copied(to: Path) -> Path:
-    """A copy of the work tree as git sees it."""
-    listing = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0"):
-        path = Path(os.fsdecode(name))
-        if name and (ROOT / path).is_file():
-            (to / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / path, to / path)
-    (to / "names").mkdir()
-    (to / "names" / "vflc_grammars").symlink_to(to / "grammars")
-    return to
-
-
-def run(command: tuple[str, ...], copy: Path, seconds: float | None, **variables: str) -> int | None:
-    """The exit code of tests in a copy; None where they took longer than `seconds` and were ended."""
-    path = os.pathsep.join(map(str, (copy, copy / "runtime", copy / "names", copy / "tests")))
-    environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | variables
-    with (copy / "output.txt").open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=copy, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-@dataclass(frozen=True)
-class Tests:
-    """The tests of a folder as they are: which run each line, by file; seconds of those that pass."""
-
-    paths: list[str]
-    lines: dict[str, dict[int, list[str]]]
-    seconds: dict[str, float]
-    failed: list[str]
-
-
-def recorded(folder: dict[str, Any], copy: Path) -> Tests:
-    """Runs the tests unchanged, each in a context of coverage of its own."""
-    from coverage import CoverageData
-
-    settings, file, seconds = copy / "coverage.ini", copy / "coverage.data", copy / "seconds.json"
-    sources = ",".join({Path(source).parts[0] for source in folder["sources"]})
-    settings.write_text(COVERAGE.format(sources=sources, file=file))
-    traced = (sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", *PYTEST[1:], *folder["tests"])
-    run(traced, copy, None, MUTANTS_SECONDS=str(seconds))
-    if not seconds.exists():
-        sys.exit("the tests do not run:\n" + (copy / "output.txt").read_text("utf-8")[-3000:])
-    data = CoverageData(str(file))
-    data.read()
-    lines = {
-        Path(path).relative_to(copy).as_posix(): data.contexts_by_lineno(path)
-        for path in data.measured_files()
-    }
-    return Tests(folder["tests"], lines, *json.loads(seconds.read_text("utf-8")))
-
-
-def tried(one: Mutant, tests: Tests, copy: Path) -> tuple[Mutant, int | None]:
-    """Runs the tests on the mutant; returns the exit code as `run` does."""
-    target, order = copy / one.path, copy / "first.json"
-    order.write_text(json.dumps([tests.lines.get(one.path, {}).get(one.line, []), tests.failed]), "utf-8")
-    code = target.read_text("utf-8")
-    target.write_text(one.code, "utf-8")
-    try:
-        limit = 60 + 4 * sum(tests.seconds.values())
-        return one, run((*PYTEST, "-x", *tests.paths), copy, limit, MUTANTS_FIRST=str(order))
-    finally:
-        target.write_text(code, "utf-8")
 
 
 def interval(killed: int, of: int) -> tuple[float, float]:
@@ -212,42 +138,63 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", choices=table["folders"])
     parser.add_argument("--sample", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
+    parser.add_argument(
+        "--seed", type=int, nargs="+", default=[secrets.randbelow(10**6)], help="a sample each"
+    )
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--again", action="store_true", help="only those that survived with this seed")
+    parser.add_argument("--tests", nargs="+", help="others than the folder's")
+    parser.add_argument("--most", type=float, default=60, help="seconds of tests for a mutant")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends, too
     folder = table["folders"][chosen.folder]
     equivalent = [{key: each[key] for key in ("path", "was", "now")} for each in table.get("equivalent", ())]
-    survivors, slow, count, began = [], 0, 0, time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mutants") as scratch:
-        copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        for number in range(chosen.jobs):
-            copies.put(copied(Path(scratch).resolve() / str(number)))
-        begin = copies.get()
-        tests = recorded(folder, begin)
-        copies.put(begin)
-        print(f"{len(tests.seconds)} tests pass unchanged in {sum(tests.seconds.values()):.0f} s", flush=True)
+    with tempfile.TemporaryDirectory(prefix="mutants") as scratch, ThreadPoolExecutor(chosen.jobs) as pool:
+        copies = [mutants_run.copied(Path(scratch).resolve() / str(n)) for n in range(chosen.jobs)]
+        paths = chosen.tests or folder["tests"]
+        tests = mutants_run.recorded(folder["sources"], paths, copies[0], chosen.most)
+        print(f"{len(tests.seconds)} tests pass unchanged in {sum(tests.seconds.values()):.0f} s:")
+        print(", ".join(f"{file} {seconds:.1f}" for file, seconds in tests.files().items()), flush=True)
         for failed in tests.failed:
             print(f"fails unchanged, and is left out: {failed}")
+        with mutants_run.workplaces(copies, tests, folder.get("imports", [])) as tried:
+            for seed in chosen.seed:
+                name, before = f"{chosen.folder}-{seed}", list[Result]()
+                mutants = drawn(folder["sources"], chosen.sample, seed, equivalent)
+                if chosen.again:
+                    before, mutants = survivors(name, equivalent)
+                report(name, before, pool.map(lambda one: (one[0], tried(*one)), mutants))
 
-        def attempt(one: Mutant) -> tuple[Mutant, int | None]:
-            copy = copies.get()
-            try:
-                return tried(one, tests, copy)
-            finally:
-                copies.put(copy)
 
-        with ThreadPoolExecutor(chosen.jobs) as pool:
-            for one, code in pool.map(attempt, drawn(folder, chosen.sample, chosen.seed, equivalent)):
-                count += 1
-                slow += code is None
-                if code == 0:
-                    survivors.append(one)
-                    print(f"survived: {one}", flush=True)
-    low, high = interval(count - len(survivors), count)
+def survivors(
+    name: str, equivalent: list[dict[str, str]]
+) -> tuple[list[Result], Iterator[tuple[Mutant, str]]]:
+    """The others of a sample that was tried, and those that survived as they are now."""
+    listed = json.loads((KEPT / f"{name}.json").read_text("utf-8"))
+    kept = [(Mutant(**each["mutant"]), str(each["result"])) for each in listed]
+    kept = [each for each in kept if each[0].listed() not in equivalent and each[0].operator not in SAME]
+    alive = [found_again(one) for one, result in kept if result == SURVIVED]
+    print(f"{name}: {len(alive)} survived before; {alive.count(None)} of them are gone with their lines")
+    return [each for each in kept if each[1] != SURVIVED], iter([one for one in alive if one is not None])
+
+
+def report(name: str, before: list[Result], now: Iterator[Result]) -> None:
+    """Prints who survives and what share does not, and keeps it."""
+    results, began = [*before], time.monotonic()
+    for number, (one, result) in enumerate(now, 1):
+        results.append((one, result))
+        if result == SURVIVED:
+            print(f"{number} survived: {one}", flush=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    listed = [{"mutant": asdict(one), "result": result} for one, result in results]
+    (KEPT / f"{name}.json").write_text(json.dumps(listed, indent=1), "utf-8")
+    count, slow = len(results), sum(result == SLOW for _, result in results)
+    killed = sum(result != SURVIVED for _, result in results)
+    low, high = interval(killed, count)
     print(
-        f"{chosen.folder}: {count - len(survivors)} of {count} killed, "
-        f"{1 - len(survivors) / count:.0%} (95 %: {low:.0%} to {high:.0%}), "
-        f"{slow} of them by time, seed {chosen.seed}, {time.monotonic() - began:.0f} s"
+        f"{name}: {killed} of {count} killed, {killed / count:.0%} (95 %: {low:.0%} to {high:.0%}), "
+        f"{slow} of them by time, in {time.monotonic() - began:.0f} s",
+        flush=True,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vflc.diagnostics import Collector, Source
+import pytest
+
+from vflc.diagnostics import Collector, Refused, Source
 from vflc.ir.graph import Graph
 from vflc.ir.model import Model
 from vflc.passes.cut import Cut
@@ -135,6 +137,66 @@ predict p = logit at carol
 objective mse(logit, carol.y)
 """)
     assert crossing(made)["r"] == ("bob", "alice")
+
+
+MANY = (
+    PARTIES.replace("feature x: float", "feature x{1..6}: float")
+    + """
+party dave {
+  key ID
+  feature u: float
+}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("read", "said", "help"),
+    [
+        (
+            "alice.x1",
+            "the feature alice.x1 is read at carol, which may not see it",
+            "embed or encode it at alice",
+        ),
+        (
+            "alice.x{1..2}",
+            "2 features are read at carol, which may not see them: alice.x1, alice.x2",
+            "compute with them at alice: bind h = dense(concat(alice.x1, alice.x2), 8), and use h here",
+        ),
+        (
+            "alice.x{1..4}",
+            "4 features are read at carol, which may not see them: alice.x1, alice.x2, alice.x3, alice.x4",
+            "bind h = dense(concat(alice.x1, alice.x2, …), 8)",
+        ),
+        (
+            "alice.x{1..6}",
+            "alice.x1, alice.x2, alice.x3, alice.x4 and 2 more",
+            "dense(concat(alice.x1, alice.x2, …)",
+        ),
+        (
+            "alice.x{1..2}, bob.z",
+            "3 features are read at carol",
+            "h1 = dense(concat(alice.x1, alice.x2), 8), h2 = dense(concat(bob.z), 8), "
+            "and compute here with h1 + h2",
+        ),
+        (
+            "alice.x1, bob.z, dave.u",
+            "3 features are read at carol",
+            "h1 = dense(concat(alice.x1), 8), h2 = dense(concat(bob.z), 8), …, "
+            "and compute here with h1 + h2 + …",
+        ),
+    ],
+)
+def test_features_that_may_not_be_read_here_are_one_finding(read: str, said: str, help: str) -> None:
+    body = f"fuse at carol {{ logit = dense(concat({read}), 1) }}\npredict p = logit\n"
+    with pytest.raises(Refused) as refused:
+        model(body + "objective mse(logit, carol.y)\n", MANY)
+    (found,) = refused.value.diagnostics
+    assert found.code == "VFL0302" and said in found.message
+    assert found.help is not None and help in found.help and found.help.count("…") == help.count("…")
+    assert [label.text.split(".")[0] for label in found.labels] == list(
+        dict.fromkeys(each.split(".")[0] for each in read.split(", "))
+    )
 
 
 def test_weights_live_where_they_are_read() -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
+from typing import Any
 
 import mutants
+import mutants_plugin
+import mutants_run
 import pytest
 
 CODE = """
@@ -20,11 +24,40 @@ def test_places_are_drawn_and_annotations_are_none() -> None:
         [mutants.mutant(CODE, *(path, name, number)) for path, name, number in ways]
         for ways in mutants.places("x.py", CODE)
     ]
-    real = [{one.now for one in ways if one is not None} for ways in made]
+    real = [{one[0].now for one in ways if one is not None} for ways in made]
     assert sum(not ways for ways in real) == 1, "the annotation"
     assert any("return a if a <= b else b + 1" in ways for ways in real)
     assert any("return a if a < b else b - 1" in ways for ways in real)
-    assert all(one is None or one.line == 3 for ways in made for one in ways)
+    assert all(one is None or one[0].line == 3 for ways in made for one in ways)
+
+
+def test_tests_are_chosen_by_the_statement_that_changed() -> None:
+    """Those that ran it, the cheapest file first, then those that start processes; else those of the file."""
+    code = "LEAST = 1\ndef f(a):\n  if (a >\n      LEAST):\n    return 2\n  return g(\n      a)\n"
+    assert [list(mutants_run.statement(code, line)) for line in (1, 4, 5, 7)] == [[1], [3, 4], [5], [6, 7]]
+    seconds = {"a::1": 5.0, "b::1": 1.0, "b::2": 0.5, "c::1": 0.1, "d::1": 0.2}
+    lines = {"f.py": {1: [""], 3: ["a::1", "b::1", "b::2", "failed"], 5: ["b::1"]}}
+    tests = mutants_run.Tests([], 60, lines, seconds, ["failed"], ["c::1"])
+    assert list(tests.noticing("f.py", range(3, 5))) == ["b::2", "b::1", "a::1", "c::1"]
+    assert list(replace(tests, most=1.1).noticing("f.py", range(3, 5))) == ["b::2", "b::1"]
+    assert list(tests.noticing("f.py", None))[-2:] == ["c::1", "d::1"]
+
+
+def test_what_runs_at_import_is_told_from_what_functions_do() -> None:
+    same = [CODE.replace("b + 1", "b + 2"), CODE.replace("<", ">")]
+    other = [CODE + "\nleast(1, 2)\n", CODE.replace("b: int)", "b: int = 2)"), CODE + "("]
+    assert all(mutants_run.at_import(code) == mutants_run.at_import(CODE) for code in same)
+    assert not any(mutants_run.at_import(code) == mutants_run.at_import(CODE) for code in other)
+
+
+def test_functions_that_are_loaded_are_exchanged() -> None:
+    was = "def f(a):\n    def g(b):\n        return a + b\n    return g\n"
+    now, loaded = was.replace("+", "-"), dict[str, Any]()
+    exec(compile(was, "x.py", "exec", dont_inherit=True), loaded)
+    assert [loaded["f"](1)(3) for _ in range(100)] == [4] * 100  # until Python has specialised it
+    made_before = loaded["f"](1)
+    mutants_plugin.exchange("x.py", was, now)
+    assert (made_before(3), loaded["f"](1)(3)) == (-2, -2)
 
 
 def test_a_share_has_an_interval() -> None:
