@@ -7,6 +7,7 @@ import pytest
 from vflc.diagnostics import Collector, Refused, Source
 from vflc.ir.graph import Graph
 from vflc.ir.model import Model
+from vflc.passes import place as placing
 from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
 from vflc.passes.levels import levels
@@ -137,6 +138,19 @@ predict p = logit at carol
 objective mse(logit, carol.y)
 """)
     assert crossing(made)["r"] == ("bob", "alice")
+
+
+def test_too_much_that_is_left_open_is_refused_where_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "MOST_FREE", 1)
+    with pytest.raises(Refused) as refused:
+        model(
+            "a = dense(alice.x1, 2)\nb = dense(bob.z, 2)\nd = dense(dave.u, 2)\nfirst = a + b\n"
+            "logit = dense(first * d, 1)\npredict p = logit at carol\nobjective mse(logit, carol.y)\n",
+            MANY,
+        )
+    (found,) = refused.value.diagnostics
+    assert found.code == "VFL0206" and found.span is not None and found.span.text == "a + b"
+    assert found.message == "more than 1 values may be computed at alice, bob, carol or dave"
 
 
 MANY = (
