@@ -47,11 +47,22 @@ w = weight(3)
 l = dense(alice.x, 3) * w
 fuse at bob { h = tanh(l + dense(bob.z, 3) * square(w)) }
 """,
+    "a condition that weights decide": """
+l = dense(alice.x, 3)
+r = dense(bob.z, 3)
+fuse at bob { h = where(l > r, square(l), 0.5 * r) }
+""",
     "a table that one party reads": """
 t = table(7, 3)
 e = embed(alice.c, dim = 3, table = t)
 l = e * embed(alice.d, dim = 3, table = t) + e
 fuse at bob { h = tanh(l + dense(bob.z, 3)) }
+""",
+    "a table whose ids are read elsewhere, too": """
+t = table(7, 3)
+l = dense(embed(alice.c, dim = 3, table = t), 3)
+fuse at bob { h = tanh(l + embed(alice.c, dim = 3, table = t) + dense(bob.z, 3)) }
+accept VFL0302 on alice.c because "a test"
 """,
     "a table that two parties read": """
 t = table(7, 3)
@@ -106,9 +117,16 @@ def test_gradients_are_slopes(name: str) -> None:
         np.testing.assert_allclose(gradient_of(made, weight, fed), slopes, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize(("readers", "by_rows"), [("one party reads", True), ("two parties read", False)])
-def test_a_table_is_updated_by_rows_where_one_party_chooses_them(readers: str, by_rows: bool) -> None:
-    made = model(MODELS[f"a table that {readers}"] + END, PARTIES, DIFFERENTIATED)
+@pytest.mark.parametrize(
+    ("name", "by_rows"),
+    [
+        ("a table that one party reads", True),
+        ("a table whose ids are read elsewhere, too", True),
+        ("a table that two parties read", False),
+    ],
+)
+def test_a_table_is_updated_by_rows_where_one_party_chooses_them(name: str, by_rows: bool) -> None:
+    made = model(MODELS[name] + END, PARTIES, DIFFERENTIATED)
     (found,) = [each for each in made.gradients if each.weight == "t"]
     assert bool(found.rows) == by_rows and (found.dense is None) == by_rows
     for pair in found.rows:
