@@ -114,7 +114,7 @@ def _fitted(item: Json) -> Fitted:
     return Fitted(item["input"].text(), item["encoder"].integer(), parameter)
 
 
-def _classes(item: Json) -> Classes:
+def read_classes(item: Json) -> Classes:
     """What the table holds for each class of a prediction: texts or numbers."""
     classes = item.get("classes")
     return () if classes is None else tuple(each.text_or_number() for each in classes)
@@ -195,7 +195,7 @@ def _report(item: Json | None) -> Report:
         classes={
             each["name"].text(): classes
             for each in (predictions if predictions is not None else ())
-            if (classes := _classes(each))
+            if (classes := read_classes(each))
         },
     )
 
@@ -213,7 +213,7 @@ def _metric(item: Json) -> Metric:
             )
             for name, program in item["programs"].items()
         },
-        classes=_classes(item),
+        classes=read_classes(item),
     )
 
 

@@ -26,7 +26,7 @@ from vflc_runtime.reconstruct.predict import predict
 from vflc_runtime.reconstruct.train import Result, RoundOptions, train
 
 from vflc.diagnostics import Source
-from vflc.driver import compile_source, compile_spec
+from vflc.driver import check_source, compile_source, compile_spec
 
 SETTINGS = "rounds 6  cohort 5  batch 3  keep_local true  metrics rmse, rating_accuracy  evaluate_every 3"
 
@@ -253,3 +253,47 @@ def test_movielens_with_better_settings(tmp_path):
     compile_spec(POPULATIONS["fedrecon_full"]).write(tmp_path / "bundle")
     metrics = train(tmp_path / "bundle", sources, tmp_path / "run", RoundOptions(rounds=120)).metrics
     assert metrics["test"]["rmse"] < 0.95
+
+
+CLASSES = """
+population users {
+  key user
+  feature item: int -> index(30)
+  label mood: string -> vocab("bad", "good")
+}
+party hub {}
+local  taste = weight(4) at users
+global items = table(30, 4) at hub
+logit = dot(taste, lookup(items, users.item))
+predict mood = sigmoid(logit)
+objective bce(logit, users.mood)
+train reconstruct { rounds 1  cohort 5  batch 3 }
+"""
+
+
+def test_keys_keep_their_type_and_classes_are_named(tmp_path):
+    compile_source(Source("p.vfl", CLASSES)).write(tmp_path / "bundle")
+    rng = np.random.default_rng(5)
+    users = np.repeat(np.arange(7, dtype=np.int64), 6)
+    moods = np.where(rng.random(users.size) < 0.5, "bad", "good").tolist()
+    items = rng.integers(0, 30, users.size)
+    source = pa.table({"user": users, "item": items, "mood": moods})
+    run = train(tmp_path / "bundle", {"users": source}, tmp_path / "run", RoundOptions()).folder
+    moods[::6] = [None] * 7
+    given = pa.table({"user": users, "item": items, "mood": moods})
+    for name, options in (("rest", {}), ("best", {"top": 2})):
+        for suffix in (".parquet", ".csv"):
+            rows = predict(run, {"users": given}, tmp_path / f"{name}{suffix}", **options)
+            read = pq.read_table if suffix == ".parquet" else pa_csv.read_csv
+            made = read(tmp_path / f"{name}{suffix}")
+            assert made.column_names == ["user", "item", "mood", "mood.good"]
+            assert made.schema.field("user").type == pa.int64() and made.num_rows == rows
+            likely = np.where(made["mood.good"].to_numpy() > 0.5, "good", "bad").tolist()
+            assert made["mood"].to_pylist() == likely
+
+
+@pytest.mark.parametrize("name", ["user", "item"])
+def test_no_prediction_is_called_like_a_column_beside_it(name):
+    text = CLASSES.replace("predict mood", f"predict {name}")
+    found = check_source(Source("p.vfl", text))
+    assert [d.code for d in found] == ["VFL0160"]

@@ -55,7 +55,10 @@ def users_plan(
             for loss, value in zip(model.losses, visit.losses, strict=True)
         ],
         "predictions": [
-            {"name": p.name, "value": visit.predictions[p.name], "label": p.label, "kind": p.kind}
+            {
+                **{"name": p.name, "value": visit.predictions[p.name], "label": p.label, "kind": p.kind},
+                **({"classes": list(p.classes)} if p.classes else {}),
+            }
             for p in model.predictions
         ],
         "reconstruct": asdict(population.config),

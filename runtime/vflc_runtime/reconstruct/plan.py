@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vflc_runtime.contents import Contents
 from vflc_runtime.manifest import Manifest
-from vflc_runtime.plan import Init, Loss, Metric, Slot
+from vflc_runtime.plan import Classes, Init, Loss, Metric, Slot
 from vflc_runtime.reading import Json
 from vflc_runtime.reconstruct.settings import Settings
 
@@ -97,12 +97,16 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What users get; `metric` says how it is measured, by `label`, where a label tells."""
+    """What users get; `metric` says how it is measured, by `label`, where a label tells.
+
+    `classes` is what the table holds for each class, where classes have names.
+    """
 
     name: str
     value: str
     label: str | None
     metric: Metric | None
+    classes: Classes = ()
 
 
 @dataclass(frozen=True, slots=True)

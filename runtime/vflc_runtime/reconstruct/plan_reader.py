@@ -9,7 +9,7 @@ from vflc_runtime.engines.engine import ENGINES
 from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import read_manifest
 from vflc_runtime.plan import INITIALS, METRICS, Init, Loss, Metric
-from vflc_runtime.plan_reader import read_slots
+from vflc_runtime.plan_reader import read_classes, read_slots
 from vflc_runtime.reading import Json, damaged
 from vflc_runtime.reconstruct.plan import (
     Gradient,
@@ -163,6 +163,7 @@ def _optimizer(item: Json, graphs: dict[str, Graph]) -> Optimizer:
 def _prediction(item: Json, metrics: tuple[str, ...]) -> Prediction:
     name, value = item["name"].text(), item["value"].text()
     if item.get("label") is None:
-        return Prediction(name, value, None, None)
+        return Prediction(name, value, None, None, read_classes(item))
     label, kind = item["label"].text(), item["kind"].one_of("binary", "multiclass", "number")
-    return Prediction(name, value, label, Metric(name, kind, metrics, {"train": (value, label)}))
+    metric = Metric(name, kind, metrics, {"train": (value, label)})
+    return Prediction(name, value, label, metric, read_classes(item))

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from vflc_runtime import files
 from vflc_runtime.data.source import Source
+from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
-from vflc_runtime.predict import SUFFIXES, table_writer
+from vflc_runtime.predict import SUFFIXES, table_writer, titled
 from vflc_runtime.reconstruct.crew import groups
 from vflc_runtime.reconstruct.plan import Plan
 from vflc_runtime.reconstruct.run import PopulationRun, encoders, load
@@ -61,15 +62,16 @@ def predict(
     folder = PopulationRun(Path(run))
     plan = folder.plan(engine)
     item = _item(plan) if top is not None else ""
-    users, given = _load(plan, sources, top is not None, listen)
+    users, given, key_type = _load(plan, sources, top is not None, listen)
+    keys = restored(users.keys, key_type, out_file.suffix)
     visitor = Visitor(plan, folder.chosen(plan), training=False)
     weights = folder.trained(plan, listen)
     written = 0
     with files.writing(out_file), table_writer(out_file) as write:
         if top is None:
-            parts = _rest(plan, visitor, users, given, weights)
+            parts = _rest(plan, visitor, users, given, weights, keys)
         else:
-            parts = _best(plan, visitor, users, given, weights, item, top)
+            parts = _best(plan, visitor, users, given, weights, keys, item, top)
         for part in parts:
             write(part)
             written += part.num_rows
@@ -78,8 +80,8 @@ def predict(
 
 def _load(
     plan: Plan, sources: Mapping[str, Source], all_given: bool, listen: Listener
-) -> tuple[Users, NDArray[np.bool_]]:
-    """The users, and for each row whether all its labels are given."""
+) -> tuple[Users, NDArray[np.bool_], str]:
+    """The users, for each row whether all its labels are given, and the type of the key column."""
     described = copy.deepcopy(encoders(plan))
     party = described["parties"][plan.place]
     labels = [column for column in party["columns"] if column["kind"] == "label"]
@@ -99,7 +101,7 @@ def _load(
             f"every row of {plan.place} has its label: nothing is left to predict",
             "leave the label empty in the rows that are to be predicted, or recommend: --top 10",
         )
-    return Users.of(data), given
+    return Users.of(data), given, data.key_types[plan.place]
 
 
 def _any_value(column: Mapping[str, Any]) -> Any:
@@ -108,13 +110,19 @@ def _any_value(column: Mapping[str, Any]) -> Any:
 
 
 def _rest(
-    plan: Plan, visitor: Visitor, users: Users, given: NDArray[np.bool_], weights: Mapping[str, Array]
+    plan: Plan,
+    visitor: Visitor,
+    users: Users,
+    given: NDArray[np.bool_],
+    weights: Mapping[str, Array],
+    keys: pa.Array,
 ) -> Iterator[pa.RecordBatch]:
     for group in groups(np.arange(len(users))):
         rows, made = visitor.predict(users, group, weights, given)
         if len(rows):
             order = np.argsort(rows)
-            yield _batch(plan, users, rows[order], {name: array[order] for name, array in made.items()})
+            made = {name: array[order] for name, array in made.items()}
+            yield _batch(plan, users, keys, rows[order], made)
 
 
 def _best(
@@ -123,6 +131,7 @@ def _best(
     users: Users,
     given: NDArray[np.bool_],
     weights: Mapping[str, Array],
+    keys: pa.Array,
     item: str,
     top: int,
 ) -> Iterator[pa.RecordBatch]:
@@ -138,7 +147,8 @@ def _best(
         order = np.lexsort((rows, -made[name].reshape(len(rows), -1)[:, 0], owner))
         rank = np.arange(len(rows)) - np.searchsorted(owner[order], owner[order], side="left")
         best = order[rank < top]
-        yield _batch(plan, wide, rows[best], {name: array[best] for name, array in made.items()})
+        made = {name: array[best] for name, array in made.items()}
+        yield _batch(plan, wide, keys.take(pa.array(chosen)), rows[best], made)
 
 
 def _with_all(
@@ -199,17 +209,19 @@ def _decoder(plan: Plan, feature: str) -> Callable[[Array], pa.Array] | None:
     return lambda ids: pa.array(values).take(pa.array(ids))
 
 
-def _batch(plan: Plan, users: Users, rows: Rows, made: Mapping[str, Array]) -> pa.RecordBatch:
+def _batch(
+    plan: Plan, users: Users, keys: pa.Array, rows: Rows, made: Mapping[str, Array]
+) -> pa.RecordBatch:
+    """Rows of the data with what was predicted of them; `keys` are the users' as their table holds them."""
     key = str(encoders(plan)["parties"][plan.place]["key"])
     owner = np.searchsorted(users.starts, rows, side="right") - 1
-    columns: dict[str, Any] = {key: users.keys.take(pa.array(owner))}
+    columns: dict[str, Any] = {}
     for item in plan.inputs.values():
         decode = _decoder(plan, item.id) if item.kind == "id" and not item.label else None
         if decode is not None:
             columns[item.id.partition(".")[2]] = decode(users.inputs[item.id][rows])
-    for name, values in made.items():
-        flat = values.reshape(len(rows), -1)
-        for index in range(flat.shape[1]):
-            title = name if flat.shape[1] == 1 else f"{name}.{index}"
-            columns[title] = pa.array(np.ascontiguousarray(flat[:, index]))
+    columns = {key: keys.take(pa.array(owner)), **{n: c for n, c in columns.items() if n != key}}
+    for prediction in plan.predictions:
+        values = made[prediction.name].reshape(len(rows), -1)
+        columns |= titled(prediction.name, values, prediction.classes)
     return pa.record_batch(columns)

@@ -22,6 +22,10 @@ KINDS: dict[str, Literal["binary", "multiclass"]] = {"bce": "binary", "cce": "mu
 RESHAPING = ("rename", "reshape", "squeeze", "unsqueeze")
 
 
+ROW = "row"
+"""Heads the first column of a file of predictions at a place that knows no keys."""
+
+
 @dataclass(frozen=True, slots=True)
 class Predicted:
     """The value of one `predict`, before it is known what it is compared with."""
@@ -71,6 +75,8 @@ def bind_prediction(
     name where there are several, or to the column that `of` names, which `parties` then has as a
     label. None after a mistake.
     """
+    if _taken(ev, predicted, parties):
+        return None
     loss = _matching(ev.build.graph, predicted, losses)
     of = None
     if predicted.item.of is not None:
@@ -84,6 +90,21 @@ def bind_prediction(
     if prediction is not None:
         ev.name(ev.build.graph[prediction.node], predicted.path)
     return prediction
+
+
+def _taken(ev: Evaluator, predicted: Predicted, parties: Mapping[str, PartyInfo]) -> bool:
+    """Whether the file of predictions has another column of this name, which is reported."""
+    for party in parties.values():
+        beside = {party.key or ROW: "the key" if party.key else "the number of a row"}
+        if party.population:
+            beside |= {column.name: "a feature" for column in party.columns if column.kind == "feature"}
+        what = beside.get(predicted.name)
+        if what:
+            message = f"`{predicted.name}` is {what} of {party.name}, which predictions are written beside"
+            help = f"give the prediction a name of its own: predict predicted_{predicted.name} = …"
+            ev.error("VFL0160", message, predicted.item.name.span, help)
+            return True
+    return False
 
 
 def _matching(graph: Graph, predicted: Predicted, losses: tuple[Loss, ...]) -> Loss | None:
