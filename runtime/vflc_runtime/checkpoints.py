@@ -66,6 +66,16 @@ class Progress:
     protections: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     run: str = ""
 
+    @property
+    def folder(self) -> str:
+        """What the folder of its checkpoint is called; in order of steps."""
+        return f"step-{self.step:010}-epoch-{self.epoch:05}"
+
+    @property
+    def name(self) -> str:
+        """What places of a run between machines call this instant of it."""
+        return f"{self.folder}-{self.run}"
+
     def saved(self, best: bool) -> dict[str, Any]:
         """Which epoch a model is of, and `why`: the `best`, where that one is kept, or the `last`."""
         if best and self.best is not None:
@@ -118,7 +128,7 @@ class Checkpoints:
     def write(self, checkpoint: Checkpoint, metadata: Mapping[str, str]) -> Path:
         """Writes a checkpoint whole or not at all, and drops those that are no longer kept."""
         progress = checkpoint.progress
-        folder = self.folder / f"step-{progress.step:010}-epoch-{progress.epoch:05}"
+        folder = self.folder / progress.folder
         new = folder.with_name(".new")
         with files.writing(folder):
             try:
@@ -145,8 +155,13 @@ class Checkpoints:
 
 
 def name_of(path: Path) -> str:
-    """A checkpoint's name, which says of which run it is."""
+    """A checkpoint's name, which says of which run it is: as `Progress.name`."""
     return f"{path.name}-{read_progress(path).run}"
+
+
+def in_words(saved: Mapping[str, Any]) -> str:
+    """Which epoch a model is of, of what `Progress.saved` says of it."""
+    return f"the model of epoch {saved['epoch']}, the {saved['why']}"
 
 
 def read_progress(folder: Path) -> Progress:

@@ -38,10 +38,11 @@ TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-9)}
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was exported: a folder, and each file's path inside it."""
+    """What was exported: a folder, each file's path inside it, and in words which epoch's model it is."""
 
     folder: Path
     models: dict[str, Model]
+    which: str
 
 
 def export(
@@ -89,7 +90,7 @@ def export(
             if out.exists():
                 out.rmdir()
             shutil.move(new, out)
-    return Exported(out, {f"{model.name}{writer.suffix}": model for model in models})
+    return Exported(out, {f"{model.name}{writer.suffix}": model for model in models}, folder.which())
 
 
 def _sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Source] | None) -> Sample:
@@ -213,6 +214,7 @@ def report(exported: Exported) -> str:
     return json.dumps(
         {
             "folder": str(exported.folder),
+            "model": exported.which,
             "files": {
                 name: {"difference": model.difference, "not_expressed": model.not_expressed}
                 for name, model in exported.models.items()

@@ -29,6 +29,7 @@ from vflc_runtime.checkpoints import (
     Checkpoints,
     Progress,
     Tensors,
+    in_words,
     name_of,
     read_checkpoint,
 )
@@ -156,7 +157,8 @@ class RunFolder:
     def save(self, checkpoint: Checkpoint) -> Path:
         """Writes a checkpoint whole or not at all, then puts the models in their places."""
         progress = checkpoint.progress
-        mark = {"step": str(progress.step), "digest": str(self.settings["digest"])}
+        digest = str(self.settings["digest"])
+        mark = {"step": str(progress.step), "digest": digest, "state": progress.name}
         folder = self.checkpoints.write(checkpoint, mark)
         self.publish(progress.history)
         self.checkpoints.drop()
@@ -210,9 +212,24 @@ class RunFolder:
         """The whole checkpoints, oldest first, by a name that says of which run they are."""
         return {name_of(path): path for path in self.checkpoints.whole(listen)}
 
-    def read(self, name: str) -> Checkpoint:
-        """The checkpoint of that name, of those `held`."""
-        return read_checkpoint(self.held()[name])
+    def states(self, bundle: Bundle, listen: Listener = silent) -> dict[str, Path | None]:
+        """States whose models are here, as `held` names them, the last one last: also where only the
+        models are left of it, which None stands for."""
+        state = self._about().get("state") if self._damage(bundle.plans) is None else None
+        if state is None:
+            return dict(self.held(listen))
+        with suppress(Failure):  # checkpoints that are damaged are not needed
+            return {name: path for name, path in self.held(listen).items() if name != state} | {state: None}
+        return {state: None}
+
+    def model_of(self, bundle: Bundle, path: Path | None) -> tuple[dict[str, Tensors], str]:
+        """The weights of every place in one of its `states`, and in words which epoch's they are."""
+        if path is None:
+            return self.models(bundle), self.which()
+        checkpoint = read_checkpoint(path)
+        kept = {place: kinds.get("best", kinds["model"]) for place, kinds in checkpoint.tensors.items()}
+        best = any("best" in kinds for kinds in checkpoint.tensors.values())
+        return kept, in_words(checkpoint.progress.saved(best))
 
     def go_back(self, name: str | None) -> Checkpoint | None:
         """That checkpoint, or the state before the first; later ones are gone, as if never reached."""
@@ -237,26 +254,35 @@ class RunFolder:
 
     def models_at(self, places: Iterable[str], listen: Listener = silent) -> dict[str, Tensors]:
         """The same, of some places."""
-        paths = {place: f"{place}/{MODEL}" for place in places}
-        damage = files.differing(self.path, files.read_sums(self.path), paths.values())
+        places = [*places]
+        damage = self._damage(places)
         if damage is None:
-            return {place: files.read_tensors(self.path / name)[0] for place, name in paths.items()}
+            return {place: files.read_tensors(self.path / place / MODEL)[0] for place in places}
         found = self.checkpoints.whole(listen)
         if found:
             listen(FellBack(damage, found[-1]))
             tensors = read_checkpoint(found[-1]).tensors
-            return {place: tensors[place].get("best", tensors[place]["model"]) for place in paths}
+            return {place: tensors[place].get("best", tensors[place]["model"]) for place in places}
         if self.saved:
             raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
         raise Failure("VFL0614", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`")
 
     def which(self) -> str:
         """Which epoch the model is of that is evaluated and predicts, in words."""
+        about = self._about()
+        return in_words(about) if about else "the last checkpoint"
+
+    def _about(self) -> dict[str, str]:
+        """What the saved models say of themselves; nothing where they are damaged, and not taken."""
         found = sorted(self.path.glob(f"*/{MODEL}"))
-        about: dict[str, str] = {}
-        with suppress(Failure):  # damaged: the last checkpoint's is taken, and that is said
-            about = files.read_tensors(found[0])[1] if found else {}
-        return f"the model of epoch {about['epoch']}, the {about['why']}" if about else "the last checkpoint"
+        with suppress(Failure):
+            return dict(files.read_tensors(found[0])[1]) if found else {}
+        return {}
+
+    def _damage(self, places: Iterable[str]) -> str | None:
+        """What is wrong with the saved models of places, in words; None where nothing is."""
+        names = [f"{place}/{MODEL}" for place in places]
+        return files.differing(self.path, files.read_sums(self.path), names)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """`metrics.json`: what ran and what came of it."""

@@ -31,6 +31,7 @@ from vflc_runtime.manifest import read_manifest
 from vflc_runtime.party.apply import evaluate_party, predict_party
 from vflc_runtime.party.train import train_party
 from vflc_runtime.predict import predict
+from vflc_runtime.state import RunFolder
 from vflc_runtime.train import Result, TrainOptions, train
 
 EXAMPLES = {"deepfm": 400, "three_parties": 300, "u_shape": 300, "wide_deep": 300, "label_only": 200}
@@ -198,9 +199,18 @@ def test_evaluation_and_predictions_are_those_of_one_process(name: str, tmp_path
         place: (lambda p=place: predict_party(tmp_path / p, sites[p], file if p == owner else None))
         for place in sites
     })  # fmt: skip
-    assert set(rows.values()) == {300}
+    which = RunFolder(alone).which()
+    assert all(done == {"rows": 300, "model": which} for done in rows.values())
+    assert {result["model"] for result in found.values()} == {which, expected["model"]}
     predict(alone, sources, tmp_path / "alone.csv", threads=1)
     assert file.read_text() == (tmp_path / "alone.csv").read_text()
+    for kept in (tmp_path / owner / "checkpoints").iterdir():  # the saved model is all that is needed
+        shutil.rmtree(kept)
+    meeting = exchange(bundle)
+    again = together({place: (lambda p=place: evaluate_party(tmp_path / p, sites[p])) for place in sites})
+    assert {place: (result["model"], result["evaluation"]) for place, result in again.items()} == {
+        place: (result["model"], result["evaluation"]) for place, result in found.items()
+    }
     with pytest.raises(Failure, match="holds the part of alice alone"):
         evaluate(tmp_path / "alice", sources)
     with pytest.raises(Failure, match="is the part of alice"):

@@ -36,5 +36,4 @@ def command(run: Path, sources: dict[str, str], engine: str, threads: int | None
     screen = console()
     found = measure(listen=lambda event: loaded(screen, event))
     show(screen, scores({f"{found['rows']:,} rows": found["evaluation"]}))
-    if "model" in found:
-        click.echo(f"\nof {found['model']}")
+    click.echo(f"\nof {found['model']}")

@@ -46,7 +46,9 @@ def command(
         click.echo(report(exported))
         return
     for name, model in exported.models.items():
-        click.echo(f"wrote {out / name}: at most {model.difference:.2g} from the trained model")
+        click.echo(
+            f"wrote {out / name} of {exported.which}: at most {model.difference:.2g} from the trained model"
+        )
         for column, why in model.not_expressed.items():
             click.echo(f"  {column}: {why}")
     if merged:

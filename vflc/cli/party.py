@@ -173,9 +173,13 @@ def _apply(run: Path, site: Site, what: str, predictions: Path | None, screen: S
         found = evaluate_party(run, site)
         if found["evaluation"]:
             show(screen.console, scores({f"{found['rows']:,} rows": found["evaluation"]}))
-        click.echo(f"\nevaluated {found['rows']:,} rows with {', '.join(found['peers'])}")
+        peers = ", ".join(found["peers"])
+        click.echo(f"\nevaluated {found['rows']:,} rows with {peers}, by {found['model']}")
         return
-    rows = predict_party(run, site, predictions)
-    click.echo(
-        f"\nwrote {predictions}: {rows:,} rows" if predictions else f"\n{rows:,} rows predicted elsewhere"
+    found = predict_party(run, site, predictions)
+    what = (
+        f"wrote {predictions}: {found['rows']:,} rows"
+        if predictions
+        else (f"{found['rows']:,} rows predicted elsewhere")
     )
+    click.echo(f"\n{what}, by {found['model']}")

@@ -42,8 +42,10 @@ def command(
     check_output(out, force, sources.values())
     screen = console()
     if of_population(None, run, True):
+        from vflc_runtime.reconstruct.run import PopulationRun
+
         rows = predict_population(run, sources, out, engine, threads, top, screen)
-        click.echo(f"\nwrote {out}: {rows:,} rows")
+        click.echo(f"\nwrote {out}: {rows:,} rows, by {PopulationRun(run).which()}")
         return
     refuse({"top": top}, "is for a population")
     rows = predict(run, sources, out, engine, threads, listen=lambda event: loaded(screen, event))

@@ -56,7 +56,10 @@ def users_plan(
         ],
         "predictions": [
             {
-                **{"name": p.name, "value": visit.predictions[p.name], "label": p.label, "kind": p.kind},
+                "name": p.name,
+                "value": visit.predictions[p.name],
+                "label": p.label,
+                "kind": p.kind,
                 **({"classes": list(p.classes)} if p.classes else {}),
             }
             for p in model.predictions

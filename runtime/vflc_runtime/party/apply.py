@@ -29,26 +29,32 @@ def evaluate_party(run: Path | str, site: Site) -> dict[str, Any]:
     """Loss and metrics of the trained model on rows of all parties, as far as this one may know them.
 
     Returns:
-        `rows`, `evaluation` (empty at a place without labels), `bytes_sent` by edge, `data` and
-        `peers`.
+        `rows`, `model` (which it is), `evaluation` (empty at a place without labels), `bytes_sent` by
+        edge, `data` and `peers`.
     """
     trained = _Trained(RunFolder(Path(run)), site, "evaluate")
 
     def once(peers: Peers, rows: Rows) -> dict[str, Any]:
-        session, data = trained.begin(peers, rows)
+        session, data, model = trained.begin(peers, rows)
         scores = measure(session, data, np.arange(data.rows)).results(by_class=True)
         trained.end(peers)
-        return {"rows": data.rows, "evaluation": scores, "bytes_sent": session.sent(), "data": data.report}
+        return {
+            "rows": data.rows,
+            "model": model,
+            "evaluation": scores,
+            "bytes_sent": session.sent(),
+            "data": data.report,
+        }
 
     found, spent = take_part(site, trained.bundle, EVALUATION_BATCH, once)
     return {**found, "peers": spent}
 
 
-def predict_party(run: Path | str, site: Site, out_file: Path | str | None) -> int:
+def predict_party(run: Path | str, site: Site, out_file: Path | str | None) -> dict[str, Any]:
     """Computes predictions with the others; the place that has them writes them to `out_file`.
 
     Returns:
-        The number of rows.
+        `rows`, how many, and `model` (which it is).
 
     Raises:
         Failure: VFL0612 where this place has predictions and no file for them, or the other way.
@@ -60,15 +66,15 @@ def predict_party(run: Path | str, site: Site, out_file: Path | str | None) -> i
         raise Failure("VFL0612", f"{site.place} {why}", None if has else "leave out --predictions")
     path = None if out_file is None else check_out(Path(out_file))
 
-    def once(peers: Peers, rows: Rows) -> int:
-        session, data = trained.begin(peers, rows)
+    def once(peers: Peers, rows: Rows) -> dict[str, Any]:
+        session, data, model = trained.begin(peers, rows)
         if path is None:
             for part in sequential(np.arange(data.rows), EVALUATION_BATCH):
                 session.predict(data.batch(part), len(part))
         else:
             write_predictions(session, data, path)
         trained.end(peers)
-        return data.rows
+        return {"rows": data.rows, "model": model}
 
     return take_part(site, trained.bundle, EVALUATION_BATCH, once)[0]
 
@@ -83,20 +89,25 @@ class _Trained:
         self.bundle = run.bundle(site.engine)
         loading.look(self.bundle, site.sources(self.bundle), program == "evaluate")
 
-    def begin(self, peers: Peers, rows: Rows) -> tuple[Session, Dataset]:
-        """All agree on the rows and on the checkpoint, whose weights are taken: the best where kept."""
+    def begin(self, peers: Peers, rows: Rows) -> tuple[Session, Dataset, str]:
+        """All agree on the rows and on the state of the run whose model is taken: the best where kept.
+
+        Returns the model's epoch in words, too.
+        """
         terms = {"program": self.program, "version": version(), "digest": self.bundle.manifest.digest}
         compare(peers, terms, self.bundle.backend, self.bundle.keras)
         own = rows.load(self._load)
-        count, name = agree_rows(peers, own, self.run.held(self.site.listen), may_start=False)
+        states = self.run.states(self.bundle, self.site.listen)
+        count, name = agree_rows(peers, own, states, may_start=False)
         session = Session(
             self.bundle, self.site.engine, self.run.settings["seed"], self.site.threads, (self.program,),
             transport=Joined(peers.network),
         )  # fmt: skip
         exchange_keys(peers, session)
-        for place, kinds in self.run.read(name).tensors.items():
-            session.engines[place].load(kinds.get("best", kinds["model"]))
-        return session, rows.all(count)
+        models, which = self.run.model_of(self.bundle, states[name])
+        for place, weights in models.items():
+            session.engines[place].load(weights)
+        return session, rows.all(count), which
 
     def end(self, peers: Peers) -> None:
         """Waits until all have what they need."""

@@ -22,7 +22,8 @@ def evaluate(
     """Rebuilds every user of the source from one half of its examples and measures on the other.
 
     Returns:
-        `rows`, `users`, `evaluation` (loss and each metric), `too_few_examples`, `bytes_sent`, `data`.
+        `rows`, `users`, `model` (which it is), `evaluation` (loss and each metric), `too_few_examples`,
+        `bytes_sent`, `data`.
 
     Raises:
         Failure: VFL0601 to 0618 as data and run give cause.
@@ -36,6 +37,7 @@ def evaluate(
     return {
         "rows": data.rows,
         "users": len(users),
+        "model": folder.which(),
         "evaluation": found.scores,
         "too_few_examples": found.small,
         "bytes_sent": found.sent,

@@ -209,9 +209,7 @@ def _decoder(plan: Plan, feature: str) -> Callable[[Array], pa.Array] | None:
     return lambda ids: pa.array(values).take(pa.array(ids))
 
 
-def _batch(
-    plan: Plan, users: Users, keys: pa.Array, rows: Rows, made: Mapping[str, Array]
-) -> pa.RecordBatch:
+def _batch(plan: Plan, users: Users, keys: pa.Array, rows: Rows, made: Mapping[str, Array]) -> pa.RecordBatch:
     """Rows of the data with what was predicted of them; `keys` are the users' as their table holds them."""
     key = str(encoders(plan)["parties"][plan.place]["key"])
     owner = np.searchsorted(users.starts, rows, side="right") - 1

@@ -39,6 +39,11 @@ class PopulationRun(RunFolder):
         """The global weights, as last saved."""
         return self.models_at([plan.hub], listen)[plan.hub]
 
+    def which(self) -> str:
+        """After which round the model was saved that is evaluated and predicts, in words."""
+        about = self._about()
+        return f"the model after round {about['step']}" if about else "the last checkpoint"
+
 
 def load(
     plan: Plan,
