@@ -105,6 +105,11 @@ class Tests:
             costs[_file(name)] = costs.get(_file(name), 0) + self.seconds[name]
         return dict(sorted(costs.items(), key=lambda each: each[1]))
 
+    def cheapest(self) -> dict[str, float]:
+        """The cheapest test of each file, with its seconds."""
+        dearest_first = sorted(self.seconds.items(), key=lambda each: -each[1])
+        return dict({_file(name): (name, seconds) for name, seconds in dearest_first}.values())
+
     def noticing(self, path: str, statement: range | None) -> dict[str, float]:
         """Those that may notice a change of a statement, or of any in the file, in order, with their seconds.
 
@@ -182,6 +187,8 @@ class Workplace:
         self.server = Server(copy, tests.paths, imports)
         if not self.server.collected:
             sys.exit("the tests do not run:\n" + (copy / "output.txt").read_text("utf-8")[-3000:])
+        if self.server.run(copy, "", "", tests.cheapest()) != 0:
+            sys.exit("tests fail in a fork:\n" + (copy / "output.txt").read_text("utf-8")[-3000:])
 
     def tried(self, one: Mutant, now: str) -> str:
         """KILLED, SURVIVED or SLOW: what tests say of the changed file."""

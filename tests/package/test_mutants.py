@@ -40,6 +40,7 @@ def test_tests_are_chosen_by_the_statement_that_changed() -> None:
     tests = mutants_run.Tests([], 60, lines, seconds, ["failed"], ["c::1"])
     assert list(tests.noticing("f.py", range(3, 5))) == ["b::2", "b::1", "a::1", "c::1"]
     assert list(replace(tests, most=1.1).noticing("f.py", range(3, 5))) == ["b::2", "b::1"]
+    assert tests.cheapest() == {"a::1": 5.0, "b::2": 0.5, "c::1": 0.1, "d::1": 0.2}
     assert list(tests.noticing("f.py", None))[-2:] == ["c::1", "d::1"]
 
 
