@@ -113,15 +113,17 @@ class Tests:
     def noticing(self, path: str, statement: range | None) -> dict[str, float]:
         """Those that may notice a change of a statement, or of any in the file, in order, with their seconds.
 
-        Cheap files come first; the tests of one stay together, since they share what is set up.
+        The cheapest are chosen; those of a file stay together, since they share what is set up.
         """
         lines = self.lines.get(path, {})
         near = {name for line in statement or lines for name in lines.get(line, ())}
-        chosen = self.seconds.keys() & (near | set(self.starting) if statement else self.seconds.keys())
+        able = self.seconds.keys() & (near | set(self.starting) if statement else self.seconds.keys())
+        cheap = sorted(able, key=lambda name: (name not in near, self.seconds[name]))
+        left = [self.most, *(self.most - total for total in accumulate(self.seconds[name] for name in cheap))]
+        chosen = [name for name, rest in zip(cheap, left, strict=False) if rest > 0]
         files = [*self.files(chosen)]
-        order = sorted(chosen, key=lambda n: (n not in near, files.index(_file(n)), self.seconds[n]))
-        left = [self.most, *(self.most - total for total in accumulate(map(self.seconds.__getitem__, order)))]
-        return {name: self.seconds[name] for name, rest in zip(order, left, strict=False) if rest > 0}
+        chosen.sort(key=lambda name: (name not in near, files.index(_file(name))))
+        return {name: self.seconds[name] for name in chosen}
 
 
 def _file(test: str) -> str:
