@@ -9,7 +9,7 @@ import pytest
 from op_testing import build, evaluate, keras, run_onnx, value
 from vflc_runtime.updates import clip_parts
 
-from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES, rate
+from vflc.ops.optimizers import OPTIMIZERS, RANGES, SCHEDULES, check_options, rate
 from vflc.ops.registry import OpError
 
 pytestmark = pytest.mark.skipif(
@@ -195,3 +195,27 @@ def test_options_out_of_range_are_refused(name, options):
 )
 def test_a_rate_may_be_0_where_nothing_is_divided_by_it(name, lr):
     OPTIMIZERS[name].check({"lr": lr})
+
+
+BOUNDS = {
+    "momentum": ([0, 0.999], [-0.001, 1]),
+    "beta1": ([0, 0.999], [-0.001, 1]),
+    "beta2": ([0, 0.999], [-0.001, 1]),
+    "rho": ([0, 0.999], [-0.001, 1]),
+    "alpha": ([0, 1], [-0.001, 1.001]),
+    "factor": ([0.001, 2], [0]),
+    "every": ([1], [0]),
+    "steps": ([1], [0]),
+    "lr_power": ([0, -0.5], [0.001]),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_both_sides_of_every_bound(name):
+    inside, outside = BOUNDS[name]
+    for number in inside:
+        check_options("x", {name: number})
+    for number in outside:
+        with pytest.raises(OpError, match=f"`{name}` is {number:g}") as refused:
+            check_options("x", {name: number})
+        assert refused.value.help == f"`{name}` is {RANGES[name][1]}"

@@ -80,7 +80,8 @@ def test_a_stall_is_noticed_and_dialled_around(between: tuple) -> None:
     alice, proxy, bob = between
     proxy.stall()
     bob.tell("alice", "word", b"lost on the way")
-    wiring.until(lambda: not bob._links["alice"].connected)
+    wiring.until(lambda: "nothing heard for 2 s" in bob._links["alice"].state)  # half of the timeout
+    assert not bob._links["alice"].connected
     proxy.cut()
     proxy.go_on()
     proxy.mend()

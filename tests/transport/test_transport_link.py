@@ -72,6 +72,18 @@ def test_a_process_that_was_replaced_is_known_for_ever(link: Link) -> None:
     assert [link.known(each) for each in hello.values()] == [False, True, False], "while one is there"
 
 
+@pytest.mark.parametrize(("known", "again"), [(bytes(16), 2), (SECOND, 3), (b"", 3)])
+def test_what_another_process_received_is_sent_to_this_one_again(known: bytes, again: int) -> None:
+    """A peer that speaks of what it has of a process before ours has nothing of ours."""
+    rules = Rules(wiring.manifest(("alice", "bob")), "alice", wiring.ROWS)
+    link = Link("bob", bytes(16), rules, Mailbox(("bob",), 5.0))
+    for _ in range(3):
+        link.push(lambda number: encode(Frame(Kind.CONTROL, number=number, era=1), [b"word"]))
+    stream = greet(link, FIRST, known=known, received=1)
+    frames = link.outgoing(stream)
+    assert [decode(next(frames)).number for _ in range(again)] == [4 - again, *range(5 - again, 4)]
+
+
 def test_what_a_gone_process_sent_is_not_said_to_be_taken_to_the_next(link: Link) -> None:
     link.arrived(link._stream, control(1))
     assert link._mailbox.senders("control", "word") == ("bob",)

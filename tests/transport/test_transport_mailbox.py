@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.messages import Envelope
 from vflc_runtime.transport import rules
 from vflc_runtime.transport.frames import Frame, Kind, Refused, Tensor, decode, encode
-from vflc_runtime.transport.grpc import tls
+from vflc_runtime.transport.grpc import streams, tls
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import Control, Ended, Restarted
 from vflc_runtime.transport.rules import Rules
@@ -104,6 +105,34 @@ def test_of_two_that_listen_the_second_dials_first() -> None:
         for place, peer in (("alice", "bob"), ("bob", "alice")):
             networks[place]._dial(peer)
         assert networks["bob"]._dialers[0]._delay == 0 < networks["alice"]._dialers[0]._delay
+
+
+def test_who_is_not_answered_dials_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    bob = wiring.dialling("127.0.0.1:1")
+    bob._dial("alice")
+    (dialer,) = bob._dialers
+    answered, pauses = [False] * 7 + [True, False], list[float]()
+    monkeypatch.setattr(dialer, "_left_to_dial", lambda: bool(answered))
+    monkeypatch.setattr(dialer, "_probe", lambda: None)
+    monkeypatch.setattr(dialer, "_stream", lambda: (answered.pop(0), None))
+    monkeypatch.setattr(dialer._stopped, "wait", pauses.append)
+    dialer._run()
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 0.05, 0.1], "from anew once there was a stream"
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ("a word\n of  gRPC", "a word of gRPC"),
+        ("", "UNAVAILABLE"),
+        (None, "UNAVAILABLE"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 200 + "…"),
+    ],
+)
+def test_why_a_stream_broke_is_said_on_one_line(details: str | None, said: str) -> None:
+    error = SimpleNamespace(details=lambda: details, code=lambda: SimpleNamespace(name="UNAVAILABLE"))
+    assert streams._reason(error) == said
 
 
 def test_a_certificate_of_tomorrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

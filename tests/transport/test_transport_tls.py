@@ -192,16 +192,16 @@ def test_files_that_do_not_fit_each_other(folder: Path, tmp_path: Path) -> None:
     good, other = of(folder, "good", "bob"), of(folder, "other", "bob")
     junk = tmp_path / "junk.pem"
     junk.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", encoding="ascii")
-    for tls, named in (
-        (Tls(good.authority, good.certificate, other.key), "is not the key of"),
-        (Tls(other.authority, good.certificate, good.key), "was not issued by the authority"),
-        (Tls(good.authority, junk, good.key), "is no PEM file"),
-        (Tls(junk, good.certificate, good.key), "is no PEM file"),
-        (Tls(good.authority, good.certificate, good.certificate), "is no PEM file"),
+    for tls, named, exit_code in (
+        (Tls(good.authority, good.certificate, other.key), "is not the key of", 1),
+        (Tls(other.authority, good.certificate, good.key), "was not issued by the authority", 3),
+        (Tls(good.authority, junk, good.key), "is no PEM file", 1),
+        (Tls(junk, good.certificate, good.key), "is no PEM file", 1),
+        (Tls(good.authority, good.certificate, good.certificate), "is no PEM file", 1),
     ):
         with pytest.raises(Failure) as caught:
             identity(tls, "bob")
-        assert caught.value.code == "VFL0643"
+        assert (caught.value.code, caught.value.exit_code) == ("VFL0643", exit_code)
         assert named in caught.value.message
 
 
