@@ -88,7 +88,8 @@ def found_again(one: Mutant) -> tuple[Mutant, str] | None:
 def meaning(code: str) -> str:
     """The syntax tree without annotations, or the text where it is no Python.
 
-    Without `frozen` and `slots` of data classes, too: mypy sees who assigns what is frozen.
+    Without `frozen` and `slots` of data classes, too: mypy sees who assigns what is frozen. And without
+    the samples that tests run ops on.
     """
     try:
         tree = ast.parse(code)
@@ -101,6 +102,8 @@ def meaning(code: str) -> str:
             node.returns = None
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "dataclass":
             node.keywords = [each for each in node.keywords if each.arg not in ("frozen", "slots")]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Sample":
+            node.args, node.keywords = [], []
     return ast.dump(tree)
 
 

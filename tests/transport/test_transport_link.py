@@ -93,6 +93,18 @@ def test_what_a_gone_process_sent_is_not_said_to_be_taken_to_the_next(link: Link
     assert link._taken == 0
 
 
+def test_twice_the_window_may_come_untaken_and_no_byte_more(link: Link) -> None:
+    frames = [control(number) for number in range(1, 8)]
+    link._window_in = sum(map(len, frames[:6])) // 2
+    for frame in frames[:6]:
+        link.arrived(link._stream, frame)
+    with pytest.raises(Refused, match="that nobody has asked for"):
+        link.arrived(link._stream, frames[6])
+    link._mailbox.wait(("bob", "control", "word"))
+    link.arrived(link._stream, frames[6])
+    assert len(link._mailbox._boxes["bob", "control", "word"]) == 6
+
+
 def test_a_frame_of_a_stream_that_is_gone_is_void(link: Link) -> None:
     stream = link._stream
     link.cut("test")
