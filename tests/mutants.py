@@ -26,6 +26,7 @@ import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def main() -> None:
     table = tomllib.loads(TABLE.read_text("utf-8"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", choices=table["folders"])
-    parser.add_argument("--sample", type=int, default=60)
+    parser.add_argument("--sample", type=int, nargs="+", default=[60], help="the last also of further seeds")
     parser.add_argument(
         "--seed", type=int, nargs="+", default=[secrets.randbelow(10**6)], help="a sample each"
     )
@@ -161,9 +162,11 @@ def main() -> None:
         for failed in tests.failed:
             print(f"fails unchanged, and is left out: {failed}")
         with mutants_run.workplaces(copies, tests, folder.get("imports", [])) as tried:
-            for seed in chosen.seed:
+            for seed, sample in zip(
+                chosen.seed, chain(chosen.sample, repeat(chosen.sample[-1])), strict=False
+            ):
                 name, before = f"{chosen.folder}-{seed}", list[Result]()
-                mutants = drawn(folder["sources"], chosen.sample, seed, equivalent)
+                mutants = drawn(folder["sources"], sample, seed, equivalent)
                 if chosen.again:
                     before, mutants = survivors(name, equivalent)
                 report(name, before, pool.map(lambda one: (one[0], tried(*one)), mutants))
