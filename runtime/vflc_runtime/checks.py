@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vflc_runtime.manifest import Manifest
 from vflc_runtime.plan import Array, DenseUpdate, Optimizer, Plan, RowsUpdate, Step, Weight
-from vflc_runtime.plan_rows import Power, Sum
+from vflc_runtime.plan_rows import CatchUp, Matrix, Newest, Product, Sum
 from vflc_runtime.reading import damaged
 
 
@@ -86,11 +86,12 @@ def _check_optimizer(plan: Plan, optimizer: Optimizer) -> None:
     made = {f"new.{name}" for name in stored}
     fits = _has(plan, optimizer.graph, {*stored, "gradient"}, {"step"}, made)
     more = optimizer.catch_up
-    if more is not None:
+    if isinstance(more, CatchUp):
         numbers = {f"missed.{each.name}" for each in more.missed}
-        fits = fits and len(numbers) == len(more.missed) and bool(optimizer.slots)
+        fits = fits and len(numbers) == len(more.missed)
         fits = fits and _has(plan, more.graph, stored | numbers, set(), made)
-        of = {each.of for each in more.missed if not isinstance(each, Power)}
+        of = {each.of for each in more.missed if isinstance(each, Product | Newest | Sum)}
+        of |= {name for each in more.missed if isinstance(each, Matrix) for row in each.of for name in row}
         of |= {each.kept for each in more.missed if isinstance(each, Sum) and each.kept}
         if of or more.series is not None:
             fits = fits and more.series is not None and _has(plan, more.series, set(), {"step"}, of)

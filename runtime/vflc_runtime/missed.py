@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vflc_runtime.plan_rows import Missed, Newest, Power, Product, Sum, terms
+from vflc_runtime.plan_rows import Matrix, Missed, Newest, Power, Product, Sum, terms
 
 Array = NDArray[Any]
 Steps = NDArray[np.int64]
@@ -71,6 +71,8 @@ class _Part(Protocol):
 def _alike(each: Missed) -> tuple[Hashable, ...]:
     """Numbers that have this in common are made together."""
     kind = type(each).__name__
+    if isinstance(each, Matrix):
+        return kind, each.of
     return (kind, each.of, each.ratio, each.growth, each.kept) if isinstance(each, Sum) else (kind,)
 
 
@@ -123,6 +125,45 @@ class _Newest:
         return np.full((len(last), len(self._now)), self._now)
 
 
+class _Matrices:
+    """Products of matrices over the steps after a step, for each so far, the latest first.
+
+    Those after a step of a block go to the end of the block; what follows on blocks is multiplied apart,
+    so that one more step changes the products of one block, and one for each block before it. There
+    is no inverse in them: products of steps that forget have none worth having.
+    """
+
+    def __init__(self, each: Sequence[Matrix]) -> None:
+        self._of = each[0].of
+        self._entries = tuple([matrix.row for matrix in each]), tuple([matrix.column for matrix in each])
+        self._same = np.eye(len(self._of))[:, :, None]
+        self._within, self._after = (np.repeat(self._same, BLOCK, axis=2) for _ in range(2))
+
+    def go(self, step: int, now: Mapping[str, float]) -> None:
+        matrix = np.array([[now[name] for name in row] for row in self._of])
+        block, start = (step - 1) // BLOCK, (step - 1) // BLOCK * BLOCK
+        self._within, self._after = self._longer(self._within, step), self._longer(self._after, step // BLOCK)
+        for products in (self._within[:, :, start:step], self._after[:, :, :block]):
+            products[...] = _times(matrix[:, :, None], products)
+
+    def _longer(self, products: Array, index: int) -> Array:
+        if index < products.shape[2]:
+            return products
+        return np.concatenate([products, np.repeat(self._same, products.shape[2], axis=2)], axis=2)
+
+    def at(self, last: Steps, step: int) -> Array:
+        products = _times(self._after[:, :, last // BLOCK], self._within[:, :, last])
+        return products[self._entries].T
+
+
+def _times(left: Array, right: Array) -> Array:
+    """Products of matrices [row, column, n], each number by the same operations wherever it stands."""
+    total = left[:, 0, None] * right[None, 0]
+    for index in range(1, len(right)):
+        total += left[:, index, None] * right[None, index]
+    return np.asarray(total)
+
+
 class _Sums:
     """Sums over the steps after a step, for each so far; one more adds to those of the last few hundred."""
 
@@ -159,6 +200,7 @@ _PARTS: dict[type[Missed], Callable[[list[Any]], _Part]] = {
     Product: lambda each: _Products([product.of for product in each]),
     Newest: _Newest,
     Sum: _Sums,
+    Matrix: _Matrices,
 }
 
 

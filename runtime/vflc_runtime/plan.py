@@ -9,7 +9,7 @@ from typing import Literal
 from vflc_runtime.contents import Contents
 from vflc_runtime.plan_guards import Guard
 from vflc_runtime.plan_keras import Gradients, Held
-from vflc_runtime.plan_rows import CatchUp
+from vflc_runtime.plan_rows import CatchUp, Replay
 
 Classes = tuple[str | int | float, ...]
 StepKind = Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
@@ -130,7 +130,7 @@ class Optimizer:
     graph: str
     slots: tuple[Slot, ...]
     clip_norm: float | None
-    catch_up: CatchUp | None
+    catch_up: CatchUp | Replay | None
 
 
 @dataclass(frozen=True, slots=True)

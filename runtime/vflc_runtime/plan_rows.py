@@ -10,6 +10,8 @@ from vflc_runtime.reading import Json
 
 MOST_TERMS = 100_000
 """Steps after a gradient that a sum goes over at most."""
+MOST_ENTRIES = 8
+"""Rows of a matrix at most: there is one for the weight and one for each slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,23 @@ class Sum:
     kept: str | None
 
 
-Missed = Power | Product | Newest | Sum
-MissedKind = Literal["power", "product", "newest", "sum"]
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """An entry of the product of matrices over the steps missed, the latest first; `of` has their series."""
+
+    name: str
+    of: tuple[tuple[str, ...], ...]
+    row: int
+    column: int
+
+
+Missed = Power | Product | Newest | Sum | Matrix
+MissedKind = Literal["power", "product", "newest", "sum", "matrix"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Rows catch up by going through the optimizer's own steps, one by one, with a gradient of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +89,10 @@ class CatchUp:
     missed: tuple[Missed, ...]
 
 
-def read_catch_up(item: Json) -> CatchUp:
+def read_catch_up(item: Json) -> CatchUp | Replay:
     """Reads `catch_up`; VFL0613 where it is not as it must be."""
+    if (replay := item.get("replay")) is not None and replay.flag():
+        return Replay()
     series = item.get("series")
     return CatchUp(
         item["graph"].text(),
@@ -83,9 +102,11 @@ def read_catch_up(item: Json) -> CatchUp:
 
 
 def _missed(item: Json) -> Missed:
-    name, kind = item["name"].text(), item["kind"].one_of("power", "product", "newest", "sum")
+    name, kind = item["name"].text(), item["kind"].one_of("power", "product", "newest", "sum", "matrix")
     if kind == "power":
         return Power(name, _share(item["base"]))
+    if kind == "matrix":
+        return _matrix(name, item)
     of = item["of"].text()
     if kind != "sum":
         return Product(name, of) if kind == "product" else Newest(name, of)
@@ -97,6 +118,16 @@ def _missed(item: Json) -> Missed:
     if terms(ratio) > MOST_TERMS:
         raise item["ratio"].wrong(f"a ratio whose powers vanish after {MOST_TERMS:,} steps")
     return Sum(name, of, ratio, growth, mix, None if kept is None else kept.text())
+
+
+def _matrix(name: str, item: Json) -> Matrix:
+    of = tuple(row.texts() for row in item["of"])
+    if not 1 <= len(of) <= MOST_ENTRIES or any(len(row) != len(of) for row in of):
+        raise item["of"].wrong(f"the entries of a square matrix of at most {MOST_ENTRIES} rows")
+    row, column = (item[each].integer(0) for each in ("row", "column"))
+    if max(row, column) >= len(of):
+        raise item.wrong("a row and a column of the matrix")
+    return Matrix(name, of, row, column)
 
 
 def _share(item: Json) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from op_testing import evaluate
 from vflc_runtime.errors import Failure
 from vflc_runtime.missed import BLOCK, History
-from vflc_runtime.plan_rows import MOST_TERMS, CatchUp, read_catch_up, terms
+from vflc_runtime.plan_rows import MOST_TERMS, CatchUp, Replay, read_catch_up, terms
 from vflc_runtime.reading import Json
 
-from vflc.emit.update import UpdateGraph, build_updates, catch_up, makes_up, slots_of, update_graph
-from vflc.ir.model import OptimizerRule
+from vflc.emit.update import UpdateGraph, build_updates, catch_up, slots_of, update_graph
+from vflc.ir.model import OptimizerRule, Penalty
+from vflc.ops.optimizers import OPTIMIZERS
+from vflc.ops.penalised import makes_up
 
 WIDTH = 4
 FALLING = {"schedule": "cosine", "options": {"lr": 0.1, "steps": 70}}
@@ -38,10 +41,12 @@ SIZES = st.sampled_from([1.0, 1e-3, 1e-6, 1e-9])
 class Rows:
     """The graphs of an optimizer, by the numpy references of their ops."""
 
-    def __init__(self, name: str, options: dict[str, Any]) -> None:
-        self.rule = OptimizerRule(name, name, options, (), None)
+    def __init__(self, name: str, options: dict[str, Any], penalty: Penalty = Penalty()) -> None:
+        self.rule = OptimizerRule(name, name, options, (), None, penalty)
         self.graphs = build_updates(self.rule, None)
-        self.plan: CatchUp = read_catch_up(Json(json.loads(json.dumps(catch_up(self.rule))), "plan"))
+        plan = read_catch_up(Json(json.loads(json.dumps(catch_up(self.rule, None))), "plan"))
+        assert isinstance(plan, CatchUp)
+        self.plan = plan
 
     def call(self, graph: str, given: dict[str, Any]) -> dict[str, Any]:
         made: UpdateGraph = self.graphs[graph]
@@ -119,11 +124,67 @@ def test_what_eps_does_where_the_means_forget_faster() -> None:
             assert wrong <= limit * moved
 
 
+SHRINKING = [
+    {"lr": STAGES},
+    {"lr": STAGES, "momentum": 0.9},
+    {"lr": STAGES, "momentum": 0.9, "nesterov": True},
+]
+"""Options of SGD; with them and a penalty on all rows its steps are matrices."""
+
+
+@pytest.mark.parametrize("options", SHRINKING, ids=["plain", "momentum", "nesterov"])
 @settings(max_examples=10, deadline=None)
-@given(st.integers(1, 3 * BLOCK), st.lists(st.integers(0, 3 * BLOCK), max_size=5))
-def test_a_history_that_goes_on_has_the_same_bits(last: int, seen: list[int]) -> None:
+@given(l2=st.sampled_from([1e-4, 0.01, 0.3, 10.0, 15.0]), first=st.integers(0, 20), missed=st.integers(1, 90))
+def test_penalised_rows_catch_up_exactly(options: dict[str, Any], l2: float, first: int, missed: int) -> None:
+    """Also where a step takes a weight to 0 or to the other side."""
+    rows, rng = Rows("sgd", options, Penalty(l2=l2)), np.random.default_rng(first)
+    state = rows.start(rng.normal(size=WIDTH))
+    for step in range(1, first + 1):
+        state = rows.step(state, rng.normal(size=WIDTH), step)
+    found, dense, most = rows.caught_up(state, first, first + missed, rows.history()), state, 1.0
+    for step in range(first + 1, first + missed + 1):
+        dense = rows.step(dense, np.zeros(WIDTH), step)
+        most = max(most, *(float(np.abs(each).max()) for each in dense.values()))
+    for name, value in dense.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-12 * most)
+
+
+@pytest.mark.parametrize("options", SHRINKING, ids=["plain", "momentum", "nesterov"])
+@settings(max_examples=5, deadline=None)
+@given(step=st.integers(1, 3 * BLOCK), shares=st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_products_over_many_blocks(options: dict[str, Any], step: int, shares: list[float]) -> None:
+    """Every entry is that of the matrices multiplied one after another, in long numbers."""
+    rows = Rows("sgd", options, Penalty(l2=0.01))
+    assert rows.plan.series is not None
+    made = rows.call(rows.plan.series, {"step": np.arange(1.0, step + 1)})
+    last = np.array([round(share * step) for share in shares])
+    numbers = rows.history().numbers(last, step)
+    size = 2 if "momentum" in options else 1
+    entries = [made[name] for name in ("ww", "wu", "uw", "uu")[: size * size]]
+    for row, start in zip(numbers, last.tolist(), strict=True):
+        product = [[Fraction(i == j) for j in range(size)] for i in range(size)]
+        for each in range(start, step):
+            matrix = [Fraction(float(values[each])) for values in entries]
+            product = [
+                [_short(sum(matrix[i * size + k] * product[k][j] for k in range(size))) for j in range(size)]
+                for i in range(size)
+            ]
+        np.testing.assert_allclose(row, [float(x) for line in product for x in line], rtol=1e-11, atol=1e-300)
+
+
+def _short(value: Fraction | int) -> Fraction:
+    """A number cut to 1,100 bits behind the point: those of exact products grow with every factor."""
+    return Fraction(round(value * 2**1100), 2**1100)
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+@settings(max_examples=10, deadline=None)
+@given(last=st.integers(1, 3 * BLOCK), seen=st.lists(st.integers(0, 3 * BLOCK), max_size=5))
+def test_a_history_that_goes_on_has_the_same_bits(penalised: bool, last: int, seen: list[int]) -> None:
     """A run that is resumed makes in one go what it had made step by step."""
     rows = Rows("adamw", {"lr": RISING, "weight_decay": 0.1})
+    if penalised:
+        rows = Rows("sgd", SHRINKING[2], Penalty(l2=0.01))
     steps = np.arange(last + 1)
     again = rows.history()
     for step in sorted(step for step in seen if step < last):
@@ -144,8 +205,20 @@ def test_steps_that_change_nothing_are_not_made_up_for() -> None:
     quiet += [("sgd", {"momentum": 0.5, "lazy": True}), ("ftrl", {"lazy": True}), ("rmsprop", {"lazy": True})]
     for name, options in quiet:
         rule = OptimizerRule(name, name, options, (), None)
-        assert not makes_up(rule) and catch_up(rule) is None and len(build_updates(rule, None)) == 1
+        assert not makes_up(rule) and catch_up(rule, None) is None and len(build_updates(rule, None)) == 1
     assert makes_up(OptimizerRule("ftrl", "ftrl", {}, (), None))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_only_linear_steps_are_made_up_for_in_one_go(name: str) -> None:
+    """With a penalty on all rows every optimizer makes up for steps, and what is not linear goes through them."""
+    for penalty, clip in ((Penalty(l2=0.1), None), (Penalty(l1=0.1), None), (Penalty(l2=0.1), 1.0)):
+        rule = OptimizerRule(name, name, {}, (), None, penalty)
+        more = catch_up(rule, clip)
+        assert makes_up(rule) and more is not None
+        assert ("replay" in more) == (name != "sgd" or bool(penalty.l1) or clip is not None)
+        plan = read_catch_up(Json(json.loads(json.dumps(more)), "plan"))
+        assert isinstance(plan, Replay) == ("replay" in more)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +227,9 @@ def test_steps_that_change_nothing_are_not_made_up_for() -> None:
         {"kind": "power", "base": 1.0}, {"kind": "power", "base": -0.1}, {"kind": "cube", "base": 0.5},
         {"ratio": 1.0}, {"ratio": 1 - 1 / (20 * MOST_TERMS)}, {"growth": 0.9},
         {"mix": [[1, 2]]}, {"mix": [[1]]}, {"of": None},
+        {"kind": "matrix", "of": [["a", "b"]]}, {"kind": "matrix", "of": []},
+        {"kind": "matrix", "of": [["a"]], "row": 1, "column": 0},
+        {"kind": "matrix", "of": [["a"]], "row": 0, "column": -1},
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_refused(damage: dict[str, Any]) -> None:

@@ -48,6 +48,7 @@ def steps(first: float, every: int, factor: float) -> Rate:
 class Dense:
     """A table and Keras's optimizer of it, in float64. Each step has a gradient for every row.
 
+    Penalties on all of the table, l1·Σ|w| and l2/2·Σw², are part of it.
     Options must be numbers that float32 holds, as Keras rounds them to it; rates need not.
     """
 
@@ -56,6 +57,8 @@ class Dense:
     options: dict[str, Any]
     rate: Rate
     lazy: bool = False
+    l1: float = 0.0
+    l2: float = 0.0
     optimizer: Any = None
     variable: Any = None
     done: int = field(default=0)
@@ -80,7 +83,7 @@ class Dense:
         """Updates all rows; where lazy, those without an id, and what is kept for them, stay as they were."""
         own = [self.variable, *(v for v in self.optimizer.variables if v.shape == self.variable.shape)]
         before = [v.numpy() for v in own]
-        self.optimizer.apply([gradient])
+        self.optimizer.apply([gradient + self.l2 * self.table + self.l1 * np.sign(self.table)])
         self.done += 1
         if self.lazy:
             rows = np.isin(np.arange(len(self.table)), ids)[:, None]

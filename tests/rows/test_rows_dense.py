@@ -80,14 +80,20 @@ def labels(ids: list[int], step: int) -> np.ndarray[Any, Any]:
     return np.array([float((row + step) % 3 == 0) for row in ids])
 
 
-def compare(ways: list[tuple[Path, str]], dense: Dense, touches: Any, exact: bool) -> None:
-    """Trains every way and the dense table on the same batches; all tables are equal after every step."""
+def compare(
+    ways: list[tuple[Path, str]], dense: Dense, touches: Any, exact: bool, looks: bool = True
+) -> None:
+    """Trains every way and the dense table on the same batches; all tables are equal after every step.
+
+    Where nobody `looks` at them in between, after the last one.
+    """
     sessions = [Session(path, engine) for path, engine in ways]
     for session in sessions:
         for engine in session.engines.values():
             engine.load({name: dense.table if name == "e.i" else w for name, w in engine.weights().items()})
     moved = 1e-3
-    for ids in [ids for ids, times in touches for _ in range(times)]:
+    batches = [ids for ids, times in touches for _ in range(times)]
+    for number, ids in enumerate(batches, 1):
         y = labels(ids, dense.done)
         inputs = {"a.i": np.array(ids, np.int32), "b.y": y[:, None]}
         logits = dense.table[ids].sum(axis=1)
@@ -98,7 +104,8 @@ def compare(ways: list[tuple[Path, str]], dense: Dense, touches: Any, exact: boo
             limit = 1e-9 if exact else 1e-6 * moved
             read = session.step(inputs).predictions["y"][:, 0]
             np.testing.assert_allclose(read, 1 / (1 + np.exp(-logits)), rtol=0, atol=limit)
-            np.testing.assert_allclose(session.weights()["e.i"], dense.table, rtol=0, atol=limit)
+            if looks or number == len(batches):
+                np.testing.assert_allclose(session.weights()["e.i"], dense.table, rtol=0, atol=limit)
 
 
 @pytest.mark.parametrize(("name", "options"), EXACT + CLOSE, ids=lambda v: v if isinstance(v, str) else "")

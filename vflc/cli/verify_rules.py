@@ -25,7 +25,7 @@ def unlike_keras(model: Model) -> str | None:
             return "`lazy = true` leaves rows alone that Keras updates"
         if (
             rule.id in tables
-            and _adam(rule)
+            and _close(rule)
             and not (options["beta1"] <= BETA1 and options["beta2"] >= BETA2)
         ):
             return f"rows catch up with `{rule.name}` to 1e-6 where beta1 <= {BETA1} and beta2 >= {BETA2}"
@@ -45,9 +45,11 @@ def keras_rules(model: Model, steps: int) -> Rules:
     for rule in train.optimizers:
         options = OPTIMIZERS[rule.name].filled(rule.options)
         own = {name: value for name, value in options.items() if name not in ("lr", "lazy")}
-        rules[rule.id] = Rule(rule.name, own | common, rates(options["lr"], steps))
-    return Rules(rules, not any(_adam(rule) and rule.id in tables for rule in train.optimizers))
+        penalty = (rule.penalty.l1, rule.penalty.l2)
+        rules[rule.id] = Rule(rule.name, own | common, rates(options["lr"], steps), *penalty)
+    return Rules(rules, not any(_close(rule) and rule.id in tables for rule in train.optimizers))
 
 
-def _adam(rule: OptimizerRule) -> bool:
-    return rule.name in ("adam", "adamw")
+def _close(rule: OptimizerRule) -> bool:
+    """Whether rows catch up by a sum that is close, not exact; with a penalty they go through all steps."""
+    return rule.name in ("adam", "adamw") and not rule.penalty

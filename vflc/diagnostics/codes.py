@@ -33,6 +33,7 @@ CODES: dict[str, str] = {
     "VFL0109": "A part of the spec is missing",
     "VFL0110": "A label or a weight as a model input",
     "VFL0111": "A column that is only computed with, read by the graph",
+    "VFL0150": "A penalty on all rows that cannot be kept up",
     "VFL0160": "A prediction with the name of a column beside it",
     # Types and shapes
     "VFL0201": "Shapes that do not fit",

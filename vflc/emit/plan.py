@@ -146,7 +146,7 @@ def _optimizers(model: Model, place: str) -> list[dict[str, Any]]:
             "id": rule.id,
             "graph": update_graph(rule),
             "slots": [{"name": name, "init": init} for name, init in slots_of(rule).items()],
-            "catch_up": catch_up(rule),
+            "catch_up": catch_up(rule, model.train.clip_value),
             "clip_norm": model.train.clip_norm,
         }
         for rule in optimizers_at(model, place)

@@ -9,9 +9,10 @@ from typing import Any
 from vflc import __version__
 from vflc.emit.manifest import FORMAT
 from vflc.emit.plan import shape_of
-from vflc.emit.update import makes_up, slots_of, update_graph
+from vflc.emit.update import slots_of, update_graph
 from vflc.ir.graph import Node
 from vflc.ir.model import Gradient, Model, OptimizerRule, Population, Visit
+from vflc.ops.penalised import makes_up
 
 
 def _head(model: Model, place: str, precision: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from vflc.ir.model import Model, OptimizerRule
 from vflc.ir.types import Axis, TensorType
 from vflc.ops import infer
 from vflc.ops.missed import Series
-from vflc.ops.optimizers import OPTIMIZERS, rate
+from vflc.ops.optimizers import OPTIMIZERS, Optimizer, rate
+from vflc.ops.penalised import in_one_go, makes_up, with_penalty
 
 SCALAR = TensorType(())
 VECTOR = TensorType((Axis("element", None),))
@@ -48,16 +49,13 @@ def slots_of(rule: OptimizerRule) -> dict[str, float]:
     return OPTIMIZERS[rule.name].slots(rule.options)
 
 
-def makes_up(rule: OptimizerRule) -> bool:
-    """Whether rows of tables have to catch up with steps that they missed."""
-    return bool(OPTIMIZERS[rule.name].missed(rule.options))
-
-
-def catch_up(rule: OptimizerRule) -> dict[str, Any] | None:
+def catch_up(rule: OptimizerRule, clip_value: float | None) -> dict[str, Any] | None:
     """How rows catch up, as in plan.json; None where there is nothing to make up for."""
     if not makes_up(rule):
         return None
-    optimizer = OPTIMIZERS[rule.name]
+    optimizer = in_one_go(rule, clip_value)
+    if optimizer is None:
+        return {"replay": True}
     return {
         "graph": f"catch_up_{rule.id}",
         "series": f"series_{rule.id}" if optimizer.series(rule.options) else None,
@@ -77,10 +75,11 @@ def optimizers_at(model: Model, place: str) -> list[OptimizerRule]:
 def build_updates(rule: OptimizerRule, clip_value: float | None) -> dict[str, UpdateGraph]:
     """The graphs of an optimizer by name; gradients are clipped by value first where asked."""
     graphs = {update_graph(rule): _update(rule, clip_value)}
-    if (more := catch_up(rule)) is not None:
-        graphs[more["graph"]] = _catch_up(rule)
+    optimizer, more = in_one_go(rule, clip_value), catch_up(rule, clip_value)
+    if optimizer is not None and more is not None:
+        graphs[more["graph"]] = _catch_up(rule, optimizer)
         if more["series"] is not None:
-            graphs[more["series"]] = _series(rule)
+            graphs[more["series"]] = _series_graph(optimizer.series(rule.options))
     return graphs
 
 
@@ -90,15 +89,14 @@ def _update(rule: OptimizerRule, clip_value: float | None) -> UpdateGraph:
     step = _given(build, "step", SCALAR)
     slots = {name: _given(build, name, VECTOR) for name in slots_of(rule)}
     with build.within(scope=("update",)):
-        gradient = _clipped(build, gradient, clip_value)
+        gradient = _clipped(build, with_penalty(build, weight, gradient, rule.penalty), clip_value)
         made = OPTIMIZERS[rule.name].update(build, weight, gradient, step, slots, rule.options)
     return _finish(build, ("weight", "gradient", "step", *slots), *made)
 
 
-def _catch_up(rule: OptimizerRule) -> UpdateGraph:
+def _catch_up(rule: OptimizerRule, optimizer: Optimizer) -> UpdateGraph:
     """From rows of a table as they were last updated to the rows as they are now."""
     build = Build(Graph(), infer)
-    optimizer = OPTIMIZERS[rule.name]
     weight = _given(build, "weight", ROWS)
     slots = {name: _given(build, name, ROWS) for name in slots_of(rule)}
     missed = {name: _given(build, f"missed.{name}", ONE_A_ROW) for name in optimizer.missed(rule.options)}
@@ -107,12 +105,8 @@ def _catch_up(rule: OptimizerRule) -> UpdateGraph:
     return _finish(build, ("weight", *slots, *(f"missed.{name}" for name in missed)), *made)
 
 
-def _series(rule: OptimizerRule) -> UpdateGraph:
-    """From the numbers of steps, counted from 1, to what each of them does to all rows alike."""
-    return _series_graph(OPTIMIZERS[rule.name].series(rule.options))
-
-
 def _series_graph(series: Mapping[str, Series]) -> UpdateGraph:
+    """From the numbers of steps, counted from 1, to what each of them does to all rows alike."""
     build = Build(Graph(), infer)
     step = _given(build, "step", VECTOR)
     outputs = []

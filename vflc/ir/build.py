@@ -33,7 +33,8 @@ class Init:
 class LossTerm:
     """What a loss function made: the ids of its scalar, of the values it compares and of its weight.
 
-    `kind` is the function's name (`bce`); penalties (`l2`) compare nothing.
+    `kind` is the function's name (`bce`); penalties (`l2`) compare nothing. `whole` are the weights of a
+    penalty on all their rows, and `strength` is its coefficient.
     """
 
     node_id: str
@@ -41,6 +42,8 @@ class LossTerm:
     logit_id: str | None = None
     label_id: str | None = None
     weight_id: str | None = None
+    whole: tuple[str, ...] = ()
+    strength: float = 0.0
 
 
 @dataclass(slots=True)

@@ -72,6 +72,7 @@ class Loss:
     """One term of the objective: `coefficient` times the scalar `node`.
 
     `name` is the label's where it has one; `weight` is the value that each row's loss is multiplied by.
+    Of a penalty on all rows, `whole` are its weights and `strength` is the penalty's own coefficient.
     """
 
     name: str
@@ -82,6 +83,8 @@ class Loss:
     label: str | None
     span: Span
     weight: str | None = None
+    whole: tuple[str, ...] = ()
+    strength: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +112,29 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Penalty:
+    """What a penalty on all rows adds to a weight w's gradient: l2·w and l1 with the sign of w."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.l1 or self.l2)
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizerRule:
-    """`optimizer adam(…) for *.wide`: options by name, patterns over names of weights."""
+    """`optimizer adam(…) for *.wide`: options by name, patterns over names of weights.
+
+    `penalty` is part of every step of the weights that the rule is for, also where no batch reads them.
+    """
 
     id: str
     name: str
     options: Mapping[str, Any]
     patterns: tuple[str, ...]
     span: Span | None
+    penalty: Penalty = Penalty()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from vflc.ir.build import LossTerm
 from vflc.ops.align import align, numeric
 from vflc.ops.elementwise import comparable
 from vflc.ops.embedding import is_table
-from vflc.ops.kinds import Weights, flat
+from vflc.ops.kinds import AxisName, Weights, flat
+from vflc.ops.layers import pick
 from vflc.ops.registry import OpError, function
 from vflc.ops.rules import number
 
@@ -113,7 +114,13 @@ def touched(b: Build, weight: Node) -> Node:
     return b.op("gather", weight, b.op("unique", *(b.graph[name] for name in ids)), missing=False)
 
 
-def _penalty(b: Build, kind: str, op: str, coefficient: float, weights: list[Node]) -> Node:
+PENALTIES = {"l1": "abs", "l2": "square"}
+ROWS = ("batch", "all")
+
+
+def penalty(b: Build, kind: str, coefficient: float, weights: list[Node], rows: str) -> Node:
+    """A penalty of a `kind` in `PENALTIES` on the rows that the batch reads, or on all."""
+    pick("rows", rows, ROWS)
     if not weights:
         raise OpError(f"{kind} of no weights", f"name them: `{kind}(1e-5, a.deep.tables)`", "VFL0107")
     if coefficient < 0:
@@ -122,23 +129,24 @@ def _penalty(b: Build, kind: str, op: str, coefficient: float, weights: list[Nod
     for weight in weights:
         if weight.op != "weight":
             raise OpError(f"{kind} of a computed value {weight.type}", "a penalty is on weights", "VFL0203")
-        values = b.op(op, touched(b, weight))
+        values = b.op(PENALTIES[kind], weight if rows == "all" else touched(b, weight))
         term = b.op("sum", values, axes=tuple(range(values.type.rank)), keep=False)
         total = term if total is None else b.op("add", total, term)
     assert total is not None
-    penalty = b.op("mul", number(b, coefficient), total)
-    b.losses.append(LossTerm(penalty.id, kind))
-    return penalty
+    made = b.op("mul", number(b, coefficient / 2 if kind == "l2" else coefficient), total)
+    whole = tuple(weight.id for weight in weights) if rows == "all" else ()
+    b.losses.append(LossTerm(made.id, kind, whole=whole, strength=coefficient))
+    return made
 
 
-def l1(b: Build, coefficient: float, *weights: Weights) -> Node:
-    """`coefficient` times the sum of absolute weights; of tables, the rows that the batch reads."""
-    return _penalty(b, "l1", "abs", float(coefficient), flat(weights))
+def l1(b: Build, coefficient: float, *weights: Weights, rows: AxisName = "batch") -> Node:
+    """`coefficient` times the sum of absolute weights; of tables, the rows of the batch, or `all`."""
+    return penalty(b, "l1", float(coefficient), flat(weights), rows)
 
 
-def l2(b: Build, coefficient: float, *weights: Weights) -> Node:
-    """Half of `coefficient` times the sum of squared weights; of tables, the rows that the batch reads."""
-    return _penalty(b, "l2", "square", float(coefficient) / 2, flat(weights))
+def l2(b: Build, coefficient: float, *weights: Weights, rows: AxisName = "batch") -> Node:
+    """Half of `coefficient` times the sum of squares; of tables, the rows of the batch, or `all`."""
+    return penalty(b, "l2", float(coefficient), flat(weights), rows)
 
 
 for _function in (bce, cce, mse, mae, huber, l1, l2):

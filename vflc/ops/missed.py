@@ -55,7 +55,16 @@ class Sum:
     kept: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """An entry of the product over i of matrices, the latest first; they are given row by row as series."""
+
+    of: tuple[tuple[str, ...], ...]
+    row: int
+    column: int
+
+
 LARGEST_RATIO = 0.9995
 """Of a sum: with it momentum goes on for some 80,000 steps after a gradient."""
 
-Missed = Power | Product | Newest | Sum
+Missed = Power | Product | Newest | Sum | Matrix

@@ -69,13 +69,18 @@ class Optimize:
             updates.append(
                 Update(update_id, place, rule_id, tuple(g.weight for g in gradients), gradient=flat)
             )
+        _check_penalties(model, collector)
         return replace(model, graph=graph, updates=tuple(updates))
 
 
+def _names(model: Model, weight: str) -> list[str]:
+    """A weight by the names that users know; of a fused table, its parts, which follow one rule."""
+    parts = model.graph[weight].attrs.get("parts", ())
+    return [str(part.name) for part in parts] or [weight]
+
+
 def _name(model: Model, weight: str) -> str:
-    """A fused table follows the rule of its parts, which is one and the same."""
-    parts = model.graph[weight].attrs.get("parts")
-    return str(parts[0].name if parts else weight)
+    return _names(model, weight)[0]
 
 
 def _flat(build: Build, gradients: list[Gradient], update_id: str, place: str) -> str:
@@ -92,6 +97,8 @@ def _check_rows(model: Model, collector: Collector) -> None:
     """Refuses rules by which what a row of a table missed has no sum."""
     weights = {gradient.weight for gradient in model.gradients if gradient.dense is None}
     for rule in {(r := rule_for(model.train, _name(model, weight))).id: r for weight in weights}.values():
+        if rule.penalty:  # these steps are gone through one by one
+            continue
         sums = [each for each in OPTIMIZERS[rule.name].missed(rule.options).values() if isinstance(each, Sum)]
         if any(each.ratio > LARGEST_RATIO for each in sums):
             collector.error(
@@ -102,11 +109,23 @@ def _check_rows(model: Model, collector: Collector) -> None:
             )
 
 
+def _check_penalties(model: Model, collector: Collector) -> None:
+    """Refuses penalties on all rows of tables that no update changes."""
+    learning = {name for gradient in model.gradients for name in _names(model, gradient.weight)}
+    for rule in model.train.optimizers:
+        for name in rule.patterns if rule.penalty else ():
+            if name not in learning:
+                message = f"`{name}` learns from nothing, and a penalty on all its rows would not change it"
+                collector.error(
+                    "VFL0150", message, rule.span, "leave the penalty out, or read the table in a loss"
+                )
+
+
 def _check_patterns(model: Model, collector: Collector) -> None:
     names: list[str] = []
     for node in model.graph:
         if node.op == "weight":
-            names += [part.name for part in node.attrs.get("parts", ())] or [node.id]
+            names += _names(model, node.id)
     for rule in model.train.optimizers:
         for pattern in rule.patterns:
             if not any(matches(pattern, name) for name in names):

@@ -15,6 +15,7 @@ from vflc.passes.home import Home
 from vflc.passes.learn.population import LearnOfUsers
 from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
+from vflc.passes.penalise import Penalise
 from vflc.passes.phases import Phases
 from vflc.passes.place import Place
 from vflc.passes.protect import Protect
@@ -44,6 +45,7 @@ def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True)
     """
     guarded = protections and not unsplit
     return (
+        Penalise(),
         Prune(),
         Place(unsplit),
         *((FuseTables(),) if fuse else ()),

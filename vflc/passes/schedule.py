@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
 from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step, Update
-from vflc.ops.optimizers import OPTIMIZERS
+from vflc.ops.penalised import makes_up
 from vflc.ops.source import INPUTS
 from vflc.passes.levels import levels
 
@@ -61,9 +61,7 @@ class _Planner:
         rules = {rule.id: rule for rule in self.model.train.optimizers}
         found: dict[int, list[Update]] = defaultdict(list)
         for update in self.model.updates:
-            rule = rules[update.optimizer]
-            misses = OPTIMIZERS[rule.name].missed(rule.options)
-            if update.place != self.place or update.gradient or not misses:
+            if update.place != self.place or update.gradient or not makes_up(rules[update.optimizer]):
                 continue
             readers = [n for n in self.graph if update.arrays[0] in n.inputs and n.id in self.needed]
             level = min(self.depth[n.id] if n.place == self.place else 0 for n in readers)

@@ -13,6 +13,8 @@ from vflc_runtime.engines.keras_models import Values, Weights, call_model, load_
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.missed import History
 from vflc_runtime.plan import DenseUpdate, Optimizer, Plan, RowsUpdate
+from vflc_runtime.plan_rows import CatchUp, Replay
+from vflc_runtime.replay import replay
 from vflc_runtime.updates import Ids
 
 Array = NDArray[Any]
@@ -62,7 +64,10 @@ class Updates:
 
     def current(self, step: int) -> dict[str, Any]:
         """The tables whose rows may have missed steps, as they are after `step` steps."""
-        return {name: rows.current(step) for rows in self._late.values() for name in rows.arrays}
+        found = {name: rows.current(step) for rows in self._late.values() for name in rows.arrays}
+        for name in found:  # some are made current where they lie
+            self._weights.changed(name)
+        return found
 
     def settle(self, step: int) -> None:
         """All rows and all that is kept for them become what they are after `step` steps."""
@@ -93,11 +98,13 @@ class _Optimizer:
     def __init__(self, plan: Plan, optimizer: Optimizer) -> None:
         self._tf = tensorflow().tf
         self._plan, self._graph, self.late = plan, optimizer.graph, optimizer.catch_up
-        graphs = [self._graph] if self.late is None else [self._graph, self.late.graph, self.late.series]
-        self._calls = {name: self._call(name) for name in graphs if name is not None}
+        graphs = [self._graph]
+        if isinstance(self.late, CatchUp):
+            graphs += [self.late.graph, *([self.late.series] if self.late.series else [])]
+        self._calls = {name: self._call(name) for name in graphs}
         self.slots = optimizer.slots
         self.clip_norm = optimizer.clip_norm
-        if self.late is not None:
+        if isinstance(self.late, CatchUp):
             self.history = History(self.late.missed, self._series if self.late.series else None)
 
     def _call(self, graph: str) -> Any:
@@ -115,7 +122,7 @@ class _Optimizer:
         return dict(zip(entry.outputs, made, strict=True))
 
     def _series(self, steps: Array) -> dict[str, Array]:
-        assert self.late is not None
+        assert isinstance(self.late, CatchUp)
         made = self._run(str(self.late.series), {"step": self._tf.constant(steps)})
         return {name: value.numpy() for name, value in made.items()}
 
@@ -125,12 +132,31 @@ class _Optimizer:
 
     def caught_up(self, given: dict[str, Any], last: Array, step: int) -> dict[str, Any]:
         """Rows of a weight and its slots, last updated in steps `last`, after `step` steps."""
-        assert self.late is not None
+        if not isinstance(self.late, CatchUp):
+            return self._replayed(given, last, step)
         numbers = self.history.numbers(last, step, self._plan.precision)
         names = [f"missed.{each.name}" for each in self.late.missed]
         missed = {name: self._tf.constant(numbers[:, [i]]) for i, name in enumerate(names)}
         made = self._run(self.late.graph, {**given, **missed})
         return {name.removeprefix("new."): value for name, value in made.items()}
+
+    def _replayed(self, given: dict[str, Any], last: Array, step: int) -> dict[str, Any]:
+        """The same where rows go through the steps themselves."""
+        tf, width = self._tf, given["weight"].shape[1]
+        found = {name: tf.Variable(value) for name, value in given.items()}
+        for block in replay(np.arange(len(last)), last, step, len(last)):
+            parts = {name: tf.reshape(tf.gather(part, block.rows), (-1,)) for name, part in found.items()}
+            for count, first, end in block.steps:
+                numbers = count * width
+                now = {name: part[:numbers] for name, part in parts.items()}
+                nothing = tf.zeros_like(now["weight"])
+                for each in range(first, end + 1):
+                    at = tf.constant(each, self._plan.precision)
+                    now = self.new({**now, "gradient": nothing, "step": at})
+                parts = {name: tf.concat([now[name], part[numbers:]], 0) for name, part in parts.items()}
+            for name, part in parts.items():
+                found[name].scatter_update(tf.IndexedSlices(tf.reshape(part, (-1, width)), block.rows))
+        return {name: part.value() for name, part in found.items()}
 
     def clipped(self, gradient: Any) -> Any:
         """The gradient of one weight, its norm at most what the plan allows."""
@@ -250,8 +276,11 @@ class _RowsUpdater:
         self.last[rows] = step
 
     def current(self, step: int) -> Any:
-        """A copy of the table as it is after `step` steps."""
+        """The table as it is after `step` steps: a copy, unless its rows go through each step but once."""
         assert self.last is not None
+        if isinstance(self._optimizer.late, Replay):
+            self.catch_up_all(step)
+            return self._table(self._parts()["weight"])
         given = {name: self._table(part) for name, part in self._parts().items()}
         return self._optimizer.caught_up(given, self.last, step)["weight"]
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.buffers import Rows
+from vflc_runtime.engines.onnx_replay import RowsReplayer
 from vflc_runtime.engines.onnx_rows_graphs import row_reader
 from vflc_runtime.engines.onnx_session import CPU, load_series, ort_value
 from vflc_runtime.missed import History
 from vflc_runtime.plan import Plan
+from vflc_runtime.plan_rows import CatchUp, Replay
 from vflc_runtime.updates import Ids
 
 Array = NDArray[Any]
@@ -24,9 +26,36 @@ BLOCK_ROWS = 1 << 16
 def history_of(plan: Plan, optimizer: str) -> History | None:
     """An empty history for an optimizer, where it makes up for steps."""
     more = plan.optimizers[optimizer].catch_up
-    if more is None:
+    if not isinstance(more, CatchUp):
         return None
     return History(more.missed, None if more.series is None else load_series(plan, more.series))
+
+
+class Reader(Protocol):
+    """Lets tables catch up that the same ids read."""
+
+    def catch_up(self, rows: Ids, step: int) -> tuple[Any, Any]:
+        """Rows of the tables become what they are after `step` steps.
+
+        Returns:
+            The same rows of all tables, and of all slots, which may be left to be written by an update.
+        """
+        ...
+
+    def current(self, step: int) -> list[Array]:
+        """The tables as they are after `step` steps; they hold until the next update."""
+        ...
+
+    def settle(self, step: int) -> None:
+        """All rows and all that is kept for them become what they are after `step` steps."""
+        ...
+
+
+def make_reader(plan: Plan, group: Rows, tables: Sequence[Array], history: History | None) -> Reader | None:
+    """What lets the tables of a group catch up, where they have to."""
+    if isinstance(group.optimizer.catch_up, Replay):
+        return RowsReplayer(plan, group, tables)
+    return None if history is None else RowsReader(plan, group, tables, history)
 
 
 class RowsReader:
@@ -49,15 +78,11 @@ class RowsReader:
             value = ort_value(table)
             binding.bind_ortvalue_input(f"table.{index}", value)
             binding.bind_ortvalue_output(f"new.table.{index}", value)
-        binding.bind_ortvalue_input("kept", ort_value(kept))
+        if self._group.slot_widths:
+            binding.bind_ortvalue_input("kept", ort_value(kept))
         return binding
 
     def catch_up(self, rows: Ids, step: int) -> tuple[Any, Any]:
-        """Rows of the tables become what they are after `step` steps.
-
-        Returns:
-            The same rows of all tables, and of all slots, which are left to be written by an update.
-        """
         assert self._group.last is not None
         return self._run(self._binding, rows, self._group.last[rows], step)
 
@@ -65,24 +90,23 @@ class RowsReader:
         missed = self._history.numbers(last, step, self._precision)
         binding.bind_ortvalue_input("rows", ort_value(rows))
         binding.bind_ortvalue_input("missed", ort_value(missed))
-        for name in ("weight", "slots"):
+        for name in ("weight", "slots") if self._group.slot_widths else ("weight",):
             binding.bind_output(name, CPU)
         self._session.run_with_iobinding(binding, None)
         outputs, tables = binding.get_outputs(), len(self._tables)
-        return outputs[tables], outputs[tables + 1]
+        return outputs[tables], outputs[tables + 1] if self._group.slot_widths else None
 
     def current(self, step: int) -> list[Array]:
-        """Copies of the tables as they are after `step` steps."""
         copies = [table.copy() for table in self._tables]
         for block, _ in self._blocks(copies, step):
             del block
         return copies
 
     def settle(self, step: int) -> None:
-        """All rows and all that is kept for them become what they are after `step` steps."""
         assert self._group.last is not None
         for block, slots in self._blocks(self._tables, step):
-            self._group.kept[block] = slots.numpy()
+            if slots is not None:
+                self._group.kept[block] = slots.numpy()
         self._group.last.fill(step)
 
     def _blocks(self, tables: Sequence[Array], step: int) -> Any:

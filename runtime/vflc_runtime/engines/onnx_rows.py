@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.buffers import Buffers, Rows
-from vflc_runtime.engines.onnx_catch_up import RowsReader
+from vflc_runtime.engines.onnx_catch_up import make_reader
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
 from vflc_runtime.engines.onnx_session import ort_value
 from vflc_runtime.missed import History
@@ -26,7 +26,7 @@ class RowsUpdater:
     Serves all tables of a group at once: called for the first of them, it is done for the others.
 
     Args:
-        history: of the group's optimizer, where rows have to catch up before they are read.
+        history: of the group's optimizer, where rows catch up by what follows from it.
     """
 
     def __init__(self, plan: Plan, group: Rows, buffers: Buffers, history: History | None) -> None:
@@ -40,7 +40,7 @@ class RowsUpdater:
             for table, update in enumerate(group.updates)
             for part, (_, name) in enumerate(update.gradients)
         }
-        self.reader = None if history is None else RowsReader(plan, group, tables, history)
+        self.reader = make_reader(plan, group, tables, history)
         widths = [table.shape[1] for table in tables]
         self._clip_norm = optimizer.clip_norm
         parts, taken = len(self._ids), self.reader is not None
@@ -81,7 +81,8 @@ class RowsUpdater:
         if len(self._rows):
             weight, slots = self.reader.catch_up(self._rows, step - 1)
             self._binding.bind_ortvalue_input("weight", weight)
-            self._binding.bind_ortvalue_input("slots", slots)
+            if self._group.slot_widths:
+                self._binding.bind_ortvalue_input("slots", slots)
 
     def _find(self, values: Values) -> None:
         """The distinct rows that the batch reads, and where among them each id's is."""

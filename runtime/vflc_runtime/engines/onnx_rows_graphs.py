@@ -11,6 +11,7 @@ import numpy as np
 from vflc_runtime.engines.onnx_memory import read_before_written
 from vflc_runtime.engines.onnx_session import onnx_errors, read_model, session, short
 from vflc_runtime.plan import Optimizer, Plan
+from vflc_runtime.plan_rows import CatchUp
 from vflc_runtime.reading import damaged
 
 if TYPE_CHECKING:
@@ -60,13 +61,15 @@ def row_reader(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: M
     `kept` [rows, all slots' widths]. It gives `new.table.INDEX`, which must be bound to the memory of
     what they were: only the rows named are written. It gives these rows as well, side by side, as
     `weight` [n, all tables' widths] and `slots` [n, all slots' widths], which `kept` does not have yet.
+    Where there are no slots, there is no `kept`.
     """
     from onnx import compose
 
     more = optimizer.catch_up
-    assert more is not None
+    assert isinstance(more, CatchUp)
+    kept = ["kept"] if slots else []
     add, names = _Nodes(plan.precision), [f"table.{index}" for index in range(len(tables))]
-    for name in (*names, "kept"):
+    for name in (*names, *kept):
         add("Gather", name, "rows", to=f"old.{name}", axis=0)
     add.join([f"old.{name}" for name in names], to=f"{CATCH_UP}weight")
     add.split("old.kept", {f"{CATCH_UP}{name}": width for name, width in slots.items()})
@@ -76,7 +79,8 @@ def row_reader(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: M
     add.join([f"{CATCH_UP}new.{name}" for name in slots], to="slots")
     stored = _put_back(add, "weight", tables)
     try:
-        return add.session(["missed", "kept", *names], ["rows"], [*stored, "weight", "slots"])
+        outputs = [*stored, "weight", *(["slots"] if slots else [])]
+        return add.session(["missed", *kept, *names], ["rows"], outputs)
     except onnx_errors() as error:
         raise damaged(f"{more.graph!r} of {plan.place!r} reads no rows: {short(error)}") from None
 
@@ -111,7 +115,7 @@ def row_updater(
         zero, end = add.constant([0]), add.constant([-1])
         add("Slice", "sums", zero, end, zero, to="gradient")
     if taken:
-        floats += ["weight", "slots"]
+        floats += ["weight", *(["slots"] if slots else [])]
     else:
         for name in (*names, *kept):
             add("Gather", name, "rows", to=f"old.{name}", axis=0)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.buffers import Buffers, Rows
-from vflc_runtime.engines.onnx_catch_up import RowsReader, history_of
-from vflc_runtime.engines.onnx_memory import read_before_written
+from vflc_runtime.engines.onnx_catch_up import Reader, history_of
+from vflc_runtime.engines.onnx_replay import in_place
 from vflc_runtime.engines.onnx_rows import RowsUpdater
-from vflc_runtime.engines.onnx_session import load, ort_value, read_model
+from vflc_runtime.engines.onnx_session import ort_value
 from vflc_runtime.plan import DenseUpdate, Plan
 from vflc_runtime.updates import clip_parts
 
@@ -45,7 +45,7 @@ def make_updaters(plan: Plan, buffers: Buffers, threads: int) -> dict[str, Updat
         if isinstance(update, DenseUpdate):
             key = update.optimizer, threads if update.size >= PARALLEL_ELEMENTS else 1
             if key not in sessions:
-                sessions[key] = _in_place(plan, *key)
+                sessions[key] = in_place(plan, *key)
             updaters[update.id] = _DenseUpdater(plan, update, sessions[key], buffers)
     histories = {name: history_of(plan, name) for name in plan.optimizers}
     for group in buffers.rows:
@@ -54,18 +54,10 @@ def make_updaters(plan: Plan, buffers: Buffers, threads: int) -> dict[str, Updat
     return updaters
 
 
-def reader_of(updaters: Mapping[str, Updater], group: Rows) -> RowsReader | None:
+def reader_of(updaters: Mapping[str, Updater], group: Rows) -> Reader | None:
     """What lets the tables of a group catch up, where they have to."""
     updater = updaters.get(group.updates[0].id)
     return updater.reader if isinstance(updater, RowsUpdater) else None
-
-
-def _in_place(plan: Plan, optimizer: str, threads: int) -> Any:
-    """The session of an optimizer's graph that may write over what it reads."""
-    rule = plan.optimizers[optimizer]
-    model = read_model(plan, rule.graph)
-    read_before_written(model.graph, {x: f"new.{x}" for x in ("weight", *(slot.name for slot in rule.slots))})
-    return load(plan, rule.graph, threads, model)
 
 
 class _DenseUpdater:

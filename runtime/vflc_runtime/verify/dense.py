@@ -75,9 +75,20 @@ class DenseUpdates:
         for each, variables in self._variables.items():
             for name, variable in variables.items():
                 variable.assign(self._tf.reshape(self._weights.main[name], variable.shape))
-            self._optimizers[each].apply([gradients[name] for name in variables])
+            penalties = self._penalties(self._rules[each], [*variables.values()])
+            total = [gradients[name] + more for name, more in zip(variables, penalties, strict=True)]
+            self._optimizers[each].apply(total)
             for name, variable in variables.items():
                 self._weights.assign(name, variable.value)
+
+    def _penalties(self, rule: Rule, variables: list[Any]) -> list[Any]:
+        """The gradients of Keras's own penalty on whole weights."""
+        if not rule.l1 and not rule.l2:
+            return [0.0] * len(variables)
+        penalty = tensorflow().keras.regularizers.L1L2(rule.l1, rule.l2 / 2)
+        with self._tf.GradientTape() as tape:
+            total = self._tf.add_n([penalty(variable.value) for variable in variables])
+        return list(tape.gradient(total, [variable.value for variable in variables]))
 
     def _gradients(self, values: Values) -> dict[str, Any]:
         tf, arrays, found = self._tf, self._plan.arrays, dict[str, Any]()

@@ -14,11 +14,14 @@ class Rule:
         name: as specs have it.
         options: numbers and booleans by our names; no `lr`, no `lazy`.
         rates: the learning rate of every step.
+        l1, l2: penalties of the weights in every step, l1·Σ|w| and l2/2·Σw².
     """
 
     name: str
     options: Mapping[str, float | bool]
     rates: Sequence[float]
+    l1: float = 0.0
+    l2: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,8 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     for bound in penalised:  # last: a penalty on a table covers the rows that the whole graph reads
         ev.force(bound, scope)
     losses = lower_objectives(ev, [i for i in spec.items if isinstance(i, tree.Objective)], scope)
+    if population is not None:
+        _no_whole_tables(ev)
     bound_predictions = [bind_prediction(ev, found, losses, parties) for found in predicted if found]
     check_inputs(ev, [found for found in predicted if found])
     _whole(spec, parties, collector)
@@ -101,6 +103,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
             logit=loss.logit and ids(loss.logit),
             label=loss.label and ids(loss.label),
             weight=loss.weight and ids(loss.weight),
+            whole=tuple(map(ids, loss.whole)),
         )
         for loss in losses
     )
@@ -188,6 +191,15 @@ def _bindings(
                 modules.bind(scope, Bound(binding.name.text, binding.name.span, binding.value, place))
         elif isinstance(item, tree.Predict) and item.at:
             check(item.at)
+
+
+def _no_whole_tables(ev: Evaluator) -> None:
+    """Users of a population have the rows of global tables that they read, and no others."""
+    for term in ev.build.losses:
+        if any(ev.build.graph[name].attrs["table"] for name in term.whole):
+            span = ev.build.graph[term.node_id].span
+            text = "users hold the rows that they read, and a penalty on all rows needs the others"
+            ev.collector.error("VFL0150", text, span, "leave `rows = all` out")
 
 
 def _has_penalty(part: Any) -> bool:

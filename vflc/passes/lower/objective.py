@@ -40,10 +40,13 @@ def terms(ev: Evaluator, expr: tree.Expr, scope: Scope, coefficient: float = 1.0
             yield from terms(ev, expr.left, scope, coefficient * factor)
         case tree.Binary(operator="/") if factor := _factor(ev, expr.right, scope):
             yield from terms(ev, expr.left, scope, coefficient / factor)
-        case tree.Call(function=tree.Ref(name="l1" | "l2")) if len(expr.arguments) > 2:
-            first, *weights = expr.arguments  # a term for each, which may be at another party each
-            for weight in weights:
-                yield Term(replace(expr, arguments=(first, weight)), coefficient)
+        case tree.Call(function=tree.Ref(name="l1" | "l2")):
+            given = [argument for argument in expr.arguments if argument.name is None]
+            named = [argument for argument in expr.arguments if argument.name is not None]
+            for weight in given[1:]:  # a term for each, which may be at another party each
+                yield Term(replace(expr, arguments=(given[0], weight, *named)), coefficient)
+            if not given[1:]:
+                yield Term(expr, coefficient)
         case _:
             yield Term(expr, coefficient)
 
@@ -103,7 +106,7 @@ def _loss(ev: Evaluator, term: Term, scope: Scope) -> Loss | None:
     _check_weight(ev, term, made)
     return Loss(
         function, node.id, term.coefficient, made.kind, made.logit_id, made.label_id, term.expr.span,
-        made.weight_id,
+        made.weight_id, made.whole, made.strength,
     )  # fmt: skip
 
 
