@@ -22,6 +22,7 @@ from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.penalised import makes_up
 
 WIDTH = 4
+NONE = Penalty()
 FALLING = {"schedule": "cosine", "options": {"lr": 0.1, "steps": 70}}
 STAGES = {"schedule": "step", "options": {"lr": 0.1, "every": 9, "factor": 0.5}}
 RISING = {"schedule": "warmup", "options": {"lr": 0.1, "steps": 30, "then": FALLING}}
@@ -41,7 +42,7 @@ SIZES = st.sampled_from([1.0, 1e-3, 1e-6, 1e-9])
 class Rows:
     """The graphs of an optimizer, by the numpy references of their ops."""
 
-    def __init__(self, name: str, options: dict[str, Any], penalty: Penalty = Penalty()) -> None:
+    def __init__(self, name: str, options: dict[str, Any], penalty: Penalty = NONE) -> None:
         self.rule = OptimizerRule(name, name, options, (), None, penalty)
         self.graphs = build_updates(self.rule, None)
         plan = read_catch_up(Json(json.loads(json.dumps(catch_up(self.rule, None))), "plan"))
@@ -211,7 +212,7 @@ def test_steps_that_change_nothing_are_not_made_up_for() -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_only_linear_steps_are_made_up_for_in_one_go(name: str) -> None:
-    """With a penalty on all rows every optimizer makes up for steps, and what is not linear goes through them."""
+    """With a penalty on all rows every optimizer makes up for steps; the linear ones in one go."""
     for penalty, clip in ((Penalty(l2=0.1), None), (Penalty(l1=0.1), None), (Penalty(l2=0.1), 1.0)):
         rule = OptimizerRule(name, name, {}, (), None, penalty)
         more = catch_up(rule, clip)

@@ -81,7 +81,7 @@ def test_wide_and_deep_has_the_published_sizes():
     assert count == {"follower": 18_446_658, "leader": 18_528_578 + 13 * 81 + 5}
     rules = {u["id"]: u["optimizer"] for plan in plans.values() for u in plan["updates"]}
     assert {rule for id, rule in rules.items() if id.endswith("wide.table")} == {"ftrl"}
-    assert {rule for id, rule in rules.items() if id.endswith("deep.table")} == {"adam"}
+    assert {rule for id, rule in rules.items() if id.endswith("deep.table")} == {"adam_penalised_1"}
 
 
 def test_wide_and_deep_sends_two_numbers_a_row_each_way():
