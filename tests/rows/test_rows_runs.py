@@ -30,12 +30,13 @@ party b { key k
 e = embed([a.i, a.j], dim = 3)
 fuse at b { logit = dense(flatten(e), 1) }
 predict y = sigmoid(logit)
-objective bce(logit, b.y)
+objective bce(logit, b.y)PENALTY
 train { optimizer OPTIMIZER
   batch 2
   validation 0.25
   shuffle false }
 """
+ALL = " + l2(0.05, e.tables, rows = all)"
 COUNT = 40
 OPTIMIZERS = (
     "adamw(lr = warmup(lr = 0.05, steps = 5), weight_decay = 0.1)",
@@ -58,8 +59,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {party: str(folder / f"{party}.parquet") for party in columns}
 
 
-def bundle(folder: Path, optimizer: str) -> Path:
-    text = waived(SPEC.replace("OPTIMIZER", optimizer))
+def bundle(folder: Path, optimizer: str, penalty: str = "") -> Path:
+    text = waived(SPEC.replace("OPTIMIZER", optimizer).replace("PENALTY", penalty))
     compile_source(Source("runs.vfl", text), precision="float64").write(folder / "bundle")
     return folder / "bundle"
 
@@ -80,10 +81,13 @@ def taken_up(where: Path, run: RunFolder) -> Session:
     return session
 
 
+@pytest.mark.parametrize("penalty", ["", ALL], ids=["plain", "penalised"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda text: text.split("(")[0])
-def test_a_run_that_goes_on_has_the_same_bits(tmp_path: Path, tables: dict[str, str], optimizer: str) -> None:
+def test_a_run_that_goes_on_has_the_same_bits(
+    tmp_path: Path, tables: dict[str, str], optimizer: str, penalty: str
+) -> None:
     """Checkpoints in the middle of epochs, with evaluations between: they change nothing that follows."""
-    where = bundle(tmp_path, optimizer)
+    where = bundle(tmp_path, optimizer, penalty)
     whole = TrainOptions(epochs=2, steps=23)
     train(where, tables, tmp_path / "whole", whole)
     for steps in (4, 9, 17, 23):
@@ -138,9 +142,13 @@ def test_weights_alone_are_those_after_the_steps_done(tmp_path: Path) -> None:
     np.testing.assert_allclose(session.weights()["e.i"][1], 0.25 + 0.9 * moving, rtol=0, atol=1e-12)
 
 
-def test_predictions_have_current_rows(tmp_path: Path, tables: dict[str, str]) -> None:
+@pytest.mark.parametrize("penalty", ["", ALL], ids=["plain", "penalised"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[:2], ids=lambda text: text.split("(")[0])
+def test_predictions_have_current_rows(
+    tmp_path: Path, tables: dict[str, str], optimizer: str, penalty: str
+) -> None:
     """Of the saved model, and of the session that trained, which goes on as if nobody had asked."""
-    where = bundle(tmp_path, OPTIMIZERS[1])
+    where = bundle(tmp_path, optimizer, penalty)
     train(where, tables, tmp_path / "run", TrainOptions(epochs=1, steps=13))
     predict(tmp_path / "run", tables, tmp_path / "found.parquet")
     found = pq.read_table(tmp_path / "found.parquet")

@@ -30,14 +30,21 @@ optimizer rmsprop(lr = 0.01, momentum = 0.3) for b.item
  optimizer adamw(lr = 0.01, weight_decay = 0.1) for *.kernel
  optimizer adam(lr = cosine(0.01, 20), eps = 0.0001)
  clip_value 0.01"""
+PENALISED = """\
+optimizer sgd(lr = cosine(0.05, 20), momentum = 0.9) for b.item
+ optimizer adam(lr = 0.01, eps = 0.001)
+ clip_value 0.05"""
+PENALTIES = " + 0.5 * l2(0.1, a.weights, rows = all) + l1(0.01, a.tables, b.tables, rows = all)"
 LAZY = "optimizer sgd(lr = 0.1, momentum = 0.9, lazy = true)"
 BOTH = "optimizer sgd(lr = 0.1)\n clip_norm 1.0\n clip_value 0.5"
 FORGETFUL = "optimizer adam(lr = 0.01, beta2 = 0.99)"
 
 
-def spec(folder: Path, training: str) -> Path:
+def spec(folder: Path, training: str, penalties: str = "") -> Path:
     path = folder / "small.vfl"
-    path.write_text(SMALL.replace(ADAM, training))
+    loss = "objective bce(logit, bob.liked)"
+    assert loss in SMALL and ADAM in SMALL
+    path.write_text(SMALL.replace(ADAM, training).replace(loss, loss + penalties))
     return path
 
 
@@ -53,6 +60,16 @@ def test_the_rules_are_those_of_keras(tmp_path: Path, training: str, precision: 
     assert set(pairs) == {("unsplit keras", "split keras"), ("unsplit keras", DENSE)}
     assert pairs["unsplit keras", DENSE]["limit"] == limit
     assert pairs["unsplit keras", DENSE]["worst"]["weight"] is not None
+
+
+@needs_keras
+@pytest.mark.parametrize("training", [PENALISED, "optimizer sgd(lr = 0.05, momentum = 0.9)"])
+def test_penalties_on_all_rows_are_those_of_keras(tmp_path: Path, training: str) -> None:
+    """To 1e-9 for Adam, too: where every step is gone through there is nothing close about it."""
+    ended = verify(spec(tmp_path, training, PENALTIES), "--json", "--precision", "float64", *FEW)
+    assert ended.code == 0, ended.stderr or worst(ended.found)
+    pairs = {tuple(p["ways"]): p for p in ended.found["precisions"]["float64"]["pairs"]}
+    assert pairs["unsplit keras", DENSE]["limit"] == 1e-9
 
 
 def too_far(monkeypatch: pytest.MonkeyPatch) -> None:

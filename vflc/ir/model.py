@@ -113,10 +113,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Penalty:
-    """What a penalty on all rows adds to a weight w's gradient: l2·w and l1 with the sign of w."""
+    """What penalties on all rows add to a weight w's gradient: l2·w and l1 with the sign of w."""
 
     l1: float = 0.0
     l2: float = 0.0
+    span: Span | None = field(default=None, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.l1 or self.l2)

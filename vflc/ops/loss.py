@@ -120,7 +120,7 @@ ROWS = ("batch", "all")
 
 def penalty(b: Build, kind: str, coefficient: float, weights: list[Node], rows: str) -> Node:
     """A penalty of a `kind` in `PENALTIES` on the rows that the batch reads, or on all."""
-    pick("rows", rows, ROWS)
+    pick("choice of rows", rows, ROWS)
     if not weights:
         raise OpError(f"{kind} of no weights", f"name them: `{kind}(1e-5, a.deep.tables)`", "VFL0107")
     if coefficient < 0:

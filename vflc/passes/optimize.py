@@ -116,9 +116,8 @@ def _check_penalties(model: Model, collector: Collector) -> None:
         for name in rule.patterns if rule.penalty else ():
             if name not in learning:
                 message = f"`{name}` learns from nothing, and a penalty on all its rows would not change it"
-                collector.error(
-                    "VFL0150", message, rule.span, "leave the penalty out, or read the table in a loss"
-                )
+                help = "leave the penalty out, or read the table in a loss"
+                collector.error("VFL0150", message, rule.penalty.span, help)
 
 
 def _check_patterns(model: Model, collector: Collector) -> None:

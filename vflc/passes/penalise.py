@@ -81,7 +81,7 @@ def _rule(train: TrainConfig, weight: str, terms: list[Loss], collector: Collect
     ):
         if wrong:
             collector.error(CODE, why, terms[0].span, help)
-    return replace(rule, patterns=(weight,), penalty=Penalty(**strength))
+    return replace(rule, patterns=(weight,), penalty=Penalty(**strength, span=terms[0].span))
 
 
 def _named(rules: dict[str, OptimizerRule]) -> list[OptimizerRule]:
