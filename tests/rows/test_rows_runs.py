@@ -78,6 +78,7 @@ def taken_up(where: Path, run: RunFolder) -> Session:
     for place, kinds in checkpoint.tensors.items():
         weights = {**kinds["model"], **kinds.get("stored", {})}
         session.engines[place].load(weights, kinds["slots"], checkpoint.progress.step)
+    session.steps = checkpoint.progress.step
     return session
 
 
