@@ -100,6 +100,28 @@ def test_update_is_that_of_keras(name, options):
         )
 
 
+FALLING = {"schedule": "step", "options": {"lr": 0.0625, "every": 2, "factor": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [case for case in CASES if case[0] in ("ftrl", "adamw")],
+)
+def test_what_a_rate_is_part_of_follows_its_schedule_as_in_keras(name, options):
+    """FTRL divides by the rate of the step, also what it had summed up at another; AdamW decays by it."""
+    keras()
+    from keras.optimizers import schedules
+
+    rng = np.random.default_rng(0)
+    weight, gradients = rng.normal(size=4), rng.normal(size=(STEPS, 4))
+    staircase = schedules.ExponentialDecay(0.0625, 2, 0.5, staircase=True)
+    expected = theirs(name, {**options, "lr": staircase}, weight, gradients)
+    found = ours(name, {**options, "lr": FALLING}, weight, gradients, evaluate)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    kept = ours(name, {**options, "lr": 0.0625}, weight, gradients, evaluate)
+    assert np.abs(kept - expected).max() > 0.001
+
+
 @pytest.mark.parametrize("name", KERAS)
 def test_defaults_are_those_of_keras(name):
     rng = np.random.default_rng(0)
@@ -174,6 +196,28 @@ def test_clip_by_norm_is_that_of_keras():
         ("ftrl", {"lr": {"schedule": "warmup", "options": {"lr": 0.1, "steps": 10}}}),
         ("ftrl", {"lr": {"schedule": "cosine", "options": {"lr": 0.1, "steps": 10}}}),
         ("ftrl", {"lr": {"schedule": "step", "options": {"lr": 0.0, "every": 10}}}),
+        ("ftrl", {"initial": 0}),
+        ("adagrad", {"initial": 0, "eps": 0}),
+        ("adam", {"eps": 0}),
+        ("adamw", {"eps": 1e-300}),
+        ("rmsprop", {"eps": 0}),
+        ("adamw", {"lr": 0.5, "weight_decay": 2}),
+        ("adamw", {"lr": {"schedule": "step", "options": {"lr": 1e-9, "every": 10, "factor": 1.1}}}),
+        ("adamw", {"lr": {"schedule": "warmup", "options": {"lr": 0.1, "steps": 9}}, "weight_decay": 10}),
+        (
+            "adamw",
+            {
+                "lr": {
+                    "schedule": "warmup",
+                    "options": {
+                        "lr": 0,
+                        "steps": 9,
+                        "then": {"schedule": "cosine", "options": {"lr": 2, "steps": 9}},
+                    },
+                },
+                "weight_decay": 0.5,
+            },
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(name, options):
@@ -219,3 +263,20 @@ def test_both_sides_of_every_bound(name):
         with pytest.raises(OpError, match=f"`{name}` is {number:g}") as refused:
             check_options("x", {name: number})
         assert refused.value.help == f"`{name}` is {RANGES[name][1]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ftrl", {"initial": 0, "l2": 0.1}),
+        ("adagrad", {"eps": 0}),
+        ("adagrad", {"initial": 0}),
+        ("adamw", {"lr": 0.1, "weight_decay": 9.9}),
+        ("adamw", {"lr": {"schedule": "step", "options": {"lr": 0.1, "every": 10}}, "weight_decay": 9}),
+    ],
+)
+def test_what_is_allowed_gives_numbers(name, options):
+    """Also where there never was a gradient."""
+    OPTIMIZERS[name].check(options)
+    weights = ours(name, options, np.ones(4), np.zeros((3, 4)), evaluate)
+    assert np.isfinite(weights).all() and (weights >= 0).all()

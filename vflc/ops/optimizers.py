@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vflc.ops.missed import Missed, Newest, Power, Product, Series, Sum
 from vflc.ops.registry import OpError
 from vflc.ops.rules import number
-from vflc.ops.schedules import SCHEDULES, Schedule, rate, reaches_zero
+from vflc.ops.schedules import SCHEDULES, Schedule, highest, rate, reaches_zero
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -70,9 +70,9 @@ class Optimizer:
                 takes = "`true` or `false`" if isinstance(default, bool) else "a number"
                 raise OpError(f"{self.name}: `{name}` takes {takes}", None, "VFL0203")
         check_options(self.name, self.filled(options))
-        if self.name == "ftrl" and reaches_zero(self.filled(options)["lr"]):
-            help = "take a rate above 0 in every step: no `warmup`, and `cosine` with an `alpha` above 0"
-            raise OpError("ftrl: `lr` is or becomes 0, and its formula divides by it", help, "VFL0205")
+        if (refused := _ill_defined(self.name, self.filled(options))) is not None:
+            what, help = refused
+            raise OpError(f"{self.name}: {what}", help, "VFL0205")
 
     def slots(self, options: Options) -> dict[str, float]:
         """Names and initial values of what the optimizer keeps for each weight."""
@@ -127,6 +127,28 @@ def check_options(owner: str, options: Options) -> None:
             check_options(value["schedule"], value["options"])
         elif name in RANGES and not RANGES[name][0](value):
             raise OpError(f"{owner}: `{name}` is {value:g}", f"`{name}` is {RANGES[name][1]}", "VFL0205")
+
+
+SMALLEST = 2.0**-126
+"""What float32 holds in full: beside smaller numbers a divisor is none."""
+
+
+def _ill_defined(name: str, o: Options) -> tuple[str, str] | None:
+    """What options together make of an update that has no value, or no sense; and what to do about it."""
+    still = "a weight without a gradient so far would be moved by 0 / 0"
+    if name == "ftrl" and reaches_zero(o["lr"]):
+        help = "take a rate above 0 in every step: no `warmup`, and `cosine` with an `alpha` above 0"
+        return "`lr` is or becomes 0, and its formula divides by it", help
+    if name == "ftrl" and max(o["initial"], o["l2"]) < SMALLEST:
+        return f"`initial` and `l2` are 0: {still}", "take one of them above 0"
+    if name == "adagrad" and max(o["initial"], o["eps"]) < SMALLEST:
+        return f"`initial` and `eps` are 0: {still}", "take one of them above 0"
+    if name in ("adam", "adamw", "rmsprop") and o["eps"] < SMALLEST:
+        return f"`eps` is 0: {still}", "take one above 0, such as 1e-7"
+    if name == "adamw" and (share := o["weight_decay"] * highest(o["lr"])) >= 1:
+        what = f"`weight_decay` times the highest `lr` is {share:g}: a step takes that share of a weight away"
+        return what, "take a `weight_decay` below 1 / lr"
+    return None
 
 
 # --- shared steps -----------------------------------------------------------------------------------

@@ -62,6 +62,17 @@ def reaches_zero(value: Any) -> bool:
     return falls or value["schedule"] == "warmup" or reaches_zero(options["lr"])
 
 
+def highest(value: Any) -> float:
+    """What a learning rate, a number or a schedule, never exceeds."""
+    if not isinstance(value, Mapping):
+        return float(value)
+    options = {**SCHEDULES[value["schedule"]].parameters, **value["options"]}
+    if value["schedule"] == "step" and options["factor"] > 1 and options["lr"]:
+        return math.inf
+    then = options.get("then", "lr")
+    return max(highest(options["lr"]), 0 if then == "lr" else highest(then))
+
+
 def _constant(b: Build, done: Node, o: Options) -> Node:
     return number(b, o["lr"])
 
