@@ -62,7 +62,7 @@ def controls(places):
 
 
 def together(
-    method, tables, settings=None, change=None, methods=None, prepare=None, timeout=5.0, before=None
+    method, tables, settings=None, change=None, methods=None, prepare=None, timeout=60.0, before=None
 ):  # fmt: skip
     """Aligns all `tables`, lists of keys by party, each in its thread.
 
@@ -98,6 +98,6 @@ def together(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive()
     return Ended(results, {place: recorder.heard for place, recorder in recorders.items()}, events)

@@ -2,7 +2,7 @@
 
 import random
 import sys
-import time
+import threading
 
 import pyarrow as pa
 import pytest
@@ -149,28 +149,46 @@ def test_no_more_rows_than_a_party_takes():
     )
 
 
+def left():
+    """An event, and what prepares a network to set it when its place has left."""
+    over = threading.Event()
+
+    def prepare(network):
+        close = network.close
+
+        def closing(reason="done"):
+            close(reason)
+            over.set()
+
+        network.close = closing
+
+    return over, prepare
+
+
 def test_a_peer_that_stalls_is_not_waited_for_longer_than_its_rows_take(monkeypatch):
     """Its link is alive, and every word would come within the network's own timeout."""
     monkeypatch.setattr(meeting, "_LEAST", 0.5)
 
+    over, at_end = left()
+
     def late(sender, kind, payload):
         if kind == "align.hello":
-            time.sleep(1.2)
+            assert over.wait(120)
         return payload
 
-    ended = together("hash", TABLES, change={"alice": late}, timeout=20)
+    ended = together("hash", TABLES, change={"alice": late}, prepare={"bob": at_end})
     error = ended.results["bob"]
     assert error.code == "VFL0668" and error.exit_code == PEER
     assert "longer than 1 s, and alice is not done" in error.message
 
 
 def test_a_peer_that_reads_for_ever_is_waited_for_as_long_as_is_set():
-    def late(network):
-        time.sleep(1.2)
-
+    over, at_end = left()
     settings = {"bob": AlignSettings(key=SHARED, reading=0.4)}
-    error = together("hash", TABLES, settings=settings, prepare={}, before={"alice": late}).results["bob"]
-    assert error.code == "VFL0641" and "'align.hello' within 0." in error.message
+    late = {"alice": lambda network: over.wait(120)}
+    ended = together("hash", TABLES, settings=settings, prepare={"bob": at_end}, before=late)
+    error = ended.results["bob"]
+    assert error.code == "VFL0641" and "'align.hello' within " in error.message
 
 
 def test_a_hub_that_hides_a_row_is_found_out():

@@ -19,7 +19,7 @@ RATINGS = "1::31::5::978300760\n7::2::3::978302109\n7::31::1::978301968\n"
 
 def run(*arguments):
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def folder(path, **changed):

@@ -22,7 +22,7 @@ from vflc_runtime.transport.threads import Exchange
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 def compiled(name: str, text: str, folder: Path) -> Path:
@@ -41,7 +41,7 @@ def exchange(bundle: Path) -> Exchange:
     return Exchange(manifest.places, manifest.controls)
 
 
-def together(work: Mapping[str, Callable[[], Any]], seconds: float = 60) -> dict[str, Any]:
+def together(work: Mapping[str, Callable[[], Any]], seconds: float = 240) -> dict[str, Any]:
     """What the work of every place gave, each in a thread of its own; its exception where it failed."""
     found: dict[str, Any] = {}
 

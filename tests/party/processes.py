@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,19 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ports import free_ports
 from vflc_runtime.train import TrainOptions
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, all taken at once so that they differ."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def write_deploy(folder: Path, sources: Mapping[str, str | None], timeout: float = 30) -> Path:
+def write_deploy(folder: Path, sources: Mapping[str, str | None], timeout: float = 60) -> Path:
     """A deploy.toml in which every party but the last listens on loopback."""
     lines = [f"timeout = {timeout:g}"]
     for (place, source), port in zip(sources.items(), free_ports(len(sources)), strict=True):
@@ -87,7 +78,7 @@ class Party:
         """Whether it has saved that often, and is not at its end."""
         return self.running() and len([*self.out.glob("checkpoints/step-*")]) >= checkpoints
 
-    def wait(self, seconds: float = 90) -> int:
+    def wait(self, seconds: float = 240) -> int:
         assert self.process is not None
         try:
             return self.process.wait(seconds)
@@ -127,7 +118,7 @@ def end_all() -> None:
         process.wait()
 
 
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
+def until(true: Callable[[], bool], seconds: float = 240) -> None:
     """Waits for something that a process is to do."""
     end = time.monotonic() + seconds
     while not true():

@@ -60,7 +60,7 @@ def test_a_run_between_two_hosts(tmp_path: Path) -> None:
                 )
         begin = time.monotonic()
         try:
-            codes = [each.wait(90) for each in running]
+            codes = [each.wait(240) for each in running]
         finally:
             for each in running:
                 each.kill()

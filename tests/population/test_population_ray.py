@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
+from ports import free_ports
 from vflc_runtime.errors import Failure
 from vflc_runtime.files import read_tensors
 from vflc_runtime.reconstruct.crew_ray import RayCrew, Worker
@@ -70,7 +71,7 @@ def test_an_address_that_does_not_answer(tmp_path):
 def cluster() -> Iterator[tuple[str, dict[str, str]]]:
     """The address of a Ray head of our own, and the environment that its clients need."""
     pytest.importorskip("ray.util.client.server", reason="ray[client] is not installed")
-    server, agent, listen = (_free_port() for _ in range(3))
+    server, agent, listen = free_ports(3)
     environment = {
         **os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -97,12 +98,6 @@ def cluster() -> Iterator[tuple[str, dict[str, str]]]:
             head.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def test_a_cluster_at_an_address_gives_the_same_bits(cluster, tmp_path):
     """As a user runs it: another process, which joins a cluster that is there."""
     address, environment = cluster
@@ -112,7 +107,7 @@ def test_a_cluster_at_an_address_gives_the_same_bits(cluster, tmp_path):
     for name, on in (("here", []), ("there", ["--on", address, "--workers", "1"])):
         ended = subprocess.run(
             [*command, "--out", name, *on],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120,
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stderr
     models = [read_tensors(tmp_path / name / "hub" / "model.safetensors")[0] for name in ("here", "there")]

@@ -206,7 +206,7 @@ def test_other_commands_say_that_they_do_not_know_populations(bundle):
 
 def vflc(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vflc.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("name", POPULATIONS)

@@ -58,7 +58,7 @@ def start(
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    return process.communicate(timeout=60)[0]
+    return process.communicate(timeout=300)[0]
 
 
 @pytest.mark.parametrize("ignored", [False, True])

@@ -40,7 +40,7 @@ def by_key(file: str | Path, key: str) -> list[dict[str, Any]]:
 def failed(name: str, source: Path, out: Path) -> str:
     script = EXAMPLES[name].parent / "prepare.py"
     command = [sys.executable, str(script), "--from", str(source), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert not [file for file in out.glob("**/*") if file.is_file()]

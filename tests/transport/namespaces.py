@@ -102,7 +102,7 @@ class Late:
             except OSError:
                 return
             try:
-                there = socket.create_connection(self._target, timeout=5)
+                there = socket.create_connection(self._target, timeout=60)
             except OSError:
                 here.close()
                 continue

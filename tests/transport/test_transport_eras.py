@@ -31,17 +31,17 @@ def test_who_joins_an_era_forgets_the_words_before_it() -> None:
 def test_another_party_begins_again_while_one_that_began_again_waits_for_it() -> None:
     """carol is new and waits for alice, who is gone; bob tells carol his word twice meanwhile."""
     exchange = Exchange(("alice", "bob", "carol"), wiring.manifest(("alice", "bob", "carol")).controls)
-    first = {place: exchange.join(place, timeout=5) for place in exchange.places}
+    first = {place: exchange.join(place, timeout=wiring.LONG) for place in exchange.places}
     bob = wiring.opened(first)["bob"]
     del exchange.networks["alice"]
-    carol = exchange.join("carol", timeout=5)
+    carol = exchange.join("carol", timeout=wiring.LONG)
     opening = threading.Thread(target=carol.open)
     opening.start()
     begin_again(bob, "carol", b"carol began again")
     bob._mailbox.restarted("alice")
     begin_again(bob, "alice", b"alice, too")
-    exchange.join("alice", timeout=5).open()
-    opening.join(5)
+    exchange.join("alice", timeout=wiring.LONG).open()
+    opening.join(wiring.LONG)
     assert carol.hear("bob", "word", 100) == b"alice, too"
 
 
@@ -56,7 +56,7 @@ def begin_again(network: ThreadsNetwork, peer: str, word: bytes) -> None:
 def test_the_end_of_a_stream_does_not_silence_the_next() -> None:
     """The thread that wrote to the old stream may see that it is over after the new one's waits."""
     declared = wiring.manifest(("alice", "bob"))
-    mailbox = Mailbox(("bob",), timeout=5)
+    mailbox = Mailbox(("bob",), timeout=wiring.LONG)
     link = Link("bob", bytes(range(16)), Rules(declared, "alice", wiring.ROWS), mailbox)
     hello = encode(Frame(Kind.HELLO, version=1, era=1, incarnation=bytes(range(1, 17))))
     before, _ = link.attach()
@@ -71,8 +71,8 @@ def test_the_end_of_a_stream_does_not_silence_the_next() -> None:
     link.arrived(now, hello)
     link.beat(owed=True)
     try:
-        assert decode(written.get(timeout=5)).kind == Kind.RECEIPT
+        assert decode(written.get(timeout=wiring.LONG)).kind == Kind.RECEIPT
     finally:
         link.detach(now, "the test is over")
         link._bell.put(None)
-        writer.join(5)
+        writer.join(wiring.LONG)

@@ -65,21 +65,21 @@ def test_what_was_sent_may_change_afterwards(make: Make) -> None:
 
 
 def test_a_wait_that_lasts_is_told(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailbox, "NOTICE", 0.1)
+    monkeypatch.setattr(mailbox, "NOTICE", 0.02)
     networks = wiring.opened(make("alice", "bob"))
     alice, told = networks["alice"], []
     alice.report_to(told.append)
     with wiring.closing(*networks.values()), pytest.raises(Failure, match="VFL0641"):
-        alice.hear("bob", "word", 100, timeout=1.0)
-    assert {(each.peer, each.kind, each.limit) for each in told} == {("bob", "control 'word'", 1.0)}
-    assert 2 <= len(told) <= 4, "after 0.1 s, and whenever it has lasted twice as long"
+        alice.hear("bob", "word", 100, timeout=2.0)
+    assert {(each.peer, each.kind, each.limit) for each in told} == {("bob", "control 'word'", 2.0)}
+    assert 2 <= len(told) <= 7, "after 0.02 s, and whenever it has lasted twice as long"
     assert all(2 * a.seconds <= b.seconds for a, b in itertools.pairwise(told))
 
 
 def test_a_party_that_is_not_there_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailbox, "NOTICE", 0.1)
+    monkeypatch.setattr(mailbox, "NOTICE", 0.02)
     told: list[events.Event] = []
-    alice = wiring.listening(timeout=0.5)
+    alice = wiring.listening(timeout=2.0)
     alice.report_to(told.append)
     with wiring.closing(alice), pytest.raises(Failure, match="VFL0640"):
         alice.open()
@@ -107,19 +107,19 @@ def test_a_wait_ends_and_says_for_whom(make: Make) -> None:
         begin = time.monotonic()
         with pytest.raises(Failure) as caught:
             networks["bob"].take("alice", "alice>bob")
-        assert 0.25 < time.monotonic() - begin < 20
+        assert time.monotonic() - begin > 0.25
         assert (caught.value.code, caught.value.exit_code) == ("VFL0641", 3)
-        assert "'alice' did not send message 'alice>bob' within 0." in caught.value.message
+        assert "'alice' did not send message 'alice>bob' within " in caught.value.message
         assert "connected" in caught.value.message
         assert networks["bob"].waited["alice"] > 0.25
 
 
 def test_a_longer_wait_for_who_is_alive(make: Make) -> None:
     networks = wiring.opened(make("alice", "bob"))
-    networks["bob"]._mailbox.timeout = 1.5
+    networks["bob"]._mailbox.timeout = 2.0
     with wiring.closing(*networks.values()):
-        threading.Timer(2.5, lambda: networks["alice"].tell("bob", "word", b"at last")).start()
-        assert networks["bob"].hear("alice", "word", 100, timeout=10) == b"at last"
+        threading.Timer(3.5, lambda: networks["alice"].tell("bob", "word", b"at last")).start()
+        assert networks["bob"].hear("alice", "word", 100, timeout=wiring.LONG) == b"at last"
 
 
 def test_only_what_is_declared_is_told(make: Make) -> None:

@@ -16,9 +16,7 @@ from vflc_runtime.party.joined import left
 from vflc_runtime.transport.frames import Frame, Kind, decode, encode
 from vflc_runtime.transport.grpc import network, streams
 from vflc_runtime.transport.network import REASONS, Ended, Restarted
-
-LONG = 60.0
-"""A timeout that no test waits for."""
+from wiring import LONG
 
 
 class Raw:
@@ -77,7 +75,7 @@ def hello(**change: Any) -> Frame:
 def test_who_dials_says_that_it_refuses(answers: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network.secrets, "token_bytes", lambda count: b"bob" * 5 + b"!")
     alice = Raw(*answers[1])
-    bob = wiring.dialling(alice.address, timeout=LONG)
+    bob = wiring.dialling(alice.address)
     with wiring.closing(bob):
         (outcome,) = wiring.together(lambda: (bob.open(), bob.hear("alice", "word", 100)))
         assert isinstance(outcome, Failure) and outcome.code == "VFL0645", outcome
@@ -88,8 +86,8 @@ def test_who_dials_says_that_it_refuses(answers: tuple, monkeypatch: pytest.Monk
 
 @pytest.fixture
 def pair() -> Iterator[tuple]:
-    alice = wiring.listening(timeout=LONG)
-    bob = wiring.dialling(f"127.0.0.1:{alice.bind()}", timeout=LONG)
+    alice = wiring.listening()
+    bob = wiring.dialling(f"127.0.0.1:{alice.bind()}")
     assert wiring.together(alice.open, bob.open) == [None, None]
     with wiring.closing(alice, bob):
         yield {"alice": alice, "bob": bob}
@@ -108,7 +106,7 @@ def test_the_end_reaches_both_sides_with_the_sender_named(pair: tuple, sender: s
         finally:
             pair[receiver].close("failed")
 
-    found = wiring.together(take, lambda: pair[sender].hear(receiver, "word", 100), within=20)
+    found = wiring.together(take, lambda: pair[sender].hear(receiver, "word", 100), within=LONG / 2)
     assert isinstance(found[0], Failure) and found[0].code == "VFL0611"
     assert f"'{receiver}' refused what '{sender}' sent" in found[0].message
     assert isinstance(found[1], Ended) and (found[1].peer, found[1].reason) == (receiver, "refused")
@@ -135,17 +133,17 @@ def test_the_second_of_two_processes_is_turned_away(pair: tuple, impatient: None
     alice, bob = pair.values()
     second = wiring.dialling(bob._addresses["alice"], timeout=timeout)
     with wiring.closing(second):
-        named(wiring.together(second.open, within=20)[0])
+        named(wiring.together(second.open, within=LONG / 2)[0])
     for network_, peer in ((alice, "bob"), (bob, "alice")):
         network_.tell(peer, "word", b"as before")
     assert alice.hear("bob", "word", 100) == bob.hear("alice", "word", 100) == b"as before"
 
 
 def test_a_process_that_was_replaced_does_not_come_back(impatient: None) -> None:
-    alice = wiring.listening(timeout=LONG)
+    alice = wiring.listening()
     address = f"127.0.0.1:{alice.bind()}"
     proxy = wiring.Proxy(alice.bind())
-    first, second = wiring.dialling(proxy.address, timeout=LONG), wiring.dialling(address, timeout=LONG)
+    first, second = wiring.dialling(proxy.address), wiring.dialling(address)
     with wiring.closing(alice, first, second):
         assert wiring.together(alice.open, first.open) == [None, None]
         proxy.cut()
@@ -155,7 +153,7 @@ def test_a_process_that_was_replaced_does_not_come_back(impatient: None) -> None
             alice.hear("bob", "word", 100)
         alice.renew()
         proxy.mend()
-        named(wiring.together(lambda: first.hear("alice", "word", 100), within=20)[0])
+        named(wiring.together(lambda: first.hear("alice", "word", 100), within=LONG / 2)[0])
         with pytest.raises(Restarted):
             second.hear("alice", "word", 100)
         second.renew()
@@ -166,10 +164,10 @@ def test_a_process_that_was_replaced_does_not_come_back(impatient: None) -> None
 
 def test_a_silent_process_gives_way(impatient: None) -> None:
     """As after a power failure: its connection stays, and nothing comes."""
-    alice = wiring.listening(timeout=5)
+    alice = wiring.listening(timeout=30)
     proxy = wiring.Proxy(alice.bind())
-    first = wiring.dialling(proxy.address, timeout=LONG)
-    second = wiring.dialling(f"127.0.0.1:{alice.bind()}", timeout=LONG)
+    first = wiring.dialling(proxy.address)
+    second = wiring.dialling(f"127.0.0.1:{alice.bind()}")
     with wiring.closing(alice, first, second):
         assert wiring.together(alice.open, first.open) == [None, None]
         proxy.stall()

@@ -23,8 +23,8 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(descriptors, "MOST", 12)
     monkeypatch.setattr(streams, "PATIENCE", 2.0)
     tls = wiring.certificates(tmp_path, "alice", "bob") if request.param == "tls" else {}
-    alice = wiring.listening(timeout=20, tls=tls.get("alice"))
-    bob = wiring.dialling(f"127.0.0.1:{alice.bind()}", timeout=20, tls=tls.get("bob"))
+    alice = wiring.listening(tls=tls.get("alice"))
+    bob = wiring.dialling(f"127.0.0.1:{alice.bind()}", tls=tls.get("bob"))
     with wiring.closing(alice, bob):
         yield alice, bob
 
@@ -58,7 +58,7 @@ def test_idle_connections_are_few_and_short(pair: tuple) -> None:
         wiring.until(lambda: held(strangers) < 12)
         bob.tell("alice", "word", b"meanwhile")
         assert alice.hear("bob", "word", 100) == b"meanwhile"
-        wiring.until(lambda: held(strangers) == 0, 20)
+        wiring.until(lambda: held(strangers) == 0)
     finally:
         for each in strangers:
             each.close()
@@ -71,7 +71,7 @@ def test_who_was_crowded_out_gets_in_later(pair: tuple) -> None:
     strangers = idle(bob._addresses["alice"], 60)
     try:
         bob.open()
-        opening.join(20)
+        opening.join(wiring.LONG)
         bob.tell("alice", "word", b"at last")
         assert alice.hear("bob", "word", 100) == b"at last"
     finally:

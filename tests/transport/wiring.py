@@ -22,6 +22,8 @@ from vflc_runtime.transport.threads import Exchange
 
 from vflc.cli.certs import make
 
+LONG = 120.0
+"""A timeout that no test waits for, however busy the machine is."""
 ROWS = 64
 WIDTH = 8
 
@@ -66,13 +68,13 @@ def files(folder: Path, name: str) -> Tls:
     return Tls(folder / "authority.pem", folder / f"{name}.pem", folder / f"{name}.key")
 
 
-def threads(*places: str, timeout: float = 5.0) -> dict[str, Network]:
+def threads(*places: str, timeout: float = LONG) -> dict[str, Network]:
     exchange = Exchange(places, manifest(places).controls)
     return {place: exchange.join(place, timeout) for place in places}
 
 
 def grpc(
-    *places: str, timeout: float = 5.0, tls: dict[str, Tls] | None = None, width: int = WIDTH
+    *places: str, timeout: float = LONG, tls: dict[str, Tls] | None = None, width: int = WIDTH
 ) -> dict[str, GrpcNetwork]:
     """Networks of which all listen, not yet open."""
     declared = manifest(places, width)
@@ -92,20 +94,20 @@ def grpc(
 
 
 def dialling(
-    address: str, timeout: float = 5.0, tls: Tls | None = None, place: str = "bob", peer: str = "alice"
+    address: str, timeout: float = LONG, tls: Tls | None = None, place: str = "bob", peer: str = "alice"
 ) -> GrpcNetwork:
     """A place that does not listen, not yet open."""
     rules = Rules(manifest(("alice", "bob")), place, ROWS)
     return GrpcNetwork(place, {peer: address}, None, rules, tls, timeout)
 
 
-def listening(timeout: float = 5.0, tls: Tls | None = None, port: int = 0) -> GrpcNetwork:
+def listening(timeout: float = LONG, tls: Tls | None = None, port: int = 0) -> GrpcNetwork:
     """alice, at whom bob has to dial, not yet open."""
     rules = Rules(manifest(("alice", "bob")), "alice", ROWS)
     return GrpcNetwork("alice", {"bob": None}, f"127.0.0.1:{port}", rules, tls, timeout)
 
 
-def together(*tasks: Callable[[], object], within: float = 30.0) -> list[object]:
+def together(*tasks: Callable[[], object], within: float = 240.0) -> list[object]:
     """Runs every task in a thread: its results, or the exceptions they ended with."""
 
     def outcome(task: Callable[[], object]) -> object:
@@ -130,7 +132,7 @@ def meanwhile(task: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
     """Waits for something that another thread is to do."""
     end = time.monotonic() + seconds
     while not true():
