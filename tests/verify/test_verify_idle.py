@@ -33,8 +33,6 @@ train { optimizer OPTIMIZER
 IDLE = "a.dense.bias"
 FEW = ("--precision", "float32", "--steps", "25", "--rows", "200", "--batch", "16")
 
-pytestmark = pytest.mark.skipif(not KERAS, reason="tensorflow is not installed")
-
 
 def spec(folder: Path, optimizer: str) -> Path:
     path = folder / "idle.vfl"
@@ -43,15 +41,21 @@ def spec(folder: Path, optimizer: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "optimizer", ["adam(lr = 0.01)", "rmsprop(lr = 0.01, momentum = 0.5)", "sgd(lr = 0.5)"]
+    ("optimizer", "engines"),
+    [
+        ("adam(lr = 0.01)", "onnx,keras" if KERAS else "onnx"),
+        ("rmsprop(lr = 0.01, momentum = 0.5)", "onnx"),
+        ("sgd(lr = 0.5)", "onnx"),
+    ],
 )
-def test_a_bias_that_only_rounding_moves_is_held(tmp_path: Path, optimizer: str) -> None:
-    ended = verify(spec(tmp_path, optimizer), "--json", *FEW)
+def test_a_bias_that_only_rounding_moves_is_held(tmp_path: Path, optimizer: str, engines: str) -> None:
+    ended = verify(spec(tmp_path, optimizer), "--json", "--engines", engines, *FEW)
     assert ended.code == 0, ended.stderr or worst(ended.found)
     (share,) = (found := ended.found["precisions"]["float32"]["idle_weights"]).values()
     assert list(found) == [IDLE] and 0 < share < LIMITS["float32"]
 
 
+@pytest.mark.skipif(not KERAS, reason="tensorflow is not installed")
 def test_a_gradient_of_another_weight_that_is_wrong_by_a_thousandth_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from verify.verifying import agreed
 
 
 @settings(
-    max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=2, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )  # a compilation takes seconds: what fails is shown as it is
 @given(text=specs())
 def test_random_specs_are_verified(text: str, tmp_path_factory: Any) -> None:

@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from vflc_runtime import loading
+from vflc_runtime.bundle import open_bundle
+from vflc_runtime.data.generate import generate
+from vflc_runtime.events import silent
+from vflc_runtime.verify import Comparison, Settings, Way
+from vflc_runtime.verify import verify as compared
 
 from vflc.cli.main import run
+from vflc.diagnostics import Source
+from vflc.driver import compile_source
 from vflc.ops import OPS
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +53,24 @@ train { optimizer adam(lr = 0.01)
  batch 16 }
 """
 """Two parties; the one place with a tanh is alice's."""
+ALONE = """
+party bob {
+  key ID
+  feature user: int -> index(7)
+  feature age:  float
+  feature item: string -> hash(9)
+  column  stars: float
+  label   liked = stars > 3
+}
+a = dense(flatten(embed([bob.user, bob.age], dim = 3)), 4, activation = tanh)
+b = dense(embed(bob.item, dim = 3), 4, activation = relu)
+logit = dense(a + b, 1)
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+train { optimizer adam(lr = 0.01)
+ batch 16 }
+"""
+"""The same of one party: half as many graphs for Keras to build, where only the updates matter."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +99,25 @@ def agreed(spec: Path | str, *arguments: str) -> dict[str, Any]:
     assert ended.code in (0, 1), ended.stderr
     assert ended.code == 0, worst(ended.found)
     return ended.found
+
+
+def crosswise(text: str, folder: Path, steps: int = 4, rows: int = 32, batch: int = 8) -> list[Comparison]:
+    """Unsplit by onnx, split by onnx and split by Keras, in float64: every pair of them, compared.
+
+    Of the ways of `vflc verify` those that differ in all that a way can differ in.
+    """
+    ways: list[Way] = []
+    for name, engines in (("unsplit", ("onnx",)), ("split", ("onnx", "keras") if KERAS else ("onnx",))):
+        made = compile_source(
+            Source("spec.vfl", text), precision="float64", unsplit=name == "unsplit", backends=engines,
+            protections=False,
+        )  # fmt: skip
+        made.write(folder / name)
+        ways += [Way(f"{name} {engine}", open_bundle(folder / name, backend=engine)) for engine in engines]
+    bundle = ways[0].bundle
+    sources = generate(loading.encoders(bundle), rows, 0)
+    data = loading.load_training(bundle, sources, 0, 0.0, None, silent)
+    return compared(ways, data, Settings(steps, batch, 0, 1)).comparisons
 
 
 def worst(found: dict[str, Any]) -> dict[str, Any]:
