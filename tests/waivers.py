@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from vflc.diagnostics import Source
 from vflc.driver import check_source
 
 
+@cache
 def waived(text: str) -> str:
     """The spec with a waiver for every error that the analysis of its gradients asks one for."""
     found = [d.help or "" for d in check_source(Source("waived.vfl", text)) if d.code == "VFL0310"]

@@ -1,4 +1,7 @@
-"""Every block of the library: the Keras engine, with TensorFlow's own gradients, ends where onnx ends."""
+"""Every block of the library: the Keras engine, with TensorFlow's own gradients, ends where onnx ends.
+
+Unsplit, which is half as many graphs; that Keras is split as onnx is: tests/keras_backend, tests/verify.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("name", [*LOGITS, *TASKS])
 def test_keras_is_onnx(name: str, tmp_path: Path):
     bundle = compile_source(
-        Source("library.vfl", spec(name)), precision="float64", backends=("onnx", "keras")
+        Source("library.vfl", spec(name)), precision="float64", unsplit=True, backends=("onnx", "keras")
     )
     bundle.write(tmp_path)
     ours, theirs = (Session(tmp_path, engine, seed=3, programs=("train",)) for engine in ("onnx", "keras"))
