@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,22 @@ pytestmark = needs_data
 COUNTS = {"census-income": 32561, "criteo": 8000, "ml-1m": 1000209}
 
 
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of an example's tables, made once of the published files."""
+
+    @cache
+    def of(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        prepared(name, folder, "--from", published(name))
+        return folder
+
+    return of
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_prepare_reads_the_published_files(name: str, tmp_path: Path):
-    sources = prepared(name, tmp_path, "--from", published(name))
+def test_prepare_reads_the_published_files(name: str, tables: Callable[[str], Path]):
+    sources = files(tables(name))
     bundle = compile_spec(EXAMPLES[name])
     for place in bundle.manifest["places"]:
         for party, table in json.loads(bundle.files[f"{place}/encoders.json"])["parties"].items():
@@ -30,23 +45,29 @@ def test_prepare_reads_the_published_files(name: str, tmp_path: Path):
             assert set(file.schema_arrow.names) >= {table["key"], *raw}
 
 
-def measured(name: str, tmp_path: Path, **options: Any) -> tuple[dict[str, float], dict[str, float]]:
+def files(folder: Path) -> dict[str, str]:
+    """The parties' tables in a folder, by party."""
+    return {file.stem: str(file) for file in sorted(folder.glob("*.parquet"))}
+
+
+def measured(
+    name: str, data: Path, tmp_path: Path, **options: Any
+) -> tuple[dict[str, float], dict[str, float]]:
     """Metrics of the last epoch of training, and those on the test rows."""
-    sources = prepared(name, tmp_path / "data", "--from", published(name))
+    sources = files(data)
     compile_spec(EXAMPLES[name]).write(tmp_path / "bundle")
     result = train(tmp_path / "bundle", sources, tmp_path / "run", TrainOptions(threads=1, **options))
-    test = {party: str(tmp_path / "data" / "test" / f"{party}.parquet") for party in sources}
-    return result.metrics["train"], evaluate(tmp_path / "run", test)["evaluation"]
+    return result.metrics["train"], evaluate(tmp_path / "run", files(data / "test"))["evaluation"]
 
 
-def test_mmoe_reaches_what_its_readme_says(tmp_path: Path):
-    _, test = measured("mmoe", tmp_path)
+def test_mmoe_reaches_what_its_readme_says(tables: Callable[[str], Path], tmp_path: Path):
+    _, test = measured("mmoe", tables("mmoe"), tmp_path)
     assert test["income_50k.auc"] > 0.915
     assert test["never_married.auc"] > 0.962
 
 
-def test_splitrec_mmoe_reaches_the_published_training_auc(tmp_path: Path):
-    seen, _ = measured("mmoe_splitrec", tmp_path)
+def test_splitrec_mmoe_reaches_the_published_training_auc(tables: Callable[[str], Path], tmp_path: Path):
+    seen, _ = measured("mmoe_splitrec", tables("mmoe_splitrec"), tmp_path)
     assert seen["income_50k.auc"] >= 0.779
     assert seen["never_married.auc"] >= 0.787
 
@@ -54,13 +75,15 @@ def test_splitrec_mmoe_reaches_the_published_training_auc(tmp_path: Path):
 @pytest.mark.parametrize("name, metric, least", [
     ("label_only", "auc", 0.91), ("u_shape", "auc", 0.91), ("multiclass", "accuracy", 0.83),
 ])  # fmt: skip
-def test_small_examples_reach_what_their_readmes_say(name: str, metric: str, least: float, tmp_path: Path):
-    assert measured(name, tmp_path)[1][metric] > least
+def test_small_examples_reach_what_their_readmes_say(
+    name: str, metric: str, least: float, tables: Callable[[str], Path], tmp_path: Path
+):
+    assert measured(name, tables(name), tmp_path)[1][metric] > least
 
 
-def test_wide_and_deep_rises_on_the_sample(tmp_path: Path):
+def test_wide_and_deep_rises_on_the_sample(tables: Callable[[str], Path], tmp_path: Path):
     """The full configuration but for the batch: the sample has 8,000 rows."""
-    sources = prepared("wide_deep", tmp_path / "data", "--from", published("wide_deep"))
+    sources = files(tables("wide_deep"))
     compile_spec(EXAMPLES["wide_deep"]).write(tmp_path / "bundle")
     options = TrainOptions(batch=1000, epochs=3, validation=0.2)
     result = train(tmp_path / "bundle", sources, tmp_path / "run", options)
