@@ -22,12 +22,15 @@ data    = --data alice=$(1)/alice.parquet --data bob=$(1)/bob.parquet
 
 oldest  = $(BUILD)/oldest/installed$(here)
 newest  = $(BUILD)/newest/installed$(here)
-# Which extras, and which tests: those of the core.
+# Which extras, and which tests: those of what a version can change.
 OLDEST  = dev dp masks grpc tensorboard
-CORE    = $(addprefix tests/,compiler data diagnostics docs library ops package protect runtime syntax)
+CORE    = $(addprefix tests/,cli compiler data diagnostics ops package/test_wheel.py protect runtime syntax transport)
 NEWEST  = $(OLDEST) keras ray# openmined-psi names one release of protobuf and so keeps all others back
 
-.PHONY: test test-oldest test-newest demo lint editor lock mutants clean
+# A worker keeps to neighbouring tests, which share what is compiled for them and the import of TensorFlow.
+CORES   = -n auto --dist worksteal
+
+.PHONY: test test-oldest test-newest demo lint editor lock mutants clean always
 .DELETE_ON_ERROR:
 
 test: $(dev)
@@ -35,13 +38,14 @@ test: $(dev)
 	$(MAKE) --no-print-directory lint || failed="$$failed lint"; \
 	$(MAKE) --no-print-directory editor || failed="$$failed editor"; \
 	[ -z "$$failed" ] || echo "failed before pytest:$$failed"; \
-	$(python) -m pytest -n auto $(PYTEST) && [ -z "$$failed" ]
+	$(python) -m pytest $(CORES) $(PYTEST) && [ -z "$$failed" ]
 
 test-oldest: $(oldest)
-	$(BUILD)/oldest/bin/python -m pytest -n auto $(or $(PYTEST),$(CORE))
+	$(BUILD)/oldest/bin/python -m pytest $(CORES) $(or $(PYTEST),$(CORE))
 
 test-newest: $(newest)
-	$(BUILD)/newest/bin/python -m pytest -n auto $(or $(PYTEST),$(CORE) $(addprefix tests/,keras_backend population transport))
+	$(BUILD)/newest/bin/python -m pip list --disable-pip-version-check
+	$(BUILD)/newest/bin/python -m pytest $(CORES) $(or $(PYTEST),$(CORE) $(addprefix tests/,keras_backend population))
 
 lint: $(dev)
 	$(python) -m ruff check .
@@ -73,7 +77,7 @@ $(dev): requirements/all.txt pyproject.toml
 $(oldest): requirements/oldest.txt pyproject.toml
 	$(call install,$(BUILD)/oldest,--require-hashes --requirement $<)
 
-$(newest): pyproject.toml
+$(newest): always # what is newest is so today
 	$(call install,$(BUILD)/newest,--upgrade ".[$(subst $(space),$(comma),$(NEWEST))]")
 
 comma := ,
