@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from vflc_runtime.errors import PEER, Failure
 
 _EXTREME = "look for extreme numbers in the data"
-_CALMER = f"lower the learning rate or clip gradients, and {_EXTREME}; the last checkpoint is kept"
+_CALMER = f"lower the learning rate or clip gradients, and {_EXTREME}"
 
 
 class NotFinite(Failure):
     """VFL0611: something that was computed here is not finite. `what` says it without the step."""
 
-    def __init__(self, what: str, more: str = "", training: bool = True) -> None:
-        super().__init__("VFL0611", f"{what}{more}", _CALMER if training else _EXTREME)
+    def __init__(self, what: str, more: str = "", training: bool = True, help: str | None = None) -> None:
+        super().__init__("VFL0611", f"{what}{more}", help or (_CALMER if training else _EXTREME))
         self.what = what
 
 

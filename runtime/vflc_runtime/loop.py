@@ -91,13 +91,14 @@ class Loop:
         if progress.over == "early stopping" or progress.epoch >= epochs:
             return self._finish(progress.over or "all epochs are done", None)
         record.go_on(self.run_folder.path, self.session.guards())
-        while progress.epoch < epochs:
-            if not self._epoch(epochs):
-                if progress.position:
-                    self._save()
-                return self._finish("all steps are done", self.meter if progress.position else None)
-            if self._close_epoch(epochs):
-                break
+        with self.run_folder.telling_what_is_kept():
+            while progress.epoch < epochs:
+                if not self._epoch(epochs):
+                    if progress.position:
+                        self._save()
+                    return self._finish("all steps are done", self.meter if progress.position else None)
+                if self._close_epoch(epochs):
+                    break
         return self._finish(progress.over or "all epochs are done", None)
 
     def _epoch(self, epochs: int) -> bool:

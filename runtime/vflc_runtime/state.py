@@ -35,6 +35,7 @@ from vflc_runtime.checkpoints import (
 )
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import FellBack, Listener, silent
+from vflc_runtime.finite import NotFinite
 
 __all__ = ["KEPT", "Checkpoint", "Progress", "RunFolder", "Tensors", "refuse_existing"]
 
@@ -181,6 +182,16 @@ class RunFolder:
         files.replace_with(self.path / files.SUMS, files.sums_content(sums))
         lines = "".join(json.dumps(entry) + "\n" for entry in history)
         files.replace_with(self.path / "history.jsonl", lines.encode())
+
+    @contextmanager
+    def telling_what_is_kept(self) -> Iterator[None]:
+        """Adds to a failure for numbers that are not finite whether there is a state from before them."""
+        try:
+            yield
+        except NotFinite as failure:
+            kept = "the last checkpoint is kept" if self.checkpoints.all() else "nothing was saved yet"
+            failure.help = f"{failure.help}; {kept}"
+            raise
 
     @property
     def saved(self) -> bool:

@@ -89,6 +89,7 @@ def test_divergence_in_the_last_step_leaves_no_model(
     with pytest.raises(Failure) as caught:
         train(bundle, handmade.tables(), tmp_path / "run", TrainOptions(**options))
     assert caught.value.code == "VFL0611" and "is not finite after step 1" in caught.value.message
+    assert str(caught.value.help).endswith("; nothing was saved yet")
     assert not list((tmp_path / "run").rglob("*model.safetensors"))
     assert not (tmp_path / "run" / "metrics.json").exists()
 

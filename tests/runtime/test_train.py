@@ -221,6 +221,8 @@ def test_nan_names_step_loss_and_value(data: dict[str, Any], tmp_path: Path) -> 
     saved = [event.step for event in seen if isinstance(event, events.Saved)]
     assert f"step {(saved or [0])[-1] + 1}" in caught.value.message
     assert "bce = " in caught.value.message
+    kept = "the last checkpoint is kept" if saved else "nothing was saved yet"
+    assert str(caught.value.help).endswith(f"; {kept}")
     assert "first value that is not finite is 'loss' at 'bob'" in caught.value.message
 
 

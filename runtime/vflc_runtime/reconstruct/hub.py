@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.errors import Failure
+from vflc_runtime.finite import NotFinite
 from vflc_runtime.initial import generator, initial_value
 from vflc_runtime.reconstruct.copies import ranked
 from vflc_runtime.reconstruct.delta import Delta
@@ -92,9 +92,5 @@ class Hub:
 def _check(name: str, value: Array, number: int) -> None:
     """VFL0611 where a step left a number that is not finite; what is saved is from before it."""
     if not np.isfinite(value).all():
-        raise Failure(
-            "VFL0611",
-            f"{name} is no longer finite after round {number + 1}",
-            "lower the rate of `server` or `client`, or bound what a user changes by `clip_norm`; "
-            "the last checkpoint is kept",
-        )
+        help = "lower the rate of `server` or `client`, or bound what a user changes by `clip_norm`"
+        raise NotFinite(f"{name} is no longer finite", f" after round {number + 1}", help=help)

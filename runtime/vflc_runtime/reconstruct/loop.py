@@ -55,15 +55,16 @@ class Loop:
     def run(self) -> dict[str, Any]:
         """Trains to the end; what `metrics.json` holds."""
         progress, settings = self.progress, self.settings
-        while progress.step < settings.rounds:
-            self._round()
-            every = settings.checkpoint_rounds
-            if self.interrupts.asked and progress.step < settings.rounds:
-                raise Interrupted(progress.step, self._save())
-            late = time.perf_counter() - self._saved > SAVE_EVERY
-            if progress.step < settings.rounds and (progress.step % every == 0 if every else late):
-                self._save()
-        return self._finish()
+        with self.folder.telling_what_is_kept():
+            while progress.step < settings.rounds:
+                self._round()
+                every = settings.checkpoint_rounds
+                if self.interrupts.asked and progress.step < settings.rounds:
+                    raise Interrupted(progress.step, self._save())
+                late = time.perf_counter() - self._saved > SAVE_EVERY
+                if progress.step < settings.rounds and (progress.step % every == 0 if every else late):
+                    self._save()
+            return self._finish()
 
     def _round(self) -> None:
         progress, settings = self.progress, self.settings
