@@ -190,10 +190,28 @@ def test_files_that_are_no_tables_are_told_in_time_and_memory(tmp_path):
     for source in (zeros, packed_zeros):
         assert "first line" in refused("VFL0632", source).message
     assert "NUL" in refused("VFL0601", sparse).message
-    refused("VFL0601", wide, [{"name": "n", "type": "string"}])
+    refused("VFL0632", wide, [{"name": "n", "type": "string"}])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 * HEADING
+
+
+def test_an_object_of_json_has_a_most(tmp_path):
+    endless = write(tmp_path / "line.json", '{"key": "x", "n": "' + "1" * (2 * LINE + 10) + '"}\n')
+    assert "16 MiB" in refused("VFL0632", endless, [{"name": "n", "type": "string"}]).message
+
+
+def test_a_wide_heading_is_read(tmp_path):
+    """Python's reader takes no field of 128 KiB, which a whole line is to a delimiter that is not in it."""
+    names = [f"column_{number:05}" for number in range(20_000)]
+    source = write(tmp_path / "wide.csv", f"key,n,{','.join(names)}\nx,1{',2' * len(names)}\n")
+    assert read(source, [{"name": "n", "type": "int"}]) == [("x", 1)]
+
+
+def test_a_line_that_is_no_csv_is_named_and_not_shown(tmp_path):
+    source = write(tmp_path / "open.csv", 'key,n\nx,1\ny,"SECRET-DIAGNOSIS\nz,3\n')
+    failure = refused("VFL0601", source, [{"name": "n", "type": "string"}])
+    assert "line 3: " in failure.message and "SECRET" not in failure.message
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])

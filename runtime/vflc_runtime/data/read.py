@@ -10,6 +10,7 @@ import csv
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from vflc_runtime.data.source import (
+    LINE,
     Opened,
     Source,
     empty,
@@ -31,8 +33,6 @@ from vflc_runtime.errors import Failure, Where
 
 HEADING = 4 << 20
 """Bytes that the first line of a text file may have."""
-LINE = 16 << 20
-"""Bytes that any of its lines may have."""
 
 
 @dataclass(frozen=True)
@@ -312,6 +312,11 @@ def _heading(file: str, wanted: set[str], party: str) -> tuple[str, tuple[str, .
     if not text.strip():
         return None
     delimiters = "\t,;|" if ".tsv" in file.lower() or ".tab" in file.lower() else ",;\t|"
-    headings = {d: next(csv.reader(text.splitlines(keepends=True), delimiter=d)) for d in delimiters}
-    best = max(delimiters, key=lambda d: (len(wanted & set(headings[d])), len(headings[d])))
+    headings = {}
+    for delimiter in delimiters:
+        with suppress(csv.Error):  # without its delimiter a wide heading is one field, which may be too long
+            headings[delimiter] = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter))
+    if not headings:
+        raise failed(party, file, "its first line has a name of more than 128 KiB")
+    best = max(headings, key=lambda d: (len(wanted & set(headings[d])), len(headings[d])))
     return best, tuple(headings[best])

@@ -26,6 +26,11 @@ FORMATS = {
 }  # fmt: skip
 PACKED = {".gz", ".zst"}
 SQL = re.compile(r"\s*(sql:|(select|with|from)[\s('\"*])", re.IGNORECASE)
+LINE = 16 << 20
+"""Bytes that a line of a text file may have, beyond the first, and an object of JSON."""
+_TOO_LONG = ("Maximum line size", "Parallel CSV Reader", "maximum_object_size")
+"""What DuckDB says of a line of more; it splits files between threads where lines end."""
+_CSV_LINE = re.compile(r"[\w ]*: CSV Error on Line: (\d+)")
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -134,6 +139,12 @@ def unreadable(party: str, shown: str, error: duckdb.Error) -> Failure:
             f"there is no room to read and sort {party}'s data: {_reason(text)}",
             "free space in the temporary folder (TMPDIR), or give a larger memory limit",
         )
+    if any(sign in text for sign in _TOO_LONG):
+        return Failure(
+            "VFL0632",
+            f"{party}'s file is no table: a line, or an object of JSON, has more than {LINE >> 20} MiB: {shown}",
+            "look for a quote that never ends, or for what wrote a file without line ends",
+        )
     return failed(party, shown, _reason(text))
 
 
@@ -157,7 +168,10 @@ def empty(party: str, shown: str) -> Failure:
 
 
 def _reason(text: str) -> str:
-    """DuckDB's message without the lines of advice and the excerpt of our own SQL that follow it."""
+    """DuckDB's message without the lines of advice, the excerpt of our own SQL and the rows that it shows."""
+    if at := _CSV_LINE.match(text):  # the row itself follows, which may be anything, and then what is wrong
+        wrong = text.split("\nPossible ")[0].strip().rpartition("\n")[2]
+        return f"line {at[1]}: {wrong[:200]}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     ends = (
         i for i, line in enumerate(lines) if i and line.startswith(("Possible", "LINE ", "*", "Candidate"))
