@@ -142,7 +142,7 @@ def unreadable(party: str, shown: str, error: duckdb.Error) -> Failure:
     if any(sign in text for sign in _TOO_LONG):
         return Failure(
             "VFL0632",
-            f"{party}'s file is no table: a line, or an object of JSON, has more than {LINE >> 20} MiB: {shown}",
+            f"{party}'s file is no table: a line or an object has more than {LINE >> 20} MiB: {shown}",
             "look for a quote that never ends, or for what wrote a file without line ends",
         )
     return failed(party, shown, _reason(text))
