@@ -110,9 +110,14 @@ def _check_guards(plan: Plan, manifest: Manifest) -> None:
     steps = [step.target for step in plan.programs.get("train", ()) if step.do == "protect"]
     if sorted(steps) != sorted(plan.guards):
         raise damaged(f"plan.json of {plan.place!r}: not every guard is one step of training")
+    runs = [step.target for step in plan.programs.get("train", ()) if step.do == "run"]
+    read = {name for graph in runs if graph in plan.graphs for name in plan.graphs[graph].inputs}
     for guard in plan.guards.values():
         if guard.solved and guard.reads not in plan.inputs:
             raise damaged(f"plan.json: guard {guard.id!r} reads {guard.reads!r}, which is no input")
+        for draw in guard.draws:
+            if draw.id not in read:
+                raise damaged(f"plan.json: nothing in training reads {draw.id!r} of guard {guard.id!r}")
     for edge in manifest.edges.values():
         if edge.aside:
             continue

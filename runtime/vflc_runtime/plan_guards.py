@@ -12,13 +12,15 @@ from vflc_runtime.reading import Json, damaged
 DrawKind = Literal["normal", "memory", "shift"]
 KINDS = ("normal", "memory", "shift")
 MECHANISMS = (
-    "gaussian", "label_dp", "max_norm", "marvell", "iso", "quantize", "top_k", "secure_sum",
+    "gaussian", "label_dp", "dp_sgd", "max_norm", "marvell", "iso", "quantize", "top_k", "secure_sum",
 )  # fmt: skip
+CALIBRATED = ("gaussian", "dp_sgd")
+"""Mechanisms whose noise follows from ε, δ and how often a row is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What a guard feeds the graphs with, so many numbers for each row of the batch.
+    """What a guard feeds the graphs with, so many numbers for each row of the batch, or for a step.
 
     Args:
         kind: `normal` (fresh noise), `memory` (what the row's last message left out), `shift` (drawn
@@ -27,6 +29,7 @@ class Draw:
         keep: probability of the shift 0; else it is one of 1 to `classes` - 1.
         width: numbers a row; None for a single one without an axis of its own.
         kept: id of the value that becomes the memory.
+        once: whether `width` numbers are drawn for a step, not for a row.
     """
 
     id: str
@@ -37,6 +40,7 @@ class Draw:
     dtype: str
     width: int | None
     kept: str | None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,11 @@ class Guard:
     private: bool
     promise: str
     where: Where | None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the run finds the noise, or what it spends."""
+        return self.mechanism in CALIBRATED
 
     @property
     def solved(self) -> bool:
@@ -101,15 +110,19 @@ def read_guard(item: Json) -> Guard:
 
 def _draw(item: Json) -> Draw:
     scale, kept, shape = item.get("scale"), item.get("kept"), item["shape"].open_shape()
-    if len(shape) not in (1, 2) or shape[0] is not None or None in shape[1:]:
-        raise item["shape"].wrong("the batch and a width")
+    kind, once = item["kind"].one_of(*KINDS), len(shape) == 1 and shape[0] is not None
+    if not (once and kind == "normal") and (
+        len(shape) not in (1, 2) or shape[0] is not None or None in shape[1:]
+    ):
+        raise item["shape"].wrong("the batch and a width, or of noise for a step a width alone")
     return Draw(
         id=item["id"].text(),
-        kind=cast(DrawKind, item["kind"].one_of(*KINDS)),
+        kind=cast(DrawKind, kind),
         scale=None if scale is None else scale.number(),
         keep=item["keep"].number(),
         classes=item["classes"].integer(),
         dtype=item["dtype"].one_of("float", "int"),
-        width=shape[1] if len(shape) > 1 else None,
+        width=shape[-1],
         kept=None if kept is None else kept.text(),
+        once=once,
     )

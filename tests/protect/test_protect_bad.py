@@ -32,6 +32,21 @@ CASES = [
     ("protect h with gaussian(clip = 1.0, epsilon = 0.0001, delta = 1e-9)", "VFL0337", "larger ε"),
     ("protect h with gaussian(clip = 1.0, epsilon = 0.5, limit = 10.0)", "VFL0337", "larger ε"),
     ("protect h with gaussian(clip = 1.0, noise = 1.0, epsilon = 1)", "VFL0312", "leave `noise` out"),
+    ("protect weights at carol with dp_sgd(clip = 1.0, epsilon = 8)", "VFL0403", "there are alice, bob"),
+    ("protect weights at alcie with dp_sgd(clip = 1.0, epsilon = 8)", "VFL0403", "did you mean `alice`?"),
+    ("protect weights at alice with dp_sgd(clip = 1.0)", "VFL0332", "as in: dp_sgd"),
+    ("protect weights at alice with dp_sgd(epsilon = 8)", "VFL0332", "it is a number above 0"),
+    ("protect weights at alice with gaussian(clip = 1.0, epsilon = 8)", "VFL0333", "dp_sgd"),
+    ("protect weights at alice with label_dp(epsilon = 8)", "VFL0333", "dp_sgd"),
+    ("protect h with dp_sgd(clip = 1.0, epsilon = 8)", "VFL0333", "protect weights at PARTY"),
+    ("protect gradients to alice with dp_sgd(clip = 1.0, epsilon = 8)", "VFL0333", "protect weights at"),
+    ("protect bob.liked with dp_sgd(clip = 1.0, epsilon = 8)", "VFL0333", "protect weights at PARTY"),
+    ("protect weights *.wide at alice with dp_sgd(clip = 1.0, epsilon = 8)", "VFL0345", "`h.mlp.0.kernel`"),
+    ("protect weights h.*, logit.* at alice with dp_sgd(clip = 1.0, epsilon = 8)", "VFL0345", "`g.dense."),
+    ("protect weights at alice with dp_sgd(clip = 1.0, epsilon = 8)\n"
+     "protect weights g at alice with dp_sgd(clip = 1.0, epsilon = 8)", "VFL0336", "name the others in it"),
+    ("protect weights at alice with dp_sgd(clip = 1.0, epsilon = 0.0001, delta = 1e-9)", "VFL0337", "larger"),
+    ("protect weights at alice with dp_sgd(clip = 1.0, noise = 1.0, epsilon = 1)", "VFL0312", "leave"),
 ]  # fmt: skip
 
 
@@ -49,6 +64,11 @@ GOOD = [
     "protect h.gradient with iso(scale = 1.0)",
     "protect gradients to alice with max_norm\nprotect gradients to alice with quantize(bits = 8)",
     "protect h with gaussian(clip = 1.0, epsilon = 8)\nprotect h with top_k(k = 2)",
+    "protect weights h.*, g.dense.kernel at alice with dp_sgd(clip = 1.0, epsilon = 8)\n"
+    "protect weights g.dense.bias at alice with dp_sgd(clip = 0.1, noise = 2)",
+    "protect weights at bob with dp_sgd(1.0, 8)\nprotect weights at alice with dp_sgd(1.0, 8, 1e-5)",
+    "protect weights at alice with dp_sgd(clip = 1.0, epsilon = 8)\n"
+    "protect h with gaussian(clip = 1.0, epsilon = 8)\nprotect gradients to alice with max_norm",
 ]
 
 

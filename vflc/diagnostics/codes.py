@@ -75,6 +75,8 @@ CODES: dict[str, str] = {
     "VFL0336": "Two protections that cannot be combined",
     "VFL0337": "An ε that no noise reaches",
     "VFL0340": "A party may learn more than it is granted",
+    "VFL0345": "Weights to protect that are not there",
+    "VFL0346": "A gradient in which rows cannot be told apart",
     # Placement
     "VFL0401": "A label used at a party that does not own it",
     "VFL0403": "A place that does not exist",

@@ -74,21 +74,28 @@ def _rows_entry(update: Update) -> dict[str, Any]:
     return {"gradient": gradient, "ids": ids, "weight": update.arrays[0], "read": read}
 
 
+def private_graph(update_id: str) -> str:
+    """The graph that gives an update its gradient where no tape does."""
+    return f"{update_id}.private"
+
+
 def gradient_graphs(
-    model: Model, schedule: Schedule, models: Iterable[str]
+    model: Model, schedule: Schedule, models: Iterable[str], private: Iterable[str]
 ) -> tuple[list[Step], list[GradientGraph]]:
     """The training program of a place with the tape's uses in it, and these.
 
-    `models` are the stages that have a forward model; the others do not run.
+    `models` are the stages that have a forward model; the others do not run. `private` are the graphs of
+    updates that need no tape; they run last.
     """
-    planner = _Planner(model, schedule, set(models))
+    planner = _Planner(model, schedule, set(models), tuple(private))
     return planner.plan()
 
 
 class _Planner:
     """Positions are indices into the place's training program."""
 
-    def __init__(self, model: Model, schedule: Schedule, models: set[str]) -> None:
+    def __init__(self, model: Model, schedule: Schedule, models: set[str], private: tuple[str, ...]) -> None:
+        self.private = private
         self.model, self.place = model, schedule.place
         self.graph: Graph = model.graph
         self.models = models
@@ -132,7 +139,7 @@ class _Planner:
             ):
                 use(self.ran[node.id]).crossing.append((node.id, of))
         for update in self.model.updates:
-            if update.place == self.place:
+            if update.place == self.place and private_graph(update.id) not in self.private:
                 ready = max((self._ready(weight) for weight in update.arrays), default=0)
                 index = next((i for i in runs if i >= ready and i in uses), end)
                 chosen = use(index)
@@ -169,8 +176,9 @@ class _Planner:
     def _program(self, uses: dict[int, GradientGraph], end: int) -> list[Step]:
         steps: list[Step] = []
         for index, step in enumerate(self.steps):
-            if index == end and end in uses:
-                steps.append(Step("run", uses[end].name))
+            if index == end:
+                steps += [Step("run", uses[end].name)] if end in uses else []
+                steps += [Step("run", name) for name in self.private]
             if step.do != "run" or step.what in self.models:
                 steps.append(step)
             if index < end and index in uses:

@@ -1,7 +1,8 @@
 """`PLACE/keras/`: the same plan with Keras models of the forward parts and gradients by a tape.
 
 Messages, steps and the ids at the cut edges are those of the ONNX plan. Tables are not fused:
-every weight is an array of its own, under its own name.
+every weight is an array of its own, under its own name. What `dp_sgd` guards is computed by vflc's
+own backward nodes here, too.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from vflc.emit.keras import ONE, KerasModel, to_keras
-from vflc.emit.keras_gradients import gradient_graphs, row_ids
+from vflc.emit.keras_gradients import gradient_graphs, private_graph, row_ids
 from vflc.emit.manifest import canonical
 from vflc.emit.plan import guard_graph, plan
 from vflc.emit.update import UpdateGraph, build_updates, optimizers_at
+from vflc.ir.graph import PLACELESS
 from vflc.ir.model import PROGRAMS, Model, Program, Schedule, Stage, Step
+from vflc.ops.source import INPUTS
 
 
 def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
@@ -27,7 +30,10 @@ def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, b
             made = _update_model(update, name, precision)
             files[f"{name}.keras"] = made.content
             graphs[name] = _entry(name, made)
-    steps, uses = gradient_graphs(model, schedule, models)
+    private = _private(model, schedule, precision)
+    files |= {f"{name}.keras": made.content for name, made in private.items()}
+    graphs |= {name: _entry(name, made) for name, made in private.items()}
+    steps, uses = gradient_graphs(model, schedule, models, private)
     graphs |= {use.name: use.entry() for use in uses}
     data = plan(model, _without_stages(schedule, steps, models), precision, dict.fromkeys(graphs, ""))
     data["graphs"] = graphs
@@ -69,6 +75,22 @@ def _guards(model: Model, schedule: Schedule, precision: str) -> dict[str, Keras
         if guard.graph is not None and guard.place == schedule.place:
             inner, nodes, _, outputs = guard_graph(guard)
             models[guard.id] = to_keras(inner, guard.id, nodes, outputs, precision)
+    return models
+
+
+def _private(model: Model, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
+    """The gradients of updates in which `dp_sgd` has a part: a tape has no rows, so they come from nodes."""
+    graph, place = model.graph, schedule.place
+    guarded = {weight for guard in model.guards for weight in guard.weights}
+    models = {}
+    for update in model.updates:
+        if update.place == place and update.gradient and guarded & set(update.arrays):
+            needed = graph.ancestors([update.gradient])
+            nodes = [
+                n.id for n in graph if n.id in needed and n.place == place and n.op not in INPUTS | PLACELESS
+            ]
+            name = private_graph(update.id)
+            models[name] = to_keras(graph, name, nodes, [update.gradient], precision)
     return models
 
 

@@ -28,6 +28,7 @@ def protections(model: Model) -> dict[str, Any]:
             "place": guard.place,
             "edges": [edge.id for edge in model.edges if guard in model.guards_of(edge.node)],
             "label": guard.reads if guard.mechanism == "label_dp" else None,
+            **({"weights": list(guard.weights)} if guard.weights else {}),
         }
         for guard in model.guards
     ]
@@ -42,7 +43,7 @@ def protected(data: Mapping[str, Any]) -> list[str]:
         lines += ["", "## Protections", "", "| what | mechanism | at | privacy | promise |"]
         lines.append("| --- | --- | --- | --- | --- |")
     for guard in data.get("protections", ()):
-        what = guard["edges"] or [guard["label"]]
+        what = guard.get("weights") or guard["edges"] or [guard["label"]]
         options = ", ".join(f"{name} = {_shown(value)}" for name, value in _told(guard["options"]))
         names, private = ", ".join(f"`{name}`" for name in what), "yes" if guard["private"] else "no"
         asked = f"{guard['mechanism']}({options})" if options else guard["mechanism"]

@@ -12,18 +12,22 @@ from vflc.ir.graph import Graph, Phase
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What `protect` and `accept` speak of: values, or all gradients to a party.
+    """What `protect` and `accept` speak of: values, all gradients to a party, or weights at one.
 
     Args:
         values: ids of the values named; a record names all of its fields.
         gradients_to: the party, where the target is `gradients to PARTY`.
         text: as the user wrote it.
+        weights_at: the party, where the target is `weights at PARTY`.
+        patterns: over names of weights, where only some are meant.
     """
 
     values: tuple[str, ...]
     gradients_to: str | None
     text: str
     span: Span
+    weights_at: str | None = None
+    patterns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ class Guard:
         keeps: what is fed for a row, and the value that is kept for the row's next time.
         reads: a label that a step of the run needs besides.
         span: where it was asked for.
+        weights: of `dp_sgd`, those whose gradients it guards: `before` are the sums over a batch of rows that
+            are clipped, and `after` is what each weight learns from.
     """
 
     protection: str
@@ -133,6 +139,7 @@ class Guard:
     keeps: tuple[tuple[str, str], ...] = ()
     reads: str | None = None
     span: Span | None = None
+    weights: tuple[str, ...] = ()
 
     @property
     def masks(self) -> bool:
@@ -142,7 +149,7 @@ class Guard:
     @property
     def inside(self) -> bool:
         """Whether it is part of the graphs of its place, which a run only has to feed."""
-        return self.phase == "forward" and not self.masks
+        return (self.phase == "forward" or bool(self.weights)) and not self.masks
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def infer_drawn(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
-    """[batch, width], or [batch] where there is no width: the form of an id."""
+    """[batch, width], or [batch] where there is no width: the form of an id. Drawn `once`: [width]."""
+    if attrs.get("once"):
+        return TensorType((Axis(None, attrs["width"]),), attrs["dtype"])
     if not types[0].batched:
         raise OpError(f"numbers drawn for the rows of {types[0]}, which has none")
     width = attrs["width"]

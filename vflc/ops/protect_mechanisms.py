@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 Options = Mapping[str, Any]
 Kind = Literal["normal", "memory", "shift"]
-Role = Literal["noise", "compression", "sum", "labels"]
+Role = Literal["noise", "compression", "sum", "labels", "weights"]
+
+CALIBRATED = frozenset({"gaussian", "dp_sgd"})
+"""Mechanisms whose noise follows from ε, δ and how often a row is used."""
 
 HAIR = 1 - 2.0**-20
 """Rows are clipped this much below the bound, so that float32's rounding cannot put one above it."""
@@ -76,7 +79,7 @@ class Mechanism:
     """A protection that users may ask for.
 
     Args:
-        applies: of `activations`, `gradients` and `labels`.
+        applies: of `activations`, `gradients`, `labels` and `weights`.
         role: what it is; noise may be followed by compression or a sum, nothing else combines.
         private: whether it counts as privacy.
         promise: what holds of what crosses, from the options.
@@ -106,9 +109,15 @@ class Mechanism:
 
 def clipped(b: Build, row: Node, clip: float) -> Node:
     """Each row, scaled down to an L2 norm of `clip` where it is longer."""
-    length = b.op("sum", b.op("square", row), axes=(1,), keep=True)
-    length = b.op("sqrt", b.op("maximum", length, number(b, TINY)))  # the slope of a root at 0 is infinite
-    return b.op("mul", row, b.op("minimum", number(b, 1), b.op("div", number(b, clip * HAIR), length)))
+    return b.op("mul", row, shrinking(b, b.op("sum", b.op("square", row), axes=(1,), keep=True), clip))
+
+
+def shrinking(b: Build, square: Node, clip: float, times: Node | None = None) -> Node:
+    """[batch, 1]: what scales rows of these squared norms, `times` as long as they are, down to `clip`."""
+    length = b.op("sqrt", b.op("maximum", square, number(b, TINY)))  # the slope of a root at 0 is infinite
+    if times is not None:
+        length = b.op("mul", length, times)
+    return b.op("minimum", number(b, 1), b.op("div", number(b, clip * HAIR), length))
 
 
 def gaussian(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
@@ -119,21 +128,38 @@ def gaussian(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
     return Applied(b.op("add", short, noise), short)
 
 
-def check_gaussian(options: Options) -> None:
-    if options["noise"] is None and options["epsilon"] is None:
-        raise OpError(
-            "gaussian needs `epsilon` or `noise`",
-            "as in: gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)",
-            "VFL0332",
-        )
+def check_noise(name: str) -> Callable[[Options], None]:
+    """Refuses options of a calibrated mechanism that say nothing of its noise."""
+
+    def check(options: Options) -> None:
+        if options["noise"] is None and options["epsilon"] is None:
+            raise OpError(
+                f"{name} needs `epsilon` or `noise`",
+                f"as in: {name}(clip = 1.0, epsilon = 8, delta = 1e-6)",
+                "VFL0332",
+            )
+
+    return check
 
 
 def promise_gaussian(options: Options) -> str:
-    spent = f"ε = {options['epsilon']:g}" if options["epsilon"] is not None else "the ε that the run reports"
     return (
-        f"a row's own messages of a whole run are ({spent}, δ = {options['delta']:g}) differentially "
+        f"a row's own messages of a whole run are {_spent(options)} differentially "
         f"private: joint rows are clipped to an L2 norm of {options['clip']:g} and carry Gaussian noise"
     )
+
+
+def promise_dp_sgd(options: Options) -> str:
+    return (
+        f"what these weights learn of a row in a whole run is {_spent(options)} differentially private: "
+        f"each row's gradient is clipped to an L2 norm of {options['clip']:g} and their sum carries "
+        "Gaussian noise; no bound on the row's own messages"
+    )
+
+
+def _spent(options: Options) -> str:
+    spent = f"ε = {options['epsilon']:g}" if options["epsilon"] is not None else "the ε that the run reports"
+    return f"({spent}, δ = {options['delta']:g})"
 
 
 # --- against label leakage: Li et al., "Label leakage and protection in two-party split learning", 2022 ---
@@ -237,6 +263,15 @@ GRADIENTS = frozenset({"gradients"})
 
 PER = ("row", "batch")
 
+NOISE = {
+    "clip": Option(*POSITIVE, required=True),
+    "epsilon": Option(*EPSILON),
+    "delta": Option(*DELTA, default=1e-6),
+    "noise": Option(*POSITIVE),
+    "limit": Option(*POSITIVE, default=10_000.0),
+}
+"""Options of mechanisms whose noise is calibrated."""
+
 MECHANISMS: dict[str, Mechanism] = {
     made.name: made
     for made in (
@@ -245,14 +280,14 @@ MECHANISMS: dict[str, Mechanism] = {
             "Clips each joint row to an L2 norm and adds Gaussian noise: differential privacy of the row's "
             "own messages. Give `epsilon` and `delta`, or `noise`, a multiple of `clip`; no calibration goes "
             "beyond a noise of `limit`.",
-            {
-                "clip": Option(*POSITIVE, required=True),
-                "epsilon": Option(*EPSILON),
-                "delta": Option(*DELTA, default=1e-6),
-                "noise": Option(*POSITIVE),
-                "limit": Option(*POSITIVE, default=10_000.0),
-            },
-            BOTH, "noise", True, promise_gaussian, gaussian, check=check_gaussian,
+            NOISE, BOTH, "noise", True, promise_gaussian, gaussian, check=check_noise("gaussian"),
+        ),
+        Mechanism(
+            "dp_sgd",
+            "Clips each row's gradient of all weights that it protects together, and adds Gaussian noise to "
+            "every number of the sum: differential privacy of what the weights learn of a row. Options as "
+            "those of `gaussian`.",
+            NOISE, frozenset({"weights"}), "weights", True, promise_dp_sgd, check=check_noise("dp_sgd"),
         ),
         Mechanism(
             "label_dp",

@@ -21,6 +21,9 @@ COLUMNS = frozenset({"feature", "label", "example_weight"})
 INPUTS = COLUMNS | {"weight", "random", "drawn", "guarded"}
 """Ops without a lowering: values that come from outside the emitted graphs."""
 
+SHAPES = {"count": 1, "expand_like": 1, "random": 1, "drawn": 1}
+"""Ops that read of their last inputs, of so many, the shape alone."""
+
 
 def infer_constant(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     shape = np.shape(attrs["value"])

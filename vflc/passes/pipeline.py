@@ -20,6 +20,7 @@ from vflc.passes.phases import Phases
 from vflc.passes.place import Place
 from vflc.passes.protect import Protect
 from vflc.passes.protect_gradients import ProtectGradients
+from vflc.passes.protect_weights import ProtectWeights
 from vflc.passes.prune import Prune
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
@@ -52,6 +53,7 @@ def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True)
         *((Protect(),) if guarded else ()),
         Modes(),
         Differentiate(),
+        *((ProtectWeights(),) if guarded else ()),
         Optimize(),
         Simplify(),
         *((ProtectGradients(),) if guarded else ()),

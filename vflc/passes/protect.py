@@ -42,9 +42,10 @@ class Protect:
     def __call__(self, model: Model, collector: Collector) -> Model:
         work = _Activations(model, collector)
         for protection in model.protections:
-            if MECHANISMS[protection.mechanism].role == "labels":
+            role = MECHANISMS[protection.mechanism].role
+            if role == "labels":
                 work.model = guard_labels(work.model, protection, collector)
-            elif protection.target.gradients_to is None:
+            elif protection.target.gradients_to is None and role != "weights":
                 work.protect(protection)
         return replace(work.model, offers=offered(work.model.graph, work.model.guards))
 

@@ -15,7 +15,7 @@ from vflc.ir.disclosure import Guard, Protection
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
 from vflc.ops import infer
-from vflc.ops.protect_mechanisms import MECHANISMS, spent_delta, spent_epsilon
+from vflc.ops.protect_mechanisms import CALIBRATED, MECHANISMS, spent_delta, spent_epsilon
 from vflc.passes.cut import crossings
 from vflc.passes.levels import levels
 from vflc.passes.modes import resolved
@@ -42,10 +42,10 @@ class ProtectGradients:
         done = {guard.protection for guard in model.guards}
         work = _Gradients(model, collector)
         for protection in model.protections:
-            if protection.id not in done:
+            if protection.id not in done and MECHANISMS[protection.mechanism].role != "weights":
                 work.protect(protection)
         for protection in model.protections:
-            if protection.mechanism == "gaussian":
+            if protection.mechanism in CALIBRATED:
                 _check_budget(work.model, protection, collector)
         return work.model
 

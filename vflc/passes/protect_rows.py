@@ -140,9 +140,10 @@ class Rows:
         return found
 
 
-def draw_node(b: Build, guard: str, draw: Draw, like: Node, width: int | None) -> Node:
-    """Adds what a run feeds: so many numbers for each row of `like`, or an id."""
+def draw_node(b: Build, guard: str, draw: Draw, like: Node, width: int | None, once: bool = False) -> Node:
+    """Adds what a run feeds: so many numbers for each row of `like`, or `once` for a step, or an id."""
     attrs = {"kind": draw.kind, "scale": draw.scale, "keep": draw.keep, "classes": draw.classes}
+    attrs |= {"once": True} if once else {}
     return b.op("drawn", like, guard=guard, width=width, dtype="float" if width else "int", **attrs)
 
 

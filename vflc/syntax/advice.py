@@ -20,7 +20,7 @@ _FORMS = {
     "TRAIN": "train { batch 128  epochs 5 }",
     "SCHEDULE": "schedule { … }",
     "RELEASE": "release PARTY { activations at most 64 floats a row }",
-    "PROTECT": "protect gradients to PARTY with … or protect VALUE with …",
+    "PROTECT": "protect gradients to PARTY with …, protect VALUE with … or protect weights at PARTY with …",
     "ACCEPT": "accept CODE on gradients to PARTY because \"…\"",
 }  # fmt: skip
 

@@ -148,7 +148,9 @@ def _word(word: tree.Expr | tree.Name) -> str:
     return word.text if isinstance(word, tree.Name) else show_expression(word)
 
 
-def _target(target: tree.Target) -> str:
+def _target(target: tree.Target | tree.Weights) -> str:
+    if isinstance(target, tree.Weights):
+        return " ".join(("weights", *(pattern.text for pattern in target.patterns), "at", target.at.text))
     if target.gradients_to is not None:
         return f"gradients to {target.gradients_to.text}"
     return show_expression(target.value) if target.value is not None else ""

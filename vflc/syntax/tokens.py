@@ -318,9 +318,15 @@ def _classify(scan: Scan) -> None:
         elif keyword and _starts(scan, index, before):
             token.type = keyword
             protecting = keyword in ("PROTECT", "ACCEPT")
+        elif before == "PROTECT" and token.value == "weights" and _is_of_weights(following):
+            token.type = "WEIGHTS"
         elif before in NAMED_NEXT and not (protecting and token.value == "gradients"):
             pass
-        elif token.value in _INFIX and (before in OPERAND_END or before == "FUSE"):
+        elif token.value in _INFIX and (
+            before in OPERAND_END
+            or before in ("FUSE", "WEIGHTS")
+            or (protecting and body == "top" and before == "STAR")
+        ):
             token.type = _INFIX[token.value]
         elif token.value in _ALWAYS:
             token.type = _ALWAYS[token.value]
@@ -328,6 +334,11 @@ def _classify(scan: Scan) -> None:
             token.type = _OF_PROTECT[token.value]
         elif token.value == "gradients" and following is not None and following.value == "to":
             token.type = "GRADIENTS" if protecting else "NAME"
+
+
+def _is_of_weights(following: Token | None) -> bool:
+    """Whether `protect weights` goes on as in `weights at alice`: not for a value of that name."""
+    return following is not None and following.type != "DOT" and following.value != "with"
 
 
 def _starts(scan: Scan, index: int, before: str) -> bool:

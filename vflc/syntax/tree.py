@@ -354,8 +354,17 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """`weights at alice`, or those that patterns name: `weights *.deep at alice`."""
+
+    patterns: tuple[Pattern, ...]
+    at: Name
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Protect:
-    target: Target
+    target: Target | Weights
     mechanism: Expr
     span: Span
 

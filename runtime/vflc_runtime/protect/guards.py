@@ -28,7 +28,7 @@ class _State:
     """A guard in a run.
 
     Args:
-        noise: deviation as a multiple of the clip, of `gaussian`.
+        noise: deviation as a multiple of the clip, where it is calibrated.
         epochs: for how many it is enough.
         resumed: how often the run went on from a checkpoint: rows may have sent once more each time.
         kept: by draw, an array [row, …] of all rows of the data.
@@ -84,7 +84,7 @@ class Guards:
         for name, guard in self._plan.guards.items():
             state = self._states[name]
             state.epochs = facts.visits
-            if guard.mechanism == "gaussian":
+            if guard.calibrated:
                 state.noise = _noise(guard, facts)
             for draw in guard.draws:
                 if draw.kind != "normal":
@@ -138,9 +138,9 @@ class Guards:
             state, saved = self._states[name], settings.get(name, {})
             state.noise, state.epochs = saved.get("noise"), int(saved.get("epochs", 0))
             state.resumed = int(saved.get("resumed", 0))
-            if guard.mechanism == "gaussian" and state.noise is None:
+            if guard.calibrated and state.noise is None:
                 raise _lost(name)
-            if guard.options.get("epsilon") and guard.mechanism == "gaussian" and facts.visits > state.epochs:
+            if guard.options.get("epsilon") and guard.calibrated and facts.visits > state.epochs:
                 raise Failure(
                     "VFL0671",
                     f"the noise of this run is enough for {state.epochs} epochs, not for {facts.visits}",
@@ -200,7 +200,8 @@ class Guards:
             if state.noise is None:
                 raise ValueError(f"the noise of guard {guard.id!r} is not calibrated: prepare it")
             scale = state.noise * guard.number("clip")
-        shape = (rows,) if draw.width is None else (rows, draw.width)
+        width = () if draw.width is None else (draw.width,)
+        shape = width if draw.once else (rows, *width)
         return (self._noise.normal(shape) * scale).astype(self._plan.precision)
 
     def _solve(self, guard: Guard, engine: Engine, rows: int) -> None:
@@ -280,7 +281,7 @@ class Guards:
             "private": guard.private,
             "promise": guard.promise,
         }
-        if guard.mechanism == "gaussian" and state.noise is not None and self._facts is not None:
+        if guard.calibrated and state.noise is not None and self._facts is not None:
             releases = guard.releases * (self._facts.epochs_of(steps) + state.resumed)
             delta = guard.number("delta")
             entry |= {"noise": state.noise, "epsilon": spent(state.noise, delta, releases), "delta": delta}

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import Model
-from vflc.ops.source import COLUMNS
+from vflc.ops.source import COLUMNS, SHAPES
 from vflc.passes.lower.units import is_fitted
 
-PROVEN = frozenset({"gaussian", "label_dp"})
+PROVEN = frozenset({"gaussian", "label_dp", "dp_sgd"})
 """Mechanisms whose promise is a theorem; all others pass secrets on as they are."""
 
 
@@ -101,6 +101,7 @@ class Flow:
             if source.name == node.attrs["name"]
         }
         self._guards = {after: guard for guard in model.guards for after in guard.after if not guard.masks}
+        self._sums = {total: guard for guard in model.guards if guard.weights for total in guard.before}
         self.train = self._settle()
         self.inference = self._run(model.inference, training=False)
 
@@ -153,7 +154,10 @@ class Flow:
             return self._source(node)
         if node.op == "drawn":
             return self._kept.get(node.id, Flows())
-        found = _joined([flows[name] for name in node.inputs])
+        found = _joined(_read(node, flows))
+        if node.id in self._sums:
+            # a row's share is bounded and the sum noisy; what rows have of each other is so in every share
+            return Flows(0, self.secrets.behind(self._sums[node.id], found.row) | found.mixed, found.sizes)
         if not node.type.batched and any(graph[name].type.batched for name in node.inputs):
             found = Flows(0, found.row | found.mixed, found.sizes)
         guard = self._guards.get(node.id)
@@ -175,6 +179,16 @@ class Flow:
 
     def _joint(self, guard: Guard, flows: Mapping[str, Flows]) -> Flows:
         return _joined([flows[name] for name in guard.before])
+
+
+def _read(node: Node, flows: Mapping[str, Flows]) -> list[Flows]:
+    """What a node reads: of some inputs the shape alone. How many rows a batch has is no secret."""
+    values = len(node.inputs) - SHAPES.get(node.op, 0)
+    found = [flows[name] for name in node.inputs[:values]]
+    if node.op == "count":
+        several = any(node.attrs["axes"])
+        return [Flows(mixed=flows[name].sizes if several else 0) for name in node.inputs]
+    return found + [Flows(sizes=flows[name].sizes) for name in node.inputs[values:]]
 
 
 def _joined(inputs: list[Flows]) -> Flows:

@@ -9,7 +9,7 @@ from vflc.ir.disclosure import Protection
 from vflc.ops import OpError
 from vflc.ops.protect_mechanisms import MECHANISMS, Mechanism
 from vflc.passes.lower.evaluate import Evaluator
-from vflc.passes.lower.targets import Ids, lower_target
+from vflc.passes.lower.targets import Ids, lower_target, lower_weights
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
@@ -30,10 +30,29 @@ def lower_protect(
         )
         return None
     options = _options(ev, mechanism, expr, scope)
-    target = lower_target(ev, item.target, scope, places, ids)
+    if not _fits(ev, mechanism, item):
+        return None
+    if isinstance(item.target, tree.Weights):
+        target = lower_weights(ev, item.target, places)
+    else:
+        target = lower_target(ev, item.target, scope, places, ids)
     if options is None or target is None:
         return None
     return Protection(f"protect_{number}", target, mechanism.name, options, item.span)
+
+
+def _fits(ev: Evaluator, mechanism: Mechanism, item: tree.Protect) -> bool:
+    """Whether weights are protected by a mechanism for weights, and nothing else is."""
+    if isinstance(item.target, tree.Weights) == (mechanism.role == "weights"):
+        return True
+    what = " and ".join(sorted(mechanism.applies))
+    help = "as in: protect weights at PARTY with dp_sgd(clip = 1.0, epsilon = 8)"
+    ev.error("VFL0333", f"`{mechanism.name}` is for {what}, and these are {_not(item)}", item.span, help)
+    return False
+
+
+def _not(item: tree.Protect) -> str:
+    return "weights" if isinstance(item.target, tree.Weights) else "none"
 
 
 def _options(ev: Evaluator, mechanism: Mechanism, expr: tree.Expr, scope: Scope) -> dict[str, Any] | None:

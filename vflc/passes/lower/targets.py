@@ -26,16 +26,32 @@ def lower_target(
     """
     if target.gradients_to is not None:
         party = target.gradients_to.text
-        if party not in places:
-            near = did_you_mean(party, places)
-            help = f"did you mean `{near}`?" if near else f"there are {', '.join(places)}"
-            ev.error("VFL0403", f"there is no party `{party}`", target.gradients_to.span, help)
+        if not _is_party(ev, target.gradients_to, places):
             return None
         return Target((), party, f"gradients to {party}", target.span)
     assert target.value is not None
     text = path_text(target.value)
     value = look_up(ev, target.value, scope)
     return Target(tuple(dict.fromkeys(ids(node.id) for node in nodes_in(value))), None, text, target.span)
+
+
+def lower_weights(ev: Evaluator, target: tree.Weights, places: tuple[str, ...]) -> Target | None:
+    """The weights at a party; None where there is no such party."""
+    if not _is_party(ev, target.at, places):
+        return None
+    patterns = tuple(pattern.text for pattern in target.patterns)
+    shown = f"weights {', '.join(patterns)} at" if patterns else "weights at"
+    return Target((), None, f"{shown} {target.at.text}", target.span, target.at.text, patterns)
+
+
+def _is_party(ev: Evaluator, party: tree.Name, places: tuple[str, ...]) -> bool:
+    """Whether a party of this name is there; reports where not."""
+    if party.text in places:
+        return True
+    near = did_you_mean(party.text, places)
+    help = f"did you mean `{near}`?" if near else f"there are {', '.join(places)}"
+    ev.error("VFL0403", f"there is no party `{party.text}`", party.span, help)
+    return False
 
 
 def path_text(expr: tree.Expr) -> str:
