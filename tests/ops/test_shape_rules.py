@@ -86,6 +86,7 @@ def test_refused(op: str, types: tuple[TensorType, ...], attrs: dict) -> None:
         ((tensor(None, 3), tensor(2, 1, 3)), None),
         ((tensor(None, 3), tensor(None, 4)), None),
         ((tensor(4), tensor(2, 1)), (2, 4)),
+        ((tensor(None), TensorType((Axis("value", None),))), None),
     ],
 )
 def test_broadcasting_keeps_rows_first(
