@@ -69,7 +69,10 @@ def mutant(code: str, path: str, operator: str, occurrence: int) -> tuple[Mutant
 
     if operator in SAME:
         return None
-    changed = mutate_code(code, get_operator(operator)(), occurrence)
+    try:
+        changed = mutate_code(code, get_operator(operator)(), occurrence)
+    except AttributeError:  # an exception with a dotted name, which Cosmic Ray cannot exchange
+        return None
     if changed is None or meaning(changed) == meaning(code):
         return None
     pairs = zip(code.splitlines(), changed.splitlines(), strict=False)
