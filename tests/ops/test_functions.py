@@ -451,3 +451,21 @@ def test_a_table_that_nobody_reads_is_penalised_whole():
     refused("l2", b, 1.0)
     refused("l2", b, -1.0, table)
     refused("l1", b, 1.0, call("square", b, table))
+
+
+def test_classes_are_one_for_each_row():
+    b = build()
+    logits = value(b, "z", None, 3)
+    refused("cce", b, logits, feature(b, "several", "ids", 3, "label"))
+    refused("cce", b, logits, feature(b, "more", "id", 4, "label"))
+    assert str(call("cce", b, logits, feature(b, "one", "id", 3, "label")).type) == "[] (once)"
+
+
+@pytest.mark.parametrize(("momentum", "fits"), [(0.0, True), (1.0, True), (-0.01, False), (1.01, False)])
+def test_a_running_mean_has_a_momentum_between_0_and_1(momentum, fits):
+    b = build()
+    x = value(b, "x", None, 3)
+    if fits:
+        assert call("batch_norm", b, x, None, momentum).type == x.type
+    else:
+        assert refused("batch_norm", b, x, None, momentum).code == "VFL0205"
