@@ -10,6 +10,8 @@ import pytest
 from protecting import TWO, Recorded, batch, bundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.packing import Packing
+from vflc_runtime.protect.account import Facts
+from vflc_runtime.protect.guards import Guards
 from vflc_runtime.protect.wire import pack, unpack
 
 QUANTIZED = TWO + "protect h with quantize(bits = 4)\n"
@@ -103,3 +105,13 @@ def test_no_packing_where_it_would_not_be_smaller(tmp_path):
     folder = bundle(TWO + "protect h with top_k(k = 6)\n", tmp_path / "b")
     assert edge(folder, "h.protected")["dtype"] == "float32"
     Recorded(folder).step(batch(32))
+
+
+def test_what_rows_are_owed_needs_to_know_the_rows(tmp_path):
+    at = Recorded(bundle(QUANTIZED, tmp_path / "b"))
+    guards, engine = Guards(at.session.bundle.plans["alice"]), at.session.engines["alice"]
+    for indices in (np.arange(4), None):
+        with pytest.raises(ValueError, match="prepare it, and say which rows"):
+            guards.apply("protect_1", engine, 4, indices)
+        guards.prepare(Facts(4, 4, 4, 1))
+    guards.apply("protect_1", engine, 4, np.arange(4))

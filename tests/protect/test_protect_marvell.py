@@ -74,6 +74,23 @@ def test_no_noise_where_the_bound_holds_already():
     assert solve(classes(4, 0.5, (1.0, 1.0), (1.0, 1.0), 1e-4), 0.25) == NONE
 
 
+@pytest.mark.parametrize(
+    ("negative", "positive", "g", "divergence"),
+    [
+        ((0.0, 0.5), (0.0, 0.5), 1.0, math.inf),
+        ((0.0, 0.5), (0.1, 0.5), 0.0, math.inf),
+        ((0.0, 0.5), (0.0, 0.5), 0.0, 0.0),
+        ((0.0, 0.5), (0.0, 1.0), 0.0, 3 * (0.5 / 2 + 2 / 2 - 1)),
+        ((0.2, 0.0), (0.2, 0.1), 0.0, math.inf),
+        ((0.2, 0.0), (0.2, 0.0), 0.0, 0.0),
+        ((0.2, 0.0), (0.2, 0.0), 0.1, 0.5),
+    ],
+)
+def test_classes_that_do_not_vary_are_told_apart_by_any_difference(negative, positive, g, divergence):
+    about = classes(4, 0.5, negative, positive, g)
+    assert sum_kl(about, NONE) == pytest.approx(divergence, abs=1e-12)
+
+
 def gradients(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of a loss as they are: of opposite directions, the rare class's larger."""
     draw = np.random.default_rng(seed)
