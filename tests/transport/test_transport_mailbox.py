@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from ssl import SSLEOFError
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +18,7 @@ from vflc_runtime.messages import Envelope
 from vflc_runtime.transport import rules
 from vflc_runtime.transport.frames import Frame, Kind, Refused, Tensor, decode, encode
 from vflc_runtime.transport.grpc import streams, tls
+from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import Control, Ended, Restarted
 from vflc_runtime.transport.rules import Rules
@@ -97,6 +100,9 @@ def test_a_message_is_sent_in_its_own_programs_alone() -> None:
     assert decode(alice.message("bob", envelope, 1, 1)).tensors
     with pytest.raises(Failure, match="message 'one' of 'predict'"):
         alice.message("bob", replace(envelope, program="predict"), 1, 1)
+    for other in ({"a": tensors["a"]}, {**tensors, "b": tensors["a"]}):
+        with pytest.raises(Failure, match="message 'one' with other edges"):
+            alice.message("bob", replace(envelope, tensors=other), 1, 1)
 
 
 def test_of_two_that_listen_the_second_dials_first() -> None:
@@ -120,6 +126,37 @@ def test_who_is_not_answered_dials_less_and_less_often(monkeypatch: pytest.Monke
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 0.05, 0.1], "from anew once there was a stream"
 
 
+def test_who_was_refused_is_said_where_nobody_else_came() -> None:
+    alice = wiring.listening()
+    with wiring.closing(alice):
+        alice.bind()
+        assert alice._listener is not None
+        assert "refused" not in alice._unreached("bob", 1.0).message
+        alice._listener.refused.extend(["'mallory'", "nobody"])
+        assert alice._unreached("bob", 1.0).message.endswith("; refused: 'mallory', nobody")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"\0", True),
+        (b"", False),
+        (TimeoutError(), True),
+        (ConnectionResetError(), False),
+        (SSLEOFError(), False),
+    ],
+)
+def test_a_server_that_keeps_the_line_has_accepted_the_certificate(
+    answer: bytes | Exception, says: bool
+) -> None:
+    def recv(count: int) -> bytes:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert tls._says_something(SimpleNamespace(recv=recv)) is says
+
+
 @pytest.mark.parametrize(
     ("details", "said"),
     [
@@ -133,6 +170,36 @@ def test_who_is_not_answered_dials_less_and_less_often(monkeypatch: pytest.Monke
 def test_why_a_stream_broke_is_said_on_one_line(details: str | None, said: str) -> None:
     error = SimpleNamespace(details=lambda: details, code=lambda: SimpleNamespace(name="UNAVAILABLE"))
     assert streams._reason(error) == said
+
+
+@pytest.mark.parametrize(
+    ("limits", "raised_to", "connections"),
+    [
+        ((1024, 4096), (4096, 4096), 1000),
+        ((256, 512), (512, 512), 256),
+        ((256, 256), None, 128),
+        ((1024, -1), (1 << 16, -1), 1000),
+        ((-1, -1), None, 1000),
+        (None, None, 1000),
+    ],
+)
+def test_connections_leave_half_of_the_descriptors(
+    limits: tuple[int, int] | None,
+    raised_to: tuple[int, int] | None,
+    connections: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of those that the hard limit allows; -1 is no limit, and some systems have no such module."""
+    raised = []
+    resource = SimpleNamespace(
+        RLIM_INFINITY=-1,
+        RLIMIT_NOFILE=7,
+        getrlimit=lambda kind: limits,
+        setrlimit=lambda kind, to: raised.append(to),
+    )
+    monkeypatch.setitem(sys.modules, "resource", resource if limits else None)
+    assert allowed_connections() == connections
+    assert raised == ([raised_to] if raised_to else [])
 
 
 def test_a_certificate_of_tomorrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
