@@ -12,6 +12,7 @@ from vflc.ir.learn import Learned
 from vflc.ir.model import Model
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.granted import missing_grants
+from vflc.passes.learn.population import received_of_users
 from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import pipeline, population_pipeline, run
@@ -47,12 +48,12 @@ def fixed(source: Source, folder: Path | None = None) -> str:
     collector = Collector()
     spec = parse(source, collector)
     lowered = _lowered(source, folder, collector)
-    if lowered.population is not None:
-        return source.text
-    passes = pipeline()
-    cut = next(index for index, step in enumerate(passes) if step.name == "cut")
-    model = run(lowered, collector, passes[: cut + 1])
-    return with_grants(source, spec, missing_grants(model, received(model)))
+    of_users = lowered.population is not None
+    passes = population_pipeline() if of_users else pipeline()
+    judging = next(index for index, step in enumerate(passes) if step.name in ("disclose", "learn of users"))
+    model = run(lowered, collector, passes[:judging])
+    reaching = received_of_users(model) if of_users else received(model)
+    return with_grants(source, spec, missing_grants(model, reaching))
 
 
 def learned_together(path: Path, places: tuple[str, ...]) -> tuple[Learned, ...]:

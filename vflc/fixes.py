@@ -10,9 +10,9 @@ from vflc.passes.learn.granted import Missing
 from vflc.syntax import tree
 
 MEANINGS = {
-    "code": "its code is learned: its bucket, hash or class",
-    "all": "take it that the column itself is learned",
-    "epsilon": "learned within the ε of its mechanism",
+    "code": "learned of these at most: the code, as bucket, hash or class",
+    "all": "learned of these: take it that the columns themselves are",
+    "epsilon": "learned of these at most: what the ε of a mechanism allows",
 }
 
 
@@ -24,7 +24,7 @@ def with_grants(source: Source, spec: tree.Spec, missing: Mapping[str, Mapping[s
     text, edits = source.text, []
     releases = {i.party.text: i for i in spec.items if isinstance(i, tree.Release)}
     for party, receivers in missing.items():
-        lines = [line for receiver, columns in receivers.items() for line in _lines(receiver, columns)]
+        lines = _lines(receivers)
         if (release := releases.get(party)) is not None:
             at = release.span.end - 1
             edits.append((at, "\n" + "\n".join(lines) + "\n"))
@@ -36,14 +36,19 @@ def with_grants(source: Source, spec: tree.Spec, missing: Mapping[str, Mapping[s
     return text
 
 
-def _lines(receiver: str, columns: list[Missing]) -> list[str]:
-    """A grant for each kind of bound, with a comment that says what it gives."""
-    kinds: dict[str, list[Missing]] = {}
-    for column in columns:
-        kinds.setdefault(column.bound.kind, []).append(column)
+def _lines(receivers: Mapping[str, list[Missing]]) -> list[str]:
+    """A grant for each kind of bound, below a comment on what it gives; receivers of the same in one."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for receiver, columns in receivers.items():
+        kinds: dict[str, list[Missing]] = {}
+        for column in columns:
+            kinds.setdefault(column.bound.kind, []).append(column)
+        for kind, members in kinds.items():
+            alike.setdefault((kind, ", ".join(map(_item, members))), []).append(receiver)
     return [
-        f"  to {receiver}: {', '.join(map(_item, members))}  # {MEANINGS[kind]}"
-        for kind, members in kinds.items()
+        line
+        for (kind, items), to in alike.items()
+        for line in (f"  # {MEANINGS[kind]}", f"  to {', '.join(to)}: {items}")
     ]
 
 

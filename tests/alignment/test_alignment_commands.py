@@ -37,10 +37,10 @@ fuse at mixer { h = dense(x + y + z, 2) }
 logit = dense(h, 1)
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
-accept VFL0310 on gradients to alice because "a test"
-accept VFL0310 on gradients to carol because "a test"
-accept VFL0310 on gradients to mixer because "a test"
 train { optimizer sgd(lr = 0.1) batch 4 epochs 1 }
+release alice { to bob, carol, mixer: a }
+release carol { to alice, bob, mixer: c }
+release bob { to alice, carol, mixer: b, liked }
 """
 TABLES = {
     "alice": {"ID": ["4", "1", "3", "2"], "a": [0.4, 0.1, 0.3, 0.2], "unused": [1, 2, 3, 4]},

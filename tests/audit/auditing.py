@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from granting import granted
 from vflc_runtime.train import TrainOptions, train
 from vflc_runtime.transcript import Stretch
-from waivers import waived
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -41,7 +41,6 @@ h     = dense(concat(alice.x1, alice.x2, alice.x3, alice.x4), 6)
 logit = dense(concat(h, bob.z), 1) at bob
 predict y = sigmoid(logit)
 objective bce(logit, bob.y)
-accept VFL0310 on gradients to alice because "planted"
 """
 """Affine all the way: the label leaks exactly, and the features can be solved for."""
 ACCEPTED = 'accept VFL0310 on gradients to alice because "planted"\n'
@@ -58,20 +57,18 @@ h      = dense(concat(alice.x1, alice.x2, alice.x3, alice.x4), 6)
 logits = dense(concat(h, bob.z), 4) at bob
 predict grade = softmax(logits)
 objective cce(logits, bob.grade)
-accept VFL0310 on gradients to alice because "planted"
 """
 NUMBER = """
 h     = dense(concat(alice.x1, alice.x2, alice.x3, alice.x4), 6)
 level = dense(concat(h, bob.z), 1) at bob
 predict level = level
 objective mse(level, bob.level)
-accept VFL0310 on gradients to alice because "planted"
 """
 
 
 def spec(body: str, share: float = 0.0) -> str:
     """A whole spec; `share` is the score from which on a row is positive."""
-    return waived(PARTIES.replace("SHARE", str(share)) + body + TRAIN)
+    return granted(PARTIES.replace("SHARE", str(share)) + body + TRAIN)
 
 
 def protected(body: str, mechanism: str, share: float = 0.0) -> str:

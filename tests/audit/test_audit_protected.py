@@ -76,9 +76,10 @@ c     = dense(carol.u, 3)
 logit = dense(relu(a + c + dense(bob.z, 3)), 1) at bob
 predict y = sigmoid(logit)
 objective bce(logit, bob.y)
-accept VFL0310 on gradients to alice because "planted"
-accept VFL0310 on gradients to carol because "planted"
 train { batch 100 }
+release alice { to carol, bob: x1, x2, x3, x4 }
+release bob { to alice, carol: z, y }
+release carol { to alice, bob: u }
 """
 
 

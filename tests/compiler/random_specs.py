@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from granting import granted
 from hypothesis import strategies as st
-from waivers import waived
 
 NAMES = ("alice", "bob", "carol", "dave")
 FEATURES = (
@@ -67,7 +67,7 @@ def specs(draw: st.DrawFn, parties: int | None = None) -> str:
         )
     )
     lines.append(f"train {{\n  optimizer {optimizer}{extra}\n  batch 8\n}}")
-    return waived("\n".join(lines) + "\n")
+    return granted("\n".join(lines) + "\n")
 
 
 def _party(draw: st.DrawFn, name: str, label: bool) -> str:

@@ -35,9 +35,10 @@ objective bce(logit, bob.liked)
 
 
 def said(body: str, head: str = HEAD, tail: str = TAIL) -> list[tuple[str, str, str]]:
-    """Code, message and underlined text of every finding."""
+    """Code, message and underlined text of every finding; nothing is granted here."""
     found = check_source(Source("x.vfl", head + body + tail))
-    return [(d.code, d.message, d.span.text if d.span else "") for d in found if d.level != "warning"]
+    errors = [d for d in found if d.level != "warning" and d.code != "VFL0340"]
+    return [(d.code, d.message, d.span.text if d.span else "") for d in errors]
 
 
 def doubled(leaf: str, levels: int = 40) -> str:
@@ -132,7 +133,8 @@ def test_terms_and_predictions() -> None:
 
 def test_lists_of_one_list_twice() -> None:
     lists = "s0 = [alice.Age]\n" + "".join(f"s{i + 1} = [s{i}, s{i}]\n" for i in range(60))
-    found = said(lists + "h = mlp(alice.Age, [4])\n", tail=TAIL + 'accept VFL0310 on s60 because "a test"\n')
+    tail = TAIL + 'accept VFL0302 on s60 because "a test, no more"\n'
+    found = said(lists + "h = mlp(alice.Age, [4])\n", tail=tail)
     assert [code for code, *_ in found] == ["VFL0307"]
 
 
@@ -166,9 +168,9 @@ def test_a_finding_is_collected_once_and_the_rest_counted() -> None:
     collector = Collector()
     for number in range(3 * MOST_ERRORS):
         collector.error("VFL0001", f"mistake {number // 2}")
-        collector.warning("VFL0320", "the same warning")
+        collector.warning("VFL0325", "the same warning")
     assert len(collector.errors) == MOST_ERRORS and collector.full
-    assert [d.code for d in collector.diagnostics].count("VFL0320") == 1
+    assert [d.code for d in collector.diagnostics].count("VFL0325") == 1
     assert collector.diagnostics[-1].code == "VFL0017"
 
 

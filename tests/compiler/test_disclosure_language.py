@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from granting import granted
 
 from vflc.cli.main import run
 from vflc.diagnostics import Diagnostic, Source
@@ -35,11 +36,14 @@ b = dense(bob.Price, 4)
 predict liked = sigmoid(logit) at carol
 objective bce(logit, bob.liked)
 """
-NONLINEAR = PARTIES + "fuse at bob { logit = dense(mlp(concat(a.deep, a.first, b), [5]), 1) }\n"
-"""Nine numbers a row go to bob and come back, and one goes on to carol; nothing is wrong with it."""
-AFFINE = PARTIES + "fuse at bob { logit = dense(concat(a.deep, a.first, b), 1) }\n"
-"""The same, but that all gradients to alice give the label away."""
-EXACT = "a.deep.gradient", "a.first.gradient"
+NONLINEAR = granted(PARTIES + "fuse at bob { logit = dense(mlp(concat(a.deep, a.first, b), [5]), 1) }\n")
+"""Nine numbers a row go to bob and come back, and one goes on to carol; all of it is granted."""
+RAW = NONLINEAR.replace("concat(a.deep,", "concat(alice.Age, a.deep,")
+"""The same, but that a column goes to bob as it is."""
+ENDS = PARTIES.replace("party carol {}", "party carol {\n  key ID\n  feature c: float\n}") + (
+    "fuse at carol { logit = dense(mlp(concat(a.deep, b, dense(carol.c, 2)), [5]), 1) }\n"
+)
+"""A party with features holds the end of the model."""
 
 
 def found(text: str) -> list[Diagnostic]:
@@ -175,48 +179,29 @@ def test_lists_stay_on_a_line() -> None:
 # --- accept ----------------------------------------------------------------------------------------------
 
 
-def accept(target: str, code: str = "VFL0310", reason: str = "a contract") -> str:
+def accept(target: str, code: str = "VFL0302", reason: str = "alice has published it") -> str:
     return f'accept {code} on {target} because "{reason}"\n'
 
 
-def test_the_model_leaks_where_nothing_is_accepted() -> None:
-    (error,) = found(AFFINE)
-    assert error.code == "VFL0310" and "accept VFL0310 on gradients to alice" in (error.help or "")
-
-
-@pytest.mark.parametrize(
-    "waivers",
-    [
-        accept("gradients to alice"),
-        accept("a"),
-        accept("a.deep") + accept("a.first"),
-        accept("a.deep.gradient") + accept("a.first"),
-    ],
-)
-def test_what_a_waiver_covers(waivers: str) -> None:
-    assert not found(AFFINE + waivers)
-    assert not found(waivers + AFFINE), "the order of statements does not matter"
-
-
-def test_a_waiver_of_a_part_waives_nothing() -> None:
-    leak, unused = found(AFFINE + accept("a.deep"))
-    assert leak.code == "VFL0310"
-    assert unused.code == "VFL0307" and "`a.first.gradient`" in (unused.help or "")
+def test_raw_values_cross_only_where_they_are_waived() -> None:
+    assert {code for code, _ in told(RAW)} == {"VFL0302"}
+    assert not found(RAW + accept("alice.Age"))
+    assert not found(accept("alice.Age") + RAW), "the order of statements does not matter"
+    assert {code for code, _ in told(RAW + accept("a.deep"))} == {"VFL0302"}
 
 
 @pytest.mark.parametrize(
     ("text", "code", "marked"),
     [
         (NONLINEAR + accept("gradients to alice"), "VFL0307", accept("gradients to alice").strip()),
+        (NONLINEAR + accept("a.deep", "VFL0325"), "VFL0307", accept("a.deep", "VFL0325").strip()),
         (NONLINEAR + accept("a.deep", "VFL0320"), "VFL0307", accept("a.deep", "VFL0320").strip()),
         (NONLINEAR + accept("gradients to alice", "VFL9999"), "VFL0307", "VFL9999"),
-        (NONLINEAR + accept("gradients to alcie", "VFL0320"), "VFL0403", "alcie"),
-        (NONLINEAR + accept("gradients to alice", "VFL0320", " "), "VFL0306", None),
-        (
-            NONLINEAR + "accept VFL0320 on gradients to alice\n",
-            "VFL0306",
-            "accept VFL0320 on gradients to alice",
-        ),
+        (NONLINEAR + accept("gradients to alcie"), "VFL0403", "alcie"),
+        (NONLINEAR + accept("gradients to alice", reason=" "), "VFL0306", None),
+        (NONLINEAR + accept("gradients to alice", reason="agreed upon"), "VFL0306", None),
+        (NONLINEAR + accept("gradients to alice", reason="-- 1 2 3 --"), "VFL0306", None),
+        (NONLINEAR + "accept VFL0302 on a.deep\n", "VFL0306", "accept VFL0302 on a.deep"),
     ],
 )
 def test_mistakes_in_a_waiver(text: str, code: str, marked: str | None) -> None:
@@ -224,71 +209,70 @@ def test_mistakes_in_a_waiver(text: str, code: str, marked: str | None) -> None:
     assert found_code == code and marked in (None, found_text)
 
 
-@pytest.mark.parametrize("target", ["gradients to bob", "b", "nowhere", "a.shallow", "alice.Age"])
+def test_codes_of_what_may_be_learned_are_granted_instead() -> None:
+    (error,) = found(NONLINEAR + accept("gradients to alice", "VFL0310"))
+    assert error.message == "`VFL0310` is evidence now and needs no waiver"
+    assert "vflc check --fix" in (error.help or "")
+
+
+@pytest.mark.parametrize("target", ["gradients to bob", "b", "nowhere", "a.shallow"])
 def test_a_waiver_of_what_was_not_found(target: str) -> None:
-    codes = [code for code, _ in told(AFFINE + accept(target))]
-    assert sorted(codes) == ["VFL0307", "VFL0310"]
+    codes = [code for code, _ in told(RAW + accept("alice.Age") + accept(target))]
+    assert codes == ["VFL0307"]
 
 
 def test_warnings_are_waived_as_errors_are() -> None:
-    shown = check_source(Source("spec.vfl", NONLINEAR))
-    assert "VFL0320" in {d.code for d in shown if d.level == "warning"}
-    waived = check_source(Source("spec.vfl", NONLINEAR + accept("gradients to alice", "VFL0320")))
-    assert {d.code for d in waived} == {d.code for d in shown} - {"VFL0320"}
+    shown = check_source(Source("spec.vfl", granted(ENDS)))
+    assert {d.code for d in shown} == {"VFL0325"} and {d.level for d in shown} == {"warning"}
+    waiver = accept("gradients to carol", "VFL0325", "carol has licensed the model")
+    assert not check_source(Source("spec.vfl", granted(ENDS + waiver)))
 
 
-def test_raw_values_cross_only_where_they_are_waived() -> None:
-    text = NONLINEAR.replace("concat(a.deep,", "concat(alice.Age, a.deep,")
-    assert {code for code, _ in told(text)} == {"VFL0302"}
-    assert "VFL0302" not in {code for code, _ in told(text + accept("alice.Age", "VFL0302"))}
-    assert {code for code, _ in told(text + accept("a.deep", "VFL0302"))} == {"VFL0302"}
+# --- where waivers stand ---------------------------------------------------------------------------------
 
 
-# --- where waivers and findings stand --------------------------------------------------------------------
-
-
-def test_both_manifests_have_the_reasons() -> None:
-    text = AFFINE + accept("a.deep", reason="one | reason") + accept("a.first", reason="two\\n## reasons")
+def test_manifests_have_the_reasons() -> None:
+    text = RAW + accept("alice.Age", reason="one | reason, and\\n## more of it")
     bundle = compile_source(Source("spec.vfl", text))
     edges = {edge["id"]: edge for edge in json.loads(bundle.files["manifest.json"])["edges"]}
-    waiver = {"code": "VFL0310", "because": "one | reason; two ## reasons"}
-    assert {name for name, edge in edges.items() if edge["accepted"]} == set(EXACT)
-    assert all(edges[name]["accepted"] == [waiver] and edges[name]["findings"] == [] for name in EXACT)
-    assert edges["logit"]["findings"] == edges["logit"]["accepted"] == []
+    waiver = {"code": "VFL0302", "because": "one | reason, and ## more of it"}
+    assert {name: e["accepted"] for name, e in edges.items() if e["accepted"]} == {"alice.Age": [waiver]}
+    assert not any(edge["findings"] for edge in edges.values())
     page = bundle.files["manifest.md"].decode().splitlines()
-    ids = ", ".join(f"`{name}`" for name in edges if name in EXACT)
-    assert f"- VFL0310 on {ids}, because: one \\| reason; two \\#\\# reasons" in page
-    assert "## reasons" not in page and "## Found" not in page
+    assert "- VFL0302 on `alice.Age`, because: one \\| reason, and \\#\\# more of it" in page
+    assert "## more of it" not in page and "## Found" not in page
 
 
-def test_the_page_says_what_was_found_and_what_each_edge_tells() -> None:
-    text = NONLINEAR.replace("[alice.Age, alice.City]", "[alice.Gender, alice.City]")
+def test_the_page_says_what_each_edge_tells() -> None:
+    text = granted(NONLINEAR.replace("[alice.Age, alice.City]", "[alice.Gender, alice.City]"))
     bundle = compile_source(Source("spec.vfl", text))
     page = bundle.files["manifest.md"].decode()
     size = "at most 5.322 bits a row, one of 40 values; each column through 1 number"
     assert f"| `a.deep` | {size} |" in page and f"| `a.first` | {size}, linear |" in page
-    factor = "bob.liked: the derivative of the loss liked times a factor that varies by row | VFL0320 |"
+    factor = "bob.liked: the derivative of the loss liked times a factor that varies by row | hints |"
     assert f"| `a.deep.gradient` | {factor}" in page and f"| `a.first.gradient` | {factor}" in page
-    assert page.count("## Found") == 1 and "- VFL0320, " in page and "## Waived" not in page
+    assert "## Waived" not in page
     told = json.loads(bundle.files["manifest.json"])["edges"][0]["discloses"]
     assert told["values"] == 40 and told["secrets"]["alice.Gender"]["width"] == 1
 
 
-def test_compile_prints_findings_and_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "spec.vfl").write_text(AFFINE + accept("gradients to alice"), "utf-8")
+def test_compile_prints_evidence_and_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    affine = RAW.replace(
+        "dense(mlp(concat(alice.Age, a.deep, a.first, b), [5]), 1)", "dense(concat(alice.Age, a.first, b), 1)"
+    )
+    (tmp_path / "spec.vfl").write_text(affine + accept("alice.Age"), "utf-8")
     assert run(["compile", str(tmp_path / "spec.vfl"), "-o", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name in EXACT:
-        (row,) = [line for line in lines if line.split()[:1] == [name]]
-        assert row.endswith("VFL0310 (waived)")
-    (row,) = [line for line in lines if line.split()[:1] == ["a.deep"]]
-    assert "VFL" not in row
-    (reason,) = [line for line in lines if line.endswith("is waived: a contract")]
-    assert all(name in reason for name in EXACT)
+    rows = {line.split()[0]: line for line in lines if line.strip()}
+    assert rows["a.first.gradient"].endswith("exact label") and rows["alice.Age"].endswith("VFL0302 (waived)")
+    assert "VFL0302 on alice.Age is waived: alice has published it" in lines
+    assert any("known to tell: `a.first.gradient` is the derivative" in line for line in lines)
 
 
 def test_many_values_are_told_by_their_bits_alone() -> None:
-    text = NONLINEAR.replace("hash(20)", "hash(100000000)").replace("[alice.Age, ", "[alice.Gender, ")
+    text = granted(
+        NONLINEAR.replace("hash(20)", "hash(100000000)").replace("[alice.Age, ", "[alice.Gender, ")
+    )
     page = compile_source(Source("spec.vfl", text)).files["manifest.md"].decode()
     assert "| `a.deep` | at most 27.57 bits a row, one of 200,000,000 values;" in page
     unbounded = compile_source(Source("spec.vfl", NONLINEAR)).files["manifest.md"].decode()
@@ -301,22 +285,12 @@ def test_a_population_has_no_limits_protections_or_waivers() -> None:
         "party hub {}\n"
         "global t = table(9, 2) at hub\nlocal w = weight(2) at users\nscore = dot(w, lookup(t, users.M))\n"
         "predict r = score\nobjective mse(score, users.r)\n"
+        "release users { to hub, users: M, r }\n"
     )
     assert not found(head + body)
-    for statement in (
-        "release users { gradients at most 9 floats a row }",
-        'accept VFL0310 on gradients to hub because "a contract"',
-        "protect gradients to hub with gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)",
+    for statement, marked in (
+        ("release users { gradients at most 9 floats a row }", "gradients at most 9 floats a row"),
+        ('accept VFL0302 on gradients to hub because "there is a contract"', None),
+        ("protect gradients to hub with gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)", None),
     ):
-        assert set(told(head + body + statement)) == {("VFL0502", statement)}
-
-
-def test_an_activation_made_of_a_label_is_refused_at_its_edge() -> None:
-    text = NONLINEAR.replace(
-        "predict",
-        "told = dense(bob.liked, 4)\nseen = mlp(told, [3]) at carol\nobjective mse(seen, 0)\npredict",
-    )
-    error, *others = found(text)
-    assert error.code == "VFL0310" and "`told` is computed from the label bob.liked" in error.message
-    assert text[error.labels[0].span.start :].startswith("label   liked")
-    assert [each.message for each in found(text + accept("told"))] == [each.message for each in others]
+        assert set(told(head + body + statement)) == {("VFL0502", marked or statement)}

@@ -21,10 +21,12 @@ party bob {
   label  liked = Rating > 3
 }
 h     = dense(alice.Age, 8)
-logit = dense(h, 1) at bob
+logit = dense(concat(h, alice.Age), 1) at bob
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
-accept VFL0310 on gradients to alice because "REASON"
+accept VFL0302 on alice.Age because "REASON it is agreed upon"
+release alice { to bob: Age }
+release bob { to alice: liked }
 """
 
 
@@ -52,7 +54,7 @@ def test_escaped_text_is_one_line_of_printable_characters(text: str) -> None:
 @pytest.mark.parametrize(
     "char", ["\u202e", "\u200f", "\u061c", "\u200b", "\u2066", "\x1b", "\x00", "\x85", "\u2028"]
 )
-@pytest.mark.parametrize("where", ['because "REASON', "dense(h", "# a comment"])
+@pytest.mark.parametrize("where", ['because "REASON', "dense(alice", "# a comment"])
 def test_what_nobody_sees_is_refused_everywhere(char: str, where: str) -> None:
     text = SPEC.replace("# a comment", "") + "# a comment\n"
     text = text.replace(where, f"{where}{char}")

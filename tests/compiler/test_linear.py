@@ -58,7 +58,7 @@ def lines(body: str, count: int) -> int:
         found = check_source(source)
     finally:
         sys.settrace(before)
-    assert not [d for d in found if d.code < "VFL0300"], found[:2]
+    assert not [d for d in found if d.code != "VFL0340" and d.level == "error"], found[:2]
     return counted
 
 

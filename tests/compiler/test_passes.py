@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from waivers import waived
+from granting import granted
 
 from vflc.diagnostics import Refused, Source
 from vflc.driver import compile_source
@@ -28,7 +28,7 @@ party bob {
 
 
 def compiled(text: str, **options: Any) -> Bundle:
-    return compile_source(Source("test.vfl", waived(PARTIES + text)), **options)
+    return compile_source(Source("test.vfl", granted(PARTIES + text)), **options)
 
 
 def edges(bundle: Bundle, phase: str) -> dict[str, tuple[str, str, list[Any]]]:

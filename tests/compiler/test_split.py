@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from compiler.random_specs import batch, specs
+from granting import granted
 from hypothesis import HealthCheck, given, settings, target
 from vflc_runtime.session import Session
-from waivers import waived
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -132,7 +132,7 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("optimizer", ["adam(lr = 0.05)", "sgd(lr = 0.1, momentum = 0.9)"])
 def test_unusual_shapes_split_as_well(name: str, optimizer: str, tmp_path: Path) -> None:
-    text = waived(f"{HEAD}{SHAPES[name]}\ntrain {{ optimizer {optimizer}  metrics auc }}\n")
+    text = granted(f"{HEAD}{SHAPES[name]}\ntrain {{ optimizer {optimizer}  metrics auc }}\n")
     encoders = encoders_of(text)
     batches = [batch(encoders, ROWS, seed) for seed in range(2 * STEPS)]
     split, losses = trained(text, tmp_path / "split", False, batches)

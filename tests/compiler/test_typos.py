@@ -38,6 +38,7 @@ train {
   batch 16
   epochs 2
 }
+release bob { to alice: Price1, Price2, Price3, liked }
 """
 
 

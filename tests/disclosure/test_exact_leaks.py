@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compiler.random_specs import waived
 from disclosure.leak_specs import ELEMENTWISE, Spec, batch, leak_specs
+from granting import granted
 from hypothesis import HealthCheck, event, given, settings
 from vflc_runtime.audit.exact import agrees, flat, proportional, recover
 from vflc_runtime.messages import Envelope
@@ -90,7 +90,7 @@ def recovered(spec: Spec, rows: dict[str, Any], labels: np.ndarray, predicted: n
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(spec=leak_specs())
 def test_attacks_agree_with_the_analysis(spec: Spec, tmp_path_factory: Any) -> None:
-    text = waived(spec.text)
+    text = granted(spec.text)
     attacked = Attacked(spec, text, tmp_path_factory.mktemp("leak"))
     for leak in leaks(text):
         exact = leak.exact and any(not c.unknown for c in leak.edges.values())

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from granting import granted
 
 from vflc import driver
 from vflc.diagnostics import Collector, Refused, Source
@@ -55,7 +56,7 @@ def test_kinds_are_known() -> None:
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if not e[0].startswith("refused")], ids=ids)
 def test_example_compiles(example: tuple[str, str]) -> None:
-    driver.compile_source(Source("language.vfl", whole(*example)))
+    driver.compile_source(Source("language.vfl", granted(whole(*example))))
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e[0].startswith("refused")], ids=ids)
@@ -96,5 +97,6 @@ def test_other_files(tmp_path: Path) -> None:
     for use in ('use "towers.vfl"', 'use "towers.vfl".{Tower}', "use recsys", "use recsys.FM"):
         spec = tmp_path / "spec.vfl"
         made = "t = Tower(alice.Age)\n" if "towers" in use else "t = FM([alice.City])\n"
-        spec.write_text(PRELUDE + use + "\n" + made + MODEL.format(feature="alice.City"), "utf-8")
+        text = PRELUDE + use + "\n" + made + MODEL.format(feature="alice.City")
+        spec.write_text(granted(text, tmp_path), "utf-8")
         assert not [found for found in driver.check(spec) if found.level == "error"], use

@@ -7,6 +7,7 @@ import pytest
 
 from vflc import driver
 from vflc.cli.crossings import crossing
+from vflc.cli.learned import paragraphs
 from vflc.cli.main import run
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,12 @@ def test_the_typo(
     Path(sed[3]).write_text(spec.replace(sed[1], sed[2]), "utf-8")
     assert run(["check", sed[3]]) == 1
     assert capsys.readouterr().out.strip() in {quoted.strip() for quoted in QUOTED}
+
+
+def test_who_may_learn_what() -> None:
+    model = driver.compile_spec(ROOT / "specs/deepfm/deepfm.vfl").model
+    (shown,) = [quoted for quoted in QUOTED if quoted.startswith("Who may learn what")]
+    assert shown.splitlines() == paragraphs(model.learned, model.evidence).splitlines()
 
 
 def test_what_crosses() -> None:

@@ -96,6 +96,8 @@ b = dense(flatten(embed(bob.features, dim = 3)), 4)
 fuse at bob { logit = dense(relu(dense(concat(a, b), 3)), 1) }
 predict y = sigmoid(logit)
 objective bce(logit, bob.y)
+release alice { to bob: hashed, salted, word, given, tags, past }
+release bob { to alice: code, item, year, old, named, y, price, rate }
 """
 TEXTS = [
     "a",
@@ -182,6 +184,8 @@ predict price = score
 predict kind = softmax(shares)
 objective mse(score, bob.price) + cce(shares, bob.kind)
 train { batch 20 }
+release alice { to bob: Age }
+release bob { to alice: price, kind }
 """
 
 

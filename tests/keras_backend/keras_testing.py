@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from compiler.random_specs import batch
+from granting import granted
 from vflc_runtime.session import Session
-from waivers import waived
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -48,7 +48,7 @@ train { optimizer adam(lr = 0.01)
 
 def compiled(text: str, precision: str = "float64", unsplit: bool = False) -> Bundle:
     return compile_source(
-        Source("tested.vfl", waived(text)), precision=precision, unsplit=unsplit, backends=("onnx", "keras")
+        Source("tested.vfl", granted(text)), precision=precision, unsplit=unsplit, backends=("onnx", "keras")
     )
 
 

@@ -261,10 +261,11 @@ fuse at hub { h = dense(concat(a, b), 3, activation = relu) }
 fuse at bob { logit = dense(h, 1) + dense(dropout(b, 0.2), 1) }
 predict y = sigmoid(logit)
 objective bce(logit, bob.y)
-accept VFL0310 on gradients to hub because "a test"
 train { optimizer adam(lr = 0.01)
  batch 32
  epochs 2 }
+release alice { to bob, hub: hashed, word, blank, filled, age, past }
+release bob { to alice, hub: item, tags, y, price }
 """
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from granting import granted
 from hypothesis import strategies as st
-from waivers import waived
 
 PARTIES = ("alice", "bob", "carol")
 BOTTOMS = (
@@ -41,4 +41,4 @@ def learn_specs(draw: st.DrawFn) -> str:
         f"predict y = sigmoid(logit)\nobjective {' + '.join(['bce(logit, ' + owner + '.y)', *terms])}"
     )
     lines.append(f"train {{ optimizer {draw(st.sampled_from(('sgd(lr = 0.1)', 'adam(lr = 0.01)')))} }}")
-    return waived("\n".join(lines) + "\n")
+    return granted("\n".join(lines) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from waivers import waived
+from granting import granted
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -36,7 +36,7 @@ TAIL = "predict liked = sigmoid(logit)\n"
 
 def bounds(text: str) -> dict[str, dict[str, str]]:
     """By receiver and column the bound in short."""
-    model = compile_source(Source("spec.vfl", waived(HEAD + text + TAIL))).model
+    model = compile_source(Source("spec.vfl", granted(HEAD + text + TAIL))).model
     found: dict[str, dict[str, str]] = {}
     for row in model.learned:
         found.setdefault(row.receiver, {})[f"{row.party}.{row.column}"] = short(row.bound)
@@ -154,7 +154,7 @@ protect a with gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)
 
 def test_noise_on_an_activation_counts_in_training_alone_and_before_frozen_weights_alone() -> None:
     model = compile_source(
-        Source("spec.vfl", waived(HEAD + NOISY.format(bottom="dense(alice.Age, 3)", more="") + TAIL))
+        Source("spec.vfl", granted(HEAD + NOISY.format(bottom="dense(alice.Age, 3)", more="") + TAIL))
     ).model
     (row,) = [r for r in model.learned if (r.receiver, r.column) == ("bob", "Age")]
     assert row.bound.kind == "all" and "evaluate" in row.programs, "evaluation is without noise"
@@ -180,7 +180,7 @@ def test_a_weight_of_rows_is_a_column_like_others() -> None:
     head = HEAD.replace(
         "label   churn = Churn", "label   churn = Churn\n  weight  much = 1 + 9 * (Churn > 0)"
     )
-    model = compile_source(Source("spec.vfl", waived(head + text + TAIL))).model
+    model = compile_source(Source("spec.vfl", granted(head + text + TAIL))).model
     told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.learned}
     assert told["alice: Churn"] == "code 1" and told["alice: Stars"] == "code 1"
 
@@ -189,7 +189,7 @@ def test_what_is_fitted_to_a_label_depends_on_it() -> None:
     """The prediction is in the units of the table, so its scale is the label's own."""
     head = HEAD.replace("label   churn = Churn", "label   churn = Churn -> standardize")
     text = "h = dense(alice.Age, 3)\ny = dense(h, 1) at bob\npredict churn = y\nobjective mse(y, bob.churn)\n"
-    model = compile_source(Source("spec.vfl", waived(head + text))).model
+    model = compile_source(Source("spec.vfl", granted(head + text))).model
     told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.learned}
     assert told["alice: Churn"] == "all"
 
@@ -229,8 +229,8 @@ def test_what_the_hub_and_other_users_learn_of_a_user(more: str, others: tuple[s
     assert told["hub", "Item"] == ("code 6", everywhere), "rows are asked for in every program"
     assert told["hub", "Stars"] == ("all", ("train",)), "by how the table's rows change"
     assert told["hub", "Age"] == ("nothing", ())
-    assert told["other users", "Item"] == (others[0], everywhere)
-    assert told["other users", "Stars"] == (others[1], everywhere)
+    assert told["users", "Item"] == (others[0], everywhere)
+    assert told["users", "Stars"] == (others[1], everywhere)
 
 
 @pytest.mark.parametrize(
@@ -240,5 +240,5 @@ def test_what_the_hub_and_other_users_learn_of_a_user(more: str, others: tuple[s
 def test_the_best_epoch_is_kept_where_rows_are_for_validation_and_told(settings: str, best: bool) -> None:
     text = "a = stop_gradient(dense(alice.Age, 3))\nlogit = dense(a, 1) at bob\n"
     text += f"objective bce(logit, bob.liked)\ntrain {{ {settings} }}\n"
-    assert compile_source(Source("spec.vfl", waived(HEAD + text + TAIL))).model.train.best is best
+    assert compile_source(Source("spec.vfl", granted(HEAD + text + TAIL))).model.train.best is best
     assert bounds(text)["alice"]["bob.Stars"] == ("code 1" if best else "nothing")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from waivers import waived
+from granting import granted
 
 PARTIES = """
 party alice {
@@ -67,7 +67,7 @@ def spec(name: str) -> str:
     halves = ", DeepFMBottom" if block == "DeepFMTop" else ""
     head = f"use recsys.{{{block}{halves}}}\n{PARTIES}"
     if name in TASKS:
-        return waived(
+        return granted(
             f"{head}out = {TASKS[name]}\npredict y = sigmoid(out[0])\npredict z = sigmoid(out[1])\n"
             "objective bce(out[0], bob.y) + 0.5 * bce(out[1], bob.z)\n"
             "train { optimizer adam(lr = 0.01)\n batch 64 }\n"
@@ -75,7 +75,7 @@ def spec(name: str) -> str:
     regression = block == "LinearRegression"
     loss = "mse" if regression else "bce"
     predicted = "logit" if regression else "sigmoid(logit)"
-    return waived(
+    return granted(
         f"{head}logit = {LOGITS[name]}\npredict y = {predicted}\nobjective {loss}(logit, bob.y)\n"
         "train { optimizer adam(lr = 0.01)\n batch 64 }\n"
     )

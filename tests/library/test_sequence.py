@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from granting import granted
 from vflc_runtime.data.chain import Chain
 from vflc_runtime.session import Session
-from waivers import waived
 
 from vflc.diagnostics import Refused, Source
 from vflc.driver import compile_source
@@ -28,7 +28,7 @@ END = "predict y = sigmoid(logit)\nobjective bce(logit, bob.y)\n"
 
 
 def compiled(body: str, precision: str = "float64") -> Any:
-    return compile_source(Source("spec.vfl", waived(PARTY + body + END)), precision=precision)
+    return compile_source(Source("spec.vfl", granted(PARTY + body + END)), precision=precision)
 
 
 def refused(body: str) -> str:
@@ -187,7 +187,7 @@ def test_the_gradient_of_a_table_may_come_straight_from_another_place(tmp_path: 
         + "e = embed(alice.features + [bob.item], dim = 2)\nfuse at bob { logit = sum(e) }\n"
         + END
     )
-    bundle = compile_source(Source("spec.vfl", waived(text)), precision="float64")
+    bundle = compile_source(Source("spec.vfl", granted(text)), precision="float64")
     bundle.write(tmp_path)
     session = Session(tmp_path, seed=1, threads=1)
     before = session.weights()

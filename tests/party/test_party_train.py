@@ -48,6 +48,10 @@ fuse at d { out = dense(mlp(concat(h, k, m), [8]), 1) }
 predict t = out
 objective mse(out, d.t)
 train { optimizer adam(lr = 0.01)  batch 16  epochs 60  validation 0.2  patience 2  best true  metrics rmse }
+release a { to b, c, d: x }
+release d { to a, b, c: t }
+release c { to a, b, d: z }
+release b { to a, c, d: y }
 """
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from granting import granted
 from vflc_runtime.initial import generator, initial_value
 from vflc_runtime.plan import Init
 from vflc_runtime.reconstruct import random
@@ -41,7 +42,7 @@ train reconstruct {{ SETTINGS }}
 
 def spec(settings: str, local: float = 0.0, shared: float = 0.0) -> str:
     text = SPEC.replace("SETTINGS", settings).replace("L2_LOCAL", str(local))
-    return text.replace("L2_GLOBAL", str(shared))
+    return granted(text.replace("L2_GLOBAL", str(shared)))
 
 
 @dataclass

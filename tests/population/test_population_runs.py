@@ -268,6 +268,7 @@ logit = dot(taste, lookup(items, users.item))
 predict mood = sigmoid(logit)
 objective bce(logit, users.mood)
 train reconstruct { rounds 1  cohort 5  batch 3 }
+release users { to hub, users: item, mood }
 """
 
 

@@ -39,6 +39,7 @@ global logit  = dense(own, 1) at hub
 predict liked = sigmoid(logit)
 objective bce(logit, users.liked)
 train reconstruct { rounds 3  cohort 6  batch 3  rebuild_epochs 2  server adam(0.05)  metrics auc }
+release users { to hub, users: age, item, liked, tags }
 """
 """Layers at the hub and at the users, many ids in one cell, and users alone with no id in any."""
 

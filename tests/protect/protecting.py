@@ -39,6 +39,8 @@ train {
   batch 32
   epochs 3
 }
+release alice { to bob: Age, Income }
+release bob { to alice: Item, liked }
 """
 
 SUM = """
@@ -69,6 +71,9 @@ train {
   batch 32
   epochs 3
 }
+release alice { to carol, bob: Age }
+release bob { to alice, carol: Item, liked }
+release carol { to alice, bob: Income }
 """
 
 
@@ -94,6 +99,8 @@ train {
   batch 32
   epochs 3
 }
+release alice { to bob: Age, Income }
+release bob { to alice: Item, kind }
 """
 
 

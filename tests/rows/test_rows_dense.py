@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from granting import granted
 from rows.dense import Dense, cosine, gradient, steps, warmup
 from vflc_runtime.session import Session
-from waivers import waived
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -70,7 +70,7 @@ def bundle(folder: Path, name: str, options: dict[str, Any], rate: str, unsplit:
     text = SPEC.format(rows=ROWS, width=WIDTH, optimizer=f"{name}({written(options, rate)})")
     backends = ("onnx",) if unsplit else ("onnx", "keras")
     made = compile_source(
-        Source("rows.vfl", waived(text)), precision="float64", unsplit=unsplit, backends=backends
+        Source("rows.vfl", granted(text)), precision="float64", unsplit=unsplit, backends=backends
     )
     path = folder / ("unsplit" if unsplit else "split")
     made.write(path)

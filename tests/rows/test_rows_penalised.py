@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from granting import granted
 from rows.dense import Dense
 from rows.test_rows_dense import ADAM, RATES, RISING, ROWS, SPEC, STAGES, WIDTH, compare, touches, written
-from waivers import waived
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -38,7 +38,7 @@ def penalised(folder: Path, optimizer: str, penalties: str, settings: str = "") 
     for unsplit in (False, True):
         backends = ("onnx",) if unsplit else ("onnx", "keras")
         made = compile_source(
-            Source("rows.vfl", waived(text)), precision="float64", unsplit=unsplit, backends=backends
+            Source("rows.vfl", granted(text)), precision="float64", unsplit=unsplit, backends=backends
         )
         made.write(folder / str(unsplit))
     return [(folder / "False", "onnx"), (folder / "True", "onnx"), (folder / "False", "keras")]

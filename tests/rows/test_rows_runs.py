@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from granting import granted
 from vflc_runtime import files
 from vflc_runtime.errors import Failure
 from vflc_runtime.predict import predict
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder
 from vflc_runtime.train import TrainOptions, train
-from waivers import waived
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -60,7 +60,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def bundle(folder: Path, optimizer: str, penalty: str = "") -> Path:
-    text = waived(SPEC.replace("OPTIMIZER", optimizer).replace("PENALTY", penalty))
+    text = granted(SPEC.replace("OPTIMIZER", optimizer).replace("PENALTY", penalty))
     compile_source(Source("runs.vfl", text), precision="float64").write(folder / "bundle")
     return folder / "bundle"
 

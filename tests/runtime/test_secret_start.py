@@ -35,6 +35,8 @@ fuse at bob { logit = dense(mlp(concat(h, dense(bob.b, 4)), [8]), 1) }
 predict y = sigmoid(logit)
 objective bce(logit, bob.y)
 train { batch 16  epochs 2  %s }
+release alice { to bob: a }
+release bob { to alice: b, y }
 """
 
 

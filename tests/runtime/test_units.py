@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
+from granting import granted
 from vflc_runtime import loading
 from vflc_runtime.bundle import open_bundle
 from vflc_runtime.errors import Failure
@@ -45,7 +46,7 @@ train {{ optimizer adam(lr = 0.02)  batch 16  epochs 2  validation 0.25  metrics
 
 
 def spec(columns: str, predict: str, metrics: str = "rmse, mae", outputs: int = 1) -> str:
-    return SPEC.format(columns=columns, predict=predict, metrics=metrics, outputs=outputs)
+    return granted(SPEC.format(columns=columns, predict=predict, metrics=metrics, outputs=outputs))
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,10 @@ fuse at bob {
 }
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
-accept VFL0320 on gradients to alice because "a test"
 train { optimizer OPTIMIZER
  batch 16 }
+release alice { to bob: user, age, height }
+release bob { to alice: liked }
 """
 IDLE = "a.dense.bias"
 FEW = ("--precision", "float32", "--steps", "25", "--rows", "200", "--batch", "16")

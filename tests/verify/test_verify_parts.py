@@ -124,6 +124,8 @@ fuse at bob {
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
 train { optimizer sgd(lr = 0.1) }
+release alice { to bob: x, y }
+release bob { to alice: liked }
 """
 
 

@@ -48,9 +48,10 @@ fuse at bob {
 }
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
-accept VFL0310 on gradients to alice because "a test"
 train { optimizer adam(lr = 0.01)
  batch 16 }
+release alice { to bob: user, age }
+release bob { to alice: item, liked }
 """
 """Two parties; the one place with a tanh is alice's."""
 ALONE = """

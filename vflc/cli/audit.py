@@ -169,8 +169,7 @@ def _show(report: Report, screen: Console) -> None:
     screen.print(f"\n{report.worst}: {MEANING[report.worst]}")
     bad = [score for score in worst(report.scores) if LEVELS.index(score.level) < LEVELS.index("hints")]
     for score in bad[:VERDICTS]:
-        code = f" ({score.code}: `vflc explain {score.code}`)" if score.code else ""
-        screen.print(f"  {score.verdict}{code}", markup=False, soft_wrap=True)
+        screen.print(f"  {score.verdict}", markup=False, soft_wrap=True)
         screen.print(f"    what helps: {score.advice}", markup=False, soft_wrap=True)
     if bad[VERDICTS:]:
         screen.print(f"  and {len(bad) - VERDICTS:,} more")

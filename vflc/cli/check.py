@@ -76,6 +76,4 @@ def _fix(spec: Path) -> None:
     fixed = format_spec(fixed, str(spec)) if format_spec(source.text, str(spec)) == source.text else fixed
     replace(spec, fixed)
     added = difflib.ndiff(source.text.splitlines(), fixed.splitlines())
-    click.echo(
-        "\n".join(f"added {line[2:].strip()}" for line in added if line.startswith("+ ") and "to " in line)
-    )
+    click.echo("\n".join(f"added {line[2:]}" for line in added if line.startswith("+ ") and line[2:].strip()))

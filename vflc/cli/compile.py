@@ -47,7 +47,7 @@ def command(spec: Path, out: Path, backend: str, precision: str) -> None:
     if bundle.warnings:
         failures.show(bundle.warnings)
     if bundle.model.learned:
-        click.echo(f"\n{paragraphs(bundle.model.learned)}")
+        click.echo(f"\n{paragraphs(bundle.model.learned, bundle.model.evidence)}")
     click.echo(f"\n{crossing(bundle.manifest, columns())}\n")
     for line in waived(bundle.manifest, columns()):
         click.echo(line)

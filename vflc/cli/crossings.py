@@ -12,30 +12,33 @@ from typing import Any
 
 from vflc.cli.columns import aligned, broken
 from vflc.emit.diagram import shape
-from vflc.emit.disclosed import codes, waivers
+from vflc.emit.disclosed import kinds, waivers
 
 ALIKE = 4
-"""So many edges in a row of one shape, with the same found about them, are told as one."""
+"""So many edges in a row of one shape, with the same known of them, are told as one."""
 
 Edge = Mapping[str, Any]
+Known = Mapping[str, Sequence[str]]
+"""Kinds of evidence and findings, by edge id."""
 
 
 def crossing(manifest: Mapping[str, Any], width: int) -> str:
-    """Every edge of a manifest: where it goes, how large it is, what it depends on, what was found.
+    """Every edge of a manifest: where it goes, how large it is, what it depends on, what it is known to tell.
 
     Args:
         manifest: of a bundle.
         width: of a line. Only a name that is longer by itself makes a longer one.
     """
     unit = "visit" if "population" in manifest else "step"
+    known = kinds(manifest)
     blocks: dict[tuple[str, str, str], list[Edge]] = {}
     for edge in manifest["edges"]:
         blocks.setdefault((edge["from"], edge["to"], _phase(edge)), []).append(edge)
     lines = ["What crosses"] if blocks else ["Nothing crosses"]
     for (source, target, phase), edges in blocks.items():
         lines += ["", *broken(f"{source} → {target}, {phase}: {_total(edges, unit)}", width)]
-        for depended, groups in groupby(_alike(edges), key=_columns):
-            rows = [_row(group, unit) for group in groups]
+        for depended, groups in groupby(_alike(edges, known), key=_columns):
+            rows = [_row(group, unit, known) for group in groups]
             lines += [*aligned(rows, width, {2}), *broken(f"depends on {depends(depended)}", width, "    ")]
     return "\n".join(lines)
 
@@ -77,9 +80,11 @@ def _total(edges: Sequence[Edge], unit: str) -> str:
     return " and ".join(parts) or "as many bytes as the data has"
 
 
-def _alike(edges: Sequence[Edge]) -> Iterator[list[Edge]]:
+def _alike(edges: Sequence[Edge], known: Known) -> Iterator[list[Edge]]:
     """Neighbours of one shape and finding together, where they are many; others one by one."""
-    for _, group in groupby(edges, key=lambda e: (e["shape"], e["bytes_per_row"], e["dtype"], codes(e))):
+    for _, group in groupby(
+        edges, key=lambda e: (e["shape"], e["bytes_per_row"], e["dtype"], known.get(e["id"]))
+    ):
         members = list(group)
         if len(members) >= ALIKE:
             yield members
@@ -92,8 +97,8 @@ def _columns(edges: Sequence[Edge]) -> list[str]:
     return list(dict.fromkeys(column for edge in edges for column in edge["depends_on"]))
 
 
-def _row(edges: Sequence[Edge], unit: str) -> tuple[str, str, str, str]:
-    """Name, shape, bytes and findings of one edge, or of several that are alike."""
+def _row(edges: Sequence[Edge], unit: str, known: Known) -> tuple[str, str, str, str]:
+    """Name, shape, bytes and what is known of one edge, or of several that are alike."""
     first = edges[0]
     name = first["id"]
     if len(edges) > 1:
@@ -101,4 +106,4 @@ def _row(edges: Sequence[Edge], unit: str) -> tuple[str, str, str, str]:
     once = f" a {unit}" if not first["bytes_per_row"] else ""
     each = " each" if len(edges) > 1 else ""
     size = f"{first['bytes_per_row'] or first['bytes_per_step']:,} B{once}{each}"
-    return name, shape(first), size, ", ".join(codes(first))
+    return name, shape(first), size, ", ".join(known.get(first["id"], ()))

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from textwrap import TextWrapper
 
-from vflc.ir.learn import Bound, Learned
+from vflc.ir.learn import Bound, Evidence, Learned
 from vflc.passes.learn.granted import described
 
 WIDE = 100
+TOLD = 3
+"""Ways to learn that are told for each receiver and party."""
 ORDER = {"all": 0, "code": 1, "epsilon": 2, "nothing": 3}
 
 
-def paragraphs(rows: Iterable[Learned]) -> str:
-    """What each receiver may learn at most, the most first."""
+def paragraphs(rows: Iterable[Learned], evidence: Sequence[Evidence] = ()) -> str:
+    """What each receiver may learn at most, the most first, and what is known to tell it."""
     width = min(shutil.get_terminal_size().columns, WIDE) if sys.stdout.isatty() else WIDE
-    return "\n".join(_lines(rows, width))
+    return "\n".join(_lines(rows, evidence, width))
 
 
-def _lines(rows: Iterable[Learned], width: int) -> Iterator[str]:
+def _lines(rows: Iterable[Learned], evidence: Sequence[Evidence], width: int) -> Iterator[str]:
     groups: dict[tuple[str, str], list[Learned]] = {}
     for row in rows:
         groups.setdefault((row.receiver, row.party), []).append(row)
@@ -29,10 +31,19 @@ def _lines(rows: Iterable[Learned], width: int) -> Iterator[str]:
         by_bound: dict[str, list[Learned]] = {}
         for row in sorted(members, key=lambda row: ORDER[row.bound.kind]):
             by_bound.setdefault(_words(row.bound), []).append(row)
-        yield f" {receiver} of {party}'s columns"
+        yield f" {'other users' if receiver == party else receiver} of {party}'s columns"
         for words, same in by_bound.items():
             wrap = TextWrapper(width, f"   {words}: ", "     ", break_long_words=False)
             yield from wrap.wrap(", ".join(row.column + _bits(row.bound) for row in same))
+        told = [
+            each.says
+            for each in evidence
+            if each.receiver == receiver and any(source.party == party for source in each.sources)
+        ]
+        for says in told[:TOLD]:
+            yield from TextWrapper(width, "   known to tell: ", "     ", break_long_words=False).wrap(says)
+        if len(told) > TOLD:
+            yield f"   and {len(told) - TOLD} more ways in manifest.md"
 
 
 def _words(bound: Bound) -> str:

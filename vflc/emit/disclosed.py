@@ -19,21 +19,25 @@ FACTORS = {
 """What a gradient is besides the derivative of its loss, by the words of `discloses`."""
 
 
-def given_away(edges: Edges) -> list[str]:
+def given_away(data: Mapping[str, Any]) -> list[str]:
     """The sections; none where no edge was judged, as between a hub and its users."""
+    edges: Edges = data["edges"]
     if not any(edge.get("discloses") for edge in edges):
         return []
     lines = [
         "",
         "## What they give away",
         "",
-        "Upper bounds, whatever the weights are; what a trained model tells, `vflc audit` measures.",
+        "What is said here holds whatever the weights are. What is not said is not excluded: the bounds",
+        "stand above, and what a trained model tells, `vflc audit` measures.",
         "",
-        "| edge | tells | found |",
+        "| edge | tells | known to tell |",
         "| --- | --- | --- |",
     ]
+    known = kinds(data)
     for edge in edges:
-        lines.append(f"| `{edge['id']}` | {tells(edge['discloses'])} | {', '.join(codes(edge)) or '–'} |")
+        told = ", ".join(known.get(edge["id"], ())) or "–"
+        lines.append(f"| `{edge['id']}` | {tells(edge['discloses'])} | {told} |")
     found = [f"- {code}, {CODES[code].lower()}: {_on(ids)}" for code, ids in findings(edges).items()]
     if found:
         lines += ["", "## Found", "", *found]
@@ -45,10 +49,16 @@ def given_away(edges: Edges) -> list[str]:
     return lines
 
 
-def codes(edge: Mapping[str, Any]) -> list[str]:
-    """What was found about an edge, and whether it was waived."""
-    waived = [f"{waiver['code']} (waived)" for waiver in edge["accepted"]]
-    return list(dict.fromkeys([*edge["findings"], *waived]))
+def kinds(data: Mapping[str, Any]) -> dict[str, list[str]]:
+    """By edge id the kinds of evidence, and the findings with whether they were waived."""
+    found: dict[str, dict[str, None]] = {}
+    for each in data.get("evidence", ()):
+        for name in each["edges"]:
+            found.setdefault(name, {})[each["kind"]] = None
+    for edge in data["edges"]:
+        waived = [f"{waiver['code']} (waived)" for waiver in edge["accepted"]]
+        found.setdefault(edge["id"], {}).update(dict.fromkeys([*edge["findings"], *waived]))
+    return {name: list(told) for name, told in found.items()}
 
 
 def findings(edges: Edges) -> dict[str, list[str]]:

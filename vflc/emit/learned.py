@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vflc.emit.text import plain
 from vflc.ir.disclosure import Grant
-from vflc.ir.learn import Learned
+from vflc.ir.learn import Evidence, Learned
 from vflc.ir.model import Model
 
 SHOWN = 3
@@ -14,9 +15,10 @@ SHOWN = 3
 
 
 def learned(model: Model) -> dict[str, Any]:
-    """`learned`, a row for each receiver and column of others, and `grants`."""
+    """`learned`, a row for each receiver and column of others, `evidence` and `grants`."""
     return {
         "learned": [_row(row) for row in model.learned],
+        "evidence": [_evidence(known) for known in model.evidence],
         "grants": [_grant(grant) for release in model.releases for grant in release.grants],
     }
 
@@ -34,6 +36,16 @@ def _row(row: Learned) -> dict[str, Any]:
         "bound": bound,
         "edges": list(row.edges),
         "programs": list(row.programs),
+    }
+
+
+def _evidence(known: Evidence) -> dict[str, Any]:
+    return {
+        "kind": known.kind,
+        "to": known.receiver,
+        "of": list(known.columns),
+        "edges": list(known.edges),
+        "says": known.says,
     }
 
 
@@ -61,10 +73,14 @@ def at_most(bound: Mapping[str, Any]) -> str:
 
 
 def who_may_learn(data: Mapping[str, Any]) -> list[str]:
-    """The section of manifest.md; none for a population, which has one of its own."""
+    """The section of manifest.md."""
     rows = data.get("learned")
     if not rows:
         return []
+    known: dict[tuple[str, str], list[str]] = {}
+    for each in data["evidence"]:
+        for column in each["of"]:
+            known.setdefault((each["to"], column), []).append(each["kind"])
     lines = [
         "## Who may learn what",
         "",
@@ -72,14 +88,27 @@ def who_may_learn(data: Mapping[str, Any]) -> list[str]:
         "put together with anything else that it knows. **all**: take it that it learns the column. its",
         "code: what the encoders make of it, and no more. nothing: no message depends on it.",
         "",
-        "| receiver | column | at most | in | through |",
-        "| --- | --- | --- | --- | --- |",
+        "| receiver | column | at most | in | through | known to tell |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        cells = [row["receiver"], f"{row['party']}.{row['column']}", at_most(row["bound"])]
+        column = f"{row['party']}.{row['column']}"
+        cells = [receiver(row), plain(column), at_most(row["bound"])]
         cells += [", ".join(row["programs"]) or "–", _edges(row["edges"])]
+        cells.append(", ".join(dict.fromkeys(known.get((row["receiver"], column), ()))) or "–")
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, *_granted(data["grants"]), ""]
+    return [*lines, *_told(data["evidence"]), *_granted(data["grants"]), ""]
+
+
+def receiver(row: Mapping[str, Any]) -> str:
+    """Users of a population are receivers of what other users have."""
+    return "other users" if row["receiver"] == row["party"] else row["receiver"]
+
+
+def _told(evidence: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is known to tell; that nothing is known is no bound."""
+    lines = [f"- {each['kind']}, to {each['to']}: {each['says']}" for each in evidence]
+    return ["", "Known to tell, whatever the weights are:", "", *lines] if lines else []
 
 
 def _granted(grants: Sequence[Mapping[str, Any]]) -> list[str]:

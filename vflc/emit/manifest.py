@@ -168,7 +168,7 @@ def markdown(data: dict[str, Any]) -> str:
             f"| {shape} | {edge['dtype']} | {size} | {', '.join(edge['depends_on']) or '–'} |"
         )
     lines += protected(data)
-    lines += given_away(data["edges"])
+    lines += given_away(data)
     lines += [
         "",
         "## Messages",

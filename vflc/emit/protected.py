@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vflc.ir.disclosure import Guard
+from vflc.ir.learn import PROVEN
 from vflc.ir.model import Model
 
 
@@ -16,6 +17,7 @@ def protection(guard: Guard) -> dict[str, Any]:
         "mechanism": guard.mechanism,
         "options": dict(guard.options),
         "private": guard.private,
+        "proven": guard.mechanism in PROVEN,
         "promise": guard.promise,
     }
 
@@ -40,14 +42,14 @@ def protected(data: Mapping[str, Any]) -> list[str]:
     """The sections of manifest.md."""
     lines: list[str] = []
     if data.get("protections"):
-        lines += ["", "## Protections", "", "| what | mechanism | at | privacy | promise |"]
+        lines += ["", "## Protections", "", "| what | mechanism | at | bounds what is learned | promise |"]
         lines.append("| --- | --- | --- | --- | --- |")
     for guard in data.get("protections", ()):
         what = guard.get("weights") or guard["edges"] or [guard["label"]]
         options = ", ".join(f"{name} = {_shown(value)}" for name, value in _told(guard["options"]))
-        names, private = ", ".join(f"`{name}`" for name in what), "yes" if guard["private"] else "no"
+        names, proven = ", ".join(f"`{name}`" for name in what), "yes" if guard["proven"] else "no"
         asked = f"{guard['mechanism']}({options})" if options else guard["mechanism"]
-        lines.append(f"| {names} | {asked} | {guard['place']} | {private} | {guard['promise']} |")
+        lines.append(f"| {names} | {asked} | {guard['place']} | {proven} | {guard['promise']} |")
     if data.get("offers"):
         lines += ["", "## Could be hidden", "", *(f"- {offer}" for offer in data["offers"])]
     return lines

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from vflc.ir.graph import Source
+
+PROVEN = frozenset({"gaussian", "label_dp", "dp_sgd"})
+"""Mechanisms whose promise is a theorem; all others pass secrets on as they are."""
 Kind = Literal["nothing", "code", "epsilon", "all"]
 
 
@@ -29,6 +33,27 @@ class Bound:
 
 NOTHING = Bound("nothing")
 ALL = Bound("all")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A way to learn of columns that is known to work: shown beside a bound, never in its place.
+
+    Args:
+        kind: in a word or two, as tables have it.
+        receiver: who learns.
+        sources: the features and labels of others that it tells of.
+        columns: the columns of tables that these are made of, as `party.column`.
+        edges: ids of the edges that it is about.
+        says: a sentence without an end.
+    """
+
+    kind: str
+    receiver: str
+    sources: tuple[Source, ...]
+    edges: tuple[str, ...]
+    says: str
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

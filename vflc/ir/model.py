@@ -13,7 +13,7 @@ from typing import Any, Literal
 from vflc.diagnostics.span import Span
 from vflc.ir.disclosure import Acceptance, Finding, Guard, Protection, Release
 from vflc.ir.graph import Graph, Phase
-from vflc.ir.learn import Learned
+from vflc.ir.learn import Evidence, Learned
 
 Program = Literal["train", "evaluate", "predict"]
 PROGRAMS: tuple[Program, ...] = ("train", "evaluate", "predict")
@@ -394,6 +394,7 @@ class Model:
     findings: tuple[Finding, ...] = ()
     disclosures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learned: tuple[Learned, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
     def guards_of(self, node: str) -> tuple[Guard, ...]:
         """The guards that a value that crosses has passed, in that order: noise, then compression."""

@@ -1,8 +1,8 @@
-"""Who may learn what, and what each cut edge gives away, against releases and waivers.
+"""Who may learn what, against what is granted; and what is known to tell it.
 
-In: a placed, differentiated, protected graph with its edges. Out: `learned`, `findings` and
-`disclosures`; what no party granted or waived is a diagnostic, and an error among them stops the
-compilation.
+In: a placed, differentiated, protected graph with its edges. Out: `learned`, `evidence`,
+`findings` and `disclosures`. What no party grants or waives is a diagnostic, and an error among
+them stops the compilation.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
+from vflc.ir.learn import Evidence
 from vflc.ir.model import Model
 from vflc.passes.disclosure import backward, forward
 from vflc.passes.disclosure.analysis import analyse
 from vflc.passes.disclosure.describe import describe
 from vflc.passes.disclosure.found import settle
 from vflc.passes.disclosure.limits import check_releases
-from vflc.passes.learn.bounds import learned
+from vflc.passes.learn.bounds import declared, learned, made_of
 from vflc.passes.learn.granted import check_denials, check_grants
 from vflc.passes.learn.received import received
 
-RULES = (
-    forward.raw_findings,
-    forward.label_findings,
-    backward.leak_findings,
-    backward.small_batch_findings,
-    backward.compression_findings,
-    backward.end_findings,
-    backward.table_findings,
-    forward.activation_findings,
-    forward.solvable_findings,
+RULES = (forward.raw_findings, backward.end_findings)
+"""What a party must agree to in writing besides what is learned."""
+KNOWN = (
+    forward.labels_told,
+    backward.labels_in_gradients,
+    backward.single_rows,
+    backward.table_rows,
+    forward.single_edges,
+    forward.solvable_edges,
 )
-"""Every rule, the gravest first."""
+"""Every kind of evidence, the gravest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,17 @@ class Disclose:
         check_releases(analysis, collector)
         check_denials(model, reaching, collector)
         check_grants(model, reaching, collector)
-        found = [finding for rule in RULES for finding in rule(analysis)]
-        settled = settle(model, found, collector)
+        settled = settle(model, [found for rule in RULES for found in rule(analysis)], collector)
         return replace(
-            model, findings=settled, disclosures=describe(analysis), learned=learned(model, reaching)
+            model,
+            findings=settled,
+            disclosures=describe(analysis),
+            learned=learned(model, reaching),
+            evidence=tuple(_with_columns(model, known) for rule in KNOWN for known in rule(analysis)),
         )
+
+
+def _with_columns(model: Model, known: Evidence) -> Evidence:
+    columns = declared(model)
+    names = (f"{s.party}.{name}" for s in known.sources for name in made_of(s, columns))
+    return replace(known, columns=tuple(dict.fromkeys(names)))

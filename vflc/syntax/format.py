@@ -270,17 +270,16 @@ class _Formatter:
             return [Line(only)]
 
         def draw(text: str) -> Callable[[], list[Line]]:
-            return lambda: [Line(text, STEP)]
+            return lambda: _folded(text)
 
         spans = [(part[0][0].span.start, part[-1][-1].span.end) for part in parts]
         slots = [Slot(*span, draw(text)) for span, text in zip(spans, texts, strict=True)]
         return self._body(head, slots, start, node)
 
     def _lines(self, limit: list[Clause]) -> list[list[Clause]]:
-        """A list on one line, or, where it is too long or has comments, each of its clauses on one."""
+        """A list in one piece, or, where it has comments, in its clauses."""
         text = self.source[limit[0][0].span.start : limit[-1][-1].span.end]
-        fits = len(self._list(limit)) <= WIDTH - STEP and "#" not in text
-        return [limit] if fits else [[clause] for clause in limit]
+        return [limit] if "#" not in text else [[clause] for clause in limit]
 
     def _list(self, clauses: list[Clause]) -> str:
         text = ", ".join(" ".join(map(self._word, clause)) for clause in clauses)
@@ -288,6 +287,19 @@ class _Formatter:
 
     def _word(self, word: tree.Expr | tree.Name) -> str:
         return word.text if isinstance(word, tree.Name) else self.layout.flat(word)
+
+
+def _folded(text: str) -> list[Line]:
+    """A list, on as many lines as it needs."""
+    lines = [Line("", STEP)]
+    for item in text.split(", "):
+        if lines[-1].text and lines[-1].indent + len(lines[-1].text) + len(item) + 2 > WIDTH:
+            lines.append(Line("", 2 * STEP))
+        lines[-1].text += f"{item}, "
+    for line in lines:
+        line.text = line.text.rstrip()
+    lines[-1].text = lines[-1].text.removesuffix(",")
+    return lines
 
 
 def _alignment(node: tree.Item) -> str:

@@ -107,8 +107,7 @@ def _summary(scores: Iterable[Score]) -> str:
     """The worst of each party and secret, in words."""
     rows = []
     for score in worst(scores):
-        code = f"<br><code>vflc explain {escape(score.code)}</code>" if score.code else ""
-        rows.append([_level(score), escape(score.verdict), _spec(score.advice or "nothing is needed") + code])
+        rows.append([_level(score), escape(score.verdict), _spec(score.advice or "nothing is needed")])
     return _table(["", "verdict", "what helps"], rows)
 
 

@@ -36,7 +36,6 @@ class Score:
         batches: how many batches or draws.
         level: how bad it is.
         verdict: the same in a sentence.
-        code: the finding of the compiler that is about it, if any.
         advice: what would help.
         details: more numbers, by name.
     """
@@ -58,7 +57,6 @@ class Score:
     batches: int
     level: Level
     verdict: str
-    code: str | None
     advice: str | None
     details: dict[str, float] = field(default_factory=dict)
 

@@ -231,7 +231,7 @@ def _score(
     details: dict[str, float] | None = None,
 ) -> Score:
     title, paper, knows = words
-    code, help = verdict.advice(attack, view.place, secret, level)
+    help = verdict.advice(attack, view.place, secret, level)
     return Score(
         party=view.place,
         secret=secret,
@@ -250,7 +250,6 @@ def _score(
         batches=spread.batches,
         level=level,
         verdict=verdict.sentence(level, view.place, secret, title),
-        code=code,
         advice=help,
         details=details or {},
     )

@@ -1,4 +1,4 @@
-"""From a score to a level, a sentence, the compiler's finding about it, and what would help."""
+"""From a score to a level, a sentence, and what would help."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ ERRORS: tuple[tuple[float, Level], ...] = ((0.01, "recovered"), (0.5, "leaks"), 
 """Relative errors of inverted features, at most so much for each level."""
 
 
-_EXACT, _BACKWARD, _LINEAR = "VFL0310", "VFL0320", "VFL0323"
-"""Findings of the compiler; a test holds them against its codes."""
-
 _LABEL = (
-    "`protect gradients to {party} with marvell(sum_kl = 0.25)` where the label is 0 or 1, "
-    "or of a class `protect {secret} with label_dp(epsilon = 1)`"
+    "`protect {secret} with label_dp(epsilon = 1)`, which bounds what is learned of a class; "
+    "`protect gradients to {party} with marvell(sum_kl = 0.25)` makes it harder, without a bound"
 )
 _EDGE = "fewer numbers a row by a `release` limit, or `gaussian(clip, epsilon, delta)` on the edge"
 _REMEDIES = {
@@ -64,15 +61,6 @@ def sentence(level: Level, party: str, secret: str, how: str) -> str:
     }[level]
 
 
-def advice(attack: str, party: str, secret: str, level: Level) -> tuple[str | None, str | None]:
-    """The compiler's finding and the remedy; neither where there is nothing to remedy."""
-    if level == "quiet":
-        return None, None
-    if attack in ("spectral", "completion", "decoder", "initial"):
-        code = None
-    elif attack == "linear":
-        code = _LINEAR
-    else:
-        exact = level == "recovered" and attack not in ("norm", "cosine")
-        code = _EXACT if exact else _BACKWARD
-    return code, _REMEDIES.get(attack, _LABEL).format(party=party, secret=secret)
+def advice(attack: str, party: str, secret: str, level: Level) -> str | None:
+    """The remedy; none where there is nothing to remedy."""
+    return None if level == "quiet" else _REMEDIES.get(attack, _LABEL).format(party=party, secret=secret)

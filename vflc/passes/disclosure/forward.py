@@ -1,4 +1,4 @@
-"""Findings about activations: raw values, few values, single features, maps that can be solved."""
+"""What activations give away: raw values, few values, single features, maps that can be solved."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from math import isinf
 
-from vflc.diagnostics import Label, Span
 from vflc.ir.graph import Source
+from vflc.ir.learn import Evidence
 from vflc.ir.model import Edge, Model
 from vflc.passes.disclosure.analysis import Analysis
 from vflc.passes.disclosure.found import Found
@@ -31,52 +31,39 @@ def raw_findings(analysis: Analysis) -> Iterator[Found]:
         )  # fmt: skip
 
 
-def label_findings(analysis: Analysis) -> Iterator[Found]:
-    """Activations that were computed from a label, at places that may not have it."""
+def labels_told(analysis: Analysis) -> Iterator[Evidence]:
+    """Activations that were computed from a label of another."""
     for edge in _forward(analysis.model):
-        fact, node = analysis.fact(edge), analysis.node(edge)
-        labels = [s for s in fact.ways if s.label and s.party != edge.target]
-        if not labels or analysis.raw(edge) or analysis.private(edge):
-            continue
-        names = ", ".join(sorted(map(str, labels)))
-        yield Found(
-            "VFL0310", (edge,),
-            f"`{edge.id}` is computed from the label {names} and goes to {edge.target}: "
-            f"{_few(2.0 if isinf(fact.distinct) else fact.distinct)} tells it row by row",
-            node.span,
-            f"leave the label out of what leaves {edge.source}, or compute this there",
-            (_declared(analysis.model, labels[0]),),
-        )  # fmt: skip
+        fact = analysis.fact(edge)
+        labels = tuple(s for s in fact.ways if s.label and s.party != edge.target)
+        if labels and not analysis.raw(edge) and not analysis.private(edge):
+            count = 2.0 if isinf(fact.distinct) else fact.distinct
+            says = f"`{edge.id}` is computed from {_names(labels)}: each of its {count:.0f} values tells it"
+            yield Evidence("label", edge.target, labels, (edge.id,), says)
 
 
-def activation_findings(analysis: Analysis) -> Iterator[Found]:
+def single_edges(analysis: Analysis) -> Iterator[Evidence]:
     """What a single edge gives away of the features of others."""
     for edge in _forward(analysis.model):
         ways = _foreign(analysis, edge)
-        features = [source for source in ways if not source.label]
+        features = tuple(source for source in ways if not source.label)
         known = analysis.private(edge) or analysis.raw(edge) or any(source.label for source in ways)
         if known or not features:
             continue
-        fact, node = analysis.fact(edge), analysis.node(edge)
+        fact = analysis.fact(edge)
         if fact.distinct <= FEW:
-            yield Found(
-                "VFL0322", (edge,),
-                f"`{edge.id}` can take {fact.distinct:.0f} different values: whoever sees a few rows "
-                f"with their features reads {_names(features)} off it",
-                node.span, "let more features flow into it, or protect it with noise",
-                (_declared(analysis.model, features[0]),),
-            )  # fmt: skip
+            says = (
+                f"`{edge.id}` can take {fact.distinct:.0f} different values: a few rows with their features "
+                f"tell which is which"
+            )
+            yield Evidence("few values", edge.target, features, (edge.id,), says)
         elif len(features) == 1:
-            way = ways[features[0]]
-            how = "a one-to-one function" if way.injective else "a function"
-            yield Found(
-                "VFL0321", (edge,), f"`{edge.id}` is {how} of {features[0]} alone", node.span,
-                "join it with other features before it leaves, or protect it with noise",
-                (_declared(analysis.model, features[0]),),
-            )  # fmt: skip
+            how = "a one-to-one function" if ways[features[0]].injective else "a function"
+            says = f"`{edge.id}` is {how} of it alone"
+            yield Evidence("one column", edge.target, features, (edge.id,), says)
 
 
-def solvable_findings(analysis: Analysis) -> Iterator[Found]:
+def solvable_edges(analysis: Analysis) -> Iterator[Evidence]:
     """Linear activations that are, all together, at least as many as the numbers they are made of."""
     edges = sorted(_forward(analysis.model), key=lambda e: (e.source, e.target))
     for (source, target), group in groupby(edges, key=lambda e: (e.source, e.target)):
@@ -85,15 +72,12 @@ def solvable_findings(analysis: Analysis) -> Iterator[Found]:
         needed = sum(_dimension(analysis.model, feature) for feature in features)
         width = sum(analysis.node(edge).type.row_size or 0 for edge in members)
         if features and width >= needed:
-            names = _names(sorted(features, key=str))
-            spans = [analysis.node(edge).span for edge in members]
-            yield Found(
-                "VFL0323", tuple(members),
-                f"{target} gets {width} linear combinations of {needed:.0f} numbers a row of {source}: "
-                f"with the weights, or enough known rows, they can be solved for {names}",
-                spans[0], "send fewer numbers, or put a nonlinear layer before the cut",
-                tuple(Label(s, "and this") for s in spans[1:] if s is not None),
-            )  # fmt: skip
+            says = (
+                f"{width} linear combinations of {needed:.0f} numbers a row of {source}: with the weights, "
+                f"or enough known rows, they can be solved"
+            )
+            ids = tuple(edge.id for edge in members)
+            yield Evidence("solvable", target, tuple(sorted(features, key=str)), ids, says)
 
 
 def _is_linear(analysis: Analysis, edge: Edge) -> bool:
@@ -118,21 +102,5 @@ def _foreign(analysis: Analysis, edge: Edge) -> dict[Source, Way]:
     return {s: way for s, way in analysis.fact(edge).ways.items() if s.party != edge.target}
 
 
-def _few(distinct: float) -> str:
-    return f"each of its {distinct:.0f} values"
-
-
-def _names(features: list[Source]) -> str:
-    shown = ", ".join(map(str, features[:4]))
-    return f"{shown} and {len(features) - 4} more" if len(features) > 4 else shown
-
-
-def _declared(model: Model, source: Source) -> Label:
-    return Label(_span(model, source), f"{source} comes from here")
-
-
-def _span(model: Model, source: Source) -> Span:
-    party = model.party(source.party)
-    column = party.column(source.name) if party else None
-    assert party is not None and column is not None, "a source is a declared column"
-    return column.span
+def _names(sources: tuple[Source, ...]) -> str:
+    return ", ".join(map(str, sources))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vflc.diagnostics import Collector, Label, Span
+from vflc.diagnostics import Collector, Span
 from vflc.ir.disclosure import Acceptance, Finding
 from vflc.ir.model import Edge, Model
 
-WARNED = ("VFL0320", "VFL0321", "VFL0322", "VFL0323", "VFL0324", "VFL0325", "VFL0327")
+WARNED = ("VFL0325",)
 """Codes that are warnings; all others of this analysis are errors."""
 
 
@@ -27,7 +27,6 @@ class Found:
     message: str
     span: Span | None
     help: str
-    labels: tuple[Label, ...] = ()
 
     @property
     def level(self) -> Literal["error", "warning"]:
@@ -55,7 +54,7 @@ def settle(model: Model, found: Sequence[Found], collector: Collector) -> tuple[
         settled.append(Finding(finding.code, finding.level, ids, finding.message, reason))
         if reason is None:
             report = collector.error if finding.level == "error" else collector.warning
-            report(finding.code, finding.message, finding.span, finding.help, *finding.labels)
+            report(finding.code, finding.message, finding.span, finding.help)
     for acceptance in model.acceptances:
         if acceptance not in used:
             _refuse(acceptance, found, collector)

@@ -35,8 +35,8 @@ def learned(model: Model, reaching: Mapping[str, Received]) -> tuple[Learned, ..
             for name in made_of(secret.source, columns):
                 by_column.setdefault((secret.source.party, name), {})[secret] = None
         for party in model.parties:
-            if party.name in place.split("+"):
-                continue
+            if party.name in place.split("+") and not party.population:
+                continue  # users of a population are receivers of what other users have
             for name in dict.fromkeys(n for column in party.columns for n in table_columns(column)):
                 members = by_column.get((party.name, name), {})
                 ways = dict.fromkeys(way for secret in members for way in secrets[secret])

@@ -15,12 +15,10 @@ from dataclasses import dataclass, field
 
 from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.learn import PROVEN
 from vflc.ir.model import Model
 from vflc.ops.source import COLUMNS, SHAPES
 from vflc.passes.lower.units import is_fitted
-
-PROVEN = frozenset({"gaussian", "label_dp", "dp_sgd"})
-"""Mechanisms whose promise is a theorem; all others pass secrets on as they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.disclosure import Grant
 from vflc.ir.graph import Source
 from vflc.ir.learn import Bound
-from vflc.ir.model import Edge, Model
+from vflc.ir.model import PROGRAMS, Edge, Model
 from vflc.passes.learn.bounds import Columns, bound_of, declared, made_of
 from vflc.passes.learn.columns import table_columns
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.received import Received, Way
 
 CODE = "VFL0340"
+MOST_NAMED = 12
+"""Columns that a help names of those that lack a grant."""
 Reaching = Mapping[str, Received]
 
 
 def check_grants(model: Model, reaching: Reaching, collector: Collector) -> None:
     """Refuses what a place may learn beyond the grants of the party whose columns they are."""
-    for receiver, secrets in reaching.items():
-        for party in dict.fromkeys(secret.source.party for secret in secrets):
-            work = _Deal(model, party, receiver, secrets, declared(model))
-            for message, span, help in work.exceeded():
-                collector.error(CODE, message, span, help)
-            if any(release.grants for release in model.releases if release.party == party):
-                work.ungranted(collector)
+    for deal in _deals(model, reaching):
+        for message, span, help in deal.exceeded():
+            collector.error(CODE, message, span, help)
+        deal.ungranted(collector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +40,9 @@ class Missing:
 def missing_grants(model: Model, reaching: Reaching) -> dict[str, dict[str, list[Missing]]]:
     """By party and receiver what a spec would have to grant besides."""
     found: dict[str, dict[str, list[Missing]]] = {}
-    for receiver, secrets in reaching.items():
-        for party in dict.fromkeys(secret.source.party for secret in secrets):
-            deal = _Deal(model, party, receiver, secrets, declared(model))
-            if names := [Missing(source.name, deal.bound(source)) for source in deal.missing()]:
-                found.setdefault(party, {})[receiver] = names
+    for deal in _deals(model, reaching):
+        if names := [Missing(source.name, deal.bound(source)) for source in deal.missing()]:
+            found.setdefault(deal.party, {})[deal.receiver] = names
     return found
 
 
@@ -56,7 +53,7 @@ def check_denials(model: Model, reaching: Reaching, collector: Collector) -> Non
         for limit in release.limits:
             if limit.kind != "never":
                 continue
-            for receiver in limit.to or [place for place in reaching if place != release.party]:
+            for receiver in limit.to or reaching:
                 for name in limit.names:
                     ways = _ways(reaching[receiver], release.party, name, columns)
                     if ways:
@@ -85,37 +82,69 @@ def _is_of(name: str, source: Source, columns: Columns) -> bool:
     return source.name in names or bool(names & set(made_of(source, columns)))
 
 
+def _deals(model: Model, reaching: Reaching) -> Iterator[_Deal]:
+    """For every receiver, one with each party whose columns reach it."""
+    columns = declared(model)
+    for receiver, secrets in reaching.items():
+        by_party: dict[str, dict[Source, list[Secret]]] = {}
+        for secret in secrets:
+            by_party.setdefault(secret.source.party, {}).setdefault(secret.source, []).append(secret)
+        for party, by_source in by_party.items():
+            grants = tuple(
+                grant
+                for release in model.releases
+                for grant in release.grants
+                if (grant.party, grant.receiver) == (party, receiver)
+            )
+            yield _Deal(model, party, receiver, secrets, by_source, grants, columns)
+
+
 @dataclass(frozen=True, slots=True)
 class _Deal:
-    """What one party grants one receiver, and what reaches it."""
+    """What one party grants one receiver, and what reaches it: of each feature and label its secrets."""
 
     model: Model
     party: str
     receiver: str
-    secrets: Received
+    ways: Received
+    secrets: Mapping[Source, list[Secret]]
+    grants: tuple[Grant, ...]
     columns: Columns
 
     def exceeded(self) -> Iterator[tuple[str, Span, str]]:
         """Grants whose bound is not kept."""
-        for grant in self._grants():
-            members = self._covered(grant)
+        by_name: dict[str, list[Secret]] = {}
+        for source, members in self.secrets.items():
+            for name in dict.fromkeys((source.name, *made_of(source, self.columns))):
+                by_name.setdefault(name, []).extend(members)
+        for grant in self.grants:
+            members = [
+                secret
+                for secret in by_name.get(grant.column, ())
+                if any(way.program in grant.programs for way in self.ways[secret])
+            ]
             bound = bound_of(members, self.columns)
             if grant.held or not members or _within(bound, grant):
                 continue
             yield (
-                f"{self.receiver} may learn {described(bound)} of {self.party}.{grant.column}, "
+                f"{self._who} may learn {described(bound)} of {self.party}.{grant.column}, "
                 f"which is more than {self.party} grants",
                 grant.span,
                 _cheaper(bound, grant),
             )
 
+    @property
+    def _who(self) -> str:
+        return "other users" if self.receiver == self.party else self.receiver
+
     def bound(self, source: Source) -> Bound:
         """What may be learned of one source in all."""
-        return bound_of([secret for secret in self.secrets if secret.source == source], self.columns)
+        return bound_of(self.secrets[source], self.columns)
 
     def missing(self) -> list[Source]:
         """Sources that no grant covers, in some program in which they are learned."""
-        return list(dict.fromkeys(secret.source for secret, _ in self._uncovered()))
+        named = self._named()
+        return [source for source in self.secrets if self._left(source, named)]
 
     def ungranted(self, collector: Collector) -> None:
         """One finding for all that is not granted, at the party's release or, without one, at the party."""
@@ -126,54 +155,43 @@ class _Deal:
         release = next((r for r in self.model.releases if r.party == self.party), None)
         info = self.model.party(self.party)
         assert info is not None
-        bound = bound_of([s for s, _ in self._uncovered() if s.source == sources[0]], self.columns)
         collector.error(
             CODE,
-            f"{self.receiver} may learn {names} of {self.party}, which {self.party} does not grant: of "
-            f"{sources[0].name} {described(bound)}",
+            f"{self._who} may learn {names} of {self.party}, which {self.party} does not grant: of "
+            f"{sources[0].name} {described(self.bound(sources[0]))}",
             release.span if release else info.span,
-            f"`to {self.receiver}: {', '.join(s.name for s in sources)}` in `release {self.party}` grants "
-            "it; `stop_gradient`, a mechanism with a proof or another place may make it less",
+            f"`to {self.receiver}: {', '.join(s.name for s in sources[:MOST_NAMED])}"
+            f"{', …' * (len(sources) > MOST_NAMED)}` in `release {self.party}` grants it, and "
+            "`vflc check --fix` writes it; `stop_gradient`, a mechanism with a proof or another place may "
+            "make it less",
             *self._path(sources[0]),
         )
 
-    def _grants(self) -> list[Grant]:
-        return [
-            grant
-            for release in self.model.releases
-            for grant in release.grants
-            if grant.party == self.party and grant.receiver == self.receiver
-        ]
+    def _named(self) -> dict[str, set[str]]:
+        """The columns that are granted, by the program in which they may be learned."""
+        named: dict[str, set[str]] = {program: set() for program in PROGRAMS}
+        for grant in self.grants:
+            for program in grant.programs:
+                named[program].add(grant.column)
+        return named
 
-    def _covered(self, grant: Grant) -> list[Secret]:
-        """Secrets of the grant's column that reach the receiver in its programs."""
-        return [
-            secret
-            for secret, ways in self.secrets.items()
-            if secret.source.party == self.party
-            and grant.column in (secret.source.name, *made_of(secret.source, self.columns))
-            and any(way.program in grant.programs for way in ways)
-        ]
-
-    def _uncovered(self) -> Iterator[tuple[Secret, tuple[Way, ...]]]:
-        grants = self._grants()
-        for secret, ways in self.secrets.items():
-            if secret.source.party == self.party:
-                left = tuple(way for way in ways if not self._is_granted(secret.source, way, grants))
-                if left:
-                    yield secret, left
-
-    def _is_granted(self, source: Source, way: Way, grants: Iterable[Grant]) -> bool:
-        """By its own name, or by all columns of the table that it is made of."""
-        named = {grant.column for grant in grants if way.program in grant.programs}
-        return source.name in named or all(name in named for name in made_of(source, self.columns))
+    def _left(self, source: Source, named: Mapping[str, set[str]]) -> list[Way]:
+        """Crossings of a source that are not granted, by its own name or all columns that it is made of."""
+        made = made_of(source, self.columns)
+        covered = {
+            program
+            for program, names in named.items()
+            if source.name in names or all(name in names for name in made)
+        }
+        ways = (way for secret in self.secrets[source] for way in self.ways[secret])
+        return [way for way in ways if way.program not in covered]
 
     def _path(self, source: Source) -> list[Label]:
         """Where a column is declared, and the first value by which it leaves."""
         info = self.columns[source.party, source.name]
         labels = [Label(info.span, f"{source} comes from here")]
-        way = next((ways[0] for secret, ways in self._uncovered() if secret.source == source), None)
-        edge = next((e for e in self.model.edges if way and e.id == way.edge), None)
+        way = self._left(source, self._named())[0]
+        edge = next((e for e in self.model.edges if e.id == way.edge), None)
         if edge is not None and (span := self._span(edge)) is not None:
             labels.append(Label(span, f"and crosses to {self.receiver} in `{edge.id}`"))
         return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -27,6 +28,10 @@ FORMS = (
     "`only to bob, carol`",
     "`never Gender, Age`",
 )
+EVIDENCE = frozenset(f"VFL03{number}" for number in (10, 11, 20, 21, 22, 23, 24, 27))
+"""Codes of earlier versions for ways to learn that stand beside the bounds now."""
+FEWEST_WORDS = 3
+"""Words that a sentence has at least."""
 Clause = tuple[Word, ...]
 
 
@@ -49,6 +54,11 @@ def lower_release(
                 grants.append(found)
             else:
                 limits.append(found)
+    if any(each.population for each in parties.values()):
+        for limit in limits:
+            if limit.kind != "never":
+                help = "say what may be learned, by `to` and `never`; `clip_norm` and `noise` limit a visit"
+                ev.error("VFL0502", "a visit of a population has no edges to limit", limit.span, help)
     if not item.clauses:
         ev.error("VFL0308", "this release says nothing", item.span, f"as in: {FORMS[0]}")
     return Release(party.name, tuple(limits), item.span, tuple(grants))
@@ -60,20 +70,21 @@ def lower_accept(
     """A waiver; None after a mistake. Whether there is anything to waive is known after the analysis."""
     target = lower_target(ev, item.target, scope, places, ids)
     code = item.code.text
+    if code in EVIDENCE:
+        help = "grant what may be learned instead: `vflc check --fix` writes it"
+        ev.error("VFL0307", f"`{code}` is evidence now and needs no waiver", item.span, help)
+        return None
     if code not in CODES:
         near = did_you_mean(code, CODES)
         help = f"did you mean `{near}`?" if near else "the code stands in the finding's first line"
         ev.error("VFL0307", f"`{code}` is no code", item.code.span, help)
         return None
-    if item.reason is None or not item.reason.value.strip():
-        ev.error(
-            "VFL0306",
-            f"`accept {code}` gives no reason",
-            item.span,
-            'say why: accept … because "both parties hold the labels"',
-        )
+    reason = " ".join(item.reason.value.split()) if item.reason is not None else ""
+    if len(re.findall(r"[^\W\d_]+", reason)) < FEWEST_WORDS:
+        what = "gives a reason that is no sentence" if reason else "gives no reason"
+        help = 'say why: accept … because "the label\'s owner has licensed the model to alice"'
+        ev.error("VFL0306", f"`accept {code}` {what}", item.span, help)
         return None
-    reason = " ".join(item.reason.value.split())
     return Acceptance(code, target, reason, item.span) if target else None
 
 

@@ -19,8 +19,8 @@ RULES: Mapping[str, Mapping[str, Any]] = {
 }
 """The optimizers of the three phases and what they are where the spec does not say: SGD."""
 HALVES = ("examples", "batches", "same")
-LIMITS = {tree.Release: "release", tree.Protect: "protect", tree.Accept: "accept"}
-"""For what crosses between parties; between a hub and its users nothing is judged or limited so far."""
+LIMITS = {tree.Protect: "protect", tree.Accept: "accept"}
+"""For edges between parties; between a hub and its users are visits, of one form."""
 WORDS = {"weighting": ("examples", "uniform"), "divide": ("random", "keys")}
 
 
