@@ -43,8 +43,6 @@ predict y = sigmoid(logit)
 objective bce(logit, bob.y)
 """
 """Affine all the way: the label leaks exactly, and the features can be solved for."""
-ACCEPTED = 'accept VFL0310 on gradients to alice because "planted"\n'
-"""In the specs whose label leaks exactly; a protected one has nothing to accept."""
 DEEP = """
 h     = relu(dense(relu(dense(concat(alice.x1, alice.x2, alice.x3, alice.x4), 16)), 4))
 t     = dense(concat(h, bob.z), 16) at bob
@@ -73,7 +71,7 @@ def spec(body: str, share: float = 0.0) -> str:
 
 def protected(body: str, mechanism: str, share: float = 0.0) -> str:
     """The same with a mechanism, and with the AUC measured; batches large enough to measure a leak by."""
-    text = spec(body.replace(ACCEPTED, "") + mechanism + "\n", share)
+    text = spec(body + mechanism + "\n", share)
     return text.replace("batch     64", "batch     750\n  metrics   auc")
 
 

@@ -62,8 +62,7 @@ def test_compression_hides_nothing(tmp_path: Path) -> None:
     """Six bits a number leave every sign as it was; what travels packed is read as its receiver does."""
     sources = tables(1000)
     text = protected(LINEAR, "protect gradients to alice with quantize(bits = 6)")
-    accepted = text + 'accept VFL0310 on gradients to alice because "planted"\n'
-    report = audited(accepted, sources, tmp_path, 1)
+    report = audited(text, sources, tmp_path, 1)
     assert found(report, "sign").level == "recovered"
 
 

@@ -20,4 +20,4 @@ def test_an_unprotected_label_is_read(name: str, tmp_path: Path) -> None:
     report = audit(run, sources, AuditOptions((party,), threads=1))
     best = {s.attack: s for s in reversed(report.scores) if s.secret == label}
     assert max(best["norm"].quantile, best["sign"].quantile) >= 0.95
-    assert best["sign"].level == "recovered" and best["sign"].code == "VFL0310"
+    assert best["sign"].level == "recovered"

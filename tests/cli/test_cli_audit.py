@@ -33,7 +33,7 @@ def test_a_spec_is_trained_and_attacked(data: list[str], tmp_path: Path, capsys:
     assert run(["audit", str(tmp_path / "planted.vfl"), *data, "--epochs", "2", *files]) == 0
     shown = printed(capsys)
     assert "What curious parties learn" in shown and "alice can read bob.y row by row" in shown
-    assert "VFL0310" in shown and "what helps: `protect gradients to alice" in shown
+    assert "what helps: `protect bob.y with label_dp" in shown
     report = json.loads((tmp_path / "audit.json").read_text("utf-8"))
     assert (report["worst"], report["steps"]) == ("recovered", 10)
     assert "<title>Audit of planted</title>" in (tmp_path / "audit.html").read_text("utf-8")

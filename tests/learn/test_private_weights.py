@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from waivers import waived
+from granting import granted
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -49,7 +49,7 @@ def bound(
     """What a place may learn of a column in one program."""
     text = SPEC.replace("BOTTOM", parts.get("bottom", BOTTOM)).replace("MORE", parts.get("more", ""))
     text = text.replace("TOP", parts.get("top", "concat(a, bob.Item)"))
-    model = compile_source(Source("spec.vfl", waived(text + protect))).model
+    model = compile_source(Source("spec.vfl", granted(text + protect))).model
     secrets = received(model)[to]
     reached = [s for s, ways in secrets.items() if any(way.program == program for way in ways)]
     return bound_of([s for s in reached if str(s.source) == of], declared(model))
