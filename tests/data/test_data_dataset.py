@@ -176,6 +176,26 @@ def test_lists_of_different_lengths_are_padded_alike_in_memory_and_in_files(monk
     assert ((memory.inputs["bob.Genres"] == 2).sum(1) == np.arange(rows) // 2048).all()
 
 
+def test_what_a_column_takes_is_counted_as_wide_as_it_is(monkeypatch):
+    """One row of 3,000 values makes the column 1,500 times as large as its rows are by themselves."""
+    monkeypatch.setattr(module, "BLOCK", 64)
+    texts = ["War"] * 200 + ["|".join(["War"] * 3000)] + ["War"] * 55
+    ids = [f"{i:05d}" for i in range(256)]
+    spec = {"parties": {"bob": {**encoders()["parties"]["bob"]}}}
+    given = {"bob": pa.table({"ID": ids, "Genres": texts, "Rating": [5] * 256})}
+    size = 256 * 3000 * 4
+    narrow = Dataset.load(spec, given, in_memory=size)
+    assert isinstance(narrow.inputs["bob.Genres"], np.memmap)
+    assert not isinstance(narrow.inputs["bob.liked"], np.memmap)
+    whole = Dataset.load(spec, given, in_memory=2 * size)
+    assert not isinstance(whole.inputs["bob.Genres"], np.memmap)
+    same(narrow, whole)
+    assert whole.report["encoders"]["bob.Genres"]["widest"] == 3000
+    assert whole.report["encoders"]["bob.Genres"]["mean"] == round((255 + 3000) / 256, 1)
+    given["bob"] = pa.table({"ID": ids, "Genres": ["War|" * 70] * 256, "Rating": [5] * 256})
+    assert "widest" not in Dataset.load(spec, given).report["encoders"]["bob.Genres"]
+
+
 def test_a_full_disk_while_encoding_is_said(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

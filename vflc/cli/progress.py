@@ -208,11 +208,14 @@ def loaded(screen: Console, event: events.Event) -> None:
         unknown = unknown_values(event.report)
         if unknown is not None:
             show(screen, unknown)
-        _none_known(event.report)
+        _warn(event.report)
 
 
-def _none_known(report: Mapping[str, Any]) -> None:
-    """VFL0633, of a column whose values are all unknown to its vocabulary: it says nothing as it is."""
+def _warn(report: Mapping[str, Any]) -> None:
+    """VFL0633, of a column whose values are all unknown to its vocabulary: it says nothing as it is.
+
+    VFL0690, of one that a few rows make far wider than most.
+    """
     from vflc.cli import failures
     from vflc.diagnostics import Diagnostic
 
@@ -222,3 +225,10 @@ def _none_known(report: Mapping[str, Any]) -> None:
             message = f"{name}: not one of its {counts['unknown']:,} values is in its vocab, as {listed} are"
             help = f"the table holds {seen}: compare how they are written, or declare them"
             failures.show([Diagnostic("VFL0633", message, None, help, level="warning")])
+        if counts.get("widest"):
+            message = (
+                f"{name}: a row has {counts['widest']:,} values, {counts['mean']:g} in the mean, and every "
+                "row is as wide, in memory and in every step"
+            )
+            help = "keep the last ones of each row: -> sequence(max = 100)"
+            failures.show([Diagnostic("VFL0690", message, None, help, level="warning")])

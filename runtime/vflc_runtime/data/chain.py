@@ -25,6 +25,8 @@ State = list[dict[str, float] | None]
 """What a chain has fitted: of each encoder its parameters, or None."""
 
 EXAMPLES = 5
+WIDE, SPARSE = 64, 16
+"""A column is said to be too wide for its rows from more values than WIDE on, SPARSE times the mean."""
 MOST_VALUES = 4096
 """Values that a row may have where no `sequence` says how many: every row of a batch is as wide."""
 
@@ -36,6 +38,9 @@ class Counts:
     Attributes:
         expected: the first values of the lookup.
         known: how often a value was one of them.
+        widest: the most values of a row, which all rows are padded to; 0 where that is the spec's to say.
+        values: of all rows.
+        rows: how many.
     """
 
     unknown: int = 0
@@ -43,11 +48,21 @@ class Counts:
     examples: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
     known: int = 0
+    widest: int = 0
+    values: int = 0
+    rows: int = 0
 
     def report(self) -> dict[str, Any]:
-        """As JSON; with `expected` where there were values, and every one of them was unknown."""
+        """As JSON; with `expected` where there were values, and every one of them was unknown.
+
+        With `widest` and the `mean` where a few rows make the column far wider than most need it.
+        """
         counted = {"unknown": self.unknown, "missing": self.missing, "examples": self.examples}
-        return counted if self.known or not self.unknown else {**counted, "expected": self.expected}
+        if not self.known and self.unknown:
+            counted["expected"] = self.expected
+        if self.widest > WIDE and self.widest * self.rows > SPARSE * self.values:
+            counted |= {"widest": self.widest, "mean": round(self.values / self.rows, 1)}
+        return counted
 
 
 class Chain:
@@ -133,6 +148,7 @@ class Chain:
         self._count_unknown(done, codes)
         if done.offsets is not None:
             self._refuse_long(done.offsets, keys, codes)
+            self._count_widths(np.diff(done.offsets), codes)
             return _padded(self._ids(done, keys, codes), done.offsets, codes, self.length)
         if done.flat.null_count:
             self._refuse_missing(done.flat, keys, codes)
@@ -247,6 +263,12 @@ class Chain:
                 f"a row may have {MOST_VALUES:,}; keep the last ones of each: -> sequence(max = 100)",
                 self.where,
             )
+
+    def _count_widths(self, lengths: NDArray[np.int64], codes: NDArray[np.int64] | None) -> None:
+        if self.length is None:
+            self.counts.widest = max(self.counts.widest, int(lengths.max(initial=0)))
+            self.counts.values += int(_spread(lengths, codes).sum())
+            self.counts.rows += len(lengths) if codes is None else len(codes)
 
     def _refuse_missing(self, flat: pa.Array, keys: pa.Array, codes: NDArray[np.int64] | None) -> None:
         null = pc.is_null(flat).to_numpy(zero_copy_only=False)

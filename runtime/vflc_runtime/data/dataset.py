@@ -19,7 +19,7 @@ from vflc_runtime.data.align import WIDTH, Aligned, look_at_tables, open_tables
 from vflc_runtime.data.batches import Indices, gather
 from vflc_runtime.data.chain import Chain, State
 from vflc_runtime.data.source import Source, unreadable
-from vflc_runtime.data.spool import Spool
+from vflc_runtime.data.spool import Room, Spool
 from vflc_runtime.errors import Failure
 
 Encoders = Mapping[str, Any]
@@ -82,7 +82,7 @@ class Dataset:
                 (None: to all rows).
             agree: of a single party: finds the rows that the parties elsewhere have, too.
             precision: dtype of numbers, "float32" or "float64".
-            in_memory: bytes of encoded columns above which they lie in temporary files.
+            in_memory: bytes of encoded columns that are held in memory; others lie in temporary files.
             memory_limit: bytes DuckDB may hold while it sorts and joins.
 
         Raises:
@@ -101,13 +101,12 @@ class Dataset:
             for table in tables.values():
                 table.fit(aligned, chosen)
             number = np.dtype(precision)
-            size = sum(len(table.chains) for table in tables.values()) * aligned.rows * 8
-            if size <= in_memory:
-                inputs = _encoded(tables.values(), aligned, None, number)
-            else:
-                # The files are deleted while they are mapped: a killed run leaves nothing behind.
-                with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
-                    inputs = _encoded(tables.values(), aligned, Path(folder), number)
+            # The files are deleted while they are mapped: a killed run leaves nothing behind.
+            with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
+                inputs: dict[str, NDArray[Any]] = {}
+                room = Room(in_memory)
+                for table in tables.values():
+                    inputs |= table.encode(aligned, Path(folder), room, number)
             keys = aligned.keys
         except duckdb.Error as error:
             raise unreadable(", ".join(parties), "the aligned tables", error) from None
@@ -181,12 +180,14 @@ class _Table:
                 for chain in some:
                     chain.settle()
 
-    def encode(self, aligned: Aligned, folder: Path | None, number: np.dtype[Any]) -> dict[str, NDArray[Any]]:
-        """Encodes all inputs of this table, block by block."""
+    def encode(
+        self, aligned: Aligned, folder: Path, room: Room, number: np.dtype[Any]
+    ) -> dict[str, NDArray[Any]]:
+        """Encodes all inputs of this table, block by block; those that find no `room` into `folder`."""
         spools = {}
         for i, (id, chain) in enumerate(self.chains.items()):
             dtype = number if chain.shape == "number" else np.dtype(np.int32)
-            spools[id] = Spool(folder and folder / f"{self.party}.{i}", dtype)
+            spools[id] = Spool(folder / f"{self.party}.{i}", dtype, room)
         for some in _some(list(self.chains.values())):
             for _, keys, values in self._blocks(aligned, some):
                 for chain in some:
@@ -215,15 +216,6 @@ class _Table:
             used = {u: self._value(u, known, rows) for u in expressions.columns(column["value"])}
             known[name] = expressions.evaluate(column["value"], used, rows, column.get("where"))
         return known[name]
-
-
-def _encoded(
-    tables: Iterable[_Table], aligned: Aligned, folder: Path | None, number: np.dtype[Any]
-) -> dict[str, NDArray[Any]]:
-    inputs: dict[str, NDArray[Any]] = {}
-    for table in tables:
-        inputs.update(table.encode(aligned, folder, number))
-    return inputs
 
 
 def _some(chains: Sequence[Chain]) -> Iterator[Sequence[Chain]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,30 @@ from vflc_runtime.errors import Failure
 Block = NDArray[Any]
 
 
+@dataclass
+class Room:
+    """Memory that all columns of a data set share: `free` bytes are left."""
+
+    free: int
+
+
 class Spool:
     """Takes a column's blocks of rows one after another and gives the whole column.
 
     Blocks of ids may differ in width; the column is as wide as the widest, padded with -1.
 
     Args:
-        file: where the column lies; None keeps it in memory.
+        file: where the column lies from when there is no room for all its rows, as wide as they are.
         dtype: of the column.
+        room: what columns may hold in memory.
     """
 
-    def __init__(self, file: Path | None, dtype: np.dtype[Any]) -> None:
-        self._file, self._dtype = file, dtype
+    def __init__(self, file: Path, dtype: np.dtype[Any], room: Room) -> None:
+        self._path, self._dtype, self._room = file, dtype, room
+        self._file: Path | None = None
         self._blocks: list[Block] = []
         self._parts: list[tuple[int, ...]] = []
+        self._held = 0
 
     def append(self, block: Block) -> None:
         """Adds rows at the end.
@@ -35,21 +47,33 @@ class Spool:
             Failure: VFL0612 where the disk is full.
         """
         block = np.ascontiguousarray(block, self._dtype)
-        if self._file is None:
-            self._blocks.append(block)
-        else:
-            self._write(self._file, block)
         self._parts.append(block.shape)
+        if self._file is not None:
+            self._write(self._file, block)
+            return
+        self._blocks.append(block)
+        self._hold(sum(shape[0] for shape in self._parts) * math.prod(self._width()) * block.itemsize)
+        if self._room.free < 0:
+            self._hold(0)
+            self._file, blocks, self._blocks = self._path, self._blocks, []
+            for each in blocks:
+                self._write(self._file, each)
+
+    def _hold(self, size: int) -> None:
+        self._room.free += self._held - size
+        self._held = size
+
+    def _width(self) -> tuple[int, ...]:
+        return max({shape[1:] for shape in self._parts}, default=())
 
     def finish(self) -> NDArray[Any]:
         """The column: [rows] or [rows, width]."""
-        widths = {shape[1:] for shape in self._parts}
-        width = max(widths, default=())
+        width = self._width()
         if self._file is None:
             blocks = [_widened(block, width) for block in self._blocks]
             self._blocks = []
             return np.concatenate(blocks) if blocks else np.zeros((0, *width), self._dtype)
-        if len(widths) > 1:
+        if len({shape[1:] for shape in self._parts}) > 1:
             self._pad(self._file, width)
         rows = sum(shape[0] for shape in self._parts)
         return np.memmap(self._file, self._dtype, "r", shape=(rows, *width))
