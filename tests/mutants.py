@@ -82,10 +82,18 @@ def mutant(code: str, path: str, operator: str, occurrence: int) -> tuple[Mutant
 
 def found_again(one: Mutant) -> tuple[Mutant, str] | None:
     """The same change of the file as it is now, next to where it was; None where the line is gone."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.plugins import get_operator
+
     code = (ROOT / one.path).read_text("utf-8")
-    ways = [way for place in places(one.path, code) for way in place if way[1] == one.operator]
-    made = [new for _, name, occurrence in ways if (new := mutant(code, one.path, name, occurrence))]
-    same = [new for new in made if new[0].listed() == one.listed()]
+    lines, operator = code.splitlines(), get_operator(one.operator)()
+    spans = [span for node in ast_nodes(get_ast(code)) for span in operator.mutation_positions(node)]
+    made = [
+        mutant(code, one.path, one.operator, occurrence)
+        for occurrence, ((line, _), _) in enumerate(spans)
+        if one.was in map(str.strip, lines[max(line - 2, 0) : line + 1])  # a decorator's is the line before
+    ]
+    same = [new for new in made if new is not None and new[0].listed() == one.listed()]
     return min(same, key=lambda new: abs(new[0].line - one.line), default=None)
 
 
