@@ -77,11 +77,12 @@ def test_metrics_of_training_have_the_true_labels(tmp_path):
     assert np.array_equal(label, inputs["bob.liked"].astype(label.dtype))
 
 
-def test_a_share_is_no_class(tmp_path):
+@pytest.mark.parametrize("label", [0.5, -1, 2])
+def test_what_is_no_class_is_refused(label, tmp_path):
     at = Recorded(bundle(BINARY, tmp_path / "b"))
     inputs = batch(32)
-    inputs["bob.liked"][3] = 0.5
-    with pytest.raises(Failure, match=r"VFL0674.*bob.liked holds 0.5"):
+    inputs["bob.liked"][3] = label
+    with pytest.raises(Failure, match=f"VFL0674.*bob.liked holds {label:g}.* the 2 classes from 0 to 1"):
         at.step(inputs)
 
 

@@ -48,6 +48,14 @@ def test_shifts_keep_with_the_probability_asked_for_and_spread_evenly_otherwise(
     assert abs(shares[0] - 0.6) < 0.008 and np.abs(shares[1:] - 0.4 / 3).max() < 0.006
 
 
+def test_what_is_kept_with_a_probability_is_kept_as_often_to_the_last_bit():
+    """Of the 2^53 numbers that are drawn from, exactly half are up to and with 0.5."""
+    half = ((1 << 52) - 1) << 11
+    for word, kept in ((0, True), (half, True), (half + (1 << 11), False), ((1 << 64) - 1, False)):
+        bytes_ = np.array([word], np.uint64).tobytes()
+        assert (Noise(lambda count, given=bytes_: given).shifts(1, 0.5, 2) == 0).all() == kept
+
+
 @pytest.mark.parametrize(("epsilon", "delta", "releases"), [(8, 1e-6, 5), (1, 1e-5, 1), (0.5, 1e-9, 20)])
 def test_calibration_agrees_with_the_accountant_of_the_library(epsilon, delta, releases):
     import dp_accounting

@@ -105,6 +105,23 @@ def test_twice_the_window_may_come_untaken_and_no_byte_more(link: Link) -> None:
     assert len(link._mailbox._boxes["bob", "control", "word"]) == 6
 
 
+def test_a_quarter_of_the_window_is_acknowledged_at_once(link: Link) -> None:
+    """Without waiting for the next beat: what arrived, and what was taken."""
+    frames = [control(number) for number in range(1, 4)]
+    link._window_in = 4 * len(frames[0])
+    link._owes = False
+    link.arrived(link._stream, frames[0])
+    assert link._to_write(link._stream) is None
+    link.arrived(link._stream, frames[1])
+    said = decode(link._to_write(link._stream) or b"")
+    assert (said.kind, said.received, said.taken) == (Kind.RECEIPT, 2, 0)
+    for taken in (1, 2):
+        link._mailbox.wait(("bob", "control", "word"))
+        data = link._to_write(link._stream)
+        assert (data is None) == (taken == 1)
+    assert decode(data or b"").taken == 2 * len(frames[0])
+
+
 def test_a_frame_of_a_stream_that_is_gone_is_void(link: Link) -> None:
     stream = link._stream
     link.cut("test")

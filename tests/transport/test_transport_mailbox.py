@@ -103,6 +103,9 @@ def test_a_message_is_sent_in_its_own_programs_alone() -> None:
     for other in ({"a": tensors["a"]}, {**tensors, "b": tensors["a"]}):
         with pytest.raises(Failure, match="message 'one' with other edges"):
             alice.message("bob", replace(envelope, tensors=other), 1, 1)
+    for wrong in (tensors["a"][:, :3], tensors["a"].astype(np.float64), np.zeros((ROWS + 1, 4), np.float32)):
+        with pytest.raises(Failure, match="edge 'a' as float"):
+            alice.message("bob", replace(envelope, tensors={**tensors, "a": wrong}), 1, 1)
 
 
 def test_of_two_that_listen_the_second_dials_first() -> None:
@@ -134,6 +137,51 @@ def test_who_was_refused_is_said_where_nobody_else_came() -> None:
         assert "refused" not in alice._unreached("bob", 1.0).message
         alice._listener.refused.extend(["'mallory'", "nobody"])
         assert alice._unreached("bob", 1.0).message.endswith("; refused: 'mallory', nobody")
+
+
+COMMON = ((("organizationName", "Hospital"),), (("commonName", "bob"),))
+
+
+@pytest.mark.parametrize(
+    ("alternative", "common", "names"),
+    [
+        (
+            (("DNS", "alice"), ("IP Address", "127.0.0.1"), ("DNS", "a.example")),
+            COMMON,
+            ["alice", "a.example"],
+        ),
+        ((), COMMON, ["bob"]),
+        ((("IP Address", "127.0.0.1"),), COMMON, ["bob"]),
+        ((), (), []),
+    ],
+)
+def test_the_common_name_counts_where_there_is_no_other(
+    alternative: tuple, common: tuple, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At both ends: what who dials is shown, and what the listener is."""
+    shown = {"subjectAltName": alternative, "subject": common}
+    assert tls._names_shown(SimpleNamespace(getpeercert=lambda: shown)) == names
+    monkeypatch.setattr(streams, "expiry", lambda pem: 7.0)
+    asked = {"x509_pem_cert": [b""], "x509_common_name": [value.encode() for ((_, value),) in common[1:]]}
+    if dns := [value.encode() for kind, value in alternative if kind == "DNS"]:
+        asked["x509_subject_alternative_name"] = dns
+
+    def abort(code: int, why: str) -> None:
+        raise PermissionError(why)
+
+    context = SimpleNamespace(auth_context=lambda: asked, abort=abort)
+    links = {name: SimpleNamespace(expires=9.0) for name in names[:1]}
+    listener = SimpleNamespace(
+        _own="files", _links=links or {"bob": None}, _place="carol", refused=[],
+        _grpc=SimpleNamespace(StatusCode=SimpleNamespace(PERMISSION_DENIED=7)),
+    )  # fmt: skip
+    if names:
+        assert streams.Listener._who(listener, context) is links[names[0]]
+        assert links[names[0]].expires == 7.0 and not listener.refused
+    else:
+        with pytest.raises(PermissionError, match="carol expects other parties to dial"):
+            streams.Listener._who(listener, context)
+        assert listener.refused[0].startswith("nobody at")
 
 
 @pytest.mark.parametrize(
