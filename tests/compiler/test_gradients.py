@@ -62,7 +62,7 @@ fuse at bob { h = tanh(l + dense(bob.z, 3)) }
 t = table(7, 3)
 l = dense(embed(alice.c, dim = 3, table = t), 3)
 fuse at bob { h = tanh(l + embed(alice.c, dim = 3, table = t) + dense(bob.z, 3)) }
-accept VFL0302 on alice.c because "a test"
+accept VFL0302 on alice.c because "bob may see this column in a test"
 """,
     "a table that two parties read": """
 t = table(7, 3)
