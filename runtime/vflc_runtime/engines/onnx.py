@@ -7,8 +7,7 @@ outputs of a graph are handed to the next as they are, and what never changes is
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -105,18 +104,15 @@ class OnnxEngine:
         self._graphs[graph].run(self._values, self._rows)
 
     def catch_up(self, update: str) -> None:
-        with self._running(update):
-            self._updaters[update].catch_up(self._values, self._step, self._batch)
+        self._apply(self._updaters[update].catch_up, update)
 
     def update(self, update: str) -> None:
         self._done = self._step
-        with self._running(update):
-            self._updaters[update].apply(self._values, self._step, self._batch)
+        self._apply(self._updaters[update].apply, update)
 
-    @contextmanager
-    def _running(self, update: str) -> Iterator[None]:
+    def _apply(self, change: Callable[[dict[str, Any], int, int], None], update: str) -> None:
         try:
-            yield
+            change(self._values, self._step, self._batch)
         except onnx_errors() as error:
             raise damaged(f"update {update!r} of {self.plan.place!r} cannot run: {short(error)}") from None
 

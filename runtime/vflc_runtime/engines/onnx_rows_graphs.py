@@ -123,15 +123,14 @@ def row_updater(
         if slots:
             add("Identity", "old.kept", to="slots")
     add.split("slots", {f"old.{name}": width for name, width in slots.items()})
-    flat = add.constant([-1])
-    for name in ("weight", "gradient"):
-        add("Reshape", name, flat, to=OPTIMIZER + name)
+    # element by element, whatever the shape: an optimizer's graph on vectors takes rows as they lie
+    for name in ("weight", "gradient", "step"):
+        add("Identity", name, to=OPTIMIZER + name)
     for name in slots:
-        add("Reshape", f"old.{name}", flat, to=OPTIMIZER + name)
-    add("Identity", "step", to=f"{OPTIMIZER}step")
+        add("Identity", f"old.{name}", to=OPTIMIZER + name)
     add.extend(compose.add_prefix(read_model(plan, optimizer.graph), OPTIMIZER).graph)
-    for name, width in {"weight": sum(tables), **slots}.items():
-        add("Reshape", f"{OPTIMIZER}new.{name}", add.constant([-1, width]), to=f"made.{name}")
+    for name in ("weight", *slots):
+        add("Identity", f"{OPTIMIZER}new.{name}", to=f"made.{name}")
     add.join([f"made.{name}" for name in slots], to="made.kept")
     stored = _put_back(add, "made.weight", tables, kept)
     try:
