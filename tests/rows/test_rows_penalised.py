@@ -11,6 +11,8 @@ import pytest
 from granting import granted
 from rows.dense import Dense
 from rows.test_rows_dense import ADAM, RATES, RISING, ROWS, SPEC, STAGES, WIDTH, compare, touches, written
+from vflc_runtime.engines import onnx_replay
+from vflc_runtime.session import Session
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -61,3 +63,25 @@ def test_both_penalties_and_cut_gradients(tmp_path: Path) -> None:
     start = random.uniform(-0.5, 0.5, (ROWS, WIDTH))
     dense = Dense(start, "sgd", {"momentum": 0.875, "clipvalue": 2**-6}, RATES[RISING], l1=L1, l2=L2)
     compare(ways, dense, touches(random), True, looks=False)
+
+
+@pytest.mark.parametrize("optimizer", ["adam(lr = 0.05)", "ftrl(lr = 0.05, initial = 1.0)"])
+def test_when_rows_catch_up_changes_no_bit(
+    tmp_path: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few rows at a time or all at once, looked at after every step or never."""
+    (where, _), *_ = penalised(tmp_path, optimizer, f"l2({L2}, e.tables, rows = all)")
+    whole = Session(where)
+    monkeypatch.setattr(onnx_replay, "BLOCK_NUMBERS", 2 * WIDTH)
+    small, looked_at = Session(where), Session(where)
+    rng = np.random.default_rng()
+    for _ in range(40):
+        ids = rng.integers(0, ROWS - 1, 2).astype(np.int32)
+        for session in (whole, small, looked_at):
+            session.step({"a.i": ids, "b.y": np.ones((2, 1))})
+        looked_at.weights()
+    for session in (small, looked_at):
+        for name, weight in session.weights().items():
+            assert weight.tobytes() == whole.weights()[name].tobytes(), name
+    never = whole.weights()["e.i"][ROWS - 1]
+    assert np.abs(never).max() < np.abs(Session(where).weights()["e.i"][ROWS - 1]).max()

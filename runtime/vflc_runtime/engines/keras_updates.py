@@ -14,10 +14,12 @@ from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.missed import History
 from vflc_runtime.plan import DenseUpdate, Optimizer, Plan, RowsUpdate
 from vflc_runtime.plan_rows import CatchUp, Replay
-from vflc_runtime.replay import replay
+from vflc_runtime.replay import Rounds, replay
 from vflc_runtime.updates import Ids
 
 Array = NDArray[Any]
+BLOCK_NUMBERS = 1 << 20
+"""Weights that go through steps together beside those that are read: many, as a call costs much."""
 
 
 class Updates:
@@ -222,6 +224,9 @@ class _RowsUpdater:
             slot.name: tf.Variable(np.full(shape, slot.init, plan.precision)) for slot in optimizer.slots
         }
         self.last = None if optimizer.late is None else np.zeros(shape[0], np.int64)
+        self._rounds = None
+        if isinstance(optimizer.late, Replay):
+            self._rounds = Rounds(shape[0], max(1, BLOCK_NUMBERS // shape[1]))
         self._read = np.empty(0, np.int64)
         self.arrays = (update.array,)
 
@@ -262,18 +267,23 @@ class _RowsUpdater:
         else:
             read = np.concatenate([values[name].numpy().reshape(-1) for name in self._update.reads])
             self._read = np.unique(read[read >= 0]).astype(np.int64)
-        self._catch_up(self._read, step)
+        calls = self._catch_up(self._read, step)
+        if self._rounds is not None:
+            self._rounds.go(calls, lambda part: self._catch_up(part, step))
 
     def catch_up_all(self, step: int) -> None:
         """The same for all rows."""
         self._catch_up(np.arange(self._shape[0]), step)
 
-    def _catch_up(self, rows: Ids, step: int) -> None:
+    def _catch_up(self, rows: Ids, step: int) -> int:
+        """Lets rows catch up, and says how many steps the oldest of them had missed."""
         assert self.last is not None
+        missed = step - int(self.last[rows].min(initial=step))
         parts = self._parts()
         given = {name: self._tf.gather(self._table(part), rows) for name, part in parts.items()}
         self._put(parts, rows, self._optimizer.caught_up(given, self.last[rows], step))
         self.last[rows] = step
+        return missed
 
     def current(self, step: int) -> Any:
         """The table as it is after `step` steps: a copy, unless its rows go through each step but once."""

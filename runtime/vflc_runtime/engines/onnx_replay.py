@@ -13,12 +13,12 @@ from vflc_runtime.buffers import Rows
 from vflc_runtime.engines.onnx_memory import read_before_written
 from vflc_runtime.engines.onnx_session import load, ort_value, read_model
 from vflc_runtime.plan import Plan
-from vflc_runtime.replay import replay
+from vflc_runtime.replay import Rounds, replay
 from vflc_runtime.updates import Ids
 
 Array = NDArray[Any]
-BLOCK_NUMBERS = 1 << 14
-"""Weights that go through steps together: they and all that is kept for them stay in a processor's cache."""
+BLOCK_NUMBERS = 1 << 16
+"""Weights that go through steps together: few enough for a cache, and they cost more than the call itself."""
 
 
 def in_place(plan: Plan, optimizer: str, threads: int) -> Any:
@@ -46,6 +46,7 @@ class RowsReplayer:
         self._parts = {name: np.empty(numbers, plan.precision) for name in ("weight", *group.slot_widths)}
         self._nothing = np.zeros(numbers, plan.precision)
         self._taken: tuple[Array, ...] = ()
+        self._rounds = Rounds(len(group.kept), self._block)
 
     def catch_up(self, rows: Ids, step: int) -> tuple[Any, Any]:
         """Rows of the tables become what they are after `step` steps.
@@ -53,7 +54,7 @@ class RowsReplayer:
         Returns:
             The same rows of all tables, and of all slots, side by side.
         """
-        self._replay(rows, step)
+        self._rounds.go(self._replay(rows, step), lambda part: self._replay(part, step))
         weight, slots = (
             np.concatenate([table[rows] for table in self._tables], axis=1),
             self._group.kept[rows],
@@ -70,8 +71,9 @@ class RowsReplayer:
         """All rows and all that is kept for them become what they are after `step` steps."""
         self._replay(np.arange(len(self._group.kept)), step)
 
-    def _replay(self, rows: Ids, step: int) -> None:
-        group, width = self._group, self._group.width
+    def _replay(self, rows: Ids, step: int) -> int:
+        """Lets rows catch up, and says how many calls that took."""
+        group, width, calls = self._group, self._group.width, 0
         last = group.last
         assert last is not None
         for block in replay(rows, last[rows], step, self._block):
@@ -88,6 +90,8 @@ class RowsReplayer:
             for name in group.slot_widths:
                 group.slot(name)[rows] = self._parts[name][:size].reshape(-1, width)
             last[rows] = step
+            calls += block.calls
+        return calls
 
     def _go(self, size: int, first: int, end: int) -> None:
         """Steps `first` to `end` of the first so many numbers."""
