@@ -235,7 +235,7 @@ class _Encoding:
 
     def minmax(self, value: Any, encoder: Mapping[str, Any]) -> Any:
         low, high = encoder["low"], encoder["high"]
-        return self._scaled(value, low, (high - low) or 1.0)
+        return self._scaled(value, low, high - low)
 
     def _scaled(self, value: Any, less: float, over: float) -> Any:
         first, second = (self.constant(x, "float64") for x in (less, over))

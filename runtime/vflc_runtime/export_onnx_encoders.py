@@ -145,7 +145,7 @@ class Encoding:
 
     def minmax(self, value: str, encoder: Mapping[str, Any]) -> str:
         low, high = encoder["low"], encoder["high"]
-        return self("Div", self("Sub", value, self._constant(low)), self._constant((high - low) or 1.0))
+        return self("Div", self("Sub", value, self._constant(low)), self._constant(high - low))
 
     def missing(self, value: str, encoder: Mapping[str, Any]) -> str:
         return self("Where", self("IsNaN", value), self._constant(encoder["value"]), value)

@@ -102,6 +102,13 @@ def test_an_epsilon_is_granted_as_it_is_spent() -> None:
     assert found.code == "VFL0340" and "ε = 4" in found.message
 
 
+def test_a_label_behind_a_mechanism_is_no_more_than_its_code() -> None:
+    protect = "protect bob.liked with label_dp(epsilon = 4)\n"
+    assert not errors(protect + "release bob { to alice: Item, liked at most 1 bit }\n")
+    (found,) = errors(protect + "release bob { to alice: Item, liked at most 0.5 bits }\n")
+    assert found.code == "VFL0340" and "ε = 4" in found.message
+
+
 def test_a_second_label_made_of_the_same_column_is_not_covered() -> None:
     granted = ALL["bob"] + ALL["alice"]
     text = SPEC.replace("label   liked = Stars > 3", "label   liked = Stars > 3\n  label   best = Stars > 4")

@@ -57,6 +57,11 @@ def bound_of(secrets: Collection[Secret], columns: Columns) -> Bound:
         return NOTHING
     if all(secret.guard is not None for secret in secrets):
         return _composed({s.guard.id: s.guard for s in secrets if s.guard is not None}.values())
+    return codes_of(secrets, columns)
+
+
+def codes_of(secrets: Iterable[Secret], columns: Columns) -> Bound:
+    """The bound that their codes are: of all that is computed from these and from chance, guarded or not."""
     sources = dict.fromkeys(secret.source for secret in secrets)
     bits = [code_bits(columns[source.party, source.name]) for source in sources]
     if any(b is not None and isinf(b) for b in bits):

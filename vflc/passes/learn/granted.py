@@ -10,7 +10,7 @@ from vflc.ir.disclosure import Grant
 from vflc.ir.graph import Source
 from vflc.ir.learn import Bound
 from vflc.ir.model import PROGRAMS, Edge, Model
-from vflc.passes.learn.bounds import Columns, bound_of, declared, made_of
+from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
 from vflc.passes.learn.columns import table_columns
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.received import Received, Way
@@ -126,6 +126,8 @@ class _Deal:
             bound = bound_of(members, self.columns)
             if grant.held or not members or _within(bound, grant):
                 continue
+            if grant.bits is not None and _within(codes_of(members, self.columns), grant):
+                continue  # what a mechanism makes of a code tells no more than the code
             yield (
                 f"{self._who} may learn {described(bound)} of {self.party}.{grant.column}, "
                 f"which is more than {self.party} grants",
