@@ -191,4 +191,6 @@ def test_what_never_leaves_is_not_learned() -> None:
     body = f"h = stop_gradient(dense(alice.x1, 4))\nlogit = dense(mlp(h, [8]), 1) at bob\n{END}"
     found = bounds(body)
     assert shown(found["alice", "bob.Rating"]) == shown(found["bob", "alice.x2"]) == "nothing"
-    assert {shown(bound) for (receiver, _), bound in found.items() if receiver == "carol"} == {"nothing"}
+    told = {name: shown(bound) for (receiver, name), bound in found.items() if receiver == "carol"}
+    assert {name for name, bound in told.items() if bound != "nothing"} == {"alice.ID", "bob.ID"}
+    assert told["alice.ID"] == told["bob.ID"] == "rows", "alignment alone"

@@ -13,7 +13,7 @@ from vflc.passes.learn.granted import described
 WIDE = 100
 TOLD = 3
 """Ways to learn that are told for each receiver and party."""
-ORDER = {"all": 0, "code": 1, "epsilon": 2, "nothing": 3}
+ORDER = {"all": 0, "code": 1, "epsilon": 2, "rows": 3, "nothing": 4}
 
 
 def paragraphs(rows: Iterable[Learned], evidence: Sequence[Evidence] = ()) -> str:

@@ -69,7 +69,7 @@ def at_most(bound: Mapping[str, Any]) -> str:
     if bound["kind"] == "epsilon":
         epsilon = "the ε of the run" if bound["epsilon"] is None else f"ε = {bound['epsilon']:g}"
         return f"{epsilon}, δ = {bound['delta']:g}" if bound["delta"] else epsilon
-    return {"nothing": "nothing", "all": "**all**"}[bound["kind"]]
+    return {"nothing": "nothing", "all": "**all**", "rows": "which rows are common"}[bound["kind"]]
 
 
 def who_may_learn(data: Mapping[str, Any]) -> list[str]:
@@ -86,7 +86,8 @@ def who_may_learn(data: Mapping[str, Any]) -> list[str]:
         "",
         "Of each column of others, the most that a receiver can learn from all that it is sent, kept and",
         "put together with anything else that it knows. **all**: take it that it learns the column. its",
-        "code: what the encoders make of it, and no more. nothing: no message depends on it.",
+        "code: what the encoders make of it, and no more. nothing: no message depends on it. Of a key:",
+        "which rows are common, in which order, and what the method of alignment tells besides.",
         "",
         "| receiver | column | at most | in | through | known to tell |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -9,7 +9,7 @@ from vflc.ir.graph import Source
 
 PROVEN = frozenset({"gaussian", "label_dp", "dp_sgd"})
 """Mechanisms whose promise is a theorem; all others pass secrets on as they are."""
-Kind = Literal["nothing", "code", "epsilon", "all"]
+Kind = Literal["nothing", "rows", "code", "epsilon", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Bound:
     Args:
         kind: `nothing`: no message depends on the column. `code`: all messages depend on it through
             its codes alone, the ids or classes that its encoders make. `epsilon`: all that depends
-            on it passed a mechanism with a proof. `all`: take it that the column is learned.
+            on it passed a mechanism with a proof. `all`: take it that the column is learned. `rows`: of a
+            key, which rows are common, their order, and what the method of alignment tells besides.
         bits: of `code`, the most bits a row; None where a row may have any number of ids.
         epsilon, delta: of `epsilon`, added up over the mechanisms; `epsilon` is None where only the
             run knows it.

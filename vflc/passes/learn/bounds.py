@@ -8,7 +8,7 @@ from math import isinf
 from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Source
 from vflc.ir.learn import ALL, NOTHING, Bound, Learned
-from vflc.ir.model import ColumnInfo, Model
+from vflc.ir.model import PROGRAMS, ColumnInfo, Model
 from vflc.passes.learn.columns import code_bits, table_columns
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.received import Received
@@ -44,6 +44,9 @@ def learned(model: Model, reaching: Mapping[str, Received]) -> tuple[Learned, ..
                 programs = tuple(dict.fromkeys(way.program for way in ways))
                 bound = bound_of(members, columns)
                 found.append(Learned(place, party.name, name, bound, edges, programs))
+            if party.key is not None and not party.population:
+                # rows come in the order of their keys, also to a place that has none
+                found.append(Learned(place, party.name, party.key, Bound("rows"), ("alignment",), PROGRAMS))
     return tuple(found)
 
 

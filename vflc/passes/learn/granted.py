@@ -221,7 +221,7 @@ def described(bound: Bound) -> str:
     if bound.kind == "epsilon":
         epsilon = "the ε that the run reports" if bound.epsilon is None else f"ε = {bound.epsilon:g}"
         return f"at most {epsilon}" + (f", δ = {bound.delta:g}" if bound.delta else "")
-    return {"nothing": "nothing", "all": "all"}[bound.kind]
+    return {"nothing": "nothing", "all": "all", "rows": "which rows are common"}[bound.kind]
 
 
 def _cheaper(bound: Bound, grant: Grant) -> str:
