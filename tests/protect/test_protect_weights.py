@@ -12,7 +12,7 @@ from protecting import TWO, bundle, rows
 from signing import sign
 from vflc_runtime.bundle import open_bundle
 from vflc_runtime.errors import Failure
-from vflc_runtime.protect.account import Facts
+from vflc_runtime.protect.account import Facts, calibrate
 from vflc_runtime.session import Session
 from vflc_runtime.train import TrainOptions, train
 
@@ -28,6 +28,9 @@ party alice {
   feature city: int -> index(5)
   feature home: int -> index(5)
   feature tags: string -> split(" ") -> hash(4)
+  column  owed: float
+  label   debt = owed
+  weight  heavy: float
 }
 party bob {
   key ID
@@ -80,6 +83,8 @@ def batch(count: int, seed: int = 0) -> dict[str, Any]:
         "alice.home": (city + draw.integers(1, 5, count).astype(np.int32)) % 5,
         "alice.tags": np.array([[0, 1, -1], [2, 1, 3], [1, -1, -1], [-1, -1, -1]] * count, np.int32)[:count],
         "bob.liked": draw.integers(0, 2, (count, 1)).astype(float),
+        "alice.debt": draw.normal(size=(count, 1)),
+        "alice.heavy": draw.uniform(0.5, 2.0, size=(count, 1)),
     }
 
 
@@ -94,17 +99,18 @@ class At:
         }
         self.wanted = {name for plan in self.session.bundle.plans.values() for name in plan.inputs}
         if noise is not None:
-            self.session.guards()["alice"]._noise = noise
+            for guards in self.session.guards().values():
+                guards._noise = noise
 
-    def moved(self, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-        """By how much a step moves each weight of alice down: the gradient, as the rate is 1."""
+    def moved(self, inputs: dict[str, Any], at: str = "alice") -> dict[str, np.ndarray]:
+        """By how much a step moves each weight at a place down: the gradient, as the rate is 1."""
         for place, weights in self.start.items():
             self.session.engines[place].load(weights)
         count = len(inputs["bob.liked"])
         self.session.prepare(Facts(count, count, count, 1))
         self.session.step({name: value for name, value in inputs.items() if name in self.wanted})
-        after = self.session.weights_by_place()["alice"]
-        return {name: before - after[name] for name, before in self.start["alice"].items()}
+        after = self.session.weights_by_place()[at]
+        return {name: before - after[name] for name, before in self.start[at].items()}
 
 
 class Silent:
@@ -126,15 +132,25 @@ def length(gradients: dict[str, np.ndarray]) -> float:
 def test_the_sum_is_that_of_each_rows_clipped_gradient(name: str, engine: str, tmp_path: Path) -> None:
     """Each row's gradient by itself is what a batch of that row alone gives, without protection."""
     options: dict[str, Any] = {"precision": "float64", "backends": ("onnx", engine)[: 1 + (engine != "onnx")]}
-    plain = At(bundle(text(BOTTOMS[name]), tmp_path / "plain", **options), engine)
+    same_as_by_rows(text(BOTTOMS[name]), "alice", tmp_path, engine, **options)
+
+
+@pytest.mark.parametrize("place", ["alice", "bob"])
+def test_a_loss_at_the_place_itself_counts_in_units_of_a_row(place: str, tmp_path: Path) -> None:
+    """The mean over the batch is taken where the weights are, and comes from bob besides."""
+    more = " + mse(dense(tanh(h), 1), alice.debt, weight = alice.heavy)"
+    same_as_by_rows(text(BOTTOMS["deep"], more), place, tmp_path, "onnx", precision="float64")
+
+
+def same_as_by_rows(spec: str, place: str, folder: Path, engine: str, **options: Any) -> None:
+    plain = At(bundle(spec, folder / "plain", **options), engine)
     inputs = batch(8)
-    each = [plain.moved(row(inputs, index)) for index in range(8)]
+    each = [plain.moved(row(inputs, index), place) for index in range(8)]
     lengths = sorted(map(length, each))
     clip = (lengths[3] + lengths[4]) / 2
     assert lengths[3] < clip < lengths[4], "half of the rows are clipped"
-    protect = PROTECT.format(clip=clip, noise=1.0)
-    at = At(bundle(text(BOTTOMS[name], protect=protect), tmp_path / "b", **options), engine, Silent())
-    found = at.moved(inputs)
+    protect = PROTECT.format(clip=clip, noise=1.0).replace("alice", place)
+    found = At(bundle(spec + protect, folder / "b", **options), engine, Silent()).moved(inputs, place)
     for weight, gradient in found.items():
         wanted = sum(g[weight] * min(1, clip * HAIR / max(length(g), 1e-12)) for g in each) / 8
         assert gradient == pytest.approx(wanted, rel=1e-6, abs=1e-12), weight
@@ -181,15 +197,17 @@ def test_a_row_of_any_size_moves_the_sum_by_the_clip_at_most(name: str, engine: 
         assert length({w: (sums[1][w] - sums[0][w]) * count for w in others}) > clip / 10, "it does move it"
 
 
-@pytest.mark.parametrize("engine", ["onnx", "keras"])
+@pytest.mark.parametrize(
+    ("asked", "engine"), [("noise = 3.0", "onnx"), ("noise = 3.0", "keras"), ("epsilon = 2", "onnx")]
+)
 def test_noise_of_each_number_is_what_was_asked_for_and_its_own_in_each_step(
-    engine: str, tmp_path: Path
+    asked: str, engine: str, tmp_path: Path
 ) -> None:
-    clip, noise, count, times = 0.5, 3.0, 8, 40
+    clip, count, times = 0.5, 8, 40
+    noise = 3.0 if asked.startswith("noise") else calibrate(2, 1e-6, 1, 100.0, None)
     bottom = "h = dense(concat(dense(alice.x, 50), embed(alice.city, dim = 40)), 8)"
-    folder = bundle(
-        text(bottom, protect=PROTECT.format(clip=clip, noise=noise)), tmp_path, backends=("onnx", "keras")
-    )
+    protect = f"protect weights at alice with dp_sgd(clip = {clip}, {asked})\n"
+    folder = bundle(text(bottom, protect=protect), tmp_path, backends=("onnx", "keras"))
     inputs = batch(count)
     silent = At(folder, engine, Silent()).moved(inputs)
     loud = At(folder, engine)
