@@ -3,13 +3,14 @@
 import random
 import sys
 import threading
+import time
 
 import pyarrow as pa
 import pytest
 from aligning import SHARED, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vflc_runtime.alignment import meeting
+from vflc_runtime.alignment import exchange, meeting
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.kinds import KINDS
 from vflc_runtime.alignment.settings import ROWS, AlignSettings, read_key
@@ -163,6 +164,37 @@ def left():
         network.close = closing
 
     return over, prepare
+
+
+def test_what_is_left_of_an_alignment_is_what_it_has_not_taken(monkeypatch):
+    clock = exchange.Clock(3600.0)
+    assert 3000 < clock.left("bob") <= 3600
+    now = time.monotonic()
+    monkeypatch.setattr(exchange.time, "monotonic", lambda: now + 3700)
+    with pytest.raises(Failure, match="takes longer than 3,600 s, and bob is not done"):
+        clock.left("bob")
+
+
+def test_an_alignment_has_a_minute_and_a_thousandth_of_a_second_for_each_row(monkeypatch):
+    given = []
+
+    class Noted(exchange.Clock):
+        def __init__(self, seconds):
+            given.append(seconds)
+            super().__init__(seconds)
+
+    monkeypatch.setattr(meeting, "Clock", Noted)
+    together("hash", TABLES)
+    assert given == [pytest.approx(60.009)] * 2
+
+
+def test_what_another_version_names_is_unknown():
+    assert [meeting._named(("hash", "psi"), index) for index in range(4)] == [
+        "hash",
+        "psi",
+        "unknown",
+        "unknown",
+    ]
 
 
 def test_a_peer_that_stalls_is_not_waited_for_longer_than_its_rows_take(monkeypatch):

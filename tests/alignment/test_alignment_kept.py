@@ -2,8 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from aligning import SHARED, controls, together
+from vflc_runtime.alignment.kept import Kept
+from vflc_runtime.alignment.keys import Keys
 from vflc_runtime.alignment.kinds import KINDS
 from vflc_runtime.alignment.settings import AlignSettings
 
@@ -57,6 +61,30 @@ def test_a_party_that_forgot_is_heard(kept, tmp_path):
         file.write_bytes(b"damaged")
     assert kept()
     assert not kept()
+
+
+@pytest.mark.parametrize(
+    ("token", "positions", "kept_so"),
+    [
+        (32, [2, 0, 1], True),
+        (32, [1], True),
+        (31, [0, 1], False),
+        (33, [0, 1], False),
+        (32, [0, 3], False),
+        (32, [-1, 0], False),
+        (32, [0, 1, 2, 0], False),
+        (32, [], False),
+        (32, [[0, 1]], False),
+        (32, [0.0, 1.0], False),
+    ],
+)
+def test_what_cannot_have_been_kept_is_not_used(tmp_path, token, positions, kept_so):
+    keys = Keys("alice", pa.array(["a", "b", "c"]))
+    Kept.open(tmp_path, "psi", "alice", ("bob",), keys).save(
+        bytes(token), np.array(positions, None if positions else np.int64)
+    )
+    found = Kept.open(tmp_path, "psi", "alice", ("bob",), keys)
+    assert (found.token is not None) == (found.positions is not None) == kept_so
 
 
 def test_what_is_kept_holds_no_key(tmp_path):
