@@ -1,6 +1,9 @@
 """An alignment is kept as long as no table changes, and only as long as all parties kept it."""
 
+import re
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -94,6 +97,13 @@ def test_what_is_kept_holds_no_key(tmp_path):
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert len(files) == 3 and {file.suffix for file in files} == {".safetensors"}
     assert not any(b"customer" in file.read_bytes() for file in files)
+
+
+def test_the_page_tells_the_defaults():
+    page = (Path(__file__).parents[2] / "docs" / "alignment.md").read_text("utf-8")
+    (block,) = re.findall(r"```toml\n(\[align\].*?)```", page, re.DOTALL)
+    told = "\n".join(line for line in block.splitlines() if "this is the default" in line)
+    assert tomllib.loads(told) == {name: getattr(AlignSettings(), name) for name in ("reading", "rows")}
 
 
 def test_the_manifest_declares_these_kinds():
