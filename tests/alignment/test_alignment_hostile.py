@@ -10,9 +10,9 @@ import pytest
 from aligning import SHARED, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vflc_runtime.alignment import exchange, meeting
+from vflc_runtime.alignment import exchange, hub, meeting
 from vflc_runtime.alignment.align import align
-from vflc_runtime.alignment.kinds import KINDS
+from vflc_runtime.alignment.kinds import COMMON, HASH, KINDS
 from vflc_runtime.alignment.settings import ROWS, AlignSettings, read_key
 from vflc_runtime.errors import PEER, Failure
 
@@ -188,6 +188,27 @@ def test_an_alignment_has_a_minute_and_a_thousandth_of_a_second_for_each_row(mon
     assert given == [pytest.approx(60.009)] * 2
 
 
+@pytest.mark.parametrize("numbers", [[1, 2, 3], [1, 3, 2], [2, 1, 3], [1, 1, 2], [1, 2, 2]])
+def test_hashes_come_in_ascending_order(numbers):
+    hashes = [bytes([number]) * HASH for number in numbers]
+    link = exchange.Link("bob", 3, Said(b"".join(hashes)), exchange.Clock(60))
+    if numbers == sorted(set(numbers)):
+        assert hub._hear_hashes(link, COMMON, 3).tolist() == hashes
+    else:
+        with pytest.raises(Failure, match="is not sorted, or has something twice"):
+            hub._hear_hashes(link, COMMON, 3)
+
+
+class Said:
+    """A connection on which one message has come."""
+
+    def __init__(self, payload):
+        self.payload = payload
+
+    def hear(self, sender, kind, limit, timeout=None):
+        return self.payload
+
+
 def test_what_another_version_names_is_unknown():
     assert [meeting._named(("hash", "psi"), index) for index in range(4)] == [
         "hash",
@@ -299,6 +320,8 @@ def test_settings_are_checked_before_anything_is_said(tmp_path, monkeypatch):
 
 def test_a_shared_key_in_a_file(tmp_path):
     path = tmp_path / "shared.key"
+    with pytest.raises(Failure, match=r"VFL0663: .*shared\.key cannot be read: No such file or directory"):
+        read_key(path)
     path.write_bytes(b"0123456789abcdef\r\n")
     path.chmod(0o644)
     with pytest.raises(Failure, match=r"VFL0659: .*shared\.key is to be secret"):
