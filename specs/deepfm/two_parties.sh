@@ -24,12 +24,10 @@ timeout = 60
 
 [parties.alice]
 address = "127.0.0.1:${PORT:-7443}"
-data = "${tables:-data}/alice.parquet"
 certificate = "certs/alice.pem"
 key = "certs/alice.key"
 
 [parties.bob]
-data = "${tables:-data}/bob.parquet"
 certificate = "certs/bob.pem"
 key = "certs/bob.key"
 
@@ -37,11 +35,13 @@ key = "certs/bob.key"
 authority = "certs/authority.pem"
 END
 
-# On two machines, each runs its own line. Bob has the labels, so bob shows losses and metrics.
-vflc party alice bundle --deploy deploy.toml --out alice --overwrite "$@" > alice.log 2>&1 &
+# On two machines, each runs its own line. Tables may lie anywhere, so they are named here: deploy.toml names those
+# beside it. Bob has the labels, so bob shows losses and metrics.
+vflc party alice bundle --deploy deploy.toml --data "${tables:-data}/alice.parquet" --out alice --overwrite "$@" \
+  > alice.log 2>&1 &
 alice=$!
 trap 'kill $alice 2> /dev/null || true' EXIT
-vflc party bob bundle --deploy deploy.toml --out bob --overwrite "$@"
+vflc party bob bundle --deploy deploy.toml --data "${tables:-data}/bob.parquet" --out bob --overwrite "$@"
 wait $alice || { code=$?; cat alice.log >&2; exit $code; }
 trap - EXIT
 echo "alice's own output is in $folder/alice.log"

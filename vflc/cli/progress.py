@@ -120,13 +120,14 @@ class Screen:
         )
 
     def _progress(self, event: events.Progress) -> None:
-        loss, rate = number(event.loss), f"{event.rows_per_second:,.0f}"
-        self._bar.update(self._task, completed=event.done, now=f"loss {loss}  {rate}")
+        loss = "" if event.loss is None else f"loss {number(event.loss)}  "
+        rate = f"{event.rows_per_second:,.0f}"
+        self._bar.update(self._task, completed=event.done, now=f"{loss}{rate}")
         now = time.monotonic()
         if self._bar.disable and now - self._said > QUIET:
             self._said = now
             where = f"epoch {event.epoch}/{self._epochs}  step {event.done:,}/{event.steps:,}"
-            self._print(f"{where}  loss {loss}  {rate} rows/s")
+            self._print(f"{where}  {loss}{rate} rows/s")
 
     def _round(self, event: events.RoundEnded) -> None:
         """The bar; a line where users were validated, at the end, and now and then."""

@@ -88,7 +88,11 @@ def _binary_expression(
     text = [side[1] == "string" for side in (left, right)]
     compares = expr.operator in ("==", "!=", "<", "<=", ">", ">=")
     if any(text) and (not compares or not all(text)):
-        ev.error("VFL0204", f"`{expr.operator}` does not join text and numbers", expr.span)
+        message, help = f"`{expr.operator}` is between text and a number", "declare both columns as one type"
+        if all(text):
+            message = f"`{expr.operator}` is for numbers, and this is text on both sides"
+            help = "text is compared, not joined; join it in a query: SELECT *, a || '_' || b AS ab FROM …"
+        ev.error("VFL0204", message, expr.span, help)
         return None, "float"
     if expr.operator == "@":
         ev.error("VFL0204", "`@` is for values of the graph", expr.span)
