@@ -307,13 +307,12 @@ MECHANISMS: dict[str, Mechanism] = {
         ),
         Mechanism(
             "marvell",
-            "Noise of the least power that bounds the sum of the Kullback-Leibler divergences between the "
-            "gradients of the two classes, solved for each batch.",
+            "Noise after which the gradients of both classes vary alike in every direction, their means "
+            "so close that the sum of both Kullback-Leibler divergences is `sum_kl`, solved for each batch.",
             {"sum_kl": Option(*POSITIVE, required=True)},
             GRADIENTS, "noise", True,
             lambda o: "the sum of both KL divergences between the classes' gradients in a batch is at most "
-            f"{o['sum_kl']:g} as far as both are Gaussian along and across the difference of their means; "
-            "no bound on what leaks",
+            f"{o['sum_kl']:g} as far as both are Gaussian; no bound on what leaks",
         ),
         Mechanism(
             "iso",

@@ -1,27 +1,27 @@
-"""Noise on gradients that bounds how well the classes can be told apart, at the least power.
+"""Noise on gradients after which both classes vary alike in every direction, and their means nearly coincide.
 
-Li et al., "Label leakage and protection in two-party split learning", ICLR 2022, Theorem 2: with
-Gaussian gradients of class 0 and 1 whose means are g = |m1 - m0|² apart, the noise that minimises the
-sum of both KL divergences for a given power has one variance, λ1, along m1 - m0 and another, λ2, in the
-d - 1 directions across. With a and b the variances along and across that a class has with its noise,
+After Li et al., "Label leakage and protection in two-party split learning", ICLR 2022, whose model it
+keeps: gradients of class 0 and 1 are Gaussian. With means m0 and m1 and covariances C0 and C1,
+D = C1 - C0 is split into its positive and negative part, D = P - N. Class 0 gets noise of covariance P,
+class 1 of covariance N, so that both have T = C0 + P = C1 + N. Both get noise of variance c along
+u = (m1 - m0)/|m1 - m0|, one c for both. Both KL divergences are then the same, and their sum is
 
-    2·(sum_kl + d) = (d - 1)·(b0/b1 + b1/b0) + (a0 + g)/a1 + (a1 + g)/a0,
-    power = (1 - p)·(λ1_0 + (d - 1)·λ2_0) + p·(λ1_1 + (d - 1)·λ2_1),
+    (m1 - m0)ᵀ (T + c·u·uᵀ)⁻¹ (m1 - m0) = a / (1 + c·a/g),    a = (m1 - m0)ᵀ T⁻¹ (m1 - m0),  g = |m1 - m0|²
 
-p being the share of class 1. Two things differ from the paper. The problem is turned round, as sum_kl is
-what users give: the least power whose sum_kl is what was asked for. And the paper takes a class to vary
-alike in all directions; gradients of a cross-entropy vary along m1 - m0 by far the most, and the mean
-of all directions would put noise across on one class that tells it apart rather than hides it. So the
-variances along and across are measured each by itself.
+(Sherman and Morrison 1950), which is `sum_kl` for c = g·(1/sum_kl - 1/a), with 1/a = 0 where T has no
+variance in some direction of m1 - m0.
 
-Both sides are posynomials, so the problem is convex in the logarithms of a0, a1, b0 and b1; what is
-left of it after eliminating two is solved by nested golden sections.
+All noise lies in the span of the batch's own gradients: where they have no component, as in a linear
+combination of edges that is 0 in every row, nothing leaves of either class. The paper's noise of least
+power gives one class noise in all directions across the means' difference, and the other none: a number
+in a direction in which gradients have nothing is then that class's mark.
+
+It is a heuristic. Gradients are not Gaussian, one batch is not many, and no bound is claimed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,19 +31,10 @@ from numpy.typing import NDArray
 from vflc_runtime.protect.noise import Noise
 
 Array = NDArray[Any]
-GOLDEN = (math.sqrt(5) - 1) / 2
-SECTIONS = 44
-"""Golden sections: each interval shrinks to a billionth."""
+NOTHING = 1e-9
+"""Share of the largest variance below which a direction has none: what rounding leaves there."""
 MARGIN = 1e-6
 """How much less than asked for is aimed at, so that rounding stays below the bound."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Variances of a number along the difference of the means, and in a direction across it."""
-
-    along: float
-    across: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,173 +42,90 @@ class Classes:
     """What a batch shows of the gradients of both classes.
 
     Args:
-        d: numbers a row.
-        p: share of class 1.
-        negative, positive: how each class varies.
-        difference: mean of class 1 minus mean of class 0.
+        difference: mean of class 1 minus mean of class 0, [d].
+        negative, positive: covariance of class 0 and of class 1, [d, d].
     """
 
-    d: int
-    p: float
-    negative: Spread
-    positive: Spread
     difference: Array
-
-    @property
-    def g(self) -> float:
-        """The squared distance of the means."""
-        return float(self.difference @ self.difference)
+    negative: Array
+    positive: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Noises:
-    """The noise of each class."""
+    """The noise of each class.
 
-    negative: Spread
-    positive: Spread
+    Args:
+        axes: orthonormal directions, in columns, [d, d].
+        negative, positive: variances along them, of class 0 and class 1, [d].
+        direction, along: a direction, [d], and the variance of both classes along it besides.
+    """
 
+    axes: Array
+    negative: Array
+    positive: Array
+    direction: Array
+    along: float
 
-NONE = Noises(Spread(0.0, 0.0), Spread(0.0, 0.0))
+    def covariance(self, variances: Array) -> Array:
+        """Of the noise of a class, `negative` or `positive`, [d, d]."""
+        return (self.axes * variances) @ self.axes.T + self.along * np.outer(self.direction, self.direction)
 
 
 def measure(gradients: Array, positive: NDArray[np.bool_]) -> Classes | None:
     """The classes of a batch [batch, d]; None where one of them is absent."""
-    count = int(positive.sum())
-    if count in (0, len(positive)):
+    if positive.all() or not positive.any():
         return None
     ones, zeros = gradients[positive].astype(np.float64), gradients[~positive].astype(np.float64)
-    difference = ones.mean(0) - zeros.mean(0)
-    axis = direction(difference)
-    spreads = _spread(zeros, axis), _spread(ones, axis)
-    return Classes(gradients.shape[1], count / len(positive), *spreads, difference)
+    return Classes(ones.mean(0) - zeros.mean(0), _covariance(zeros), _covariance(ones))
 
 
-def direction(difference: Array) -> Array:
-    """A vector of length 1 along the difference; any where there is none."""
-    length = math.sqrt(float(difference @ difference))
-    return difference / length if length else np.eye(len(difference))[0]
-
-
-def _spread(rows: Array, axis: Array) -> Spread:
+def _covariance(rows: Array) -> Array:
     centred = rows - rows.mean(0)
-    along = float(((centred @ axis) ** 2).mean())
-    rest = float((centred**2).sum(1).mean()) - along
-    return Spread(along, max(rest, 0.0) / (rows.shape[1] - 1) if rows.shape[1] > 1 else 0.0)
-
-
-def sum_kl(classes: Classes, noises: Noises) -> float:
-    """Sum of both KL divergences between the classes with the noise; infinite where one does not vary."""
-    a0, a1 = classes.negative.along + noises.negative.along, classes.positive.along + noises.positive.along
-    b0, b1 = (
-        classes.negative.across + noises.negative.across,
-        classes.positive.across + noises.positive.across,
-    )
-    if b0 == b1:
-        across = 2.0 * (classes.d - 1)
-    elif min(b0, b1) > 0:
-        across = (classes.d - 1) * (b0 / b1 + b1 / b0)
-    else:
-        return math.inf
-    if min(a0, a1) <= 0:
-        return math.inf if classes.g or a0 != a1 else across / 2 + 1 - classes.d
-    return (across + (a0 + classes.g) / a1 + (a1 + classes.g) / a0) / 2 - classes.d
-
-
-def power(classes: Classes, noises: Noises) -> float:
-    """Expected squared norm of the noise on a row."""
-    zero, one = (n.along + (classes.d - 1) * n.across for n in (noises.negative, noises.positive))
-    return (1 - classes.p) * zero + classes.p * one
+    found: Array = centred.T @ centred / len(rows)
+    return found
 
 
 def solve(classes: Classes, bound: float) -> Noises:
-    """The noise of least power whose `sum_kl` is at most `bound`."""
-    if sum_kl(classes, NONE) <= bound:
-        return NONE
-    if classes.negative.across <= classes.positive.across:
-        return _solve(classes, bound)
-    turned = Classes(classes.d, 1 - classes.p, classes.positive, classes.negative, classes.difference)
-    found = _solve(turned, bound)
-    return Noises(found.positive, found.negative)
+    """The noise after which `sum_kl` is at most `bound`."""
+    values, axes = np.linalg.eigh(classes.positive - classes.negative)
+    largest = max(np.trace(classes.positive), np.trace(classes.negative), 0.0)
+    values = np.where(np.abs(values) > NOTHING * largest, values, 0.0)
+    negative, positive = np.maximum(values, 0.0), np.maximum(-values, 0.0)
+    g = float(classes.difference @ classes.difference)
+    direction = classes.difference / math.sqrt(g) if g else np.zeros_like(classes.difference)
+    apart = _inverse(classes.negative + (axes * negative) @ axes.T, classes.difference)
+    along = max(0.0, g * (1 / (bound * (1 - MARGIN)) - apart))
+    return Noises(axes, negative, positive, direction, along)
 
 
-def _solve(classes: Classes, bound: float) -> Noises:
-    """Across, only class 0 gets noise, up to the spread of class 1, which is not less than its own."""
-    problem = _Problem(classes, bound)
-    b0 = problem.best_across()
-    a0, a1 = problem.along(b0, problem.best_ratio(b0))
-    across = max(b0 - classes.negative.across, 0.0) if classes.positive.across else 0.0
-    return Noises(
-        Spread(max(a0 - classes.negative.along, 0.0), across),
-        Spread(max(a1 - classes.positive.along, 0.0), 0.0),
-    )
+def _inverse(covariance: Array, difference: Array) -> float:
+    """1/a, a being the square of the difference in units of the covariance; 0 where that has none for it."""
+    values, axes = np.linalg.eigh(covariance)
+    parts = (difference @ axes) ** 2
+    bare = values <= NOTHING * max(values[-1], 0.0)
+    if parts[bare].sum() > NOTHING * parts.sum() or not parts.sum():
+        return 0.0
+    return float(1 / (parts[~bare] / values[~bare]).sum())
 
 
-class _Problem:
-    """What is left after eliminating b1, which is as it is, and a1, which the bound gives."""
-
-    def __init__(self, classes: Classes, bound: float) -> None:
-        self.d, self.p, self.g = classes.d, classes.p, classes.g
-        zero, one = classes.negative, classes.positive
-        floor = max(self.g, zero.along, one.along, zero.across, one.across) * 1e-12 or 1e-300
-        self.s0, self.s1 = max(zero.along, floor), max(one.along, floor)
-        self.t0, self.t1 = max(zero.across, floor), max(one.across, floor)
-        self.limit = 2 * (bound * (1 - MARGIN) + self.d)
-
-    def left(self, b0: float) -> float:
-        """What variances across leave of the bound to those along."""
-        return self.limit - (self.d - 1) * (b0 / self.t1 + self.t1 / b0)
-
-    def along(self, b0: float, ratio: float) -> tuple[float, float]:
-        """The least (a0, a1) with a0 = ratio·a1 that the bound allows."""
-        left = self.left(b0) - ratio - 1 / ratio
-        if left <= 0:
-            return math.inf, math.inf
-        a1 = max(self.g * (1 + 1 / ratio) / left, self.s1, self.s0 / ratio)
-        return ratio * a1, a1
-
-    def cost(self, b0: float, ratio: float) -> float:
-        a0, a1 = self.along(b0, ratio)
-        return (1 - self.p) * (a0 + (self.d - 1) * b0) + self.p * a1
-
-    def best_ratio(self, b0: float) -> float:
-        """Among the ratios that leave something of the bound: x + 1/x below what is left."""
-        most = self.left(b0)
-        if most <= 2:
-            return 1.0
-        widest = math.log((most + math.sqrt(most * most - 4)) / 2)
-        return math.exp(_least(lambda x: self.cost(b0, math.exp(x)), -widest, widest))
-
-    def best_across(self) -> float:
-        """From the least at which anything of the bound is left."""
-        if self.d == 1:
-            return self.t0
-        most = (self.limit - 2) / (self.d - 1)
-        lowest = self.t1 * 2 / (most + math.sqrt(max(most * most - 4, 0.0)))
-        low, high = math.log(min(max(self.t0, lowest), self.t1)), math.log(self.t1)
-
-        def least_cost(x: float) -> float:
-            b0 = math.exp(x)
-            return self.cost(b0, self.best_ratio(b0))
-
-        return math.exp(_least(least_cost, low, high))
-
-
-def _least(f: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function that falls and then rises is least (Kiefer 1953)."""
-    if not low < high:
-        return high
-    x, y = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    fx, fy = f(x), f(y)
-    for _ in range(SECTIONS):
-        if fx < fy:
-            high, y, fy = y, x, fx
-            x = high - GOLDEN * (high - low)
-            fx = f(x)
-        else:
-            low, x, fx = x, y, fy
-            y = low + GOLDEN * (high - low)
-            fy = f(y)
-    return x if fx < fy else y
+def sum_kl(classes: Classes, noises: Noises) -> float:
+    """Sum of both KL divergences between the classes with the noise, as Gaussians; infinite where one
+    varies in a direction in which the other does not, or the means differ where neither does."""
+    zero = classes.negative + noises.covariance(noises.negative)
+    one = classes.positive + noises.covariance(noises.positive)
+    values, axes = np.linalg.eigh(zero + one)
+    some = values > NOTHING * max(values[-1], 0.0)
+    apart = classes.difference @ axes
+    if (apart[~some] ** 2).sum() > NOTHING * (apart**2).sum():
+        return math.inf
+    basis, apart = axes[:, some], apart[some]
+    zero, one = basis.T @ zero @ basis, basis.T @ one @ basis
+    if min(np.linalg.eigvalsh(zero)[:1].sum(), np.linalg.eigvalsh(one)[:1].sum()) <= 0 and some.any():
+        return math.inf
+    inverse0, inverse1 = np.linalg.inv(zero), np.linalg.inv(one)
+    traces = np.trace(inverse1 @ zero) + np.trace(inverse0 @ one)
+    return float(traces + apart @ (inverse0 + inverse1) @ apart) / 2 - int(some.sum())
 
 
 class Marvell:
@@ -229,7 +137,7 @@ class Marvell:
 
     def __init__(self, bound: float, noise: Noise) -> None:
         self._bound, self._noise = bound, noise
-        self._last: tuple[Noises, Array] | None = None
+        self._last: Noises | None = None
         self.withheld = 0
 
     def __call__(self, gradients: Array, labels: Array) -> Array:
@@ -237,18 +145,15 @@ class Marvell:
         positive = labels.reshape(-1) > 0.5
         classes = measure(gradients, positive)
         if classes is not None:
-            self._last = solve(classes, self._bound), direction(classes.difference)
+            self._last = solve(classes, self._bound)
         if self._last is None:
             self.withheld += 1
             return np.zeros_like(gradients)
-        return self._noisy(gradients, positive, *self._last)
+        return self._noisy(gradients, positive, self._last)
 
-    def _noisy(self, gradients: Array, positive: NDArray[np.bool_], noises: Noises, axis: Array) -> Array:
-        along = np.where(positive, noises.positive.along, noises.negative.along)
-        across = np.where(positive, noises.positive.across, noises.negative.across)
+    def _noisy(self, gradients: Array, positive: NDArray[np.bool_], noises: Noises) -> Array:
+        scales = np.sqrt(np.where(positive[:, None], noises.positive, noises.negative))
         made: Array = gradients.astype(np.float64)
-        made += np.sqrt(along)[:, None] * self._noise.normal((len(made), 1)) * axis
-        if across.any():
-            drawn = np.sqrt(across)[:, None] * self._noise.normal(made.shape)
-            made += drawn - (drawn @ axis)[:, None] * axis
+        made += (scales * self._noise.normal(made.shape)) @ noises.axes.T
+        made += math.sqrt(noises.along) * self._noise.normal((len(made), 1)) * noises.direction
         return made.astype(gradients.dtype)
