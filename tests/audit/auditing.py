@@ -66,7 +66,7 @@ objective mse(level, bob.level)
 
 def spec(body: str, share: float = 0.0) -> str:
     """A whole spec; `share` is the score from which on a row is positive."""
-    return granted(PARTIES.replace("SHARE", str(share)) + body + TRAIN)
+    return PARTIES.replace("SHARE", str(share)) + body + TRAIN
 
 
 def protected(body: str, mechanism: str, share: float = 0.0) -> str:
@@ -88,7 +88,7 @@ def tables(rows: int, seed: int = 0) -> dict[str, Any]:
 
 def recorded(text: str, sources: dict[str, Any], out: Path, epochs: int = 1, **options: Any) -> Path:
     """Compiles, trains and records; the run's folder."""
-    compile_source(Source("planted.vfl", text)).write(out / "bundle")
+    compile_source(Source("planted.vfl", granted(text))).write(out / "bundle")
     record = Stretch(epochs, epochs=True)
     given = TrainOptions(epochs=epochs, threads=1, record=record, **options)
     return train(out / "bundle", sources, out / "run", given).folder

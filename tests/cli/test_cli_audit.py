@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from audit.auditing import LINEAR, spec, tables
+from granting import granted
 
 from vflc.cli.main import run
 
@@ -16,7 +17,7 @@ from vflc.cli.main import run
 @pytest.fixture
 def data(tmp_path: Path) -> list[str]:
     """A spec in `planted.vfl`, and the arguments that name its data."""
-    (tmp_path / "planted.vfl").write_text(spec(LINEAR), "utf-8")
+    (tmp_path / "planted.vfl").write_text(granted(spec(LINEAR)), "utf-8")
     arguments = []
     for party, table in tables(300).items():
         pq.write_table(table, tmp_path / f"{party}.parquet")
