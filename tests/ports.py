@@ -6,8 +6,11 @@ import random
 import socket
 from contextlib import suppress
 
-FIRST, LAST = 12_000, 32_000
-"""Below the ports that systems give to who dials: between choice and use only who listens could take one."""
+FIRST, LAST = 20_000, 32_000
+"""Below the ports that systems give to who dials: between choice and use only who listens could take one.
+
+And above those that Ray keeps for its workers.
+"""
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -83,18 +84,22 @@ def cluster() -> Iterator[tuple[str, dict[str, str]]]:
             f"--dashboard-agent-listen-port={listen}", "--include-dashboard=false", "--disable-usage-stats",
             "--node-ip-address=127.0.0.1", "--object-store-memory=100000000", f"--temp-dir={folder}",
         ]  # fmt: skip
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        head = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
+        log = Path(folder) / "head.log"
+        with log.open("wb") as out:
+            head = subprocess.Popen(
+                command, env=environment, start_new_session=True, stdout=out, stderr=subprocess.STDOUT
+            )
         try:
-            for _ in range(300):
+            for _ in range(600):
                 with socket.socket() as probe:
                     if probe.connect_ex(("127.0.0.1", server)) == 0:
                         break
-                assert head.poll() is None, "the Ray head ended"
+                assert head.poll() is None, log.read_text(errors="replace")
                 time.sleep(0.2)
             yield f"ray://127.0.0.1:{server}", environment
         finally:
-            os.killpg(head.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(head.pid, signal.SIGKILL)
             head.wait()
 
 
