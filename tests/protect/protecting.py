@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from granting import granted
 from vflc_runtime.bundle import open_bundle
 from vflc_runtime.protect.account import Facts
@@ -115,6 +116,8 @@ PROTECTING = {"VFL0205", "VFL0312", "VFL0345", "VFL0346", "VFL0403", *(f"VFL033{
 
 def bundle(text: str, folder: Path, **options: Any) -> Path:
     """Compiles a spec, with the grants that it lacks."""
+    if "keras" in options.get("backends", ()):
+        pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
     compile_source(Source("test.vfl", granted(text)), **options).write(folder)
     return folder
 
