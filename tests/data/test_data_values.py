@@ -186,7 +186,10 @@ ARROW = {
 def test_every_arrow_type_in_memory_and_as_parquet(tmp_path, kind):
     values, expected = ARROW[kind]
     table = pa.table({"k": ["a"], "v": values})
-    pq.write_table(table, tmp_path / "rows.parquet")
+    try:
+        pq.write_table(table, tmp_path / "rows.parquet")
+    except pa.ArrowNotImplementedError:  # older releases write no views
+        pq.write_table(table.set_column(1, "v", pa.array(values.to_pylist())), tmp_path / "rows.parquet")
     for source in (table, tmp_path / "rows.parquet", f"FROM '{tmp_path}/rows.parquet'"):
         if kind == "time_ns":  # written as Parquet and read in memory alike, to the digit that DuckDB keeps
             assert read(source)["a"].startswith("00:00:00")
@@ -194,6 +197,16 @@ def test_every_arrow_type_in_memory_and_as_parquet(tmp_path, kind):
             assert read(source) == {"a": expected}
         if expected is not None and kind != "time_ns":
             assert list(read(source, "k", key="v")) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"), [("+00", ""), ("-00:00", ""), ("+08", "+08"), ("-03:30", "-03:30")]
+)
+def test_a_time_in_utc_is_the_time(zone, shown):
+    """Releases of pyarrow before 22 say of every time in a Parquet file that it is in UTC."""
+    rows = f"SELECT 'a' AS k, TIMETZ '08:00:00.5{zone}' AS v"
+    assert read(rows) == {"a": f"08:00:00.5{shown}"}
+    assert list(read(rows, "k", key="v")) == [f"08:00:00.5{shown}"]
 
 
 REFUSED = {
@@ -231,7 +244,7 @@ def test_every_type_that_duckdb_has_is_text_or_is_refused_by_name(database):
         found = as_text(type, f'"{name}"')
         if found is None:
             assert type.endswith("]") or type.split("(")[0] in {
-                "BIGNUM", "BIT", "BLOB", "INTERVAL", "MAP", "STRUCT", "TIME WITH TIME ZONE", "TUPLE", "UNION",
+                "BIGNUM", "BIT", "BLOB", "INTERVAL", "MAP", "STRUCT", "TUPLE", "UNION",
                 "GEOMETRY", "VARIANT", "TYPE",
             }, type  # fmt: skip
         else:

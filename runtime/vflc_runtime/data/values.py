@@ -7,8 +7,9 @@ compared by it, `string` columns are looked up and hashed by it. docs/language.m
 - A number is written by what it is, not by the type that held it: 1, 1.0 and 1.00 are `1`; one that
   is not whole has the fewest digits that give the same double, `0.1` and `1.5e-05`.
 - Truth is `true` or `false`; a day `2024-01-31`; a moment `2024-01-31 08:00:00.5`, and `…+00` in UTC
-  where it has a time zone; a time `08:00:00.5`; a UUID is lower case.
-- Intervals, times with a zone, bytes, bits, and what holds other values have none.
+  where it has a time zone; a time `08:00:00.5`, also where its file says that it is in UTC, as most
+  Parquet files say of every time, and `08:00:00.5+08` in another zone; a UUID is lower case.
+- Intervals, bytes, bits, and what holds other values have none.
 """
 
 from __future__ import annotations
@@ -104,6 +105,8 @@ def as_text(type: str, name: str) -> Expression | None:
         return Expression(f"vfl_real(CAST({name} AS DOUBLE))")
     if _decimal(type):
         return Expression(f"vfl_decimal(CAST({name} AS VARCHAR))")
+    if type == "TIME WITH TIME ZONE":
+        return Expression(f"regexp_replace(CAST({name} AS VARCHAR), '[+]00$', '')")
     return Expression(f"CAST({name} AS VARCHAR)") if type in PLAIN else None
 
 
@@ -166,7 +169,6 @@ def what_to_do(name: str, declared: str, type: str) -> str:
     ways = {
         "BLOB": f"decode({called}) or hex({called})",
         "INTERVAL": f"epoch({called})",
-        "TIME WITH TIME ZONE": f"CAST({called} AS VARCHAR)",
         "BIT": f"CAST({called} AS VARCHAR)",
         "BIGNUM": f"CAST({called} AS VARCHAR)",
     }
