@@ -153,6 +153,16 @@ def test_too_much_that_is_left_open_is_refused_where_it_begins(monkeypatch: pyte
     assert found.message == "more than 1 values may be computed at alice, bob, carol or dave"
 
 
+def test_what_has_one_place_around_it_is_not_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "MOST_FREE", 0)
+    made = model(
+        "a = dense(alice.x1, 2)\nb = dense(dense(bob.z, 2), 2) at alice\nfirst = a * b\nthen = tanh(first)\n"
+        "fuse at alice { logit = dense(then, 1) }\npredict w = logit\nobjective mse(logit, alice.w)\n",
+        MANY.replace("feature c:", "label w: float\n  feature c:"),
+    )
+    assert {made.graph[name].place for name in ("b", "first", "then", "logit")} == {"alice"}
+
+
 MANY = (
     PARTIES.replace("feature x: float", "feature x{1..6}: float")
     + """
