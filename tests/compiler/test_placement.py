@@ -156,7 +156,8 @@ def test_too_much_that_is_left_open_is_refused_where_it_begins(monkeypatch: pyte
 def test_what_has_one_place_around_it_is_not_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placing, "MOST_FREE", 0)
     made = model(
-        "a = dense(alice.x1, 2)\nb = dense(dense(bob.z, 2), 2) at alice\nfirst = a * b\nthen = tanh(first)\n"
+        "a = dense(alice.x1, 2)\nc = dense(bob.z, 2)\nb = dense(c, 2) at alice\n"
+        "first = a * b\nthen = tanh(first)\n"
         "fuse at alice { logit = dense(then, 1) }\npredict w = logit\nobjective mse(logit, alice.w)\n",
         MANY.replace("feature c:", "label w: float\n  feature c:"),
     )
