@@ -25,7 +25,7 @@ EPOCHS = 3
 """How long a spec, or a run without a transcript, is trained for an audit that does not say: the shorter."""
 
 
-@click.command("audit")
+@click.command("audit", short_help="Attack what each party of a run received.")
 @click.argument("target", metavar="RUN|SPEC", type=SPEC)
 @data
 @click.option("--steps", type=click.IntRange(1), help="Train so many steps for the audit.")

@@ -19,7 +19,7 @@ _AUTHORITY = "vflc test authority"
 _AUTHORITY_DAYS = 3650
 
 
-@click.command("certs")
+@click.command("certs", short_help="Make certificates for trying things out.")
 @click.argument("parties", nargs=-1, required=True, metavar="PARTY...")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder.")
 @click.option("--host", "hosts", multiple=True, help="A host name or address to name besides the party.")

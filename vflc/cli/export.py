@@ -11,7 +11,7 @@ import click
 from vflc.cli.options import RUN, SPEC, data
 
 
-@click.command("export")
+@click.command("export", short_help="Write the models of a run as ONNX or Keras files.")
 @click.argument("run", type=RUN)
 @click.option("--format", type=click.Choice(["onnx", "keras"]), default="onnx", show_default=True)
 @click.option("--merged", is_flag=True, help="One model of all parties, for who may hold all parts.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vflc.cli.progress import Screen
 
 
-@click.command("party")
+@click.command("party", short_help="Run one party in its own process.")
 @click.argument("name")
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="BUNDLE|RUN")
 @click.option(
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; runs/NAME.")
 @click.option("--data", "source", help="This party's table, where deploy.toml does not name it.")
 @click.option(
-    "--predictions", type=click.Path(path_type=Path, dir_okay=False), help="A .csv or .parquet file."
+    "--predictions",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --do predict, at the party that predicts: a .csv or .parquet file.",
 )
 @force
 @engine

@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Write predictions of the model in RUN.
 
-    The file has the key and a column for each prediction. Labels are not needed. Users of a
+    The file has the key and, for each prediction, a column, or one for each of its numbers. Labels are not needed. Users of a
     population are rebuilt from the rows that have a label; the rows that have none are predicted.
     """
     from vflc_runtime.predict import predict

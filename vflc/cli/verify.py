@@ -42,7 +42,7 @@ def _engines(context: click.Context, option: click.Parameter, value: str | None)
     return tuple(name for name in ENGINES if name in chosen)
 
 
-@click.command("verify")
+@click.command("verify", short_help="Train SPEC in several ways and compare.")
 @click.argument("spec", type=SPEC)
 @lambda command: data(command, required=False, otherwise=" Rows that fit the spec are made up without.")
 @click.option(
