@@ -97,3 +97,11 @@ def test_what_is_missing_is_said_where_all_could_be_read_and_where_it_was_not_le
     ]
     both = found(SPEC.replace("column Rating: int", "column Rating int").replace("dim = DIM", "dim = DIMS"))
     assert [finding.split()[0] for finding in both] == ["VFL0001", "VFL0101"]
+
+
+@pytest.mark.parametrize(
+    "column", ['key "User ID"', 'feature "PT08.S1": float', "feature PT08.S1(CO): float", "key user-id"]
+)
+def test_a_name_that_is_none_is_to_be_given_in_a_query(column: str) -> None:
+    first = check_source(Source("x.vfl", f"party alice {{\n  {column}\n}}\n"))[0]
+    assert first.code == "VFL0001" and "AS user_id" in (first.help or ""), first.help

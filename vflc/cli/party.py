@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="With --do predict, at the party that predicts: a .csv or .parquet file.",
+    help="With --do predict, where predictions are: a .csv or .parquet file.",
 )
 @force
 @engine

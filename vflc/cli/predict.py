@@ -29,8 +29,9 @@ def command(
 ) -> None:
     """Write predictions of the model in RUN.
 
-    The file has the key and, for each prediction, a column, or one for each of its numbers. Labels are not needed. Users of a
-    population are rebuilt from the rows that have a label; the rows that have none are predicted.
+    The file has the key and, for each prediction, a column or one for each of its numbers. Labels are not
+    needed. Users of a population are rebuilt from the rows that have a label; the rows that have none are
+    predicted.
     """
     from vflc_runtime.predict import predict
     from vflc_runtime.state import RunFolder

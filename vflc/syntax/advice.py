@@ -43,6 +43,11 @@ _FOREIGN = {
 NEAR = 4
 """So many tokens from its start a statement's form is likely what is wrong."""
 
+_OTHER_NAME = (
+    "a column's name has letters, digits and _: a table with other names is given as a query, "
+    'SELECT *, "User ID" AS user_id FROM …'
+)
+
 _OPERATORS = ("COMMA", "PLUS", "MINUS", "STAR", "TIMES", "COMPARE")
 
 
@@ -63,6 +68,9 @@ def unexpected(scan: Scan, start: int, index: int, expected: frozenset[str]) -> 
     previous = scan.tokens[index - 1] if index else found
     if body == "settings" and (help := _in_settings(found, previous)):
         return help
+    if body == "party" and (previous.type in ("KEY", "COLUMN") or index - start == 2):
+        if found.type in ("STRING", "DOT", "LPAR", "MINUS"):
+            return _OTHER_NAME
     if help := _sign(found, previous, body, expected):
         return help
     if first.type == "NAME" and start >= index - 1:
