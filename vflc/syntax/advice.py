@@ -68,9 +68,9 @@ def unexpected(scan: Scan, start: int, index: int, expected: frozenset[str]) -> 
     previous = scan.tokens[index - 1] if index else found
     if body == "settings" and (help := _in_settings(found, previous)):
         return help
-    if body == "party" and (previous.type in ("KEY", "COLUMN") or index - start == 2):
-        if found.type in ("STRING", "DOT", "LPAR", "MINUS"):
-            return _OTHER_NAME
+    named = body == "party" and (previous.type in ("KEY", "COLUMN") or index - start == 2)
+    if named and found.type in ("STRING", "DOT", "LPAR", "MINUS"):
+        return _OTHER_NAME
     if help := _sign(found, previous, body, expected):
         return help
     if first.type == "NAME" and start >= index - 1:
