@@ -386,3 +386,14 @@ def test_one_long_row_makes_no_batch_as_wide_as_itself():
             assert "20,000" in failure.message and "'b'" in failure.message and failure.where == WHERE
         short = {"p": pa.table({"ID": ["a", "b"], "Tags": ["x", "y " * 4096]})}
         assert Dataset.load(spec, short).inputs["p.Tags"].shape == (2, 5 if fits else 4096)
+
+
+def test_generated_text_that_is_looked_up_in_small_letters_is_listed():
+    """`feature town = lower(City) -> vocab("rome", "oslo")`: other towns would be refused."""
+    town = {"name": "town", "kind": "feature", "shape": "id", "rows": 2, "where": WHERE}
+    town |= {"value": {"call": "lower", "args": [{"call": "strip", "args": [{"column": "City"}]}]}}
+    town |= {"encoders": [{"name": "vocab", "values": ["rome", "oslo"], "default": None}]}
+    city = {"name": "City", "kind": "column", "type": "string", "where": WHERE}
+    spec = {"parties": {"alice": {"key": "ID", "where": WHERE, "columns": [city, town]}}}
+    data = Dataset.load(spec, generate(spec, 50, 1))
+    assert set(data.inputs["alice.town"].ravel().tolist()) == {0, 1}

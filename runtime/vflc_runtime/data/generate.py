@@ -77,7 +77,7 @@ def _fitting(
         made = {}
         for name, column in raw.items():
             trees = [c["value"] for c in columns.values() if c.get("value") and _uses(c, name, columns)]
-            made[name] = _column(column, trees, rows, random, scale, gaps)
+            made[name] = _column(column, trees, _looked_up(name, columns), rows, random, scale, gaps)
         good = 0
         derived = [c for c in columns.values() if c.get("value") is not None]
         for column in derived:
@@ -89,6 +89,19 @@ def _fitting(
         if good == 2 * len(derived):
             break
     return best[1]
+
+
+def _looked_up(name: str, columns: Mapping[str, Column]) -> list[str]:
+    """Values of the vocabularies that a text is looked up in as it is, or stripped or in small letters."""
+    found: list[str] = []
+    for column in columns.values():
+        tree = column.get("value") or {}
+        while tree.get("call") in ("lower", "strip"):
+            tree = tree["args"][0]
+        first = next(iter(column.get("encoders", ())), {"name": ""})
+        if tree == {"column": name} and first["name"] == "vocab":
+            found += map(str, _listed({"vocab": first}))
+    return found
 
 
 def _tries() -> Iterator[tuple[float, bool]]:
@@ -118,12 +131,13 @@ def _value(
 def _column(
     column: Column,
     trees: Sequence[expressions.Tree],
+    known: Sequence[str],
     rows: int,
     random: np.random.Generator,
     scale: float,
     gaps: bool,
 ) -> pa.Array:
-    """A raw column: values by its encoders, else by the expressions it is used in, else by its type."""
+    """A raw column: values by its encoders, else of `known`, else by expressions it is in, or its type."""
     encoders = list(column.get("encoders", ()))
     named = {encoder["name"]: encoder for encoder in encoders}
     literals = [leaf for tree in trees for leaf in _literals(tree)]
@@ -132,6 +146,8 @@ def _column(
         values = _many(named, rows, random)
     elif listed := _listed(named):
         values = [listed[i] for i in _covering(len(listed), rows, random)]
+    elif known and column["type"] == "string":
+        values = [known[i] for i in _covering(len(known), rows, random)]
     elif column["type"] == "string":
         values = _texts(named, [x for x in literals if isinstance(x, str)], rows, random)
     else:
