@@ -24,7 +24,8 @@ oldest  = $(BUILD)/oldest/installed$(here)
 newest  = $(BUILD)/newest/installed$(here)
 # Which extras, and which tests: those of what a version can change.
 OLDEST  = dev dp masks grpc tensorboard
-CORE    = $(addprefix tests/,cli compiler data diagnostics ops package/test_wheel.py protect runtime syntax transport)
+CORE    = $(addprefix tests/,$(addprefix cli/test_cli_,commands.py main.py outputs.py) compiler data diagnostics ops \
+          package/test_wheel.py protect runtime syntax transport)# how a release of rich sets tables is no matter
 NEWEST  = $(OLDEST) keras ray# openmined-psi names one release of protobuf and so keeps all others back
 
 # A worker keeps to neighbouring tests, which share what is compiled for them and the import of TensorFlow.
