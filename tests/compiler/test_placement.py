@@ -128,6 +128,18 @@ objective bce(logit, carol.y)
     assert made.graph[prediction.node].place == "carol"
 
 
+def test_a_prediction_is_made_where_it_is_measured_though_its_input_is_elsewhere() -> None:
+    """carol gets the logit, for the loss; a prediction made at bob would have to reach her, too."""
+    made = model("""
+h = mlp(concat(dense(alice.x, 4), dense(bob.z, 4)), [2])
+logit = dense(h, 1) at bob
+predict y = sigmoid(logit)
+objective bce(logit, carol.y)
+""", PARTIES.replace("label y: float", "column R: int\n  label y = R > 3"))  # fmt: skip
+    assert made.graph[made.predictions[0].node].place == "carol"
+    assert [edge.node for edge in made.edges if edge.target == "carol"] == ["logit"]
+
+
 def test_raw_values_are_never_sent_to_save_bytes() -> None:
     """alice's one number is cheaper to send than bob's forty; it is raw, so bob's are sent."""
     made = model("""

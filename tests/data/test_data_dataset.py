@@ -397,3 +397,17 @@ def test_generated_text_that_is_looked_up_in_small_letters_is_listed():
     spec = {"parties": {"alice": {"key": "ID", "where": WHERE, "columns": [city, town]}}}
     data = Dataset.load(spec, generate(spec, 50, 1))
     assert set(data.inputs["alice.town"].ravel().tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_generated_whole_numbers_spread_until_labels_have_no_gaps(seed):
+    """`label share = Paid / Owed`: of zeros and ones, every other row would have no label."""
+    number = {"kind": "column", "type": "int", "where": WHERE}
+    owed, paid = ({**number, "name": name} for name in ("Owed", "Paid"))
+    share = {**liked({"op": "/", "args": [{"column": "Paid"}, {"column": "Owed"}]}), "name": "share"}
+    columns = [owed, paid, share, feature("Visits", "int", [], "number")]
+    spec = {"parties": {"alice": {"key": "ID", "where": WHERE, "columns": columns}}}
+    made = generate(spec, 100, seed)
+    assert 0 not in made["alice"]["Owed"].to_pylist()
+    inputs = Dataset.load(spec, made).inputs
+    assert min(len(np.unique(inputs[f"alice.{name}"])) for name in ("share", "Visits")) > 10

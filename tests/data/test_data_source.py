@@ -4,6 +4,7 @@ import gzip
 import json
 import tracemalloc
 
+import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.read import HEADING, LINE, connect, open_sources
+from vflc_runtime.data.source import unreadable
 from vflc_runtime.errors import Failure
 
 WHERE = {"file": "spec.vfl", "line": 3, "column": 3, "end_column": 9, "text": "  feature zip: string"}
@@ -188,7 +190,7 @@ def test_files_that_are_no_tables_are_told_in_time_and_memory(tmp_path):
     wide = write(tmp_path / "line.csv", "key,n\nx," + "1" * (LINE + 10) + "\n")
     tracemalloc.start()
     for source in (zeros, packed_zeros):
-        assert "first line" in refused("VFL0632", source).message
+        assert "first line has more than 4 MiB" in refused("VFL0632", source).message
     assert "NUL" in refused("VFL0601", sparse).message
     refused("VFL0632", wide, [{"name": "n", "type": "string"}])
     _, peak = tracemalloc.get_traced_memory()
@@ -294,6 +296,27 @@ def test_what_cannot_be_read(tmp_path):
         "FROM 'https://example.com/rows.parquet'",
     ):
         refused("VFL0601", source)
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    """Also of a column that nobody asked for, in a table that another program made."""
+    schema = table().schema.append(pa.field(b"\xff", pa.int64()))
+    made = pa.Table.from_arrays([*table().columns, pa.array([0] * len(ROWS))], schema=schema)
+    failure = refused("VFL0601", made)
+    assert "a table in memory: 'utf-8'" in failure.message and "UTF-8" in failure.help
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (duckdb.OutOfMemoryException("could not allocate block of 256 KiB (64.0 MiB used)"), "VFL0612"),
+        (duckdb.IOException('Could not write file "/tmp/x.tmp": No space left on device'), "VFL0612"),
+        (duckdb.IOException('Could not read from file "/tmp/x.csv": Input/output error'), "VFL0601"),
+    ],
+)
+def test_want_of_memory_or_of_space_is_no_fault_of_the_file(error, code):
+    failure = unreadable("p", "x.csv", error)
+    assert failure.code == code and str(error) in failure.message
 
 
 def test_a_query_cannot_loosen_what_the_database_may_do(tmp_path):

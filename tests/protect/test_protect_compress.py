@@ -70,6 +70,20 @@ def test_bytes_sent_are_those_of_the_manifest(text, name, size, engine, tmp_path
     assert not entry["private"]
 
 
+@pytest.mark.parametrize("bits", [2, 4, 7])
+def test_a_number_is_off_by_half_a_step_of_its_rows_grid_at_most(bits, tmp_path):
+    """Of 2^bits - 1 points from minus to plus the largest of the row."""
+    plain = Recorded(bundle(TWO, tmp_path / "plain", precision="float64"))
+    at = Recorded(bundle(TWO + f"protect h with quantize({bits})\n", tmp_path / "b", precision="float64"))
+    for each in (plain, at):
+        each.step(batch(64))
+    true, packing = plain.sent["train", "h"], at.session.bundle.manifest.edges["h.protected"].packing
+    sent = unpack("h", packing, at.sent["train", "h.protected"], "float64")
+    half = np.abs(true).max(1, keepdims=True) / (2**bits - 2)
+    assert (np.abs(sent - true) <= half * (1 + 1e-6)).all()
+    np.testing.assert_allclose(sent / half / 2, np.rint(sent / half / 2), atol=1e-3)
+
+
 @pytest.mark.parametrize(("text", "name"), [(QUANTIZED, "h"), (LARGEST, "h.gradient")])
 def test_what_was_left_out_comes_with_the_rows_next_message(text, name, tmp_path):
     """From the same weights a row's messages add up to what they would be, however small each is."""

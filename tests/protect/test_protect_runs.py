@@ -14,6 +14,8 @@ from signing import sign
 from vflc_runtime import files
 from vflc_runtime.bundle import open_bundle
 from vflc_runtime.errors import Failure
+from vflc_runtime.protect.account import Facts
+from vflc_runtime.protect.guards import Guards
 from vflc_runtime.train import TrainOptions, train
 
 ALL = TWO + (
@@ -84,6 +86,28 @@ def test_what_rows_are_owed_is_in_the_checkpoint(tmp_path):
     file = sorted((tmp_path / "run" / "checkpoints").glob("*/alice/protections.safetensors"))[-1]
     owed = files.read_tensors(file)[0]["protect_2.drawn"]
     assert owed.shape == (100, 2) and (np.abs(owed).sum(1) > 0).sum() > 80
+
+
+def test_a_resumed_run_sends_what_rows_were_owed(tmp_path):
+    """To the bit what a run without a break sends: whatever it owes is part of its checkpoint."""
+    folder = bundle(TWO + "protect h with quantize(bits = 3)\n", tmp_path / "b")
+    run(folder, tmp_path / "whole", epochs=2)
+    run(folder, tmp_path / "broken", steps=5)
+    train(None, sources(), tmp_path / "broken", TrainOptions(resume=True, epochs=2, threads=1))
+    for place in ("alice", "bob"):
+        one, two = (tmp_path / name / place / "model.safetensors" for name in ("whole", "broken"))
+        assert one.read_bytes() == two.read_bytes(), place
+
+
+def test_what_rows_are_owed_has_to_fit(tmp_path):
+    guards = Guards(open_bundle(bundle(TWO + "protect h with top_k(k = 1)\n", tmp_path / "b")).plans["alice"])
+    guards.restore(Facts(4, 4, 4, 1), guards.settings(), {})
+    saved = {"protect_1.drawn": np.arange(24, dtype=np.float32).reshape(4, 6)}
+    guards.resume(guards.counts(), saved)
+    assert np.array_equal(guards.memories()["protect_1.drawn"], saved["protect_1.drawn"])
+    for other in (np.zeros((3, 6), np.float32), np.zeros((4, 6))):
+        with pytest.raises(Failure, match="VFL0614"):
+            guards.resume(guards.counts(), {"protect_1.drawn": other})
 
 
 def test_a_run_has_not_the_noise_for_more_epochs(tmp_path):

@@ -105,10 +105,12 @@ def test_twice_the_window_may_come_untaken_and_no_byte_more(link: Link) -> None:
     assert len(link._mailbox._boxes["bob", "control", "word"]) == 6
 
 
-def test_a_quarter_of_the_window_is_acknowledged_at_once(link: Link) -> None:
-    """Without waiting for the next beat: what arrived, and what was taken."""
+@pytest.mark.parametrize("window", [4, 7])
+def test_a_quarter_of_the_window_is_acknowledged_at_once(link: Link, window: int) -> None:
+    """Without waiting for the next beat: what arrived, and what was taken. One frame is no more than a
+    quarter, two are."""
     frames = [control(number) for number in range(1, 4)]
-    link._window_in = 4 * len(frames[0])
+    link._window_in = window * len(frames[0])
     link._owes = False
     link.arrived(link._stream, frames[0])
     assert link._to_write(link._stream) is None

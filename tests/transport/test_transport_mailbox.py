@@ -116,6 +116,28 @@ def test_of_two_that_listen_the_second_dials_first() -> None:
         assert networks["bob"]._dialers[0]._delay == 0 < networks["alice"]._dialers[0]._delay
 
 
+def test_a_peer_that_may_dial_has_its_time_to_do_so_since_it_was_last_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    networks = wiring.grpc("alice", "bob")
+    with wiring.closing(*networks.values()):
+        networks["alice"]._dial("bob")
+        (dialer,) = networks["alice"]._dialers
+        beats, link = 0, dialer.link
+
+        def beat(seconds: float) -> None:
+            nonlocal beats
+            beats += 1
+            link._attached = beats == 3
+
+        clock = SimpleNamespace(monotonic=lambda: dialer._delay * beats / 4)
+        monkeypatch.setattr(streams, "time", clock)
+        monkeypatch.setattr(dialer._stopped, "wait", beat)
+        assert dialer._left_to_dial() and beats == 3 + 4
+        dialer._stopped.set()
+        assert not dialer._left_to_dial()
+
+
 def test_who_is_not_answered_dials_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     bob = wiring.dialling("127.0.0.1:1")
     bob._dial("alice")

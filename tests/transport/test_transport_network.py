@@ -125,8 +125,8 @@ def test_a_longer_wait_for_who_is_alive(make: Make) -> None:
 def test_only_what_is_declared_is_told(make: Make) -> None:
     networks = wiring.opened(make("alice", "bob"))
     with wiring.closing(*networks.values()):
-        for kind, size in (("gossip", 1), ("word", 101)):
-            with pytest.raises(Failure) as caught:
+        for kind, size, said in (("gossip", 1, "declare"), ("word", 101, "101 bytes of .*'word'")):
+            with pytest.raises(Failure, match=said) as caught:
                 networks["alice"].tell("bob", kind, bytes(size))
             assert caught.value.code == "VFL0615"
         networks["alice"].tell("bob", "word", bytes(100))

@@ -42,10 +42,9 @@ def evaluate(tree: Tree, values: Mapping[str, pa.Array], rows: int, where: Where
     try:
         return _evaluate(tree, values, rows)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        reason = str(error).splitlines()[0]
         raise Failure(
             "VFL0603",
-            f"an expression uses text as a number, or a number as text: {reason}",
+            f"an expression uses text as a number, or a number as text: {error}",
             "compare text with text and numbers with numbers",
             where,
         ) from None

@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,35 +95,36 @@ def load(
         Failure: VFL0601 (cannot be read), VFL0602 (a wanted column is not there), VFL0607 (no rows),
             VFL0632 (no table: a line of more bytes than one may have).
     """
-    party, shown = source.party, source.shown
-    try:
+    with _reading(source):
         query = _query(connection, source, wanted)
         connection.execute(f"CREATE TABLE {quote(table)} AS {query}")
         types = [row[1] for row in connection.execute(f"DESCRIBE {quote(table)}").fetchall()]
         (rows,) = connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone() or (0,)
-    except duckdb.Error as error:
-        raise unreadable(party, shown, error) from None
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
-        raise failed(party, shown, str(error)) from None
     if not rows:
-        raise empty(party, shown)
+        raise empty(source.party, source.shown)
     return types
 
 
 def look(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequence[Wanted]) -> list[str]:
     """What `load` would return, from a table's first rows; of a query from what it is alone."""
-    party, shown = source.party, source.shown
-    try:
+    with _reading(source):
         query = _query(connection, source, wanted)
         types = [row[1] for row in connection.execute(f"DESCRIBE {query}").fetchall()]
         first = True if source.format == "query" else connection.execute(f"{query} LIMIT 1").fetchone()
-    except duckdb.Error as error:
-        raise unreadable(party, shown, error) from None
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
-        raise failed(party, shown, str(error)) from None
     if not first:
-        raise empty(party, shown)
+        raise empty(source.party, source.shown)
     return types
+
+
+@contextmanager
+def _reading(source: Opened) -> Iterator[None]:
+    """What goes wrong while a source is read, as a failure that names it."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise unreadable(source.party, source.shown, error) from None
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+        raise failed(source.party, source.shown, str(error)) from None
 
 
 def _query(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequence[Wanted]) -> str:
