@@ -63,7 +63,10 @@ def places(path: str, code: str) -> list[list[tuple[str, str, int]]]:
 
 
 def mutant(code: str, path: str, operator: str, occurrence: int) -> tuple[Mutant, str] | None:
-    """A change with the changed file; None where nothing of it is run, as in an annotation."""
+    """A change with the changed file; None where nothing of it is run, as in an annotation.
+
+    Nor is one that no Python can read: `**` before what is unpacked is no power.
+    """
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
@@ -71,9 +74,9 @@ def mutant(code: str, path: str, operator: str, occurrence: int) -> tuple[Mutant
         return None
     try:
         changed = mutate_code(code, get_operator(operator)(), occurrence)
-    except AttributeError:  # an exception with a dotted name, which Cosmic Ray cannot exchange
-        return None
-    if changed is None or meaning(changed) == meaning(code):
+        if changed is None or meaning(changed) == meaning(code):
+            return None
+    except (AttributeError, SyntaxError):  # Cosmic Ray cannot exchange an exception with a dotted name
         return None
     pairs = zip(code.splitlines(), changed.splitlines(), strict=False)
     line, (was, now) = next((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
@@ -98,15 +101,12 @@ def found_again(one: Mutant) -> tuple[Mutant, str] | None:
 
 
 def meaning(code: str) -> str:
-    """The syntax tree without annotations, or the text where it is no Python.
+    """The syntax tree without annotations; a SyntaxError where there is none.
 
     Without `frozen` and `slots` of data classes, too: mypy sees who assigns what is frozen. And without
     the samples that tests run ops on.
     """
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:
-        return code
+    tree = ast.parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.arg | ast.AnnAssign):
             node.annotation = ast.Constant(None)

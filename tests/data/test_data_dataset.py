@@ -411,3 +411,12 @@ def test_generated_whole_numbers_spread_until_labels_have_no_gaps(seed):
     assert 0 not in made["alice"]["Owed"].to_pylist()
     inputs = Dataset.load(spec, made).inputs
     assert min(len(np.unique(inputs[f"alice.{name}"])) for name in ("share", "Visits")) > 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_generated_weights_count_rows_differently_and_none_against(seed):
+    spec = encoders()
+    spec["parties"]["bob"]["columns"].append(feature("W", "float", [], "number", kind="weight"))
+    weights = generate(spec, 200, seed)["bob"]["W"].to_numpy()
+    assert weights.min() >= 0 and weights.max() > 1.5 and len(np.unique(weights)) > 100
+    assert Dataset.load(spec, generate(spec, 200, seed)).rows == 200

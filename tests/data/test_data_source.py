@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import tracemalloc
 
 import duckdb
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from vflc_runtime.data.align import open_tables
+from vflc_runtime.data.align import half_of_memory, open_tables
 from vflc_runtime.data.read import HEADING, LINE, connect, open_sources
 from vflc_runtime.data.source import unreadable
 from vflc_runtime.errors import Failure
@@ -317,6 +318,19 @@ def test_a_name_that_is_no_text_is_told(tmp_path):
 def test_want_of_memory_or_of_space_is_no_fault_of_the_file(error, code):
     failure = unreadable("p", "x.csv", error)
     assert failure.code == code and str(error) in failure.message
+
+
+def test_of_what_duckdb_says_the_lines_before_its_advice_are_told():
+    """Its messages of several lines end in advice, or in SQL that no user wrote."""
+    said = "Invalid Input Error: no such thing\n\n  as was asked\nLINE 1: SELECT h0 FROM\nmore"
+    failure = unreadable("p", "x.json", duckdb.InvalidInputException(said))
+    assert failure.message.endswith("x.json: Invalid Input Error: no such thing as was asked")
+
+
+def test_duckdb_may_hold_half_of_the_memory(monkeypatch):
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1001}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    assert half_of_memory() == 4096 * 1001 // 2
 
 
 def test_a_query_cannot_loosen_what_the_database_may_do(tmp_path):

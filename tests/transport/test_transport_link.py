@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import wiring
 from vflc_runtime.transport.frames import (
@@ -122,6 +124,16 @@ def test_a_quarter_of_the_window_is_acknowledged_at_once(link: Link, window: int
         data = link._to_write(link._stream)
         assert (data is None) == (taken == 1)
     assert decode(data or b"").taken == 2 * len(frames[0])
+
+
+def test_each_way_has_its_own_window() -> None:
+    """alice sends far more than she is sent."""
+    declared = wiring.manifest(("alice", "bob"))
+    wide = {"alice>bob.wide": replace(declared.edges["alice>bob.wide"], shape=("batch", 1 << 16))}
+    rules = Rules(replace(declared, edges={**declared.edges, **wide}), "alice", wiring.ROWS)
+    made = Link("bob", bytes(16), rules, Mailbox(("bob",), 5.0))
+    out, back = (rules.window("bob", incoming=incoming) for incoming in (False, True))
+    assert (made._window_out, made._window_in) == (out, back) and out > 2 * back
 
 
 def test_a_frame_of_a_stream_that_is_gone_is_void(link: Link) -> None:

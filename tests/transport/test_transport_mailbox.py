@@ -15,7 +15,7 @@ import wiring
 from fuzz_frames import ROWS, manifest
 from vflc_runtime.errors import Failure
 from vflc_runtime.messages import Envelope
-from vflc_runtime.transport import rules
+from vflc_runtime.transport import mailbox, rules
 from vflc_runtime.transport.frames import Frame, Kind, Refused, Tensor, decode, encode
 from vflc_runtime.transport.grpc import streams, tls
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
@@ -44,6 +44,22 @@ def test_a_new_process_has_not_left_and_has_said_nothing() -> None:
         box.check()
     box.adopt()
     assert box.senders("control", "word") == ()
+
+
+def test_what_was_waited_is_counted_for_who_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    box, now = Mailbox(("alice", "bob"), 5.0), 1000.0
+
+    def slept(until: float) -> bool:
+        nonlocal now
+        now += 1.5
+        return True
+
+    monkeypatch.setattr(mailbox, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(box, "_sleep", slept)
+    for count in (2, 4):
+        until = now + 1.5 * count
+        assert box.until(lambda until=until: now >= until, "bob", 60.0)
+    assert box.waited == {"alice": 0.0, "bob": 1.5 * 6}
 
 
 def test_the_first_failure_is_the_one_to_tell() -> None:

@@ -292,10 +292,9 @@ def _heading(file: str, wanted: set[str], party: str) -> tuple[str, tuple[str, .
     separator inside values (`Action|Comedy`) cannot mislead.
     """
     with pa.input_stream(file, compression="detect") as stream:
-        first = stream.read(1 << 16)
-        while b"\n" not in first[-(1 << 16) :] and len(first) <= HEADING:
-            if not (block := stream.read(1 << 16)):
-                break
+        first = block = stream.read(1 << 16)
+        while block and b"\n" not in block and len(first) <= HEADING:
+            block = stream.read(1 << 16)
             first += block
     if first.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise failed(
