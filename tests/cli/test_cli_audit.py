@@ -97,3 +97,16 @@ def test_a_population_is_neither_recorded_nor_audited(capsys: Any) -> None:
     assert "--record is not for a population" in capsys.readouterr().err
     assert run(["audit", *fedrecon]) == 1
     assert "error[VFL0502]" in capsys.readouterr().err
+
+
+def test_an_attack_that_reaches_more_than_is_allowed_fails(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "planted.vfl").write_text(granted(spec(LINEAR)), "utf-8")
+    for name, table in tables(300).items():
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    data = [part for name in ("alice", "bob") for part in ("--data", f"{name}={tmp_path}/{name}.parquet")]
+    command = ["audit", str(tmp_path / "planted.vfl"), *data, "--steps", "4", "--party", "alice"]
+    assert run([*command, "--at-most", "hints"]) == 1
+    shown = capsys.readouterr()
+    assert "may learn at most: its code, 1 bit a row" in shown.out
+    assert "error[VFL0682]: an attack reached `recovered`" in shown.err
+    assert run(command) == 0, "nothing is refused where nothing was asked for"

@@ -49,6 +49,12 @@ EPOCHS = 3
 @click.option(
     "--html", "as_html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page for people."
 )
+@click.option(
+    "--at-most",
+    "limit",
+    type=click.Choice(["quiet", "hints", "leaks"]),
+    help="Exit code 1 where an attack reaches more.",
+)
 @force
 @engine
 @threads
@@ -62,6 +68,7 @@ def command(
     known: int,
     as_json: Path | None,
     as_html: Path | None,
+    limit: str | None,
     force: bool,
     engine: str,
     threads: int | None,
@@ -107,6 +114,24 @@ def command(
     if as_html is not None:
         replace_with(as_html, page(report).encode())
     _show(report, screen)
+    _judge(report, limit)
+
+
+def _judge(report: Report, limit: str | None) -> None:
+    """Ends with exit code 1 where an attack reached more than was allowed.
+
+    Raises:
+        Failure: VFL0682.
+    """
+    from vflc_runtime.audit.report import LEVELS
+    from vflc_runtime.errors import Failure
+
+    found = report.worst
+    if limit is not None and LEVELS.index(found) < LEVELS.index(limit):
+        help = "the verdicts say what would help; --json has every score"
+        raise Failure(
+            "VFL0682", f"an attack reached `{found}`, and `{limit}` is the most allowed", help, exit_code=1
+        )
 
 
 @contextmanager
@@ -170,6 +195,11 @@ def _show(report: Report, screen: Console) -> None:
     bad = [score for score in worst(report.scores) if LEVELS.index(score.level) < LEVELS.index("hints")]
     for score in bad[:VERDICTS]:
         screen.print(f"  {score.verdict}", markup=False, soft_wrap=True)
+        screen.print(f"    may learn at most: {score.bound}", markup=False, soft_wrap=True)
         screen.print(f"    what helps: {score.advice}", markup=False, soft_wrap=True)
     if bad[VERDICTS:]:
         screen.print(f"  and {len(bad) - VERDICTS:,} more")
+    for name, why in list(report.passed.items())[:VERDICTS]:
+        screen.print(f"not attacked: {name}, {why}", markup=False, soft_wrap=True)
+    if len(report.passed) > VERDICTS:
+        screen.print(f"not attacked: {len(report.passed) - VERDICTS:,} more edges; --json has them")

@@ -150,5 +150,6 @@ CODES: dict[str, str] = {
     "VFL0678": "A protection whose library is not installed",
     "VFL0680": "A run in which nothing crossed cannot be audited",
     "VFL0681": "An audit of a party that is not there",
+    "VFL0682": "An attack reached more than was allowed",
     "VFL0690": "A column that a few rows make wide",
 }

@@ -33,6 +33,7 @@ def _row(row: Learned) -> dict[str, Any]:
         "receiver": row.receiver,
         "party": row.party,
         "column": row.column,
+        "features": list(row.features),
         "bound": bound,
         "edges": list(row.edges),
         "programs": list(row.programs),

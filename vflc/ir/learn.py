@@ -63,6 +63,7 @@ class Learned:
 
     Args:
         column: as the table calls it, not as the spec calls what it computes from it.
+        features: the features and labels that are made of it.
         edges: ids of the edges and control messages that depend on the column.
         programs: in which of them they cross.
     """
@@ -73,3 +74,4 @@ class Learned:
     bound: Bound
     edges: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()

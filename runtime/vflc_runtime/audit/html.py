@@ -107,8 +107,11 @@ def _summary(scores: Iterable[Score]) -> str:
     """The worst of each party and secret, in words."""
     rows = []
     for score in worst(scores):
-        rows.append([_level(score), escape(score.verdict), _spec(score.advice or "nothing is needed")])
-    return _table(["", "verdict", "what helps"], rows)
+        rows.append([
+            _level(score), escape(score.verdict), escape(score.bound),
+            _spec(score.advice or "nothing is needed"),
+        ])  # fmt: skip
+    return _table(["", "verdict", "may learn at most", "what helps"], rows)
 
 
 def _scores(scores: Iterable[Score]) -> str:

@@ -36,6 +36,7 @@ class Score:
         batches: how many batches or draws.
         level: how bad it is.
         verdict: the same in a sentence.
+        bound: what is proven of the secret, in words.
         advice: what would help.
         details: more numbers, by name.
     """
@@ -57,6 +58,7 @@ class Score:
     batches: int
     level: Level
     verdict: str
+    bound: str
     advice: str | None
     details: dict[str, float] = field(default_factory=dict)
 
@@ -93,7 +95,7 @@ class Report:
 
     def data(self) -> dict[str, Any]:
         """The report as JSON data."""
-        return {"format": 1, "worst": self.worst, **asdict(self)}
+        return {"format": 2, "worst": self.worst, **asdict(self)}
 
 
 def worst_first(scores: Iterable[Score]) -> list[Score]:

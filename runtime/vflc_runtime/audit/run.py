@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit import features, verdict
+from vflc_runtime.audit import bounds, features, verdict
 from vflc_runtime.audit.hints import Hints
 from vflc_runtime.audit.initial import Imitation, unravel
 from vflc_runtime.audit.judge import Judge, relative_error
@@ -232,6 +232,7 @@ def _score(
 ) -> Score:
     title, paper, knows = words
     help = verdict.advice(attack, view.place, secret, level)
+    bound = bounds.of_secret(view.learned, view.place, secret)
     return Score(
         party=view.place,
         secret=secret,
@@ -250,6 +251,7 @@ def _score(
         batches=spread.batches,
         level=level,
         verdict=verdict.sentence(level, view.place, secret, title),
+        bound=bounds.in_words(bound),
         advice=help,
         details=details or {},
     )

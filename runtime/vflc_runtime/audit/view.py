@@ -53,6 +53,8 @@ class View:
         prediction: one batch of prediction with the trained model, as this place saw it.
         own: its table as encoded [rows, …], by input id; empty at a place without data.
         total: how many aligned rows there are.
+
+    `learned` is what the manifest says that each place may learn at most.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class View:
     ) -> None:
         self.place, self.prediction, self.own, self.total = place, prediction, own, total
         self._edges, self._transcript, self._precision = manifest.edges, transcript, manifest.precision
+        self.learned = manifest.document.get("learned", ())
 
     def channels(self, phase: str, program: str = "train", sent: bool = False) -> list[Channel]:
         """The joint row of all edges of a phase, and where there are several, each edge by itself."""

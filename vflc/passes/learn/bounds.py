@@ -8,7 +8,7 @@ from math import isinf
 from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Source
 from vflc.ir.learn import ALL, NOTHING, Bound, Learned
-from vflc.ir.model import PROGRAMS, ColumnInfo, Model
+from vflc.ir.model import PROGRAMS, ColumnInfo, Model, PartyInfo
 from vflc.passes.learn.columns import code_bits, table_columns
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.received import Received
@@ -37,17 +37,26 @@ def learned(model: Model, reaching: Mapping[str, Received]) -> tuple[Learned, ..
         for party in model.parties:
             if party.name in place.split("+") and not party.population:
                 continue  # users of a population are receivers of what other users have
-            for name in dict.fromkeys(n for column in party.columns for n in table_columns(column)):
+            for name, features in _made_into(party).items():
                 members = by_column.get((party.name, name), {})
                 ways = dict.fromkeys(way for secret in members for way in secrets[secret])
                 edges = tuple(dict.fromkeys(way.edge for way in ways))
                 programs = tuple(dict.fromkeys(way.program for way in ways))
                 bound = bound_of(members, columns)
-                found.append(Learned(place, party.name, name, bound, edges, programs))
+                found.append(Learned(place, party.name, name, bound, edges, programs, features))
             if party.key is not None and not party.population:
                 # rows come in the order of their keys, also to a place that has none
                 found.append(Learned(place, party.name, party.key, Bound("rows"), ("alignment",), PROGRAMS))
     return tuple(found)
+
+
+def _made_into(party: PartyInfo) -> dict[str, tuple[str, ...]]:
+    """The columns of a party's table, with the features and labels that are made of each."""
+    found: dict[str, dict[str, None]] = {}
+    for column in party.columns:
+        for name in table_columns(column):
+            found.setdefault(name, {})[column.name] = None
+    return {name: tuple(made) for name, made in found.items()}
 
 
 def bound_of(secrets: Collection[Secret], columns: Columns) -> Bound:
