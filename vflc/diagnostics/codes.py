@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     "VFL0111": "A column that is only computed with, read by the graph",
     "VFL0150": "A penalty on all rows that cannot be kept up",
     "VFL0160": "A prediction with the name of a column beside it",
+    "VFL0161": "A feature made of the column of the label",
     # Types and shapes
     "VFL0201": "Shapes that do not fit",
     "VFL0202": "An axis that does not exist",

@@ -19,6 +19,7 @@ from vflc.passes.disclosure.found import settle
 from vflc.passes.disclosure.limits import check_releases
 from vflc.passes.learn.bounds import declared, learned, made_of
 from vflc.passes.learn.granted import check_denials, check_grants
+from vflc.passes.learn.label_features import check_features
 from vflc.passes.learn.received import received
 
 RULES = (forward.raw_findings, backward.end_findings)
@@ -43,6 +44,7 @@ class Disclose:
     def __call__(self, model: Model, collector: Collector) -> Model:
         analysis = analyse(model)
         reaching = received(model)
+        check_features(model, model.inference, collector)
         check_releases(analysis, collector)
         check_denials(model, reaching, collector)
         check_grants(model, reaching, collector)

@@ -10,6 +10,7 @@ from vflc.ir.model import PROGRAMS, Model
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.granted import check_denials, check_grants
+from vflc.passes.learn.label_features import check_features
 from vflc.passes.learn.received import Received, Way
 
 
@@ -20,6 +21,7 @@ class LearnOfUsers:
     name: str = "learn of users"
 
     def __call__(self, model: Model, collector: Collector) -> Model:
+        check_features(model, model.graph, collector)
         reaching = received_of_users(model)
         check_denials(model, reaching, collector)
         check_grants(model, reaching, collector)

@@ -1,0 +1,33 @@
+"""Features that are made of the column of a label which the model is to predict."""
+
+from __future__ import annotations
+
+from vflc.diagnostics import Collector, Label
+from vflc.ir.graph import Graph
+from vflc.ir.model import Model
+from vflc.passes.learn.bounds import declared, made_of
+
+
+def check_features(model: Model, graph: Graph, collector: Collector) -> None:
+    """Warns of a prediction that reads what it is compared with, by another name.
+
+    Args:
+        graph: in which the predictions are computed.
+    """
+    columns = declared(model)
+    for prediction in model.predictions:
+        if prediction.label is None or prediction.node not in graph or prediction.label not in graph:
+            continue
+        labels = [source for source in graph[prediction.label].sources if source.label]
+        for source in sorted(graph[prediction.node].sources, key=str):
+            for label in labels:
+                both = [name for name in made_of(source, columns) if name in made_of(label, columns)]
+                if both and not source.label and source.party == label.party:
+                    collector.warning(
+                        "VFL0161",
+                        f"the feature {source} is made of {', '.join(both)}, and so is the label {label} that "
+                        f"`{prediction.name}` predicts",
+                        columns[source.party, source.name].span,
+                        "leave it out: where the label is not known yet, neither is this feature",
+                        Label(columns[label.party, label.name].span, "the label"),
+                    )
