@@ -12,7 +12,9 @@ def check_features(model: Model, graph: Graph, collector: Collector) -> None:
     """Warns of a prediction that reads what it is compared with, by another name.
 
     Args:
-        graph: in which the predictions are computed.
+        model: with its predictions.
+        graph: in which they are computed.
+        collector: takes the warnings.
     """
     columns = declared(model)
     for prediction in model.predictions:
@@ -25,8 +27,8 @@ def check_features(model: Model, graph: Graph, collector: Collector) -> None:
                 if both and not source.label and source.party == label.party:
                     collector.warning(
                         "VFL0161",
-                        f"the feature {source} is made of {', '.join(both)}, and so is the label {label} that "
-                        f"`{prediction.name}` predicts",
+                        f"the feature {source} is made of {', '.join(both)}, and so is the label {label}, "
+                        f"which `{prediction.name}` predicts",
                         columns[source.party, source.name].span,
                         "leave it out: where the label is not known yet, neither is this feature",
                         Label(columns[label.party, label.name].span, "the label"),
