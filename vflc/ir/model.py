@@ -49,7 +49,7 @@ class ColumnInfo:
 class PartyInfo:
     """A party: its key column and its columns in the order of the spec; a hub has none.
 
-    `span` is where the key is named, or the party where it has none.
+    `span` is where the key is named, or the party where it has none; `named` is the party's name.
     A `population` is many small parties of one shape, each the rows of one key.
     """
 
@@ -57,6 +57,7 @@ class PartyInfo:
     key: str | None
     columns: tuple[ColumnInfo, ...]
     span: Span
+    named: Span
     population: bool = False
 
     def column(self, name: str) -> ColumnInfo | None:

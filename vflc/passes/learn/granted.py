@@ -161,7 +161,7 @@ class _Deal:
             CODE,
             f"{self._who} may learn {names} of {self.party}, which {self.party} does not grant: of "
             f"{sources[0].name} {described(self.bound(sources[0]))}",
-            release.span if release else info.span,
+            release.span if release else info.named,
             f"`to {self.receiver}: {', '.join(s.name for s in sources[:MOST_NAMED])}"
             f"{', …' * (len(sources) > MOST_NAMED)}` in `release {self.party}` grants it, and "
             "`vflc check --fix` writes it; `stop_gradient`, a mechanism with a proof or another place may "

@@ -53,7 +53,7 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
         )
     key = party.key.text if party.key else None
     span = party.key.span if party.key else party.span
-    info = PartyInfo(party.name.text, key, tuple(columns), span, party.population)
+    info = PartyInfo(party.name.text, key, tuple(columns), span, party.name.span, party.population)
     broken = frozenset(seen) - {column_info.name for column_info in columns}
     plain = frozenset(c.name for c in columns if c.kind == "column")
     value = PartyValue(party.name.text, {}, {}, {}, plain, broken)

@@ -61,7 +61,7 @@ def lower_release(
                 ev.error("VFL0502", "a visit of a population has no edges to limit", limit.span, help)
     if not item.clauses:
         ev.error("VFL0308", "this release says nothing", item.span, f"as in: {FORMS[0]}")
-    return Release(party.name, tuple(limits), item.span, tuple(grants))
+    return Release(party.name, tuple(limits), item.party.span, tuple(grants))
 
 
 def lower_accept(
