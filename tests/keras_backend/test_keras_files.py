@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from granting import granted
 from keras_testing import END, TABLES, compiled, needs_tensorflow
 from vflc_runtime.bundle import open_bundle
 from vflc_runtime.errors import Failure
@@ -69,7 +70,7 @@ def script(code: str, argument: Path) -> str:
 def test_same_bytes_in_another_process_and_loadable_without_vflc(tmp_path: Path) -> None:
     bundle = compiled(SPEC)
     bundle.write(tmp_path / "bundle")
-    (tmp_path / "tested.vfl").write_text(SPEC)
+    (tmp_path / "tested.vfl").write_text(granted(SPEC))
     lines = [
         f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in sorted(bundle.files.items())
     ]
@@ -100,7 +101,7 @@ def test_backends_alone_and_together_have_one_manifest() -> None:
     from vflc.driver import compile_source
 
     both = compiled(SPEC)
-    alone = compile_source(Source("tested.vfl", SPEC), precision="float64", backends=("keras",))
+    alone = compile_source(Source("tested.vfl", granted(SPEC)), precision="float64", backends=("keras",))
     assert alone.manifest == both.manifest
     assert not any(name.endswith(".onnx") for name in alone.files)
     assert {name for name in alone.files if "keras" in name} == {
