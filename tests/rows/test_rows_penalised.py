@@ -72,7 +72,7 @@ def test_when_rows_catch_up_changes_no_bit(
     """Few rows at a time or all at once, looked at after every step or never."""
     (where, _), *_ = penalised(tmp_path, optimizer, f"l2({L2}, e.tables, rows = all)")
     whole = Session(where)
-    monkeypatch.setattr(onnx_replay, "BLOCK_NUMBERS", 2 * WIDTH)
+    monkeypatch.setattr(onnx_replay, "BLOCK_NUMBERS", 3 * WIDTH)
     small, looked_at = Session(where), Session(where)
     rng = np.random.default_rng()
     for _ in range(40):
