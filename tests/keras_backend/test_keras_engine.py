@@ -39,6 +39,14 @@ TOPOLOGIES = {
                       q = dense(tanh(p * h), 2) }
         fuse at alice { p = dense(h * dense(x, 5), 5) }
         fuse at bob { logit = dense(concat(h, q), 1) }""",
+    # a weight is in two graphs of its place, which has a copy of it in each
+    "two stages": """
+        w = weight(4)
+        x = dense(flatten(embed(alice.features, dim = 3)), 4) * w
+        z = dense(embed(bob.b, dim = 3), 4)
+        fuse at hub { h = dense(x * z, 4) }
+        fuse at alice { p = tanh(h * w) }
+        fuse at bob { logit = dense(p, 1) }""",
     # a table of one party that another reads crosses whole, and so does its gradient
     "table across": """
         t = table(5, 3) at alice
