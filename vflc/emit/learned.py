@@ -110,7 +110,8 @@ def receiver(row: Mapping[str, Any]) -> str:
 def _told(evidence: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is known to tell; that nothing is known is no bound."""
     lines = [f"- {each['kind']}, to {each['to']}: {each['says']}" for each in evidence]
-    return ["", "Known to tell, whatever the weights are:", "", *lines] if lines else []
+    head = "Known to tell, `hints` as measured in the literature, all else whatever the weights are:"
+    return ["", head, "", *lines] if lines else []
 
 
 def _granted(grants: Sequence[Mapping[str, Any]]) -> list[str]:
