@@ -123,7 +123,7 @@ FEATURES = {
     "a column by a constant": "h = stop_gradient(dense(alice.x1, 2))",
     "a column normalised": "h = dense(batch_norm(dense(alice.x1, 1)), 4)",
     "a deep bottom": f"h = mlp({X}, [64, 32, 2])",
-    "max_norm of nothing": f"h = dense({X}, 3)\nprotect h with quantize(2)",
+    "compression": f"h = dense({X}, 3)\nprotect h with quantize(2)",
 }
 
 
@@ -161,7 +161,7 @@ def test_the_sum_of_two_parties_hides_neither() -> None:
     assert shown(found["bob", "alice.x1"]) == shown(found["bob", "carol.z1"]) == "all"
 
 
-def test_guards_of_one_column_add_up() -> None:
+def test_many_guards_are_no_bound_where_values_cross_bare_elsewhere() -> None:
     parts = [f"h{i} = stop_gradient(dense(alice.x1, 2))" for i in range(16)]
     guards = [f"protect h{i} with gaussian(clip = 1.0, epsilon = 2, delta = 1e-6)" for i in range(16)]
     joined = ", ".join(f"h{i}" for i in range(16))

@@ -50,9 +50,8 @@ def received_of_users(model: Model) -> dict[str, Received]:
     hub: dict[Secret, tuple[Way, ...]] = {}
     users: dict[Secret, tuple[Way, ...]] = {}
     for source in sorted({*trained, *(source for _, source in asked)}, key=str):
-        asking = [
-            Way(edge, program) for edge, of in sorted(asked, key=str) if of == source for program in PROGRAMS
-        ]
+        edges = sorted(edge for edge, of in asked if of == source)
+        asking = [Way(edge, program) for edge in edges for program in PROGRAMS]
         changes = [Way(f"{name}.delta", PROGRAMS[0]) for name in shared] if source in trained else []
         hub[Secret(source)] = (*asking, *changes)
         if source in trained:
