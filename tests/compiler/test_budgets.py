@@ -80,6 +80,7 @@ def powers(operator: str, start: str = "2 ** 62") -> str:
         ("h = mlp(alice.Age, [[1 for k in 1..10000] for j in 1..10000])", "VFL0206", "expressions"),
         ("h = mlp(concat(alice.C{1..1_000_000_000}), [8])", "VFL0013", "1000000000"),
         ("h = alice.Age * " + "9" * 20, "VFL0205", "63 bits"),
+        ("h = mlp(alice.Age * (1e30 * 1e30), [8])", "VFL0205", "3.4e38"),
     ],
 )
 def test_it_ends_at_a_budget(body: str, code: str, message: str) -> None:

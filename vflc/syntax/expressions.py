@@ -7,7 +7,6 @@ noted here and reported once the whole text has been parsed.
 
 from __future__ import annotations
 
-import math
 import re
 from bisect import bisect_left, insort
 from collections.abc import Iterator
@@ -22,6 +21,8 @@ from vflc.syntax import tree
 MAX_DEPTH = 100
 """How deep expressions may nest, and how many terms a chain of operators may have."""
 MAX_FAMILY = 20_000
+LARGEST_FLOAT = 3.4028234663852886e38
+"""Of numbers: what float32 holds, in which models compute."""
 _T = TypeVar("_T", bound=tree.Expr | tree.Argument | tree.Field)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "0": "\0"}
 _ESCAPE = re.compile(r"\\(u\{([0-9a-fA-F]{1,6})\}|.)", re.DOTALL)
@@ -107,12 +108,12 @@ class Expressions:
 
     def number(self, parts: list[Any]) -> tree.Number:
         span, text = self._at(parts[0]), str(parts[0]).replace("_", "")
-        if text.isdecimal() and len(text) <= 40:
-            return tree.Number(int(text), span)
-        value = float(text)
-        if text.isdecimal() or not math.isfinite(value):
-            self._slip("VFL0009", "this number is too large", span, "numbers go up to about 1.8e308")
+        value: int | float = float(text)
+        if value > LARGEST_FLOAT:
+            self._slip("VFL0009", "this number is too large", span, "numbers go up to about 3.4e38")
             value = 0.0
+        elif text.isdecimal():
+            value = int(text)
         return tree.Number(value, span)
 
     def string(self, parts: list[Any]) -> tree.String:

@@ -22,6 +22,7 @@ from vflc.ops.source import COLUMNS
 from vflc.passes.lower import access
 from vflc.passes.lower.values import POISON, BlockValue, Bound, Poison, Record, Scope, describe
 from vflc.syntax import tree
+from vflc.syntax.expressions import LARGEST_FLOAT
 
 ELEMENTWISE = {
     "+": "add",
@@ -274,6 +275,8 @@ class Evaluator:
             case int() if abs(value) >= LARGEST:
                 help = "a number with a point may be larger: 1e30"
                 return self.error("VFL0205", "a whole number has at most 63 bits", span, help)
+            case float() if not abs(value) <= LARGEST_FLOAT:
+                return self.error("VFL0205", "this number is larger than float32 holds, 3.4e38", span)
             case str() if len(value) > MOST_LETTERS:
                 return self.error("VFL0206", f"a text has at most {MOST_LETTERS:,} letters", span)
             case list() if len(value) > MOST_ITEMS:

@@ -28,7 +28,7 @@ FUNCTIONS = {
     **_all("binary_crossentropy binarycrossentropy bce_with_logits bcewithlogitsloss bceloss "
            "binary_cross_entropy binary_cross_entropy_with_logits sigmoid_cross_entropy log_loss", _BCE),
     **_all("cross_entropy crossentropyloss categorical_crossentropy sparse_categorical_crossentropy "
-           "nll_loss nllloss softmax_cross_entropy", _CCE),
+           "nll_loss nllloss softmax_cross_entropy softmax_cross_entropy_with_logits softmax_ce", _CCE),
     **_all("mean_squared_error mseloss mse_loss", "it is mse(prediction, label)"),
     **_all("mean_absolute_error l1loss l1_loss", "it is mae(prediction, label)"),
     **_all("expand_dims unsqueeze squeeze", "sizes of a row change by reshape(x, 1, 16)"),
