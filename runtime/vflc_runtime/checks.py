@@ -106,9 +106,15 @@ def _has(plan: Plan, name: str, inputs: set[str], more: set[str], outputs: set[s
 
 
 def _check_guards(plan: Plan, manifest: Manifest) -> None:
-    """Every protection that the manifest promises of an edge from here is a step of training."""
-    steps = [step.target for step in plan.programs.get("train", ()) if step.do == "protect"]
-    if sorted(steps) != sorted(plan.guards):
+    """Every protection that the manifest promises of an edge from here is a step of training.
+
+    Of the other programs those are that the guard says.
+    """
+    for program, run in plan.programs.items():
+        steps = sorted(step.target for step in run if step.do == "protect")
+        if steps != sorted(name for name, guard in plan.guards.items() if program in guard.programs):
+            raise damaged(f"plan.json of {plan.place!r}: not every guard is one step of program {program!r}")
+    if any("train" not in guard.programs for guard in plan.guards.values()):
         raise damaged(f"plan.json of {plan.place!r}: not every guard is one step of training")
     runs = [step.target for step in plan.programs.get("train", ()) if step.do == "run"]
     read = {name for graph in runs if graph in plan.graphs for name in plan.graphs[graph].inputs}

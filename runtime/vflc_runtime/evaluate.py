@@ -14,6 +14,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.loop import measure
 from vflc_runtime.messages import Envelope
+from vflc_runtime.protect import record
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder
 
@@ -40,6 +41,7 @@ def trained(
     session = Session(bundle, engine, run.settings["seed"], threads, (program,), hear)
     for place, weights in run.models(bundle, listen).items():
         session.engines[place].load(weights)
+    record.apply(run.path, session.guards(), program)
     return session
 
 

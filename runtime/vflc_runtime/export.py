@@ -70,6 +70,7 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Failure("VFL0612", f"{out} is there and is not empty", "choose another folder with -o")
     session = _trained(folder, format)
+    _check_bare(session)
     fitted = folder.fitted(session.bundle)
     writer = _format(format, session)
     models = [merged_model(session.bundle)] if merged else by_place(session.bundle)
@@ -115,6 +116,20 @@ def _trained(folder: RunFolder, format: str) -> Session:
             f"{folder.path} was compiled without the Keras backend",
             "name its spec, which is compiled again: `vflc export RUN --format keras --spec SPEC`",
         ) from None
+
+
+def _check_bare(session: Session) -> None:
+    """VFL0683 where predictions are made of noisy values: an exported model has nobody who draws."""
+    for place, plan in session.bundle.plans.items():
+        for guard in plan.guards.values():
+            if "predict" in guard.programs and guard.draws:
+                raise Failure(
+                    "VFL0683",
+                    f"what {place} sends in prediction carries noise, and an exported model cannot draw it",
+                    "predict with `vflc predict` or `vflc party`, or limit the noise: "
+                    f"{guard.mechanism}(…) in training",
+                    guard.where,
+                )
 
 
 def _format(format: str, session: Session) -> Format:

@@ -51,7 +51,8 @@ class Guard:
         before, after: ids of values; what crosses is `after`.
         graph: what computes `after`, of a guard with a graph of its own.
         reads: the label that it needs besides.
-        releases: how many messages of a row the protection covers in an epoch.
+        releases: how many messages of a row the protection covers in an epoch, or in a pass after it.
+        programs: in which it is at work.
         private: whether it counts as privacy.
         where: where the spec asks for it.
     """
@@ -66,6 +67,7 @@ class Guard:
     draws: tuple[Draw, ...]
     reads: str | None
     releases: int
+    programs: tuple[str, ...]
     private: bool
     promise: str
     where: Where | None
@@ -74,6 +76,11 @@ class Guard:
     def calibrated(self) -> bool:
         """Whether the run finds the noise, or what it spends."""
         return self.mechanism in CALIBRATED
+
+    @property
+    def passes(self) -> int:
+        """For how many passes of evaluation or prediction after training the noise is enough besides."""
+        return 0 if self.options.get("passes") is None else int(self.number("passes"))
 
     @property
     def solved(self) -> bool:
@@ -102,6 +109,7 @@ def read_guard(item: Json) -> Guard:
         draws=tuple(_draw(draw) for draw in item["draws"]),
         reads=None if reads is None else reads.text(),
         releases=item["releases"].integer(1),
+        programs=item["programs"].texts(),
         private=item["private"].flag(),
         promise=item["promise"].text(),
         where=None if where is None else dict(where.value),

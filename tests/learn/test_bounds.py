@@ -153,12 +153,12 @@ protect a with gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)
 """
 
 
-def test_noise_on_an_activation_counts_in_training_alone_and_before_frozen_weights_alone() -> None:
-    model = compile_source(
-        Source("spec.vfl", granted(HEAD + NOISY.format(bottom="dense(alice.Age, 3)", more="") + TAIL))
-    ).model
-    (row,) = [r for r in model.learned if (r.receiver, r.column) == ("bob", "Age")]
-    assert row.bound.kind == "all" and "evaluate" in row.programs, "evaluation is without noise"
+def test_noise_on_an_activation_counts_before_frozen_weights_alone() -> None:
+    frozen = NOISY.format(bottom="dense(alice.Age, 3)", more="")
+    for text, bound in ((frozen, "epsilon 8, 1e-06"), (frozen.replace("stop_gradient", ""), "all")):
+        model = compile_source(Source("spec.vfl", granted(HEAD + text + TAIL))).model
+        (row,) = [r for r in model.learned if (r.receiver, r.column) == ("bob", "Age")]
+        assert short(row.bound) == bound and "evaluate" in row.programs
 
 
 def test_the_choice_of_the_best_epoch_tells_what_the_metric_depends_on() -> None:

@@ -161,22 +161,24 @@ def test_the_sum_of_two_parties_hides_neither() -> None:
     assert shown(found["bob", "alice.x1"]) == shown(found["bob", "carol.z1"]) == "all"
 
 
-def test_many_guards_are_no_bound_where_values_cross_bare_elsewhere() -> None:
+def test_many_guards_on_one_column_add_up() -> None:
     parts = [f"h{i} = stop_gradient(dense(alice.x1, 2))" for i in range(16)]
     guards = [f"protect h{i} with gaussian(clip = 1.0, epsilon = 2, delta = 1e-6)" for i in range(16)]
     joined = ", ".join(f"h{i}" for i in range(16))
     body = "\n".join([*parts, f"logit = dense(mlp(concat({joined}), [8]), 1) at bob", END, *guards]) + "\n"
     bound = bounds(body)["bob", "alice.x1"]
-    # evaluation and prediction send the values without noise, and so the whole bound is "all"
-    assert bound.kind == "all"
+    assert (bound.kind, bound.epsilon, bound.delta) == ("epsilon", 32, pytest.approx(16e-6))
+    bare = body.replace("protect h7 with gaussian(clip = 1.0, epsilon = 2, delta = 1e-6)\n", "")
+    assert bounds(bare)["bob", "alice.x1"].kind == "all"
 
 
 def test_noise_in_training_says_nothing_of_rows_that_are_only_evaluated() -> None:
     body = (
         f"h = stop_gradient(dense({X}, 4))\nlogit = dense(mlp(h, [8]), 1) at bob\n{END}"
-        "protect h with gaussian(clip = 1.0, epsilon = 1, delta = 1e-6)\n"
+        "protect h with gaussian(clip = 1.0, epsilon = 1, delta = 1e-6)"
     )
-    assert shown(bounds(body)["bob", "alice.x1"]) == "all"
+    assert shown(bounds(body + " in training\n")["bob", "alice.x1"]) == "all"
+    assert shown(bounds(body + "\n")["bob", "alice.x1"]) == "epsilon 1"
 
 
 def test_the_choice_of_an_epoch_tells_of_labels() -> None:

@@ -70,6 +70,7 @@ CODES: dict[str, str] = {
     "VFL0340": "A party may learn more than it is granted",
     "VFL0345": "Weights to protect that are not there",
     "VFL0346": "A gradient in which rows cannot be told apart",
+    "VFL0347": "Phases of a protection that do not go together",
     # Placement
     "VFL0401": "A label used at a party that does not own it",
     "VFL0403": "A place that does not exist",
@@ -152,5 +153,6 @@ CODES: dict[str, str] = {
     "VFL0680": "A run in which nothing crossed cannot be audited",
     "VFL0681": "An audit of a party that is not there",
     "VFL0682": "An attack reached more than was allowed",
+    "VFL0683": "A model with noise in prediction that is to be exported",
     "VFL0690": "A column that a few rows make wide",
 }

@@ -12,7 +12,7 @@ from vflc.emit.manifest import FORMAT
 from vflc.emit.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
 from vflc.ir.disclosure import Guard
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule
+from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule, Step
 from vflc.ir.types import BATCH, TensorType
 from vflc.ops.source import COLUMNS, INPUTS
 from vflc.ops.table import SERIAL
@@ -37,7 +37,7 @@ def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]
         "graphs": _graphs(model, schedule, files) | _update_graphs(model, place, files),
         "optimizers": _optimizers(model, place),
         "updates": [_update(model, update.id) for update in model.updates if update.place == place],
-        "guards": [_guard(model, guard) for guard in model.guards if guard.place == place],
+        "guards": [_guard(model, guard, schedule) for guard in model.guards if guard.place == place],
         "assigns": [
             {"array": weight, "value": value}
             for weight, value in model.assigns
@@ -198,7 +198,7 @@ def _step(do: str, what: str) -> dict[str, str]:
     return {"do": do, key: what}
 
 
-def _guard(model: Model, guard: Guard) -> dict[str, Any]:
+def _guard(model: Model, guard: Guard, schedule: Schedule) -> dict[str, Any]:
     """A guard, with what a run feeds it: numbers drawn anew, or kept for each row."""
     graph = guard.graph if guard.graph is not None else model.graph
     drawn = [n for n in graph if n.op == "drawn" and n.attrs["guard"] == guard.id]
@@ -222,6 +222,7 @@ def _guard(model: Model, guard: Guard) -> dict[str, Any]:
         ],
         "reads": guard.reads,
         "releases": sum(other.protection == guard.protection for other in model.guards),
+        "programs": [p for p in PROGRAMS if Step("protect", guard.id) in schedule.programs[p]],
         "private": guard.private,
         "promise": guard.promise,
         "where": None if guard.span is None else where(guard.span),

@@ -95,13 +95,18 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """`protect TARGET with MECHANISM(…)`, as the spec asks for it."""
+    """`protect TARGET with MECHANISM(…)`, as the spec asks for it.
+
+    Args:
+        training: whether noise that would be there in all phases is limited to training.
+    """
 
     id: str
     target: Target
     mechanism: str
     options: Mapping[str, Any]
     span: Span
+    training: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,7 @@ class Guard:
         keeps: what is fed for a row, and the value that is kept for the row's next time.
         reads: a label that a step of the run needs besides.
         span: where it was asked for.
+        programs: in which it runs, where its values are made there.
         weights: of `dp_sgd`, those whose gradients it guards: `before` are the sums over a batch of rows that
             are clipped, and `after` is what each weight learns from.
     """
@@ -140,6 +146,7 @@ class Guard:
     reads: str | None = None
     span: Span | None = None
     weights: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ("train",)
 
     @property
     def masks(self) -> bool:

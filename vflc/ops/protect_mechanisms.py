@@ -121,11 +121,11 @@ def shrinking(b: Build, square: Node, clip: float, times: Node | None = None) ->
 
 
 def gaussian(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
-    """Clipping holds always, noise in training only: what is trained on clipped rows is used on such."""
+    """Clipping holds always, noise in training, and outside of it where `passes` says so."""
     short = clipped(b, row, options["clip"])
     scale = None if options["noise"] is None else options["noise"] * options["clip"]
-    noise = draw(Draw("normal", scale), _width(row))
-    return Applied(b.op("add", short, noise), short)
+    noisy = b.op("add", short, draw(Draw("normal", scale), _width(row)))
+    return Applied(noisy, short if options["passes"] is None else noisy)
 
 
 def check_noise(name: str) -> Callable[[Options], None]:
@@ -143,9 +143,15 @@ def check_noise(name: str) -> Callable[[Options], None]:
 
 
 def promise_gaussian(options: Options) -> str:
+    passes = options["passes"]
+    span, further = "in training", ""
+    if passes is not None:
+        later = f" and {passes} pass{'es' * (passes != 1)} of evaluation or prediction" * (passes > 0)
+        span = f"in training, its validation{later}"
+        further = f"; each{' further' * (passes > 0)} pass sends one message of each row more"
     return (
-        f"a row's own messages of a whole run are {_spent(options)} differentially "
-        f"private: joint rows are clipped to an L2 norm of {options['clip']:g} and carry Gaussian noise"
+        f"a row's own messages {span} are {_spent(options)} differentially private: joint rows are "
+        f"clipped to an L2 norm of {options['clip']:g} and carry Gaussian noise{further}"
     )
 
 
@@ -263,6 +269,9 @@ GRADIENTS = frozenset({"gradients"})
 
 PER = ("row", "batch")
 
+PASSES = 2
+"""Passes of evaluation or prediction that noise on an activation is enough for where nothing is said."""
+
 NOISE = {
     "clip": Option(*POSITIVE, required=True),
     "epsilon": Option(*EPSILON),
@@ -279,8 +288,11 @@ MECHANISMS: dict[str, Mechanism] = {
             "gaussian",
             "Clips each joint row to an L2 norm and adds Gaussian noise: differential privacy of the row's "
             "own messages. Give `epsilon` and `delta`, or `noise`, a multiple of `clip`; no calibration goes "
-            "beyond a noise of `limit`.",
-            NOISE, BOTH, "noise", True, promise_gaussian, gaussian, check=check_noise("gaussian"),
+            "beyond a noise of `limit`. On an activation the noise is there in all phases, enough for the "
+            f"epochs and `passes` of evaluation or prediction ({PASSES} where nothing is said), and `in "
+            "training` limits it.",
+            NOISE | {"passes": Option("a whole number, 0 or more", _whole(0, 2**20))}, BOTH, "noise", True,
+            promise_gaussian, gaussian, check=check_noise("gaussian"),
         ),
         Mechanism(
             "dp_sgd",

@@ -15,9 +15,9 @@ from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.build import Build
 from vflc.ir.disclosure import Guard, Protection
 from vflc.ir.graph import Graph
-from vflc.ir.model import Model
+from vflc.ir.model import PROGRAMS, Model
 from vflc.ops import infer
-from vflc.ops.protect_mechanisms import MECHANISMS
+from vflc.ops.protect_mechanisms import MECHANISMS, PASSES
 from vflc.passes.protect_labels import guard_labels
 from vflc.passes.protect_rows import (
     Chain,
@@ -60,6 +60,7 @@ class _Activations:
 
     def protect(self, protection: Protection) -> None:
         """Guards the values that the target names, at each of their places."""
+        protection = _in_all_phases(protection)
         graph, mechanism = self.model.graph, MECHANISMS[protection.mechanism]
         found = self._crossing(protection)
         if not found:
@@ -135,12 +136,21 @@ class _Activations:
                     protection.id, place, "forward", tuple(values), tuple(after.values()), mechanism.private,
                     mechanism.promise(options), guard, mechanism.name, options, keeps=tuple(rows.keeps),
                     span=protection.span,
+                    programs=PROGRAMS[:1] if options.get("passes") is None else PROGRAMS,
                 ),
             ),
         )  # fmt: skip
 
     def _origin(self, name: str) -> str:
         return next((before for before, after in self.now.items() if after == name), name)
+
+
+def _in_all_phases(protection: Protection) -> Protection:
+    """Noise on an activation is there in all phases unless the spec limits it, for so many passes."""
+    options = protection.options
+    if "passes" not in options or protection.training or options["passes"] is not None:
+        return protection
+    return replace(protection, options={**options, "passes": PASSES})
 
 
 def _measured_elsewhere(model: Model) -> Iterator[tuple[str, str]]:

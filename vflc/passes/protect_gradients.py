@@ -69,6 +69,10 @@ class _Gradients:
                 "VFL0333", text, protection.span, f"as in: protect VALUE with {mechanism.name}"
             )
             return
+        if protection.options.get("passes") is not None:
+            text = "gradients cross in training alone, and `passes` are of evaluation and prediction"
+            self.collector.error("VFL0347", text, protection.span, "leave `passes` out")
+            return
         nodes = [graph[name] for name, _ in found]
         if not covers_rows(nodes, protection, self.collector):
             return
@@ -174,10 +178,13 @@ class _Gradients:
 def _check_budget(model: Model, protection: Protection, collector: Collector) -> None:
     """Refuses an ε that the epochs of the spec cannot keep, as far as that is known without a run."""
     options, epochs = protection.options, model.train.epochs
-    releases = epochs * sum(guard.protection == protection.id for guard in model.guards)
-    if options["epsilon"] is None or not releases:
+    guards = [guard for guard in model.guards if guard.protection == protection.id]
+    if options["epsilon"] is None or not guards:
         return
+    passes = guards[0].options.get("passes") or 0
+    releases = (epochs + passes) * len(guards)
     epsilon, delta, messages = options["epsilon"], options["delta"], f"{epochs} epoch{'s' * (epochs > 1)}"
+    messages += f" and {passes} pass{'es' * (passes > 1)} after training" * (passes > 0)
     if options["noise"] is None:
         if spent_delta(epsilon, options["limit"], releases) > delta:
             text = (

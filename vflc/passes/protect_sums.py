@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from vflc.diagnostics import Collector
 from vflc.ir.disclosure import Guard, Protection
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model
+from vflc.ir.model import PROGRAMS, Model
 from vflc.ops.protect_mechanisms import MECHANISMS
 
 PASSING = frozenset({"add", "rename"})
@@ -51,7 +51,7 @@ def guard_sum(model: Model, protection: Protection, values: Sequence[str], colle
                     protection.id, place, "forward", own, own, mechanism.private,
                     f"{found.place} sees the sum with {' and '.join(others)} and no single value", guard,
                     mechanism.name, {**options, "sum": found.root, "members": list(found.leaves)},
-                    span=protection.span,
+                    span=protection.span, programs=PROGRAMS,
                 )
             )  # fmt: skip
     return replace(model, guards=(*model.guards, *guards))

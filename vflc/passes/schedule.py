@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
+from vflc.ir.disclosure import Guard
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
 from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step, Update
 from vflc.ops.penalised import makes_up
@@ -52,9 +53,15 @@ class _Planner:
         mine = [m for m in model.messages if program in m.programs]
         self.sends = [m for m in mine if m.source == place]
         self.receives = [m for m in mine if m.target == place]
-        self.guards = [g for g in model.guards if g.place == place and (program == "train" or g.masks)]
+        self.guards = [g for g in model.guards if g.place == place and self._runs(g)]
         self.steps = [n for n in self.graph if n.op in STEPS and n.place == place and n.id in self.needed]
         self.late = self._missing_steps() if program == "train" else {}
+
+    def _runs(self, guard: Guard) -> bool:
+        """Whether a protection is at work in the program: in training always."""
+        if self.program == "train":
+            return True
+        return self.program in guard.programs and not self.needed.isdisjoint(guard.after)
 
     def _missing_steps(self) -> dict[int, list[Update]]:
         """The updates whose rows must catch up, by the level at which they are first read."""

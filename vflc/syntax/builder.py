@@ -186,7 +186,8 @@ class Builder(Expressions):
         return tree.Release(self._name(parts[1]), tuple(map(tuple, clauses)), self._over(parts))
 
     def protect(self, parts: list[Any]) -> _Leaf | Dropped:
-        return self._leaf(tree.Protect(parts[1], parts[3], self._over(parts)))
+        phase = self._name(parts[5]) if len(parts) > 4 else None
+        return self._leaf(tree.Protect(parts[1], parts[3], phase, self._over(parts)))
 
     def accept(self, parts: list[Any]) -> _Leaf | Dropped:
         reason = self.string([parts[5]]) if len(parts) > 4 else None

@@ -141,7 +141,9 @@ class _Formatter:
             case tree.Release():
                 return self._release(node)
             case tree.Protect():
-                return self._value(f"protect {self._target(node.target)} with ", node.mechanism, 0)
+                phase = f" in {node.phase.text}" if node.phase else ""
+                head = f"protect {self._target(node.target)} with "
+                return self._value(head, node.mechanism, 0, of=phase)
             case tree.Accept():
                 reason = f" because {quote(node.reason.value)}" if node.reason else ""
                 return [Line(f"accept {node.code.text} on {self._target(node.target)}{reason}")]

@@ -101,7 +101,9 @@ def _item(item: tree.Item, places: bool) -> Iterator[str]:
             yield line(f"release {item.party.text}", item.span)
             yield from ("  " + " ".join(map(_word, clause)) for clause in item.clauses)
         case tree.Protect():
-            yield line(f"protect {_target(item.target)} with {show_expression(item.mechanism)}", item.span)
+            phase = f" in {item.phase.text}" if item.phase else ""
+            text = f"protect {_target(item.target)} with {show_expression(item.mechanism)}{phase}"
+            yield line(text, item.span)
         case tree.Accept():
             reason = f" because {item.reason.value!r}" if item.reason else ""
             yield line(f"accept {item.code.text} on {_target(item.target)}{reason}", item.span)

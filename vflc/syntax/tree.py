@@ -364,8 +364,11 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Protect:
+    """`protect TARGET with MECHANISM(…)`, and where noise is for one phase alone `in training`."""
+
     target: Target | Weights
     mechanism: Expr
+    phase: Name | None
     span: Span
 
 

@@ -64,6 +64,8 @@ def imitate(bundle: Bundle, seed: int, sizes: Mapping[str, int | None], threads:
         for each in plan.inputs.values()
         if not each.label
     }
+    for guards in session.guards().values():
+        guards.silence()
     session.predict(inputs)
     return Imitation(inputs, Step(0, np.arange(MADE_UP), heard, {}))
 

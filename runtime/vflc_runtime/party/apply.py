@@ -20,6 +20,7 @@ from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, take_part, version
 from vflc_runtime.predict import check_out, write_predictions
+from vflc_runtime.protect import record
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder
 from vflc_runtime.transport.network import Ended
@@ -107,6 +108,7 @@ class _Trained:
         models, which = self.run.model_of(self.bundle, states[name])
         for place, weights in models.items():
             session.engines[place].load(weights)
+        record.apply(self.run.path, session.guards(), self.program)
         return session, rows.all(count), which
 
     def end(self, peers: Peers) -> None:

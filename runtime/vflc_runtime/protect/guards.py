@@ -55,6 +55,7 @@ class Guards:
         self._states = {name: _State() for name in plan.guards}
         self._facts: Facts | None = None
         self._restored = False
+        self._silent = False
         self._marvell = {
             name: Marvell(guard.number("sum_kl"), self._noise)
             for name, guard in plan.guards.items()
@@ -70,6 +71,10 @@ class Guards:
     def prepared(self) -> bool:
         """Whether it knows the run."""
         return self._facts is not None
+
+    def at_work(self, program: str) -> bool:
+        """Whether any is in the program whose noise a run has found."""
+        return any(guard.calibrated and program in guard.programs for guard in self._plan.guards.values())
 
     # --- before the first step --------------------------------------------------------------------
 
@@ -125,6 +130,18 @@ class Guards:
     def counts(self) -> dict[str, dict[str, int]]:
         """Steps and rows so far, by guard: part of a checkpoint."""
         return {name: {"steps": s.steps, "rows": s.rows} for name, s in self._states.items()}
+
+    def settle(self, settings: Mapping[str, Any]) -> None:
+        """Takes up the noise of a run that is over, for a pass of evaluation or prediction."""
+        for name, guard in self._plan.guards.items():
+            state = self._states[name]
+            state.noise = settings.get(name, {}).get("noise")
+            if guard.calibrated and state.noise is None:
+                raise _lost(name)
+
+    def silence(self) -> None:
+        """Feeds zeros for noise: for whoever computes what an attacker can compute, and sends nothing."""
+        self._silent = True
 
     def restore(self, facts: Facts, settings: Mapping[str, Any], drawn: Mapping[str, Array]) -> None:
         """Goes on with the noise and the draws of a run that has begun.
@@ -195,13 +212,15 @@ class Guards:
             if indices is None or draw.id not in state.kept:
                 raise ValueError(f"guard {guard.id!r} keeps numbers for rows: prepare it, and say which rows")
             return state.kept[draw.id][indices]
+        width = () if draw.width is None else (draw.width,)
+        shape = width if draw.once else (rows, *width)
+        if self._silent:
+            return np.zeros(shape, self._plan.precision)
         scale = draw.scale
         if scale is None:
             if state.noise is None:
                 raise ValueError(f"the noise of guard {guard.id!r} is not calibrated: prepare it")
             scale = state.noise * guard.number("clip")
-        width = () if draw.width is None else (draw.width,)
-        shape = width if draw.once else (rows, *width)
         return (self._noise.normal(shape) * scale).astype(self._plan.precision)
 
     def _solve(self, guard: Guard, engine: Engine, rows: int) -> None:
@@ -282,9 +301,14 @@ class Guards:
             "promise": guard.promise,
         }
         if guard.calibrated and state.noise is not None and self._facts is not None:
-            releases = guard.releases * (self._facts.epochs_of(steps) + state.resumed)
-            delta = guard.number("delta")
-            entry |= {"noise": state.noise, "epsilon": spent(state.noise, delta, releases), "delta": delta}
+            epochs, delta = self._facts.epochs_of(steps) + state.resumed, guard.number("delta")
+
+            def at(times: int) -> float:
+                return spent(state.noise or 0.0, delta, guard.releases * times)
+
+            entry |= {"noise": state.noise, "epsilon": at(epochs + guard.passes), "delta": delta}
+            if set(guard.programs) != {"train"}:
+                entry |= {"passes": guard.passes, "epsilon_training": at(epochs), "epsilon_pass": at(1)}
         elif guard.mechanism == "label_dp":
             entry |= {"epsilon": guard.number("epsilon"), "delta": 0.0, "labels_drawn": self._drawn(guard)}
         elif guard.solved:
@@ -297,19 +321,23 @@ class Guards:
 
 def _noise(guard: Guard, facts: Facts) -> float:
     """The noise that was asked for, or the least that is enough."""
-    releases, delta = guard.releases * facts.visits, guard.number("delta")
+    releases, delta = guard.releases * (facts.visits + guard.passes), guard.number("delta")
     if guard.options.get("noise") is None:
         return calibrate(guard.number("epsilon"), delta, releases, guard.number("limit"), guard.where)
     noise = guard.number("noise")
     if guard.options.get("epsilon") is not None and spent(noise, delta, releases) > guard.number("epsilon"):
         raise Failure(
             "VFL0672",
-            f"{facts.visits} epochs with noise of {noise:g} times the clip spend ε = "
+            f"{facts.visits} epochs{_and_passes(guard)} with noise of {noise:g} times the clip spend ε = "
             f"{spent(noise, delta, releases):.4g}, and the spec declares {guard.number('epsilon'):g}",
             "leave `noise` out, so that it is calibrated, declare the larger ε, or train for fewer epochs",
             guard.where,
         )
     return noise
+
+
+def _and_passes(guard: Guard) -> str:
+    return f" and {guard.passes} pass{'es' * (guard.passes > 1)} after training" if guard.passes else ""
 
 
 def _check_labels(guard: Guard, labels: Array) -> None:

@@ -37,6 +37,19 @@ def begin(run: Path, guards: Mapping[str, Guards], facts: Facts) -> None:
             _write(path, own)
 
 
+def apply(run: Path, guards: Mapping[str, Guards], program: str) -> None:
+    """Takes up the noise of the run in the folder, for a pass of a program after training.
+
+    Raises:
+        Failure: VFL0614 where what was kept is lost or cannot be read.
+    """
+    for place, own in guards.items():
+        if own.at_work(program):
+            path = run / place / FILE
+            metadata = files.read_tensors(path)[1]
+            own.settle(_settings(path, metadata))
+
+
 def go_on(run: Path, guards: Mapping[str, Guards]) -> None:
     """Writes down that the run sends again: steps after the last checkpoint may have been sent before."""
     for place, own in guards.items():

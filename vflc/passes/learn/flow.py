@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.learn import PROVEN
-from vflc.ir.model import Model
+from vflc.ir.model import PROGRAMS, Model
 from vflc.ops.source import COLUMNS, SHAPES
 from vflc.passes.lower.units import is_fitted
 
@@ -159,7 +159,8 @@ class Flow:
         if not node.type.batched and any(graph[name].type.batched for name in node.inputs):
             found = Flows(0, found.row | found.mixed, found.sizes)
         guard = self._guards.get(node.id)
-        if guard is not None and training and guard.mechanism in PROVEN:
+        at_work = guard is not None and PROGRAMS[0 if training else 1] in guard.programs
+        if guard is not None and at_work and guard.mechanism in PROVEN:
             # what mixes rows, or is a weight, moves the messages of other rows too: no noise of one bounds it
             return Flows(self.secrets.behind(guard, found.row), found.mixed, found.sizes)
         return found

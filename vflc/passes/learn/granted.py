@@ -132,7 +132,7 @@ class _Deal:
                 f"{self._who} may learn {described(bound)} of {self.party}.{grant.column}, "
                 f"which is more than {self.party} grants",
                 grant.span,
-                _cheaper(bound, grant),
+                _cheaper(bound, grant, all(secret.source.label for secret in members)),
             )
 
     @property
@@ -224,13 +224,16 @@ def described(bound: Bound) -> str:
     return {"nothing": "nothing", "all": "all", "rows": "which rows are common"}[bound.kind]
 
 
-def _cheaper(bound: Bound, grant: Grant) -> str:
+def _cheaper(bound: Bound, grant: Grant, label: bool) -> str:
     if grant.epsilon is not None and bound.kind == "epsilon":
         return f"ask the mechanism for ε = {grant.epsilon:g} or less, or grant more"
     if grant.epsilon is not None:
+        how = "VALUE with gaussian(clip = 1.0, "
+        if label:
+            how = f"{grant.party}.{grant.column} with label_dp("
         return (
-            "let a mechanism with a proof stand before all that depends on it, as in: "
-            f"protect {grant.party}.{grant.column} with label_dp(epsilon = {grant.epsilon:g})"
+            "let a mechanism with a proof stand before all that depends on it, in all phases, as in: "
+            f"protect {how}epsilon = {grant.epsilon:g})"
         )
     return "encode it into fewer codes (`bucketize`, `hash`, `vocab`), or grant more"
 

@@ -36,9 +36,30 @@ def lower_protect(
         target = lower_weights(ev, item.target, places)
     else:
         target = lower_target(ev, item.target, scope, places, ids)
-    if options is None or target is None:
+    if options is None or target is None or not _is_limited_well(ev, mechanism, options, item):
         return None
-    return Protection(f"protect_{number}", target, mechanism.name, options, item.span)
+    training = item.phase is not None
+    return Protection(f"protect_{number}", target, mechanism.name, options, item.span, training)
+
+
+def _is_limited_well(
+    ev: Evaluator, mechanism: Mechanism, options: dict[str, Any], item: tree.Protect
+) -> bool:
+    """Whether `in training` stands only where there is noise outside of training that it takes away."""
+    phase = item.phase
+    if phase is None:
+        return True
+    message, help = f"a protection is not limited to `{phase.text}`", "only noise is, by `in training`"
+    if phase.text == "training" and "passes" not in mechanism.options:
+        message = f"`{mechanism.name}` cannot be limited to training"
+        help = "leave `in training` out: `gaussian` on an activation alone adds noise in all phases"
+    elif phase.text == "training" and options["passes"] is not None:
+        message = "`passes` are those of evaluation and prediction, and `in training` leaves these bare"
+        help = "leave one of the two out"
+    elif phase.text == "training":
+        return True
+    ev.error("VFL0347", message, phase.span, help)
+    return False
 
 
 def _fits(ev: Evaluator, mechanism: Mechanism, item: tree.Protect) -> bool:
