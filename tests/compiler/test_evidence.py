@@ -9,9 +9,9 @@ from vflc_runtime.session import Session
 
 from vflc.diagnostics import Collector, Source
 from vflc.driver import check_source, compile_source
-from vflc.ir.disclosure import Finding
 from vflc.ir.learn import Evidence
 from vflc.ir.model import Model
+from vflc.ir.release import Finding
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import pipeline, run
 from vflc.syntax.parser import parse

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vflc.emit.text import plain
-from vflc.ir.disclosure import Grant
 from vflc.ir.learn import Evidence, Learned
 from vflc.ir.model import Model
+from vflc.ir.release import Grant
 
 SHOWN = 3
 """Edges that a row names; the rest are counted."""

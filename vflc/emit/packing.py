@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Node
 from vflc.ir.model import Edge, Model
+from vflc.ir.release import Guard
 
 HEAD = {"float32": 4, "float64": 8}
 """Bytes of a number."""

@@ -10,9 +10,9 @@ from vflc import __version__
 from vflc.diagnostics import Span
 from vflc.emit.manifest import FORMAT
 from vflc.emit.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
-from vflc.ir.disclosure import Guard
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule, Step
+from vflc.ir.release import Guard
 from vflc.ir.types import BATCH, TensorType
 from vflc.ops.source import COLUMNS, INPUTS
 from vflc.ops.table import SERIAL

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vflc.ir.disclosure import Guard
 from vflc.ir.learn import PROVEN
 from vflc.ir.model import Model
+from vflc.ir.release import Guard
 
 
 def protection(guard: Guard) -> dict[str, Any]:

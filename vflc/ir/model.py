@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 from vflc.diagnostics.span import Span
-from vflc.ir.disclosure import Acceptance, Finding, Guard, Protection, Release
 from vflc.ir.graph import Graph, Phase
 from vflc.ir.learn import Evidence, Learned
+from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
 
 Program = Literal["train", "evaluate", "predict"]
 PROGRAMS: tuple[Program, ...] = ("train", "evaluate", "predict")

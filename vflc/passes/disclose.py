@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from vflc.diagnostics import Collector
 from vflc.ir.learn import Evidence
 from vflc.ir.model import Model
-from vflc.passes.disclosure import backward, forward
-from vflc.passes.disclosure.analysis import analyse
-from vflc.passes.disclosure.describe import describe
-from vflc.passes.disclosure.found import settle
-from vflc.passes.disclosure.limits import check_releases
+from vflc.passes.evidence import backward, forward
+from vflc.passes.evidence.analysis import analyse
+from vflc.passes.evidence.describe import describe
+from vflc.passes.evidence.found import settle
 from vflc.passes.learn.bounds import declared, learned, made_of
 from vflc.passes.learn.granted import check_denials, check_grants
 from vflc.passes.learn.label_features import check_features
+from vflc.passes.learn.limits import check_releases
 from vflc.passes.learn.received import received
 
 RULES = (forward.raw_findings, backward.end_findings)

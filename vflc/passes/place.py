@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.budget import MOST_FREE
-from vflc.ir.disclosure import Acceptance
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import UNSPLIT, Model
+from vflc.ir.release import Acceptance
 
 if TYPE_CHECKING:
     import networkx

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from vflc.diagnostics import Collector
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.build import Build
-from vflc.ir.disclosure import Guard, Protection
 from vflc.ir.graph import Graph
 from vflc.ir.model import PROGRAMS, Model
+from vflc.ir.release import Guard, Protection
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, PASSES
 from vflc.passes.protect_labels import guard_labels

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
-from vflc.ir.disclosure import Guard, Protection
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
+from vflc.ir.release import Guard, Protection
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw
 from vflc.passes.protect_rows import draw_node, rewired

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
-from vflc.ir.disclosure import Protection
 from vflc.ir.graph import PLACELESS, Graph, Node
+from vflc.ir.release import Protection
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, Mechanism
 
 ORDER = ("noise", "compression"), ("noise", "sum")

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
-from vflc.ir.disclosure import Guard, Protection
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import PROGRAMS, Model
+from vflc.ir.release import Guard, Protection
 from vflc.ops.protect_mechanisms import MECHANISMS
 
 PASSING = frozenset({"add", "rename"})

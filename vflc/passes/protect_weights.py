@@ -14,9 +14,9 @@ from typing import Any
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
-from vflc.ir.disclosure import Guard, Protection
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Gradient, Model
+from vflc.ir.release import Guard, Protection
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, shrinking
 from vflc.passes.optimize import matches

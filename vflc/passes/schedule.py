@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
-from vflc.ir.disclosure import Guard
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
 from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step, Update
+from vflc.ir.release import Guard
 from vflc.ops.penalised import makes_up
 from vflc.ops.source import INPUTS
 from vflc.passes.levels import levels

@@ -1,1 +1,1 @@
-"""Who may learn what: an upper bound for every receiver and every column of others."""
+"""Who may learn what: an upper bound for every receiver and column of others, against grants and limits."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from math import isinf
 
-from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Source
 from vflc.ir.learn import ALL, NOTHING, Bound, Learned
 from vflc.ir.model import PROGRAMS, ColumnInfo, Model, PartyInfo
+from vflc.ir.release import Guard
 from vflc.passes.learn.columns import code_bits, table_columns
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.received import Received

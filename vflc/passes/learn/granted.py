@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vflc.diagnostics import Collector, Label, Span
-from vflc.ir.disclosure import Grant
 from vflc.ir.graph import Source
 from vflc.ir.learn import Bound
 from vflc.ir.model import PROGRAMS, Edge, Model
+from vflc.ir.release import Grant
 from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
 from vflc.passes.learn.columns import table_columns
 from vflc.passes.learn.flow import Secret

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
-from vflc.ir.disclosure import Guard
 from vflc.ir.model import PROGRAMS, Model
+from vflc.ir.release import Guard
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.granted import check_denials, check_grants

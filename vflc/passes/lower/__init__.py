@@ -18,13 +18,13 @@ from vflc.ir.model import Loss, Model, PartyInfo
 from vflc.ops import infer
 from vflc.passes.lower.calls import call
 from vflc.passes.lower.columns import lower_party
-from vflc.passes.lower.disclosure import lower_accept, lower_release
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives
 from vflc.passes.lower.population import lower_population
 from vflc.passes.lower.predictions import bind_prediction, check_inputs, lower_predict
 from vflc.passes.lower.protect import lower_protect
+from vflc.passes.lower.release import lower_accept, lower_release
 from vflc.passes.lower.settings import check_metrics, lower_train
 from vflc.passes.lower.values import Bound, Scope
 from vflc.syntax import tree

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Span
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.disclosure import Grant, Limit
 from vflc.ir.model import PartyInfo, Program
+from vflc.ir.release import Grant, Limit
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.targets import path_text
 from vflc.syntax import tree

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.disclosure import Protection
+from vflc.ir.release import Protection
 from vflc.ops import OpError
 from vflc.ops.protect_mechanisms import MECHANISMS, Mechanism
 from vflc.passes.lower.evaluate import Evaluator

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.disclosure import Target
 from vflc.ir.graph import Node
+from vflc.ir.release import Target
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import Record, Scope
 from vflc.syntax import tree

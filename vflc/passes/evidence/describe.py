@@ -7,7 +7,7 @@ from math import isinf
 from typing import Any
 
 from vflc.ir.model import Edge
-from vflc.passes.disclosure.analysis import Analysis
+from vflc.passes.evidence.analysis import Analysis
 
 EXACT = 2.0**53
 """Counts of values up to this are exact, here and in JSON; more are told by their bits alone."""

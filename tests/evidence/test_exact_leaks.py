@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from disclosure.leak_specs import ELEMENTWISE, Spec, batch, leak_specs
+from evidence.leak_specs import ELEMENTWISE, Spec, batch, leak_specs
 from granting import granted
 from hypothesis import HealthCheck, event, given, settings
 from vflc_runtime.audit.exact import agrees, flat, proportional, recover
@@ -15,7 +15,7 @@ from vflc_runtime.session import Session
 
 from vflc.diagnostics import Collector, Source
 from vflc.driver import compile_source
-from vflc.passes.disclosure.analysis import Leak, analyse
+from vflc.passes.evidence.analysis import Leak, analyse
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import pipeline, run
 from vflc.syntax.parser import parse

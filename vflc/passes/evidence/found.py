@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vflc.diagnostics import Collector, Span
-from vflc.ir.disclosure import Acceptance, Finding
 from vflc.ir.model import Edge, Model
+from vflc.ir.release import Acceptance, Finding
 
 WARNED = ("VFL0325",)
 """Codes that are warnings; all others of this analysis are errors."""

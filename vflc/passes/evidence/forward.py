@@ -9,9 +9,9 @@ from math import isinf
 from vflc.ir.graph import Source
 from vflc.ir.learn import Evidence
 from vflc.ir.model import Edge, Model
-from vflc.passes.disclosure.analysis import Analysis
-from vflc.passes.disclosure.found import Found
-from vflc.passes.disclosure.values import Way
+from vflc.passes.evidence.analysis import Analysis
+from vflc.passes.evidence.found import Found
+from vflc.passes.evidence.values import Way
 from vflc.passes.place import raw_code
 
 FEW = 256

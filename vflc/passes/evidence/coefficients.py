@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from vflc.ir.graph import Graph, Node
 from vflc.ops import OPS
 from vflc.ops.traits import Slope
-from vflc.passes.disclosure.values import Fact
+from vflc.passes.evidence.values import Fact
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from vflc.ir.graph import Source
 from vflc.ir.learn import Evidence
 from vflc.ir.model import Edge
-from vflc.passes.disclosure.analysis import Analysis, Leak, owners
-from vflc.passes.disclosure.found import Found
+from vflc.passes.evidence.analysis import Analysis, Leak, owners
+from vflc.passes.evidence.found import Found
 
 CLASSIFIES = ("bce", "cce", "penalty")
 """Losses whose labels are classes, as far as the compiler knows; one written by hand may be."""

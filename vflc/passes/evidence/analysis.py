@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from vflc.ir.disclosure import Guard
 from vflc.ir.graph import Node, Source
 from vflc.ir.model import PROGRAMS, Edge, Model
-from vflc.passes.disclosure.coefficients import Backward, Coefficient
-from vflc.passes.disclosure.scores import Score, scores
-from vflc.passes.disclosure.values import Fact, facts
+from vflc.ir.release import Guard
+from vflc.passes.evidence.coefficients import Backward, Coefficient
+from vflc.passes.evidence.scores import Score, scores
+from vflc.passes.evidence.values import Fact, facts
 from vflc.passes.place import raw_values
 
 SEEDED = frozenset({"constant", "random"})

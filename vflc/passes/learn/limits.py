@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vflc.diagnostics import Collector
-from vflc.ir.disclosure import Limit, Release
 from vflc.ir.model import PROGRAMS, Edge
-from vflc.passes.disclosure.analysis import Analysis
+from vflc.ir.release import Limit, Release
+from vflc.passes.evidence.analysis import Analysis
 
 
 def check_releases(analysis: Analysis, collector: Collector) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from vflc.diagnostics import Span
 from vflc.diagnostics.codes import CODES
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.disclosure import Acceptance, Grant, Limit, Release
 from vflc.ir.model import PartyInfo
+from vflc.ir.release import Acceptance, Grant, Limit, Release
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.grants import GrantReader, Word
 from vflc.passes.lower.grants import text as _text

@@ -1,1 +1,0 @@
-"""What each edge gives away: facts about values, coefficients of gradients, findings, limits, waivers."""
