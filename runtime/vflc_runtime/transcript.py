@@ -9,11 +9,11 @@ Safetensors hold numbers only, so a transcript of somebody else's is safe to rea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from vflc_runtime.manifest import Manifest
 from vflc_runtime.messages import Envelope
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 FOLDER = "transcript"
 LIMIT = 2 << 30
@@ -142,11 +143,15 @@ class Transcript:
 
     def steps(self, most: int | None = None) -> Iterator[Step]:
         """Steps in order; not more than `most`, which then lie evenly over all of them."""
-        chosen = self._files
-        if most is not None and len(chosen) > most:
-            chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, most).astype(int)]
-        for number, path in chosen:
+        for number, path in evenly(self._files, most):
             yield _read(number, path)
+
+
+def evenly(steps: Sequence[T], most: int | None) -> Sequence[T]:
+    """Not more than `most` of the steps, which then lie evenly over all of them."""
+    if most is None or len(steps) <= most:
+        return steps
+    return [steps[i] for i in np.linspace(0, len(steps) - 1, most).astype(int)]
 
 
 def recorded(run: Path) -> bool:

@@ -55,6 +55,12 @@ EPOCHS = 3
     type=click.Choice(["quiet", "hints", "leaks"]),
     help="Exit code 1 where an attack reaches more.",
 )
+@click.option(
+    "--bounds/--no-bounds",
+    default=True,
+    show_default=True,
+    help="Put proven bounds to the test in a short run of its own.",
+)
 @force
 @engine
 @threads
@@ -69,6 +75,7 @@ def command(
     as_json: Path | None,
     as_html: Path | None,
     limit: str | None,
+    bounds: bool,
     force: bool,
     engine: str,
     threads: int | None,
@@ -77,6 +84,8 @@ def command(
 
     Every party is taken to be curious: published attacks look for labels and features of others in what it
     received. A run that was trained with --record is attacked as it was; others are trained again.
+    Bounds of the manifest are put to the test in a short run on the same values in new order, where a
+    right guess can only come from messages.
     The data are what the attacks are judged by; no attack sees more of them than its party has.
     """
     from vflc_runtime.audit.html import page
@@ -92,7 +101,7 @@ def command(
         screen.quiet = True
     for out in (None if quiet else as_json, as_html):
         check_output(out, force, sources.values())
-    options = AuditOptions(parties, known, engine=engine, threads=threads)
+    options = AuditOptions(parties, known, engine=engine, threads=threads, bounds=bounds)
     training = {"steps": steps, "epochs": epochs, "batch": batch}
     with (
         _trained(target, sources, training, engine, threads, screen) as (run, transcripts),
@@ -118,14 +127,24 @@ def command(
 
 
 def _judge(report: Report, limit: str | None) -> None:
-    """Ends with exit code 1 where an attack reached more than was allowed.
+    """Ends where an attack reached more than is proven, or than was allowed.
 
     Raises:
-        Failure: VFL0682.
+        Failure: VFL0682, VFL0687.
     """
     from vflc_runtime.audit.report import LEVELS
     from vflc_runtime.errors import Failure
 
+    from vflc.cli.failures import DEFECT
+
+    refuted = [trial for trial in report.trials or () if trial.refuted]
+    if refuted:
+        raise Failure(
+            "VFL0687",
+            f"a bound does not hold: {refuted[0].sentence}",
+            "train nothing with this bundle, and report it: that bounds hold is what vflc promises",
+            exit_code=DEFECT,
+        )
     found = report.worst
     if limit is not None and LEVELS.index(found) < LEVELS.index(limit):
         help = "the verdicts say what would help; --json has every score"
@@ -203,3 +222,6 @@ def _show(report: Report, screen: Console) -> None:
         screen.print(f"not attacked: {name}, {why}", markup=False, soft_wrap=True)
     if len(report.passed) > VERDICTS:
         screen.print(f"not attacked: {len(report.passed) - VERDICTS:,} more edges; --json has them")
+    for trial in report.trials or ():
+        kept = "refuted" if trial.refuted else "holds"
+        screen.print(f"{kept}: {trial.sentence}", markup=False, soft_wrap=True)

@@ -154,5 +154,6 @@ CODES: dict[str, str] = {
     "VFL0681": "An audit of a party that is not there",
     "VFL0682": "An attack reached more than was allowed",
     "VFL0683": "A model with noise in prediction that is to be exported",
+    "VFL0687": "A bound that an attack refutes",
     "VFL0690": "A column that a few rows make wide",
 }

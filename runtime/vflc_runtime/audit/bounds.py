@@ -1,14 +1,13 @@
-"""What the manifest proves of a secret, to stand beside what an attack reached.
-
-An attack that does better than a bound seems to allow refutes nothing by itself: whoever knows columns
-that go with a label guesses the label from them, whatever crosses.
-"""
+"""What the manifest proves of a secret, to stand beside what an attack reached, and to be put to the test."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from vflc_runtime.audit.draws import Unit
 
 ORDER = ("nothing", "epsilon", "code", "all")
 """Bounds from the least that may be learned to the most."""
@@ -29,6 +28,46 @@ def of_secret(learned: Iterable[Mapping[str, Any]], receiver: str, secret: str) 
         if (row["receiver"], row["party"]) == (receiver, party) and name in row.get("features", ())
     ]
     return max(found, key=_laxness, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A bound that guesses can refute.
+
+    Args:
+        epsilon, delta: of the exchange of one row's cells; 0 where nothing is learned.
+        bits: of a row's code, where a code is the bound.
+        words: the bound for a person.
+    """
+
+    epsilon: float
+    delta: float
+    bits: float | None
+    words: str
+
+
+def of_unit(learned: Iterable[Mapping[str, Any]], receiver: str, unit: Unit) -> Tested | None:
+    """The bound of all that is drawn as one; None where guesses cannot refute it.
+
+    Exchanging cells of several columns is exchanging one after the other: ε and δ add up, as bits do.
+    """
+    found = [
+        row["bound"]
+        for row in learned
+        if (row["receiver"], row["party"]) == (receiver, unit.party) and row["column"] in unit.columns
+    ]
+    kinds = {bound["kind"] for bound in found} - {"nothing"}
+    words = in_words(max(found, key=_laxness, default=None))
+    if not found or kinds - {"epsilon"}:
+        bits = [bound["bits"] for bound in found if bound["kind"] == "code"]
+        if kinds != {"code"} or None in bits:
+            return None
+        return Tested(0.0, 0.0, float(sum(bits)), words)
+    epsilons = [bound["epsilon"] for bound in found if bound["kind"] == "epsilon"]
+    if None in epsilons:
+        return None
+    delta = sum(bound.get("delta") or 0.0 for bound in found)
+    return Tested(float(sum(epsilons)), float(delta), None, words)
 
 
 def _laxness(bound: Mapping[str, Any]) -> tuple[int, float]:

@@ -33,13 +33,19 @@ class Label:
 
 
 class Hints:
-    """Hands out a few labels of `label`; `truth` [rows] holds them all and stays in here."""
+    """Hands out a few labels of `label`; `truth` [rows] holds them all and stays in here.
 
-    def __init__(self, label: Label, truth: Array) -> None:
-        self.label, self._truth = label, truth
+    Args:
+        label: what is under attack.
+        truth: of all rows.
+        known: which rows [rows] are known, whatever they hold; None where attacks say what they need.
+    """
+
+    def __init__(self, label: Label, truth: Array, known: Array | None = None) -> None:
+        self.label, self._truth, self._known = label, truth, known
 
     def one_positive(self, rows: Indices) -> int | None:
-        """The place in a batch of one row that has the label's rarer side; None where none has.
+        """The place in a batch of one row that has the label's rarer side; None where none is known.
 
         The direction-based attack of Li et al. (ICLR 2022) assumes one such row a batch.
         """
@@ -47,6 +53,8 @@ class Hints:
         if self.label.kind == "classes":
             return None
         positive = values > (0.5 if self.label.kind == "binary" else np.median(self._truth))
+        if self._known is not None:
+            positive = positive & self._known[rows]
         return int(np.argmax(positive)) if positive.any() else None
 
     def some(self, rows: Indices, count: int, draw: int) -> tuple[Indices, Array]:
@@ -57,7 +65,9 @@ class Hints:
         """
         values, rng = self._truth[rows], np.random.default_rng(draw)
         order = rng.permutation(len(rows))
-        if self.label.kind == "number":
+        if self._known is not None:
+            chosen = np.flatnonzero(self._known[rows])
+        elif self.label.kind == "number":
             chosen = order[:count]
         else:
             each = max(count // self.label.classes, 1)

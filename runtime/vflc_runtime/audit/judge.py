@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import scores
+from vflc_runtime.audit.attacks.attack import Look
 from vflc_runtime.audit.features import Completion
 from vflc_runtime.audit.hints import Label
-from vflc_runtime.audit.labels import Look
 from vflc_runtime.audit.scores import Spread
 
 Array = NDArray[Any]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
+from vflc_runtime.audit.attacks.attack import LabelAttack, Look
+from vflc_runtime.audit.attacks.taught import TAUGHT
 from vflc_runtime.audit.hints import Hints, Kind
 from vflc_runtime.audit.view import BATCHES, Channel, View
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
-Measure = Literal["auc", "purity", "correlation"]
 
 LI = 'Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022'
 SUN = (
@@ -25,51 +25,13 @@ SUN = (
 FU = 'Fu et al., "Label Inference Attacks Against Vertical Federated Learning", USENIX Security 2022'
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What an attack makes of some rows.
-
-    Args:
-        rows: numbers of the rows [n].
-        values: a score for each row [n], several [n, c] of which the best one counts, or clusters [n].
-        measure: how values are held against labels.
-    """
-
-    rows: Indices
-    values: Array
-    measure: Measure = "auc"
-
-
-@dataclass(frozen=True, slots=True)
-class LabelAttack:
-    """An attack on a label by what crosses in a phase.
-
-    Args:
-        key: its short name.
-        title: what it does, in a few words.
-        paper: which publication it follows.
-        knows: what is assumed besides the view; empty for nothing.
-        phase: which values it looks at; those of phase `forward` it looks at as sent, too.
-        kinds: of labels that it is for.
-        run: gives looks, one a batch.
-    """
-
-    key: str
-    title: str
-    paper: str
-    knows: str
-    phase: Literal["forward", "backward"]
-    kinds: tuple[Kind, ...]
-    run: Callable[[View, Channel, Hints], Iterator[Look]]
-
-
 def _norm(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
-    for step in view.steps():
+    for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_norm(view.rows(step, channel)))
 
 
 def _cosine(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
-    for step in view.steps():
+    for step in view.steps(program=channel.program):
         known = hints.one_positive(step.rows)
         if known is not None:
             values = exact.by_cosine(view.rows(step, channel), known)
@@ -77,43 +39,43 @@ def _cosine(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
 
 
 def _sign(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
-    for step in view.steps():
+    for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_projection(view.rows(step, channel)))
 
 
 def _columns(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
     columns: Indices | None = None
-    for step in view.steps(BATCHES // 4):
+    for step in view.steps(BATCHES // 4, channel.program):
         rows = view.rows(step, channel)
         columns = exact.largest(rows) if columns is None else columns
         yield Look(step.rows, rows[:, columns])
 
 
 def _consensus(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
-    for step in view.steps():
+    for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_consensus(view.rows(step, channel)))
 
 
 def _factor(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
     own = view.channels("forward", sent=True)
-    for step in view.steps(BATCHES // 4) if own else ():
+    for step in view.steps(BATCHES // 4, channel.program) if own else ():
         yield Look(step.rows, exact.by_factor(view.rows(step, channel), view.rows(step, own[0])))
 
 
 def _direction(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
-    for step in view.steps():
+    for step in view.steps(program=channel.program):
         rows = view.rows(step, channel)
         if len(rows) >= hints.label.classes:
             yield Look(step.rows, exact.by_direction(rows, hints.label.classes), "purity")
 
 
 def _residual(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
-    for step in view.steps():
+    for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_projection(view.rows(step, channel)), "correlation")
 
 
 def _spectral(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
-    for step in view.steps():
+    for step in view.steps(program=channel.program):
         rows = view.rows(step, channel)
         yield Look(step.rows, exact.by_projection(rows - rows.mean(axis=0)))
 
@@ -155,6 +117,7 @@ LABEL_ATTACKS = (
         "spectral", "clusters of activations", f"{SUN}: distance along the first singular vector", "",
         "forward", EVERY, _spectral,
     ),
+    TAUGHT,
 )  # fmt: skip
 
 

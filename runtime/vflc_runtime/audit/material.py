@@ -15,6 +15,7 @@ from vflc_runtime import loading
 from vflc_runtime.audit.hints import Hints, Label
 from vflc_runtime.audit.initial import Imitation, imitate
 from vflc_runtime.audit.judge import Judge
+from vflc_runtime.audit.rehearsal import Hearing, heard_whole
 from vflc_runtime.audit.view import View, by_row
 from vflc_runtime.bundle import Bundle
 from vflc_runtime.data.dataset import Dataset
@@ -22,14 +23,10 @@ from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.evaluate import trained
 from vflc_runtime.events import Listener
-from vflc_runtime.messages import Envelope
 from vflc_runtime.state import RunFolder
 from vflc_runtime.transcript import Step, Transcript
 
 Array = NDArray[Any]
-
-PREDICTED = 4000
-"""Rows of the prediction that learning attacks are made on; they lie evenly over all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Material:
     bundle: Bundle
     data: Dataset
     transcripts: Path
-    predictions: Mapping[str, Step]
+    whole: Mapping[str, Mapping[str, Step]]
     edges: tuple[dict[str, Any], ...]
     threads: int | None
 
@@ -76,15 +73,15 @@ class Material:
                 "VFL0614", f"{run} was trained on other rows", "give the data that the run was trained on"
             )
         edges = bundle.manifest.document["edges"]
-        predictions = _predict(folder, data, engine, threads)
-        return cls(folder, bundle, data, transcripts, predictions, tuple(edges), threads)
+        whole = _heard(folder, bundle, data, engine, threads)
+        return cls(folder, bundle, data, transcripts, whole, tuple(edges), threads)
 
     def view(self, place: str) -> View:
         """What a place knows."""
         tables = self.bundle.plans[place].tables
         own = {name: rows for name, rows in self.data.inputs.items() if name.partition(".")[0] in tables}
         transcript = Transcript(self.transcripts, place)
-        return View(place, self.bundle.manifest, transcript, self.predictions[place], own, self.data.rows)
+        return View(place, self.bundle.manifest, transcript, self.whole[place], own, self.data.rows)
 
     def labels(self, place: str) -> Iterator[tuple[Hints, Judge]]:
         """Labels that a place does not own: what hands out hints, and what judges."""
@@ -147,17 +144,13 @@ class Material:
         return Label(name, "binary" if binary else "number", 2)
 
 
-def _predict(run: RunFolder, data: Dataset, engine: str, threads: int | None) -> dict[str, Step]:
-    """One batch of prediction as each place saw it."""
-    heard: list[Envelope] = []
-    session = trained(run, "predict", engine, threads, heard.append)
-    count = min(PREDICTED, data.rows)
-    rows = np.unique(np.linspace(0, data.rows - 1, count).astype(np.int64))
-    session.predict(data.batch(rows))
-    received: dict[str, dict[str, Array]] = {place: {} for place in session.engines}
-    sent: dict[str, dict[str, Array]] = {place: {} for place in session.engines}
-    for envelope in heard:
-        receiver = session.bundle.manifest.messages[envelope.message].receiver
-        received[receiver].update(envelope.tensors)
-        sent[envelope.sender].update(envelope.tensors)
-    return {place: Step(0, rows, received[place], sent[place]) for place in session.engines}
+def _heard(
+    run: RunFolder, bundle: Bundle, data: Dataset, engine: str, threads: int | None
+) -> dict[str, dict[str, Step]]:
+    """One batch of evaluation and one of prediction with the trained model, as each place saw them."""
+    hearing = Hearing(bundle.manifest.messages, tuple(bundle.plans))
+    found = {
+        program: heard_whole(trained(run, program, engine, threads, hearing), hearing, data, program)
+        for program in ("evaluate", "predict")
+    }
+    return {place: {program: found[program][place] for program in found} for place in bundle.plans}

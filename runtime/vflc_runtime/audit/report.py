@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Level = Literal["recovered", "leaks", "hints", "quiet"]
@@ -64,6 +64,47 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A bound put to the test: what the attack that went farthest named, on columns that are drawn afresh.
+
+    Args:
+        party, secret: who is curious, after what.
+        bound: what is proven, in words.
+        attack, channel, program: what was done, with what crossed when.
+        count, right: rows that it gave a class, and how many have it.
+        most: the share that could be right where the bound holds.
+        p: the probability of as many where it does, for any of all the trials together.
+        refuted: whether that is too small to be chance.
+    """
+
+    party: str
+    secret: str
+    bound: str
+    attack: str
+    channel: str
+    program: str
+    count: int
+    right: int
+    most: float
+    p: float
+    refuted: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What was reached beside what could be, for a person."""
+        most = int(self.most * self.count)
+        return (
+            f"{self.party} named {self.right:,} of {self.count:,} rows of {self.secret} rightly "
+            f"({self.attack} at {self.channel}), about {most:,} is the most by its bound, {self.bound}"
+        )
+
+    def corrected(self, trials: int, risk: float) -> Trial:
+        """For so many trials at once, of which none must be mistaken but with probability `risk`."""
+        p = min(1.0, self.p * trials)
+        return replace(self, p=p, refuted=p < risk)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All scores of a run, and what the scores are about.
 
@@ -75,6 +116,7 @@ class Report:
         edges: of the manifest, with protections, findings and waivers.
         passed: edges that no attack is made for, and why.
         scores: of every party.
+        trials: of bounds that guesses can refute; None where none was put to the test.
     """
 
     model: str
@@ -87,6 +129,7 @@ class Report:
     edges: tuple[dict[str, Any], ...]
     passed: dict[str, str]
     scores: tuple[Score, ...]
+    trials: tuple[Trial, ...] | None = None
 
     @property
     def worst(self) -> Level:
@@ -95,7 +138,7 @@ class Report:
 
     def data(self) -> dict[str, Any]:
         """The report as JSON data."""
-        return {"format": 2, "worst": self.worst, **asdict(self)}
+        return {"format": 3, "worst": self.worst, **asdict(self)}
 
 
 def worst_first(scores: Iterable[Score]) -> list[Score]:

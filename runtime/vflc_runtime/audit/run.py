@@ -16,7 +16,8 @@ from vflc_runtime.audit.initial import Imitation, unravel
 from vflc_runtime.audit.judge import Judge, relative_error
 from vflc_runtime.audit.labels import FU, LABEL_ATTACKS, tally
 from vflc_runtime.audit.material import Material
-from vflc_runtime.audit.report import Report, Score, worst_first
+from vflc_runtime.audit.refute import refute
+from vflc_runtime.audit.report import Report, Score, Trial, worst_first
 from vflc_runtime.audit.scores import Spread
 from vflc_runtime.audit.view import Channel, View
 from vflc_runtime.data.source import Source
@@ -27,6 +28,8 @@ from vflc_runtime.transcript import Step, Transcript
 Array = NDArray[Any]
 Tell = Callable[[str], None]
 
+TRIED = 60
+"""Steps of the run by which bounds are put to the test."""
 DRAWS = 5
 """How often labels that are known are drawn, for model completion."""
 
@@ -40,6 +43,7 @@ class AuditOptions:
         known_labels: how many labels model completion is given.
         known_rows: how many rows feature inversion is given, at most half of those predicted.
         engine, threads: of the prediction with the trained model.
+        bounds: whether bounds that guesses can refute are put to the test, by a short run of its own.
     """
 
     parties: tuple[str, ...] = ()
@@ -47,6 +51,7 @@ class AuditOptions:
     known_rows: int = 1000
     engine: str = "onnx"
     threads: int | None = None
+    bounds: bool = True
 
 
 def audit(
@@ -93,6 +98,14 @@ def audit(
         edges=material.edges,
         passed=material.passed(),
         scores=tuple(worst_first(scores)),
+        trials=_trials(material, options, tell) if options.bounds else None,
+    )
+
+
+def _trials(material: Material, options: AuditOptions, tell: Tell) -> tuple[Trial, ...]:
+    settings, bundle = material.run.settings, material.bundle
+    return refute(
+        bundle, material.data, settings, TRIED, options.parties, options.engine, options.threads, tell=tell
     )
 
 
@@ -117,9 +130,7 @@ def _labels(material: Material, view: View, hints: Hints, judge: Judge) -> Itera
     for channel in _channels(view):
         told = label.id in material.depends_on(channel.edges) and not channel.sent
         for attack in LABEL_ATTACKS:
-            if label.kind in attack.kinds and (
-                told if attack.phase == "backward" else channel.phase == "forward"
-            ):
+            if label.kind in attack.kinds and attack.looks_at(channel, told):
                 spread = judge.looks(attack.run(view, channel, hints))
                 measure = {"direction": "purity", "residual": "correlation"}.get(attack.key, "auc")
                 if spread is not None:

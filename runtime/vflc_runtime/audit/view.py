@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit.exact import flat
+from vflc_runtime.audit.rehearsal import Tape
 from vflc_runtime.errors import Failure
 from vflc_runtime.manifest import Edge, Manifest
 from vflc_runtime.protect.masks import Sums
@@ -35,12 +36,14 @@ class Channel:
         phase: `forward` or `backward`.
         edges: in the order of their columns.
         sent: whether the place sent them itself; otherwise it received them.
+        program: in which they cross.
     """
 
     name: str
     phase: str
     edges: tuple[str, ...]
     sent: bool = False
+    program: str = "train"
 
 
 class View:
@@ -50,7 +53,7 @@ class View:
         place: the curious place.
         manifest: of the run; it is the same everywhere.
         transcript: training steps as this place saw them.
-        prediction: one batch of prediction with the trained model, as this place saw it.
+        whole: by program, `evaluate` or `predict`, one batch with the trained model, as this place saw it.
         own: its table as encoded [rows, …], by input id; empty at a place without data.
         total: how many aligned rows there are.
 
@@ -61,12 +64,12 @@ class View:
         self,
         place: str,
         manifest: Manifest,
-        transcript: Transcript,
-        prediction: Step,
+        transcript: Tape | Transcript,
+        whole: Mapping[str, Step],
         own: Mapping[str, Array],
         total: int,
     ) -> None:
-        self.place, self.prediction, self.own, self.total = place, prediction, own, total
+        self.place, self.own, self.total, self._whole = place, own, total, whole
         self._edges, self._transcript, self._precision = manifest.edges, transcript, manifest.precision
         self.learned = manifest.document.get("learned", ())
 
@@ -74,9 +77,16 @@ class View:
         """The joint row of all edges of a phase, and where there are several, each edge by itself."""
         edges = tuple(edge.id for edge in self._own_edges(program, sent) if edge.phase == phase)
         if len(edges) < 2:
-            return [Channel(edge, phase, (edge,), sent) for edge in edges]
-        alone = [Channel(edge, phase, (edge,), sent) for edge in edges]
-        return [Channel("all", phase, edges, sent), *alone]
+            return [Channel(edge, phase, (edge,), sent, program) for edge in edges]
+        alone = [Channel(edge, phase, (edge,), sent, program) for edge in edges]
+        return [Channel("all", phase, edges, sent, program), *alone]
+
+    def every_channel(self) -> Iterator[Channel]:
+        """All that comes, of training, evaluation and prediction; and what the place sent in training."""
+        yield from self.channels("backward")
+        for program in ("train", "evaluate", "predict"):
+            yield from self.channels("forward", program)
+        yield from self.channels("forward", sent=True)
 
     def senders(self) -> dict[str, Channel]:
         """What each other place sends of a row for a prediction, as one channel, and masked sums."""
@@ -86,13 +96,22 @@ class View:
             edges.setdefault(edge.sender, []).append(edge.id)
             if edge.packing is not None and edge.packing.kind == "masked":
                 members = edge.packing.members
-                sums[" + ".join(edge.packing.places)] = Channel(f"sum of {len(members)}", "forward", members)
-        alone = {sender: Channel("all", "forward", tuple(ids)) for sender, ids in edges.items()}
+                sums[" + ".join(edge.packing.places)] = Channel(
+                    f"sum of {len(members)}", "forward", members, program="predict"
+                )
+        alone = {
+            sender: Channel("all", "forward", tuple(ids), program="predict") for sender, ids in edges.items()
+        }
         return alone | sums
 
-    def steps(self, most: int | None = BATCHES) -> Iterator[Step]:
-        """Training steps in order, evenly thinned to `most`; all where None."""
-        return self._transcript.steps(most)
+    @property
+    def prediction(self) -> Step:
+        """One batch of prediction."""
+        return self._whole["predict"]
+
+    def steps(self, most: int | None = BATCHES, program: str = "train") -> Iterator[Step]:
+        """Training steps in order, evenly thinned to `most`, all where None; or the batch of a program."""
+        return self._transcript.steps(most) if program == "train" else iter((self._whole[program],))
 
     def rows(self, step: Step, channel: Channel) -> Array:
         """The values of a channel [n, w], as float64."""

@@ -1,0 +1,59 @@
+"""What an attack is, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.audit.hints import Hints, Kind
+from vflc_runtime.audit.view import Channel, View
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
+Measure = Literal["auc", "purity", "correlation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What an attack makes of some rows.
+
+    Args:
+        rows: numbers of the rows [n].
+        values: a score for each row [n], several [n, c] of which the best one counts, or clusters [n].
+        measure: how values are held against labels.
+    """
+
+    rows: Indices
+    values: Array
+    measure: Measure = "auc"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelAttack:
+    """An attack on a label by what crosses in a phase.
+
+    Args:
+        key: its short name.
+        title: what it does, in a few words.
+        paper: which publication it follows.
+        knows: what is assumed besides the view; empty for nothing.
+        phase: which values it looks at, `any` at all; those of phase `forward` it looks at as sent, too.
+        kinds: of labels that it is for.
+        run: gives looks, one a batch.
+    """
+
+    key: str
+    title: str
+    paper: str
+    knows: str
+    phase: Literal["forward", "backward", "any"]
+    kinds: tuple[Kind, ...]
+    run: Callable[[View, Channel, Hints], Iterator[Look]]
+
+    def looks_at(self, channel: Channel, told: bool = True) -> bool:
+        """Whether it is for what crosses there; gradients count only where they are `told` of the label."""
+        return self.phase in ("any", channel.phase) and (told or channel.phase == "forward")

@@ -1,0 +1,249 @@
+"""Bounds put to the test: a run on columns that tell nothing of each other, attacked, and counted exactly.
+
+An eighth of the rows is known to the attacker, drawn whatever they hold. From these it learns how to read
+what an attack makes of the others, and names the class of each. Where a bound holds, a guess is right with
+at most a probability that follows from the bound and the class's share alone, whatever other guesses were:
+so hits are no more than a binomial number, whose tail is exact. docs/audit.md has the proof.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.audit import bounds
+from vflc_runtime.audit.attacks.attack import Look
+from vflc_runtime.audit.draws import drawn, units
+from vflc_runtime.audit.hints import Hints, Label
+from vflc_runtime.audit.labels import LABEL_ATTACKS
+from vflc_runtime.audit.rehearsal import rehearse
+from vflc_runtime.audit.report import Trial
+from vflc_runtime.audit.tails import posterior, slack, tail
+from vflc_runtime.audit.view import Channel, View
+from vflc_runtime.bundle import Bundle
+from vflc_runtime.data.dataset import Dataset
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
+
+RISK = 1e-6
+"""The probability that an audit refutes a bound that holds, whatever it tries."""
+KNOWN = 8
+"""One row of so many is known to the attacker."""
+CLASSES = 20
+"""Values of a column that are told apart: the most frequent ones, and all others as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A feature or label under attack, as classes.
+
+    Args:
+        id: `party.name`.
+        classes: of all rows, as drawn [rows], from 0.
+        shares: of each class, in the values that rows are drawn from [k].
+    """
+
+    id: str
+    classes: NDArray[np.int64]
+    shares: Array
+
+
+def target(id: str, values: Array, undrawn: Array) -> Target | None:
+    """A column as classes; None where all rows are alike. Numbers are told apart as high and low."""
+    flat, before = values.reshape(len(values), -1), undrawn.reshape(len(undrawn), -1)
+    if before.dtype.kind == "f" and len(found := np.unique(before)) > 2:
+        middle = np.median(before)
+        cut = middle if (before > middle).any() else found[-2]
+        classes, origin = (np.array(each[:, 0] > cut, np.int64) for each in (flat, before))
+    elif before.shape[1] > 1:  # several ids: whether the most frequent one is among them
+        ids, counts = np.unique(before[before >= 0], return_counts=True)
+        most = ids[np.argmax(counts)] if len(ids) else -1
+        classes, origin = (np.array((each == most).any(axis=1), np.int64) for each in (flat, before))
+    else:
+        ids, counts = np.unique(before, return_counts=True)
+        kept = np.sort(ids[np.argsort(-counts, kind="stable")][:CLASSES])
+        classes, origin = (_places(each[:, 0], kept) for each in (flat, before))
+    shares = np.bincount(origin, minlength=int(classes.max(initial=0)) + 1) / len(origin)
+    return Target(id, classes, shares) if np.count_nonzero(shares) > 1 else None
+
+
+def _places(values: Array, kept: Array) -> NDArray[np.int64]:
+    """Which of the kept values each is; one more for all others."""
+    place = np.searchsorted(kept, values).clip(max=len(kept) - 1)
+    return np.where(kept[place] == values, place, len(kept)).astype(np.int64)
+
+
+def refute(
+    bundle: Bundle,
+    data: Dataset,
+    settings: Mapping[str, Any],
+    steps: int,
+    parties: tuple[str, ...] = (),
+    engine: str = "onnx",
+    threads: int | None = None,
+    draw: int | None = None,
+    tell: Callable[[str], None] = lambda what: None,
+) -> tuple[Trial, ...]:
+    """Attacks a short run on drawn columns; of each receiver and secret the attack that went farthest.
+
+    Args:
+        bundle: of the run.
+        data: whose columns' values are drawn from.
+        settings: `batch`, `seed`, `validation`, `epochs`, `shuffle` of the run.
+        steps: to train.
+        parties: receivers; every place where empty.
+        engine: of the run.
+        threads: threads an operator may use.
+        draw: what tables are drawn by; None for a number that nobody knows, without which
+            nothing is shown to those who know the spec.
+        tell: is told what is attacked.
+    """
+    document = bundle.manifest.document
+    learned = document.get("learned", ())
+    whole = units(learned, data.inputs)
+    wanted = [
+        (place, unit, bound)
+        for place in parties or tuple(bundle.plans)
+        for unit in whole
+        if unit.party not in bundle.plans[place].tables
+        and (bound := bounds.of_unit(learned, place, unit)) is not None
+    ]
+    if not wanted:
+        return ()
+    rng = np.random.default_rng(secrets.randbits(128) if draw is None else draw)
+    table = drawn(data, whole, rng)
+    known = rng.permutation(data.rows) < -(-data.rows // KNOWN)
+    tell("a run on columns that are drawn afresh")
+    heard = rehearse(bundle, table, settings, steps, engine, threads)
+    trials: list[Trial] = []
+    for place in dict.fromkeys(place for place, _, _ in wanted):
+        own = {
+            i: rows for i, rows in table.inputs.items() if i.partition(".")[0] in bundle.plans[place].tables
+        }
+        view = View(place, bundle.manifest, heard.train[place], heard.whole[place], own, data.rows)
+        for receiver, unit, bound in wanted:
+            if receiver == place:
+                tell(f"what is proven of {unit.party} against {place}")
+                for id in unit.inputs:
+                    aimed = target(id, table.inputs[id], data.inputs[id])
+                    if aimed is not None and _refutable(aimed, bound):
+                        trials += _trials(view, aimed, bound, known)
+    return _worst(trials)
+
+
+def _trials(view: View, aimed: Target, bound: bounds.Tested, known: Array) -> Iterator[Trial]:
+    """Every attack on one secret at every channel, where it names at least one row."""
+    label = Label(aimed.id, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
+    hints = Hints(label, aimed.classes, known)
+    for channel in view.every_channel():
+        for attack in LABEL_ATTACKS:
+            if label.kind in attack.kinds and attack.looks_at(channel):
+                guesses = named(attack.run(view, channel, hints), aimed, known)
+                if guesses is not None:
+                    yield from _judged(view, aimed, bound, attack.key, channel, guesses)
+
+
+def named(looks: Iterator[Look], aimed: Target, known: Array) -> tuple[Indices, Indices] | None:
+    """The rows an attack looked at that are not known, and the class that it gives each.
+
+    What it makes of a batch is turned by the batch's known rows, so that more means more likely, and added
+    up over batches; of several columns the known rows choose one.
+    """
+    sums: Array | None = None
+    seen = np.zeros(len(known), np.int64)
+    for look in looks:
+        told = np.flatnonzero(known[look.rows])
+        if len(told):
+            votes = _votes(look, told, aimed)
+            sums = np.zeros((len(known), *votes.shape[1:])) if sums is None else sums
+            if votes.shape[1] == sums.shape[1]:
+                sums[look.rows] += votes
+                seen[look.rows] += 1
+    if sums is None:
+        return None
+    guesses = sums.argmax(axis=2)
+    told = np.flatnonzero((seen > 0) & known)
+    best = np.argmax((guesses[told] == aimed.classes[told, None]).sum(axis=0))
+    rest = np.flatnonzero((seen > 0) & ~known)
+    return rest, guesses[rest, best]
+
+
+def _votes(look: Look, told: Indices, aimed: Target) -> Array:
+    """How much each column of a look is for each class [n, c, k]."""
+    count, truth = len(aimed.shares), aimed.classes[look.rows[told]]
+    if look.measure == "purity":
+        found = np.zeros((int(look.values.max(initial=0)) + 1, count))
+        np.add.at(found, (look.values[told], truth), 1.0)
+        share: Array = found / np.maximum(found.sum(axis=1, keepdims=True), 1) - aimed.shares
+        return share[look.values][:, None, :]
+    columns = look.values.reshape(len(look.values), -1)
+    ranks = _ranks(columns)
+    votes = np.empty((*columns.shape, count))
+    for k in range(count):
+        is_k = (truth == k) - np.mean(truth == k)
+        turned = np.sign(is_k @ (ranks[told] - ranks[told].mean(axis=0)))
+        votes[:, :, k] = turned * (ranks - 0.5) + aimed.shares[k] - 0.5
+    return votes
+
+
+def _ranks(columns: Array) -> Array:
+    """The rank of each value within its column, between 0 and 1; equal ones share theirs [n, c]."""
+    found = np.empty(columns.shape)
+    for i, column in enumerate(columns.T):
+        ordered = np.sort(column)
+        low, high = (np.searchsorted(ordered, column, side) for side in ("left", "right"))
+        found[:, i] = (low + high) / (2 * len(column))
+    return found
+
+
+def _by_code(aimed: Target, bits: float) -> float:
+    """The largest share of rows that can be named by whoever has a code of so many bits a row."""
+    cells = len(aimed.shares) if bits > 30 else min(int(2.0**bits + 1e-9), len(aimed.shares))
+    return float(np.sort(aimed.shares)[::-1][:cells].sum())
+
+
+def _refutable(aimed: Target, bound: bounds.Tested) -> bool:
+    return bound.bits is None or _by_code(aimed, bound.bits) < 1 - 1e-12
+
+
+def _judged(
+    view: View,
+    aimed: Target,
+    bound: bounds.Tested,
+    attack: str,
+    channel: Channel,
+    guesses: tuple[Indices, Indices],
+) -> Iterator[Trial]:
+    """Guesses held against the bound: of each class by itself, or all together where a code bounds them."""
+    rows, said = guesses
+    truth = aimed.classes[rows]
+    if bound.bits is None:
+        loose = bound.epsilon + (math.log(2) if bound.delta else 0.0)
+        parts = [
+            (said == k, posterior(float(share), loose))
+            for k, share in enumerate(aimed.shares)
+            if share and (said == k).any()
+        ]
+    else:
+        parts = [(np.ones(len(rows), bool), _by_code(aimed, bound.bits))]
+    for part, most in parts:
+        count, right = int(part.sum()), int((said == truth)[part].sum())
+        p = min(1.0, tail(count, most, right) + slack(count, bound.delta))
+        yield Trial(
+            view.place, aimed.id, bound.words, attack, channel.name, channel.program, count, right, most, p
+        )
+
+
+def _worst(trials: list[Trial]) -> tuple[Trial, ...]:
+    """Of each receiver and secret the trial that is least likely, corrected for the number of all."""
+    found: dict[tuple[str, str], Trial] = {}
+    for trial in sorted(trials, key=lambda each: (each.p, each.most - each.right / max(each.count, 1))):
+        found.setdefault((trial.party, trial.secret), trial.corrected(len(trials), RISK))
+    return tuple(found.values())

@@ -1,0 +1,128 @@
+"""A short run in memory that keeps all that each place is sent: in training, evaluation and prediction."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime import start, units
+from vflc_runtime.bundle import Bundle
+from vflc_runtime.data.batches import Indices, Order
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.loop import facts
+from vflc_runtime.manifest import Message
+from vflc_runtime.messages import Envelope
+from vflc_runtime.session import Session
+from vflc_runtime.transcript import Step, evenly
+
+Array = NDArray[Any]
+
+PREDICTED = 4000
+"""Rows of the batches of evaluation and of prediction that are listened to; they lie evenly over all rows."""
+ROOM = 256 << 20
+"""Bytes that are kept of training, over all places; it ends with the step that goes beyond."""
+
+
+class Hearing:
+    """Keeps a copy of what crosses, for those that receive it and for those that send it."""
+
+    def __init__(self, messages: Mapping[str, Message], places: tuple[str, ...]) -> None:
+        self._messages, self._places = messages, places
+        self.bytes = 0
+        self._clear()
+
+    def __call__(self, envelope: Envelope) -> None:
+        receiver = self._messages[envelope.message].receiver
+        for edge, tensor in envelope.tensors.items():
+            kept = np.array(tensor, order="C")  # the engine's own array changes with the next update
+            self._received[receiver][edge] = self._sent[envelope.sender][edge] = kept
+            self.bytes += kept.nbytes
+
+    def taken(self, number: int, rows: Indices) -> dict[str, Step]:
+        """What was heard since, by place."""
+        received, sent = self._received, self._sent
+        self._clear()
+        return {place: Step(number, rows, received[place], sent[place]) for place in self._places}
+
+    def _clear(self) -> None:
+        self._received: dict[str, dict[str, Array]] = {place: {} for place in self._places}
+        self._sent: dict[str, dict[str, Array]] = {place: {} for place in self._places}
+
+
+@dataclass
+class Tape:
+    """What one place heard of training, step by step."""
+
+    heard: list[Step] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.heard)
+
+    def steps(self, most: int | None = None) -> Iterator[Step]:
+        """Steps in order; not more than `most`, which then lie evenly over all of them."""
+        yield from evenly(self.heard, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What each place heard: `train` step by step, and by program one batch with the weights at the end."""
+
+    train: Mapping[str, Tape]
+    whole: Mapping[str, Mapping[str, Step]]
+
+
+def chosen(rows: int) -> Indices:
+    """The rows that the batches of evaluation and of prediction have."""
+    return np.unique(np.linspace(0, rows - 1, min(PREDICTED, rows)).astype(np.int64))
+
+
+def heard_whole(session: Session, hearing: Hearing, data: Dataset, program: str) -> dict[str, Step]:
+    """One batch of evaluation or prediction, as each place saw it."""
+    rows = chosen(data.rows)
+    inputs = data.batch(rows)
+    session.predict(inputs) if program == "predict" else session.evaluate(inputs)
+    return hearing.taken(0, rows)
+
+
+def rehearse(
+    bundle: Bundle,
+    data: Dataset,
+    settings: Mapping[str, Any],
+    steps: int,
+    engine: str = "onnx",
+    threads: int | None = None,
+) -> Rehearsal:
+    """Trains `steps` steps as a run with these settings would, and evaluates and predicts once.
+
+    Raises:
+        Failure: as training does.
+    """
+    order = Order(data.rows, settings["seed"], settings["validation"], settings["batch"], settings["shuffle"])
+    places = tuple(bundle.plans)
+    hearing = Hearing(bundle.manifest.messages, places)
+    session = Session(bundle, engine, settings["seed"], threads, listen=hearing)
+    session.prepare(facts({**settings, "steps": steps}, order))
+    units.begin(session.engines, data.state)
+    if next(iter(bundle.plans.values())).training.secret_start:
+        with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+            for place in places:
+                (Path(folder) / place).mkdir()
+            start.begin(Path(folder), session.engines)
+    tapes = {place: Tape() for place in places}
+    epoch = 0
+    while session.steps < steps and hearing.bytes < ROOM:
+        for rows in order.batches(epoch):
+            session.step(data.batch(rows), len(rows), rows)
+            for place, step in hearing.taken(session.steps, rows).items():
+                tapes[place].heard.append(step)
+            if session.steps == steps or hearing.bytes >= ROOM:
+                break
+        epoch += 1
+    whole = {program: heard_whole(session, hearing, data, program) for program in ("evaluate", "predict")}
+    return Rehearsal(tapes, {place: {name: whole[name][place] for name in whole} for place in places})
