@@ -13,10 +13,10 @@ Array = NDArray[Any]
 
 def tail(count: int, share: float, hits: int) -> float:
     """The probability of at least `hits` successes among `count` of probability `share`."""
-    if hits <= 0 or share >= 1:
-        return 1.0
-    if hits > count or share <= 0:
-        return 0.0
+    if hits <= 0 or hits > count:
+        return float(hits <= 0)
+    if not 0 < share < 1:
+        return float(share >= 1)
     k = np.arange(hits, count + 1)
     logs = np.array([math.lgamma(count + 1) - math.lgamma(i + 1) - math.lgamma(count - i + 1) for i in k])
     terms = logs + k * math.log(share) + (count - k) * math.log1p(-share)
