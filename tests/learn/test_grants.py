@@ -187,6 +187,109 @@ def test_missing_grants_are_written_into_the_text() -> None:
     assert "what the ε of a mechanism allows\n  to alice: liked at most epsilon 4\n" in noisy
 
 
+FAMILIES = """
+party alice {
+  key ID
+  feature I{1..4}:  float
+  feature C{8..12}: string -> hash(64)
+  feature D{1..2}:  string -> hash(64)
+  feature Age: float
+}
+party bob {
+  key ID
+  label liked: int
+}
+a = mlp(flatten(embed(alice.features, dim = 4)), [8])
+logit = dense(a, 1) at bob
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+release bob { to alice: liked }
+"""
+
+
+def of_families(release: str, spec: str = FAMILIES) -> list[Diagnostic]:
+    return [d for d in check_source(Source("spec.vfl", spec + release)) if d.level == "error"]
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        "alice { to bob: I{1..4}, C{8..12}, D{1..2}, Age }",
+        "alice { to bob: alice.I{1..4}, C{8..10} at most 6 bits, C11, C12, D1, D2, Age }",
+        "alice { to bob: I{1..4} in training, I{1..4} in prediction, I{1..4} in evaluation\n"
+        " to bob: C{8..12}, Age\n bob knows D{1..2}\n only a }",
+    ],
+)
+def test_a_family_is_granted_by_its_name(release: str) -> None:
+    assert not of_families(f"release {release}\n")
+
+
+@pytest.mark.parametrize(
+    ("release", "code", "says", "at"),
+    [
+        ("alice { to bob: I{1..3}, C{8..12}, D1, Age }", "VFL0340", "I4 and D2 of alice", "alice"),
+        ("alice { to bob: I{2..4}, C{8..9}, D{1..2}, Age }", "VFL0340", "I1 and C{10..12} of", "alice"),
+        ("alice { to bob: I{1..4}, C{8..12} at most 5 bits, D1, D2, Age }", "VFL0340",
+         "its code (6 bits a row) of alice.C{8..12}, which is", "C{8..12} at most 5 bits"),
+        ("alice { to bob: I{0..4}, C{8..12}, D1, D2, Age }", "VFL0105", "`I0`", "I{0..4}"),
+        ("alice { to bob: I{1..9999}, C{8..12}, D1, D2, Age }", "VFL0105", "`I5`", "I{1..9999}"),
+        ("alice { to bob: I{4..1}, C{8..12}, D1, D2, Age }", "VFL0013", "down to 1", "{4..1}"),
+        ("alice { never to bob: C{8..9}\n to bob: I{1..4}, C{8..12}, D1, D2, Age }", "VFL0305",
+         "alice.C8 reaches bob", "never to bob: C{8..9}"),
+        ("alice { only a.C{8..9}\n to bob: I{1..4}, C{8..12}, D1, D2, Age }", "VFL0305",
+         "`a.C8` is no edge", "only a.C{8..9}"),
+    ],
+)  # fmt: skip
+def test_what_a_family_lacks_is_said_at_its_place(release: str, code: str, says: str, at: str) -> None:
+    found = of_families(f"release {release}\n")
+    assert found and found[0].code == code and found[0].span is not None
+    assert says in found[0].message
+    assert found[0].span.text == at
+
+
+def test_families_are_written_as_families() -> None:
+    text = fixed(Source("spec.vfl", FAMILIES + "release alice { to bob: C10 at most 6 bits }"))
+    assert "  to bob: I{1..4}, Age\n" in text
+    assert "  to bob: C{8..9}, C{11..12}, D{1..2}\n" in text
+    assert not of_families("", text)
+    shown = format_spec(text)
+    assert format_spec(shown) == shown and "C{11..12}" in shown
+
+
+def test_a_population_grants_families() -> None:
+    spec = """
+population users {
+  key UserID
+  feature A{1..3}: float
+  feature Item: int -> index(64)
+  label   stars: float
+}
+party hub {}
+global items = table(64, 4) at hub
+global w = weight(4) at hub
+score = dot(lookup(items, users.Item), w) * sum(concat(users.A{1..3}))
+predict stars = score
+objective mse(score, users.stars)
+train reconstruct { cohort 10 }
+"""
+    text = fixed(Source("spec.vfl", spec))
+    assert "to hub, users: A{1..3}, stars\n" in text
+    assert not of_families("", text)
+    refused = of_families("release users { to hub, users: A{1..2}, Item, stars }", spec)
+    assert [d.message.partition(",")[0] for d in refused] == [
+        "hub may learn A3 of users",
+        "other users may learn A3 of users",
+    ]
+
+
+def test_names_of_a_family_are_its_members_whatever_its_digits() -> None:
+    for family in ("C1{9..12}", "C0{1..2}"):
+        spec = FAMILIES.replace("D{1..2}", family)
+        text = fixed(Source("spec.vfl", spec.replace("C{8..12}", "X")))
+        assert f"to bob: X, {family}\n" in text
+        assert not of_families("", text)
+
+
 def test_fix_writes_the_file_and_says_what_it_added(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ class ColumnInfo:
         encoders: the chain, as JSON data.
         shape: `id`, `ids`, `number`, or `raw` for columns that are only computed with.
         rows: how many ids there are, for `id` and `ids`.
+        family: what stands before the number in its name, where it was declared with a family.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ColumnInfo:
     shape: str
     rows: int | None
     span: Span
+    family: str | None = None
 
 
 @dataclass(frozen=True)

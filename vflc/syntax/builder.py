@@ -185,6 +185,12 @@ class Builder(Expressions):
             fresh, end = False, word.span.end
         return tree.Release(self._name(parts[1]), tuple(map(tuple, clauses)), self._over(parts))
 
+    def family(self, parts: list[Any]) -> tree.Family:
+        path, bounds = parts
+        party = path.value if isinstance(path, tree.Attribute) else None
+        prefix = path.name if isinstance(path, tree.Attribute) else tree.Name(path.name, path.span)
+        return tree.Family(party, prefix, bounds.low, bounds.high, self._over(parts))
+
     def protect(self, parts: list[Any]) -> _Leaf | Dropped:
         phase = self._name(parts[5]) if len(parts) > 4 else None
         return self._leaf(tree.Protect(parts[1], parts[3], phase, self._over(parts)))

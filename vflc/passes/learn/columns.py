@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf, log2, prod
 from typing import Any
 
-from vflc.ir.model import ColumnInfo
+from vflc.ir.model import ColumnInfo, PartyInfo
 
 CONDITIONS = frozenset({"==", "!=", "<", "<=", ">", ">=", "and", "or", "not"})
 
@@ -25,6 +25,36 @@ def code_bits(column: ColumnInfo) -> float | None:
         most = next((e["max"] for e in column.encoders if e["name"] == "sequence"), None)
         return None if most is None or column.rows is None else most * log2(column.rows + 1)
     return log2(min(taken, inf if column.rows is None else column.rows))
+
+
+def folded(names: Iterable[str], party: PartyInfo) -> list[str]:
+    """Columns as a spec names them: members of a family that follow each other are `C{1..3}`."""
+    runs: list[list[str]] = []
+    for name in names:
+        if runs and _follows(runs[-1][-1], name, party):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return [run[0] if len(run) == 1 else _family(run[0], run[-1], party) for run in runs]
+
+
+def _follows(before: str, name: str, party: PartyInfo) -> bool:
+    """Whether two columns were declared by one family, one after the other."""
+    one, other = party.column(before), party.column(name)
+    same = one is not None and other is not None and one.family is not None and one.span == other.span
+    return same and _number(name, party) == _number(before, party) + 1
+
+
+def _family(first: str, last: str, party: PartyInfo) -> str:
+    number = _number(first, party)
+    return f"{first.removesuffix(str(number))}{{{number}..{_number(last, party)}}}"
+
+
+def _number(name: str, party: PartyInfo) -> int:
+    """The number of a member of a family."""
+    column = party.column(name)
+    assert column is not None and column.family is not None, f"{name} is of a family"
+    return int(name.removeprefix(column.family))
 
 
 def _columns(value: Mapping[str, Any]) -> Iterator[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.graph import Source
 from vflc.ir.learn import Bound
-from vflc.ir.model import PROGRAMS, Edge, Model
+from vflc.ir.model import PROGRAMS, Edge, Model, PartyInfo
 from vflc.ir.release import Grant
 from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
-from vflc.passes.learn.columns import table_columns
+from vflc.passes.learn.columns import folded, table_columns
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.received import Received, Way
 
@@ -24,14 +25,13 @@ Reaching = Mapping[str, Received]
 def check_grants(model: Model, reaching: Reaching, collector: Collector) -> None:
     """Refuses what a place may learn beyond the grants of the party whose columns they are."""
     for deal in _deals(model, reaching):
-        for message, span, help in deal.exceeded():
-            collector.error(CODE, message, span, help)
+        deal.exceeded(collector)
         deal.ungranted(collector)
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A feature or label that a grant would have to name, and what its receiver may learn of it."""
+    """A feature, a label or a family that a grant would have to name, and what is learned of it."""
 
     name: str
     bound: Bound
@@ -41,7 +41,8 @@ def missing_grants(model: Model, reaching: Reaching) -> dict[str, dict[str, list
     """By party and receiver what a spec would have to grant besides."""
     found: dict[str, dict[str, list[Missing]]] = {}
     for deal in _deals(model, reaching):
-        if names := [Missing(source.name, deal.bound(source)) for source in deal.missing()]:
+        alike = groupby(deal.missing(), deal.bound)
+        if names := [Missing(name, b) for b, group in alike for name in deal.folded(s.name for s in group)]:
             found.setdefault(deal.party, {})[deal.receiver] = names
     return found
 
@@ -111,8 +112,22 @@ class _Deal:
     grants: tuple[Grant, ...]
     columns: Columns
 
-    def exceeded(self) -> Iterator[tuple[str, Span, str]]:
-        """Grants whose bound is not kept."""
+    def exceeded(self, collector: Collector) -> None:
+        """One finding for each grant whose bound is not kept: of a family, for all members together."""
+        found: dict[tuple[Span, str, str], list[str]] = {}
+        for grant, bound, help in self._exceeded():
+            found.setdefault((grant.span, described(bound), help), []).append(grant.column)
+        for (span, learned, help), columns in found.items():
+            collector.error(
+                CODE,
+                f"{self._who} may learn {learned} of {self.party}.{listed(self.folded(columns))}, "
+                f"which is more than {self.party} grants",
+                span,
+                help,
+            )
+
+    def _exceeded(self) -> Iterator[tuple[Grant, Bound, str]]:
+        """Grants whose bound is not kept, what is learned instead, and what would help."""
         by_name: dict[str, list[Secret]] = {}
         for source, members in self.secrets.items():
             for name in dict.fromkeys((source.name, *made_of(source, self.columns))):
@@ -128,12 +143,17 @@ class _Deal:
                 continue
             if grant.bits is not None and _within(codes_of(members, self.columns), grant):
                 continue  # what a mechanism makes of a code tells no more than the code
-            yield (
-                f"{self._who} may learn {described(bound)} of {self.party}.{grant.column}, "
-                f"which is more than {self.party} grants",
-                grant.span,
-                _cheaper(bound, grant, all(secret.source.label for secret in members)),
-            )
+            yield grant, bound, _cheaper(bound, grant, all(secret.source.label for secret in members))
+
+    @property
+    def _info(self) -> PartyInfo:
+        info = self.model.party(self.party)
+        assert info is not None
+        return info
+
+    def folded(self, names: Iterable[str]) -> list[str]:
+        """Columns of the party as its spec names them, by families where they form some."""
+        return folded(names, self._info)
 
     @property
     def _who(self) -> str:
@@ -153,19 +173,16 @@ class _Deal:
         sources = self.missing()
         if not sources:
             return
-        names = listed([source.name for source in sources])
+        names = self.folded(source.name for source in sources)
+        shown = ", ".join(names[:MOST_NAMED]) + ", …" * (len(names) > MOST_NAMED)
         release = next((r for r in self.model.releases if r.party == self.party), None)
-        info = self.model.party(self.party)
-        assert info is not None
         collector.error(
             CODE,
-            f"{self._who} may learn {names} of {self.party}, which {self.party} does not grant: of "
+            f"{self._who} may learn {listed(names)} of {self.party}, which {self.party} does not grant: of "
             f"{sources[0].name} {described(self.bound(sources[0]))}",
-            release.span if release else info.named,
-            f"`to {self.receiver}: {', '.join(s.name for s in sources[:MOST_NAMED])}"
-            f"{', …' * (len(sources) > MOST_NAMED)}` in `release {self.party}` grants it, and "
-            "`vflc check --fix` writes it; `stop_gradient`, a mechanism with a proof or another place may "
-            "make it less",
+            release.span if release else self._info.named,
+            f"`to {self.receiver}: {shown}` in `release {self.party}` grants it, and `vflc check --fix` "
+            "writes it; `stop_gradient`, a mechanism with a proof or another place may make it less",
             *self._path(sources[0]),
         )
 

@@ -7,6 +7,7 @@ because encoders run where the raw table is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from vflc.diagnostics import Label
@@ -43,7 +44,8 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
             seen[name] = column
             lowered = _column(ev, party, column, name, raw, scope)
             if lowered is not None:
-                columns.append(lowered)
+                family = column.name.text if column.family is not None else None
+                columns.append(replace(lowered, family=family))
     if party.columns and party.key is None:
         ev.error(
             "VFL0109",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Span
@@ -12,6 +12,7 @@ from vflc.ir.release import Grant, Limit
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.targets import path_text
 from vflc.syntax import tree
+from vflc.syntax.expressions import members
 
 Word = tree.Expr | tree.Name
 PHASES: dict[str, Program] = {"training": "train", "evaluation": "evaluate", "prediction": "predict"}
@@ -23,6 +24,16 @@ def text(word: Word) -> str:
     if isinstance(word, tree.Name):
         return word.text
     return path_text(word) if isinstance(word, tree.Attribute | tree.Ref) else ""
+
+
+def spelled(word: Word) -> Iterator[Word]:
+    """What a word stands for: a family, `C{1..3}`, for its members."""
+    if not isinstance(word, tree.Family):
+        yield word
+        return
+    for name in members(word.prefix.text, word.low, word.high):
+        one = tree.Name(name, word.span)
+        yield tree.Attribute(word.value, one, word.span) if word.value is not None else one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +52,26 @@ class GrantReader:
     def grants(self, parts: list[tuple[Word, ...]]) -> list[Grant]:
         """`to bob: Age, liked at most epsilon 4 in training`."""
         receivers, items = self._split(parts, 1)
-        found = [grant for item in items if (grant := self._item(item)) is not None]
+        found = [grant for item in items for grant in self._item(item)]
         return [replace(grant, receiver=receiver) for receiver in receivers for grant in found]
 
     def denied(self, parts: list[tuple[Word, ...]]) -> Limit | None:
         """`never to bob: Age`."""
         receivers, items = self._split(parts, 2)
         span = parts[0][0].span.to(parts[-1][-1].span)
-        names = [name for item in items if (name := self._column(item[0])) is not None]
+        names = [name for item in items for name in self.columns(item[0])]
         return Limit("never", span, names=tuple(names), to=receivers) if names and receivers else None
 
     def known(self, parts: list[tuple[Word, ...]]) -> list[Grant]:
         """`bob knows liked`: what the receiver holds anyway."""
-        receiver = self._receiver(parts[0][0])
+        receiver = self.receiver(parts[0][0])
         words = [*parts[0][2:], *(word for part in parts[1:] for word in part)]
         if receiver is None:
             return []
         return [
             Grant(self.party.name, receiver, name, word.span, held=True)
             for word in words
-            if (name := self._column(word)) is not None
+            for name in self.columns(word)
         ]
 
     def _split(
@@ -85,10 +96,10 @@ class GrantReader:
         if before or not items or not named:
             self.malformed(parts[0][0].span.to(parts[-1][-1].span))
             return (), []
-        found = [name for word in named if (name := self._receiver(word)) is not None]
+        found = [name for word in named if (name := self.receiver(word)) is not None]
         return tuple(dict.fromkeys(found)), items
 
-    def _receiver(self, word: Word) -> str | None:
+    def receiver(self, word: Word) -> str | None:
         if (name := text(word)) in self.places:
             return name
         near = did_you_mean(name, self.places)
@@ -96,10 +107,10 @@ class GrantReader:
         self.ev.error("VFL0403", f"there is no party `{name}`", word.span, help)
         return None
 
-    def _item(self, words: tuple[Word, ...]) -> Grant | None:
-        """One column with its bound and phase."""
-        name = self._column(words[0])
-        grant = Grant(self.party.name, "", name or "", words[0].span.to(words[-1].span))
+    def _item(self, words: tuple[Word, ...]) -> list[Grant]:
+        """One column, or each of a family, with its bound and phase."""
+        names = self.columns(words[0])
+        grant = Grant(self.party.name, "", "", words[0].span.to(words[-1].span))
         rest = list(words[1:])
         while rest:
             match [text(word) for word in rest[:4]]:
@@ -111,19 +122,25 @@ class GrantReader:
                     grant, rest = replace(grant, programs=(PHASES[phase],)), rest[2:]
                 case _:
                     self.malformed(rest[0].span.to(rest[-1].span))
-                    return None
-        return grant if name is not None else None
+                    return []
+        return [replace(grant, column=name) for name in names]
 
-    def _column(self, word: Word) -> str | None:
-        """A feature, label or column that the spec declares, or one of the table that it computes from."""
+    def columns(self, word: Word) -> list[str]:
+        """Columns that the spec declares, by their name or that of their family."""
+        found = []
+        for one in spelled(word):
+            name = text(one).removeprefix(f"{self.party.name}.")
+            if self.party.column(name) is None:
+                self._unknown(name, word)
+                return []
+            found.append(name)
+        return found
+
+    def _unknown(self, name: str, word: Word) -> None:
         known = [column.name for column in self.party.columns]
-        name = text(word).removeprefix(f"{self.party.name}.")
-        if name in known:
-            return name
         near = did_you_mean(name, known)
         help = f"did you mean `{near}`?" if near else f"there are {', '.join(known) or 'none'}"
         self.ev.error("VFL0105", f"there is no column of {self.party.name} `{name}`", word.span, help)
-        return None
 
 
 def _number(word: Word) -> float | None:

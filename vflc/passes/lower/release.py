@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from vflc.diagnostics import Span
@@ -12,8 +12,7 @@ from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import PartyInfo
 from vflc.ir.release import Acceptance, Grant, Limit, Release
 from vflc.passes.lower.evaluate import Evaluator
-from vflc.passes.lower.grants import GrantReader, Word
-from vflc.passes.lower.grants import text as _text
+from vflc.passes.lower.grants import GrantReader, Word, spelled, text
 from vflc.passes.lower.targets import Ids, look_up, lower_target, nodes_in
 from vflc.passes.lower.values import Scope
 from vflc.syntax import tree
@@ -88,6 +87,10 @@ def lower_accept(
     return Acceptance(code, target, reason, item.span) if target else None
 
 
+def _spelled(words: Clause) -> Iterator[Word]:
+    return (one for word in words for one in spelled(word))
+
+
 def _word(word: Word) -> str | None:
     return word.text if isinstance(word, tree.Name) else None
 
@@ -112,22 +115,21 @@ class _Reader:
             case [_, "knows", _, *_]:
                 return grants.known(parts)
             case _:
-                return _some(self._limit(clause))
+                return _some(self._limit(clause, grants))
 
-    def _limit(self, clause: Clause) -> Limit | None:
+    def _limit(self, clause: Clause, grants: GrantReader) -> Limit | None:
         span = clause[0].span.to(clause[-1].span)
         match [_word(word) for word in clause]:
             case ["activations" | "gradients" as kind, "at", "most", None, "floats", "a", "row"]:
                 return self._floats(kind, clause[3], span)
             case ["only", "to", _, *_]:
-                names = self._known(clause[2:], self.places, "party", "VFL0403")
-                return Limit("party", span, names=names) if names else None
-            case ["only", first, *_] if first != "to" and all(map(_text, clause)):
+                receivers = [name for word in clause[2:] if (name := grants.receiver(word)) is not None]
+                return Limit("party", span, names=tuple(receivers)) if receivers else None
+            case ["only", first, *_] if first != "to" and all(map(text, _spelled(clause))):
                 return self._edges(clause[1:], span)
             case ["never", _, *_]:
-                columns = [column.name for column in self.party.columns]
-                names = self._known(clause[1:], columns, f"column of {self.party.name}", "VFL0105")
-                return Limit("never", span, names=names) if names else None
+                names = [name for word in clause[1:] for name in grants.columns(word)]
+                return Limit("never", span, names=tuple(names)) if names else None
         self._malformed(span)
         return None
 
@@ -143,26 +145,15 @@ class _Reader:
         chosen: Literal["activations", "gradients"] = kind
         return Limit(chosen, span, floats=value)
 
-    def _known(self, words: Clause, known: Any, what: str, code: str) -> tuple[str, ...]:
-        names = []
-        for word in words:
-            name = _text(word).removeprefix(f"{self.party.name}.")
-            if name in known:
-                names.append(name)
-                continue
-            near = did_you_mean(name, known)
-            help = f"did you mean `{near}`?" if near else f"there are {', '.join(known)}"
-            self.ev.error(code, f"there is no {what} `{name}`", word.span, help)
-        return tuple(names)
-
     def _edges(self, words: Clause, span: Span) -> Limit:
         """Names that are no values of the spec may be ids of edges: see `lower_target`."""
-        values = []
-        for word in words:
+        names, values = [], []
+        for word in _spelled(words):
             expr = tree.Ref(word.text, word.span) if isinstance(word, tree.Name) else word
             found = nodes_in(look_up(self.ev, expr, self.scope))
             values.append(tuple(dict.fromkeys(self.ids(node.id) for node in found)))
-        return Limit("edge", span, names=tuple(map(_text, words)), values=tuple(values))
+            names.append(text(word))
+        return Limit("edge", span, names=tuple(names), values=tuple(values))
 
 
 def _some(limit: Limit | None) -> list[Limit]:
