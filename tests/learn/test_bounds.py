@@ -195,6 +195,36 @@ def test_what_is_fitted_to_a_label_depends_on_it() -> None:
     assert told["alice: Churn"] == "all"
 
 
+@pytest.mark.parametrize(
+    "more", ["batch 1", "batch 100000", "epochs 9", "seed 3", "validation 0.3", "shuffle false"]
+)
+def test_what_a_run_may_choose_changes_no_bound(more: str) -> None:
+    """Batches mix rows whatever their size, and a run of more epochs finds more noise or is refused."""
+    spec = granted("""
+party alice {
+  key ID
+  feature Age:  float
+  feature City: string -> hash(64)
+}
+party bob {
+  key ID
+  column  Stars: float
+  label   liked = Stars > 3
+}
+h = mlp(flatten(embed(alice.features, dim = 4)), [8])
+logit = dense(batch_norm(h), 1) at bob
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+protect bob.liked with label_dp(epsilon = 2)
+train { best false }
+""")
+    told = [
+        compile_source(Source("spec.vfl", text)).model.learned
+        for text in (spec, spec.replace("best false", f"best false {more}"))
+    ]
+    assert told[0] == told[1]
+
+
 POPULATION = """
 population users {
   key UserID

@@ -54,10 +54,12 @@ def two(bundle: Path) -> dict[str, Peers]:
 
 
 CHANGES = {
+    "epochs": ({"epochs": 9}, "epochs is 5 at 'bob' and 9 at 'alice'"),
     "batch": ({"batch": 64}, "batch is 128 at 'bob' and 64 at 'alice'"),
     "seed": ({"seed": 4}, "seed is 0 at 'bob' and 4 at 'alice'"),
     "steps": ({"steps": 4}, "steps is not set at 'bob' and 4 at 'alice'"),
     "validation": ({"validation": 0.1}, "validation is 0.0 at 'bob' and 0.1 at 'alice'"),
+    "checkpoint_steps": ({"checkpoint_steps": 5}, "checkpoint_steps is not set at 'bob' and 5 at 'alice'"),
 }
 
 

@@ -14,7 +14,7 @@ from signing import sign
 from vflc_runtime import files
 from vflc_runtime.bundle import open_bundle
 from vflc_runtime.errors import Failure
-from vflc_runtime.protect.account import Facts
+from vflc_runtime.protect.account import Facts, calibrate
 from vflc_runtime.protect.guards import Guards
 from vflc_runtime.train import TrainOptions, train
 
@@ -121,6 +121,47 @@ def test_a_run_of_more_epochs_than_its_epsilon_allows_never_begins(tmp_path):
     with pytest.raises(Failure, match=r"VFL0672.*50 epochs") as refused:
         run(bundle(text, tmp_path / "b"), tmp_path / "run", epochs=50)
     assert refused.value.where["text"].startswith("protect h") and not (tmp_path / "run").exists()
+
+
+GRANTED = """
+party alice {
+  key ID
+  feature Age: float
+}
+party bob {
+  key ID
+  column  Rating: float
+  label   liked = Rating > 0
+}
+h = stop_gradient(tanh(dense(alice.Age, 4)))
+logit = dense(h, 1) at bob
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+train { epochs 3   batch 32 }
+protect h with gaussian(clip = 1.0, noise = NOISE, epsilon = 4)
+release alice { to bob: Age at most epsilon 4 }
+"""
+
+
+@pytest.mark.parametrize("how", ["alone", "apart"])
+def test_options_do_not_exceed_what_is_granted(how, tmp_path):
+    """The grant holds for the epochs of the spec; a run of more is refused before anything crosses."""
+    noise = calibrate(4.0, 1e-6, 3 + 2, 1e4, None)
+    folder = bundle(GRANTED.replace("NOISE", f"{noise * 1.001:.4f}"), tmp_path / "b")
+
+    def codes(**options: Any) -> list[str]:
+        chosen, out = TrainOptions(threads=1, overwrite=True, **options), tmp_path / "run"
+        if how == "apart":
+            found = train_together(folder, sources(), out, chosen)
+            return [result.code if isinstance(result, Failure) else "" for result in found.values()]
+        try:
+            train(folder, sources(), out, chosen)
+        except Failure as failure:
+            return [failure.code]
+        return [""]
+
+    assert "VFL0672" in codes(epochs=9) and not list(tmp_path.glob("run/**/step-*"))
+    assert set(codes(batch=1, epochs=2, validation=0.3, seed=5)) == {""}, "rows are told no more often"
 
 
 def test_without_the_library_nothing_is_promised(tmp_path, monkeypatch):

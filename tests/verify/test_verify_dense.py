@@ -49,9 +49,7 @@ def spec(folder: Path, training: str, penalties: str = "") -> Path:
 
 
 @needs_keras
-@pytest.mark.parametrize(
-    ("training", "limit"), [(EXACT, 1e-9), (CLOSE, 1e-6)], ids=["exact", "close"]
-)
+@pytest.mark.parametrize(("training", "limit"), [(EXACT, 1e-9), (CLOSE, 1e-6)], ids=["exact", "close"])
 def test_the_rules_are_those_of_keras(tmp_path: Path, training: str, limit: float) -> None:
     ended = verify(spec(tmp_path, training), "--json", "--precision", "float64", *FEW)
     assert ended.code == 0, ended.stderr or worst(ended.found)
