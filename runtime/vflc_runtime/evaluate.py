@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from vflc_runtime import loading
+from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.loop import measure
 from vflc_runtime.messages import Envelope
-from vflc_runtime.protect import record
+from vflc_runtime.protect import record, spending
 from vflc_runtime.session import Session
 from vflc_runtime.state import RunFolder
 
@@ -45,6 +46,12 @@ def trained(
     return session
 
 
+def pass_over(session: Session, run: RunFolder, program: str, data: Dataset) -> None:
+    """Charges a pass over rows to the ledgers of the parties here; see `spending.go_over`."""
+    bundle = session.bundle
+    spending.go_over(run.settings, bundle.manifest, tuple(bundle.parties), program, data.keys)
+
+
 def evaluate(
     run: Path | str,
     sources: Mapping[str, Source],
@@ -65,6 +72,7 @@ def evaluate(
     folder = RunFolder(Path(run))
     session = trained(folder, "evaluate", engine, threads, listen=listen)
     data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), True, listen)
+    pass_over(session, folder, "evaluate", data)
     scores = measure(session, data, np.arange(data.rows)).results(by_class=True)
     return {
         "rows": data.rows,

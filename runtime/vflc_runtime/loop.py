@@ -18,7 +18,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.finite import NotFinite, check_kept
 from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.metrics import SMALLER_IS_BETTER, Meter
-from vflc_runtime.protect import record
+from vflc_runtime.protect import record, spending
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.session import Outcome, Session
 from vflc_runtime.state import Checkpoint, Progress, RunFolder
@@ -91,6 +91,8 @@ class Loop:
         if progress.over == "early stopping" or progress.epoch >= epochs:
             return self._finish(progress.over or "all epochs are done", None)
         record.go_on(self.run_folder.path, self.session.guards())
+        bundle, known = self.session.bundle, facts(self.settings, self.order)
+        spending.go_on(self.settings, bundle.manifest, tuple(bundle.parties), known)
         with self.run_folder.telling_what_is_kept():
             while progress.epoch < epochs:
                 if not self._epoch(epochs):

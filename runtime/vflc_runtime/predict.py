@@ -18,7 +18,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
-from vflc_runtime.evaluate import trained
+from vflc_runtime.evaluate import pass_over, trained
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.loop import EVALUATION_BATCH
 from vflc_runtime.plan import Classes
@@ -60,6 +60,7 @@ def predict(
     folder = RunFolder(Path(run))
     session = trained(folder, "predict", engine, threads, listen=listen)
     data = loading.load_trained(session.bundle, sources, folder.fitted(session.bundle), False, listen)
+    pass_over(session, folder, "predict", data)
     write_predictions(session, data, out_file)
     return data.rows
 

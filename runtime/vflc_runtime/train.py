@@ -11,11 +11,13 @@ from typing import Any
 from vflc_runtime import loading
 from vflc_runtime.bundle import Bundle, add_keras, open_bundle
 from vflc_runtime.data.batches import Order
+from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.loop import Loop, facts
+from vflc_runtime.protect import spending
 from vflc_runtime.session import Session
 from vflc_runtime.settings import check_options, new_settings, resumed_settings
 from vflc_runtime.state import RunFolder, refuse_existing
@@ -38,6 +40,7 @@ class TrainOptions:
         checkpoint_steps: save every so many steps, besides the end of every epoch.
         threads: threads an operator may use; a core each where None.
         record: keep a transcript of so much of the run, for an audit.
+        ledger: the folder of the ledgers; `ledger` beside the run's where None.
     """
 
     epochs: int | None = None
@@ -51,6 +54,7 @@ class TrainOptions:
     checkpoint_steps: int | None = None
     threads: int | None = None
     record: Stretch | None = None
+    ledger: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ def train(
     session = _session(bundle, options, settings, recorder)
     session.prepare(facts(settings, order))  # what cannot be protected as asked leaves no run behind
     settings["data"] = loading.fingerprint(data)
+    account(out, options.ledger, settings, bundle, data, order)
     run = RunFolder.create(out, bundle, settings, data.state, options.overwrite)
     with run.locked(), Interrupts() as interrupts, recorder or nullcontext():
         loop = Loop(run, session, data, order, settings, listen, interrupts)
@@ -143,6 +148,16 @@ def _resume(
         if checkpoint is not None:
             loop.restore(checkpoint)
         return Result(run.path, loop.run(), loop.progress.history, recorder)
+
+
+def account(
+    out: Path, ledger: Path | None, settings: dict[str, Any], bundle: Bundle, data: Dataset, order: Order
+) -> None:
+    """Charges a run that is about to begin in `out` to the ledgers of the parties here: `spending.begin`."""
+    folder, parties = ledger or out.parent / "ledger", tuple(bundle.parties)
+    kept = spending.begin(folder, bundle.manifest, parties, data.keys, facts(settings, order))
+    if kept is not None:
+        settings["ledger"] = kept
 
 
 def _order(settings: Mapping[str, Any], rows: int) -> Order:

@@ -14,7 +14,7 @@ from vflc import __version__
 
 COMMANDS = (
     "init", "check", "compile", "train", "evaluate", "predict", "export", "party",
-    "align", "certs", "verify", "audit", "graph", "fmt", "explain",
+    "align", "certs", "ledger", "verify", "audit", "graph", "fmt", "explain",
 )  # fmt: skip
 
 

@@ -136,6 +136,7 @@ def _site(name: str, bundle: Path, out: Path, listen: Any, options: dict[str, An
         engine=options.pop("engine"),
         threads=options.pop("threads"),
         listen=listen,
+        ledger=deploy.ledger,
     )
 
 

@@ -44,7 +44,8 @@ def train_population(
 
     one_thread(options.pop("threads"))
     why = "is not for a population: it has --rounds, --cohort and --batch"
-    refuse({n: options.pop(n) for n in ("epochs", "steps", "validation", "checkpoint_steps", "record")}, why)
+    others = ("epochs", "steps", "validation", "checkpoint_steps", "record", "ledger")
+    refuse({name: options.pop(name) for name in others}, why)
     on = options["on"]
     if on is not None and on != "ray" and not on.startswith("ray://"):
         raise click.UsageError(f"--on {on} is neither ray nor ray://HOST:PORT")

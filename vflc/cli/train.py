@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", type=click.IntRange(1), help="With --on ray: how many; one a processor without it."
 )
+@click.option(
+    "--ledger", type=click.Path(path_type=Path, file_okay=False), help="Where ε is added up; beside --out."
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads

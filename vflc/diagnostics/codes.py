@@ -154,6 +154,9 @@ CODES: dict[str, str] = {
     "VFL0681": "An audit of a party that is not there",
     "VFL0682": "An attack reached more than was allowed",
     "VFL0683": "A model with noise in prediction that is to be exported",
+    "VFL0684": "A run that would tell more than is granted, over all runs",
+    "VFL0685": "A ledger that cannot be read",
+    "VFL0686": "A ledger that knows nothing of a run it has counted",
     "VFL0687": "A bound that an attack refutes",
     "VFL0690": "A column that a few rows make wide",
 }

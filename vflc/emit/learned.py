@@ -15,8 +15,16 @@ SHOWN = 3
 
 
 def learned(model: Model) -> dict[str, Any]:
-    """`learned`, a row for each receiver and column of others, `evidence` and `grants`."""
+    """`learned`, a row for each receiver and column of others, `evidence` and `grants`.
+
+    `spends` too, where there is something that parties must add up over runs.
+    """
+    spends = [
+        {"to": each.receiver, "party": each.party, "name": each.name, "protections": list(each.guards)}
+        for each in model.spends
+    ]
     return {
+        **({"spends": spends} if spends else {}),
         "learned": [_row(row) for row in model.learned],
         "evidence": [_evidence(known) for known in model.evidence],
         "grants": [_grant(grant) for release in model.releases for grant in release.grants],

@@ -30,6 +30,8 @@ def protections(model: Model) -> dict[str, Any]:
             "place": guard.place,
             "edges": [edge.id for edge in model.edges if guard in model.guards_of(edge.node)],
             "label": guard.reads if guard.mechanism == "label_dp" else None,
+            "programs": list(guard.programs),
+            "guards": sum(other.protection == guard.protection for other in model.guards),
             **({"weights": list(guard.weights)} if guard.weights else {}),
         }
         for guard in model.guards

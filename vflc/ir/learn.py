@@ -75,3 +75,17 @@ class Learned:
     edges: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Mechanisms, by id, through which `receiver` learns of what `party` calls `name`: parties add these up.
+
+    Args:
+        name: of a feature or a label, or of a column of the table that one is made of.
+    """
+
+    receiver: str
+    party: str
+    name: str
+    guards: tuple[str, ...]

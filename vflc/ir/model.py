@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from vflc.diagnostics.span import Span
 from vflc.ir.graph import Graph, Phase
-from vflc.ir.learn import Evidence, Learned
+from vflc.ir.learn import Evidence, Learned, Spend
 from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
 
 Program = Literal["train", "evaluate", "predict"]
@@ -398,6 +398,7 @@ class Model:
     disclosures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learned: tuple[Learned, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    spends: tuple[Spend, ...] = ()
 
     def guards_of(self, node: str) -> tuple[Guard, ...]:
         """The guards that a value that crosses has passed, in that order: noise, then compression."""

@@ -21,6 +21,7 @@ from vflc.passes.learn.granted import check_denials, check_grants
 from vflc.passes.learn.label_features import check_features
 from vflc.passes.learn.limits import check_releases
 from vflc.passes.learn.received import received
+from vflc.passes.learn.spending import spends
 
 RULES = (forward.raw_findings, backward.end_findings)
 """What a party must agree to in writing besides what is learned."""
@@ -54,6 +55,7 @@ class Disclose:
             findings=settled,
             disclosures=describe(analysis),
             learned=learned(model, reaching),
+            spends=spends(model, reaching),
             evidence=tuple(_with_columns(model, known) for rule in KNOWN for known in rule(analysis)),
         )
 

@@ -11,6 +11,7 @@ from vflc_runtime import loading
 from vflc_runtime.data.batches import sequential
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.errors import Failure
+from vflc_runtime.evaluate import pass_over
 from vflc_runtime.loop import EVALUATION_BATCH, measure
 from vflc_runtime.party.agreement import agree_rows, compare
 from vflc_runtime.party.council import PartyCouncil
@@ -109,7 +110,9 @@ class _Trained:
         for place, weights in models.items():
             session.engines[place].load(weights)
         record.apply(self.run.path, session.guards(), self.program)
-        return session, rows.all(count), which
+        data = rows.all(count)
+        pass_over(session, self.run, self.program, data)
+        return session, data, which
 
     def end(self, peers: Peers) -> None:
         """Waits until all have what they need."""

@@ -10,6 +10,7 @@ One file may serve all parties: each reads its own section and the addresses of 
     data = "alice.parquet"
     certificate = "alice.pem"
     key = "alice.key"
+    ledger = "ledger"                   # what its rows have cost so far; else beside the run's folder
 
     [parties.bob]
     data = "bob.csv"
@@ -37,7 +38,7 @@ TIMEOUT = 60.0
 """Seconds that a wait lasts at most, unless deploy.toml or the command line says otherwise."""
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _ALIGN = ("method", "hub", "key", "threads", "reading", "rows")
-_PARTY = ("address", "listen", "data", "certificate", "key")
+_PARTY = ("address", "listen", "data", "certificate", "key", "ledger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Deploy:
         certificate, key, authority: files for TLS; None where not named.
         method, hub, shared_key, threads, reading, rows: how keys are aligned, see `AlignSettings`.
         timeout: seconds that a wait lasts at most.
+        ledger: folder of the party's ledger; None where none is named.
     """
 
     place: str
@@ -68,6 +70,7 @@ class Deploy:
     reading: float
     rows: int
     timeout: float
+    ledger: Path | None = None
 
     def align_settings(self, cache: Path | None) -> AlignSettings:
         """How to align; results are kept in `cache`."""
@@ -116,6 +119,7 @@ def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
         reading=align.number("reading", 0, READING),
         rows=align.integer("rows") or ROWS,
         timeout=top.number("timeout", 0, TIMEOUT),
+        ledger=own.file("ledger"),
     )
 
 

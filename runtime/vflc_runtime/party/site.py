@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, TypeVar
 
 from vflc_runtime.alignment.settings import AlignSettings
@@ -41,6 +42,7 @@ class Site:
         engine: `onnx` or `keras`.
         threads: threads an operator may use; a core each where None.
         listen: is told how it goes.
+        ledger: the folder of its ledger; `ledger` beside the run's where None.
     """
 
     place: str
@@ -51,6 +53,7 @@ class Site:
     engine: str
     threads: int | None
     listen: Listener
+    ledger: Path | None = None
 
     def sources(self, bundle: Bundle) -> dict[str, Source]:
         """The table by its party, as loading wants it; VFL0618 where there is none but must be."""

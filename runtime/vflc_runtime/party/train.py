@@ -24,7 +24,7 @@ from vflc_runtime.party.site import Site, giving_notice, take_part, version
 from vflc_runtime.session import Session
 from vflc_runtime.settings import check_options, new_settings, resumed_settings
 from vflc_runtime.state import RunFolder, refuse_existing
-from vflc_runtime.train import Result, TrainOptions
+from vflc_runtime.train import Result, TrainOptions, account
 from vflc_runtime.transport.network import Ended, Restarted
 
 SETTINGS = ("seed", "batch", "epochs", "steps", "validation", "shuffle", "checkpoint_steps")
@@ -101,9 +101,9 @@ class _Training:
         may_start = run is None or bool(held) or not run.saved  # nobody's trained model gives way unasked
         count, checkpoint = agree_rows(peers, own, held, may_start)
         data = rows.all(count)
-        run = self._run = self._run_folder(data)
         settings = self.settings
         order = Order(count, settings["seed"], settings["validation"], settings["batch"], settings["shuffle"])
+        run = self._run = self._run_folder(data, order)
         council = PartyCouncil(peers, name, "evaluate" if len(order.held_out) else "train")
         session = Session(
             self.bundle, self.site.engine, settings["seed"], self.site.threads, ("train", "evaluate"),
@@ -141,11 +141,12 @@ class _Training:
         loading.check_labels(self.bundle, data)
         return data
 
-    def _run_folder(self, data: Dataset) -> RunFolder:
+    def _run_folder(self, data: Dataset, order: Order) -> RunFolder:
         """The run's folder, made where there is none yet; VFL0614 where it was trained on other rows."""
         fingerprint = loading.fingerprint(data)
         if self._run is None:
             self.settings["data"] = fingerprint
+            account(self.out, self.site.ledger, self.settings, self.bundle, data, order)
             run = RunFolder.create(self.out, self.bundle, self.settings, data.state, self.options.overwrite)
             self._held.enter_context(run.locked())
             return run

@@ -8,10 +8,12 @@ rows of norm `clip` at most are up to twice the clip apart: that is what exchang
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vflc_runtime.errors import Failure, Where
+from vflc_runtime.reading import damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,55 @@ def calibrate(epsilon: float, delta: float, releases: int, limit: float, where: 
     return noise
 
 
+def noise_of(options: Mapping[str, Any], guards: int, facts: Facts, where: Where | None) -> float:
+    """The noise that was asked for, or the least that is enough, for `guards` that see each message of a row.
+
+    Raises:
+        Failure: VFL0672, the ε that is declared is less than what the noise spends; as `calibrate`.
+    """
+    passes, declared, noise = (_number(options, name) for name in ("passes", "epsilon", "noise"))
+    delta, limit = _number(options, "delta"), _number(options, "limit")
+    if delta is None or limit is None or (noise is None and declared is None):
+        raise damaged("a protection with noise has no `delta`, no `limit`, or neither `epsilon` nor `noise`")
+    passes = int(passes or 0)
+    releases = guards * (facts.visits + passes)
+    if noise is None:
+        return calibrate(declared or 0.0, delta, releases, limit, where)
+    if declared is not None and spent(noise, delta, releases) > declared:
+        after = f" and {passes} pass{'es' * (passes > 1)} after training" * (passes > 0)
+        raise Failure(
+            "VFL0672",
+            f"{facts.visits} epochs{after} with noise of {noise:g} times the clip spend ε = "
+            f"{spent(noise, delta, releases):.4g}, and the spec declares {declared:g}",
+            "leave `noise` out, so that it is calibrated, declare the larger ε, or train for fewer epochs",
+            where,
+        )
+    return noise
+
+
+def _number(options: Mapping[str, Any], name: str) -> float | None:
+    value = options.get(name)
+    if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
+        raise damaged(f"a protection with noise has {value!r} for `{name}`, which is no number")
+    return value
+
+
 def spent(noise: float, delta: float, releases: int) -> float:
     """ε at `delta` of so many messages of a row with noise of `noise` times the clip.
 
     Raises:
         Failure: VFL0678, the library is missing.
     """
-    if not releases:
-        return 0.0
-    return float(_library().get_epsilon_gaussian(noise / (2.0 * math.sqrt(releases)), delta))
+    return epsilon_of(2.0 * math.sqrt(releases) / noise, delta)
+
+
+def epsilon_of(mu: float, delta: float) -> float:
+    """ε at `delta` of Gaussian mechanisms that are together as one that moves by `mu` deviations.
+
+    Raises:
+        Failure: VFL0678, the library is missing.
+    """
+    return float(_library().get_epsilon_gaussian(1.0 / mu, delta)) if mu else 0.0
 
 
 def _library() -> Any:

@@ -13,7 +13,7 @@ from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
 from vflc_runtime.plan import Plan
 from vflc_runtime.plan_guards import Draw, Guard
-from vflc_runtime.protect.account import Facts, calibrate, spent
+from vflc_runtime.protect.account import Facts, noise_of, spent
 from vflc_runtime.protect.marvell import Marvell
 from vflc_runtime.protect.noise import Noise
 
@@ -90,7 +90,7 @@ class Guards:
             state = self._states[name]
             state.epochs = facts.visits
             if guard.calibrated:
-                state.noise = _noise(guard, facts)
+                state.noise = noise_of(guard.options, guard.releases, facts, guard.where)
             for draw in guard.draws:
                 if draw.kind != "normal":
                     state.kept[draw.id] = self._first(draw, facts.rows)
@@ -317,27 +317,6 @@ class Guards:
 
     def _drawn(self, guard: Guard) -> int:
         return sum(len(kept) for kept in self._states[guard.id].kept.values())
-
-
-def _noise(guard: Guard, facts: Facts) -> float:
-    """The noise that was asked for, or the least that is enough."""
-    releases, delta = guard.releases * (facts.visits + guard.passes), guard.number("delta")
-    if guard.options.get("noise") is None:
-        return calibrate(guard.number("epsilon"), delta, releases, guard.number("limit"), guard.where)
-    noise = guard.number("noise")
-    if guard.options.get("epsilon") is not None and spent(noise, delta, releases) > guard.number("epsilon"):
-        raise Failure(
-            "VFL0672",
-            f"{facts.visits} epochs{_and_passes(guard)} with noise of {noise:g} times the clip spend ε = "
-            f"{spent(noise, delta, releases):.4g}, and the spec declares {guard.number('epsilon'):g}",
-            "leave `noise` out, so that it is calibrated, declare the larger ε, or train for fewer epochs",
-            guard.where,
-        )
-    return noise
-
-
-def _and_passes(guard: Guard) -> str:
-    return f" and {guard.passes} pass{'es' * (guard.passes > 1)} after training" if guard.passes else ""
 
 
 def _check_labels(guard: Guard, labels: Array) -> None:

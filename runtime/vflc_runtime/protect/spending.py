@@ -1,0 +1,192 @@
+"""What a run spends of its parties' ε, charged to their ledgers before anything is sent.
+
+A run is charged whole at its start, as if it went to its end: what a killed run has sent is not known.
+A resumption may send steps once more and costs one message of each row; a pass of evaluation or
+prediction costs one, too.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from vflc_runtime.errors import Failure
+from vflc_runtime.manifest import Manifest
+from vflc_runtime.protect.account import Facts, noise_of
+from vflc_runtime.protect.ledger import Entries, Entry, Keys, Ledger, Limits, Reach, keys_of, name_of
+
+Parties = tuple[str, ...]
+
+
+def begin(
+    folder: Path, manifest: Manifest, parties: Parties, keys: pa.Array, facts: Facts
+) -> dict[str, str] | None:
+    """Charges a run of training that is about to begin.
+
+    Args:
+        folder: of the ledgers.
+        manifest: of the bundle that runs.
+        parties: whose tables are in this process.
+        keys: of the aligned rows.
+        facts: what else the run knows.
+
+    Returns:
+        What the run must keep to be known again, for `run.json`; None where nothing is to be counted.
+
+    Raises:
+        Failure: VFL0684 where it would tell more than is granted; as `Ledger.change` and `noise_of`.
+    """
+    accounts = {party: _reaches(manifest, party) for party in parties}
+    if not any(accounts.values()):
+        return None
+    run, rows = secrets.token_hex(8), keys_of(keys)
+    for party, reaches in accounts.items():
+        new = {entry.key: entry for entry in _training(manifest, reaches, run, rows, facts)}
+        _change(folder, party, manifest, "train", rows, new)
+    return {"folder": str(folder.absolute()), "run": run}
+
+
+def go_on(settings: Mapping[str, Any], manifest: Manifest, parties: Parties, facts: Facts) -> None:
+    """Counts that a run is about to send, and where it has before, that it sends some once more.
+
+    Raises:
+        Failure: VFL0686 where the ledger does not know the run; else as `begin`.
+    """
+    if (kept := settings.get("ledger")) is None:
+        return
+    for party in parties:
+        reaches = _reaches(manifest, party)
+        ledger = Ledger(Path(kept["folder"]), party)
+
+        def again(before: Entries, ledger: Ledger = ledger, reaches: Any = reaches) -> Entries:
+            found = {}
+            for entry in _of_run(before, ledger, kept["run"], reaches):
+                resumed = 0 if entry.resumed is None else entry.resumed + 1
+                messages = 1 if entry.noise is None else facts.visits + resumed
+                messages = max(messages, entry.messages)
+                found[entry.key] = replace(entry, resumed=resumed, messages=messages)
+            return found
+
+        if reaches:
+            ledger.change(again, {}, _limits(manifest, party, "train"))
+
+
+def go_over(
+    settings: Mapping[str, Any], manifest: Manifest, parties: Parties, program: str, keys: pa.Array
+) -> None:
+    """Charges a pass of evaluation or prediction by the model of a run.
+
+    Raises:
+        Failure: as `go_on`.
+    """
+    if (kept := settings.get("ledger")) is None:
+        return
+    for party in parties:
+        reaches = _reaches(manifest, party)
+        noisy = {g: told for g, told in reaches.items() if program in _protection(manifest, g)["programs"]}
+        if not noisy:
+            continue
+        ledger, rows = Ledger(Path(kept["folder"]), party), keys_of(keys)
+
+        def once(before: Entries, ledger: Ledger = ledger, noisy: Any = noisy, rows: Keys = rows) -> Entries:
+            found = {}
+            for entry in _of_run(before, ledger, kept["run"], noisy):
+                mine = replace(entry, program=program, rows=name_of(rows), count=len(rows), resumed=None)
+                known = before.get(mine.key)
+                found[mine.key] = replace(mine, messages=1 + (known.messages if known else 0))
+            return found
+
+        ledger.change(once, {name_of(rows): rows}, _limits(manifest, party, program))
+
+
+def _change(folder: Path, party: str, manifest: Manifest, program: str, rows: Keys, new: Entries) -> None:
+    if new:
+        limits = _limits(manifest, party, program)
+        Ledger(folder, party).change(lambda before: new, {name_of(rows): rows}, limits)
+
+
+def _training(
+    manifest: Manifest, reaches: Mapping[str, tuple[Reach, ...]], run: str, rows: Keys, facts: Facts
+) -> list[Entry]:
+    found = []
+    for guard, told in reaches.items():
+        about = _protection(manifest, guard)
+        options, mechanism = about["options"], about["mechanism"]
+        entry = Entry(
+            run, manifest.model, guard, mechanism, "train", name_of(rows), len(rows), told, 1, None, 0.0, 0.0
+        )
+        if mechanism == "label_dp":
+            found.append(replace(entry, epsilon=float(options["epsilon"])))
+        else:
+            noise = noise_of(options, about["guards"], facts, None)
+            found.append(replace(entry, messages=facts.visits, noise=noise, delta=float(options["delta"])))
+    return found
+
+
+def _of_run(before: Entries, ledger: Ledger, run: str, reaches: Mapping[str, Any]) -> list[Entry]:
+    """The entries of a run's training; VFL0686 where one is missing."""
+    mine = {e.guard: e for e in before.values() if e.run == run and e.program == "train"}
+    missing = [guard for guard in reaches if guard not in mine]
+    if missing:
+        raise Failure(
+            "VFL0686",
+            f"the ledger {ledger.path} knows nothing of this run, which was counted in it",
+            "bring the ledger back from a copy: it has forgotten what rows have cost",
+        )
+    return [mine[guard] for guard in reaches]
+
+
+def _reaches(manifest: Manifest, party: str) -> dict[str, tuple[Reach, ...]]:
+    """By protection whom it tells of which of the party's columns."""
+    found: dict[str, dict[Reach, None]] = {}
+    for each in manifest.document.get("spends", ()):
+        if each["party"] == party:
+            for guard in each["protections"]:
+                found.setdefault(guard, {})[each["to"], each["name"]] = None
+    return {guard: tuple(told) for guard, told in found.items()}
+
+
+def _protection(manifest: Manifest, guard: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(p for p in manifest.document["protections"] if p["id"] == guard)
+    return found
+
+
+def _limits(manifest: Manifest, party: str, program: str) -> Limits:
+    """The least ε that any grant of a receiver and column allows in a program."""
+    found: dict[Reach, float] = {}
+    for grant in manifest.document.get("grants", ()):
+        if grant["party"] == party and grant["epsilon"] is not None and program in grant["programs"]:
+            reach = (grant["to"], grant["column"])
+            found[reach] = min(found.get(reach, grant["epsilon"]), grant["epsilon"])
+    return found
+
+
+def costs(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What the ledgers in a folder say, by party.
+
+    Returns:
+        For each receiver, `to`, and feature, label or column, `name`: `epsilon` and `delta`, the most
+        that any row has cost, of how many `rows`, in how many `runs`.
+
+    Raises:
+        Failure: VFL0685, a ledger cannot be read.
+    """
+    return {path.stem: _costs(Ledger(folder, path.stem)) for path in sorted(folder.glob("*.json"))}
+
+
+def _costs(ledger: Ledger) -> list[dict[str, Any]]:
+    entries = ledger.entries()
+    found = []
+    for reach in dict.fromkeys(reach for entry in entries.values() for reach in entry.reaches):
+        told = [entry for entry in entries.values() if reach in entry.reaches]
+        rows = ledger.rows([entry.rows for entry in told])
+        spent = ledger.spent(entries, reach, rows, {})
+        runs = len({entry.run for entry in told})
+        about = {"to": reach[0], "name": reach[1], "rows": len(rows), "runs": runs}
+        found.append({**about, "epsilon": spent.epsilon, "delta": spent.delta})
+    return found

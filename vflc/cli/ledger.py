@@ -1,0 +1,49 @@
+"""`vflc ledger`: what the rows of parties have cost so far, over all runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("ledger", short_help="What rows have cost so far, over all runs.")
+@click.argument(
+    "folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default="runs/ledger"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def command(folder: Path, as_json: bool) -> None:
+    """Show the ledgers in FOLDER, runs/ledger where none is named.
+
+    For each receiver and column: the most that any row has cost, and over how many rows and runs.
+    """
+    from vflc_runtime.protect.spending import costs
+
+    found = costs(folder)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    click.echo("\n".join(_lines(folder, found)))
+
+
+def _lines(folder: Path, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    from vflc.cli.columns import aligned, broken
+    from vflc.cli.tables import columns
+
+    if not any(found.values()):
+        nothing = f"there is nothing in {folder}: no run with a proven mechanism was counted"
+        yield from broken(nothing, columns())
+    for party, costs in found.items():
+        grouped: dict[tuple[Any, ...], list[str]] = {}
+        for cost in costs:
+            key = (cost["to"], cost["epsilon"], cost["delta"], cost["rows"], cost["runs"])
+            grouped.setdefault(key, []).append(cost["name"])
+        rows = [("to", "ε", "δ", "rows", "runs", "columns")]
+        for (receiver, epsilon, delta, count, runs), names in grouped.items():
+            shown = f"{epsilon:.4g}", f"{delta:.3g}", f"{count:,}", str(runs)
+            rows.append((receiver, *shown, ", ".join(names)))
+        yield f"What {party}'s rows have cost at most"
+        yield from aligned(rows, columns(), right=(1, 2, 3, 4))
