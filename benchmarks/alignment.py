@@ -22,7 +22,7 @@ import pyarrow as pa
 from extras import need
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import AlignSettings
-from vflc_runtime.manifest import read_manifest
+from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.grpc.tls import Tls
 from vflc_runtime.transport.rules import Rules

@@ -36,7 +36,7 @@ from extras import need
 from vflc_runtime.data.batches import Order, gather
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.generate import generate
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.driver import compile_spec
 

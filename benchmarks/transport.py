@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 from extras import need
-from vflc_runtime.manifest import Edge, Manifest, Message
-from vflc_runtime.messages import Envelope
+from vflc_runtime.bundle.manifest import Edge, Manifest, Message
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.grpc.tls import Tls
+from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.rules import Rules
 
 from vflc.cli.certs import make

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.plan import Metric
 from vflc_runtime.ranking import auc, ks, pr_auc
 
 Array = NDArray[Any]
+Classes = tuple[str | int | float, ...]
 
 BLOCK = 1 << 16
 """Rows that are collected before they are summed."""
@@ -28,6 +29,7 @@ DEFINED = {
     "multiclass": ("accuracy", "precision", "recall", "log_loss"),
     "number": ("rmse", "mae", "rating_accuracy"),
 }
+METRICS = tuple(dict.fromkeys(name for names in DEFINED.values() for name in names))
 NEAR = 0.5
 """How far a rating may be off and still be told from its neighbours."""
 _EPSILON = 1e-7
@@ -37,6 +39,22 @@ _OF_CLASSES = {"precision": 1, "recall": 2}
 _PENDING = ("prediction", "label", "weight")
 _KEPT = ("scores", "positive", "weights")
 _SUMS = ("rows", "right", "hits", "predicted", "positive", "log_loss", "squared", "absolute", "near")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is measured of a prediction.
+
+    Args:
+        programs: by program, prediction and label and, where rows do not count alike, their weight.
+        classes: what the table holds for each class, where classes have names.
+    """
+
+    name: str
+    kind: str
+    metrics: tuple[str, ...]
+    programs: dict[str, tuple[str, ...]]
+    classes: Classes = ()
 
 
 class Collector:

@@ -17,7 +17,7 @@ from specs.examples import prepared, text_of
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.party.align import align_party
 from vflc_runtime.party.train import train_party
-from vflc_runtime.train import Result, TrainOptions
+from vflc_runtime.run.train import Result, TrainOptions
 
 OPTIONS = TrainOptions(epochs=2, batch=32, validation=0.2, threads=1)
 SETTINGS = AlignSettings(key=b"known to the parties alone", threads=1)

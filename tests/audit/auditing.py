@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from granting import granted
-from vflc_runtime.train import TrainOptions, train
-from vflc_runtime.transcript import Stretch
+from vflc_runtime.run.train import TrainOptions, train
+from vflc_runtime.run.transcript import Stretch
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

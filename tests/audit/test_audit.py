@@ -97,7 +97,7 @@ def test_a_secret_start_shuts_the_way_back_through_the_initial_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     """The keys are given: among keys as they fall, one in five lets one of four features come out by luck."""
-    monkeypatch.setattr("vflc_runtime.start.secrets.token_hex", lambda length: key * length)
+    monkeypatch.setattr("vflc_runtime.run.start.secrets.token_hex", lambda length: key * length)
     text = spec(DEEP).replace("batch     64", "batch     64\n  secret_start true")
     sources = tables(400)
     report = audit(recorded(text, sources, tmp_path), sources, AuditOptions(("bob",), threads=1))

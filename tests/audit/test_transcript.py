@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from runtime.handmade import batch, tables, write_bundle
 from safetensors.numpy import save_file
+from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.data.batches import Order
 from vflc_runtime.errors import Failure
-from vflc_runtime.manifest import read_manifest
-from vflc_runtime.messages import Envelope
-from vflc_runtime.session import Session
-from vflc_runtime.train import TrainOptions, train
-from vflc_runtime.transcript import FOLDER, Recorder, Stretch, Transcript, recorded
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.train import TrainOptions, train
+from vflc_runtime.run.transcript import FOLDER, Recorder, Stretch, Transcript, recorded
+from vflc_runtime.transport.messages import Envelope
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 from signing import sign
 from test_cli_commands import DATA, done, vflc
-from vflc_runtime.manifest import read_manifest
+from vflc_runtime.bundle.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")

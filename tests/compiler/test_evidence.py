@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from granting import granted
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Collector, Source
 from vflc.driver import check_source, compile_source

@@ -11,7 +11,7 @@ import pytest
 from compiler.random_specs import batch, specs
 from granting import granted
 from hypothesis import HealthCheck, given, settings, target
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

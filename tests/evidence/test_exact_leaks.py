@@ -10,8 +10,8 @@ from evidence.leak_specs import ELEMENTWISE, Spec, batch, leak_specs
 from granting import granted
 from hypothesis import HealthCheck, event, given, settings
 from vflc_runtime.audit.exact import agrees, flat, proportional, recover
-from vflc_runtime.messages import Envelope
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
+from vflc_runtime.transport.messages import Envelope
 
 from vflc.diagnostics import Collector, Source
 from vflc.driver import compile_source

@@ -16,16 +16,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vflc_runtime import export_encode
 from vflc_runtime.data import expressions
 from vflc_runtime.data.chain import Chain
 from vflc_runtime.data.encoders import ENCODERS
 from vflc_runtime.data.siphash import siphash
 from vflc_runtime.errors import Failure
-from vflc_runtime.export_description import _column as described
-from vflc_runtime.export_description import describe, encoded  # noqa: F401
-from vflc_runtime.export_encode import Refused, encode, fingerprint64
-from vflc_runtime.export_raw import Raw
+from vflc_runtime.export import encode as export_encode
+from vflc_runtime.export.description import _column as described
+from vflc_runtime.export.description import describe, encoded  # noqa: F401
+from vflc_runtime.export.encode import Refused, encode, fingerprint64
+from vflc_runtime.export.raw import Raw
 
 ENCODER = Path(export_encode.__file__)
 PAGE = Path(__file__).parents[2] / "docs" / "exports.md"

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from specs.examples import prepared, text_of
 from vflc_runtime.errors import Failure
-from vflc_runtime.export import export
-from vflc_runtime.predict import predict
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.export.run import export
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

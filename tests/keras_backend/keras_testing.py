@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from compiler.random_specs import batch
 from granting import granted
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

@@ -12,17 +12,17 @@ import onnxruntime
 import pyarrow as pa
 import pytest
 from keras_testing import needs_tensorflow
-from vflc_runtime import export as exporting
 from vflc_runtime.data.chain import Chain
 from vflc_runtime.data.generate import generate
 from vflc_runtime.engines.onnx_session import onnx_errors
 from vflc_runtime.errors import Failure
-from vflc_runtime.export import _cut, export
-from vflc_runtime.export_description import _column, encoded, signature
-from vflc_runtime.export_encode import Refused, encode
-from vflc_runtime.export_onnx import ELEMENTS, Encoding, OnnxFormat
-from vflc_runtime.export_raw import MISSING, UNKNOWN, Raw
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.export import run as exporting
+from vflc_runtime.export.description import _column, encoded, signature
+from vflc_runtime.export.encode import Refused, encode
+from vflc_runtime.export.onnx import ELEMENTS, Encoding, OnnxFormat
+from vflc_runtime.export.raw import MISSING, UNKNOWN, Raw
+from vflc_runtime.export.run import _cut, export
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.cli.main import run as vflc
 from vflc.driver import compile_spec
@@ -212,7 +212,7 @@ def test_an_encoded_id_of_another_column_is_refused_by_name(id: int) -> None:
 def test_keras_encodes_as_the_runtime(tmp_path: Path) -> None:
     """One model of all chains a length, through a file and back."""
     from vflc_runtime.engines.keras_setup import tensorflow
-    from vflc_runtime.export_keras import KerasFormat, _Encoding, _input
+    from vflc_runtime.export.keras import KerasFormat, _Encoding, _input
 
     keras, tf = tensorflow().keras, tensorflow().tf
     inputs, outputs, feeds, values = {}, {}, {}, {}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from granting import granted
 from keras_testing import END, TABLES, compiled, needs_tensorflow
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.errors import Failure
 
 pytestmark = [

@@ -11,8 +11,8 @@ from compiler.random_specs import batch, specs
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from learn.learn_specs import learn_specs
-from vflc_runtime.messages import Envelope
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
+from vflc_runtime.transport.messages import Envelope
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

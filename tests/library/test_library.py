@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from library.library_specs import LOGITS, TASKS, rows, spec
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Collector, Source
 from vflc.driver import compile_source

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from granting import granted
 from vflc_runtime.data.chain import Chain
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Refused, Source
 from vflc.driver import compile_source

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from op_testing import evaluate
+from vflc_runtime.bundle.plan_rows import MOST_TERMS, CatchUp, Replay, read_catch_up, terms
+from vflc_runtime.bundle.reading import Json
+from vflc_runtime.engines.missed import BLOCK, History
 from vflc_runtime.errors import Failure
-from vflc_runtime.missed import BLOCK, History
-from vflc_runtime.plan_rows import MOST_TERMS, CatchUp, Replay, read_catch_up, terms
-from vflc_runtime.reading import Json
 
 from vflc.emit.update import UpdateGraph, build_updates, catch_up, slots_of, update_graph
 from vflc.ir.model import OptimizerRule, Penalty

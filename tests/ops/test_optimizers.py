@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 from op_testing import build, evaluate, keras, run_onnx, value
-from vflc_runtime.updates import clip_parts
+from vflc_runtime.engines.updates import clip_parts
 
 from vflc.ops.optimizers import OPTIMIZERS, RANGES, SCHEDULES, check_options, rate
 from vflc.ops.registry import OpError

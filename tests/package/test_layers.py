@@ -23,6 +23,23 @@ MAY_IMPORT = {
     "runtime": set(),
     "grammars": set(),
 }
+TOP = {"errors", "events", "files", "finite", "interrupts", "metrics", "ranking"}
+RUN = {"bundle", "data", "engines", "transport", "protect", "population"}
+RUNTIME_MAY_IMPORT = {
+    "bundle": set(),
+    "data": set(),
+    "engines": {"bundle"},
+    "transport": {"bundle"},
+    "alignment": set(),
+    "protect": {"bundle", "data", "engines"},
+    "population": {"bundle", "engines", "data"},
+    "run": RUN,
+    "export": {"run", *RUN},
+    "verify": {"run", *RUN},
+    "audit": {"run", *RUN},
+    "party": {"run", *RUN, "alignment"},
+}
+"""Of the runtime's folders, beside what lies at its top, which imports nothing but its like."""
 HEAVY = {
     "onnx", "onnxruntime", "tensorflow", "keras", "networkx", "duckdb", "pyarrow", "grpc", "cryptography",
 }  # fmt: skip
@@ -43,7 +60,8 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
             yield from ((alias.name, id(node) not in lazy) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import hides where it goes"
-            yield node.module or "", id(node) not in lazy
+            names = [f".{alias.name}" for alias in node.names] if node.module == "vflc_runtime" else [""]
+            yield from (((node.module or "") + name, id(node) not in lazy) for name in names)
 
 
 def layer(module: str) -> str | None:
@@ -73,6 +91,23 @@ def test_layer_imports_only_what_it_may(name: str) -> None:
         for module, _ in imports(path)
         if (found := layer(module)) not in (None, name) and found not in MAY_IMPORT[name]
     ]
+    assert not wrong
+
+
+def folder(module: str) -> str:
+    """The runtime's folder that a module lies in; "" for its top."""
+    name = module.split(".")[1] if "." in module else ""
+    return "" if name in TOP else name
+
+
+def test_runtime_folders_import_only_what_they_may() -> None:
+    base = ROOT / "runtime" / "vflc_runtime"
+    wrong = []
+    for path in sorted(base.rglob("*.py")):
+        own = folder(".".join(["vflc_runtime", *path.relative_to(base).with_suffix("").parts]))
+        found = {folder(module) for module, _ in imports(path) if module.startswith("vflc_runtime")}
+        allowed = RUNTIME_MAY_IMPORT[own] if own not in ("", "__init__") else set()
+        wrong += [f"{path.relative_to(ROOT)} imports {name}" for name in found - {own, "", *allowed}]
     assert not wrong
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from safetensors.numpy import load_file
 from vflc_runtime.alignment.settings import AlignSettings
+from vflc_runtime.bundle.manifest import Manifest, read_manifest
 from vflc_runtime.events import Listener, silent
-from vflc_runtime.manifest import Manifest, read_manifest
 from vflc_runtime.party.site import Site
 from vflc_runtime.party.train import train_party
-from vflc_runtime.train import Result, TrainOptions, train
+from vflc_runtime.run.train import Result, TrainOptions, train
 from vflc_runtime.transport.network import Network
 from vflc_runtime.transport.threads import Exchange
 

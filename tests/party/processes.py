@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ports import free_ports
-from vflc_runtime.train import TrainOptions
+from vflc_runtime.run.train import TrainOptions
 
 
 def write_deploy(folder: Path, sources: Mapping[str, str | None], timeout: float = 60) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from partying import compiled, tensors, train_alone
 from specs.examples import prepared, text_of
 from transport.namespaces import Late, Namespaces
-from vflc_runtime.train import TrainOptions
+from vflc_runtime.run.train import TrainOptions
 
 from vflc.cli.certs import make
 

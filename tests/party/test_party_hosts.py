@@ -8,7 +8,7 @@ from partying import compiled, tensors, train_alone
 from processes import Party, write_deploy
 from specs.examples import prepared, text_of
 from transport.wiring import Proxy
-from vflc_runtime.train import TrainOptions
+from vflc_runtime.run.train import TrainOptions
 
 DELAY = 0.02
 """Seconds in each direction."""

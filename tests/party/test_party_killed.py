@@ -12,7 +12,7 @@ import pytest
 from partying import compiled, history, tensors, train_alone
 from processes import Party, write_deploy
 from specs.examples import prepared, text_of
-from vflc_runtime.train import TrainOptions
+from vflc_runtime.run.train import TrainOptions
 
 KILLS = int(os.environ.get("VFLC_KILLS", "6"))
 OPTIONS = TrainOptions(epochs=3, batch=16, validation=0.1, checkpoint_steps=25)

@@ -15,7 +15,7 @@ import pytest
 from partying import TIMEOUT, compiled, exchange, site, together
 from specs.examples import prepared, text_of
 from vflc_runtime import events
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.data.source import Below
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import START, agree_rows, compare
@@ -27,7 +27,7 @@ from vflc_runtime.party.log import Log, TensorBoard
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.site import take_part
 from vflc_runtime.party.train import train_party
-from vflc_runtime.train import TrainOptions
+from vflc_runtime.run.train import TrainOptions
 
 from vflc.cli.main import run
 
@@ -45,7 +45,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture
 def two(bundle: Path) -> dict[str, Peers]:
     """Peers of alice and bob, who are connected."""
-    from vflc_runtime.manifest import read_manifest
+    from vflc_runtime.bundle.manifest import read_manifest
 
     meeting, manifest = exchange(bundle), read_manifest(bundle / "manifest.json")
     networks = {place: meeting.join(place, 3) for place in meeting.places}
@@ -177,7 +177,7 @@ WORDS = {
 
 @pytest.mark.parametrize(("kind", "word"), [(kind, word) for kind, words in WORDS.items() for word in words])
 def test_words_that_make_no_sense_are_refused(kind: str, word: bytes, tmp_path: Path) -> None:
-    from vflc_runtime.manifest import read_manifest
+    from vflc_runtime.bundle.manifest import read_manifest
 
     text = text_of("deepfm", small=True).replace("train {", "train {\n  best true", 1)
     folder = compiled("deepfm", text, tmp_path / "bundle")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from partying import tensors
 from ports import free_ports
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.train import TrainOptions, train
 
 ROOT = Path(__file__).parents[2]
 SHOWN = re.compile(r"^specs/deepfm/two_parties.sh (\S+) (.+)$", re.MULTILINE)

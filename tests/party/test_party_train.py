@@ -24,15 +24,15 @@ from partying import (
 )
 from specs.examples import prepared, text_of
 from vflc_runtime.alignment.settings import AlignSettings
+from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.errors import Failure
-from vflc_runtime.evaluate import evaluate
 from vflc_runtime.events import FellBack, Resumed
-from vflc_runtime.manifest import read_manifest
 from vflc_runtime.party.apply import evaluate_party, predict_party
 from vflc_runtime.party.train import train_party
-from vflc_runtime.predict import predict
-from vflc_runtime.state import RunFolder
-from vflc_runtime.train import Result, TrainOptions, train
+from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.state import RunFolder
+from vflc_runtime.run.train import Result, TrainOptions, train
 
 EXAMPLES = {"deepfm": 400, "three_parties": 300, "u_shape": 300, "wide_deep": 300, "label_only": 200}
 OPTIONS = TrainOptions(epochs=2, batch=64, validation=0.2, checkpoint_steps=3)

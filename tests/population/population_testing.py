@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.population_reader import read_population
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.reconstruct.crew import LocalCrew
-from vflc_runtime.reconstruct.plan import Plan
-from vflc_runtime.reconstruct.plan_reader import read_population
-from vflc_runtime.reconstruct.rounds import Rounds
-from vflc_runtime.reconstruct.run import encoders
-from vflc_runtime.reconstruct.users import Users, split_users
+from vflc_runtime.population.crew import LocalCrew
+from vflc_runtime.population.rounds import Rounds
+from vflc_runtime.population.users import Users, split_users
+from vflc_runtime.run.population_run import encoders
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

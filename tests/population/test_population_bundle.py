@@ -11,10 +11,11 @@ import pytest
 from population.population_testing import compiled
 from population.reference import spec
 from signing import sign
+from vflc_runtime.bundle.population_reader import read_population
 from vflc_runtime.errors import Failure
-from vflc_runtime.reconstruct.plan_reader import read_population
-from vflc_runtime.reconstruct.run import encoders
-from vflc_runtime.reconstruct.visit import Visitor
+from vflc_runtime.population.visit import Visitor
+from vflc_runtime.run.population_run import encoders
+from vflc_runtime.run.population_train import RoundOptions, train
 
 Plan = dict[str, Any]
 
@@ -118,5 +119,5 @@ def test_an_engine_that_is_not_there(tmp_path):
     folder = compiled(spec("cohort 6  batch 3"), tmp_path).folder
     for engine, code in (("torch", "VFL0614"), ("keras", "VFL0613")):
         with pytest.raises(Failure) as refused:
-            read_population(folder, engine)
+            train(folder, {}, tmp_path / "run", RoundOptions(engine=engine))
         assert refused.value.code == code

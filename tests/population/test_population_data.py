@@ -9,9 +9,9 @@ import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import FACTORS, GLOBALS, spec
 from vflc_runtime.errors import Failure
-from vflc_runtime.reconstruct import random
-from vflc_runtime.reconstruct.rounds import Rounds
-from vflc_runtime.reconstruct.users import cohort_of, group_of, split_users
+from vflc_runtime.population import random
+from vflc_runtime.population.rounds import Rounds
+from vflc_runtime.population.users import cohort_of, group_of, split_users
 
 SETTINGS = "rounds 3  cohort 6  batch 3  test 0.2  validation 0.2"
 

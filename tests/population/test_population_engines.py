@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
+from vflc_runtime.bundle.population_reader import read_population
 from vflc_runtime.errors import Failure
-from vflc_runtime.reconstruct.evaluate import evaluate
-from vflc_runtime.reconstruct.plan_reader import read_population
-from vflc_runtime.reconstruct.predict import predict
-from vflc_runtime.reconstruct.train import RoundOptions, train
+from vflc_runtime.run.population_evaluate import evaluate
+from vflc_runtime.run.population_predict import predict
+from vflc_runtime.run.population_train import RoundOptions, train
 
 from vflc.driver import compile_spec
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
+from vflc_runtime.engines.initial import generator
 from vflc_runtime.files import read_tensors
-from vflc_runtime.initial import generator
-from vflc_runtime.reconstruct.privacy import spent
-from vflc_runtime.reconstruct.train import RoundOptions, train
-from vflc_runtime.reconstruct.users import cohort_of
+from vflc_runtime.population.privacy import spent
+from vflc_runtime.population.users import cohort_of
+from vflc_runtime.run.population_train import RoundOptions, train
 
 pytest.importorskip("dp_accounting")
 

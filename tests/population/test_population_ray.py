@@ -22,8 +22,8 @@ from population.reference import GLOBALS, spec
 from ports import free_ports
 from vflc_runtime.errors import Failure
 from vflc_runtime.files import read_tensors
-from vflc_runtime.reconstruct.crew_ray import RayCrew, Worker
-from vflc_runtime.reconstruct.rounds import Rounds
+from vflc_runtime.population.crew_ray import RayCrew, Worker
+from vflc_runtime.population.rounds import Rounds
 
 pytest.importorskip("ray")
 

@@ -16,14 +16,14 @@ import pytest
 from population.population_testing import ratings, table
 from population.reference import spec
 from specs.examples import POPULATIONS, needs_data, prepared, published
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import FellBack
 from vflc_runtime.files import read_tensors
-from vflc_runtime.reconstruct.evaluate import evaluate
-from vflc_runtime.reconstruct.loop import Loop
-from vflc_runtime.reconstruct.predict import predict
-from vflc_runtime.reconstruct.train import Result, RoundOptions, train
+from vflc_runtime.run.population_evaluate import evaluate
+from vflc_runtime.run.population_loop import Loop
+from vflc_runtime.run.population_predict import predict
+from vflc_runtime.run.population_train import Result, RoundOptions, train
 
 from vflc.diagnostics import Source
 from vflc.driver import check_source, compile_source, compile_spec

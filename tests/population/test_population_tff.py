@@ -12,10 +12,10 @@ from population.tff import Examples, Tutorial, evaluated, round_of
 from specs.examples import POPULATIONS, prepared
 from vflc_runtime.errors import Failure
 from vflc_runtime.files import read_tensors
-from vflc_runtime.reconstruct import random
-from vflc_runtime.reconstruct.rounds import Rounds
-from vflc_runtime.reconstruct.train import train
-from vflc_runtime.reconstruct.users import cohort_of, group_of
+from vflc_runtime.population import random
+from vflc_runtime.population.rounds import Rounds
+from vflc_runtime.population.users import cohort_of, group_of
+from vflc_runtime.run.population_train import train
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

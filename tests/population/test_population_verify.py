@@ -12,10 +12,10 @@ from population.reference import spec
 from verify.verifying import verify as command
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
-from vflc_runtime.reconstruct.run import encoders
-from vflc_runtime.reconstruct.users import Users
-from vflc_runtime.reconstruct.verify import Way, verify
+from vflc_runtime.population.users import Users
+from vflc_runtime.run.population_run import encoders
 from vflc_runtime.verify import LIMITS
+from vflc_runtime.verify.population import Way, verify
 
 SETTINGS = "rounds 3  cohort 6  batch 3  client adam(0.02)  keep_local true"
 ENGINES = ["onnx", "keras"] if importlib.util.find_spec("tensorflow") else ["onnx"]

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from granting import granted
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.protect.account import Facts
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Diagnostic, Source
 from vflc.driver import check_source, compile_source

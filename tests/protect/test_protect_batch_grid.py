@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protecting import TWO, Recorded, batch, bundle, rows
+from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.errors import Failure
-from vflc_runtime.packing import Packing
-from vflc_runtime.predict import predict
 from vflc_runtime.protect.wire import pack, span, unpack
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc import driver
 from vflc.diagnostics import Source

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from protecting import TWO, Recorded, batch, bundle
+from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.errors import Failure
-from vflc_runtime.packing import Packing
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.protect.guards import Guards
 from vflc_runtime.protect.wire import pack, unpack

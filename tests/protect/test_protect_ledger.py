@@ -17,12 +17,12 @@ from party.partying import train_together
 from protecting import TWO, bundle
 from test_protect_phases import FROZEN, rows
 from vflc_runtime.errors import Failure
-from vflc_runtime.evaluate import evaluate
-from vflc_runtime.predict import predict
 from vflc_runtime.protect.ledger import Entry, Ledger, keys_of, name_of
 from vflc_runtime.protect.spending import costs
-from vflc_runtime.session import Session
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.train import TrainOptions, train
 
 GUARD = "protect h with gaussian(clip = 1.0, epsilon = 8, passes = {})\n"
 GRANTED = FROZEN.replace("to bob: Age, Income", "to bob: Age at most epsilon {}, Income")

@@ -15,14 +15,14 @@ from party.partying import TIMEOUT, exchange, site, together, train_together
 from protecting import TWO, Recorded, batch, bundle, found
 from protecting import rows as rows_of_all
 from signing import sign
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.errors import Failure
-from vflc_runtime.evaluate import evaluate
-from vflc_runtime.export import export
+from vflc_runtime.export.run import export
 from vflc_runtime.party.apply import predict_party
-from vflc_runtime.predict import predict
-from vflc_runtime.session import Session
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

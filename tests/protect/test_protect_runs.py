@@ -12,11 +12,11 @@ from party.partying import train_together
 from protecting import SUM, TWO, Recorded, batch, bundle, rows
 from signing import sign
 from vflc_runtime import files
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, calibrate
 from vflc_runtime.protect.guards import Guards
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.train import TrainOptions, train
 
 ALL = TWO + (
     "protect h with gaussian(clip = 1.0, epsilon = 8, delta = 1e-5)\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import vflc_runtime.messages as messages
 from vflc_runtime.protect.account import Facts
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
+from vflc_runtime.transport import messages as messages
 
 from vflc.driver import compile_spec
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from protecting import SUM, TWO, Recorded, batch, bundle, found
+from vflc_runtime.bundle.manifest import PROGRAMS
+from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.errors import Failure
-from vflc_runtime.manifest import PROGRAMS
-from vflc_runtime.packing import Packing
 from vflc_runtime.protect.masks import Masks, Sums, scale
 
 MASKED = SUM + "protect a with secure_sum\n"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from protecting import TWO, bundle, rows
 from signing import sign
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, calibrate
-from vflc_runtime.session import Session
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.diagnostics import Source
 from vflc.driver import check_source

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from learn.learn_specs import learn_specs
 from test_protect_weights import Silent, length
 from vflc_runtime.protect.account import Facts
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Refused, Source
 from vflc.driver import compile_source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from vflc_runtime.replay import Rounds, replay
+from vflc_runtime.engines.replay import Rounds, replay
 
 
 @given(st.lists(st.integers(0, 12), max_size=30), st.integers(0, 12), st.integers(1, 40))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from granting import granted
 from rows.dense import Dense, cosine, gradient, steps, warmup
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

@@ -12,7 +12,7 @@ from granting import granted
 from rows.dense import Dense
 from rows.test_rows_dense import ADAM, RATES, RISING, ROWS, SPEC, STAGES, WIDTH, compare, touches, written
 from vflc_runtime.engines import onnx_replay
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

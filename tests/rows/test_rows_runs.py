@@ -13,10 +13,10 @@ import pytest
 from granting import granted
 from vflc_runtime import files
 from vflc_runtime.errors import Failure
-from vflc_runtime.predict import predict
-from vflc_runtime.session import Session
-from vflc_runtime.state import RunFolder
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.state import RunFolder
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

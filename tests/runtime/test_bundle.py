@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 import pytest
 from signing import sign
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
+from vflc_runtime.bundle.manifest import digest
 from vflc_runtime.errors import Failure
-from vflc_runtime.loading import encoders
-from vflc_runtime.manifest import digest
-from vflc_runtime.session import Session
+from vflc_runtime.run.loading import encoders
+from vflc_runtime.run.session import Session
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from safetensors.numpy import load_file
 from test_train import state
 from vflc_runtime import events, files
 from vflc_runtime.errors import Failure
-from vflc_runtime.evaluate import evaluate, trained
-from vflc_runtime.predict import predict
-from vflc_runtime.state import RunFolder
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.evaluate import evaluate, trained
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.state import RunFolder
+from vflc_runtime.run.train import TrainOptions, train
 
 MORE = TrainOptions(epochs=4, resume=True)
 

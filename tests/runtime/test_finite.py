@@ -11,9 +11,9 @@ import pytest
 from vflc_runtime import finite
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.files import read_tensors
-from vflc_runtime.loop import Loop
-from vflc_runtime.session import Session
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.loop import Loop
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.train import TrainOptions, train
 
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from vflc_runtime.initial import glorot_scale, initial_value
-from vflc_runtime.plan import Init
-from vflc_runtime.randoms import uniform
+from vflc_runtime.bundle.plan import Init
+from vflc_runtime.engines.initial import glorot_scale, initial_value
+from vflc_runtime.engines.randoms import uniform
 
 PINNED_UNIFORM = [[0.0014607633342049954, 0.012544019158817078], [-0.04420176717693217, 0.014656367816292759]]
 PINNED_NORMAL = [1.2931262347972075, 0.618845188030591, -0.6982798920802512]

@@ -16,19 +16,19 @@ import handmade
 import pyarrow.parquet
 import pytest
 from test_train import state
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.train import TrainOptions, train
 
 OPTIONS = {"epochs": 3, "checkpoint_steps": 2}
 SCRIPT = """
 import sys, time
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.train import TrainOptions, train
 from vflc_runtime.events import Progress, Loaded
 def listen(event):
     if isinstance(event, Loaded):
         print("loaded", flush=True)
     if isinstance(event, Progress):
         time.sleep(0.01)
-from vflc_runtime import loop
+from vflc_runtime.run import loop
 loop._REPORT_SECONDS = -1
 folder, resume = sys.argv[1], sys.argv[2] == "resume"
 sources = {party: f"{folder}/{party}.parquet" for party in ("alice", "bob")}

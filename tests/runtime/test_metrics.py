@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_runtime import metrics
-from vflc_runtime.metrics import Collector, Meter
-from vflc_runtime.plan import Metric
+from vflc_runtime.metrics import Collector, Meter, Metric
 from vflc_runtime.ranking import auc, ks, pr_auc
 
 EVERY = ("auc", "pr_auc", "ks", "accuracy", "precision", "recall", "log_loss", "rmse", "mae")

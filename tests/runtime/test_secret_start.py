@@ -12,9 +12,9 @@ import pytest
 from safetensors.numpy import load_file
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
-from vflc_runtime.session import Session
-from vflc_runtime.start import FILE, begin
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.start import FILE, begin
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

@@ -9,7 +9,7 @@ import handmade
 import numpy as np
 import pytest
 from vflc_runtime.errors import Failure
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 
 class Reference:

@@ -18,10 +18,10 @@ from safetensors.numpy import load_file
 from vflc_runtime import events, files
 from vflc_runtime.data.batches import Order
 from vflc_runtime.errors import Failure
-from vflc_runtime.evaluate import evaluate
 from vflc_runtime.interrupts import Interrupted
-from vflc_runtime.predict import predict
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.train import TrainOptions, train
 
 SCORES = {"loss", "loss.bce", "loss.l2", "auc", "accuracy"}
 
@@ -177,7 +177,7 @@ def test_ctrl_c_and_sigterm_leave_a_checkpoint(
     number: signal.Signals,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from vflc_runtime.session import Session
+    from vflc_runtime.run.session import Session
 
     original, out = Session.step, tmp_path / "run"
 

@@ -9,11 +9,11 @@ from typing import Any
 import handmade
 import numpy as np
 import pytest
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.errors import Failure
-from vflc_runtime.messages import Envelope, Gate
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 from vflc_runtime.transport.local import LocalNetwork
+from vflc_runtime.transport.messages import Envelope, Gate
 
 TENSOR = np.zeros((4, 2), np.float32)
 GOOD = Envelope("alice>bob.forward", "alice", "forward", "train", 7, {"a.v": TENSOR})

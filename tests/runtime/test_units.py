@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 from granting import granted
-from vflc_runtime import loading
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.errors import Failure
-from vflc_runtime.evaluate import evaluate
 from vflc_runtime.events import silent
-from vflc_runtime.export import export
-from vflc_runtime.predict import predict
-from vflc_runtime.session import Session
-from vflc_runtime.state import RunFolder
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.export.run import export
+from vflc_runtime.run import loading
+from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.state import RunFolder
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

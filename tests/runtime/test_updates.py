@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_runtime.engines.onnx_rows_graphs import row_adder
 from vflc_runtime.engines.onnx_session import ort_value
+from vflc_runtime.engines.updates import DistinctRows, Scratch, clip_parts, clip_tables
 from vflc_runtime.errors import Failure
-from vflc_runtime.session import Session
-from vflc_runtime.updates import DistinctRows, Scratch, clip_parts, clip_tables
+from vflc_runtime.run.session import Session
 
 IDS = st.lists(st.lists(st.integers(-1, 19), max_size=30), min_size=1, max_size=3)
 

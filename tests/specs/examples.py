@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vflc_runtime import loading
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.session import Session
+from vflc_runtime.run import loading
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

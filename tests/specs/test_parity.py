@@ -51,7 +51,7 @@ def apply(layer: tuple[Array, Array], x: Array) -> Array:
 
 def bundle_rows(session_: Any) -> dict[str, int]:
     """How many ids each feature has, from encoders.json."""
-    from vflc_runtime import loading
+    from vflc_runtime.run import loading
 
     parties = loading.encoders(session_.bundle)["parties"]
     return {

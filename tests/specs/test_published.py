@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from specs.examples import EXAMPLES, PUBLISHED, needs_data, prepared, published
-from vflc_runtime.evaluate import evaluate
-from vflc_runtime.train import TrainOptions, train
+from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.driver import compile_spec
 

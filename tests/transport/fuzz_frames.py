@@ -12,7 +12,7 @@ import random
 import sys
 import tracemalloc
 
-from vflc_runtime.manifest import Control, Edge, Manifest, Message
+from vflc_runtime.bundle.manifest import Control, Edge, Manifest, Message
 from vflc_runtime.transport import frames, rules
 from vflc_runtime.transport.frames import Frame, Kind, Refused, Tensor, decode, encode
 from vflc_runtime.transport.rules import Rules

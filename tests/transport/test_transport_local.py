@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from vflc_runtime.errors import Failure
-from vflc_runtime.messages import Envelope
 from vflc_runtime.transport.local import LocalNetwork
+from vflc_runtime.transport.messages import Envelope
 
 
 def envelope(sender: str, step: int, message: str = "m") -> Envelope:

@@ -14,12 +14,12 @@ import pytest
 import wiring
 from fuzz_frames import ROWS, manifest
 from vflc_runtime.errors import Failure
-from vflc_runtime.messages import Envelope
 from vflc_runtime.transport import mailbox, rules
 from vflc_runtime.transport.frames import Frame, Kind, Refused, Tensor, decode, encode
 from vflc_runtime.transport.grpc import streams, tls
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.mailbox import Mailbox
+from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import Control, Ended, Restarted
 from vflc_runtime.transport.rules import Rules
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import wiring
 from vflc_runtime import events
+from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.errors import Failure
-from vflc_runtime.manifest import Manifest
-from vflc_runtime.messages import Gate
 from vflc_runtime.transport import mailbox
+from vflc_runtime.transport.messages import Gate
 from vflc_runtime.transport.network import Ended, Network, Restarted
 
 Make = Callable[..., dict[str, Network]]

@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from vflc_runtime.manifest import Control, Edge, Manifest, Message
-from vflc_runtime.messages import Envelope
+from vflc_runtime.bundle.manifest import Control, Edge, Manifest, Message
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.grpc.tls import Tls
+from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import Network
 from vflc_runtime.transport.rules import Rules
 from vflc_runtime.transport.threads import Exchange

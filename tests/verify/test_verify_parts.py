@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vflc_runtime.initial import generator
+from vflc_runtime.engines.initial import generator
 from vflc_runtime.verify.differences import LIMITS, Comparison, compare
 from vflc_runtime.verify.kinks import MARGIN, Chooser, Kinks, undecided
 from vflc_runtime.verify.recording import Key, Recording

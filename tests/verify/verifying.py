@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vflc_runtime import loading
-from vflc_runtime.bundle import open_bundle
+from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.data.generate import generate
 from vflc_runtime.events import silent
+from vflc_runtime.run import loading
 from vflc_runtime.verify import Comparison, Settings, Way
 from vflc_runtime.verify import verify as compared
 

@@ -86,8 +86,8 @@ def _between_processes(
     from dataclasses import replace
 
     from vflc_runtime import events
+    from vflc_runtime.bundle.manifest import read_manifest
     from vflc_runtime.errors import Failure
-    from vflc_runtime.manifest import read_manifest
     from vflc_runtime.party.align import align_party
     from vflc_runtime.party.connect import connector
     from vflc_runtime.party.deploy import read_deploy
@@ -133,10 +133,10 @@ def _parties(
         return {party: {"key": column} for party, column in _named(sources, keys).items()}
     if keys:
         raise click.UsageError("--key is for tables without a spec; the spec says what its keys are")
-    from vflc_runtime.bundle import open_bundle
+    from vflc_runtime.bundle.folder import open_bundle
+    from vflc_runtime.bundle.population_plan import is_population
     from vflc_runtime.data.dataset import check_parties
-    from vflc_runtime.loading import encoders
-    from vflc_runtime.reconstruct.plan import is_population
+    from vflc_runtime.run.loading import encoders
 
     from vflc.cli.train import bundle_of
 

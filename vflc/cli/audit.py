@@ -163,9 +163,9 @@ def _trained(
     screen: Console,
 ) -> Iterator[tuple[Path, Path]]:
     """The run to audit, and where its transcripts lie: trained for it where there are none."""
-    from vflc_runtime.state import RunFolder
-    from vflc_runtime.train import TrainOptions, train
-    from vflc_runtime.transcript import Stretch, recorded
+    from vflc_runtime.run.state import RunFolder
+    from vflc_runtime.run.train import TrainOptions, train
+    from vflc_runtime.run.transcript import Stretch, recorded
 
     from vflc.cli.train import bundle_of
 

@@ -20,7 +20,7 @@ def command(run: Path, sources: dict[str, str], engine: str, threads: int | None
     """Measure the model in RUN on other rows."""
     from functools import partial
 
-    from vflc_runtime.evaluate import evaluate
+    from vflc_runtime.run.evaluate import evaluate
 
     from vflc.cli.population import evaluate_population, of_population
 

@@ -37,7 +37,7 @@ def command(
     Every file is loaded again and compared with the trained model, on rows of --data or on
     generated ones that fit the spec.
     """
-    from vflc_runtime.export import export, report
+    from vflc_runtime.export.run import export, report
 
     if spec is not None and format == "keras":
         _add_keras(run, spec)
@@ -57,7 +57,7 @@ def command(
 
 def _warn_of_whole(run: Path) -> None:
     """What a merged model gives to whoever gets it."""
-    from vflc_runtime.state import RunFolder
+    from vflc_runtime.run.state import RunFolder
 
     from vflc.cli import failures
     from vflc.diagnostics import Diagnostic
@@ -73,9 +73,9 @@ def _add_keras(run: Path, spec: Path) -> None:
     """Compiles the spec for a run that lacks the Keras plans; VFL0614 where it is another spec."""
     import tempfile
 
-    from vflc_runtime.bundle import add_keras
+    from vflc_runtime.bundle.folder import add_keras
     from vflc_runtime.errors import Failure
-    from vflc_runtime.state import RunFolder
+    from vflc_runtime.run.state import RunFolder
 
     from vflc import driver
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from vflc_runtime.transcript import Stretch
+    from vflc_runtime.run.transcript import Stretch
 
 SPEC = click.Path(path_type=Path)
 """A spec that cannot be read is a diagnostic of the driver, so click does not look at it."""
@@ -69,7 +69,7 @@ def threads(command: Any) -> Any:
 
 
 def _stretch(context: click.Context, option: click.Parameter, value: str | None) -> Stretch | None:
-    from vflc_runtime.transcript import Stretch
+    from vflc_runtime.run.transcript import Stretch
 
     if value is None:
         return None

@@ -114,8 +114,8 @@ def _site(name: str, bundle: Path, out: Path, listen: Any, options: dict[str, An
     """What the party brings along, from deploy.toml and the options, which it takes its own from."""
     from dataclasses import replace
 
+    from vflc_runtime.bundle.manifest import read_manifest
     from vflc_runtime.errors import Failure
-    from vflc_runtime.manifest import read_manifest
     from vflc_runtime.party.connect import connector
     from vflc_runtime.party.deploy import read_deploy
     from vflc_runtime.party.site import Site
@@ -142,7 +142,7 @@ def _site(name: str, bundle: Path, out: Path, listen: Any, options: dict[str, An
 
 def _train(bundle: Path, site: Site, out: Path, options: dict[str, Any], screen: Screen) -> None:
     from vflc_runtime.party.train import train_party
-    from vflc_runtime.train import TrainOptions
+    from vflc_runtime.run.train import TrainOptions
 
     from vflc.cli.tables import scores, sent, show, waited
 

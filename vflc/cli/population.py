@@ -17,7 +17,7 @@ from vflc.cli.tables import scores, sent, show
 
 def of_population(folder: Path | None, run: Path | None, resumed: bool) -> bool:
     """Whether a bundle, or a run where there is none or it is resumed, is of a population."""
-    from vflc_runtime.reconstruct.plan import is_population
+    from vflc_runtime.bundle.population_plan import is_population
 
     bundle = run / "bundle" if run is not None and (folder is None or resumed) else folder
     return bundle is not None and (bundle / "manifest.json").is_file() and is_population(bundle)
@@ -39,8 +39,8 @@ def train_population(
     folder: Path | None, sources: dict[str, str], out: Path | None, options: dict[str, Any], screen: Screen
 ) -> None:
     """Trains round by round and shows what came of it."""
-    from vflc_runtime.reading import Json
-    from vflc_runtime.reconstruct.train import RoundOptions, train
+    from vflc_runtime.bundle.reading import Json
+    from vflc_runtime.run.population_train import RoundOptions, train
 
     one_thread(options.pop("threads"))
     why = "is not for a population: it has --rounds, --cohort and --batch"
@@ -79,7 +79,7 @@ def evaluate_population(
     listen: Callable[[events.Event], None] = events.silent,
 ) -> dict[str, Any]:
     """Measures every user of the sources."""
-    from vflc_runtime.reconstruct.evaluate import evaluate
+    from vflc_runtime.run.population_evaluate import evaluate
 
     one_thread(threads)
     return evaluate(run, sources, engine, listen)
@@ -95,7 +95,7 @@ def predict_population(
     screen: Console,
 ) -> int:
     """Writes predictions, or recommendations; the number of rows."""
-    from vflc_runtime.reconstruct.predict import predict
+    from vflc_runtime.run.population_predict import predict
 
     one_thread(threads)
     return predict(run, sources, out, engine, top, lambda event: loaded(screen, event))

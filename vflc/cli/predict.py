@@ -33,8 +33,8 @@ def command(
     needed. Users of a population are rebuilt from the rows that have a label; the rows that have none are
     predicted.
     """
-    from vflc_runtime.predict import predict
-    from vflc_runtime.state import RunFolder
+    from vflc_runtime.run.predict import predict
+    from vflc_runtime.run.state import RunFolder
 
     from vflc.cli.population import of_population, predict_population, refuse
     from vflc.cli.progress import loaded
@@ -43,7 +43,7 @@ def command(
     check_output(out, force, sources.values())
     screen = console()
     if of_population(None, run, True):
-        from vflc_runtime.reconstruct.run import PopulationRun
+        from vflc_runtime.run.population_run import PopulationRun
 
         rows = predict_population(run, sources, out, engine, threads, top, screen)
         click.echo(f"\nwrote {out}: {rows:,} rows, by {PopulationRun(run).which()}")
@@ -57,7 +57,7 @@ def command(
 
 def _warn(run: Path) -> None:
     """What crosses for a single row is that row's: said where anything crosses."""
-    from vflc_runtime.state import RunFolder
+    from vflc_runtime.run.state import RunFolder
 
     from vflc.cli import failures
     from vflc.diagnostics import Diagnostic

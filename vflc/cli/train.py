@@ -14,7 +14,7 @@ import click
 from vflc.cli.options import PRECISIONS, SPEC, data, engine, record, runs, threads
 
 if TYPE_CHECKING:
-    from vflc_runtime.transcript import Recorder
+    from vflc_runtime.run.transcript import Recorder
 
 
 @click.command("train")
@@ -53,7 +53,7 @@ def command(
 
     Options that are not given are as the spec says. With --resume, SPEC may be left out.
     """
-    from vflc_runtime.train import TrainOptions, train
+    from vflc_runtime.run.train import TrainOptions, train
 
     from vflc.cli.population import of_population, refuse, train_population
     from vflc.cli.progress import Screen

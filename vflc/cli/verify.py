@@ -117,7 +117,7 @@ def _compile(
     Noise is never the same twice, and compression has no counterpart where nothing crosses: the model
     is compared as it is without its protections.
     """
-    from vflc_runtime.bundle import open_bundle
+    from vflc_runtime.bundle.folder import open_bundle
     from vflc_runtime.verify import Way
 
     from vflc import driver
@@ -142,7 +142,7 @@ def _compile(
 
 def _double(spec: Path, engines: tuple[str, ...], folder: Path) -> Way:
     """The unsplit model in float64."""
-    from vflc_runtime.bundle import open_bundle
+    from vflc_runtime.bundle.folder import open_bundle
     from vflc_runtime.verify import Way
 
     from vflc import driver
@@ -161,9 +161,9 @@ def _verified(
     folder: Path,
 ) -> tuple[Verification, dict[str, Any], list[Diagnostic]]:
     """One precision of a model over parties, how much was trained on what, and the compiler's warnings."""
-    from vflc_runtime import loading
     from vflc_runtime.data.generate import generate
     from vflc_runtime.events import silent
+    from vflc_runtime.run import loading
     from vflc_runtime.verify import Settings, idle_weights, verify
 
     steps = options["steps"] or STEPS

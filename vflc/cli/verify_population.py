@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vflc.cli.population import one_thread
 
 if TYPE_CHECKING:
-    from vflc_runtime.reconstruct.settings import Settings
-    from vflc_runtime.reconstruct.users import Users
+    from vflc_runtime.bundle.population_settings import Settings
+    from vflc_runtime.population.users import Users
     from vflc_runtime.verify import Verification
 
     from vflc.diagnostics import Diagnostic
@@ -29,13 +29,13 @@ def verified(
     """One precision of a model over a population, how much was trained on what, and warnings."""
     from dataclasses import replace
 
+    from vflc_runtime.bundle.population_reader import read_population
     from vflc_runtime.data.dataset import Dataset
     from vflc_runtime.data.generate import generate
-    from vflc_runtime.reconstruct.crew import GROUP
-    from vflc_runtime.reconstruct.plan_reader import read_population
-    from vflc_runtime.reconstruct.run import encoders
-    from vflc_runtime.reconstruct.users import Users
-    from vflc_runtime.reconstruct.verify import Way, verify
+    from vflc_runtime.population.crew import GROUP
+    from vflc_runtime.population.users import Users
+    from vflc_runtime.run.population_run import encoders
+    from vflc_runtime.verify.population import Way, verify
 
     from vflc import driver
 
@@ -62,7 +62,7 @@ def _fitting(settings: Settings, users: Users) -> Settings:
     """The settings with a cohort that there are users for; VFL0608 where there are none."""
     from dataclasses import replace
 
-    from vflc_runtime.reconstruct.users import split_users
+    from vflc_runtime.population.users import split_users
 
     there = len(split_users(users, replace(settings, cohort=1)).train)
     return replace(settings, cohort=min(settings.cohort, there))

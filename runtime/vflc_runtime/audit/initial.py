@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit.features import CATEGORIES, Spelling, invert
-from vflc_runtime.bundle import Bundle
-from vflc_runtime.messages import Envelope
-from vflc_runtime.plan import Input
-from vflc_runtime.session import Session
-from vflc_runtime.transcript import Step
+from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.bundle.plan import Input
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.transcript import Step
+from vflc_runtime.transport.messages import Envelope
 
 Array = NDArray[Any]
 

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime import loading
 from vflc_runtime.audit.hints import Hints, Label
 from vflc_runtime.audit.initial import Imitation, imitate
 from vflc_runtime.audit.judge import Judge
 from vflc_runtime.audit.rehearsal import Hearing, heard_whole
 from vflc_runtime.audit.view import View, by_row
-from vflc_runtime.bundle import Bundle
+from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
-from vflc_runtime.evaluate import trained
 from vflc_runtime.events import Listener
-from vflc_runtime.state import RunFolder
-from vflc_runtime.transcript import Step, Transcript
+from vflc_runtime.run import loading
+from vflc_runtime.run.evaluate import trained
+from vflc_runtime.run.state import RunFolder
+from vflc_runtime.run.transcript import Step, Transcript
 
 Array = NDArray[Any]
 

@@ -26,7 +26,7 @@ from vflc_runtime.audit.rehearsal import rehearse
 from vflc_runtime.audit.report import Trial
 from vflc_runtime.audit.tails import posterior, slack, tail
 from vflc_runtime.audit.view import Channel, View
-from vflc_runtime.bundle import Bundle
+from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Dataset
 
 Array = NDArray[Any]

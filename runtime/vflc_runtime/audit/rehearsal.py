@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime import start, units
-from vflc_runtime.bundle import Bundle
+from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.bundle.manifest import Message
 from vflc_runtime.data.batches import Indices, Order
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.loop import facts
-from vflc_runtime.manifest import Message
-from vflc_runtime.messages import Envelope
-from vflc_runtime.session import Session
-from vflc_runtime.transcript import Step, evenly
+from vflc_runtime.run import start, units
+from vflc_runtime.run.loop import facts
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.transcript import Step, evenly
+from vflc_runtime.transport.messages import Envelope
 
 Array = NDArray[Any]
 

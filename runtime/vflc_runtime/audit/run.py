@@ -23,7 +23,7 @@ from vflc_runtime.audit.view import Channel, View
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
-from vflc_runtime.transcript import Step, Transcript
+from vflc_runtime.run.transcript import Step, Transcript
 
 Array = NDArray[Any]
 Tell = Callable[[str], None]

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from vflc_runtime.audit.exact import flat
 from vflc_runtime.audit.rehearsal import Tape
+from vflc_runtime.bundle.manifest import Edge, Manifest
 from vflc_runtime.errors import Failure
-from vflc_runtime.manifest import Edge, Manifest
 from vflc_runtime.protect.masks import Sums
 from vflc_runtime.protect.wire import unpack
-from vflc_runtime.transcript import Step, Transcript
+from vflc_runtime.run.transcript import Step, Transcript
 
 Array = NDArray[Any]
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
 
+from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.errors import Failure
-from vflc_runtime.plan import Plan
 
 Array = NDArray[Any]
 
@@ -87,9 +87,14 @@ class Engine(Protocol):
 EngineMaker = Callable[[Plan, tuple[str, ...], int, int | None], Engine]
 
 
-def engine_maker(name: str) -> EngineMaker:
-    """Makes engines from (plan, programs, seed, threads); VFL0614 where there is no such engine."""
+def check_engine(name: str) -> str:
+    """The name, if there is such an engine; VFL0614 otherwise."""
     if name not in ENGINES:
         raise Failure("VFL0614", f"there is no engine {name!r}", f"engines: {', '.join(ENGINES)}")
-    module, _, attribute = ENGINES[name].partition(":")
+    return name
+
+
+def engine_maker(name: str) -> EngineMaker:
+    """Makes engines from (plan, programs, seed, threads); VFL0614 where there is no such engine."""
+    module, _, attribute = ENGINES[check_engine(name)].partition(":")
     return cast(EngineMaker, getattr(import_module(module), attribute))

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.buffers import LAST, check_last
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.engines.buffers import LAST, check_last
 from vflc_runtime.engines.keras_gradients import TapeGradients
 from vflc_runtime.engines.keras_models import Forward, Weights
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.engines.keras_updates import Updates
+from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.errors import Failure
-from vflc_runtime.plan import Plan
-from vflc_runtime.randoms import uniform
 
 Array = NDArray[Any]
 _ORDER = ("train", "evaluate", "predict")

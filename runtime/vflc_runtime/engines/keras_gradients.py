@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.bundle.plan_keras import Gradients, Rows
 from vflc_runtime.engines.keras_models import Values, Weights
 from vflc_runtime.engines.keras_setup import tensorflow
-from vflc_runtime.plan import Plan
-from vflc_runtime.plan_keras import Gradients, Rows
 
 
 class TapeGradients:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.bundle.plan import Plan, Weight
+from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.engines.initial import initial_value
 from vflc_runtime.engines.keras_setup import tensorflow
-from vflc_runtime.initial import initial_value
-from vflc_runtime.plan import Plan, Weight
-from vflc_runtime.reading import damaged
 
 Array = NDArray[Any]
 Values = dict[str, Any]

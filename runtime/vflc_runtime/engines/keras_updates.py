@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.buffers import LAST
+from vflc_runtime.bundle.plan import DenseUpdate, Optimizer, Plan, RowsUpdate
+from vflc_runtime.bundle.plan_rows import CatchUp, Replay
+from vflc_runtime.engines.buffers import LAST
 from vflc_runtime.engines.keras_models import Values, Weights, call_model, load_model
 from vflc_runtime.engines.keras_setup import tensorflow
-from vflc_runtime.missed import History
-from vflc_runtime.plan import DenseUpdate, Optimizer, Plan, RowsUpdate
-from vflc_runtime.plan_rows import CatchUp, Replay
-from vflc_runtime.replay import Rounds, replay
-from vflc_runtime.updates import Ids
+from vflc_runtime.engines.missed import History
+from vflc_runtime.engines.replay import Rounds, replay
+from vflc_runtime.engines.updates import Ids
 
 Array = NDArray[Any]
 BLOCK_NUMBERS = 1 << 20

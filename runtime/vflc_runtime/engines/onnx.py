@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.buffers import Buffers
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.engines.buffers import Buffers
 from vflc_runtime.engines.onnx_session import GraphSession, onnx_errors, ort_value, short
 from vflc_runtime.engines.onnx_updates import Updater, make_updaters, reader_of
-from vflc_runtime.plan import Plan
-from vflc_runtime.randoms import uniform
-from vflc_runtime.reading import damaged
+from vflc_runtime.engines.randoms import uniform
 
 Array = NDArray[Any]
 _DTYPES = {"int": "int32"}

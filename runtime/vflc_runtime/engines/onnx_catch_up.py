@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from vflc_runtime.buffers import Rows
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.bundle.plan_rows import CatchUp, Replay
+from vflc_runtime.engines.buffers import Rows
+from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.onnx_replay import RowsReplayer
 from vflc_runtime.engines.onnx_rows_graphs import row_reader
 from vflc_runtime.engines.onnx_session import CPU, load_series, ort_value
-from vflc_runtime.missed import History
-from vflc_runtime.plan import Plan
-from vflc_runtime.plan_rows import CatchUp, Replay
-from vflc_runtime.updates import Ids
+from vflc_runtime.engines.updates import Ids
 
 Array = NDArray[Any]
 BLOCK_ROWS = 1 << 16

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from vflc_runtime.buffers import Rows
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.engines.buffers import Rows
 from vflc_runtime.engines.onnx_memory import read_before_written
 from vflc_runtime.engines.onnx_session import load, ort_value, read_model
-from vflc_runtime.plan import Plan
-from vflc_runtime.replay import Rounds, replay
-from vflc_runtime.updates import Ids
+from vflc_runtime.engines.replay import Rounds, replay
+from vflc_runtime.engines.updates import Ids
 
 Array = NDArray[Any]
 BLOCK_NUMBERS = 1 << 16

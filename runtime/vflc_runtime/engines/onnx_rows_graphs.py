@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vflc_runtime.bundle.plan import Optimizer, Plan
+from vflc_runtime.bundle.plan_rows import CatchUp
+from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.onnx_memory import read_before_written
 from vflc_runtime.engines.onnx_session import onnx_errors, read_model, session, short
-from vflc_runtime.plan import Optimizer, Plan
-from vflc_runtime.plan_rows import CatchUp
-from vflc_runtime.reading import damaged
 
 if TYPE_CHECKING:
     import onnx

@@ -11,9 +11,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.onnx_memory import sized_by_data, unjoined
-from vflc_runtime.plan import Plan
-from vflc_runtime.reading import damaged
 
 if TYPE_CHECKING:
     import onnx

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from vflc_runtime.buffers import Buffers, Rows
+from vflc_runtime.bundle.plan import DenseUpdate, Plan
+from vflc_runtime.engines.buffers import Buffers, Rows
 from vflc_runtime.engines.onnx_catch_up import Reader, history_of
 from vflc_runtime.engines.onnx_replay import in_place
 from vflc_runtime.engines.onnx_rows import RowsUpdater
 from vflc_runtime.engines.onnx_session import ort_value
-from vflc_runtime.plan import DenseUpdate, Plan
-from vflc_runtime.updates import clip_parts
+from vflc_runtime.engines.updates import clip_parts
 
 Array = NDArray[Any]
 Values = dict[str, Any]

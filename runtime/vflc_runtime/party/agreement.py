@@ -10,7 +10,7 @@ from typing import Any
 
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.party.peers import Peers, wrong
-from vflc_runtime.state import KEPT
+from vflc_runtime.run.state import KEPT
 
 START = "start"
 """Stands among the checkpoints for the state before the first step."""

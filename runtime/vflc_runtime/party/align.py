@@ -11,10 +11,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from vflc_runtime import files, loading
+from vflc_runtime import files
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.kinds import HELLO
-from vflc_runtime.bundle import Bundle, open_bundle
+from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.data.align import Aligned, look_at_tables, open_tables
 from vflc_runtime.data.dataset import BLOCK
 from vflc_runtime.data.source import unreadable
@@ -25,7 +25,8 @@ from vflc_runtime.party.council import PartyCouncil
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, take_part, version
-from vflc_runtime.predict import check_out, table_writer
+from vflc_runtime.run import loading
+from vflc_runtime.run.predict import check_out, table_writer
 from vflc_runtime.transport.network import Ended
 
 

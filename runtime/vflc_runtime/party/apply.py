@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vflc_runtime import loading
 from vflc_runtime.data.batches import sequential
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.errors import Failure
-from vflc_runtime.evaluate import pass_over
-from vflc_runtime.loop import EVALUATION_BATCH, measure
 from vflc_runtime.party.agreement import agree_rows, compare
 from vflc_runtime.party.council import PartyCouncil
 from vflc_runtime.party.joined import Joined
@@ -20,10 +17,13 @@ from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, take_part, version
-from vflc_runtime.predict import check_out, write_predictions
 from vflc_runtime.protect import record
-from vflc_runtime.session import Session
-from vflc_runtime.state import RunFolder
+from vflc_runtime.run import loading
+from vflc_runtime.run.evaluate import pass_over
+from vflc_runtime.run.loop import EVALUATION_BATCH, measure
+from vflc_runtime.run.predict import check_out, write_predictions
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.state import RunFolder
 from vflc_runtime.transport.network import Ended
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.errors import Failure
-from vflc_runtime.manifest import Manifest
 from vflc_runtime.party.deploy import Deploy
 from vflc_runtime.party.site import Connect
 from vflc_runtime.transport.network import Network

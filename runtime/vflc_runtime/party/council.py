@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Callable
 
-from vflc_runtime.manifest import Manifest
+from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.metrics import Meter
 from vflc_runtime.party.peers import Peers, wrong
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vflc_runtime.party.peers import Peers
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 KIND = "mask.key"
 

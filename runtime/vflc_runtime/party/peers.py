@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.manifest import Manifest
 from vflc_runtime.transport.network import Network
 
 PATIENCE = 3600.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import AlignSettings
-from vflc_runtime.bundle import Bundle
+from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.events import Listener
 from vflc_runtime.party.peers import Peers

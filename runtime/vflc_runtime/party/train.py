@@ -7,13 +7,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from vflc_runtime import loading
-from vflc_runtime.bundle import Bundle, add_keras, open_bundle
+from vflc_runtime.bundle.folder import Bundle, add_keras, open_bundle
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.interrupts import Interrupted, Interrupts
-from vflc_runtime.loop import Loop
 from vflc_runtime.party.agreement import START, agree_rows, compare
 from vflc_runtime.party.council import PartyCouncil
 from vflc_runtime.party.joined import Joined
@@ -21,10 +19,12 @@ from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, giving_notice, take_part, version
-from vflc_runtime.session import Session
-from vflc_runtime.settings import check_options, new_settings, resumed_settings
-from vflc_runtime.state import RunFolder, refuse_existing
-from vflc_runtime.train import Result, TrainOptions, account
+from vflc_runtime.run import loading
+from vflc_runtime.run.loop import Loop
+from vflc_runtime.run.session import Session
+from vflc_runtime.run.settings import check_options, new_settings, resumed_settings
+from vflc_runtime.run.state import RunFolder, refuse_existing
+from vflc_runtime.run.train import Result, TrainOptions, account
 from vflc_runtime.transport.network import Ended, Restarted
 
 SETTINGS = ("seed", "batch", "epochs", "steps", "validation", "shuffle", "checkpoint_steps")

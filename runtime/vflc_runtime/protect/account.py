@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.errors import Failure, Where
-from vflc_runtime.reading import damaged
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.bundle.plan_guards import Draw, Guard
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
-from vflc_runtime.plan import Plan
-from vflc_runtime.plan_guards import Draw, Guard
 from vflc_runtime.protect.account import Facts, noise_of, spent
 from vflc_runtime.protect.marvell import Marvell
 from vflc_runtime.protect.noise import Noise

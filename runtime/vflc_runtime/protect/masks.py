@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.bundle.packing import Packing
+from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.packing import Packing
-from vflc_runtime.reading import damaged
 
 Array = NDArray[Any]
 _PROGRAMS = ("train", "evaluate", "predict")

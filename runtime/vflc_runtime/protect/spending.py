@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.errors import Failure
-from vflc_runtime.manifest import Manifest
 from vflc_runtime.protect.account import Facts, noise_of
 from vflc_runtime.protect.ledger import Entries, Entry, Keys, Ledger, Limits, Reach, keys_of, name_of
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.packing import Packing
 from vflc_runtime.protect.masks import Masks, Sums
 
 Array = NDArray[Any]

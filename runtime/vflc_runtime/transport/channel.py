@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vflc_runtime.messages import Envelope
+from vflc_runtime.transport.messages import Envelope
 
 
 class Channel(Protocol):

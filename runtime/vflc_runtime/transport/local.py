@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.messages import Envelope
+from vflc_runtime.transport.messages import Envelope
 
 Routine = Generator[None, None, None]
 """A place at work: it yields where it waits for a message."""

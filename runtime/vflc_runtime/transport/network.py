@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from vflc_runtime.bundle.manifest import Control as Control
 from vflc_runtime.events import Listener
-from vflc_runtime.manifest import Control as Control
-from vflc_runtime.messages import Envelope
+from vflc_runtime.transport.messages import Envelope
 
 Reason = Literal["done", "interrupted", "failed", "refused", "taken", "expired"]
 """Why a place leaves a run: it has all it needs, somebody stopped it, or it cannot go on. Or why it

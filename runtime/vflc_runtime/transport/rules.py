@@ -8,9 +8,8 @@ from math import prod
 
 import numpy as np
 
+from vflc_runtime.bundle.manifest import PROGRAMS, Control, Edge, Manifest, Message
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.manifest import PROGRAMS, Control, Edge, Manifest, Message
-from vflc_runtime.messages import Array, Envelope
 from vflc_runtime.transport.frames import (
     DTYPES,
     WIRE_DTYPES,
@@ -21,6 +20,7 @@ from vflc_runtime.transport.frames import (
     Tensor,
     encode,
 )
+from vflc_runtime.transport.messages import Array, Envelope
 
 OPEN = 1 << 26
 """Bytes that a message may have where only the data knows a size."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.events import Listener
-from vflc_runtime.messages import Envelope
 from vflc_runtime.transport.mailbox import Mailbox
+from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import Control, Reason, Restarted, Traffic
 
 

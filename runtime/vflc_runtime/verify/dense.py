@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.bundle.plan import DenseUpdate, Plan
 from vflc_runtime.engines.keras_models import Values, Weights
 from vflc_runtime.engines.keras_setup import tensorflow
-from vflc_runtime.plan import DenseUpdate, Plan
 from vflc_runtime.verify.rules import Rule
 
 Array = NDArray[Any]

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.plan import DenseUpdate
-from vflc_runtime.session import Session
+from vflc_runtime.bundle.plan import DenseUpdate
+from vflc_runtime.run.session import Session
 
 Array = NDArray[Any]
 NOTHING = 1e-12

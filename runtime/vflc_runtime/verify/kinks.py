@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.initial import generator
-from vflc_runtime.randoms import uniform
+from vflc_runtime.engines.initial import generator
+from vflc_runtime.engines.randoms import uniform
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]

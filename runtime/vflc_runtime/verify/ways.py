@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle import Bundle
+from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
-from vflc_runtime.messages import Envelope
-from vflc_runtime.session import Outcome, Session
+from vflc_runtime.run.session import Outcome, Session
+from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.verify.differences import Comparison, Pair, compare
 from vflc_runtime.verify.idle import Shares, hold
 from vflc_runtime.verify.kinks import Chooser, Kinks

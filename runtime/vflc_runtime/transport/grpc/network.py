@@ -15,11 +15,11 @@ from threading import Event, Thread
 
 from vflc_runtime import events
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.messages import Envelope
 from vflc_runtime.transport.grpc.streams import PATIENCE, Dialer, Listener
 from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, expired, expires_soon, identity
 from vflc_runtime.transport.link import Link, bye, era_frame, taken
 from vflc_runtime.transport.mailbox import Mailbox, overdue
+from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import Reason, Restarted, Traffic
 from vflc_runtime.transport.rules import Rules
 from vflc_runtime.transport.threads import too_long

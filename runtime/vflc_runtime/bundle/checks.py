@@ -1,0 +1,232 @@
+"""Does a plan hold together, with itself and with the manifest? VFL0613 where not."""
+
+from __future__ import annotations
+
+from vflc_runtime.bundle.manifest import Manifest
+from vflc_runtime.bundle.plan import Array, DenseUpdate, Optimizer, Plan, RowsUpdate, Step, Weight
+from vflc_runtime.bundle.plan_rows import CatchUp, Matrix, Newest, Product, Sum
+from vflc_runtime.bundle.reading import damaged
+
+
+def check_plan(plan: Plan, manifest: Manifest) -> None:
+    """Checks names, sizes and references; what passes can be run without looking again."""
+    if (plan.model, plan.precision) != (
+        manifest.model,
+        manifest.precision,
+    ) or plan.place not in manifest.places:
+        raise damaged(f"plan.json of {plan.place!r} belongs to another bundle than manifest.json")
+    _check_arrays(plan)
+    for graph, entry in plan.graphs.items():
+        if entry.gradients is None and str(entry.file) not in plan.contents.files:
+            raise damaged(f"{plan.graph_path(graph)} is missing")
+    _check_updates(plan)
+    _check_guards(plan, manifest)
+    for name in plan.programs:
+        _Flow(plan, manifest, name).check()
+
+
+def _check_arrays(plan: Plan) -> None:
+    """Weights cover every array exactly, each row once."""
+    inside: dict[str, list[Weight]] = {name: [] for name in plan.arrays}
+    for weight in plan.weights.values():
+        if weight.array not in inside:
+            raise damaged(f"plan.json: weight {weight.name!r} is part of {weight.array!r}, which is no array")
+        inside[weight.array].append(weight)
+    for name, weights in inside.items():
+        array = plan.arrays[name]
+        weights.sort(key=lambda weight: weight.offset)
+        if not (_is_stack(array, weights) if array.table else _is_single(array, weights)):
+            raise damaged(
+                f"plan.json: the weights of array {name!r} do not fill its shape {list(array.shape)}"
+            )
+
+
+def _is_single(array: Array, weights: list[Weight]) -> bool:
+    return len(weights) == 1 and weights[0].shape == array.shape and weights[0].offset == 0
+
+
+def _is_stack(array: Array, weights: list[Weight]) -> bool:
+    row = 0
+    for weight in weights:
+        if weight.offset != row or not weight.shape or weight.shape[1:] != array.shape[1:]:
+            return False
+        row += weight.shape[0]
+    return bool(array.shape) and row == array.shape[0]
+
+
+def _check_updates(plan: Plan) -> None:
+    updated: set[str] = set()
+    for update in plan.updates.values():
+        optimizer = plan.optimizers.get(update.optimizer)
+        if optimizer is None:
+            raise damaged(
+                f"plan.json: update {update.id!r} names optimizer {update.optimizer!r}, which is not there"
+            )
+        names = update.arrays if isinstance(update, DenseUpdate) else (update.array,)
+        for name in names:
+            if name not in plan.arrays or name in updated:
+                raise damaged(f"plan.json: update {update.id!r} changes {name!r}, no array or changed twice")
+            updated.add(name)
+        if isinstance(update, DenseUpdate):
+            if sum(plan.arrays[name].size for name in names) != update.size:
+                raise damaged(f"plan.json: update {update.id!r} has not the size of its arrays")
+        elif not plan.arrays[update.array].table or len(plan.arrays[update.array].shape) != 2:
+            raise damaged(
+                f"plan.json: update {update.id!r} changes rows of {update.array!r}, which is no table"
+            )
+    for optimizer in plan.optimizers.values():
+        _check_optimizer(plan, optimizer)
+    if updated & set(plan.assigns) or not set(plan.assigns) <= set(plan.arrays):
+        raise damaged("plan.json: an assign names no array, or one that an update changes")
+
+
+def _check_optimizer(plan: Plan, optimizer: Optimizer) -> None:
+    """Its graphs take and give what an engine feeds them and stores."""
+    stored = {"weight", *(slot.name for slot in optimizer.slots)}
+    made = {f"new.{name}" for name in stored}
+    fits = _has(plan, optimizer.graph, {*stored, "gradient"}, {"step"}, made)
+    more = optimizer.catch_up
+    if isinstance(more, CatchUp):
+        numbers = {f"missed.{each.name}" for each in more.missed}
+        fits = fits and len(numbers) == len(more.missed)
+        fits = fits and _has(plan, more.graph, stored | numbers, set(), made)
+        of = {each.of for each in more.missed if isinstance(each, Product | Newest | Sum)}
+        of |= {name for each in more.missed if isinstance(each, Matrix) for row in each.of for name in row}
+        of |= {each.kept for each in more.missed if isinstance(each, Sum) and each.kept}
+        if of or more.series is not None:
+            fits = fits and more.series is not None and _has(plan, more.series, set(), {"step"}, of)
+    if not fits:
+        raise damaged(f"plan.json: optimizer {optimizer.id!r} has no fitting update graphs")
+
+
+def _has(plan: Plan, name: str, inputs: set[str], more: set[str], outputs: set[str]) -> bool:
+    """Whether there is a graph with these inputs, maybe `more` of them, and outputs."""
+    graph = plan.graphs.get(name)
+    return graph is not None and inputs <= {*graph.inputs} <= inputs | more and {*graph.outputs} == outputs
+
+
+def _check_guards(plan: Plan, manifest: Manifest) -> None:
+    """Every protection that the manifest promises of an edge from here is a step of training.
+
+    Of the other programs those are that the guard says.
+    """
+    for program, run in plan.programs.items():
+        steps = sorted(step.target for step in run if step.do == "protect")
+        if steps != sorted(name for name, guard in plan.guards.items() if program in guard.programs):
+            raise damaged(f"plan.json of {plan.place!r}: not every guard is one step of program {program!r}")
+    if any("train" not in guard.programs for guard in plan.guards.values()):
+        raise damaged(f"plan.json of {plan.place!r}: not every guard is one step of training")
+    runs = [step.target for step in plan.programs.get("train", ()) if step.do == "run"]
+    read = {name for graph in runs if graph in plan.graphs for name in plan.graphs[graph].inputs}
+    for guard in plan.guards.values():
+        if guard.solved and guard.reads not in plan.inputs:
+            raise damaged(f"plan.json: guard {guard.id!r} reads {guard.reads!r}, which is no input")
+        for draw in guard.draws:
+            if draw.id not in read:
+                raise damaged(f"plan.json: nothing in training reads {draw.id!r} of guard {guard.id!r}")
+    for edge in manifest.edges.values():
+        if edge.aside:
+            continue
+        value = edge.value
+        for name in reversed(edge.protections) if edge.sender == plan.place else ():
+            found = plan.guards.get(name)
+            if found is None or value not in found.after or len(found.before) != len(found.after):
+                raise damaged(
+                    f"plan.json of {plan.place!r}: edge {edge.id!r} has not the protection {name!r}"
+                )
+            value = found.before[found.after.index(value)]
+
+
+class _Flow:
+    """Follows one program and knows which values exist at every step."""
+
+    def __init__(self, plan: Plan, manifest: Manifest, program: str) -> None:
+        self.plan, self.manifest, self.program = plan, manifest, program
+        labels_hidden = program == "predict"
+        self.known = set(plan.arrays) | set(plan.randoms)
+        self.known |= {i.id for i in plan.inputs.values() if not (labels_hidden and i.label)}
+        self.messages: set[str] = set()
+        self.caught_up: set[str] = set()
+
+    def check(self) -> None:
+        for step in self.plan.programs[self.program]:
+            getattr(self, f"_{step.do}")(step)
+        report = self.plan.reports[self.program]
+        wanted = [loss.value for loss in report.losses] + [value for _, value in report.predictions]
+        for metric in self.plan.metrics:
+            wanted += metric.programs.get(self.program, ())
+        self._need(wanted, "the report")
+
+    def _need(self, names: list[str] | tuple[str, ...], who: str) -> None:
+        for name in names:
+            if name not in self.known:
+                raise damaged(
+                    f"plan.json of {self.plan.place!r}, program {self.program!r}: "
+                    f"{who} needs {name!r}, which is not there yet"
+                )
+
+    def _run(self, step: Step) -> None:
+        graph = self.plan.graphs.get(step.target)
+        if graph is None:
+            raise damaged(f"plan.json: program {self.program!r} runs {step.target!r}, which is no graph")
+        self._need(graph.inputs, f"graph {step.target!r}")
+        self.known.update(graph.outputs)
+
+    def _protect(self, step: Step) -> None:
+        guard = self.plan.guards.get(step.target)
+        if guard is None:
+            raise damaged(f"plan.json: program {self.program!r} names {step.target!r}, which is no guard")
+        self.known.update(draw.id for draw in guard.draws)
+        if guard.solved:
+            self._need(guard.before, f"guard {guard.id!r}")
+            self.known.update(guard.after)
+
+    def _message(self, step: Step, end: str) -> tuple[str, ...]:
+        message = self.manifest.messages.get(step.target)
+        place = self.plan.place
+        if (
+            message is None
+            or self.program not in message.programs
+            or (message.sender if end == "send" else message.receiver) != place
+            or step.target in self.messages
+        ):
+            raise damaged(
+                f"plan.json of {place!r}: program {self.program!r} may not {end} {step.target!r}: "
+                "the manifest does not declare it"
+            )
+        self.messages.add(step.target)
+        edges = (self.manifest.edges[edge] for edge in message.edges)
+        return tuple(edge.value for edge in edges if not edge.aside)
+
+    def _send(self, step: Step) -> None:
+        self._need(self._message(step, "send"), f"message {step.target!r}")
+
+    def _receive(self, step: Step) -> None:
+        self.known.update(self._message(step, "receive"))
+
+    def _catch_up(self, step: Step) -> None:
+        update = self.plan.updates.get(step.target)
+        if not isinstance(update, RowsUpdate) or self.program != "train":
+            raise damaged(f"plan.json: program {self.program!r} catches up with {step.target!r}, no rows")
+        self._need(update.reads or (), f"update {update.id!r}")
+        self.caught_up.add(update.id)
+
+    def _update(self, step: Step) -> None:
+        update = self.plan.updates.get(step.target)
+        if update is None or self.program != "train":
+            raise damaged(
+                f"plan.json: program {self.program!r} makes update {step.target!r}, which is not there"
+            )
+        if isinstance(update, DenseUpdate):
+            self._need((update.gradient,), f"update {update.id!r}")
+            return
+        if self.plan.optimizers[update.optimizer].catch_up and update.id not in self.caught_up:
+            raise damaged(f"plan.json: the rows of update {update.id!r} do not catch up before they change")
+        self._need([name for pair in update.gradients for name in pair], f"update {update.id!r}")
+
+    def _assign(self, step: Step) -> None:
+        if step.target not in self.plan.assigns or self.program != "train":
+            raise damaged(
+                f"plan.json: program {self.program!r} assigns {step.target!r}, which is not declared"
+            )
+        self._need((self.plan.assigns[step.target],), f"assign {step.target!r}")

@@ -1,0 +1,94 @@
+"""A bundle on disk: the manifest and the plans of the places that are here."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from vflc_runtime import files
+from vflc_runtime.bundle.checks import check_plan
+from vflc_runtime.bundle.contents import KERAS, open_contents, read_keras_hashes
+from vflc_runtime.bundle.manifest import Manifest, read_manifest
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.bundle.plan_reader import read_plan
+from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.errors import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What the compiler wrote, read and checked: `plans` by place, in the manifest's order.
+
+    `keras` is the digest of the Keras files, None where the bundle has none.
+    """
+
+    folder: Path
+    manifest: Manifest
+    plans: dict[str, Plan]
+    backend: str = "onnx"
+    keras: str | None = None
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """The parties whose tables this bundle reads."""
+        return tuple(dict.fromkeys(party for plan in self.plans.values() for party in plan.tables))
+
+
+def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx") -> Bundle:
+    """Reads the bundle in `folder`, all places or those given, with the plans of a backend.
+
+    Every file of the places is hashed and compared with the manifest, and used as it was then.
+    VFL0613 where the bundle does not hold together, or was compiled without that backend.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder / "manifest.json")
+    if manifest.population:
+        raise Failure(
+            "VFL0502",
+            f"{folder} is a model over a population, which this command does not support in this version",
+            "populations have `vflc train`, `evaluate`, `predict`, `verify` and `graph`; what they learned "
+            "is in model.safetensors of the hub's folder in a run",
+        )
+    keras = read_keras_hashes(folder, manifest.places, manifest.digest, backend)
+    plans: dict[str, Plan] = {}
+    for place in places or manifest.places:
+        if place not in manifest.places:
+            raise damaged(
+                f"{folder / 'manifest.json'} has no place {place!r}; it has {', '.join(manifest.places)}"
+            )
+        plan = read_plan(open_contents(folder, place, manifest.contents, keras, backend))
+        if plan.place != place:
+            raise damaged(f"{folder / place / 'plan.json'} is the plan of {plan.place!r}")
+        check_plan(plan, manifest)
+        plans[place] = plan
+    return Bundle(folder, manifest, plans, backend, keras.digest if keras else None)
+
+
+def opened(bundle: Bundle | Path | str, backend: str) -> Bundle:
+    """The bundle with the plans of a backend, read again where it has those of another."""
+    if not isinstance(bundle, Bundle):
+        return open_bundle(bundle, backend=backend)
+    return bundle if bundle.backend == backend else open_bundle(bundle.folder, tuple(bundle.plans), backend)
+
+
+def add_keras(folder: Path, other: Path) -> None:
+    """Gives the bundle in `folder` the Keras plans of `other`, compiled from the same spec.
+
+    Nothing happens where they are there, or where the manifests differ. Places that `folder` does
+    not have are left out.
+    """
+    if read_manifest(folder / "manifest.json").digest != read_manifest(other / "manifest.json").digest:
+        return
+    listed = other / f"{KERAS}.json"
+    if (folder / listed.name).exists() or not listed.is_file():
+        return
+    for place in read_manifest(folder / "manifest.json").places:
+        source, target = (root / place / KERAS for root in (other, folder))
+        if source.is_dir() and target.parent.is_dir():
+            new = target.with_name(f".{target.name}.new")
+            for left in (new, target):
+                shutil.rmtree(left, ignore_errors=True)
+            shutil.copytree(source, new)
+            new.rename(target)
+    files.replace_with(folder / listed.name, listed.read_bytes())  # last: with it they count

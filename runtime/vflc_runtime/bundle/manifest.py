@@ -1,0 +1,183 @@
+"""The manifest: everything that may cross between places, the same file at every party."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from vflc_runtime.bundle.contents import Hashes, read_hashes
+from vflc_runtime.bundle.packing import Packing, read_packing
+from vflc_runtime.bundle.reading import Json, damaged
+
+FORMAT = 1
+PROGRAMS = ("train", "evaluate", "predict")
+
+Program = Literal["train", "evaluate", "predict"]
+Dim = int | Literal["batch"] | None
+"""A size, the number of rows of the batch, or None: only the data knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One value that crosses from a place to another; `value` is its id at both ends."""
+
+    id: str
+    value: str
+    sender: str
+    receiver: str
+    phase: str
+    shape: tuple[Dim, ...]
+    dtype: str
+    programs: tuple[str, ...]
+    protections: tuple[str, ...] = ()
+    packing: Packing | None = None
+
+    @property
+    def aside(self) -> bool:
+        """Whether it only says how another edge is packed, and carries no value of the graphs."""
+        return self.packing is not None and self.packing.kind == "range"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The edges of two places and a phase that travel together."""
+
+    id: str
+    sender: str
+    receiver: str
+    phase: str
+    programs: tuple[str, ...]
+    edges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A kind of control message that `sender` may tell `receiver`, of at most `bytes` bytes."""
+
+    kind: str
+    sender: str
+    receiver: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What crosses, and the digest by which parties compare that they compiled the same.
+
+    `contents` has the hashes of every file that a place runs or reads, `document` all that the file
+    says.
+    `controls` is what places tell each other besides. `decides` names, by program, the place whose
+    results say which epoch is the best; it is empty where nothing depends on it.
+    """
+
+    model: str
+    precision: str
+    spec_sha256: str
+    parties: tuple[str, ...]
+    places: tuple[str, ...]
+    edges: dict[str, Edge]
+    messages: dict[str, Message]
+    digest: str
+    contents: Hashes
+    document: Mapping[str, Any] = field(repr=False)
+    population: bool = False
+    controls: tuple[Control, ...] = ()
+    decides: dict[str, str] = field(default_factory=dict)
+
+
+def digest(document: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of a manifest without its `digest`."""
+    content = {key: value for key, value in document.items() if key != "digest"}
+    text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Reads and checks `manifest.json`; VFL0613 where it does not hold together."""
+    document = Json.read(file)
+    if document["format"].integer() != FORMAT:
+        raise damaged(f"{file} has format {document['format'].value}; this version reads format {FORMAT}")
+    if digest(document.value) != document["digest"].text():
+        raise damaged(f"{file} was changed after it was compiled: its digest does not fit its content")
+    places = tuple(place.name() for place in document["places"])
+    if len(set(places)) != len(places) or not places:
+        raise document["places"].wrong("different places")
+    edges = {edge.id: edge for edge in (_edge(item, places) for item in document["edges"])}
+    messages = {m.id: m for m in (_message(item, edges) for item in document["messages"])}
+    if len(edges) != len(list(document["edges"])) or len(messages) != len(list(document["messages"])):
+        raise damaged(f"{file}: two edges or two messages have one id")
+    return Manifest(
+        model=document["model"].text(),
+        precision=document["precision"].one_of("float32", "float64"),
+        spec_sha256=document["spec_sha256"].text(),
+        parties=tuple(party["name"].name() for party in document["parties"]),
+        places=places,
+        edges=edges,
+        messages=messages,
+        digest=document["digest"].text(),
+        contents=read_hashes(document["contents"], places),
+        document=document.value,
+        population=document.get("population") is not None,
+        controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
+        decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},
+    )
+
+
+def _controls(item: Json, places: tuple[str, ...]) -> list[Control]:
+    """A kind, once for each sender and receiver."""
+    kind, size = item["id"].text(), item["bytes"].integer(1)
+    senders, receivers = ([place.one_of(*places) for place in item[end]] for end in ("from", "to"))
+    return [Control(kind, a, b, size) for a in senders for b in receivers if a != b]
+
+
+def _items(item: Json | None) -> list[tuple[str, Json]]:
+    return [] if item is None else list(item.items())
+
+
+def _edge(item: Json, places: tuple[str, ...]) -> Edge:
+    return Edge(
+        id=item["id"].text(),
+        value=item["value"].text(),
+        sender=item["from"].one_of(*places),
+        receiver=item["to"].one_of(*places),
+        phase=item["phase"].one_of("forward", "backward"),
+        shape=tuple(_dim(size) for size in item["shape"]),
+        dtype=item["dtype"].one_of("float32", "float64", "int32", "int64", "uint8", "bool"),
+        programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
+        protections=tuple(each["id"].text() for each in item.get("protections") or ()),
+        packing=None if (packing := item.get("packing")) is None else read_packing(packing),
+    )
+
+
+def _dim(size: Json) -> Dim:
+    if isinstance(size.value, str):
+        return "batch" if size.text() == "batch" else None
+    return None if size.value is None else size.integer(1)
+
+
+def _message(item: Json, edges: dict[str, Edge]) -> Message:
+    message = Message(
+        id=item["id"].text(),
+        sender=item["from"].text(),
+        receiver=item["to"].text(),
+        phase=item["phase"].text(),
+        programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
+        edges=item["edges"].texts(),
+    )
+    for name in message.edges:
+        edge = edges.get(name)
+        if edge is None or (edge.sender, edge.receiver, edge.phase) != (
+            message.sender,
+            message.receiver,
+            message.phase,
+        ):
+            raise damaged(f"{item.path}: edge {name!r} is not one of this message's places and phase")
+        if not set(message.programs) <= set(edge.programs):
+            raise damaged(f"{item.path}: edge {name!r} is not declared for {', '.join(message.programs)}")
+    if not message.edges:
+        raise item["edges"].wrong("at least one edge")
+    return message

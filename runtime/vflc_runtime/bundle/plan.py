@@ -1,0 +1,240 @@
+"""A place's plan as the runtime uses it: frozen; `plan_reader` makes it, `checks` vouches for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vflc_runtime.bundle.contents import Contents
+from vflc_runtime.bundle.plan_guards import Guard
+from vflc_runtime.bundle.plan_keras import Gradients, Held
+from vflc_runtime.bundle.plan_rows import CatchUp, Replay
+from vflc_runtime.metrics import Classes, Metric
+
+StepKind = Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
+INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A value fed from the data of the batch. `shape` starts with None, the rows."""
+
+    id: str
+    party: str
+    column: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    label: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """How a weight starts; `scale` is the bound, the deviation or the constant."""
+
+    kind: str
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What an encoder of a column was fitted to, such as its mean: `input` is `party.column`."""
+
+    input: str
+    encoder: int
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What users know: a tensor with a name, part of the array `array` from row `offset` on.
+
+    One with `fitted` is not trained: it holds what a label's encoder was fitted to, so that
+    predictions come in the units of the table.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    init: Init
+    trainable: bool
+    array: str
+    offset: int
+    fitted: Fitted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """What graphs take: one weight, or several tables of one width stacked along the first axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    table: bool
+
+    @property
+    def size(self) -> int:
+        count = 1
+        for axis in self.shape:
+            count *= axis
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class Random:
+    """Uniform numbers in [0, 1), drawn anew each step; None in the shape is the batch."""
+
+    id: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFile:
+    """A subgraph; names of its inputs and outputs are ids of values.
+
+    Args:
+        file: None where there are only `gradients` to take.
+        held: where a Keras model holds its weights.
+        serial: whether it must, or had better, run in one thread.
+    """
+
+    name: str
+    file: str | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    held: tuple[Held, ...] = ()
+    gradients: Gradients | None = None
+    serial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What an optimizer keeps for every weight."""
+
+    name: str
+    init: float
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """Graphs from (weight, gradient, step, slots) to (new weight, new slots).
+
+    Args:
+        graph: elementwise over one axis.
+        catch_up: what is to be made up for in rows of tables that missed steps, if anything.
+    """
+
+    id: str
+    graph: str
+    slots: tuple[Slot, ...]
+    clip_norm: float | None
+    catch_up: CatchUp | Replay | None
+
+
+@dataclass(frozen=True, slots=True)
+class DenseUpdate:
+    """`arrays` lie one after another in a flat buffer of `size`, like the value `gradient`."""
+
+    id: str
+    optimizer: str
+    gradient: str
+    arrays: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowsUpdate:
+    """Updates the rows of `array` that the ids name; `gradients` are pairs (ids, gradient).
+
+    `reads` are the ids by which a step reads the table; None where it reads all of it.
+    """
+
+    id: str
+    optimizer: str
+    array: str
+    gradients: tuple[tuple[str, str], ...]
+    reads: tuple[str, ...] | None
+
+
+Update = DenseUpdate | RowsUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing a place does: `run` a graph, `send` or `receive` a message, let a guard `protect`, …"""
+
+    do: StepKind
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One term of the objective; the loss is the sum of coefficient times value over all places."""
+
+    name: str
+    value: str
+    coefficient: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a program leaves behind at this place.
+
+    Args:
+        predictions: name and value of each.
+        classes: of those that give shares to classes with names, what the table holds for each class.
+    """
+
+    losses: tuple[Loss, ...] = ()
+    predictions: tuple[tuple[str, str], ...] = ()
+    classes: dict[str, Classes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The defaults of a run, from the spec.
+
+    `monitor` is the result that says which epoch is the best; without `patience` epochs never
+    stop early. With `secret_start` initial weights are each place's own secret.
+    """
+
+    batch: int
+    epochs: int
+    seed: int
+    validation: float
+    shuffle: bool
+    monitor: str
+    patience: int | None
+    best: bool
+    checkpoint_steps: int | None
+    secret_start: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One place's part of a bundle."""
+
+    contents: Contents
+    model: str
+    place: str
+    precision: str
+    tables: tuple[str, ...]
+    inputs: dict[str, Input]
+    weights: dict[str, Weight]
+    arrays: dict[str, Array]
+    randoms: dict[str, Random]
+    graphs: dict[str, GraphFile]
+    optimizers: dict[str, Optimizer]
+    updates: dict[str, Update]
+    assigns: dict[str, str]
+    programs: dict[str, tuple[Step, ...]]
+    reports: dict[str, Report]
+    metrics: tuple[Metric, ...]
+    training: Training
+    guards: dict[str, Guard] = field(default_factory=dict)
+
+    def graph_path(self, graph: str) -> Path:
+        """Where the graph's file lay, for messages: what runs is `graph_content`."""
+        return self.contents.folder / str(self.graphs[graph].file)
+
+    def graph_content(self, graph: str) -> bytes:
+        """The graph's file."""
+        return self.contents.read(str(self.graphs[graph].file))

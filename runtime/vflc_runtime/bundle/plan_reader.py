@@ -1,0 +1,236 @@
+"""Reads `plan.json` into a `Plan`: every field of the kind it must be, or VFL0613."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from vflc_runtime.bundle.contents import Contents
+from vflc_runtime.bundle.manifest import FORMAT, PROGRAMS
+from vflc_runtime.bundle.plan import (
+    INITIALS,
+    Array,
+    DenseUpdate,
+    Fitted,
+    GraphFile,
+    Init,
+    Input,
+    Loss,
+    Optimizer,
+    Plan,
+    Random,
+    Report,
+    RowsUpdate,
+    Slot,
+    Step,
+    StepKind,
+    Training,
+    Update,
+    Weight,
+)
+from vflc_runtime.bundle.plan_guards import read_guard
+from vflc_runtime.bundle.plan_keras import read_gradients, read_held
+from vflc_runtime.bundle.plan_rows import read_catch_up
+from vflc_runtime.bundle.reading import Json, damaged
+from vflc_runtime.metrics import METRICS, Classes, Metric
+
+T = TypeVar("T")
+_TARGETS = {
+    "run": "graph", "send": "message", "receive": "message", "catch_up": "update", "update": "update",
+    "assign": "array", "protect": "guard",
+}  # fmt: skip
+
+
+def read_plan(contents: Contents) -> Plan:
+    """Reads plan.json; VFL0613 where a field is missing or of another kind."""
+    plan = contents.json("plan.json")
+    if plan["format"].integer() != FORMAT:
+        raise damaged(f"plan.json has format {plan['format'].value}; this version reads format {FORMAT}")
+    return Plan(
+        contents=contents,
+        model=plan["model"].text(),
+        place=plan["place"].name(),
+        precision=plan["precision"].one_of("float32", "float64"),
+        tables=tuple(table.name() for table in plan["tables"]),
+        inputs=_by(plan["inputs"], _input, "id"),
+        weights=_by(plan["weights"], _weight, "name"),
+        arrays=_by(plan["arrays"], _array, "name"),
+        randoms=_by(plan["randoms"], lambda r: Random(r["id"].text(), r["shape"].open_shape()), "id"),
+        graphs={name: _graph(name, item) for name, item in plan["graphs"].items()},
+        optimizers=_by(plan["optimizers"], _optimizer, "id"),
+        updates=_by(plan["updates"], _update, "id"),
+        assigns={a["array"].text(): a["value"].text() for a in plan["assigns"]},
+        programs={
+            name: tuple(_step(step) for step in plan["programs"][name])
+            for name in PROGRAMS
+            if plan["programs"].get(name) is not None
+        },
+        reports={name: _report(plan["reports"].get(name)) for name in PROGRAMS},
+        metrics=tuple(_metric(item) for item in plan["metrics"]),
+        training=_training(plan["train"]),
+        guards={} if (guards := plan.get("guards")) is None else _by(guards, read_guard, "id"),
+    )
+
+
+def _by(items: Json, make: Callable[[Json], T], key: str) -> dict[str, T]:
+    made: dict[str, T] = {}
+    for item in items:
+        name = item[key].text()
+        if name in made:
+            raise damaged(f"{item.path}: {name!r} is there twice")
+        made[name] = make(item)
+    return made
+
+
+def _input(item: Json) -> Input:
+    return Input(
+        id=item["id"].text(),
+        party=item["party"].name(),
+        column=item["column"].text(),
+        dtype=item["dtype"].one_of("int", "float"),
+        shape=item["shape"].open_shape(),
+        label=item.get("label") is not None and item["label"].flag(),
+    )
+
+
+def _weight(item: Json) -> Weight:
+    init = item["init"]
+    scale = init.get("scale")
+    return Weight(
+        name=item["name"].text(),
+        shape=item["shape"].shape(),
+        init=Init(init["kind"].one_of(*INITIALS), 0.0 if scale is None else scale.number()),
+        trainable=item["trainable"].flag(),
+        array=item["array"].text(),
+        offset=item["offset"].integer(),
+        fitted=None if (fitted := item.get("fitted")) is None else _fitted(fitted),
+    )
+
+
+def _fitted(item: Json) -> Fitted:
+    parameter = item["parameter"].one_of("mean", "std", "low", "high")
+    return Fitted(item["input"].text(), item["encoder"].integer(), parameter)
+
+
+def read_classes(item: Json) -> Classes:
+    """What the table holds for each class of a prediction: texts or numbers."""
+    classes = item.get("classes")
+    return () if classes is None else tuple(each.text_or_number() for each in classes)
+
+
+def _array(item: Json) -> Array:
+    return Array(item["name"].text(), item["shape"].shape(), item["table"].flag())
+
+
+def _graph(name: str, item: Json) -> GraphFile:
+    gradients, held = item.get("gradients"), item.get("held")
+    return GraphFile(
+        name,
+        item["file"].text() if gradients is None else None,
+        item["inputs"].texts(),
+        item["outputs"].texts(),
+        read_held(held) if held is not None else (),
+        read_gradients(gradients) if gradients is not None else None,
+        (serial := item.get("serial")) is not None and serial.flag(),
+    )
+
+
+def _optimizer(item: Json) -> Optimizer:
+    clip, catch_up = item.get("clip_norm"), item["catch_up"]
+    return Optimizer(
+        id=item["id"].text(),
+        graph=item["graph"].text(),
+        slots=read_slots(item["slots"]),
+        clip_norm=None if clip is None else clip.number(),
+        catch_up=None if catch_up.value is None else read_catch_up(catch_up),
+    )
+
+
+def read_slots(items: Json) -> tuple[Slot, ...]:
+    """What an optimizer keeps, with initial values."""
+    return tuple(Slot(slot["name"].text(), slot["init"].number()) for slot in items)
+
+
+def _update(item: Json) -> Update:
+    if item["kind"].one_of("dense", "rows") == "dense":
+        return DenseUpdate(
+            id=item["id"].text(),
+            optimizer=item["optimizer"].text(),
+            gradient=item["gradient"].text(),
+            arrays=item["arrays"].texts(),
+            size=item["size"].integer(1),
+        )
+    pairs = [pair.texts() for pair in item["gradients"]]
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise item["gradients"].wrong("pairs of ids and gradient")
+    return RowsUpdate(
+        id=item["id"].text(),
+        optimizer=item["optimizer"].text(),
+        array=item["array"].text(),
+        gradients=tuple((pair[0], pair[1]) for pair in pairs),
+        reads=None if item["reads"].value is None else item["reads"].texts(),
+    )
+
+
+def _step(item: Json) -> Step:
+    do = cast(StepKind, item["do"].one_of(*_TARGETS))
+    return Step(do, item[_TARGETS[do]].text())
+
+
+def _report(item: Json | None) -> Report:
+    if item is None:
+        return Report()
+    losses, predictions = item.get("losses"), item.get("predictions")
+    return Report(
+        losses=tuple(
+            Loss(loss["name"].text(), loss["value"].text(), loss["coefficient"].number())
+            for loss in (losses if losses is not None else ())
+        ),
+        predictions=tuple(
+            (each["name"].text(), each["value"].text())
+            for each in (predictions if predictions is not None else ())
+        ),
+        classes={
+            each["name"].text(): classes
+            for each in (predictions if predictions is not None else ())
+            if (classes := read_classes(each))
+        },
+    )
+
+
+def _metric(item: Json) -> Metric:
+    return Metric(
+        name=item["name"].text(),
+        kind=item["kind"].one_of("binary", "multiclass", "number"),
+        metrics=tuple(metric.one_of(*METRICS) for metric in item["metrics"]),
+        programs={
+            name: tuple(
+                program[part].text()
+                for part in ("prediction", "label", "weight")
+                if part != "weight" or program.get(part) is not None
+            )
+            for name, program in item["programs"].items()
+        },
+        classes=read_classes(item),
+    )
+
+
+def _training(item: Json) -> Training:
+    stop, monitor = item.get("early_stopping"), item.get("monitor")
+    steps, best, secret = item.get("checkpoint_steps"), item.get("best"), item.get("secret_start")
+    return Training(
+        batch=item["batch"].integer(1),
+        epochs=item["epochs"].integer(1),
+        seed=item["seed"].integer(),
+        validation=item["validation"].number(),
+        shuffle=item["shuffle"].flag(),
+        monitor=stop["metric"].text()
+        if stop is not None
+        else monitor.text()
+        if monitor is not None
+        else "loss",
+        patience=stop["patience"].integer(1) if stop is not None else None,
+        best=best is not None and best.flag(),
+        checkpoint_steps=None if steps is None else steps.integer(1),
+        secret_start=secret is not None and secret.flag(),
+    )

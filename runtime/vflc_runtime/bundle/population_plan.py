@@ -1,0 +1,160 @@
+"""The bundle of a population as the runtime uses it: frozen; `plan_reader` makes it and vouches for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vflc_runtime.bundle.contents import Contents
+from vflc_runtime.bundle.manifest import Manifest
+from vflc_runtime.bundle.plan import Init, Loss, Slot
+from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.reading import Json
+from vflc_runtime.metrics import Classes, Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A column's values. `kind` is `id`, `ids` or `number`."""
+
+    id: str
+    kind: str
+    label: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """What is fed to read the copies of `table`; `distinct`: each id of a user's batch once, then -1."""
+
+    id: str
+    table: str
+    features: tuple[str, ...]
+    distinct: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A global weight of the hub, or a local one of every user; `shape` is that of one."""
+
+    name: str
+    shape: tuple[int, ...]
+    init: Init
+    table: bool
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A file and the ids of its inputs and outputs.
+
+    Args:
+        path: where it lay, for messages.
+        content: the file.
+        gradients: outputs that the file does not have: (id, the weight it is the gradient of). The
+            Keras engine takes them by a tape, as gradients of the losses by their coefficients.
+        seeds: these losses.
+    """
+
+    path: Path
+    content: bytes = field(repr=False)
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    gradients: tuple[tuple[str, str], ...] = ()
+    seeds: tuple[Loss, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """Graphs from (weight, gradient, step, slots) to (new weight, new slots), as those of a party's plan.
+
+    `sparse`: a row without a gradient stays as it is, and so do its slots.
+    """
+
+    graph: Graph
+    slots: tuple[Slot, ...]
+    sparse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """Of a weight: one value, or for a table pairs (ids, rows) of its copies.
+
+    The one value of a table has a gradient for every row of the copies.
+    """
+
+    weight: str
+    dense: str | None
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """`rebuild` or `client`: what it changes and how."""
+
+    graph: Graph | None
+    optimizer: Optimizer
+    gradients: tuple[Gradient, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What users get; `metric` says how it is measured, by `label`, where a label tells.
+
+    `classes` is what the table holds for each class, where classes have names.
+    """
+
+    name: str
+    value: str
+    label: str | None
+    metric: Metric | None
+    classes: Classes = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a run's folder needs to know of a place."""
+
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Both places of a population's bundle, with the graphs of an engine: `onnx` or `keras`."""
+
+    engine: str
+    folder: Path
+    manifest: Manifest
+    contents: dict[str, Contents]
+    place: str
+    hub: str
+    precision: str
+    inputs: dict[str, Input]
+    ids: tuple[Ids, ...]
+    mask: str | None
+    weights: dict[str, Weight]
+    rebuild: Phase
+    client: Phase
+    evaluate: Graph
+    predict: Graph
+    server: Optimizer
+    losses: tuple[Loss, ...]
+    predictions: tuple[Prediction, ...]
+    settings: Settings
+
+    @property
+    def plans(self) -> dict[str, Place]:
+        """The places by name."""
+        return {self.place: Place((self.place,)), self.hub: Place(())}
+
+    @property
+    def globals(self) -> list[Weight]:
+        return [weight for weight in self.weights.values() if not weight.local]
+
+    @property
+    def locals(self) -> list[Weight]:
+        return [weight for weight in self.weights.values() if weight.local]
+
+
+def is_population(folder: Path) -> bool:
+    """Whether the bundle in a folder is one of a population; VFL0613 where there is no bundle."""
+    return Json.read(folder / "manifest.json").get("population") is not None

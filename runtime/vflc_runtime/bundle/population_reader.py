@@ -1,0 +1,165 @@
+"""Reads the bundle of a population and checks that it holds together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vflc_runtime.bundle.contents import Contents, open_contents, read_keras_hashes
+from vflc_runtime.bundle.manifest import read_manifest
+from vflc_runtime.bundle.plan import INITIALS, Init, Loss
+from vflc_runtime.bundle.plan_reader import read_classes, read_slots
+from vflc_runtime.bundle.population_plan import (
+    Gradient,
+    Graph,
+    Ids,
+    Input,
+    Optimizer,
+    Phase,
+    Plan,
+    Prediction,
+    Weight,
+)
+from vflc_runtime.bundle.population_settings import read_settings
+from vflc_runtime.bundle.reading import Json, damaged
+from vflc_runtime.metrics import METRICS, Metric
+
+
+def read_population(folder: Path, engine: str = "onnx") -> Plan:
+    """Reads the bundle of a population, with the graphs of an engine.
+
+    VFL0613 where it does not hold together, or was compiled without that engine's backend.
+    """
+    manifest = read_manifest(folder / "manifest.json")
+    about = Json(manifest.document, "manifest.json")["population"]
+    place, hub = (about[end].one_of(*manifest.places) for end in ("place", "hub"))
+    keras = read_keras_hashes(folder, manifest.places, manifest.digest, engine)
+    homes = {name: open_contents(folder, name, manifest.contents, keras, engine) for name in (place, hub)}
+    users, server = (homes[name].json("plan.json") for name in (place, hub))
+    for part in (users, server):
+        if part["kind"].text() != "population" or part["precision"].text() != manifest.precision:
+            raise damaged(f"{part.path} of {folder} belongs to another bundle than manifest.json")
+    losses = tuple(_loss(item) for item in users["losses"])
+    graphs = {name: _graph(homes[place], item, losses) for name, item in users["graphs"].items()}
+    hub_graphs = {name: _graph(homes[hub], item, ()) for name, item in server["graphs"].items()}
+    metrics = tuple(metric.one_of(*METRICS) for metric in users["reconstruct"]["metrics"])
+    phases = users["phases"]
+    plan = Plan(
+        engine=engine,
+        folder=folder,
+        manifest=manifest,
+        contents=homes,
+        place=place,
+        hub=hub,
+        precision=manifest.precision,
+        inputs={i.id: i for i in (_input(item) for item in users["inputs"])},
+        ids=tuple(_ids(item) for item in users["ids"]),
+        mask=None if users.get("mask") is None else users["mask"].text(),
+        weights={w.name: w for w in (_weight(item) for item in users["weights"])},
+        rebuild=_phase(phases["rebuild"], graphs, graphs.get("rebuild")),
+        client=_phase(phases["client"], graphs, _named(graphs, "client", users)),
+        evaluate=_named(graphs, "evaluate", users),
+        predict=_named(graphs, "predict", users),
+        server=_optimizer(server["optimizer"], hub_graphs),
+        losses=losses,
+        predictions=tuple(_prediction(item, metrics) for item in users["predictions"]),
+        settings=read_settings(users["reconstruct"]),
+    )
+    _check(plan, users)
+    return plan
+
+
+def _check(plan: Plan, where: Json) -> None:
+    """Graphs read what a visit feeds, and each phase finds the gradients of its weights."""
+    fed = {*plan.inputs, *(ids.id for ids in plan.ids), *plan.weights, plan.mask}
+    tables = {weight.name for weight in plan.weights.values() if weight.table}
+    for ids in plan.ids:
+        if ids.table not in tables or not set(ids.features) <= set(plan.inputs) or not ids.features:
+            raise damaged(f"{where.path}: {ids.id!r} does not read a table by features")
+    for graph in (plan.rebuild.graph, plan.client.graph, plan.evaluate, plan.predict):
+        if graph is not None and not set(graph.inputs) <= fed:
+            raise damaged(f"{where.path}: {graph.path.name} reads what nobody feeds")
+    predicted = {prediction.value for prediction in plan.predictions}
+    measured = predicted | {loss.value for loss in plan.losses}
+    wanted = ((plan.client.graph, measured), (plan.evaluate, measured), (plan.predict, predicted))
+    for graph, values in wanted:
+        if graph is not None and not values <= set(graph.outputs):
+            raise damaged(f"{where.path}: {graph.path.name} does not give {sorted(values)}")
+    for phase in (plan.rebuild, plan.client):
+        made = set(phase.graph.outputs) if phase.graph is not None else set()
+        for gradient in phase.gradients:
+            read = {name for name, _ in gradient.rows}
+            found = {name for _, name in gradient.rows} | ({gradient.dense} - {None})
+            table = gradient.weight in tables
+            if gradient.weight not in plan.weights or not found or not found <= made:
+                raise damaged(f"{where.path}: there is no gradient of {gradient.weight!r}")
+            if (read and not table) or not read <= {ids.id for ids in plan.ids}:
+                raise damaged(f"{where.path}: the gradient of {gradient.weight!r} has no rows")
+
+
+def _loss(item: Json) -> Loss:
+    return Loss(item["name"].text(), item["value"].text(), item["coefficient"].number())
+
+
+def _graph(contents: Contents, item: Json, losses: tuple[Loss, ...]) -> Graph:
+    name = item["file"].text()
+    taken = item.get("gradients")
+    gradients = tuple((each["gradient"].text(), each["weight"].text()) for each in taken or ())
+    inputs, outputs = item["inputs"].texts(), item["outputs"].texts()
+    path, content = contents.folder / name, contents.read(name)
+    return Graph(path, content, inputs, outputs, gradients, losses if gradients else ())
+
+
+def _named(graphs: dict[str, Graph], name: str, where: Json) -> Graph:
+    if name not in graphs:
+        raise damaged(f"{where.path}: there is no graph {name!r}")
+    return graphs[name]
+
+
+def _input(item: Json) -> Input:
+    return Input(item["id"].text(), item["kind"].one_of("id", "ids", "number"), item["label"].flag())
+
+
+def _ids(item: Json) -> Ids:
+    return Ids(item["id"].text(), item["table"].text(), item["features"].texts(), item["distinct"].flag())
+
+
+def _weight(item: Json) -> Weight:
+    init = Init(item["init"]["kind"].one_of(*INITIALS), item["init"]["scale"].number())
+    local = item["scope"].one_of("global", "local") == "local"
+    return Weight(item["name"].text(), item["shape"].shape(), init, item["table"].flag(), local)
+
+
+def _phase(item: Json, graphs: dict[str, Graph], graph: Graph | None) -> Phase:
+    gradients = tuple(
+        Gradient(
+            each["weight"].text(),
+            None if each.get("dense") is None else each["dense"].text(),
+            tuple(_pair(pair) for pair in each["rows"]),
+        )
+        for each in item["gradients"]
+    )
+    return Phase(graph, _optimizer(item["optimizer"], graphs), gradients)
+
+
+def _pair(item: Json) -> tuple[str, str]:
+    names = item.texts()
+    if len(names) != 2:
+        raise item.wrong("ids and their rows")
+    return names[0], names[1]
+
+
+def _optimizer(item: Json, graphs: dict[str, Graph]) -> Optimizer:
+    return Optimizer(
+        _named(graphs, item["graph"].text(), item),
+        read_slots(item["slots"]),
+        item["sparse"].flag(),
+    )
+
+
+def _prediction(item: Json, metrics: tuple[str, ...]) -> Prediction:
+    name, value = item["name"].text(), item["value"].text()
+    if item.get("label") is None:
+        return Prediction(name, value, None, None, read_classes(item))
+    label, kind = item["label"].text(), item["kind"].one_of("binary", "multiclass", "number")
+    metric = Metric(name, kind, metrics, {"train": (value, label)})
+    return Prediction(name, value, label, metric, read_classes(item))

@@ -1,0 +1,47 @@
+"""A weight's first value, from the seed and the weight's name alone.
+
+No engine, no split and no order of creation can change it: Philox (Salmon et al., "Parallel
+random numbers: as easy as 1, 2, 3", 2011) is keyed by SHA-256 of seed and name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.plan import Init
+
+
+def generator(*key: object) -> np.random.Generator:
+    """Random numbers that depend on `key` only."""
+    hashed = hashlib.sha256("/".join(map(str, key)).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(hashed[:16], "<u8")))
+
+
+def initial_value(seed: int | str, name: str, shape: tuple[int, ...], init: Init, dtype: str) -> NDArray[Any]:
+    """The first value of weight `name`, shape `shape`; drawn in float64, then cast to `dtype`."""
+    if init.kind in ("zeros", "ones", "constant"):
+        value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}[init.kind]
+        return np.full(shape, value, dtype)
+    draw = generator(seed, name)
+    if init.kind == "normal":
+        return (draw.standard_normal(shape) * init.scale).astype(dtype)
+    scale = glorot_scale(shape) if init.kind == "glorot_uniform" else init.scale
+    return ((2.0 * draw.random(shape) - 1.0) * scale).astype(dtype)
+
+
+def glorot_scale(shape: tuple[int, ...]) -> float:
+    """The bound of Glorot and Bengio's uniform initialisation (2010), fans as Keras counts them:
+    the last two axes, times the product of the axes before them."""
+    if not shape:
+        fan_in = fan_out = 1
+    elif len(shape) == 1:
+        fan_in = fan_out = shape[0]
+    else:
+        field = math.prod(shape[:-2])
+        fan_in, fan_out = shape[-2] * field, shape[-1] * field
+    return math.sqrt(6.0 / (fan_in + fan_out))

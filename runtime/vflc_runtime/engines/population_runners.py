@@ -1,0 +1,61 @@
+"""What runs a graph of a population's bundle: from arrays to arrays, by an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.population_plan import Graph, Plan
+from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.engines.onnx_session import onnx_errors, ort_value, self_contained, session, short
+
+Array = NDArray[Any]
+
+
+class Runner(Protocol):
+    """One graph. Weights are inputs like any other, as every user has its own."""
+
+    graph: Graph
+
+    def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """From contiguous arrays by input id to arrays by output id, which are the caller's."""
+        ...
+
+
+Runners = Callable[[Graph], Runner]
+
+
+def runners(plan: Plan) -> Runners:
+    """Makes the runners of the plan's engine; VFL0613 where a file holds no such graph."""
+    if plan.engine == "onnx":
+        return partial(OnnxRunner, precision=plan.precision)
+    keras = import_module("vflc_runtime.engines.population_keras").KerasRunner  # imports TensorFlow
+    return cast(Runners, partial(keras, precision=plan.precision))
+
+
+class OnnxRunner:
+    """A graph on onnxruntime, in one thread."""
+
+    def __init__(self, graph: Graph, precision: str) -> None:
+        self.graph = graph
+        try:
+            loaded = session(self_contained(graph.content, graph.path), 1, precision == "float64")
+        except onnx_errors() as error:
+            raise damaged(f"{graph.path} cannot be loaded: {short(error)}") from None
+        found = {i.name for i in loaded.inputs_meta}, {o.name for o in loaded.outputs_meta}
+        if found != (set(graph.inputs), set(graph.outputs)):
+            raise damaged(f"{graph.path} has other inputs or outputs than plan.json declares")
+        self._run = loaded.run_with_ort_values
+        self._outputs = list(graph.outputs)
+
+    def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        feeds = {name: ort_value(values[name]) for name in self.graph.inputs}
+        try:
+            made = self._run(feeds, self._outputs, None)
+        except onnx_errors() as error:
+            raise damaged(f"{self.graph.path} cannot run: {short(error)}") from None
+        return {name: made[index].numpy() for index, name in enumerate(self._outputs)}

@@ -1,0 +1,1 @@
+"""Trained models for those who have no vflc."""

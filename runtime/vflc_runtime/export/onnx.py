@@ -1,0 +1,181 @@
+"""Exports to ONNX: weights become initializers, and encoders nodes before the graph."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.engines.onnx_session import onnx_errors, read_model, short
+from vflc_runtime.errors import Failure
+from vflc_runtime.export.description import input_line, output_line, signature, text
+from vflc_runtime.export.onnx_encoders import Encoding, encoded
+from vflc_runtime.export.raw import Raw
+from vflc_runtime.run.session import Session
+
+if TYPE_CHECKING:
+    import onnx
+
+    from vflc_runtime.export.model import Model, Part, Signature, Trial
+
+Array = NDArray[Any]
+OPSETS = {"": 20, "ai.onnx.ml": 2}
+"""`StringSplit` came with opset 20, which onnxruntime 1.17 reads."""
+IR_VERSION = 9
+
+
+class OnnxFormat:
+    """See `Format`."""
+
+    suffix = ".onnx"
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._precision = session.bundle.manifest.precision
+
+    def check(self, raw: Raw) -> None:
+        Encoding(raw, self._precision).build()
+
+    def signatures(self, model: Model) -> dict[str, Signature]:
+        infos = [
+            info
+            for part in model.parts
+            for graph in (self._source(part),)
+            for info in (*graph.input, *graph.output)
+        ]
+        return {info.name: _signature(info) for info in infos}
+
+    def write(self, model: Model, path: Path, description: dict[str, Any]) -> None:
+        path.write_bytes(self._built(model, description).SerializeToString(deterministic=True))
+
+    def _source(self, part: Part) -> onnx.GraphProto:
+        return read_model(self._session.bundle.plans[part.place], part.graph).graph
+
+    def _built(self, model: Model, description: dict[str, Any]) -> onnx.ModelProto:
+        import onnx
+        from onnx import helper
+
+        graph = onnx.GraphProto(name=model.name, doc_string=text(description))
+        lines = {given["name"]: input_line(given) for given in description["inputs"]}
+        lines |= {given["name"]: output_line(given) for given in description["outputs"]}
+        for raw in model.raw.values():
+            encoding = Encoding(raw, self._precision)
+            encoding.build()
+            graph.node.extend(encoding.nodes)
+            graph.initializer.extend(encoding.initializers)
+            type, shape = signature(raw, self._precision)
+            graph.input.append(helper.make_tensor_value_info(raw.id, ELEMENTS[type], shape))
+        known: dict[str, Any] = {}
+        for part in model.parts:
+            self._add(graph, part, model, known)
+        graph.output.extend(known[name] for name in model.outputs)
+        for info in (*graph.input, *graph.output):
+            info.doc_string = lines[info.name]
+        built = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSETS.items()],
+            ir_version=IR_VERSION,
+            producer_name="vflc",
+            doc_string=graph.doc_string,
+        )
+        props = json.dumps(description, sort_keys=True, ensure_ascii=False)
+        helper.set_model_props(built, {"vflc": props})
+        onnx.checker.check_model(built)
+        return built
+
+    def _add(self, graph: Any, part: Part, model: Model, known: dict[str, Any]) -> None:
+        """Appends a graph of the bundle; names that are no values get the graph's name before them."""
+        from onnx import numpy_helper
+
+        plan, engine = self._session.bundle.plans[part.place], self._session.engines[part.place]
+        source = self._source(part)
+        values = {*part.inputs, *part.outputs}
+        renamed = {name: encoded(name) for name in model.raw}
+
+        def name_of(name: str) -> str:
+            if not name or name in values:
+                return renamed.get(name, name)
+            return f"{part.place}/{part.graph}/{name.removeprefix('#')}"
+
+        layers = _Layers(f"{part.place}/{part.graph}", {w.array for w in plan.weights.values()}, plan.inputs)
+        for node in source.node:
+            copied = graph.node.add()
+            copied.CopyFrom(node)
+            copied.name = layers.name(node)
+            for names in (copied.input, copied.output):
+                names[:] = [name_of(name) for name in names]
+        for tensor in source.initializer:
+            copied = graph.initializer.add()
+            copied.CopyFrom(tensor)
+            copied.name = name_of(tensor.name)
+        taken = {info.name for info in graph.input}
+        for info in source.input:
+            if info.name in plan.arrays:
+                array = np.ascontiguousarray(engine.get(info.name))
+                graph.initializer.append(numpy_helper.from_array(array, name_of(info.name)))
+            elif info.name in model.inputs and info.name not in taken:
+                graph.input.append(info)
+        known.update({info.name: info for info in source.output})
+
+    def run(self, trials: list[Trial]) -> list[dict[str, Array]]:
+        return [self._run(trial) for trial in trials]
+
+    def _run(self, trial: Trial) -> dict[str, Array]:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        if self._precision == "float64":
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        feeds = {name: a.astype(object) if a.dtype.kind == "U" else a for name, a in trial.feeds.items()}
+        try:
+            loaded = onnxruntime.InferenceSession(trial.path, options, providers=["CPUExecutionProvider"])
+            return dict(zip(trial.outputs, loaded.run(trial.outputs, feeds), strict=True))
+        except onnx_errors() as error:
+            message = f"{trial.path.name} does not run: {short(error)}"
+            raise Failure("VFL0501", message, "this is a defect in vflc: please report it") from None
+
+
+ELEMENTS = {"string": 8, "int64": 7, "int32": 6, "float64": 11, "float32": 1}
+"""Element types as `onnx.TensorProto` numbers them."""
+
+
+def _signature(info: onnx.ValueInfoProto) -> Signature:
+    tensor = info.type.tensor_type
+    names = {number: name for name, number in ELEMENTS.items()}
+    return names[tensor.elem_type], tuple(d.dim_param or d.dim_value for d in tensor.shape.dim)
+
+
+class _Layers:
+    """Names nodes after the layer or column that they belong to, as its author called it.
+
+    A node belongs to the weights or the column that it reads, and otherwise to what its inputs have in
+    common.
+    """
+
+    def __init__(self, prefix: str, weights: set[str], columns: Mapping[str, Any]) -> None:
+        self._prefix = prefix
+        self._layer = {w: w.rpartition(".")[0] or w for w in weights if not w.startswith("tables.")}
+        self._own = {*self._layer, *columns}
+        self._layer.update((name, name) for name in columns)
+        self._count: dict[str, int] = {}
+
+    def name(self, node: onnx.NodeProto) -> str:
+        own = [x for x in node.input if x in self._own]
+        layer = _common([self._layer[x] for x in own or node.input if x in self._layer])
+        self._layer.update(dict.fromkeys(node.output, layer))
+        name = "/".join(part for part in (self._prefix, layer, node.op_type) if part)
+        self._count[name] = times = self._count.get(name, 0) + 1
+        return name if times == 1 else f"{name}_{times}"
+
+
+def _common(names: list[str]) -> str:
+    """What dotted names have in common from the start."""
+    parts = [name.split(".") for name in names]
+    same = itertools.takewhile(lambda these: len(set(these)) == 1, zip(*parts, strict=False))
+    return ".".join(these[0] for these in same)

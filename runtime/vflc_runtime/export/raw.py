@@ -1,0 +1,220 @@
+"""Raw columns as exported models take them, and rows to try an exported model with.
+
+A model does as much of a column's chain of encoders as its format can; the caller does what comes
+before. A number is missing where it is NaN, and a whole number where it is `MISSING`: formats for
+models have no nulls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.data import expressions
+from vflc_runtime.data.align import open_tables
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.encoders import Values, encode, settled
+from vflc_runtime.data.generate import generate
+from vflc_runtime.data.source import Source
+from vflc_runtime.run.loading import encoders
+
+Array = NDArray[Any]
+MISSING = -(2**63)
+UNKNOWN = 1 << 30
+"""An id that no table has: what stands for values that training would have refused."""
+SAMPLE = 256
+"""Rows that an export is compared on."""
+TEXT = ("missing", "strip", "lower", "split")
+"""Encoders that make text of text, and so may be left to the caller."""
+
+
+class NotExpressed(Exception):
+    """A format has no means for an encoder; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A feature's column and how a model takes it.
+
+    Args:
+        id: of the value that the encoders make.
+        party: whose table has the column.
+        column: its name.
+        type: `string`, `int` or `float`.
+        before: encoders that the caller does, with what they fitted.
+        encoders: those that the model does, after them.
+        encoded: whether the caller does all, up to ids and numbers as graphs take them.
+        shape: of what comes out: `id`, `ids` or `number`.
+        rows: how many ids there are; None where numbers come out.
+        computed: the expression that makes the column of others, None where it lies in the table.
+        reads: the columns that `computed` reads, with their types.
+    """
+
+    id: str
+    party: str
+    column: str
+    type: str
+    encoders: tuple[Mapping[str, Any], ...]
+    shape: str
+    rows: int | None = None
+    before: tuple[Mapping[str, Any], ...] = ()
+    encoded: bool = False
+    computed: Mapping[str, Any] | None = None
+    reads: Mapping[str, str] | None = None
+
+    @property
+    def many(self) -> bool:
+        """Whether a row has many ids."""
+        return self.shape == "ids"
+
+    @property
+    def pieces(self) -> bool:
+        """Whether the model takes many texts a row."""
+        return any(encoder["name"] == "split" for encoder in self.before)
+
+    @property
+    def length(self) -> int | None:
+        """How many ids a row has at most, where that is fixed."""
+        return next((e["max"] for e in (*self.before, *self.encoders) if e["name"] == "sequence"), None)
+
+    def cuts(self) -> Iterator[Raw]:
+        """Ways to leave a part of the chain to the caller, from nothing to all that is text."""
+        for count in range(len(self.encoders) or 1):
+            before = self.encoders[:count]
+            if any(self.type != "string" or encoder["name"] not in TEXT for encoder in before):
+                return
+            yield replace(self, before=before, encoders=self.encoders[count:])
+
+    def all_before(self) -> Raw:
+        """The column with all its encoders left to the caller."""
+        return replace(self, before=(*self.before, *self.encoders), encoders=(), encoded=True)
+
+    def check_empty(self) -> None:
+        """NotExpressed where the empty text is something else than no text, and both are allowed."""
+        names = [encoder["name"] for encoder in self.before]
+        if self.pieces and "strip" in names[names.index("split") :]:
+            raise NotExpressed("pieces may be empty, which is no piece to a model")
+        if self.pieces or self.type != "string":
+            return
+        lookup = next((e for e in self.encoders if e["name"] != "split"), None)
+        if lookup is None or lookup["name"] in TEXT or self.many:
+            return
+        empty, missing = (self.id_of(lookup, value) for value in ("", None))
+        if missing not in (empty, UNKNOWN):
+            raise NotExpressed("a model cannot tell empty text from none")
+
+    def id_of(self, encoder: Mapping[str, Any], value: Any) -> int:
+        """The id that an encoder gives to one value, UNKNOWN where it knows no id for it."""
+        kind = {"string": pa.string(), "int": pa.int64()}[self.type]
+        found = encode(Values(pa.array([value], kind)), encoder).flat[0].as_py()
+        return UNKNOWN if found is None else int(found)
+
+    def whole_keys(self, encoder: Mapping[str, Any]) -> list[int]:
+        """The whole numbers that a vocabulary lists, as such or as text."""
+        if any(isinstance(value, float) for value in encoder["values"]):
+            raise NotExpressed("whole numbers are looked up among fractions")
+        texts = [str(value) for value in encoder["values"]]
+        return [int(text) for text in texts if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text)]
+
+    def filled(self) -> tuple[Any, tuple[Mapping[str, Any], ...]]:
+        """What missing numbers become first of all, None where nothing says, and the encoders after that."""
+        rest = list(self.encoders)
+        value = rest.pop(0)["value"] if rest and rest[0]["name"] == "missing" else None
+        if self.type == "int" and value is not None and value != int(value):
+            raise NotExpressed("a fraction stands for a missing whole number")
+        return value, tuple(rest)
+
+
+def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, Raw]:
+    """Of every input of prediction the column it is made of."""
+    columns: dict[str, Raw] = {}
+    for party, info in encoders(bundle)["parties"].items():
+        types = {c["name"]: c["type"] for c in info["columns"] if c.get("value") is None}
+        for column in info["columns"]:
+            if column["kind"] != "feature":
+                continue
+            name, value = f"{party}.{column['name']}", column.get("value")
+            state = fitted.get(name) or [None] * len(column["encoders"])
+            chain = tuple(settled(e, s) for e, s in zip(column["encoders"], state, strict=True))
+            columns[name] = Raw(
+                name,
+                party,
+                column["name"],
+                types[column["name"]] if value is None else _kind(value, types),
+                chain,
+                column["shape"],
+                column["rows"],
+                computed=value,
+                reads=None if value is None else {c: types[c] for c in sorted(expressions.columns(value))},
+            )
+    return columns
+
+
+WHOLE_CALLS, TEXT_CALLS = ("floor", "round"), ("lower", "strip")
+COMPARES = ("==", "!=", "<", "<=", ">", ">=", "and", "or")
+
+
+def _kind(tree: Mapping[str, Any], types: Mapping[str, str]) -> str:
+    """The type of an expression, as the compiler sees it."""
+    if "column" in tree:
+        return types[tree["column"]]
+    if "string" in tree or tree.get("call") in TEXT_CALLS:
+        return "string"
+    if "number" in tree:
+        return "int" if isinstance(tree["number"], int) else "float"
+    if "call" in tree:
+        return "int" if tree["call"] in WHOLE_CALLS else "float"
+    kinds = {_kind(argument, types) for argument in tree["args"]}
+    if len(tree["args"]) == 1:
+        return kinds.pop()
+    if tree["op"] in COMPARES or (tree["op"] != "//" and (kinds != {"int"} or tree["op"] in ("/", "**"))):
+        return "float"
+    return "int"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Aligned rows: raw values by `party.column`, None where missing, and `inputs` encoded."""
+
+    rows: list[dict[str, Any]]
+    inputs: dict[str, Array]
+
+
+def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Source] | None) -> Sample:
+    """The first rows of the sources, or generated ones that fit the spec where there are none."""
+    described = encoders(bundle)
+    tables = sources or generate(described, SAMPLE, 1)
+    wanted = {i.id for plan in bundle.plans.values() for i in plan.inputs.values() if not i.label}
+    data = Dataset.load(described, tables, fitted, False, only=wanted, precision=bundle.manifest.precision)
+    count = min(data.rows, SAMPLE)
+    parties: dict[str, Any] = {}
+    for party, info in described["parties"].items():
+        parties[party] = {**info, "columns": _read(party, info["columns"], wanted)}
+    aligned = open_tables(parties, tables)
+    try:
+        raw = {
+            f"{party}.{c['name']}": aligned.column(party, c["name"]).slice(0, count).to_pylist()
+            for party, info in parties.items()
+            for c in info["columns"]
+        }
+    finally:
+        aligned.close()
+    rows = [{name: column[at] for name, column in raw.items()} for at in range(count)]
+    return Sample(rows, data.batch(np.arange(count)))
+
+
+def _read(party: str, columns: list[Mapping[str, Any]], wanted: set[str]) -> list[Mapping[str, Any]]:
+    """The columns of the table that the wanted features are made of."""
+    names: set[str] = set()
+    for column in columns:
+        if f"{party}.{column['name']}" in wanted:
+            value = column.get("value")
+            names |= {column["name"]} if value is None else expressions.columns(value)
+    return [c for c in columns if c["name"] in names and c.get("value") is None]

@@ -1,0 +1,104 @@
+"""The weights of a group of users during a visit: copies of global rows, and their own local weights.
+
+The rows of a table that the users touch lie user after user in one array [1 + rows, k]. Row 0 is
+nobody's: batches that are not full are filled up with it, and a mask keeps it out of every mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.population_plan import Plan, Weight
+from vflc_runtime.population.users import Group, Rows
+
+Array = NDArray[Any]
+FLAGS = 1 << 22
+"""Up to so many possible numbers, marking those that are there is quicker than sorting them."""
+
+
+@dataclass
+class Copies:
+    """One table's rows at the users of a group.
+
+    Attributes:
+        values: [1 + rows, k], changed by steps.
+        ends: number of rows, row 0 included, of the first 1, 2, … users.
+        ids: the table's row that each row from 1 on is a copy of.
+        owner: position in the group of the user each row from 1 on belongs to.
+        slots: of each feature that reads the table, the row of every example; -1 for none.
+        once: whether no row is read twice, so that the rows of a step are all different.
+    """
+
+    values: Array
+    ends: Rows
+    ids: Rows
+    owner: Rows
+    slots: dict[str, NDArray[np.int32]]
+    once: bool
+
+
+def touched(plan: Plan, weight: Weight, group: Group, features: dict[str, Array]) -> Copies:
+    """Where a table's rows lie for a group; `values` are for `take` or `fill`."""
+    names = sorted({name for ids in plan.ids if ids.table == weight.name for name in ids.features})
+    size, users = weight.shape[0], len(group.users)
+    read = {name: _pairs(group.owner, features[name], size) for name in names}
+    there = {name: pairs >= 0 for name, pairs in read.items()}
+    every = np.concatenate([read[name][there[name]] for name in names])
+    if weight.local:
+        pairs, places = np.arange(users * size), every
+    else:
+        pairs, places = ranked(every, users * size)
+    slots, start = {}, 0
+    for name in names:
+        slots[name] = np.full(read[name].shape, -1, np.int32)
+        end = start + int(np.count_nonzero(there[name]))
+        slots[name][there[name]] = places[start:end] + 1
+        start = end
+    owner, ids = pairs // size, pairs % size
+    once = not weight.local and len(every) == len(pairs)
+    ends = 1 + np.searchsorted(owner, np.arange(1, users + 1))
+    empty = np.empty((1 + len(pairs), *weight.shape[1:]), plan.precision)
+    return Copies(empty, ends, ids, owner, slots, once)
+
+
+def ranked(values: Array, size: int) -> tuple[Rows, Rows]:
+    """The distinct numbers among `values`, all below `size`, ascending; and each one's place there."""
+    if size > FLAGS:
+        found, places = np.unique(values, return_inverse=True)
+        return found, places
+    there = np.zeros(size, bool)
+    there[values] = True
+    found = np.flatnonzero(there)
+    place = np.empty(size, np.int64)
+    place[found] = np.arange(len(found))
+    return found, place[values]
+
+
+def _pairs(owner: Rows, ids: Array, size: int) -> Rows:
+    """One number for user and id, in the shape of the ids; -1 where there is no id."""
+    mine = owner.reshape(-1, *(1 for _ in ids.shape[1:]))
+    return np.where(ids < 0, -1, mine * size + ids)
+
+
+def take(copies: Copies, table: Array) -> None:
+    """Fills copies from a global table."""
+    copies.values[1:] = table[copies.ids]
+    copies.values[0] = copies.values[1] if len(copies.ids) else 0
+
+
+def fill(copies: Copies, values: Array) -> None:
+    """Fills copies of a local table from the tables [user, …] of all users."""
+    copies.values[1:] = values.reshape(copies.values[1:].shape)
+    copies.values[0] = copies.values[1]
+
+
+def distinct(rows: Array) -> NDArray[np.int32]:
+    """Each user's ids once, the rest -1: [.., user, n]; row 0 and -1 are no ids."""
+    flat = np.sort(rows, axis=-1)
+    again = np.zeros(flat.shape, bool)
+    again[..., 1:] = flat[..., 1:] == flat[..., :-1]
+    return np.where(again | (flat <= 0), -1, flat).astype(np.int32)

@@ -1,0 +1,66 @@
+"""Who carries out visits: this process, or workers of a cluster. Results come in the order of the groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.population.users import Rows, Users
+from vflc_runtime.population.visit import Visited, Visitor
+
+Array = NDArray[Any]
+Weights = Mapping[str, Array]
+
+GROUP = 256
+"""Users that run together as arrays. It does not depend on the number of workers: nor do the sums."""
+
+
+def groups(users: Rows, together: int = GROUP) -> list[Rows]:
+    """Users in groups that run together, in order."""
+    return [users[start : start + together] for start in range(0, len(users), together)]
+
+
+class Crew(Protocol):
+    """Carries out visits."""
+
+    def train(
+        self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
+    ) -> list[Visited]:
+        """A round's visits; `kept` are the local weights of each group where they are kept."""
+        ...
+
+    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
+        """Visits that measure."""
+        ...
+
+    def close(self) -> None:
+        """Ends workers, if there are any."""
+        ...
+
+
+class LocalCrew:
+    """All visits in this process, one group after the other."""
+
+    def __init__(self, plan: Plan, settings: Settings, users: Users, training: bool = True) -> None:
+        self.users, self.visitor = users, Visitor(plan, settings, training)
+
+    def train(
+        self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
+    ) -> list[Visited]:
+        """See `Crew`."""
+        return [
+            self.visitor.train(self.users, group, weights, number, kept[index] if kept else None)
+            for index, group in enumerate(groups)
+        ]
+
+    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
+        """See `Crew`."""
+        return [self.visitor.evaluate(self.users, np.asarray(group), weights) for group in groups]
+
+    def close(self) -> None:
+        """Nothing to end."""

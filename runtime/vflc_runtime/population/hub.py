@@ -1,0 +1,96 @@
+"""The hub: the global weights, the mean of what users changed, and the server's optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.engines.initial import generator, initial_value
+from vflc_runtime.engines.population_rows import Update, sum_rows
+from vflc_runtime.engines.population_runners import runners
+from vflc_runtime.finite import NotFinite
+from vflc_runtime.population.copies import ranked
+from vflc_runtime.population.delta import Delta
+
+Array = NDArray[Any]
+
+
+class Hub:
+    """Global weights and the slots of the server's optimizer.
+
+    Args:
+        plan: of the population.
+        settings: of the run.
+        secret: what noise is drawn from, besides the seed that everybody knows.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, secret: str = "") -> None:
+        self.plan, self.settings, self._secret = plan, settings, secret
+        self.update = Update(plan.server, plan.precision, runners(plan))
+        self.weights: dict[str, Array] = {}
+        self._slots: dict[str, dict[str, Array]] = {}
+        for weight in plan.globals:
+            first = initial_value(settings.seed, weight.name, weight.shape, weight.init, plan.precision)
+            self.weights[weight.name] = first
+            self._slots[weight.name] = self.update.new_slots(weight.shape)
+
+    def slots(self) -> dict[str, Array]:
+        """What the optimizer keeps, by WEIGHT/SLOT."""
+        return {f"{w}/{s}": array for w, slots in self._slots.items() for s, array in slots.items()}
+
+    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
+        """Takes up what a checkpoint holds."""
+        for name, own in self.weights.items():
+            own[...] = weights[name]
+        if slots is not None:
+            for name, own in self.slots().items():
+                own[...] = slots[name]
+
+    def apply(self, deltas: Sequence[Delta], number: int) -> None:
+        """One step of the server's optimizer, with the weighted mean of the changes as gradient.
+
+        Changes are added in the order of `deltas`. A table changes in the rows that were touched; in
+        all of them where a step moves rows without a change, too, or with noise, which must not tell
+        them apart. Nothing happens where nobody counts.
+
+        Raises:
+            Failure: VFL0611 where the step leaves a weight that is not finite.
+        """
+        settings = self.settings
+        total = settings.cohort if settings.noise else sum(delta.weight for delta in deltas)
+        if not total:
+            return
+        for weight in self.plan.globals:
+            name, value = weight.name, self.weights[weight.name]
+            if weight.table:
+                ids = np.concatenate([delta.rows[name][0] for delta in deltas])
+                rows = np.concatenate([delta.rows[name][1] for delta in deltas])
+                found, positions = ranked(ids, len(value))
+                mean = sum_rows(positions, rows, len(found)) / np.asarray(total, value.dtype)
+                if self.update.optimizer.sparse and not settings.noise:
+                    self.update.rows(value, found, mean, self._slots[name], number + 1)
+                    _check(name, value[found], number)
+                    continue
+                change = np.zeros_like(value)
+                change[found] = mean
+            else:
+                change = np.asarray(sum(delta.dense[name] for delta in deltas) / total)
+            if settings.noise:
+                assert settings.clip_norm is not None
+                draw = generator(settings.seed, "noise", self._secret, number, name)
+                drawn = draw.standard_normal(value.shape)
+                change = change + drawn * (settings.noise * settings.clip_norm / total)
+            self.update.dense(value, change.astype(value.dtype), self._slots[name], number + 1)
+            _check(name, value, number)
+
+
+def _check(name: str, value: Array, number: int) -> None:
+    """VFL0611 where a step left a number that is not finite; what is saved is from before it."""
+    if not np.isfinite(value).all():
+        help = "lower the rate of `server` or `client`, or bound what a user changes by `clip_norm`"
+        raise NotFinite(f"{name} is no longer finite", f" after round {number + 1}", help=help)

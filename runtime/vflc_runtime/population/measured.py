@@ -1,0 +1,68 @@
+"""What users measure: losses and predictions of the examples that count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.population.users import Rows
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Scored:
+    """Sums that a mean is made of, and predictions beside labels."""
+
+    examples: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    pairs: dict[str, list[tuple[Array, Array]]] = field(default_factory=dict)
+
+    def add(self, other: Scored) -> None:
+        """Takes in what other users measured."""
+        self.examples += other.examples
+        for name, value in other.losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
+        for name, pairs in other.pairs.items():
+            self.pairs.setdefault(name, []).extend(pairs)
+
+
+class Measured:
+    """The values of the steps of one phase."""
+
+    def __init__(self) -> None:
+        self._made: list[Mapping[str, Array]] = []
+        self._rows: list[Rows] = []
+
+    def see(self, made: Mapping[str, Array], rows: Rows) -> None:
+        """One step's values of the batches `rows` [user, example] of the first users."""
+        self._made.append(made)
+        self._rows.append(rows)
+
+    def scored(self, plan: Plan, features: Mapping[str, Array], whole: NDArray[np.bool_]) -> Scored:
+        """Losses weighted by their examples, and predictions beside labels, of users that count."""
+        scored = Scored()
+        if not self._rows:
+            return scored
+        rows = np.concatenate(self._rows)
+        counted = np.concatenate([whole[: len(part)] for part in self._rows])
+        real = (rows >= 0) & counted[:, None]
+        counts = np.count_nonzero(real, axis=1)
+        scored.examples = int(counts.sum())
+        for term in plan.losses:
+            loss = np.where(counts > 0, self._all(term.value).astype(np.float64), 0.0)
+            scored.losses[term.name] = scored.losses.get(term.name, 0.0) + float(loss @ counts)
+        for prediction in plan.predictions:
+            metric, label = prediction.metric, prediction.label
+            if metric is not None and metric.metrics and label is not None and label in features:
+                pair = self._all(prediction.value)[real], features[label][rows[real]]
+                scored.pairs.setdefault(prediction.name, []).append(pair)
+        return scored
+
+    def _all(self, value: str) -> Array:
+        return np.concatenate([made[value] for made in self._made])

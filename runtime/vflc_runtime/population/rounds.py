@@ -1,0 +1,160 @@
+"""Rounds: a cohort is drawn and visited, the hub takes a step. And what a set of users measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.metrics import Collector
+from vflc_runtime.population import random
+from vflc_runtime.population.crew import GROUP, Crew, Weights, groups
+from vflc_runtime.population.hub import Hub
+from vflc_runtime.population.measured import Scored
+from vflc_runtime.population.users import Rows, Split, Users, cohort_of
+from vflc_runtime.population.visit import Visited
+
+Array = NDArray[Any]
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round or a measurement came to.
+
+    Attributes:
+        scores: loss and metrics over the examples of the update half.
+        examples: how many these were.
+        small: users who had too few examples and counted for nothing.
+        broken: users whose change was not finite and was dropped.
+        sent: bytes by edge id.
+    """
+
+    scores: Scores
+    examples: int
+    small: int
+    broken: int
+    sent: dict[str, int] = field(default_factory=dict)
+
+
+class Rounds:
+    """Trains a population round by round; all that a checkpoint needs is `hub` and `kept`.
+
+    Args:
+        plan: of the population.
+        settings: of the run.
+        users: their examples.
+        split: who is trained on.
+        crew: carries out visits.
+        secret: what noise, and who is visited under noise, are drawn from besides the seed.
+        together: users that run as arrays.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        users: Users,
+        split: Split,
+        crew: Crew,
+        secret: str = "",
+        together: int = GROUP,
+    ) -> None:
+        self.plan, self.settings, self.users, self.split, self.crew = plan, settings, users, split, crew
+        self.hub, self._secret, self._together = Hub(plan, settings, secret), secret, together
+        self.kept: dict[str, Array] = self._first() if settings.keep_local else {}
+
+    def _first(self) -> dict[str, Array]:
+        """Local weights of all users before their first visit, where they are kept."""
+        words = self.users.words(np.arange(len(self.users)))
+        return {
+            weight.name: random.initial_values(
+                random.stream(words, self.settings.seed, "local", weight.name, 0),
+                weight.shape,
+                weight.init,
+                self.plan.precision,
+            )
+            for weight in self.plan.locals
+        }
+
+    def step(self, number: int) -> Round:
+        """Round `number`, from 0."""
+        parts = groups(cohort_of(self.split, self.settings, number, self._secret), self._together)
+        kept: Sequence[Weights] | None = None
+        if self.kept:
+            kept = [{name: array[part] for name, array in self.kept.items()} for part in parts]
+        visited = self.crew.train(parts, self.hub.weights, number, kept)
+        for one in visited:
+            for name, array in one.kept.items():
+                self.kept[name][one.users] = array
+        self.hub.apply([one.delta for one in visited if one.delta is not None], number)
+        return summed(self.plan, visited)
+
+    def measure(self, users: Rows) -> Round:
+        """Rebuilds and measures users on their other half."""
+        return summed(self.plan, self.crew.evaluate(groups(users, self._together), self.hub.weights))
+
+
+def summed(plan: Plan, visited: Sequence[Visited]) -> Round:
+    """The visits of all groups as one."""
+    scored = Scored()
+    for one in visited:
+        scored.add(one.scored)
+    return Round(
+        scores_of(plan, scored),
+        scored.examples,
+        sum(one.small for one in visited),
+        sum(one.broken for one in visited),
+        _sent(plan, visited),
+    )
+
+
+def scores_of(plan: Plan, scored: Scored) -> Scores:
+    """`loss`, each term as `loss.NAME` where there are several, and the metrics of each prediction.
+
+    What is not finite, as where a user's rebuilding diverges, is None.
+    """
+    if not scored.examples:
+        return {"loss": None}
+    terms = {name: total / scored.examples for name, total in scored.losses.items()}
+    found: dict[str, float | None] = {
+        "loss": sum(loss.coefficient * terms[loss.name] for loss in plan.losses)
+    }
+    if len(terms) > 1:
+        found |= {f"loss.{name}": value for name, value in terms.items()}
+    for prediction in plan.predictions:
+        if prediction.metric is None or prediction.name not in scored.pairs:
+            continue
+        collector = Collector(prediction.metric)
+        pairs = scored.pairs[prediction.name]
+        collector.add(np.concatenate([p for p, _ in pairs]), np.concatenate([t for _, t in pairs]))
+        single = len(scored.pairs) == 1
+        for name, value in collector.results().items():
+            found[name if single else f"{prediction.name}.{name}"] = value
+    return {
+        name: value if value is not None and math.isfinite(value) else None for name, value in found.items()
+    }
+
+
+def _sent(plan: Plan, visited: Sequence[Visited]) -> dict[str, int]:
+    """Bytes that crossed, by edge: rows asked for, sent and returned, and whole weights a visit."""
+    width = np.dtype(plan.precision).itemsize
+    users = sum(len(one.users) for one in visited)
+    trained = any(one.delta is not None for one in visited)
+    sent: dict[str, int] = {}
+    for weight in plan.globals:
+        count = users * int(np.prod(weight.shape, dtype=np.int64))
+        if weight.table:
+            rows = sum(one.rows[weight.name] for one in visited)
+            count = rows * int(np.prod(weight.shape[1:], dtype=np.int64))
+            sent[f"{weight.name}.ids"] = rows * 4
+        sent[weight.name] = count * width
+        sent[f"{weight.name}.delta"] = count * width if trained else 0
+    sent[f"{plan.place}.examples"] = users * 4 if trained else 0
+    return sent

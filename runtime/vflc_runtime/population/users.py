@@ -1,0 +1,237 @@
+"""A population's examples by user: who is trained on, whom a round visits, what each half holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.engines.initial import generator
+from vflc_runtime.errors import Failure
+from vflc_runtime.population import random
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+
+
+@dataclass
+class Users:
+    """Encoded rows in order of the users' keys.
+
+    Attributes:
+        keys: each user's key as text.
+        starts: each user's first row, [users + 1].
+        inputs: encoded columns, by input id.
+    """
+
+    keys: pa.Array
+    starts: Rows
+    inputs: dict[str, Array]
+
+    @classmethod
+    def of(cls, data: Dataset) -> Users:
+        """The users of a data set whose rows are in order of the keys."""
+        runs = pc.run_end_encode(data.keys)
+        ends = runs.run_ends.to_numpy(zero_copy_only=False).astype(np.int64)
+        return cls(runs.values, np.concatenate([np.zeros(1, np.int64), ends]), data.inputs)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def by_key(self) -> Rows:
+        """Users in order of their keys, as numbers where all of them are whole numbers."""
+        try:
+            found: Rows = np.argsort(pc.cast(self.keys, pa.int64()).to_numpy(), kind="stable")
+        except pa.ArrowInvalid:
+            return np.arange(len(self))
+        return found
+
+    def words(self, users: Rows) -> random.Words:
+        """64 bits of each user's key."""
+        return random.user_words(self.keys.take(pa.array(users)).to_pylist())
+
+    def counts(self, users: Rows, limit: int | None) -> Rows:
+        """Examples of each user, at most `limit`."""
+        found = self.starts[users + 1] - self.starts[users]
+        return found if limit is None else np.minimum(found, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which users are trained on and which are kept for measuring: positions in `Users`."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def split_users(users: Users, settings: Settings) -> Split:
+    """Divides users, the last to be tested and those before them to validate on.
+
+    Raises:
+        Failure: VFL0608 where none is left to train on, VFL0619 for too large a cohort.
+    """
+    count = len(users)
+    order = (
+        users.by_key() if settings.divide == "keys" else generator(settings.seed, "users").permutation(count)
+    )
+    test = count - round(count * settings.test)
+    validation = test - round(count * settings.validation)
+    train = np.sort(order[:validation])
+    if not len(train):
+        raise Failure(
+            "VFL0608",
+            f"{count} users leave none to train on beside validation and test",
+            "give more users, or smaller shares: `validation 0.0  test 0.0`",
+        )
+    if settings.cohort > len(train):
+        raise Failure(
+            "VFL0619",
+            f"a cohort of {settings.cohort:,} is larger than the {len(train):,} users to train on",
+            f"set `cohort {len(train)}` or less, or keep fewer users for validation and test",
+        )
+    return Split(train, np.sort(order[validation:test]), np.sort(order[test:]))
+
+
+def cohort_of(split: Split, settings: Settings, number: int, secret: str = "") -> Rows:
+    """The users of round `number`, drawn without replacement from the seed, and a secret if there is one."""
+    draw = generator(settings.seed, "cohort", number, *([secret] if secret else []))
+    return draw.choice(split.train, settings.cohort, replace=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One phase's batches of a group of users.
+
+    Attributes:
+        rows: positions in the group's rows, [batch, user, example]; -1 fills batches up.
+        batches: how many batches each user has, [user].
+        examples: how many examples, [user].
+    """
+
+    rows: Rows
+    batches: Rows
+    examples: Rows
+
+    def step(self, number: int, users: int) -> Rows:
+        """The rows [users, example] of a step of the first `users` users; epochs follow each other."""
+        if number < len(self.rows) and (number < self.batches[:users]).all():
+            return self.rows[number, :users]
+        turn = number % self.batches[:users]
+        found: Rows = self.rows[turn, np.arange(users)]
+        return found
+
+    def passes(self) -> Iterator[Rows]:
+        """The rows [user, example] of each batch, once; -1 also for users who have no batch left."""
+        for number, rows in enumerate(self.rows):
+            yield rows[: int(np.flatnonzero(self.batches > number)[-1]) + 1]
+
+    def steps(self, epochs: int, most: int | None) -> Rows:
+        """How many steps each user makes, [user]."""
+        steps = self.batches * epochs
+        return steps if most is None else np.minimum(steps, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Users that run together as arrays, those with most examples to rebuild from first.
+
+    Attributes:
+        users: positions in `Users`, [user].
+        words: 64 bits of each user's key, [user].
+        rows: rows of the data, user after user, in each user's own order.
+        owner: position of the user in the group, for each row.
+        rebuild, update: the two halves, as positions in `rows`.
+    """
+
+    users: Rows
+    words: random.Words
+    rows: Rows
+    owner: Rows
+    rebuild: Half
+    update: Half
+
+
+def group_of(
+    users: Users, chosen: Sequence[int] | Rows, settings: Settings, given: Array | None = None
+) -> Group:
+    """Orders and halves the examples of the chosen users.
+
+    A user's examples are ordered by the seed, the user's key and their number, the same way at
+    every visit, so that no example is ever in both halves.
+
+    Args:
+        users: all of them.
+        chosen: positions of those that run together.
+        settings: of the spec.
+        given: for each row of the data, whether its label is known; then these rebuild and all
+            others are of the update half.
+    """
+    chosen = np.asarray(chosen, np.int64)
+    limit = settings.limit if given is None else None
+    counts = users.counts(chosen, limit)
+    most = counts
+    if given is not None:
+        so_far = np.concatenate([np.zeros(1, np.int64), np.cumsum(given)])
+        most = so_far[users.starts[chosen + 1]] - so_far[users.starts[chosen]]
+    order = np.argsort(-most, kind="stable")
+    chosen, counts = chosen[order], counts[order]
+    owner = np.repeat(np.arange(len(chosen)), counts)
+    starts = np.cumsum(counts) - counts
+    number = np.arange(len(owner)) - starts[owner]
+    words = users.words(chosen)
+    drawn = random.at(random.stream(words, settings.seed, "order")[owner], number) >> np.uint64(16)
+    shuffled = np.argsort((owner.astype(np.uint64) << np.uint64(48)) | drawn, kind="stable")
+    rows = users.starts[chosen[owner]] + number[shuffled]
+    if given is None:
+        late, place = _halves(number, counts[owner], settings)
+        if settings.halves == "same":
+            whole = _half(owner, number, counts, settings.batch)
+            return Group(chosen, words, rows, owner, whole, whole)
+    else:
+        late = ~given[rows]
+        place = _ranks(late, owner)
+    sizes = [np.bincount(owner[part], minlength=len(chosen)) for part in (~late, late)]
+    first, second = (
+        _half(owner, place, size, settings.batch, part)
+        for part, size in zip((~late, late), sizes, strict=True)
+    )
+    return Group(chosen, words, rows, owner, first, second)
+
+
+def _halves(number: Rows, count: Rows, settings: Settings) -> tuple[NDArray[np.bool_], Rows]:
+    """Which examples are of the update half, and each one's place in its half."""
+    batch = settings.batch
+    if settings.halves == "batches":
+        turn = number // batch
+        return turn % 2 == 1, turn // 2 * batch + number % batch
+    if settings.halves == "fraction":
+        first = np.floor(count * settings.fraction).astype(np.int64)
+        late = number >= first
+        return late, np.where(late, number - first, number)
+    return number % 2 == 1, number // 2
+
+
+def _ranks(late: NDArray[np.bool_], owner: Rows) -> Rows:
+    """Each example's place among those of its user and half."""
+    place = np.zeros(len(late), np.int64)
+    for part in (late, ~late):
+        mine = owner[part]
+        first = np.searchsorted(mine, mine, side="left")
+        place[part] = np.arange(len(mine)) - first
+    return place
+
+
+def _half(owner: Rows, place: Rows, sizes: Rows, batch: int, part: NDArray[np.bool_] | None = None) -> Half:
+    batches = -(-sizes // batch)
+    rows = np.full((int(batches.max(initial=0)), len(sizes), batch), -1, np.int64)
+    at = np.arange(len(owner)) if part is None else np.flatnonzero(part)
+    rows[place[at] // batch, owner[at], place[at] % batch] = at
+    return Half(rows, batches, sizes)

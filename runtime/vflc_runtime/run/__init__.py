@@ -1,0 +1,1 @@
+"""Trains, evaluates and predicts: one step, one epoch, one run folder."""

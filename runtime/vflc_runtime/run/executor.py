@@ -1,0 +1,111 @@
+"""Runs one place's program over one batch. There is one executor: only channels and engines differ."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.manifest import Manifest, Message
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.engines.engine import Engine
+from vflc_runtime.finite import NotFinite, check_received, finite
+from vflc_runtime.protect.guards import Guards
+from vflc_runtime.protect.masks import Masks
+from vflc_runtime.protect.wire import Wire
+from vflc_runtime.transport.channel import Channel
+from vflc_runtime.transport.messages import Envelope, Gate
+
+Array = NDArray[Any]
+
+
+class Executor:
+    """One place: its plan, its engine and its channel.
+
+    No number that is not finite leaves. The network takes none in, and neither does this, of those
+    that came packed.
+    `sent` counts the bytes of every edge that left, by edge id.
+    """
+
+    def __init__(
+        self, plan: Plan, manifest: Manifest, engine: Engine, channel: Channel, guards: Guards | None = None
+    ) -> None:
+        self.plan, self.engine, self._channel = plan, engine, channel
+        self.guards = guards or Guards(plan)
+        self._messages = manifest.messages
+        own = {e.id: e for e in manifest.edges.values() if plan.place in (e.sender, e.receiver)}
+        leaving = {name: e.packing for name, e in own.items() if e.packing and e.sender == plan.place}
+        masked = {name: packing for name, packing in leaving.items() if packing.kind == "masked"}
+        self.masks = Masks(plan.place, masked, manifest.digest)
+        self._wire = Wire({name: edge.packing for name, edge in own.items()}, self.masks, plan.precision)
+        self._values = {edge.id: edge.value for edge in manifest.edges.values()}
+        self._gates = {name: Gate(manifest, plan.place, name) for name in plan.programs}
+        self.sent: dict[str, int] = {
+            edge.id: 0 for edge in manifest.edges.values() if edge.sender == plan.place
+        }
+
+    def run(
+        self,
+        program: str,
+        inputs: Mapping[str, Array],
+        rows: int,
+        step: int,
+        indices: NDArray[np.int64] | None = None,
+    ) -> Generator[None, None, None]:
+        """One batch of `rows` rows; yields where it waits for a message.
+
+        `indices` says which rows of the data these are, to protections that keep something for each.
+        The values that the program reports stay in the engine until the next batch.
+        """
+        engine = self.engine
+        guarded, wired = bool(self.guards), bool(self._wire)  # most programs pay for neither
+        engine.begin(program, inputs, rows, step)
+        if guarded:
+            self.guards.reset()
+        if wired:
+            self._wire.reset()
+        for each in self.plan.programs.get(program, ()):
+            do, target = each.do, each.target
+            if do == "run":
+                engine.run(target)
+            elif do == "catch_up":
+                engine.catch_up(target)
+            elif do == "update":
+                engine.update(target)
+            elif do == "send":
+                self._send(self._messages[target], program, step)
+            elif do == "receive":
+                message = self._messages[target]
+                while (envelope := self._channel.take(message.sender, target)) is None:
+                    yield
+                self._gates[program].check(target, envelope, step, rows)
+                tensors = envelope.tensors
+                for edge in self._wire.values(tensors) if wired else tensors:
+                    received = tensors[edge]
+                    if wired:
+                        received = self._wire.unpack(edge, tensors)
+                        check_received(edge, message.sender, self.plan.place, step, received)
+                    engine.put(self._values[edge], received)
+            elif do == "protect":
+                self.guards.apply(target, engine, rows, indices)
+            else:
+                engine.assign(target)
+        if guarded:
+            self.guards.finish(program, engine, rows, indices)
+
+    def _send(self, message: Message, program: str, step: int) -> None:
+        get, sent, values = self.engine.get, self.sent, self._values
+        edges = self._wire.values(message.edges) if self._wire else message.edges
+        tensors = {edge: get(values[edge]) for edge in edges}
+        for edge, tensor in tensors.items():
+            if not finite(tensor):
+                what = f"what {message.sender!r} is about to send to {message.receiver!r} by edge {edge!r}"
+                raise NotFinite(f"{what} is not finite", training=program == "train")
+        if self._wire:
+            tensors = self._wire.pack(tensors, program)
+        for edge, tensor in tensors.items():
+            sent[edge] += tensor.nbytes
+        envelope = Envelope(message.id, message.sender, message.phase, program, step, tensors)
+        self._channel.send(message.receiver, envelope)

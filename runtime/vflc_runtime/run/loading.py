@@ -1,0 +1,165 @@
+"""From sources to the encoded rows that a bundle's places are fed with."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vflc_runtime.bundle.contents import ENCODERS
+from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.bundle.plan import Input, Plan
+from vflc_runtime.data.batches import split
+from vflc_runtime.data.dataset import Agree, Dataset
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.events import Listener, Loaded
+
+State = Mapping[str, Any]
+
+
+def encoders(bundle: Bundle) -> dict[str, Any]:
+    """The encoders of all places of the bundle, as one encoders.json."""
+    parties: dict[str, Any] = {}
+    for plan in bundle.plans.values():
+        for party, info in plan.contents.json(ENCODERS)["parties"].items():
+            parties[party] = info.value
+    return {"parties": parties}
+
+
+def load_training(
+    bundle: Bundle,
+    sources: Mapping[str, Source],
+    seed: int,
+    validation: float,
+    fitted: State | None,
+    listen: Listener,
+    agree: Agree | None = None,
+) -> Dataset:
+    """Rows to train on; encoders are fitted to the training rows unless `fitted` has their parameters.
+
+    `agree` finds the rows that parties elsewhere have, too.
+    """
+    started = time.perf_counter()
+    data = Dataset.load(
+        encoders(bundle),
+        sources,
+        fitted,
+        only=_inputs(bundle, labels=True),
+        training=lambda rows: split(rows, seed, validation)[0],
+        agree=agree,
+        precision=bundle.manifest.precision,
+    )
+    listen(Loaded(data.rows, data.report, time.perf_counter() - started))
+    return data
+
+
+def load_trained(
+    bundle: Bundle,
+    sources: Mapping[str, Source],
+    fitted: State,
+    labels: bool,
+    listen: Listener,
+    agree: Agree | None = None,
+) -> Dataset:
+    """Rows for a trained model, encoded as in training; VFL0617 where labels could not be trained on."""
+    started = time.perf_counter()
+    data = Dataset.load(
+        encoders(bundle),
+        sources,
+        fitted,
+        labels,
+        only=_inputs(bundle, labels),
+        agree=agree,
+        precision=bundle.manifest.precision,
+    )
+    if labels:
+        check_labels(bundle, data, learning=False)
+    listen(Loaded(data.rows, data.report, time.perf_counter() - started))
+    return data
+
+
+def look(bundle: Bundle, sources: Mapping[str, Source], labels: bool = True) -> None:
+    """Whether the tables are there with their columns, before anybody waits for their being read."""
+    Dataset.look(encoders(bundle), sources, labels, _inputs(bundle, labels))
+
+
+def _inputs(bundle: Bundle, labels: bool) -> set[str]:
+    return {i.id for plan in bundle.plans.values() for i in plan.inputs.values() if labels or not i.label}
+
+
+def fingerprint(data: Dataset) -> str:
+    """SHA-256 of the encoded rows, by which a resumed run knows its data again."""
+    seen = hashlib.sha256(str(data.rows).encode())
+    for name in sorted(data.inputs):
+        array = np.ascontiguousarray(data.inputs[name])
+        seen.update(f"/{name}/{array.dtype}/{array.shape}/".encode())
+        seen.update(array.reshape(-1).view(np.uint8).data)
+    return seen.hexdigest()
+
+
+def check_labels(bundle: Bundle, data: Dataset, learning: bool = True) -> None:
+    """VFL0617 where the labels cannot be what the predictions are trained to be, or a weight none.
+
+    Labels that are all alike are no mistake where nothing is learned from them.
+    """
+    described = encoders(bundle)["parties"]
+    for plan in bundle.plans.values():
+        for metric in plan.metrics:
+            label = next((values[1] for values in metric.programs.values()), "")
+            if label in plan.inputs and label in data.inputs and metric.kind == "binary":
+                _check_binary(plan, label, data, described, learning)
+        for source in plan.inputs.values():
+            column = _column(described, source)
+            if column.get("kind") == "weight" and source.id in data.inputs:
+                _check_weight(source.id, data, column.get("where"))
+
+
+def _column(described: Mapping[str, Any], source: Input) -> Mapping[str, Any]:
+    columns = described.get(source.party, {}).get("columns", ())
+    return next((column for column in columns if column["name"] == source.column), {})
+
+
+def _check_weight(name: str, data: Dataset, where: Any) -> None:
+    values = data.inputs[name].reshape(-1)
+    if len(values) and float(values.min()) < 0:
+        at = int(values.argmin())
+        raise Failure(
+            "VFL0617",
+            f"the weight {name} is {float(values[at]):g} in the row with key {data.keys[at].as_py()!r}; "
+            "a row counts by 0 or more",
+            "leave such rows out, or give the weight encoders: clip(0, 10)",
+            where,
+        )
+    if not values.any():
+        raise Failure(
+            "VFL0617",
+            f"the weight {name} is 0 in every one of the {data.rows} rows: none of them counts",
+            "check the expression that defines it",
+            where,
+        )
+
+
+def _check_binary(
+    plan: Plan, label: str, data: Dataset, described: Mapping[str, Any], learning: bool
+) -> None:
+    values, source = data.inputs[label], plan.inputs[label]
+    low, high = float(values.min()), float(values.max())
+    where = _column(described, source).get("where")
+    if low < 0 or high > 1:
+        raise Failure(
+            "VFL0617",
+            f"label {label} has values from {low:g} to {high:g}; a binary label is 0 or 1",
+            "make it a condition, as in `label liked = Rating > 3`",
+            where,
+        )
+    if low == high and learning:
+        raise Failure(
+            "VFL0617",
+            f"label {label} is {low:g} in every one of the {data.rows} rows: there is nothing to learn",
+            "check the condition that defines it, and that the rows of both classes have matching keys",
+            where,
+        )

@@ -1,0 +1,317 @@
+"""The loop of training: epochs, validation, checkpoints, early stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime import events
+from vflc_runtime.data.batches import Indices, Inputs, Order, ahead, sequential
+from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.finite import NotFinite, check_kept
+from vflc_runtime.interrupts import Interrupted, Interrupts
+from vflc_runtime.metrics import SMALLER_IS_BETTER, Meter
+from vflc_runtime.protect import record, spending
+from vflc_runtime.protect.account import Facts
+from vflc_runtime.run import start, units
+from vflc_runtime.run.council import Alone, Council
+from vflc_runtime.run.session import Outcome, Session
+from vflc_runtime.run.state import Checkpoint, Progress, RunFolder
+
+Scores = dict[str, float | None]
+EVALUATION_BATCH = 4096
+"""Rows of a batch where nothing is learned."""
+_REPORT_SECONDS = 0.2
+
+
+class Loop:
+    """Trains one run from where it stands to its end.
+
+    A checkpoint holds everything that the steps after it depend on, so a run that was killed
+    and resumed does the same steps on the same rows as one that was not.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        session: Session,
+        data: Dataset,
+        order: Order,
+        settings: Mapping[str, Any],
+        listen: events.Listener,
+        interrupts: Interrupts,
+        council: Council | None = None,
+    ) -> None:
+        self.run_folder, self.session, self.data, self.order = run, session, data, order
+        self.settings, self.listen, self.interrupts = settings, listen, interrupts
+        self.council: Council = council or Alone()
+        self.progress = Progress(run=self.council.run)
+        training = next(iter(session.bundle.plans.values())).training
+        self.monitor, self.patience, self.keep_best = training.monitor, training.patience, training.best
+        self.best_weights: dict[str, dict[str, NDArray[Any]]] = {}
+        self.meter = session.meter("train")
+        self._undefined: str | None = None
+        self._carried = 0.0
+        self._clock = time.perf_counter()
+        self._reported = 0.0
+        record.begin(run.path, session.guards(), facts(settings, order))
+        if training.secret_start:
+            start.begin(run.path, session.engines)
+        units.begin(session.engines, data.state)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes up the run where the checkpoint left it."""
+        self.progress = progress = checkpoint.progress
+        for place, kinds in checkpoint.tensors.items():
+            if place in self.session.engines:
+                weights = {**kinds["model"], **kinds.get("stored", {})}
+                self.session.engines[place].load(weights, kinds["slots"], progress.step)
+                counts = progress.protections.get(place, {})
+                self.session.guards()[place].resume(counts, kinds.get("protections", {}))
+            if "best" in kinds:
+                self.best_weights[place] = dict(kinds["best"])
+        self.session.steps = progress.step
+        self.session.count_sent(progress.sent)
+        if progress.meter:
+            meters = {place: kinds.get("meter", {}) for place, kinds in checkpoint.tensors.items()}
+            self.meter.restore(progress.meter, meters)
+        self._carried = progress.seconds
+        self.run_folder.publish(progress.history)  # the process may have died just before it did
+        self.listen(events.Resumed(progress.step, progress.epoch + 1))
+
+    def run(self) -> dict[str, Any]:
+        """Trains to the end and returns what `metrics.json` holds."""
+        self._clock = time.perf_counter()
+        progress, epochs = self.progress, self.settings["epochs"]
+        if progress.over == "early stopping" or progress.epoch >= epochs:
+            return self._finish(progress.over or "all epochs are done", None)
+        record.go_on(self.run_folder.path, self.session.guards())
+        bundle, known = self.session.bundle, facts(self.settings, self.order)
+        spending.go_on(self.settings, bundle.manifest, tuple(bundle.parties), known)
+        with self.run_folder.telling_what_is_kept():
+            while progress.epoch < epochs:
+                if not self._epoch(epochs):
+                    if progress.position:
+                        self._save()
+                    return self._finish("all steps are done", self.meter if progress.position else None)
+                if self._close_epoch(epochs):
+                    break
+        return self._finish(progress.over or "all epochs are done", None)
+
+    def _epoch(self, epochs: int) -> bool:
+        """The rest of an epoch; False where the run must end before the epoch does."""
+        progress, order, settings = self.progress, self.order, self.settings
+        last, every = settings["steps"], settings["checkpoint_steps"]
+        if last is not None and progress.step >= last:
+            return False
+        self.listen(events.EpochStarted(progress.epoch + 1, epochs, order.steps))
+        for rows, read in self._batches(order.batches(progress.epoch, progress.position)):
+            self._step(rows, read)
+            if progress.position == order.steps:
+                break  # the end of the epoch saves, too
+            if self.council.stop_after(progress.step, self.interrupts.asked):
+                raise Interrupted(progress.step, self._save())
+            if last is not None and progress.step >= last:
+                return False
+            if every is not None and progress.step % every == 0:
+                self._save()
+        return True
+
+    def _batches(self, indices: Iterator[Indices]) -> Iterator[tuple[Indices, Callable[[], Inputs]]]:
+        if self.council.waits:
+            return ahead(indices, self.data.batch)
+        return ((rows, partial(self.data.batch, rows)) for rows in indices)
+
+    def _step(self, rows: Indices, read: Callable[[], Inputs]) -> None:
+        progress = self.progress
+        started = time.perf_counter()
+        try:
+            outcome = self.session.step(read(), len(rows), rows)
+        except NotFinite as found:
+            raise self._not_finite(found.what) from None
+        if not math.isfinite(outcome.loss):
+            raise self._not_finite(_loss(outcome))
+        self.meter.add(len(rows), outcome.parts, outcome.losses, outcome.measured)
+        progress.step += 1
+        progress.position += 1
+        progress.rows += len(rows)
+        now = time.perf_counter()
+        progress.train_seconds += now - started
+        if now - self._reported > _REPORT_SECONDS:
+            self._reported = now
+            rate = progress.rows / progress.train_seconds
+            done, steps = progress.position, self.order.steps
+            self.listen(events.Progress(progress.epoch + 1, done, steps, self.meter.loss, rate))
+
+    def _close_epoch(self, epochs: int) -> bool:
+        """Validates and saves at the end of an epoch; True where the run ends by early stopping."""
+        progress = self.progress
+        train, validation = self._scores(self.meter)
+        progress.epoch += 1
+        progress.position = 0
+        progress.seconds = self._seconds()
+        better = self.council.better(lambda: self._watch(validation or train))
+        self._mark(better)
+        progress.history.append({
+            "epoch": progress.epoch, "step": progress.step, "seconds": round(progress.seconds, 3),
+            "train": train, "validation": validation,
+        })  # fmt: skip
+        self.meter = self.session.meter("train")
+        stop = self.patience is not None and progress.waited >= self.patience
+        progress.over = "early stopping" if stop else None
+        folder = self._save()
+        self.listen(events.EpochEnded(progress.epoch, progress.seconds, train, validation, bool(better)))
+        over = stop or progress.epoch >= epochs
+        if not over and self.council.stop_after(progress.step, self.interrupts.asked):
+            raise Interrupted(progress.step, folder)
+        return stop
+
+    def _watch(self, scores: Scores) -> bool | None:
+        """Whether this epoch is the best so far; None where the result that is watched is undefined."""
+        progress = self.progress
+        name = next(
+            (key for key in scores if key == self.monitor or key.endswith(f".{self.monitor}")), "loss"
+        )
+        value, best = scores.get(name), progress.best
+        if value is None or not math.isfinite(value):
+            if scores:  # a place that is told no results has nothing to say
+                self._undefined = name
+                self.listen(events.Undefined(progress.epoch, name, bool(len(self.order.held_out))))
+            return None
+        sign = -1.0 if name.split(".")[0] == "loss" or name.split(".")[-1] in SMALLER_IS_BETTER else 1.0
+        better = best is None or sign * value > sign * best["value"]
+        if better:
+            progress.best = {"metric": name, "value": value}
+        return better
+
+    def _mark(self, better: bool | None) -> None:
+        """Remembers which epoch is the best, and its weights where asked to."""
+        progress = self.progress
+        if better is None:  # an epoch of which nothing is known is neither better nor worse
+            return
+        if not better:
+            progress.waited += 1
+            return
+        progress.best = {**(progress.best or {}), "epoch": progress.epoch}
+        progress.waited = 0
+        if self.keep_best:
+            self.best_weights = self.session.weights_by_place()
+
+    def _scores(self, train: Meter) -> tuple[Scores, Scores]:
+        """What is known here of the training rows and, where there are any, of the validation rows."""
+        if not len(self.order.held_out):
+            self.council.complete(train)
+            return train.results(), {}
+        for place in self.session.engines:
+            self._state(place)  # that the model diverged is to be said before it is measured
+        validation = measure(self.session, self.data, self.order.held_out)
+        self.council.complete(train, validation)
+        return train.results(), validation.results()
+
+    def _state(self, place: str) -> dict[str, Any]:
+        """Weights and slots of a place; VFL0611 where training diverged."""
+        engine = self.session.engines[place]
+        state = {"model": engine.weights(), "slots": engine.slots()}
+        if stored := engine.stored():
+            state["stored"] = stored
+        check_kept(place, state, self.progress.step)
+        return state
+
+    def _seconds(self) -> float:
+        return self._carried + time.perf_counter() - self._clock
+
+    def _save(self) -> Any:
+        progress = self.progress
+        progress.seconds = self._seconds()
+        progress.sent = self.session.sent()
+        progress.meter = self.meter.sums() if progress.position else {}
+        meters = self.meter.tensors() if progress.position else {}
+        tensors: dict[str, dict[str, Any]] = {}
+        for place in self.session.engines:
+            tensors[place] = self._state(place)
+            if place in meters:
+                tensors[place]["meter"] = meters[place]
+            if place in self.best_weights:
+                tensors[place]["best"] = self.best_weights[place]
+        for place, guards in self.session.guards().items():
+            progress.protections[place] = guards.counts()
+            if memories := guards.memories():
+                check_kept(place, {"protections": memories}, progress.step)
+                tensors[place]["protections"] = memories
+        self.council.before_saving()
+        folder = self.run_folder.save(Checkpoint(progress, tensors))
+        self.council.saved(progress.step)
+        self.listen(events.Saved(progress.step, folder))
+        return folder
+
+    def _finish(self, reason: str, partial: Meter | None) -> dict[str, Any]:
+        progress, history = self.progress, self.progress.history
+        saved = progress.saved(bool(self.best_weights))
+        if partial is not None and saved["why"] == "last":
+            train, validation = self._scores(partial)
+        else:
+            entry = next(each for each in history if each["epoch"] == saved["epoch"])
+            train, validation = entry["train"], entry["validation"]
+        self.council.finish(progress.step)
+        seconds, train_seconds = self._seconds(), progress.train_seconds
+        metrics = {
+            "model": self.settings["model"],
+            "digest": self.settings["digest"],
+            "rows": self.data.rows,
+            "train_rows": len(self.order.train),
+            "validation_rows": len(self.order.held_out),
+            "epochs": progress.epoch,
+            "steps": progress.step,
+            "seconds": seconds,
+            "train_seconds": train_seconds,
+            "rows_per_second": progress.rows / train_seconds if train_seconds else None,
+            "train": train,
+            "validation": validation,
+            "best": progress.best or self._unknown_best(),
+            "saved": saved,
+            "ended": reason,
+            "bytes_sent": self.session.sent(),
+            "protections": self.session.protections(),
+            "data": self.data.report,
+        }
+        self.run_folder.write_metrics(metrics)
+        self.listen(events.Done(progress.step, reason))
+        return metrics
+
+    def _unknown_best(self) -> dict[str, Any] | None:
+        """Where the result that is watched was undefined in each epoch, the last one stands for the best."""
+        if self._undefined is None:
+            return None
+        return {"metric": self._undefined, "value": None, "epoch": self.progress.epoch}
+
+    def _not_finite(self, what: str) -> NotFinite:
+        first = self.session.first_not_finite()
+        cause = f"; the first value that is not finite is {first}" if first else ""
+        return NotFinite(what, f" at step {self.progress.step + 1}{cause}")
+
+
+def _loss(outcome: Outcome) -> str:
+    """What the loss is that is not finite, with the terms that make it so."""
+    terms = {name: value for name, value in outcome.losses.items() if not math.isfinite(value)}
+    shown = ", ".join(f"{name} = {value}" for name, value in (terms or outcome.losses).items())
+    return f"the loss is {outcome.loss} ({shown})"
+
+
+def facts(settings: Mapping[str, Any], order: Order) -> Facts:
+    """What protections must know of a run."""
+    return Facts(order.rows, len(order.train), order.batch, settings["epochs"], settings["steps"])
+
+
+def measure(session: Session, data: Dataset, rows: NDArray[np.int64]) -> Meter:
+    """Losses and metrics of the trained model over the rows given."""
+    meter = session.meter("evaluate")
+    for part in sequential(rows, EVALUATION_BATCH):
+        outcome = session.evaluate(data.batch(part), len(part))
+        meter.add(len(part), outcome.parts, outcome.losses, outcome.measured)
+    return meter

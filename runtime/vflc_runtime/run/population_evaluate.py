@@ -1,0 +1,45 @@
+"""How good a trained population's model is for users it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vflc_runtime.data.source import Source
+from vflc_runtime.events import Listener, silent
+from vflc_runtime.population.crew import LocalCrew, groups
+from vflc_runtime.population.rounds import summed
+from vflc_runtime.population.users import Users
+from vflc_runtime.run.population_run import PopulationRun, load
+
+
+def evaluate(
+    run: Path | str, sources: Mapping[str, Source], engine: str = "onnx", listen: Listener = silent
+) -> dict[str, Any]:
+    """Rebuilds every user of the source from one half of its examples and measures on the other.
+
+    Returns:
+        `rows`, `users`, `model` (which it is), `evaluation` (loss and each metric), `too_few_examples`,
+        `bytes_sent`, `data`.
+
+    Raises:
+        Failure: VFL0601 to 0618 as data and run give cause.
+    """
+    folder = PopulationRun(Path(run))
+    plan = folder.plan(engine)
+    data = load(plan, sources, listen)
+    users = Users.of(data)
+    crew = LocalCrew(plan, folder.chosen(plan), users, training=False)
+    found = summed(plan, crew.evaluate(groups(np.arange(len(users))), folder.trained(plan, listen)))
+    return {
+        "rows": data.rows,
+        "users": len(users),
+        "model": folder.which(),
+        "evaluation": found.scores,
+        "too_few_examples": found.small,
+        "bytes_sent": found.sent,
+        "data": data.report,
+    }

@@ -1,0 +1,74 @@
+"""What holds for a whole run: what the user asks for, what the spec says, what a run began with."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.errors import Failure
+from vflc_runtime.run.state import RunFolder
+
+
+class Options(Protocol):
+    """The options of training that bear on the result; None where the user did not say."""
+
+    @property
+    def epochs(self) -> int | None: ...
+    @property
+    def batch(self) -> int | None: ...
+    @property
+    def seed(self) -> int | None: ...
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def validation(self) -> float | None: ...
+    @property
+    def checkpoint_steps(self) -> int | None: ...
+
+
+def check_options(options: Options) -> None:
+    """VFL0614 where one of them makes no sense."""
+    for name in ("epochs", "batch", "steps", "checkpoint_steps"):
+        given = getattr(options, name)
+        if given is not None and given < 1:
+            raise Failure("VFL0614", f"{name} is {given}", "give at least 1")
+    if options.validation is not None and not 0 <= options.validation < 1:
+        raise Failure(
+            "VFL0614", f"validation is {options.validation}", "give a fraction from 0 up to, not including, 1"
+        )
+
+
+def new_settings(bundle: Bundle, options: Options) -> dict[str, Any]:
+    """The settings of a new run: the options, and the spec's where they say nothing."""
+    spec = next(iter(bundle.plans.values())).training
+    settings: dict[str, Any] = {
+        name: getattr(spec, name) if getattr(options, name) is None else getattr(options, name)
+        for name in ("epochs", "batch", "seed", "validation", "checkpoint_steps")
+    }
+    return {
+        "model": bundle.manifest.model,
+        "digest": bundle.manifest.digest,
+        **settings,
+        "steps": options.steps,
+        "shuffle": spec.shuffle,
+    }
+
+
+def resumed_settings(run: RunFolder, options: Options) -> dict[str, Any]:
+    """The settings of a run that goes on: how long may change, what is done may not (VFL0614)."""
+    settings = dict(run.settings)
+    for name in ("batch", "seed", "validation"):
+        given = getattr(options, name)
+        if given is not None and given != settings[name]:
+            raise Failure(
+                "VFL0614",
+                f"{run.path} was started with {name} {settings[name]}, it cannot go on with {given}",
+                f"leave out --{name}, or start anew with another --out",
+            )
+    for name in ("epochs", "steps", "checkpoint_steps"):
+        given = getattr(options, name)
+        if given is not None:
+            settings[name] = given
+    if options.epochs is not None and options.steps is None:
+        settings["steps"] = None
+    return settings

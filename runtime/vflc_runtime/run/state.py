@@ -1,0 +1,332 @@
+"""A run's folder and its checkpoints.
+
+    RUN/bundle/            the bundle that runs
+    RUN/run.json           what cannot change when the run is resumed
+    RUN/PLACE/encoders.json  what encoders fitted (means, …), of this place's tables
+    RUN/checkpoints/step-…/  checkpoint.json, and a folder a place: model, stored, slots, best
+    RUN/PLACE/model.safetensors  the place's model as last saved, best where asked for
+    RUN/SHA256SUMS         of run.json and of the files of places
+    RUN/history.jsonl, RUN/metrics.json
+
+Each place's weights and slots lie in that place's folders alone, and all is for its owner alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from vflc_runtime import files
+from vflc_runtime.bundle.folder import Bundle, open_bundle
+from vflc_runtime.errors import Failure
+from vflc_runtime.events import FellBack, Listener, silent
+from vflc_runtime.finite import NotFinite
+from vflc_runtime.run.checkpoints import (
+    KEPT,
+    Checkpoint,
+    Checkpoints,
+    Progress,
+    Tensors,
+    in_words,
+    name_of,
+    read_checkpoint,
+)
+
+__all__ = ["KEPT", "Checkpoint", "Progress", "RunFolder", "Tensors", "refuse_existing"]
+
+FORMAT = 1
+MODEL = "model.safetensors"
+
+
+class Reader(Protocol):
+    """A place, as far as a run's folder goes: the parties whose tables it reads."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of parties."""
+        ...
+
+
+class Placed(Protocol):
+    """A bundle, as far as a run's folder goes."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        ...
+
+    @property
+    def plans(self) -> Mapping[str, Reader]:
+        """Its places by name."""
+        ...
+
+
+class RunFolder:
+    """A run's folder; make one with `create` or `open`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = Checkpoints(path / "checkpoints")
+        try:
+            self.settings: dict[str, Any] = json.loads((path / "run.json").read_bytes())
+            fits = self.settings["format"] == FORMAT
+        except (OSError, ValueError, KeyError, TypeError):
+            fits = False
+        if not fits:
+            raise Failure(
+                "VFL0614", f"{path} holds no run of this version", "train first: `vflc train SPEC --out RUN`"
+            )
+        self._check("run.json")
+
+    def _check(self, *names: str) -> None:
+        """VFL0621 where a file is not what was written."""
+        damage = files.differing(self.path, files.read_sums(self.path), names)
+        if damage is not None:
+            raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        bundle: Placed,
+        settings: Mapping[str, Any],
+        fitted: Mapping[str, Any],
+        overwrite: bool,
+    ) -> Self:
+        """Makes the folder of a new run, in one instant.
+
+        `settings` go to run.json; `fitted` is what encoders fitted, by input id. With
+        `overwrite` a run that is there gives way in the same instant.
+        """
+        refuse_existing(path, overwrite)
+        new, old = (path.with_name(f".{path.name}.{end}") for end in ("new", "old"))
+        with files.writing(path):
+            try:
+                for left in (new, old):
+                    shutil.rmtree(left, ignore_errors=True)
+                _lay_out(new, bundle, settings, fitted)
+                if path.exists():
+                    path.rename(old)
+                new.rename(path)
+                files.sync(path.parent)
+            finally:
+                for left in (new, old):
+                    shutil.rmtree(left, ignore_errors=True)
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run against a second process; VFL0614 where one is at work on it."""
+        with files.writing(self.path):
+            lock = open(self.path / "lock", "w", opener=files.private)  # noqa: SIM115
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Failure("VFL0614", f"another process is at work on {self.path}") from None
+            yield
+
+    @property
+    def places(self) -> tuple[str, ...] | None:
+        """The places that ran in this process, of a run between machines; None where all did."""
+        places = self.settings.get("places")
+        return None if places is None else tuple(places)
+
+    def bundle(self, backend: str = "onnx") -> Bundle:
+        """The bundle that ran, checked to be the one, with the plans of a backend."""
+        bundle = open_bundle(self.path / "bundle", self.places, backend)
+        if bundle.manifest.digest != self.settings.get("digest"):
+            raise Failure("VFL0614", f"{self.path / 'bundle'} is not the bundle that this run was made from")
+        return bundle
+
+    def fitted(self, bundle: Bundle) -> dict[str, Any]:
+        """What encoders fitted in training, by input id."""
+        fitted: dict[str, Any] = {}
+        for place in bundle.plans:
+            self._check(f"{place}/encoders.json")
+            try:
+                fitted.update(json.loads((self.path / place / "encoders.json").read_bytes()))
+            except (OSError, ValueError):
+                raise Failure("VFL0614", f"{self.path / place / 'encoders.json'} cannot be read") from None
+        return fitted
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Writes a checkpoint whole or not at all, then puts the models in their places."""
+        progress = checkpoint.progress
+        digest = str(self.settings["digest"])
+        mark = {"step": str(progress.step), "digest": digest, "state": progress.name}
+        folder = self.checkpoints.write(checkpoint, mark)
+        self.publish(progress.history)
+        self.checkpoints.drop()
+        return folder
+
+    def publish(self, history: list[dict[str, Any]]) -> None:
+        """Puts what the last checkpoint holds where people look: the models and the history.
+
+        The checksums come last: until they are written, models do not fit them, and whoever reads
+        takes those of the checkpoint, which are all of one step.
+        """
+        folder = self.checkpoints.all()[-1]
+        written, sums = files.read_sums(folder), files.read_sums(self.path)
+        with files.writing(self.path):
+            for place in (each for each in folder.iterdir() if each.is_dir()):
+                best = place / "best.safetensors"
+                source = best if best.exists() else place / "model.safetensors"
+                files.link_or_copy(source, self.path / place.name / MODEL)
+                sums[f"{place.name}/{MODEL}"] = written[f"{place.name}/{source.name}"]
+        files.replace_with(self.path / files.SUMS, files.sums_content(sums))
+        lines = "".join(json.dumps(entry) + "\n" for entry in history)
+        files.replace_with(self.path / "history.jsonl", lines.encode())
+
+    @contextmanager
+    def telling_what_is_kept(self) -> Iterator[None]:
+        """Adds to a failure for numbers that are not finite whether there is a state from before them."""
+        try:
+            yield
+        except NotFinite as failure:
+            kept = "the last checkpoint is kept" if self.checkpoints.all() else "nothing was saved yet"
+            failure.help = f"{failure.help}; {kept}"
+            raise
+
+    @property
+    def saved(self) -> bool:
+        """Whether the run was ever saved, also where its checkpoints are gone."""
+        return any(Path(name).name == MODEL for name in files.read_sums(self.path))
+
+    def latest(self, listen: Listener = silent) -> Checkpoint | None:
+        """The last checkpoint that is whole, or None where there is none; `listen` is told of damage."""
+        found = self.checkpoints.whole(listen)
+        return read_checkpoint(found[-1]) if found else None
+
+    def go_on(self, listen: Listener = silent) -> Checkpoint | None:
+        """The checkpoint to resume from, None for the state before the first; damaged later ones are gone.
+
+        VFL0622 where the run was saved and its checkpoints are gone: to begin anew would replace the
+        trained model.
+        """
+        found = self.checkpoints.whole(listen)
+        if not found and self.saved:
+            raise Failure(
+                "VFL0622",
+                f"{self.path} has a trained model, and nothing to go on from: its checkpoints are gone",
+                "evaluate and predict as it is, start anew with --overwrite, or with another --out",
+            )
+        self.checkpoints.go_back(found[-1] if found else None)
+        return read_checkpoint(found[-1]) if found else None
+
+    def held(self, listen: Listener = silent) -> dict[str, Path]:
+        """The whole checkpoints, oldest first, by a name that says of which run they are."""
+        return {name_of(path): path for path in self.checkpoints.whole(listen)}
+
+    def states(self, bundle: Bundle, listen: Listener = silent) -> dict[str, Path | None]:
+        """States whose models are here, as `held` names them, the last one last: also where only the
+        models are left of it, which None stands for."""
+        state = self._about().get("state") if self._damage(bundle.plans) is None else None
+        if state is None:
+            return dict(self.held(listen))
+        with suppress(Failure):  # checkpoints that are damaged are not needed
+            return {name: path for name, path in self.held(listen).items() if name != state} | {state: None}
+        return {state: None}
+
+    def model_of(self, bundle: Bundle, path: Path | None) -> tuple[dict[str, Tensors], str]:
+        """The weights of every place in one of its `states`, and in words which epoch's they are."""
+        if path is None:
+            return self.models(bundle), self.which()
+        checkpoint = read_checkpoint(path)
+        kept = {place: kinds.get("best", kinds["model"]) for place, kinds in checkpoint.tensors.items()}
+        best = any("best" in kinds for kinds in checkpoint.tensors.values())
+        return kept, in_words(checkpoint.progress.saved(best))
+
+    def go_back(self, name: str | None) -> Checkpoint | None:
+        """That checkpoint, or the state before the first; later ones are gone, as if never reached."""
+        path = None if name is None else self.held()[name]
+        self.checkpoints.go_back(path)
+        return None if path is None else read_checkpoint(path)
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of history.jsonl."""
+        try:
+            return [json.loads(line) for line in (self.path / "history.jsonl").read_text().splitlines()]
+        except (OSError, ValueError):
+            raise Failure("VFL0614", f"{self.path / 'history.jsonl'} cannot be read") from None
+
+    def models(self, bundle: Bundle, listen: Listener = silent) -> dict[str, Tensors]:
+        """The weights of every place, all of one step: the best where the run keeps them.
+
+        Where models do not fit their checksums, those of the last checkpoint that is whole are taken,
+        and `listen` is told.
+        """
+        return self.models_at(bundle.plans, listen)
+
+    def models_at(self, places: Iterable[str], listen: Listener = silent) -> dict[str, Tensors]:
+        """The same, of some places."""
+        places = [*places]
+        damage = self._damage(places)
+        if damage is None:
+            return {place: files.read_tensors(self.path / place / MODEL)[0] for place in places}
+        found = self.checkpoints.whole(listen)
+        if found:
+            listen(FellBack(damage, found[-1]))
+            tensors = read_checkpoint(found[-1]).tensors
+            return {place: tensors[place].get("best", tensors[place]["model"]) for place in places}
+        if self.saved:
+            raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
+        raise Failure("VFL0614", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`")
+
+    def which(self) -> str:
+        """Which epoch the model is of that is evaluated and predicts, in words."""
+        about = self._about()
+        return in_words(about) if about else "the last checkpoint"
+
+    def _about(self) -> dict[str, str]:
+        """What the saved models say of themselves; nothing where they are damaged, and not taken."""
+        found = sorted(self.path.glob(f"*/{MODEL}"))
+        with suppress(Failure):
+            return dict(files.read_tensors(found[0])[1]) if found else {}
+        return {}
+
+    def _damage(self, places: Iterable[str]) -> str | None:
+        """What is wrong with the saved models of places, in words; None where nothing is."""
+        names = [f"{place}/{MODEL}" for place in places]
+        return files.differing(self.path, files.read_sums(self.path), names)
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """`metrics.json`: what ran and what came of it."""
+        text = json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
+        files.replace_with(self.path / "metrics.json", text.encode())
+
+
+def _lay_out(new: Path, bundle: Placed, settings: Mapping[str, Any], fitted: Mapping[str, Any]) -> None:
+    files.make_folder(new)
+    others = {item.name for item in bundle.folder.iterdir() if item.is_dir()} - set(bundle.plans)
+    left_out = lambda folder, names: others if Path(folder) == bundle.folder else ()  # noqa: E731
+    shutil.copytree(bundle.folder, new / "bundle", ignore=left_out)
+    files.make_folder(new / "checkpoints")
+    for place, plan in bundle.plans.items():
+        files.make_folder(new / place)
+        own = {name: state for name, state in fitted.items() if name.partition(".")[0] in plan.tables}
+        files.write_json(new / place / "encoders.json", own)
+    files.write_json(new / "run.json", {"format": FORMAT, **settings})
+    kept = ["run.json", *(f"{place}/encoders.json" for place in bundle.plans)]
+    files.write_bytes(new / files.SUMS, files.sums_content(files.checksums(new, kept)))
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """VFL0614 where `path` holds something that a new run may not replace."""
+    if not path.exists():
+        return
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if not (path.is_dir() and (path / "run.json").exists()):
+        raise Failure("VFL0614", f"{path} is there and is no run", "choose another folder with --out")
+    if not overwrite:
+        raise Failure(
+            "VFL0614",
+            f"{path} holds a run already",
+            "go on with it by --resume, replace it by --overwrite, or choose another folder with --out",
+        )
