@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.emit.bundle import Bundle
-from vflc.fixes import with_grants
+from vflc.fixes import with_grants, without_waivers
 from vflc.ir.learn import Learned
 from vflc.ir.model import Model
 from vflc.passes.learn.bounds import learned
@@ -16,64 +20,117 @@ from vflc.passes.learn.population import received_of_users
 from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import pipeline, population_pipeline, run
+from vflc.syntax import tree
 from vflc.syntax.parser import parse, read_source
 
 BACKENDS = ("onnx", "keras")
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Looks for no garbage meanwhile: models are frozen parts by the million that nothing lets go of."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A text, everything that is to say about it, and its model.
+
+    Args:
+        folder: where files that it uses are looked for.
+        spec: None where the text is no spec.
+        model: as far as passes came without a mistake; None where lowering found one.
+    """
+
+    source: Source
+    folder: Path | None
+    diagnostics: list[Diagnostic]
+    spec: tree.Spec | None = None
+    model: Model | None = None
+
+    @property
+    def refused(self) -> bool:
+        return any(found.level == "error" for found in self.diagnostics)
+
+
 def check(path: Path) -> list[Diagnostic]:
     """Everything that is to say about the spec in a file; a mistake is never raised."""
-    try:
-        return check_source(read_source(path), path.parent)
-    except Refused as refused:
-        return refused.diagnostics
+    return examine_file(path).diagnostics
 
 
 def check_source(source: Source, folder: Path | None = None) -> list[Diagnostic]:
     """Everything that is to say about a text; `folder` is where files it uses are looked for."""
-    collector = Collector()
+    return examine(source, folder).diagnostics
+
+
+def examine_file(path: Path) -> Examined:
+    """Checks a file, as `examine`; one that cannot be read is empty."""
     try:
-        _model(source, folder, collector)
+        return examine(read_source(path), path.parent)
     except Refused as refused:
-        return refused.diagnostics
-    return collector.diagnostics
+        return Examined(Source(str(path), ""), path.parent, refused.diagnostics)
 
 
-def fixed(source: Source, folder: Path | None = None) -> str:
-    """The text with the grants that it lacks, each with what it means; the same where it lacks none.
+@undisturbed()
+def examine(source: Source, folder: Path | None = None) -> Examined:
+    """Checks a text and keeps what was made of it; a mistake is never raised."""
+    collector, spec, models = Collector(), None, list[Model]()
+    try:
+        spec = parse(source, collector)
+        models.append(_lowered(spec, source, folder, collector))
+        passes = population_pipeline() if models[0].population else pipeline()
+        run(models[0], collector, passes, lambda _, model: models.append(model))
+    except Refused as refused:
+        return Examined(source, folder, refused.diagnostics, spec, models[-1] if models else None)
+    return Examined(source, folder, collector.diagnostics, spec, models[-1])
 
-    Raises:
-        Refused: the spec has mistakes besides, so that nobody knows what it would have to grant.
+
+@undisturbed()
+def repaired(examined: Examined) -> str:
+    """The text with the grants that it lacks, each with what it means, and without waivers that are none.
+
+    It stays as it is where it lacks none, and where mistakes hide what it would have to grant.
     """
-    collector = Collector()
-    spec = parse(source, collector)
-    lowered = _lowered(source, folder, collector)
-    of_users = lowered.population is not None
-    passes = population_pipeline() if of_users else pipeline()
-    judging = next(index for index, step in enumerate(passes) if step.name in ("disclose", "learn of users"))
-    model = run(lowered, collector, passes[:judging])
-    reaching = received_of_users(model) if of_users else received(model)
+    source, spec = examined.source, examined.spec
+    if spec is None:
+        return source.text
+    text = without_waivers(source, spec)
+    if text != source.text:
+        return repaired(examine(Source(source.name, text), examined.folder))
+    model = examined.model
+    if model is None or (not model.edges and not model.visit):
+        return text
+    reaching = received_of_users(model) if model.visit else received(model)
     return with_grants(source, spec, missing_grants(model, reaching))
 
 
-def learned_together(path: Path, places: tuple[str, ...]) -> tuple[Learned, ...]:
+@undisturbed()
+def learned_together(model: Model, places: tuple[str, ...]) -> tuple[Learned, ...]:
     """What places that pool all that they are sent may learn of the columns of others.
 
+    Args:
+        model: whole, of a spec without mistakes.
+        places: that pool it.
+
     Raises:
-        Refused: the spec has mistakes, or no place of such a name; it has a population.
+        Refused: there is no place of such a name; the model has a population.
     """
     collector = Collector()
-    lowered = _lowered(read_source(path), path.parent, collector)
-    if lowered.population is not None:
+    if model.population is not None:
         help = "what its hub learns stands in docs/populations.md"
         collector.error("VFL0502", "users of a population are not put together", None, help)
     for place in places:
-        if place not in lowered.places:
-            near = did_you_mean(place, lowered.places)
-            help = f"did you mean `{near}`?" if near else f"there are {', '.join(lowered.places)}"
+        if place not in model.places:
+            near = did_you_mean(place, model.places)
+            help = f"did you mean `{near}`?" if near else f"there are {', '.join(model.places)}"
             collector.error("VFL0403", f"there is no party `{place}`", None, help)
     collector.refuse_errors()
-    model = run(lowered, collector, pipeline())
     return learned(model, together(received(model), places))
 
 
@@ -107,6 +164,7 @@ def compile_spec(
     )
 
 
+@undisturbed()
 def compile_source(
     source: Source,
     folder: Path | None = None,
@@ -120,7 +178,7 @@ def compile_source(
     from vflc.emit.emit import emit  # imports onnx, which checking must not
 
     collector = Collector()
-    lowered = _lowered(source, folder, collector)
+    lowered = _read(source, folder, collector)
     if lowered.population is not None:
         if unsplit:
             _refuse_unsplit(lowered, collector)
@@ -139,7 +197,7 @@ def over_population(path: Path) -> bool:
     Raises:
         Refused: the spec has mistakes.
     """
-    return _lowered(read_source(path), path.parent, Collector()).population is not None
+    return _read(read_source(path), path.parent, Collector()).population is not None
 
 
 def unsplit_model(path: Path) -> Model:
@@ -148,13 +206,8 @@ def unsplit_model(path: Path) -> Model:
     Raises:
         Refused: the spec has mistakes.
     """
-    lowered = _lowered(read_source(path), path.parent, Collector())
+    lowered = _read(read_source(path), path.parent, Collector())
     return run(lowered, Collector(), pipeline(unsplit=True, fuse=False))
-
-
-def _model(source: Source, folder: Path | None, collector: Collector) -> Model:
-    lowered = _lowered(source, folder, collector)
-    return run(lowered, collector, population_pipeline() if lowered.population else pipeline())
 
 
 def _refuse_unsplit(model: Model, collector: Collector) -> None:
@@ -164,8 +217,11 @@ def _refuse_unsplit(model: Model, collector: Collector) -> None:
     collector.refuse_errors()
 
 
-def _lowered(source: Source, folder: Path | None, collector: Collector) -> Model:
-    spec = parse(source, collector)
+def _read(source: Source, folder: Path | None, collector: Collector) -> Model:
+    return _lowered(parse(source, collector), source, folder, collector)
+
+
+def _lowered(spec: tree.Spec, source: Source, folder: Path | None, collector: Collector) -> Model:
     model = lower(spec, _name(source), folder, collector)
     collector.refuse_errors()
     assert model is not None, "lowering gives a model or a diagnostic"

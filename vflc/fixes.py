@@ -1,4 +1,4 @@
-"""What `vflc check --fix` writes: the grants that a spec lacks, with what each means."""
+"""What `vflc check --fix` mends: grants that a spec lacks, each with what it means; waivers that are none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from vflc.diagnostics import Source
 from vflc.ir.learn import Bound
 from vflc.passes.learn.granted import Missing
+from vflc.passes.lower.release import EVIDENCE
 from vflc.syntax import tree
 
 MEANINGS = {
@@ -33,6 +34,17 @@ def with_grants(source: Source, spec: tree.Spec, missing: Mapping[str, Mapping[s
             edits.append((len(text), f"\n{block}\n"))
     for at, added in sorted(edits, key=lambda edit: edit[0], reverse=True):
         text = text[:at] + added + text[at:]
+    return text
+
+
+def without_waivers(source: Source, spec: tree.Spec) -> str:
+    """The text without those `accept` whose code is evidence now, which grants have taken the place of."""
+    text = source.text
+    old = [i.span for i in spec.items if isinstance(i, tree.Accept) and i.code.text in EVIDENCE]
+    for span in reversed(old):
+        start, end = text.rfind("\n", 0, span.start) + 1, text.find("\n", span.end) + 1 or len(text)
+        alone = not text[start : span.start].strip() and text[span.end : end].strip()[:1] in ("", "#")
+        text = text[:start] + text[end:] if alone else text[: span.start] + text[span.end :]
     return text
 
 

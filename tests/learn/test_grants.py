@@ -8,7 +8,7 @@ import pytest
 
 from vflc.cli.main import run
 from vflc.diagnostics import Diagnostic, Source
-from vflc.driver import check_source, compile_source, fixed
+from vflc.driver import check_source, compile_source, examine, repaired
 from vflc.syntax.format import format_spec
 
 SPEC = """
@@ -44,6 +44,10 @@ def errors(more: str) -> list[Diagnostic]:
     """Errors of the spec in which every party without a `release` of its own grants all that is learned."""
     rest = "".join(text for party, text in ALL.items() if f"release {party}" not in more)
     return [d for d in check_source(Source("spec.vfl", SPEC + more + rest)) if d.level == "error"]
+
+
+def fixed(text: str) -> str:
+    return repaired(examine(Source("spec.vfl", text)))
 
 
 def test_nothing_is_granted_by_silence() -> None:
@@ -175,15 +179,15 @@ def test_formatting() -> None:
 
 def test_missing_grants_are_written_into_the_text() -> None:
     for spec in (SPEC, SPEC + "release alice { to bob: Age }\n", SPEC + "release bob { only to alice }\n"):
-        text = fixed(Source("spec.vfl", spec))
+        text = fixed(spec)
         assert not [d for d in check_source(Source("spec.vfl", text)) if d.level == "error"]
         assert text.count("to bob: ") >= 1
         assert (
             "  # learned of these at most: the code, as bucket, hash or class\n  to alice: Item, liked\n"
             in text
         )
-        assert fixed(Source("spec.vfl", text)) == text, "nothing is missing any more"
-    noisy = fixed(Source("spec.vfl", SPEC + "protect bob.liked with label_dp(epsilon = 4)\n"))
+        assert fixed(text) == text, "nothing is missing any more"
+    noisy = fixed(SPEC + "protect bob.liked with label_dp(epsilon = 4)\n")
     assert "what the ε of a mechanism allows\n  to alice: liked at most epsilon 4\n" in noisy
 
 
@@ -248,7 +252,7 @@ def test_what_a_family_lacks_is_said_at_its_place(release: str, code: str, says:
 
 
 def test_families_are_written_as_families() -> None:
-    text = fixed(Source("spec.vfl", FAMILIES + "release alice { to bob: C10 at most 6 bits }"))
+    text = fixed(FAMILIES + "release alice { to bob: C10 at most 6 bits }")
     assert "  to bob: I{1..4}, Age\n" in text
     assert "  to bob: C{8..9}, C{11..12}, D{1..2}\n" in text
     assert not of_families("", text)
@@ -272,7 +276,7 @@ predict stars = score
 objective mse(score, users.stars)
 train reconstruct { cohort 10 }
 """
-    text = fixed(Source("spec.vfl", spec))
+    text = fixed(spec)
     assert "to hub, users: A{1..3}, stars\n" in text
     assert not of_families("", text)
     refused = of_families("release users { to hub, users: A{1..2}, Item, stars }", spec)
@@ -285,9 +289,27 @@ train reconstruct { cohort 10 }
 def test_names_of_a_family_are_its_members_whatever_its_digits() -> None:
     for family in ("C1{9..12}", "C0{1..2}"):
         spec = FAMILIES.replace("D{1..2}", family)
-        text = fixed(Source("spec.vfl", spec.replace("C{8..12}", "X")))
+        text = fixed(spec.replace("C{8..12}", "X"))
         assert f"to bob: X, {family}\n" in text
         assert not of_families("", text)
+
+
+def test_waivers_of_earlier_versions_give_way_to_grants(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "spec.vfl"
+    waivers = (
+        'accept VFL0310 on gradients to alice because "bob has licensed the labels"  # contract 17\n'
+        'accept VFL0320 on a\n  because "it is written so"\n'
+    )
+    spec.write_text(SPEC + waivers, encoding="utf-8")
+    assert [d.code for d in check_source(Source("spec.vfl", SPEC + waivers))] == ["VFL0307", "VFL0307"]
+    assert run(["check", "--fix", str(spec)]) == 0
+    shown = capsys.readouterr().out
+    assert "removed accept VFL0310" in shown and "added   to bob: City, Rich" in shown
+    assert spec.read_text(encoding="utf-8") == fixed(SPEC)
+    beside = fixed(SPEC.replace("{}\n", '{} accept VFL0321 on a because "bob may" \n'))
+    assert "accept" not in beside and "party carol {}" in beside
 
 
 def test_fix_writes_the_file_and_says_what_it_added(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from vflc import driver
 from vflc.cli.main import run
+from vflc.diagnostics import Source
+from vflc.ir.graph import Graph
+from vflc.passes.levels import levels
 
 SPECS = Path(__file__).parents[2] / "specs"
 
@@ -37,3 +44,29 @@ def test_places_that_pool_what_they_are_sent(capsys: pytest.CaptureFixture[str])
 def test_users_of_a_population_are_not_put_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", str(SPECS / "fedrecon" / "fedrecon.vfl"), "--together", "hub"]) == 1
     assert "VFL0502" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [["--together", "bob,server"], ["--fix"]])
+def test_a_check_goes_through_the_passes_once(more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, once = [], driver.run
+
+    def counted(*args: Any) -> Any:
+        calls.append(args)
+        return once(*args)
+
+    monkeypatch.setattr(driver, "run", counted)
+    assert run(["check", str(SPECS / "u_shape" / "u_shape.vfl"), *more]) == 0
+    assert len(calls) == 1 and gc.isenabled()
+
+
+def test_what_a_graph_is_asked_is_found_anew_when_it_grows() -> None:
+    text = (SPECS / "u_shape" / "u_shape.vfl").read_text(encoding="utf-8")
+    model = driver.examine(Source("spec.vfl", text)).model
+    assert model is not None
+    graph = Graph(dict(model.graph.nodes))
+    last = list(graph)[-1]
+    users, above = graph.users(), graph.ancestors([last.id])
+    assert graph.users() is users and graph.ancestors([last.id]) is above
+    graph.add(replace(last, id="more", inputs=(last.id,)))
+    assert [node.id for node in graph.users()[last.id]] == ["more"]
+    assert graph.ancestors(["more"]) == above | {"more"} and "more" in levels(graph)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vflc.cli.options import SPEC
+
+if TYPE_CHECKING:
+    from vflc.driver import Examined
 
 
 @click.command("check")
@@ -16,7 +20,11 @@ from vflc.cli.options import SPEC
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True
 )
-@click.option("--fix", is_flag=True, help="Write the grants that SPEC lacks into it first.")
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="Write the grants that SPEC lacks into it first, and drop waivers that are none now.",
+)
 @click.option(
     "--together",
     metavar="PARTY,…",
@@ -27,15 +35,17 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
     """List all findings in SPEC. Exit code 1 where there are errors.
 
     With --fix, what others may learn and the spec does not grant is added to it as grants, each with a
-    comment on what it gives. Read them before you keep them.
+    comment on what it gives. Read them before you keep them. Waivers of what is no finding any more are taken
+    out.
     """
     from vflc import driver
 
     if together and form != "text":
         raise click.UsageError("--together prints text: leave --format out")
+    examined = driver.examine_file(spec)
     if fix:
-        _fix(spec)
-    found = driver.check(spec)
+        examined = _fix(spec, examined)
+    found = examined.diagnostics
     if form == "text":
         from vflc.cli.failures import colours, width
         from vflc.diagnostics.render_text import render
@@ -50,30 +60,29 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
         from vflc.diagnostics.render_sarif import render as render_sarif
 
         click.echo(render_sarif(found))
-    if together and not any(finding.level == "error" for finding in found):
+    if together and examined.model and not examined.refused:
         from vflc.cli.learned import paragraphs
 
         places = tuple(name.strip() for name in together.split(","))
-        click.echo(f"\n{paragraphs(driver.learned_together(spec, places))}")
-    context.exit(1 if any(finding.level == "error" for finding in found) else 0)
+        click.echo(f"\n{paragraphs(driver.learned_together(examined.model, places))}")
+    context.exit(1 if examined.refused else 0)
 
 
-def _fix(spec: Path) -> None:
-    """Adds missing grants to the file and shows them; what else is wrong with it is listed afterwards."""
+def _fix(path: Path, examined: Examined) -> Examined:
+    """Mends the file and shows what was changed; what else is wrong with it is listed afterwards."""
     from vflc import driver
     from vflc.cli.rewrite import replace
-    from vflc.diagnostics import Refused
+    from vflc.diagnostics import Source
     from vflc.syntax.format import format_spec
-    from vflc.syntax.parser import read_source
 
-    source = read_source(spec)
-    try:
-        fixed = driver.fixed(source, spec.parent)
-    except Refused:
-        return
-    if fixed == source.text:
-        return
-    fixed = format_spec(fixed, str(spec)) if format_spec(source.text, str(spec)) == source.text else fixed
-    replace(spec, fixed)
-    added = difflib.ndiff(source.text.splitlines(), fixed.splitlines())
-    click.echo("\n".join(f"added {line[2:]}" for line in added if line.startswith("+ ") and line[2:].strip()))
+    before = examined.source
+    text = driver.repaired(examined)
+    if text == before.text:
+        return examined
+    text = format_spec(text, str(path)) if format_spec(before.text, str(path)) == before.text else text
+    replace(path, text)
+    words = {"+ ": "added", "- ": "removed"}
+    for line in difflib.ndiff(before.text.splitlines(), text.splitlines()):
+        if line[:2] in words and line[2:].strip():
+            click.echo(f"{words[line[:2]]} {line[2:]}")
+    return driver.examine(Source(before.name, text), path.parent)

@@ -98,14 +98,13 @@ class Build:
         if op not in UNSHARED and key in self._known:
             return self._known[key]
         type_ = self.infer(op, [x.type for x in inputs], attrs)
-        sources: frozenset[Source] = frozenset().union(*(x.sources for x in inputs))
         node = Node(
             self.fresh(op),
             op,
             tuple(x.id for x in inputs),
             attrs,
             type_,
-            sources,
+            _joined([x.sources for x in inputs]),
             self.place,
             self.phase,
             self.span,
@@ -163,6 +162,14 @@ class _Within:
     def __exit__(self, *error: object) -> None:
         for name, value in self.before:
             setattr(self.build, name, value)
+
+
+def _joined(sets: Sequence[frozenset[Source]]) -> frozenset[Source]:
+    """All secrets together: the largest set itself where it has them all, as gradients of many columns do."""
+    largest = max(sets, key=len, default=frozenset())
+    if all(each is largest or each <= largest for each in sets):
+        return largest
+    return largest.union(*sets)
 
 
 def _frozen(value: Any) -> Any:

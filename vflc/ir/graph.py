@@ -6,16 +6,14 @@ inputs, so iteration order is an order of execution.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeVar
 
 from vflc.diagnostics.span import Span
 from vflc.ir.types import TensorType
 
-if TYPE_CHECKING:
-    pass
-
+T = TypeVar("T")
 Phase = Literal["forward", "backward"]
 
 PLACELESS = frozenset({"constant"})
@@ -75,9 +73,13 @@ class Node:
 
 @dataclass(slots=True)
 class Graph:
-    """Nodes by id, inputs before users."""
+    """Nodes by id, inputs before users.
+
+    What passes ask of it again and again is found once, until another node is added.
+    """
 
     nodes: dict[str, Node] = field(default_factory=dict)
+    _found: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, node_id: str) -> Node:
         return self.nodes[node_id]
@@ -98,21 +100,37 @@ class Graph:
         if missing:
             raise ValueError(f"node {node.id!r} comes before its inputs {missing}")
         self.nodes[node.id] = node
+        if self._found:
+            self._found.clear()
         return node
 
     def inputs(self, node: Node) -> tuple[Node, ...]:
         return tuple(self.nodes[name] for name in node.inputs)
 
-    def users(self) -> dict[str, list[Node]]:
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """What `find` gives for the graph as it is, found once for each key; nobody may change it."""
+        if key not in self._found:
+            self._found[key] = find()
+        found: T = self._found[key]
+        return found
+
+    def users(self) -> Mapping[str, Sequence[Node]]:
         """For every id the nodes that read it, in order; a node that reads it twice is there once."""
+        return self.once("users", self._users)
+
+    def _users(self) -> dict[str, list[Node]]:
         users: dict[str, list[Node]] = {name: [] for name in self.nodes}
         for node in self:
             for name in dict.fromkeys(node.inputs):
                 users[name].append(node)
         return users
 
-    def ancestors(self, roots: Iterable[str]) -> set[str]:
+    def ancestors(self, roots: Iterable[str]) -> frozenset[str]:
         """The roots and everything they are computed from."""
+        start = frozenset(roots)
+        return self.once(("ancestors", start), lambda: self._ancestors(start))
+
+    def _ancestors(self, roots: frozenset[str]) -> frozenset[str]:
         seen: set[str] = set()
         stack = list(roots)
         while stack:
@@ -120,8 +138,8 @@ class Graph:
             if name not in seen:
                 seen.add(name)
                 stack.extend(self.nodes[name].inputs)
-        return seen
+        return frozenset(seen)
 
-    def only(self, keep: set[str]) -> Graph:
+    def only(self, keep: Set[str]) -> Graph:
         """The graph of the nodes in `keep`, which must hold their inputs too."""
         return Graph({name: node for name, node in self.nodes.items() if name in keep})

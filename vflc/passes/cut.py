@@ -7,6 +7,7 @@ Edges of the same two places, phase and level travel as one message.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Collector
@@ -31,8 +32,9 @@ class Cut:
 
     def __call__(self, model: Model, collector: Collector) -> Model:
         used: dict[tuple[str, str, str], list[Program]] = defaultdict(list)
+        crossing_in = {program: crossings(model, program) for program in PROGRAMS}
         for program in PROGRAMS:
-            for crossing in crossings(model, program):
+            for crossing in crossing_in[program]:
                 node = model.graph_of(program)[crossing.node]
                 used[crossing.node, crossing.target, node.phase].append(program)
         targets: dict[str, set[str]] = defaultdict(set)
@@ -46,7 +48,7 @@ class Cut:
             of = node.attrs.get("of")
             edges.append(Edge(name, node_id, node.place, target, node.phase, tuple(programs), of))
         found = replace(model, edges=tuple(edges))
-        return replace(found, messages=_messages(found))
+        return replace(found, messages=_messages(found, crossing_in))
 
 
 def crossings(model: Model, program: Program) -> list[Crossing]:
@@ -71,14 +73,14 @@ def crossings(model: Model, program: Program) -> list[Crossing]:
     return [Crossing(n.id, place) for n in graph for place in dict.fromkeys(readers.get(n.id, ()))]
 
 
-def _messages(model: Model) -> tuple[Message, ...]:
+def _messages(model: Model, crossing_in: Mapping[Program, list[Crossing]]) -> tuple[Message, ...]:
     by_key = {(edge.node, edge.target, edge.phase): edge for edge in model.edges}
     grouped: dict[tuple[str, str, str, tuple[str, ...]], list[Program]] = defaultdict(list)
     for program in PROGRAMS:
         graph = model.graph_of(program)
         depth = levels(graph)
         batches: dict[tuple[int, str, str, str], list[str]] = defaultdict(list)
-        for crossing in crossings(model, program):
+        for crossing in crossing_in[program]:
             node = graph[crossing.node]
             edge = by_key[crossing.node, crossing.target, node.phase]
             batches[depth[node.id], edge.source, edge.target, edge.phase].append(edge.id)

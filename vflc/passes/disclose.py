@@ -16,7 +16,7 @@ from vflc.passes.evidence import backward, forward
 from vflc.passes.evidence.analysis import analyse
 from vflc.passes.evidence.describe import describe
 from vflc.passes.evidence.found import settle
-from vflc.passes.learn.bounds import declared, learned, made_of
+from vflc.passes.learn.bounds import Columns, declared, learned, made_of
 from vflc.passes.learn.granted import check_denials, check_grants
 from vflc.passes.learn.label_features import check_features
 from vflc.passes.learn.limits import check_releases
@@ -43,7 +43,7 @@ class Disclose:
     name: str = "disclose"
 
     def __call__(self, model: Model, collector: Collector) -> Model:
-        analysis = analyse(model)
+        analysis, columns = analyse(model), declared(model)
         reaching = received(model)
         check_features(model, model.inference, collector)
         check_releases(analysis, collector)
@@ -56,11 +56,10 @@ class Disclose:
             disclosures=describe(analysis),
             learned=learned(model, reaching),
             spends=spends(model, reaching),
-            evidence=tuple(_with_columns(model, known) for rule in KNOWN for known in rule(analysis)),
+            evidence=tuple(_with_columns(known, columns) for rule in KNOWN for known in rule(analysis)),
         )
 
 
-def _with_columns(model: Model, known: Evidence) -> Evidence:
-    columns = declared(model)
+def _with_columns(known: Evidence, columns: Columns) -> Evidence:
     names = (f"{s.party}.{name}" for s in known.sources for name in made_of(s, columns))
     return replace(known, columns=tuple(dict.fromkeys(names)))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vflc.ir.graph import STEPS, Graph
 
 
-def levels(graph: Graph) -> dict[str, int]:
+def levels(graph: Graph) -> Mapping[str, int]:
     """For every node the most crossings on any path to it; 0 for what a place computes alone.
 
     What a step of the run makes counts like what comes from elsewhere: it parts two graphs.
     """
+    return graph.once("levels", lambda: _levels(graph))
+
+
+def _levels(graph: Graph) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in graph:
         level = 0

@@ -70,7 +70,8 @@ def _simplified(graph: Graph, fixed: frozenset[str]) -> tuple[Graph, dict[str, s
     known: dict[tuple[Any, ...], str] = {}
     crossing = _crossing(graph)
     for node in graph:
-        node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
+        if not same.keys().isdisjoint(node.inputs):
+            node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
         node = _without_copies(result, _short_chain(result, node))
         key = (node.op, node.inputs, repr(sorted(node.attrs.items(), key=lambda item: item[0])), node.place)
         twin = node.inputs[0] if _is_nothing(result, node) else known.get(key)
@@ -123,7 +124,7 @@ def _without_copies(graph: Graph, node: Node) -> Node:
             if not _gives(graph, node, trial):
                 break
             inputs = trial
-    return replace(node, inputs=tuple(inputs))
+    return node if tuple(inputs) == node.inputs else replace(node, inputs=tuple(inputs))
 
 
 def _before_copy(graph: Graph, source: Node, node: Node) -> str | None:

@@ -82,7 +82,9 @@ def analyse(model: Model) -> Analysis:
     guards = {edge.id: model.guards_of(edge.node) for edge in model.edges}
     raw = {program: raw_values(model.graph_of(program)) for program in PROGRAMS}
     bare = frozenset(edge.id for edge in model.edges if edge.node in raw[edge.programs[0]])
-    train, inference = facts(model, model.graph), facts(model, model.inference)
+    train = facts(model, model.graph)
+    both = {id(node): train[node.id] for node in model.graph if node.id in train}
+    inference = facts(model, model.inference, both)
     found = Analysis(model, train, inference, guards, (), bare)
     leaks = [leak for score in scores(model) for leak in _leaks(found, score)]
     return replace(found, leaks=tuple(leaks))

@@ -58,12 +58,23 @@ class Fact:
         return min(own, log2(self.distinct) if self.distinct >= 1 else 0.0)
 
 
-def facts(model: Model, graph: Graph) -> dict[str, Fact]:
-    """A fact for every forward node of a graph, inputs first."""
+def facts(model: Model, graph: Graph, known: Mapping[int, Fact] | None = None) -> dict[str, Fact]:
+    """A fact for every forward node of a graph, inputs first.
+
+    Args:
+        model: with the parties' columns.
+        graph: of training, or of evaluation and prediction.
+        known: what was found of another graph, by `id` of its nodes: most are part of both.
+    """
     found: dict[str, Fact] = {}
+    same: set[str] = set()
     for node in graph:
-        if node.phase == "forward":
-            found[node.id] = _fact(model, graph, node, found)
+        if node.phase != "forward":
+            continue
+        shared = known.get(id(node)) if known and same.issuperset(node.inputs) else None
+        if shared is not None:
+            same.add(node.id)
+        found[node.id] = shared or _fact(model, graph, node, found)
     return found
 
 

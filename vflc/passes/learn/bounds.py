@@ -39,7 +39,7 @@ def learned(model: Model, reaching: Mapping[str, Received]) -> tuple[Learned, ..
                 continue  # users of a population are receivers of what other users have
             for name, features in _made_into(party).items():
                 members = by_column.get((party.name, name), {})
-                ways = dict.fromkeys(way for secret in members for way in secrets[secret])
+                ways = [way for secret in members for way in secrets[secret]]
                 edges = tuple(dict.fromkeys(way.edge for way in ways))
                 programs = tuple(dict.fromkeys(way.program for way in ways))
                 bound = bound_of(members, columns)
