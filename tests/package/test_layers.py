@@ -115,6 +115,13 @@ def test_every_package_has_a_layer() -> None:
     assert {name for name, _ in sources()} <= set(MAY_IMPORT)
 
 
+def test_compiler_imports_numpy_only_where_files_are_written() -> None:
+    """Ops have it from `vflc.ops.numpy`, which imports it when something is computed."""
+    where = {str(path.relative_to(ROOT)) for own, path in sources() if own not in ("runtime", "grammars")
+             for module, at_once in imports(path) if at_once and module.split(".")[0] == "numpy"}  # fmt: skip
+    assert all(path.startswith("vflc/emit/") for path in where)
+
+
 def test_compiler_imports_heavy_packages_only_inside_functions() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"

@@ -6,16 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vflc.ir.types import TensorType
+from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import (
     Gradients,
     Infer,
-    Keras,
     Onnx,
-    Reference,
     broadcast,
     keras_call,
     need_float,
@@ -231,14 +228,14 @@ def _binary(
     name: str,
     doc: str,
     onnx: str,
-    keras: str,
-    call: Any,
+    function: str,
     vjp: Any,
     slopes: Slopes,
     bounds: Bounds,
     samples: tuple[Sample, ...] = BINARY,
 ) -> None:
-    lowered = onnx_node(onnx), keras_call(keras), numpy_call(call)
+    """Registers an op that `keras.ops` and numpy call `function`, and ONNX `onnx`."""
+    lowered = onnx_node(onnx), keras_call(function), numpy_call(function)
     register(Op(name, doc, infer_binary(name), *lowered, vjp, samples, slopes=slopes, bounds=bounds))
 
 
@@ -246,75 +243,56 @@ def _unary(
     name: str,
     doc: str,
     onnx: str | Onnx,
-    keras: str | Keras,
-    call: Any,
+    function: str,
     vjp: Any,
     slopes: Slopes,
     bounds: Bounds,
     samples: tuple[Sample, ...] = UNARY,
 ) -> None:
     to_onnx: Onnx = onnx_node(onnx) if isinstance(onnx, str) else onnx
-    to_keras: Keras = keras_call(keras) if isinstance(keras, str) else keras
-    reference: Reference = numpy_call(call)
-    lowered = to_onnx, to_keras, reference
+    lowered = to_onnx, keras_call(function), numpy_call(function)
     register(Op(name, doc, infer_unary(name), *lowered, vjp, samples, slopes=slopes, bounds=bounds))
 
 
-_binary("add", "The sum of two values.", "Add", "add", np.add, vjp_add, COPY, added)
+_binary("add", "The sum of two values.", "Add", "add", vjp_add, COPY, added)
+_binary("sub", "The first value minus the second.", "Sub", "subtract", vjp_sub, (COPY, FLIP), subtracted)
+_binary("mul", "The product of two values.", "Mul", "multiply", vjp_mul, (factor(1), factor(0)), multiplied)
 _binary(
-    "sub", "The first value minus the second.", "Sub", "subtract", np.subtract, vjp_sub, (COPY, FLIP),
-    subtracted,
-)  # fmt: skip
-_binary(
-    "mul", "The product of two values.", "Mul", "multiply", np.multiply, vjp_mul, (factor(1), factor(0)),
-    multiplied,
-)  # fmt: skip
-_binary(
-    "div", "The first value over the second.", "Div", "divide", np.divide, vjp_div,
+    "div", "The first value over the second.", "Div", "divide", vjp_div,
     (factor(1), ANY), multiplied, positive(BINARY, only=1),
 )  # fmt: skip
 _binary(
-    "pow", "The first value to the power of the second.", "Pow", "power", np.power, vjp_pow,
+    "pow", "The first value to the power of the second.", "Pow", "power", vjp_pow,
     (MASK, ANY), FREE, positive(BINARY),
 )  # fmt: skip
 _binary(
     "minimum", "The smaller of two values; of equal ones the first gets the gradient.", "Min", "minimum",
-    np.minimum, vjp_choice("less_equal"), MASK, smaller,
+    vjp_choice("less_equal"), MASK, smaller,
 )  # fmt: skip
 _binary(
     "maximum", "The larger of two values; of equal ones the first gets the gradient.", "Max", "maximum",
-    np.maximum, vjp_choice("greater_equal"), MASK, larger,
+    vjp_choice("greater_equal"), MASK, larger,
 )  # fmt: skip
 
-_unary("neg", "The value with the opposite sign.", "Neg", "negative", np.negative, vjp_neg, FLIP, negated)
+_unary("neg", "The value with the opposite sign.", "Neg", "negative", vjp_neg, FLIP, negated)
+_unary("exp", "e to the power of the value.", "Exp", "exp", vjp_unary(lambda b, x, y: y), SIGN, POSITIVE)
+_unary("log", "The natural logarithm.", "Log", "log", vjp_log, SIGN, FREE, positive(UNARY))
+_unary("sqrt", "The square root.", "Sqrt", "sqrt", vjp_sqrt, SIGN, AT_LEAST_0, positive(UNARY))
 _unary(
-    "exp", "e to the power of the value.", "Exp", "exp", np.exp, vjp_unary(lambda b, x, y: y), SIGN, POSITIVE
+    "square", "The value times itself.", onnx_square, "square", vjp_unary(_double), factor(0), AT_LEAST_0
 )
-_unary("log", "The natural logarithm.", "Log", "log", np.log, vjp_log, SIGN, FREE, positive(UNARY))
-_unary("sqrt", "The square root.", "Sqrt", "sqrt", np.sqrt, vjp_sqrt, SIGN, AT_LEAST_0, positive(UNARY))
 _unary(
-    "square", "The value times itself.", onnx_square, "square", np.square, vjp_unary(_double), factor(0),
-    AT_LEAST_0,
-)  # fmt: skip
-_unary(
-    "abs", "The value without its sign; its gradient at 0 is 0.", "Abs", "abs", np.abs,
+    "abs", "The value without its sign; its gradient at 0 is 0.", "Abs", "abs",
     vjp_unary(lambda b, x, y: b.op("sign", x)), factor(0), AT_LEAST_0,
 )  # fmt: skip
-_unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", np.sign, vjp_flat, NONE, Range(-1, 1))
+_unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", vjp_flat, NONE, Range(-1, 1))
 _unary(
-    "floor",
-    "The largest whole number not above the value; no gradient.",
-    "Floor",
-    "floor",
-    np.floor,
-    vjp_flat,
-    NONE,
+    "floor", "The largest whole number not above the value; no gradient.", "Floor", "floor", vjp_flat, NONE,
     FREE,
-)
-_unary(
-    "cos", "The cosine of an angle in radians.", "Cos", "cos", np.cos, vjp_unary(_cos_slope), ANY,
-    Range(-1, 1),
 )  # fmt: skip
+_unary(
+    "cos", "The cosine of an angle in radians.", "Cos", "cos", vjp_unary(_cos_slope), ANY, Range(-1, 1)
+)
 
 register(
     Op(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vflc.ir.types import TensorType
 from vflc.ops.arithmetic import vjp_flat
+from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import (
     Gradients,
@@ -96,16 +95,16 @@ def reference_cast(node: Node, inputs: Sequence[Array], types: Sequence[TensorTy
     return inputs[0].astype(kinds[node.attrs["dtype"]])
 
 
-for _name, _onnx, _call, _doc in (
-    ("less", "Less", np.less, "Where the first value is below the second."),
-    ("less_equal", "LessOrEqual", np.less_equal, "Where the first value is at most the second."),
-    ("greater", "Greater", np.greater, "Where the first value is above the second."),
-    ("greater_equal", "GreaterOrEqual", np.greater_equal, "Where the first value is at least the second."),
-    ("equal", "Equal", np.equal, "Where two values are equal."),
+for _name, _onnx, _doc in (
+    ("less", "Less", "Where the first value is below the second."),
+    ("less_equal", "LessOrEqual", "Where the first value is at most the second."),
+    ("greater", "Greater", "Where the first value is above the second."),
+    ("greater_equal", "GreaterOrEqual", "Where the first value is at least the second."),
+    ("equal", "Equal", "Where two values are equal."),
 ):
     register(
         Op(
-            _name, _doc, infer_compare(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_call),
+            _name, _doc, infer_compare(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_name),
             vjp_flat, PAIRS, slopes=NONE, bounds=UNIT,
         )
     )  # fmt: skip
@@ -118,31 +117,31 @@ def onnx_not_equal(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequ
 register(
     Op(
         "not_equal", "Where two values differ.", infer_compare("not_equal"), onnx_not_equal,
-        keras_call("not_equal"), numpy_call(np.not_equal), vjp_flat, PAIRS, slopes=NONE, bounds=UNIT,
+        keras_call("not_equal"), numpy_call("not_equal"), vjp_flat, PAIRS, slopes=NONE, bounds=UNIT,
     )
 )  # fmt: skip
 
-for _name, _onnx, _logical, _doc in (
-    ("logical_and", "And", np.logical_and, "Where both conditions hold."),
-    ("logical_or", "Or", np.logical_or, "Where at least one condition holds."),
+for _name, _onnx, _doc in (
+    ("logical_and", "And", "Where both conditions hold."),
+    ("logical_or", "Or", "Where at least one condition holds."),
 ):
     register(
         Op(
-            _name, _doc, infer_logical(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_logical),
+            _name, _doc, infer_logical(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_name),
             vjp_flat, TRUTHS, slopes=NONE, bounds=UNIT,
         )
     )  # fmt: skip
 register(
     Op(
         "logical_not", "Where the condition does not hold.", infer_logical("logical_not"), onnx_node("Not"),
-        keras_call("logical_not"), numpy_call(np.logical_not), vjp_flat,
+        keras_call("logical_not"), numpy_call("logical_not"), vjp_flat,
         (Sample((tensor(None, 3, dtype="bool"),)),), slopes=NONE, bounds=UNIT,
     )
 )  # fmt: skip
 register(
     Op(
         "where", "The second value where the condition (the first) holds, the third elsewhere.",
-        infer_where, onnx_node("Where"), keras_call("where"), numpy_call(np.where), vjp_where,
+        infer_where, onnx_node("Where"), keras_call("where"), numpy_call("where"), vjp_where,
         (
             Sample((tensor(None, 3, dtype="bool"), tensor(None, 3), tensor(None, 3))),
             Sample((tensor(None, 2, 3, dtype="bool"), tensor(3), tensor())),

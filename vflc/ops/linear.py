@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vflc.ir.types import TensorType
+from vflc.ops.numpy import np
 from vflc.ops.registry import (
     Array,
     Attrs,

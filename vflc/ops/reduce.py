@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vflc.ir.types import BATCH, Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
+from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, Infer, number, tensor
 from vflc.ops.traits import COPY, MASK, NONE, POSITIVE, reduced, same
@@ -121,9 +120,10 @@ def keras_reduce(name: str) -> Any:
     return lower
 
 
-def reference_reduce(call: Any) -> Any:
+def reference_reduce(name: str) -> Any:
     def lower(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
-        return np.asarray(call(inputs[0], axis=tuple(node.attrs["axes"]), keepdims=node.attrs["keep"]))
+        axes, keep = tuple(node.attrs["axes"]), node.attrs["keep"]
+        return np.asarray(getattr(np, name)(inputs[0], axis=axes, keepdims=keep))
 
     return lower
 
@@ -178,19 +178,19 @@ TIES = (
 register(
     Op(
         "sum", "The sum over axes.", infer_reduce("sum"), onnx_sum, keras_reduce("sum"),
-        reference_reduce(np.sum), vjp_sum, SAMPLES, slopes=COPY, bounds=reduced,
+        reference_reduce("sum"), vjp_sum, SAMPLES, slopes=COPY, bounds=reduced,
     )
 )  # fmt: skip
 register(
     Op(
         "mean", "The mean over axes.", infer_reduce("mean"), onnx_reduce("ReduceMean"),
-        keras_reduce("mean"), reference_reduce(np.mean), vjp_mean, SAMPLES, slopes=COPY, bounds=reduced,
+        keras_reduce("mean"), reference_reduce("mean"), vjp_mean, SAMPLES, slopes=COPY, bounds=reduced,
     )
 )  # fmt: skip
 register(
     Op(
         "max", "The largest value over axes; equal ones share the gradient.", infer_reduce("max"),
-        onnx_reduce("ReduceMax"), keras_reduce("max"), reference_reduce(np.max), vjp_max,
+        onnx_reduce("ReduceMax"), keras_reduce("max"), reference_reduce("max"), vjp_max,
         (*SAMPLES, *TIES), slopes=MASK, bounds=same,
     )
 )  # fmt: skip

@@ -13,16 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from vflc.ir.types import TensorType
+from vflc.ops.numpy import np
 from vflc.ops.traits import FREE, SIGN, Bounds, Slope, Slopes
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-Array = np.ndarray[Any, Any]
+    Array = np.ndarray[Any, Any]
+else:
+    Array = Any
+
 Attrs = Mapping[str, Any]
 
 

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from vflc.ir.types import BATCH, Axis, TensorType
+from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, OpError
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ def keras_call(name: str) -> Keras:
     return lambda k, node, inputs, types: getattr(k.ops, name)(*inputs)
 
 
-def numpy_call(call: Callable[..., Any]) -> Reference:
-    return lambda node, inputs, types: call(*inputs)
+def numpy_call(name: str) -> Reference:
+    """The definition by one function of numpy."""
+    return lambda node, inputs, types: getattr(np, name)(*inputs)
 
 
 def tensor(*sizes: int | tuple[str, int | None] | None, dtype: Any = "float") -> TensorType:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
-
 from vflc.ir.types import Axis, TensorType
+from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients
 from vflc.ops.traits import NONE, Range, of_constant
@@ -26,8 +25,11 @@ SHAPES = {"count": 1, "expand_like": 1, "random": 1, "drawn": 1}
 
 
 def infer_constant(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
-    shape = np.shape(attrs["value"])
-    return TensorType(tuple(Axis(None, size) for size in shape), attrs["dtype"])
+    axes, value = [], attrs["value"]
+    while isinstance(value, (tuple, list)):
+        axes.append(Axis(None, len(value)))
+        value = value[0]
+    return TensorType(tuple(axes), attrs["dtype"])
 
 
 def onnx_constant(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
+from vflc.ops.numpy import np
 from vflc.ops.registry import (
     Array,
     Attrs,
