@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from learn.learn_specs import learn_specs
 from vflc_runtime.audit import bounds
 from vflc_runtime.audit.draws import Unit, drawn, units
-from vflc_runtime.audit.refute import RISK, refute, target
+from vflc_runtime.audit.refute import RISK, refute
 from vflc_runtime.audit.report import Trial
 from vflc_runtime.audit.tails import posterior, tail
+from vflc_runtime.audit.targets import target
 from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.run import loading

@@ -134,30 +134,36 @@ def test_no_bottom_keeps_a_number(bottom: str) -> None:
     assert shown(bounds(body)["bob", "alice.x1"]) == "all"
 
 
+FACTORS = (
+    "v = sum(embed([alice.City], dim = 4), axis = field)\nw = embed(bob.Item, dim = 4)\n"
+    f"logit = dot(v, w) + dense(w, 1) at bob\n{END}"
+)
+TARGET = f"h = dense({X}, 1)\nlogit = dense(mlp(h, [8]), 1) at bob\n{END}objective mse(h, bob.cost)\n"
+
+
 def test_gradients_carry_features_of_who_sends_them() -> None:
     """The film's factors in what DeepFM sends back, and a column that an activation is compared with."""
-    factors = (
-        "v = sum(embed([alice.City], dim = 4), axis = field)\nw = embed(bob.Item, dim = 4)\n"
-        f"logit = dot(v, w) + dense(w, 1) at bob\n{END}"
-    )
-    assert shown(bounds(factors)["alice", "bob.Item"]) == "code 4"
-    target = f"h = dense({X}, 1)\nlogit = dense(mlp(h, [8]), 1) at bob\n{END}objective mse(h, bob.cost)\n"
-    assert shown(bounds(target)["alice", "bob.Price"]) == "all"
+    assert shown(bounds(FACTORS)["alice", "bob.Item"]) == "code 4"
+    assert shown(bounds(TARGET)["alice", "bob.Price"]) == "all"
+
+
+WEIGHT = f"w = weight(6) at alice\nh = dense({X}, 6)\nlogit = dense(mlp(h * w, [8]), 1) at bob\n{END}"
 
 
 def test_sums_over_a_batch_carry_every_row() -> None:
     """A weight at alice that bob reads: its gradient is one sum a step, and a batch may have one row."""
-    body = f"w = weight(6) at alice\nh = dense({X}, 6)\nlogit = dense(mlp(h * w, [8]), 1) at bob\n{END}"
     for more in ("", "train { batch 1 }\n"):
-        assert shown(bounds(body + more)["alice", "bob.Rating"]) == "code 1"
+        assert shown(bounds(WEIGHT + more)["alice", "bob.Rating"]) == "code 1"
+
+
+SUM = (
+    "a = dense(concat(alice.x1, alice.x2), 8)\nc = dense(concat(carol.z1, carol.z2), 8)\n"
+    f"logit = dense(relu(a + c), 1) at bob\n{END}protect a with secure_sum\n"
+)
 
 
 def test_the_sum_of_two_parties_hides_neither() -> None:
-    sums = (
-        "a = dense(concat(alice.x1, alice.x2), 8)\nc = dense(concat(carol.z1, carol.z2), 8)\n"
-        f"logit = dense(relu(a + c), 1) at bob\n{END}protect a with secure_sum\n"
-    )
-    found = bounds(sums)
+    found = bounds(SUM)
     assert shown(found["bob", "alice.x1"]) == shown(found["bob", "carol.z1"]) == "all"
 
 

@@ -6,6 +6,7 @@ hand-out is counted here, so that no attack sees more truth than it says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
+Spelled = Callable[[Array], Array]
 Kind = Literal["binary", "classes", "number"]
 
 
@@ -39,10 +41,14 @@ class Hints:
         label: what is under attack.
         truth: of all rows.
         known: which rows [rows] are known, whatever they hold; None where attacks say what they need.
+        spelled: turns the column as encoded [n, …] into what is attacked [n].
     """
 
-    def __init__(self, label: Label, truth: Array, known: Array | None = None) -> None:
+    def __init__(
+        self, label: Label, truth: Array, known: Array | None = None, spelled: Spelled | None = None
+    ) -> None:
         self.label, self._truth, self._known = label, truth, known
+        self.spelled: Spelled = spelled or (lambda column: column.reshape(-1))
 
     def one_positive(self, rows: Indices) -> int | None:
         """The place in a batch of one row that has the label's rarer side; None where none is known.
@@ -72,5 +78,5 @@ class Hints:
         else:
             each = max(count // self.label.classes, 1)
             classes = np.unique(values)
-            chosen = np.concatenate([order[values[order] == one][:each] for one in classes])
+            chosen = np.concatenate([order[:0], *(order[values[order] == one][:each] for one in classes)])
         return chosen, values[chosen]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import scores
-from vflc_runtime.audit.attacks.attack import Look
+from vflc_runtime.audit.attacks.attack import Look, spread_out
 from vflc_runtime.audit.features import Completion
 from vflc_runtime.audit.hints import Label
 from vflc_runtime.audit.scores import Spread
@@ -37,7 +37,9 @@ class Judge:
         found: list[Array] = []
         shuffled: list[list[Array]] = [[] for _ in range(SHUFFLES)]
         rng = np.random.default_rng(0)
+        measure = "auc"
         for look in looks:
+            measure = look.measure
             truth = self._truth[look.rows]
             if self._usable(truth):
                 found.append(self._score(look, truth))
@@ -45,7 +47,7 @@ class Judge:
                     each.append(self._score(look, rng.permutation(truth)))
         if not found:
             return None
-        return scores.spread(_worst(found), [_worst(each) for each in shuffled])
+        return scores.spread(_worst(found), [_worst(each) for each in shuffled], measure)
 
     def votes(self, rows: Indices, sums: Array, batch: int) -> tuple[Spread, Spread] | None:
         """The sums of signs after the first and after the last epoch; in parts of `batch` rows."""
@@ -82,6 +84,10 @@ class Judge:
             return np.array([scores.purity(look.values, truth)])
         if look.measure == "correlation":
             return np.array([scores.correlation(look.values, truth)])
+        if look.measure == "accuracy":
+            return np.array([np.mean(look.values.argmax(axis=1) == truth)])
+        if look.measure == "pairs":
+            return scores.pair_aucs(spread_out(look.values), truth)
         columns = look.values.reshape(len(truth), -1)
         found = [
             scores.leak_aucs(columns, side) if scores.usable(side) else np.full(columns.shape[1], np.nan)

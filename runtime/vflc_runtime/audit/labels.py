@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
+from vflc_runtime.audit.attacks.alike import ALIKE, LINKED
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
+from vflc_runtime.audit.attacks.epochs import EPOCHS
+from vflc_runtime.audit.attacks.matching import MATCHING
+from vflc_runtime.audit.attacks.nullspace import NULL_SPACE
+from vflc_runtime.audit.attacks.quotient import QUOTIENT
+from vflc_runtime.audit.attacks.start import START
+from vflc_runtime.audit.attacks.sums import SUMS
 from vflc_runtime.audit.attacks.taught import TAUGHT
 from vflc_runtime.audit.hints import Hints, Kind
 from vflc_runtime.audit.view import BATCHES, Channel, View
@@ -86,39 +93,90 @@ ONE: tuple[Kind, ...] = ("binary", "number")
 LABEL_ATTACKS = (
     LabelAttack("norm", "length of the gradient", f"{LI} (norm-based)", "", "backward", EVERY, _norm),
     LabelAttack(
-        "cosine", "angle to the gradient of one known row", f"{LI} (direction-based)",
-        "one row a batch that has the label's rarer side", "backward", ONE, _cosine,
+        "cosine",
+        "angle to the gradient of one known row",
+        f"{LI} (direction-based)",
+        "one row a batch that has the label's rarer side",
+        "backward",
+        ONE,
+        _cosine,
     ),
     LabelAttack(
-        "sign", "side of the line that all gradients lie along", f"{FU} (direct), behind a linear map", "",
-        "backward", ONE, _sign,
+        "sign",
+        "side of the line that all gradients lie along",
+        f"{FU} (direct), behind a linear map",
+        "",
+        "backward",
+        ONE,
+        _sign,
     ),
     LabelAttack(
-        "consensus", "sign that the columns agree on", f"{FU} (direct), by a vote of the columns", "",
-        "backward", ONE, _consensus,
+        "consensus",
+        "sign that the columns agree on",
+        f"{FU} (direct), by a vote of the columns",
+        "",
+        "backward",
+        ONE,
+        _consensus,
     ),
     LabelAttack(
-        "column", "one number of the gradient", f"{FU} (direct), each column by itself",
-        "which column tells most", "backward", EVERY, _columns,
+        "column",
+        "one number of the gradient",
+        f"{FU} (direct), each column by itself",
+        "which column tells most",
+        "backward",
+        EVERY,
+        _columns,
     ),
     LabelAttack(
-        "factor", "gradient by what the party sent itself", f"{FU} (direct), behind a product",
-        "which factor tells most", "backward", ONE, _factor,
+        "factor",
+        "gradient by what the party sent itself",
+        f"{FU} (direct), behind a product",
+        "which factor tells most",
+        "backward",
+        ONE,
+        _factor,
     ),
     LabelAttack(
-        "direction", "clusters of directions", f"{FU} (direct), several outputs behind a linear map", "",
-        "backward", ("classes",), _direction,
+        "direction",
+        "clusters of directions",
+        f"{FU} (direct), several outputs behind a linear map",
+        "",
+        "backward",
+        ("classes",),
+        _direction,
     ),
     LabelAttack(
-        "residual", "the error of the prediction itself", f"{FU} (direct), for a squared loss", "",
-        "backward", ("number",), _residual,
+        "residual",
+        "the error of the prediction itself",
+        f"{FU} (direct), for a squared loss",
+        "",
+        "backward",
+        ("number",),
+        _residual,
     ),
     LabelAttack(
-        "spectral", "clusters of activations", f"{SUN}: distance along the first singular vector", "",
-        "forward", EVERY, _spectral,
+        "spectral",
+        "clusters of activations",
+        f"{SUN}: distance along the first singular vector",
+        "",
+        "forward",
+        EVERY,
+        _spectral,
     ),
+    NULL_SPACE,
+    QUOTIENT,
+    MATCHING,
+    SUMS,
+    EPOCHS,
     TAUGHT,
-)  # fmt: skip
+    START,
+    ALIKE,
+    LINKED,
+)
+"""Attacks on labels, and on whatever a bound is put to the test of."""
+FEATURE_ATTACKS = {"backward": (TAUGHT, START, EPOCHS, ALIKE, LINKED), "forward": (EPOCHS, ALIKE)}
+"""Attacks on features by what crosses of them, besides those that invert a batch of prediction."""
 
 
 def tally(view: View, channel: Channel) -> tuple[Indices, Array]:

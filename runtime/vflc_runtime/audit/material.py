@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.audit.attacks.start import Start
+from vflc_runtime.audit.draws import drawn, units
 from vflc_runtime.audit.hints import Hints, Label
 from vflc_runtime.audit.initial import Imitation, imitate
 from vflc_runtime.audit.judge import Judge
-from vflc_runtime.audit.rehearsal import Hearing, heard_whole
+from vflc_runtime.audit.rehearsal import PREDICTED, Hearing, first_steps, heard_whole
+from vflc_runtime.audit.targets import target
 from vflc_runtime.audit.view import View, by_row
 from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.bundle.manifest import Edge
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
@@ -97,6 +101,26 @@ class Material:
                     label = self._label(each.id, values)
                     yield Hints(label, values), Judge(label, values)
 
+    def told(self, place: str) -> Iterator[tuple[Hints, Judge]]:
+        """Features of others that something told the place of depends on, as labels under attack."""
+        for name, values in self.features(place, tuple(edge["id"] for edge in self.edges)).items():
+            aimed = target(name, values, values)
+            if aimed is None:
+                continue
+            if values.dtype.kind == "f" and len(np.unique(values[:PREDICTED])) > 2:
+                label, truth = Label(name, "number", 2), values.reshape(-1).astype(np.float64)
+                yield Hints(label, truth), Judge(label, truth)
+            else:
+                label = Label(name, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
+                yield Hints(label, aimed.classes, None, aimed.spelled), Judge(label, aimed.classes)
+
+    def starts(self, engine: str) -> dict[str, Start]:
+        """What each place makes of the initial weights, with rows drawn from what columns hold."""
+        whole = units(self.bundle.manifest.document.get("learned", ()), self.data.inputs)
+        made = drawn(self.data, whole, np.random.default_rng(0))
+        first = first_steps(self.bundle, made, self.run.settings, engine, self.threads)
+        return {place: Start(made.inputs, steps) for place, steps in first.items()}
+
     def features(self, place: str, edges: tuple[str, ...]) -> dict[str, Array]:
         """Features of others that flowed into edges, as encoded [rows, …]."""
         tables = self.bundle.plans[place].tables
@@ -121,14 +145,21 @@ class Material:
         }
         return imitate(self.bundle, self.run.settings["seed"], sizes, self.threads)
 
-    def passed(self) -> dict[str, str]:
-        """Edges that attacks cannot take row by row."""
-        return {
-            edge.id: "one value for the whole batch"
-            if edge.shape[:1] != (None,)
-            else "values of no fixed row"
-            for edge in self.bundle.manifest.edges.values()
-            if not by_row(edge)
+    def passed(self, attacked: Collection[str], places: Collection[str]) -> dict[str, str]:
+        """What crosses that no attack looked at, and why: edges by id, control messages by kind.
+
+        Args:
+            attacked: edges that some attack looked at.
+            places: that were curious.
+        """
+        manifest = self.bundle.manifest
+        found = {
+            edge.id: _why_not(edge, places) for edge in manifest.edges.values() if edge.id not in attacked
+        }
+        return found | {
+            f"{each.kind} from {each.sender} to {each.receiver}": f"a control message of {each.bytes:,} bytes"
+            for each in manifest.controls
+            if each.receiver in places
         }
 
     def task(self) -> dict[str, Any]:
@@ -154,3 +185,13 @@ def _heard(
         for program in ("evaluate", "predict")
     }
     return {place: {program: found[program][place] for program in found} for place in bundle.plans}
+
+
+def _why_not(edge: Edge, places: Collection[str]) -> str:
+    if edge.receiver not in places:
+        return f"{edge.receiver} was not curious"
+    if edge.aside:
+        return "it says how another edge is packed"
+    if by_row(edge):
+        return "nothing that is attacked flows into it"
+    return "its size depends on data" if None in edge.shape else "no attack is made for values of this form"

@@ -11,20 +11,21 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import bounds
-from vflc_runtime.audit.attacks.attack import Look
+from vflc_runtime.audit.attacks.attack import Look, spread_out
+from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import drawn, units
 from vflc_runtime.audit.hints import Hints, Label
 from vflc_runtime.audit.labels import LABEL_ATTACKS
-from vflc_runtime.audit.rehearsal import rehearse
+from vflc_runtime.audit.rehearsal import first_steps, rehearse
 from vflc_runtime.audit.report import Trial
 from vflc_runtime.audit.tails import posterior, slack, tail
+from vflc_runtime.audit.targets import Target, target
 from vflc_runtime.audit.view import Channel, View
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Dataset
@@ -36,48 +37,6 @@ RISK = 1e-6
 """The probability that an audit refutes a bound that holds, whatever it tries."""
 KNOWN = 8
 """One row of so many is known to the attacker."""
-CLASSES = 20
-"""Values of a column that are told apart: the most frequent ones, and all others as one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A feature or label under attack, as classes.
-
-    Args:
-        id: `party.name`.
-        classes: of all rows, as drawn [rows], from 0.
-        shares: of each class, in the values that rows are drawn from [k].
-    """
-
-    id: str
-    classes: NDArray[np.int64]
-    shares: Array
-
-
-def target(id: str, values: Array, undrawn: Array) -> Target | None:
-    """A column as classes; None where all rows are alike. Numbers are told apart as high and low."""
-    flat, before = values.reshape(len(values), -1), undrawn.reshape(len(undrawn), -1)
-    if before.dtype.kind == "f" and len(found := np.unique(before)) > 2:
-        middle = np.median(before)
-        cut = middle if (before > middle).any() else found[-2]
-        classes, origin = (np.array(each[:, 0] > cut, np.int64) for each in (flat, before))
-    elif before.shape[1] > 1:  # several ids: whether the most frequent one is among them
-        ids, counts = np.unique(before[before >= 0], return_counts=True)
-        most = ids[np.argmax(counts)] if len(ids) else -1
-        classes, origin = (np.array((each == most).any(axis=1), np.int64) for each in (flat, before))
-    else:
-        ids, counts = np.unique(before, return_counts=True)
-        kept = np.sort(ids[np.argsort(-counts, kind="stable")][:CLASSES])
-        classes, origin = (_places(each[:, 0], kept) for each in (flat, before))
-    shares = np.bincount(origin, minlength=int(classes.max(initial=0)) + 1) / len(origin)
-    return Target(id, classes, shares) if np.count_nonzero(shares) > 1 else None
-
-
-def _places(values: Array, kept: Array) -> NDArray[np.int64]:
-    """Which of the kept values each is; one more for all others."""
-    place = np.searchsorted(kept, values).clip(max=len(kept) - 1)
-    return np.where(kept[place] == values, place, len(kept)).astype(np.int64)
 
 
 def refute(
@@ -122,12 +81,15 @@ def refute(
     known = rng.permutation(data.rows) < -(-data.rows // KNOWN)
     tell("a run on columns that are drawn afresh")
     heard = rehearse(bundle, table, settings, steps, engine, threads)
+    made = drawn(data, whole, rng)
+    first = first_steps(bundle, made, settings, engine, threads)
     trials: list[Trial] = []
     for place in dict.fromkeys(place for place, _, _ in wanted):
         own = {
             i: rows for i, rows in table.inputs.items() if i.partition(".")[0] in bundle.plans[place].tables
         }
         view = View(place, bundle.manifest, heard.train[place], heard.whole[place], own, data.rows)
+        view.start = Start(made.inputs, first[place])
         for receiver, unit, bound in wanted:
             if receiver == place:
                 tell(f"what is proven of {unit.party} against {place}")
@@ -141,8 +103,8 @@ def refute(
 def _trials(view: View, aimed: Target, bound: bounds.Tested, known: Array) -> Iterator[Trial]:
     """Every attack on one secret at every channel, where it names at least one row."""
     label = Label(aimed.id, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
-    hints = Hints(label, aimed.classes, known)
-    for channel in view.every_channel():
+    hints = Hints(label, aimed.classes, known, aimed.spelled)
+    for channel in (*(each for each in view.every_channel() if not each.sent), *view.whole()):
         for attack in LABEL_ATTACKS:
             if label.kind in attack.kinds and attack.looks_at(channel):
                 guesses = named(attack.run(view, channel, hints), aimed, known)
@@ -183,6 +145,14 @@ def _votes(look: Look, told: Indices, aimed: Target) -> Array:
         np.add.at(found, (look.values[told], truth), 1.0)
         share: Array = found / np.maximum(found.sum(axis=1, keepdims=True), 1) - aimed.shares
         return share[look.values][:, None, :]
+    if look.measure == "accuracy":
+        best: Array = np.eye(count)[look.values.argmax(axis=1)][:, None, :]
+        return best
+    if look.measure == "pairs":
+        values = spread_out(look.values)
+        distances = np.square(values[:, None] - values[told]).sum(axis=3)  # [n, m, c]
+        nearest: Array = np.eye(count)[truth[distances.argmin(axis=1)]]
+        return nearest
     columns = look.values.reshape(len(look.values), -1)
     ranks = _ranks(columns)
     votes = np.empty((*columns.shape, count))

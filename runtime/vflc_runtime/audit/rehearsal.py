@@ -126,3 +126,33 @@ def rehearse(
         epoch += 1
     whole = {program: heard_whole(session, hearing, data, program) for program in ("evaluate", "predict")}
     return Rehearsal(tapes, {place: {name: whole[name][place] for name in whole} for place in places})
+
+
+MADE_UP = 1000
+"""Rows that first steps are done with, in at most `FIRST` steps."""
+FIRST = 60
+
+
+def first_steps(
+    bundle: Bundle,
+    data: Dataset,
+    settings: Mapping[str, Any],
+    engine: str = "onnx",
+    threads: int | None = None,
+) -> Mapping[str, tuple[Step, ...]]:
+    """What each place sees of first steps, each from the initial weights, with rows of `data` in turn."""
+    hearing = Hearing(bundle.manifest.messages, tuple(bundle.plans))
+    session = Session(bundle, engine, settings["seed"], threads, ("train",), hearing)
+    order = Order(data.rows, settings["seed"], 0.0, settings["batch"])
+    session.prepare(facts({**settings, "epochs": FIRST, "steps": FIRST}, order))
+    units.begin(session.engines, data.state)
+    weights = session.weights_by_place()
+    heard: list[Mapping[str, Step]] = []
+    for rows in order.batches(0):
+        for place, engine_ in session.engines.items():
+            engine_.load(weights[place])
+        session.step(data.batch(rows), len(rows), rows)
+        heard.append(hearing.taken(1, rows))
+        if len(heard) == FIRST or len(heard) * order.batch >= MADE_UP:
+            break
+    return {place: tuple(each[place] for each in heard) for place in bundle.plans}

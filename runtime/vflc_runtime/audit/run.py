@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import bounds, features, verdict
+from vflc_runtime.audit.attacks.attack import LabelAttack
+from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.hints import Hints
 from vflc_runtime.audit.initial import Imitation, unravel
 from vflc_runtime.audit.judge import Judge, relative_error
-from vflc_runtime.audit.labels import FU, LABEL_ATTACKS, tally
+from vflc_runtime.audit.labels import FEATURE_ATTACKS, FU, LABEL_ATTACKS, tally
 from vflc_runtime.audit.material import Material
 from vflc_runtime.audit.refute import refute
 from vflc_runtime.audit.report import Report, Score, Trial, worst_first
@@ -82,9 +84,9 @@ def audit(
         if name not in places:
             known = ", ".join(places)
             raise Failure("VFL0681", f"{name!r} is no place of this run", f"places: {known}")
-    scores = [
-        score for place in options.parties or places for score in _place(material, place, options, tell)
-    ]
+    curious = options.parties or places
+    starts = material.starts(options.engine)
+    scores = [score for place in curious for score in _place(material, place, starts[place], options, tell)]
     settings, manifest = material.run.settings, material.bundle.manifest
     steps = max(len(Transcript(material.transcripts, place)) for place in places)
     return Report(
@@ -96,7 +98,7 @@ def audit(
         task=material.task(),
         known={"labels": options.known_labels, "rows": options.known_rows},
         edges=material.edges,
-        passed=material.passed(),
+        passed=material.passed({edge for score in scores for edge in score.edges}, curious),
         scores=tuple(worst_first(scores)),
         trials=_trials(material, options, tell) if options.bounds else None,
     )
@@ -109,13 +111,19 @@ def _trials(material: Material, options: AuditOptions, tell: Tell) -> tuple[Tria
     )
 
 
-def _place(material: Material, place: str, options: AuditOptions, tell: Tell) -> Iterator[Score]:
+def _place(
+    material: Material, place: str, start: Start, options: AuditOptions, tell: Tell
+) -> Iterator[Score]:
     view = material.view(place)
+    view.start = start
     for hints, judge in material.labels(place):
         tell(f"{place} after {hints.label.id}")
-        yield from _labels(material, view, hints, judge)
+        yield from _looks(material, view, hints, judge)
         yield from _votes(material, view, hints, judge)
         yield from _completion(view, hints, judge, options)
+    for hints, judge in material.told(place):
+        tell(f"{place} after {hints.label.id}")
+        yield from _looks(material, view, hints, judge, FEATURE_ATTACKS)
     first = next(iter(view.steps(1)), None)
     imitation = material.imitation() if first is not None and first.number == 1 else None
     for sender, channel in view.senders().items():
@@ -125,18 +133,26 @@ def _place(material: Material, place: str, options: AuditOptions, tell: Tell) ->
             yield from _initial(material, view, channel, first, imitation)
 
 
-def _labels(material: Material, view: View, hints: Hints, judge: Judge) -> Iterator[Score]:
+def _looks(
+    material: Material,
+    view: View,
+    hints: Hints,
+    judge: Judge,
+    attacks: Mapping[str, tuple[LabelAttack, ...]] | None = None,
+) -> Iterator[Score]:
+    """Attacks that look at batches: those on labels, or by phase the ones given, where told of the secret."""
     label = hints.label
-    for channel in _channels(view):
+    for channel in (*view.every_channel(), *view.whole()):
         told = label.id in material.depends_on(channel.edges) and not channel.sent
-        for attack in LABEL_ATTACKS:
+        if attacks is not None and not told:
+            continue
+        for attack in LABEL_ATTACKS if attacks is None else attacks[channel.phase]:
             if label.kind in attack.kinds and attack.looks_at(channel, told):
                 spread = judge.looks(attack.run(view, channel, hints))
-                measure = {"direction": "purity", "residual": "correlation"}.get(attack.key, "auc")
                 if spread is not None:
                     words = attack.title, attack.paper, attack.knows
                     level = verdict.of_label(spread)
-                    yield _score(view, label.id, channel, attack.key, words, measure, spread, level)
+                    yield _score(view, label.id, channel, attack.key, words, spread.measure, spread, level)
 
 
 def _votes(material: Material, view: View, hints: Hints, judge: Judge) -> Iterator[Score]:
@@ -222,12 +238,6 @@ def _right(guess: Array, truth: Array, known: Array, rest: Array) -> dict[str, f
     constant = np.broadcast_to(truth[known].mean(axis=0), truth[rest].shape)
     found = features.right(guess[rest], truth[rest]), features.right(constant, truth[rest])
     return dict(zip(("right", "most frequent"), found, strict=True))
-
-
-def _channels(view: View) -> Iterator[Channel]:
-    yield from view.channels("backward")
-    yield from view.channels("forward")
-    yield from view.channels("forward", sent=True)
 
 
 def _score(

@@ -19,6 +19,8 @@ from vflc_runtime.ranking import auc
 Array = NDArray[Any]
 
 QUANTILE = 0.95
+PAIRED = 150
+"""Rows of a batch that are compared two by two."""
 FEWEST = 2
 """Rows of either class that a batch needs to be counted."""
 
@@ -31,12 +33,14 @@ class Spread:
         mean, quantile: over the batches; the quantile is that of 95 %.
         chance: the 95 % quantile against shuffled truth, the largest of several.
         batches: how many there were.
+        measure: of what.
     """
 
     mean: float
     quantile: float
     chance: float
     batches: int
+    measure: str = "auc"
 
 
 def leak_auc(scores: Array, positive: Array) -> float:
@@ -48,6 +52,17 @@ def leak_auc(scores: Array, positive: Array) -> float:
 def leak_aucs(columns: Array, positive: Array) -> Array:
     """The same of every column [n, c] → [c]."""
     return np.array([leak_auc(column, positive) for column in columns.T])
+
+
+def pair_aucs(values: Array, truth: Array) -> Array:
+    """How often two rows of one value are nearer than two of different ones: of [n, c, w] → [c]."""
+    rows = min(len(values), PAIRED)
+    a, b = np.triu_indices(rows, 1)
+    same = truth[a] == truth[b]
+    if same.all() or not same.any():
+        return np.full(values.shape[1], np.nan)
+    distances = np.square(values[a] - values[b]).sum(axis=2)
+    return np.array([auc(-each, same) for each in distances.T], np.float64)
 
 
 def usable(positive: Array) -> bool:
@@ -72,10 +87,10 @@ def correlation(values: Array, truth: Array) -> float:
     return abs(float(a @ b)) / size if size else 0.0
 
 
-def spread(found: Array, shuffled: Sequence[Array]) -> Spread:
+def spread(found: Array, shuffled: Sequence[Array], measure: str = "auc") -> Spread:
     """Scores of batches in one; of the shuffled ones the largest quantile counts."""
     chance = max(_quantile(each) for each in shuffled)
-    return Spread(float(found.mean()), _quantile(found), chance, len(found))
+    return Spread(float(found.mean()), _quantile(found), chance, len(found), measure)
 
 
 def _quantile(scores: Array) -> float:

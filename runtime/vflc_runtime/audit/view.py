@@ -37,6 +37,8 @@ class Channel:
         edges: in the order of their columns.
         sent: whether the place sent them itself; otherwise it received them.
         program: in which they cross.
+        rows: whether there is a value for each row; otherwise one for the whole batch.
+        part: whether it is one edge of several, which are a channel together.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Channel:
     edges: tuple[str, ...]
     sent: bool = False
     program: str = "train"
+    rows: bool = True
+    part: bool = False
 
 
 class View:
@@ -57,7 +61,8 @@ class View:
         own: its table as encoded [rows, …], by input id; empty at a place without data.
         total: how many aligned rows there are.
 
-    `learned` is what the manifest says that each place may learn at most.
+    `learned` is what the manifest says that each place may learn at most; `start` what the place made of the
+    initial weights by itself, where it did.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class View:
     ) -> None:
         self.place, self.own, self.total, self._whole = place, own, total, whole
         self._edges, self._transcript, self._precision = manifest.edges, transcript, manifest.precision
+        self.start: Any = None
         self.learned = manifest.document.get("learned", ())
 
     def channels(self, phase: str, program: str = "train", sent: bool = False) -> list[Channel]:
@@ -78,7 +84,7 @@ class View:
         edges = tuple(edge.id for edge in self._own_edges(program, sent) if edge.phase == phase)
         if len(edges) < 2:
             return [Channel(edge, phase, (edge,), sent, program) for edge in edges]
-        alone = [Channel(edge, phase, (edge,), sent, program) for edge in edges]
+        alone = [Channel(edge, phase, (edge,), sent, program, part=True) for edge in edges]
         return [Channel("all", phase, edges, sent, program), *alone]
 
     def every_channel(self) -> Iterator[Channel]:
@@ -87,6 +93,18 @@ class View:
         for program in ("train", "evaluate", "predict"):
             yield from self.channels("forward", program)
         yield from self.channels("forward", sent=True)
+
+    def answered(self, channel: Channel) -> Channel | None:
+        """What the place sent itself that gradients are of, in their order; None where it did not.
+
+        An edge's gradient is called `VALUE.gradient`, with more behind it where it is protected.
+        """
+        sent = {edge for each in self.channels("forward", channel.program, sent=True) for edge in each.edges}
+        known = {edge.removesuffix(".protected"): edge for edge in sent}
+        edges = tuple(known.get(edge.partition(".gradient")[0], "") for edge in channel.edges)
+        if "" in edges or not edges:
+            return None
+        return Channel(channel.name, "forward", edges, True, channel.program)
 
     def senders(self) -> dict[str, Channel]:
         """What each other place sends of a row for a prediction, as one channel, and masked sums."""
@@ -126,6 +144,20 @@ class View:
         sums = self._masked(channel)
         parts = [flat(self._read(edge, tensors, sums)) for edge in channel.edges]
         return np.concatenate(parts, axis=1, dtype=np.float64)
+
+    def whole(self, program: str = "train") -> list[Channel]:
+        """Edges that come with one value for the whole batch, each by itself."""
+        return [
+            Channel(edge.id, edge.phase, (edge.id,), program=program, rows=False)
+            for edge in self._edges.values()
+            if edge.receiver == self.place and program in edge.programs and "batch" not in edge.shape
+            and all(isinstance(size, int) for size in edge.shape) and edge.packing is None
+        ]  # fmt: skip
+
+    def sums(self, step: Step, channel: Channel) -> Array:
+        """The values of such a channel [w], as float64."""
+        (edge,) = channel.edges
+        return step.received[edge].reshape(-1).astype(np.float64)
 
     def _masked(self, channel: Channel) -> tuple[Sums, set[str]]:
         """What adds up those masked sums of which a channel has every term, and these terms."""

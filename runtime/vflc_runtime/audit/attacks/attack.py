@@ -14,7 +14,7 @@ from vflc_runtime.audit.view import Channel, View
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
-Measure = Literal["auc", "purity", "correlation"]
+Measure = Literal["auc", "purity", "correlation", "accuracy", "pairs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,9 @@ class Look:
 
     Args:
         rows: numbers of the rows [n].
-        values: a score for each row [n], several [n, c] of which the best one counts, or clusters [n].
+        values: a score for each row [n], several [n, c] of which the best one counts, or clusters [n];
+            for `accuracy` a score for each class [n, k]; for `pairs` what rows are near each other by
+            [n, w], or several of these [n, c, w].
         measure: how values are held against labels.
     """
 
@@ -43,6 +45,8 @@ class LabelAttack:
         knows: what is assumed besides the view; empty for nothing.
         phase: which values it looks at, `any` at all; those of phase `forward` it looks at as sent, too.
         kinds: of labels that it is for.
+        rows: whether it looks at values of rows, not of batches.
+        parts: whether it looks at each edge by itself, too, where there are several.
         run: gives looks, one a batch.
     """
 
@@ -53,7 +57,20 @@ class LabelAttack:
     phase: Literal["forward", "backward", "any"]
     kinds: tuple[Kind, ...]
     run: Callable[[View, Channel, Hints], Iterator[Look]]
+    rows: bool = True
+    parts: bool = True
 
     def looks_at(self, channel: Channel, told: bool = True) -> bool:
-        """Whether it is for what crosses there; gradients count only where they are `told` of the label."""
-        return self.phase in ("any", channel.phase) and (told or channel.phase == "forward")
+        """Whether it is for what crosses there; `told` whether that depends on the secret."""
+        return (
+            self.rows == channel.rows
+            and (self.parts or not channel.part)
+            and self.phase in ("any", channel.phase)
+            and (told or self.phase == channel.phase == "forward")
+        )
+
+
+def spread_out(values: Array) -> Array:
+    """What rows are near each other by, as [n, c, w]."""
+    flat: Array = values if values.ndim == 3 else values.reshape(len(values), 1, -1)
+    return flat

@@ -17,9 +17,11 @@ from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.hints import Hints
 from vflc_runtime.audit.learn import Network
 from vflc_runtime.audit.view import Channel, View
+from vflc_runtime.run.transcript import Step
 
 Array = NDArray[Any]
 
+HE = 'He et al., "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019 (black-box inversion)'
 ROWS = 4000
 """Rows that are looked at: each as it was seen first."""
 KNOWN = 100
@@ -56,28 +58,39 @@ def _run(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
     if 2 <= len(known) < len(numbers) and len(np.unique(labels)) > 1:
         found = guesses(rows, known, labels, classes)
         rest = np.setdiff1d(np.arange(len(numbers)), known)
-        values = found[rest, 1] if classes == 2 else found[rest]
-        yield Look(numbers[rest], values, "correlation" if classes == 1 else "auc")
+        yield look(numbers[rest], found[rest])
+
+
+def look(rows: Array, found: Array) -> Look:
+    """What `guesses` gives, as it is judged: a number, a class of two, one of several."""
+    if found.ndim == 1:
+        return Look(rows, found, "correlation")
+    return Look(rows, found[:, 1]) if found.shape[1] == 2 else Look(rows, found, "accuracy")
 
 
 def gathered(view: View, channel: Channel) -> tuple[Array, Array]:
     """Every row as it was seen first, up to `ROWS`: numbers [n], and what came and was sent of it [n, w]."""
-    seen = np.zeros(view.total, bool)
-    own = [] if channel.sent else view.channels("forward", channel.program, sent=True)[:1]
+    done = np.zeros(view.total, bool)
     numbers: list[Array] = []
     found: list[Array] = []
     for step in view.steps(None, channel.program):
-        new = np.flatnonzero(~seen[step.rows])
-        if not len(new) or np.count_nonzero(seen) >= ROWS:
+        new = np.flatnonzero(~done[step.rows])
+        if not len(new) or np.count_nonzero(done) >= ROWS:
             break
-        seen[step.rows[new]] = True
+        done[step.rows[new]] = True
         numbers.append(step.rows[new])
-        found.append(np.concatenate([view.rows(step, each) for each in (channel, *own)], axis=1)[new])
+        found.append(seen(view, step, channel)[new])
     return (np.concatenate(numbers), np.concatenate(found)) if numbers else (np.arange(0), np.zeros((0, 0)))
+
+
+def seen(view: View, step: Step, channel: Channel) -> Array:
+    """What came of each row of a step, and what the place sent of it [n, w]."""
+    own = [] if channel.sent else view.channels("forward", channel.program, sent=True)[:1]
+    return np.concatenate([view.rows(step, each) for each in (channel, *own)], axis=1)
 
 
 TAUGHT = LabelAttack(
     "taught", "a network from what crossed to the secret",
-    'He et al., "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019 (black-box inversion)',
-    f"{KNOWN} known rows", "any", ("binary", "classes", "number"), _run,
+    HE,
+    f"{KNOWN} known rows", "any", ("binary", "classes", "number"), _run, parts=False,
 )  # fmt: skip
