@@ -104,7 +104,7 @@ def _trials(view: View, aimed: Target, bound: bounds.Tested, known: Array) -> It
     """Every attack on one secret at every channel, where it names at least one row."""
     label = Label(aimed.id, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
     hints = Hints(label, aimed.classes, known, aimed.spelled)
-    for channel in (*(each for each in view.every_channel() if not each.sent), *view.whole()):
+    for channel in (*view.every_channel(), *view.whole()):
         for attack in LABEL_ATTACKS:
             if label.kind in attack.kinds and attack.looks_at(channel):
                 guesses = named(attack.run(view, channel, hints), aimed, known)

@@ -65,8 +65,8 @@ class LabelAttack:
         return (
             self.rows == channel.rows
             and (self.parts or not channel.part)
-            and self.phase in ("any", channel.phase)
-            and (told or self.phase == channel.phase == "forward")
+            and (self.phase == channel.phase or (self.phase == "any" and not channel.sent))
+            and (told or self.phase == "forward")
         )
 
 
