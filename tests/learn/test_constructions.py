@@ -178,6 +178,20 @@ def test_many_guards_on_one_column_add_up() -> None:
     assert bounds(bare)["bob", "alice.x1"].kind == "all"
 
 
+def test_running_statistics_tell_of_rows_whatever_guards_the_weights() -> None:
+    """They move by the rows themselves, without clip or noise, and are read in evaluation and prediction."""
+    noisy = "gaussian(clip = 1.0, epsilon = 1, delta = 1e-6)"
+    body = (
+        f"low = batch_norm(dense({X}, 4))\nh = stop_gradient(low)\ng = dense({X}, 2)\n"
+        f"logit = dense(mlp(concat(h, g), [8]), 1) at bob\n{END}"
+        f"protect h with {noisy}\nprotect g with {noisy}\n"
+        "protect weights at alice with dp_sgd(clip = 1.0, epsilon = 1)\n"
+    )
+    bare = body.replace("batch_norm(", "tanh(")
+    assert shown(bounds(bare)["bob", "alice.x1"]) == "epsilon 3"
+    assert shown(bounds(body)["bob", "alice.x1"]) == "all"
+
+
 def test_noise_in_training_says_nothing_of_rows_that_are_only_evaluated() -> None:
     body = (
         f"h = stop_gradient(dense({X}, 4))\nlogit = dense(mlp(h, [8]), 1) at bob\n{END}"
