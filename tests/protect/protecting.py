@@ -112,7 +112,8 @@ def found(text: str) -> list[Diagnostic]:
 
 
 PROTECTING = {
-    "VFL0205", "VFL0312", "VFL0345", "VFL0346", "VFL0347", "VFL0403", *(f"VFL033{i}" for i in range(10)),
+    "VFL0205", "VFL0312", "VFL0345", "VFL0346", "VFL0347", "VFL0348", "VFL0403",
+    *(f"VFL033{i}" for i in range(10)),
 }  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_fewer_steps_need_less_noise(tmp_path):
 def test_two_runs_have_nothing_random_in_common_and_a_resumed_one_all(tmp_path):
     folder = bundle(ALL, tmp_path / "b")
     for name in ("one", "two"):
-        run(folder, tmp_path / name, steps=6, checkpoint_steps=3)
+        run(folder, tmp_path / name, steps=6, checkpoint_steps=3, ledger=tmp_path / f"ledger-{name}")
     first, second = (kept(tmp_path / name, "bob")[0] for name in ("one", "two"))
     assert not np.array_equal(first["protect_3.drawn"], second["protect_3.drawn"])
     metrics = train(None, sources(), tmp_path / "one", TrainOptions(resume=True, epochs=2, threads=1)).metrics

@@ -18,7 +18,8 @@ import click
 def command(folder: Path, as_json: bool) -> None:
     """Show the ledgers in FOLDER, runs/ledger where none is named.
 
-    For each receiver and column: the most that any row has cost, and over how many rows and runs.
+    For each receiver and column: the most that any row has cost, of how many rows, and in how many
+    times, which are runs, and of labels that are drawn once draws.
     """
     from vflc_runtime.protect.spending import costs
 
@@ -39,11 +40,11 @@ def _lines(folder: Path, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> It
     for party, costs in found.items():
         grouped: dict[tuple[Any, ...], list[str]] = {}
         for cost in costs:
-            key = (cost["to"], cost["epsilon"], cost["delta"], cost["rows"], cost["runs"])
+            key = (cost["to"], cost["epsilon"], cost["delta"], cost["rows"], cost["times"])
             grouped.setdefault(key, []).append(cost["name"])
-        rows = [("to", "ε", "δ", "rows", "runs", "columns")]
-        for (receiver, epsilon, delta, count, runs), names in grouped.items():
-            shown = f"{epsilon:.4g}", f"{delta:.3g}", f"{count:,}", str(runs)
+        rows = [("to", "ε", "δ", "rows", "times", "columns")]
+        for (receiver, epsilon, delta, count, times), names in grouped.items():
+            shown = f"{epsilon:.4g}", f"{delta:.3g}", f"{count:,}", str(times)
             rows.append((receiver, *shown, ", ".join(names)))
         yield f"What {party}'s rows have cost at most"
         yield from aligned(rows, columns(), right=(1, 2, 3, 4))

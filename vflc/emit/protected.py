@@ -58,8 +58,15 @@ def protected(data: Mapping[str, Any]) -> list[str]:
 
 
 def _told(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(n, v) for n, v in options.items() if v is not None and not isinstance(v, (list, str))]
+    """Options that were asked for, without names of values that the compiler keeps among them."""
+    return [(n, v) for n, v in options.items() if v is not None and not _names(v)]
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and isinstance(value[0], str))
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -101,6 +101,53 @@ def vjp_shifted(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradie
     return (g, g) if node.type.dtype == "float" else (None, None)
 
 
+def infer_answered(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
+    label, *drawn = types
+    if label.dtype != "int" or any(each.sizes != label.sizes or each.dtype != "int" for each in drawn):
+        raise OpError(f"a class {label} answered with {' and '.join(map(str, drawn))}")
+    return label
+
+
+def onnx_answered(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:
+    label, shift, other = inputs
+    top, count = node.attrs["top"], w.constant(len(node.attrs["top"]), "int")
+    ranks = [top.index(name) if name in top else -1 for name in range(node.attrs["classes"])]
+    rank = w("Gather", w.constant(ranks, "int"), label)
+    moved = w("Add", rank, shift)
+    moved = w("Where", w("GreaterOrEqual", moved, count), w("Sub", moved, count), moved)
+    place = w("Where", w("GreaterOrEqual", rank, w.constant(0, "int")), moved, other)
+    return w("Gather", w.constant(list(top), "int"), place)
+
+
+def keras_answered(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
+    label, shift, other = inputs
+    top = node.attrs["top"]
+    rank = k.ops.subtract(k.ops.multiply(label, 0), 1)
+    for place, name in enumerate(top):
+        rank = k.ops.where(k.ops.equal(label, name), place, rank)
+    moved = k.ops.add(rank, shift)
+    moved = k.ops.where(k.ops.greater_equal(moved, len(top)), k.ops.subtract(moved, len(top)), moved)
+    chosen = k.ops.where(k.ops.greater_equal(rank, 0), moved, other)
+    found = k.ops.multiply(label, 0)
+    for place, name in enumerate(top):
+        found = k.ops.where(k.ops.equal(chosen, place), name, found)
+    return found
+
+
+def reference_answered(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
+    label, shift, other = inputs
+    top = list(node.attrs["top"])
+    answers = [
+        top[(top.index(y) + s) % len(top)] if y in top else top[o]
+        for y, s, o in zip(label.tolist(), shift.tolist(), other.tolist(), strict=True)
+    ]
+    return np.array(answers, label.dtype)
+
+
+def _answers(rng: np.random.Generator) -> tuple[Array, ...]:
+    return tuple(rng.integers(0, high, 24).astype(np.int32) for high in (5, 3, 3))
+
+
 def _classes(rng: np.random.Generator) -> tuple[Array, ...]:
     return rng.integers(0, 3, 5).astype(np.int32), rng.integers(0, 3, 5).astype(np.int32)
 
@@ -139,5 +186,14 @@ register(
             Sample((tensor(None, 1), tensor(None, 1)), {"classes": 2}, _zero_or_one),
         ),
         slopes=COPY, bounds=FREE,
+    )
+)  # fmt: skip
+register(
+    Op(
+        "answered", "A class of the `top` ones: of these one so many places further on, counted in a circle, "
+        "of others the one that was drawn: randomised response with a prior.",
+        infer_answered, onnx_answered, keras_answered, reference_answered, vjp_none,
+        (Sample((tensor(None, dtype="int"),) * 3, {"classes": 5, "top": (3, 0, 4)}, _answers),),
+        slopes=NONE, bounds=FREE,
     )
 )  # fmt: skip

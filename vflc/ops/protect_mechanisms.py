@@ -7,7 +7,7 @@ graph's own ops can do it does there; what a run must draw, keep or solve is a `
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -168,6 +168,29 @@ def _spent(options: Options) -> str:
     return f"({spent}, δ = {options['delta']:g})"
 
 
+# --- label_dp ---------------------------------------------------------------------------------------
+
+
+def likeliest(prior: Sequence[float], epsilon: float) -> tuple[int, ...]:
+    """The classes among which to answer: so many of the likeliest that the answer is most often true.
+
+    Of the `n` likeliest a label is the answer with probability e^ε / (e^ε + n - 1) where it is one of
+    them (RRWithPrior, Ghazi et al., "Deep learning with label differential privacy", 2021, algorithm 3).
+    """
+    order = sorted(range(len(prior)), key=lambda name: (-prior[name], name))
+    grown = math.exp(epsilon)
+    true = [sum(prior[c] for c in order[:n]) * grown / (grown + n - 1) for n in range(1, len(order) + 1)]
+    return tuple(order[: 1 + true.index(max(true))])
+
+
+def promise_label_dp(options: Options) -> str:
+    among = ", answered among the likeliest classes of a public prior" if options["prior"] else ""
+    return (
+        f"labels are ε = {options['epsilon']:g} differentially private: all that training sends "
+        f"depends on labels drawn once for each row by randomised response{among}"
+    )
+
+
 # --- against label leakage: Li et al., "Label leakage and protection in two-party split learning", 2022 ---
 
 
@@ -257,6 +280,11 @@ def _number(low: float, high: float) -> Callable[[Any], bool]:
     return lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and low < v < high
 
 
+def _are_shares(value: Any) -> bool:
+    share = _number(-TINY, 1 + TINY)
+    return isinstance(value, list) and all(map(share, value)) and abs(sum(value) - 1) <= 1e-6
+
+
 def _whole(low: int, high: int) -> Callable[[Any], bool]:
     return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
 
@@ -264,6 +292,7 @@ def _whole(low: int, high: int) -> Callable[[Any], bool]:
 POSITIVE = ("a number above 0", _number(0, math.inf))
 EPSILON = ("a number above 0 and below 100", _number(0, 100))
 DELTA = ("a number above 0 and below 1", _number(0, 1))
+PRIOR = ("a list of shares, one for each class, that are 1 together", _are_shares)
 BOTH = frozenset({"activations", "gradients"})
 GRADIENTS = frozenset({"gradients"})
 
@@ -304,11 +333,10 @@ MECHANISMS: dict[str, Mechanism] = {
         Mechanism(
             "label_dp",
             "Draws each row's label once by randomised response, and corrects the loss so that its "
-            "expectation is that of the true labels.",
-            {"epsilon": Option(*EPSILON, required=True)},
-            frozenset({"labels"}), "labels", True,
-            lambda o: f"labels are ε = {o['epsilon']:g} differentially private: all that training sends "
-            "depends on labels drawn once for each row by randomised response",
+            "expectation is that of the true labels. With a `prior`, a public share for each class, answers "
+            "are among the likeliest classes alone.",
+            {"epsilon": Option(*EPSILON, required=True), "prior": Option(*PRIOR)},
+            frozenset({"labels"}), "labels", True, promise_label_dp,
         ),
         Mechanism(
             "max_norm",

@@ -16,7 +16,7 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
 from vflc.ops import infer
-from vflc.ops.protect_mechanisms import MECHANISMS, Draw
+from vflc.ops.protect_mechanisms import MECHANISMS, Draw, likeliest
 from vflc.passes.protect_rows import draw_node, rewired
 
 SHAPING = frozenset({"cast", "unsqueeze", "squeeze", "reshape", "rename"})
@@ -61,6 +61,7 @@ class _Label:
 
     Args:
         shaped: values that are the label in another shape.
+        top: with a prior that leaves some out, the classes among which answers are drawn.
         ends: ids of (reader, what it reads), where the label enters a loss.
     """
 
@@ -69,6 +70,7 @@ class _Label:
     label: Node
     collector: Collector
     shaped: set[str] = field(default_factory=set)
+    top: tuple[int, ...] = ()
     ends: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -94,7 +96,25 @@ class _Label:
                     return self._refuse(user)
         if not self.ends or self.classes < 2:
             return self._refuse(None)
-        return True
+        return self._prior_fits()
+
+    def _prior_fits(self) -> bool:
+        """Whether a prior is of the label's classes and leaves something to learn; reports where not."""
+        options = self.protection.options
+        if (prior := options.get("prior")) is None:
+            return True
+        top = likeliest(prior, options["epsilon"])
+        if len(prior) != self.classes:
+            text = f"`{self.label.id}` has {self.classes} classes, and the prior has {len(prior)} shares"
+            help = "a share for each class, in their order"
+        elif len(top) == 1:
+            text = f"with this prior and ε = {options['epsilon']:g} every answer would be class {top[0]}"
+            help = "nothing could be learned from that: leave the prior out, or give a larger ε"
+        else:
+            self.top = top if len(top) < self.classes else ()
+            return True
+        self.collector.error("VFL0348", text, self.protection.span, help)
+        return False
 
     def _is_end(self, user: Node, name: str) -> bool:
         """The label's place in the terms of a cross-entropy."""
@@ -118,11 +138,15 @@ class _Label:
         graph = Graph(dict(model.graph.nodes))
         b = Build(graph, infer, (guard,), label.place, span=protection.span)
         options = MECHANISMS["label_dp"].filled(protection.options)
-        grown = math.exp(options["epsilon"])
-        keep = grown / (grown + self.classes - 1)
+        grown, among = math.exp(options["epsilon"]), len(self.top) or self.classes
+        keep = grown / (grown + among - 1)
         width = 1 if label.type.dtype == "float" else None
-        shift = draw_node(b, guard, Draw("shift", keep=keep, classes=self.classes), label, width)
-        drawn = b.op("shifted", label, shift, classes=self.classes)
+        shift = draw_node(b, guard, Draw("shift", keep=keep, classes=among), label, width)
+        if self.top:
+            other = draw_node(b, guard, Draw("shift", keep=1 / among, classes=among), label, None)
+            drawn = b.op("answered", label, shift, other, classes=self.classes, top=self.top)
+        else:
+            drawn = b.op("shifted", label, shift, classes=self.classes)
         twins = self._twins(b, drawn)
         changed: dict[str, Node] = {}
         for end, read in self.ends:
@@ -163,8 +187,12 @@ class _Label:
         return b.op("when_training", estimate, true)
 
     def _class(self, b: Build, true: Node, drawn: Node, keep: float, depth: int) -> Node:
-        """The label as shares of `depth` classes: in training an estimate whose mean is that."""
-        other = (1 - keep) / (self.classes - 1)
-        chance = b.constant(tuple(other if index < self.classes else 0.0 for index in range(depth)))
+        """The label as shares of `depth` classes: in training an estimate whose mean is that.
+
+        Of a class that is never answered the mean is an equal share of each that is.
+        """
+        among = self.top or range(self.classes)
+        other = (1 - keep) / (len(among) - 1)
+        chance = b.constant(tuple(other if index in among else 0.0 for index in range(depth)))
         hot, shares = (b.op("one_hot", label, depth=depth) for label in (drawn, true))
         return b.op("when_training", b.op("div", b.op("sub", hot, chance), b.constant(keep - other)), shares)

@@ -104,6 +104,14 @@ class Guards:
     def _dtype(self, draw: Draw) -> str:
         return "int32" if draw.dtype == "int" else self._plan.precision
 
+    def take(self, drawn: Mapping[str, Array]) -> None:
+        """Takes what a party has drawn for its rows before, one number for each row, by draw."""
+        for name, guard in self._plan.guards.items():
+            kept = self._states[name].kept
+            for draw in guard.draws:
+                if draw.id in drawn:
+                    kept[draw.id] = drawn[draw.id].reshape(kept[draw.id].shape).astype(self._dtype(draw))
+
     def settings(self) -> dict[str, dict[str, Any]]:
         """What holds for the whole run, by guard: saved before the first step."""
         return {
@@ -320,7 +328,7 @@ class Guards:
 
 
 def _check_labels(guard: Guard, labels: Array) -> None:
-    classes = guard.draws[0].classes
+    classes = len(guard.options.get("prior") or ()) or guard.draws[0].classes
     wrong = (labels < 0) | (labels >= classes) | (labels != np.floor(labels))
     if wrong.any():
         raise Failure(

@@ -51,7 +51,7 @@ class Entry:
         reaches: whom it tells of what.
         messages: of a row that have noise, or may have by the end of the run.
         noise: of a message, as a multiple of the clip; None of a mechanism that has none.
-        epsilon: of a mechanism without noise.
+        epsilon: of a mechanism without noise, which tells of a row once.
         delta: at which ε is asked for; of a run once, however many its programs.
         resumed: how often the run went on, once it has begun; None before.
     """
@@ -155,8 +155,8 @@ class Ledger:
         for entry in told:
             among = np.isin(rows, self._keys(entry.rows, new), assume_unique=True)
             square[among] += entry.square
-            pure[among] += entry.epsilon
             once = counted.setdefault((entry.run, entry.guard), np.zeros(len(rows), bool))
+            pure[among & ~once] += entry.epsilon
             delta[among & ~once] += entry.delta
             once |= among
         worst = Spent(0.0, 0.0)
@@ -231,8 +231,12 @@ class Ledger:
 
 def keys_of(keys: pa.Array) -> Keys:
     """Keys of rows as numbers, in order and each once; two keys are one number with hardly any chance."""
-    texts = [str(key).encode() for key in keys.to_pylist()]
-    return np.unique(siphash(texts, 0, 0))
+    return np.unique(numbered(keys))
+
+
+def numbered(keys: pa.Array) -> Keys:
+    """The number of each key, in the order of the rows."""
+    return siphash([str(key).encode() for key in keys.to_pylist()], 0, 0)
 
 
 def name_of(keys: Keys) -> str:

@@ -20,8 +20,12 @@ from vflc_runtime.protect.guards import Guards
 FILE = "protections.safetensors"
 
 
-def begin(run: Path, guards: Mapping[str, Guards], facts: Facts) -> None:
+def begin(
+    run: Path, guards: Mapping[str, Guards], facts: Facts, drawn: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Prepares the guards of each place, or goes on with what the run in the folder has kept.
+
+    `drawn` are, by place and draw, labels that the party has drawn in its ledger.
 
     Raises:
         Failure: as `Guards.prepare` and `Guards.restore`, VFL0614 where what was kept cannot be read.
@@ -29,11 +33,12 @@ def begin(run: Path, guards: Mapping[str, Guards], facts: Facts) -> None:
     for place, own in guards.items():
         path = run / place / FILE
         if path.exists():
-            drawn, metadata = files.read_tensors(path)
-            own.restore(facts, _settings(path, metadata), drawn)
+            tensors, metadata = files.read_tensors(path)
+            own.restore(facts, _settings(path, metadata), tensors)
         elif own:
             if not own.prepared:
                 own.prepare(facts)
+            own.take(drawn.get(place, {}))
             _write(path, own)
 
 

@@ -13,26 +13,41 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from vflc_runtime.bundle.manifest import Manifest
+from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, noise_of
-from vflc_runtime.protect.ledger import Entries, Entry, Keys, Ledger, Limits, Reach, keys_of, name_of
+from vflc_runtime.protect.draws import Draws, Labels
+from vflc_runtime.protect.ledger import (
+    Entries,
+    Entry,
+    Keys,
+    Ledger,
+    Limits,
+    Reach,
+    keys_of,
+    name_of,
+    numbered,
+)
 
 Parties = tuple[str, ...]
+Plans = Mapping[str, Plan]
 
 
 def begin(
-    folder: Path, manifest: Manifest, parties: Parties, keys: pa.Array, facts: Facts
-) -> dict[str, str] | None:
-    """Charges a run of training that is about to begin.
+    folder: Path, manifest: Manifest, plans: Plans, data: Dataset, facts: Facts
+) -> dict[str, Any] | None:
+    """Charges a run of training that is about to begin, and draws the labels that are drawn once.
 
     Args:
         folder: of the ledgers.
         manifest: of the bundle that runs.
-        parties: whose tables are in this process.
-        keys: of the aligned rows.
+        plans: of the places in this process.
+        data: the aligned rows.
         facts: what else the run knows.
 
     Returns:
@@ -41,14 +56,54 @@ def begin(
     Raises:
         Failure: VFL0684 where it would tell more than is granted; as `Ledger.change` and `noise_of`.
     """
-    accounts = {party: _reaches(manifest, party) for party in parties}
+    accounts = {party: _reaches(manifest, party) for plan in plans.values() for party in plan.tables}
     if not any(accounts.values()):
         return None
-    run, rows = secrets.token_hex(8), keys_of(keys)
+    rows, labels = keys_of(data.keys), _labels(plans, data)
+    kept: dict[str, Any] = {"folder": str(folder.absolute()), "run": secrets.token_hex(8), "draws": {}}
     for party, reaches in accounts.items():
-        new = {entry.key: entry for entry in _training(manifest, reaches, run, rows, facts)}
-        _change(folder, party, manifest, "train", rows, new)
-    return {"folder": str(folder.absolute()), "run": run}
+
+        def once(before: Entries, party: str = party, reaches: Any = reaches) -> Entries:
+            for guard, of in labels.get(party, {}).items():
+                if guard in reaches:
+                    kept["draws"][guard] = Draws(folder, party).name(of)
+            found = {}
+            for entry in _training(manifest, reaches, kept, rows, facts):
+                told = before[entry.key].reaches if entry.key in before else ()  # by another run's guard
+                found[entry.key] = replace(entry, reaches=tuple(dict.fromkeys((*told, *entry.reaches))))
+            return found
+
+        if reaches:
+            limits = _limits(manifest, party, "train")
+            Ledger(folder, party).change(once, {name_of(rows): rows}, limits)
+    return kept
+
+
+def drawn(settings: Mapping[str, Any], plans: Plans, data: Dataset) -> dict[str, dict[str, Any]]:
+    """By place and draw the labels' draws of a run that begins, one a row; VFL0686 where they are lost."""
+    found: dict[str, dict[str, Any]] = {}
+    if (kept := settings.get("ledger")) is None or not kept["draws"]:
+        return found
+    for place, guards in _labels(plans, data).items():
+        for guard, labels in guards.items():
+            if guard in kept["draws"]:
+                made = Draws(Path(kept["folder"]), place).of(kept["draws"][guard], labels)
+                draws = plans[place].guards[guard].draws
+                found.setdefault(place, {}).update({d.id: made[str(i)] for i, d in enumerate(draws)})
+    return found
+
+
+def _labels(plans: Plans, data: Dataset) -> dict[str, dict[str, Labels]]:
+    """By place and guard the labels that are answered for."""
+    found: dict[str, dict[str, Labels]] = {}
+    keys: Keys | None = None
+    for place, plan in plans.items():
+        for guard in plan.guards.values():
+            if guard.mechanism == "label_dp" and guard.reads in data.inputs:
+                keys = numbered(data.keys) if keys is None else keys
+                values = data.inputs[guard.reads].reshape(-1).astype(np.float64)
+                found.setdefault(place, {})[guard.id] = Labels(guard, keys, values)
+    return found
 
 
 def go_on(settings: Mapping[str, Any], manifest: Manifest, parties: Parties, facts: Facts) -> None:
@@ -65,7 +120,7 @@ def go_on(settings: Mapping[str, Any], manifest: Manifest, parties: Parties, fac
 
         def again(before: Entries, ledger: Ledger = ledger, reaches: Any = reaches) -> Entries:
             found = {}
-            for entry in _of_run(before, ledger, kept["run"], reaches):
+            for entry in _of_run(before, ledger, kept, reaches):
                 resumed = 0 if entry.resumed is None else entry.resumed + 1
                 messages = 1 if entry.noise is None else facts.visits + resumed
                 messages = max(messages, entry.messages)
@@ -95,7 +150,7 @@ def go_over(
 
         def once(before: Entries, ledger: Ledger = ledger, noisy: Any = noisy, rows: Keys = rows) -> Entries:
             found = {}
-            for entry in _of_run(before, ledger, kept["run"], noisy):
+            for entry in _of_run(before, ledger, kept, noisy):
                 mine = replace(entry, program=program, rows=name_of(rows), count=len(rows), resumed=None)
                 known = before.get(mine.key)
                 found[mine.key] = replace(mine, messages=1 + (known.messages if known else 0))
@@ -104,21 +159,20 @@ def go_over(
         ledger.change(once, {name_of(rows): rows}, _limits(manifest, party, program))
 
 
-def _change(folder: Path, party: str, manifest: Manifest, program: str, rows: Keys, new: Entries) -> None:
-    if new:
-        limits = _limits(manifest, party, program)
-        Ledger(folder, party).change(lambda before: new, {name_of(rows): rows}, limits)
-
-
 def _training(
-    manifest: Manifest, reaches: Mapping[str, tuple[Reach, ...]], run: str, rows: Keys, facts: Facts
+    manifest: Manifest,
+    reaches: Mapping[str, tuple[Reach, ...]],
+    kept: Mapping[str, Any],
+    rows: Keys,
+    facts: Facts,
 ) -> list[Entry]:
     found = []
     for guard, told in reaches.items():
         about = _protection(manifest, guard)
         options, mechanism = about["options"], about["mechanism"]
+        run, name = _called(kept, guard)
         entry = Entry(
-            run, manifest.model, guard, mechanism, "train", name_of(rows), len(rows), told, 1, None, 0.0, 0.0
+            run, manifest.model, name, mechanism, "train", name_of(rows), len(rows), told, 1, None, 0.0, 0.0
         )
         if mechanism == "label_dp":
             found.append(replace(entry, epsilon=float(options["epsilon"])))
@@ -128,17 +182,24 @@ def _training(
     return found
 
 
-def _of_run(before: Entries, ledger: Ledger, run: str, reaches: Mapping[str, Any]) -> list[Entry]:
+def _called(kept: Mapping[str, Any], guard: str) -> tuple[str, str]:
+    """Run and guard of an entry; what is drawn once is of no run, and of no guard but the draws."""
+    draws: str | None = kept["draws"].get(guard)
+    return (kept["run"], guard) if draws is None else (draws, "draws")
+
+
+def _of_run(
+    before: Entries, ledger: Ledger, kept: Mapping[str, Any], reaches: Mapping[str, Any]
+) -> list[Entry]:
     """The entries of a run's training; VFL0686 where one is missing."""
-    mine = {e.guard: e for e in before.values() if e.run == run and e.program == "train"}
-    missing = [guard for guard in reaches if guard not in mine]
-    if missing:
+    mine = {(e.run, e.guard): e for e in before.values() if e.program == "train"}
+    if any(_called(kept, guard) not in mine for guard in reaches):
         raise Failure(
             "VFL0686",
             f"the ledger {ledger.path} knows nothing of this run, which was counted in it",
             "bring the ledger back from a copy: it has forgotten what rows have cost",
         )
-    return [mine[guard] for guard in reaches]
+    return [mine[_called(kept, guard)] for guard in reaches]
 
 
 def _reaches(manifest: Manifest, party: str) -> dict[str, tuple[Reach, ...]]:
@@ -171,7 +232,7 @@ def costs(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
     Returns:
         For each receiver, `to`, and feature, label or column, `name`: `epsilon` and `delta`, the most
-        that any row has cost, of how many `rows`, in how many `runs`.
+        that any row has cost, of how many `rows`, in how many `times`: runs, and of labels draws.
 
     Raises:
         Failure: VFL0685, a ledger cannot be read.
@@ -186,7 +247,7 @@ def _costs(ledger: Ledger) -> list[dict[str, Any]]:
         told = [entry for entry in entries.values() if reach in entry.reaches]
         rows = ledger.rows([entry.rows for entry in told])
         spent = ledger.spent(entries, reach, rows, {})
-        runs = len({entry.run for entry in told})
-        about = {"to": reach[0], "name": reach[1], "rows": len(rows), "runs": runs}
+        times = len({entry.run for entry in told})
+        about = {"to": reach[0], "name": reach[1], "rows": len(rows), "times": times}
         found.append({**about, "epsilon": spent.epsilon, "delta": spent.delta})
     return found

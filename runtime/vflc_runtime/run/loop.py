@@ -60,7 +60,8 @@ class Loop:
         self._carried = 0.0
         self._clock = time.perf_counter()
         self._reported = 0.0
-        record.begin(run.path, session.guards(), facts(settings, order))
+        drawn = spending.drawn(settings, session.bundle.plans, data)
+        record.begin(run.path, session.guards(), facts(settings, order), drawn)
         if training.secret_start:
             start.begin(run.path, session.engines)
         units.begin(session.engines, data.state)

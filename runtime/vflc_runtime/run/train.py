@@ -154,8 +154,8 @@ def account(
     out: Path, ledger: Path | None, settings: dict[str, Any], bundle: Bundle, data: Dataset, order: Order
 ) -> None:
     """Charges a run that is about to begin in `out` to the ledgers of the parties here: `spending.begin`."""
-    folder, parties = ledger or out.parent / "ledger", tuple(bundle.parties)
-    kept = spending.begin(folder, bundle.manifest, parties, data.keys, facts(settings, order))
+    folder = ledger or out.parent / "ledger"
+    kept = spending.begin(folder, bundle.manifest, bundle.plans, data, facts(settings, order))
     if kept is not None:
         settings["ledger"] = kept
 
