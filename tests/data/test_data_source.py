@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import subprocess
+import sys
 import tracemalloc
 
 import duckdb
@@ -389,3 +391,28 @@ def test_whatever_a_file_holds_the_answer_is_rows_or_a_coded_failure(tmp_path, d
             assert len(row) == 4 and row[0].strip()
     except Failure as failure:
         assert failure.code in {"VFL0601", "VFL0602", "VFL0603", "VFL0605", "VFL0607", "VFL0616"}
+
+
+def test_a_quote_that_never_ends_costs_no_memory(tmp_path):
+    """The rest of the file is one value then; it is refused where it began, and was never held whole."""
+    source, block = tmp_path / "open.csv", "abcdefghij,12345\n" * 60_000
+    with source.open("w", encoding="utf-8") as file:
+        file.write('ID,Age\n1,2\n2,"')
+        for _ in range(100):
+            file.write(block)
+    code = f"""
+import resource
+from vflc_runtime.data import read
+from vflc_runtime.errors import Failure
+connection = read.connect(1 << 33, {str(tmp_path)!r})
+opened = read.open_sources(connection, {{"alice": {str(source)!r}}})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read.load(connection, "t", opened["alice"], [read.Wanted("ID"), read.Wanted("Age")])
+except Failure as failure:
+    print(failure.code, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    refused_as, mebibytes = done.stdout.split()
+    assert refused_as in ("VFL0601", "VFL0632")
+    assert int(mebibytes) < 256, "with buffers of DuckDB's own size it is four times the file"

@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from vflc_runtime.data.source import (
+    BUFFER,
     LINE,
     Opened,
     Source,
@@ -280,7 +281,7 @@ def _csv(source: Opened, wanted: Sequence[Wanted]) -> str:
         parts.append(
             f"SELECT {picks} FROM read_csv([{files}], auto_detect = false, header = true, "
             f"delim = {literal(delimiter)}, quote = '\"', escape = '\"', columns = {{{types}}}, "
-            f"max_line_size = {LINE})"
+            f"max_line_size = {LINE}, buffer_size = {BUFFER})"
         )
     return " UNION ALL ".join(parts)
 
