@@ -29,7 +29,7 @@ SQL = re.compile(r"\s*(sql:|(select|with|from)[\s('\"*])", re.IGNORECASE)
 LINE = 16 << 20
 """Bytes that a line of a text file may have, beyond the first, and an object of JSON."""
 BUFFER = 2 * LINE
-"""Bytes of a text file that a thread holds at a time; of itself DuckDB takes sixteen times the longest line."""
+"""Bytes of a text file that a thread holds at a time; DuckDB itself takes sixteen times the longest line."""
 _TOO_LONG = ("Maximum line size", "Parallel CSV Reader", "maximum_object_size")
 """What DuckDB says of a line of more; it splits files between threads where lines end."""
 _CSV_LINE = re.compile(r"[\w ]*: CSV Error on Line: (\d+)")
