@@ -77,7 +77,8 @@ def _phase(edge: Edge) -> str:
 def _total(edges: Sequence[Edge], unit: str) -> str:
     row, step = (sum(edge[key] or 0 for edge in edges) for key in ("bytes_per_row", "bytes_per_step"))
     parts = [f"{row:,} bytes a row"] * bool(row) + [f"{step:,} bytes a {unit}"] * bool(step)
-    return " and ".join(parts) or "as many bytes as the data has"
+    open_ended = any(edge.get("sized_by") for edge in edges) or not parts
+    return " and ".join([*parts, *["as many bytes as the data has"] * open_ended])
 
 
 def _alike(edges: Sequence[Edge], known: Known) -> Iterator[list[Edge]]:
@@ -106,4 +107,6 @@ def _row(edges: Sequence[Edge], unit: str, known: Known) -> tuple[str, str, str,
     once = f" a {unit}" if not first["bytes_per_row"] else ""
     each = " each" if len(edges) > 1 else ""
     size = f"{first['bytes_per_row'] or first['bytes_per_step']:,} B{once}{each}"
+    if first.get("sized_by"):
+        size = "as the data has"
     return name, shape(first), size, ", ".join(known.get(first["id"], ()))

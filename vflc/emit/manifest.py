@@ -12,9 +12,9 @@ from vflc.emit.disclosed import given_away
 from vflc.emit.learned import learned, who_may_learn
 from vflc.emit.packing import packed, ranges
 from vflc.emit.protected import protected, protection, protections
+from vflc.emit.sizes import sized_by, sizes_told
 from vflc.emit.text import plain
 from vflc.ir.model import Edge, Model
-from vflc.ir.types import TensorType
 
 FORMAT = 1
 WIDTHS = {"float32": {"float": 4, "int": 4, "bool": 1}, "float64": {"float": 8, "int": 4, "bool": 1}}
@@ -88,8 +88,9 @@ def _with(first: Any, second: Any) -> tuple[Any, ...]:
 
 
 def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
-    node = model.graph_of(edge.programs[0])[edge.node]
-    size = _bytes(node.type, precision)
+    graph = model.graph_of(edge.programs[0])
+    node = graph[edge.node]
+    size = WIDTHS[precision][node.type.dtype] * (node.type.row_size or 0)
     about = [finding for finding in model.findings if edge.id in finding.edges]
     return {
         "id": edge.id,
@@ -103,6 +104,7 @@ def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
         "bytes_per_row": size if node.type.batched else 0,
         "bytes_per_step": 0 if node.type.batched else size,
         "depends_on": sorted(str(source) for source in node.sources),
+        "sized_by": sized_by(graph, node),
         "gradient_of": edge.gradient_of,
         "programs": list(edge.programs),
         "protections": [protection(guard) for guard in model.guards_of(edge.node)],
@@ -111,13 +113,6 @@ def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
         "discloses": model.disclosures.get(edge.id, {}),
         **packed(model, edge, node, precision),
     }
-
-
-def _bytes(type_: TensorType, precision: str) -> int:
-    size = WIDTHS[precision][type_.dtype]
-    for axis in type_.row_axes:
-        size *= axis.size or 1
-    return size
 
 
 def dtype_name(dtype: str, precision: str) -> str:
@@ -157,16 +152,18 @@ def markdown(data: dict[str, Any]) -> str:
     ]
     for edge in data["edges"]:
         shape = " × ".join(str(size) for size in edge["shape"]) or "one number"
-        size = (
-            f"{edge['bytes_per_row']} a row"
-            if edge["bytes_per_row"]
-            else f"{edge['bytes_per_step']} a {each}"
-        )
+        if edge.get("sized_by"):
+            size = "as many as the data has"
+        elif edge["bytes_per_row"]:
+            size = f"{edge['bytes_per_row']} a row"
+        else:
+            size = f"{edge['bytes_per_step']} a {each}"
         lines.append(
             f"| `{edge['id']}` | {edge['from']} → {edge['to']} | {edge['phase']} "
             f"| {', '.join(edge['programs'])} "
             f"| {shape} | {edge['dtype']} | {size} | {', '.join(edge['depends_on']) or '–'} |"
         )
+    lines += sizes_told(data)
     lines += protected(data)
     lines += given_away(data)
     lines += [

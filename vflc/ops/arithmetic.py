@@ -278,9 +278,7 @@ _unary("neg", "The value with the opposite sign.", "Neg", "negative", vjp_neg, F
 _unary("exp", "e to the power of the value.", "Exp", "exp", vjp_unary(lambda b, x, y: y), SIGN, POSITIVE)
 _unary("log", "The natural logarithm.", "Log", "log", vjp_log, SIGN, FREE, positive(UNARY))
 _unary("sqrt", "The square root.", "Sqrt", "sqrt", vjp_sqrt, SIGN, AT_LEAST_0, positive(UNARY))
-_unary(
-    "square", "The value times itself.", onnx_square, "square", vjp_unary(_double), factor(0), AT_LEAST_0
-)
+_unary("square", "The value times itself.", onnx_square, "square", vjp_unary(_double), factor(0), AT_LEAST_0)
 _unary(
     "abs", "The value without its sign; its gradient at 0 is 0.", "Abs", "abs",
     vjp_unary(lambda b, x, y: b.op("sign", x)), factor(0), AT_LEAST_0,
@@ -290,9 +288,7 @@ _unary(
     "floor", "The largest whole number not above the value; no gradient.", "Floor", "floor", vjp_flat, NONE,
     FREE,
 )  # fmt: skip
-_unary(
-    "cos", "The cosine of an angle in radians.", "Cos", "cos", vjp_unary(_cos_slope), ANY, Range(-1, 1)
-)
+_unary("cos", "The cosine of an angle in radians.", "Cos", "cos", vjp_unary(_cos_slope), ANY, Range(-1, 1))
 
 register(
     Op(
