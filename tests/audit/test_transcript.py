@@ -74,11 +74,41 @@ def test_what_is_kept_is_bounded(bundle: Path, tmp_path: Path) -> None:
             ):
                 tensor = np.full((32, 2), step, np.float32)
                 recorder(Envelope(message, sender, "forward", "train", step, {edge: tensor}))
-                recorder(Envelope(message, sender, "forward", "evaluate", 0, {edge: tensor}))
     assert (recorder.recorded, recorder.bytes, recorder.full) == (3, 3 * each, True)
     steps = list(Transcript(tmp_path, "bob").steps())
     assert [float(step.received["a.v"][0, 0]) for step in steps] == [1, 2, 3]
     assert [s.number for s in Transcript(tmp_path, "bob").steps(most=2)] == [1, 3]
+
+
+def test_validation_is_recorded_as_long_as_steps_are(bundle: Path, tmp_path: Path) -> None:
+    """Two epochs of three, of 160 rows by 32, and 40 rows that are validated after each."""
+    run = recording(bundle, tmp_path / "run", Stretch(2, epochs=True), epochs=3, validation=0.2, seed=5)
+    bob = Transcript(run, "bob")
+    assert len(bob) == 10 and len(list(bob.steps())) == 10, "validation is no step"
+    validated = list(bob.evaluations())
+    assert [step.number for step in validated] == [5, 10]
+    held_out = Order(200, 5, 0.2, 32).held_out
+    for step in validated:
+        assert np.array_equal(step.rows, held_out)
+        assert step.received["a.v"].shape == (40, 2) and not step.sent
+    assert not np.array_equal(*(step.received["a.v"] for step in validated)), "weights went on"
+
+
+def test_validation_in_several_batches(tmp_path: Path, bundle: Path) -> None:
+    order = Order(12000, 0, 0.5, 6000)
+    with Recorder(tmp_path, read_manifest(bundle / "manifest.json"), order, 1) as recorder:
+        for step in (1, 2):
+            for program, sizes in (("train", [6000]), ("evaluate", [4096, 1904])):
+                for size in sizes:
+                    tensor = np.full((size, 2), size, np.float32)
+                    number = step if program == "train" else 0
+                    recorder(
+                        Envelope("alice>bob.forward", "alice", "forward", program, number, {"a.v": tensor})
+                    )
+    assert recorder.recorded == 1
+    found = list(Transcript(tmp_path, "bob").evaluations())
+    assert [len(step.rows) for step in found] == [4096, 1904]
+    assert np.array_equal(np.concatenate([step.rows for step in found]), order.held_out)
 
 
 def test_a_step_that_failed_is_not_kept(bundle: Path, tmp_path: Path) -> None:

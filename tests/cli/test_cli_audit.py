@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from audit.auditing import LINEAR, spec, tables
 from granting import granted
+from vflc_runtime.audit import bounds
 
 from vflc.cli.main import run
 
@@ -107,6 +108,22 @@ def test_an_attack_that_reaches_more_than_is_allowed_fails(tmp_path: Path, capsy
     command = ["audit", str(tmp_path / "planted.vfl"), *data, "--steps", "4", "--party", "alice"]
     assert run([*command, "--at-most", "hints"]) == 1
     shown = capsys.readouterr()
-    assert "may learn at most: its code, 1 bit a row" in shown.out
+    assert "What was reached beside what is proven" in shown.out and "its code, 1 bit a row" in shown.out
     assert "error[VFL0682]: an attack reached `recovered`" in shown.err
     assert run(command) == 0, "nothing is refused where nothing was asked for"
+
+
+def test_a_bound_that_an_attack_refutes_is_a_defect(
+    data: list[str], tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["audit", str(tmp_path / "planted.vfl"), *data, "--steps", "4", "--party", "alice"]
+    monkeypatch.setattr(bounds, "of_unit", lambda *given: bounds.Tested(0.0, 0.0, None, "nothing"))
+    assert run([*command, "--no-bounds"]) == 0
+    assert "Bounds were not put to the test" in capsys.readouterr().out
+    found = tmp_path / "found.json"
+    assert run([*command, "--json", str(found)]) == 4
+    shown = capsys.readouterr()
+    assert "REFUTED" in shown.out and "error[VFL0687]: a bound does not hold: alice named" in shown.err
+    trials = {each["secret"]: each for each in json.loads(found.read_text("utf-8"))["trials"]}
+    assert trials["bob.y"]["refuted"] and trials["bob.y"]["p"] < 1e-6
+    assert not trials["bob.z"]["refuted"]

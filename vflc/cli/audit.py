@@ -201,7 +201,7 @@ def _show(report: Report, screen: Console) -> None:
     """The attacks at their best, and the worst verdict on each secret."""
     from vflc_runtime.audit.report import LEVELS, MEANING, heads, worst
 
-    from vflc.cli.tables import audited, columns
+    from vflc.cli.tables import audited, columns, reached
 
     best = heads(report.scores)
     features = [score for score in best if score.measure == "error"]
@@ -210,18 +210,21 @@ def _show(report: Report, screen: Console) -> None:
     screen.print(f"\n{told}", markup=False, soft_wrap=True)
     if left_out:
         screen.print(f"and {len(left_out):,} attacks on features that find less; --json and --html have them")
+    screen.print(f"\n{reached(report, columns())}", markup=False, soft_wrap=True)
     screen.print(f"\n{report.worst}: {MEANING[report.worst]}")
     bad = [score for score in worst(report.scores) if LEVELS.index(score.level) < LEVELS.index("hints")]
     for score in bad[:VERDICTS]:
-        screen.print(f"  {score.verdict}", markup=False, soft_wrap=True)
-        screen.print(f"    may learn at most: {score.bound}", markup=False, soft_wrap=True)
-        screen.print(f"    what helps: {score.advice}", markup=False, soft_wrap=True)
+        _told(screen, f"{score.verdict}; what helps: {score.advice}")
     if bad[VERDICTS:]:
         screen.print(f"  and {len(bad) - VERDICTS:,} more")
     for name, why in list(report.passed.items())[:VERDICTS]:
-        screen.print(f"not attacked: {name}, {why}", markup=False, soft_wrap=True)
+        _told(screen, f"not attacked: {name}, {why}")
     if len(report.passed) > VERDICTS:
-        screen.print(f"not attacked: {len(report.passed) - VERDICTS:,} more edges; --json has them")
-    for trial in report.trials or ():
-        kept = "refuted" if trial.refuted else "holds"
-        screen.print(f"{kept}: {trial.sentence}", markup=False, soft_wrap=True)
+        _told(screen, f"not attacked: {len(report.passed) - VERDICTS:,} more edges; --json has them")
+
+
+def _told(screen: Console, text: str) -> None:
+    from vflc.cli.columns import broken
+    from vflc.cli.tables import columns
+
+    screen.print("\n".join(broken(text, columns(), "  ")), markup=False, soft_wrap=True)

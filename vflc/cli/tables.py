@@ -11,10 +11,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vflc.cli.columns import aligned
+from vflc.cli.columns import aligned, broken
 
 if TYPE_CHECKING:
-    from vflc_runtime.audit.report import Score
+    from vflc_runtime.audit.report import Report, Score
 
 WIDE = 200
 """Columns of text where nobody's terminal limits them: a table in a log is not cut off."""
@@ -123,6 +123,37 @@ def audited(scores: Sequence[Score], width: int) -> str:
         header = ("attack", "measure", "score", "95 %", "chance", "")
         lines += ["", f"{party}, after {secret}", *aligned([header, *rows], width, {2, 3, 4})]
     return "\n".join(lines)
+
+
+def reached(report: Report, width: int) -> str:
+    """Of each receiver and secret what is proven beside what was reached, and bounds put to the test."""
+    header = ("who", "after", "reached", "by", "may learn at most")
+    rows = [
+        (
+            each["party"],
+            each["secret"],
+            f"{each['measure']} {each['score']:.3f}",
+            each["attack"],
+            each["bound"],
+        )
+        for each in report.reached
+    ]
+    lines = ["What was reached beside what is proven", *aligned([header, *rows], width)] if rows else []
+    if report.trials is None:
+        return "\n".join([*lines, "", "Bounds were not put to the test."])
+    if not report.trials:
+        none = "No bound could be put to the test: nothing came, or all of a code or column may be learned."
+        return "\n".join([*lines, "", *broken(none, width)])
+    lines += ["", "Bounds put to the test, on cells drawn afresh"]
+    tried = [
+        (
+            each.party, each.secret, f"{each.right:,} of {each.count:,}", f"{each.most:.0%}",
+            "REFUTED" if each.refuted else "holds", f"{each.attack}; {each.bound}",
+        )
+        for each in report.trials
+    ]  # fmt: skip
+    heads = ("who", "after", "right", "at most", "", "by; bound")
+    return "\n".join([*lines, *aligned([heads, *tried], width, {2, 3})])
 
 
 def small(value: float | None) -> str:

@@ -62,6 +62,8 @@ def page(report: Report) -> str:
         _banner(report),
         "<h2>What each party learns</h2>",
         _summary(report.scores),
+        "<h2>Bounds put to the test</h2>",
+        _trials(report),
         "<h2>The attacks</h2>",
         _scores(heads(report.scores)),
         "<details><summary>Every attack on every edge</summary>",
@@ -112,6 +114,25 @@ def _summary(scores: Iterable[Score]) -> str:
             _spec(score.advice or "nothing is needed"),
         ])  # fmt: skip
     return _table(["", "verdict", "may learn at most", "what helps"], rows)
+
+
+def _trials(report: Report) -> str:
+    """Bounds that guesses can refute, with the attack that went farthest on cells drawn afresh."""
+    if not report.trials:
+        said = (
+            "No bound was put to the test: none of them can be refuted by guesses, or it was not asked for."
+        )
+        return f'<p class="soft">{said}</p>'
+    rows = [
+        [
+            escape(each.party), f"<code>{escape(each.secret)}</code>", escape(each.bound),
+            f"{escape(each.attack)} at <code>{escape(each.channel)}</code>",
+            f"{each.right:,} of {each.count:,}", f"{each.most:.1%}", f"{each.p:.2g}",
+            '<b class="recovered">refuted</b>' if each.refuted else "holds",
+        ]
+        for each in report.trials
+    ]  # fmt: skip
+    return _table(["party", "after", "may learn at most", "attack", "right|n", "at most|n", "p|n", ""], rows)
 
 
 def _scores(scores: Iterable[Score]) -> str:

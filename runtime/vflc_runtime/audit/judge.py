@@ -22,10 +22,10 @@ SHUFFLES = 5
 
 
 class Judge:
-    """Knows a label of all rows [rows]."""
+    """Knows a label of all rows [rows]; and what makes two rows alike, where that is finer than the label."""
 
-    def __init__(self, label: Label, truth: Array) -> None:
-        self.label, self._truth = label, truth
+    def __init__(self, label: Label, truth: Array, items: Array | None = None) -> None:
+        self.label, self._truth, self._items = label, truth, truth if items is None else items
         self._high = float(np.median(truth)) if label.kind == "number" else 0.5
 
     def looks(self, looks: Iterable[Look]) -> Spread | None:
@@ -40,8 +40,8 @@ class Judge:
         measure = "auc"
         for look in looks:
             measure = look.measure
-            truth = self._truth[look.rows]
-            if self._usable(truth):
+            truth = (self._items if measure == "pairs" else self._truth)[look.rows]
+            if measure == "pairs" or self._usable(truth):
                 found.append(self._score(look, truth))
                 for each in shuffled:
                     each.append(self._score(look, rng.permutation(truth)))

@@ -112,7 +112,8 @@ class Material:
                 yield Hints(label, truth), Judge(label, truth)
             else:
                 label = Label(name, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
-                yield Hints(label, aimed.classes, None, aimed.spelled), Judge(label, aimed.classes)
+                items = values if values.ndim == 1 else aimed.classes
+                yield Hints(label, aimed.classes, None, aimed.spelled), Judge(label, aimed.classes, items)
 
     def starts(self, engine: str) -> dict[str, Start]:
         """What each place makes of the initial weights, with rows drawn from what columns hold."""
@@ -146,7 +147,7 @@ class Material:
         return imitate(self.bundle, self.run.settings["seed"], sizes, self.threads)
 
     def passed(self, attacked: Collection[str], places: Collection[str]) -> dict[str, str]:
-        """What crosses that no attack looked at, and why: edges by id, control messages by kind.
+        """What crosses that no attack looked at, and why: edges by id, and control messages.
 
         Args:
             attacked: edges that some attack looked at.
@@ -156,11 +157,12 @@ class Material:
         found = {
             edge.id: _why_not(edge, places) for edge in manifest.edges.values() if edge.id not in attacked
         }
-        return found | {
-            f"{each.kind} from {each.sender} to {each.receiver}": f"a control message of {each.bytes:,} bytes"
-            for each in manifest.controls
-            if each.receiver in places
-        }
+        controls = [each for each in manifest.controls if each.receiver in places]
+        if controls:
+            kinds = ", ".join(dict.fromkeys(each.kind for each in controls))
+            most = max(each.bytes for each in controls)
+            found["control messages"] = f"at most {most:,} bytes each: {kinds}"
+        return found
 
     def task(self) -> dict[str, Any]:
         """How good the model is, as the run measured it."""

@@ -136,9 +136,21 @@ class Report:
         """The worst level of any score."""
         return min((score.level for score in self.scores), key=LEVELS.index, default="quiet")
 
+    @property
+    def reached(self) -> list[dict[str, Any]]:
+        """Of each receiver and secret what is proven, and the attack that got nearest to it."""
+        return [
+            {
+                "party": score.party, "secret": score.secret, "bound": score.bound, "attack": score.attack,
+                "channel": score.channel, "measure": score.measure, "score": score.score,
+                "level": score.level,
+            }
+            for score in worst(self.scores)
+        ]  # fmt: skip
+
     def data(self) -> dict[str, Any]:
         """The report as JSON data."""
-        return {"format": 3, "worst": self.worst, **asdict(self)}
+        return {"format": 3, "worst": self.worst, "reached": self.reached, **asdict(self)}
 
 
 def worst_first(scores: Iterable[Score]) -> list[Score]:

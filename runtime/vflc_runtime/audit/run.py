@@ -152,7 +152,10 @@ def _looks(
                 if spread is not None:
                     words = attack.title, attack.paper, attack.knows
                     level = verdict.of_label(spread)
-                    yield _score(view, label.id, channel, attack.key, words, spread.measure, spread, level)
+                    phase = None if attacks is None else channel.phase
+                    yield _score(
+                        view, label.id, channel, attack.key, words, spread.measure, spread, level, phase=phase
+                    )
 
 
 def _votes(material: Material, view: View, hints: Hints, judge: Judge) -> Iterator[Score]:
@@ -250,9 +253,10 @@ def _score(
     spread: Spread,
     level: Any,
     details: dict[str, float] | None = None,
+    phase: str | None = None,
 ) -> Score:
     title, paper, knows = words
-    help = verdict.advice(attack, view.place, secret, level)
+    help = verdict.advice(attack, view.place, secret, level, phase)
     bound = bounds.of_secret(view.learned, view.place, secret)
     return Score(
         party=view.place,

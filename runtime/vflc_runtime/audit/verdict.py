@@ -20,6 +20,9 @@ _LABEL = (
     "`protect gradients to {party} with marvell(sum_kl = 0.25)` makes it harder, without a bound"
 )
 _EDGE = "fewer numbers a row by a `release` limit, or `gaussian(clip, epsilon, delta)` on the edge"
+_GRADIENTS = (
+    "a bottom at {party} that is trained before and frozen (`stop_gradient`): nothing comes back then"
+)
 _REMEDIES = {
     "residual": "`protect gradients to {party} with gaussian(clip, epsilon, delta)`",
     "spectral": _EDGE,
@@ -61,6 +64,9 @@ def sentence(level: Level, party: str, secret: str, how: str) -> str:
     }[level]
 
 
-def advice(attack: str, party: str, secret: str, level: Level) -> str | None:
-    """The remedy; none where there is nothing to remedy."""
-    return None if level == "quiet" else _REMEDIES.get(attack, _LABEL).format(party=party, secret=secret)
+def advice(attack: str, party: str, secret: str, level: Level, phase: str | None = None) -> str | None:
+    """The remedy, where there is anything; `phase` is the one that told of a feature, None for a label."""
+    if level == "quiet":
+        return None
+    general = {"backward": _GRADIENTS, "forward": _EDGE, None: _LABEL}[phase]
+    return _REMEDIES.get(attack, general).format(party=party, secret=secret)

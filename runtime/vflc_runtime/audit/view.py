@@ -128,8 +128,16 @@ class View:
         return self._whole["predict"]
 
     def steps(self, most: int | None = BATCHES, program: str = "train") -> Iterator[Step]:
-        """Training steps in order, evenly thinned to `most`, all where None; or the batch of a program."""
-        return self._transcript.steps(most) if program == "train" else iter((self._whole[program],))
+        """Training steps in order, evenly thinned to `most`, all where None.
+
+        Of another program the batch with the trained model, and what was recorded of validation before.
+        """
+        if program == "train":
+            yield from self._transcript.steps(most)
+            return
+        yield self._whole[program]
+        if program == "evaluate":
+            yield from self._transcript.evaluations(most)
 
     def rows(self, step: Step, channel: Channel) -> Array:
         """The values of a channel [n, w], as float64."""

@@ -1,6 +1,7 @@
 """What places received and sent in the steps of a run, kept for `vflc audit`.
 
-    PLACE/transcript/step-0000000001.safetensors   `rows`, `received/EDGE`, `sent/EDGE` of step 1
+    PLACE/transcript/step-0000000001.safetensors         `rows`, `received/EDGE`, `sent/EDGE` of step 1
+    PLACE/transcript/evaluate-0000000009-000.safetensors the same of a batch of validation after step 9
 
 Each place's part lies in a folder of its own: it is what that place alone could have written down.
 Safetensors hold numbers only, so a transcript of somebody else's is safe to read.
@@ -23,6 +24,7 @@ from vflc_runtime import files
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.data.batches import Indices, Order
 from vflc_runtime.errors import Failure
+from vflc_runtime.run.loop import EVALUATION_BATCH
 from vflc_runtime.transport.messages import Envelope
 
 Array = NDArray[Any]
@@ -32,6 +34,7 @@ FOLDER = "transcript"
 LIMIT = 2 << 30
 """Bytes that a recording takes at most, over all places; it ends before the step that would not fit."""
 _FILE = re.compile(r"step-(\d{10})\.safetensors\Z")
+_EVALUATED = re.compile(r"evaluate-(\d{10})-(\d{3,})\.safetensors\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Step:
 class Recorder:
     """Listens to a session and writes what crosses, up to `steps` training steps and `limit` bytes.
 
+    What crosses to validate between these steps is written, too.
+
     A context that writes the last step when it ends. `recorded` counts steps, `bytes` what their tensors
     take, `full` says whether the limit ended it.
     """
@@ -76,15 +81,22 @@ class Recorder:
         self._folder, self._messages, self._order = folder, manifest.messages, order
         self._last, self._limit = steps, limit
         self._step = 0
+        self._part: int | None = None  # of a validation, which batch it is
+        self._heard: set[str] = set()
         self._tensors: dict[str, dict[str, Array]] = {}
         self._epoch: tuple[int, Indices] = (-1, np.arange(0))
 
     def __call__(self, envelope: Envelope) -> None:
-        if envelope.program != "train" or self.full or envelope.step > self._last:
-            return
-        if envelope.step != self._step:
+        if envelope.program == "train":
+            if envelope.step != self._step or self._part is not None:
+                self._end_step()
+                self._step, self._part = envelope.step, None
+        elif self._part is None or envelope.message in self._heard:
             self._end_step()
-            self._step = envelope.step
+            self._part = 0 if self._part is None else self._part + 1
+        if envelope.program == "predict" or self.full or self._step > self._last:
+            return
+        self._heard.add(envelope.message)
         receiver = self._messages[envelope.message].receiver
         for edge, tensor in envelope.tensors.items():
             # The engine's own array changes with the next update, and safetensors want it in one piece.
@@ -104,6 +116,7 @@ class Recorder:
     def _end_step(self) -> None:
         """Writes what was heard of a step. Nothing is kept of one that would go beyond the limit."""
         tensors, self._tensors = self._tensors, {}
+        self._heard.clear()
         if not tensors or self.full:
             return
         rows = self._rows()
@@ -113,16 +126,23 @@ class Recorder:
             return
         for place, own in tensors.items():
             folder = self._folder / place / FOLDER
-            path = folder / f"step-{self._step:010}.safetensors"
+            path = folder / self._name()
             new = path.with_name(f".{path.name}.new")
             with files.writing(path):
                 folder.mkdir(parents=True, exist_ok=True)
                 save_file({"rows": rows, **own}, new)
                 new.replace(path)
         self.bytes += size
-        self.recorded += 1
+        self.recorded += self._part is None
+
+    def _name(self) -> str:
+        if self._part is None:
+            return f"step-{self._step:010}.safetensors"
+        return f"evaluate-{self._step:010}-{self._part:03}.safetensors"
 
     def _rows(self) -> Indices:
+        if self._part is not None:
+            return self._order.held_out[self._part * EVALUATION_BATCH :][:EVALUATION_BATCH]
         epoch, position = divmod(self._step - 1, self._order.steps)
         if self._epoch[0] != epoch:
             self._epoch = (epoch, self._order.epoch(epoch))
@@ -137,6 +157,7 @@ class Transcript:
         path = folder / place / FOLDER
         found = sorted(path.iterdir()) if path.is_dir() else []
         self._files = [(int(named[1]), file) for file in found if (named := _FILE.match(file.name))]
+        self._evaluated = [(int(n[1]), file) for file in found if (n := _EVALUATED.match(file.name))]
 
     def __len__(self) -> int:
         return len(self._files)
@@ -144,6 +165,11 @@ class Transcript:
     def steps(self, most: int | None = None) -> Iterator[Step]:
         """Steps in order; not more than `most`, which then lie evenly over all of them."""
         for number, path in evenly(self._files, most):
+            yield _read(number, path)
+
+    def evaluations(self, most: int | None = None) -> Iterator[Step]:
+        """Batches of validation in order, numbered by the step before; thinned as steps are."""
+        for number, path in evenly(self._evaluated, most):
             yield _read(number, path)
 
 
