@@ -52,7 +52,26 @@ def test_escaped_text_is_one_line_of_printable_characters(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "char", ["\u202e", "\u200f", "\u061c", "\u200b", "\u2066", "\x1b", "\x00", "\x85", "\u2028"]
+    "char",
+    [
+        "\u3164",
+        "\u115f",
+        "\uffa0",
+        "\u034f",
+        "\ufe0f",
+        "\u180b",
+        "\u2800",
+        "\U000e0101",
+        "\u202e",
+        "\u200f",
+        "\u061c",
+        "\u200b",
+        "\u2066",
+        "\x1b",
+        "\x00",
+        "\x85",
+        "\u2028",
+    ],
 )
 @pytest.mark.parametrize("where", ['because "REASON', "dense(alice", "# a comment"])
 def test_what_nobody_sees_is_refused_everywhere(char: str, where: str) -> None:

@@ -14,6 +14,11 @@ from vflc.diagnostics import Collector, Label, Source, Span
 
 VISIBLE = "\t\n\r"
 """Control characters that every editor shows as what they are."""
+IGNORABLE = (
+    (0x34F, 0x34F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800), (0x3164, 0x3164),
+    (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+"""Letters, marks and signs that show as nothing: Unicode's default ignorable ones and the empty Braille cell."""
 ALPHABETS = "LATIN", "GREEK", "CYRILLIC"
 _LOOKS = {
     "а": "a", "е": "e", "о": "o", "р": "p", "с": "c", "у": "y", "х": "x", "і": "i", "ј": "j", "ѕ": "s",
@@ -38,7 +43,11 @@ def report_hidden(source: Source, collector: Collector) -> None:
 
 def is_hidden(char: str) -> bool:
     """Whether a character shows as nothing, or moves what stands around it."""
-    return char not in VISIBLE and unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")
+    if char in VISIBLE:
+        return False
+    return unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") or any(
+        low <= ord(char) <= high for low, high in IGNORABLE
+    )
 
 
 def report_lookalikes(source: Source, tokens: Sequence[Token], collector: Collector) -> None:
