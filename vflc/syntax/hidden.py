@@ -18,7 +18,7 @@ IGNORABLE = (
     (0x34F, 0x34F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800), (0x3164, 0x3164),
     (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF),
 )  # fmt: skip
-"""Letters, marks and signs that show as nothing: Unicode's default ignorable ones and the empty Braille cell."""
+"""Letters, marks and signs that show as nothing: Unicode's default ignorable ones, the empty Braille cell."""
 ALPHABETS = "LATIN", "GREEK", "CYRILLIC"
 _LOOKS = {
     "а": "a", "е": "e", "о": "o", "р": "p", "с": "c", "у": "y", "х": "x", "і": "i", "ј": "j", "ѕ": "s",
