@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from vflc.diagnostics import Source
 from vflc.ir.learn import Bound
+from vflc.ir.release import PHASE_OF
 from vflc.passes.learn.granted import Missing
 from vflc.passes.lower.release import EVIDENCE
 from vflc.syntax import tree
@@ -65,7 +66,8 @@ def _lines(receivers: Mapping[str, list[Missing]]) -> list[str]:
 
 
 def _item(missing: Missing) -> str:
-    return missing.name + _limit(missing.bound)
+    granted = missing.name + _limit(missing.bound)
+    return ", ".join(f"{granted} in {PHASE_OF[program]}" for program in missing.programs) or granted
 
 
 def _limit(bound: Bound) -> str:

@@ -36,7 +36,8 @@ b = dense(bob.Price, 4)
 predict liked = sigmoid(logit) at carol
 objective bce(logit, bob.liked)
 """
-NONLINEAR = granted(PARTIES + "fuse at bob { logit = dense(mlp(concat(a.deep, a.first, b), [5]), 1) }\n")
+BARE = PARTIES + "fuse at bob { logit = dense(mlp(concat(a.deep, a.first, b), [5]), 1) }\n"
+NONLINEAR = granted(BARE)
 """Nine numbers a row go to bob and come back, and one goes on to carol; all of it is granted."""
 RAW = NONLINEAR.replace("concat(a.deep,", "concat(alice.Age, a.deep,")
 """The same, but that a column goes to bob as it is."""
@@ -56,7 +57,7 @@ def told(text: str) -> list[tuple[str, str]]:
 
 
 def release(party: str, clauses: str) -> str:
-    return f"{NONLINEAR}release {party} {{ {clauses} }}\n"
+    return granted(f"{BARE}release {party} {{ {clauses} }}\n")  # what is denied is not granted
 
 
 # --- release ---------------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def test_all_clauses_hold_and_each_that_does_not_is_told() -> None:
 
 
 def test_several_releases_of_a_party_hold_together() -> None:
-    text = release("alice", "only to bob") + "release alice { never Age }\n"
+    text = granted(BARE + "release alice { only to bob }\nrelease alice { never Age }\n")
     assert {marked for _, marked in told(text)} == {"never Age"}
 
 
@@ -166,7 +167,7 @@ def test_mistakes_in_a_release(party: str, clause: str, code: str, marked: str) 
 
 
 def test_lists_stay_on_a_line() -> None:
-    text = release("alice", "only a.deep ,a.first\n never Gender,Age\n only to bob")
+    text = BARE + "release alice { only a.deep ,a.first\n never Gender,Age\n only to bob }\n"
     formatted = format_spec(text)
     wanted = "release alice {\n  only a.deep, a.first\n  never Gender, Age\n  only to bob\n}\n"
     assert formatted.endswith(wanted) and format_spec(formatted) == formatted

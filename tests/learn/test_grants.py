@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vflc.cli.learned import paragraphs
 from vflc.cli.main import run
 from vflc.diagnostics import Diagnostic, Source
 from vflc.driver import check_source, compile_source, examine, repaired
@@ -139,11 +140,25 @@ def test_a_finding_shows_the_column_and_the_value_by_which_it_leaves() -> None:
         ("to bob: Age at most", "VFL0308", "at most"),
         ("to bob: Age at most epsilon", "VFL0308", "at most epsilon"),
         ("to bob: Age at least 3 bits", "VFL0308", "at least 3 bits"),
-        ("to bob: Age in all", "VFL0308", "in all"),
+        ("to bob: Age in all", "VFL0308", "all"),
         ("never to: Age", "VFL0308", "never to: Age"),
         ("never to bop: Age", "VFL0403", "bop"),
         ("bop knows Age", "VFL0403", "bop"),
         ("bob knows Agee", "VFL0105", "Agee"),
+        ("to alice: Age", "VFL0341", "Age"),
+        ("alice knows Age, City", "VFL0341", "City"),
+        ("never to bob: Age\n to bob: Age", "VFL0342", "Age"),
+        ("never Age\n bob knows Age", "VFL0342", "Age"),
+        ("to carol: Age\n never to carol, bob: City, Age", "VFL0342", "Age"),
+        ("to bob: Age, City, Age", "VFL0343", "Age"),
+        ("to bob: Age in training, City, Age", "VFL0343", "Age"),
+        ("to bob: Age\n bob knows Age", "VFL0343", "Age"),
+        ("to bob: Age in training in prediction", "VFL0343", "in prediction"),
+        ("to bob: Age at most 4 bits at most 5 bits", "VFL0343", "at most 5 bits"),
+        ("to bob: Age at most 0 bits", "VFL0344", "Age at most 0 bits"),
+        ("to bob: Age at most epsilon 0", "VFL0344", "Age at most epsilon 0"),
+        ("never to bob: Age at most 4 bits", "VFL0308", "Age at most 4 bits"),
+        ("to bob: ID", "VFL0105", "ID"),
     ],
 )
 def test_mistakes(clause: str, code: str, marked: str) -> None:
@@ -238,7 +253,7 @@ def test_a_family_is_granted_by_its_name(release: str) -> None:
         ("alice { to bob: I{0..4}, C{8..12}, D1, D2, Age }", "VFL0105", "`I0`", "I{0..4}"),
         ("alice { to bob: I{1..9999}, C{8..12}, D1, D2, Age }", "VFL0105", "`I5`", "I{1..9999}"),
         ("alice { to bob: I{4..1}, C{8..12}, D1, D2, Age }", "VFL0013", "down to 1", "{4..1}"),
-        ("alice { never to bob: C{8..9}\n to bob: I{1..4}, C{8..12}, D1, D2, Age }", "VFL0305",
+        ("alice { never to bob: C{8..9}\n to bob: I{1..4}, C{10..12}, D1, D2, Age }", "VFL0305",
          "alice.C8 reaches bob", "never to bob: C{8..9}"),
         ("alice { only a.C{8..9}\n to bob: I{1..4}, C{8..12}, D1, D2, Age }", "VFL0305",
          "`a.C8` is no edge", "only a.C{8..9}"),
@@ -249,6 +264,39 @@ def test_what_a_family_lacks_is_said_at_its_place(release: str, code: str, says:
     assert found and found[0].code == code and found[0].span is not None
     assert says in found[0].message
     assert found[0].span.text == at
+
+
+def test_what_a_receiver_has_anyway_stands_in_the_table() -> None:
+    spec = SPEC + ALL["alice"] + "release bob { alice knows liked\n to alice: Item }\n"
+    bundle = compile_source(Source("spec.vfl", spec))
+    held = {(row.receiver, row.column): row.held for row in bundle.model.learned if row.held}
+    assert held == {("alice", "Stars"): ("liked",)}, "the column that the label is made of, by the label"
+    page = bundle.files["manifest.md"].decode()
+    assert "| alice | bob.Stars | its code, 1 bit a row; has liked anyway |" in page
+    assert "- bob.liked to alice, who has it anyway" in page
+    assert "Stars (1 bit; has liked anyway)" in paragraphs(bundle.model.learned)
+
+
+def test_phases_that_a_grant_lacks_are_said_and_written() -> None:
+    (found,) = errors("release bob { to alice: Item, liked in prediction }\n")
+    assert found.message.endswith("of liked its code (1 bit a row) in training")
+    text = fixed(
+        SPEC
+        + ALL["alice"]
+        + "release bob { to alice: Item in prediction, liked in training at most 1 bit }\n"
+    )
+    assert "  to alice: Item in training" in text
+    assert not [d for d in check_source(Source("spec.vfl", text)) if d.level == "error"]
+
+
+def test_one_finding_for_a_family_and_grants_of_two_phases_are_two() -> None:
+    rest = "I{1..4}, D1, D2, Age"
+    (found,) = of_families(f"release alice {{ to alice: C{{8..12}}\n to bob: C{{8..12}}, {rest} }}")
+    assert (found.code, found.span and found.span.text) == ("VFL0341", "C{8..12}")
+    (found,) = of_families(f"release alice {{ to bob: C{{8..12}}, C{{10..11}}, {rest} }}")
+    assert found.code == "VFL0343" and "alice.C10" in found.message
+    (found,) = of_families(f"release alice {{ to bob: C, {rest} }}")
+    assert found.help == "did you mean `C{8..12}`?"
 
 
 def test_families_are_written_as_families() -> None:

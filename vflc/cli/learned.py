@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import TextWrapper
 
+from vflc.emit.learned import held_anyway
 from vflc.ir.learn import Bound, Evidence, Learned
 from vflc.passes.learn.granted import described
 
@@ -34,7 +35,7 @@ def _lines(rows: Iterable[Learned], evidence: Sequence[Evidence], width: int) ->
         yield f" {'other users' if receiver == party else receiver} of {party}'s columns"
         for words, same in by_bound.items():
             wrap = TextWrapper(width, f"   {words}: ", "     ", break_long_words=False)
-            yield from wrap.wrap(", ".join(row.column + _bits(row.bound) for row in same))
+            yield from wrap.wrap(", ".join(row.column + _more(row) for row in same))
         told = [
             each.says
             for each in evidence
@@ -50,9 +51,13 @@ def _words(bound: Bound) -> str:
     return "their codes" if bound.kind == "code" else described(bound)
 
 
+def _more(row: Learned) -> str:
+    """In brackets the bits of a code, and what the receiver has in any case."""
+    told = _bits(row.bound) + held_anyway(row.held)
+    return f" ({told.removeprefix('; ')})" if told else ""
+
+
 def _bits(bound: Bound) -> str:
     if bound.kind != "code":
         return ""
-    return (
-        " (any number of ids)" if bound.bits is None else f" ({bound.bits:.3g} bit{'s' * (bound.bits != 1)})"
-    )
+    return "any number of ids" if bound.bits is None else f"{bound.bits:.3g} bit{'s' * (bound.bits != 1)}"

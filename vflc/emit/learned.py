@@ -45,6 +45,7 @@ def _row(row: Learned) -> dict[str, Any]:
         "bound": bound,
         "edges": list(row.edges),
         "programs": list(row.programs),
+        "held": list(row.held),
     }
 
 
@@ -103,11 +104,16 @@ def who_may_learn(data: Mapping[str, Any]) -> list[str]:
     ]
     for row in rows:
         column = f"{row['party']}.{row['column']}"
-        cells = [receiver(row), plain(column), at_most(row["bound"])]
+        cells = [receiver(row), plain(column), at_most(row["bound"]) + held_anyway(row["held"])]
         cells += [", ".join(row["programs"]) or "–", _edges(row["edges"])]
         cells.append(", ".join(dict.fromkeys(known.get((row["receiver"], column), ()))) or "–")
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, *_told(data["evidence"]), *_granted(data["grants"]), ""]
+
+
+def held_anyway(names: Sequence[str]) -> str:
+    """What a receiver has of a column in any case, behind its bound."""
+    return f"; has {', '.join(names)} anyway" if names else ""
 
 
 def receiver(row: Mapping[str, Any]) -> str:

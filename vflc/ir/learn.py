@@ -66,6 +66,7 @@ class Learned:
         features: the features and labels that are made of it.
         edges: ids of the edges and control messages that depend on the column.
         programs: in which of them they cross.
+        held: of the column and what is made of it, what the receiver has anyway, as its party declares.
     """
 
     receiver: str
@@ -75,6 +76,7 @@ class Learned:
     edges: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from typing import Any, Literal
 from vflc.diagnostics.span import Span
 from vflc.ir.graph import Graph, Phase
 
+PHASE_OF = {"train": "training", "evaluate": "evaluation", "predict": "prediction"}
+"""Programs by the words of the language."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

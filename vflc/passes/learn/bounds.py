@@ -29,6 +29,7 @@ def made_of(source: Source, columns: Columns) -> tuple[str, ...]:
 def learned(model: Model, reaching: Mapping[str, Received]) -> tuple[Learned, ...]:
     """For every place, every column of every other party's table, in the order of the spec."""
     columns, found = declared(model), []
+    known = {(g.receiver, g.party, g.column) for r in model.releases for g in r.grants if g.held}
     for place, secrets in reaching.items():
         by_column: dict[tuple[str, str], dict[Secret, None]] = {}
         for secret in secrets:
@@ -43,7 +44,8 @@ def learned(model: Model, reaching: Mapping[str, Received]) -> tuple[Learned, ..
                 edges = tuple(dict.fromkeys(way.edge for way in ways))
                 programs = tuple(dict.fromkeys(way.program for way in ways))
                 bound = bound_of(members, columns)
-                found.append(Learned(place, party.name, name, bound, edges, programs, features))
+                held = tuple(n for n in dict.fromkeys((name, *features)) if (place, party.name, n) in known)
+                found.append(Learned(place, party.name, name, bound, edges, programs, features, held))
             if party.key is not None and not party.population:
                 # rows come in the order of their keys, also to a place that has none
                 found.append(Learned(place, party.name, party.key, Bound("rows"), ("alignment",), PROGRAMS))

@@ -9,8 +9,8 @@ from itertools import groupby
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.graph import Source
 from vflc.ir.learn import Bound
-from vflc.ir.model import PROGRAMS, Edge, Model, PartyInfo
-from vflc.ir.release import Grant
+from vflc.ir.model import PROGRAMS, Edge, Model, PartyInfo, Program
+from vflc.ir.release import PHASE_OF, Grant
 from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
 from vflc.passes.learn.columns import folded, table_columns
 from vflc.passes.learn.flow import Secret
@@ -31,18 +31,24 @@ def check_grants(model: Model, reaching: Reaching, collector: Collector) -> None
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A feature, a label or a family that a grant would have to name, and what is learned of it."""
+    """A feature, a label or a family that a grant would have to name, and what is learned of it.
+
+    Args:
+        programs: where it is granted for others; none where it is not granted at all.
+    """
 
     name: str
     bound: Bound
+    programs: tuple[Program, ...] = ()
 
 
 def missing_grants(model: Model, reaching: Reaching) -> dict[str, dict[str, list[Missing]]]:
     """By party and receiver what a spec would have to grant besides."""
     found: dict[str, dict[str, list[Missing]]] = {}
     for deal in _deals(model, reaching):
-        alike = groupby(deal.missing(), deal.bound)
-        if names := [Missing(name, b) for b, group in alike for name in deal.folded(s.name for s in group)]:
+        alike = groupby(deal.missing(), deal.terms)
+        names = [Missing(name, *key) for key, group in alike for name in deal.folded(s.name for s in group)]
+        if names:
             found.setdefault(deal.party, {})[deal.receiver] = names
     return found
 
@@ -164,9 +170,34 @@ class _Deal:
         return bound_of(self.secrets[source], self.columns)
 
     def missing(self) -> list[Source]:
-        """Sources that no grant covers, in some program in which they are learned."""
+        """Sources that no grant covers, in some program in which they are learned.
+
+        What `never` denies is a finding of its own, and no grant would mend it.
+        """
         named = self._named()
-        return [source for source in self.secrets if self._left(source, named)]
+        denied = [
+            name
+            for release in self.model.releases
+            for limit in release.limits
+            if release.party == self.party and limit.kind == "never"
+            if not limit.to or self.receiver in limit.to
+            for name in limit.names
+        ]
+        return [
+            source
+            for source in self.secrets
+            if self._left(source, named) and not any(_is_of(n, source, self.columns) for n in denied)
+        ]
+
+    def terms(self, source: Source) -> tuple[Bound, tuple[Program, ...]]:
+        """What a grant that is missing would have to say."""
+        return self.bound(source), self.lacking(source)
+
+    def lacking(self, source: Source) -> tuple[Program, ...]:
+        """The programs that a grant of this name lacks; none where there is no such grant."""
+        if not any(grant.column == source.name for grant in self.grants):
+            return ()
+        return tuple(dict.fromkeys(way.program for way in self._left(source, self._named())))
 
     def ungranted(self, collector: Collector) -> None:
         """One finding for all that is not granted, at the party's release or, without one, at the party."""
@@ -179,7 +210,7 @@ class _Deal:
         collector.error(
             CODE,
             f"{self._who} may learn {listed(names)} of {self.party}, which {self.party} does not grant: of "
-            f"{sources[0].name} {described(self.bound(sources[0]))}",
+            f"{sources[0].name} {described(self.bound(sources[0]))}{_phases(self.lacking(sources[0]))}",
             release.span if release else self._info.named,
             f"`to {self.receiver}: {shown}` in `release {self.party}` grants it, and `vflc check --fix` "
             "writes it; `stop_gradient`, a mechanism with a proof or another place may make it less",
@@ -217,6 +248,10 @@ class _Deal:
 
     def _span(self, edge: Edge) -> Span | None:
         return self.model.graph_of(edge.programs[0])[edge.node].span
+
+
+def _phases(programs: tuple[Program, ...]) -> str:
+    return f" in {listed([PHASE_OF[program] for program in programs])}" if programs else ""
 
 
 def _within(bound: Bound, grant: Grant) -> bool:

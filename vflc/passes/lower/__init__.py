@@ -26,6 +26,7 @@ from vflc.passes.lower.predictions import bind_prediction, check_inputs, lower_p
 from vflc.passes.lower.protect import lower_protect
 from vflc.passes.lower.release import lower_accept, lower_release
 from vflc.passes.lower.settings import check_metrics, lower_train
+from vflc.passes.lower.terms import check_terms
 from vflc.passes.lower.values import Bound, Scope
 from vflc.syntax import tree
 
@@ -114,6 +115,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     )
     assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
     releases = [lower_release(ev, i, scope, parties, ids) for i in spec.items if isinstance(i, tree.Release)]
+    check_terms([each for each in releases if each], parties.values(), collector)
     accepted = [
         lower_accept(ev, i, scope, tuple(parties), ids) for i in spec.items if isinstance(i, tree.Accept)
     ]

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 from vflc.diagnostics import Span
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.model import PartyInfo, Program
-from vflc.ir.release import Grant, Limit
+from vflc.ir.model import PartyInfo
+from vflc.ir.release import PHASE_OF, Grant, Limit
+from vflc.passes.learn.columns import folded
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.targets import path_text
 from vflc.syntax import tree
 from vflc.syntax.expressions import members
 
 Word = tree.Expr | tree.Name
-PHASES: dict[str, Program] = {"training": "train", "evaluation": "evaluate", "prediction": "predict"}
-"""Phases by the words of the language."""
+PHASES = {phase: program for program, phase in PHASE_OF.items()}
 
 
 def text(word: Word) -> str:
@@ -59,6 +59,10 @@ class GrantReader:
         """`never to bob: Age`."""
         receivers, items = self._split(parts, 2)
         span = parts[0][0].span.to(parts[-1][-1].span)
+        for item in items:
+            if len(item) > 1:
+                self.malformed(item[0].span.to(item[-1].span))
+                return None
         names = [name for item in items for name in self.columns(item[0])]
         return Limit("never", span, names=tuple(names), to=receivers) if names and receivers else None
 
@@ -111,8 +115,15 @@ class GrantReader:
         """One column, or each of a family, with its bound and phase."""
         names = self.columns(words[0])
         grant = Grant(self.party.name, "", "", words[0].span.to(words[-1].span))
-        rest = list(words[1:])
+        rest, clauses = list(words[1:]), set[str]()
         while rest:
+            kind = "epsilon" if [text(word) for word in rest[2:3]] == ["epsilon"] else text(rest[0])
+            if kind in clauses:
+                message = f"a second `{text(rest[0])} …` for one column"
+                help = "grant it twice for two phases: `to bob: Age in training, Age in prediction`"
+                self.ev.error("VFL0343", message, rest[0].span.to(rest[-1].span), help)
+                return []
+            clauses.add(kind)
             match [text(word) for word in rest[:4]]:
                 case ["at", "most", "epsilon", _] if (number := _number(rest[3])) is not None:
                     grant, rest = replace(grant, epsilon=number), rest[4:]
@@ -120,6 +131,11 @@ class GrantReader:
                     grant, rest = replace(grant, bits=number), rest[4:]
                 case ["in", phase, *_] if phase in PHASES:
                     grant, rest = replace(grant, programs=(PHASES[phase],)), rest[2:]
+                case ["in", phase]:
+                    near = did_you_mean(phase, PHASES)
+                    help = f"did you mean `{near}`?" if near else f"phases are {', '.join(PHASES)}"
+                    self.ev.error("VFL0308", f"there is no phase `{phase}`", rest[1].span, help)
+                    return []
                 case _:
                     self.malformed(rest[0].span.to(rest[-1].span))
                     return []
@@ -137,9 +153,12 @@ class GrantReader:
         return found
 
     def _unknown(self, name: str, word: Word) -> None:
-        known = [column.name for column in self.party.columns]
-        near = did_you_mean(name, known)
-        help = f"did you mean `{near}`?" if near else f"there are {', '.join(known) or 'none'}"
+        known = folded((column.name for column in self.party.columns), self.party)
+        family = [column.name for column in self.party.columns if column.family == name]
+        near = folded(family, self.party)[0] if family else did_you_mean(name, known)
+        help = f"did you mean `{near}`?" if near else f"there are {', '.join(known[:20]) or 'none'}"
+        if name == self.party.key:
+            help = "a key is told by alignment, whatever is granted: docs/alignment.md"
         self.ev.error("VFL0105", f"there is no column of {self.party.name} `{name}`", word.span, help)
 
 
