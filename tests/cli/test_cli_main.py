@@ -10,6 +10,7 @@ import click
 import pytest
 from vflc_runtime.errors import Failure
 
+from vflc.api.errors import at
 from vflc.cli import failures, main
 from vflc.diagnostics import Diagnostic, Refused, Source, Span
 
@@ -77,7 +78,7 @@ def test_failure_is_shown_at_the_line_of_the_spec(capsys: pytest.CaptureFixture[
 
 def test_place_of_a_failure_is_the_place_in_the_plan() -> None:
     where = {"file": "a.vfl", "line": 3, "column": 2, "end_column": 4, "text": "abcdef"}
-    span = failures.at(where)
+    span = at(where)
     assert (span.text, span.line, str(span)) == ("bc", 3, "a.vfl:3:2")
 
 

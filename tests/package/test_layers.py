@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "library": set(),
     "fixes": {*BELOW},
     "driver": {*BELOW, "library", "fixes"},
-    "cli": {*BELOW, "driver", "library", "runtime"},
+    "api": {*BELOW, "driver", "runtime"},
+    "cli": {*BELOW, "driver", "library", "api", "runtime"},
     "runtime": set(),
     "grammars": set(),
 }

@@ -18,22 +18,20 @@ from vflc.cli.options import RUN, data, engine, threads
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def command(run: Path, sources: dict[str, str], engine: str, threads: int | None, as_json: bool) -> None:
     """Measure the model in RUN on other rows."""
-    from functools import partial
+    from vflc_runtime.run.opened import open_run
 
-    from vflc_runtime.run.evaluate import evaluate
+    from vflc.cli.options import only
 
-    from vflc.cli.population import evaluate_population, of_population
-
-    measure = partial(evaluate, run, sources, engine, threads)
-    if of_population(None, run, True):
-        measure = partial(evaluate_population, run, sources, engine, threads)
+    opened = open_run(run)
+    only({"threads": threads}, opened.takes)
     if as_json:
-        click.echo(json.dumps(measure(), indent=2, ensure_ascii=False))
+        found = opened.evaluate(sources, engine, threads=threads)
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     from vflc.cli.progress import loaded
     from vflc.cli.tables import console, scores, show
 
     screen = console()
-    found = measure(listen=lambda event: loaded(screen, event))
+    found = opened.evaluate(sources, engine, threads=threads, listen=lambda event: loaded(screen, event))
     show(screen, scores({f"{found['rows']:,} rows": found["evaluation"]}))
     click.echo(f"\nof {found['model']}")

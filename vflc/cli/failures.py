@@ -8,14 +8,15 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
 from vflc_runtime.interrupts import Interrupted
 
-from vflc.diagnostics import Diagnostic, Refused, Source, Span
+from vflc.api.errors import diagnostic
+from vflc.diagnostics import Diagnostic, Refused
 
 INTERRUPTED = 130
 DEFECT = 4
@@ -90,20 +91,6 @@ def colours(stream: Any) -> bool:
 def width(stream: Any) -> int | None:
     """Columns of a terminal; None where a stream goes elsewhere, and no line has to be broken."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
-
-
-def diagnostic(failure: Failure) -> Diagnostic:
-    """A failure of the runtime as a finding at the user's own line."""
-    span = at(failure.where) if failure.where else None
-    return Diagnostic(failure.code, failure.message, span, failure.help)
-
-
-def at(where: Mapping[str, Any]) -> Span:
-    """The span of a place that a plan carries: the one line of text, with empty ones before it."""
-    before = "\n" * (int(where["line"]) - 1)
-    source = Source(str(where["file"]), before + str(where["text"]))
-    start, end = (len(before) + int(where[key]) - 1 for key in ("column", "end_column"))
-    return Span(source, min(start, len(source.text)), min(max(start, end), len(source.text)))
 
 
 def defect(error: BaseException) -> int:

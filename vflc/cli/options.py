@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +72,10 @@ def threads(command: Any) -> Any:
 def _stretch(context: click.Context, option: click.Parameter, value: str | None) -> Stretch | None:
     from vflc_runtime.run.transcript import Stretch
 
-    if value is None:
-        return None
-    count, epochs, _ = value.partition("epoch")
-    if not count.strip().isdigit() or not int(count) or not value.endswith((count, "epoch", "epochs")):
-        raise click.BadParameter(f"{value!r} is no number of steps, as in 200, or of epochs, as in 3epochs")
-    return Stretch(int(count), bool(epochs))
+    try:
+        return None if value is None else Stretch.of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def record(command: Any) -> Any:
@@ -92,3 +91,23 @@ def record(command: Any) -> Any:
 def runs(folder: Path) -> Path:
     """Where a run of the bundle in a folder goes where nobody names one."""
     return Path("runs") / str(json.loads((folder / "manifest.json").read_bytes())["model"])
+
+
+ELSEWHERE = {
+    "threads": "is not for populations: users run together as arrays on one thread",
+    "top": "is for a population",
+}
+"""Of options that not all runs take: why a run refuses them."""
+
+
+def refuse(options: Mapping[str, Any], why: str) -> None:
+    """Ends the command where an option is given that has no meaning here."""
+    for name, value in options.items():
+        if value not in (None, False):
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}")
+
+
+def only(options: Mapping[str, Any], taken: Iterable[str]) -> None:
+    """The same for each of `ELSEWHERE` that is not taken."""
+    for name in options.keys() - set(taken):
+        refuse({name: options[name]}, ELSEWHERE[name])

@@ -1,17 +1,14 @@
-"""What `train`, `evaluate` and `predict` do with populations."""
+"""What `train` does with populations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from vflc_runtime import events
 
-from vflc.cli.options import runs
-from vflc.cli.progress import Screen, loaded
+from vflc.cli.options import only, refuse, runs
+from vflc.cli.progress import Screen
 from vflc.cli.tables import scores, sent, show
 
 
@@ -23,18 +20,6 @@ def of_population(folder: Path | None, run: Path | None, resumed: bool) -> bool:
     return bundle is not None and (bundle / "manifest.json").is_file() and is_population(bundle)
 
 
-def refuse(options: Mapping[str, Any], why: str) -> None:
-    """Ends the command where an option is given that has no meaning here."""
-    for name, value in options.items():
-        if value not in (None, False):
-            raise click.UsageError(f"--{name.replace('_', '-')} {why}")
-
-
-def one_thread(threads: int | None) -> None:
-    """Populations have no use for more."""
-    refuse({"threads": threads}, "is not for populations: users run together as arrays on one thread")
-
-
 def train_population(
     folder: Path | None, sources: dict[str, str], out: Path | None, options: dict[str, Any], screen: Screen
 ) -> None:
@@ -42,7 +27,7 @@ def train_population(
     from vflc_runtime.bundle.reading import Json
     from vflc_runtime.run.population_train import RoundOptions, train
 
-    one_thread(options.pop("threads"))
+    only({"threads": options.pop("threads")}, ())
     why = "is not for a population: it has --rounds, --cohort and --batch"
     others = ("epochs", "steps", "validation", "checkpoint_steps", "record", "ledger")
     refuse({name: options.pop(name) for name in others}, why)
@@ -69,33 +54,3 @@ def train_population(
     each = 1000 * metrics["seconds_per_round"]
     click.echo(f"\n{metrics['ended']}: {metrics['rounds']:,} rounds, {each:.1f} ms each")
     click.echo(f"the run is in {result.folder}")
-
-
-def evaluate_population(
-    run: Path,
-    sources: dict[str, str],
-    engine: str,
-    threads: int | None,
-    listen: Callable[[events.Event], None] = events.silent,
-) -> dict[str, Any]:
-    """Measures every user of the sources."""
-    from vflc_runtime.run.population_evaluate import evaluate
-
-    one_thread(threads)
-    return evaluate(run, sources, engine, listen)
-
-
-def predict_population(
-    run: Path,
-    sources: dict[str, str],
-    out: Path,
-    engine: str,
-    threads: int | None,
-    top: int | None,
-    screen: Console,
-) -> int:
-    """Writes predictions, or recommendations; the number of rows."""
-    from vflc_runtime.run.population_predict import predict
-
-    one_thread(threads)
-    return predict(run, sources, out, engine, top, lambda event: loaded(screen, event))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -33,37 +34,28 @@ def command(
     needed. Users of a population are rebuilt from the rows that have a label; the rows that have none are
     predicted.
     """
-    from vflc_runtime.run.predict import predict
-    from vflc_runtime.run.state import RunFolder
+    from vflc_runtime.run.opened import open_run
 
-    from vflc.cli.population import of_population, predict_population, refuse
+    from vflc.cli.options import only
     from vflc.cli.progress import loaded
     from vflc.cli.tables import console
 
     check_output(out, force, sources.values())
-    screen = console()
-    if of_population(None, run, True):
-        from vflc_runtime.run.population_run import PopulationRun
-
-        rows = predict_population(run, sources, out, engine, threads, top, screen)
-        click.echo(f"\nwrote {out}: {rows:,} rows, by {PopulationRun(run).which()}")
-        return
-    refuse({"top": top}, "is for a population")
-    rows = predict(run, sources, out, engine, threads, listen=lambda event: loaded(screen, event))
-    click.echo(f"\nwrote {out}: {rows:,} rows, by {RunFolder(run).which()}")
+    screen, opened = console(), open_run(run)
+    only({"threads": threads, "top": top}, opened.takes)
+    rows = opened.predict(
+        sources, out, engine, threads=threads, top=top, listen=lambda event: loaded(screen, event)
+    )
+    click.echo(f"\nwrote {out}: {rows:,} rows, by {opened.folder.which()}")
     if rows == 1:
-        _warn(run)
+        _warn(opened.crossing("predict"))
 
 
-def _warn(run: Path) -> None:
+def _warn(crossing: Sequence[str]) -> None:
     """What crosses for a single row is that row's: said where anything crosses."""
-    from vflc_runtime.run.state import RunFolder
-
     from vflc.cli import failures
     from vflc.diagnostics import Diagnostic
 
-    edges = RunFolder(run).bundle().manifest.edges.values()
-    crossing = [edge.id for edge in edges if "predict" in edge.programs]
     if crossing:
         message = f"one row was predicted, and {', '.join(crossing)} crossed for that row alone"
         help = "collect rows and predict them together"

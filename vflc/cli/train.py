@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vflc.cli.options import PRECISIONS, SPEC, data, engine, record, runs, threads
+from vflc.cli.options import PRECISIONS, SPEC, data, engine, record, refuse, runs, threads
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import Recorder
@@ -55,7 +55,7 @@ def command(
     """
     from vflc_runtime.run.train import TrainOptions, train
 
-    from vflc.cli.population import of_population, refuse, train_population
+    from vflc.cli.population import of_population, train_population
     from vflc.cli.progress import Screen
     from vflc.cli.tables import scores, sent, show
 

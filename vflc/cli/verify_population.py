@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vflc.cli.population import one_thread
+from vflc.cli.options import only
 
 if TYPE_CHECKING:
     from vflc_runtime.bundle.population_settings import Settings
@@ -39,7 +39,7 @@ def verified(
 
     from vflc import driver
 
-    one_thread(options["threads"])
+    only({"threads": options["threads"]}, ())
     rounds = options["steps"] or ROUNDS
     start(len(options["engines"]) + 1, rounds)
     bundle = driver.compile_spec(spec, precision=precision, backends=options["engines"])

@@ -44,6 +44,15 @@ class Stretch:
     count: int
     epochs: bool = False
 
+    @classmethod
+    def of(cls, text: str | int) -> Stretch:
+        """`200` as so many steps, `3epochs` as epochs; ValueError where it is neither."""
+        text = str(text)
+        count, epochs, _ = text.partition("epoch")
+        if not count.strip().isdigit() or not int(count) or not text.endswith((count, "epoch", "epochs")):
+            raise ValueError(f"{text!r} is no number of steps, as in 200, or of epochs, as in 3epochs")
+        return cls(int(count), bool(epochs))
+
     def steps(self, order: Order) -> int:
         """The number of steps."""
         return self.count * order.steps if self.epochs else self.count

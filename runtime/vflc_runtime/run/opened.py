@@ -1,0 +1,163 @@
+"""A run that is there, of parties or of a population: what can be asked of it is the same."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vflc_runtime.bundle.population_plan import is_population
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.events import Listener, silent
+from vflc_runtime.run import evaluate, population_evaluate, population_predict, predict
+from vflc_runtime.run.population_run import PopulationRun
+from vflc_runtime.run.state import RunFolder, Tensors
+
+
+class Opened(ABC):
+    """A run; `open_run` gives it.
+
+    Attributes:
+        path: of its folder.
+        takes: options of `evaluate` and `predict` that have a meaning for runs of this kind.
+    """
+
+    takes: ClassVar[frozenset[str]]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    @abstractmethod
+    def folder(self) -> RunFolder:
+        """What is kept of it."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensors]:
+        """The trained weights by place, those that are evaluated and predict."""
+
+    @abstractmethod
+    def crossing(self, program: str) -> tuple[str, ...]:
+        """Edges by which values of single rows cross between parties in a program."""
+
+    @abstractmethod
+    def evaluate(
+        self,
+        sources: Mapping[str, Source],
+        engine: str = "onnx",
+        *,
+        threads: int | None = None,
+        listen: Listener = silent,
+    ) -> dict[str, Any]:
+        """`rows`, `model`, `evaluation` (loss and each metric by name), `bytes_sent`, `data`."""
+
+    @abstractmethod
+    def predict(
+        self,
+        sources: Mapping[str, Source],
+        out: Path,
+        engine: str = "onnx",
+        *,
+        threads: int | None = None,
+        top: int | None = None,
+        listen: Listener = silent,
+    ) -> int:
+        """Writes predictions to a .csv or .parquet file; the number of its rows."""
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds; VFL0614 where the run has not ended once."""
+        try:
+            found: dict[str, Any] = json.loads((self.path / "metrics.json").read_bytes())
+        except (OSError, ValueError):
+            raise Failure("VFL0614", f"{self.path} has no results yet", "resume it") from None
+        return found
+
+
+class OfParties(Opened):
+    """Of parties that train on rows which they have in common."""
+
+    takes = frozenset({"threads"})
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(self.path)
+
+    def weights(self) -> dict[str, Tensors]:
+        run = self.folder
+        return run.models(run.bundle())
+
+    def crossing(self, program: str) -> tuple[str, ...]:
+        edges = self.folder.bundle().manifest.edges.values()
+        return tuple(edge.id for edge in edges if program in edge.programs)
+
+    def evaluate(
+        self,
+        sources: Mapping[str, Source],
+        engine: str = "onnx",
+        *,
+        threads: int | None = None,
+        listen: Listener = silent,
+    ) -> dict[str, Any]:
+        return evaluate.evaluate(self.path, sources, engine, threads, listen)
+
+    def predict(
+        self,
+        sources: Mapping[str, Source],
+        out: Path,
+        engine: str = "onnx",
+        *,
+        threads: int | None = None,
+        top: int | None = None,
+        listen: Listener = silent,
+    ) -> int:
+        return predict.predict(self.path, sources, out, engine, threads, listen)
+
+
+class OfPopulation(Opened):
+    """Of users with weights of their own; they run together on one thread."""
+
+    takes = frozenset({"top"})
+
+    @property
+    def folder(self) -> PopulationRun:
+        return PopulationRun(self.path)
+
+    def weights(self) -> dict[str, Tensors]:
+        run = self.folder
+        plan = run.plan()
+        return {plan.hub: run.trained(plan, silent)}
+
+    def crossing(self, program: str) -> tuple[str, ...]:
+        return ()
+
+    def evaluate(
+        self,
+        sources: Mapping[str, Source],
+        engine: str = "onnx",
+        *,
+        threads: int | None = None,
+        listen: Listener = silent,
+    ) -> dict[str, Any]:
+        return population_evaluate.evaluate(self.path, sources, engine, listen)
+
+    def predict(
+        self,
+        sources: Mapping[str, Source],
+        out: Path,
+        engine: str = "onnx",
+        *,
+        threads: int | None = None,
+        top: int | None = None,
+        listen: Listener = silent,
+    ) -> int:
+        return population_predict.predict(self.path, sources, out, engine, top, listen)
+
+
+def open_run(path: Path | str) -> Opened:
+    """The run in a folder; VFL0614 where there is none."""
+    path = Path(path)
+    RunFolder(path)
+    return OfPopulation(path) if is_population(path / "bundle") else OfParties(path)

@@ -1,0 +1,59 @@
+"""The one exception that a user of `import vflc` meets: it carries the diagnostics of the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from vflc_runtime.errors import Failure
+from vflc_runtime.interrupts import Interrupted
+
+from vflc.diagnostics import Diagnostic, Refused, Source, Span
+from vflc.diagnostics.render_text import render
+
+
+class Error(Exception):
+    """A spec, a table or an option is not as it must be.
+
+    Attributes:
+        diagnostics: what is wrong and what helps, each with its code; printed as the terminal prints them.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(render(diagnostics, False, None))
+        self.diagnostics = tuple(diagnostics)
+
+    @property
+    def code(self) -> str:
+        """Of the first diagnostic, as in `VFL0601`; `vflc explain CODE` prints its page."""
+        return self.diagnostics[0].code
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns what compiler and runtime raise into `Error`, and a run that was stopped into Ctrl-C."""
+    try:
+        yield
+    except Refused as refused:
+        raise Error(refused.diagnostics) from None
+    except Failure as failure:
+        raise Error([diagnostic(failure)]) from None
+    except Interrupted as stopped:
+        run = str(stopped.folder.parent.parent)  # of RUN/checkpoints/STEP
+        text = f"stopped after step {stopped.step}; go on with it by vflc.load({run!r}).fit(…)"
+        raise KeyboardInterrupt(text) from None
+
+
+def diagnostic(failure: Failure) -> Diagnostic:
+    """A failure of the runtime as a finding at the user's own line."""
+    span = at(failure.where) if failure.where else None
+    return Diagnostic(failure.code, failure.message, span, failure.help)
+
+
+def at(where: Mapping[str, Any]) -> Span:
+    """The span of a place that a plan carries: the one line of text, with empty ones before it."""
+    before = "\n" * (int(where["line"]) - 1)
+    source = Source(str(where["file"]), before + str(where["text"]))
+    start, end = (len(before) + int(where[key]) - 1 for key in ("column", "end_column"))
+    return Span(source, min(start, len(source.text)), min(max(start, end), len(source.text)))

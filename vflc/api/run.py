@@ -1,0 +1,241 @@
+"""A trained run: its history, and what the model in it does with other rows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vflc.api import tables
+from vflc.api.errors import told
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from vflc_runtime.audit.report import Report
+    from vflc_runtime.export.run import Exported
+    from vflc_runtime.run.opened import Opened
+
+Listener = Callable[[Any], None]
+"""Is told of events: see `vflc_runtime.events`."""
+
+
+def load(folder: str | Path) -> Run:
+    """Opens a run that `fit`, `vflc train` or `vflc party` saved.
+
+    Raises:
+        vflc.Error: VFL0614, there is no run; VFL0621, its files are damaged.
+    """
+    with told():
+        from vflc_runtime.run.opened import open_run
+
+        return Run(open_run(folder))
+
+
+def fit(
+    bundle: Path | None,
+    data: Mapping[str, Any],
+    out: str | Path | None,
+    on_event: Listener | None,
+    **options: Any,
+) -> Run:
+    """Trains a bundle, or goes on with the run in `out`; see `Model.fit` and `Run.fit`."""
+    from vflc_runtime.bundle.population_plan import is_population
+    from vflc_runtime.events import silent
+    from vflc_runtime.run import population_train, train
+    from vflc_runtime.run.opened import open_run
+    from vflc_runtime.run.transcript import Stretch
+
+    held = tempfile.TemporaryDirectory(prefix="vflc-run-") if out is None else None
+    path = Path(held.name) / "run" if out is None and held else Path(out or "")
+    sources = tables.sources(data)
+    with told():
+        of_users = is_population(bundle or path / "bundle")
+        kind: Any = population_train.RoundOptions if of_users else train.TrainOptions
+        known = {field.name for field in fields(kind)}
+        if unknown := sorted(options.keys() - known):
+            chosen = ", ".join(sorted(known - {"resume", "overwrite"}))
+            raise TypeError(f"there is no option {unknown[0]!r} for this model; it has {chosen}")
+        if options.get("record") is not None:
+            options["record"] = Stretch.of(options["record"])
+        if held is not None and "ledger" in known and options.get("ledger") is None:
+            options["ledger"] = Path("runs") / "ledger"  # what rows have cost outlives a temporary run
+        (population_train if of_users else train).train(
+            bundle, sources, path, kind(**options), on_event or silent
+        )
+        return Run(open_run(path), held)
+
+
+class Run:
+    """What `fit` and `vflc.load` give."""
+
+    def __init__(self, opened: Opened, held: tempfile.TemporaryDirectory[str] | None = None) -> None:
+        self._opened, self._held = opened, held
+
+    def __repr__(self) -> str:
+        return f"<vflc run in {self.path}: {self._opened.folder.which()}>"
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self._opened.path
+
+    @property
+    def history(self) -> tables.Table:
+        """A row for each epoch, or round that was measured: loss and metrics, of validation, too."""
+        lines = [_flat(line) for line in self._opened.folder.history()]
+        names = list(dict.fromkeys(name for line in lines for name in line))
+        return tables.Table(names, [[line.get(name) for name in names] for line in lines])
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds: results, steps, seconds, bytes sent by edge."""
+        with told():
+            return self._opened.metrics()
+
+    @property
+    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The trained weights of all parties by name, as in `weights["a.deep.kernel"]`."""
+        with told():
+            return {name: array for each in self._opened.weights().values() for name, array in each.items()}
+
+    def fit(
+        self, data: Mapping[str, Any], *, on_event: Listener | None = None, **options: Any
+    ) -> Run:
+        """Goes on with the run on the data that it was started with, as `vflc train --resume` does.
+
+        Args:
+            data: the same tables as before.
+            on_event: is told what happens.
+            options: as of `Model.fit`; `epochs`, `steps` and `rounds` count those before.
+
+        Raises:
+            vflc.Error: VFL0614, the data or the options are not those of the run.
+        """
+        ended = fit(None, data, self.path, on_event, resume=True, **options)
+        ended._held = self._held
+        return ended
+
+    def evaluate(
+        self, data: Mapping[str, Any], *, engine: str = "onnx", threads: int | None = None
+    ) -> dict[str, Any]:
+        """Loss and each metric by name, on other rows.
+
+        Raises:
+            vflc.Error: data and model do not fit.
+        """
+        with told():
+            options = self._taken(threads=threads)
+            found = self._opened.evaluate(tables.sources(data), engine, **options)["evaluation"]
+            assert isinstance(found, dict)
+            return found
+
+    def predict(
+        self,
+        data: Mapping[str, Any],
+        *,
+        engine: str = "onnx",
+        threads: int | None = None,
+        top: int | None = None,
+    ) -> pa.Table:
+        """The key and a column for each prediction, in the units of the table, in order of the keys.
+
+        Args:
+            data: a table for each party; labels are not needed.
+            engine: `onnx` or `keras`.
+            threads: threads an operator may use; a core each where None.
+            top: of a population: recommend so many items to each user instead.
+
+        Returns:
+            An Arrow table; `.to_pandas()` of it where pandas is there.
+
+        Raises:
+            vflc.Error: data and model do not fit.
+        """
+        from pyarrow import parquet
+
+        with told(), tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+            out = Path(folder) / "predictions.parquet"
+            options = self._taken(threads=threads, top=top)
+            self._opened.predict(tables.sources(data), out, engine, **options)
+            return parquet.read_table(out)
+
+    def export(
+        self,
+        out: str | Path,
+        *,
+        format: str = "onnx",
+        merged: bool = False,
+        data: Mapping[str, Any] | None = None,
+    ) -> Exported:
+        """Writes inference models, as `vflc export` does; each is loaded again and compared.
+
+        Args:
+            out: a folder that is not there, or empty.
+            format: `onnx` or `keras`.
+            merged: one model of all parties instead of one a party.
+            data: what to compare on; generated rows where None.
+        """
+        from vflc_runtime.export.run import export
+
+        with told():
+            return export(self.path, out, format, merged, None if data is None else tables.sources(data))
+
+    def audit(self, data: Mapping[str, Any], *, party: str | tuple[str, ...] = ()) -> Audit:
+        """Attacks the run as each of its parties could, with what it received: see docs/audit.md.
+
+        Args:
+            data: the tables that it was trained on; they are the truth that attacks are judged by.
+            party: who is curious; all where none is named.
+
+        Raises:
+            vflc.Error: VFL0680, nothing was recorded: train with `record`.
+        """
+        from vflc_runtime.audit.run import AuditOptions, audit
+
+        with told():
+            parties = (party,) if isinstance(party, str) else party
+            return Audit(audit(self.path, tables.sources(data), AuditOptions(parties)))
+
+    def _taken(self, **options: Any) -> dict[str, Any]:
+        """The options that are given; TypeError where a run of this kind has no use for one."""
+        given = {name: value for name, value in options.items() if value is not None}
+        if refused := sorted(given.keys() - self._opened.takes):
+            raise TypeError(f"`{refused[0]}` has no meaning for this run")
+        return given
+
+
+class Audit:
+    """What attacks reached, beside what is proven.
+
+    Attributes:
+        report: all of it: scores, verdicts, edges that no attack looks at, bounds put to the test.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    @property
+    def scores(self) -> tables.Table:
+        """A row for each attack, the worst first."""
+        names = ("party", "secret", "channel", "attack", "measure", "score", "level", "bound")
+        rows = [[getattr(score, name) for name in names] for score in self.report.scores]
+        return tables.Table(names, rows)
+
+    def to_html(self, file: str | Path) -> Path:
+        """Writes a page for people, as `vflc audit --html` does."""
+        from vflc_runtime.audit.html import page
+        from vflc_runtime.files import replace_with
+
+        replace_with(Path(file), page(self.report).encode())
+        return Path(file)
+
+
+def _flat(line: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """`{"train": {"loss": 1}}` as `{"train.loss": 1}`."""
+    flat: dict[str, Any] = {}
+    for name, value in line.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
+    return flat
