@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+FLOAT = np.float32
 STEPS = 400
 RATE = 0.01
 DECAY = 1e-3
@@ -54,12 +55,14 @@ class Network:
         rng = np.random.default_rng(0)
         sizes = [examples.shape[1], *([hidden] if hidden else []), targets.shape[1]]
         self._layers = [
-            (rng.normal(size=(a, b)) * np.sqrt(2 / max(a, 1)), np.zeros(b)) for a, b in pairwise(sizes)
+            ((rng.normal(size=(a, b)) * np.sqrt(2 / max(a, 1))).astype(FLOAT), np.zeros(b, FLOAT))
+            for a, b in pairwise(sizes)
         ]
-        self._fit(self._scale(examples), targets.astype(np.float64))
+        self._fit(self._scale(examples).astype(FLOAT), targets.astype(FLOAT))
 
     def __call__(self, rows: Array) -> Array:
-        return self._forward(self._scale(rows))[-1]
+        found: Array = self._forward(self._scale(rows).astype(FLOAT))[-1].astype(np.float64)
+        return found
 
     def _forward(self, rows: Array) -> list[Array]:
         values = [rows]

@@ -19,7 +19,7 @@ from vflc_runtime.ranking import auc
 Array = NDArray[Any]
 
 QUANTILE = 0.95
-PAIRED = 150
+PAIRED = 120
 """Rows of a batch that are compared two by two."""
 FEWEST = 2
 """Rows of either class that a batch needs to be counted."""
@@ -61,8 +61,12 @@ def pair_aucs(values: Array, truth: Array) -> Array:
     same = truth[a] == truth[b]
     if same.all() or not same.any():
         return np.full(values.shape[1], np.nan)
-    distances = np.square(values[a] - values[b]).sum(axis=2)
-    return np.array([auc(-each, same) for each in distances.T], np.float64)
+    found = []
+    for each in values[:rows].transpose(1, 0, 2):
+        inner = each @ each.T
+        squares = np.diag(inner)
+        found.append(auc(2 * inner[a, b] - squares[a] - squares[b], same))
+    return np.array(found, np.float64)
 
 
 def usable(positive: Array) -> bool:
