@@ -227,6 +227,6 @@ def test_evidence_stands_beside_the_bounds_in_the_manifest() -> None:
     (ids,) = [e for e in bundle.manifest["evidence"] if e["kind"] == "ids"]
     assert ids["to"] == "alice" and ids["of"] == ["bob.City"] and ids["edges"] == ["t.gradient"]
     page = bundle.files["manifest.md"].decode()
-    assert "| alice | bob.City | its code, 5.644 bits a row |" in page
+    assert "| alice | bob.City | its code (5.644 bits a row) |" in page
     (row,) = [line for line in page.splitlines() if line.startswith("| alice | bob.City |")]
     assert row.endswith("| one row, ids |") and "- ids, to alice: `t.gradient` has rows" in page

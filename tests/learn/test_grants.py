@@ -179,7 +179,7 @@ def test_grants_stand_in_the_manifest() -> None:
         ("bob", "Rich", None),
     ]
     page = bundle.files["manifest.md"].decode()
-    assert "| bob | alice.Salary | its code, 1 bit a row | train, evaluate, predict | `a`" in page
+    assert "| bob | alice.Salary | its code (1 bit a row) | train, evaluate, predict | `a`" in page
     assert "- alice.City to bob at most 6 bits a row" in page
 
 
@@ -272,7 +272,7 @@ def test_what_a_receiver_has_anyway_stands_in_the_table() -> None:
     held = {(row.receiver, row.column): row.held for row in bundle.model.learned if row.held}
     assert held == {("alice", "Stars"): ("liked",)}, "the column that the label is made of, by the label"
     page = bundle.files["manifest.md"].decode()
-    assert "| alice | bob.Stars | its code, 1 bit a row; has liked anyway |" in page
+    assert "| alice | bob.Stars | its code (1 bit a row); has liked anyway |" in page
     assert "- bob.liked to alice, who has it anyway" in page
     assert "Stars (1 bit; has liked anyway)" in paragraphs(bundle.model.learned)
 

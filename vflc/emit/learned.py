@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vflc.emit.text import plain
-from vflc.ir.learn import Evidence, Learned
+from vflc.ir.learn import Bound, Evidence, Learned
 from vflc.ir.model import Model
 from vflc.ir.release import Grant
 
@@ -72,14 +72,9 @@ def _grant(grant: Grant) -> dict[str, Any]:
 
 
 def at_most(bound: Mapping[str, Any]) -> str:
-    """A bound in words."""
-    if bound["kind"] == "code":
-        bits = bound["bits"]
-        return "its code" if bits is None else f"its code, {bits:.4g} bit{'s' * (bits != 1)} a row"
-    if bound["kind"] == "epsilon":
-        epsilon = "the ε of the run" if bound["epsilon"] is None else f"ε = {bound['epsilon']:g}"
-        return f"{epsilon}, δ = {bound['delta']:g}" if bound["delta"] else epsilon
-    return {"nothing": "nothing", "all": "**all**", "rows": "which rows are common"}[bound["kind"]]
+    """A bound of the manifest in words."""
+    words = str(Bound(**bound))
+    return f"**{words}**" if bound["kind"] == "all" else words
 
 
 def who_may_learn(data: Mapping[str, Any]) -> list[str]:

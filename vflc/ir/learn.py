@@ -31,6 +31,16 @@ class Bound:
     epsilon: float | None = None
     delta: float = 0.0
 
+    def __str__(self) -> str:
+        """In words, as what is learned at most."""
+        if self.kind == "code":
+            bits = "" if self.bits is None else f" ({self.bits:.4g} bit{'s' * (self.bits != 1)} a row)"
+            return f"its code{bits}"
+        if self.kind == "epsilon":
+            epsilon = "the ε that the run reports" if self.epsilon is None else f"ε = {self.epsilon:g}"
+            return epsilon + (f", δ = {self.delta:g}" if self.delta else "")
+        return {"nothing": "nothing", "all": "all", "rows": "which rows are common"}[self.kind]
+
 
 NOTHING = Bound("nothing")
 ALL = Bound("all")

@@ -21,7 +21,7 @@ from vflc_runtime.population.crew import groups
 from vflc_runtime.population.users import Rows, Users
 from vflc_runtime.population.visit import Visitor
 from vflc_runtime.run.population_run import PopulationRun, encoders, load
-from vflc_runtime.run.predict import SUFFIXES, table_writer, titled
+from vflc_runtime.run.predict import check_out, table_writer, titled
 
 Array = NDArray[Any]
 ABSENT = "is missing: "
@@ -54,11 +54,7 @@ def predict(
     Raises:
         Failure: VFL0601 to 0618 as data and run give cause; VFL0502 where nothing can be ranked.
     """
-    out_file = Path(out_file)
-    if out_file.suffix not in SUFFIXES:
-        raise Failure(
-            "VFL0612", f"cannot write {out_file}: the format is not known", "end its name in .csv or .parquet"
-        )
+    out_file = check_out(Path(out_file))
     folder = PopulationRun(Path(run))
     plan = folder.plan(engine)
     item = _item(plan) if top is not None else ""

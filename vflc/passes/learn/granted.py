@@ -266,14 +266,8 @@ def _within(bound: Bound, grant: Grant) -> bool:
 
 
 def described(bound: Bound) -> str:
-    """A bound in words, as part of a sentence."""
-    if bound.kind == "code":
-        bits = "" if bound.bits is None else f" ({bound.bits:.3g} bit{'s' * (bound.bits != 1)} a row)"
-        return f"its code{bits}"
-    if bound.kind == "epsilon":
-        epsilon = "the ε that the run reports" if bound.epsilon is None else f"ε = {bound.epsilon:g}"
-        return f"at most {epsilon}" + (f", δ = {bound.delta:g}" if bound.delta else "")
-    return {"nothing": "nothing", "all": "all", "rows": "which rows are common"}[bound.kind]
+    """A bound as part of a sentence: what somebody may learn."""
+    return f"at most {bound}" if bound.kind == "epsilon" else str(bound)
 
 
 def _cheaper(bound: Bound, grant: Grant, label: bool) -> str:
