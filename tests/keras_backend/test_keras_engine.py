@@ -1,15 +1,15 @@
-"""The Keras engine against the onnx engine: two independent derivations of one training."""
+"""The Keras engine against the onnx engine: two independent derivations of one training.
+
+Random specs: tests/verify.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from compiler.random_specs import specs
-from hypothesis import HealthCheck, Phase, given, settings
 from keras_testing import END, TABLES, assert_equal, both, needs_tensorflow
 from library.library_specs import rows, spec
 from vflc_runtime.engines import keras_setup
@@ -75,16 +75,6 @@ TOPOLOGIES = {
 def test_topologies(name: str, tmp_path: Path) -> None:
     text = TOPOLOGIES[name]
     assert_equal(TABLES + text + ("" if "objective" in text else END), tmp_path, steps=5)
-
-
-@needs_tensorflow
-@settings(
-    max_examples=3, deadline=None, database=None,
-    suppress_health_check=list(HealthCheck), phases=[Phase.generate],
-)  # fmt: skip
-@given(text=specs())
-def test_random_specs(text: str, tmp_path_factory: Any) -> None:
-    assert_equal(text, tmp_path_factory.mktemp("engines"))
 
 
 @needs_tensorflow

@@ -60,10 +60,9 @@ def test_the_rules_are_those_of_keras(tmp_path: Path, training: str, limit: floa
 
 
 @needs_keras
-@pytest.mark.parametrize("training", [PENALISED, "optimizer sgd(lr = 0.05, momentum = 0.9)"])
-def test_penalties_on_all_rows_are_those_of_keras(tmp_path: Path, training: str) -> None:
+def test_penalties_on_all_rows_are_those_of_keras(tmp_path: Path) -> None:
     """To 1e-9 for Adam, too: where every step is gone through there is nothing close about it."""
-    ended = verify(spec(tmp_path, training, PENALTIES), "--json", "--precision", "float64", *FEW)
+    ended = verify(spec(tmp_path, PENALISED, PENALTIES), "--json", "--precision", "float64", *FEW)
     assert ended.code == 0, ended.stderr or worst(ended.found)
     pairs = {tuple(p["ways"]): p for p in ended.found["precisions"]["float64"]["pairs"]}
     assert pairs["unsplit keras", DENSE]["limit"] == 1e-9

@@ -66,7 +66,9 @@ class KerasEngine:
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
         self._step, self._values, self._updated = step, {}, False
-        self._tape = self._tf.GradientTape(persistent=True) if program == "train" else None
+        # of what a persistent tape sees TensorFlow prepares gradients of gradients, too
+        several = len(self._gradients) > 1
+        self._tape = self._tf.GradientTape(persistent=several) if program == "train" else None
         self._weights.refresh(self._graphs[program], {} if program == "train" else self._current())
         for name, array in inputs.items():
             self.put(name, np.asarray(array, self._dtypes[name]))
