@@ -23,18 +23,20 @@ def with_grants(source: Source, spec: tree.Spec, missing: Mapping[str, Mapping[s
 
     They go to the end of a party's last `release`, or into one of their own at the end of the text.
     """
-    text, edits = source.text, []
+    text = source.text
+    edits: list[tuple[int, int, str]] = []
     releases = {i.party.text: i for i in spec.items if isinstance(i, tree.Release)}
     for party, receivers in missing.items():
         lines = _lines(receivers)
         if (release := releases.get(party)) is not None:
-            at = release.span.end - 1
-            edits.append((at, "\n" + "\n".join(lines) + "\n"))
+            end = release.span.end - 1
+            edits.append((len(text[:end].rstrip()), end, "\n" + "\n".join(lines) + "\n"))
         else:
             block = "\n".join([f"release {party} {{", *lines, "}"])
-            edits.append((len(text), f"\n{block}\n"))
-    for at, added in sorted(edits, key=lambda edit: edit[0], reverse=True):
-        text = text[:at] + added + text[at:]
+            edits.append((len(text), len(text), f"\n{block}\n"))
+    ends = "\r\n" if "\r\n" in text else "\n"
+    for start, end, added in sorted(edits, key=lambda edit: edit[0], reverse=True):
+        text = text[:start] + added.replace("\n", ends) + text[end:]
     return text
 
 

@@ -277,6 +277,15 @@ def test_what_a_receiver_has_anyway_stands_in_the_table() -> None:
     assert "Stars (1 bit; has liked anyway)" in paragraphs(bundle.model.learned)
 
 
+def test_grants_are_written_as_the_rest_of_the_text_is() -> None:
+    windows = fixed(SPEC.replace("\n", "\r\n") + "release bob { to alice: liked }\r\n")
+    assert windows.count("\n") == windows.count("\r\n")
+    text = fixed(SPEC + "release bob { to alice: liked   }  # as agreed\n")
+    assert "{ to alice: liked\n  # learned of these" in text and "\n}  # as agreed\n" in text
+    text = fixed(SPEC + "release bob {\n  to alice: liked  # the label\n}")
+    assert "  to alice: liked  # the label\n  # learned of these" in text
+
+
 def test_phases_that_a_grant_lacks_are_said_and_written() -> None:
     (found,) = errors("release bob { to alice: Item, liked in prediction }\n")
     assert found.message.endswith("of liked its code (1 bit a row) in training")

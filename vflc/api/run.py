@@ -101,9 +101,7 @@ class Run:
         with told():
             return {name: array for each in self._opened.weights().values() for name, array in each.items()}
 
-    def fit(
-        self, data: Mapping[str, Any], *, on_event: Listener | None = None, **options: Any
-    ) -> Run:
+    def fit(self, data: Mapping[str, Any], *, on_event: Listener | None = None, **options: Any) -> Run:
         """Goes on with the run on the data that it was started with, as `vflc train --resume` does.
 
         Args:
