@@ -67,7 +67,7 @@ def test_bytes_sent_are_those_of_the_manifest(text, name, size, engine, tmp_path
     assert edge(folder, name)["bytes_per_row"] == size
     assert at.session.sent()[name] == 32 * size and at.sent["train", name].dtype == np.uint8
     (entry,) = at.session.protections()
-    assert not entry["private"]
+    assert entry["privacy"] == "none"
 
 
 @pytest.mark.parametrize("bits", [2, 4, 7])

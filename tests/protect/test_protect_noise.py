@@ -147,7 +147,7 @@ def test_what_a_plan_says_of_noise(tmp_path):
     assert guard["draws"][0]["kind"] == "normal" and guard["draws"][0]["scale"] == 1.0
     edges = json.loads((folder / "manifest.json").read_text())["edges"]
     (edge,) = [edge for edge in edges if edge["protections"]]
-    assert edge["id"] == "h.protected" and edge["protections"][0]["private"]
+    assert edge["id"] == "h.protected" and edge["protections"][0]["privacy"] == "proven"
 
 
 def test_noise_that_is_not_calibrated_is_no_noise(tmp_path):

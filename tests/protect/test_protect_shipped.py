@@ -1,4 +1,4 @@
-"""The protected example against an attack that found every label of an earlier version."""
+"""The noised example against an attack that found every label of an earlier version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vflc_runtime.transport import messages as messages
 
 from vflc.driver import compile_spec
 
-SPEC = Path(__file__).parents[2] / "specs" / "deepfm_protected" / "deepfm_protected.vfl"
+SPEC = Path(__file__).parents[2] / "specs" / "deepfm_noised" / "deepfm_noised.vfl"
 IDS = {"UserID": 6041, "Gender": 2, "Age": 7, "Occupation": 21, "MovieID": 3953}
 ROWS, STEPS = 1024, 4
 

@@ -328,7 +328,8 @@ def test_the_manifest_says_of_which_weights_and_what_it_does_not_bound(tmp_path:
     folder = bundle(RUN, tmp_path / "b")
     manifest = json.loads((folder / "manifest.json").read_text())
     (entry,) = manifest["protections"]
-    assert entry["weights"][0] == "h.mlp.0.kernel" and entry["place"] == "alice" and entry["private"]
+    assert entry["weights"][0] == "h.mlp.0.kernel" and entry["place"] == "alice"
+    assert entry["privacy"] == "proven"
     assert "no bound on the row's own messages" in entry["promise"]
     (line,) = [each for each in (folder / "manifest.md").read_text().splitlines() if "dp_sgd(" in each]
     assert "`h.mlp.0.kernel`" in line and "ε = 8" in line

@@ -26,7 +26,7 @@ needs_data = pytest.mark.skipif(
     not os.environ.get("VFLC_DATA"), reason="VFLC_DATA does not name the folder of the measuring data"
 )
 PUBLISHED = {
-    "deepfm": "ml-1m", "deepfm_protected": "ml-1m", "deepfm_splitrec": "ml-1m",
+    "deepfm": "ml-1m", "deepfm_protected": "ml-1m", "deepfm_noised": "ml-1m", "deepfm_splitrec": "ml-1m",
     "three_parties": "ml-1m", "regression": "ml-1m",
     "mmoe": "census-income", "mmoe_splitrec": "census-income", "label_only": "census-income",
     "u_shape": "census-income", "multiclass": "census-income", "wide_deep": "criteo",

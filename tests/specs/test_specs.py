@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from specs.examples import EVERY, EXAMPLES, PUBLISHED, dataset, prepared, session
+from vflc_runtime.protect.account import Facts
 
 from vflc.driver import compile_spec
 from vflc.syntax.format import format_spec
@@ -40,8 +41,10 @@ def test_learns_its_generated_rows(name: str, tmp_path: Path):
     assert data.rows == ROWS
     whole = data.batch(np.arange(ROWS))
     first = trained.evaluate(whole).loss
+    trained.prepare(Facts(ROWS, ROWS, BATCH, -(-STEPS * BATCH // ROWS)))
     for step in range(STEPS):
-        trained.step(data.batch(np.arange(step * BATCH, (step + 1) * BATCH) % ROWS))
+        rows = np.arange(step * BATCH, (step + 1) * BATCH) % ROWS
+        trained.step(data.batch(rows), len(rows), rows)
     assert trained.evaluate(whole).loss < 0.98 * first
 
 

@@ -223,7 +223,7 @@ def _guard(model: Model, guard: Guard, schedule: Schedule) -> dict[str, Any]:
         "reads": guard.reads,
         "releases": sum(other.protection == guard.protection for other in model.guards),
         "programs": [p for p in PROGRAMS if Step("protect", guard.id) in schedule.programs[p]],
-        "private": guard.private,
+        "privacy": guard.privacy,
         "promise": guard.promise,
         "where": None if guard.span is None else where(guard.span),
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vflc.ir.learn import PROVEN
 from vflc.ir.model import Model
 from vflc.ir.release import Guard
 
@@ -16,8 +15,7 @@ def protection(guard: Guard) -> dict[str, Any]:
         "id": guard.id,
         "mechanism": guard.mechanism,
         "options": dict(guard.options),
-        "private": guard.private,
-        "proven": guard.mechanism in PROVEN,
+        "privacy": guard.privacy,
         "promise": guard.promise,
     }
 
@@ -49,7 +47,10 @@ def protected(data: Mapping[str, Any]) -> list[str]:
     for guard in data.get("protections", ()):
         what = guard.get("weights") or guard["edges"] or [guard["label"]]
         options = ", ".join(f"{name} = {_shown(value)}" for name, value in _told(guard["options"]))
-        names, proven = ", ".join(f"`{name}`" for name in what), "yes" if guard["proven"] else "no"
+        names, proven = (
+            ", ".join(f"`{name}`" for name in what),
+            "yes" if guard["privacy"] == "proven" else "no",
+        )
         asked = f"{guard['mechanism']}({options})" if options else guard["mechanism"]
         lines.append(f"| {names} | {asked} | {guard['place']} | {proven} | {guard['promise']} |")
     if data.get("offers"):

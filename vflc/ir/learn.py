@@ -7,8 +7,6 @@ from typing import Literal
 
 from vflc.ir.graph import Source
 
-PROVEN = frozenset({"gaussian", "label_dp", "dp_sgd"})
-"""Mechanisms whose promise is a theorem; all others pass secrets on as they are."""
 Kind = Literal["nothing", "rows", "code", "epsilon", "all"]
 
 

@@ -11,6 +11,9 @@ from vflc.ir.graph import Graph, Phase
 
 PHASE_OF = {"train": "training", "evaluate": "evaluation", "predict": "prediction"}
 """Programs by the words of the language."""
+Privacy = Literal["proven", "partial", "none"]
+"""What a mechanism is worth: `proven`, a theorem bounds what it lets through; `partial`, noise or masks that
+change what is received, without such a bound; `none`, compression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Guard:
         place: where the mechanism runs, before anything leaves.
         phase: whether it guards activations or gradients.
         before, after: ids of the values; the mechanism sees their joint row.
-        private: whether it counts as privacy; compression does not.
+        privacy: what it is for: see `Privacy`.
         promise: what holds of what crosses, in a sentence.
         id: its own, as one protection may need several guards; also the name of its graph.
         mechanism, options: what was asked for, with the defaults of what was left out.
@@ -139,7 +142,7 @@ class Guard:
     phase: Phase
     before: tuple[str, ...]
     after: tuple[str, ...]
-    private: bool
+    privacy: Privacy
     promise: str
     id: str = ""
     mechanism: str = ""
@@ -150,6 +153,16 @@ class Guard:
     span: Span | None = None
     weights: tuple[str, ...] = ()
     programs: tuple[str, ...] = ("train",)
+
+    @property
+    def private(self) -> bool:
+        """Whether what crosses is not simply what it was: compression alone does not count."""
+        return self.privacy != "none"
+
+    @property
+    def proven(self) -> bool:
+        """Whether it bounds what is learned of what it lets through."""
+        return self.privacy == "proven"
 
     @property
     def masks(self) -> bool:

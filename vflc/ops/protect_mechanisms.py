@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from vflc.ir.release import Privacy
 from vflc.ops.registry import OpError
 from vflc.ops.rules import number
 
@@ -81,7 +82,7 @@ class Mechanism:
     Args:
         applies: of `activations`, `gradients`, `labels` and `weights`.
         role: what it is; noise may be followed by compression or a sum, nothing else combines.
-        private: whether it counts as privacy.
+        privacy: what it is worth: the one place that says so.
         promise: what holds of what crosses, from the options.
         apply: the row in the graph's own ops; None where a step of the run makes it.
         joint: whether it sees the joint row of all it covers, or each value by itself.
@@ -93,7 +94,7 @@ class Mechanism:
     options: Mapping[str, Option]
     applies: frozenset[str]
     role: Role
-    private: bool
+    privacy: Privacy
     promise: Callable[[Options], str]
     apply: Callable[[Build, Node, Options, Drawing], Applied] | None = None
     joint: bool = True
@@ -320,15 +321,15 @@ MECHANISMS: dict[str, Mechanism] = {
             "beyond a noise of `limit`. On an activation the noise is there in all phases, enough for the "
             f"epochs and `passes` of evaluation or prediction ({PASSES} where nothing is said), and `in "
             "training` limits it.",
-            NOISE | {"passes": Option("a whole number, 0 or more", _whole(0, 2**20))}, BOTH, "noise", True,
-            promise_gaussian, gaussian, check=check_noise("gaussian"),
+            NOISE | {"passes": Option("a whole number, 0 or more", _whole(0, 2**20))}, BOTH, "noise",
+            "proven", promise_gaussian, gaussian, check=check_noise("gaussian"),
         ),
         Mechanism(
             "dp_sgd",
             "Clips each row's gradient of all weights that it protects together, and adds Gaussian noise to "
             "every number of the sum: differential privacy of what the weights learn of a row. Options as "
             "those of `gaussian`.",
-            NOISE, frozenset({"weights"}), "weights", True, promise_dp_sgd, check=check_noise("dp_sgd"),
+            NOISE, frozenset({"weights"}), "weights", "proven", promise_dp_sgd, check=check_noise("dp_sgd"),
         ),
         Mechanism(
             "label_dp",
@@ -336,12 +337,12 @@ MECHANISMS: dict[str, Mechanism] = {
             "expectation is that of the true labels. With a `prior`, a public share for each class, answers "
             "are among the likeliest classes alone.",
             {"epsilon": Option(*EPSILON, required=True), "prior": Option(*PRIOR)},
-            frozenset({"labels"}), "labels", True, promise_label_dp,
+            frozenset({"labels"}), "labels", "proven", promise_label_dp,
         ),
         Mechanism(
             "max_norm",
             "Noise along each gradient, so that all rows have the largest norm of the batch in expectation.",
-            {}, GRADIENTS, "noise", True,
+            {}, GRADIENTS, "noise", "partial",
             lambda o: "the norms of a batch's gradients are alike in expectation; no bound on what leaks",
             max_norm,
         ),
@@ -350,7 +351,7 @@ MECHANISMS: dict[str, Mechanism] = {
             "Noise after which the gradients of both classes vary alike in every direction, their means "
             "so close that the sum of both Kullback-Leibler divergences is `sum_kl`, solved for each batch.",
             {"sum_kl": Option(*POSITIVE, required=True)},
-            GRADIENTS, "noise", True,
+            GRADIENTS, "noise", "partial",
             lambda o: "the sum of both KL divergences between the classes' gradients in a batch is at most "
             f"{o['sum_kl']:g} as far as both are Gaussian; no bound on what leaks",
         ),
@@ -358,7 +359,7 @@ MECHANISMS: dict[str, Mechanism] = {
             "iso",
             "Isotropic Gaussian noise whose expected norm is `scale` times the largest norm of the batch.",
             {"scale": Option(*POSITIVE, required=True)},
-            GRADIENTS, "noise", True,
+            GRADIENTS, "noise", "partial",
             lambda o: f"each gradient carries noise of {o['scale']:g} times the batch's largest norm; "
             "no bound on what leaks",
             iso,
@@ -371,7 +372,7 @@ MECHANISMS: dict[str, Mechanism] = {
                 "bits": Option("a whole number from 2 to 16", _whole(2, 16), required=True),
                 "per": Option("row or batch", lambda v: v in PER, default="row", words=PER),
             },
-            BOTH, "compression", False,
+            BOTH, "compression", "none",
             lambda o: f"numbers of {o['bits']} bits: compression, no privacy"
             + ("; the least and the largest number of the batch cross, and every number that is received "
                "depends on them" if o["per"] == "batch" else ""),
@@ -381,7 +382,7 @@ MECHANISMS: dict[str, Mechanism] = {
             "top_k",
             "Sends the `k` largest numbers of a row and remembers the others for the row's next message.",
             {"k": Option("a whole number, 1 or more", _whole(1, 2**24), required=True)},
-            BOTH, "compression", False,
+            BOTH, "compression", "none",
             lambda o: f"at most {o['k']} numbers a row: compression, no privacy",
             top_k, joint=False,
         ),
@@ -390,8 +391,9 @@ MECHANISMS: dict[str, Mechanism] = {
             "Pairwise masks, so that the receiver sees the sum of two or more parties' values and none of "
             "them; exact in fixed point for magnitudes up to `range`.",
             {"range": Option("a number above 0, below 2^41", _number(0, 2.0**41), default=float(2**20))},
-            frozenset({"activations"}), "sum", True,
-            lambda o: "the receiver sees the sum with the other parties' values and none of them",
+            frozenset({"activations"}), "sum", "partial",
+            lambda o: "the receiver is sent a sum with other parties' values and no term of it; no bound on "
+            "what a sum tells",
         ),
     )
 }  # fmt: skip

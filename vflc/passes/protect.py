@@ -133,7 +133,7 @@ class _Activations:
             guards=(
                 *model.guards,
                 Guard(
-                    protection.id, place, "forward", tuple(values), tuple(after.values()), mechanism.private,
+                    protection.id, place, "forward", tuple(values), tuple(after.values()), mechanism.privacy,
                     mechanism.promise(options), guard, mechanism.name, options, keeps=tuple(rows.keeps),
                     span=protection.span,
                     programs=PROGRAMS[:1] if options.get("passes") is None else PROGRAMS,

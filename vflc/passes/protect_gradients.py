@@ -139,7 +139,7 @@ class _Gradients:
         self._redirect(outer, after, target)
         options = mechanism.filled(protection.options)
         step = Guard(
-            protection.id, place, "backward", tuple(values), tuple(after.values()), mechanism.private,
+            protection.id, place, "backward", tuple(values), tuple(after.values()), mechanism.privacy,
             mechanism.promise(options), guard, mechanism.name, options, inner, keeps, label, protection.span,
         )  # fmt: skip
         self.model = replace(self.model, guards=(*self.model.guards, step))

@@ -159,7 +159,8 @@ class _Label:
             guards=(
                 *model.guards,
                 Guard(
-                    protection.id, str(label.place), "forward", (label.id,), (drawn.id,), True,
+                    protection.id, str(label.place), "forward", (label.id,), (drawn.id,),
+                    MECHANISMS["label_dp"].privacy,
                     MECHANISMS["label_dp"].promise(options), guard, "label_dp", options, reads=label.id,
                     span=protection.span,
                 ),

@@ -48,9 +48,10 @@ def guard_sum(model: Model, protection: Protection, values: Sequence[str], colle
             guard = f"{protection.id}.{place}" if len(sums) == 1 else f"{protection.id}.{found.root}.{place}"
             guards.append(
                 Guard(
-                    protection.id, place, "forward", own, own, mechanism.private,
-                    f"{found.place} sees the sum with {' and '.join(others)} and no single value", guard,
-                    mechanism.name, {**options, "sum": found.root, "members": list(found.leaves)},
+                    protection.id, place, "forward", own, own, mechanism.privacy,
+                    f"{found.place} is sent the sum with {' and '.join(others)} and no term of it; with "
+                    f"{' or '.join(others)} it has the sum without that part; no bound on what a sum tells",
+                    guard, mechanism.name, {**options, "sum": found.root, "members": list(found.leaves)},
                     span=protection.span, programs=PROGRAMS,
                 )
             )  # fmt: skip

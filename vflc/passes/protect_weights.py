@@ -76,7 +76,7 @@ def _guarded(model: Model, protection: Protection, collector: Collector) -> Mode
         summed += [each.id for each in sums]
         after[part.weight] = _noisy(b, part, sums, count, options).id
     guard = Guard(
-        protection.id, place, "backward", tuple(summed), tuple(after.values()), mechanism.private,
+        protection.id, place, "backward", tuple(summed), tuple(after.values()), mechanism.privacy,
         mechanism.promise(options), protection.id, mechanism.name, options, span=protection.span,
         weights=tuple(after),
     )  # fmt: skip

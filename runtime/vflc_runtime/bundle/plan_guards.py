@@ -53,7 +53,7 @@ class Guard:
         reads: the label that it needs besides.
         releases: how many messages of a row the protection covers in an epoch, or in a pass after it.
         programs: in which it is at work.
-        private: whether it counts as privacy.
+        privacy: `proven` where a theorem bounds what it lets through, `partial`, or `none`.
         where: where the spec asks for it.
     """
 
@@ -68,7 +68,7 @@ class Guard:
     reads: str | None
     releases: int
     programs: tuple[str, ...]
-    private: bool
+    privacy: str
     promise: str
     where: Where | None
 
@@ -110,7 +110,7 @@ def read_guard(item: Json) -> Guard:
         reads=None if reads is None else reads.text(),
         releases=item["releases"].integer(1),
         programs=item["programs"].texts(),
-        private=item["private"].flag(),
+        privacy=item["privacy"].one_of("proven", "partial", "none"),
         promise=item["promise"].text(),
         where=None if where is None else dict(where.value),
     )

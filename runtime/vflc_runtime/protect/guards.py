@@ -305,7 +305,7 @@ class Guards:
             "edges": [edge for edge, names in edges.items() if guard.id in names],
             "steps": state.steps,
             "rows": state.rows,
-            "private": guard.private,
+            "privacy": guard.privacy,
             "promise": guard.promise,
         }
         if guard.calibrated and state.noise is not None and self._facts is not None:

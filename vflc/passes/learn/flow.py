@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.learn import PROVEN
 from vflc.ir.model import PROGRAMS, Model
 from vflc.ir.release import Guard
 from vflc.ops.source import COLUMNS, SHAPES
@@ -160,7 +159,7 @@ class Flow:
             found = Flows(0, found.row | found.mixed, found.sizes)
         guard = self._guards.get(node.id)
         at_work = guard is not None and PROGRAMS[0 if training else 1] in guard.programs
-        if guard is not None and at_work and guard.mechanism in PROVEN:
+        if guard is not None and at_work and guard.proven:
             # what mixes rows, or is a weight, moves the messages of other rows too: no noise of one bounds it
             return Flows(self.secrets.behind(guard, found.row), found.mixed, found.sizes)
         return found
