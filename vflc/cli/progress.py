@@ -229,7 +229,7 @@ def _warn(report: Mapping[str, Any]) -> None:
         if counts.get("widest"):
             message = (
                 f"{name}: a row has {counts['widest']:,} values, {counts['mean']:g} in the mean, and every "
-                "row is as wide, in memory and in every step"
+                "row is as wide in memory"
             )
             help = "keep the last ones of each row: -> sequence(max = 100)"
             failures.show([Diagnostic("VFL0690", message, None, help, level="warning")])

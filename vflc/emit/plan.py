@@ -9,6 +9,7 @@ from typing import Any
 from vflc import __version__
 from vflc.diagnostics import Span
 from vflc.emit.manifest import FORMAT
+from vflc.emit.sizes import only_summed
 from vflc.emit.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule, Step
@@ -30,7 +31,7 @@ def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]
         "place": place,
         "precision": precision,
         "tables": _tables(model, place),
-        "inputs": [_input(node) for node in used.values() if node.op in COLUMNS],
+        "inputs": [_input(model, node) for node in used.values() if node.op in COLUMNS],
         "weights": [entry for node in weights for entry in _weights(node)],
         "arrays": [_array(node) for node in weights],
         "randoms": [{"id": n.id, "shape": shape_of(n.type)} for n in used.values() if n.op == "random"],
@@ -71,14 +72,16 @@ def shape_of(type_: TensorType) -> list[int | None]:
     return [None if axis.name == BATCH else axis.size for axis in type_.axes]
 
 
-def _input(node: Node) -> dict[str, Any]:
-    entry = {
+def _input(model: Model, node: Node) -> dict[str, Any]:
+    entry: dict[str, Any] = {
         "id": node.id,
         "party": node.attrs["party"],
         "column": node.attrs["name"],
         "dtype": node.type.dtype,
         "shape": shape_of(node.type),
     }
+    if node.type.row_size is None and only_summed(model, node.id):
+        entry["trimmed"] = True
     return entry if node.op == "feature" else {**entry, "label": True}
 
 

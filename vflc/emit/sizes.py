@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Model
 from vflc.ops.source import COLUMNS
+
+VALUES = 1
+"""The axis of many ids a row, behind the batch."""
+KEEP_ZERO = frozenset({"cast", "mul", "neg", "square", "relu", "tanh", "stop_gradient"})
+"""Ops that are 0 where an input is 0, whatever the others are."""
 
 
 def sized_by(graph: Graph, node: Node) -> list[str]:
@@ -38,3 +44,43 @@ def sizes_told(data: dict[str, Any]) -> list[str]:
         named = ", ".join(f"`{edge}`" for edge in edges)
         lines.append(f"- the most values of a row of {', '.join(columns)}: told by the size of {named}")
     return [*lines, "", "`sequence(max = n)` behind a column's encoders fixes the size in the spec."]
+
+
+def only_summed(model: Model, feature: str) -> bool:
+    """Whether no value of the model depends on how far the ids of a feature are filled up with -1.
+
+    So it is where what is read by them is 0 for -1, stays 0, and is summed over them at once: then a batch
+    need not be wider than its own longest row. Gradients follow: they are those of one function.
+    """
+    return all(
+        _is_summed(graph, graph[feature]) for graph in (model.graph, model.inference) if feature in graph
+    )
+
+
+def _is_summed(graph: Graph, feature: Node) -> bool:
+    users, stack, seen = graph.users(), [feature], set[str]()
+    while stack:
+        node = stack.pop()
+        readers = [user for user in users[node.id] if user.phase == "forward"]
+        if node is not feature and not readers:
+            return False  # it is looked at as it is
+        for reader in readers:
+            if reader.op == "sum" and VALUES in reader.attrs["axes"] and node is not feature:
+                continue
+            if reader.place != node.place or not _is_zero(graph, reader, node, node is feature):
+                return False
+            if reader.id not in seen:
+                seen.add(reader.id)
+                stack.append(reader)
+    return True
+
+
+def _is_zero(graph: Graph, reader: Node, node: Node, ids: bool) -> bool:
+    """Whether a value is 0 for what is filled up: read by ids of -1, or made of what is 0 there."""
+    if ids and reader.op == "gather":
+        return bool(reader.attrs["missing"]) and reader.inputs[0] != node.id
+    if ids and reader.op == "one_hot":
+        return True
+    if ids and reader.op == "greater_equal":
+        return reader.inputs[0] == node.id and graph[reader.inputs[1]].attrs.get("value") == 0
+    return not ids and (reader.op in KEEP_ZERO or (reader.op == "slice" and reader.attrs["axis"] != VALUES))

@@ -18,7 +18,10 @@ INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A value fed from the data of the batch. `shape` starts with None, the rows."""
+    """A value fed from the data of the batch. `shape` starts with None, the rows.
+
+    Where it is `trimmed`, nothing depends on how far its rows are filled up with -1.
+    """
 
     id: str
     party: str
@@ -26,6 +29,7 @@ class Input:
     dtype: str
     shape: tuple[int | None, ...]
     label: bool
+    trimmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def _input(item: Json) -> Input:
         dtype=item["dtype"].one_of("int", "float"),
         shape=item["shape"].open_shape(),
         label=item.get("label") is not None and item["label"].flag(),
+        trimmed=item.get("trimmed") is not None and item["trimmed"].flag(),
     )
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,3 +134,9 @@ def ahead(
 def gather(inputs: Inputs, indices: Indices) -> dict[str, NDArray[np.generic]]:
     """The rows `indices` of every input, as contiguous arrays."""
     return {name: array.take(indices, axis=0) for name, array in inputs.items()}
+
+
+def trimmed(ids: NDArray[Any]) -> NDArray[Any]:
+    """Many ids a row, [rows, width], only as wide as the longest of these rows without its -1 at the end."""
+    used = np.flatnonzero((ids >= 0).any(axis=0))
+    return np.ascontiguousarray(ids[:, : int(used.max(initial=0)) + 1])

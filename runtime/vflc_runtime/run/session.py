@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.bundle.folder import Bundle, opened
 from vflc_runtime.bundle.manifest import PROGRAMS
+from vflc_runtime.data.batches import trimmed
 from vflc_runtime.engines.engine import Engine, engine_maker
 from vflc_runtime.metrics import Meter
 from vflc_runtime.protect.account import Facts
@@ -107,6 +108,7 @@ class Session:
             }
             for program in PROGRAMS
         }
+        self._trimmed = {i.id for plan in plans.values() for i in plan.inputs.values() if i.trimmed}
 
     def _exchange_keys(self) -> None:
         """Masked sums need the public keys of all that add to them, and here they all are."""
@@ -218,8 +220,13 @@ class Session:
         names = self._inputs[program]
         if rows is None:
             rows = len(next(inputs[name] for each in names.values() for name in each))
+        fed = {
+            name: trimmed(inputs[name]) if name in self._trimmed else inputs[name]
+            for each in names.values()
+            for name in each
+        }
         routines = {
-            place: executor.run(program, {name: inputs[name] for name in names[place]}, rows, step, indices)
+            place: executor.run(program, {name: fed[name] for name in names[place]}, rows, step, indices)
             for place, executor in self.executors.items()
         }
         try:
