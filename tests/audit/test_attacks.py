@@ -13,7 +13,7 @@ from vflc_runtime.audit.attacks.nullspace import by_null_space, by_rank
 from vflc_runtime.audit.attacks.quotient import SLOPES, behind_softmax, by_quotient
 from vflc_runtime.audit.attacks.sums import by_sums
 from vflc_runtime.audit.attacks.taught import guesses
-from vflc_runtime.audit.scores import leak_auc, leak_aucs, pair_aucs
+from vflc_runtime.audit.scores import leak_auc, leak_aucs, pair_aucs, purity
 
 ROWS = 256
 
@@ -108,6 +108,13 @@ def test_quotients_link_rows_of_one_item(planted: Planted) -> None:
     assert not quotients(gradients, np.zeros(ROWS)).any()
     other = planted.rng.permutation(items)
     assert pair_aucs(quotients(gradients, by)[:, None], other)[0] < 0.6
+
+
+def test_gradients_of_two_classes_make_two_clusters(planted: Planted) -> None:
+    near = planted.delta[:, None] * (planted.normal(6) + 0.1 * planted.normal(ROWS, 6))
+    assert purity(exact.by_direction(near, 2), planted.labels) > 0.99
+    unlike = exact.by_direction(planted.delta[:, None] * planted.normal(ROWS, 6), 2)
+    assert purity(unlike, planted.labels) < max(np.mean(planted.labels), np.mean(~planted.labels)) + 0.1
 
 
 def test_a_network_that_is_taught_takes_off_what_was_sent(planted: Planted) -> None:

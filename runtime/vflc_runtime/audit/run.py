@@ -275,7 +275,7 @@ def _score(
         chance=float(spread.chance),
         batches=spread.batches,
         level=level,
-        verdict=verdict.sentence(level, view.place, secret, title),
+        verdict=verdict.sentence(level, view.place, secret, title, measure == "pairs"),
         bound=bounds.in_words(bound),
         advice=help,
         details=details or {},

@@ -54,8 +54,11 @@ def of_error(error: float) -> Level:
     return next((level for most, level in ERRORS if error <= most), "quiet")
 
 
-def sentence(level: Level, party: str, secret: str, how: str) -> str:
-    """The verdict for a person."""
+def sentence(level: Level, party: str, secret: str, how: str, linked: bool = False) -> str:
+    """The verdict for a person; `linked` where rows of one value are found, and not which value it is."""
+    if linked and level in ("recovered", "leaks"):
+        all_or_many = "all" if level == "recovered" else "many"
+        return f"{party} can link {all_or_many} rows that have one {secret}: {how}"
     return {
         "recovered": f"{party} can read {secret} row by row: {how}",
         "leaks": f"{party} can tell {secret} for many rows: {how}",
