@@ -29,6 +29,7 @@ _REMEDIES = {
     "completion": "protect the gradients to {party}: they are what taught its bottom about the label",
     "linear": "a nonlinear bottom of fewer units than features, a `release` limit, or noise on the edge",
     "decoder": _EDGE,
+    "start": "`secret_start true` in `train`, which shuts this way and no other; {rest}",
     "initial": "`secret_start true` in `train`, or `gaussian(clip, epsilon, delta)` on the edge",
 }
 
@@ -72,4 +73,5 @@ def advice(attack: str, party: str, secret: str, level: Level, phase: str | None
     if level == "quiet":
         return None
     general = {"backward": _GRADIENTS, "forward": _EDGE, None: _LABEL}[phase]
-    return _REMEDIES.get(attack, general).format(party=party, secret=secret)
+    rest = general.format(party=party, secret=secret)
+    return _REMEDIES.get(attack, general).format(party=party, secret=secret, rest=rest)
