@@ -156,12 +156,13 @@ class Report:
 def worst_first(scores: Iterable[Score]) -> list[Score]:
     """Scores ordered by how bad they are.
 
-    Of one level labels come first, then attacks that know nothing besides, then what is far from chance.
+    Of one level labels come first, links last of these; then attacks that know nothing besides, then what is
+    far from chance.
     """
 
-    def order(score: Score) -> tuple[int, bool, bool, float]:
-        level = LEVELS.index(score.level)
-        return level, score.measure == "error", bool(score.knows), -abs(score.score - score.chance)
+    def order(score: Score) -> tuple[int, int, bool, float]:
+        kind = {"error": 2, "pairs": 1}.get(score.measure, 0)
+        return LEVELS.index(score.level), kind, bool(score.knows), -abs(score.score - score.chance)
 
     return sorted(scores, key=order)
 
