@@ -193,6 +193,29 @@ def test_a_number_of_passes_is_whole():
         assert [each.code for each in found(text)] == ["VFL0205"]
 
 
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        "gaussian(clip = 1.0, noise = 0)",
+        "gaussian(clip = 1.0, noise = 1e-200)",
+        "gaussian(clip = 1.0, noise = -2)",
+        "gaussian(clip = 0, noise = 2.0)",
+        "gaussian(clip = 1.0, epsilon = -8)",
+        "gaussian(clip = 1.0, epsilon = 8, delta = 0)",
+        "gaussian(clip = 1.0, epsilon = 8, delta = 1)",
+    ],
+)
+def test_numbers_that_are_no_protection_are_refused(mechanism):
+    assert [each.code for each in found(TWO + f"protect h with {mechanism}\n")] == ["VFL0205"]
+
+
+def test_a_noise_that_is_nearly_none_spends_what_it_spends(tmp_path):
+    text = FROZEN + "protect h with gaussian(clip = 1.0, noise = 1e-9)\n"
+    options = TrainOptions(threads=1, epochs=1)
+    (entry,) = train(bundle(text, tmp_path / "b"), rows(64), tmp_path / "run", options).metrics["protections"]
+    assert entry["epsilon"] > 1e17
+
+
 def test_a_declared_epsilon_is_compared_with_the_passes_too():
     text = FROZEN + "protect h with gaussian(clip = 1.0, noise = 4.0, epsilon = 5, passes = {})\n"
     assert not found(text.replace("{}", "0"))

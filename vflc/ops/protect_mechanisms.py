@@ -291,6 +291,8 @@ def _whole(low: int, high: int) -> Callable[[Any], bool]:
 
 
 POSITIVE = ("a number above 0", _number(0, math.inf))
+MULTIPLE = ("a number of 1e-9 or more", lambda v: POSITIVE[1](v) and v >= 1e-9)
+"""Of noise: less is lost beside what it is added to, and its square is 0."""
 EPSILON = ("a number above 0 and below 100", _number(0, 100))
 DELTA = ("a number above 0 and below 1", _number(0, 1))
 PRIOR = ("a list of shares, one for each class, that are 1 together", _are_shares)
@@ -306,7 +308,7 @@ NOISE = {
     "clip": Option(*POSITIVE, required=True),
     "epsilon": Option(*EPSILON),
     "delta": Option(*DELTA, default=1e-6),
-    "noise": Option(*POSITIVE),
+    "noise": Option(*MULTIPLE),
     "limit": Option(*POSITIVE, default=10_000.0),
 }
 """Options of mechanisms whose noise is calibrated."""

@@ -256,7 +256,7 @@ def _entry(item: Mapping[str, Any]) -> Entry:
     good = all(isinstance(text, str) for text in texts)
     good = good and all(type(whole) is int and whole >= 0 for whole in wholes)
     good = good and all(type(n) in (int, float) and math.isfinite(n) and n >= 0 for n in numbers)
-    if not good or item["noise"] == 0 or item["delta"] >= 1:
+    if not good or (item["noise"] is not None and item["noise"] < 1e-100) or item["delta"] >= 1:
         raise ValueError
     if any(part in item["rows"] for part in "/\\."):
         raise ValueError
