@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 from granting import granted
 
+from vflc.diagnostics import Diagnostic, Span
 from vflc.diagnostics import Source as Text
-from vflc.diagnostics import Span
-from vflc.driver import compile_source
+from vflc.driver import check_source, compile_source
 from vflc.ir.graph import Source
 from vflc.ir.learn import ALL, NOTHING, Bound, Kind, Spend
 from vflc.ir.model import ColumnInfo, PartyInfo, Program
 from vflc.ir.release import Grant, Guard
 from vflc.passes.learn.bounds import bound_of, codes_of
 from vflc.passes.learn.columns import CONDITIONS, code_bits, folded, table_columns
-from vflc.passes.learn.flow import Flows, Secret, Secrets, _joined, _read
+from vflc.passes.learn.flow import Flow, Flows, Secret, Secrets, _joined, _read
 from vflc.passes.learn.granted import _cheaper, _is_of, _phases, _within, described, listed
+from vflc.passes.learn.limits import _named as is_edge
 from vflc.passes.learn.received import NAMED, Way, _named, together
 from vflc.passes.learn.spending import spends
 
@@ -158,6 +159,12 @@ def test_what_a_node_reads_of_its_inputs(read: Any, found: Flows) -> None:
     assert _joined(_read(read, {"x": Flows(1, 2, 4), "y": Flows(8, 16, 32)})) == found
 
 
+def test_only_training_has_the_flows_of_training() -> None:
+    flow: Any = SimpleNamespace(train="train", inference="inference")
+    found = [Flow.graph(flow, program) for program in ("train", "evaluate", "predict")]
+    assert found == ["train", "inference", "inference"]
+
+
 # --- bounds --------------------------------------------------------------------------------------
 
 COLUMNS = {
@@ -211,6 +218,7 @@ def test_codes_bound_what_is_guarded_too() -> None:
         (ALL, "all"),
         (Bound("rows"), "which rows are common"),
         (Bound("code"), "its code"),
+        (Bound("code", 0.5), "its code (0.5 bits a row)"),
         (Bound("code", 1), "its code (1 bit a row)"),
         (Bound("code", log2(5)), "its code (2.322 bits a row)"),
         (Bound("epsilon", None, 2.0), "ε = 2"),
@@ -328,6 +336,25 @@ def test_mechanisms_spend_on_names_and_on_columns_of_the_table() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("node", "id", "named"),
+    [
+        ("a", "a", True),
+        ("a", "other", True),
+        ("value", "other", True),
+        ("a.dense", "other", True),
+        ("other", "a", True),
+        ("ab", "other", False),
+        ("value.dense", "other", False),
+    ],
+)
+def test_an_edge_is_named_by_its_value_and_by_what_is_made_under_a_name(
+    node: str, id: str, named: bool
+) -> None:
+    edge: Any = SimpleNamespace(node=node, id=id)
+    assert is_edge(edge, "a", ("value",)) is named
+
+
 # --- a whole model -------------------------------------------------------------------------------
 
 SPEC = """
@@ -423,3 +450,50 @@ def test_a_feature_that_is_made_of_what_is_predicted() -> None:
     (message,) = warned("Same")
     assert "bob.Same is made of Stars" in message and "label bob.liked" in message
     assert not warned("Item") and not warned("Left") and not warned("Other", at="alice")
+
+
+def ungranted(count: int, releases: str = "") -> Diagnostic:
+    """What is said of as many features, of which nothing is granted."""
+    names = [f"x{chr(ord('a') + n)}" for n in range(count)]
+    spec = f"""
+party alice {{
+  key ID
+  {" ".join(f"feature {name}: float;" for name in names)}
+}}
+party bob {{
+  key ID
+  column Stars: int
+  label  liked = Stars > 3
+}}
+a = stop_gradient(dense(concat({", ".join(f"alice.{name}" for name in names)}), 3))
+z = stop_gradient(dense(alice.xa, 2))
+logit = dense(concat(z, a), 1) at bob
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+{releases}"""
+    (found,) = check_source(Text("spec.vfl", spec.replace(";", "\n ")))
+    assert found.code == "VFL0340"
+    return found
+
+
+@pytest.mark.parametrize("count", [11, 12, 13])
+def test_a_help_names_twelve_columns(count: int) -> None:
+    help = str(ungranted(count).help)
+    assert f"x{chr(ord('a') + min(count, 12) - 1)}" in help
+    assert (", …`" in help) is (count > 12) and "xm" not in help
+
+
+def test_what_lacks_a_grant_is_said_at_the_release_of_its_party() -> None:
+    for releases, before in (
+        ("release bob { never to alice: liked }\nrelease alice { to bob: xa }\n", "release "),
+        ("release bob { never to alice: liked }\n", "party "),
+    ):
+        span = ungranted(2, releases).span
+        assert span is not None and span.text == "alice"
+        assert span.source.text[: span.start].endswith(before)
+
+
+def test_what_lacks_a_grant_is_shown_where_it_crosses() -> None:
+    """`xb` crosses in `a`, though other values cross before and after."""
+    (_, crossing) = ungranted(2, "release alice { to bob: xa }\n").labels
+    assert "crosses to bob in `a`" in crossing.text
