@@ -254,7 +254,7 @@ def test_a_family_is_granted_by_its_name(release: str) -> None:
         ("alice { to bob: I{1..9999}, C{8..12}, D1, D2, Age }", "VFL0105", "`I5`", "I{1..9999}"),
         ("alice { to bob: I{4..1}, C{8..12}, D1, D2, Age }", "VFL0013", "down to 1", "{4..1}"),
         ("alice { never to bob: C{8..9}\n to bob: I{1..4}, C{10..12}, D1, D2, Age }", "VFL0305",
-         "alice.C8 reaches bob", "never to bob: C{8..9}"),
+         "alice.C{8..9} reaches bob", "never to bob: C{8..9}"),
         ("alice { only a.C{8..9}\n to bob: I{1..4}, C{8..12}, D1, D2, Age }", "VFL0305",
          "`a.C8` is no edge", "only a.C{8..9}"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,6 +18,7 @@ from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.received import Received, Way
 
 CODE = "VFL0340"
+LEFT_OUT = "leave it out of what they are computed from, weights that learn from it included"
 MOST_NAMED = 12
 """Columns that a help names of those that lack a grant."""
 Reaching = Mapping[str, Received]
@@ -57,36 +59,40 @@ def check_denials(model: Model, reaching: Reaching, collector: Collector) -> Non
     """Refuses every way from a column that `never` names to a place that may have nothing of it."""
     columns = declared(model)
     for release in model.releases:
+        ways = {receiver: _ways(secrets, release.party, columns) for receiver, secrets in reaching.items()}
+        info = model.party(release.party)
         for limit in release.limits:
             if limit.kind != "never":
                 continue
             for receiver in limit.to or reaching:
+                alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
                 for name in limit.names:
-                    ways = _ways(reaching[receiver], release.party, name, columns)
-                    if ways:
-                        edges = listed([f"`{edge}`" for edge in dict.fromkeys(way.edge for way in ways)])
-                        message = f"{release.party}.{name} reaches {receiver} in {edges}"
-                        help = (
-                            "leave it out of what they are computed from, weights that learn from it included"
-                        )
-                        collector.error("VFL0305", message, limit.span, help)
+                    kin = _kin(name, release.party, columns)
+                    found = dict.fromkeys(way.edge for each in kin for way in ways[receiver].get(each, ()))
+                    alike[tuple(found)].append(name)
+                for edges, names in alike.items():
+                    if edges:
+                        told = folded(names, info) if info else names
+                        where = listed([f"`{edge}`" for edge in edges])
+                        reach = f"reach{'es' * (len(told) == 1)} {receiver}"
+                        message = f"{release.party}.{listed(told)} {reach} in {where}"
+                        collector.error("VFL0305", message, limit.span, LEFT_OUT)
 
 
-def _ways(secrets: Received, party: str, name: str, columns: Columns) -> list[Way]:
-    """The crossings that depend on a column, as the spec or the table calls it."""
-    return [
-        way
-        for secret, found in secrets.items()
-        if secret.source.party == party and _is_of(name, secret.source, columns)
-        for way in found
-    ]
+def _ways(secrets: Received, party: str, columns: Columns) -> Mapping[str, list[Way]]:
+    """The crossings that depend on a column, by the names of it that the spec and the table have."""
+    found: dict[str, list[Way]] = defaultdict(list)
+    for secret, ways in secrets.items():
+        if secret.source.party == party:
+            for name in {secret.source.name, *made_of(secret.source, columns)}:
+                found[name] += ways
+    return found
 
 
-def _is_of(name: str, source: Source, columns: Columns) -> bool:
-    """Whether a source is, or is computed from, the column of this name."""
-    info = columns.get((source.party, name))
-    names = {name, *(table_columns(info) if info is not None else ())}
-    return source.name in names or bool(names & set(made_of(source, columns)))
+def _kin(name: str, party: str, columns: Columns) -> tuple[str, ...]:
+    """A column, and the columns of the table that it is computed from: who denies it denies these."""
+    info = columns.get((party, name))
+    return tuple(dict.fromkeys((name, *(table_columns(info) if info is not None else ()))))
 
 
 def _deals(model: Model, reaching: Reaching) -> Iterator[_Deal]:
@@ -175,18 +181,19 @@ class _Deal:
         What `never` denies is a finding of its own, and no grant would mend it.
         """
         named = self._named()
-        denied = [
-            name
+        denied = {
+            each
             for release in self.model.releases
             for limit in release.limits
             if release.party == self.party and limit.kind == "never"
             if not limit.to or self.receiver in limit.to
             for name in limit.names
-        ]
+            for each in _kin(name, self.party, self.columns)
+        }
         return [
             source
             for source in self.secrets
-            if self._left(source, named) and not any(_is_of(n, source, self.columns) for n in denied)
+            if denied.isdisjoint((source.name, *made_of(source, self.columns))) and self._left(source, named)
         ]
 
     def terms(self, source: Source) -> tuple[Bound, tuple[Program, ...]]:
