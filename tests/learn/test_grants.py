@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -382,3 +383,15 @@ def test_fix_writes_the_file_and_says_what_it_added(
     assert run(["check", "--fix", str(spec)]) == 1
     assert "VFL0105" in capsys.readouterr().out
     assert spec.read_text(encoding="utf-8") == broken
+
+
+def test_fix_changes_the_file_behind_a_link_and_keeps_stdout_for_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, link = tmp_path / "spec.vfl", tmp_path / "link.vfl"
+    spec.write_text(SPEC, encoding="utf-8")
+    link.symlink_to(spec)
+    assert run(["check", "--fix", "--format", "json", str(link)]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) is not None and "added release" in shown.err
+    assert link.is_symlink() and "release alice" in spec.read_text(encoding="utf-8")

@@ -39,6 +39,10 @@ def test_places_that_pool_what_they_are_sent(capsys: pytest.CaptureFixture[str])
     assert run(["check", spec, "--together", "bob,sever"]) == 1
     assert "did you mean `server`?" in capsys.readouterr().err
     assert run(["check", spec, "--together", "bob,server", "--format", "json"]) == 2
+    assert run(["check", spec, "--together", " ,"]) == 2
+    capsys.readouterr()
+    assert run(["check", spec, "--together", "bob,server,bob,"]) == 0
+    assert " bob+server of alice's columns" in capsys.readouterr().out
 
 
 def test_users_of_a_population_are_not_put_together(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,11 +40,14 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
     """
     from vflc import driver
 
-    if together and form != "text":
+    places = tuple(dict.fromkeys(name.strip() for name in (together or "").split(",") if name.strip()))
+    if together is not None and form != "text":
         raise click.UsageError("--together prints text: leave --format out")
+    if together is not None and not places:
+        raise click.UsageError("--together names no party: --together bob,carol")
     examined = driver.examine_file(spec)
     if fix:
-        examined = _fix(spec, examined)
+        examined = _fix(spec, examined, form != "text")
     found = examined.diagnostics
     if form == "text":
         from vflc.cli.failures import colours, width
@@ -60,16 +63,18 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
         from vflc.diagnostics.render_sarif import render as render_sarif
 
         click.echo(render_sarif(found))
-    if together and examined.model and not examined.refused:
+    if places and examined.model and not examined.refused:
         from vflc.cli.learned import paragraphs
 
-        places = tuple(name.strip() for name in together.split(","))
         click.echo(f"\n{paragraphs(driver.learned_together(examined.model, places))}")
     context.exit(1 if examined.refused else 0)
 
 
-def _fix(path: Path, examined: Examined) -> Examined:
-    """Mends the file and shows what was changed; what else is wrong with it is listed afterwards."""
+def _fix(path: Path, examined: Examined, quiet: bool) -> Examined:
+    """Mends the file and shows what was changed; what else is wrong with it is listed afterwards.
+
+    `quiet` keeps stdout for a program that reads it.
+    """
     from vflc import driver
     from vflc.cli.rewrite import replace
     from vflc.diagnostics import Source
@@ -84,5 +89,5 @@ def _fix(path: Path, examined: Examined) -> Examined:
     words = {"+ ": "added", "- ": "removed"}
     for line in difflib.ndiff(before.text.splitlines(), text.splitlines()):
         if line[:2] in words and line[2:].strip():
-            click.echo(f"{words[line[:2]]} {line[2:]}")
+            click.echo(f"{words[line[:2]]} {line[2:]}", err=quiet)
     return driver.examine(Source(before.name, text), path.parent)

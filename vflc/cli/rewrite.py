@@ -13,6 +13,7 @@ def replace(path: Path, text: str) -> None:
     """
     from vflc_runtime.files import writing
 
+    path = path.resolve()  # behind a link it is the file that changes, not the link
     new = path.with_name(f".{path.name}.new")
     with writing(path):
         try:
