@@ -120,6 +120,15 @@ def test_another_epsilon_is_another_draw_and_adds_up(tmp_path):
     assert not np.array_equal(first, second) and spent(tmp_path / "ledger") == (1.5, 2)
 
 
+def test_one_epsilon_has_one_draw_however_it_is_written(tmp_path):
+    first = run(bundle(BINARY, tmp_path / "b"), tmp_path / "one")["protect_1.drawn"]
+    for number, written in enumerate(("1.0", "2 / 2")):
+        text = BINARY.replace("epsilon = 1)", f"epsilon = {written})") + f"# {number}\n"
+        again = run(bundle(text, tmp_path / f"c{number}"), tmp_path / f"two{number}")["protect_1.drawn"]
+        assert np.array_equal(first, again)
+    assert spent(tmp_path / "ledger") == (1, 1)
+
+
 def test_other_keys_are_other_rows(tmp_path):
     folder = bundle(BINARY, tmp_path / "b")
     first = run(folder, tmp_path / "one")["protect_1.drawn"]

@@ -48,8 +48,8 @@ class Labels:
     def about(self) -> dict[str, str]:
         """What draws must be of to be these: the label, and how it is answered."""
         how = [[draw.keep, draw.classes] for draw in self.guard.draws]
-        options = {name: self.guard.options.get(name) for name in ("epsilon", "prior")}
-        return {"label": str(self.guard.reads), "how": json.dumps([how, options], sort_keys=True)}
+        prior = [float(share) for share in self.guard.options.get("prior") or ()]
+        return {"label": str(self.guard.reads), "how": json.dumps([how, prior])}
 
 
 class Draws:
