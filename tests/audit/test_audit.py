@@ -149,6 +149,19 @@ def test_the_report_as_json_and_as_a_page(reports: dict[str, Report]) -> None:
     assert not any(word in html for word in ("<script", "http", "src=", "@import", "url("))
 
 
+def test_nothing_that_crosses_is_dropped_silently(reports: dict[str, Report]) -> None:
+    """Every edge was looked at by an attack, or stands with a reason; control messages as well."""
+    for report in reports.values():
+        attacked = {edge for score in report.scores for edge in score.edges}
+        assert {edge["id"] for edge in report.edges} <= attacked | set(report.passed)
+        assert not attacked & set(report.passed)
+        assert "hello" in report.passed["control messages"]
+    told = {(each["party"], each["secret"]): each for each in reports["linear"].data()["reached"]}
+    assert told["alice", "bob.y"]["level"] == "recovered" and told["alice", "bob.y"]["bound"].startswith(
+        "its code"
+    )
+
+
 def test_what_the_manifest_says_is_escaped(reports: dict[str, Report]) -> None:
     report = reports["linear"]
     evil: dict[str, Any] = {**report.edges[0], "id": "<img onerror=x>"}

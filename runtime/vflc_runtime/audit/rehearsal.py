@@ -25,6 +25,8 @@ Array = NDArray[Any]
 
 PREDICTED = 4000
 """Rows of the batches of evaluation and of prediction that are listened to; they lie evenly over all rows."""
+PASSES = 2
+"""Of evaluation and prediction, which are listened to after training."""
 ROOM = 256 << 20
 """Bytes that are kept of training, over all places; it ends with the step that goes beyond."""
 
@@ -102,7 +104,10 @@ def rehearse(
     engine: str = "onnx",
     threads: int | None = None,
 ) -> Rehearsal:
-    """Trains `steps` steps as a run with these settings would, and evaluates and predicts once.
+    """Trains `steps` steps, or the epochs of the run, as it would, and evaluates and predicts once.
+
+    Noise is calibrated for a pass of evaluation and one of prediction more than the run has, so that bounds
+    cover all that is heard.
 
     Raises:
         Failure: as training does.
@@ -111,7 +116,8 @@ def rehearse(
     places = tuple(bundle.plans)
     hearing = Hearing(bundle.manifest.messages, places)
     session = Session(bundle, engine, settings["seed"], threads, listen=hearing)
-    session.prepare(facts({**settings, "steps": steps}, order))
+    epochs = min(settings["epochs"], -(-steps // order.steps))
+    session.prepare(facts({**settings, "epochs": epochs + PASSES, "steps": None}, order))
     units.begin(session.engines, data.state)
     if next(iter(bundle.plans.values())).training.secret_start:
         with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
@@ -119,15 +125,15 @@ def rehearse(
                 (Path(folder) / place).mkdir()
             start.begin(Path(folder), session.engines)
     tapes = {place: Tape() for place in places}
-    epoch = 0
-    while session.steps < steps and hearing.bytes < ROOM:
+    for epoch in range(epochs):
         for rows in order.batches(epoch):
             session.step(data.batch(rows), len(rows), rows)
             for place, step in hearing.taken(session.steps, rows).items():
                 tapes[place].heard.append(step)
             if session.steps == steps or hearing.bytes >= ROOM:
                 break
-        epoch += 1
+        if hearing.bytes >= ROOM:
+            break
     whole = {program: heard_whole(session, hearing, data, program) for program in ("evaluate", "predict")}
     return Rehearsal(tapes, {place: {name: whole[name][place] for name in whole} for place in places})
 
