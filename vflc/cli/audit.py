@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,8 @@ def command(
     right guess can only come from messages.
     The data are what the attacks are judged by; no attack sees more of them than its party has.
     """
+    # Matrices of attacks are small: a second thread of numpy's BLAS costs several times what it gains.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from vflc_runtime.audit.html import page
     from vflc_runtime.audit.run import AuditOptions, audit
     from vflc_runtime.files import replace_with
