@@ -114,14 +114,14 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; VFL0614 where it cannot be read."""
+    """Tensors and metadata of a safetensors file; VFL0621 where it cannot be read."""
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()
             metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
             return {name: file.get_tensor(name) for name in names}, metadata
     except (OSError, SafetensorError, ValueError) as error:
-        raise Failure("VFL0614", f"{path} cannot be read: {error}") from None
+        raise Failure("VFL0621", f"{path} cannot be read: {error}") from None
 
 
 def replace_with(path: Path, content: bytes, private: bool = True) -> None:

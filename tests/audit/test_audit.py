@@ -185,7 +185,7 @@ def test_wrong_use(tmp_path: Path) -> None:
     run = recorded(spec(LINEAR), sources, tmp_path)
     for options, data, code in (
         (AuditOptions(("carol",)), sources, "VFL0681"),
-        (AuditOptions(), tables(200, seed=1), "VFL0614"),
+        (AuditOptions(), tables(200, seed=1), "VFL0626"),
     ):
         with pytest.raises(Failure) as failure:
             audit(run, data, options)

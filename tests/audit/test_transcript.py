@@ -136,7 +136,7 @@ def test_a_file_that_is_no_transcript_is_refused(tmp_path: Path, tensors: object
     (folder / "notes.txt").write_text("not ours")
     with pytest.raises(Failure, match=wrong) as failure:
         list(Transcript(tmp_path, "alice").steps())
-    assert failure.value.code == "VFL0614"
+    assert failure.value.code == "VFL0621"
 
 
 def test_an_engine_may_reuse_its_arrays(bundle: Path, tmp_path: Path) -> None:

@@ -108,5 +108,5 @@ def test_another_bundle_in_the_place_of_the_run_s(project: Path, command: str) -
     shutil.rmtree(project / "run" / "bundle")
     shutil.copytree(project / "other", project / "run" / "bundle")
     refused = vflc(project, *RUN[command])
-    assert refused.returncode == 1 and "error[VFL0614]" in refused.stderr
+    assert refused.returncode == 1 and "error[VFL0625]" in refused.stderr
     assert "is not the bundle that this run was made from" in refused.stderr

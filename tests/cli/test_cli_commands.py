@@ -158,7 +158,7 @@ def test_a_merged_model_is_warned_of(trained: Path) -> None:
 def test_a_run_is_not_overwritten_and_can_be_resumed(trained: Path) -> None:
     before = (trained / "run" / "metrics.json").read_bytes()
     refused = vflc(trained, "train", "model.vfl", *DATA, "--out", "run")
-    assert refused.returncode == 1 and "error[VFL0614]" in refused.stderr and "--resume" in refused.stderr
+    assert refused.returncode == 1 and "error[VFL0624]" in refused.stderr and "--resume" in refused.stderr
     assert (trained / "run" / "metrics.json").read_bytes() == before
     shown = done(trained, "train", *DATA, "--out", "run", "--resume", "--epochs", "9")
     assert "9/9" in shown and "8/9" not in shown

@@ -117,7 +117,7 @@ def test_every_file_of_both_places_counts(place, tmp_path):
 
 def test_an_engine_that_is_not_there(tmp_path):
     folder = compiled(spec("cohort 6  batch 3"), tmp_path).folder
-    for engine, code in (("torch", "VFL0614"), ("keras", "VFL0613")):
+    for engine, code in (("torch", "VFL0639"), ("keras", "VFL0613")):
         with pytest.raises(Failure) as refused:
             train(folder, {}, tmp_path / "run", RoundOptions(engine=engine))
         assert refused.value.code == code

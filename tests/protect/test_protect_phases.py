@@ -132,9 +132,9 @@ def test_without_the_noise_that_a_run_has_found_nothing_is_sent(tmp_path):
     folder, tables = bundle(EVERYWHERE, tmp_path / "b"), rows(64)
     train(folder, tables, tmp_path / "run", TrainOptions(threads=1, epochs=1))
     (tmp_path / "run" / "alice" / "protections.safetensors").unlink()
-    with pytest.raises(Failure, match="VFL0614"):
+    with pytest.raises(Failure, match="VFL0621"):
         evaluate(tmp_path / "run", tables)
-    with pytest.raises(Failure, match="VFL0614"):
+    with pytest.raises(Failure, match="VFL0621"):
         predict(tmp_path / "run", tables, tmp_path / "out.csv")
 
 

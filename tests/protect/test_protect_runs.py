@@ -77,7 +77,7 @@ def test_two_runs_have_nothing_random_in_common_and_a_resumed_one_all(tmp_path):
 def test_labels_are_not_drawn_again_where_the_draws_are_lost(tmp_path):
     run(bundle(ALL, tmp_path / "b"), tmp_path / "run", steps=6)
     (tmp_path / "run" / "bob" / "protections.safetensors").unlink()
-    with pytest.raises(Failure, match=r"VFL0614.*protect_3"):
+    with pytest.raises(Failure, match=r"VFL0621.*protect_3"):
         train(None, sources(), tmp_path / "run", TrainOptions(resume=True, epochs=2, threads=1))
 
 
@@ -106,7 +106,7 @@ def test_what_rows_are_owed_has_to_fit(tmp_path):
     guards.resume(guards.counts(), saved)
     assert np.array_equal(guards.memories()["protect_1.drawn"], saved["protect_1.drawn"])
     for other in (np.zeros((3, 6), np.float32), np.zeros((4, 6))):
-        with pytest.raises(Failure, match="VFL0614"):
+        with pytest.raises(Failure, match="VFL0621"):
             guards.resume(guards.counts(), {"protect_1.drawn": other})
 
 

@@ -121,7 +121,7 @@ def test_a_checkpoint_with_steps_to_come_is_refused(tmp_path: Path, tables: dict
     for wrong in (np.full(60, 8), np.full(60, -1), np.zeros(60)):
         with pytest.raises(Failure) as caught:
             engine.load(engine.weights(), {**slots, last: wrong}, 7)
-        assert caught.value.code == "VFL0614"
+        assert caught.value.code == "VFL0621"
     engine.load(engine.weights(), {**slots, last: np.full(60, 7)}, 7)
 
 

@@ -213,4 +213,4 @@ def test_progress_of_another_version(run: Path) -> None:
     (folder / "SHA256SUMS").write_bytes(files.sums_content(sums))
     with pytest.raises(Failure, match="cannot be read") as caught:
         RunFolder(run).latest()
-    assert caught.value.code == "VFL0614"
+    assert caught.value.code == "VFL0621"

@@ -130,4 +130,4 @@ def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "alice" / FILE).write_text("42")
     with pytest.raises(Failure) as refused:
         begin(tmp_path / "run", engines(folder))
-    assert refused.value.code == "VFL0614"
+    assert refused.value.code == "VFL0621"

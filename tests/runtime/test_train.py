@@ -132,7 +132,7 @@ def test_a_run_is_never_overwritten_unasked(
     before = state(run)
     with pytest.raises(Failure, match="holds a run already") as caught:
         train(bundle, data, run)
-    assert caught.value.code == "VFL0614"
+    assert caught.value.code == "VFL0624"
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(Failure, match="is no run"):
         train(bundle, data, tmp_path, TrainOptions(overwrite=True))
@@ -199,7 +199,7 @@ def test_ctrl_c_and_sigterm_leave_a_checkpoint(
 def test_a_resumed_run_keeps_its_options(run: Path, data: dict[str, Any], given: dict[str, Any]) -> None:
     with pytest.raises(Failure, match=next(iter(given))) as caught:
         train(None, data, run, TrainOptions(resume=True, **given))
-    assert caught.value.code == "VFL0614"
+    assert caught.value.code == "VFL0627"
 
 
 def test_resuming_with_other_data_or_bundle(run: Path, data: dict[str, Any], tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ class Run:
             options: as of `Model.fit`; `epochs`, `steps` and `rounds` count those before.
 
         Raises:
-            vflc.Error: VFL0614, the data or the options are not those of the run.
+            vflc.Error: VFL0626, other data; VFL0627, an option that the run cannot change.
         """
         ended = fit(None, data, self.path, on_event, resume=True, **options)
         ended._held = self._held

@@ -70,7 +70,7 @@ def _warn_of_whole(run: Path) -> None:
 
 
 def _add_keras(run: Path, spec: Path) -> None:
-    """Compiles the spec for a run that lacks the Keras plans; VFL0614 where it is another spec."""
+    """Compiles the spec for a run that lacks the Keras plans; VFL0625 where it is another spec."""
     import tempfile
 
     from vflc_runtime.bundle.folder import add_keras
@@ -84,7 +84,7 @@ def _add_keras(run: Path, spec: Path) -> None:
     compiled = driver.compile_spec(spec, precision=manifest["precision"], backends=("keras",))
     if compiled.manifest["digest"] != manifest["digest"]:
         raise Failure(
-            "VFL0614", f"{run} was not trained from {spec}", "name the spec as it was when the run started"
+            "VFL0625", f"{run} was not trained from {spec}", "name the spec as it was when the run started"
         )
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
         compiled.write(Path(folder) / "bundle")

@@ -58,7 +58,7 @@ class Material:
         """Reads a run and its data, and predicts with it as its parties would.
 
         Raises:
-            Failure: VFL0614 where the data are not those that were trained on; VFL0680 where nothing
+            Failure: VFL0626 where the data are not those that were trained on; VFL0680 where nothing
                 was recorded; others as data and run give cause.
         """
         folder = RunFolder(run)
@@ -74,7 +74,7 @@ class Material:
         )
         if loading.fingerprint(data) != settings["data"]:
             raise Failure(
-                "VFL0614", f"{run} was trained on other rows", "give the data that the run was trained on"
+                "VFL0626", f"{run} was trained on other rows", "give the data that the run was trained on"
             )
         edges = bundle.manifest.document["edges"]
         whole = _heard(folder, bundle, data, engine, threads)

@@ -75,7 +75,7 @@ def audit(
         tell: is told what is being attacked.
 
     Raises:
-        Failure: VFL0614, VFL0618, VFL0680, VFL0681, and those of reading data.
+        Failure: VFL0614, VFL0618, VFL0626, VFL0680, VFL0681, and those of reading data.
     """
     options, run = options or AuditOptions(), Path(run)
     material = Material.open(run, Path(transcripts or run), sources, options.engine, options.threads, listen)

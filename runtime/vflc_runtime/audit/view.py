@@ -145,7 +145,7 @@ class View:
         for edge in channel.edges:
             if edge not in tensors or len(tensors[edge]) != len(step.rows):
                 raise Failure(
-                    "VFL0614",
+                    "VFL0621",
                     f"the transcript of {self.place!r} has no {edge!r} for every row of step {step.number}",
                     "record the run again",
                 )

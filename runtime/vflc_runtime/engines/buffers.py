@@ -162,7 +162,7 @@ class Buffers:
         """Overwrites weights and slots in place, as they were stored after `step` steps.
 
         Raises:
-            Failure: VFL0614 where one is missing, of another shape, or of a step that is still to come.
+            Failure: VFL0621 where one is missing, of another shape, or of a step that is still to come.
         """
         pairs = [(self.weights(), weights, "weight")]
         if slots is not None:
@@ -171,7 +171,7 @@ class Buffers:
             for name, view in mine.items():
                 if name not in given or given[name].shape != view.shape:
                     raise Failure(
-                        "VFL0614", f"{what} {name!r} of shape {list(view.shape)} is not among those saved"
+                        "VFL0621", f"{what} {name!r} of shape {list(view.shape)} is not among those saved"
                     )
                 if name.endswith(f"/{LAST}"):
                     check_last(name, given[name], step)
@@ -183,4 +183,4 @@ class Buffers:
 def check_last(name: str, last: Array, step: int) -> None:
     """Refuses steps of rows that are none of those done so far."""
     if last.dtype != np.int64 or last.min(initial=0) < 0 or last.max(initial=0) > step:
-        raise Failure("VFL0614", f"optimizer slot {name!r} has steps that were not done after {step:,}")
+        raise Failure("VFL0621", f"optimizer slot {name!r} has steps that were not done after {step:,}")

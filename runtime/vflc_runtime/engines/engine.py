@@ -88,13 +88,13 @@ EngineMaker = Callable[[Plan, tuple[str, ...], int, int | None], Engine]
 
 
 def check_engine(name: str) -> str:
-    """The name, if there is such an engine; VFL0614 otherwise."""
+    """The name, if there is such an engine; VFL0639 otherwise."""
     if name not in ENGINES:
-        raise Failure("VFL0614", f"there is no engine {name!r}", f"engines: {', '.join(ENGINES)}")
+        raise Failure("VFL0639", f"there is no engine {name!r}", f"engines: {', '.join(ENGINES)}")
     return name
 
 
 def engine_maker(name: str) -> EngineMaker:
-    """Makes engines from (plan, programs, seed, threads); VFL0614 where there is no such engine."""
+    """Makes engines from (plan, programs, seed, threads); VFL0639 where there is no such engine."""
     module, _, attribute = ENGINES[check_engine(name)].partition(":")
     return cast(EngineMaker, getattr(import_module(module), attribute))

@@ -158,7 +158,7 @@ class KerasEngine:
 
 
 def _check(what: str, mine: Mapping[str, Array], given: Mapping[str, Array]) -> None:
-    """VFL0614 where something is missing or of another shape."""
+    """VFL0621 where something is missing or of another shape."""
     for name, array in mine.items():
         if name not in given or given[name].shape != array.shape:
-            raise Failure("VFL0614", f"{what} {name!r} of shape {list(array.shape)} is not among those saved")
+            raise Failure("VFL0621", f"{what} {name!r} of shape {list(array.shape)} is not among those saved")

@@ -62,7 +62,7 @@ def export(
         sources: of each party its source, to compare on; generated rows where None.
 
     Raises:
-        Failure: VFL0614 for a run without a model, VFL0613 where it was compiled without the
+        Failure: VFL0629 for a run without a model, VFL0613 where it was compiled without the
             format, VFL0612 where `out` cannot be written, VFL0501 where an exported model differs
             from the trained one, VFL0503 where TensorFlow is missing.
     """

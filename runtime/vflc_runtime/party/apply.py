@@ -87,7 +87,7 @@ class _Trained:
     def __init__(self, run: RunFolder, site: Site, program: str) -> None:
         self.run, self.site, self.program = run, site, program
         if run.places != (site.place,):
-            raise Failure("VFL0614", f"{run.path} is no run of {site.place}", "name the run of this party")
+            raise Failure("VFL0636", f"{run.path} is no run of {site.place}", "name the run of this party")
         self.bundle = run.bundle(site.engine)
         loading.look(self.bundle, site.sources(self.bundle), program == "evaluate")
 

@@ -84,7 +84,7 @@ class _Training:
                     loading.look(self.bundle, site.sources(self.bundle))
             return
         if bundle_dir is None:
-            raise Failure("VFL0614", "there is no bundle to train", "name one, or --resume a run in --out")
+            raise Failure("VFL0637", "there is no bundle to train", "name one, or --resume a run in --out")
         refuse_existing(out, options.overwrite)
         self.bundle = open_bundle(bundle_dir, (site.place,), site.engine)
         self.settings = {**new_settings(self.bundle, options), "places": [site.place]}
@@ -142,7 +142,7 @@ class _Training:
         return data
 
     def _run_folder(self, data: Dataset, order: Order) -> RunFolder:
-        """The run's folder, made where there is none yet; VFL0614 where it was trained on other rows."""
+        """The run's folder, made where there is none yet; VFL0626 where it was trained on other rows."""
         fingerprint = loading.fingerprint(data)
         if self._run is None:
             self.settings["data"] = fingerprint
@@ -152,7 +152,7 @@ class _Training:
             return run
         if fingerprint != self.settings["data"]:
             raise Failure(
-                "VFL0614",
+                "VFL0626",
                 f"{self.out} was trained on other rows",
                 "resume it with the data it was started with, at all parties",
             )
@@ -163,7 +163,7 @@ def _bundle_of(run: RunFolder, bundle_dir: Path | str | None, site: Site) -> Bun
     """The bundle of a run that goes on, compared with the one that is given."""
     if run.places != (site.place,):
         whose = "all parties in one process" if run.places is None else ", ".join(run.places)
-        raise Failure("VFL0614", f"{run.path} is a run of {whose}, not of {site.place}", "name another --out")
+        raise Failure("VFL0636", f"{run.path} is a run of {whose}, not of {site.place}", "name another --out")
     if bundle_dir is not None and site.engine == "keras":
         add_keras(run.path / "bundle", Path(bundle_dir))
     bundle = run.bundle(site.engine)
@@ -171,7 +171,7 @@ def _bundle_of(run: RunFolder, bundle_dir: Path | str | None, site: Site) -> Bun
         given = open_bundle(bundle_dir, (site.place,), site.engine)
         if given.manifest.digest != bundle.manifest.digest:
             raise Failure(
-                "VFL0614",
+                "VFL0625",
                 f"{run.path} is a run of another spec",
                 "resume it with the bundle it was started with, or start anew with another --out",
             )

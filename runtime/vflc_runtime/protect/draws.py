@@ -115,9 +115,9 @@ class Draws:
         except (KeyError, TypeError) as error:
             raise self._damaged(path, str(error)) from None
         except Failure as failure:
-            if failure.code != "VFL0614":
+            if failure.code != "VFL0621":
                 raise
-            raise self._damaged(path, failure.message) from None
+            raise self._damaged(path, failure.message.partition(": ")[2]) from None
         if not good:
             raise self._damaged(path, "these are no draws")
         return tensors, about

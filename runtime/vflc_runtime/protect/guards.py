@@ -156,7 +156,7 @@ class Guards:
 
         Raises:
             Failure: VFL0671, the noise was calibrated for fewer epochs than the run shall have now;
-                VFL0614, what was saved does not fit.
+                VFL0621, what was saved does not fit.
         """
         self._facts, self._restored = facts, True
         for name, guard in self._plan.guards.items():
@@ -185,7 +185,7 @@ class Guards:
         return self._restored
 
     def resume(self, counts: Mapping[str, Mapping[str, int]], memories: Mapping[str, Array]) -> None:
-        """Takes up the counts and memories of a checkpoint; VFL0614 where they do not fit."""
+        """Takes up the counts and memories of a checkpoint; VFL0621 where they do not fit."""
         if self._states and not self._restored:
             raise _lost(next(iter(self._states)))
         for name, state in self._states.items():
@@ -349,7 +349,7 @@ def _fitting(saved: Mapping[str, Array], name: str, like: Array) -> Array:
 
 def _lost(name: str) -> Failure:
     return Failure(
-        "VFL0614",
+        "VFL0621",
         f"what protection {name!r} keeps is not among what was saved",
         "start anew with another --out",
     )

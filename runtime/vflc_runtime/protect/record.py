@@ -28,7 +28,7 @@ def begin(
     `drawn` are, by place and draw, labels that the party has drawn in its ledger.
 
     Raises:
-        Failure: as `Guards.prepare` and `Guards.restore`, VFL0614 where what was kept cannot be read.
+        Failure: as `Guards.prepare` and `Guards.restore`, VFL0621 where what was kept cannot be read.
     """
     for place, own in guards.items():
         path = run / place / FILE
@@ -46,7 +46,7 @@ def apply(run: Path, guards: Mapping[str, Guards], program: str) -> None:
     """Takes up the noise of the run in the folder, for a pass of a program after training.
 
     Raises:
-        Failure: VFL0614 where what was kept is lost or cannot be read.
+        Failure: VFL0621 where what was kept is lost or cannot be read.
     """
     for place, own in guards.items():
         if own.at_work(program):
@@ -76,5 +76,5 @@ def _settings(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     except (KeyError, ValueError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
-        raise Failure("VFL0614", f"{path} cannot be read", "start anew with another --out")
+        raise Failure("VFL0621", f"{path} cannot be read", "start anew with another --out")
     return found

@@ -165,11 +165,11 @@ def in_words(saved: Mapping[str, Any]) -> str:
 
 
 def read_progress(folder: Path) -> Progress:
-    """How far the run was; VFL0614 where the file is of another version."""
+    """How far the run was; VFL0621 where the file is of another version."""
     try:
         return Progress(**json.loads((folder / _PROGRESS).read_bytes()))
     except (OSError, ValueError, TypeError):
-        raise Failure("VFL0614", f"{folder} cannot be read") from None
+        raise Failure("VFL0621", f"{folder} cannot be read") from None
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

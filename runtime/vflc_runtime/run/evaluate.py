@@ -28,13 +28,13 @@ def trained(
     hear: Callable[[Envelope], None] | None = None,
     listen: Listener = silent,
 ) -> Session:
-    """A session with the run's weights that runs one program; VFL0614 where there are none.
+    """A session with the run's weights that runs one program; VFL0629 where there are none.
 
     `hear` is told of every message, `listen` where something else than the run's models is taken.
     """
     if run.places is not None:
         raise Failure(
-            "VFL0614",
+            "VFL0636",
             f"{run.path} holds the part of {', '.join(run.places)} alone",
             f"run it at all parties: `vflc party NAME RUN --deploy deploy.toml --do {program}`",
         )

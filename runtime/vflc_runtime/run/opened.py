@@ -68,11 +68,11 @@ class Opened(ABC):
         """Writes predictions to a .csv or .parquet file; the number of its rows."""
 
     def metrics(self) -> dict[str, Any]:
-        """What `metrics.json` holds; VFL0614 where the run has not ended once."""
+        """What `metrics.json` holds; VFL0629 where the run has not ended once."""
         try:
             found: dict[str, Any] = json.loads((self.path / "metrics.json").read_bytes())
         except (OSError, ValueError):
-            raise Failure("VFL0614", f"{self.path} has no results yet", "resume it") from None
+            raise Failure("VFL0629", f"{self.path} has no results yet", "resume it") from None
         return found
 
 

@@ -30,7 +30,7 @@ class PopulationRun(RunFolder):
         """The bundle that ran, checked to be the one, with the graphs of an engine."""
         plan = read_population(self.path / "bundle", check_engine(engine))
         if plan.manifest.digest != self.settings.get("digest"):
-            raise Failure("VFL0614", f"{self.path / 'bundle'} is not the bundle that this run was made from")
+            raise Failure("VFL0625", f"{self.path / 'bundle'} is not the bundle that this run was made from")
         return plan
 
     def chosen(self, plan: Plan) -> Settings:

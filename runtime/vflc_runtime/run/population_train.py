@@ -82,7 +82,7 @@ def train(
         with run.locked():
             return _resume(run, bundle_dir, sources, options, listen)
     if bundle_dir is None:
-        raise Failure("VFL0614", "there is no bundle to train", "give a spec or a bundle, or --resume a run")
+        raise Failure("VFL0637", "there is no bundle to train", "give a spec or a bundle, or --resume a run")
     refuse_existing(out, options.overwrite)
     plan = read_population(Path(bundle_dir), check_engine(options.engine))
     chosen = {n: getattr(options, n) for n in CHOSEN if getattr(options, n) is not None}
@@ -118,7 +118,7 @@ def _resume(
     plan = run.plan(engine)
     if given not in (None, plan.manifest.digest):
         raise Failure(
-            "VFL0614",
+            "VFL0625",
             f"{run.path} is a run of another spec",
             "resume it with the spec it was started with, or start anew with another --out",
         )
@@ -127,7 +127,7 @@ def _resume(
         value = getattr(options, name)
         if name in FIXED and value not in (None, chosen[name]):
             raise Failure(
-                "VFL0614",
+                "VFL0627",
                 f"{run.path} was started with {name} {chosen[name]}, it cannot go on with {value}",
                 f"leave out --{name}, or start anew with another --out",
             )
@@ -136,7 +136,7 @@ def _resume(
     users = Users.of(data)
     if fingerprint(data, users) != run.settings["data"]:
         raise Failure(
-            "VFL0614", f"{run.path} was trained on other rows", "resume it with the data it was started with"
+            "VFL0626", f"{run.path} was trained on other rows", "resume it with the data it was started with"
         )
     settings = dataclasses.replace(plan.settings, **chosen)
     with closing(_crew(plan, settings, users, options)) as crew:

@@ -27,14 +27,14 @@ class Options(Protocol):
 
 
 def check_options(options: Options) -> None:
-    """VFL0614 where one of them makes no sense."""
+    """VFL0638 where one of them makes no sense."""
     for name in ("epochs", "batch", "steps", "checkpoint_steps"):
         given = getattr(options, name)
         if given is not None and given < 1:
-            raise Failure("VFL0614", f"{name} is {given}", "give at least 1")
+            raise Failure("VFL0638", f"{name} is {given}", "give at least 1")
     if options.validation is not None and not 0 <= options.validation < 1:
         raise Failure(
-            "VFL0614", f"validation is {options.validation}", "give a fraction from 0 up to, not including, 1"
+            "VFL0638", f"validation is {options.validation}", "give a fraction from 0 up to, not including, 1"
         )
 
 
@@ -55,13 +55,13 @@ def new_settings(bundle: Bundle, options: Options) -> dict[str, Any]:
 
 
 def resumed_settings(run: RunFolder, options: Options) -> dict[str, Any]:
-    """The settings of a run that goes on: how long may change, what is done may not (VFL0614)."""
+    """The settings of a run that goes on: how long may change, what is done may not (VFL0627)."""
     settings = dict(run.settings)
     for name in ("batch", "seed", "validation"):
         given = getattr(options, name)
         if given is not None and given != settings[name]:
             raise Failure(
-                "VFL0614",
+                "VFL0627",
                 f"{run.path} was started with {name} {settings[name]}, it cannot go on with {given}",
                 f"leave out --{name}, or start anew with another --out",
             )

@@ -28,7 +28,7 @@ def begin(run: Path, engines: Mapping[str, Engine]) -> None:
     """Gives each place's weights first values from its own key, which is made where there is none.
 
     Raises:
-        Failure: VFL0612 where the key cannot be written, VFL0614 where it cannot be read.
+        Failure: VFL0612 where the key cannot be written, VFL0621 where it cannot be read.
     """
     for place, engine in engines.items():
         plan = engine.plan
@@ -44,7 +44,7 @@ def _key(path: Path) -> str:
     with suppress(FileNotFoundError):
         key = path.read_text("utf-8")
         if not re.fullmatch(r"[0-9a-f]{64}", key):
-            raise Failure("VFL0614", f"{path} holds no key", "start anew with another --out")
+            raise Failure("VFL0621", f"{path} holds no key", "start anew with another --out")
         return key
     key, new = secrets.token_hex(32), path.with_name(f".{FILE}.new")
     with files.writing(path):

@@ -121,14 +121,14 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run against a second process; VFL0614 where one is at work on it."""
+        """Holds the run against a second process; VFL0628 where one is at work on it."""
         with files.writing(self.path):
             lock = open(self.path / "lock", "w", opener=files.private)  # noqa: SIM115
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise Failure("VFL0614", f"another process is at work on {self.path}") from None
+                raise Failure("VFL0628", f"another process is at work on {self.path}") from None
             yield
 
     @property
@@ -141,7 +141,7 @@ class RunFolder:
         """The bundle that ran, checked to be the one, with the plans of a backend."""
         bundle = open_bundle(self.path / "bundle", self.places, backend)
         if bundle.manifest.digest != self.settings.get("digest"):
-            raise Failure("VFL0614", f"{self.path / 'bundle'} is not the bundle that this run was made from")
+            raise Failure("VFL0625", f"{self.path / 'bundle'} is not the bundle that this run was made from")
         return bundle
 
     def fitted(self, bundle: Bundle) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class RunFolder:
             try:
                 fitted.update(json.loads((self.path / place / "encoders.json").read_bytes()))
             except (OSError, ValueError):
-                raise Failure("VFL0614", f"{self.path / place / 'encoders.json'} cannot be read") from None
+                raise Failure("VFL0621", f"{self.path / place / 'encoders.json'} cannot be read") from None
         return fitted
 
     def save(self, checkpoint: Checkpoint) -> Path:
@@ -253,7 +253,7 @@ class RunFolder:
         try:
             return [json.loads(line) for line in (self.path / "history.jsonl").read_text().splitlines()]
         except (OSError, ValueError):
-            raise Failure("VFL0614", f"{self.path / 'history.jsonl'} cannot be read") from None
+            raise Failure("VFL0621", f"{self.path / 'history.jsonl'} cannot be read") from None
 
     def models(self, bundle: Bundle, listen: Listener = silent) -> dict[str, Tensors]:
         """The weights of every place, all of one step: the best where the run keeps them.
@@ -276,7 +276,7 @@ class RunFolder:
             return {place: tensors[place].get("best", tensors[place]["model"]) for place in places}
         if self.saved:
             raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
-        raise Failure("VFL0614", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`")
+        raise Failure("VFL0629", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`")
 
     def which(self) -> str:
         """Which epoch the model is of that is evaluated and predicts, in words."""
@@ -317,16 +317,16 @@ def _lay_out(new: Path, bundle: Placed, settings: Mapping[str, Any], fitted: Map
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """VFL0614 where `path` holds something that a new run may not replace."""
+    """VFL0624 where `path` holds something that a new run may not replace."""
     if not path.exists():
         return
     if path.is_dir() and not any(path.iterdir()):
         return
     if not (path.is_dir() and (path / "run.json").exists()):
-        raise Failure("VFL0614", f"{path} is there and is no run", "choose another folder with --out")
+        raise Failure("VFL0624", f"{path} is there and is no run", "choose another folder with --out")
     if not overwrite:
         raise Failure(
-            "VFL0614",
+            "VFL0624",
             f"{path} holds a run already",
             "go on with it by --resume, replace it by --overwrite, or choose another folder with --out",
         )

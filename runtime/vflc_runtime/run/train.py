@@ -92,7 +92,7 @@ def train(
         with run.locked():
             return _resume(run, bundle_dir, sources, options, listen)
     if bundle_dir is None:
-        raise Failure("VFL0614", "there is no bundle to train", "give a spec or a bundle, or --resume a run")
+        raise Failure("VFL0637", "there is no bundle to train", "give a spec or a bundle, or --resume a run")
     refuse_existing(out, options.overwrite)
     bundle = open_bundle(bundle_dir, backend=options.engine)
     settings = new_settings(bundle, options)
@@ -121,13 +121,13 @@ def _resume(
         add_keras(run.path / "bundle", Path(bundle_dir))
     if run.places is not None:
         raise Failure(
-            "VFL0614", f"{run.path} is the part of {', '.join(run.places)}", "resume it by `vflc party`"
+            "VFL0636", f"{run.path} is the part of {', '.join(run.places)}", "resume it by `vflc party`"
         )
     bundle = run.bundle(options.engine)
     given = None if bundle_dir is None else open_bundle(bundle_dir, backend=options.engine).manifest.digest
     if given not in (None, bundle.manifest.digest):
         raise Failure(
-            "VFL0614",
+            "VFL0625",
             f"{run.path} is a run of another spec",
             "resume it with the spec it was started with, or start anew with another --out",
         )
@@ -137,7 +137,7 @@ def _resume(
     )
     if loading.fingerprint(data) != settings["data"]:
         raise Failure(
-            "VFL0614", f"{run.path} was trained on other rows", "resume it with the data it was started with"
+            "VFL0626", f"{run.path} was trained on other rows", "resume it with the data it was started with"
         )
     order = _order(settings, data.rows)
     recorder = _recorder(run.path, bundle, order, options)

@@ -209,4 +209,4 @@ def _read(number: int, path: Path) -> Step:
 
 
 def _damaged(path: Path, what: str) -> Failure:
-    return Failure("VFL0614", f"{path} is not a transcript: it has {what}", "record the run again")
+    return Failure("VFL0621", f"{path} is not a transcript: it has {what}", "record the run again")
