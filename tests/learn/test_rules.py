@@ -452,7 +452,7 @@ def test_a_feature_that_is_made_of_what_is_predicted() -> None:
     assert not warned("Item") and not warned("Left") and not warned("Other", at="alice")
 
 
-def ungranted(count: int, releases: str = "") -> Diagnostic:
+def ungranted(count: int, releases: str = "", owner: str = "alice") -> Diagnostic:
     """What is said of as many features, of which nothing is granted."""
     names = [f"x{chr(ord('a') + n)}" for n in range(count)]
     spec = f"""
@@ -471,7 +471,7 @@ logit = dense(concat(z, a), 1) at bob
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
 {releases}"""
-    (found,) = check_source(Text("spec.vfl", spec.replace(";", "\n ")))
+    (found,) = check_source(Text("spec.vfl", spec.replace(";", "\n ").replace("alice", owner)))
     assert found.code == "VFL0340"
     return found
 
@@ -483,13 +483,14 @@ def test_a_help_names_twelve_columns(count: int) -> None:
     assert (", …`" in help) is (count > 12) and "xm" not in help
 
 
-def test_what_lacks_a_grant_is_said_at_the_release_of_its_party() -> None:
+@pytest.mark.parametrize("owner", ["alice", "zoe"])
+def test_what_lacks_a_grant_is_said_at_the_release_of_its_party(owner: str) -> None:
     for releases, before in (
         ("release bob { never to alice: liked }\nrelease alice { to bob: xa }\n", "release "),
         ("release bob { never to alice: liked }\n", "party "),
     ):
-        span = ungranted(2, releases).span
-        assert span is not None and span.text == "alice"
+        span = ungranted(2, releases, owner).span
+        assert span is not None and span.text == owner
         assert span.source.text[: span.start].endswith(before)
 
 
