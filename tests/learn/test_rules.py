@@ -465,8 +465,8 @@ party bob {{
   column Stars: int
   label  liked = Stars > 3
 }}
-a = stop_gradient(dense(concat({", ".join(f"alice.{name}" for name in names)}), 3))
 z = stop_gradient(dense(alice.xa, 2))
+a = stop_gradient(dense(concat({", ".join(f"alice.{name}" for name in names)}), 3))
 logit = dense(concat(z, a), 1) at bob
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
