@@ -21,7 +21,7 @@ from vflc.passes.learn.columns import CONDITIONS, code_bits, folded, table_colum
 from vflc.passes.learn.flow import Flow, Flows, Secret, Secrets, _joined, _read
 from vflc.passes.learn.granted import _cheaper, _is_of, _phases, _within, described, listed
 from vflc.passes.learn.limits import _named as is_edge
-from vflc.passes.learn.received import NAMED, Way, _named, together
+from vflc.passes.learn.received import NAMED, Way, _crossings, _named, together
 from vflc.passes.learn.spending import spends
 
 SPAN = Span(Text("spec.vfl", "feature C{1..12}: float"), 0, 7)
@@ -314,6 +314,16 @@ def test_of_many_edges_the_first_of_each_program_are_named() -> None:
     ways = [Way(f"e{n}", program) for n in range(NAMED + 6) for program in programs]
     found = list(_named(ways))
     assert NAMED == 64 and found == ways[: 2 * NAMED]
+
+
+@pytest.mark.parametrize(("row_size", "told"), [(None, 7), (3, 3)])
+def test_how_many_numbers_there_are_tells_where_it_varies(row_size: int | None, told: int) -> None:
+    values = {"a": SimpleNamespace(type=SimpleNamespace(row_size=row_size))}
+    edges = [SimpleNamespace(id=to, node="a", target=to, programs=("train",)) for to in ("bob", "hub")]
+    train = SimpleNamespace(patience=None, best=False)
+    model: Any = SimpleNamespace(edges=edges, train=train, graph_of=lambda program: values)
+    flow: Any = SimpleNamespace(graph=lambda program: {"a": Flows(3, 2, 6)})
+    assert list(_crossings(model, flow, "bob")) == [(told, Way("bob", "train"))]
 
 
 def test_places_together_learn_what_each_does_of_others() -> None:
