@@ -19,7 +19,7 @@ from vflc.ir.release import Grant, Guard
 from vflc.passes.learn.bounds import bound_of, codes_of
 from vflc.passes.learn.columns import CONDITIONS, code_bits, folded, table_columns
 from vflc.passes.learn.flow import Flow, Flows, Secret, Secrets, _joined, _read
-from vflc.passes.learn.granted import _cheaper, _is_of, _phases, _within, described, listed
+from vflc.passes.learn.granted import _cheaper, _kin, _phases, _ways, _within, described, listed
 from vflc.passes.learn.limits import _named as is_edge
 from vflc.passes.learn.received import NAMED, Way, _crossings, _named, together
 from vflc.passes.learn.spending import spends
@@ -288,22 +288,17 @@ def test_programs_in_the_words_of_the_language() -> None:
     assert _phases(("train", "predict")) == " in training and prediction"
 
 
-@pytest.mark.parametrize(
-    ("name", "source", "of"),
-    [
-        ("Age", Source("alice", "Age"), True),
-        ("Age", Source("alice", "City"), False),
-        ("Rich", Source("alice", "Rich"), True),
-        ("A", Source("alice", "Rich"), True),  # the table's column by its own name
-        ("Rich", Source("alice", "Poor"), True),  # made of the same column
-        ("B", Source("alice", "Rich"), False),
-    ],
-)
-def test_a_source_is_of_a_column_by_name_and_by_what_it_is_made_of(
-    name: str, source: Source, of: bool
-) -> None:
-    columns = COLUMNS | {("alice", "Poor"): column("Poor", {"op": "<", "args": [A, {"number": 9}]})}
-    assert _is_of(name, source, columns) is of
+def test_ways_from_a_column_by_its_name_and_by_what_it_is_made_of() -> None:
+    """`Rich` is computed from the table's column `A`."""
+    city, rich = Way("city", "train"), Way("rich", "predict")
+    reaching = {secret("City"): (city,), secret("Rich"): (rich,), secret("liked", of="bob"): (city,)}
+    assert _ways(reaching, "alice", COLUMNS) == {"City": [city], "Rich": [rich], "A": [rich]}
+
+
+def test_who_denies_a_column_denies_what_it_is_computed_from() -> None:
+    assert _kin("Rich", "alice", COLUMNS) == ("Rich", "A")
+    assert _kin("City", "alice", COLUMNS) == ("City",)
+    assert _kin("A", "alice", COLUMNS) == ("A",), "the table has it, the spec does not name it"
 
 
 # --- what reaches a place ------------------------------------------------------------------------
