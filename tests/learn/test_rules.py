@@ -472,7 +472,8 @@ party bob {{
 }}
 z = stop_gradient(dense(alice.xa, 2))
 a = stop_gradient(dense(concat({", ".join(f"alice.{name}" for name in names)}), 3))
-logit = dense(concat(z, a), 1) at bob
+y = stop_gradient(dense(alice.xb, 2))
+logit = dense(concat(z, a, y), 1) at bob
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
 {releases}"""
@@ -500,6 +501,6 @@ def test_what_lacks_a_grant_is_said_at_the_release_of_its_party(owner: str) -> N
 
 
 def test_what_lacks_a_grant_is_shown_where_it_crosses() -> None:
-    """`xb` crosses in `a`, though other values cross before and after."""
+    """`xb` crosses in `a` first, though `z` crosses before and `y` has it, too."""
     (_, crossing) = ungranted(2, "release alice { to bob: xa }\n").labels
     assert "crosses to bob in `a`" in crossing.text
