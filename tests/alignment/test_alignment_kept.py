@@ -14,7 +14,7 @@ from vflc_runtime.alignment.keys import Keys
 from vflc_runtime.alignment.kinds import KINDS
 from vflc_runtime.alignment.settings import AlignSettings
 
-from vflc.emit.control import TABLES as DECLARED
+from vflc.emit.manifest.control import TABLES as DECLARED
 
 TABLES = {"alice": ["b", "a", "c", "d"], "bob": ["e", "d", "c", "b"], "carol": ["d", "b", "c", "x", "y"]}
 COMMON = ["b", "c", "d"]

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from vflc.emit.diagram import dot, mermaid, shape, volume
+from vflc.emit.manifest.diagram import dot, mermaid, shape, volume
 
 
 def edge(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vflc.diagnostics import Source
 from vflc.driver import check_source, compile_source
-from vflc.emit.text import plain
+from vflc.emit.manifest.text import plain
 
 SPEC = """
 party alice {

@@ -16,7 +16,7 @@ from vflc_runtime.engines import keras_setup
 from vflc_runtime.errors import Failure
 
 from vflc.diagnostics import Refused
-from vflc.emit.keras_file import import_keras
+from vflc.emit.keras.file import import_keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras_testing import needs_tensorflow
 
-from vflc.emit.keras import to_keras
+from vflc.emit.keras.models import to_keras
 from vflc.ops import OPS
 from vflc.ops.mode import RESOLVED
 from vflc.ops.source import INPUTS

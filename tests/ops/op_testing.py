@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from vflc.emit.onnx_writer import OnnxGraphWriter
+from vflc.emit.onnx.writer import OnnxGraphWriter
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.types import ROWS, Axis, TensorType

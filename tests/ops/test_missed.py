@@ -16,7 +16,7 @@ from vflc_runtime.bundle.reading import Json
 from vflc_runtime.engines.missed import BLOCK, History
 from vflc_runtime.errors import Failure
 
-from vflc.emit.update import UpdateGraph, build_updates, catch_up, slots_of, update_graph
+from vflc.emit.onnx.update import UpdateGraph, build_updates, catch_up, slots_of, update_graph
 from vflc.ir.model import OptimizerRule, Penalty
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.penalised import makes_up

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from op_testing import evaluate, sample_case
 
-from vflc.emit.onnx_writer import IR_VERSION, OPSET, OnnxGraphWriter
+from vflc.emit.onnx.writer import IR_VERSION, OPSET, OnnxGraphWriter
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import OPS
 from vflc.ops.table import SERIAL

@@ -12,7 +12,7 @@ from verify.verifying import ALONE, KERAS, verify, worst
 from vflc import driver
 from vflc.cli.verify import DENSE
 from vflc.cli.verify_rules import unlike_keras
-from vflc.emit.update import rates
+from vflc.emit.onnx.update import rates
 from vflc.ops import optimizers
 from vflc.ops.optimizers import OPTIMIZERS
 

@@ -13,7 +13,7 @@ from vflc_runtime.verify.kinks import MARGIN, Chooser, Kinks, undecided
 from vflc_runtime.verify.recording import Key, Recording
 
 from vflc import driver
-from vflc.emit.kinks import kinks
+from vflc.emit.onnx.kinks import kinks
 
 
 def compared(folder: Path, precision: str, *values: dict[Key, Any]) -> Comparison:

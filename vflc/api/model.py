@@ -82,7 +82,7 @@ class Model:
     @property
     def crossing(self) -> tables.Table:
         """A row for each value that crosses between parties: its shape, bytes, and what it depends on."""
-        from vflc.emit.diagram import shape
+        from vflc.emit.manifest.diagram import shape
 
         names = ("id", "from", "to", "phase", "bytes_per_row", "depends_on")
         rows = [[*(edge[name] for name in names), shape(edge)] for edge in self.manifest["edges"]]
@@ -91,7 +91,7 @@ class Model:
     @property
     def learned(self) -> tables.Table:
         """Who may learn what at most: a row for each receiver and column of others."""
-        from vflc.emit.learned import at_most
+        from vflc.emit.manifest.learned import at_most
 
         names = ("receiver", "party", "column")
         found = self.manifest["learned"]
@@ -100,7 +100,7 @@ class Model:
 
     def graph(self, format: str = "mermaid") -> str:
         """The picture of who computes what and what crosses, as `mermaid` or `dot` text."""
-        from vflc.emit.diagram import FORMATS
+        from vflc.emit.manifest.diagram import FORMATS
 
         if format not in FORMATS:
             raise ValueError(f"format {format!r} is none of {', '.join(FORMATS)}")

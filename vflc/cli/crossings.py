@@ -11,8 +11,8 @@ from itertools import groupby
 from typing import Any
 
 from vflc.cli.columns import aligned, broken
-from vflc.emit.diagram import shape
-from vflc.emit.disclosed import kinds, waivers
+from vflc.emit.manifest.diagram import shape
+from vflc.emit.manifest.disclosed import kinds, waivers
 
 ALIKE = 4
 """So many edges in a row of one shape, with the same known of them, are told as one."""

@@ -23,7 +23,7 @@ def command(spec: Path, form: str, out: Path | None, force: bool) -> None:
     A cluster for each place, an arrow for each message of a training step.
     """
     from vflc import driver
-    from vflc.emit.diagram import FORMATS
+    from vflc.emit.manifest.diagram import FORMATS
 
     check_output(out, force, [str(spec)])
     text = FORMATS[form](driver.compile_spec(spec).manifest)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import TextWrapper
 
-from vflc.emit.learned import held_anyway
+from vflc.emit.manifest.learned import held_anyway
 from vflc.ir.learn import Bound, Evidence, Learned
 from vflc.passes.learn.granted import described
 

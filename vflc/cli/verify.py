@@ -208,7 +208,7 @@ def _kinks(spec: Path) -> Kinks | None:
     from vflc_runtime.verify import Kinks
 
     from vflc import driver
-    from vflc.emit.kinks import kinks
+    from vflc.emit.onnx.kinks import kinks
 
     found = kinks(driver.unsplit_model(spec), "float32")
     return None if found is None else Kinks(**found)
@@ -300,7 +300,7 @@ def _show(found: Mapping[str, Any]) -> None:
 
 def _moved_by_rounding(idle: Mapping[str, float], limit: float) -> str:
     """What became of weights that the objective does not depend on."""
-    from vflc.emit.diagram import some
+    from vflc.emit.manifest.diagram import some
 
     lines = [
         "rounding alone moves these weights, so they were held where they start:",

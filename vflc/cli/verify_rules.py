@@ -36,7 +36,7 @@ def keras_rules(model: Model, steps: int) -> Rules:
     """The optimizers for so many steps."""
     from vflc_runtime.verify import Rule, Rules
 
-    from vflc.emit.update import rates
+    from vflc.emit.onnx.update import rates
 
     train, tables = model.train, {update.optimizer for update in model.updates if update.pairs}
     clip = {"clip_norm": train.clip_norm, "clip_value": train.clip_value}

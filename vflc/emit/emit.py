@@ -6,13 +6,13 @@ from typing import Any
 
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.emit.bundle import Bundle
-from vflc.emit.hashes import Hashes, hashes, keras_folders
-from vflc.emit.manifest import canonical, manifest, markdown, parties
-from vflc.emit.onnx import to_onnx
+from vflc.emit.manifest.hashes import Hashes, hashes, keras_folders
+from vflc.emit.manifest.manifest import canonical, manifest, markdown, parties
+from vflc.emit.onnx.subgraph import to_onnx
+from vflc.emit.onnx.update import build_updates, optimizers_at
 from vflc.emit.plan import encoders, guard_graph, plan
-from vflc.emit.population import population_files, population_keras_files
-from vflc.emit.population_manifest import population_manifest
-from vflc.emit.update import build_updates, optimizers_at
+from vflc.emit.population.bundle import population_files, population_keras_files
+from vflc.emit.population.manifest import population_manifest
 from vflc.ir.model import PROGRAMS, Model, Schedule
 
 
@@ -94,7 +94,7 @@ def _place(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]
 
 def _keras(model: Model, unfused: Model, precision: str) -> dict[str, dict[str, bytes]]:
     """The Keras plans, which must speak of the same edges and messages as the manifest."""
-    from vflc.emit.keras_plan import keras_files
+    from vflc.emit.keras.plan import keras_files
 
     assert (unfused.edges, unfused.messages) == (model.edges, model.messages), "fused tables crossed"
     return {each.place: keras_files(unfused, each, precision) for each in unfused.schedules}

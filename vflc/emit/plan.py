@@ -8,9 +8,9 @@ from typing import Any
 
 from vflc import __version__
 from vflc.diagnostics import Span
-from vflc.emit.manifest import FORMAT
-from vflc.emit.sizes import only_summed
-from vflc.emit.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
+from vflc.emit.manifest.manifest import FORMAT
+from vflc.emit.manifest.sizes import only_summed
+from vflc.emit.onnx.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule, Step
 from vflc.ir.release import Guard

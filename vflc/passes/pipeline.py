@@ -11,20 +11,20 @@ from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
 from vflc.passes.disclose import Disclose
 from vflc.passes.fuse_tables import FuseTables
-from vflc.passes.home import Home
 from vflc.passes.learn.population import LearnOfUsers
 from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
 from vflc.passes.penalise import Penalise
-from vflc.passes.phases import Phases
 from vflc.passes.place import Place
-from vflc.passes.protect import Protect
-from vflc.passes.protect_gradients import ProtectGradients
-from vflc.passes.protect_weights import ProtectWeights
+from vflc.passes.population.home import Home
+from vflc.passes.population.phases import Phases
+from vflc.passes.population.vectorise import Vectorise
+from vflc.passes.protect.gradients import ProtectGradients
+from vflc.passes.protect.values import Protect
+from vflc.passes.protect.weights import ProtectWeights
 from vflc.passes.prune import Prune
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
-from vflc.passes.vectorise import Vectorise
 
 
 class Pass(Protocol):

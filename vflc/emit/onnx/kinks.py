@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vflc.emit.onnx import to_onnx
+from vflc.emit.onnx.subgraph import to_onnx
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
 from vflc.ir.types import BATCH

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vflc.emit.keras import ONE, KerasModel, to_keras
-from vflc.emit.keras_gradients import gradient_graphs, private_graph, row_ids
-from vflc.emit.manifest import canonical
+from vflc.emit.keras.gradients import gradient_graphs, private_graph, row_ids
+from vflc.emit.keras.models import ONE, KerasModel, to_keras
+from vflc.emit.manifest.manifest import canonical
+from vflc.emit.onnx.update import UpdateGraph, build_updates, optimizers_at
 from vflc.emit.plan import guard_graph, plan
-from vflc.emit.update import UpdateGraph, build_updates, optimizers_at
 from vflc.ir.graph import PLACELESS
 from vflc.ir.model import PROGRAMS, Model, Program, Schedule, Stage, Step
 from vflc.ops.source import INPUTS

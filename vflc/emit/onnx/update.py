@@ -125,7 +125,7 @@ def rates(lr: Any, steps: int) -> list[float]:
     import onnx
     from onnx.reference import ReferenceEvaluator
 
-    from vflc.emit.onnx import to_onnx
+    from vflc.emit.onnx.subgraph import to_onnx
 
     made = _series_graph({"lr": lambda b, step: rate(b, step, lr)})
     nodes = [n.id for n in made.graph if n.id not in made.inputs and n.op != "constant"]

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vflc.emit.manifest import canonical
-from vflc.emit.onnx import to_onnx
+from vflc.emit.manifest.manifest import canonical
+from vflc.emit.onnx.subgraph import to_onnx
+from vflc.emit.onnx.update import build_updates, update_graph
 from vflc.emit.plan import encoders
-from vflc.emit.population_plan import hub_plan, parts, users_plan
-from vflc.emit.update import build_updates, update_graph
+from vflc.emit.population.plan import hub_plan, parts, users_plan
 from vflc.ir.graph import PLACELESS, Graph
 from vflc.ir.model import Gradient, Model, OptimizerRule, Visit
 
@@ -142,7 +142,7 @@ def _forward_units(visit: Visit) -> dict[str, _Unit]:
 
 
 def _keras(name: str, unit: _Unit, precision: str) -> tuple[bytes, dict[str, Any]]:
-    from vflc.emit.keras import to_keras
+    from vflc.emit.keras.models import to_keras
 
     made = to_keras(unit.graph, name, unit.nodes, unit.outputs, precision)
     entry = {"file": f"{name}.keras", "inputs": list(made.inputs), "outputs": list(made.outputs)}

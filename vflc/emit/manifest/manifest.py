@@ -7,13 +7,13 @@ import json
 from typing import Any
 
 from vflc import __version__
-from vflc.emit.control import control, decides, described
-from vflc.emit.disclosed import given_away
-from vflc.emit.learned import learned, who_may_learn
-from vflc.emit.packing import packed, ranges
-from vflc.emit.protected import protected, protection, protections
-from vflc.emit.sizes import sized_by, sizes_told
-from vflc.emit.text import plain
+from vflc.emit.manifest.control import control, decides, described
+from vflc.emit.manifest.disclosed import given_away
+from vflc.emit.manifest.learned import learned, who_may_learn
+from vflc.emit.manifest.packing import packed, ranges
+from vflc.emit.manifest.protected import protected, protection, protections
+from vflc.emit.manifest.sizes import sized_by, sizes_told
+from vflc.emit.manifest.text import plain
 from vflc.ir.model import Edge, Model
 
 FORMAT = 1

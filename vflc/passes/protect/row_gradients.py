@@ -17,7 +17,7 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Gradient
 from vflc.ops import OpError
 from vflc.ops.source import SHAPES
-from vflc.passes.row_summands import Each, Looked, Outer, Summands, matrix, shaped
+from vflc.passes.protect.row_summands import Each, Looked, Outer, Summands, matrix, shaped
 
 SHAPING = {
     "neg": (), "rename": (), "reshape": (), "squeeze": ("axis",), "unsqueeze": ("axis",), "slice": ("axis",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from vflc.emit.manifest import canonical
+from vflc.emit.manifest.manifest import canonical
 
 KERAS = "keras"
 FORMAT = 1

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from vflc import __version__
-from vflc.emit.manifest import FORMAT
+from vflc.emit.manifest.manifest import FORMAT
+from vflc.emit.onnx.update import slots_of, update_graph
 from vflc.emit.plan import shape_of
-from vflc.emit.update import slots_of, update_graph
 from vflc.ir.graph import Node
 from vflc.ir.model import Gradient, Model, OptimizerRule, Population, Visit
 from vflc.ops.penalised import makes_up

@@ -17,7 +17,7 @@ from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, likeliest
-from vflc.passes.protect_rows import draw_node, rewired
+from vflc.passes.protect.joint import draw_node, rewired
 
 SHAPING = frozenset({"cast", "unsqueeze", "squeeze", "reshape", "rename"})
 """Ops on the way from a label to its loss that leave the label what it is."""

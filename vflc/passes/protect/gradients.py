@@ -19,8 +19,7 @@ from vflc.ops.protect_mechanisms import CALIBRATED, MECHANISMS, spent_delta, spe
 from vflc.passes.cut import crossings
 from vflc.passes.levels import levels
 from vflc.passes.modes import resolved
-from vflc.passes.protect import unknown_edge
-from vflc.passes.protect_rows import (
+from vflc.passes.protect.joint import (
     Chain,
     Rows,
     called,
@@ -30,6 +29,7 @@ from vflc.passes.protect_rows import (
     rewired,
     warn_of_nothing_saved,
 )
+from vflc.passes.protect.values import unknown_edge
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from vflc.emit.keras_file import import_keras, safe_name, serialized
+from vflc.emit.keras.file import import_keras, safe_name, serialized
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.types import DType
 from vflc.ops import OPS

@@ -18,8 +18,7 @@ from vflc.ir.model import PROGRAMS, Model
 from vflc.ir.release import Guard, Protection
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, PASSES
-from vflc.passes.protect_labels import guard_labels
-from vflc.passes.protect_rows import (
+from vflc.passes.protect.joint import (
     Chain,
     Rows,
     called,
@@ -30,7 +29,8 @@ from vflc.passes.protect_rows import (
     rewired,
     warn_of_nothing_saved,
 )
-from vflc.passes.protect_sums import guard_sum, offered
+from vflc.passes.protect.labels import guard_labels
+from vflc.passes.protect.sums import guard_sum, offered
 
 
 @dataclass(frozen=True, slots=True)

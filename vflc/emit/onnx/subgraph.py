@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vflc.emit.onnx_writer import OnnxGraphWriter
+from vflc.emit.onnx.writer import OnnxGraphWriter
 from vflc.ir.graph import PLACELESS, Graph
 from vflc.ops import OPS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vflc.emit.text import plain
+from vflc.emit.manifest.text import plain
 from vflc.ir.learn import Bound, Evidence, Learned
 from vflc.ir.model import Model
 from vflc.ir.release import Grant

@@ -7,7 +7,7 @@ from math import log2
 from typing import Any
 
 from vflc.diagnostics.codes import CODES
-from vflc.emit.text import plain
+from vflc.emit.manifest.text import plain
 
 Edges = Sequence[Mapping[str, Any]]
 FACTORS = {

@@ -20,9 +20,9 @@ from vflc.ir.release import Guard, Protection
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, shrinking
 from vflc.passes.optimize import matches
-from vflc.passes.protect_rows import called, draw_node, fresh
-from vflc.passes.row_gradients import NoSum, Parting
-from vflc.passes.row_summands import Summands
+from vflc.passes.protect.joint import called, draw_node, fresh
+from vflc.passes.protect.row_gradients import NoSum, Parting
+from vflc.passes.protect.row_summands import Summands
 
 
 @dataclass(frozen=True, slots=True)

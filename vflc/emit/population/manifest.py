@@ -6,11 +6,11 @@ import hashlib
 from typing import Any
 
 from vflc import __version__
-from vflc.emit.diagram import ROWS_TOUCHED
-from vflc.emit.learned import learned
-from vflc.emit.manifest import FORMAT, WIDTHS, dtype_name, signed
+from vflc.emit.manifest.diagram import ROWS_TOUCHED
+from vflc.emit.manifest.learned import learned
+from vflc.emit.manifest.manifest import FORMAT, WIDTHS, dtype_name, signed
 from vflc.emit.plan import shape_of
-from vflc.emit.population_plan import global_weights, parts, weights_of
+from vflc.emit.population.plan import global_weights, parts, weights_of
 from vflc.ir.model import PROGRAMS, Model
 
 

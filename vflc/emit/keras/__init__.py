@@ -1,0 +1,1 @@
+"""Subgraphs as Keras models, and the plan that runs them."""

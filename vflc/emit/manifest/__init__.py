@@ -1,0 +1,1 @@
+"""What is said of a bundle: what crosses, who may learn what, and what binds it to the digest."""

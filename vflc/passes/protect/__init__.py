@@ -1,0 +1,1 @@
+"""Protections, each put into the graph where what it protects is made."""
