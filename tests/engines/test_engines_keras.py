@@ -1,0 +1,383 @@
+"""The parts of the Keras engine by themselves: variables and copies, gradients of rows, steps replayed."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from granting import granted
+from vflc_runtime.engines import keras_setup, keras_updates
+from vflc_runtime.engines.keras_gradients import TapeGradients
+from vflc_runtime.engines.keras_models import Weights, call_model, load_model
+from vflc_runtime.errors import Failure
+from vflc_runtime.plan import Init, Weight
+from vflc_runtime.plan_keras import Gradients, Held, Rows, Seed
+from vflc_runtime.session import Session
+
+from vflc.diagnostics import Source
+from vflc.driver import compile_source
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def tf() -> Any:
+    return keras_setup.tensorflow().tf
+
+
+# --- TensorFlow itself ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def anew() -> Any:
+    keras_setup._imported.cache_clear()
+    yield keras_setup._imported
+    keras_setup._imported.cache_clear()
+
+
+def test_keras_on_another_backend(anew: Any, tf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    keras = keras_setup.tensorflow().keras
+    anew.cache_clear()
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(Failure, match="Keras runs on jax here") as refused:
+        anew()
+    assert (refused.value.code, refused.value.help) == ("VFL0503", "set KERAS_BACKEND=tensorflow")
+
+
+@pytest.mark.parametrize(("set_to", "found"), [(None, ["3", "tensorflow"]), ("0", ["0", "0"])])
+def test_what_is_set_already_stays(
+    set_to: str | None, found: list[str], anew: Any, tf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")
+    anew.cache_clear()
+    for name in names:
+        monkeypatch.setenv(name, "before")  # so that it is put back
+        monkeypatch.delenv(name) if set_to is None else monkeypatch.setenv(name, set_to)
+    anew()
+    assert [os.environ[name] for name in names] == found
+
+
+def test_threads_are_asked_for_and_later_wishes_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def late(threads: int) -> None:
+        asked.append(threads)
+        raise RuntimeError("it runs")
+
+    threading = SimpleNamespace(set_intra_op_parallelism_threads=late)
+    modules = SimpleNamespace(tf=SimpleNamespace(config=SimpleNamespace(threading=threading)))
+    monkeypatch.setattr(keras_setup, "_imported", lambda: modules)
+    assert keras_setup.tensorflow() is modules and not asked
+    assert keras_setup.tensorflow(3) is modules and asked == [3]
+
+
+def test_what_libraries_say_while_they_load_is_kept_from_people(capfd: pytest.CaptureFixture[str]) -> None:
+    with keras_setup._quiet():
+        os.write(2, b"loading")
+    os.write(2, b"after")
+    with pytest.raises(KeyError), keras_setup._quiet():
+        raise KeyError
+    os.write(2, b" all")
+    assert capfd.readouterr().err == "after all"
+
+
+# --- models and weights -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"PK\x03\x04"])
+def test_a_file_that_holds_no_model(content: bytes) -> None:
+    with pytest.raises(Failure, match=r"alice/it\.keras cannot be loaded: ") as refused:
+        load_model(content, Path("alice/it.keras"))
+    assert refused.value.code == "VFL0613"
+    _, _, why = refused.value.message.partition("cannot be loaded: ")
+    assert 0 < len(why) <= 300 and "\n" not in why
+
+
+@pytest.mark.parametrize("text", ["x" * 400, "  first\nsecond", ""])
+def test_why_a_model_cannot_be_loaded_in_one_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError(text)
+
+    models = SimpleNamespace(load_model=fail)
+    modules = SimpleNamespace(keras=SimpleNamespace(models=models))
+    monkeypatch.setattr("vflc_runtime.engines.keras_models.tensorflow", lambda: modules)
+    with pytest.raises(Failure) as refused:
+        load_model(b"", Path("m"))
+    why = {"x": "x" * 300, " ": "first", "": "ValueError"}[text[:1]]
+    assert refused.value.message == f"m cannot be loaded: {why}"
+
+
+def test_outputs_come_in_a_list() -> None:
+    for made, found in ((5, [5]), ([1, 2], [1, 2]), ((1,), [1])):
+        assert call_model(lambda inputs, made=made: made, []) == found
+
+
+def weights(tf: Any, models: dict[str, list[tuple[str, tuple[int, ...]]]]) -> tuple[Weights, dict[str, Any]]:
+    """Weights of models whose layers hold variables of these shapes, and the variables by `MODEL.WEIGHT`."""
+    named = {
+        name: Weight(name, shape, Init("constant", start), True, name, 0)
+        for start, (name, shape) in enumerate({"a": (2, 3), "b": (4,), "alone": (1,)}.items(), 1)
+    }
+    variables: dict[str, Any] = {}
+    forwards: dict[str, Any] = {}
+    for graph, held in models.items():
+        layers = {}
+        for name, shape in held:
+            variable = variables[f"{graph}.{name}"] = tf.Variable(np.full(shape, -1.0))
+            layers[name] = SimpleNamespace(
+                weights=[SimpleNamespace(value=None), SimpleNamespace(value=variable)]
+            )
+
+        def get_layer(name: str, layers: dict[str, Any] = layers) -> Any:
+            if name not in layers:
+                raise ValueError(name)
+            return layers[name]
+
+        entry = SimpleNamespace(held=[Held(name, name, 1) for name, _ in held])
+        forwards[graph] = SimpleNamespace(entry=entry, model=SimpleNamespace(get_layer=get_layer))
+    plan: Any = SimpleNamespace(weights=named, precision="float64")
+    return Weights(plan, forwards, 0), variables
+
+
+def test_the_first_model_holds_a_weight_and_others_copies(tf: Any) -> None:
+    made, variables = weights(
+        tf, {"train": [("a", (2, 3))], "late": [("a", (6,)), ("b", (2, 2))], "more": [("a", (3, 2))]}
+    )
+    values = lambda: {name: set(v.numpy().reshape(-1)) for name, v in variables.items()}  # noqa: E731
+    assert values() == {"train.a": {1}, "late.a": {-1}, "late.b": {2}, "more.a": {-1}}
+    made.refresh({"train", "late", "unknown"}, {})
+    assert values() == {"train.a": {1}, "late.a": {1}, "late.b": {2}, "more.a": {-1}}
+    made.assign("a", np.full(6, 5))
+    made.refresh({"late"}, {"a": tf.constant(np.full((2, 3), 9.0))})
+    made.refresh({"late"}, {})  # it is no longer stale
+    assert values() == {"train.a": {5}, "late.a": {9}, "late.b": {2}, "more.a": {-1}}
+    made.refresh({"late", "more"}, {})
+    assert values() == {"train.a": {5}, "late.a": {9}, "late.b": {2}, "more.a": {5}}
+    assert made.in_models("a", {"more"}) == [variables["train.a"], variables["more.a"]]
+    assert made.in_models("a", set()) == [variables["train.a"]]
+    arrays = made.arrays({"b": tf.constant([7.0] * 4)})
+    assert {name: (array.shape, set(array.reshape(-1))) for name, array in arrays.items()} == {
+        "a": ((2, 3), {5}), "b": ((4,), {7}), "alone": ((1,), {3}),
+    }  # fmt: skip
+    assert made.array("b").dtype == np.float64 and set(made.array("b")) == {2}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "told"),
+    [
+        ("a", (5,), r"model 'g': layer 'a' cannot hold 'a'"),
+        ("a", (7,), r"model 'g': layer 'a' cannot hold 'a'"),
+        ("none", (1,), r"model 'g': layer 'none' cannot hold 'none'"),
+    ],
+)
+def test_a_layer_that_cannot_hold_a_weight(tf: Any, name: str, shape: tuple[int, ...], told: str) -> None:
+    with pytest.raises(Failure, match=told) as refused:
+        weights(tf, {"g": [(name, shape)]})
+    assert refused.value.code == "VFL0613"
+
+
+def test_a_layer_that_is_none(tf: Any) -> None:
+    made, _ = weights(tf, {})
+    short: Any = SimpleNamespace(get_layer=lambda _: SimpleNamespace(weights=[1]))
+    none: Any = SimpleNamespace(get_layer=lambda _: int("none"))  # as Keras, by a ValueError
+    for model in (short, none):
+        with pytest.raises(Failure, match="model 'g' has no layer 'x' with 2 variables"):
+            made._variable("g", model, "x", 1)
+
+
+# --- gradients ----------------------------------------------------------------------------------------------
+
+
+def gradients(tf: Any, variables: dict[str, list[Any]], **spec: Any) -> TapeGradients:
+    """Of a place whose table `t` is [4, 2], `u` [2, 2] and `w` [3]; `variables` hold them."""
+    arrays = {
+        "t": SimpleNamespace(shape=(4, 2)),
+        "u": SimpleNamespace(shape=(2, 2)),
+        "w": SimpleNamespace(shape=(3,)),
+    }
+    plan: Any = SimpleNamespace(arrays=arrays, precision="float64")
+    held: Any = SimpleNamespace(in_models=lambda name, graphs: variables[name])
+    parts: dict[str, Any] = {"seeds": (), "crossing": (), "dense": (), "rows": (), "received": {}}
+    return TapeGradients(plan, Gradients(**{**parts, **spec}), held, {"train"})
+
+
+def test_gradients_by_hand(tf: Any) -> None:
+    """Two losses on one value, weights in two models, one of them sent back, ids in two reads, one no id."""
+    w, w2, u = (tf.Variable(np.array(x)) for x in ([1.0, 2, 3], [1.0, 2, 3], [[1.0, 2], [3, 4]]))
+    t = tf.Variable(np.arange(8.0).reshape(4, 2))
+    found = gradients(
+        tf,
+        {"w": [w, w2], "u": [u], "t": [t]},
+        seeds=(Seed("loss", 2.0, None), Seed("other", None, "from"), Seed("loss", None, "again")),
+        crossing=(("gradient.x", "x"), ("gradient.idle", "idle")),
+        dense=(("flat", ("u", "w")), ("alone", ("w",))),
+        rows=(Rows("t", ("i", "j"), "ids", "rows"),),
+        received={"w": ("back", "back")},
+    )
+    values: dict[str, Any] = {
+        "x": tf.constant([1.0, 1, 2], tf.float64), "idle": tf.constant([[5.0]], tf.float64),
+        "i": tf.constant([[2], [-1], [0]]), "j": tf.constant([2, 1]),
+        "back": tf.constant([10.0, 20, 30], tf.float64),
+        "from": tf.constant([1.0, 3], tf.float64), "again": tf.constant(5.0, tf.float64),
+    }  # fmt: skip
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(values["x"])
+        values["loss"] = tf.reduce_sum(values["x"] * w)
+        values["other"] = tf.reduce_sum(tf.gather(t, [2, 0, 2]) * u[0], 1)[:2] + tf.reduce_sum(w2)
+    found.run(tape, values)
+    # loss starts from 2 + 5, and the two of `other` from 1 and 3
+    np.testing.assert_allclose(values["gradient.x"], [7, 14, 21])
+    np.testing.assert_allclose(values["gradient.idle"], [[0]])
+    by_w = np.array([7 + 4 + 20, 7 + 4 + 40, 14 + 4 + 60])
+    np.testing.assert_allclose(values["alone"], by_w)
+    by_u = np.array([[4 + 3 * 0, 5 + 3 * 1], [0, 0]])
+    np.testing.assert_allclose(values["flat"], [*by_u.reshape(-1), *by_w])
+    assert values["ids"].numpy().tolist() == [2, 0, 1]
+    np.testing.assert_allclose(values["rows"], [[1, 2], [3, 6], [0, 0]])
+
+
+def test_a_table_that_is_read_whole_as_well(tf: Any) -> None:
+    t = tf.Variable(np.arange(8.0))  # flat in its layer
+    copy = tf.Variable(np.arange(8.0).reshape(4, 2))
+    found = gradients(
+        tf, {"t": [t, copy]}, seeds=(Seed("loss", 1.0, None),), rows=(Rows("t", ("i",), "ids", "rows"),)
+    )
+    values: dict[str, Any] = {"i": tf.constant([3, 1, 3, -1])}
+    with tf.GradientTape(persistent=True) as tape:
+        values["loss"] = tf.reduce_sum(t * t) + tf.reduce_sum(tf.gather(copy, [3, 3, 1, 0]))
+    found.run(tape, values)
+    assert values["ids"].numpy().tolist() == [3, 1]
+    np.testing.assert_allclose(values["rows"], [[12 + 2, 14 + 2], [4 + 1, 6 + 1]])
+
+
+def test_without_a_loss_nothing_flows(tf: Any) -> None:
+    w = tf.Variable(np.ones(3))
+    found = gradients(tf, {"w": [w]}, dense=(("flat", ("w",)),), received={"w": ("back",)})
+    values: dict[str, Any] = {"back": tf.constant([1.0, 2, 3], tf.float64)}
+    found.run(None, values)
+    np.testing.assert_allclose(values["flat"], [1, 2, 3])
+
+
+# --- updates --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "given", "found"),
+    [
+        (None, [3.0, 4.0], [3, 4]),
+        (10.0, [3.0, 4.0], [3, 4]),
+        (5.0, [3.0, 4.0], [3, 4]),
+        (2.5, [3.0, 4.0], [1.5, 2]),
+        (2.5, [0.0, 0.0], [0, 0]),
+    ],
+)
+def test_no_longer_than_is_allowed(
+    tf: Any, limit: float | None, given: list[float], found: list[float]
+) -> None:
+    optimizer: Any = SimpleNamespace(clip_norm=limit, _tf=tf)
+    clipped = keras_updates._Optimizer.clipped(optimizer, tf.constant(given, tf.float32))
+    assert clipped.dtype == tf.float32
+    np.testing.assert_allclose(clipped, found, rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_rows_go_through_what_they_missed(tf: Any, precision: str) -> None:
+    """Each through its own steps, of rows of any width; the others stay."""
+
+    def new(given: dict[str, Any]) -> dict[str, Any]:
+        assert not given["gradient"].numpy().any() and given["step"].dtype == precision
+        return {"weight": given["weight"] * 2 + given["step"], "m": given["m"] - given["step"]}
+
+    optimizer: Any = SimpleNamespace(_tf=tf, _plan=SimpleNamespace(precision=precision), new=new)
+    last = np.array([4, 1, 5, 2, 1])
+    weight, m = np.arange(10.0).reshape(5, 2).astype(precision), np.ones((5, 2), precision)
+    given = {"weight": tf.constant(weight), "m": tf.constant(m)}
+    found = keras_updates._Optimizer._replayed(optimizer, given, last, 5)
+    for row, start in enumerate(last):
+        for step in range(start + 1, 6):
+            weight[row], m[row] = weight[row] * 2 + step, m[row] - step
+    np.testing.assert_array_equal(found["weight"], weight)
+    np.testing.assert_array_equal(found["m"], m)
+
+
+SPEC = """
+party a { key k
+  feature i: int -> index(4)
+  feature x: float }
+party b { key k
+  label y: int }
+e = embed(a.i, dim = 2)
+h = dense(concat(flatten(e), a.x), 3)
+fuse at b { logit = dense(h, 1) }
+predict y = sigmoid(logit)
+objective bce(logit, b.y)
+train { optimizer OPTIMIZER
+  batch 4 }
+"""
+
+
+@pytest.fixture
+def session(tmp_path: Path, request: pytest.FixtureRequest) -> Session:
+    text = SPEC.replace("OPTIMIZER", request.param)
+    made = compile_source(Source("keras.vfl", granted(text)), precision="float64", backends=("onnx", "keras"))
+    made.write(tmp_path / "bundle")
+    return Session(tmp_path / "bundle", "keras")
+
+
+def step(session: Session, *ids: int) -> None:
+    count = len(ids)
+    session.step({"a.i": np.array(ids, np.int32), "a.x": np.ones((count, 1)), "b.y": np.ones((count, 1))})
+
+
+@pytest.mark.parametrize("session", ["adam(lr = 0.1)"], indirect=True)
+def test_a_place_on_keras(session: Session) -> None:
+    """What it stores, keeps and takes back; one update a step; values in the order they came."""
+    for ids in ((0, 1), (1,), (2, 2)):
+        step(session, *ids)
+    engine: Any = session.engines["a"]
+    assert set(engine.stored()) == {"e.i"} and "b.y" not in engine.values()
+    assert engine.values()[:2] == ["a.i", "a.x"]
+    assert engine.get("a.i").dtype == np.int32 and engine.get("a.x").dtype == np.float64
+    assert engine.slots()["e.i/last"].tolist() == [1, 2, 3, 0]
+    weights, slots = engine.weights(), {n: s.copy() for n, s in engine.slots().items()}
+    assert np.abs(engine.stored()["e.i"][:2] - weights["e.i"][:2]).min() > 0
+    before = {name: array.copy() for name, array in weights.items()}
+    (update,) = {each for each in engine.plan.updates if each in engine._updates._late}
+    engine.update(update)  # of a step that was updated
+    assert all(np.array_equal(before[name], array) for name, array in engine.weights().items())
+    stored = {**weights, **engine.stored()}
+    changed = {n: s + 0.5 if s.dtype != np.int64 else s for n, s in slots.items()}
+    engine.load(stored, changed, 3)
+    assert all(np.array_equal(changed[name], array) for name, array in engine.slots().items())
+    for late in (np.full(4, 4), np.full(4, -1)):
+        with pytest.raises(Failure, match="has steps that were not done after 3"):
+            engine.load(stored, {**changed, "e.i/last": late}, 3)
+    for part, what, name in ((0, "weight", "e.i"), (1, "optimizer slot", next(iter(slots)))):
+        whole = [stored, slots]
+        lacking = {n: array for n, array in whole[part].items() if n != name}
+        for wrong in (lacking, {**lacking, name: whole[part][name][:1]}):
+            with pytest.raises(Failure, match=f"{what} '{name}' of shape"):
+                engine.load(*(wrong if index == part else each for index, each in enumerate(whole)), 3)
+    engine.load({name: np.full_like(array, 0.25) for name, array in weights.items()})
+    assert all((array == 0.25).all() for array in engine.weights().values())
+    assert engine.slots()["e.i/last"].tolist() == [3] * 4
+    model = engine.model("predict")
+    assert all((variable.numpy() == 0.25).all() for variable in model.variables)
+
+
+@pytest.mark.parametrize("session", ["adam(lr = 0.1, lazy = true)", "sgd(lr = 0.1)"], indirect=True)
+def test_nothing_is_stored_where_no_row_catches_up(session: Session) -> None:
+    step(session, 0, 1)
+    engine = session.engines["a"]
+    assert engine.stored() == {} and not any(name.endswith("/last") for name in engine.slots())
+    only = Session(session.bundle.folder, "keras", programs=("predict",)).engines["a"]
+    assert only.slots() == only.stored() == {}
+    engine.load({name: array + 1 for name, array in engine.weights().items()})
