@@ -177,8 +177,8 @@ def smaller(node: Node, ranges: Sequence[Range]) -> Range:
     """Of two, the smaller: below the bound of either."""
     x, y = ranges
     (low, open_low) = min((x.low, x.open_low), (y.low, y.open_low))
-    (high, open_high) = min((x.high, x.open_high), (y.high, y.open_high))
-    return Range(low, high, open_low, open_high)
+    (high, closed_high) = min((x.high, not x.open_high), (y.high, not y.open_high))
+    return Range(low, high, open_low, not closed_high)
 
 
 def larger(node: Node, ranges: Sequence[Range]) -> Range:
