@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from vflc_runtime.bundle.plan import GraphFile, Plan
 from vflc_runtime.engines import onnx_session
 from vflc_runtime.engines.onnx_memory import read_before_written, sized_by_data, unjoined
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
 from vflc_runtime.engines.onnx_session import GraphSession, ort_value, self_contained, session, short
 from vflc_runtime.errors import Failure
-from vflc_runtime.plan import GraphFile, Plan
 
 node = helper.make_node
 Shape = list[int | str | None]

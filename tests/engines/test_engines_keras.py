@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from granting import granted
+from vflc_runtime.bundle.plan import Init, Weight
+from vflc_runtime.bundle.plan_keras import Gradients, Held, Rows, Seed
 from vflc_runtime.engines import keras_setup, keras_updates
 from vflc_runtime.engines.keras_gradients import TapeGradients
 from vflc_runtime.engines.keras_models import Weights, call_model, load_model
 from vflc_runtime.errors import Failure
-from vflc_runtime.plan import Init, Weight
-from vflc_runtime.plan_keras import Gradients, Held, Rows, Seed
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

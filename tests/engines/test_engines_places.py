@@ -13,7 +13,7 @@ from vflc_runtime.engines import onnx_catch_up, onnx_updates
 from vflc_runtime.engines.engine import engine_maker
 from vflc_runtime.engines.onnx import OnnxEngine
 from vflc_runtime.errors import Failure
-from vflc_runtime.session import Session
+from vflc_runtime.run.session import Session
 
 from runtime import handmade
 from vflc.diagnostics import Source
@@ -33,7 +33,7 @@ def place(folder: Path, name: str, *programs: str, threads: int | None = None) -
 def test_an_engine_that_is_none() -> None:
     with pytest.raises(Failure, match="there is no engine 'abacus'") as refused:
         engine_maker("abacus")
-    assert (refused.value.code, refused.value.help) == ("VFL0614", "engines: onnx, keras")
+    assert (refused.value.code, refused.value.help) == ("VFL0639", "engines: onnx, keras")
     assert engine_maker("onnx") is OnnxEngine
 
 
@@ -138,7 +138,7 @@ def test_what_is_saved_must_be_all(kind: str, lost: str, folder: Path) -> None:
         state[kind != "weight"] = wrong
         with pytest.raises(Failure, match=f"{kind} '{name}' of shape .* is not among those saved") as refused:
             engine.load(*state)
-        assert refused.value.code == "VFL0614"
+        assert refused.value.code == "VFL0621"
 
 
 ROWS = 5

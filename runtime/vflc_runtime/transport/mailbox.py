@@ -5,6 +5,7 @@ Filled by the threads of a transport, emptied by the one thread of the place.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -145,7 +146,7 @@ class Mailbox:
         The time counts as spent waiting for `peer`, and where it lasts, what is waited for is told.
         What keeps the place from going on is raised, but for what is `ignored`.
         """
-        begin, rung, notice = time.monotonic(), True, NOTICE
+        begin, rung, notice = time.monotonic(), True, math.inf if what is None else NOTICE
         try:
             while True:
                 with self._lock:
