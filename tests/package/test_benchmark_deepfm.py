@@ -27,6 +27,8 @@ def deepfm(monkeypatch: pytest.MonkeyPatch) -> Any:
 def sides(deepfm: Any, tmp_path: Path) -> tuple[Any, Any]:
     compile_spec(deepfm.SPEC).write(tmp_path / "bundle")
     inputs = deepfm.encoded_rows(tmp_path / "bundle", ROWS)
+    # Our engine makes TensorFlow deterministic for the whole process, which then asks for a seed.
+    import_module("keras").utils.set_random_seed(0)
     return deepfm.Ours(tmp_path / "bundle", inputs, BATCH), deepfm.Keras(inputs, BATCH)
 
 
