@@ -42,8 +42,8 @@ run = vflc.load("run").fit(data, epochs=4)   # goes on with the same run
 run.export("models")                         # ONNX files, each compared with the trained model
 ```
 
-**Tables** are given by party: pandas and polars frames, Arrow tables and whatever gives an Arrow stream
-(DuckDB's relations do), paths, globs, and queries (`SELECT …`).
+**Tables** are given by party: pandas (2.2 or later) and polars frames, Arrow tables and whatever gives an
+Arrow stream (DuckDB's relations do), paths, globs, and queries (`SELECT …`).
 
 ```python
 from pyarrow import csv

@@ -163,6 +163,22 @@ def test_a_mistake_is_one_exception_and_reads_as_in_the_terminal(data: dict[str,
         vflc.load("nowhere")
 
 
+def test_a_damaged_run_is_the_same_exception(
+    model: vflc.Model, data: dict[str, pa.Table], tmp_path: Path
+) -> None:
+    run = model.fit(data, out=tmp_path / "run", epochs=1, record=1)
+    audit = run.audit(data, party="bob")
+    with pytest.raises(vflc.Error, match="VFL0612"):
+        audit.to_html(tmp_path / "run" / "run.json" / "audit.html")
+    (tmp_path / "run" / "history.jsonl").write_text("{")
+    with pytest.raises(vflc.Error, match="VFL0621"):
+        _ = run.history
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(vflc.Error, match="VFL0614"):
+        _ = run.weights
+    assert str(tmp_path / "run") in repr(run)
+
+
 def test_options_that_are_none(model: vflc.Model, data: dict[str, pa.Table]) -> None:
     with pytest.raises(TypeError, match="no option 'rounds' for this model; it has batch, "):
         model.fit(data, rounds=3)

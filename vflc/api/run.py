@@ -48,8 +48,11 @@ def fit(
     from vflc_runtime.run.opened import open_run
     from vflc_runtime.run.transcript import Stretch
 
-    held = tempfile.TemporaryDirectory(prefix="vflc-run-") if out is None else None
-    path = Path(held.name) / "run" if out is None and held else Path(out or "")
+    held = None
+    if out is None:
+        held = tempfile.TemporaryDirectory(prefix="vflc-run-")
+        out = Path(held.name) / "run"
+    path = Path(out)
     sources = tables.sources(data)
     with told():
         of_users = is_population(bundle or path / "bundle")
@@ -75,7 +78,7 @@ class Run:
         self._opened, self._held = opened, held
 
     def __repr__(self) -> str:
-        return f"<vflc run in {self.path}: {self._opened.folder.which()}>"
+        return f"<vflc run in {self.path}>"
 
     @property
     def path(self) -> Path:
@@ -85,7 +88,8 @@ class Run:
     @property
     def history(self) -> tables.Table:
         """A row for each epoch, or round that was measured: loss and metrics, of validation, too."""
-        lines = [_flat(line) for line in self._opened.folder.history()]
+        with told():
+            lines = [_flat(line) for line in self._opened.folder.history()]
         names = list(dict.fromkeys(name for line in lines for name in line))
         return tables.Table(names, [[line.get(name) for name in names] for line in lines])
 
@@ -125,8 +129,7 @@ class Run:
             vflc.Error: data and model do not fit.
         """
         with told():
-            options = self._taken(threads=threads)
-            found = self._opened.evaluate(tables.sources(data), engine, **options)["evaluation"]
+            found = self._opened.evaluate(tables.sources(data), engine, threads=threads)["evaluation"]
             assert isinstance(found, dict)
             return found
 
@@ -156,8 +159,7 @@ class Run:
 
         with told(), tempfile.TemporaryDirectory(prefix="vflc-") as folder:
             out = Path(folder) / "predictions.parquet"
-            options = self._taken(threads=threads, top=top)
-            self._opened.predict(tables.sources(data), out, engine, **options)
+            self._opened.predict(tables.sources(data), out, engine, threads=threads, top=top)
             return parquet.read_table(out)
 
     def export(
@@ -197,13 +199,6 @@ class Run:
             parties = (party,) if isinstance(party, str) else party
             return Audit(audit(self.path, tables.sources(data), AuditOptions(parties)))
 
-    def _taken(self, **options: Any) -> dict[str, Any]:
-        """The options that are given; TypeError where a run of this kind has no use for one."""
-        given = {name: value for name, value in options.items() if value is not None}
-        if refused := sorted(given.keys() - self._opened.takes):
-            raise TypeError(f"`{refused[0]}` has no meaning for this run")
-        return given
-
 
 class Audit:
     """What attacks reached, beside what is proven.
@@ -227,7 +222,8 @@ class Audit:
         from vflc_runtime.audit.html import page
         from vflc_runtime.files import replace_with
 
-        replace_with(Path(file), page(self.report).encode())
+        with told():
+            replace_with(Path(file), page(self.report).encode())
         return Path(file)
 
 

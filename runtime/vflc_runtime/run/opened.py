@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,10 +22,12 @@ class Opened(ABC):
 
     Attributes:
         path: of its folder.
-        takes: options of `evaluate` and `predict` that have a meaning for runs of this kind.
+        takes: options that a run of this kind has a use for, beside those that all have.
     """
 
     takes: ClassVar[frozenset[str]]
+    _evaluate: Callable[..., dict[str, Any]]
+    _predict: Callable[..., int]
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,29 +45,31 @@ class Opened(ABC):
     def crossing(self, program: str) -> tuple[str, ...]:
         """Edges by which values of single rows cross between parties in a program."""
 
-    @abstractmethod
     def evaluate(
-        self,
-        sources: Mapping[str, Source],
-        engine: str = "onnx",
-        *,
-        threads: int | None = None,
-        listen: Listener = silent,
+        self, sources: Mapping[str, Source], engine: str = "onnx", listen: Listener = silent, **options: Any
     ) -> dict[str, Any]:
-        """`rows`, `model`, `evaluation` (loss and each metric by name), `bytes_sent`, `data`."""
+        """`rows`, `model`, `evaluation` (loss and each metric by name), `bytes_sent`, `data`.
 
-    @abstractmethod
+        TypeError where an option that is given has no meaning here.
+        """
+        return self._evaluate(self.path, sources, engine, listen=listen, **self._given(options))
+
     def predict(
         self,
         sources: Mapping[str, Source],
         out: Path,
         engine: str = "onnx",
-        *,
-        threads: int | None = None,
-        top: int | None = None,
         listen: Listener = silent,
+        **options: Any,
     ) -> int:
-        """Writes predictions to a .csv or .parquet file; the number of its rows."""
+        """Writes predictions to a .csv or .parquet file; the number of its rows. As `evaluate`."""
+        return self._predict(self.path, sources, out, engine, listen=listen, **self._given(options))
+
+    def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in options.items() if value is not None}
+        for name in given.keys() - self.takes:
+            raise TypeError(f"`{name}` has no meaning for this run")
+        return given
 
     def metrics(self) -> dict[str, Any]:
         """What `metrics.json` holds; VFL0629 where the run has not ended once."""
@@ -80,6 +84,8 @@ class OfParties(Opened):
     """Of parties that train on rows which they have in common."""
 
     takes = frozenset({"threads"})
+    _evaluate = staticmethod(evaluate.evaluate)
+    _predict = staticmethod(predict.predict)
 
     @property
     def folder(self) -> RunFolder:
@@ -93,33 +99,13 @@ class OfParties(Opened):
         edges = self.folder.bundle().manifest.edges.values()
         return tuple(edge.id for edge in edges if program in edge.programs)
 
-    def evaluate(
-        self,
-        sources: Mapping[str, Source],
-        engine: str = "onnx",
-        *,
-        threads: int | None = None,
-        listen: Listener = silent,
-    ) -> dict[str, Any]:
-        return evaluate.evaluate(self.path, sources, engine, threads, listen)
-
-    def predict(
-        self,
-        sources: Mapping[str, Source],
-        out: Path,
-        engine: str = "onnx",
-        *,
-        threads: int | None = None,
-        top: int | None = None,
-        listen: Listener = silent,
-    ) -> int:
-        return predict.predict(self.path, sources, out, engine, threads, listen)
-
 
 class OfPopulation(Opened):
     """Of users with weights of their own; they run together on one thread."""
 
     takes = frozenset({"top"})
+    _evaluate = staticmethod(population_evaluate.evaluate)
+    _predict = staticmethod(population_predict.predict)
 
     @property
     def folder(self) -> PopulationRun:
@@ -132,28 +118,6 @@ class OfPopulation(Opened):
 
     def crossing(self, program: str) -> tuple[str, ...]:
         return ()
-
-    def evaluate(
-        self,
-        sources: Mapping[str, Source],
-        engine: str = "onnx",
-        *,
-        threads: int | None = None,
-        listen: Listener = silent,
-    ) -> dict[str, Any]:
-        return population_evaluate.evaluate(self.path, sources, engine, listen)
-
-    def predict(
-        self,
-        sources: Mapping[str, Source],
-        out: Path,
-        engine: str = "onnx",
-        *,
-        threads: int | None = None,
-        top: int | None = None,
-        listen: Listener = silent,
-    ) -> int:
-        return population_predict.predict(self.path, sources, out, engine, top, listen)
 
 
 def open_run(path: Path | str) -> Opened:
