@@ -395,3 +395,27 @@ def test_fix_changes_the_file_behind_a_link_and_keeps_stdout_for_programs(
     shown = capsys.readouterr()
     assert json.loads(shown.out) is not None and "added release" in shown.err
     assert link.is_symlink() and "release alice" in spec.read_text(encoding="utf-8")
+
+
+def test_where_a_mechanism_is_not_enough_the_rest_is_named() -> None:
+    """Randomised answers cover gradients; the best epoch is chosen by the labels themselves."""
+    text = """party alice {
+  key ID
+  feature Age: float -> standardize
+}
+party bob {
+  key ID
+  label liked: int
+}
+h = dense(alice.Age, 8)
+fuse at bob { logit = dense(h, 1) }
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+protect bob.liked with label_dp(epsilon = 2)
+release alice { to bob: Age }
+release bob { to alice: liked at most epsilon 2 }
+"""
+    assert not check_source(Source("s.vfl", text))
+    (refused,) = check_source(Source("s.vfl", text + "train { epochs 4  validation 0.2 }\n"))
+    assert refused.code == "VFL0340" and refused.help is not None
+    assert "before `control best, loss`: leave `validation`" in refused.help

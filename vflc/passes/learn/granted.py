@@ -15,7 +15,7 @@ from vflc.ir.release import PHASE_OF, Grant
 from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
 from vflc.passes.learn.columns import folded, table_columns
 from vflc.passes.learn.flow import Secret
-from vflc.passes.learn.received import Received, Way
+from vflc.passes.learn.received import WATCHED, Received, Way
 
 CODE = "VFL0340"
 LEFT_OUT = "leave it out of what they are computed from, weights that learn from it included"
@@ -155,7 +155,26 @@ class _Deal:
                 continue
             if grant.bits is not None and _within(codes_of(members, self.columns), grant):
                 continue  # what a mechanism makes of a code tells no more than the code
-            yield grant, bound, _cheaper(bound, grant, all(secret.source.label for secret in members))
+            help = _cheaper(bound, grant, all(secret.source.label for secret in members))
+            if grant.epsilon is not None and any(secret.guard for secret in members):
+                help = self._uncovered(grant, members) or help
+            yield grant, bound, help
+
+    def _uncovered(self, grant: Grant, members: Iterable[Secret]) -> str | None:
+        """Where a mechanism stands before a part of what depends on a column: the edges of the rest."""
+        bare = dict.fromkeys(
+            way.edge
+            for secret in members
+            if secret.guard is None
+            for way in self.ways[secret]
+            if way.program in grant.programs
+        )
+        if not bare:
+            return None
+        how = "let one stand before them, too"
+        if set(bare) == {WATCHED}:
+            how = "leave `validation`, and ending early by it, out of the spec (`--validation` only measures)"
+        return f"no mechanism stands before {listed([f'`{edge}`' for edge in bare])}: {how}, or grant more"
 
     @property
     def _info(self) -> PartyInfo:
