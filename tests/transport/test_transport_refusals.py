@@ -119,8 +119,8 @@ def test_the_end_reaches_both_sides_with_the_sender_named(pair: tuple, sender: s
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is silent is given up soon, so a second one knows soon that the first is not."""
-    monkeypatch.setattr(network, "PATIENCE", 1.0)
-    monkeypatch.setattr(streams, "_SURELY", 3.0)
+    monkeypatch.setattr(network, "PATIENCE", 3.0)
+    monkeypatch.setattr(streams, "_SURELY", 1.0)
 
 
 def named(outcome: object) -> None:

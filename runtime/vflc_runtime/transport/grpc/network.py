@@ -194,12 +194,13 @@ class GrpcNetwork:
         if self._listener is not None:
             self._listener.stop()
         for dialer in self._dialers:
-            dialer.thread.join(1)
+            if dialer.thread.is_alive():  # not where `open` failed before it was started
+                dialer.thread.join(1)
 
     def _beat(self) -> None:
         """Receipts while little is sent, and an end for streams on which nothing is heard."""
         pause = min(1.0, self._mailbox.timeout / 10)
-        silence = max(min(PATIENCE, self._mailbox.timeout / 2), 3 * pause)
+        silence = min(PATIENCE, self._mailbox.timeout / 2)
         dialers = {dialer.link.peer: dialer for dialer in self._dialers}
         while not self._closed.wait(pause):
             for peer, link in self._links.items():
