@@ -168,7 +168,7 @@ def meet(bundle, method, tables, out, **changed):
     settings = AlignSettings(key=b"shared by all of them", threads=1)
 
     def work(place):
-        site = Site(place, pa.table(tables[place]), lambda *_: exchange.join(place), method, settings,
+        site = Site(place, pa.table(tables[place]), lambda *_: exchange.join(place, 10.0), method, settings,
                     "onnx", 1, silent)  # fmt: skip
         try:
             site = replace(site, **changed.get(place, {}))

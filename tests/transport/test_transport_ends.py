@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, current_thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -321,13 +321,14 @@ def test_who_is_refused_is_heard_to_the_end(listener: Listener, says: tuple) -> 
 
 def test_a_defect_ends_the_stream_and_is_told(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     def arrived(stream: int, data: bytes) -> None:
+        daemons.append(current_thread().daemon)
         raise DEFECT
 
-    context = Context()
+    context, daemons = Context(), list[bool]()
     monkeypatch.setattr(listener._links["bob"], "arrived", arrived)
     assert [decode(each).kind for each in serve(listener, HELLO, context=context)] == [Kind.HELLO]
     wiring.until(lambda: context.cancelled == 1)
-    assert listener.told == [DEFECT]
+    assert listener.told == [DEFECT] and daemons == [True], "no stream keeps the process"
 
 
 def test_the_last_three_strangers_are_remembered(listener: Listener) -> None:

@@ -64,12 +64,19 @@ class Waits:
 def test_all_connections_together_have_the_time_of_one(
     within: float | None, most: float, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bob = make()
+    """Threads are running by then that end with the process: those that dial, and one for what is regular."""
+    bob, started = make(), list[object]()
+
+    def thread(target: object, name: str, daemon: bool) -> SimpleNamespace:
+        return SimpleNamespace(start=lambda: started.append((target, daemon)))
+
     monkeypatch.setattr(bob, "_dial", lambda peer: None)
-    bob._closed.set()
+    monkeypatch.setattr(network, "Thread", thread)
+    bob._dialers = [SimpleNamespace(thread=thread("dialling", "", True))]
     waits = Waits(clock, bob._mailbox)
     bob._mailbox.announce("dave", 7)
     bob.open(within)
+    assert started == [("dialling", True), (bob._beat, True)]
     links, asked = bob._links, (Restarted,)
     assert waits.asked == [
         (links[peer].has_met, peer, most - spent, asked, "a connection")
@@ -109,7 +116,7 @@ def test_who_dials_whom(
     (dialer,) = here._dialers
     assert (dialer.link, dialer._address) == (here._links["carol"], "127.0.0.1:7")
     assert sorted(dialer._parties) == sorted(PLACES)
-    assert (dialer._delay, dialer._patience) == (delay, patience)
+    assert (dialer._delay, dialer._patience, dialer.thread.daemon) == (delay, patience, True)
     if listen is None:
         with pytest.raises(Failure, match=f"neither '{place}' nor 'alice' listens") as nobody:
             here._dial("alice")
@@ -182,6 +189,18 @@ def test_what_ends_a_farewell(why: BaseException, closed: bool, clock: SimpleNam
     with pytest.raises(type(why)):
         bob.close()
     assert bob._closed.is_set() is closed
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_all_ends_with_the_place(alive: bool, clock: SimpleNamespace) -> None:
+    """Threads that were never started are not waited for."""
+    bob, ended = make(), list[object]()
+    thread = SimpleNamespace(is_alive=lambda: alive, join=lambda seconds: ended.append("dialled"))
+    bob._dialers = [SimpleNamespace(stop=lambda: ended.append("dialling"), thread=thread)]
+    bob._listener = SimpleNamespace(stop=lambda: ended.append("listening"))
+    bob.close("failed")
+    assert ended == ["dialling", "listening", *(["dialled"] if alive else [])]
+    assert all(link.state.endswith("(closed)") for link in bob._links.values())
 
 
 # --- sending -------------------------------------------------------------------------------------

@@ -51,7 +51,6 @@ class KerasEngine:
             for _, value in getattr(plan.graphs[name].gradients, "crossing", ())
         }
         self._updates = Updates(plan, self._weights) if "train" in chosen else None
-        self._updated = False
         self._dtypes = {i.id: "int32" if i.dtype == "int" else plan.precision for i in plan.inputs.values()}
         self._randoms = {name: self._needed(name) for name in chosen}
         self._values: dict[str, Any] = {}

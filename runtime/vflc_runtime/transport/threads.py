@@ -29,7 +29,7 @@ class Exchange:
         self.networks: dict[str, ThreadsNetwork] = {}
         self.lock = Lock()
 
-    def join(self, place: str, timeout: float = 10.0) -> ThreadsNetwork:
+    def join(self, place: str, timeout: float) -> ThreadsNetwork:
         """The network of `place`, not yet open."""
         return ThreadsNetwork(self, place, timeout)
 

@@ -77,7 +77,7 @@ class Dialer:
         largest: int,
         patience: float,
         fail: Callable[[Exception], None],
-        delay: float = 0.0,
+        delay: float,
     ) -> None:
         self._place, self.link, self._address, self._own = place, link, address, own
         self._parties, self._patience, self._fail, self._delay = parties, patience, fail, delay

@@ -1,0 +1,189 @@
+"""Models and tables on TensorFlow: models that read nothing, tables that lie flat in a layer."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from vflc_runtime.bundle.plan import Array, DenseUpdate, RowsUpdate, Slot
+from vflc_runtime.bundle.plan_rows import Replay
+from vflc_runtime.engines import keras_models, keras_setup, keras_updates
+from vflc_runtime.engines.keras_models import Forward
+from vflc_runtime.errors import Failure
+
+pytestmark = pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
+
+
+@pytest.fixture
+def tf() -> Any:
+    return keras_setup.tensorflow().tf
+
+
+# --- models ------------------------------------------------------------------------------------------
+
+
+def forward(count: int, inputs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Forward:
+    """A model of so many inputs, whose outputs are their sum and the first, doubled."""
+
+    class Model:
+        inputs = tuple(SimpleNamespace(shape=(None,), dtype="float64") for _ in range(count))
+
+        def __call__(self, given: list[Any]) -> list[Any]:
+            return [sum(given), 2 * given[0]]
+
+    monkeypatch.setattr(keras_models, "load_model", lambda content, path: Model())
+    entry = SimpleNamespace(inputs=inputs, outputs=("sum", "double"), held=())
+    plan: Any = SimpleNamespace(
+        graphs={"g": entry},
+        graph_content=lambda name: b"",
+        graph_path=lambda name: Path(f"alice/{name}.keras"),
+    )
+    return Forward(plan, "g")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sums", "doubles"), [(("x", "y"), [5, 7], [2, 4]), (("x",), [1, 2], [2, 4]), ((), [1], [2])]
+)
+def test_a_model_takes_what_it_reads(
+    inputs: tuple[str, ...], sums: list[float], doubles: list[float], tf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that reads nothing has an input of its own, which is 1."""
+    values = {"x": tf.constant([1.0, 2], tf.float64), "y": tf.constant([4.0, 5], tf.float64)}
+    forward(max(1, len(inputs)), inputs, monkeypatch).run(values)
+    assert (values["sum"].numpy().tolist(), values["double"].numpy().tolist()) == (sums, doubles)
+
+
+@pytest.mark.parametrize(("count", "inputs"), [(1, ("x", "y")), (2, ("x",)), (2, ())])
+def test_a_model_of_other_inputs(
+    count: int, inputs: tuple[str, ...], tf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Failure, match=r"alice/g\.keras has other inputs than plan\.json declares") as refused:
+        forward(count, inputs, monkeypatch)
+    assert refused.value.code == "VFL0613"
+
+
+# --- updates -----------------------------------------------------------------------------------------
+
+ARRAYS = {"t": Array("t", (4, 2), True), "w": Array("w", (2, 2), False), "b": Array("b", (3,), False)}
+
+
+class Optimizer:
+    """new m = m + gradient, new weight = weight - step · new m; rows that missed steps get 100 for each."""
+
+    def __init__(self, late: object = None, clip_norm: float | None = None) -> None:
+        self.late, self.clip_norm, self.slots = late, clip_norm, (Slot("m", 1.0),)
+        self.given: list[dict[str, Any]] = []
+
+    def clipped(self, gradient: Any) -> Any:
+        return gradient if self.clip_norm is None else gradient / 2
+
+    def new(self, given: dict[str, Any]) -> dict[str, Any]:
+        m = given["m"] + given["gradient"]
+        return {"weight": given["weight"] - given["step"] * m, "m": m}
+
+    def caught_up(self, given: dict[str, Any], last: np.ndarray[Any, Any], step: int) -> dict[str, Any]:
+        missed = 100.0 * (step - last)[:, None]
+        return {name: value + missed for name, value in given.items()}
+
+
+def place(tf: Any, flat: bool = False) -> tuple[Any, Any]:
+    """A plan, and what holds its weights: all are 0."""
+    main = {
+        name: tf.Variable(np.zeros(each.size if flat and each.table else each.shape))
+        for name, each in ARRAYS.items()
+    }
+    return SimpleNamespace(arrays=ARRAYS, precision="float64"), SimpleNamespace(main=main)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_rows_that_are_named_are_updated(tf: Any, flat: bool, clip_norm: float | None) -> None:
+    plan, weights = place(tf, flat)
+    update = RowsUpdate("rows", "o", "t", (("ids", "gradient"),), None)
+    rows = keras_updates._RowsUpdater(plan, update, Optimizer(None, clip_norm), weights)
+    gradient = np.array([[2.0, 4], [6, 8]])
+    given = rows.given({"ids": tf.constant([3, 1]), "gradient": tf.constant(gradient)})
+    rows.apply(given, tf.constant(2.0, tf.float64))
+    m = np.ones((4, 2))
+    m[[3, 1]] += gradient / (1 if clip_norm is None else 2)
+    assert {name: slot.tolist() for name, slot in rows.slots().items()} == {"t/m": m.tolist()}
+    table = weights.main["t"].numpy()
+    assert table.shape == ((8,) if flat else (4, 2))
+    m[[0, 2]] = 0
+    assert table.reshape(4, 2).tolist() == (-2 * m).tolist()
+    rows.load({"t/m": np.full((4, 2), 7.0)})
+    assert (rows.slots()["t/m"] == 7).all() and rows.last is None
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("all_", [False, True])
+def test_rows_that_are_read_catch_up_first(tf: Any, flat: bool, all_: bool) -> None:
+    """Those without a gradient have one of 0; all of them where all are read."""
+    plan, weights = place(tf, flat)
+    reads = None if all_ else ("i", "j")
+    update = RowsUpdate("rows", "o", "t", (("ids", "gradient"),), reads)
+    rows = keras_updates._RowsUpdater(plan, update, Optimizer(object()), weights)
+    assert rows.last is not None
+    rows.last[:] = [1, 2, 3, 4]
+    values = {"i": tf.constant([[3], [-1]]), "j": tf.constant([0, 3])}
+    values |= {"ids": tf.constant([3]), "gradient": tf.constant([[5.0, 6]], tf.float64)}
+    rows.catch_up(values, 5)
+    read = [0, 1, 2, 3] if all_ else [0, 3]
+    missed = np.array([400, 300, 200, 100.0])[read][:, None]
+    table = lambda: weights.main["t"].numpy().reshape(4, 2)  # noqa: E731
+    before = table()
+    assert (before[read] == missed).all() and np.delete(before, read, 0).sum() == 0
+    assert rows.last.tolist() == [5 if row in read else row + 1 for row in range(4)]
+    rows.apply(rows.given(values), tf.constant(6.0, tf.float64))
+    rows.done(6)
+    m = np.zeros((4, 2))
+    m[read] = missed + 1
+    m[3] += [5, 6]
+    assert (table() == before - 6 * m).all()
+    assert rows.slots()["t/last"].tolist() == [6 if row in read else row + 1 for row in range(4)]
+    rows.load({"t/m": np.zeros((4, 2)), "t/last": np.array([6, 6, 5, 6])})
+    before = table()
+    current = rows.current(7).numpy()
+    assert (current == before + np.array([100, 100, 200, 100])[:, None]).all() and (table() == before).all()
+    rows.catch_up_all(7)
+    assert (table() == current).all() and rows.last.tolist() == [7] * 4
+
+
+def test_rows_that_go_through_each_step_take_others_along(tf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In turn, two rows at a time, for as many steps as the oldest of the batch had missed."""
+    monkeypatch.setattr(keras_updates, "BLOCK_NUMBERS", 4)
+    plan, weights = place(tf)
+    update = RowsUpdate("rows", "o", "t", (("ids", "gradient"),), ("i",))
+    rows = keras_updates._RowsUpdater(plan, update, Optimizer(Replay()), weights)
+    assert rows.last is not None
+    for step, read, last in (
+        (1, 2, [1, 1, 1, 0]),
+        (3, 3, [3] * 4),
+        (4, 3, [3, 3, 4, 4]),
+        (5, 0, [5, 5, 4, 4]),
+    ):
+        rows.catch_up({"i": tf.constant([read])}, step)
+        assert rows.last.tolist() == last
+    current = rows.current(9)
+    assert rows.last.tolist() == [9] * 4 and (current.numpy() == 900).all(), "where they lie"
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_dense_weights_are_updated_together(tf: Any, clip_norm: float | None) -> None:
+    plan, weights = place(tf)
+    update = DenseUpdate("dense", "o", "gradient", ("w", "b"), 7)
+    dense = keras_updates._DenseUpdater(plan, update, Optimizer(None, clip_norm), weights)
+    gradient = np.arange(7.0)
+    dense.apply(dense.given({"gradient": tf.constant(gradient)}), tf.constant(3.0, tf.float64))
+    m = 1 + gradient / (1 if clip_norm is None else 2)
+    assert {name: slot.tolist() for name, slot in dense.slots().items()} == {
+        "w/m": m[:4].reshape(2, 2).tolist(), "b/m": m[4:].tolist(),
+    }  # fmt: skip
+    assert weights.main["w"].numpy().tolist() == (-3 * m[:4].reshape(2, 2)).tolist()
+    assert weights.main["b"].numpy().tolist() == (-3 * m[4:]).tolist()
+    dense.load({"b/m": np.arange(3.0), "w/m": np.full((2, 2), 9.0)})
+    assert dense.slots()["b/m"].tolist() == [0, 1, 2] and (dense.slots()["w/m"] == 9).all()
