@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from vflc_runtime.bundle.manifest import digest
+from vflc_common.canonical import digest
 
 
 def sign(folder: Path) -> None:

@@ -23,8 +23,6 @@ from vflc.passes.pipeline import pipeline, population_pipeline, run
 from vflc.syntax import tree
 from vflc.syntax.parser import parse, read_source
 
-BACKENDS = ("onnx", "keras")
-
 
 @contextmanager
 def undisturbed() -> Iterator[None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vflc_common.bound import Bound
+from vflc_common.words import PROGRAM_WORDS
+
 from vflc.diagnostics import Source
-from vflc.ir.learn import Bound
-from vflc.ir.release import PHASE_OF
 from vflc.passes.learn.granted import Missing
 from vflc.passes.lower.release import EVIDENCE
 from vflc.syntax import tree
@@ -69,7 +70,7 @@ def _lines(receivers: Mapping[str, list[Missing]]) -> list[str]:
 
 def _item(missing: Missing) -> str:
     granted = missing.name + _limit(missing.bound)
-    return ", ".join(f"{granted} in {PHASE_OF[program]}" for program in missing.programs) or granted
+    return ", ".join(f"{granted} in {PROGRAM_WORDS[program]}" for program in missing.programs) or granted
 
 
 def _limit(bound: Bound) -> str:

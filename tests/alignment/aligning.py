@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pytest
+from vflc_common.control import ALIGNING
 from vflc_runtime.alignment.align import align
-from vflc_runtime.alignment.kinds import KINDS
 from vflc_runtime.alignment.settings import FOUND_BY_ALL, AlignSettings
 from vflc_runtime.data.values import text
 from vflc_runtime.events import silent
@@ -58,7 +58,7 @@ class Ended:
 
 def controls(places):
     pairs = itertools.permutations(places, 2)
-    return [Control(kind.name, a, b, kind.bytes) for a, b in pairs for kind in KINDS]
+    return [Control(kind.name, a, b, kind.bytes) for a, b in pairs for kind in ALIGNING]
 
 
 def together(

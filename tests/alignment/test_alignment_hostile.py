@@ -10,9 +10,9 @@ import pytest
 from aligning import SHARED, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vflc_common.control import ALIGN_COMMON, ALIGNING, HASH
 from vflc_runtime.alignment import exchange, hub, meeting
 from vflc_runtime.alignment.align import align
-from vflc_runtime.alignment.kinds import COMMON, HASH, KINDS
 from vflc_runtime.alignment.settings import ROWS, AlignSettings, read_key
 from vflc_runtime.errors import PEER, Failure
 
@@ -193,10 +193,10 @@ def test_hashes_come_in_ascending_order(numbers):
     hashes = [bytes([number]) * HASH for number in numbers]
     link = exchange.Link("bob", 3, Said(b"".join(hashes)), exchange.Clock(60))
     if numbers == sorted(set(numbers)):
-        assert hub._hear_hashes(link, COMMON, 3).tolist() == hashes
+        assert hub._hear_hashes(link, ALIGN_COMMON, 3).tolist() == hashes
     else:
         with pytest.raises(Failure, match="is not sorted, or has something twice"):
-            hub._hear_hashes(link, COMMON, 3)
+            hub._hear_hashes(link, ALIGN_COMMON, 3)
 
 
 class Said:
@@ -264,8 +264,11 @@ def test_a_hub_that_hides_a_row_is_found_out():
     assert set(ended.codes.values()) <= {"VFL0662", "Ended"} and "VFL0662" in ended.codes.values()
 
 
+NAMES = st.sampled_from([kind.name for kind in ALIGNING])
+
+
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from([kind.name for kind in KINDS]), st.binary(max_size=80), st.sampled_from(list(TABLES)))
+@given(NAMES, st.binary(max_size=80), st.sampled_from(list(TABLES)))
 def test_any_bytes_at_all(kind, noise, victim):
     for method in ("hash", "psi"):
         ended = together(method, TABLES, change={victim: changed(kind, lambda _: noise)})

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vflc_common.control import ALIGN_COUNT, POINT, Control
 from vflc_runtime.alignment import exchange, hub, points
 from vflc_runtime.alignment.exchange import Clock, Link
 from vflc_runtime.alignment.kept import _possible
 from vflc_runtime.alignment.keys import Keys
-from vflc_runtime.alignment.kinds import COUNT, POINT, Kind
 from vflc_runtime.alignment.meeting import Meeting
 from vflc_runtime.alignment.points import Crew
 from vflc_runtime.alignment.settings import AlignSettings, check_settings
@@ -43,7 +43,7 @@ def link(wire, rows=9, peer="bob"):
 
 @given(st.binary(max_size=40), st.integers(1, 9))
 def test_what_is_told_in_messages_is_heard_in_as_many(items, size):
-    wire, kind = Wire(), Kind("align.some", size, "")
+    wire, kind = Wire(), Control("align.some", size, "", "")
     link(wire).tell_all(kind, items)
     assert [len(each) for each in wire.told[:-1]] == [size] * (len(wire.told) - 1)
     assert all(wire.told) and len(wire.told) == -(-len(items) // size)
@@ -54,19 +54,19 @@ def test_what_is_told_in_messages_is_heard_in_as_many(items, size):
 @pytest.mark.parametrize("number", [0, 3, 4])
 def test_a_number_up_to_the_most(number):
     wire = Wire()
-    link(wire).tell_number(COUNT, number)
+    link(wire).tell_number(ALIGN_COUNT, number)
     assert [len(each) for each in wire.told] == [8]
     if number <= 3:
-        assert link(wire).hear_number(COUNT, 3) == number
+        assert link(wire).hear_number(ALIGN_COUNT, 3) == number
         return
     with pytest.raises(Failure, match=r"align\.count is 4, which is more than 3"):
-        link(wire).hear_number(COUNT, 3)
+        link(wire).hear_number(ALIGN_COUNT, 3)
 
 
 @pytest.mark.parametrize("size", [0, 7, 9])
 def test_a_message_of_another_size(size):
     with pytest.raises(Failure, match=f"has {size} bytes instead of 8") as refused:
-        link(Wire(bytes(size))).hear(COUNT, 8)
+        link(Wire(bytes(size))).hear(ALIGN_COUNT, 8)
     assert (refused.value.code, refused.value.exit_code) == ("VFL0662", PEER)
 
 
@@ -81,7 +81,7 @@ def test_the_time_that_is_left(passed, left, monkeypatch):
         assert clock.left("bob") == left
         wire = Wire(late)
         with pytest.raises(Failure, match="nothing came"):
-            Link("bob", 1, wire, clock).hear(COUNT, 8)
+            Link("bob", 1, wire, clock).hear(ALIGN_COUNT, 8)
         assert wire.waits == [left]
         return
     with pytest.raises(Failure, match="takes longer than 5 s, and bob is not done") as refused:
@@ -101,7 +101,7 @@ def test_who_waited_until_the_end_says_so(code, told, monkeypatch):
             raise Failure(code, "nothing came")
 
     with pytest.raises(Failure) as refused:
-        Link("bob", 1, Late(), clock).hear(COUNT, 8)
+        Link("bob", 1, Late(), clock).hear(ALIGN_COUNT, 8)
     assert refused.value.code == told
 
 
@@ -126,7 +126,7 @@ def test_positions_that_are_rows(positions, possible):
 
 @pytest.mark.parametrize(("blocks", "behind"), [(1, 4), (3, 4), (4, 4), (5, 4), (9, 4)])
 def test_so_many_requests_are_under_way(blocks, behind, monkeypatch):
-    monkeypatch.setattr(hub, "REQUEST", Kind("align.request", 2 * POINT, ""))
+    monkeypatch.setattr(hub, "ALIGN_REQUEST", Control("align.request", 2 * POINT, "", ""))
     wire, counts = Wire(), []
     asked = bytes(range(POINT)) * (2 * blocks - 1)  # the last is half a message
     heard = []
@@ -148,7 +148,7 @@ def test_so_many_requests_are_under_way(blocks, behind, monkeypatch):
 )
 def test_keys_are_compared_a_few_times_only(count, threads, sizes, monkeypatch):
     """Each comparison reads all of the peer's keys anew, and they are reported as they are done."""
-    monkeypatch.setattr(hub, "REQUEST", Kind("align.request", 3 * POINT, ""))
+    monkeypatch.setattr(hub, "ALIGN_REQUEST", Control("align.request", 3 * POINT, "", ""))
     monkeypatch.setattr(hub, "POINTS", 5)
     compared, reported = [], []
 

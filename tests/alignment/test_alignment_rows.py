@@ -5,8 +5,8 @@ import pytest
 from aligning import SHARED, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vflc_common.control import HASH, POINT, Control
 from vflc_runtime.alignment import hub, points
-from vflc_runtime.alignment.kinds import HASH, POINT, Kind
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.dataset import Dataset
@@ -73,10 +73,10 @@ def test_equal_keys_in_any_order(method, parties, data):
 @pytest.mark.parametrize("parties", [2, 3, 4])
 def test_in_many_messages(method, parties, monkeypatch):
     """Tables of many blocks, which are made small here; every party has its turn at being the hub."""
-    for name in ("REQUEST", "RESPONSE", "SETUP", "COMMON", "HASHED"):
+    for name in ("ALIGN_REQUEST", "ALIGN_RESPONSE", "ALIGN_SETUP", "ALIGN_COMMON", "ALIGN_HASHES"):
         kind = getattr(hub, name)
-        width = HASH if name in ("COMMON", "HASHED") else POINT
-        monkeypatch.setattr(hub, name, Kind(kind.name, 4 * width, ""))
+        width = HASH if name in ("ALIGN_COMMON", "ALIGN_HASHES") else POINT
+        monkeypatch.setattr(hub, name, Control(kind.name, 4 * width, "", ""))
     monkeypatch.setattr(hub, "POINTS", 6)
     monkeypatch.setattr(points, "PIECE", 3)
     tables = {

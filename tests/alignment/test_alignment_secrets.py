@@ -6,8 +6,8 @@ import struct
 import pyarrow as pa
 import pytest
 from aligning import SHARED, together
+from vflc_common.control import HASH, POINT
 from vflc_runtime.alignment.keys import Keys
-from vflc_runtime.alignment.kinds import HASH, POINT
 
 TABLES = {
     "alice": [f"user {n}" for n in range(40)],

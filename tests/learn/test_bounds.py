@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from granting import granted
+from vflc_common.bound import Bound
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
-from vflc.ir.learn import Bound
 
 HEAD = """
 party alice {

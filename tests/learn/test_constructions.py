@@ -8,9 +8,9 @@ bound below what these models let through.
 from __future__ import annotations
 
 import pytest
+from vflc_common.bound import Bound
 
 from vflc.diagnostics import Collector, Source
-from vflc.ir.learn import Bound
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.received import received
 from vflc.passes.lower import lower

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from granting import granted
+from vflc_common.bound import Bound
+from vflc_common.words import Program
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
-from vflc.ir.learn import Bound
-from vflc.ir.model import Program
 from vflc.passes.learn.bounds import bound_of, declared
 from vflc.passes.learn.received import received
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from granting import granted
+from vflc_common.bound import Bound, BoundKind
+from vflc_common.words import Program
 
 from vflc.diagnostics import Diagnostic, Span
 from vflc.diagnostics import Source as Text
 from vflc.driver import check_source, compile_source
 from vflc.ir.graph import Source
-from vflc.ir.learn import ALL, NOTHING, Bound, Kind, Spend
-from vflc.ir.model import ColumnInfo, PartyInfo, Program
+from vflc.ir.learn import ALL, NOTHING, Spend
+from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.release import Grant, Guard
 from vflc.passes.learn.bounds import bound_of, codes_of
 from vflc.passes.learn.columns import CONDITIONS, code_bits, folded, table_columns
@@ -234,7 +236,7 @@ def test_bounds_in_words(bound: Bound, words: str) -> None:
 # --- grants --------------------------------------------------------------------------------------
 
 
-def bound(kind: Kind, amount: float | None = None) -> Bound:
+def bound(kind: BoundKind, amount: float | None = None) -> Bound:
     return Bound("code", amount) if kind == "code" else Bound(kind, None, amount)
 
 

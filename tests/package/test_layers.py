@@ -8,20 +8,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-BELOW = {"diagnostics", "syntax", "ir", "ops", "passes", "emit", "grammars"}
+BELOW = {"diagnostics", "syntax", "ir", "ops", "passes", "emit", "grammars", "common"}
 MAY_IMPORT = {
+    "common": set(),
     "diagnostics": set(),
     "syntax": {"diagnostics", "grammars"},
-    "ir": {"diagnostics"},
-    "ops": {"ir", "diagnostics"},
-    "passes": {"ops", "ir", "diagnostics", "syntax"},
-    "emit": {"ops", "ir", "diagnostics"},
+    "ir": {"diagnostics", "common"},
+    "ops": {"ir", "diagnostics", "common"},
+    "passes": {"ops", "ir", "diagnostics", "syntax", "common"},
+    "emit": {"ops", "ir", "diagnostics", "common"},
     "library": set(),
     "fixes": {*BELOW},
     "driver": {*BELOW, "library", "fixes"},
     "api": {*BELOW, "driver", "runtime"},
     "cli": {*BELOW, "driver", "library", "api", "runtime"},
-    "runtime": set(),
+    "runtime": {"common"},
     "grammars": set(),
 }
 TOP = {"errors", "events", "files", "finite", "interrupts", "metrics", "ranking"}
@@ -68,7 +69,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 def layer(module: str) -> str | None:
     """The layer a module belongs to; None for what is not ours, and for `vflc` itself."""
     parts = module.split(".")
-    if parts[0] in ("vflc_runtime", "vflc_grammars"):
+    if parts[0] in ("vflc_common", "vflc_runtime", "vflc_grammars"):
         return parts[0].removeprefix("vflc_")
     return parts[1] if parts[0] == "vflc" and len(parts) > 1 else None
 
@@ -79,8 +80,11 @@ def sources() -> list[tuple[str, Path]]:
         for path in sorted((ROOT / "vflc").rglob("*.py"))
         if path.parent != ROOT / "vflc" or path.stem in ("driver", "fixes")
     ]
-    runtime = [("runtime", path) for path in sorted((ROOT / "runtime").rglob("*.py"))]
-    return [*compiler, *runtime, *(("grammars", path) for path in sorted((ROOT / "grammars").glob("*.py")))]
+    below = [
+        (path.relative_to(ROOT / "runtime").parts[0].removeprefix("vflc_"), path)
+        for path in sorted((ROOT / "runtime").rglob("*.py"))
+    ]
+    return [*compiler, *below, *(("grammars", path) for path in sorted((ROOT / "grammars").glob("*.py")))]
 
 
 @pytest.mark.parametrize("name", sorted(MAY_IMPORT))

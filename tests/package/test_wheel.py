@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = (ROOT / "vflc", ROOT / "runtime" / "vflc_common", ROOT / "runtime" / "vflc_runtime")
 
 IMPORT_RUNTIME = """
 import importlib, pkgutil, sys
@@ -54,10 +55,10 @@ def test_wheel_from_sdist_holds_everything_and_its_runtime_stands_alone(source: 
         archive.extractall(tmp_path / "site")
 
     wanted = {f"vflc_grammars/{path.name}" for path in (ROOT / "grammars").iterdir() if path.is_file()}
-    for folder, package in (("vflc", "vflc"), ("runtime/vflc_runtime", "vflc_runtime")):
+    for top in PACKAGES:
         wanted |= {
-            f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
-            for path in (ROOT / folder).rglob("*")
+            path.relative_to(top.parent).as_posix()
+            for path in top.rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         }
     assert wanted - names == set()
@@ -74,6 +75,6 @@ def test_wheel_from_sdist_holds_everything_and_its_runtime_stands_alone(source: 
 def test_pyproject_lists_every_package() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
     found = {"vflc_grammars"}
-    for top in (ROOT / "vflc", ROOT / "runtime" / "vflc_runtime"):
+    for top in PACKAGES:
         found |= {".".join(init.parent.relative_to(top.parent).parts) for init in top.rglob("__init__.py")}
     assert set(listed) == found

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from protecting import SUM, TWO, Recorded, batch, bundle, found
-from vflc_runtime.bundle.manifest import PROGRAMS
+from vflc_common.words import PROGRAMS
 from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.masks import Masks, Sums, scale

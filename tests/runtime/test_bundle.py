@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import pytest
 from signing import sign
+from vflc_common.canonical import digest
 from vflc_runtime.bundle.folder import open_bundle
-from vflc_runtime.bundle.manifest import digest
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.loading import encoders
 from vflc_runtime.run.session import Session

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from vflc_common.words import BACKENDS
 
-from vflc.cli.options import PRECISIONS, SPEC
+from vflc.cli.options import PRECISION, SPEC
 
 
 @click.command("compile")
@@ -20,12 +21,12 @@ from vflc.cli.options import PRECISIONS, SPEC
 )
 @click.option(
     "--backend",
-    type=click.Choice(["onnx", "keras", "all"]),
+    type=click.Choice([*BACKENDS, "all"]),
     default="onnx",
     show_default=True,
     help="What graphs are written as.",
 )
-@click.option("--precision", type=PRECISIONS, default="float32", show_default=True)
+@click.option("--precision", type=PRECISION, default="float32", show_default=True)
 def command(spec: Path, out: Path, backend: str, precision: str) -> None:
     """Compile SPEC and print what crosses.
 
@@ -40,7 +41,7 @@ def command(spec: Path, out: Path, backend: str, precision: str) -> None:
     from vflc.cli.tables import columns
 
     bundle = driver.compile_spec(
-        spec, precision=precision, backends=driver.BACKENDS if backend == "all" else (backend,)
+        spec, precision=precision, backends=BACKENDS if backend == "all" else (backend,)
     )
     with writing(out):
         bundle.write(out)

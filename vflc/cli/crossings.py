@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from vflc_common.words import PROGRAMS
+
 from vflc.cli.columns import aligned, broken
 from vflc.emit.manifest.diagram import shape
 from vflc.emit.manifest.disclosed import kinds, waivers
@@ -69,7 +71,7 @@ def _some(columns: Sequence[str], most: int = 12) -> str:
 
 def _phase(edge: Edge) -> str:
     """The phase, and the programs it crosses in where that is not what the phase says."""
-    usual = {"forward": ["train", "evaluate", "predict"], "backward": ["train"]}[edge["phase"]]
+    usual = {"forward": [*PROGRAMS], "backward": ["train"]}[edge["phase"]]
     only = "" if edge["programs"] == usual else f" ({', '.join(edge['programs'])})"
     return f"{edge['phase']}{only}"
 

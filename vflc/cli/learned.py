@@ -7,14 +7,15 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import TextWrapper
 
+from vflc_common.bound import LEAST_FIRST, Bound
+
 from vflc.emit.manifest.learned import held_anyway
-from vflc.ir.learn import Bound, Evidence, Learned
+from vflc.ir.learn import Evidence, Learned
 from vflc.passes.learn.granted import described
 
 WIDE = 100
 TOLD = 3
 """Ways to learn that are told for each receiver and party."""
-ORDER = {"all": 0, "code": 1, "epsilon": 2, "rows": 3, "nothing": 4}
 
 
 def paragraphs(rows: Iterable[Learned], evidence: Sequence[Evidence] = ()) -> str:
@@ -30,7 +31,7 @@ def _lines(rows: Iterable[Learned], evidence: Sequence[Evidence], width: int) ->
     yield "Who may learn what, at most"
     for (receiver, party), members in groups.items():
         by_bound: dict[str, list[Learned]] = {}
-        for row in sorted(members, key=lambda row: ORDER[row.bound.kind]):
+        for row in sorted(members, key=lambda row: -LEAST_FIRST.index(row.bound.kind)):
             by_bound.setdefault(_words(row.bound), []).append(row)
         yield f" {'other users' if receiver == party else receiver} of {party}'s columns"
         for words, same in by_bound.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from vflc_common.words import BACKENDS, PRECISIONS
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import Stretch
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 SPEC = click.Path(path_type=Path)
 """A spec that cannot be read is a diagnostic of the driver, so click does not look at it."""
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
-ENGINES = click.Choice(["onnx", "keras"])
-PRECISIONS = click.Choice(["float32", "float64"])
+ENGINES = click.Choice(BACKENDS)
+PRECISION = click.Choice(PRECISIONS)
 
 
 def _sources(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from vflc_common.words import PROGRAMS
 
 from vflc.cli.options import engine, threads
 from vflc.cli.outputs import check_output, force
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--do",
     "what",
-    type=click.Choice(["train", "evaluate", "predict"]),
+    type=click.Choice(PROGRAMS),
     default="train",
     show_default=True,
     help="With a RUN: evaluate or predict with the model in it.",

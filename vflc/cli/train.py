@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vflc.cli.options import PRECISIONS, SPEC, data, engine, record, refuse, runs, threads
+from vflc.cli.options import PRECISION, SPEC, data, engine, record, refuse, runs, threads
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import Recorder
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads
-@click.option("--precision", type=PRECISIONS, help="What a spec is compiled to; float32.")
+@click.option("--precision", type=PRECISION, help="What a spec is compiled to; float32.")
 def command(
     target: Path | None, sources: dict[str, str], out: Path | None, precision: str | None, **options: Any
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from vflc_common.words import BACKENDS, PRECISIONS
 
 from vflc.cli.options import SPEC, data, threads
 
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
 
     from vflc.diagnostics import Diagnostic
 
-ENGINES = ("onnx", "keras")
 DENSE = "dense keras"
 """The way whose weights Keras's own optimizers update."""
 STEPS = 100
-PRECISIONS = ("float64", "float32")
 ROWS = 1000
 EPOCH = 16
 """Steps of an epoch at least, where the batch is ours to choose."""
@@ -37,9 +36,9 @@ def _engines(context: click.Context, option: click.Parameter, value: str | None)
     if value is None:
         return None
     chosen = {name.strip() for name in value.split(",")}
-    for name in chosen.difference(ENGINES):
-        raise click.BadParameter(f"there is no engine {name!r}; engines: {', '.join(ENGINES)}")
-    return tuple(name for name in ENGINES if name in chosen)
+    for name in chosen.difference(BACKENDS):
+        raise click.BadParameter(f"there is no engine {name!r}; engines: {', '.join(BACKENDS)}")
+    return tuple(name for name in BACKENDS if name in chosen)
 
 
 @click.command("verify", short_help="Train SPEC in several ways and compare.")
@@ -77,7 +76,7 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
         raise click.UsageError("--rows is for rows that are made up; --data brings its own")
     missing = options["engines"] is None and importlib.util.find_spec("tensorflow") is None
     if options["engines"] is None:
-        options["engines"] = ENGINES[:1] if missing else ENGINES
+        options["engines"] = BACKENDS[:1] if missing else BACKENDS
     found = run(spec, options, quiet=as_json)
     if as_json:
         click.echo(json.dumps(_finite(found), indent=2, ensure_ascii=False, allow_nan=False))
@@ -98,7 +97,7 @@ def run(spec: Path, options: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"model": spec.stem, "engines": list(options["engines"]), "precisions": {}}
     verify = verified if driver.over_population(spec) else _verified
     with _Progress(quiet) as progress:
-        for precision in [options["precision"]] if options["precision"] else PRECISIONS:
+        for precision in [options["precision"]] if options["precision"] else PRECISIONS[::-1]:
             with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
                 start = partial(progress.start, precision)
                 made, numbers, warnings = verify(spec, precision, options, start, progress.step, Path(folder))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from vflc_common.canonical import canonical
+from vflc_common.words import PROGRAMS
+
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.emit.bundle import Bundle
 from vflc.emit.manifest.hashes import Hashes, hashes, keras_folders
-from vflc.emit.manifest.manifest import canonical, manifest, markdown, parties
+from vflc.emit.manifest.manifest import manifest, markdown, parties
 from vflc.emit.onnx.subgraph import to_onnx
 from vflc.emit.onnx.update import build_updates, optimizers_at
 from vflc.emit.plan import encoders, guard_graph, plan
 from vflc.emit.population.bundle import population_files, population_keras_files
 from vflc.emit.population.manifest import population_manifest
-from vflc.ir.model import PROGRAMS, Model, Schedule
+from vflc.ir.model import Model, Schedule
 
 
 def emit(

@@ -6,13 +6,15 @@ from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
 
+from vflc_common.expressions import columns as columns_read
+from vflc_common.words import FORMAT, PROGRAMS, Program
+
 from vflc import __version__
 from vflc.diagnostics import Span
-from vflc.emit.manifest.manifest import FORMAT
 from vflc.emit.manifest.sizes import only_summed
 from vflc.emit.onnx.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import PROGRAMS, UNSPLIT, ColumnInfo, Model, Prediction, Program, Schedule, Step
+from vflc.ir.model import UNSPLIT, ColumnInfo, Model, Prediction, Schedule, Step
 from vflc.ir.release import Guard
 from vflc.ir.types import BATCH, TensorType
 from vflc.ops.source import COLUMNS, INPUTS
@@ -309,19 +311,13 @@ def encoders(model: Model, place: str) -> dict[str, Any]:
         party = model.party(name)
         assert party is not None
         columns = [c for c in party.columns if c.kind == "column" or f"{name}.{c.name}" in used]
-        read = {column for c in columns if c.value for column in _columns_in(c.value)}
+        read = {column for c in columns if c.value for column in columns_read(c.value)}
         kept = [c for c in party.columns if c in columns and (c.kind != "column" or c.name in read)]
         raw = [c for c in party.columns if c.name in read and c not in kept]
         entries = [_column(c) for c in kept]
         entries += [_column(replace(c, kind="column")) for c in raw]
         parties[name] = {"key": party.key, "columns": entries, "where": where(party.span)}
     return {"parties": parties}
-
-
-def _columns_in(value: Any) -> set[str]:
-    if "column" in value:
-        return {value["column"]}
-    return {name for part in value.get("args", ()) for name in _columns_in(part)}
 
 
 def _column(column: ColumnInfo) -> dict[str, Any]:

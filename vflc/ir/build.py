@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from vflc_common.words import Phase
+
 from vflc.diagnostics.span import Span
 from vflc.ir.budget import Budget
-from vflc.ir.graph import Graph, Node, Phase, Source
+from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.types import Axis, DType, TensorType
 
 UNSHARED = frozenset({"weight", "random", "drawn"})

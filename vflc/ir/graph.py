@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
+
+from vflc_common.words import Phase
 
 from vflc.diagnostics.span import Span
 from vflc.ir.types import TensorType
 
 T = TypeVar("T")
-Phase = Literal["forward", "backward"]
 
 PLACELESS = frozenset({"constant"})
 """Ops whose values are made wherever they are read."""

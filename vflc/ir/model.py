@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from vflc_common.words import Division, Phase, Predicted, Program, StepKind, Weighting
+
 from vflc.diagnostics.span import Span
-from vflc.ir.graph import Graph, Phase
+from vflc.ir.graph import Graph
 from vflc.ir.learn import Evidence, Learned, Spend
 from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
-
-Program = Literal["train", "evaluate", "predict"]
-PROGRAMS: tuple[Program, ...] = ("train", "evaluate", "predict")
 
 UNSPLIT = "unsplit"
 """The one place of a model compiled as if all tables lay in one."""
@@ -103,7 +102,7 @@ class Prediction:
     name: str
     node: str
     label: str | None
-    kind: Literal["binary", "multiclass", "number"]
+    kind: Predicted
     span: Span
     weight: str | None = None
     classes: tuple[str | int | float, ...] = ()
@@ -194,14 +193,14 @@ class Reconstruction:
     seed: int = 0
     validation: float = 0.1
     test: float = 0.1
-    divide: Literal["random", "keys"] = "random"
+    divide: Division = "random"
     halves: Halves = "examples"
     fraction: float = 0.5
     rebuild_epochs: int = 1
     rebuild_steps: int | None = None
     client_epochs: int = 1
     client_steps: int | None = None
-    weighting: Literal["examples", "uniform"] = "examples"
+    weighting: Weighting = "examples"
     joint: bool = False
     keep_local: bool = False
     clip_norm: float | None = None
@@ -323,7 +322,7 @@ class Step:
     `catch_up` makes up for the steps that the rows of an update missed, before they are read.
     """
 
-    do: Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
+    do: StepKind
     what: str
 
 

@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from vflc.diagnostics.span import Span
-from vflc.ir.graph import Graph, Phase
+from vflc_common.words import PROGRAMS, Phase, Privacy
 
-PHASE_OF = {"train": "training", "evaluate": "evaluation", "predict": "prediction"}
-"""Programs by the words of the language."""
-Privacy = Literal["proven", "partial", "none"]
-"""What a mechanism is worth: `proven`, a theorem bounds what it lets through; `partial`, noise or masks that
-change what is received, without such a bound; `none`, compression."""
+from vflc.diagnostics.span import Span
+from vflc.ir.graph import Graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ class Grant:
     span: Span
     epsilon: float | None = None
     bits: float | None = None
-    programs: tuple[str, ...] = ("train", "evaluate", "predict")
+    programs: tuple[str, ...] = PROGRAMS
     held: bool = False
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from vflc_common.words import PROGRAMS
+
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import PROGRAMS, Model
+from vflc.ir.model import Model
 
 
 def show_graph(graph: Graph) -> str:

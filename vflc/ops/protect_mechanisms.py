@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from vflc.ir.release import Privacy
+from vflc_common.words import DrawKind, Privacy
+
 from vflc.ops.registry import OpError
 from vflc.ops.rules import number
 
@@ -20,11 +21,7 @@ if TYPE_CHECKING:
     from vflc.ir.graph import Node
 
 Options = Mapping[str, Any]
-Kind = Literal["normal", "memory", "shift"]
 Role = Literal["noise", "compression", "sum", "labels", "weights"]
-
-CALIBRATED = frozenset({"gaussian", "dp_sgd"})
-"""Mechanisms whose noise follows from ε, δ and how often a row is used."""
 
 HAIR = 1 - 2.0**-20
 """Rows are clipped this much below the bound, so that float32's rounding cannot put one above it."""
@@ -42,7 +39,7 @@ class Draw:
         scale: of the noise; None where the run must calibrate it.
     """
 
-    kind: Kind
+    kind: DrawKind
     scale: float | None = 1.0
     keep: float = 1.0
     classes: int = 0

@@ -10,9 +10,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from vflc_common.words import PROGRAMS, Program
+
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS
-from vflc.ir.model import PROGRAMS, Edge, Message, Model, Program
+from vflc.ir.model import Edge, Message, Model
 from vflc.passes.levels import levels
 
 

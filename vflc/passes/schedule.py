@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from vflc_common.words import PROGRAMS, Program
+
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
-from vflc.ir.model import PROGRAMS, Message, Model, Program, Schedule, Stage, Step, Update
+from vflc.ir.model import Message, Model, Schedule, Stage, Step, Update
 from vflc.ir.release import Guard
 from vflc.ops.penalised import makes_up
 from vflc.ops.source import INPUTS

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.control import ALIGN_CHECK
 
 from vflc_runtime.alignment.exchange import Exchange, wrong
 from vflc_runtime.alignment.hub import Hashed, Private, intersect
 from vflc_runtime.alignment.kept import Kept
 from vflc_runtime.alignment.keys import Keys, Ranks
-from vflc_runtime.alignment.kinds import CHECK
 from vflc_runtime.alignment.meeting import NO_TOKEN, Meeting, confirm_key, meet
 from vflc_runtime.alignment.points import Crew, library
 from vflc_runtime.alignment.settings import AlignSettings, check_settings
@@ -99,9 +99,9 @@ def _check_equal(own: Keys, common: Ranks, meeting: Meeting, method: str) -> Non
     """All parties hold the same keys, or none goes on."""
     digest = own.digest(meeting.salt, common)
     for link in meeting.links.values():
-        link.tell(CHECK, digest)
+        link.tell(ALIGN_CHECK, digest)
     for peer, link in meeting.links.items():
-        if link.hear(CHECK, CHECK.bytes) != digest:
+        if link.hear(ALIGN_CHECK, ALIGN_CHECK.bytes) != digest:
             if method == "aligned":
                 raise _different(f"{meeting.place} and {peer} have {len(own)} rows each, with different keys")
             raise wrong(peer, "it found other common rows")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from vflc_runtime.alignment.kinds import COUNT, Kind
+from vflc_common.control import ALIGN_COUNT, Control
+
 from vflc_runtime.errors import PEER, Failure
 
 
@@ -68,10 +69,10 @@ class Link:
     exchange: Exchange
     clock: Clock
 
-    def tell(self, kind: Kind, payload: bytes) -> None:
+    def tell(self, kind: Control, payload: bytes) -> None:
         self.exchange.tell(self.peer, kind.name, payload)
 
-    def hear(self, kind: Kind, size: int) -> bytes:
+    def hear(self, kind: Control, size: int) -> bytes:
         """A message of exactly `size` bytes."""
         try:
             payload = self.exchange.hear(self.peer, kind.name, size, self.clock.left(self.peer))
@@ -83,22 +84,22 @@ class Link:
             raise wrong(self.peer, f"{kind.name} has {len(payload)} bytes instead of {size}")
         return payload
 
-    def tell_number(self, kind: Kind, number: int) -> None:
-        self.tell(kind, number.to_bytes(COUNT.bytes, "big"))
+    def tell_number(self, kind: Control, number: int) -> None:
+        self.tell(kind, number.to_bytes(ALIGN_COUNT.bytes, "big"))
 
-    def hear_number(self, kind: Kind, most: int) -> int:
+    def hear_number(self, kind: Control, most: int) -> int:
         """A number from 0 to `most`."""
-        number = int.from_bytes(self.hear(kind, COUNT.bytes), "big")
+        number = int.from_bytes(self.hear(kind, ALIGN_COUNT.bytes), "big")
         if number > most:
             raise wrong(self.peer, f"{kind.name} is {number}, which is more than {most}")
         return number
 
-    def tell_all(self, kind: Kind, items: bytes) -> None:
+    def tell_all(self, kind: Control, items: bytes) -> None:
         """As many messages as it takes."""
         for start in range(0, len(items), kind.bytes):
             self.tell(kind, items[start : start + kind.bytes])
 
-    def hear_all(self, kind: Kind, size: int) -> Iterator[bytes]:
+    def hear_all(self, kind: Control, size: int) -> Iterator[bytes]:
         """Messages of `size` bytes in all; nothing is allocated for what did not come."""
         for start in range(0, size, kind.bytes):
             yield self.hear(kind, min(kind.bytes, size - start))

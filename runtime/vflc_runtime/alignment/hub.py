@@ -13,22 +13,22 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.control import (
+    ALIGN_COMMON,
+    ALIGN_COUNT,
+    ALIGN_HASHES,
+    ALIGN_REQUEST,
+    ALIGN_RESPONSE,
+    ALIGN_SETUP,
+    ALIGN_TURN,
+    HASH,
+    POINT,
+    POINTS,
+    Control,
+)
 
 from vflc_runtime.alignment.exchange import Link, wrong
 from vflc_runtime.alignment.keys import Keys, Ranks
-from vflc_runtime.alignment.kinds import (
-    COMMON,
-    COUNT,
-    HASH,
-    HASHED,
-    POINT,
-    POINTS,
-    REQUEST,
-    RESPONSE,
-    SETUP,
-    TURN,
-    Kind,
-)
 from vflc_runtime.alignment.meeting import Meeting
 from vflc_runtime.alignment.points import Answering, Asking, Crew, Report, read_setup, split
 from vflc_runtime.events import Aligning, Listener
@@ -62,22 +62,22 @@ def intersect(keys: Keys, meeting: Meeting, comparison: Comparison) -> Ranks:
         common = comparison.at_hub(link, common)
     told = np.sort(salted[common]).tobytes()
     for link in meeting.links.values():
-        link.tell_number(COUNT, len(common))
-        link.tell_all(COMMON, told)
+        link.tell_number(ALIGN_COUNT, len(common))
+        link.tell_all(ALIGN_COMMON, told)
     return common
 
 
 def _hear_common(link: Link, salted: NDArray[Any]) -> Ranks:
     """Hashes under a salt that all know, of keys that all have: each finds its own among them."""
-    count = link.hear_number(COUNT, min(len(salted), link.rows))
-    told = _hear_hashes(link, COMMON, count)
+    count = link.hear_number(ALIGN_COUNT, min(len(salted), link.rows))
+    told = _hear_hashes(link, ALIGN_COMMON, count)
     ranks: Ranks = np.flatnonzero(np.isin(salted, told))
     if len(ranks) != count:
         raise wrong(link.peer, "it calls rows common that this party does not have")
     return ranks
 
 
-def _hear_hashes(link: Link, kind: Kind, count: int) -> NDArray[Any]:
+def _hear_hashes(link: Link, kind: Control, count: int) -> NDArray[Any]:
     """Hashes in ascending order, none twice."""
     found = np.frombuffer(b"".join(link.hear_all(kind, HASH * count)), dtype=f"S{HASH}")
     if (found[1:] <= found[:-1]).any():
@@ -92,13 +92,13 @@ class Hashed:
         self._hashes = keys.hashes(key + meeting.salt)
 
     def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
-        link.tell_number(TURN, 0)
-        theirs = _hear_hashes(link, HASHED, link.rows)
+        link.tell_number(ALIGN_TURN, 0)
+        theirs = _hear_hashes(link, ALIGN_HASHES, link.rows)
         return ranks[np.isin(self._hashes[ranks], theirs)]
 
     def at_partner(self, link: Link) -> None:
-        link.hear_number(TURN, 0)
-        link.tell_all(HASHED, np.sort(self._hashes).tobytes())
+        link.hear_number(ALIGN_TURN, 0)
+        link.tell_all(ALIGN_HASHES, np.sort(self._hashes).tobytes())
 
 
 class Private:
@@ -113,12 +113,13 @@ class Private:
     def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
         texts = [self._keys.texts[rank] for rank in ranks]
         asking = Asking(self._crew, texts, self._report(f"keys for {link.peer}"))
-        link.tell_number(TURN, len(texts))
+        link.tell_number(ALIGN_TURN, len(texts))
         if not texts:
             return ranks
-        points = [point for block in link.hear_all(SETUP, POINT * link.rows) for point in split(block)]
+        points = [point for block in link.hear_all(ALIGN_SETUP, POINT * link.rows) for point in split(block)]
         if any(b <= a for a, b in pairwise(points)) or any(point[0] not in (2, 3) for point in points):
-            raise wrong(link.peer, f"{SETUP.name} is not sorted, has something twice, or holds no points")
+            name = ALIGN_SETUP.name
+            raise wrong(link.peer, f"{name} is not sorted, has something twice, or holds no points")
         found = self._ask(link, asking, read_setup(self._crew, points), len(texts))
         return ranks[np.sort(found)]
 
@@ -143,23 +144,23 @@ class Private:
 
     def at_partner(self, link: Link) -> None:
         answering = Answering(self._crew, self._keys.texts, self._report("own keys"))
-        count = link.hear_number(TURN, link.rows)
+        count = link.hear_number(ALIGN_TURN, link.rows)
         if not count:
             return
-        link.tell_all(SETUP, answering.setup)
+        link.tell_all(ALIGN_SETUP, answering.setup)
         report, done = self._report(f"keys of {link.peer}"), 0
-        for block in link.hear_all(REQUEST, POINT * count):
-            link.tell(RESPONSE, answering.answer(block, link.peer))
+        for block in link.hear_all(ALIGN_REQUEST, POINT * count):
+            link.tell(ALIGN_RESPONSE, answering.answer(block, link.peer))
             done += len(block) // POINT
             report(done, count)
 
 
 def _answers(link: Link, points: bytes) -> Iterator[bytes]:
     """Sends points and hears them under the peer's secret as well, some messages behind."""
-    size = REQUEST.bytes
+    size = ALIGN_REQUEST.bytes
     blocks = [points[start : start + size] for start in range(0, len(points), size)]
     for number in range(len(blocks) + UNDER_WAY):
         if number < len(blocks):
-            link.tell(REQUEST, blocks[number])
+            link.tell(ALIGN_REQUEST, blocks[number])
         if number >= UNDER_WAY:
-            yield link.hear(RESPONSE, len(blocks[number - UNDER_WAY]))
+            yield link.hear(ALIGN_RESPONSE, len(blocks[number - UNDER_WAY]))

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from vflc_common.control import HASH
 
-from vflc_runtime.alignment.kinds import HASH
 from vflc_runtime.errors import Failure
 
 Ranks = NDArray[np.int64]

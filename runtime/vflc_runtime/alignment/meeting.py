@@ -9,8 +9,9 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vflc_common.control import ALIGN_CHECK, ALIGN_HELLO
+
 from vflc_runtime.alignment.exchange import Clock, Exchange, Link, wrong
-from vflc_runtime.alignment.kinds import CHECK, HELLO
 from vflc_runtime.alignment.settings import METHODS, AlignSettings
 from vflc_runtime.errors import PEER, Failure
 
@@ -70,11 +71,11 @@ def meet(
     counts, tokens = {place: rows}, {token}
     own = _HELLO.pack(VERSION, METHODS.index(method), hub, rows, nonces[place], token)
     for peer in peers:
-        exchange.tell(peer, HELLO.name, own)
+        exchange.tell(peer, ALIGN_HELLO.name, own)
     for peer in peers:
-        heard = exchange.hear(peer, HELLO.name, HELLO.bytes, settings.reading)
-        if len(heard) != HELLO.bytes:
-            raise wrong(peer, f"{HELLO.name} has {len(heard)} bytes instead of {HELLO.bytes}")
+        heard = exchange.hear(peer, ALIGN_HELLO.name, ALIGN_HELLO.bytes, settings.reading)
+        if len(heard) != ALIGN_HELLO.bytes:
+            raise wrong(peer, f"{ALIGN_HELLO.name} has {len(heard)} bytes instead of {ALIGN_HELLO.bytes}")
         version, index, theirs, counts[peer], nonces[peer], known = _HELLO.unpack(heard)
         _compare(place, peer, "the version", VERSION, version)
         _compare(place, peer, "the method", method, _named(METHODS, index))
@@ -101,9 +102,9 @@ def confirm_key(meeting: Meeting, key: bytes) -> None:
         return hmac.digest(key, meeting.salt + place.encode(), "sha256")
 
     for link in meeting.links.values():
-        link.tell(CHECK, proof(meeting.place))
+        link.tell(ALIGN_CHECK, proof(meeting.place))
     for peer, link in meeting.links.items():
-        if not hmac.compare_digest(link.hear(CHECK, CHECK.bytes), proof(peer)):
+        if not hmac.compare_digest(link.hear(ALIGN_CHECK, ALIGN_CHECK.bytes), proof(peer)):
             raise Failure(
                 "VFL0664",
                 f"{meeting.place} and {peer} have different shared keys",

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.control import POINT
 
 from vflc_runtime.alignment.exchange import wrong
-from vflc_runtime.alignment.kinds import POINT
 from vflc_runtime.errors import Failure
 
 Report = Callable[[int, int], None]

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vflc_runtime.audit.draws import Unit
+from vflc_common.bound import LEAST_FIRST, Bound
 
-ORDER = ("nothing", "epsilon", "code", "all")
-"""Bounds from the least that may be learned to the most."""
+from vflc_runtime.audit.draws import Unit
 
 
 def of_secret(learned: Iterable[Mapping[str, Any]], receiver: str, secret: str) -> Mapping[str, Any] | None:
@@ -72,17 +71,9 @@ def of_unit(learned: Iterable[Mapping[str, Any]], receiver: str, unit: Unit) -> 
 
 def _laxness(bound: Mapping[str, Any]) -> tuple[int, float]:
     epsilon = bound.get("epsilon")
-    return ORDER.index(bound["kind"]), math.inf if epsilon is None else epsilon
+    return LEAST_FIRST.index(bound["kind"]), math.inf if epsilon is None else epsilon
 
 
 def in_words(bound: Mapping[str, Any] | None) -> str:
     """A bound for a person."""
-    if bound is None:
-        return "no bound"
-    if bound["kind"] == "code":
-        bits = bound["bits"]
-        return "its code" if bits is None else f"its code, {bits:.4g} bit{'s' * (bits != 1)} a row"
-    if bound["kind"] == "epsilon":
-        epsilon = "the run's ε" if bound["epsilon"] is None else f"ε = {bound['epsilon']:g}"
-        return f"{epsilon}, δ = {bound['delta']:g}" if bound["delta"] else epsilon
-    return str(bound["kind"])
+    return "no bound" if bound is None else str(Bound(**bound))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.words import PROGRAMS
 
 from vflc_runtime.audit.exact import flat
 from vflc_runtime.audit.rehearsal import Tape
@@ -90,7 +91,7 @@ class View:
     def every_channel(self) -> Iterator[Channel]:
         """All that comes, of training, evaluation and prediction; and what the place sent in training."""
         yield from self.channels("backward")
-        for program in ("train", "evaluate", "predict"):
+        for program in PROGRAMS:
             yield from self.channels("forward", program)
         yield from self.channels("forward", sent=True)
 

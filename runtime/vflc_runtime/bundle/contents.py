@@ -15,12 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vflc_common.words import ENCODERS_FILE, KERAS_FOLDER
+
 from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.errors import Failure
 
-KERAS = "keras"
-"""The folder of the Keras backend below that of a place."""
-ENCODERS = "encoders.json"
 Hashes = Mapping[str, Mapping[str, str]]
 """Of each place, the SHA-256 of its files by name."""
 
@@ -74,12 +73,12 @@ def read_keras_hashes(folder: Path, places: Iterable[str], digest: str, backend:
 
     Those of a bundle with another digest are none, and VFL0613 where they are to be run.
     """
-    path = folder / f"{KERAS}.json"
+    path = folder / f"{KERAS_FOLDER}.json"
     if not path.is_file():
         return None
     listed = Json.read(path)
     if listed["digest"].text() != digest:
-        if backend != KERAS:
+        if backend != KERAS_FOLDER:
             return None
         raise damaged(f"{path} belongs to another bundle than manifest.json")
     found = read_hashes(listed["contents"], places)
@@ -103,22 +102,23 @@ def open_contents(
         Failure: VFL0613 where a file is missing, is another than the hash says, or is not named; or
             where the bundle was compiled without the backend.
     """
-    if backend != KERAS:
+    if backend != KERAS_FOLDER:
         own = folder / place
-        if not (own / "plan.json").is_file() and (own / KERAS).is_dir():
+        if not (own / "plan.json").is_file() and (own / KERAS_FOLDER).is_dir():
             raise _no_plan(folder, backend)
         return Contents(own, _read(own, hashes[place]))
     if keras is None:
         raise _no_plan(folder, backend)
-    own = folder / place / KERAS
-    return Contents(own, _read(own, keras.hashes[place]) | _read(folder / place, hashes[place], [ENCODERS]))
+    own = folder / place / KERAS_FOLDER
+    beside = _read(folder / place, hashes[place], [ENCODERS_FILE])
+    return Contents(own, _read(own, keras.hashes[place]) | beside)
 
 
 def _read(folder: Path, hashes: Mapping[str, str], only: Iterable[str] | None = None) -> dict[str, bytes]:
     """The files of a folder, all or those named, which must be all that is in it."""
     if only is None and folder.is_dir():
         for path in sorted(folder.iterdir()):
-            if path.name not in hashes and path.name != KERAS:
+            if path.name not in hashes and path.name != KERAS_FOLDER:
                 raise damaged(f"{path} is no file of this bundle")
     files = {}
     for name in hashes if only is None else only:

@@ -6,9 +6,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from vflc_common.words import KERAS_FOLDER
+
 from vflc_runtime import files
 from vflc_runtime.bundle.checks import check_plan
-from vflc_runtime.bundle.contents import KERAS, open_contents, read_keras_hashes
+from vflc_runtime.bundle.contents import open_contents, read_keras_hashes
 from vflc_runtime.bundle.manifest import Manifest, read_manifest
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.plan_reader import read_plan
@@ -80,11 +82,11 @@ def add_keras(folder: Path, other: Path) -> None:
     """
     if read_manifest(folder / "manifest.json").digest != read_manifest(other / "manifest.json").digest:
         return
-    listed = other / f"{KERAS}.json"
+    listed = other / f"{KERAS_FOLDER}.json"
     if (folder / listed.name).exists() or not listed.is_file():
         return
     for place in read_manifest(folder / "manifest.json").places:
-        source, target = (root / place / KERAS for root in (other, folder))
+        source, target = (root / place / KERAS_FOLDER for root in (other, folder))
         if source.is_dir() and target.parent.is_dir():
             new = target.with_name(f".{target.name}.new")
             for left in (new, target):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from vflc_common.canonical import digest
+from vflc_common.words import BYTES, FORMAT, PHASES, PRECISIONS, PROGRAMS
+
 from vflc_runtime.bundle.contents import Hashes, read_hashes
 from vflc_runtime.bundle.packing import Packing, read_packing
 from vflc_runtime.bundle.reading import Json, damaged
 
-FORMAT = 1
-PROGRAMS = ("train", "evaluate", "predict")
-
-Program = Literal["train", "evaluate", "predict"]
 Dim = int | Literal["batch"] | None
 """A size, the number of rows of the batch, or None: only the data knows it."""
 
@@ -89,19 +86,12 @@ class Manifest:
     decides: dict[str, str] = field(default_factory=dict)
 
 
-def digest(document: dict[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of a manifest without its `digest`."""
-    content = {key: value for key, value in document.items() if key != "digest"}
-    text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def read_manifest(file: Path) -> Manifest:
     """Reads and checks `manifest.json`; VFL0613 where it does not hold together."""
     document = Json.read(file)
     if document["format"].integer() != FORMAT:
         raise damaged(f"{file} has format {document['format'].value}; this version reads format {FORMAT}")
-    if digest(document.value) != document["digest"].text():
+    if _digest(document) != document["digest"].text():
         raise damaged(f"{file} was changed after it was compiled: its digest does not fit its content")
     places = tuple(place.name() for place in document["places"])
     if len(set(places)) != len(places) or not places:
@@ -112,7 +102,7 @@ def read_manifest(file: Path) -> Manifest:
         raise damaged(f"{file}: two edges or two messages have one id")
     return Manifest(
         model=document["model"].text(),
-        precision=document["precision"].one_of("float32", "float64"),
+        precision=document["precision"].one_of(*PRECISIONS),
         spec_sha256=document["spec_sha256"].text(),
         parties=tuple(party["name"].name() for party in document["parties"]),
         places=places,
@@ -125,6 +115,16 @@ def read_manifest(file: Path) -> Manifest:
         controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
         decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},
     )
+
+
+def _digest(document: Json) -> str:
+    """What the digest must be; VFL0613 where the document has a number that is none."""
+    if not isinstance(document.value, dict):
+        raise document.wrong("an object")
+    try:
+        return digest(document.value)
+    except ValueError as error:
+        raise damaged(f"{document.path} has a number that is not finite: {error}") from None
 
 
 def _controls(item: Json, places: tuple[str, ...]) -> list[Control]:
@@ -144,9 +144,9 @@ def _edge(item: Json, places: tuple[str, ...]) -> Edge:
         value=item["value"].text(),
         sender=item["from"].one_of(*places),
         receiver=item["to"].one_of(*places),
-        phase=item["phase"].one_of("forward", "backward"),
+        phase=item["phase"].one_of(*PHASES),
         shape=tuple(_dim(size) for size in item["shape"]),
-        dtype=item["dtype"].one_of("float32", "float64", "int32", "int64", "uint8", "bool"),
+        dtype=item["dtype"].one_of(*BYTES),
         programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
         protections=tuple(each["id"].text() for each in item.get("protections") or ()),
         packing=None if (packing := item.get("packing")) is None else read_packing(packing),

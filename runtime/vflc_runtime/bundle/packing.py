@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast, get_args
+
+from vflc_common.words import PackingKind
 
 from vflc_runtime.bundle.reading import Json
-
-Form = Literal["quantize", "range", "top_k", "masked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Packing:
         range: the largest magnitude of a masked value.
     """
 
-    kind: Form
+    kind: PackingKind
     row: tuple[int, ...]
     bits: int = 0
     by: str = ""
@@ -45,7 +45,7 @@ class Packing:
 
 def read_packing(item: Json) -> Packing:
     """Reads `packing` of an edge; VFL0613 where it is not as it must be."""
-    kind = cast(Form, item["as"].one_of("quantize", "range", "top_k", "masked"))
+    kind = cast(PackingKind, item["as"].one_of(*get_args(PackingKind)))
     if kind == "range":
         return Packing(kind, (), by=item["of"].text())
     row = item["row"].shape()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+
+from vflc_common.words import StepKind
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan_guards import Guard
 from vflc_runtime.bundle.plan_keras import Gradients, Held
 from vflc_runtime.bundle.plan_rows import CatchUp, Replay
 from vflc_runtime.metrics import Classes, Metric
-
-StepKind = Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
-INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
+
+from vflc_common.words import CALIBRATED, DRAWS, MECHANISMS, PHASES, PRIVACY, DrawKind
 
 from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.errors import Where
-
-DrawKind = Literal["normal", "memory", "shift"]
-KINDS = ("normal", "memory", "shift")
-MECHANISMS = (
-    "gaussian", "label_dp", "dp_sgd", "max_norm", "marvell", "iso", "quantize", "top_k", "secure_sum",
-)  # fmt: skip
-CALIBRATED = ("gaussian", "dp_sgd")
-"""Mechanisms whose noise follows from ε, δ and how often a row is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +96,7 @@ def read_guard(item: Json) -> Guard:
         id=item["id"].text(),
         mechanism=item["mechanism"].one_of(*MECHANISMS),
         options={name: option.value for name, option in item["options"].items()},
-        phase=item["phase"].one_of("forward", "backward"),
+        phase=item["phase"].one_of(*PHASES),
         before=item["before"].texts(),
         after=item["after"].texts(),
         graph=None if graph is None else graph.text(),
@@ -110,7 +104,7 @@ def read_guard(item: Json) -> Guard:
         reads=None if reads is None else reads.text(),
         releases=item["releases"].integer(1),
         programs=item["programs"].texts(),
-        privacy=item["privacy"].one_of("proven", "partial", "none"),
+        privacy=item["privacy"].one_of(*PRIVACY),
         promise=item["promise"].text(),
         where=None if where is None else dict(where.value),
     )
@@ -118,7 +112,7 @@ def read_guard(item: Json) -> Guard:
 
 def _draw(item: Json) -> Draw:
     scale, kept, shape = item.get("scale"), item.get("kept"), item["shape"].open_shape()
-    kind, once = item["kind"].one_of(*KINDS), len(shape) == 1 and shape[0] is not None
+    kind, once = item["kind"].one_of(*DRAWS), len(shape) == 1 and shape[0] is not None
     if not (once and kind == "normal") and (
         len(shape) not in (1, 2) or shape[0] is not None or None in shape[1:]
     ):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, cast
 
+from vflc_common.words import FORMAT, INITIALS, PRECISIONS, PREDICTED, PROGRAMS, STEPS, StepKind
+
 from vflc_runtime.bundle.contents import Contents
-from vflc_runtime.bundle.manifest import FORMAT, PROGRAMS
 from vflc_runtime.bundle.plan import (
-    INITIALS,
     Array,
     DenseUpdate,
     Fitted,
@@ -23,7 +23,6 @@ from vflc_runtime.bundle.plan import (
     RowsUpdate,
     Slot,
     Step,
-    StepKind,
     Training,
     Update,
     Weight,
@@ -35,10 +34,6 @@ from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.metrics import METRICS, Classes, Metric
 
 T = TypeVar("T")
-_TARGETS = {
-    "run": "graph", "send": "message", "receive": "message", "catch_up": "update", "update": "update",
-    "assign": "array", "protect": "guard",
-}  # fmt: skip
 
 
 def read_plan(contents: Contents) -> Plan:
@@ -50,7 +45,7 @@ def read_plan(contents: Contents) -> Plan:
         contents=contents,
         model=plan["model"].text(),
         place=plan["place"].name(),
-        precision=plan["precision"].one_of("float32", "float64"),
+        precision=plan["precision"].one_of(*PRECISIONS),
         tables=tuple(table.name() for table in plan["tables"]),
         inputs=_by(plan["inputs"], _input, "id"),
         weights=_by(plan["weights"], _weight, "name"),
@@ -174,8 +169,8 @@ def _update(item: Json) -> Update:
 
 
 def _step(item: Json) -> Step:
-    do = cast(StepKind, item["do"].one_of(*_TARGETS))
-    return Step(do, item[_TARGETS[do]].text())
+    do = cast(StepKind, item["do"].one_of(*STEPS))
+    return Step(do, item[STEPS[do]].text())
 
 
 def _report(item: Json | None) -> Report:
@@ -202,7 +197,7 @@ def _report(item: Json | None) -> Report:
 def _metric(item: Json) -> Metric:
     return Metric(
         name=item["name"].text(),
-        kind=item["kind"].one_of("binary", "multiclass", "number"),
+        kind=item["kind"].one_of(*PREDICTED),
         metrics=tuple(metric.one_of(*METRICS) for metric in item["metrics"]),
         programs={
             name: tuple(

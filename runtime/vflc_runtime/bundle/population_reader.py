@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vflc_common.words import INITIALS, PREDICTED, SCOPES, SHAPES
+
 from vflc_runtime.bundle.contents import Contents, open_contents, read_keras_hashes
 from vflc_runtime.bundle.manifest import read_manifest
-from vflc_runtime.bundle.plan import INITIALS, Init, Loss
+from vflc_runtime.bundle.plan import Init, Loss
 from vflc_runtime.bundle.plan_reader import read_classes, read_slots
 from vflc_runtime.bundle.population_plan import (
     Gradient,
@@ -116,7 +118,7 @@ def _named(graphs: dict[str, Graph], name: str, where: Json) -> Graph:
 
 
 def _input(item: Json) -> Input:
-    return Input(item["id"].text(), item["kind"].one_of("id", "ids", "number"), item["label"].flag())
+    return Input(item["id"].text(), item["kind"].one_of(*SHAPES), item["label"].flag())
 
 
 def _ids(item: Json) -> Ids:
@@ -125,7 +127,7 @@ def _ids(item: Json) -> Ids:
 
 def _weight(item: Json) -> Weight:
     init = Init(item["init"]["kind"].one_of(*INITIALS), item["init"]["scale"].number())
-    local = item["scope"].one_of("global", "local") == "local"
+    local = item["scope"].one_of(*SCOPES) == "local"
     return Weight(item["name"].text(), item["shape"].shape(), init, item["table"].flag(), local)
 
 
@@ -160,6 +162,6 @@ def _prediction(item: Json, metrics: tuple[str, ...]) -> Prediction:
     name, value = item["name"].text(), item["value"].text()
     if item.get("label") is None:
         return Prediction(name, value, None, None, read_classes(item))
-    label, kind = item["label"].text(), item["kind"].one_of("binary", "multiclass", "number")
+    label, kind = item["label"].text(), item["kind"].one_of(*PREDICTED)
     metric = Metric(name, kind, metrics, {"train": (value, label)})
     return Prediction(name, value, label, metric, read_classes(item))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vflc_common.words import DIVISIONS, HALVES, WEIGHTINGS
+
 from vflc_runtime.bundle.reading import Json, damaged
 
 
@@ -55,14 +57,14 @@ def read_settings(item: Json) -> Settings:
         seed=whole("seed", 0),
         validation=item["validation"].number(),
         test=item["test"].number(),
-        divide=item["divide"].one_of("random", "keys"),
-        halves=item["halves"].one_of("examples", "batches", "fraction", "same"),
+        divide=item["divide"].one_of(*DIVISIONS),
+        halves=item["halves"].one_of(*HALVES),
         fraction=item["fraction"].number(),
         rebuild_epochs=whole("rebuild_epochs"),
         rebuild_steps=maybe("rebuild_steps"),
         client_epochs=whole("client_epochs"),
         client_steps=maybe("client_steps"),
-        weighting=item["weighting"].one_of("examples", "uniform"),
+        weighting=item["weighting"].one_of(*WEIGHTINGS),
         joint=item["joint"].flag(),
         keep_local=item["keep_local"].flag(),
         clip_norm=number("clip_norm"),

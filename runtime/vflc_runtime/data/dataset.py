@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.expressions import columns as columns_read
 
 from vflc_runtime.data import expressions
 from vflc_runtime.data.align import WIDTH, Aligned, look_at_tables, open_tables
@@ -166,7 +167,7 @@ class _Table:
         tree = self.columns[name].get("value")
         if tree is None:
             return {name}
-        return {raw for used in expressions.columns(tree) for raw in self._reads(used)}
+        return {raw for used in columns_read(tree) for raw in self._reads(used)}
 
     def fit(self, aligned: Aligned, chosen: Indices | None) -> None:
         """Fits encoder after encoder until none is left, each in one pass over the training rows."""
@@ -213,7 +214,7 @@ class _Table:
         """A column's values; what an expression gives is kept for the next that uses it."""
         if name not in known:
             column = self.columns[name]
-            used = {u: self._value(u, known, rows) for u in expressions.columns(column["value"])}
+            used = {u: self._value(u, known, rows) for u in columns_read(column["value"])}
             known[name] = expressions.evaluate(column["value"], used, rows, column.get("where"))
         return known[name]
 

@@ -8,23 +8,13 @@ by zero and a result that is not finite.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from vflc_common.expressions import Tree
 
 from vflc_runtime.data.values import text
 from vflc_runtime.errors import Failure, Where
-
-Tree = Mapping[str, Any]
-"""`{"op", "args"}`, `{"call", "args"}`, `{"column"}`, `{"number"}` or `{"string"}`."""
-
-
-def columns(tree: Tree) -> set[str]:
-    """The names of the columns that an expression reads."""
-    if "column" in tree:
-        return {tree["column"]}
-    return {name for argument in tree.get("args", ()) for name in columns(argument)}
 
 
 def evaluate(tree: Tree, values: Mapping[str, pa.Array], rows: int, where: Where | None = None) -> pa.Array:

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from vflc_common.expressions import Tree
+from vflc_common.expressions import columns as columns_read
 
 from vflc_runtime.data import expressions
 
@@ -112,7 +114,7 @@ def _tries() -> Iterator[tuple[float, bool]]:
 
 
 def _uses(column: Column, name: str, columns: Mapping[str, Column]) -> bool:
-    used = expressions.columns(column["value"])
+    used = {*columns_read(column["value"])}
     return name in used or any(
         columns[other].get("value") is not None and _uses(columns[other], name, columns) for other in used
     )
@@ -123,14 +125,14 @@ def _value(
 ) -> pa.Array:
     known = {
         name: made[name] if name in made else _value(columns[name], columns, made, rows)
-        for name in expressions.columns(column["value"])
+        for name in columns_read(column["value"])
     }
     return expressions.evaluate(column["value"], known, rows, column.get("where"))
 
 
 def _column(
     column: Column,
-    trees: Sequence[expressions.Tree],
+    trees: Sequence[Tree],
     known: Sequence[str],
     rows: int,
     random: np.random.Generator,
@@ -248,7 +250,7 @@ def _numbers(
     return [float(v) for v in (np.rint(values) if whole else values)]
 
 
-def _literals(tree: expressions.Tree) -> Iterator[Any]:
+def _literals(tree: Tree) -> Iterator[Any]:
     for name in ("number", "string"):
         if name in tree:
             yield tree[name]
@@ -256,5 +258,5 @@ def _literals(tree: expressions.Tree) -> Iterator[Any]:
         yield from _literals(argument)
 
 
-def _tests_missing(tree: expressions.Tree) -> bool:
+def _tests_missing(tree: Tree) -> bool:
     return tree.get("call") == "is_missing" or any(_tests_missing(a) for a in tree.get("args", ()))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.words import PROGRAMS
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.engines.buffers import LAST, check_last
@@ -18,7 +19,6 @@ from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.errors import Failure
 
 Array = NDArray[Any]
-_ORDER = ("train", "evaluate", "predict")
 
 
 class KerasEngine:
@@ -33,7 +33,7 @@ class KerasEngine:
     def __init__(self, plan: Plan, programs: tuple[str, ...], seed: int, threads: int | None = None) -> None:
         self.plan, self._seed = plan, seed
         self._tf = tensorflow(threads).tf
-        chosen = [name for name in _ORDER if name in programs]  # training first: its variables are the main
+        chosen: list[str] = [name for name in PROGRAMS if name in programs]  # training: its variables count
         steps = {name: plan.programs.get(name, ()) for name in chosen}
         self._graphs = {name: {s.target for s in run if s.do == "run"} for name, run in steps.items()}
         runs = dict.fromkeys(s.target for run in steps.values() for s in run if s.do == "run")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from vflc_common.keras import NoKeras, import_keras
 
 from vflc_runtime.errors import Failure
 
@@ -33,38 +31,12 @@ def tensorflow(threads: int | None = None) -> Any:
 
 @cache
 def _imported() -> SimpleNamespace:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
-        with _quiet():
-            import keras
-            import tensorflow as tf
-    except ImportError as missing:
-        raise Failure(
-            "VFL0503",
-            f"the engine 'keras' needs TensorFlow, which cannot be imported: {missing}",
-            "pip install 'vflc[keras]', or use the engine 'onnx'",
-        ) from None
-    if keras.backend.backend() != "tensorflow":
-        raise Failure(
-            "VFL0503",
-            f"Keras runs on {keras.backend.backend()} here, and the engine 'keras' needs it on TensorFlow",
-            "set KERAS_BACKEND=tensorflow",
-        )
+        keras = import_keras("the engine 'keras'")
+    except NoKeras as missing:
+        raise Failure("VFL0503", missing.message, f"{missing.help}, or use the engine 'onnx'") from None
+    import tensorflow as tf
+
     tf.config.experimental.enable_op_determinism()
     tf.get_logger().setLevel("ERROR")  # it warns of every model that is made, and called a few times only
     return SimpleNamespace(tf=tf, keras=keras)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries say while they load, and protobuf of each file later, from people."""
-    warnings.filterwarnings("ignore", "Protobuf gencode version", UserWarning)
-    kept = os.dup(2)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.expressions import columns as columns_read
+from vflc_common.expressions import type_of
 
 from vflc_runtime.bundle.folder import Bundle
-from vflc_runtime.data import expressions
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.encoders import Values, encode, settled
@@ -147,36 +148,14 @@ def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, Raw]:
                 name,
                 party,
                 column["name"],
-                types[column["name"]] if value is None else _kind(value, types),
+                types[column["name"]] if value is None else type_of(value, types),
                 chain,
                 column["shape"],
                 column["rows"],
                 computed=value,
-                reads=None if value is None else {c: types[c] for c in sorted(expressions.columns(value))},
+                reads=None if value is None else {c: types[c] for c in sorted({*columns_read(value)})},
             )
     return columns
-
-
-WHOLE_CALLS, TEXT_CALLS = ("floor", "round"), ("lower", "strip")
-COMPARES = ("==", "!=", "<", "<=", ">", ">=", "and", "or")
-
-
-def _kind(tree: Mapping[str, Any], types: Mapping[str, str]) -> str:
-    """The type of an expression, as the compiler sees it."""
-    if "column" in tree:
-        return types[tree["column"]]
-    if "string" in tree or tree.get("call") in TEXT_CALLS:
-        return "string"
-    if "number" in tree:
-        return "int" if isinstance(tree["number"], int) else "float"
-    if "call" in tree:
-        return "int" if tree["call"] in WHOLE_CALLS else "float"
-    kinds = {_kind(argument, types) for argument in tree["args"]}
-    if len(tree["args"]) == 1:
-        return kinds.pop()
-    if tree["op"] in COMPARES or (tree["op"] != "//" and (kinds != {"int"} or tree["op"] in ("/", "**"))):
-        return "float"
-    return "int"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,5 +195,5 @@ def _read(party: str, columns: list[Mapping[str, Any]], wanted: set[str]) -> lis
     for column in columns:
         if f"{party}.{column['name']}" in wanted:
             value = column.get("value")
-            names |= {column["name"]} if value is None else expressions.columns(value)
+            names |= {column["name"]} if value is None else {*columns_read(value)}
     return [c for c in columns if c["name"] in names and c.get("value") is None]

@@ -10,10 +10,10 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from vflc_common.control import ALIGN_HELLO
 
 from vflc_runtime import files
 from vflc_runtime.alignment.align import align
-from vflc_runtime.alignment.kinds import HELLO
 from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.data.align import Aligned, look_at_tables, open_tables
 from vflc_runtime.data.dataset import BLOCK
@@ -53,7 +53,7 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
     def once(peers: Peers, rows: Rows) -> dict[str, int]:
         compare(peers, {"program": "align", "version": version(), "digest": bundle.manifest.digest})
         with _opened(parties, site, bundle) as table:
-            others = peers.receivers(HELLO.name)
+            others = peers.receivers(ALIGN_HELLO.name)
             positions = align(
                 site.method, site.place, others, table.keys, peers.network, site.align, site.listen
             )
@@ -71,7 +71,7 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
 def _readers_alone(bundle: Bundle, place: str) -> Bundle:
     """The bundle as if places without a table were not there: they have nothing to align."""
     manifest = bundle.manifest
-    readers = {control.sender for control in manifest.controls if control.kind == HELLO.name}
+    readers = {control.sender for control in manifest.controls if control.kind == ALIGN_HELLO.name}
     if place not in readers:
         raise Failure(
             "VFL0618",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from vflc_common.control import MASK_KEY
+
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.run.session import Session
-
-KIND = "mask.key"
 
 
 def exchange_keys(peers: Peers, session: Session) -> None:
@@ -17,5 +17,5 @@ def exchange_keys(peers: Peers, session: Session) -> None:
     for executor in session.executors.values():
         masks = executor.masks
         if masks.peers:
-            peers.tell(KIND, masks.public())
-            masks.agree({peer: peers.hear(peer, KIND) for peer in peers.senders(KIND)})
+            peers.tell(MASK_KEY.name, masks.public())
+            masks.agree({peer: peers.hear(peer, MASK_KEY.name) for peer in peers.senders(MASK_KEY.name)})

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.words import PROGRAMS
 
 from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.errors import PEER, Failure
 
 Array = NDArray[Any]
-_PROGRAMS = ("train", "evaluate", "predict")
 
 
 def scale(packing: Packing) -> float:
@@ -167,6 +167,6 @@ def _stream(key: bytes, program: str, use: int, count: int) -> NDArray[np.uint64
     from cryptography.hazmat.primitives.ciphers import Cipher
     from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-    nonce = struct.pack("<QQ", 0, use << 2 | _PROGRAMS.index(program))
+    nonce = struct.pack("<QQ", 0, use << 2 | PROGRAMS.index(program))
     made = Cipher(ChaCha20(key, nonce), None).encryptor().update(bytes(8 * count))
     return np.frombuffer(made, "<u8")

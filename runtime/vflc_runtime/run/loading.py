@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from vflc_common.words import ENCODERS_FILE
 
-from vflc_runtime.bundle.contents import ENCODERS
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.plan import Input, Plan
 from vflc_runtime.data.batches import split
@@ -25,7 +25,7 @@ def encoders(bundle: Bundle) -> dict[str, Any]:
     """The encoders of all places of the bundle, as one encoders.json."""
     parties: dict[str, Any] = {}
     for plan in bundle.plans.values():
-        for party, info in plan.contents.json(ENCODERS)["parties"].items():
+        for party, info in plan.contents.json(ENCODERS_FILE)["parties"].items():
             parties[party] = info.value
     return {"parties": parties}
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from vflc_common.words import ENCODERS_FILE
+
 from vflc_runtime import events
-from vflc_runtime.bundle.contents import ENCODERS
 from vflc_runtime.bundle.population_plan import Plan
 from vflc_runtime.bundle.population_reader import read_population
 from vflc_runtime.bundle.population_settings import Settings
@@ -64,7 +65,7 @@ def load(
 
 def encoders(plan: Plan) -> dict[str, Any]:
     """How the users' columns become ids and numbers."""
-    found: dict[str, Any] = plan.contents[plan.place].json(ENCODERS).value
+    found: dict[str, Any] = plan.contents[plan.place].json(ENCODERS_FILE).value
     return found
 
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.words import PROGRAMS
 
 from vflc_runtime.bundle.folder import Bundle, opened
-from vflc_runtime.bundle.manifest import PROGRAMS
 from vflc_runtime.data.batches import trimmed
 from vflc_runtime.engines.engine import Engine, engine_maker
 from vflc_runtime.metrics import Meter
@@ -101,7 +101,7 @@ class Session:
         if set(self.executors) == set(self.bundle.manifest.places):
             self._exchange_keys()
         self.steps = 0
-        self._inputs = {
+        self._inputs: dict[str, dict[str, tuple[str, ...]]] = {
             program: {
                 place: tuple(i.id for i in plan.inputs.values() if not (i.label and program == "predict"))
                 for place, plan in plans.items()

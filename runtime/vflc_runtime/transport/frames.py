@@ -17,11 +17,12 @@ from enum import IntEnum
 from functools import cached_property, lru_cache
 
 import numpy as np
+from vflc_common.words import BYTES
 
 VERSION = 1
 MAX_HEADER = 1 << 16
 ALIGN = 8
-DTYPES = ("float32", "float64", "int32", "int64", "bool", "uint8")
+DTYPES = tuple(BYTES)
 WIRE_DTYPES = tuple(np.dtype(name).newbyteorder("<") for name in DTYPES)
 _MAX_AXES = 8
 _NOTHING = memoryview(b"")

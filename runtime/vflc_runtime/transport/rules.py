@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from vflc_common.words import PROGRAMS
 
-from vflc_runtime.bundle.manifest import PROGRAMS, Control, Edge, Manifest, Message
+from vflc_runtime.bundle.manifest import Control, Edge, Manifest, Message
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.transport.frames import (
     DTYPES,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import tempfile
-import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from vflc_common.keras import NoKeras
+from vflc_common.keras import import_keras as imported
 
 from vflc.diagnostics import Diagnostic, Refused
 
@@ -26,32 +25,10 @@ def import_keras() -> Any:
     Raises:
         Refused: VFL0503, TensorFlow is not installed, or Keras is set to another backend.
     """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _quiet():
-            import keras
-    except ImportError as missing:
-        message = f"the Keras backend needs TensorFlow, which cannot be imported: {missing}"
-        raise Refused([Diagnostic("VFL0503", message, None, "pip install 'vflc[keras]'")]) from None
-    if keras.backend.backend() != "tensorflow":
-        message = f"Keras runs on {keras.backend.backend()} here, and vflc needs it on TensorFlow"
-        raise Refused([Diagnostic("VFL0503", message, None, "set KERAS_BACKEND=tensorflow")])
-    return keras
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries say while they load, and protobuf of each file later, from people."""
-    warnings.filterwarnings("ignore", "Protobuf gencode version", UserWarning)
-    kept = os.dup(2)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        return imported("the Keras backend")
+    except NoKeras as missing:
+        raise Refused([Diagnostic("VFL0503", missing.message, None, missing.help)]) from None
 
 
 def safe_name(value: str) -> str:

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vflc_common.canonical import canonical
+from vflc_common.words import PROGRAMS, Program
+
 from vflc.emit.keras.gradients import gradient_graphs, private_graph, row_ids
 from vflc.emit.keras.models import ONE, KerasModel, to_keras
-from vflc.emit.manifest.manifest import canonical
 from vflc.emit.onnx.update import UpdateGraph, build_updates, optimizers_at
 from vflc.emit.plan import guard_graph, plan
 from vflc.ir.graph import PLACELESS
-from vflc.ir.model import PROGRAMS, Model, Program, Schedule, Stage, Step
+from vflc.ir.model import Model, Schedule, Stage, Step
 from vflc.ops.source import INPUTS
 
 

@@ -6,51 +6,12 @@ The kinds are fixed; which places tell which follows from who has tables, losses
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from vflc.ir.model import Model, Program
+from vflc_common.control import ALIGNING, ALWAYS, BEST, LOSS, MASK_KEY, Control
+from vflc_common.words import Program
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What one kind of control message holds, when it is told, and how long it is at most."""
-
-    name: str
-    bytes: int
-    holds: str
-    when: str
-
-
-ALIGN = "alignment"
-EVERYONE = (
-    Kind(
-        "hello",
-        4096,
-        "digest of this manifest and of the Keras files, engine, version, settings of the run",
-        "at the start, after a restart",
-    ),
-    Kind(
-        "ready", 1024, "number of aligned rows, names of the checkpoints at hand", "when the data is loaded"
-    ),
-    Kind("saved", 8, "the number of steps done", "when a checkpoint is written"),
-    Kind("stop", 8, "the number of steps done", "when somebody stops the run, at its end"),
-    Kind("done", 1, "that all is saved, that the place leaves", "at the end"),
-)
-TABLES = (
-    Kind("align.hello", 76, "method, hub, number of rows, a random number, the last alignment's name", ALIGN),
-    Kind("align.check", 32, "digest of the common keys, or of the shared key, salted", ALIGN),
-    Kind("align.turn", 8, "how many points the hub will send", ALIGN),
-    Kind("align.hashes", 262144, "keys, hashed with the shared key", "alignment by hash"),
-    Kind("align.setup", 270336, "keys, as points under the sender's secret", "alignment by psi"),
-    Kind("align.request", 270336, "the hub's keys, as points under its secret", "alignment by psi"),
-    Kind("align.response", 270336, "the same points, under the sender's secret as well", "alignment by psi"),
-    Kind("align.count", 8, "the number of common keys", ALIGN),
-    Kind("align.common", 262144, "the common keys, salted and hashed", ALIGN),
-)
-LOSS = Kind("loss", 16, "the sender's terms of the loss, summed over the rows", "after each epoch")
-MASK = Kind("mask.key", 32, "an X25519 public key for the masks of sums", "at the start, after a restart")
-BEST = Kind("best", 1, "whether the epoch was the best so far", "after each epoch")
+from vflc.ir.model import Model
 
 
 def control(model: Model) -> list[dict[str, Any]]:
@@ -58,13 +19,13 @@ def control(model: Model) -> list[dict[str, Any]]:
     places = model.places
     if len(places) < 2:
         return []
-    entries = [_entry(kind, places, places) for kind in EVERYONE]
+    entries = [_entry(kind, places, places) for kind in ALWAYS]
     readers = [party.name for party in model.parties if party.columns and party.name in places]
     if len(readers) > 1:
-        entries += [_entry(kind, readers, readers) for kind in TABLES]
+        entries += [_entry(kind, readers, readers) for kind in ALIGNING]
     masking = [place for place in places if any(g.masks and g.place == place for g in model.guards)]
     if masking:
-        entries.append(_entry(MASK, masking, masking))
+        entries.append(_entry(MASK_KEY, masking, masking))
     deciding = decides(model)
     if deciding:
         judge = _judge_of_loss(model)
@@ -107,7 +68,7 @@ def _judge_of_loss(model: Model) -> str:
     return min((str(model.graph[loss.node].place) for loss in found), key=model.places.index)
 
 
-def _entry(kind: Kind, senders: Sequence[str], receivers: Sequence[str]) -> dict[str, Any]:
+def _entry(kind: Control, senders: Sequence[str], receivers: Sequence[str]) -> dict[str, Any]:
     return {
         "id": kind.name,
         "from": list(senders),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from vflc.emit.manifest.manifest import canonical
+from vflc_common.canonical import canonical
+from vflc_common.words import FORMAT, KERAS_FOLDER
 
-KERAS = "keras"
-FORMAT = 1
 Hashes = dict[str, str]
 """SHA-256 by the name of a file."""
 
@@ -31,7 +30,7 @@ def keras_folders(places: Mapping[str, Mapping[str, bytes]], digest: str) -> dic
     return {
         "keras.json": canonical(about).encode(),
         **{
-            f"{place}/{KERAS}/{name}": content
+            f"{place}/{KERAS_FOLDER}/{name}": content
             for place, files in places.items()
             for name, content in files.items()
         },

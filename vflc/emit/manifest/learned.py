@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vflc_common.bound import Bound
+
 from vflc.emit.manifest.text import plain
-from vflc.ir.learn import Bound, Evidence, Learned
+from vflc.ir.learn import Evidence, Learned
 from vflc.ir.model import Model
 from vflc.ir.release import Grant
 

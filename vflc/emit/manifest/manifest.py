@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
+
+from vflc_common.canonical import signed
+from vflc_common.words import BYTES, FORMAT
 
 from vflc import __version__
 from vflc.emit.manifest.control import control, decides, described
@@ -15,14 +17,6 @@ from vflc.emit.manifest.protected import protected, protection, protections
 from vflc.emit.manifest.sizes import sized_by, sizes_told
 from vflc.emit.manifest.text import plain
 from vflc.ir.model import Edge, Model
-
-FORMAT = 1
-WIDTHS = {"float32": {"float": 4, "int": 4, "bool": 1}, "float64": {"float": 8, "int": 4, "bool": 1}}
-
-
-def canonical(data: Any) -> str:
-    """JSON that is the same for equal data: sorted keys, one form of white space."""
-    return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def manifest(model: Model, spec: str, precision: str, contents: dict[str, dict[str, str]]) -> dict[str, Any]:
@@ -62,11 +56,6 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, dict[s
     return signed(data)
 
 
-def signed(data: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with its digest."""
-    return {**data, "digest": hashlib.sha256(canonical(data).encode()).hexdigest()}
-
-
 def parties(model: Model) -> list[dict[str, Any]]:
     """Who owns what."""
     return [
@@ -90,7 +79,7 @@ def _with(first: Any, second: Any) -> tuple[Any, ...]:
 def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
     graph = model.graph_of(edge.programs[0])
     node = graph[edge.node]
-    size = WIDTHS[precision][node.type.dtype] * (node.type.row_size or 0)
+    size = BYTES[dtype_name(node.type.dtype, precision)] * (node.type.row_size or 0)
     about = [finding for finding in model.findings if edge.id in finding.edges]
     return {
         "id": edge.id,

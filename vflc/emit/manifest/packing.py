@@ -5,12 +5,11 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from vflc_common.words import BYTES
+
 from vflc.ir.graph import Node
 from vflc.ir.model import Edge, Model
 from vflc.ir.release import Guard
-
-HEAD = {"float32": 4, "float64": 8}
-"""Bytes of a number."""
 
 
 def packed(model: Model, edge: Edge, node: Node, precision: str) -> dict[str, Any]:
@@ -29,14 +28,14 @@ def packed(model: Model, edge: Edge, node: Node, precision: str) -> dict[str, An
         if about["per"] == "batch":
             packing["by"] = f"{edge.id}.range"
         else:
-            size += HEAD[precision]
+            size += BYTES[precision]
     elif guard.mechanism == "top_k":
         kept = min(about["k"], width)
-        size = kept * (HEAD[precision] + (2 if width <= 2**16 else 4))
+        size = kept * (BYTES[precision] + (2 if width <= 2**16 else 4))
         packing = {"as": "top_k", "k": kept, "row": sizes}
     else:
         return {}
-    if size >= width * HEAD[precision]:
+    if size >= width * BYTES[precision]:
         return {}
     return {"shape": ["batch", size], "dtype": "uint8", "bytes_per_row": size, "packing": packing}
 
@@ -52,7 +51,7 @@ def ranges(edges: list[dict[str, Any]], precision: str) -> dict[str, dict[str, A
             "axes": [None],
             "dtype": precision,
             "bytes_per_row": 0,
-            "bytes_per_step": 2 * HEAD[precision],
+            "bytes_per_step": 2 * BYTES[precision],
             "packing": {"as": "range", "of": edge["id"]},
         }
         for edge in edges

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vflc.emit.manifest.manifest import canonical
+from vflc_common.canonical import canonical
+
 from vflc.emit.onnx.subgraph import to_onnx
 from vflc.emit.onnx.update import build_updates, update_graph
 from vflc.emit.plan import encoders

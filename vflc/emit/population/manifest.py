@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from vflc_common.canonical import signed
+from vflc_common.words import BYTES, FORMAT, PROGRAMS
+
 from vflc import __version__
 from vflc.emit.manifest.diagram import ROWS_TOUCHED
 from vflc.emit.manifest.learned import learned
-from vflc.emit.manifest.manifest import FORMAT, WIDTHS, dtype_name, signed
+from vflc.emit.manifest.manifest import dtype_name
 from vflc.emit.plan import shape_of
 from vflc.emit.population.plan import global_weights, parts, weights_of
-from vflc.ir.model import PROGRAMS, Model
+from vflc.ir.model import Model
 
 
 def population_manifest(
@@ -32,7 +35,7 @@ def population_manifest(
         if weight.attrs["table"]:
             shape = [ROWS_TOUCHED, *shape[1:]]
             sent["ask"].append(_edge(f"{weight.id}.ids", place, hub, [ROWS_TOUCHED], "int32", 4, features))
-        size = WIDTHS[precision]["float"]
+        size = BYTES[precision]
         for axis in shape[1:] if weight.attrs["table"] else shape:
             size *= int(axis or 1)
         kind = dtype_name("float", precision)

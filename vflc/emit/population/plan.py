@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from vflc_common.words import FORMAT
+
 from vflc import __version__
-from vflc.emit.manifest.manifest import FORMAT
 from vflc.emit.onnx.update import slots_of, update_graph
 from vflc.emit.plan import shape_of
 from vflc.ir.graph import Node

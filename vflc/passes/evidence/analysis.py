@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from vflc_common.words import PROGRAMS
+
 from vflc.ir.graph import Node, Source
-from vflc.ir.model import PROGRAMS, Edge, Model
+from vflc.ir.model import Edge, Model
 from vflc.ir.release import Guard
 from vflc.passes.evidence.coefficients import Backward, Coefficient
 from vflc.passes.evidence.scores import Score, scores

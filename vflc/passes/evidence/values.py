@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, log2
 
+from vflc_common.expressions import CONDITIONS
+
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import Model
 from vflc.ops import OPS
@@ -112,7 +114,7 @@ def _is_condition(model: Model, node: Node) -> bool:
     party = model.party(source.party)
     column = party.column(source.name) if party else None
     value = column.value if column else None
-    return value is not None and value.get("op") in ("==", "!=", "<", "<=", ">", ">=", "and", "or", "not")
+    return value is not None and value.get("op") in CONDITIONS
 
 
 def _carriers(inputs: Sequence[Fact]) -> dict[Source, list[int]]:

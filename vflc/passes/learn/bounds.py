@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from math import isinf
 
+from vflc_common.bound import Bound
+from vflc_common.words import PROGRAMS
+
 from vflc.ir.graph import Source
-from vflc.ir.learn import ALL, NOTHING, Bound, Learned
-from vflc.ir.model import PROGRAMS, ColumnInfo, Model, PartyInfo
+from vflc.ir.learn import ALL, NOTHING, Learned
+from vflc.ir.model import ColumnInfo, Model, PartyInfo
 from vflc.ir.release import Guard
 from vflc.passes.learn.columns import code_bits, table_columns
 from vflc.passes.learn.flow import Secret

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from math import inf, log2, prod
 from typing import Any
 
-from vflc.ir.model import ColumnInfo, PartyInfo
+from vflc_common.expressions import CONDITIONS
+from vflc_common.expressions import columns as columns_read
 
-CONDITIONS = frozenset({"==", "!=", "<", "<=", ">", ">=", "and", "or", "not"})
+from vflc.ir.model import ColumnInfo, PartyInfo
 
 
 def table_columns(column: ColumnInfo) -> tuple[str, ...]:
     """The columns of the table that it is computed from: itself where the table holds it."""
     if column.value is None:
         return (column.name,)
-    return tuple(dict.fromkeys(_columns(column.value)))
+    return tuple(dict.fromkeys(columns_read(column.value)))
 
 
 def code_bits(column: ColumnInfo) -> float | None:
@@ -55,13 +56,6 @@ def _number(name: str, party: PartyInfo) -> int:
     column = party.column(name)
     assert column is not None and column.family is not None, f"{name} is of a family"
     return int(name.removeprefix(column.family))
-
-
-def _columns(value: Mapping[str, Any]) -> Iterator[str]:
-    if "column" in value:
-        yield value["column"]
-    for part in value.get("args", ()):
-        yield from _columns(part)
 
 
 def _values(value: Mapping[str, Any]) -> float:

@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from vflc_common.words import PROGRAMS
+
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.model import PROGRAMS, Model
+from vflc.ir.model import Model
 from vflc.ir.release import Guard
 from vflc.ops.source import COLUMNS, SHAPES
 from vflc.passes.lower.units import is_fitted

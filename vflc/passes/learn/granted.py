@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
+from vflc_common.bound import Bound
+from vflc_common.words import PROGRAM_WORDS, PROGRAMS, Program
+
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.graph import Source
-from vflc.ir.learn import Bound
-from vflc.ir.model import PROGRAMS, Edge, Model, PartyInfo, Program
-from vflc.ir.release import PHASE_OF, Grant
+from vflc.ir.model import Edge, Model, PartyInfo
+from vflc.ir.release import Grant
 from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
 from vflc.passes.learn.columns import folded, table_columns
 from vflc.passes.learn.flow import Secret
@@ -277,7 +279,7 @@ class _Deal:
 
 
 def _phases(programs: tuple[Program, ...]) -> str:
-    return f" in {listed([PHASE_OF[program] for program in programs])}" if programs else ""
+    return f" in {listed([PROGRAM_WORDS[program] for program in programs])}" if programs else ""
 
 
 def _within(bound: Bound, grant: Grant) -> bool:

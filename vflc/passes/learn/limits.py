@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vflc_common.words import PROGRAMS
+
 from vflc.diagnostics import Collector
-from vflc.ir.model import PROGRAMS, Edge
+from vflc.ir.model import Edge
 from vflc.ir.release import Limit, Release
 from vflc.passes.evidence.analysis import Analysis
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from vflc_common.words import PROGRAMS
+
 from vflc.diagnostics import Collector
-from vflc.ir.model import PROGRAMS, Model
+from vflc.ir.model import Model
 from vflc.ir.release import Guard
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.flow import Secret

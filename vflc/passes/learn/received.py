@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from vflc.ir.model import PROGRAMS, Model, Program
+from vflc_common.words import PROGRAMS, Program
+
+from vflc.ir.model import Model
 from vflc.passes.learn.flow import Flow, Secret
 
 NAMED = 64

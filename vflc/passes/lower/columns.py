@@ -6,9 +6,11 @@ because encoders run where the raw table is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+from vflc_common.expressions import columns as columns_read
+from vflc_common.words import COLUMN_TYPES
 
 from vflc.diagnostics import Label
 from vflc.diagnostics.suggest import did_you_mean
@@ -17,7 +19,7 @@ from vflc.ir.graph import Node, Source
 from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.passes.lower import foreign
-from vflc.passes.lower.encoders import TYPES, lower_chain
+from vflc.passes.lower.encoders import lower_chain
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.expressions import lower_expression
 from vflc.passes.lower.values import PartyValue, Scope
@@ -128,14 +130,7 @@ def _secrets(party: PartyInfo, column: ColumnInfo) -> frozenset[Source]:
 
 def _read_by(column: ColumnInfo) -> frozenset[str]:
     """The columns of the table that a column is made of."""
-    return frozenset({column.name}) if column.value is None else columns_in(column.value)
-
-
-def columns_in(value: Mapping[str, Any]) -> frozenset[str]:
-    """The columns that an expression reads."""
-    if "column" in value:
-        return frozenset({value["column"]})
-    return frozenset(name for part in value.get("args", ()) for name in columns_in(part))
+    return frozenset({column.name}) if column.value is None else frozenset(columns_read(column.value))
 
 
 def _column(
@@ -145,8 +140,8 @@ def _column(
     declared: str | None = None
     if column.type is not None:
         declared = kind = column.type.text
-        if declared not in TYPES:
-            near = did_you_mean(declared, TYPES)
+        if declared not in COLUMN_TYPES:
+            near = did_you_mean(declared, COLUMN_TYPES)
             ev.error(
                 "VFL0204",
                 f"unknown type `{declared}`",

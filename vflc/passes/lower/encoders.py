@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from vflc_common.words import COLUMN_TYPES
+
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
-TYPES = ("string", "int", "float")
-"""Declared types of raw columns."""
 MOST_IDS = 2**31 - 1
 LONGEST = 100_000
 """Values of a row that a sequence may keep."""
@@ -49,7 +49,7 @@ def _float(kind: str) -> str:
 
 
 ENCODERS: dict[str, EncoderRule] = {
-    "missing": EncoderRule(TYPES, _same, ("value",), 1),
+    "missing": EncoderRule(COLUMN_TYPES, _same, ("value",), 1),
     "strip": EncoderRule(("string", "strings"), _same, ()),
     "lower": EncoderRule(("string", "strings"), _same, ()),
     "split": EncoderRule(("string",), lambda kind: "strings", ("separator",), 1),

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vflc_common.expressions import CALLS, COMPARISONS, operation_type
+
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import PartyInfo
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import Poison, Scope
 from vflc.syntax import tree
-
-CALLS = {
-    "floor": "int",
-    "round": "int",
-    "abs": "float",
-    "log": "float",
-    "exp": "float",
-    "sqrt": "float",
-    "lower": "string",
-    "strip": "string",
-    "is_missing": "float",
-}
 
 
 def lower_expression(
@@ -86,7 +76,7 @@ def _binary_expression(
     if left[0] is None or right[0] is None:
         return None, "float"
     text = [side[1] == "string" for side in (left, right)]
-    compares = expr.operator in ("==", "!=", "<", "<=", ">", ">=")
+    compares = expr.operator in COMPARISONS
     if any(text) and (not compares or not all(text)):
         message, help = f"`{expr.operator}` is between text and a number", "declare both columns as one type"
         if all(text):
@@ -97,12 +87,5 @@ def _binary_expression(
     if expr.operator == "@":
         ev.error("VFL0204", "`@` is for values of the graph", expr.span)
         return None, "float"
-    whole = left[1] == right[1] == "int" and expr.operator not in ("/", "**")
-    kind = (
-        "float"
-        if compares or expr.operator in ("and", "or")
-        else "int"
-        if whole or expr.operator == "//"
-        else "float"
-    )
+    kind = operation_type(expr.operator, (left[1], right[1]))
     return {"op": expr.operator, "args": [left[0], right[0]]}, kind

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from vflc_common.words import PROGRAM_WORDS
+
 from vflc.diagnostics import Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import PartyInfo
-from vflc.ir.release import PHASE_OF, Grant, Limit
+from vflc.ir.release import Grant, Limit
 from vflc.passes.learn.columns import folded
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.targets import path_text
@@ -16,7 +18,7 @@ from vflc.syntax import tree
 from vflc.syntax.expressions import members
 
 Word = tree.Expr | tree.Name
-PHASES = {phase: program for program, phase in PHASE_OF.items()}
+PHASES = {phase: program for program, phase in PROGRAM_WORDS.items()}
 
 
 def text(word: Word) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vflc_common.words import DIVISIONS, HALVES, WEIGHTINGS
+
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, PartyInfo, Population, Reconstruction
 from vflc.passes.lower.evaluate import Evaluator
@@ -18,10 +20,10 @@ RULES: Mapping[str, Mapping[str, Any]] = {
     "server": {"lr": 1.0},
 }
 """The optimizers of the three phases and what they are where the spec does not say: SGD."""
-HALVES = ("examples", "batches", "same")
 LIMITS = {tree.Protect: "protect", tree.Accept: "accept"}
 """For edges between parties; between a hub and its users are visits, of one form."""
-WORDS = {"weighting": ("examples", "uniform"), "divide": ("random", "keys")}
+PLAIN_HALVES = tuple(word for word in HALVES if word != "fraction")
+WORDS = {"weighting": WEIGHTINGS, "divide": DIVISIONS}
 
 
 def _count(low: int) -> Check:
@@ -216,9 +218,9 @@ def _halves(ev: Evaluator, setting: tree.Setting, scope: Scope) -> dict[str, Any
         and expr.function.name == "fraction"
         and len(expr.arguments) == 1
     ):
-        found = _word(ev, setting, HALVES) if isinstance(expr, tree.Ref) else {}
+        found = _word(ev, setting, PLAIN_HALVES) if isinstance(expr, tree.Ref) else {}
         if not isinstance(expr, tree.Ref):
-            text = f"`halves` is one of {', '.join(HALVES)}, or fraction(0.5)"
+            text = f"`halves` is one of {', '.join(PLAIN_HALVES)}, or fraction(0.5)"
             ev.error("VFL0205", text, setting.span)
         return found
     value = ev.evaluate(expr.arguments[0].value, scope)

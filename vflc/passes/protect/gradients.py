@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from vflc_common.words import CALIBRATED
+
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
 from vflc.ops import infer
-from vflc.ops.protect_mechanisms import CALIBRATED, MECHANISMS, spent_delta, spent_epsilon
+from vflc.ops.protect_mechanisms import MECHANISMS, spent_delta, spent_epsilon
 from vflc.passes.cut import crossings
 from vflc.passes.levels import levels
 from vflc.passes.modes import resolved

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from vflc_common.words import PROGRAMS
+
 from vflc.diagnostics import Collector
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import PROGRAMS, Model
+from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
 from vflc.ops.protect_mechanisms import MECHANISMS
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from vflc_common.words import PROGRAMS
+
 from vflc.diagnostics import Collector
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
-from vflc.ir.model import PROGRAMS, Model
+from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, PASSES

@@ -1,0 +1,40 @@
+"""What a receiver can learn of a column at most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+BoundKind = Literal["nothing", "rows", "code", "epsilon", "all"]
+LEAST_FIRST: tuple[BoundKind, ...] = ("nothing", "rows", "epsilon", "code", "all")
+"""From the least that may be learned to the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An upper bound on what is learned of one column.
+
+    Args:
+        kind: `nothing`: no message depends on the column. `code`: all messages depend on it through
+            its codes alone, the ids or classes that its encoders make. `epsilon`: all that depends
+            on it passed a mechanism with a proof. `all`: take it that the column is learned. `rows`: of a
+            key, which rows are common, their order, and what the method of alignment tells besides.
+        bits: of `code`, the most bits a row; None where a row may have any number of ids.
+        epsilon, delta: of `epsilon`, added up over the mechanisms; `epsilon` is None where only the
+            run knows it.
+    """
+
+    kind: BoundKind
+    bits: float | None = None
+    epsilon: float | None = None
+    delta: float = 0.0
+
+    def __str__(self) -> str:
+        """In words, as what is learned at most."""
+        if self.kind == "code":
+            bits = "" if self.bits is None else f" ({self.bits:.4g} bit{'s' * (self.bits != 1)} a row)"
+            return f"its code{bits}"
+        if self.kind == "epsilon":
+            epsilon = "the ε that the run reports" if self.epsilon is None else f"ε = {self.epsilon:g}"
+            return epsilon + (f", δ = {self.delta:g}" if self.delta else "")
+        return {"nothing": "nothing", "all": "all", "rows": "which rows are common"}[self.kind]

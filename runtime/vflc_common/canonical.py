@@ -1,0 +1,31 @@
+"""The one form that data has in a bundle, and the digest by which parties compare theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+DIGEST = "digest"
+"""The name that a document has its own digest under, which is over everything else in it."""
+
+
+def canonical(data: Any) -> str:
+    """JSON that is the same for equal data: sorted keys, one form of white space.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical form of a document without its own digest; raises as `canonical`."""
+    content = {key: value for key, value in document.items() if key != DIGEST}
+    return hashlib.sha256(canonical(content).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def signed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with its digest; raises as `canonical`."""
+    return {**document, DIGEST: digest(document)}

@@ -1,0 +1,48 @@
+"""What expressions over the columns of a table are made of, and the type of what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Tree = Mapping[str, Any]
+"""`{"op", "args"}`, `{"call", "args"}`, `{"column"}`, `{"number"}` or `{"string"}`."""
+
+CALLS = {
+    "floor": "int", "round": "int", "abs": "float", "log": "float", "exp": "float", "sqrt": "float",
+    "lower": "string", "strip": "string", "is_missing": "float",
+}  # fmt: skip
+"""Functions of one value, with the type of what they give."""
+COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+CONDITIONS = (*COMPARISONS, "and", "or", "not")
+"""Operators whose value is true or false."""
+
+
+def columns(tree: Tree) -> Iterator[str]:
+    """The names of the columns that an expression reads, as often as it does."""
+    if "column" in tree:
+        yield tree["column"]
+    for argument in tree.get("args", ()):
+        yield from columns(argument)
+
+
+def operation_type(operator: str, types: tuple[str, ...]) -> str:
+    """The type of an operator's value, `int` or `float`, given those of its arguments."""
+    if len(types) == 1:
+        return types[0]
+    if operator in CONDITIONS:
+        return "float"
+    return "int" if operator == "//" or (set(types) == {"int"} and operator not in ("/", "**")) else "float"
+
+
+def type_of(tree: Tree, types: Mapping[str, str]) -> str:
+    """The type of an expression, given those of the columns: `int`, `float` or `string`."""
+    if "column" in tree:
+        return types[tree["column"]]
+    if "string" in tree:
+        return "string"
+    if "number" in tree:
+        return "int" if isinstance(tree["number"], int) else "float"
+    if "call" in tree:
+        return CALLS[tree["call"]]
+    return operation_type(tree["op"], tuple(type_of(argument, types) for argument in tree["args"]))

@@ -1,0 +1,74 @@
+"""The words of a bundle: the compiler writes no others, and the runtime reads no others."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+FORMAT = 1
+"""Of manifest.json, plan.json and keras.json."""
+
+Program = Literal["train", "evaluate", "predict"]
+PROGRAMS: tuple[Program, ...] = get_args(Program)
+"""What a place can run."""
+PROGRAM_WORDS: dict[Program, str] = {"train": "training", "evaluate": "evaluation", "predict": "prediction"}
+"""Programs by the words of the language."""
+
+Phase = Literal["forward", "backward"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+Precision = Literal["float32", "float64"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1, "uint8": 1}
+"""Element types that cross between places, with the bytes of one; frames number them in this order."""
+
+Backend = Literal["onnx", "keras"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+"""What a bundle can be compiled for; each has the engine of its name."""
+KERAS_FOLDER = "keras"
+"""The folder of the Keras backend below that of a place."""
+ENCODERS_FILE = "encoders.json"
+
+STEPS = {
+    "run": "graph", "send": "message", "receive": "message", "catch_up": "update", "update": "update",
+    "assign": "array", "protect": "guard",
+}  # fmt: skip
+"""What a place does in a program, with what it does it to."""
+StepKind = Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
+
+COLUMN_TYPES = ("string", "int", "float")
+"""Declared types of raw columns."""
+Shape = Literal["id", "ids", "number"]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
+"""What a column's encoders give for a row."""
+Predicted = Literal["binary", "multiclass", "number"]
+PREDICTED: tuple[Predicted, ...] = get_args(Predicted)
+"""What a prediction is: the probability of a class, of each class, or a number."""
+
+INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
+"""How a weight starts."""
+SCOPES = ("global", "local")
+"""Where a weight of a population lives: at its hub, or at every user."""
+
+DrawKind = Literal["normal", "memory", "shift"]
+DRAWS: tuple[DrawKind, ...] = get_args(DrawKind)
+"""What a run feeds a protection with."""
+Privacy = Literal["proven", "partial", "none"]
+PRIVACY: tuple[Privacy, ...] = get_args(Privacy)
+"""What a mechanism is worth: `proven`, a theorem bounds what it lets through; `partial`, noise or masks that
+change what is received, without such a bound; `none`, compression."""
+MECHANISMS = (
+    "gaussian", "label_dp", "dp_sgd", "max_norm", "marvell", "iso", "quantize", "top_k", "secure_sum",
+)  # fmt: skip
+CALIBRATED = ("gaussian", "dp_sgd")
+"""Mechanisms whose noise follows from ε, δ and how often a row is used."""
+PackingKind = Literal["quantize", "range", "top_k", "masked"]
+
+Halves = Literal["examples", "batches", "fraction", "same"]
+HALVES: tuple[Halves, ...] = get_args(Halves)
+"""How a user's examples are divided between `rebuild` and `client`."""
+Weighting = Literal["examples", "uniform"]
+WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
+"""What a user's change counts in the mean."""
+Division = Literal["random", "keys"]
+DIVISIONS: tuple[Division, ...] = get_args(Division)
+"""How users are divided into those to train on and the others."""
