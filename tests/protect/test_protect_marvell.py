@@ -63,7 +63,7 @@ def test_where_gradients_have_nothing_neither_class_shows_anything(seed: int, fe
     labels[draw.permutation(400)[:few]] = 1
     thin = np.where(labels == 1, -0.8, 0.2)[:, None] * draw.normal(1, 0.2, (400, 3))
     clear = thin @ draw.normal(size=(3, 10))
-    sent = Marvell(0.25, Noise(np.random.default_rng(seed + 1).bytes))(clear, labels)
+    sent = Marvell(0.25)(clear, labels, Noise(np.random.default_rng(seed + 1).bytes))
     null = np.linalg.svd(clear)[2][3:]
     assert np.abs(sent @ null.T).max() < 1e-9 * np.abs(sent).max()
 
@@ -93,7 +93,7 @@ def gradients(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_perturbed_gradients_of_both_classes_keep_the_bound(bound):
     """Their divergence as measured: of two Gaussians with the means and covariances that left."""
     clear, labels = gradients(100_000)
-    sent = Marvell(bound, Noise(np.random.default_rng(1).bytes))(clear, labels)
+    sent = Marvell(bound)(clear, labels, Noise(np.random.default_rng(1).bytes))
     ones, zeros = sent[labels == 1], sent[labels == 0]
     gap = ones.mean(0) - zeros.mean(0)
     cov1, cov0 = np.cov(ones, rowvar=False), np.cov(zeros, rowvar=False)
@@ -115,11 +115,11 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 def test_a_batch_of_one_class_shows_nothing():
     clear, _ = gradients(64)
-    mechanism = Marvell(0.25, Noise())
+    mechanism = Marvell(0.25)
     assert measure(clear, np.zeros(64, bool)) is None
-    assert not mechanism(clear, np.zeros(64)).any() and mechanism.withheld == 1
-    mechanism(*gradients(256))
-    noisy = mechanism(clear, np.zeros(64))
+    assert not mechanism(clear, np.zeros(64), Noise()).any() and mechanism.withheld == 1
+    mechanism(*gradients(256), Noise())
+    noisy = mechanism(clear, np.zeros(64), Noise())
     assert noisy.any() and not np.allclose(noisy, clear) and mechanism.withheld == 1
 
 

@@ -173,5 +173,6 @@ CODES: dict[str, str] = {
     "VFL0685": "A ledger that cannot be read",
     "VFL0686": "A ledger that knows nothing of a run it has counted",
     "VFL0687": "A bound that an attack refutes",
+    "VFL0688": "A run that cannot go on without telling more than is granted",
     "VFL0690": "A column that a few rows make wide",
 }

@@ -24,9 +24,10 @@ from vflc_runtime.party.agreement import compare
 from vflc_runtime.party.council import PartyCouncil
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
-from vflc_runtime.party.site import Site, take_part, version
+from vflc_runtime.party.site import Site, take_part
 from vflc_runtime.run import loading
 from vflc_runtime.run.predict import check_out, table_writer
+from vflc_runtime.run.settings import version
 from vflc_runtime.transport.network import Ended
 
 

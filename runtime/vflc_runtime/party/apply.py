@@ -16,13 +16,14 @@ from vflc_runtime.party.joined import Joined
 from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
-from vflc_runtime.party.site import Site, take_part, version
+from vflc_runtime.party.site import Site, take_part
 from vflc_runtime.protect import record
 from vflc_runtime.run import loading
 from vflc_runtime.run.evaluate import pass_over
 from vflc_runtime.run.loop import EVALUATION_BATCH, measure
 from vflc_runtime.run.predict import check_out, write_predictions
 from vflc_runtime.run.session import Session
+from vflc_runtime.run.settings import version
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.transport.network import Ended
 

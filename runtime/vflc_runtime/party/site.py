@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,14 +65,6 @@ class Site:
                 f'write data = "…" in [parties.{self.place}] of deploy.toml, or give --data',
             )
         raise Failure("VFL0618", f"data is given for {self.place}, which reads no table here", "leave it out")
-
-
-def version() -> str:
-    """The version of this program, which all parties must have."""
-    try:
-        return metadata.version("vflc")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def take_part(

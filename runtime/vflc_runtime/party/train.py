@@ -18,11 +18,11 @@ from vflc_runtime.party.joined import Joined
 from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
-from vflc_runtime.party.site import Site, giving_notice, take_part, version
+from vflc_runtime.party.site import Site, giving_notice, take_part
 from vflc_runtime.run import loading
 from vflc_runtime.run.loop import Loop
 from vflc_runtime.run.session import Session
-from vflc_runtime.run.settings import check_options, new_settings, resumed_settings
+from vflc_runtime.run.settings import check_options, new_settings, resumed_settings, version
 from vflc_runtime.run.state import RunFolder, refuse_existing
 from vflc_runtime.run.train import Result, TrainOptions, account
 from vflc_runtime.transport.network import Ended, Restarted

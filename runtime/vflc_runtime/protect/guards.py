@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,12 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, noise_of, spent
 from vflc_runtime.protect.marvell import Marvell
 from vflc_runtime.protect.noise import Noise
+from vflc_runtime.protect.replay import SECRET, Replay
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
+HEARD, SECRET_NAME = "heard", "secret"
+"""What these are saved under; ids of draws have a dot."""
 DEFECT = 4
 """Exit code where vflc itself is at fault."""
 
@@ -30,7 +34,7 @@ class _State:
     Args:
         noise: deviation as a multiple of the clip, where it is calibrated.
         epochs: for how many it is enough.
-        resumed: how often the run went on from a checkpoint: rows may have sent once more each time.
+        resumed: how often the run went on otherwise than before: rows have sent once more each time.
         kept: by draw, an array [row, …] of all rows of the data.
         runs: how often it ran in the program at hand.
     """
@@ -56,10 +60,9 @@ class Guards:
         self._facts: Facts | None = None
         self._restored = False
         self._silent = False
+        self.replay: Replay | None = None
         self._marvell = {
-            name: Marvell(guard.number("sum_kl"), self._noise)
-            for name, guard in plan.guards.items()
-            if guard.solved
+            name: Marvell(guard.number("sum_kl")) for name, guard in plan.guards.items() if guard.solved
         }
         steps = plan.programs.items()
         self._due = {program: [s.target for s in run if s.do == "protect"] for program, run in steps}
@@ -75,6 +78,17 @@ class Guards:
     def at_work(self, program: str) -> bool:
         """Whether any is in the program whose noise a run has found."""
         return any(guard.calibrated and program in guard.programs for guard in self._plan.guards.values())
+
+    @property
+    def noisy(self) -> bool:
+        """Whether any adds noise."""
+        guards = self._plan.guards.values()
+        return any(guard.solved or any(d.kind == "normal" for d in guard.draws) for guard in guards)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether what any lets through is counted."""
+        return any(guard.calibrated for guard in self._plan.guards.values())
 
     # --- before the first step --------------------------------------------------------------------
 
@@ -120,12 +134,21 @@ class Guards:
         }
 
     def drawn(self) -> dict[str, Array]:
-        """What was drawn once, by draw: saved before the first step."""
-        return self._kept("shift")
+        """What was drawn once, by draw, and the secret of the noise: saved before the first step."""
+        secret = {} if self.replay is None else {SECRET_NAME: np.frombuffer(self.replay.secret, np.uint8)}
+        return self._kept("shift") | secret
 
     def memories(self) -> dict[str, Array]:
-        """What messages have left out so far, by draw: part of a checkpoint."""
-        return self._kept("memory")
+        """What later steps need of those so far, by name: part of a checkpoint.
+
+        What messages have left out, noise that a batch of one class gets, and what was heard.
+        """
+        found = self._kept("memory")
+        for name, marvell in self._marvell.items():
+            found |= {f"{name}.{part}": array for part, array in marvell.memory().items()}
+        if self.replay is not None:
+            found[HEARD] = np.frombuffer(self.replay.chain, np.uint8)
+        return found
 
     def _kept(self, kind: str) -> dict[str, Array]:
         return {
@@ -137,7 +160,10 @@ class Guards:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Steps and rows so far, by guard: part of a checkpoint."""
-        return {name: {"steps": s.steps, "rows": s.rows} for name, s in self._states.items()}
+        found = {name: {"steps": s.steps, "rows": s.rows} for name, s in self._states.items()}
+        for name, marvell in self._marvell.items():
+            found[name]["withheld"] = marvell.withheld
+        return found
 
     def settle(self, settings: Mapping[str, Any]) -> None:
         """Takes up the noise of a run that is over, for a pass of evaluation or prediction."""
@@ -178,11 +204,17 @@ class Guards:
                 elif draw.kind == "shift":
                     state.kept[draw.id] = _fitting(drawn, draw.id, self._first(draw, facts.rows))
 
-    def go_on(self) -> bool:
-        """Counts a resumption, before its first step; False where the run has just begun."""
-        for state in self._states.values():
-            state.resumed += self._restored
-        return self._restored
+    def bind(self, terms: Mapping[str, Any], drawn: Mapping[str, Array] | None = None) -> Replay | None:
+        """Makes noise from a secret and what is heard: a new one, or that of the run that has `drawn`.
+
+        `terms` are all that bits depend on besides. None where there is no noise. VFL0621 where the
+        secret is lost.
+        """
+        if self.noisy and self._facts is not None:
+            fresh = np.frombuffer(secrets.token_bytes(SECRET), np.uint8)
+            secret = fresh if drawn is None else _fitting(drawn, SECRET_NAME, fresh)
+            self.replay = Replay(secret.tobytes(), terms, self._facts)
+        return self.replay
 
     def resume(self, counts: Mapping[str, Mapping[str, int]], memories: Mapping[str, Array]) -> None:
         """Takes up the counts and memories of a checkpoint; VFL0621 where they do not fit."""
@@ -196,8 +228,25 @@ class Guards:
                 if draw.kind == "memory":
                     kept = self._states[name].kept
                     kept[draw.id] = _fitting(memories, draw.id, kept[draw.id]).copy()
+        for name, marvell in self._marvell.items():
+            marvell.restore(memories, f"{name}.", int(counts.get(name, {}).get("withheld", 0)))
+        if self.replay is not None:
+            chain = _fitting(memories, HEARD, np.frombuffer(self.replay.chain, np.uint8))
+            self.replay.resume(chain.tobytes(), max(state.steps for state in self._states.values()))
 
     # --- at every step --------------------------------------------------------------------------------
+
+    def begin(self, program: str) -> None:
+        """A program begins; a step that did not come to its end is forgotten."""
+        for state in self._states.values():
+            state.runs = 0
+        if self.replay is not None:
+            self.replay.begin(program)
+
+    def hear(self, edge: str, values: Array) -> None:
+        """Takes note of what came by an edge."""
+        if self.replay is not None:
+            self.replay.hear(edge, values)
 
     def apply(self, name: str, engine: Engine, rows: int, indices: Indices | None) -> None:
         """Feeds a guard for a batch of `rows` rows, which are the rows `indices` of the data.
@@ -206,15 +255,20 @@ class Guards:
             Failure: VFL0674, a label is none of the classes.
         """
         guard, state = self._plan.guards[name], self._states[name]
+        noise = self._noise if self.replay is None else self.replay.noise(guard, state.runs)
         for draw in guard.draws:
-            engine.put(draw.id, self._fed(guard, draw, rows, indices))
+            engine.put(draw.id, self._fed(guard, draw, rows, indices, noise))
         if guard.mechanism == "label_dp" and guard.reads is not None:
             _check_labels(guard, engine.get(guard.reads))
         if guard.solved:
-            self._solve(guard, engine, rows)
+            self._solve(guard, engine, rows, noise)
         state.runs += 1
 
-    def _fed(self, guard: Guard, draw: Draw, rows: int, indices: Indices | None) -> Array:
+    def count_again(self, name: str) -> None:
+        """Counts that the rows of a guard send once more."""
+        self._states[name].resumed += 1
+
+    def _fed(self, guard: Guard, draw: Draw, rows: int, indices: Indices | None, noise: Noise) -> Array:
         state = self._states[guard.id]
         if draw.kind != "normal":
             if indices is None or draw.id not in state.kept:
@@ -229,13 +283,13 @@ class Guards:
             if state.noise is None:
                 raise ValueError(f"the noise of guard {guard.id!r} is not calibrated: prepare it")
             scale = state.noise * guard.number("clip")
-        return (self._noise.normal(shape) * scale).astype(self._plan.precision)
+        return (noise.normal(shape) * scale).astype(self._plan.precision)
 
-    def _solve(self, guard: Guard, engine: Engine, rows: int) -> None:
+    def _solve(self, guard: Guard, engine: Engine, rows: int, noise: Noise) -> None:
         parts = [engine.get(value) for value in guard.before]
         joint = np.concatenate([part.reshape(rows, -1) for part in parts], axis=1)
         assert guard.reads is not None, "read_plan has checked it"
-        noisy = self._marvell[guard.id](joint, engine.get(guard.reads))
+        noisy = self._marvell[guard.id](joint, engine.get(guard.reads), noise)
         start = 0
         for value, part in zip(guard.after, parts, strict=True):
             width = part.size // max(rows, 1)
@@ -266,11 +320,8 @@ class Guards:
             for draw in self._plan.guards[name].draws:
                 if draw.kept is not None and indices is not None:
                     self._states[name].kept[draw.id][indices] = engine.get(draw.kept)
-
-    def reset(self) -> None:
-        """Forgets a step that did not come to its end."""
-        for state in self._states.values():
-            state.runs = 0
+        if self.replay is not None:
+            self.replay.finish()
 
     # --- what ran ---------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class Entry:
         noise: of a message, as a multiple of the clip; None of a mechanism that has none.
         epsilon: of a mechanism without noise, which tells of a row once.
         delta: at which ε is asked for; of a run once, however many its programs.
-        resumed: how often the run went on, once it has begun; None before.
+        resumed: for how many epochs the run went on otherwise than before, once it has begun; None before.
     """
 
     run: str

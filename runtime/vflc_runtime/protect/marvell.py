@@ -22,7 +22,8 @@ It is a heuristic. Gradients are not Gaussian, one batch is not many, and no bou
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -135,12 +136,12 @@ class Marvell:
     both; before there was one it is withheld: zeros leave instead.
     """
 
-    def __init__(self, bound: float, noise: Noise) -> None:
-        self._bound, self._noise = bound, noise
+    def __init__(self, bound: float) -> None:
+        self._bound = bound
         self._last: Noises | None = None
         self.withheld = 0
 
-    def __call__(self, gradients: Array, labels: Array) -> Array:
+    def __call__(self, gradients: Array, labels: Array, noise: Noise) -> Array:
         """Gradients [batch, d] with noise; `labels` are 0 or 1."""
         positive = labels.reshape(-1) > 0.5
         classes = measure(gradients, positive)
@@ -149,11 +150,25 @@ class Marvell:
         if self._last is None:
             self.withheld += 1
             return np.zeros_like(gradients)
-        return self._noisy(gradients, positive, self._last)
+        return _noisy(gradients, positive, self._last, noise)
 
-    def _noisy(self, gradients: Array, positive: NDArray[np.bool_], noises: Noises) -> Array:
-        scales = np.sqrt(np.where(positive[:, None], noises.positive, noises.negative))
-        made: Array = gradients.astype(np.float64)
-        made += (scales * self._noise.normal(made.shape)) @ noises.axes.T
-        made += math.sqrt(noises.along) * self._noise.normal((len(made), 1)) * noises.direction
-        return made.astype(gradients.dtype)
+    def memory(self) -> dict[str, Array]:
+        """The noise of the last batch that had both classes, for a checkpoint; nothing before one had."""
+        return {} if self._last is None else {f.name: np.asarray(getattr(self._last, f.name)) for f in _PARTS}
+
+    def restore(self, saved: Mapping[str, Array], prefix: str, withheld: int) -> None:
+        """Takes up what a checkpoint has, whose names begin with `prefix`."""
+        found: dict[str, Any] = {f.name: saved[prefix + f.name] for f in _PARTS if prefix + f.name in saved}
+        self._last = Noises(**{**found, "along": float(found["along"].item())}) if found else None
+        self.withheld = withheld
+
+
+_PARTS = fields(Noises)
+
+
+def _noisy(gradients: Array, positive: NDArray[np.bool_], noises: Noises, noise: Noise) -> Array:
+    scales = np.sqrt(np.where(positive[:, None], noises.positive, noises.negative))
+    made: Array = gradients.astype(np.float64)
+    made += (scales * noise.normal(made.shape)) @ noises.axes.T
+    made += math.sqrt(noises.along) * noise.normal((len(made), 1)) * noises.direction
+    return made.astype(gradients.dtype)

@@ -1,8 +1,8 @@
 """What a run spends of its parties' ε, charged to their ledgers before anything is sent.
 
-A run is charged whole at its start, as if it went to its end: what a killed run has sent is not known.
-A resumption may send steps once more and costs one message of each row; a pass of evaluation or
-prediction costs one, too.
+A run is charged whole at its start, as if it went to its end. Who goes on with it sends what was sent
+before (`replay`), which costs nothing; where it does not, one message of each row for an epoch. A pass of
+evaluation or prediction costs one, too.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _labels(plans: Plans, data: Dataset) -> dict[str, dict[str, Labels]]:
 
 
 def go_on(settings: Mapping[str, Any], manifest: Manifest, parties: Parties, facts: Facts) -> None:
-    """Counts that a run is about to send, and where it has before, that it sends some once more.
+    """Counts that a run is about to send, and where it shall send more than was meant, that.
 
     Raises:
         Failure: VFL0686 where the ledger does not know the run; else as `begin`.
@@ -121,14 +121,48 @@ def go_on(settings: Mapping[str, Any], manifest: Manifest, parties: Parties, fac
         def again(before: Entries, ledger: Ledger = ledger, reaches: Any = reaches) -> Entries:
             found = {}
             for entry in _of_run(before, ledger, kept, reaches):
-                resumed = 0 if entry.resumed is None else entry.resumed + 1
-                messages = 1 if entry.noise is None else facts.visits + resumed
-                messages = max(messages, entry.messages)
-                found[entry.key] = replace(entry, resumed=resumed, messages=messages)
+                found[entry.key] = _counted(entry, entry.resumed or 0, facts)
             return found
 
         if reaches:
             ledger.change(again, {}, _limits(manifest, party, "train"))
+
+
+def _counted(entry: Entry, resumed: int, facts: Facts) -> Entry:
+    messages = 1 if entry.noise is None else facts.visits + resumed
+    return replace(entry, resumed=resumed, messages=max(messages, entry.messages))
+
+
+def go_on_otherwise(
+    settings: Mapping[str, Any], manifest: Manifest, place: str, guard: str, facts: Facts
+) -> None:
+    """Charges that the rows of an epoch are about to send once more by a guard, other than they did.
+
+    Raises:
+        Failure: VFL0688 where that is beyond what is granted; else as `go_on`.
+    """
+    kept, reaches = settings.get("ledger"), _reaches(manifest, place)
+    if kept is None or guard not in reaches:
+        return
+    ledger = Ledger(Path(kept["folder"]), place)
+
+    def again(before: Entries) -> Entries:
+        entries = _of_run(before, ledger, kept, {guard: reaches[guard]})
+        return {entry.key: _counted(entry, (entry.resumed or 0) + 1, facts) for entry in entries}
+
+    try:
+        ledger.change(again, {}, _limits(manifest, place, "train"))
+    except Failure as failure:
+        if failure.code != "VFL0684":
+            raise
+        raise Failure(
+            "VFL0688",
+            f"going on with this run, {place} would send other messages with the noise of "
+            f"{_protection(manifest, guard)['mechanism']} than those it has sent: {failure.message}",
+            "go on with the engine, --threads, versions and processor that the run had, at all parties; "
+            "or start anew, with another --out and a larger grant",
+            failure.where,
+        ) from None
 
 
 def go_over(

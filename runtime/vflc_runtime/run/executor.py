@@ -63,7 +63,7 @@ class Executor:
         guarded, wired = bool(self.guards), bool(self._wire)  # most programs pay for neither
         engine.begin(program, inputs, rows, step)
         if guarded:
-            self.guards.reset()
+            self.guards.begin(program)
         if wired:
             self._wire.reset()
         for each in self.plan.programs.get(program, ()):
@@ -87,6 +87,8 @@ class Executor:
                     if wired:
                         received = self._wire.unpack(edge, tensors)
                         check_received(edge, message.sender, self.plan.place, step, received)
+                    if guarded:
+                        self.guards.hear(edge, received)
                     engine.put(self._values[edge], received)
             elif do == "protect":
                 self.guards.apply(target, engine, rows, indices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from vflc_runtime.protect.account import Facts
 from vflc_runtime.run import start, units
 from vflc_runtime.run.council import Alone, Council
 from vflc_runtime.run.session import Outcome, Session
+from vflc_runtime.run.settings import bits
 from vflc_runtime.run.state import Checkpoint, Progress, RunFolder
 
 Scores = dict[str, float | None]
@@ -61,7 +63,9 @@ class Loop:
         self._clock = time.perf_counter()
         self._reported = 0.0
         drawn = spending.drawn(settings, session.bundle.plans, data)
-        record.begin(run.path, session.guards(), facts(settings, order), drawn)
+        known = facts(settings, order)
+        terms = bits(settings, session.backend, session.threads)
+        record.begin(run.path, session.guards(), settings, known, drawn, terms)
         if training.secret_start:
             start.begin(run.path, session.engines)
         units.begin(session.engines, data.state)
@@ -92,10 +96,9 @@ class Loop:
         progress, epochs = self.progress, self.settings["epochs"]
         if progress.over == "early stopping" or progress.epoch >= epochs:
             return self._finish(progress.over or "all epochs are done", None)
-        record.go_on(self.run_folder.path, self.session.guards())
         bundle, known = self.session.bundle, facts(self.settings, self.order)
         spending.go_on(self.settings, bundle.manifest, tuple(bundle.parties), known)
-        with self.run_folder.telling_what_is_kept():
+        with self._watching(known), self.run_folder.telling_what_is_kept():
             while progress.epoch < epochs:
                 if not self._epoch(epochs):
                     if progress.position:
@@ -103,7 +106,16 @@ class Loop:
                     return self._finish("all steps are done", self.meter if progress.position else None)
                 if self._close_epoch(epochs):
                     break
-        return self._finish(progress.over or "all epochs are done", None)
+            return self._finish(progress.over or "all epochs are done", None)
+
+    def _watching(self, known: Facts) -> AbstractContextManager[None]:
+        """Keeps account of messages with noise, and charges those that are sent otherwise than before."""
+        settings, manifest = self.settings, self.session.bundle.manifest
+
+        def charge(place: str, guard: str) -> None:
+            spending.go_on_otherwise(settings, manifest, place, guard, known)
+
+        return record.watching(self.run_folder.path, self.session.guards(), settings, charge)
 
     def _epoch(self, epochs: int) -> bool:
         """The rest of an epoch; False where the run must end before the epoch does."""

@@ -89,7 +89,7 @@ class Session:
         transport: Transport | None = None,
     ) -> None:
         make = engine_maker(engine)
-        self.bundle = opened(bundle, engine)
+        self.bundle, self.backend, self.threads = opened(bundle, engine), engine, threads
         plans = self.bundle.plans
         self.seed = seed if seed is not None else next(iter(plans.values())).training.seed
         self._transport = transport or LocalNetwork(listen)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any, Protocol
+
+import numpy
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.errors import Failure
@@ -52,6 +60,35 @@ def new_settings(bundle: Bundle, options: Options) -> dict[str, Any]:
         "steps": options.steps,
         "shuffle": spec.shuffle,
     }
+
+
+def version() -> str:
+    """The version of this program, which all parties must have."""
+    try:
+        return metadata.version("vflc")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def bits(settings: Mapping[str, Any], engine: str, threads: int | None) -> dict[str, Any]:
+    """All that the bits of a step depend on, besides what others send."""
+    what = ("digest", "data", "batch", "seed", "validation", "shuffle")
+    library = import_module({"onnx": "onnxruntime", "keras": "tensorflow"}[engine])
+    return {
+        **{name: settings.get(name) for name in what},
+        "engine": engine,
+        "threads": threads or os.cpu_count(),
+        "versions": [version(), numpy.__version__, library.__version__],
+        "processor": _processor(),
+    }
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line
+    return f"{platform.machine()} {platform.processor()}"
 
 
 def resumed_settings(run: RunFolder, options: Options) -> dict[str, Any]:
