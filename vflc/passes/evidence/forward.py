@@ -12,6 +12,7 @@ from vflc.ir.model import Edge, Model
 from vflc.passes.evidence.analysis import Analysis
 from vflc.passes.evidence.found import Found
 from vflc.passes.evidence.values import Way
+from vflc.passes.learn.bounds import declared
 from vflc.passes.place import raw_code
 
 FEW = 256
@@ -65,15 +66,16 @@ def single_edges(analysis: Analysis) -> Iterator[Evidence]:
 
 def solvable_edges(analysis: Analysis) -> Iterator[Evidence]:
     """Linear activations that are, all together, at least as many as the numbers they are made of."""
+    columns = declared(analysis.model)
     edges = sorted(_forward(analysis.model), key=lambda e: (e.source, e.target))
     for (source, target), group in groupby(edges, key=lambda e: (e.source, e.target)):
         members = [e for e in group if _is_linear(analysis, e)]
         features = {s for e in members for s in _foreign(analysis, e) if not s.label}
-        needed = sum(_dimension(analysis.model, feature) for feature in features)
+        needed = sum(columns[f.party, f.name].rows or 1 for f in features)  # of an id an indicator of each
         width = sum(analysis.node(edge).type.row_size or 0 for edge in members)
         if features and width >= needed:
             says = (
-                f"{width} linear combinations of {needed:.0f} numbers a row of {source}: with the weights, "
+                f"{width} linear combinations of {needed} numbers a row of {source}: with the weights, "
                 f"or enough known rows, they can be solved"
             )
             ids = tuple(edge.id for edge in members)
@@ -84,13 +86,6 @@ def _is_linear(analysis: Analysis, edge: Edge) -> bool:
     ways = _foreign(analysis, edge)
     hidden = analysis.private(edge) or analysis.raw(edge)
     return bool(ways) and not hidden and all(way.linear for way in ways.values())
-
-
-def _dimension(model: Model, feature: Source) -> float:
-    """Numbers that a feature stands for: 1, or an indicator of each of its ids."""
-    party = model.party(feature.party)
-    column = party.column(feature.name) if party else None
-    return float(column.rows) if column is not None and column.rows else 1.0
 
 
 def _forward(model: Model) -> list[Edge]:

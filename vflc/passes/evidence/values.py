@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, log2
 
-from vflc_common.expressions import CONDITIONS
-
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.model import Model
+from vflc.ir.model import ColumnInfo, Model
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS
 from vflc.ops.traits import FREE, Range, Slope
+from vflc.passes.learn.bounds import Columns, declared
+from vflc.passes.learn.columns import codes
 
 BITS = {"float": 32, "int": 32, "bool": 1}
 
@@ -68,7 +68,7 @@ def facts(model: Model, graph: Graph, known: Mapping[int, Fact] | None = None) -
         graph: of training, or of evaluation and prediction.
         known: what was found of another graph, by `id` of its nodes: most are part of both.
     """
-    found: dict[str, Fact] = {}
+    columns, found = declared(model), dict[str, Fact]()
     same: set[str] = set()
     for node in graph:
         if node.phase != "forward":
@@ -76,14 +76,14 @@ def facts(model: Model, graph: Graph, known: Mapping[int, Fact] | None = None) -
         shared = known.get(id(node)) if known and same.issuperset(node.inputs) else None
         if shared is not None:
             same.add(node.id)
-        found[node.id] = shared or _fact(model, graph, node, found)
+        found[node.id] = shared or _fact(columns, graph, node, found)
     return found
 
 
-def _fact(model: Model, graph: Graph, node: Node, found: Mapping[str, Fact]) -> Fact:
+def _fact(columns: Columns, graph: Graph, node: Node, found: Mapping[str, Fact]) -> Fact:
     inputs = [found[name] for name in node.inputs]
     if node.op in COLUMNS:
-        return _source(model, node)
+        return _source(node, columns[node.attrs["party"], node.attrs["name"]])
     if not inputs:
         varies = node.op == "random"
         return Fact(distinct=1, range=_range(node, inputs), varies=varies)
@@ -97,24 +97,11 @@ def _fact(model: Model, graph: Graph, node: Node, found: Mapping[str, Fact]) -> 
     return Fact(ways, distinct, _range(node, inputs), varies)
 
 
-def _source(model: Model, node: Node) -> Fact:
-    """A column: an id takes as many values as it has rows; a number may take any."""
-    rows = node.attrs.get("rows")
-    several = len(node.type.row_axes) > 0 and node.type.dtype == "int"
-    distinct = inf if rows is None or several else float(rows)
-    if node.op == "label" and rows is None and _is_condition(model, node):
-        distinct = 2.0
+def _source(node: Node, column: ColumnInfo) -> Fact:
+    """A column: an id takes as many values as it has rows; a number any, unless it is computed from few."""
+    distinct = inf if column.shape == "ids" else codes(column)
     width = float(node.type.row_size or inf)
     return Fact({source: Way(width, True, True) for source in node.sources}, distinct, _range(node, ()))
-
-
-def _is_condition(model: Model, node: Node) -> bool:
-    """Whether a label is computed by a comparison: `Rating > 3`."""
-    (source,) = node.sources
-    party = model.party(source.party)
-    column = party.column(source.name) if party else None
-    value = column.value if column else None
-    return value is not None and value.get("op") in CONDITIONS
 
 
 def _carriers(inputs: Sequence[Fact]) -> dict[Source, list[int]]:
@@ -177,4 +164,7 @@ def _injective(graph: Graph, node: Node, inputs: Sequence[Fact], position: int) 
     others = [each for i, each in enumerate(inputs) if i != position]
     if size < width or any(each.varies for each in others):
         return False
-    return _slope(node, position).kind in ("copy", "factor", "mix", "sign")
+    slope = _slope(node, position)
+    if slope.by == position:  # as of x·x, which is the same for -x
+        return inputs[position].range.weak_sign != 0
+    return slope.kind in ("copy", "factor", "mix", "sign")

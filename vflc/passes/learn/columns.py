@@ -19,13 +19,18 @@ def table_columns(column: ColumnInfo) -> tuple[str, ...]:
     return tuple(dict.fromkeys(columns_read(column.value)))
 
 
+def codes(column: ColumnInfo) -> float:
+    """How many values a number or an id of it can take at most: infinite where nothing bounds it."""
+    taken = inf if column.value is None else _values(column.value)
+    return min(taken, inf if column.rows is None else column.rows)
+
+
 def code_bits(column: ColumnInfo) -> float | None:
     """The most bits that a row's code has: infinite where it is no code, None for any number of ids."""
-    taken = inf if column.value is None else _values(column.value)
     if column.shape == "ids":
         most = next((e["max"] for e in column.encoders if e["name"] == "sequence"), None)
         return None if most is None or column.rows is None else most * log2(column.rows + 1)
-    return log2(min(taken, inf if column.rows is None else column.rows))
+    return log2(codes(column))
 
 
 def folded(names: Iterable[str], party: PartyInfo) -> list[str]:

@@ -2,6 +2,8 @@
 
 A *secret* is a feature or label as its encoders make it, in the clear or behind a mechanism with a
 proof. Sets of secrets are whole numbers, a bit for each, so that the pass is linear in the graph.
+What a protection is fed is chance, or what it kept of the same row, which the row's message is made
+of in any case: neither adds to what the message depends on.
 
 A weight depends on all that reached its gradients in any step, and what is computed from it
 depends on that. The secrets of weights are therefore the least ones that one more step does
@@ -90,7 +92,6 @@ class Flow:
         self._model = model
         self.secrets = Secrets()
         self._weights: dict[str, int] = {}
-        self._kept: dict[str, Flows] = {}
         self._columns = {(party.name, c.name): c for party in model.parties for c in party.columns}
         self._sources = {
             node.id: source
@@ -111,10 +112,10 @@ class Flow:
         """The flows of a step whose weights already depend on every step before it."""
         while True:
             flows = self._run(self._model.graph, training=True)
-            weights, kept = self._learned(flows), self._carried(flows)
-            if weights == self._weights and kept == self._kept:
+            weights = self._learned(flows)
+            if weights == self._weights:
                 return flows
-            self._weights, self._kept = weights, kept
+            self._weights = weights
 
     def _learned(self, flows: Mapping[str, Flows]) -> dict[str, int]:
         """What each weight depends on after a step."""
@@ -130,16 +131,6 @@ class Flow:
             found[weight] = found.get(weight, 0) | flows[value].all
         return found
 
-    def _carried(self, flows: Mapping[str, Flows]) -> dict[str, Flows]:
-        """What mechanisms keep of a row for its next time, by the id of the input that feeds it."""
-        found = {}
-        for guard in self._model.guards:
-            for fed, kept in guard.keeps:
-                now = flows[kept] if kept in flows else self._joint(guard, flows)
-                before = self._kept.get(fed, Flows())
-                found[fed] = Flows(before.row | now.row, before.mixed | now.mixed)
-        return found
-
     def _run(self, graph: Graph, training: bool) -> dict[str, Flows]:
         flows: dict[str, Flows] = {}
         for node in graph:
@@ -151,8 +142,6 @@ class Flow:
             return Flows(mixed=self._weights.get(node.id, 0) | self._fitted(node))
         if node.op in COLUMNS:
             return self._source(node)
-        if node.op == "drawn":
-            return self._kept.get(node.id, Flows())
         found = _joined(_read(node, flows))
         if node.id in self._sums:
             # a row's share is bounded and the sum noisy; what rows have of each other is so in every share
@@ -176,9 +165,6 @@ class Flow:
         """What a run fits to a label, to undo its encoders, depends on the label of every row."""
         fitted = weight.attrs.get("fitted")
         return self.secrets.bit(self._sources[fitted["input"]]) if fitted else 0
-
-    def _joint(self, guard: Guard, flows: Mapping[str, Flows]) -> Flows:
-        return _joined([flows[name] for name in guard.before])
 
 
 def _read(node: Node, flows: Mapping[str, Flows]) -> list[Flows]:
