@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import Collector, Span
 from vflc.diagnostics import Source as Text
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.model import PROGRAMS, ColumnInfo, Edge, Loss, PartyInfo
+from vflc.ir.model import ColumnInfo, Edge, Loss, PartyInfo
 from vflc.ir.release import Acceptance, Finding, Guard, Target
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops.traits import FREE, Range

@@ -126,6 +126,7 @@ ROW_GRAD = node("r", "mul", "y", "x")
     [
         ({}, NONE),
         ({"gradients": (Gradient("w", "g"),)}, {"alice.Age"}),
+        ({"gradients": (Gradient("w", "t"),)}, {"alice.Tags"}),
         ({"gradients": (Gradient("v", "g"),)}, NONE),
         ({"gradients": (Gradient("w", None, (("t", "r"),)),)}, NONE),  # the update has what is left of these
         ({"gradients": (Gradient("w", "g"), Gradient("w", "t"))}, {"alice.Age", "alice.Tags"}),

@@ -285,8 +285,8 @@ def _phases(programs: tuple[Program, ...]) -> str:
 def _within(bound: Bound, grant: Grant) -> bool:
     """Whether what is learned is no more than a grant's bound."""
     if grant.epsilon is not None:
-        within = bound.kind == "epsilon" and bound.epsilon is not None
-        if not within or (bound.epsilon or 0.0) > grant.epsilon * (1 + 1e-9):
+        spent = bound.epsilon if bound.kind == "epsilon" else None
+        if spent is None or spent > grant.epsilon * (1 + 1e-9):
             return False
     if grant.bits is not None:
         return bound.kind == "code" and bound.bits is not None and bound.bits <= grant.bits + 1e-9
