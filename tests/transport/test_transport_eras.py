@@ -69,7 +69,7 @@ def test_the_end_of_a_stream_does_not_silence_the_next() -> None:
     wiring.until(lambda: link._idle)
     assert list(writing_before) == []
     link.arrived(now, hello)
-    link.beat(owed=True)
+    link.beat()
     try:
         assert decode(written.get(timeout=wiring.LONG)).kind == Kind.RECEIPT
     finally:

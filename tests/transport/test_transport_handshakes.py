@@ -222,7 +222,27 @@ def test_one_of_the_authorities_has_issued_it(
             identity(made, "bob")
 
 
-@pytest.mark.parametrize(("days", "says"), [(14.0, "in 14.0 days"), (14.001, None), (0.5, "in 0.5 days")])
+def test_a_certificate_without_alternative_names_is_for_its_common_name(folder: Path) -> None:
+    from cryptography import x509
+
+    issued, authority = (folder / "one" / name for name in ("bob.pem", "authority.pem"))
+    names = [tls._names(x509.load_pem_x509_certificate(path.read_bytes())) for path in (issued, authority)]
+    assert names == [["bob"], ["vflc test authority"]]
+
+
+def test_a_key_with_a_password_is_of_no_use(folder: Path, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization as of
+
+    files = wiring.files(folder / "one", "bob")
+    key = of.load_pem_private_key(files.key.read_bytes(), None)
+    locked = key.private_bytes(of.Encoding.PEM, of.PrivateFormat.PKCS8, of.BestAvailableEncryption(b"word"))
+    (tmp_path / "bob.key").write_bytes(locked)
+    with pytest.raises(Failure, match=r"bob\.key is no PEM file .* or needs a password") as caught:
+        identity(Tls(files.authority, files.certificate, tmp_path / "bob.key"), "bob")
+    assert (caught.value.code, caught.value.exit_code) == ("VFL0643", 1)
+
+
+@pytest.mark.parametrize(("days", "says"), [(14.0, "in 14.0 days"), (14.00001, None), (0.5, "in 0.5 days")])
 def test_two_weeks_before_the_end_it_is_said(
     days: float, says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

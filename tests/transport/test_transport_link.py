@@ -63,7 +63,7 @@ def test_receipts_do_not_go_back(link: Link) -> None:
     assert link.settled()
 
 
-def test_a_process_that_was_replaced_is_known_for_ever(link: Link) -> None:
+def test_a_process_that_was_replaced_is_known(link: Link) -> None:
     greet(link, SECOND)
     link.cut("test")
     hello = {each: Frame(Kind.HELLO, version=1, era=1, incarnation=each) for each in (FIRST, SECOND, THIRD)}
@@ -72,6 +72,17 @@ def test_a_process_that_was_replaced_is_known_for_ever(link: Link) -> None:
         greet(link, FIRST)
     greet(link, SECOND)
     assert [link.known(each) for each in hello.values()] == [False, True, False], "while one is there"
+
+
+def test_the_last_64_that_were_replaced_are_known(link: Link) -> None:
+    processes = [bytes([2, number]) * 8 for number in range(66)]
+    for each in processes:
+        greet(link, each)
+    link.cut("test")
+    known = [
+        link.known(Frame(Kind.HELLO, version=1, era=1, incarnation=each)) for each in (FIRST, *processes)
+    ]
+    assert known == [True, True, *[False] * 64, True]
 
 
 @pytest.mark.parametrize(("known", "again"), [(bytes(16), 2), (SECOND, 3), (b"", 3)])

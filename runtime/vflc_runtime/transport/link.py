@@ -72,8 +72,7 @@ class Link:
         self._kept: deque[tuple[int, bytes]] = deque()
         self._number = self._next = 0
         self._pushed = self._done = 0
-        self._received = self._arrived = self._taken = 0
-        self._told = (0, 0)
+        self._received = self._arrived = self._taken = self._told = 0
         self._owes = False
         self.session += 1
 
@@ -196,10 +195,10 @@ class Link:
             else:
                 self._accept(frame, len(data))
 
-    def beat(self, owed: bool) -> None:
-        """Sends a receipt: always where `owed`, else where there is news."""
+    def beat(self) -> None:
+        """Sends a receipt, also where there is no news: the peer hears that this place is there."""
         with self._lock:
-            self._owes = self._owes or owed or self._told != (self._received, self._taken)
+            self._owes = True
             self._ring()
 
     def _ring(self) -> None:
@@ -218,7 +217,7 @@ class Link:
             return None
         if self._owes:
             self._owes = False
-            self._told = (self._received, self._taken)
+            self._told = self._taken
             return self._counted(encode(Frame(Kind.RECEIPT, received=self._received, taken=self._taken)))
         if self._next < self._number:
             self._next += 1
@@ -281,7 +280,7 @@ class Link:
             self._received = frame.number
             self._arrived += size
             self._ended = frame.kind == Kind.BYE
-            if self._ended or self._arrived - self._told[1] > self._window_in // 4:
+            if self._ended or self._arrived - self._told > self._window_in // 4:
                 self._owes = True
                 self._ring()
         done = partial(self._release, self.session, size)
@@ -319,7 +318,7 @@ class Link:
         with self._lock:
             if session == self.session:
                 self._taken += size
-                if self._taken - self._told[1] > self._window_in // 4:
+                if self._taken - self._told > self._window_in // 4:
                     self._owes = True
                     self._ring()
 

@@ -204,7 +204,7 @@ class GrpcNetwork:
         dialers = {dialer.link.peer: dialer for dialer in self._dialers}
         while not self._closed.wait(pause):
             for peer, link in self._links.items():
-                link.beat(owed=True)
+                link.beat()
                 self._check_dates(peer, link)
                 silent = link.connected and time.monotonic() - link.heard > silence
                 if silent:
