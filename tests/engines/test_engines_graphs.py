@@ -88,6 +88,27 @@ def test_rows_decide_on_threads(rows: int, threads: int, used: int, precision: s
     assert (values["y"].numpy() == -1).all()
 
 
+def test_series_are_made_in_float64_by_one_thread(monkeypatch: Any) -> None:
+    """Whatever a plan's precision is: the same bits on every machine."""
+    made: list[Any] = []
+    original = onnx_session.session
+
+    def noted(content: bytes, threads: int, double: bool = False) -> Any:
+        made.append((threads, double))
+        return original(content, threads, double)
+
+    monkeypatch.setattr(onnx_session, "session", noted)
+    graph = model(
+        [node("Neg", ["step"], ["b"]), node("Abs", ["step"], ["a"])],
+        {"step": ["n"]},
+        {"b": ["n"], "a": ["n"]},
+    )
+    series = onnx_session.load_series(plan(graph, "float32"), "g")
+    found = series(np.array([1.0, 2.0]))
+    assert {name: numbers.tolist() for name, numbers in found.items()} == {"b": [-1, -2], "a": [1, 2]}
+    assert made == [(1, True)]
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

@@ -248,9 +248,12 @@ def test_gradients_by_hand(tf: Any) -> None:
 
 def test_a_table_that_is_read_whole_as_well(tf: Any) -> None:
     t = tf.Variable(np.arange(8.0))  # flat in its layer
-    copy = tf.Variable(np.arange(8.0).reshape(4, 2))
+    copy, unread = (tf.Variable(np.arange(8.0).reshape(4, 2)) for _ in range(2))
     found = gradients(
-        tf, {"t": [t, copy]}, seeds=(Seed("loss", 1.0, None),), rows=(Rows("t", ("i",), "ids", "rows"),)
+        tf,
+        {"t": [unread, t, copy]},
+        seeds=(Seed("loss", 1.0, None),),
+        rows=(Rows("t", ("i",), "ids", "rows"),),
     )
     values: dict[str, Any] = {"i": tf.constant([3, 1, 3, -1])}
     with tf.GradientTape(persistent=True) as tape:

@@ -85,6 +85,18 @@ def test_the_last_64_that_were_replaced_are_known(link: Link) -> None:
     assert known == [True, True, *[False] * 64, True]
 
 
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("here", [True, False])
+def test_who_has_left_and_is_gone_receives_nothing_more(link: Link, left: bool, here: bool) -> None:
+    assert link.settled()
+    if left:
+        link.arrived(link._stream, encode(Frame(Kind.BYE, number=1, era=1)))
+    pushed(link, 1)
+    if not here:
+        link.cut("test")
+    assert link.settled() is (left and not here) and link.ended is left
+
+
 @pytest.mark.parametrize(("known", "again"), [(bytes(16), 2), (SECOND, 3), (b"", 3)])
 def test_what_another_process_received_is_sent_to_this_one_again(known: bytes, again: int) -> None:
     """A peer that speaks of what it has of a process before ours has nothing of ours."""

@@ -158,6 +158,7 @@ def test_who_leaves_says_why_and_waits_until_all_have_heard(reason: Reason, cloc
         ((_, frame),) = link._kept
         bye = decode(frame)
         assert (bye.kind, bye.number, bye.era, REASONS[bye.reason]) == (Kind.BYE, 1, 5, reason)
+        assert link.traffic.payload_out == 0, "nothing of the model"
     assert bob._closed.is_set()
     bob.close("failed")
     assert len(waits.asked) == 2, "nobody leaves twice"
