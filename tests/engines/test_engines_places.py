@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from granting import granted
-from vflc_runtime.engines import onnx_catch_up, onnx_updates
+from vflc_runtime.engines import onnx_catch_up, onnx_replay, onnx_updates
 from vflc_runtime.engines.engine import engine_maker
 from vflc_runtime.engines.onnx import OnnxEngine
 from vflc_runtime.errors import Failure
@@ -45,7 +45,10 @@ def test_one_thread_a_core_unless_told(given: int | None, used: int, folder: Pat
     assert place(folder, "alice", "predict").threads == 1
 
 
-def test_large_buffers_are_updated_by_several_threads(folder: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(("least", "alice", "bob"), [(2, 2, 2), (3, 1, 2), (4, 1, 1)])
+def test_large_buffers_are_updated_by_several_threads(
+    least: int, alice: int, bob: int, folder: Path, monkeypatch: Any
+) -> None:
     """Bob's has three numbers, alice's two; one session serves all that are alike."""
     made: list[tuple[str, int]] = []
     original = onnx_updates.in_place
@@ -55,10 +58,10 @@ def test_large_buffers_are_updated_by_several_threads(folder: Path, monkeypatch:
         return original(plan, optimizer, threads)
 
     monkeypatch.setattr(onnx_updates, "in_place", noted)
-    monkeypatch.setattr(onnx_updates, "PARALLEL_ELEMENTS", handmade.WIDTH + 1)
+    monkeypatch.setattr(onnx_updates, "PARALLEL_ELEMENTS", least)
     for name in ("alice", "bob"):
         place(folder, name, threads=2)
-    assert made == [("alice", 1), ("bob", 2)]
+    assert made == [("alice", alice), ("bob", bob)]
 
 
 def test_values_are_taken_as_the_plan_has_them(folder: Path) -> None:
@@ -201,6 +204,7 @@ def test_tables_side_by_side_are_one_table(
 ) -> None:
     """Of their widths together: the same numbers, whatever is asked of them between steps, and by blocks."""
     monkeypatch.setattr(onnx_catch_up, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(onnx_replay, "BLOCK_NUMBERS", 2 * 6)
     one, three = (
         trained(tmp_path / str(len(widths)), widths, penalty, optimizer) for widths in ([6], [2, 1, 3])
     )
