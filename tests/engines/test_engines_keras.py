@@ -17,6 +17,7 @@ from vflc_runtime.bundle.plan_keras import Gradients, Held, Rows, Seed
 from vflc_runtime.engines import keras_setup, keras_updates
 from vflc_runtime.engines.keras_gradients import TapeGradients
 from vflc_runtime.engines.keras_models import Weights, call_model, load_model
+from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.session import Session
 
@@ -386,3 +387,20 @@ def test_nothing_is_stored_where_no_row_catches_up(session: Session) -> None:
     only = Session(session.bundle.folder, "keras", programs=("predict",)).engines["a"]
     assert only.slots() == only.stored() == {}
     engine.load({name: array + 1 for name, array in engine.weights().items()})
+
+
+def test_random_values_are_drawn_where_they_are_read(tmp_path: Path) -> None:
+    """Those of the seed, the step and the id, with a row for each of the batch; in training only."""
+    text = SPEC.replace("OPTIMIZER", "sgd(lr = 0.1)").replace("h = dense(", "h = dropout(dense(")
+    text = text.replace("a.x), 3)", "a.x), 3), 0.5)")
+    made = compile_source(Source("keras.vfl", granted(text)), precision="float64", backends=("onnx", "keras"))
+    made.write(tmp_path / "bundle")
+    engine: Any = Session(tmp_path / "bundle", "keras", seed=9).engines["a"]
+    (drawn,) = engine.plan.randoms.values()
+    inputs = {"a.i": np.zeros(2, np.int32), "a.x": np.ones((2, 1))}
+    for step in (1, 2):
+        engine.begin("train", inputs, 2, step)
+        shape = tuple(2 if size is None else size for size in drawn.shape)
+        np.testing.assert_array_equal(engine.get(drawn.id), uniform(9, drawn.id, step, shape, "float64"))
+    engine.begin("evaluate", inputs, 2, 3)
+    assert drawn.id not in engine.values()

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from vflc_runtime.bundle import plan as bundle_plan
 from vflc_runtime.bundle.plan import Array, DenseUpdate, RowsUpdate, Slot
-from vflc_runtime.bundle.plan_rows import Replay
+from vflc_runtime.bundle.plan_rows import CatchUp, Newest, Power, Replay
 from vflc_runtime.engines import keras_models, keras_setup, keras_updates
 from vflc_runtime.engines.keras_models import Forward
 from vflc_runtime.errors import Failure
@@ -187,3 +188,106 @@ def test_dense_weights_are_updated_together(tf: Any, clip_norm: float | None) ->
     assert weights.main["b"].numpy().tolist() == (-3 * m[4:]).tolist()
     dense.load({"b/m": np.arange(3.0), "w/m": np.full((2, 2), 9.0)})
     assert dense.slots()["b/m"].tolist() == [0, 1, 2] and (dense.slots()["w/m"] == 9).all()
+
+
+# --- all updates of a place --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("series", "clip_norm"), [(True, None), (False, 2.0)])
+def test_an_optimizer_is_its_models_by_name(
+    series: bool, clip_norm: float | None, tf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for a step, one for the steps that rows missed, and one for what follows from the steps alone."""
+    entries = {
+        "new": (("m", "step", "weight", "gradient"), ("new.m", "new.weight")),
+        "late": (("missed.a", "weight", "missed.b", "m"), ("new.weight", "new.m")),
+        "series": (("step",), ("s", "r")),
+    }
+    calls = {
+        "new": lambda m, step, weight, gradient: [m + gradient, weight - step],
+        "late": lambda a, weight, b, m: [weight + a, m * b],
+        "series": lambda step: [10 * step, -step],
+    }
+
+    def load(content: str, path: Path) -> Any:
+        shapes = {"step": (None,) if content == "series" else (), "missed": (None, 1)}
+        inputs = tuple(
+            SimpleNamespace(shape=shapes.get(name.partition(".")[0]), dtype="float64")
+            for name in entries[content][0]
+        )
+
+        class Model:
+            def __init__(self) -> None:
+                self.inputs = inputs
+
+            def __call__(self, given: list[Any]) -> list[Any]:
+                return calls[content](*given)
+
+        return Model()
+
+    monkeypatch.setattr(keras_updates, "load_model", load)
+    graphs = {name: SimpleNamespace(inputs=given, outputs=made) for name, (given, made) in entries.items()}
+    plan: Any = SimpleNamespace(
+        graphs=graphs,
+        precision="float64",
+        graph_content=lambda name: name,
+        graph_path=lambda name: Path(name),
+    )
+    missed = (Newest("a", "s") if series else Power("a", 0.25), Power("b", 0.5))
+    late = CatchUp("late", "series" if series else None, missed)
+    made = keras_updates._Optimizer(
+        plan, bundle_plan.Optimizer("o", "new", (Slot("m", 0.0),), clip_norm, late)
+    )
+    assert made.clip_norm == clip_norm and [slot.name for slot in made.slots] == ["m"]
+    numbers = {name: tf.constant(value, tf.float64) for name, value in (("m", [1.0]), ("gradient", [4.0]))}
+    numbers |= {"weight": tf.constant([9.0], tf.float64), "step": tf.constant(2.0, tf.float64)}
+    assert {name: value.numpy().tolist() for name, value in made.new(numbers).items()} == {
+        "m": [5],
+        "weight": [7],
+    }
+    rows = {name: tf.constant([[1.0, 2], [3, 4]], tf.float64) for name in ("weight", "m")}
+    found = made.caught_up(rows, np.array([3, 1]), 3)
+    by = np.array([[30.0], [30]]) if series else np.array([[1.0], [0.25**2]])
+    assert found["weight"].numpy().tolist() == (np.array([[1.0, 2], [3, 4]]) + by).tolist()
+    assert found["m"].numpy().tolist() == [[1, 2], [0.75, 1]]
+
+
+class Late:
+    """Rows that catch up; says what it is asked for, and gives the step back."""
+
+    def __init__(self, told: list[tuple[str, int]]) -> None:
+        self.arrays, self._told = ("t",), told
+
+    def catch_up(self, values: Any, step: int) -> None:
+        self._told.append((f"catch up {values}", step))
+
+    def catch_up_all(self, step: int) -> None:
+        self._told.append(("settle", step))
+
+    def done(self, step: int) -> None:
+        self._told.append(("done", step))
+
+    def current(self, step: int) -> int:
+        return step
+
+
+def test_tables_that_catch_up_have_changed_whenever_they_do() -> None:
+    """In their variables: copies in other models are old then."""
+    told, changed = list[tuple[str, int]](), list[str]()
+    late, weights = Late(told), SimpleNamespace(changed=changed.append)
+    dense = SimpleNamespace(given=lambda values: [values], arrays=("w", "b"))
+    tf = SimpleNamespace(constant=lambda step, precision: (step, precision))
+    calls: list[Any] = []
+    updates: Any = SimpleNamespace(
+        _tf=tf, _plan=SimpleNamespace(precision="float64"), _weights=weights, _updaters=[dense],
+        _late={"rows": late}, _changed=["w", "b", "t"], _call=lambda *given: calls.append(given),
+    )  # fmt: skip
+    whole = keras_updates.Updates
+    whole.catch_up(updates, "rows", "batch", 7)
+    assert told == [("catch up batch", 6)] and changed == ["t"]
+    whole.apply(updates, "gradients", 7)
+    assert calls == [([["gradients"]], (7, "float64"))]
+    assert told[1:] == [("done", 7)] and changed[1:] == ["w", "b", "t"]
+    assert whole.current(updates, 7) == {"t": 7} and changed[4:] == ["t"]
+    whole.settle(updates, 8)
+    assert told[2:] == [("settle", 8)] and whole.stored(updates) == ["t"]
