@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from ops.op_testing import sample_case
 
+from vflc.ir.types import Axis, TensorType
 from vflc.ops import OPS
 from vflc.ops.traits import FREE, SIGN, Range
 
@@ -131,3 +133,125 @@ def test_ranges() -> None:
     assert Range(0, 5).sign == 0 and Range(0, 5).weak_sign == 1
     assert share.hull(Range(0, 1)) == Range(0, 1)
     assert share.hull(Range(-2, 0.5)) == Range(-2, 1, False, True)
+
+
+# --- how passes may treat it ------------------------------------------------------------------------------
+
+
+def _cases(claim: Callable[[Any], Any]) -> Any:
+    return pytest.mark.parametrize(("name", "index"), [c for c in CASES if claim(OPS[c[0]])])
+
+
+def _attrs(name: str, index: int) -> Any:
+    return OPS[name].samples[index].attrs
+
+
+def _broadcast(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    return [np.array(each) for each in np.broadcast_arrays(*arrays)]
+
+
+@_cases(lambda op: op.elementwise)
+def test_elements_are_made_of_those_at_their_place(name: str, index: int) -> None:
+    case = Case(name, index, 3)
+    whole = _broadcast(case.arrays)
+    before = case.at(whole)
+    assert before.shape == whole[0].shape and np.array_equal(before, case.at(case.arrays))
+    order = np.random.default_rng(0).permutation(whole[0].size)
+    mixed = case.at([each.reshape(-1)[order].reshape(each.shape) for each in whole])
+    assert np.array_equal(mixed.reshape(-1), before.reshape(-1)[order])
+
+
+@_cases(lambda op: op.axes or op.leading)
+def test_one_axis_more_is_a_stack_of_results(name: str, index: int) -> None:
+    """For any inputs side by side: what has one more axis in front gives each one's own."""
+    one, other = Case(name, index, 1), Case(name, index, 2)
+    if any(a.shape != b.shape for a, b in zip(one.arrays, other.arrays, strict=True)):
+        other = one
+    attrs = one.op.one_axis_on(one.node.attrs)
+    arrays = [np.stack(pair) for pair in zip(one.arrays, other.arrays, strict=True)]
+    types = [TensorType((Axis("more", 2), *type_.axes), type_.dtype) for type_ in one.types]
+    both = one.op.reference(replace(one.node, attrs=attrs), arrays, types)
+    assert np.array_equal(both, np.stack([one.at(one.arrays), other.at(other.arrays)]))
+
+
+@_cases(lambda op: op.differs)
+def test_nothing_else_differs(name: str, index: int) -> None:
+    case = Case(name, index, 4)
+    (source, *_), out, raw = case.types, case.node.type, case.op.reference(case.node, case.arrays, case.types)
+    assert np.array_equal(np.asarray(raw, np.float64).reshape(-1), case.arrays[0].reshape(-1))
+    if case.op.differs != "shape":
+        assert out.sizes == source.sizes
+    if case.op.differs != "type":
+        assert out.dtype == source.dtype
+
+
+MODULAR = {"shifted"}
+"""Counts classes in a circle: of the same derivative wherever it has one."""
+NUMBERS = [c for c in CASES if all(type_.dtype == "float" for type_ in OPS[c[0]].samples[c[1]].types)]
+
+
+@pytest.mark.parametrize(("name", "index"), [c for c in NUMBERS if OPS[c[0]].linear and c[0] not in MODULAR])
+def test_linear_ops_are_linear(name: str, index: int) -> None:
+    one, other = Case(name, index, 5), Case(name, index, 6)
+    both = one.at([2.0 * a - 3.0 * b for a, b in zip(one.arrays, other.arrays, strict=True)])
+    np.testing.assert_allclose(both, 2.0 * one.at(one.arrays) - 3.0 * other.at(other.arrays), atol=1e-12)
+
+
+@_cases(lambda op: op.adds)
+def test_sums_are_sums(name: str, index: int) -> None:
+    case = Case(name, index, 7)
+    np.testing.assert_allclose(case.at(case.arrays), sum(case.arrays), atol=1e-12)
+
+
+@_cases(lambda op: op.keeps_zero)
+def test_zeros_stay_zeros(name: str, index: int) -> None:
+    case = Case(name, index, 8)
+    for position, array in enumerate(case.arrays):
+        assert not case.at(case.with_input(position, np.zeros_like(array))).any()
+
+
+@_cases(lambda op: op.places)
+def test_every_element_stands_once_in_the_output(name: str, index: int) -> None:
+    case = Case(name, index, 9)
+    numbers, at = [], 1
+    for array in case.arrays:
+        numbers.append(np.arange(at, at + array.size, dtype=np.float64).reshape(array.shape))
+        at += array.size
+    found = sorted(case.at(numbers).reshape(-1))
+    others = len(found) - (at - 1)
+    assert found == [0.0] * others + list(range(1, at))
+    assert (case.op.places == "joined") == (others == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "index"), [c for c in CASES if OPS[c[0]].zero_for_none({"missing": True, **_attrs(*c)})]
+)
+def test_codes_that_are_none_give_zeros(name: str, index: int) -> None:
+    case = Case(name, index, 10)
+    last = len(case.arrays) - 1
+    assert case.op.reads_codes and case.types[last].dtype == "int"
+    assert not case.at(case.with_input(last, np.full_like(case.arrays[last], -1))).any()
+
+
+@_cases(lambda op: op.shape_only)
+def test_of_the_last_inputs_the_shape_alone_is_read(name: str, index: int) -> None:
+    case = Case(name, index, 11)
+    for position in range(len(case.arrays) - case.op.shape_only, len(case.arrays)):
+        other = case.arrays[position] + np.ones_like(case.arrays[position])
+        assert np.array_equal(case.at(case.with_input(position, other)), case.at(case.arrays))
+
+
+@_cases(lambda op: op.jumps)
+def test_what_jumps_has_no_slope(name: str, index: int) -> None:
+    case = Case(name, index, 12)
+    for position in _floats(case):
+        assert not case.jacobian(position).any()
+    meeting = [np.zeros_like(array) for array in case.arrays]
+    above = [meeting[0] + 1e-9, *meeting[1:]] if meeting[0].dtype.kind == "f" else meeting
+    below = [meeting[0] - 1e-9, *meeting[1:]] if meeting[0].dtype.kind == "f" else meeting
+    values = [case.at(arrays) for arrays in (below, meeting, above)]
+    assert meeting[0].dtype.kind != "f" or any(not np.array_equal(values[1], each) for each in values[::2])
+
+
+def test_relu_alone_hides_the_sign_that_its_gradient_asks_for() -> None:
+    assert [name for name, op in OPS.items() if op.hides_sign] == ["relu"]

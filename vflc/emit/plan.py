@@ -17,8 +17,8 @@ from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import UNSPLIT, ColumnInfo, Model, Prediction, Schedule, Step
 from vflc.ir.release import Guard
 from vflc.ir.types import BATCH, TensorType
+from vflc.ops import OPS
 from vflc.ops.source import COLUMNS, INPUTS
-from vflc.ops.table import SERIAL
 
 
 def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _graphs(model: Model, schedule: Schedule, files: dict[str, str]) -> dict[str
     for program in PROGRAMS:
         graph = model.graph_of(program)
         for stage in schedule.stages[program]:
-            serial = any(graph[name].op in SERIAL for name in stage.nodes)
+            serial = any(OPS[graph[name].op].serial for name in stage.nodes)
             graphs[stage.name] = {
                 "file": files[stage.name],
                 "inputs": list(stage.inputs),

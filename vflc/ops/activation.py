@@ -222,60 +222,61 @@ register(
     Op(
         "relu", "The value, or 0 where it is negative.", infer_unary("relu"), onnx_node("Relu"),
         keras_call("relu"), lambda node, inputs, types: np.maximum(inputs[0], 0), vjp_relu, UNARY,
-        slopes=MASK, bounds=AT_LEAST_0,
+        slopes=MASK, bounds=AT_LEAST_0, elementwise=True, keeps_zero=True, hides_sign=True,
     )
 )  # fmt: skip
 register(
     Op(
         "leaky_relu", "The value, or `alpha` times the value where it is negative.", infer_leaky_relu,
         onnx_leaky_relu, keras_leaky_relu, reference_leaky_relu, vjp_leaky_relu,
-        tuple(Sample(s.types, {"alpha": 0.2}) for s in UNARY), slopes=SIGN,
+        tuple(Sample(s.types, {"alpha": 0.2}) for s in UNARY), slopes=SIGN, elementwise=True,
     )
 )  # fmt: skip
 register(
     Op(
         "erf", "The error function.", infer_unary("erf"), onnx_erf, keras_call("erf"), reference_erf,
-        vjp_unary(slope_erf), (*UNARY, *WIDE), slopes=SIGN, bounds=BETWEEN,
+        vjp_unary(slope_erf), (*UNARY, *WIDE), slopes=SIGN, bounds=BETWEEN, elementwise=True,
     )
 )  # fmt: skip
 register(
     Op(
         "gelu", "The Gaussian error linear unit x·Φ(x), exact (Hendrycks & Gimpel 2016).",
         infer_unary("gelu"), onnx_gelu, keras_gelu, reference_gelu, vjp_unary(slope_gelu), (*UNARY, *WIDE),
-        slopes=ANY,
+        slopes=ANY, elementwise=True,
     )
 )  # fmt: skip
 register(
     Op(
         "sigmoid", "1 / (1 + exp(-x)): from a logit to a probability.", infer_unary("sigmoid"),
         onnx_node("Sigmoid"), keras_call("sigmoid"), reference_sigmoid, vjp_unary(slope_sigmoid),
-        (*UNARY, *WIDE), slopes=SIGN, bounds=SHARE,
+        (*UNARY, *WIDE), slopes=SIGN, bounds=SHARE, elementwise=True,
     )
 )  # fmt: skip
 register(
     Op(
         "tanh", "The hyperbolic tangent.", infer_unary("tanh"), onnx_node("Tanh"), keras_call("tanh"),
         lambda node, inputs, types: np.tanh(inputs[0]), vjp_unary(slope_tanh), (*UNARY, *WIDE),
-        slopes=SIGN, bounds=BETWEEN,
+        slopes=SIGN, bounds=BETWEEN, elementwise=True, keeps_zero=True,
     )
 )  # fmt: skip
 register(
     Op(
         "softplus", "log(1 + exp(x)), without overflow.", infer_unary("softplus"), onnx_softplus,
         keras_call("softplus"), reference_softplus, vjp_unary(lambda b, x, y: b.op("sigmoid", x)),
-        (*UNARY, *WIDE), slopes=SIGN, bounds=POSITIVE,
+        (*UNARY, *WIDE), slopes=SIGN, bounds=POSITIVE, elementwise=True,
     )
 )  # fmt: skip
 register(
     Op(
         "softmax", "exp(x) over its sum along an axis: shares that add up to 1.", infer_softmax,
         onnx_softmax, keras_softmax, reference_softmax, vjp_softmax, SOFTMAX, slopes=ANY, bounds=SHARE,
+        axes=("axis",),
     )
 )  # fmt: skip
 register(
     Op(
         "log_softmax", "The logarithm of softmax, exact for shares near 0.", infer_softmax,
         onnx_log_softmax, keras_log_softmax, reference_log_softmax, vjp_log_softmax, SOFTMAX,
-        slopes=ANY, bounds=AT_MOST_0,
+        slopes=ANY, bounds=AT_MOST_0, axes=("axis",),
     )
 )  # fmt: skip

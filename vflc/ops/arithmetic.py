@@ -233,10 +233,12 @@ def _binary(
     slopes: Slopes,
     bounds: Bounds,
     samples: tuple[Sample, ...] = BINARY,
+    **traits: Any,
 ) -> None:
     """Registers an op that `keras.ops` and numpy call `function`, and ONNX `onnx`."""
     lowered = onnx_node(onnx), keras_call(function), numpy_call(function)
-    register(Op(name, doc, infer_binary(name), *lowered, vjp, samples, slopes=slopes, bounds=bounds))
+    traits |= {"slopes": slopes, "bounds": bounds, "elementwise": True}
+    register(Op(name, doc, infer_binary(name), *lowered, vjp, samples, **traits))
 
 
 def _unary(
@@ -248,18 +250,26 @@ def _unary(
     slopes: Slopes,
     bounds: Bounds,
     samples: tuple[Sample, ...] = UNARY,
+    **traits: Any,
 ) -> None:
     to_onnx: Onnx = onnx_node(onnx) if isinstance(onnx, str) else onnx
     lowered = to_onnx, keras_call(function), numpy_call(function)
-    register(Op(name, doc, infer_unary(name), *lowered, vjp, samples, slopes=slopes, bounds=bounds))
+    traits |= {"slopes": slopes, "bounds": bounds, "elementwise": True}
+    register(Op(name, doc, infer_unary(name), *lowered, vjp, samples, **traits))
 
 
-_binary("add", "The sum of two values.", "Add", "add", vjp_add, COPY, added)
-_binary("sub", "The first value minus the second.", "Sub", "subtract", vjp_sub, (COPY, FLIP), subtracted)
-_binary("mul", "The product of two values.", "Mul", "multiply", vjp_mul, (factor(1), factor(0)), multiplied)
+_binary("add", "The sum of two values.", "Add", "add", vjp_add, COPY, added, adds=True, uncopied=True)
+_binary(
+    "sub", "The first value minus the second.", "Sub", "subtract", vjp_sub, (COPY, FLIP), subtracted,
+    uncopied=True,
+)  # fmt: skip
+_binary(
+    "mul", "The product of two values.", "Mul", "multiply", vjp_mul, (factor(1), factor(0)), multiplied,
+    keeps_zero=True, uncopied=True,
+)  # fmt: skip
 _binary(
     "div", "The first value over the second.", "Div", "divide", vjp_div,
-    (factor(1), ANY), multiplied, positive(BINARY, only=1),
+    (factor(1), ANY), multiplied, positive(BINARY, only=1), uncopied=True,
 )  # fmt: skip
 _binary(
     "pow", "The first value to the power of the second.", "Pow", "power", vjp_pow,
@@ -274,16 +284,19 @@ _binary(
     vjp_choice("greater_equal"), MASK, larger,
 )  # fmt: skip
 
-_unary("neg", "The value with the opposite sign.", "Neg", "negative", vjp_neg, FLIP, negated)
+_unary("neg", "The value with the opposite sign.", "Neg", "negative", vjp_neg, FLIP, negated, keeps_zero=True)
 _unary("exp", "e to the power of the value.", "Exp", "exp", vjp_unary(lambda b, x, y: y), SIGN, POSITIVE)
 _unary("log", "The natural logarithm.", "Log", "log", vjp_log, SIGN, FREE, positive(UNARY))
 _unary("sqrt", "The square root.", "Sqrt", "sqrt", vjp_sqrt, SIGN, AT_LEAST_0, positive(UNARY))
-_unary("square", "The value times itself.", onnx_square, "square", vjp_unary(_double), factor(0), AT_LEAST_0)
+_unary(
+    "square", "The value times itself.", onnx_square, "square", vjp_unary(_double), factor(0), AT_LEAST_0,
+    keeps_zero=True,
+)  # fmt: skip
 _unary(
     "abs", "The value without its sign; its gradient at 0 is 0.", "Abs", "abs",
     vjp_unary(lambda b, x, y: b.op("sign", x)), factor(0), AT_LEAST_0,
 )  # fmt: skip
-_unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", vjp_flat, NONE, Range(-1, 1))
+_unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", vjp_flat, NONE, Range(-1, 1), jumps=True)
 _unary(
     "floor", "The largest whole number not above the value; no gradient.", "Floor", "floor", vjp_flat, NONE,
     FREE,
@@ -297,5 +310,6 @@ register(
         "the value within the bounds (the bounds included) and 0 outside.",
         infer_clip, onnx_clip, keras_clip, reference_clip, vjp_clip,
         tuple(Sample(s.types, {"low": -0.4, "high": 0.7}) for s in UNARY), slopes=MASK, bounds=clipped,
+        elementwise=True,
     )
 )  # fmt: skip

@@ -105,7 +105,7 @@ for _name, _onnx, _doc in (
     register(
         Op(
             _name, _doc, infer_compare(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_name),
-            vjp_flat, PAIRS, slopes=NONE, bounds=UNIT,
+            vjp_flat, PAIRS, slopes=NONE, bounds=UNIT, elementwise=True, jumps=True,
         )
     )  # fmt: skip
 
@@ -118,6 +118,7 @@ register(
     Op(
         "not_equal", "Where two values differ.", infer_compare("not_equal"), onnx_not_equal,
         keras_call("not_equal"), numpy_call("not_equal"), vjp_flat, PAIRS, slopes=NONE, bounds=UNIT,
+        elementwise=True, jumps=True,
     )
 )  # fmt: skip
 
@@ -128,14 +129,14 @@ for _name, _onnx, _doc in (
     register(
         Op(
             _name, _doc, infer_logical(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_name),
-            vjp_flat, TRUTHS, slopes=NONE, bounds=UNIT,
+            vjp_flat, TRUTHS, slopes=NONE, bounds=UNIT, elementwise=True,
         )
     )  # fmt: skip
 register(
     Op(
         "logical_not", "Where the condition does not hold.", infer_logical("logical_not"), onnx_node("Not"),
         keras_call("logical_not"), numpy_call("logical_not"), vjp_flat,
-        (Sample((tensor(None, 3, dtype="bool"),)),), slopes=NONE, bounds=UNIT,
+        (Sample((tensor(None, 3, dtype="bool"),)),), slopes=NONE, bounds=UNIT, elementwise=True,
     )
 )  # fmt: skip
 register(
@@ -146,7 +147,7 @@ register(
             Sample((tensor(None, 3, dtype="bool"), tensor(None, 3), tensor(None, 3))),
             Sample((tensor(None, 2, 3, dtype="bool"), tensor(3), tensor())),
             Sample((tensor(3, dtype="bool"), tensor(None, 1), tensor(None, 3))),
-        ), slopes=(NONE, MASK, MASK), bounds=chosen,
+        ), slopes=(NONE, MASK, MASK), bounds=chosen, elementwise=True,
     )
 )  # fmt: skip
 register(
@@ -157,6 +158,6 @@ register(
             Sample((tensor(None, 3, dtype="bool"),), {"dtype": "float"}),
             Sample((tensor(None, dtype="int"),), {"dtype": "float"}),
             Sample((tensor(2, 3, dtype="bool"),), {"dtype": "int"}),
-        ), slopes=NONE, bounds=first,
+        ), slopes=NONE, bounds=first, elementwise=True, differs="type", reads_codes=True, keeps_zero=True,
     )
 )  # fmt: skip

@@ -15,6 +15,7 @@ from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, broadcast, need_float, sum_to, tensor
 from vflc.ops.traits import ANY
+from vflc.ops.users import alike
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -61,7 +62,7 @@ register(
                 lambda rng: (rng.normal(0, 20, (5, 2)), rng.integers(0, 2, (5, 2)).astype(float)),
             ),
         ),
-        slopes=ANY,
+        slopes=ANY, elementwise=True,
     )
 )  # fmt: skip
 
@@ -137,6 +138,6 @@ register(
             ),
             Sample((tensor(None, 4), tensor(None, 4))),
         ),
-        slopes=ANY,
+        slopes=ANY, users=alike,
     )
 )  # fmt: skip

@@ -190,7 +190,7 @@ register(
             Sample((_FIELDS, tensor(None, 2, 3), _FIELDS), {"axis": 1}),
             Sample((tensor(2), tensor(3)), {"axis": 0}),
         ),
-        slopes=COPY, bounds=same,
+        slopes=COPY, bounds=same, axes=("axis",), places="joined",
     )
 )  # fmt: skip
 register(
@@ -201,7 +201,7 @@ register(
             Sample((tensor(None, 3), tensor(None, 3)), {"axis": 1, "name": "expert"}),
             Sample((tensor(2), tensor(2), tensor(2)), {"axis": 1, "name": None}),
         ),
-        slopes=COPY, bounds=same,
+        slopes=COPY, bounds=same, axes=("axis",), places="joined",
     )
 )  # fmt: skip
 register(
@@ -212,7 +212,7 @@ register(
             Sample((_FIELDS,), {"axis": 1, "start": 1, "stop": 3}),
             Sample((tensor(4),), {"axis": 0, "start": 0, "stop": 1}),
         ),
-        slopes=COPY, bounds=same,
+        slopes=COPY, bounds=same, axes=("axis",), keeps_zero=True,
     )
 )  # fmt: skip
 register(
@@ -223,6 +223,6 @@ register(
             Sample((_FIELDS,), {"axis": 1, "before": 1, "after": 2}),
             Sample((tensor(4),), {"axis": 0, "before": 0, "after": 1}),
         ),
-        slopes=COPY, bounds=with_zero,
+        slopes=COPY, bounds=with_zero, axes=("axis",), places="padded",
     )
 )  # fmt: skip

@@ -20,6 +20,7 @@ from vflc.ops.registry import (
 )
 from vflc.ops.rules import Gradients, broadcast, need_float, sum_to, tensor
 from vflc.ops.traits import COPY, mix
+from vflc.ops.users import levelled, multiplied
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -197,7 +198,7 @@ register(
             Sample((tensor(2, 3), tensor(None, 3, 4)), _flips(False, False)),
             Sample((tensor(None, 1, 2, 3), tensor(None, 5, 2, 3)), _flips(False, True)),
         ),
-        slopes=(mix(1), mix(0)),
+        slopes=(mix(1), mix(0)), users=levelled,
     )
 )  # fmt: skip
 register(
@@ -211,7 +212,7 @@ register(
             Sample((tensor(None, 2, 2, 3), tensor(3, 4))),
         ),
         KerasLayer(lambda node: tuple(range(1, len(node.inputs))), make_dense, call_dense),
-        slopes=(mix(1), mix(0), COPY),
+        slopes=(mix(1), mix(0), COPY), users=multiplied,
     )
 )  # fmt: skip
 register(

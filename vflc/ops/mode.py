@@ -59,6 +59,6 @@ register(
         "stop_gradient", "The same value, through which no gradient flows.", infer_same,
         onnx_node("Identity"), keras_stop_gradient, lambda node, inputs, types: inputs[0], vjp_none,
         (Sample((tensor(None, 3),)), Sample((tensor(2, 3),))),
-        slopes=NONE, bounds=same,
+        slopes=NONE, bounds=same, elementwise=True, keeps_zero=True,
     )
 )  # fmt: skip

@@ -160,7 +160,7 @@ register(
     Op(
         "drawn", "Numbers that a run feeds a protection with: noise from a cryptographic generator, or what "
         "it keeps for each row.",
-        infer_drawn, fed, fed, fed, vjp_none, slopes=NONE, bounds=FREE,
+        infer_drawn, fed, fed, fed, vjp_none, slopes=NONE, bounds=FREE, shape_only=1,
     )
 )  # fmt: skip
 register(

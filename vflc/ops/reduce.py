@@ -12,6 +12,7 @@ from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, Infer, number, tensor
 from vflc.ops.traits import COPY, MASK, NONE, POSITIVE, reduced, same
+from vflc.ops.users import meant, no_batch, summed
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -179,19 +180,21 @@ register(
     Op(
         "sum", "The sum over axes.", infer_reduce("sum"), onnx_sum, keras_reduce("sum"),
         reference_reduce("sum"), vjp_sum, SAMPLES, slopes=COPY, bounds=reduced,
+        axes=("axes",), users=summed,
     )
 )  # fmt: skip
 register(
     Op(
         "mean", "The mean over axes.", infer_reduce("mean"), onnx_reduce("ReduceMean"),
         keras_reduce("mean"), reference_reduce("mean"), vjp_mean, SAMPLES, slopes=COPY, bounds=reduced,
+        axes=("axes",), users=meant,
     )
 )  # fmt: skip
 register(
     Op(
         "max", "The largest value over axes; equal ones share the gradient.", infer_reduce("max"),
         onnx_reduce("ReduceMax"), keras_reduce("max"), reference_reduce("max"), vjp_max,
-        (*SAMPLES, *TIES), slopes=MASK, bounds=same,
+        (*SAMPLES, *TIES), slopes=MASK, bounds=same, axes=("axes",), users=no_batch,
     )
 )  # fmt: skip
 register(
@@ -203,6 +206,6 @@ register(
             Sample((tensor(None, 3, 2),), {"axes": (0, 2)}),
             Sample((tensor(None, dtype="int"),), {"axes": (0,)}),
         ),
-        slopes=NONE, bounds=POSITIVE,
+        slopes=NONE, bounds=POSITIVE, shape_only=1,
     )
 )  # fmt: skip

@@ -11,11 +11,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from vflc.ir.types import TensorType
 from vflc.ops.numpy import np
-from vflc.ops.traits import FREE, SIGN, Bounds, Slope, Slopes
+from vflc.ops.traits import COPY, FLIP, FREE, SIGN, Bounds, Slope, Slopes
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -102,6 +102,53 @@ class Sample:
     values: Callable[[np.random.Generator], tuple[Array, ...]] | None = None
 
 
+class Users(Protocol):
+    """What a rule for many users at once may use: every value has a leading axis of users.
+
+    Users have batches of different sizes, which are filled up.
+    """
+
+    def op(self, op: str, *inputs: Node, **attrs: Any) -> Node:
+        """Adds a node."""
+        ...
+
+    def inputs(self, node: Node) -> tuple[Node, ...]:
+        """The inputs of a node for one user."""
+        ...
+
+    def made(self, node: Node) -> Node:
+        """What a node for one user is for many."""
+        ...
+
+    def level(self, node: Node, rank: int) -> Node:
+        """The same with axes of size 1 after the users, as if its rank for one user were `rank`."""
+        ...
+
+    def same_for_all(self, node: Node) -> bool:
+        """Whether it has no axis of users: constants, and what is made of them."""
+        ...
+
+    def constant(self, value: float) -> Node:
+        """A number."""
+        ...
+
+    def masked(self, value: Node) -> Node:
+        """The value with 0 for what fills a batch up."""
+        ...
+
+    def rows(self) -> Node:
+        """How many examples each user has, at least 1: [user]."""
+        ...
+
+
+UsersRule = Callable[[Users, "Node"], "Node"]
+"""Makes for many users at once what a node is for one."""
+
+
+def _never(attrs: Attrs) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """A primitive.
@@ -119,6 +166,24 @@ class Op:
         keras_layer: the layer of Keras that can hold its weights, where there is one.
         slopes: how the derivative with respect to each input varies from row to row.
         bounds: in which range the output lies, given those of the inputs.
+        elementwise: whether an element of the output is made of the elements of the inputs at its place,
+            to which inputs broadcast.
+        axes: static arguments that count axes.
+        leading: static arguments with an entry for each axis, with the entry of one that is put first.
+        users: how it runs for many users at once, where that does not follow from the three before.
+        differs: in what alone the output differs from the first input: the names of axes, the `shape` (the
+            elements are in the same order), or the element `type`.
+        places: whether every element of an input stands once in the output: `joined` with those of other
+            inputs, or `padded` with zeros.
+        reads_codes: whether the last input is an id or a truth value whose 0s and 1s it is linear in.
+        zero_for_none: whether -1 for an id gives zeros, given the static arguments.
+        keeps_zero: whether it is 0 wherever an input is, if not cut along the axis in question.
+        jumps: whether the value jumps: where two inputs meet, or one is 0.
+        hides_sign: whether its gradient asks the output for the sign of the input, which 0 does not show.
+        adds: whether the output is the sum of the inputs.
+        shape_only: of how many of the last inputs the shape alone is read.
+        uncopied: whether an input that was copied out to the shape of the others is better read as it was.
+        serial: whether its kernel must, or had better, run in one thread.
     """
 
     name: str
@@ -132,6 +197,34 @@ class Op:
     keras_layer: KerasLayer | None = None
     slopes: Slopes = SIGN
     bounds: Bounds = FREE
+    elementwise: bool = False
+    axes: tuple[str, ...] = ()
+    leading: Mapping[str, Any] = field(default_factory=dict)
+    users: UsersRule | None = None
+    differs: Literal["names", "shape", "type"] | None = None
+    places: Literal["joined", "padded"] | None = None
+    reads_codes: bool = False
+    zero_for_none: Callable[[Attrs], bool] = _never
+    keeps_zero: bool = False
+    jumps: bool = False
+    hides_sign: bool = False
+    adds: bool = False
+    shape_only: int = 0
+    uncopied: bool = False
+    serial: bool = False
+
+    @property
+    def linear(self) -> bool:
+        """Whether the output is a linear function of the inputs."""
+        return self.slopes in (COPY, FLIP)
+
+    def one_axis_on(self, attrs: Attrs) -> dict[str, Any]:
+        """The static arguments for inputs with one more axis before the others."""
+        moved = dict(attrs)
+        for name in self.axes:
+            value = attrs[name]
+            moved[name] = value + 1 if isinstance(value, int) else tuple(axis + 1 for axis in value)
+        return moved | {name: (entry, *moved[name]) for name, entry in self.leading.items()}
 
     def slope(self, position: int) -> Slope:
         """The derivative with respect to the input at `position`."""

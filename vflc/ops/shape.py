@@ -10,6 +10,7 @@ from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, broadcast, sum_to, tensor
 from vflc.ops.traits import COPY, NONE, first, same
+from vflc.ops.users import levelled, renamed, reshaped
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -209,7 +210,7 @@ register(
             Sample((tensor(None, 3, None, 2),), {"sizes": (None, 6), "names": (None, None)}),
             Sample((tensor(),), {"sizes": (1,), "names": (None,)}),
         ),
-        slopes=COPY, bounds=same,
+        slopes=COPY, bounds=same, differs="shape", users=reshaped,
     )
 )  # fmt: skip
 register(
@@ -217,7 +218,7 @@ register(
         "transpose", "The same values with the axes in another order.", infer_transpose, onnx_transpose,
         keras_transpose, reference_transpose, vjp_transpose,
         (Sample((_FIELDS,), {"perm": (0, 2, 1)}), Sample((tensor(2, 3, 4),), {"perm": (2, 0, 1)})),
-        slopes=COPY, bounds=same,
+        slopes=COPY, bounds=same, axes=("perm",), leading={"perm": 0},
     )
 )  # fmt: skip
 register(
@@ -230,7 +231,7 @@ register(
             Sample((tensor(1, 1, 3), tensor(None, ("field", 4), 3))),
             Sample((tensor(3), tensor(3))),
         ),
-        slopes=(COPY, NONE), bounds=first,
+        slopes=(COPY, NONE), bounds=first, shape_only=1, users=levelled,
     )
 )  # fmt: skip
 register(
@@ -242,7 +243,7 @@ register(
             Sample((tensor(3),), {"axis": 1, "name": "a"}),
             Sample((tensor(None, dtype="int"),), {"axis": 1, "name": None}),
         ),
-        slopes=COPY, bounds=same,
+        slopes=COPY, bounds=same, axes=("axis",), differs="shape",
     )
 )  # fmt: skip
 register(
@@ -250,7 +251,7 @@ register(
         "squeeze", "The value without an axis of size 1.", infer_squeeze, onnx_squeeze, keras_squeeze,
         reference_squeeze, vjp_squeeze,
         (Sample((tensor(None, 1),), {"axis": 1}), Sample((tensor(("a", 1), 3),), {"axis": 0})),
-        slopes=COPY, bounds=same,
+        slopes=COPY, bounds=same, axes=("axis",), differs="shape",
     )
 )  # fmt: skip
 register(
@@ -258,6 +259,6 @@ register(
         "rename", "The same value with other names of axes.", infer_rename, onnx_rename, keras_rename,
         reference_rename, vjp_rename,
         (Sample((_FIELDS,), {"names": (BATCH, None, "unit")}), Sample((tensor(3),), {"names": ("a",)})),
-        slopes=COPY, bounds=same,
+        slopes=COPY, bounds=same, differs="names", leading={"names": BATCH}, users=renamed,
     )
 )  # fmt: skip

@@ -20,9 +20,6 @@ COLUMNS = frozenset({"feature", "label", "example_weight"})
 INPUTS = COLUMNS | {"weight", "random", "drawn", "guarded"}
 """Ops without a lowering: values that come from outside the emitted graphs."""
 
-SHAPES = {"count": 1, "expand_like": 1, "random": 1, "drawn": 1}
-"""Ops that read of their last inputs, of so many, the shape alone."""
-
 
 def infer_constant(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     axes, value = [], attrs["value"]
@@ -93,6 +90,6 @@ register(
     Op(
         "random", "Uniform random numbers in [0, 1) of the shape of a value, from seed, step and id alone.",
         infer_random, fed, fed, fed, vjp_none,
-        slopes=NONE, bounds=Range(0, 1, open_high=True),
+        slopes=NONE, bounds=Range(0, 1, open_high=True), shape_only=1,
     )
 )  # fmt: skip

@@ -21,17 +21,11 @@ from vflc.ops.registry import (
 )
 from vflc.ops.rules import Gradients, tensor
 from vflc.ops.traits import COPY, NONE, UNIT, with_zero
+from vflc.ops.users import alike
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
-
-SERIAL = frozenset({"rows"})
-"""Ops whose ONNX kernel adds up wrongly in a session of several threads.
-
-onnxruntime's ScatterND with `reduction="add"` is a race there; ScatterElements is not, and is
-five to ten times slower.
-"""
 
 TOUCHED = "touched"
 """The axis of the distinct ids of a batch."""
@@ -241,7 +235,8 @@ register(
             Sample((_READ, _DISTINCT), {"missing": False}, _ids((3,), 0, 6)((6, 3))),
         ),
         KerasLayer(lambda node: (0,), make_embedding, call_embedding),
-        slopes=(COPY, NONE), bounds=with_zero,
+        slopes=(COPY, NONE), bounds=with_zero, reads_codes=True,
+        zero_for_none=lambda attrs: bool(attrs["missing"]),
     )
 )  # fmt: skip
 register(
@@ -256,6 +251,9 @@ register(
             ),
         ),
         slopes=(NONE, COPY),
+        # onnxruntime's ScatterND with reduction="add" is a race in a session of several threads, and adds up
+        # wrongly there; ScatterElements is not, and is five to ten times slower.
+        serial=True,
     )
 )  # fmt: skip
 register(
@@ -281,6 +279,6 @@ register(
             Sample((_ID,), {"depth": 4}, _ids((5,), -1, 4)()),
             Sample((tensor(None, 2, dtype="int"),), {"depth": 3}, _ids((5, 2), 0, 3)()),
         ),
-        slopes=NONE, bounds=UNIT,
+        slopes=NONE, bounds=UNIT, reads_codes=True, zero_for_none=lambda attrs: True, users=alike,
     )
 )  # fmt: skip

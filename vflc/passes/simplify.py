@@ -18,10 +18,6 @@ from vflc.ir.model import Gradient, Model, Update
 from vflc.ops import OPS, OpError
 from vflc.ops.source import INPUTS
 
-BROADCASTING = frozenset({"add", "sub", "mul", "div"})
-RESHAPING = frozenset({"reshape", "squeeze", "unsqueeze"})
-"""Ops that give the same elements in the same order in another shape."""
-
 
 @dataclass(frozen=True, slots=True)
 class Simplify:
@@ -90,7 +86,11 @@ def _crossing(graph: Graph) -> frozenset[str]:
 
 def _is_nothing(graph: Graph, node: Node) -> bool:
     """A reshape to the shape that the value has already."""
-    return node.op in RESHAPING and _home(graph, node) and graph[node.inputs[0]].type.sizes == node.type.sizes
+    return _reshapes(node) and _home(graph, node) and graph[node.inputs[0]].type.sizes == node.type.sizes
+
+
+def _reshapes(node: Node) -> bool:
+    return OPS[node.op].differs == "shape"
 
 
 def _home(graph: Graph, node: Node) -> bool:
@@ -99,10 +99,10 @@ def _home(graph: Graph, node: Node) -> bool:
 
 def _short_chain(graph: Graph, node: Node) -> Node:
     """A reshape of a reshape is one, where at most the batch axis has an unknown size."""
-    if node.op not in RESHAPING or not _home(graph, node):
+    if not _reshapes(node) or not _home(graph, node):
         return node
     source = graph[node.inputs[0]]
-    if source.op not in RESHAPING or not _home(graph, source):
+    if not _reshapes(source) or not _home(graph, source):
         return node
     first = graph[source.inputs[0]]
     rows = node.type.row_axes
@@ -115,7 +115,7 @@ def _short_chain(graph: Graph, node: Node) -> Node:
 
 def _without_copies(graph: Graph, node: Node) -> Node:
     """An elementwise op broadcasts by itself what was copied out to its shape."""
-    if node.op not in BROADCASTING:
+    if not OPS[node.op].uncopied:
         return node
     inputs = list(node.inputs)
     for index in range(len(inputs)):

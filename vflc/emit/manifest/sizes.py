@@ -6,12 +6,11 @@ from typing import Any
 
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
+from vflc.ops import OPS
 from vflc.ops.source import COLUMNS
 
 VALUES = 1
 """The axis of many ids a row, behind the batch."""
-KEEP_ZERO = frozenset({"cast", "mul", "neg", "square", "relu", "tanh", "stop_gradient"})
-"""Ops that are 0 where an input is 0, whatever the others are."""
 
 
 def sized_by(graph: Graph, node: Node) -> list[str]:
@@ -77,10 +76,9 @@ def _is_summed(graph: Graph, feature: Node) -> bool:
 
 def _is_zero(graph: Graph, reader: Node, node: Node, ids: bool) -> bool:
     """Whether a value is 0 for what is filled up: read by ids of -1, or made of what is 0 there."""
-    if ids and reader.op == "gather":
-        return bool(reader.attrs["missing"]) and reader.inputs[0] != node.id
-    if ids and reader.op == "one_hot":
-        return True
+    op = OPS[reader.op]
+    if ids and op.zero_for_none(reader.attrs):
+        return reader.inputs[-1] == node.id and reader.inputs.count(node.id) == 1
     if ids and reader.op == "greater_equal":
         return reader.inputs[0] == node.id and graph[reader.inputs[1]].attrs.get("value") == 0
-    return not ids and (reader.op in KEEP_ZERO or (reader.op == "slice" and reader.attrs["axis"] != VALUES))
+    return not ids and op.keeps_zero and reader.attrs.get("axis") != VALUES

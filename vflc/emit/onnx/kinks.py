@@ -12,10 +12,9 @@ from vflc.emit.onnx.subgraph import to_onnx
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
 from vflc.ir.types import BATCH
+from vflc.ops import OPS
 from vflc.ops.source import COLUMNS, INPUTS
 
-COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
-SIGNS = frozenset({"sign"})
 FED = INPUTS | {"constant"}
 
 
@@ -55,7 +54,7 @@ def _shape(node: Node) -> tuple[int | None, ...]:
 
 def _pairs(graph: Graph, node: Node) -> list[tuple[str, str | float]]:
     """What a node compares where rounding can decide: computed numbers, a row at a time."""
-    if node.op not in COMPARISONS | SIGNS or not node.type.batched:
+    if not OPS[node.op].jumps or not node.type.batched:
         return []
     first, *rest = graph.inputs(node)
     second = rest[0] if rest else None
@@ -72,4 +71,4 @@ def _pairs(graph: Graph, node: Node) -> list[tuple[str, str | float]]:
 
 def _before(graph: Graph, node: Node) -> str:
     """ReLU's gradient asks its output for the sign of its input, which the output does not show."""
-    return node.inputs[0] if node.op == "relu" else node.id
+    return node.inputs[0] if OPS[node.op].hides_sign else node.id

@@ -61,7 +61,6 @@ class Coefficient:
         return "known by row" if self.known or self.common else "same for all rows"
 
 
-JOINS = frozenset({"concat", "stack"})
 UNKNOWN = Coefficient(unknown=True)
 ONE = Coefficient()
 
@@ -141,7 +140,7 @@ class Backward:
 
     def _step(self, reader: Node, node: Node, slope: Slope, c: Coefficient) -> Coefficient:
         """Back through one op."""
-        if reader.op in JOINS and node.id in self.knows:
+        if OPS[reader.op].places == "joined" and node.id in self.knows:
             c = replace(c, known=_joined(c.known, c.parts), parts=())
         c = scattered(c)
         if c.unknown or slope.kind == "any" or (node.type.batched and not reader.type.batched):
@@ -168,7 +167,7 @@ class Backward:
             return _divided(c, reader.id, single)
         if not any(self.facts[name].varies for name in reader.inputs):
             return replace(c, whole=False)
-        if node.op in JOINS and len(reader.inputs) == 1:
+        if OPS[node.op].places == "joined" and len(reader.inputs) == 1:
             return replace(c, parts=_joined(c.parts, (reader.id,)))
         return _varied(c, reader.id, single)
 
@@ -226,4 +225,4 @@ def _joined(x: tuple[str, ...], y: tuple[str, ...]) -> tuple[str, ...]:
 def _narrower(node: Node, reader: Node) -> bool:
     """Whether the op read each element several times: its gradient is a sum of theirs."""
     own, wide = node.type.row_size, reader.type.row_size
-    return own is not None and wide is not None and own < wide and reader.op not in ("concat", "stack", "pad")
+    return own is not None and wide is not None and own < wide and not OPS[reader.op].places

@@ -144,7 +144,7 @@ def _slope(node: Node, position: int) -> Slope:
 
 def _linear(node: Node, inputs: Sequence[Fact], position: int, source: Source) -> bool:
     """Whether the op is affine in this input, with coefficients that the secret does not enter."""
-    if node.op in ("gather", "one_hot", "cast") and position == len(inputs) - 1:
+    if OPS[node.op].reads_codes and position == len(inputs) - 1:
         return True
     slope = _slope(node, position)
     if slope.kind == "copy":
@@ -157,10 +157,11 @@ def _injective(graph: Graph, node: Node, inputs: Sequence[Fact], position: int) 
     size, width = node.type.row_size, graph[node.inputs[position]].type.row_size
     if size is None or width is None:
         return False
-    if node.op in ("concat", "stack", "one_hot", "cast"):
+    op = OPS[node.op]
+    if op.reads_codes:
+        return position == len(inputs) - 1
+    if op.places == "joined":
         return True
-    if node.op == "gather":
-        return position == 1
     others = [each for i, each in enumerate(inputs) if i != position]
     if size < width or any(each.varies for each in others):
         return False

@@ -20,7 +20,8 @@ from vflc_common.words import PROGRAMS
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import Model
 from vflc.ir.release import Guard
-from vflc.ops.source import COLUMNS, SHAPES
+from vflc.ops import OPS
+from vflc.ops.source import COLUMNS
 from vflc.passes.lower.units import is_fitted
 
 
@@ -169,7 +170,7 @@ class Flow:
 
 def _read(node: Node, flows: Mapping[str, Flows]) -> list[Flows]:
     """What a node reads: of some inputs the shape alone. How many rows a batch has is no secret."""
-    values = len(node.inputs) - SHAPES.get(node.op, 0)
+    values = len(node.inputs) - OPS[node.op].shape_only
     found = [flows[name] for name in node.inputs[:values]]
     if node.op == "count":
         several = any(node.attrs["axes"])

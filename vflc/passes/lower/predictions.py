@@ -10,6 +10,7 @@ from vflc.diagnostics import Label, Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import ColumnInfo, Loss, PartyInfo, Prediction
+from vflc.ops import OPS
 from vflc.passes.lower.columns import column_node
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.expressions import is_text
@@ -19,8 +20,6 @@ from vflc.passes.lower.values import Bound, Poison, Scope, describe
 from vflc.syntax import tree
 
 KINDS: dict[str, Literal["binary", "multiclass"]] = {"bce": "binary", "cce": "multiclass"}
-RESHAPING = ("rename", "reshape", "squeeze", "unsqueeze")
-
 
 ROW = "row"
 """Heads the first column of a file of predictions at a place that knows no keys."""
@@ -121,7 +120,7 @@ def _learns(graph: Graph, loss: Loss) -> bool:
 
 def _is(graph: Graph, node: Node, value: str | None) -> bool:
     """Whether a node is the value itself, perhaps in another shape."""
-    while node.id != value and node.op in RESHAPING:
+    while node.id != value and OPS[node.op].differs in ("names", "shape"):
         node = graph[node.inputs[0]]
     return node.id == value
 

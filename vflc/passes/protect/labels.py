@@ -15,12 +15,9 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
-from vflc.ops import infer
+from vflc.ops import OPS, infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, likeliest
 from vflc.passes.protect.joint import draw_node, rewired
-
-SHAPING = frozenset({"cast", "unsqueeze", "squeeze", "reshape", "rename"})
-"""Ops on the way from a label to its loss that leave the label what it is."""
 
 
 def guard_labels(model: Model, protection: Protection, collector: Collector) -> Model:
@@ -88,7 +85,7 @@ class _Label:
             for user in users[name]:
                 if user.id not in below:
                     continue
-                if user.op in SHAPING:
+                if OPS[user.op].differs:  # it leaves the label what it is
                     queue.append(user.id)
                 elif self._is_end(user, name):
                     self.ends.append((user.id, name))

@@ -10,20 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Gradient
-from vflc.ops import OpError
-from vflc.ops.source import SHAPES
+from vflc.ops import OPS, OpError
 from vflc.passes.protect.row_summands import Each, Looked, Outer, Summands, matrix, shaped
-
-SHAPING = {
-    "neg": (), "rename": (), "reshape": (), "squeeze": ("axis",), "unsqueeze": ("axis",), "slice": ("axis",),
-    "pad": ("axis",), "transpose": ("perm",), "sum": ("axes",),
-}  # fmt: skip
-"""Linear ops of one input, with their attributes that count axes."""
 
 
 class NoSum(Exception):
@@ -144,7 +136,7 @@ class Parting:
         if more:
             raise NoSum(node, f"`{node.op}` of two sums over the batch is no sum over its rows")
         assert rows is not None
-        if node.op == "rename" and free is None:
+        if OPS[node.op].differs == "names" and free is None:
             return None, rows
         each = Each(self._moved(node, at, self._each(rows).leaf, [part for part, _ in parts]))
         if free is None:
@@ -155,8 +147,9 @@ class Parting:
     def _moved(self, node: Node, at: int, each: Node, free: list[Node | None]) -> Node:
         """The op of each row's share, its input `at`; the others depend on no row."""
         b = self.build
-        if node.op in SHAPING:
-            return b.op(node.op, each, **_one_axis_on(node))
+        op = OPS[node.op]
+        if op.linear and len(node.inputs) == 1:
+            return b.op(node.op, each, **op.one_axis_on(node.attrs))
         other = free[1 - at] if len(free) == 2 else None
         if node.op == "expand_like" and other is not None and at == 0:
             ones = b.op("expand_like", b.constant(1.0), other)
@@ -212,17 +205,4 @@ class Parting:
 def _read(graph: Graph, node: Node) -> tuple[Node, ...]:
     """The inputs whose values, not only whose shapes, are read."""
     inputs = graph.inputs(node)
-    return inputs[: len(inputs) - SHAPES.get(node.op, 0)]
-
-
-def _one_axis_on(node: Node) -> dict[str, Any]:
-    """The attributes of a linear op one axis further on; the sizes of a reshape leave the batch as it is."""
-    attrs = dict(node.attrs)
-    for name in SHAPING[node.op]:
-        value = attrs[name]
-        attrs[name] = value + 1 if isinstance(value, int) else tuple(axis + 1 for axis in value)
-    if node.op == "transpose":
-        attrs["perm"] = (0, *attrs["perm"])
-    elif node.op == "rename":
-        attrs["names"] = ("batch", *attrs["names"])
-    return attrs
+    return inputs[: len(inputs) - OPS[node.op].shape_only]

@@ -15,10 +15,8 @@ from vflc.diagnostics import Collector
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
+from vflc.ops import OPS
 from vflc.ops.protect_mechanisms import MECHANISMS
-
-PASSING = frozenset({"add", "rename"})
-"""Ops that a sum is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +90,15 @@ def _list(names: Sequence[str]) -> str:
     return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
+def _passes(node: Node) -> bool:
+    """Whether a sum that enters it is a part of a sum still."""
+    return OPS[node.op].adds or OPS[node.op].differs == "names"
+
+
 def _above(users: Mapping[str, Sequence[Node]], name: str, home: str | None) -> Node | None:
     """The one reader of a value, where it adds; readers at `home` do not count."""
     readers = [user for user in users[name] if user.place != home]
-    if len(readers) != 1 or readers[0].op not in PASSING or readers[0].inputs.count(name) > 1:
+    if len(readers) != 1 or not _passes(readers[0]) or readers[0].inputs.count(name) > 1:
         return None
     return readers[0]
 
@@ -106,7 +109,7 @@ def _leaves(graph: Graph, users: Mapping[str, Sequence[Node]], top: Node) -> lis
         if source.place != top.place:
             if _above(users, source.id, source.place) is top:
                 found.append(source.id)
-        elif source.op in PASSING and len(users[source.id]) == 1:
+        elif _passes(source) and len(users[source.id]) == 1:
             found += _leaves(graph, users, source)
     return found
 
