@@ -27,7 +27,8 @@ from pathlib import Path
 from types import CodeType
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTEST = ("-m", "pytest", "-q", "-p", "mutants_plugin", "-p", "no:cacheprovider", "--assert=plain")
+PYTEST = ("-m", "pytest", "-q", "-p", "mutants_plugin", "-p", "no:cacheprovider", "--assert=plain", "--tb=no")
+"""Nobody reads why a test fails, and what its functions were given, a model say, takes minutes to show."""
 COVERAGE = "[run]\ninclude =\n    {files}\ndata_file = {data}\n"
 KILLED, SURVIVED, SLOW = "killed", "survived", "killed by time"
 

@@ -111,7 +111,8 @@ def look(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequence
     with _reading(source):
         query = _query(connection, source, wanted)
         types = [row[1] for row in connection.execute(f"DESCRIBE {query}").fetchall()]
-        first = True if source.format == "query" else connection.execute(f"{query} LIMIT 1").fetchone()
+        # All is fetched: a result that is not finished would stand in the way of the next table.
+        first = source.format == "query" or connection.execute(f"{query} LIMIT 1").fetchall()
     if not first:
         raise empty(source.party, source.shown)
     return types
