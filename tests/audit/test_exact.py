@@ -160,7 +160,7 @@ def voted(looks: list[np.ndarray]) -> np.ndarray:
     view = SimpleNamespace(
         total=len(looks[0]), steps=lambda most: steps, rows=lambda step, channel: step.seen
     )
-    return tally(view, SimpleNamespace())[1][:, -1]
+    return tally([view], SimpleNamespace())[1][:, -1]
 
 
 def test_wide_rows_are_projected_by_the_smaller_matrix() -> None:

@@ -45,6 +45,14 @@ EPOCHS = 3
     help="Labels that an attacker has to learn from.",
 )
 @click.option(
+    "--with",
+    "others",
+    metavar="RUN",
+    type=SPEC,
+    multiple=True,
+    help="Another recorded run on the same tables, to add attacks up over.",
+)
+@click.option(
     "--json", "as_json", type=click.Path(path_type=Path, dir_okay=False), help="Write all scores; - prints."
 )
 @click.option(
@@ -73,6 +81,7 @@ def command(
     batch: int | None,
     parties: tuple[str, ...],
     known: int,
+    others: tuple[Path, ...],
     as_json: Path | None,
     as_html: Path | None,
     limit: str | None,
@@ -87,6 +96,7 @@ def command(
     received. A run that was trained with --record is attacked as it was; others are trained again.
     Bounds of the manifest are put to the test in a short run on the same values in new order, where a
     right guess can only come from messages.
+    With --with, what attacks make of a row is added up over runs, too: noise of each run averages out.
     The data are what the attacks are judged by; no attack sees more of them than its party has.
     """
     # Matrices of attacks are small: a second thread of numpy's BLAS costs several times what it gains.
@@ -98,13 +108,14 @@ def command(
     from vflc.cli.progress import loaded
     from vflc.cli.tables import console
 
+    _check_runs(target, others)
     quiet = str(as_json) == "-"
     screen = console()
     if quiet:
         screen.quiet = True
     for out in (None if quiet else as_json, as_html):
         check_output(out, force, sources.values())
-    options = AuditOptions(parties, known, engine=engine, threads=threads, bounds=bounds)
+    options = AuditOptions(parties, known, engine=engine, threads=threads, bounds=bounds, runs=others)
     training = {"steps": steps, "epochs": epochs, "batch": batch}
     with (
         _trained(target, sources, training, engine, threads, screen) as (run, transcripts),
@@ -127,6 +138,23 @@ def command(
         replace_with(as_html, page(report).encode())
     _show(report, screen)
     _judge(report, limit)
+
+
+def _check_runs(target: Path, others: tuple[Path, ...]) -> None:
+    """Whether runs can be attacked together: each once, and recorded; VFL0689 where not."""
+    from vflc_runtime.errors import Failure
+    from vflc_runtime.run.transcript import recorded
+
+    whole = (target, *others) if others else ()
+    for run in whole:
+        if not ((run / "run.json").is_file() and recorded(run)):
+            raise Failure(
+                "VFL0689",
+                f"{run} is no run that was recorded, and runs are attacked together by what they recorded",
+                "train it with --record 3epochs, say",
+            )
+    if len({run.resolve() for run in whole}) < len(whole):
+        raise Failure("VFL0689", "a run is named twice", "name each run once: it is no more evidence twice")
 
 
 def _judge(report: Report, limit: str | None) -> None:

@@ -174,5 +174,6 @@ CODES: dict[str, str] = {
     "VFL0686": "A ledger that knows nothing of a run it has counted",
     "VFL0687": "A bound that an attack refutes",
     "VFL0688": "A run that cannot go on without telling more than is granted",
+    "VFL0689": "Runs that cannot be attacked together",
     "VFL0690": "A column that a few rows make wide",
 }

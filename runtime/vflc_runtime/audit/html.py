@@ -51,13 +51,17 @@ what is beyond it came from the messages. <b>Purity</b> and <b>accuracy</b> are 
 """
 
 
+def _runs(report: Report) -> str:
+    return f", and {report.runs - 1} more run{'s' * (report.runs > 2)}" if report.runs > 1 else ""
+
+
 def page(report: Report) -> str:
     """The whole document."""
     title = f"Audit of {report.model}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">{report.rows:,} rows · {report.steps:,} steps of {report.batch:,} rows recorded · '
-        f"digest <code>{escape(report.digest)}</code></p>",
+        f'<p class="soft">{report.rows:,} rows · {report.steps:,} steps of {report.batch:,} rows recorded'
+        f"{_runs(report)} · digest <code>{escape(report.digest)}</code></p>",
         _task(report.task),
         _banner(report),
         "<h2>What each party learns</h2>",

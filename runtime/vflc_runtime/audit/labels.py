@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,8 +131,8 @@ FEATURE_ATTACKS = {"backward": (TAUGHT, START, EPOCHS, ALIKE, LINKED), "forward"
 """Attacks on features by what crosses of them, besides those that invert a batch of prediction."""
 
 
-def tally(view: View, channel: Channel) -> tuple[Indices, Array]:
-    """Signs of every row's gradient, added up over the epochs it was seen in.
+def tally(views: Sequence[View], channel: Channel) -> tuple[Indices, Array]:
+    """Signs of every row's gradient, added up over the epochs it was seen in, of one run after another.
 
     Gradients of a step are told apart up to one global sign; later steps are turned to agree with what
     was found before, the first epoch's steps with the step before each.
@@ -140,10 +140,11 @@ def tally(view: View, channel: Channel) -> tuple[Indices, Array]:
     Returns:
         The rows that were seen in every epoch [n], and their sums after each epoch [n, epochs].
     """
-    seen = np.zeros(view.total, np.int64)
+    number = views[0].total
+    seen = np.zeros(number, np.int64)
     sums: list[Array] = []
-    total, before = np.zeros(view.total), None
-    for step in view.steps(None):
+    total, before = np.zeros(number), None
+    for view, step in ((each, step) for each in views for step in each.steps(None)):
         rows = view.rows(step, channel)
         direction = exact.principal(rows)
         signs = np.sign(rows @ direction)
@@ -157,7 +158,7 @@ def tally(view: View, channel: Channel) -> tuple[Indices, Array]:
         epoch = int(seen[step.rows].max(initial=0))
         seen[step.rows] += 1
         if epoch == len(sums):
-            sums.append(np.zeros(view.total))
+            sums.append(np.zeros(number))
         sums[epoch][step.rows] = total[step.rows]
     whole = np.flatnonzero(seen == len(sums)) if sums else np.arange(0)
     return whole, np.array([each[whole] for each in sums]).T

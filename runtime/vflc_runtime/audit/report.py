@@ -117,6 +117,7 @@ class Report:
         passed: edges that no attack is made for, and why.
         scores: of every party.
         trials: of bounds that guesses can refute; None where none was put to the test.
+        runs: how many were attacked together.
     """
 
     model: str
@@ -130,6 +131,7 @@ class Report:
     passed: dict[str, str]
     scores: tuple[Score, ...]
     trials: tuple[Trial, ...] | None = None
+    runs: int = 1
 
     @property
     def worst(self) -> Level:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import bounds, features, verdict
+from vflc_runtime.audit import runs as several
 from vflc_runtime.audit.attacks.attack import LabelAttack
 from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.hints import Hints
@@ -25,6 +26,7 @@ from vflc_runtime.audit.view import Channel, View
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
+from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.transcript import Step, Transcript
 
 Array = NDArray[Any]
@@ -46,6 +48,7 @@ class AuditOptions:
         known_rows: how many rows feature inversion is given, at most half of those predicted.
         engine, threads: of the prediction with the trained model.
         bounds: whether bounds that guesses can refute are put to the test, by a short run of its own.
+        runs: others on the same rows, which attacks are added up over.
     """
 
     parties: tuple[str, ...] = ()
@@ -54,6 +57,7 @@ class AuditOptions:
     engine: str = "onnx"
     threads: int | None = None
     bounds: bool = True
+    runs: tuple[Path, ...] = ()
 
 
 def audit(
@@ -75,10 +79,11 @@ def audit(
         tell: is told what is being attacked.
 
     Raises:
-        Failure: VFL0614, VFL0618, VFL0626, VFL0680, VFL0681, and those of reading data.
+        Failure: VFL0614, VFL0618, VFL0626, VFL0680, VFL0681, VFL0689, and those of reading data.
     """
     options, run = options or AuditOptions(), Path(run)
     material = Material.open(run, Path(transcripts or run), sources, options.engine, options.threads, listen)
+    others = [_other(material, each, sources, options, listen) for each in options.runs]
     places = tuple(material.bundle.plans)
     for name in options.parties:
         if name not in places:
@@ -87,6 +92,9 @@ def audit(
     curious = options.parties or places
     starts = material.starts(options.engine)
     scores = [score for place in curious for score in _place(material, place, starts[place], options, tell)]
+    for place in curious if others else ():
+        tell(f"{place} after labels, over {len(others) + 1} runs")
+        scores += _over_runs([material, *others], place)
     settings, manifest = material.run.settings, material.bundle.manifest
     steps = max(len(Transcript(material.transcripts, place)) for place in places)
     return Report(
@@ -95,6 +103,7 @@ def audit(
         rows=material.data.rows,
         steps=steps,
         batch=settings["batch"],
+        runs=1 + len(others),
         task=material.task(),
         known={"labels": options.known_labels, "rows": options.known_rows},
         edges=material.edges,
@@ -102,6 +111,41 @@ def audit(
         scores=tuple(worst_first(scores)),
         trials=_trials(material, options, tell) if options.bounds else None,
     )
+
+
+def _other(
+    material: Material, run: Path, sources: Mapping[str, Source], options: AuditOptions, listen: Listener
+) -> Material:
+    """Another run on the same rows; VFL0689 where it is of another spec."""
+    theirs = RunFolder(run).settings.get("digest")
+    if theirs != material.run.settings["digest"]:
+        raise Failure(
+            "VFL0689",
+            f"{run} is a run of another spec than {material.run.path}",
+            "audit runs of one spec together, and others by themselves",
+        )
+    return Material.open(run, run, sources, options.engine, options.threads, listen)
+
+
+def _over_runs(runs: Sequence[Material], place: str) -> Iterator[Score]:
+    """Attacks on labels whose scores are added up, row by row, over all runs."""
+    first, views = runs[0], [material.view(place) for material in runs]
+    settings = [material.run.settings for material in runs]
+    for hints, judge in first.labels(place):
+        label = hints.label.id
+        proven = several.bound(views[0].learned, settings, place, label)
+        for channel in views[0].channels("backward"):
+            told = label in first.depends_on(channel.edges)
+            for attack, rows, sums in several.sums(views, channel, hints, told):
+                judged = judge.votes(rows, sums, settings[0]["batch"])
+                if judged is not None:
+                    alone, last = judged
+                    words = f"{attack.title}, added up over {len(runs)} runs", attack.paper, attack.knows
+                    details = {"first run": alone.mean, "runs": float(len(runs))}
+                    level = verdict.of_label(last)
+                    key = f"{attack.key}, {len(runs)} runs"
+                    score = _score(views[0], label, channel, key, words, "auc", last, level, details)
+                    yield replace(score, bound=proven)
 
 
 def _trials(material: Material, options: AuditOptions, tell: Tell) -> tuple[Trial, ...]:
@@ -164,7 +208,7 @@ def _votes(material: Material, view: View, hints: Hints, judge: Judge) -> Iterat
         return
     for channel in view.channels("backward"):
         if hints.label.id in material.depends_on(channel.edges):
-            rows, sums = tally(view, channel)
+            rows, sums = tally([view], channel)
             judged = (
                 judge.votes(rows, sums, material.run.settings["batch"]) if sums.shape[1:] > (1,) else None
             )

@@ -8,7 +8,7 @@ evaluation or prediction costs one, too.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from vflc_runtime.protect.ledger import (
     Ledger,
     Limits,
     Reach,
+    Spent,
     keys_of,
     name_of,
     numbered,
@@ -228,12 +229,16 @@ def _of_run(
     """The entries of a run's training; VFL0686 where one is missing."""
     mine = {(e.run, e.guard): e for e in before.values() if e.program == "train"}
     if any(_called(kept, guard) not in mine for guard in reaches):
-        raise Failure(
-            "VFL0686",
-            f"the ledger {ledger.path} knows nothing of this run, which was counted in it",
-            "bring the ledger back from a copy: it has forgotten what rows have cost",
-        )
+        raise _forgotten(ledger)
     return [mine[_called(kept, guard)] for guard in reaches]
+
+
+def _forgotten(ledger: Ledger) -> Failure:
+    return Failure(
+        "VFL0686",
+        f"the ledger {ledger.path} knows nothing of this run, which was counted in it",
+        "bring the ledger back from a copy: it has forgotten what rows have cost",
+    )
 
 
 def _reaches(manifest: Manifest, party: str) -> dict[str, tuple[Reach, ...]]:
@@ -259,6 +264,32 @@ def _limits(manifest: Manifest, party: str, program: str) -> Limits:
             reach = (grant["to"], grant["column"])
             found[reach] = min(found.get(reach, grant["epsilon"]), grant["epsilon"])
     return found
+
+
+def of_runs(runs: Iterable[Mapping[str, Any]], party: str, reach: Reach) -> Spent:
+    """What rows have cost at most by some runs together, with their passes; ledgers add up.
+
+    Args:
+        runs: settings of each.
+        party: whose rows they are.
+        reach: what is told to whom.
+
+    Raises:
+        Failure: VFL0685, VFL0686: as the ledgers have it.
+    """
+    names: dict[Path, set[str]] = {}
+    for settings in runs:
+        if (kept := settings.get("ledger")) is not None:
+            names.setdefault(Path(kept["folder"]), set()).update((kept["run"], *kept["draws"].values()))
+    epsilon = delta = 0.0
+    for folder, mine in names.items():
+        ledger = Ledger(folder, party)
+        told = {k: e for k, e in ledger.entries().items() if e.run in mine and reach in e.reaches}
+        if not told:
+            raise _forgotten(ledger)
+        spent = ledger.spent(told, reach, ledger.rows([entry.rows for entry in told.values()]), {})
+        epsilon, delta = epsilon + spent.epsilon, delta + spent.delta
+    return Spent(epsilon, delta)
 
 
 def costs(folder: Path) -> dict[str, list[dict[str, Any]]]:
