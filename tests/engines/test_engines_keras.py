@@ -95,10 +95,25 @@ def test_what_libraries_say_while_they_load_is_kept_from_people(capfd: pytest.Ca
 # --- models and weights -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [b"", b"no model", b"PK\x03\x04"])
+CODE = """
+{"class_name": "Lambda", "config": {"name": "l", "function": {"class_name": "__lambda__",
+ "config": {"code": "4wEA", "defaults": null, "closure": null}}}, "module": "keras.layers",
+ "registered_name": null}
+"""
+"""A layer that would run code of the file's."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"no model", b"PK\x03\x04", b"\xff", b"[" * 100_000, b"3", b"null", b"[]", b"{}", CODE.encode(),
+        b'{"module": "keras.layers", "class_name": "ReLU", "config": {}, "registered_name": null}',
+        b'{"module": "os", "class_name": "function", "config": "system", "registered_name": "function"}',
+    ],
+)  # fmt: skip
 def test_a_file_that_holds_no_model(content: bytes) -> None:
-    with pytest.raises(Failure, match=r"alice/it\.keras cannot be loaded: ") as refused:
-        load_model(content, Path("alice/it.keras"))
+    with pytest.raises(Failure, match=r"alice/it\.keras\.json cannot be loaded: ") as refused:
+        load_model(content, Path("alice/it.keras.json"))
     assert refused.value.code == "VFL0613"
     _, _, why = refused.value.message.partition("cannot be loaded: ")
     assert 0 < len(why) <= 300 and "\n" not in why
@@ -109,7 +124,7 @@ def test_why_a_model_cannot_be_loaded_in_one_line(text: str, monkeypatch: pytest
     def fail(*_: Any, **__: Any) -> None:
         raise ValueError(text)
 
-    models = SimpleNamespace(load_model=fail)
+    models = SimpleNamespace(model_from_json=fail)
     modules = SimpleNamespace(keras=SimpleNamespace(models=models))
     monkeypatch.setattr("vflc_runtime.engines.keras_models.tensorflow", lambda: modules)
     with pytest.raises(Failure) as refused:

@@ -1,4 +1,4 @@
-"""`.keras` files: the same bytes every time, loadable by anyone, weights under the spec's names."""
+"""Files of models: the same bytes every time, loadable by anyone, weights under the spec's names."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ sys.modules["vflc"] = sys.modules["vflc_runtime"] = None
 import keras
 
 found = {}
-for path in sorted(Path(sys.argv[1]).rglob("*.keras")):
-    model = keras.models.load_model(path)
+for path in sorted(Path(sys.argv[1]).rglob("*.keras.json")):
+    model = keras.models.model_from_json(path.read_bytes())
     names = [variable.path for variable in model.variables]
     found[str(path.relative_to(sys.argv[1]))] = [names, [list(i.shape) for i in model.inputs]]
 print(json.dumps(found))
@@ -76,8 +76,8 @@ def test_same_bytes_in_another_process_and_loadable_without_vflc(tmp_path: Path)
     ]
     assert script(AGAIN, tmp_path / "tested.vfl").splitlines() == lines
     found = json.loads(script(ELSEWHERE, tmp_path / "bundle").splitlines()[-1])
-    assert set(found) == {name for name in bundle.files if name.endswith(".keras")}
-    variables, shapes = found["alice/keras/predict.keras"]
+    assert set(found) == {name for name in bundle.files if name.endswith(".keras.json")}
+    variables, shapes = found["alice/keras/predict.keras.json"]
     assert {"u.mlp.0/kernel", "u.mlp.0/bias", "v-3b1.a/embeddings"} <= set(variables)
     assert [None] in shapes and [None, None] in shapes
 
@@ -121,10 +121,10 @@ def test_every_keras_file_counts(tmp_path: Path) -> None:
             open_bundle(folder, backend="keras")
         assert refused.value.code == "VFL0613" and file.name in refused.value.message
         file.write_bytes(content)
-    (folder / "alice" / "keras" / "more.keras").write_bytes(b"")
+    (folder / "alice" / "keras" / "more.keras.json").write_bytes(b"")
     with pytest.raises(Failure, match="no file of this bundle"):
         open_bundle(folder, backend="keras")
-    (folder / "alice" / "keras" / "more.keras").unlink()
+    (folder / "alice" / "keras" / "more.keras.json").unlink()
     encoders = folder / "alice" / "encoders.json"
     encoders.write_bytes(encoders.read_bytes() + b" ")
     with pytest.raises(Failure, match=r"encoders\.json was changed"):

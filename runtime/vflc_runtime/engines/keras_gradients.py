@@ -80,7 +80,7 @@ class TapeGradients:
         """The distinct rows that ids name, -1 none of them, and the sum of each row's gradients."""
         tf = self._tf
         read = tf.concat([tf.reshape(values[name], (-1,)) for name in rows.read], 0)
-        touched, _ = tf.unique(tf.boolean_mask(read, read >= 0))
+        touched, _ = tf.unique(tf.gather(read, tf.reshape(tf.where(read >= 0), (-1,))))
         total = tf.zeros((tf.size(touched), self._plan.arrays[rows.weight].shape[1]), self._plan.precision)
         for part in parts:
             if part is None:
@@ -90,6 +90,6 @@ class TapeGradients:
                 continue
             # Where the ids that were read come first, they keep their order; the rest is cut off.
             every, positions = tf.unique(tf.concat([touched, tf.cast(part.indices, touched.dtype)], 0))
-            own = positions[tf.size(touched) :]
+            _, own = tf.split(positions, [tf.size(touched), -1])
             total += tf.math.unsorted_segment_sum(part.values, own, tf.size(every))[: tf.size(touched)]
         return touched, total

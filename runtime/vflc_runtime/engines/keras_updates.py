@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +49,9 @@ class Updates:
                 if rows.last is not None:
                     self._late[update.id] = rows
         self._changed = [name for updater in self._updaters for name in updater.arrays]
-        self._call = self._tf.function(self._apply, autograph=False, reduce_retracing=True)
+        given = [updater.signature() for updater in self._updaters]
+        step = self._tf.TensorSpec((), plan.precision)
+        self._call = self._tf.function(self._apply, autograph=False, input_signature=[given, step])
 
     def apply(self, values: Values, step: int) -> None:
         """Updates weights and slots; `values` holds the gradients, `step` counts from 1."""
@@ -103,20 +108,13 @@ class _Optimizer:
         graphs = [self._graph]
         if isinstance(self.late, CatchUp):
             graphs += [self.late.graph, *([self.late.series] if self.late.series else [])]
-        self._calls = {name: self._call(name) for name in graphs}
+        self._calls = {
+            name: _function(_Model(plan.graph_content(name), plan.graph_path(name))) for name in graphs
+        }
         self.slots = optimizer.slots
         self.clip_norm = optimizer.clip_norm
         if isinstance(self.late, CatchUp):
             self.history = History(self.late.missed, self._series if self.late.series else None)
-
-    def _call(self, graph: str) -> Any:
-        """A graph as a function of tensors whose sizes it does not know.
-
-        Where they are known Keras 3 takes [n, 1] that is added to [n, n] for a bias, and adds it to columns.
-        """
-        tf, model = self._tf, load_model(self._plan.graph_content(graph), self._plan.graph_path(graph))
-        signature = [tf.TensorSpec(each.shape, each.dtype) for each in model.inputs]
-        return tf.function(lambda *x: call_model(model, list(x)), autograph=False, input_signature=signature)
 
     def _run(self, graph: str, given: dict[str, Any]) -> dict[str, Any]:
         entry = self._plan.graphs[graph]
@@ -171,6 +169,32 @@ class _Optimizer:
         return gradient * tf.cast(factor, gradient.dtype)
 
 
+@dataclass(frozen=True)
+class _Model:
+    """A model without weights: its file's bytes, and where they lay, for messages."""
+
+    content: bytes
+    path: Path = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _function(of: _Model) -> Any:
+    """A model as a function of tensors whose sizes it does not know, one for all that train by the same rule.
+
+    Where they are known Keras 3 takes [n, 1] that is added to [n, n] for a bias, and adds it to columns.
+    """
+    tf, model = tensorflow().tf, load_model(of.content, of.path)
+    signature = [tf.TensorSpec(each.shape, each.dtype) for each in model.inputs]
+    return tf.function(lambda *x: call_model(model, list(x)), autograph=False, input_signature=signature)
+
+
+def _positions(rows: Any, some: Any) -> Any:
+    """Where in `rows`, which ascend, each of some stands: [n, 1], without 20 nodes of `tf.searchsorted`."""
+    tf = tensorflow().tf
+    found = tf.raw_ops.LowerBound(sorted_inputs=tf.expand_dims(rows, 0), values=tf.expand_dims(some, 0))
+    return tf.reshape(found, (-1, 1))
+
+
 class _DenseUpdater:
     """The weights of an update one after another; each slot is one flat variable of them all."""
 
@@ -187,6 +211,10 @@ class _DenseUpdater:
     def given(self, values: Values) -> list[Any]:
         """What `apply` takes."""
         return [values[self._update.gradient]]
+
+    def signature(self) -> list[Any]:
+        """Types and shapes of that, whatever the batch."""
+        return [self._tf.TensorSpec((self._update.size,), self._plan.precision)]
 
     def apply(self, gradients: list[Any], step: Any) -> None:
         tf, optimizer, (gradient,) = self._tf, self._optimizer, gradients
@@ -236,6 +264,12 @@ class _RowsUpdater:
         read = [] if self.last is None else [self._tf.constant(self._read)]
         return [values[rows], values[gradient], *read]
 
+    def signature(self) -> list[Any]:
+        """Types and shapes of that, whatever rows are touched."""
+        tf, width = self._tf, self._shape[1]
+        read = [] if self.last is None else [tf.TensorSpec((None,), tf.int64)]
+        return [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, width), self._plan.precision), *read]
+
     def apply(self, gradients: list[Any], step: Any) -> None:
         """The plans of this backend have one pair of distinct rows and their gradient.
 
@@ -244,9 +278,9 @@ class _RowsUpdater:
         tf, optimizer = self._tf, self._optimizer
         rows, gradient, *read = gradients
         if read:
-            at = tf.searchsorted(read[0], tf.cast(rows, tf.int64))
+            at = _positions(read[0], tf.cast(rows, tf.int64))
             rows, shape = read[0], (tf.size(read[0]), self._shape[1])
-            gradient = tf.scatter_nd(at[:, None], gradient, shape)
+            gradient = tf.scatter_nd(at, gradient, shape)
         parts = self._parts()
         given = {name: tf.gather(self._table(part), rows) for name, part in parts.items()}
         given["gradient"] = optimizer.clipped(gradient)

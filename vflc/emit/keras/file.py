@@ -1,22 +1,15 @@
-"""`.keras` files whose bytes depend on the model alone."""
+"""Models as text that depends on the model alone."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import tempfile
-import zipfile
-from pathlib import Path
 from typing import Any
 
 from vflc_common.keras import NoKeras
 from vflc_common.keras import import_keras as imported
 
 from vflc.diagnostics import Diagnostic, Refused
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The first instant that a zip archive can name."""
 
 
 def import_keras() -> Any:
@@ -38,19 +31,5 @@ def safe_name(value: str) -> str:
 
 
 def serialized(model: Any) -> bytes:
-    """The model as the bytes of a `.keras` file, without the time and the place of its making."""
-    with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        with zipfile.ZipFile(path) as archive:
-            parts = {name: archive.read(name) for name in sorted(archive.namelist())}
-    metadata = json.loads(parts["metadata.json"])
-    metadata["date_saved"] = "1980-01-01@00:00:00"
-    parts["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, data in parts.items():
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, data, compresslevel=6)
-    return content.getvalue()
+    """The model as Keras's JSON, without weights: `keras.models.model_from_json` makes it again."""
+    return json.dumps(json.loads(model.to_json()), sort_keys=True).encode()

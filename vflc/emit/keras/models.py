@@ -33,13 +33,15 @@ class KerasModel:
     """A model and what its variables are.
 
     Args:
-        content: the `.keras` file, the same bytes for equal graphs. The model itself is not kept:
+        file: its name in a bundle.
+        content: the same bytes for equal graphs. The model itself is not kept:
             it has memory for all its weights.
         inputs: ids of values, without weights, in the order of the model's inputs.
         outputs: ids of values in the order of its outputs.
         held: the weights.
     """
 
+    file: str
     content: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -101,7 +103,9 @@ class _Emitter:
         model = self.keras.Model(
             list(self.inputs.values()), [values[v] for v in self._outputs], name=safe_name(name)
         )
-        return KerasModel(serialized(model), tuple(self.inputs), self._outputs, tuple(self.held))
+        return KerasModel(
+            f"{name}.keras.json", serialized(model), tuple(self.inputs), self._outputs, tuple(self.held)
+        )
 
     def _lower(self) -> dict[str, Any]:
         """The outputs as KerasTensors, by id."""

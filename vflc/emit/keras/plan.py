@@ -25,16 +25,15 @@ from vflc.ops.source import INPUTS
 def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
     """The files of one place of a scheduled model whose tables are not fused, by name."""
     models = _forward(model, schedule, precision) | _guards(model, schedule, precision)
-    files = {f"{name}.keras": made.content for name, made in models.items()}
-    graphs = {name: _entry(name, made) for name, made in models.items()}
-    for rule in optimizers_at(model, schedule.place):
-        for name, update in build_updates(rule, model.train.clip_value).items():
-            made = _update_model(update, name, precision)
-            files[f"{name}.keras"] = made.content
-            graphs[name] = _entry(name, made)
     private = _private(model, schedule, precision)
-    files |= {f"{name}.keras": made.content for name, made in private.items()}
-    graphs |= {name: _entry(name, made) for name, made in private.items()}
+    updates = {
+        name: _update_model(update, name, precision)
+        for rule in optimizers_at(model, schedule.place)
+        for name, update in build_updates(rule, model.train.clip_value).items()
+    }
+    made = models | updates | private
+    files = {each.file: each.content for each in made.values()}
+    graphs = {name: _entry(each) for name, each in made.items()}
     steps, uses = gradient_graphs(model, schedule, models, private)
     graphs |= {use.name: use.entry() for use in uses}
     data = plan(model, _without_stages(schedule, steps, models), precision, dict.fromkeys(graphs, ""))
@@ -47,9 +46,9 @@ def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, b
     return files
 
 
-def _entry(name: str, made: KerasModel) -> dict[str, Any]:
+def _entry(made: KerasModel) -> dict[str, Any]:
     return {
-        "file": f"{name}.keras",
+        "file": made.file,
         "inputs": [value for value in made.inputs if value != ONE],
         "outputs": list(made.outputs),
         "held": [{"weight": h.weight, "layer": h.layer, "index": h.index} for h in made.held],

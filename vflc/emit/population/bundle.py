@@ -107,6 +107,8 @@ def population_keras_files(model: Model, precision: str) -> Files:
     Weights are inputs, as every user has its own. vflc's gradients say only which weights change in
     a phase: their values come from a tape over the forward model, seeded by the losses.
     """
+    from vflc.emit.keras.models import to_keras
+
     population, visit = parts(model)
     users = _forward_units(visit) | _updates(population.rules[name] for name in PHASES)
     hub = _updates([population.rules["server"]])
@@ -114,7 +116,9 @@ def population_keras_files(model: Model, precision: str) -> Files:
     entries: dict[str, dict[str, Any]] = {population.place: {}, population.hub: {}}
     for place, units in ((population.place, users), (population.hub, hub)):
         for name, unit in units.items():
-            files[place][f"{name}.keras"], entries[place][name] = _keras(name, unit, precision)
+            made = to_keras(unit.graph, name, unit.nodes, unit.outputs, precision)
+            files[place][made.file] = made.content
+            entries[place][name] = {"file": made.file, "inputs": [*made.inputs], "outputs": [*made.outputs]}
     gradients = {}
     for phase, found in visit.gradients.items():
         gradients[phase] = tuple(Gradient(g.weight, f"{g.weight}#gradient") for g in found)
@@ -140,11 +144,3 @@ def _forward_units(visit: Visit) -> dict[str, _Unit]:
         "evaluate": _unit(forward, measured),
         "predict": _unit(forward, list(visit.predictions.values())),
     }
-
-
-def _keras(name: str, unit: _Unit, precision: str) -> tuple[bytes, dict[str, Any]]:
-    from vflc.emit.keras.models import to_keras
-
-    made = to_keras(unit.graph, name, unit.nodes, unit.outputs, precision)
-    entry = {"file": f"{name}.keras", "inputs": list(made.inputs), "outputs": list(made.outputs)}
-    return made.content, entry
