@@ -336,7 +336,8 @@ def test_rows_of_a_table_that_move_are_the_ids_of_others() -> None:
         node("more", "gather", "t", "ids", phase="backward"),
         node("w", "weight", type=TensorType(())), node("used", "mul", "w", "ids"),
         node("mine", "gather", "m", "own"), node("own", "feature", sources=frozenset({AGE})),
-        node("m", "weight", type=TensorType(())), node("value", "neg"), node("of", "gather", "value", "ids"),
+        node("m", "weight", type=TensorType(())), node("value", "where"),
+        node("of", "gather", "value", "ids"),
     )  # fmt: skip
     graph = sorted(nodes, key=lambda each: len(each.inputs))
     edges = (edge("value"), back("w"), back("m"), back("value"), edge("t", "alice"), back("t"))
@@ -346,6 +347,32 @@ def test_rows_of_a_table_that_move_are_the_ids_of_others() -> None:
     assert not list(backward.table_rows(case.known(guards={"t.gradient": NOISY})))
     loose = replace(edges[-1], gradient_of=None)
     assert not list(backward.table_rows(Case(loose, nodes=tuple(graph)).known()))
+
+
+def test_secrets_of_all_but_the_receiver_are_told_whatever_their_names() -> None:
+    """To bob, of alice before him and carol behind him in the alphabet."""
+    labels = tuple(Source(party, "l", True) for party in ("alice", "bob", "carol"))
+    ids = tuple(Source(party, "i") for party in ("alice", "bob", "carol"))
+    others = (labels[0], labels[2])
+    nodes = (
+        node("ids", "feature", sources=frozenset(ids)), node("t", "weight"), node("rows", "gather", "t", "ids"),
+        node("g", type=TensorType(()), sources=frozenset(labels)),
+    )  # fmt: skip
+    edges = (edge("a"), edge("t.gradient", phase="backward", gradient_of="t"), edge("g", phase="backward"))
+    case = Case(*edges, nodes=nodes, batch=1)
+    known = case.known(
+        {"a": fact(*labels)}, leaks=(leak({"t.gradient": ONE}, receiver="bob", labels=labels),)
+    )
+    (told,) = forward.labels_told(known)
+    assert told.sources == others
+    (told,) = backward.labels_in_gradients(known)
+    assert told.sources == others
+    (told,) = backward.single_rows(known)
+    assert set(told.sources) == set(others)
+    (told,) = backward.table_rows(known)
+    assert told.sources == (ids[0], ids[2])
+    (told,) = forward.single_edges(case.known({"a": fact(*ids, distinct=2)}))
+    assert told.sources == (ids[0], ids[2])
 
 
 def test_the_end_of_a_model_at_a_party_without_the_labels() -> None:

@@ -212,9 +212,9 @@ def test_gradients_have_no_facts_and_what_is_known_is_kept() -> None:
     up = small.op("neg", small.Age)
     with small.b.within(phase="backward"):
         back = small.op("exp", up)
-    graph = small.b.graph
+    after, graph = small.op("sigmoid", up), small.b.graph
     found = facts(MODEL, graph)
-    assert up.id in found and back.id not in found
+    assert up.id in found and back.id not in found and after.id in found
     marked = {id(node): replace(found[node.id], distinct=5) for node in graph if node.id in found}
     assert facts(MODEL, graph, marked)[up.id].distinct == 5
     changed = Graph({node.id: replace(node) if node.id == "Age" else node for node in graph})
