@@ -355,8 +355,8 @@ def test_secrets_of_all_but_the_receiver_are_told_whatever_their_names() -> None
     ids = tuple(Source(party, "i") for party in ("alice", "bob", "carol"))
     others = (labels[0], labels[2])
     nodes = (
-        node("ids", "feature", sources=frozenset(ids)), node("t", "weight"), node("rows", "gather", "t", "ids"),
-        node("g", type=TensorType(()), sources=frozenset(labels)),
+        node("ids", "feature", sources=frozenset(ids)), node("t", "weight"),
+        node("rows", "gather", "t", "ids"), node("g", type=TensorType(()), sources=frozenset(labels)),
     )  # fmt: skip
     edges = (edge("a"), edge("t.gradient", phase="backward", gradient_of="t"), edge("g", phase="backward"))
     case = Case(*edges, nodes=nodes, batch=1)

@@ -13,12 +13,12 @@ def check_features(model: Model, graph: Graph, collector: Collector) -> None:
 
     Args:
         model: with its predictions.
-        graph: in which they are computed.
+        graph: in which they are computed, and measured.
         collector: takes the warnings.
     """
     columns = declared(model)
     for prediction in model.predictions:
-        if prediction.label is None or prediction.node not in graph or prediction.label not in graph:
+        if prediction.label is None:
             continue
         labels = [source for source in graph[prediction.label].sources if source.label]
         for source in sorted(graph[prediction.node].sources, key=str):
