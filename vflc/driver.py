@@ -13,13 +13,13 @@ from vflc.diagnostics.suggest import did_you_mean
 from vflc.emit.bundle import Bundle
 from vflc.fixes import with_grants, without_waivers
 from vflc.ir.learn import Learned
-from vflc.ir.model import Model
+from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.granted import missing_grants
 from vflc.passes.learn.population import received_of_users
 from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
-from vflc.passes.pipeline import pipeline, population_pipeline, run
+from vflc.passes.pipeline import UNWATCHED, Watch, pipeline, population_pipeline
 from vflc.syntax import tree
 from vflc.syntax.parser import parse, read_source
 
@@ -50,7 +50,7 @@ class Examined:
     folder: Path | None
     diagnostics: list[Diagnostic]
     spec: tree.Spec | None = None
-    model: Model | None = None
+    model: Lowered | None = None
 
     @property
     def refused(self) -> bool:
@@ -78,12 +78,12 @@ def examine_file(path: Path) -> Examined:
 @undisturbed()
 def examine(source: Source, folder: Path | None = None) -> Examined:
     """Checks a text and keeps what was made of it; a mistake is never raised."""
-    collector, spec, models = Collector(), None, list[Model]()
+    collector, spec, models = Collector(), None, list[Lowered]()
     try:
         spec = parse(source, collector)
         models.append(_lowered(spec, source, folder, collector))
         passes = population_pipeline() if models[0].population else pipeline()
-        run(models[0], collector, passes, lambda _, model: models.append(model))
+        passes.run(models[0], collector, Watch(lambda _, model: models.append(model)))
     except Refused as refused:
         return Examined(source, folder, refused.diagnostics, spec, models[-1] if models else None)
     return Examined(source, folder, collector.diagnostics, spec, models[-1])
@@ -102,14 +102,17 @@ def repaired(examined: Examined) -> str:
     if text != source.text:
         return repaired(examine(Source(source.name, text), examined.folder))
     model = examined.model
-    if model is None or (not model.edges and not model.visit):
+    if isinstance(model, Vectorised):
+        reaching = received_of_users(model)
+    elif isinstance(model, Partitioned):
+        reaching = received(model)
+    else:
         return text
-    reaching = received_of_users(model) if model.visit else received(model)
     return with_grants(source, spec, missing_grants(model, reaching))
 
 
 @undisturbed()
-def learned_together(model: Model, places: tuple[str, ...]) -> tuple[Learned, ...]:
+def learned_together(model: Lowered, places: tuple[str, ...]) -> tuple[Learned, ...]:
     """What places that pool all that they are sent may learn of the columns of others.
 
     Args:
@@ -120,9 +123,10 @@ def learned_together(model: Model, places: tuple[str, ...]) -> tuple[Learned, ..
         Refused: there is no place of such a name; the model has a population.
     """
     collector = Collector()
-    if model.population is not None:
+    if not isinstance(model, Partitioned):
         help = "what its hub learns stands in docs/populations.md"
         collector.error("VFL0502", "users of a population are not put together", None, help)
+        raise Refused(collector.diagnostics)
     for place in places:
         if place not in model.places:
             near = did_you_mean(place, model.places)
@@ -139,6 +143,7 @@ def compile_spec(
     unsplit: bool = False,
     backends: tuple[str, ...] = ("onnx",),
     protections: bool = True,
+    watch: Watch = UNWATCHED,
 ) -> Bundle:
     """Compiles the spec in a file.
 
@@ -148,6 +153,7 @@ def compile_spec(
         unsplit: put the whole model at one place, as if all tables lay in one.
         backends: what to emit, of `BACKENDS`.
         protections: put them in; without, a run only serves to compare numbers.
+        watch: how passes are looked at.
 
     Raises:
         Refused: the spec has mistakes; every one of them is in it.
@@ -159,6 +165,7 @@ def compile_spec(
         unsplit=unsplit,
         backends=backends,
         protections=protections,
+        watch=watch,
     )
 
 
@@ -171,21 +178,22 @@ def compile_source(
     unsplit: bool = False,
     backends: tuple[str, ...] = ("onnx",),
     protections: bool = True,
+    watch: Watch = UNWATCHED,
 ) -> Bundle:
     """Compiles a text; `folder` is where files it uses are looked for. Raises as `compile_spec`."""
-    from vflc.emit.emit import emit  # imports onnx, which checking must not
+    from vflc.emit.emit import emit, emit_population  # imports onnx, which checking must not
 
     collector = Collector()
     lowered = _read(source, folder, collector)
     if lowered.population is not None:
         if unsplit:
             _refuse_unsplit(lowered, collector)
-        model = run(lowered, collector, population_pipeline())
-        return emit(model, source.text, precision, backends, collector.diagnostics)
-    model = run(lowered, collector, pipeline(unsplit, protections=protections))
+        users = population_pipeline().run(lowered, collector, watch)
+        return emit_population(users, source.text, precision, backends, collector.diagnostics)
+    model = pipeline(unsplit, protections=protections).run(lowered, collector, watch)
     unfused = None
     if "keras" in backends:
-        unfused = run(lowered, Collector(), pipeline(unsplit, fuse=False, protections=protections))
+        unfused = pipeline(unsplit, fuse=False, protections=protections).run(lowered, Collector())
     return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
 
 
@@ -198,28 +206,28 @@ def over_population(path: Path) -> bool:
     return _read(read_source(path), path.parent, Collector()).population is not None
 
 
-def unsplit_model(path: Path) -> Model:
+def unsplit_model(path: Path) -> Scheduled:
     """The whole model of a spec at one place, scheduled, every table under its own name.
 
     Raises:
         Refused: the spec has mistakes.
     """
     lowered = _read(read_source(path), path.parent, Collector())
-    return run(lowered, Collector(), pipeline(unsplit=True, fuse=False))
+    return pipeline(unsplit=True, fuse=False).run(lowered, Collector())
 
 
-def _refuse_unsplit(model: Model, collector: Collector) -> None:
+def _refuse_unsplit(model: Lowered, collector: Collector) -> None:
     span = next(party.span for party in model.parties if party.population)
     help = "`vflc verify SPEC` compares users that run together with one user at a time"
     collector.error("VFL0502", "a population is not compiled unsplit", span, help)
     collector.refuse_errors()
 
 
-def _read(source: Source, folder: Path | None, collector: Collector) -> Model:
+def _read(source: Source, folder: Path | None, collector: Collector) -> Lowered:
     return _lowered(parse(source, collector), source, folder, collector)
 
 
-def _lowered(spec: tree.Spec, source: Source, folder: Path | None, collector: Collector) -> Model:
+def _lowered(spec: tree.Spec, source: Source, folder: Path | None, collector: Collector) -> Lowered:
     model = lower(spec, _name(source), folder, collector)
     collector.refuse_errors()
     assert model is not None, "lowering gives a model or a diagnostic"

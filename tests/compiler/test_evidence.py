@@ -10,10 +10,10 @@ from vflc_runtime.run.session import Session
 from vflc.diagnostics import Collector, Source
 from vflc.driver import check_source, compile_source
 from vflc.ir.learn import Evidence
-from vflc.ir.model import Model
 from vflc.ir.release import Finding
+from vflc.ir.stages import Scheduled
 from vflc.passes.lower import lower
-from vflc.passes.pipeline import pipeline, run
+from vflc.passes.pipeline import pipeline
 from vflc.syntax.parser import parse
 
 HEAD = """
@@ -40,11 +40,11 @@ def spec(body: str, loss: str = "bce(logit, bob.liked)", more: str = "") -> str:
     return HEAD + f"fuse at bob {{ {body} }}\n" + TAIL.format(loss=loss) + more
 
 
-def compiled(text: str) -> Model:
+def compiled(text: str) -> Scheduled:
     collector = Collector()
     model = lower(parse(Source("spec.vfl", granted(text)), collector), "spec", None, collector)
     assert model is not None
-    return run(model, collector, pipeline())
+    return pipeline().run(model, collector)
 
 
 def codes(text: str) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from compiler.test_placement import model
 from ops.op_testing import BATCH, evaluate
 
-from vflc.ir.model import Model
+from vflc.ir.stages import Scheduled
 
 DIFFERENTIATED = 4
 """Passes up to the one that differentiates."""
@@ -72,7 +72,7 @@ fuse at bob { h = l * embed(bob.e, dim = 3, table = t) }
 }
 
 
-def feeds(made: Model) -> dict[str, Any]:
+def feeds(made: Scheduled) -> dict[str, Any]:
     draw, fed = np.random.default_rng(1), dict[str, Any]()
     for node in made.graph:
         sizes = [BATCH if size is None else size for size in node.type.sizes]
@@ -82,12 +82,12 @@ def feeds(made: Model) -> dict[str, Any]:
     return fed
 
 
-def objective(made: Model, fed: dict[str, Any]) -> float:
+def objective(made: Scheduled, fed: dict[str, Any]) -> float:
     terms = evaluate(made.graph, fed, [loss.node for loss in made.losses])
     return sum(loss.coefficient * float(np.sum(term)) for loss, term in zip(made.losses, terms, strict=True))
 
 
-def gradient_of(made: Model, weight: str, fed: dict[str, Any]) -> np.ndarray:
+def gradient_of(made: Scheduled, weight: str, fed: dict[str, Any]) -> np.ndarray:
     """As it is updated: whole, or the sum of what each id's row gets."""
     (found,) = [each for each in made.gradients if each.weight == weight]
     if found.dense is not None:

@@ -17,7 +17,7 @@ from vflc.diagnostics import Collector, Source
 from vflc.driver import compile_source
 from vflc.passes.evidence.analysis import Leak, analyse
 from vflc.passes.lower import lower
-from vflc.passes.pipeline import pipeline, run
+from vflc.passes.pipeline import pipeline
 from vflc.syntax.parser import parse
 
 
@@ -26,7 +26,7 @@ def leaks(text: str) -> tuple[Leak, ...]:
     collector = Collector()
     model = lower(parse(Source("leak.vfl", text), collector), "leak", None, collector)
     assert model is not None
-    return analyse(run(model, collector, pipeline())).leaks
+    return analyse(pipeline().run(model, collector)).leaks
 
 
 DRAWS = 24

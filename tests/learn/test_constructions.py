@@ -11,10 +11,11 @@ import pytest
 from vflc_common.bound import Bound
 
 from vflc.diagnostics import Collector, Source
+from vflc.ir.stages import Partitioned
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.received import received
 from vflc.passes.lower import lower
-from vflc.passes.pipeline import pipeline, run
+from vflc.passes.pipeline import Pipeline, pipeline
 from vflc.syntax.parser import parse
 
 PARTIES = """
@@ -48,9 +49,9 @@ def bounds(body: str) -> dict[tuple[str, str], Bound]:
     model = lower(parse(Source("spec.vfl", PARTIES + body), collector), "spec", None, collector)
     collector.refuse_errors()
     assert model is not None
-    steps = pipeline()
+    steps = pipeline().passes
     judging = next(index for index, step in enumerate(steps) if step.name == "disclose")
-    model = run(model, collector, steps[:judging])
+    model = Pipeline(steps[:judging], Partitioned).run(model, collector)
     rows = learned(model, received(model))
     return {(row.receiver, f"{row.party}.{row.column}"): row.bound for row in rows}
 

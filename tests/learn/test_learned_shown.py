@@ -14,6 +14,7 @@ from vflc.cli.main import run
 from vflc.diagnostics import Source
 from vflc.ir.graph import Graph
 from vflc.passes.levels import levels
+from vflc.passes.pipeline import Pipeline
 
 SPECS = Path(__file__).parents[2] / "specs"
 
@@ -52,13 +53,13 @@ def test_users_of_a_population_are_not_put_together(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("more", [["--together", "bob,server"], ["--fix"]])
 def test_a_check_goes_through_the_passes_once(more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, once = [], driver.run
+    calls, once = [], Pipeline.run
 
     def counted(*args: Any) -> Any:
         calls.append(args)
         return once(*args)
 
-    monkeypatch.setattr(driver, "run", counted)
+    monkeypatch.setattr(Pipeline, "run", counted)
     assert run(["check", str(SPECS / "u_shape" / "u_shape.vfl"), *more]) == 0
     assert len(calls) == 1 and gc.isenabled()
 

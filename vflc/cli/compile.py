@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from vflc_common.words import BACKENDS
 
 from vflc.cli.options import PRECISION, SPEC
+
+if TYPE_CHECKING:
+    from vflc.ir.stages import Lowered
 
 
 @click.command("compile")
@@ -16,8 +20,7 @@ from vflc.cli.options import PRECISION, SPEC
     "-o",
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Where the bundle goes.",
+    help="Where the bundle goes; it may be left out with --dump-after.",
 )
 @click.option(
     "--backend",
@@ -27,7 +30,13 @@ from vflc.cli.options import PRECISION, SPEC
     help="What graphs are written as.",
 )
 @click.option("--precision", type=PRECISION, default="float32", show_default=True)
-def command(spec: Path, out: Path, backend: str, precision: str) -> None:
+@click.option("--dump-after", metavar="PASS", help="Print the graph as a pass leaves it, for debugging vflc.")
+@click.option(
+    "--check-passes", is_flag=True, help="Check what each pass requires and ensures, for debugging vflc."
+)
+def command(
+    spec: Path, out: Path | None, backend: str, precision: str, dump_after: str | None, check_passes: bool
+) -> None:
     """Compile SPEC and print what crosses.
 
     The bundle has a folder for each place and a manifest of everything that crosses between them.
@@ -39,10 +48,28 @@ def command(spec: Path, out: Path, backend: str, precision: str) -> None:
     from vflc.cli.crossings import crossing, waived
     from vflc.cli.learned import paragraphs
     from vflc.cli.tables import columns
+    from vflc.ir.show import show_model
+    from vflc.passes.pipeline import Watch
+
+    if out is None and dump_after is None:
+        raise click.UsageError("say where the bundle goes: -o FOLDER")
+    passes: list[str] = []
+
+    def dump(name: str, model: Lowered) -> None:
+        passes.append(name)
+        if name == dump_after:
+            click.echo(show_model(model), nl=False)
 
     bundle = driver.compile_spec(
-        spec, precision=precision, backends=BACKENDS if backend == "all" else (backend,)
+        spec,
+        precision=precision,
+        backends=BACKENDS if backend == "all" else (backend,),
+        watch=Watch(dump, check_passes),
     )
+    if dump_after is not None and dump_after not in passes:
+        raise click.UsageError(f"no pass of {spec} is called {dump_after!r}: {', '.join(passes)}")
+    if out is None:
+        return
     with writing(out):
         bundle.write(out)
     if bundle.warnings:

@@ -121,6 +121,7 @@ def _compile(
 
     from vflc import driver
     from vflc.cli.verify_rules import keras_rules, unlike_keras
+    from vflc.ir.stages import Scheduled
 
     ways: list[Way] = []
     protected = driver.compile_spec(spec, precision=precision)
@@ -131,11 +132,13 @@ def _compile(
         bundle.write(folder / split)
         for engine in engines:
             ways.append(Way(f"{split} {engine}", open_bundle(folder / split, backend=engine)))
-    unlike = unlike_keras(protected.model)
+    model = protected.model
+    assert isinstance(model, Scheduled), "populations are verified by themselves"
+    unlike = unlike_keras(model)
     if "keras" in engines and unlike is None:
         unsplit = next(way.bundle for way in ways if way.name == "unsplit keras")
-        ways.append(Way(DENSE, unsplit, keras_rules(protected.model, steps)))
-    off = [protection.mechanism for protection in protected.model.protections]
+        ways.append(Way(DENSE, unsplit, keras_rules(model, steps)))
+    off = [protection.mechanism for protection in model.protections]
     return ways, protected.warnings, {"protections_off": off, "dense_off": unlike}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vflc.ir.model import Model, OptimizerRule
+from vflc.ir.model import OptimizerRule
+from vflc.ir.stages import Scheduled
 from vflc.ops.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ BETA1, BETA2 = 0.9, 0.999
 """Up to that, and from that on, rows catch up with Adam to a ten-millionth of the movement."""
 
 
-def unlike_keras(model: Model) -> str | None:
+def unlike_keras(model: Scheduled) -> str | None:
     """Why Keras's own optimizers would not train the model as it says; None where they would."""
     train, tables = model.train, {update.optimizer for update in model.updates if update.pairs}
     if train.clip_norm is not None and train.clip_value is not None:
@@ -32,7 +33,7 @@ def unlike_keras(model: Model) -> str | None:
     return None
 
 
-def keras_rules(model: Model, steps: int) -> Rules:
+def keras_rules(model: Scheduled, steps: int) -> Rules:
     """The optimizers for so many steps."""
     from vflc_runtime.verify import Rule, Rules
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vflc.diagnostics import Diagnostic
-from vflc.ir.model import Model
+from vflc.ir.stages import Scheduled, Vectorised
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Bundle:
     manifest: dict[str, Any]
     files: dict[str, bytes]
     warnings: list[Diagnostic]
-    model: Model
+    model: Scheduled | Vectorised
 
     def write(self, folder: Path) -> None:
         """Writes the bundle to `folder`, replacing a bundle that is there.

@@ -16,24 +16,23 @@ from vflc.emit.onnx.update import build_updates, optimizers_at
 from vflc.emit.plan import encoders, guard_graph, plan
 from vflc.emit.population.bundle import population_files, population_keras_files
 from vflc.emit.population.manifest import population_manifest
-from vflc.ir.model import Model, Schedule
+from vflc.ir.model import Schedule
+from vflc.ir.stages import Scheduled, Vectorised
 
 
 def emit(
-    model: Model,
+    model: Scheduled,
     spec: str,
     precision: str,
     backends: tuple[str, ...],
     warnings: list[Diagnostic],
-    unfused: Model | None = None,
+    unfused: Scheduled | None = None,
 ) -> Bundle:
     """Writes every place's plan and graphs, and the manifest over them all.
 
     The manifest is the same whatever the backends, so that each party is free to choose its own.
     The Keras backend takes `unfused`, the same model with its tables not fused.
     """
-    if model.population is not None:
-        return _population(model, spec, precision, backends, warnings)
     files: dict[str, bytes] = {}
     contents: dict[str, Hashes] = {}
     for schedule in model.schedules:
@@ -49,9 +48,10 @@ def emit(
     return Bundle(data, files, warnings, model)
 
 
-def _population(
-    model: Model, spec: str, precision: str, backends: tuple[str, ...], warnings: list[Diagnostic]
+def emit_population(
+    model: Vectorised, spec: str, precision: str, backends: tuple[str, ...], warnings: list[Diagnostic]
 ) -> Bundle:
+    """Writes the plans and graphs of a population's two places, as `emit` does."""
     places, keras = population_files(model, precision, _loads), {}
     contents = {place: hashes(files) for place, files in places.items()}
     if "onnx" not in backends:
@@ -67,7 +67,7 @@ def _population(
     return Bundle(data, files, warnings, model)
 
 
-def _place(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
+def _place(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, bytes]:
     graphs: dict[str, bytes] = {}
     for program in PROGRAMS:
         graph = model.graph_of(program)
@@ -90,12 +90,12 @@ def _place(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]
     data: dict[str, Any] = plan(model, schedule, precision, files)
     return {
         "plan.json": canonical(data).encode(),
-        "encoders.json": canonical(encoders(model, schedule.place)).encode(),
+        "encoders.json": canonical(encoders(model, schedule.place, map(model.graph_of, PROGRAMS))).encode(),
         **{files[name]: content for name, content in graphs.items()},
     }
 
 
-def _keras(model: Model, unfused: Model, precision: str) -> dict[str, dict[str, bytes]]:
+def _keras(model: Scheduled, unfused: Scheduled, precision: str) -> dict[str, dict[str, bytes]]:
     """The Keras plans, which must speak of the same edges and messages as the manifest."""
     from vflc.emit.keras.plan import keras_files
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
@@ -14,14 +15,15 @@ from vflc.diagnostics import Span
 from vflc.emit.manifest.sizes import only_summed
 from vflc.emit.onnx.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import UNSPLIT, ColumnInfo, Model, Prediction, Schedule, Step
+from vflc.ir.model import UNSPLIT, ColumnInfo, Prediction, Schedule, Step
 from vflc.ir.release import Guard
+from vflc.ir.stages import Placed, Scheduled
 from vflc.ir.types import BATCH, TensorType
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS, INPUTS
 
 
-def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]) -> dict[str, Any]:
+def plan(model: Scheduled, schedule: Schedule, precision: str, files: dict[str, str]) -> dict[str, Any]:
     """The plan of one place. `files` names the file of each of its graphs."""
     place = schedule.place
     used = _used(model, place)
@@ -50,11 +52,10 @@ def plan(model: Model, schedule: Schedule, precision: str, files: dict[str, str]
         "reports": {program: _reports(model, place, program) for program in PROGRAMS},
         "metrics": [_metric(model, p) for p in model.predictions if _measured_at(model, p) == place],
         "train": _train(model),
-        "columns": encoders(model, place),
     }
 
 
-def _used(model: Model, place: str) -> dict[str, Node]:
+def _used(model: Scheduled, place: str) -> dict[str, Node]:
     """Everything that any program reads at the place, in order of the graph."""
     found: dict[str, Node] = {}
     for program in PROGRAMS:
@@ -64,7 +65,7 @@ def _used(model: Model, place: str) -> dict[str, Node]:
     return found
 
 
-def _tables(model: Model, place: str) -> list[str]:
+def _tables(model: Placed, place: str) -> list[str]:
     parties = [party.name for party in model.parties if party.columns]
     return parties if place == UNSPLIT else [name for name in parties if name == place]
 
@@ -74,7 +75,7 @@ def shape_of(type_: TensorType) -> list[int | None]:
     return [None if axis.name == BATCH else axis.size for axis in type_.axes]
 
 
-def _input(model: Model, node: Node) -> dict[str, Any]:
+def _input(model: Scheduled, node: Node) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": node.id,
         "party": node.attrs["party"],
@@ -121,7 +122,7 @@ def _array(node: Node) -> dict[str, Any]:
     return {"name": node.id, "shape": list(node.type.sizes), "table": node.attrs["table"]}
 
 
-def _graphs(model: Model, schedule: Schedule, files: dict[str, str]) -> dict[str, Any]:
+def _graphs(model: Scheduled, schedule: Schedule, files: dict[str, str]) -> dict[str, Any]:
     graphs: dict[str, Any] = {}
     for program in PROGRAMS:
         graph = model.graph_of(program)
@@ -145,7 +146,7 @@ def _graphs(model: Model, schedule: Schedule, files: dict[str, str]) -> dict[str
     return graphs
 
 
-def _optimizers(model: Model, place: str) -> list[dict[str, Any]]:
+def _optimizers(model: Scheduled, place: str) -> list[dict[str, Any]]:
     return [
         {
             "id": rule.id,
@@ -158,7 +159,7 @@ def _optimizers(model: Model, place: str) -> list[dict[str, Any]]:
     ]
 
 
-def _update_graphs(model: Model, place: str, files: dict[str, str]) -> dict[str, Any]:
+def _update_graphs(model: Scheduled, place: str, files: dict[str, str]) -> dict[str, Any]:
     graphs: dict[str, Any] = {}
     for rule in optimizers_at(model, place):
         for name, update in build_updates(rule, model.train.clip_value).items():
@@ -171,7 +172,7 @@ def _update_graphs(model: Model, place: str, files: dict[str, str]) -> dict[str,
     return graphs
 
 
-def _update(model: Model, update_id: str) -> dict[str, Any]:
+def _update(model: Scheduled, update_id: str) -> dict[str, Any]:
     update = next(update for update in model.updates if update.id == update_id)
     if update.gradient is None:
         return {
@@ -203,7 +204,7 @@ def _step(do: str, what: str) -> dict[str, str]:
     return {"do": do, key: what}
 
 
-def _guard(model: Model, guard: Guard, schedule: Schedule) -> dict[str, Any]:
+def _guard(model: Scheduled, guard: Guard, schedule: Schedule) -> dict[str, Any]:
     """A guard, with what a run feeds it: numbers drawn anew, or kept for each row."""
     graph = guard.graph if guard.graph is not None else model.graph
     drawn = [n for n in graph if n.op == "drawn" and n.attrs["guard"] == guard.id]
@@ -243,7 +244,7 @@ def guard_graph(guard: Guard) -> tuple[Graph, list[str], list[str], list[str]]:
     return graph, nodes, inputs, [*guard.after, *(value for _, value in guard.keeps)]
 
 
-def _reports(model: Model, place: str, program: Program) -> dict[str, Any]:
+def _reports(model: Scheduled, place: str, program: Program) -> dict[str, Any]:
     graph: Graph = model.graph_of(program)
     wanted = set(model.roots(program))
     losses = [
@@ -259,11 +260,11 @@ def _reports(model: Model, place: str, program: Program) -> dict[str, Any]:
     return {"losses": losses, "predictions": predictions}
 
 
-def _measured_at(model: Model, prediction: Prediction) -> str | None:
+def _measured_at(model: Scheduled, prediction: Prediction) -> str | None:
     return model.inference[prediction.label].place if prediction.label else None
 
 
-def _metric(model: Model, prediction: Prediction) -> dict[str, Any]:
+def _metric(model: Scheduled, prediction: Prediction) -> dict[str, Any]:
     pair = {"prediction": prediction.node, "label": prediction.label}
     if prediction.weight is not None:
         pair["weight"] = prediction.weight
@@ -280,7 +281,7 @@ def _metric(model: Model, prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _train(model: Model) -> dict[str, Any]:
+def _train(model: Scheduled) -> dict[str, Any]:
     train = model.train
     stopping = None
     if train.patience is not None:
@@ -303,9 +304,9 @@ def _train(model: Model) -> dict[str, Any]:
 # --- encoders ---------------------------------------------------------------------------------
 
 
-def encoders(model: Model, place: str) -> dict[str, Any]:
-    """How the raw columns of a place's tables become ids and numbers."""
-    used = {node.id for program in PROGRAMS for node in model.graph_of(program)}
+def encoders(model: Placed, place: str, graphs: Iterable[Graph]) -> dict[str, Any]:
+    """How the raw columns of a place's tables become ids and numbers, those that a graph reads."""
+    used = {node.id for graph in graphs for node in graph}
     parties: dict[str, Any] = {}
     for name in _tables(model, place):
         party = model.party(name)

@@ -1,6 +1,6 @@
-"""A spec after lowering: one graph, and what the spec says about its parties, losses and training.
+"""What a model is made of: its parties, losses and settings, and what passes add to its graph.
 
-Passes take a `Model` and return another; fields that a pass has not filled yet are empty.
+`vflc.ir.stages` says which of it a model has after which pass.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from vflc_common.words import Division, Phase, Predicted, Program, StepKind, Wei
 
 from vflc.diagnostics.span import Span
 from vflc.ir.graph import Graph
-from vflc.ir.learn import Evidence, Learned, Spend
-from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
 
 UNSPLIT = "unsplit"
 """The one place of a model compiled as if all tables lay in one."""
@@ -366,78 +364,3 @@ class Part:
     name: str
     rows: int
     offset: int
-
-
-@dataclass(frozen=True)
-class Model:
-    """Everything known about a spec; see the passes for what fills which field."""
-
-    name: str
-    graph: Graph
-    parties: tuple[PartyInfo, ...]
-    losses: tuple[Loss, ...]
-    predictions: tuple[Prediction, ...]
-    assigns: tuple[tuple[str, str], ...]
-    train: TrainConfig
-    places: tuple[str, ...] = ()
-    inference: Graph = field(default_factory=Graph)
-    gradients: tuple[Gradient, ...] = ()
-    updates: tuple[Update, ...] = ()
-    edges: tuple[Edge, ...] = ()
-    messages: tuple[Message, ...] = ()
-    schedules: tuple[Schedule, ...] = ()
-    population: Population | None = None
-    visit: Visit | None = None
-    releases: tuple[Release, ...] = ()
-    acceptances: tuple[Acceptance, ...] = ()
-    protections: tuple[Protection, ...] = ()
-    guards: tuple[Guard, ...] = ()
-    offers: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    disclosures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    learned: tuple[Learned, ...] = ()
-    evidence: tuple[Evidence, ...] = ()
-    spends: tuple[Spend, ...] = ()
-
-    def guards_of(self, node: str) -> tuple[Guard, ...]:
-        """The guards that a value that crosses has passed, in that order: noise, then compression."""
-        found: list[Guard] = []
-        for guard in reversed(self.guards):
-            if node in guard.after:
-                found.append(guard)
-                node = guard.before[guard.after.index(node)]
-        return tuple(reversed(found))
-
-    def graph_of(self, program: Program) -> Graph:
-        """The graph that a program runs on."""
-        return self.graph if program == "train" else self.inference
-
-    def roots(self, program: Program) -> list[str]:
-        """What a program must compute."""
-        wanted: list[str] = []
-        if program != "predict":
-            wanted += [loss.node for loss in self.losses]
-        if program == "train":
-            for update in self.updates:
-                wanted += [update.gradient] if update.gradient else [i for pair in update.pairs for i in pair]
-            wanted += [value for _, value in self.assigns]
-            wanted += [value for guard in self.guards if guard.inside for _, value in guard.keeps]
-        for prediction in self.predictions:
-            if program != "train" or self._measured_in_training(prediction):
-                wanted.append(prediction.node)
-            if program != "predict":
-                wanted += prediction.measured
-        return list(dict.fromkeys(wanted))
-
-    def _measured_in_training(self, prediction: Prediction) -> bool:
-        """Training measures what is at the label's owner anyway, and sends nothing more for it."""
-        graph, node, label = self.graph, prediction.node, prediction.label
-        if label is None or graph[node].place != graph[label].place:
-            return False
-        needed = graph.ancestors(loss.node for loss in self.losses)
-        return all(
-            name in needed or graph[name].place == graph[node].place for name in graph.ancestors([node])
-        )
-
-    def party(self, name: str) -> PartyInfo | None:
-        return next((party for party in self.parties if party.name == name), None)

@@ -7,15 +7,18 @@ Edges of the same two places, phase and level travel as one message.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from vflc_common.words import PROGRAMS, Program
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS
-from vflc.ir.model import Edge, Message, Model
+from vflc.ir.model import Edge, Message
+from vflc.ir.stages import Optimized, Partitioned
 from vflc.passes.levels import levels
+from vflc.passes.properties import CUT, GRAPH, PLACED, UPDATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,11 @@ class Crossing:
 class Cut:
     """The pass."""
 
-    name: str = "cut"
+    name: ClassVar = "cut"
+    requires: ClassVar = (*GRAPH, PLACED, UPDATED)
+    ensures: ClassVar = (*GRAPH, CUT)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Optimized, collector: Collector) -> Partitioned:
         used: dict[tuple[str, str, str], list[Program]] = defaultdict(list)
         crossing_in = {program: crossings(model, program) for program in PROGRAMS}
         for program in PROGRAMS:
@@ -49,11 +54,10 @@ class Cut:
             name = node_id if len(targets[node_id]) == 1 else f"{node_id}->{target}"
             of = node.attrs.get("of")
             edges.append(Edge(name, node_id, node.place, target, node.phase, tuple(programs), of))
-        found = replace(model, edges=tuple(edges))
-        return replace(found, messages=_messages(found, crossing_in))
+        return Partitioned.of(model, edges=tuple(edges), messages=_messages(model, edges, crossing_in))
 
 
-def crossings(model: Model, program: Program) -> list[Crossing]:
+def crossings(model: Optimized, program: Program) -> list[Crossing]:
     """Every value of a program that is read at another place, in order of execution."""
     graph = model.graph_of(program)
     needed = graph.ancestors(model.roots(program))
@@ -75,8 +79,10 @@ def crossings(model: Model, program: Program) -> list[Crossing]:
     return [Crossing(n.id, place) for n in graph for place in dict.fromkeys(readers.get(n.id, ()))]
 
 
-def _messages(model: Model, crossing_in: Mapping[Program, list[Crossing]]) -> tuple[Message, ...]:
-    by_key = {(edge.node, edge.target, edge.phase): edge for edge in model.edges}
+def _messages(
+    model: Optimized, edges: Sequence[Edge], crossing_in: Mapping[Program, list[Crossing]]
+) -> tuple[Message, ...]:
+    by_key = {(edge.node, edge.target, edge.phase): edge for edge in edges}
     grouped: dict[tuple[str, str, str, tuple[str, ...]], list[Program]] = defaultdict(list)
     for program in PROGRAMS:
         graph = model.graph_of(program)
@@ -90,9 +96,9 @@ def _messages(model: Model, crossing_in: Mapping[Program, list[Crossing]]) -> tu
             grouped[source, target, phase, tuple(members)].append(program)
     taken: dict[str, int] = defaultdict(int)
     messages = []
-    for (source, target, phase, edges), programs in grouped.items():
+    for (source, target, phase, ids), programs in grouped.items():
         base = f"{source}>{target}.{phase}"
         taken[base] += 1
         name = base if taken[base] == 1 else f"{base}.{taken[base]}"
-        messages.append(Message(name, source, target, phase, tuple(programs), edges))  # type: ignore[arg-type]
+        messages.append(Message(name, source, target, phase, tuple(programs), ids))  # type: ignore[arg-type]
     return tuple(messages)

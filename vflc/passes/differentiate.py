@@ -9,30 +9,42 @@ weight are never made, so never sent.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Gradient, Model
+from vflc.ir.model import Gradient, Loss
+from vflc.ir.stages import ByMode, Differentiated
 from vflc.ops import OPS, infer
 from vflc.passes.place import trainable_below
+from vflc.passes.properties import DIFFERENTIATED, GRAPH, ONE_MODE, PLACED
 
 
 @dataclass(frozen=True, slots=True)
 class Differentiate:
     """The pass."""
 
-    name: str = "differentiate"
+    name: ClassVar = "differentiate"
+    requires: ClassVar = (*GRAPH, PLACED, ONE_MODE)
+    ensures: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
-        graph = Graph(dict(model.graph.nodes))
-        reverse = _Reverse(Build(graph, infer, phase="backward"), trainable_below(graph))
-        reverse.seed(model)
-        forward = list(model.graph)
-        gradients = [found for node in reversed(forward) if (found := reverse.visit(node)) is not None]
-        order = {node.id: index for index, node in enumerate(forward)}
-        return replace(model, graph=graph, gradients=tuple(sorted(gradients, key=lambda g: order[g.weight])))
+    def __call__(self, model: ByMode, collector: Collector) -> Differentiated:
+        graph, gradients = differentiated(model.graph, model.losses)
+        return Differentiated.of(model, graph=graph, gradients=gradients)
+
+
+def differentiated(forward: Graph, losses: Iterable[Loss]) -> tuple[Graph, tuple[Gradient, ...]]:
+    """The graph with backward values, and the gradients of the objective in the order of their weights."""
+    graph = Graph(dict(forward.nodes))
+    reverse = _Reverse(Build(graph, infer, phase="backward"), trainable_below(graph))
+    reverse.seed(losses)
+    nodes = list(forward)
+    gradients = [found for node in reversed(nodes) if (found := reverse.visit(node)) is not None]
+    order = {node.id: index for index, node in enumerate(nodes)}
+    return graph, tuple(sorted(gradients, key=lambda gradient: order[gradient.weight]))
 
 
 @dataclass(slots=True)
@@ -44,9 +56,9 @@ class _Reverse:
     )
     """For each value, what each place that reads it contributes to its gradient."""
 
-    def seed(self, model: Model) -> None:
+    def seed(self, losses: Iterable[Loss]) -> None:
         """The derivative of the objective with respect to each of its terms: a coefficient."""
-        for loss in model.losses:
+        for loss in losses:
             place = self.build.graph[loss.node].place
             assert place is not None
             self.parts[loss.node][place].append(self.build.constant(loss.coefficient))

@@ -8,10 +8,11 @@ them stops the compilation.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.learn import Evidence
-from vflc.ir.model import Model
+from vflc.ir.stages import Partitioned
 from vflc.passes.evidence import backward, forward
 from vflc.passes.evidence.analysis import analyse
 from vflc.passes.evidence.describe import describe
@@ -22,6 +23,7 @@ from vflc.passes.learn.label_features import check_features
 from vflc.passes.learn.limits import check_releases
 from vflc.passes.learn.received import received
 from vflc.passes.learn.spending import spends
+from vflc.passes.properties import CUT, GRAPH
 
 RULES = (forward.raw_findings, backward.end_findings)
 """What a party must agree to in writing besides what is learned."""
@@ -40,9 +42,11 @@ KNOWN = (
 class Disclose:
     """The pass."""
 
-    name: str = "disclose"
+    name: ClassVar = "disclose"
+    requires: ClassVar = (*GRAPH, CUT)
+    ensures: ClassVar = (*GRAPH, CUT)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Partitioned, collector: Collector) -> Partitioned:
         analysis, columns = analyse(model), declared(model)
         reaching = received(model)
         check_features(model, model.inference, collector)

@@ -9,28 +9,33 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model, Part
+from vflc.ir.model import Part
+from vflc.ir.stages import Placed
 from vflc.ir.types import Axis, TensorType
 from vflc.ops import infer
 from vflc.passes.optimize import rule_for
+from vflc.passes.properties import GRAPH, PLACED
 
 
 @dataclass(frozen=True, slots=True)
 class FuseTables:
     """The pass."""
 
-    name: str = "fuse tables"
+    name: ClassVar = "fuse-tables"
+    requires: ClassVar = (*GRAPH, PLACED)
+    ensures: ClassVar = (*GRAPH, PLACED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Placed, collector: Collector) -> Placed:
         groups = [group for group in _groups(model) if len(group) > 1]
         return replace(model, graph=_fused(model.graph, groups)) if groups else model
 
 
-def _groups(model: Model) -> list[list[Node]]:
+def _groups(model: Placed) -> list[list[Node]]:
     users = model.graph.users()
     groups: dict[tuple[object, ...], list[Node]] = defaultdict(list)
     for node in model.graph:

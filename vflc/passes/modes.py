@@ -7,26 +7,30 @@ neither has the op any more. A value keeps its id in both.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import Graph
-from vflc.ir.model import Model
+from vflc.ir.stages import ByMode, Placed
+from vflc.passes.properties import GRAPH, ONE_MODE, PLACED
 
 
 @dataclass(frozen=True, slots=True)
 class Modes:
     """The pass."""
 
-    name: str = "modes"
+    name: ClassVar = "modes"
+    requires: ClassVar = (*GRAPH, PLACED)
+    ensures: ClassVar = (*GRAPH, PLACED, ONE_MODE)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Placed, collector: Collector) -> ByMode:
         roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
         roots += [name for p in model.predictions for name in p.measured]
         training = resolved(model.graph, 0)
         inference = resolved(model.graph, 1)
         assigned = [value for _, value in model.assigns]
         assigned += [value for guard in model.guards for _, value in guard.keeps]
-        return replace(
+        return ByMode.of(
             model,
             graph=training.only(
                 training.ancestors(roots + assigned + [weight for weight, _ in model.assigns])

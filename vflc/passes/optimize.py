@@ -10,17 +10,20 @@ the rows that the batch touched.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
-from vflc.ir.model import Gradient, Model, OptimizerRule, TrainConfig, Update
+from vflc.ir.model import Gradient, OptimizerRule, TrainConfig, Update
+from vflc.ir.stages import Differentiated, Optimized
 from vflc.ops import infer
 from vflc.ops.missed import LARGEST_RATIO, Sum
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.passes.levels import levels
+from vflc.passes.properties import DIFFERENTIATED, GRAPH, PLACED, UPDATED
 
 
 def rule_for(train: TrainConfig, weight: str) -> OptimizerRule:
@@ -40,9 +43,11 @@ def matches(pattern: str, weight: str) -> bool:
 class Optimize:
     """The pass."""
 
-    name: str = "optimize"
+    name: ClassVar = "optimize"
+    requires: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
+    ensures: ClassVar = (*GRAPH, PLACED, UPDATED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Differentiated, collector: Collector) -> Optimized:
         _check_patterns(model, collector)
         _check_rows(model, collector)
         graph = Graph(dict(model.graph.nodes))
@@ -70,16 +75,16 @@ class Optimize:
                 Update(update_id, place, rule_id, tuple(g.weight for g in gradients), gradient=flat)
             )
         _check_penalties(model, collector)
-        return replace(model, graph=graph, updates=tuple(updates))
+        return Optimized.of(model, graph=graph, updates=tuple(updates))
 
 
-def _names(model: Model, weight: str) -> list[str]:
+def _names(model: Differentiated, weight: str) -> list[str]:
     """A weight by the names that users know; of a fused table, its parts, which follow one rule."""
     parts = model.graph[weight].attrs.get("parts", ())
     return [str(part.name) for part in parts] or [weight]
 
 
-def _name(model: Model, weight: str) -> str:
+def _name(model: Differentiated, weight: str) -> str:
     return _names(model, weight)[0]
 
 
@@ -93,7 +98,7 @@ def _flat(build: Build, gradients: list[Gradient], update_id: str, place: str) -
         return build.op("concat", *pieces, axis=0).id if len(pieces) > 1 else pieces[0].id
 
 
-def _check_rows(model: Model, collector: Collector) -> None:
+def _check_rows(model: Differentiated, collector: Collector) -> None:
     """Refuses rules by which what a row of a table missed has no sum."""
     weights = {gradient.weight for gradient in model.gradients if gradient.dense is None}
     for rule in {(r := rule_for(model.train, _name(model, weight))).id: r for weight in weights}.values():
@@ -109,7 +114,7 @@ def _check_rows(model: Model, collector: Collector) -> None:
             )
 
 
-def _check_penalties(model: Model, collector: Collector) -> None:
+def _check_penalties(model: Differentiated, collector: Collector) -> None:
     """Refuses penalties on all rows of tables that no update changes."""
     learning = {name for gradient in model.gradients for name in _names(model, gradient.weight)}
     for rule in model.train.optimizers:
@@ -120,7 +125,7 @@ def _check_penalties(model: Model, collector: Collector) -> None:
                 collector.error("VFL0150", message, rule.penalty.span, help)
 
 
-def _check_patterns(model: Model, collector: Collector) -> None:
+def _check_patterns(model: Differentiated, collector: Collector) -> None:
     names: list[str] = []
     for node in model.graph:
         if node.op == "weight":

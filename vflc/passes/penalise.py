@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
-from vflc.ir.model import Loss, Model, OptimizerRule, Penalty, TrainConfig
+from vflc.ir.model import Loss, OptimizerRule, Penalty, TrainConfig
+from vflc.ir.stages import Lowered
 from vflc.ops import infer
 from vflc.ops.loss import penalty
 from vflc.passes.optimize import rule_for
+from vflc.passes.properties import GRAPH
 
 CODE = "VFL0150"
 ALONE = "leave it out: a penalty goes with a loss that the table learns from"
@@ -26,9 +29,11 @@ ALONE = "leave it out: a penalty goes with a loss that the table learns from"
 class Penalise:
     """The pass. Weights that are no tables keep their penalties in the graph."""
 
-    name: str = "penalise"
+    name: ClassVar = "penalise"
+    requires: ClassVar = GRAPH
+    ensures: ClassVar = GRAPH
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Lowered, collector: Collector) -> Lowered:
         graph = Graph(dict(model.graph.nodes))
         found: dict[str, list[Loss]] = defaultdict(list)
         losses = []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
-from vflc.diagnostics import Collector
-from vflc.ir.model import Model
+from vflc.diagnostics import Collector, Diagnostic, Refused
+from vflc.ir.stages import Lowered, Scheduled, Vectorised
 from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
 from vflc.passes.disclose import Disclose
@@ -19,6 +20,7 @@ from vflc.passes.place import Place
 from vflc.passes.population.home import Home
 from vflc.passes.population.phases import Phases
 from vflc.passes.population.vectorise import Vectorise
+from vflc.passes.properties import Property
 from vflc.passes.protect.gradients import ProtectGradients
 from vflc.passes.protect.values import Protect
 from vflc.passes.protect.weights import ProtectWeights
@@ -26,18 +28,90 @@ from vflc.passes.prune import Prune
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
 
+Result = TypeVar("Result", bound=Lowered)
+
 
 class Pass(Protocol):
-    """From a model to a model; mistakes of the user go to the collector."""
+    """From a model to a model of the same stage or the next; mistakes of the user go to the collector.
+
+    Its parameter says which stage it takes. `requires` and `ensures` are what must hold of the graph before
+    it, and what holds from then on.
+    """
 
     @property
     def name(self) -> str: ...
 
-    def __call__(self, model: Model, collector: Collector) -> Model: ...
+    @property
+    def requires(self) -> tuple[Property, ...]: ...
+
+    @property
+    def ensures(self) -> tuple[Property, ...]: ...
+
+    def __call__(self, model: Any, collector: Collector) -> Lowered: ...
 
 
-def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True) -> tuple[Pass, ...]:
-    """The passes.
+@dataclass(frozen=True)
+class Watch:
+    """How passes are looked at.
+
+    Args:
+        after: sees the name of each pass and what it made.
+        checked: whether what passes require and ensure is looked at, which takes longer.
+    """
+
+    after: Callable[[str, Lowered], None] = lambda name, model: None
+    checked: bool = False
+
+
+UNWATCHED = Watch()
+
+
+@dataclass(frozen=True)
+class Pipeline(Generic[Result]):
+    """Passes in their order, and the stage that the last one leads to."""
+
+    passes: tuple[Pass, ...]
+    result: type[Result]
+
+    def run(
+        self,
+        model: Lowered,
+        collector: Collector,
+        watch: Watch = UNWATCHED,
+    ) -> Result:
+        """Runs the passes; stops after one that found a mistake.
+
+        Args:
+            model: as lowered.
+            collector: of warnings and mistakes.
+            watch: how passes are looked at.
+
+        Raises:
+            Refused: a pass found a mistake; or passes are checked, and one did not get what it requires or
+                does not keep what it ensures, which is a defect in vflc.
+        """
+        for step in self.passes:
+            if watch.checked:
+                _check(model, step.requires, f"before `{step.name}`")
+            model = step(model, collector)
+            collector.refuse_errors()
+            if watch.checked:
+                _check(model, step.ensures, f"after `{step.name}`")
+            watch.after(step.name, model)
+        assert isinstance(model, self.result), "the last pass leads to another stage"
+        return model
+
+
+def _check(model: Lowered, properties: tuple[Property, ...], when: str) -> None:
+    found = [f"{each.name}: {breach}" for each in properties for breach in each.breaches(model)]
+    if found:
+        more = f" (and {len(found) - 1} more)" if found[1:] else ""
+        text = f"{when} it does not hold that {found[0]}{more}"
+        raise Refused([Diagnostic("VFL0501", text, None, "this is a defect in vflc: please report it")])
+
+
+def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True) -> Pipeline[Scheduled]:
+    """The passes of a spec with parties.
 
     Args:
         unsplit: put the whole model at one place, where nothing crosses.
@@ -45,7 +119,7 @@ def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True)
         protections: carry out what `protect` asks for; without, the result is for comparing alone.
     """
     guarded = protections and not unsplit
-    return (
+    passes: tuple[Pass, ...] = (
         Penalise(),
         Prune(),
         Place(unsplit),
@@ -61,27 +135,9 @@ def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True)
         *((Disclose(),) if guarded else ()),
         Scheduling(),
     )
+    return Pipeline(passes, Scheduled)
 
 
-def population_pipeline() -> tuple[Pass, ...]:
+def population_pipeline() -> Pipeline[Vectorised]:
     """The passes of a spec with a population: it is cut between its weights, not between its values."""
-    return (Prune(), Home(), Vectorise(), Phases(), LearnOfUsers())
-
-
-def run(
-    model: Model,
-    collector: Collector,
-    passes: tuple[Pass, ...],
-    after: Callable[[Pass, Model], None] | None = None,
-) -> Model:
-    """Runs the passes; stops after one that found a mistake. `after` sees every result.
-
-    Raises:
-        Refused: a pass found a mistake.
-    """
-    for step in passes:
-        model = step(model, collector)
-        collector.refuse_errors()
-        if after is not None:
-            after(step, model)
-    return model
+    return Pipeline((Prune(), Home(), Vectorise(), Phases(), LearnOfUsers()), Vectorised)

@@ -11,14 +11,16 @@ Complexity of Multiterminal Cuts", SIAM J. Comput. 23, 1994), within twice the l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.budget import MOST_FREE
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import UNSPLIT, Model
+from vflc.ir.model import UNSPLIT
 from vflc.ir.release import Acceptance
+from vflc.ir.stages import Lowered, Placed
+from vflc.passes.properties import GRAPH, NEEDED, PLACED
 
 if TYPE_CHECKING:
     import networkx
@@ -34,13 +36,15 @@ class Place:
     """The pass; `unsplit` puts everything at one place, to compare with."""
 
     unsplit: bool
-    name: str = "place"
+    name: ClassVar = "place"
+    requires: ClassVar = (*GRAPH, NEEDED)
+    ensures: ClassVar = (*GRAPH, PLACED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Lowered, collector: Collector) -> Placed:
         graph = model.graph
         if self.unsplit:
             places = {node.id: UNSPLIT for node in graph}
-            return replace(model, graph=_moved(graph, places), places=(UNSPLIT,))
+            return Placed.of(model, graph=_moved(graph, places), places=(UNSPLIT,))
         places = _owned(graph)
         _follow(graph, places)
         _cut(model, places, collector)
@@ -48,7 +52,7 @@ class Place:
         _follow(graph, places)
         placed = _moved(graph, places)
         _check(placed, model.acceptances, collector)
-        return replace(model, graph=placed)
+        return Placed.of(model, graph=placed, places=tuple(party.name for party in model.parties))
 
 
 def _moved(graph: Graph, places: Mapping[str, str]) -> Graph:
@@ -81,12 +85,13 @@ def _follow(graph: Graph, places: dict[str, str]) -> None:
 # --- minimum cut ----------------------------------------------------------------------------------
 
 
-def _cut(model: Model, places: dict[str, str], collector: Collector) -> None:
+def _cut(model: Lowered, places: dict[str, str], collector: Collector) -> None:
     """Places what is free, one connected piece after another: pieces do not bear on each other."""
     readers = _readers(model)
     for piece in _pieces(model.graph, readers, places):
         around = [places[name] for name in _around(model.graph, readers, piece) if name in places]
-        candidates = [place for place in model.places if place in around] or [model.places[0]]
+        parties = [party.name for party in model.parties]
+        candidates = [name for name in parties if name in around] or parties[:1]
         if len(candidates) == 1:
             places.update(dict.fromkeys(piece, candidates[0]))
             continue
@@ -107,7 +112,7 @@ def _or(places: list[str]) -> str:
     return f"{', '.join(places[:-1])} or {places[-1]}"
 
 
-def _readers(model: Model) -> dict[str, list[str]]:
+def _readers(model: Lowered) -> dict[str, list[str]]:
     """Who reads each value. The label's owner measures a prediction, so it reads it too."""
     readers = {name: [user.id for user in users] for name, users in model.graph.users().items()}
     for prediction in model.predictions:
@@ -147,7 +152,7 @@ class _Isolated:
 
 
 def _isolate(
-    model: Model, readers: Mapping[str, list[str]], piece: list[str], places: Mapping[str, str], place: str
+    model: Lowered, readers: Mapping[str, list[str]], piece: list[str], places: Mapping[str, str], place: str
 ) -> _Isolated:
     """The cheapest way to part `place` from all other places around a piece."""
     import networkx

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from vflc.diagnostics import Collector
-from vflc.ir.model import Model
+from vflc.ir.stages import Lowered
+from vflc.passes.properties import GRAPH, NEEDED
 
 
 @dataclass(frozen=True, slots=True)
 class Prune:
     """The pass. Running statistics stay where their weight does."""
 
-    name: str = "prune"
+    name: ClassVar = "prune"
+    requires: ClassVar = GRAPH
+    ensures: ClassVar = (*GRAPH, NEEDED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Lowered, collector: Collector) -> Lowered:
         roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
         roots += [name for p in model.predictions for name in p.measured]
         keep = model.graph.ancestors(roots)

@@ -9,26 +9,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 from vflc_common.words import PROGRAMS, Program
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
-from vflc.ir.model import Message, Model, Schedule, Stage, Step, Update
+from vflc.ir.model import Message, Schedule, Stage, Step, Update
 from vflc.ir.release import Guard
+from vflc.ir.stages import Partitioned, Scheduled
 from vflc.ops.penalised import makes_up
 from vflc.ops.source import INPUTS
 from vflc.passes.levels import levels
+from vflc.passes.properties import CUT, GRAPH, SCHEDULED
 
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
     """The pass."""
 
-    name: str = "schedule"
+    name: ClassVar = "schedule"
+    requires: ClassVar = (*GRAPH, CUT)
+    ensures: ClassVar = (SCHEDULED,)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Partitioned, collector: Collector) -> Scheduled:
         schedules = []
         for place in model.places:
             stages: dict[Program, tuple[Stage, ...]] = {}
@@ -36,7 +41,7 @@ class Scheduling:
             for program in PROGRAMS:
                 stages[program], programs[program] = _Planner(model, place, program).plan()
             schedules.append(Schedule(place, programs, stages))
-        return replace(model, schedules=tuple(schedules))
+        return Scheduled.of(model, schedules=tuple(schedules))
 
 
 At = tuple[int, bool]
@@ -46,7 +51,7 @@ At = tuple[int, bool]
 class _Planner:
     """Plans one program at one place."""
 
-    def __init__(self, model: Model, place: str, program: Program) -> None:
+    def __init__(self, model: Partitioned, place: str, program: Program) -> None:
         self.model, self.place, self.program = model, place, program
         self.graph: Graph = model.graph_of(program)
         self.needed = self.graph.ancestors(model.roots(program))

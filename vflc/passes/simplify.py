@@ -10,22 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Gradient, Model, Update
+from vflc.ir.model import Gradient, Update
+from vflc.ir.stages import Optimized
 from vflc.ops import OPS, OpError
 from vflc.ops.source import INPUTS
+from vflc.passes.properties import GRAPH, PLACED, UPDATED
 
 
 @dataclass(frozen=True, slots=True)
 class Simplify:
     """The pass."""
 
-    name: str = "simplify"
+    name: ClassVar = "simplify"
+    requires: ClassVar = (*GRAPH, PLACED, UPDATED)
+    ensures: ClassVar = (*GRAPH, PLACED, UPDATED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Optimized, collector: Collector) -> Optimized:
         fixed = _named(model)
         graph, same = _simplified(model.graph, fixed)
         inference, _ = _simplified(model.inference, fixed)
@@ -38,7 +42,7 @@ class Simplify:
         )
 
 
-def _named(model: Model) -> frozenset[str]:
+def _named(model: Optimized) -> frozenset[str]:
     """Values that are known by their ids outside the graph."""
     names = {loss.node for loss in model.losses} | {p.node for p in model.predictions}
     names |= {value for _, value in model.assigns}

@@ -18,11 +18,12 @@ from vflc.emit.keras.models import ONE, KerasModel, to_keras
 from vflc.emit.onnx.update import UpdateGraph, build_updates, optimizers_at
 from vflc.emit.plan import guard_graph, plan
 from vflc.ir.graph import PLACELESS
-from vflc.ir.model import Model, Schedule, Stage, Step
+from vflc.ir.model import Schedule, Stage, Step
+from vflc.ir.stages import Scheduled
 from vflc.ops.source import INPUTS
 
 
-def keras_files(model: Model, schedule: Schedule, precision: str) -> dict[str, bytes]:
+def keras_files(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, bytes]:
     """The files of one place of a scheduled model whose tables are not fused, by name."""
     models = _forward(model, schedule, precision) | _guards(model, schedule, precision)
     private = _private(model, schedule, precision)
@@ -69,7 +70,7 @@ def _without_stages(schedule: Schedule, steps: list[Step], models: Mapping[str, 
     return Schedule(schedule.place, programs, dict.fromkeys(PROGRAMS, ()))
 
 
-def _guards(model: Model, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
+def _guards(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
     """The models of what protects gradients."""
     models = {}
     for guard in model.guards:
@@ -79,7 +80,7 @@ def _guards(model: Model, schedule: Schedule, precision: str) -> dict[str, Keras
     return models
 
 
-def _private(model: Model, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
+def _private(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
     """The gradients of updates in which `dp_sgd` has a part: a tape has no rows, so they come from nodes."""
     graph, place = model.graph, schedule.place
     guarded = {weight for guard in model.guards for weight in guard.weights}
@@ -98,7 +99,7 @@ def _private(model: Model, schedule: Schedule, precision: str) -> dict[str, Kera
 # --- the forward part of every stage ----------------------------------------------------------
 
 
-def _forward(model: Model, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
+def _forward(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
     """A model of every stage that leaves forward values which someone reads."""
     models: dict[str, KerasModel] = {}
     for program in PROGRAMS:
@@ -112,7 +113,7 @@ def _forward(model: Model, schedule: Schedule, precision: str) -> dict[str, Kera
     return models
 
 
-def _wanted(model: Model, schedule: Schedule, program: Program, stage: Stage) -> set[str]:
+def _wanted(model: Scheduled, schedule: Schedule, program: Program, stage: Stage) -> set[str]:
     """What other stages, other places and the run read of a stage, backward nodes apart."""
     graph = model.graph_of(program)
     wanted = set(model.roots(program))

@@ -11,10 +11,10 @@ from typing import Any
 from vflc_common.control import ALIGNING, ALWAYS, BEST, LOSS, MASK_KEY, Control
 from vflc_common.words import Program
 
-from vflc.ir.model import Model
+from vflc.ir.stages import Scheduled
 
 
-def control(model: Model) -> list[dict[str, Any]]:
+def control(model: Scheduled) -> list[dict[str, Any]]:
     """The kinds that this bundle has: each of `from` may tell each other one of `to`."""
     places = model.places
     if len(places) < 2:
@@ -36,7 +36,7 @@ def control(model: Model) -> list[dict[str, Any]]:
     return entries
 
 
-def decides(model: Model) -> dict[Program, str]:
+def decides(model: Scheduled) -> dict[Program, str]:
     """The place that says which epoch is the best, where training rows are watched and where others are.
 
     Empty where nothing depends on it.
@@ -46,12 +46,12 @@ def decides(model: Model) -> dict[Program, str]:
     return {program: _watched_at(model, program) for program in ("train", "evaluate")}
 
 
-def _watched_at(model: Model, program: Program) -> str:
+def _watched_at(model: Scheduled, program: Program) -> str:
     """The first place that measures what is watched; the loss stands in for a metric that none does."""
     return min(_measuring(model, program) or [_judge_of_loss(model)], key=model.places.index)
 
 
-def _measuring(model: Model, program: Program) -> list[str]:
+def _measuring(model: Scheduled, program: Program) -> list[str]:
     """The places that measure the metric that is watched; none where that is the loss."""
     if model.train.monitor in (None, "loss") or model.train.monitor not in model.train.metrics:
         return []
@@ -62,7 +62,7 @@ def _measuring(model: Model, program: Program) -> list[str]:
     ]
 
 
-def _judge_of_loss(model: Model) -> str:
+def _judge_of_loss(model: Scheduled) -> str:
     """The first place with a term that has a label, or with any."""
     found = [loss for loss in model.losses if loss.label] or list(model.losses)
     return min((str(model.graph[loss.node].place) for loss in found), key=model.places.index)

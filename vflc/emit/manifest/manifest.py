@@ -16,10 +16,13 @@ from vflc.emit.manifest.packing import packed, ranges
 from vflc.emit.manifest.protected import protected, protection, protections
 from vflc.emit.manifest.sizes import sized_by, sizes_told
 from vflc.emit.manifest.text import plain
-from vflc.ir.model import Edge, Model
+from vflc.ir.model import Edge
+from vflc.ir.stages import Lowered, Scheduled
 
 
-def manifest(model: Model, spec: str, precision: str, contents: dict[str, dict[str, str]]) -> dict[str, Any]:
+def manifest(
+    model: Scheduled, spec: str, precision: str, contents: dict[str, dict[str, str]]
+) -> dict[str, Any]:
     """The manifest as data, with its digest over everything else in it.
 
     `contents` holds for each place the SHA-256 of every file that its runtime executes or reads, so
@@ -56,7 +59,7 @@ def manifest(model: Model, spec: str, precision: str, contents: dict[str, dict[s
     return signed(data)
 
 
-def parties(model: Model) -> list[dict[str, Any]]:
+def parties(model: Lowered) -> list[dict[str, Any]]:
     """Who owns what."""
     return [
         {
@@ -76,7 +79,7 @@ def _with(first: Any, second: Any) -> tuple[Any, ...]:
     return (first,) if second is None else (first, second)
 
 
-def _edge(model: Model, edge: Edge, precision: str) -> dict[str, Any]:
+def _edge(model: Scheduled, edge: Edge, precision: str) -> dict[str, Any]:
     graph = model.graph_of(edge.programs[0])
     node = graph[edge.node]
     size = BYTES[dtype_name(node.type.dtype, precision)] * (node.type.row_size or 0)

@@ -8,11 +8,12 @@ from typing import Any
 from vflc_common.words import BYTES
 
 from vflc.ir.graph import Node
-from vflc.ir.model import Edge, Model
+from vflc.ir.model import Edge
 from vflc.ir.release import Guard
+from vflc.ir.stages import Scheduled
 
 
-def packed(model: Model, edge: Edge, node: Node, precision: str) -> dict[str, Any]:
+def packed(model: Scheduled, edge: Edge, node: Node, precision: str) -> dict[str, Any]:
     """What replaces an edge's shape, type and size in the manifest; empty where it travels as it is."""
     guard = next(iter(reversed(model.guards_of(edge.node))), None)
     row = [axis.size for axis in node.type.row_axes]
@@ -59,7 +60,7 @@ def ranges(edges: list[dict[str, Any]], precision: str) -> dict[str, dict[str, A
     }
 
 
-def _masked(model: Model, guard: Guard, row: list[int]) -> dict[str, Any]:
+def _masked(model: Scheduled, guard: Guard, row: list[int]) -> dict[str, Any]:
     """Fixed point in 64 bits: what a mask makes of a number has no fewer."""
     ids = {edge.node: edge.id for edge in model.edges}
     members = [name for name in guard.options["members"] if name in ids]

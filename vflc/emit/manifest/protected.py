@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vflc.ir.model import Model
 from vflc.ir.release import Guard
+from vflc.ir.stages import Scheduled
 
 
 def protection(guard: Guard) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def protection(guard: Guard) -> dict[str, Any]:
     }
 
 
-def protections(model: Model) -> dict[str, Any]:
+def protections(model: Scheduled) -> dict[str, Any]:
     """`protections`, those of labels included, and `offers`; without keys for what there is none of."""
     guards = [
         {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model
+from vflc.ir.stages import Scheduled
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS
 
@@ -45,7 +45,7 @@ def sizes_told(data: dict[str, Any]) -> list[str]:
     return [*lines, "", "`sequence(max = n)` behind a column's encoders fixes the size in the spec."]
 
 
-def only_summed(model: Model, feature: str) -> bool:
+def only_summed(model: Scheduled, feature: str) -> bool:
     """Whether no value of the model depends on how far the ids of a feature are filled up with -1.
 
     So it is where what is read by them is 0 for -1, stays 0, and is summed over them at once: then a batch

@@ -10,7 +10,7 @@ from typing import Any
 
 from vflc.emit.onnx.subgraph import to_onnx
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model
+from vflc.ir.stages import Scheduled
 from vflc.ir.types import BATCH
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS, INPUTS
@@ -18,7 +18,7 @@ from vflc.ops.source import COLUMNS, INPUTS
 FED = INPUTS | {"constant"}
 
 
-def kinks(model: Model, precision: str) -> dict[str, Any] | None:
+def kinks(model: Scheduled, precision: str) -> dict[str, Any] | None:
     """What decides gradients, row by row; None where nothing does.
 
     Args:

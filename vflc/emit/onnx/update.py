@@ -13,7 +13,8 @@ from typing import Any
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model, OptimizerRule
+from vflc.ir.model import OptimizerRule
+from vflc.ir.stages import Scheduled
 from vflc.ir.types import Axis, TensorType
 from vflc.ops import infer
 from vflc.ops.missed import Series
@@ -66,7 +67,7 @@ def catch_up(rule: OptimizerRule, clip_value: float | None) -> dict[str, Any] | 
     }
 
 
-def optimizers_at(model: Model, place: str) -> list[OptimizerRule]:
+def optimizers_at(model: Scheduled, place: str) -> list[OptimizerRule]:
     """The optimizers that some weight of the place uses."""
     used = {update.optimizer for update in model.updates if update.place == place}
     return [rule for rule in model.train.optimizers if rule.id in used]

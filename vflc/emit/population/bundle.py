@@ -13,7 +13,8 @@ from vflc.emit.onnx.update import build_updates, update_graph
 from vflc.emit.plan import encoders
 from vflc.emit.population.plan import hub_plan, parts, users_plan
 from vflc.ir.graph import PLACELESS, Graph
-from vflc.ir.model import Gradient, Model, OptimizerRule, Visit
+from vflc.ir.model import Gradient, OptimizerRule, Visit
+from vflc.ir.stages import Vectorised
 
 FED = frozenset({"feature", "label", "weight"})
 PHASES = ("rebuild", "client")
@@ -31,7 +32,7 @@ class _Unit:
     outputs: Sequence[str]
 
 
-def population_files(model: Model, precision: str, loads: Callable[[str, str, bytes], None]) -> Files:
+def population_files(model: Vectorised, precision: str, loads: Callable[[str, str, bytes], None]) -> Files:
     """The files of both places with ONNX graphs; `loads` checks each graph."""
     population, visit = parts(model)
     users = _visit_units(visit) | _updates(population.rules[name] for name in PHASES)
@@ -47,7 +48,7 @@ def population_files(model: Model, precision: str, loads: Callable[[str, str, by
         }
         for name, content in graphs.items():
             loads(place, name, content)
-        columns = encoders(model, place)
+        columns = encoders(model, place, (model.graph,))
         for party in columns["parties"].values():
             party["population"] = True
         files[place] = {
@@ -101,7 +102,7 @@ def _updates(rules: Iterable[OptimizerRule]) -> dict[str, _Unit]:
 # --- Keras ------------------------------------------------------------------------------------------
 
 
-def population_keras_files(model: Model, precision: str) -> Files:
+def population_keras_files(model: Vectorised, precision: str) -> Files:
     """The same as Keras models, with a plan of their own.
 
     Weights are inputs, as every user has its own. vflc's gradients say only which weights change in

@@ -14,11 +14,11 @@ from vflc.emit.manifest.learned import learned
 from vflc.emit.manifest.manifest import dtype_name
 from vflc.emit.plan import shape_of
 from vflc.emit.population.plan import global_weights, parts, weights_of
-from vflc.ir.model import Model
+from vflc.ir.stages import Vectorised
 
 
 def population_manifest(
-    model: Model,
+    model: Vectorised,
     spec: str,
     precision: str,
     contents: dict[str, dict[str, str]],

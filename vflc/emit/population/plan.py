@@ -12,11 +12,12 @@ from vflc import __version__
 from vflc.emit.onnx.update import slots_of, update_graph
 from vflc.emit.plan import shape_of
 from vflc.ir.graph import Node
-from vflc.ir.model import Gradient, Model, OptimizerRule, Population, Visit
+from vflc.ir.model import Gradient, OptimizerRule, Population, Visit
+from vflc.ir.stages import Vectorised
 from vflc.ops.penalised import makes_up
 
 
-def _head(model: Model, place: str, precision: str) -> dict[str, Any]:
+def _head(model: Vectorised, place: str, precision: str) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "vflc": __version__,
@@ -28,7 +29,7 @@ def _head(model: Model, place: str, precision: str) -> dict[str, Any]:
 
 
 def users_plan(
-    model: Model,
+    model: Vectorised,
     precision: str,
     graphs: dict[str, Any],
     gradients: Mapping[str, Sequence[Gradient]],
@@ -75,7 +76,7 @@ def users_plan(
     }
 
 
-def hub_plan(model: Model, precision: str, graphs: dict[str, Any]) -> dict[str, Any]:
+def hub_plan(model: Vectorised, precision: str, graphs: dict[str, Any]) -> dict[str, Any]:
     """The plan of the hub, which keeps the global weights."""
     population, _ = parts(model)
     place, hub = population.place, population.hub
@@ -92,18 +93,18 @@ def hub_plan(model: Model, precision: str, graphs: dict[str, Any]) -> dict[str, 
     }
 
 
-def parts(model: Model) -> tuple[Population, Visit]:
+def parts(model: Vectorised) -> tuple[Population, Visit]:
     """What only a model over a population has."""
     assert model.population is not None and model.visit is not None
     return model.population, model.visit
 
 
-def weights_of(model: Model) -> list[Node]:
+def weights_of(model: Vectorised) -> list[Node]:
     """All weights, global and local."""
     return [node for node in model.graph if node.op == "weight"]
 
 
-def global_weights(model: Model) -> list[Node]:
+def global_weights(model: Vectorised) -> list[Node]:
     """The weights that the hub keeps."""
     return [node for node in weights_of(model) if node.place == parts(model)[0].hub]
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from vflc_common.words import PROGRAMS
 
 from vflc.ir.graph import Node, Source
-from vflc.ir.model import Edge, Model
+from vflc.ir.model import Edge
 from vflc.ir.release import Guard
+from vflc.ir.stages import Partitioned
 from vflc.passes.evidence.coefficients import Backward, Coefficient
 from vflc.passes.evidence.scores import Score, scores
 from vflc.passes.evidence.values import Fact, facts
@@ -55,7 +56,7 @@ class Analysis:
         bare: ids of edges whose value no weight stands before.
     """
 
-    model: Model
+    model: Partitioned
     train: Mapping[str, Fact]
     inference: Mapping[str, Fact]
     guards: Mapping[str, tuple[Guard, ...]]
@@ -79,7 +80,7 @@ class Analysis:
         return any(guard.private for guard in self.guards.get(edge.id, ()))
 
 
-def analyse(model: Model) -> Analysis:
+def analyse(model: Partitioned) -> Analysis:
     """Runs on a placed, differentiated, protected and cut model."""
     guards = {edge.id: model.guards_of(edge.node) for edge in model.edges}
     raw = {program: raw_values(model.graph_of(program)) for program in PROGRAMS}
@@ -152,7 +153,7 @@ def _coefficient(
     return backward.at(value, paths, lambda reader: reader.place == edge.source)
 
 
-def _known(model: Model, receiver: str) -> frozenset[str]:
+def _known(model: Partitioned, receiver: str) -> frozenset[str]:
     """What a place computes, receives in training before gradients, or can compute from that."""
     graph = model.graph
     received = {

@@ -8,7 +8,8 @@ from math import isinf
 
 from vflc.ir.graph import Source
 from vflc.ir.learn import Evidence
-from vflc.ir.model import Edge, Model
+from vflc.ir.model import Edge
+from vflc.ir.stages import Partitioned
 from vflc.passes.evidence.analysis import Analysis
 from vflc.passes.evidence.found import Found
 from vflc.passes.evidence.values import Way
@@ -88,7 +89,7 @@ def _is_linear(analysis: Analysis, edge: Edge) -> bool:
     return bool(ways) and not hidden and all(way.linear for way in ways.values())
 
 
-def _forward(model: Model) -> list[Edge]:
+def _forward(model: Partitioned) -> list[Edge]:
     return [edge for edge in model.edges if edge.phase == "forward"]
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vflc.diagnostics import Collector, Span
-from vflc.ir.model import Edge, Model
+from vflc.ir.model import Edge
 from vflc.ir.release import Acceptance, Finding
+from vflc.ir.stages import Partitioned
 
 WARNED = ("VFL0325",)
 """Codes that are warnings; all others of this analysis are errors."""
@@ -44,7 +45,7 @@ def covers(acceptance: Acceptance, edge: Edge) -> bool:
     return any(name == target.text or name.startswith(f"{target.text}.") for name in names)
 
 
-def settle(model: Model, found: Sequence[Found], collector: Collector) -> tuple[Finding, ...]:
+def settle(model: Partitioned, found: Sequence[Found], collector: Collector) -> tuple[Finding, ...]:
     """Reports what nobody waived, and waivers of what was not found; returns all for the manifest."""
     used: set[Acceptance] = set()
     settled = []
@@ -61,7 +62,7 @@ def settle(model: Model, found: Sequence[Found], collector: Collector) -> tuple[
     return tuple(settled)
 
 
-def _waived(model: Model, finding: Found, used: set[Acceptance]) -> str | None:
+def _waived(model: Partitioned, finding: Found, used: set[Acceptance]) -> str | None:
     """The reasons of the waivers that together cover every edge of a finding; None where one is left."""
     fitting = [a for a in model.acceptances if a.code == finding.code]
     if not finding.edges or not all(any(covers(a, e) for a in fitting) for e in finding.edges):

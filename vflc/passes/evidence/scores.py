@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.model import Loss, Model
+from vflc.ir.model import Loss
+from vflc.ir.stages import Partitioned
 from vflc.ops.source import COLUMNS
 from vflc.passes.place import trainable_below
 
@@ -27,7 +28,7 @@ class Score:
     guarded: bool
 
 
-def scores(model: Model) -> list[Score]:
+def scores(model: Partitioned) -> list[Score]:
     """Those of every term of the objective that depends on a label; a loss may have several."""
     graph = model.graph
     learning = trainable_below(graph)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from math import inf, log2
 
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.model import ColumnInfo, Model
+from vflc.ir.model import ColumnInfo
+from vflc.ir.stages import Partitioned
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS
 from vflc.ops.traits import FREE, Range, Slope
@@ -60,7 +61,7 @@ class Fact:
         return min(own, log2(self.distinct) if self.distinct >= 1 else 0.0)
 
 
-def facts(model: Model, graph: Graph, known: Mapping[int, Fact] | None = None) -> dict[str, Fact]:
+def facts(model: Partitioned, graph: Graph, known: Mapping[int, Fact] | None = None) -> dict[str, Fact]:
     """A fact for every forward node of a graph, inputs first.
 
     Args:

@@ -10,8 +10,9 @@ from vflc_common.words import PROGRAMS
 
 from vflc.ir.graph import Source
 from vflc.ir.learn import ALL, NOTHING, Learned
-from vflc.ir.model import ColumnInfo, Model, PartyInfo
+from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.release import Guard
+from vflc.ir.stages import Lowered
 from vflc.passes.learn.columns import code_bits, table_columns
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.received import Received
@@ -20,7 +21,7 @@ Columns = Mapping[tuple[str, str], ColumnInfo]
 """Declared columns by party and name."""
 
 
-def declared(model: Model) -> Columns:
+def declared(model: Lowered) -> Columns:
     return {(party.name, column.name): column for party in model.parties for column in party.columns}
 
 
@@ -29,7 +30,7 @@ def made_of(source: Source, columns: Columns) -> tuple[str, ...]:
     return table_columns(columns[source.party, source.name])
 
 
-def learned(model: Model, reaching: Mapping[str, Received]) -> tuple[Learned, ...]:
+def learned(model: Lowered, reaching: Mapping[str, Received]) -> tuple[Learned, ...]:
     """For every place, every column of every other party's table, in the order of the spec."""
     columns, found = declared(model), []
     known = {(g.receiver, g.party, g.column) for r in model.releases for g in r.grants if g.held}

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from vflc_common.words import PROGRAMS
 
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.model import Model
 from vflc.ir.release import Guard
+from vflc.ir.stages import Partitioned
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS
 from vflc.passes.lower.units import is_fitted
@@ -89,7 +89,7 @@ def _bits(members: int) -> Iterator[int]:
 class Flow:
     """The flows of a placed, differentiated, protected and cut model, in training and outside of it."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Partitioned) -> None:
         self._model = model
         self.secrets = Secrets()
         self._weights: dict[str, int] = {}

@@ -12,8 +12,9 @@ from vflc_common.words import PROGRAM_WORDS, PROGRAMS, Program
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.graph import Source
-from vflc.ir.model import Edge, Model, PartyInfo
+from vflc.ir.model import PartyInfo
 from vflc.ir.release import Grant
+from vflc.ir.stages import Lowered, Partitioned
 from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
 from vflc.passes.learn.columns import folded, table_columns
 from vflc.passes.learn.flow import Secret
@@ -26,7 +27,7 @@ MOST_NAMED = 12
 Reaching = Mapping[str, Received]
 
 
-def check_grants(model: Model, reaching: Reaching, collector: Collector) -> None:
+def check_grants(model: Lowered, reaching: Reaching, collector: Collector) -> None:
     """Refuses what a place may learn beyond the grants of the party whose columns they are."""
     for deal in _deals(model, reaching):
         deal.exceeded(collector)
@@ -46,7 +47,7 @@ class Missing:
     programs: tuple[Program, ...] = ()
 
 
-def missing_grants(model: Model, reaching: Reaching) -> dict[str, dict[str, list[Missing]]]:
+def missing_grants(model: Lowered, reaching: Reaching) -> dict[str, dict[str, list[Missing]]]:
     """By party and receiver what a spec would have to grant besides."""
     found: dict[str, dict[str, list[Missing]]] = {}
     for deal in _deals(model, reaching):
@@ -57,7 +58,7 @@ def missing_grants(model: Model, reaching: Reaching) -> dict[str, dict[str, list
     return found
 
 
-def check_denials(model: Model, reaching: Reaching, collector: Collector) -> None:
+def check_denials(model: Lowered, reaching: Reaching, collector: Collector) -> None:
     """Refuses every way from a column that `never` names to a place that may have nothing of it."""
     columns = declared(model)
     for release in model.releases:
@@ -97,7 +98,7 @@ def _kin(name: str, party: str, columns: Columns) -> tuple[str, ...]:
     return tuple(dict.fromkeys((name, *(table_columns(info) if info is not None else ()))))
 
 
-def _deals(model: Model, reaching: Reaching) -> Iterator[_Deal]:
+def _deals(model: Lowered, reaching: Reaching) -> Iterator[_Deal]:
     """For every receiver, one with each party whose columns reach it."""
     columns = declared(model)
     for receiver, secrets in reaching.items():
@@ -118,7 +119,7 @@ def _deals(model: Model, reaching: Reaching) -> Iterator[_Deal]:
 class _Deal:
     """What one party grants one receiver, and what reaches it: of each feature and label its secrets."""
 
-    model: Model
+    model: Lowered
     party: str
     receiver: str
     ways: Received
@@ -269,13 +270,15 @@ class _Deal:
         info = self.columns[source.party, source.name]
         labels = [Label(info.span, f"{source} comes from here")]
         way = self._left(source, self._named())[0]
-        edge = next((e for e in self.model.edges if e.id == way.edge), None)
-        if edge is not None and (span := self._span(edge)) is not None:
-            labels.append(Label(span, f"and crosses to {self.receiver} in `{edge.id}`"))
+        if isinstance(self.model, Partitioned) and (span := _crossing(self.model, way.edge)) is not None:
+            labels.append(Label(span, f"and crosses to {self.receiver} in `{way.edge}`"))
         return labels
 
-    def _span(self, edge: Edge) -> Span | None:
-        return self.model.graph_of(edge.programs[0])[edge.node].span
+
+def _crossing(model: Partitioned, edge_id: str) -> Span | None:
+    """The text of the value that crosses by an edge; None of what is no edge, as a control message."""
+    edge = next((edge for edge in model.edges if edge.id == edge_id), None)
+    return None if edge is None else model.graph_of(edge.programs[0])[edge.node].span
 
 
 def _phases(programs: tuple[Program, ...]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from vflc.diagnostics import Collector, Label
 from vflc.ir.graph import Graph
-from vflc.ir.model import Model
+from vflc.ir.stages import Lowered
 from vflc.passes.learn.bounds import declared, made_of
 
 
-def check_features(model: Model, graph: Graph, collector: Collector) -> None:
+def check_features(model: Lowered, graph: Graph, collector: Collector) -> None:
     """Warns of a prediction that reads what it is compared with, by another name.
 
     Args:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import Collector
-from vflc.ir.model import Model
 from vflc.ir.release import Guard
+from vflc.ir.stages import Vectorised
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.granted import check_denials, check_grants
 from vflc.passes.learn.label_features import check_features
 from vflc.passes.learn.received import Received, Way
+from vflc.passes.properties import GRAPH, PHASES, VECTORISED
 
 
 @dataclass(frozen=True, slots=True)
 class LearnOfUsers:
     """The pass. In: a vectorised population with its gradients. Out: `learned`, against what is granted."""
 
-    name: str = "learn of users"
+    name: ClassVar = "learn-of-users"
+    requires: ClassVar = (*GRAPH, VECTORISED, PHASES)
+    ensures: ClassVar = GRAPH
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Vectorised, collector: Collector) -> Vectorised:
         check_features(model, model.graph, collector)
         reaching = received_of_users(model)
         check_denials(model, reaching, collector)
@@ -30,7 +34,7 @@ class LearnOfUsers:
         return replace(model, learned=learned(model, reaching))
 
 
-def received_of_users(model: Model) -> dict[str, Received]:
+def received_of_users(model: Vectorised) -> dict[str, Received]:
     """What reaches the hub of a user, and users of other users: these are named as the population is.
 
     The hub sees each user's rows asked for and changes; users see what the hub makes of all changes.
@@ -39,7 +43,6 @@ def received_of_users(model: Model) -> dict[str, Received]:
     hub, which adds it, learns; users see the noisy sum alone.
     """
     population, visit = model.population, model.visit
-    assert population is not None and visit is not None
     trained = {s for loss in model.losses for s in model.graph[loss.node].sources}
     asked = {
         (f"{ids.table}.ids", source)
@@ -64,8 +67,7 @@ def received_of_users(model: Model) -> dict[str, Received]:
     return {population.hub: hub, population.place: users}
 
 
-def _is_shared(model: Model, weight: str) -> bool:
-    assert model.population is not None
+def _is_shared(model: Vectorised, weight: str) -> bool:
     return model.population.scope_of(weight) == "global"
 
 

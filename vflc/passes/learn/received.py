@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vflc_common.words import PROGRAMS, Program
 
-from vflc.ir.model import Model
+from vflc.ir.stages import Partitioned
 from vflc.passes.learn.flow import Flow, Secret
 
 NAMED = 64
@@ -29,7 +29,7 @@ Received = Mapping[Secret, tuple[Way, ...]]
 """Secrets of others that reach a place, in the order in which they first do."""
 
 
-def received(model: Model) -> dict[str, Received]:
+def received(model: Partitioned) -> dict[str, Received]:
     """For every place, what reaches it of the secrets of others.
 
     Runs on a placed, differentiated, protected and cut model.
@@ -38,7 +38,7 @@ def received(model: Model) -> dict[str, Received]:
     return {place: _at(model, flow, place) for place in model.places}
 
 
-def _at(model: Model, flow: Flow, place: str) -> Received:
+def _at(model: Partitioned, flow: Flow, place: str) -> Received:
     by_set: dict[int, dict[Way, None]] = defaultdict(dict)
     for members, way in _crossings(model, flow, place):
         by_set[members][way] = None
@@ -62,7 +62,7 @@ def _named(ways: Iterable[Way]) -> dict[Way, None]:
     return found
 
 
-def _crossings(model: Model, flow: Flow, place: str) -> Iterator[tuple[int, Way]]:
+def _crossings(model: Partitioned, flow: Flow, place: str) -> Iterator[tuple[int, Way]]:
     """Everything that a place is told, with the set of secrets that it depends on."""
     for edge in model.edges:
         if edge.target == place:
@@ -78,7 +78,7 @@ def _crossings(model: Model, flow: Flow, place: str) -> Iterator[tuple[int, Way]
             yield _watched(model, flow, program), Way(WATCHED, program)
 
 
-def _watched(model: Model, flow: Flow, program: Program) -> int:
+def _watched(model: Partitioned, flow: Flow, program: Program) -> int:
     """What any metric or loss depends on: more than the one that is watched, and simple to see."""
     graph, together = flow.graph(program), 0
     measured = [loss.node for loss in model.losses]

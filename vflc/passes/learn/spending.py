@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vflc.ir.learn import Spend
-from vflc.ir.model import Model
+from vflc.ir.stages import Partitioned
 from vflc.passes.learn.bounds import declared, made_of
 from vflc.passes.learn.received import Received
 
 
-def spends(model: Model, reaching: Mapping[str, Received]) -> tuple[Spend, ...]:
+def spends(model: Partitioned, reaching: Mapping[str, Received]) -> tuple[Spend, ...]:
     """For every place, and every feature, label and column of others behind a mechanism, these mechanisms."""
     columns, found = declared(model), dict[tuple[str, str, str], dict[str, None]]()
     for receiver, secrets in reaching.items():

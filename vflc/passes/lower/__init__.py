@@ -1,6 +1,6 @@
 """Tree to graph: names resolved, blocks expanded, shapes, dtypes and sources inferred.
 
-In: a tree. Out: a `Model` whose graph has places only where the spec demands them.
+In: a tree. Out: a `Lowered` whose graph has places only where the spec demands them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from vflc.diagnostics import Collector
 from vflc.ir.budget import MOST_TERMS, Budget
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Loss, Model, PartyInfo
+from vflc.ir.model import Loss, PartyInfo
+from vflc.ir.stages import Lowered
 from vflc.ops import infer
 from vflc.passes.lower.calls import call
 from vflc.passes.lower.columns import lower_party
@@ -35,7 +36,7 @@ UNSUPPORTED: dict[type, str] = {
 }
 
 
-def lower(spec: tree.Spec, name: str, folder: Path | None, collector: Collector) -> Model | None:
+def lower(spec: tree.Spec, name: str, folder: Path | None, collector: Collector) -> Lowered | None:
     """The model that a spec describes, or None after mistakes, which are in `collector`."""
     _refuse_unsupported(spec, collector)
     modules = Modules(collector, folder)
@@ -67,7 +68,7 @@ def _refuse_unsupported(spec: tree.Spec, collector: Collector) -> None:
             )
 
 
-def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evaluator) -> Model | None:
+def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evaluator) -> Lowered | None:
     collector = ev.collector
     parties = _parties(spec, scope, modules, ev)
     _bindings(spec, scope, modules, parties, collector)
@@ -126,15 +127,14 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     ]
     _trainable(graph, losses, collector)
     check_metrics(ev, next((i for i in spec.items if isinstance(i, tree.Train)), None), predictions)
-    return Model(
-        name,
-        graph,
-        tuple(parties.values()),
-        losses,
-        predictions,
-        assigns,
-        config,
-        places=tuple(parties),
+    return Lowered(
+        name=name,
+        graph=graph,
+        parties=tuple(parties.values()),
+        losses=losses,
+        predictions=predictions,
+        assigns=assigns,
+        train=config,
         population=population,
         releases=tuple(release for release in releases if release),
         acceptances=tuple(acceptance for acceptance in accepted if acceptance),

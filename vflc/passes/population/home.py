@@ -7,20 +7,25 @@ a label flowed into is computed at the hub, so all that can cross are global wei
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import Model, PartyInfo, Population
+from vflc.ir.model import PartyInfo, Population
+from vflc.ir.stages import Housed, Lowered
+from vflc.passes.properties import GRAPH, NEEDED, PLACED
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
     """The pass."""
 
-    name: str = "home"
+    name: ClassVar = "home"
+    requires: ClassVar = (*GRAPH, NEEDED)
+    ensures: ClassVar = (*GRAPH, PLACED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Lowered, collector: Collector) -> Housed:
         population = model.population
         assert population is not None
         for party in model.parties:
@@ -35,7 +40,8 @@ class Home:
                 model.losses[0].span,
                 f"let the hub keep one: global items = table(3706, 50) at {population.hub}",
             )
-        return replace(model, graph=graph)
+        places = tuple(party.name for party in model.parties)
+        return Housed.of(model, graph=graph, places=places)
 
 
 def _below_local(graph: Graph, population: Population) -> dict[str, str]:

@@ -8,24 +8,27 @@ own, so that a user's weights get that user's gradient.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model
+from vflc.ir.stages import Vectorised
 from vflc.ops import infer
-from vflc.passes.differentiate import Differentiate
+from vflc.passes.differentiate import differentiated
+from vflc.passes.properties import GRAPH, PHASES, VECTORISED
 
 
 @dataclass(frozen=True, slots=True)
 class Phases:
     """The pass."""
 
-    name: str = "phases"
+    name: ClassVar = "phases"
+    requires: ClassVar = (*GRAPH, VECTORISED)
+    ensures: ClassVar = (*GRAPH, VECTORISED, PHASES)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Vectorised, collector: Collector) -> Vectorised:
         population, visit = model.population, model.visit
-        assert population is not None and visit is not None
         scopes = {"rebuild": ("local",), "client": ("global", "local")[: 1 + population.config.joint]}
         graphs, gradients = {}, {}
         for phase, trained in scopes.items():
@@ -36,8 +39,7 @@ class Phases:
                 with build.within(scope=(loss.name, "sum"), span=loss.span):
                     total = build.op("sum", graph[value], axes=(0,), keep=False)
                 losses.append(replace(loss, node=total.id))
-            found = Differentiate()(replace(model, graph=graph, losses=tuple(losses)), collector)
-            graphs[phase], gradients[phase] = found.graph, found.gradients
+            graphs[phase], gradients[phase] = differentiated(graph, losses)
         return replace(model, visit=replace(visit, graphs=graphs, gradients=gradients))
 
 

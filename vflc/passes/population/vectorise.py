@@ -12,26 +12,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import Collector, Refused
+from vflc.diagnostics.diagnostic import in_order
 from vflc.ir.build import Build
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import Model, UserIds, Visit
+from vflc.ir.model import UserIds, Visit
+from vflc.ir.stages import Housed, Vectorised
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import OPS, infer
 from vflc.ops.registry import OpError
 from vflc.ops.users import EXAMPLE, levelled, moved
+from vflc.passes.properties import GRAPH, PLACED, VECTORISED
 
 
 @dataclass(frozen=True, slots=True)
 class Vectorise:
     """The pass."""
 
-    name: str = "vectorise"
+    name: ClassVar = "vectorise"
+    requires: ClassVar = (*GRAPH, PLACED)
+    ensures: ClassVar = (*GRAPH, VECTORISED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
-        assert model.population is not None
+    def __call__(self, model: Housed, collector: Collector) -> Vectorised:
         lift = _Lift(model, Build(Graph(), infer, place=model.population.place))
         for node in model.graph:
             try:
@@ -39,16 +43,17 @@ class Vectorise:
             except OpError as refused:
                 text = f"this cannot run for many users at once: {refused.message}"
                 collector.error("VFL0502", text, node.span, refused.help or "write it another way")
-                return model
+                raise Refused(in_order(collector.diagnostics)) from refused
         losses = tuple(lift._made[loss.node].id for loss in model.losses)
         predictions = {p.name: lift._made[p.node].id for p in model.predictions}
         graph = lift.build.graph
-        return replace(model, visit=Visit(graph, lift.mask, tuple(lift.ids.values()), losses, predictions))
+        visit = Visit(graph, lift.mask, tuple(lift.ids.values()), losses, predictions)
+        return Vectorised.of(model, visit=visit)
 
 
 @dataclass(slots=True)
 class _Lift:
-    model: Model
+    model: Housed
     build: Build
     _made: dict[str, Node] = field(default_factory=dict)
     alone: set[str] = field(default_factory=set)

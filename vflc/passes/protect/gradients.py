@@ -8,19 +8,21 @@ engine computed it. What leaves at another time has a guard of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from vflc_common.words import CALIBRATED
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
+from vflc.ir.stages import Optimized
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, spent_delta, spent_epsilon
 from vflc.passes.cut import crossings
 from vflc.passes.levels import levels
 from vflc.passes.modes import resolved
+from vflc.passes.properties import GRAPH, PLACED, UPDATED
 from vflc.passes.protect.joint import (
     Chain,
     Rows,
@@ -38,9 +40,11 @@ from vflc.passes.protect.values import unknown_edge
 class ProtectGradients:
     """The pass."""
 
-    name: str = "protect_gradients"
+    name: ClassVar = "protect-gradients"
+    requires: ClassVar = (*GRAPH, PLACED, UPDATED)
+    ensures: ClassVar = (*GRAPH, PLACED, UPDATED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Optimized, collector: Collector) -> Optimized:
         done = {guard.protection for guard in model.guards}
         work = _Gradients(model, collector)
         for protection in model.protections:
@@ -54,7 +58,7 @@ class ProtectGradients:
 
 @dataclass(slots=True)
 class _Gradients:
-    model: Model
+    model: Optimized
     collector: Collector
     now: dict[tuple[str, str], str] = field(default_factory=dict)
     """Of a gradient and the place it goes to what crosses in its stead."""
@@ -177,7 +181,7 @@ class _Gradients:
         return None
 
 
-def _check_budget(model: Model, protection: Protection, collector: Collector) -> None:
+def _check_budget(model: Optimized, protection: Protection, collector: Collector) -> None:
     """Refuses an ε that the epochs of the spec cannot keep, as far as that is known without a run."""
     options, epochs = protection.options, model.train.epochs
     guards = [guard for guard in model.guards if guard.protection == protection.id]

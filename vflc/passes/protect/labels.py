@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
+from vflc.ir.stages import Placed
 from vflc.ops import OPS, infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, likeliest
 from vflc.passes.protect.joint import draw_node, rewired
 
 
-def guard_labels(model: Model, protection: Protection, collector: Collector) -> Model:
+def guard_labels(model: Placed, protection: Protection, collector: Collector) -> Placed:
     """The model whose losses read drawn labels in training; the same model after a mistake."""
     if not (labels := _labels(model, protection, collector)):
         return model
@@ -32,7 +32,7 @@ def guard_labels(model: Model, protection: Protection, collector: Collector) -> 
     return model
 
 
-def _labels(model: Model, protection: Protection, collector: Collector) -> list[Node]:
+def _labels(model: Placed, protection: Protection, collector: Collector) -> list[Node]:
     target, graph = protection.target, model.graph
     names = target.values or (target.text,)
     labels = [graph[name] for name in names if name in graph and graph[name].op == "label"]
@@ -62,7 +62,7 @@ class _Label:
         ends: ids of (reader, what it reads), where the label enters a loss.
     """
 
-    model: Model
+    model: Placed
     protection: Protection
     label: Node
     collector: Collector
@@ -127,7 +127,7 @@ class _Label:
         )
         return False
 
-    def guard(self) -> Model:
+    def guard(self) -> Placed:
         """Puts the drawn label and the correction in."""
         model, protection, label = self.model, self.protection, self.label
         alone = len(protection.target.values) < 2

@@ -13,8 +13,8 @@ from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
+from vflc.ir.stages import Placed
 from vflc.ops import OPS
 from vflc.ops.protect_mechanisms import MECHANISMS
 
@@ -28,7 +28,7 @@ class Sum:
     leaves: tuple[str, ...]
 
 
-def guard_sum(model: Model, protection: Protection, values: Sequence[str], collector: Collector) -> Model:
+def guard_sum(model: Placed, protection: Protection, values: Sequence[str], collector: Collector) -> Placed:
     """The model with a guard at each place that adds to the sums that the values enter."""
     graph, users = model.graph, model.graph.users()
     mechanism = MECHANISMS[protection.mechanism]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from vflc_common.words import PROGRAMS
 
@@ -16,10 +17,11 @@ from vflc.diagnostics import Collector
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
-from vflc.ir.model import Model
 from vflc.ir.release import Guard, Protection
+from vflc.ir.stages import Placed
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, PASSES
+from vflc.passes.properties import GRAPH, PLACED
 from vflc.passes.protect.joint import (
     Chain,
     Rows,
@@ -39,9 +41,11 @@ from vflc.passes.protect.sums import guard_sum, offered
 class Protect:
     """The pass."""
 
-    name: str = "protect"
+    name: ClassVar = "protect"
+    requires: ClassVar = (*GRAPH, PLACED)
+    ensures: ClassVar = (*GRAPH, PLACED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Placed, collector: Collector) -> Placed:
         work = _Activations(model, collector)
         for protection in model.protections:
             role = MECHANISMS[protection.mechanism].role
@@ -54,7 +58,7 @@ class Protect:
 
 @dataclass(slots=True)
 class _Activations:
-    model: Model
+    model: Placed
     collector: Collector
     now: dict[str, str] = field(default_factory=dict)
     """Of a protected value what crosses in its place."""
@@ -155,14 +159,14 @@ def _in_all_phases(protection: Protection) -> Protection:
     return replace(protection, options={**options, "passes": PASSES})
 
 
-def _measured_elsewhere(model: Model) -> Iterator[tuple[str, str]]:
+def _measured_elsewhere(model: Placed) -> Iterator[tuple[str, str]]:
     """Predictions that cross to the owner of the label they are measured by."""
     for prediction in model.predictions:
         if prediction.label and model.graph[prediction.label].place != model.graph[prediction.node].place:
             yield prediction.node, prediction.label
 
 
-def _renamed(model: Model, after: dict[str, str], place: str) -> Model:
+def _renamed(model: Placed, after: dict[str, str], place: str) -> Placed:
     """Predictions that are measured elsewhere and logits of losses elsewhere are what crosses."""
     measured = dict(_measured_elsewhere(model))
     return replace(

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Gradient, Model
+from vflc.ir.model import Gradient
 from vflc.ir.release import Guard, Protection
+from vflc.ir.stages import Differentiated
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, shrinking
 from vflc.passes.optimize import matches
+from vflc.passes.properties import DIFFERENTIATED, GRAPH, PLACED
 from vflc.passes.protect.joint import called, draw_node, fresh
 from vflc.passes.protect.row_gradients import NoSum, Parting
 from vflc.passes.protect.row_summands import Summands
@@ -29,9 +31,11 @@ from vflc.passes.protect.row_summands import Summands
 class ProtectWeights:
     """The pass."""
 
-    name: str = "protect_weights"
+    name: ClassVar = "protect-weights"
+    requires: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
+    ensures: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
 
-    def __call__(self, model: Model, collector: Collector) -> Model:
+    def __call__(self, model: Differentiated, collector: Collector) -> Differentiated:
         for protection in model.protections:
             if MECHANISMS[protection.mechanism].role == "weights":
                 model = _guarded(model, protection, collector)
@@ -47,7 +51,7 @@ class _Part:
     rows: Summands
 
 
-def _guarded(model: Model, protection: Protection, collector: Collector) -> Model:
+def _guarded(model: Differentiated, protection: Protection, collector: Collector) -> Differentiated:
     """The model with one guard more; the same one after a mistake."""
     gradients = _chosen(model, protection, collector)
     place = protection.target.weights_at
@@ -112,7 +116,7 @@ def _noisy(b: Build, part: _Part, sums: tuple[Node, ...], count: Node, options: 
     return called(b, noisy, fresh(graph, f"{part.weight}.gradient.private"))
 
 
-def _chosen(model: Model, protection: Protection, collector: Collector) -> list[Gradient]:
+def _chosen(model: Differentiated, protection: Protection, collector: Collector) -> list[Gradient]:
     """The gradients of the weights that are meant; none after a mistake."""
     target, graph = protection.target, model.graph
     here = [g for g in model.gradients if graph[g.weight].place == target.weights_at]
@@ -151,7 +155,7 @@ def _names(weight: Node) -> list[str]:
 
 
 def _refuse(
-    model: Model, protection: Protection, gradient: Gradient, found: NoSum, collector: Collector
+    model: Differentiated, protection: Protection, gradient: Gradient, found: NoSum, collector: Collector
 ) -> None:
     collector.error(
         "VFL0346",

@@ -1,0 +1,172 @@
+"""A model from stage to stage: each has what the one before has, and what a pass has added.
+
+`Lowered` is a spec, read. Of a spec with parties come `Placed`, `ByMode`, `Differentiated`, `Optimized`,
+`Partitioned` and `Scheduled`; of one with a population come `Housed` and `Vectorised`. A pass takes the
+earliest stage that has what it reads, so that what is not yet placed, say, cannot be partitioned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from vflc_common.words import Program
+
+from vflc.ir.graph import Graph
+from vflc.ir.learn import Evidence, Learned, Spend
+from vflc.ir.model import (
+    Edge,
+    Gradient,
+    Loss,
+    Message,
+    PartyInfo,
+    Population,
+    Prediction,
+    Schedule,
+    TrainConfig,
+    Update,
+    Visit,
+)
+from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """What a spec says: one graph, and what is said about its parties, losses and training."""
+
+    name: str
+    graph: Graph
+    parties: tuple[PartyInfo, ...]
+    losses: tuple[Loss, ...]
+    predictions: tuple[Prediction, ...]
+    assigns: tuple[tuple[str, str], ...]
+    train: TrainConfig
+    population: Population | None = None
+    releases: tuple[Release, ...] = ()
+    acceptances: tuple[Acceptance, ...] = ()
+    protections: tuple[Protection, ...] = ()
+
+    @classmethod
+    def of(cls, before: Lowered, **added: Any) -> Self:
+        """The next stage: all that the model had, with what has been added or changed."""
+        had = {field.name: getattr(before, field.name) for field in fields(before)}
+        return cls(**{**had, **added})
+
+    def party(self, name: str) -> PartyInfo | None:
+        return next((party for party in self.parties if party.name == name), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed(Lowered):
+    """Every value but constants has a place; what crosses has passed `guards` where the spec protects it.
+
+    Args:
+        places: in the order of the spec.
+        offers: places that a masked sum is offered to.
+    """
+
+    places: tuple[str, ...]
+    guards: tuple[Guard, ...] = ()
+    offers: tuple[str, ...] = ()
+
+    def guards_of(self, node: str) -> tuple[Guard, ...]:
+        """The guards that a value that crosses has passed, in that order: noise, then compression."""
+        found: list[Guard] = []
+        for guard in reversed(self.guards):
+            if node in guard.after:
+                found.append(guard)
+                node = guard.before[guard.after.index(node)]
+        return tuple(reversed(found))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByMode(Placed):
+    """`graph` is what runs in training, `inference` what runs in evaluation and prediction."""
+
+    inference: Graph
+
+    def graph_of(self, program: Program) -> Graph:
+        """The graph that a program runs on."""
+        return self.graph if program == "train" else self.inference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differentiated(ByMode):
+    """`graph` has backward values, and every trainable weight that the objective depends on a gradient."""
+
+    gradients: tuple[Gradient, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimized(Differentiated):
+    """`graph` has the gradients as updates read them. What each program computes is decided."""
+
+    updates: tuple[Update, ...]
+
+    def roots(self, program: Program) -> list[str]:
+        """What a program must compute."""
+        wanted: list[str] = []
+        if program != "predict":
+            wanted += [loss.node for loss in self.losses]
+        if program == "train":
+            for update in self.updates:
+                wanted += [update.gradient] if update.gradient else [i for pair in update.pairs for i in pair]
+            wanted += [value for _, value in self.assigns]
+            wanted += [value for guard in self.guards if guard.inside for _, value in guard.keeps]
+        for prediction in self.predictions:
+            if program != "train" or self._measured_in_training(prediction):
+                wanted.append(prediction.node)
+            if program != "predict":
+                wanted += prediction.measured
+        return list(dict.fromkeys(wanted))
+
+    def _measured_in_training(self, prediction: Prediction) -> bool:
+        """Training measures what is at the label's owner anyway, and sends nothing more for it."""
+        graph, node, label = self.graph, prediction.node, prediction.label
+        if label is None or graph[node].place != graph[label].place:
+            return False
+        needed = graph.ancestors(loss.node for loss in self.losses)
+        return all(
+            name in needed or graph[name].place == graph[node].place for name in graph.ancestors([node])
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disclosed:
+    """Who may learn what, and what is known to tell it; empty where no protection is carried out."""
+
+    findings: tuple[Finding, ...] = ()
+    disclosures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    learned: tuple[Learned, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    spends: tuple[Spend, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partitioned(Optimized, Disclosed):
+    """Everything that crosses between places, and the messages that it travels in."""
+
+    edges: tuple[Edge, ...]
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduled(Partitioned):
+    """What every place does, step by step. The last stage of a spec with parties."""
+
+    schedules: tuple[Schedule, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Housed(Placed):
+    """A population whose values have places: global weights at the hub, all else at the users."""
+
+    population: Population
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vectorised(Housed, Disclosed):
+    """A population whose graph runs for many users at once. The last stage of a spec with one."""
+
+    visit: Visit
