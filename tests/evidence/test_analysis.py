@@ -12,7 +12,8 @@ from vflc.diagnostics import Source as Text
 from vflc.diagnostics import Span
 from vflc.ir.build import Build, Init
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.model import ColumnInfo, Edge, Loss, Model, PartyInfo, TrainConfig
+from vflc.ir.model import ColumnInfo, Edge, Loss, PartyInfo, TrainConfig
+from vflc.ir.stages import Partitioned
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
 from vflc.passes.evidence.analysis import Analysis, Leak, _known, analyse
@@ -89,11 +90,15 @@ class Small:
                 wrong = self.b.op("mul", self.b.op("sub", wrong, self[label]), wrong)
             total = self.b.op("mean", wrong, axes=(0, 1), keep=False)
         loss = Loss("y", total.id, 1.0, kind, "logit", "y", SPAN)
-        model = Model(
-            "small", self.b.graph, tuple(self.parties), (loss,), (), (), TrainConfig(),
-            inference=self.b.graph, edges=tuple(self.edges),
+        return analyse(self.model(loss))
+
+    def model(self, loss: Loss) -> Partitioned:
+        graph = self.b.graph
+        return Partitioned(
+            name="small", graph=graph, parties=tuple(self.parties), losses=(loss,), predictions=(), assigns=(),
+            train=TrainConfig(), places=tuple(COLUMNS), inference=graph, gradients=(), updates=(),
+            edges=tuple(self.edges), messages=(),
         )  # fmt: skip
-        return analyse(model)
 
     def leaks(self, *labels: str, kind: str = "mse") -> dict[str, Leak]:
         return {leak.receiver: leak for leak in self.analysis(*labels, kind=kind).leaks}
@@ -182,11 +187,7 @@ def test_what_is_of_no_known_kind_counts_for_no_width() -> None:
     with small.b.within(place="bob"):
         total = small.b.op("mean", small.b.op("mul", small["end"], small["y"]), axes=(0, 1), keep=False)
     loss = Loss("y", total.id, 1.0, "mse", "end", "y", SPAN)
-    model = Model(
-        "small", small.b.graph, tuple(small.parties), (loss,), (), (), TrainConfig(),
-        inference=small.b.graph, edges=tuple(small.edges),
-    )  # fmt: skip
-    (leak,) = analyse(model).leaks
+    (leak,) = analyse(small.model(loss)).leaks
     assert leak.edges["a.gradient.bob"].unknown and not leak.edges["logit.gradient.bob"].unknown
     assert leak.width == 1
 
