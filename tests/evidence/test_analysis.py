@@ -95,9 +95,9 @@ class Small:
     def model(self, loss: Loss) -> Partitioned:
         graph = self.b.graph
         return Partitioned(
-            name="small", graph=graph, parties=tuple(self.parties), losses=(loss,), predictions=(), assigns=(),
-            train=TrainConfig(), places=tuple(COLUMNS), inference=graph, gradients=(), updates=(),
-            edges=tuple(self.edges), messages=(),
+            name="small", graph=graph, parties=tuple(self.parties), losses=(loss,), predictions=(),
+            assigns=(), train=TrainConfig(), places=tuple(COLUMNS), inference=graph, gradients=(),
+            updates=(), edges=tuple(self.edges), messages=(),
         )  # fmt: skip
 
     def leaks(self, *labels: str, kind: str = "mse") -> dict[str, Leak]:
