@@ -156,7 +156,9 @@ def test_sums_over_a_batch_are_no_rows() -> None:
     assert set(small.leaks()["alice"].edges) == {"a.gradient.bob"}
 
 
-@pytest.mark.parametrize(("kind", "size", "slopes"), [("cce", 5, 5), ("cce", 1, 1), ("mse", 5, 1)])
+@pytest.mark.parametrize(
+    ("kind", "size", "slopes"), [("cce", 5, 5), ("cce", 2, 2), ("cce", 1, 1), ("mse", 5, 1), ("bce", 5, 1)]
+)
 def test_how_many_numbers_a_slope_has(kind: str, size: int, slopes: int) -> None:
     small = Small(size)
     small.back("a", "bob", "alice")
@@ -169,8 +171,8 @@ def test_how_many_numbers_a_slope_has(kind: str, size: int, slopes: int) -> None
 
 def test_rows_of_which_some_are_0_do_not_tell_a_direction() -> None:
     """alice knows v and what comes back through it, up to where it vanishes."""
-    for kind, width in (("cce", 0), ("mse", 3)):
-        small = Small(4)
+    for kind, size, width in (("cce", 4, 0), ("cce", 2, 0), ("mse", 4, 3)):
+        small = Small(size)
         small.edges.append(small.edge("v", "bob", "alice"))
         small.back("a", "bob", "alice")
         alice = small.leaks(kind=kind)["alice"]

@@ -348,6 +348,11 @@ def test_what_is_copied_to_all_elements_of_a_row_gets_their_sum(
     wide = small.op("concat", small.s, small.z, axis=1)
     assert small.at(wide, start, "s") == start, "of what is joined each element is there once"
     assert small.at(small.op("add", small.x, small.z), start) == start
+    small.input("open", TensorType((ROWS, Axis(None, None))))
+    assert small.at(small.op("add", small.s, small.open), start, "s") == start
+    assert small.at(small.op("neg", small.open), start, "open") == replace(
+        start, sign=start.sign and -start.sign
+    )
 
 
 def test_what_is_read_in_several_places_gets_all_of_it() -> None:

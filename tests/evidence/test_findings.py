@@ -189,6 +189,7 @@ def test_what_one_edge_tells_of_features(known: Fact, kind: str | None, says: st
         ((4, 1), (fact(AGE), fact(AGE, PAY, linear=False)), 1),
         ((1, 4), (fact(AGE, PAY), fact(ITEM)), None),  # the second tells nothing of alice
         ((None, 2), (fact(AGE), fact(AGE, PAY)), 2),
+        ((None, 1), (fact(AGE), fact(AGE, PAY)), None),
         ((2,), (fact(LIKED, AGE),), 1),
     ],
 )
@@ -405,7 +406,7 @@ def test_the_end_of_a_model_at_a_party_without_the_labels() -> None:
 
 def test_what_is_known_of_an_activation_in_the_manifest() -> None:
     way, wide = Way(3, True, False), Way(inf, False, True)
-    known = Fact({PAY: wide, AGE: way}, 2.0**53, Range(-1, inf))
+    known = Fact({PAY: way, AGE: wide}, 2.0**53, Range(-1, inf))
     many = Fact({}, 2.0**54, FREE)
     nodes = (node("a", type=row(3)), node("b", type=row(None)))
     case = Case(edge("a"), edge("b", programs=("predict",)), nodes=nodes)
@@ -414,12 +415,13 @@ def test_what_is_known_of_an_activation_in_the_manifest() -> None:
         "a": {
             "values": 2**53, "bits_per_row": 53.0, "range": [-1, None],
             "secrets": {
-                "alice.Age": {"width": 3, "linear": True, "injective": False},
-                "alice.Pay": {"width": None, "linear": False, "injective": True},
+                "alice.Age": {"width": None, "linear": False, "injective": True},
+                "alice.Pay": {"width": 3, "linear": True, "injective": False},
             },
         },
         "b": {"values": None, "bits_per_row": None, "range": [None, None], "secrets": {}},
     }  # fmt: skip
+    assert list(told["a"]["secrets"]) == ["alice.Age", "alice.Pay"]
     (few,) = describe(Case(edge("a")).known({"a": fact(distinct=3)})).values()
     assert few["bits_per_row"] == 1.585
     (more,) = describe(Case(edge("a"), nodes=nodes[:1]).known({"a": many})).values()
@@ -452,6 +454,7 @@ def accept(
     [
         (accept(to="alice"), {"x.gradient"}),
         (accept(to="bob"), set()),
+        (accept(to="aaron"), set()),
         (accept("n"), {"e"}),
         (accept("e"), {"e"}),
         (accept("x"), {"x.gradient"}),

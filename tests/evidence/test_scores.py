@@ -91,6 +91,15 @@ def test_a_weight_beside_is_a_way_around_and_a_frozen_one_is_none() -> None:
         assert g.judged(residual(g, shown)) == judged
 
 
+def test_a_way_around_is_found_behind_the_value_itself() -> None:
+    """What both read, `mul`, is not all that the second is made of."""
+    g = Small()
+    score = g.op("mul", g.x, g.w)
+    first, second = g.op("exp", score), g.op("add", g.op("mul", g.x, g.v), score)
+    chosen = g.op("add", g.op("mul", g.y, first), g.op("mul", g.s, second))
+    assert g.judged(g.mean(chosen)) == [first.id, second.id]
+
+
 def test_the_value_stands_before_weights_and_sums_over_the_batch() -> None:
     g = Small()
     score = g.op("mul", g.x, g.w)
@@ -98,6 +107,8 @@ def test_the_value_stands_before_weights_and_sums_over_the_batch() -> None:
     assert g.judged(residual(g, g.op("sub", score, once))) == ["sub"], "a batch's mean goes around"
     alone = g.op("exp", once)
     assert g.judged(residual(g, alone)) == [score.id], "the last value that has rows"
+    scaled = g.op("mul", g.x, once)
+    assert g.judged(residual(g, scaled)) == [scaled.id], "below it nothing has rows"
     direct = g.mean(g.op("mul", g.y, g.v))
     assert g.judged(direct) == [], "a weight is no value of the model"
 
