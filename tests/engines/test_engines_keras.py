@@ -419,3 +419,20 @@ def test_random_values_are_drawn_where_they_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(engine.get(drawn.id), uniform(9, drawn.id, step, shape, "float64"))
     engine.begin("evaluate", inputs, 2, 3)
     assert drawn.id not in engine.values()
+
+
+@pytest.mark.parametrize("session", ["sgd(lr = 0.1)"], indirect=True)
+@pytest.mark.parametrize("uses", [0, 1, 2])
+def test_a_tape_is_kept_where_gradients_are_taken_twice(
+    session: Session, uses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what a tape that is kept sees TensorFlow prepares more; what nobody trains has none."""
+    engine: Any = session.engines["a"]
+    made: list[bool] = []
+    monkeypatch.setattr(
+        engine, "_tf", SimpleNamespace(GradientTape=lambda persistent: made.append(persistent))
+    )
+    monkeypatch.setattr(engine, "_gradients", dict.fromkeys(range(uses)))
+    for program in ("train", "evaluate", "predict"):
+        engine.begin(program, {}, 1, 1)
+    assert made == [uses == 2]

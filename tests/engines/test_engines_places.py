@@ -235,3 +235,26 @@ def test_tables_side_by_side_are_one_table(
 
 def test_only_tables_that_catch_up_are_stored_as_they_lie(folder: Path) -> None:
     assert place(folder, "alice").stored() == {}
+
+
+@pytest.mark.parametrize("rule", ["sgd(lr = 0.5)", "sgd(lr = 0.5, momentum = 0.9)"])
+def test_each_table_has_its_gradient_cut(tmp_path: Path, rule: str) -> None:
+    """To the norm that is allowed, for the rows of all that a batch reads together."""
+    sessions = [
+        trained(tmp_path / str(index), [2, 1, 3], "", rule, limit)
+        for index, limit in enumerate(("", "clip_norm 0.05", "clip_norm 1000"))
+    ]
+    rng = np.random.default_rng()
+    start = {name: rng.normal(size=array.shape) for name, array in sessions[0].engines["a"].weights().items()}
+    ids = np.array([3, 1, 3], np.int32)
+    for session in sessions:
+        session.engines["a"].load(start)
+        session.step({"a.i": ids, "b.y": np.ones((3, 1))})
+    free, cut, loose = (session.engines["a"].weights() for session in sessions)
+    for name, before in start.items():
+        gradient = (before - free[name]) / 0.5
+        norm = np.sqrt(np.square(gradient).sum())
+        np.testing.assert_allclose(loose[name], free[name], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            cut[name], before - 0.5 * gradient * min(1, 0.05 / norm), rtol=0, atol=1e-12
+        )
