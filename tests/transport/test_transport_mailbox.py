@@ -88,6 +88,14 @@ def test_all_edges_of_a_message_have_as_many_rows(rows: int, taken: bool) -> Non
         bob.envelope("alice", frame)
 
 
+def test_tensors_are_views_but_where_they_lie_at_an_odd_address() -> None:
+    frame = message(Tensor(0, 0, (3, 4)), Tensor(1, 4, (3,)), Tensor(2, 1, ()))
+    found = Rules(manifest(), "bob", ROWS).envelope("alice", frame).tensors
+    payload = np.frombuffer(frame.payload, np.uint8)
+    assert [np.shares_memory(found[name], payload) for name in "acd"] == [True, True, False]
+    assert all(each.flags.aligned and not each.flags.writeable for each in found.values())
+
+
 @pytest.mark.parametrize(("rows", "taken"), [(4, True), (5, False)])
 def test_where_only_the_data_knows_a_size_there_is_a_bound(
     rows: int, taken: bool, monkeypatch: pytest.MonkeyPatch
