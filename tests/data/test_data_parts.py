@@ -1,15 +1,22 @@
 """Parts of reading and encoding one by one: what messages count and show, limits, what is generated."""
 
+import tempfile
+import threading
 from collections import Counter
+from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 from test_data_encoders import chain, encode, hash_of, keys, refused, vocab
+from vflc_runtime.data import align
 from vflc_runtime.data import generate as made_up
+from vflc_runtime.data import overlap as overlaps
 from vflc_runtime.data.align import WIDTH, _parts, _rows, _shown, look_at_tables, open_tables
-from vflc_runtime.data.batches import Order, ahead, gather, split
+from vflc_runtime.data.batches import Order, ahead, gather, split, trimmed
 from vflc_runtime.data.chain import MOST_VALUES, SPARSE, WIDE, Counts
+from vflc_runtime.data.dataset import check_parties
 from vflc_runtime.data.encoders import settled
 from vflc_runtime.data.fitting import ROUNDING, Moments
 from vflc_runtime.data.overlap import overlap
@@ -91,6 +98,41 @@ def test_a_look_at_tables_tells_what_their_form_tells(table, code):
     assert caught.value.code == code and ("b's" in caught.value.message or "of b" in caught.value.message)
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(duckdb.OutOfMemoryException("full"), "VFL0612"), (Failure("VFL0606", "m", "h"), "VFL0606")],
+)
+def test_tables_that_cannot_be_joined_leave_nothing(error, code, tmp_path, monkeypatch):
+    def failing(*_):
+        assert any(tmp_path.iterdir())
+        raise error
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(align, "join_keys", failing)
+    tables = {"a": pa.table({"ID": ["x"], "v": [1]})}
+    with pytest.raises(Failure, match=code):
+        open_tables({"a": PARTY}, tables)
+    assert not any(tmp_path.iterdir())
+    if code == "VFL0612":
+        monkeypatch.setattr(overlaps, "_nearly", failing)
+        with pytest.raises(Failure, match=code):
+            overlap({"a": PARTY}, tables)
+
+
+def test_data_is_for_parties_and_parties_have_data():
+    parties = {"alice": {"where": {"line": 1}}, "bob": {}}
+    check_parties(parties, {"bob": "b.csv", "alice": "a.csv"})
+    with pytest.raises(Failure, match="VFL0618") as caught:
+        check_parties(parties, {"alcie": "a.csv", "bob": "b.csv"})
+    assert caught.value.help == "did you mean alice? parties with columns: alice, bob"
+    with pytest.raises(Failure, match="VFL0618") as caught:
+        check_parties(parties, {"alice": "a.csv", "bob": "b.csv", "xyz": "c.csv"})
+    assert caught.value.help == "parties with columns: alice, bob"
+    with pytest.raises(Failure, match="VFL0618") as caught:
+        check_parties(parties, {"bob": "b.csv"})
+    assert caught.value.help == "give it with --data alice=SOURCE" and caught.value.where == {"line": 1}
+
+
 # --- overlap --------------------------------------------------------------------------------------
 
 
@@ -157,18 +199,26 @@ def test_batches_go_on_from_any_step():
 
 
 def test_one_batch_is_read_while_the_one_before_is_worked_on():
-    started = []
+    started, second = [], threading.Event()
 
     def read(rows):
         started.append(rows)
+        if rows == 2:
+            second.set()
         return rows * 10
 
     coming = ahead(iter([1, 2, 3, 4]), read)
     first, get = next(coming)
-    assert (first, get()) == (1, 10) and len(started) <= 2
+    assert (first, get()) == (1, 10) and second.wait(60) and started == [1, 2]
     rest = [(rows, get()) for rows, get in coming]
     assert rest == [(2, 20), (3, 30), (4, 40)] and started == [1, 2, 3, 4]
     assert list(ahead(iter([]), read)) == []
+
+
+def test_ids_are_as_wide_as_the_longest_row():
+    ids = np.array([[3, 0, -1, -1], [-1, -1, -1, -1], [7, -1, 5, -1]])
+    assert trimmed(ids).tolist() == [[3, 0, -1], [-1, -1, -1], [7, -1, 5]] and trimmed(ids).flags.c_contiguous
+    assert trimmed(ids[1:2]).tolist() == [[-1]] and trimmed(ids[:0]).shape == (0, 1)
 
 
 def test_rows_are_gathered_from_the_first_axis():
@@ -478,6 +528,16 @@ def test_where_columns_are():
             _positions(names, [Wanted(wanted, {"line": 1})], source)
         assert caught.value.code == code and caught.value.where == {"line": 1}
         assert caught.value.help.endswith(says) if code == "VFL0602" else caught.value.help.startswith(says)
+
+
+def test_how_long_a_line_may_be(tmp_path):
+    wide, quoted = tmp_path / "wide.csv", tmp_path / "quoted.csv"
+    wide.write_text("a" * ((4 << 20) + (1 << 16) + 1), "utf-8")
+    quoted.write_text("ID,v\na," + "x" * (17 << 20) + "\n", "utf-8")
+    for path, says in ((wide, "its first line has more than 4 MiB"), (quoted, "more than 16 MiB")):
+        with pytest.raises(Failure, match="VFL0632") as caught:
+            open_tables({"a": PARTY}, {"a": Path(path)})
+        assert says in caught.value.message
 
 
 def test_a_source_in_messages():

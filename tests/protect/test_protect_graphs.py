@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from granting import granted
 
 from vflc.diagnostics import Collector, Span
 from vflc.diagnostics import Source as Text
+from vflc.driver import compile_source
 from vflc.ir.build import Build, Init
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import Loss
@@ -315,3 +317,59 @@ def test_names_of_weights() -> None:
     assert _names(node("w", "bob", attrs={"parts": parts})) == ["u", "v"]
     assert _listed([f"w{i}" for i in range(8)]).endswith("`w7`")
     assert _listed([f"w{i}" for i in range(9)]).endswith("`w7` …")
+
+
+# --- what crosses in a value's stead ----------------------------------------------------------------
+
+HUB = """
+party alice {
+  key ID
+  feature Age: float
+}
+party bob {
+  key ID
+  label liked: int
+  label owed: float
+}
+party hub {}
+h = dense(alice.Age, 3)
+fuse at hub {
+  logit = dense(h, 1)
+  score = sigmoid(logit)
+}
+own = dense(logit, 1) at bob
+predict liked = score
+predict owed = own
+objective bce(logit, bob.liked) + mse(own, bob.owed)
+protect logit with gaussian(clip = 1.0, epsilon = 8, passes = 3)
+protect score with quantize(bits = 4, per = batch)
+train { epochs 2 }
+"""
+
+
+def test_losses_and_metrics_elsewhere_read_what_crosses() -> None:
+    model = compile_source(Text("spec.vfl", granted(HUB))).model
+    assert [p.node for p in model.predictions] == ["score.protected", "own"], "own is measured where it is"
+    assert [loss.logit for loss in model.losses] == ["logit.protected", "own"]
+    forward = {edge.id: edge.programs for edge in model.edges if edge.phase == "forward"}
+    assert forward["logit.protected"] == ("train", "evaluate", "predict"), "own is predicted, too"
+    assert forward["score.protected"] == ("evaluate",) and "score" not in forward and "logit" not in forward
+    here = HUB.replace("fuse at hub", "fuse at bob").replace(
+        "protect score with quantize(bits = 4, per = batch)\n", ""
+    )
+    model = compile_source(Text("spec.vfl", granted(here.replace("protect logit", "protect h")))).model
+    assert [p.node for p in model.predictions] == ["score", "own"]
+    assert [loss.logit for loss in model.losses] == ["logit", "own"]
+
+
+def test_values_of_several_places_have_a_guard_at_each() -> None:
+    """`features` of both parties go to the hub under one name: alice's do not wait for carol's."""
+    text = HUB.replace("party hub {}", "party carol {\n  key ID\n  feature Pay: float\n}\nparty hub {}")
+    text = text.replace("h = dense(alice.Age, 3)", "h = {a = dense(alice.Age, 3), b = dense(carol.Pay, 2)}")
+    text = text.replace("dense(h, 1)", "dense(concat(h.a, h.b), 1)").replace("protect logit", "protect h")
+    model = compile_source(Text("spec.vfl", granted(text))).model
+    found = {guard.id: (guard.place, guard.before, guard.after) for guard in model.guards if guard.proven}
+    assert found == {
+        "protect_1.alice": ("alice", ("h.a",), ("h.a.protected",)),
+        "protect_1.carol": ("carol", ("h.b",), ("h.b.protected",)),
+    }
