@@ -25,14 +25,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from extras import need
-from vflc_runtime.bundle.population_plan import Plan
-from vflc_runtime.bundle.population_reader import read_population
+from vflc_runtime.bundle.folder import Population, open_population
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.population.crew import LocalCrew
 from vflc_runtime.population.crew_ray import RayCrew
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.run.population_run import encoders
+from vflc_runtime.run.visits import Visits, local_crew
 
 from vflc.driver import compile_spec
 
@@ -57,23 +56,26 @@ def write(path: Path, users: int) -> None:
             writer.write_table(pa.table([user, movie, rating], schema=schema))
 
 
-def loaded(folder: Path, cohort: int) -> tuple[Plan, Users]:
+def loaded(folder: Path, cohort: int) -> tuple[Population, Users]:
     """The compiled spec with a cohort of this size, and its users."""
     compile_spec(SPEC).write(folder / "bundle")
-    plan = read_population(folder / "bundle")
-    plan = replace(plan, settings=replace(plan.settings, cohort=cohort, divide="random"))
+    population = open_population(folder / "bundle")
+    settings = replace(population.users.settings, cohort=cohort, divide="random")
+    plan = replace(population.users, settings=settings)
     data = Dataset.load(encoders(plan), {"users": str(folder / "users.parquet")}, precision=plan.precision)
-    return plan, Users.of(data)
+    return replace(population, users=plan), Users.of(data)
 
 
-def speed(plan: Plan, users: Users, workers: int, rounds: int) -> tuple[float, float]:
+def speed(population: Population, users: Users, workers: int, rounds: int) -> tuple[float, float]:
     """Users a second in the median round, with so many Ray workers, 0 for none; and the peak in GB."""
-    settings = plan.settings
-    crew: Any = (
-        RayCrew(plan, settings, users, "ray", workers) if workers else LocalCrew(plan, settings, users)
-    )
+    settings = population.users.settings
+    crew: Any
+    if workers:
+        crew = RayCrew(Visits, population, settings, users, "ray", workers)
+    else:
+        crew = local_crew(population, settings, users)
     try:
-        training = Rounds(plan, settings, users, split_users(users, settings), crew)
+        training = Rounds(population, settings, users, split_users(users, settings), crew)
         training.step(0)
         seconds = []
         for number in range(1, rounds + 1):
@@ -122,13 +124,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / "users.parquet", given.users)
         started = time.perf_counter()
-        plan, users = loaded(Path(folder), given.cohort)
+        population, users = loaded(Path(folder), given.cohort)
         seconds, before = time.perf_counter() - started, peak()
         print(f"{len(users):,} users, {int(users.starts[-1]):,} ratings: loaded in {seconds:.1f} s, "
               f"peak memory {before:.2f} GB")  # fmt: skip
         found = {}
         for workers in (0, 1, 2):
-            found[workers], started_gb = speed(plan, users, workers, given.rounds)
+            found[workers], started_gb = speed(population, users, workers, given.rounds)
             where = f"on {workers} Ray worker{'s' * (workers > 1)}" if workers else "in this process"
             print(f"{where}: {found[workers]:,.0f} users a second; peak memory {peak():.2f} GB"
                   + (f", of a worker at most {started_gb:.2f} GB" if workers else ""))  # fmt: skip

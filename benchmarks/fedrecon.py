@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vflc_runtime.bundle.population_plan import Plan
-from vflc_runtime.bundle.population_reader import read_population
+from vflc_runtime.bundle.folder import Population, open_population
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.population.crew import LocalCrew
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, cohort_of, group_of, split_users
 from vflc_runtime.run.population_run import encoders
+from vflc_runtime.run.visits import local_crew
 
 from vflc.driver import compile_spec
 
@@ -53,21 +52,23 @@ def rounds_of(data: str | None, folder: Path) -> Rounds:
     what = ["--from", data] if data else ["--generate", str(GENERATED)]
     subprocess.run([*script, *what], check=True, stdout=subprocess.DEVNULL)
     compile_spec(SPECS / "fedrecon" / "fedrecon.vfl").write(folder / "bundle")
-    plan = read_population(folder / "bundle")
+    population = open_population(folder / "bundle")
+    plan = population.users
     source = {"users": str(folder / "users.parquet")}
     users = Users.of(Dataset.load(encoders(plan), source, precision=plan.precision))
-    return started(plan, users, plan.settings.seed)
+    return started(population, users, plan.settings.seed)
 
 
-def started(plan: Plan, users: Users, seed: int) -> Rounds:
+def started(population: Population, users: Users, seed: int) -> Rounds:
     """The spec before its first round, with another seed than its own."""
-    settings = dataclasses.replace(plan.settings, seed=seed)
-    return Rounds(plan, settings, users, split_users(users, settings), LocalCrew(plan, settings, users))
+    settings = dataclasses.replace(population.users.settings, seed=seed)
+    crew = local_crew(population, settings, users)
+    return Rounds(population, settings, users, split_users(users, settings), crew)
 
 
-def results(plan: Plan, users: Users, seed: int) -> tuple[float | None, ...]:
+def results(population: Population, users: Users, seed: int) -> tuple[float | None, ...]:
     """Of a whole training what `TARGETS` names."""
-    rounds = started(plan, users, seed)
+    rounds = started(population, users, seed)
     done = [rounds.step(number) for number in range(rounds.settings.rounds)]
     test = rounds.measure(rounds.split.test).scores
     return done[0].scores["loss"], done[-1].scores["loss"], test["loss"], test["rating_accuracy"]
@@ -132,7 +133,9 @@ def main() -> int:
         peer, _ = timed(reference.round, range(min(given.rounds, 5)))
         ours, done = timed(rounds.step, range(given.rounds))
         trained = (
-            [results(rounds.plan, rounds.users, seed) for seed in range(given.seeds)] if given.data else []
+            [results(rounds.population, rounds.users, seed) for seed in range(given.seeds)]
+            if given.data
+            else []
         )
     examples = sum(one.examples for one in done)
     print(f"a round of {rounds.settings.cohort} users: {1000 * ours:.1f} ms; "

@@ -28,6 +28,9 @@ KERAS_FOLDER = "keras"
 """The folder of the Keras backend below that of a place."""
 ENCODERS_FILE = "encoders.json"
 
+KINDS = ("place", "users", "hub")
+"""What a plan is of: a place of a model over parties; the users of a population, and their hub."""
+
 STEPS = {
     "run": "graph", "send": "message", "receive": "message", "catch_up": "update", "update": "update",
     "assign": "array", "protect": "guard",

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from vflc_runtime.bundle.population_plan import Plan
-from vflc_runtime.bundle.population_reader import read_population
+from vflc_runtime.bundle.folder import Population, open_population
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.population.crew import LocalCrew
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.run.population_run import encoders
+from vflc_runtime.run.visits import local_crew
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -38,14 +37,15 @@ def table(users: dict[str, list[tuple[int, float]]]) -> pa.Table:
     return pa.table({name: [row[i] for row in rows] for i, name in enumerate(("user", "item", "stars"))})
 
 
-def compiled(text: str, folder: Path, precision: str = "float64", engine: str = "onnx") -> Plan:
+def compiled(text: str, folder: Path, precision: str = "float64", engine: str = "onnx") -> Population:
     bundle = compile_source(Source("p.vfl", text), precision=precision, backends=("onnx", engine))
     bundle.write(folder / "bundle")
-    return read_population(folder / "bundle", engine)
+    return open_population(folder / "bundle", engine)
 
 
-def rounds_of(plan: Plan, source: pa.Table, **options: int) -> Rounds:
+def rounds_of(population: Population, source: pa.Table, **options: int) -> Rounds:
+    plan = population.users
     data = Dataset.load(encoders(plan), {plan.place: source}, precision=plan.precision)
     users = Users.of(data)
-    split = split_users(users, plan.settings)
-    return Rounds(plan, plan.settings, users, split, LocalCrew(plan, plan.settings, users), **options)
+    crew, split = local_crew(population, plan.settings, users), split_users(users, plan.settings)
+    return Rounds(population, plan.settings, users, split, crew, **options)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from population.population_testing import compiled
 from population.reference import spec
 from signing import sign
-from vflc_runtime.bundle.population_reader import read_population
+from vflc_runtime.bundle.folder import open_population
 from vflc_runtime.errors import Failure
-from vflc_runtime.population.visit import Visitor
 from vflc_runtime.run.population_run import encoders
 from vflc_runtime.run.population_train import RoundOptions, train
+from vflc_runtime.run.visits import Visits
 
 Plan = dict[str, Any]
 
@@ -61,45 +62,145 @@ def _no_such_graph(plan: Plan) -> None:
     del plan["graphs"]["client"]
 
 
+def _other_kind(plan: Plan) -> None:
+    plan["kind"] = "hub"
+
+
+def _of_another_place(plan: Plan) -> None:
+    plan["place"] = "hub"
+
+
+def _sends_on_predicting(plan: Plan) -> None:
+    plan["programs"]["predict"].append(plan["programs"]["train"][-1])
+
+
+def _sends_what_is_not_declared(plan: Plan) -> None:
+    plan["programs"]["train"].append({"do": "send", "message": "users>hub.ratings"})
+
+
+def _sends_before_it_trained(plan: Plan) -> None:
+    plan["programs"]["train"].insert(0, plan["programs"]["train"].pop())
+
+
+def _runs_before_it_received(plan: Plan) -> None:
+    plan["programs"]["train"][1:3] = plan["programs"]["train"][2:0:-1]
+
+
+def _trains_on_evaluating(plan: Plan) -> None:
+    plan["programs"]["evaluate"][-1]["graph"] = "client"
+
+
+def _measures_nothing(plan: Plan) -> None:
+    plan["programs"]["evaluate"].pop()
+
+
+def _updates_at_users(plan: Plan) -> None:
+    plan["programs"]["train"].append({"do": "update", "update": "server"})
+
+
+def _no_program(plan: Plan) -> None:
+    del plan["programs"]["predict"]
+
+
+def _other_weights(plan: Plan) -> None:
+    plan["weights"][0]["shape"] = [31, 4]
+
+
+def _examples_by_another_name(plan: Plan) -> None:
+    plan["examples"] = "users.rating"
+
+
 @pytest.mark.parametrize(
     "change",
     [
         _elsewhere, _unfed, _unmeasured, _no_gradient, _gradient_of_nothing, _one_of_a_pair,
-        _rows_of_no_table, _noise_without_clipping, _nobody_to_train, _no_such_graph,
+        _rows_of_no_table, _noise_without_clipping, _nobody_to_train, _no_such_graph, _other_kind,
+        _of_another_place, _sends_on_predicting, _sends_what_is_not_declared, _sends_before_it_trained,
+        _runs_before_it_received, _trains_on_evaluating, _measures_nothing, _updates_at_users, _no_program,
+        _other_weights, _examples_by_another_name,
     ],
 )  # fmt: skip
 def test_a_plan_that_does_not_hold_together(change: Callable[[Plan], None], tmp_path):
-    path = compiled(spec("cohort 6  batch 3"), tmp_path).folder / "users" / "plan.json"
+    refused_with(change, "users", tmp_path)
+
+
+def test_a_manifest_that_declares_more_than_the_hub_takes(tmp_path):
+    """A user's features are no value that a plan could send, whatever a manifest declares."""
+    folder = compiled(spec("cohort 6  batch 3"), tmp_path).folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (back,) = (m for m in manifest["messages"] if m["id"] == "users>hub.backward")
+    (edge,) = (e for e in manifest["edges"] if e["id"] == "users.examples")
+    manifest["edges"].append({**edge, "id": "users.item", "value": "users.item"})
+    back["edges"].append("users.item")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    sign(folder)
+    with pytest.raises(Failure, match=r"needs 'users\.item', which is not there yet"):
+        open_population(folder)
+
+
+def refused_with(change: Callable[[Plan], None], place: str, tmp_path: Path) -> None:
+    path = compiled(spec("cohort 6  batch 3"), tmp_path).folder / place / "plan.json"
     plan = json.loads(path.read_text())
     change(plan)
     path.write_text(json.dumps(plan))
     sign(tmp_path / "bundle")
     with pytest.raises(Failure) as refused:
-        read_population(tmp_path / "bundle")
+        open_population(tmp_path / "bundle")
     assert refused.value.code == "VFL0613" and "was changed" not in refused.value.message
 
 
+def _update_on_evaluating(plan: Plan) -> None:
+    plan["programs"]["evaluate"].append({"do": "update", "update": "server"})
+
+
+def _another_update(plan: Plan) -> None:
+    plan["programs"]["train"][-1]["update"] = "client"
+
+
+def _weights_before_they_were_asked_for(plan: Plan) -> None:
+    plan["programs"]["train"][:2] = plan["programs"]["train"][1::-1]
+
+
+def _update_before_anything_came(plan: Plan) -> None:
+    plan["programs"]["train"].insert(2, plan["programs"]["train"].pop())
+
+
+def _a_graph_at_the_hub(plan: Plan) -> None:
+    plan["programs"]["train"].append({"do": "run", "graph": "client"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _update_on_evaluating, _another_update, _weights_before_they_were_asked_for,
+        _update_before_anything_came, _a_graph_at_the_hub,
+    ],
+)  # fmt: skip
+def test_a_hub_that_does_not_hold_together(change: Callable[[Plan], None], tmp_path):
+    refused_with(change, "hub", tmp_path)
+
+
 def test_a_graph_other_than_the_plan_says(tmp_path):
-    plan = compiled(spec("cohort 6  batch 3"), tmp_path)
-    folder = plan.folder / "users"
+    found = compiled(spec("cohort 6  batch 3"), tmp_path)
+    folder = found.folder / "users"
     (folder / "client.onnx").write_bytes((folder / "predict.onnx").read_bytes())
     with pytest.raises(Failure, match=r"client\.onnx was changed after it was compiled"):
-        read_population(plan.folder)
-    sign(plan.folder)
+        open_population(found.folder)
+    sign(found.folder)
     with pytest.raises(Failure, match="other inputs or outputs") as refused:
-        Visitor(read_population(plan.folder), plan.settings)
+        Visits(open_population(found.folder), found.users.settings)
     assert refused.value.code == "VFL0613"
 
 
 def test_what_is_visited_is_what_was_hashed(tmp_path):
     """Another machine of a cluster gets the files that were checked, not those that lie there now."""
-    plan = compiled(spec("cohort 6  batch 3"), tmp_path)
-    for file in (plan.folder / "users").iterdir():
+    found = compiled(spec("cohort 6  batch 3"), tmp_path)
+    for file in (found.folder / "users").iterdir():
         file.write_bytes(b"somebody else's")
-    elsewhere = pickle.loads(pickle.dumps(plan))
-    assert elsewhere == plan
-    Visitor(elsewhere, elsewhere.settings)
-    assert "users" in encoders(elsewhere)["parties"]
+    elsewhere = pickle.loads(pickle.dumps(found))
+    assert elsewhere == found
+    Visits(elsewhere, elsewhere.users.settings)
+    assert "users" in encoders(elsewhere.users)["parties"]
 
 
 @pytest.mark.parametrize("place", ["users", "hub"])
@@ -109,10 +210,10 @@ def test_every_file_of_both_places_counts(place, tmp_path):
         content = file.read_bytes()
         file.write_bytes(content + b" ")
         with pytest.raises(Failure, match="was changed after it was compiled") as refused:
-            read_population(folder)
+            open_population(folder)
         assert refused.value.code == "VFL0613" and file.name in refused.value.message
         file.write_bytes(content)
-    read_population(folder)
+    open_population(folder)
 
 
 def test_an_engine_that_is_not_there(tmp_path):

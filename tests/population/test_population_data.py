@@ -88,7 +88,7 @@ def test_groups_of_any_size_give_the_same_to_rounding(rounds):
     whole = rounds.measure(rounds.split.train)
     first = rounds.step(0)
     weights = {name: rounds.hub.weights[name].copy() for name in GLOBALS}
-    again = Rounds(rounds.plan, rounds.settings, rounds.users, rounds.split, rounds.crew, together=2)
+    again = Rounds(rounds.population, rounds.settings, rounds.users, rounds.split, rounds.crew, together=2)
     assert again.measure(rounds.split.train).scores["loss"] == pytest.approx(whole.scores["loss"], rel=1e-12)
     assert again.step(0).scores["loss"] == pytest.approx(first.scores["loss"], rel=1e-12)
     for name in GLOBALS:
@@ -97,7 +97,7 @@ def test_groups_of_any_size_give_the_same_to_rounding(rounds):
 
 def test_the_order_of_the_table_within_other_users_changes_nothing(rounds, tmp_path):
     users = ratings()
-    turned = rounds_of(rounds.plan, table(dict(reversed(users.items()))))
+    turned = rounds_of(rounds.population, table(dict(reversed(users.items()))))
     assert turned.step(0).scores == rounds.step(0).scores
     for name in GLOBALS:
         assert np.array_equal(turned.hub.weights[name], rounds.hub.weights[name])
@@ -133,3 +133,15 @@ def test_a_cohort_larger_than_the_population_is_refused(rounds):
     with pytest.raises(Failure, match="a cohort of 9 is larger than the 8 users") as refused:
         split_users(rounds.users, replace(rounds.settings, cohort=9))
     assert refused.value.code == "VFL0619"
+
+
+def test_nobody_of_a_group_has_anything_in_a_half(tmp_path):
+    """Users with one example each are all too small, alone, among others, and all together."""
+    rows = {**{f"s{i}": [(i, 3.0)] for i in range(3)}, "t": [(1, 2.0), (2, 4.0)], "u": [(3, 1.0)] * 5}
+    text = spec("rounds 2  cohort 3  batch 3  test 0.0  validation 0.0", 0.1, 0.1)
+    rounds = rounds_of(compiled(text, tmp_path), table(rows), together=1)
+    small = np.arange(3)
+    for chosen, counted in ((small, 0), (np.arange(5), 3)):
+        found = rounds.measure(chosen)
+        assert found.small == 3 and (found.scores["loss"] is None) == (counted == 0)
+    assert rounds.step(0).small >= 1

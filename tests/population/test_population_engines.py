@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
-from vflc_runtime.bundle.population_reader import read_population
+from vflc_runtime.bundle.folder import open_population
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.population_evaluate import evaluate
 from vflc_runtime.run.population_predict import predict
@@ -50,8 +50,8 @@ def test_a_round_is_the_same_by_keras_and_by_onnx(name, precision, tmp_path):
 
 def test_gradients_are_those_of_the_tape(tmp_path):
     """The two engines differentiate in different ways: this bundle has no gradient graph for Keras."""
-    plan = compiled(spec(SETTINGS), tmp_path, engine="keras")
-    onnx = read_population(plan.folder)
+    found = compiled(spec(SETTINGS), tmp_path, engine="keras")
+    plan, onnx = found.users, open_population(found.folder).users
     assert plan.client.graph and onnx.client.graph
     assert [weight for _, weight in plan.client.graph.gradients] == list(GLOBALS)
     assert onnx.client.graph.gradients == ()

@@ -130,7 +130,7 @@ def test_neither_noise_nor_cohorts_follow_from_the_seed(rounds, tmp_path):
     secret = [cohort_of(rounds.split, rounds.settings, number, "s") for number in range(20)]
     assert any(set(a) != set(b) for a, b in zip(drawn, secret, strict=True))
     users = {"users": table(ratings())}
-    folder = rounds.plan.folder
+    folder = rounds.population.folder
     whole = [train(folder, users, tmp_path / name, RoundOptions(rounds=3)) for name in ("a", "b")]
     facts = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("a", "b")]
     assert len({each["secret"] for each in facts}) == 2
@@ -141,7 +141,7 @@ def test_neither_noise_nor_cohorts_follow_from_the_seed(rounds, tmp_path):
 
 
 def test_a_resumed_run_goes_on_with_its_own_noise(rounds, tmp_path):
-    users, folder = {"users": table(ratings())}, rounds.plan.folder
+    users, folder = {"users": table(ratings())}, rounds.population.folder
     run = train(folder, users, tmp_path / "run", RoundOptions(rounds=1)).folder
     shutil.copytree(run, tmp_path / "copy")
     ends = [

@@ -24,6 +24,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.files import read_tensors
 from vflc_runtime.population.crew_ray import RayCrew, Worker
 from vflc_runtime.population.rounds import Rounds
+from vflc_runtime.run.visits import Visits
 
 pytest.importorskip("ray")
 
@@ -45,11 +46,11 @@ def test_workers_and_their_death_change_no_bit(tmp_path, monkeypatch):
     path = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    plan = compiled(spec("rounds 2  cohort 6  batch 3  keep_local true"), tmp_path)
-    local = rounds_of(plan, table(ratings()), together=2)
-    others = RayCrew(plan, plan.settings, local.users, "ray", 2, Mortal)
+    found = compiled(spec("rounds 2  cohort 6  batch 3  keep_local true"), tmp_path)
+    local = rounds_of(found, table(ratings()), together=2)
+    others = RayCrew(Visits, found, found.users.settings, local.users, "ray", 2, Mortal)
     try:
-        ours = Rounds(plan, plan.settings, local.users, local.split, others, together=2)
+        ours = Rounds(found, found.users.settings, local.users, local.split, others, together=2)
         for number in range(2):
             assert ours.step(number) == local.step(number)
         assert others.replaced == 1 and (tmp_path / "died").exists()
@@ -62,9 +63,11 @@ def test_workers_and_their_death_change_no_bit(tmp_path, monkeypatch):
 
 
 def test_an_address_that_does_not_answer(tmp_path):
-    plan = compiled(spec("cohort 6"), tmp_path)
+    found = compiled(spec("cohort 6"), tmp_path)
     with pytest.raises(Failure, match="does not answer") as refused:
-        RayCrew(plan, plan.settings, rounds_of(plan, table(ratings())).users, "ray://127.0.0.1:1")
+        RayCrew(
+            Visits, found, found.users.settings, rounds_of(found, table(ratings())).users, "ray://127.0.0.1:1"
+        )
     assert (refused.value.code, refused.value.exit_code) == ("VFL0620", 3)
 
 

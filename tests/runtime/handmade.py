@@ -267,8 +267,8 @@ def _plan(place: str, parts: list[dict[str, Any]], precision: str, train: dict[s
         for key in ("inputs", "weights", "arrays", "randoms", "updates", "metrics")
     }
     return {
-        "format": 1, "vflc": "0.1.0", "model": "handmade", "place": place, "precision": precision,
-        "tables": [part["place"] for part in parts], **joined, "graphs": graphs,
+        "format": 1, "vflc": "0.1.0", "kind": "place", "model": "handmade", "place": place,
+        "precision": precision, "tables": [part["place"] for part in parts], **joined, "graphs": graphs,
         "optimizers": [{"id": "momentum", "graph": "momentum", "slots": [{"name": "m", "init": 0.0}],
                         "catch_up": None, "clip_norm": train.get("clip_norm")}],
         "assigns": [{"array": "b.mean", "value": "new.mean"}] if "b.mean" in str(joined["arrays"]) else [],

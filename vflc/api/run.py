@@ -42,7 +42,7 @@ def fit(
     **options: Any,
 ) -> Run:
     """Trains a bundle, or goes on with the run in `out`; see `Model.fit` and `Run.fit`."""
-    from vflc_runtime.bundle.population_plan import is_population
+    from vflc_runtime.bundle.folder import is_population
     from vflc_runtime.events import silent
     from vflc_runtime.run import population_train, train
     from vflc_runtime.run.opened import open_run

@@ -133,8 +133,7 @@ def _parties(
         return {party: {"key": column} for party, column in _named(sources, keys).items()}
     if keys:
         raise click.UsageError("--key is for tables without a spec; the spec says what its keys are")
-    from vflc_runtime.bundle.folder import open_bundle
-    from vflc_runtime.bundle.population_plan import is_population
+    from vflc_runtime.bundle.folder import is_population, open_bundle
     from vflc_runtime.data.dataset import check_parties
     from vflc_runtime.run.loading import encoders
 

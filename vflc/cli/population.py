@@ -14,7 +14,7 @@ from vflc.cli.tables import scores, sent, show
 
 def of_population(folder: Path | None, run: Path | None, resumed: bool) -> bool:
     """Whether a bundle, or a run where there is none or it is resumed, is of a population."""
-    from vflc_runtime.bundle.population_plan import is_population
+    from vflc_runtime.bundle.folder import is_population
 
     bundle = run / "bundle" if run is not None and (folder is None or resumed) else folder
     return bundle is not None and (bundle / "manifest.json").is_file() and is_population(bundle)

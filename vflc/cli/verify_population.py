@@ -29,7 +29,7 @@ def verified(
     """One precision of a model over a population, how much was trained on what, and warnings."""
     from dataclasses import replace
 
-    from vflc_runtime.bundle.population_reader import read_population
+    from vflc_runtime.bundle.folder import open_population
     from vflc_runtime.data.dataset import Dataset
     from vflc_runtime.data.generate import generate
     from vflc_runtime.population.crew import GROUP
@@ -44,14 +44,15 @@ def verified(
     start(len(options["engines"]) + 1, rounds)
     bundle = driver.compile_spec(spec, precision=precision, backends=options["engines"])
     bundle.write(folder / "bundle")
-    plans = [read_population(folder / "bundle", engine) for engine in options["engines"]]
-    ways = [Way(f"together {plan.engine}", plan, GROUP) for plan in plans]
-    ways.insert(1, Way(f"one by one {plans[0].engine}", plans[0], 1))
+    opened = [open_population(folder / "bundle", engine) for engine in options["engines"]]
+    ways = [Way(f"together {each.backend}", each, GROUP) for each in opened]
+    ways.insert(1, Way(f"one by one {opened[0].backend}", opened[0], 1))
+    plan = opened[0].users
     given = {"seed": options["seed"], "batch": options["batch"], "rounds": rounds}
-    settings = replace(plans[0].settings, **{n: value for n, value in given.items() if value is not None})
-    described = encoders(plans[0])
+    settings = replace(plan.settings, **{n: value for n, value in given.items() if value is not None})
+    described = encoders(plan)
     sources = options["sources"] or generate(described, options["rows"] or ROWS, settings.seed)
-    data = Dataset.load(described, sources, only=set(plans[0].inputs), precision=precision)
+    data = Dataset.load(described, sources, only=set(plan.inputs), precision=precision)
     users = Users.of(data)
     settings = _fitting(settings, users)
     numbers = {"steps": rounds, "rows": data.rows, "batch": settings.batch, "seed": settings.seed}

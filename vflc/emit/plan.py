@@ -31,6 +31,7 @@ def plan(model: Scheduled, schedule: Schedule, precision: str, files: dict[str, 
     return {
         "format": FORMAT,
         "vflc": __version__,
+        "kind": "place",
         "model": model.name,
         "place": place,
         "precision": precision,

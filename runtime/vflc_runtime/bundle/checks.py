@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
 from vflc_runtime.bundle.manifest import Manifest
-from vflc_runtime.bundle.plan import Array, DenseUpdate, Optimizer, Plan, RowsUpdate, Step, Weight
+from vflc_runtime.bundle.plan import (
+    Array,
+    DenseUpdate,
+    Optimizer,
+    PlacePlan,
+    Plan,
+    RowsUpdate,
+    Step,
+    Weight,
+)
 from vflc_runtime.bundle.plan_rows import CatchUp, Matrix, Newest, Product, Sum
 from vflc_runtime.bundle.reading import damaged
 
 
 def check_plan(plan: Plan, manifest: Manifest) -> None:
     """Checks names, sizes and references; what passes can be run without looking again."""
-    if (plan.model, plan.precision) != (
-        manifest.model,
-        manifest.precision,
-    ) or plan.place not in manifest.places:
-        raise damaged(f"plan.json of {plan.place!r} belongs to another bundle than manifest.json")
     _check_arrays(plan)
     for graph, entry in plan.graphs.items():
         if entry.gradients is None and str(entry.file) not in plan.contents.files:
@@ -22,7 +29,15 @@ def check_plan(plan: Plan, manifest: Manifest) -> None:
     _check_updates(plan)
     _check_guards(plan, manifest)
     for name in plan.programs:
-        _Flow(plan, manifest, name).check()
+        _PlaceFlow(plan, manifest, name).check()
+
+
+def check_head(plan: PlacePlan, manifest: Manifest, place: str) -> None:
+    """What holds for plans of all kinds: it is this place's, and of this bundle."""
+    if plan.place != place:
+        raise damaged(f"{plan.contents.folder / 'plan.json'} is the plan of {plan.place!r}")
+    if (plan.model, plan.precision) != (manifest.model, manifest.precision):
+        raise damaged(f"plan.json of {place!r} belongs to another bundle than manifest.json")
 
 
 def _check_arrays(plan: Plan) -> None:
@@ -137,49 +152,38 @@ def _check_guards(plan: Plan, manifest: Manifest) -> None:
             value = found.before[found.after.index(value)]
 
 
-class _Flow:
-    """Follows one program and knows which values exist at every step."""
+P = TypeVar("P", bound=PlacePlan)
 
-    def __init__(self, plan: Plan, manifest: Manifest, program: str) -> None:
-        self.plan, self.manifest, self.program = plan, manifest, program
-        labels_hidden = program == "predict"
-        self.known = set(plan.arrays) | set(plan.randoms)
-        self.known |= {i.id for i in plan.inputs.values() if not (labels_hidden and i.label)}
+
+class Flow(Generic[P]):
+    """Follows one program and knows which values exist at every step; a kind of plan adds its own steps.
+
+    Args:
+        plan: whose program it is.
+        manifest: declares what crosses.
+        program: its name.
+        known: values that are there before the first step.
+    """
+
+    def __init__(self, plan: P, manifest: Manifest, program: str, known: Iterable[str]) -> None:
+        self.plan, self.manifest, self.program, self.known = plan, manifest, program, set(known)
         self.messages: set[str] = set()
-        self.caught_up: set[str] = set()
 
     def check(self) -> None:
+        """VFL0613 where a step needs what is not there yet, or is none that this kind of place takes."""
         for step in self.plan.programs[self.program]:
-            getattr(self, f"_{step.do}")(step)
-        report = self.plan.reports[self.program]
-        wanted = [loss.value for loss in report.losses] + [value for _, value in report.predictions]
-        for metric in self.plan.metrics:
-            wanted += metric.programs.get(self.program, ())
-        self._need(wanted, "the report")
+            take = getattr(self, f"_{step.do}", None)
+            if take is None:
+                raise damaged(f"plan.json of {self.plan.place!r}: this place does not {step.do}")
+            take(step)
 
-    def _need(self, names: list[str] | tuple[str, ...], who: str) -> None:
+    def _need(self, names: Iterable[str], who: str) -> None:
         for name in names:
             if name not in self.known:
                 raise damaged(
                     f"plan.json of {self.plan.place!r}, program {self.program!r}: "
                     f"{who} needs {name!r}, which is not there yet"
                 )
-
-    def _run(self, step: Step) -> None:
-        graph = self.plan.graphs.get(step.target)
-        if graph is None:
-            raise damaged(f"plan.json: program {self.program!r} runs {step.target!r}, which is no graph")
-        self._need(graph.inputs, f"graph {step.target!r}")
-        self.known.update(graph.outputs)
-
-    def _protect(self, step: Step) -> None:
-        guard = self.plan.guards.get(step.target)
-        if guard is None:
-            raise damaged(f"plan.json: program {self.program!r} names {step.target!r}, which is no guard")
-        self.known.update(draw.id for draw in guard.draws)
-        if guard.solved:
-            self._need(guard.before, f"guard {guard.id!r}")
-            self.known.update(guard.after)
 
     def _message(self, step: Step, end: str) -> tuple[str, ...]:
         message = self.manifest.messages.get(step.target)
@@ -203,6 +207,39 @@ class _Flow:
 
     def _receive(self, step: Step) -> None:
         self.known.update(self._message(step, "receive"))
+
+
+class _PlaceFlow(Flow[Plan]):
+    """That of a place of a model over parties."""
+
+    def __init__(self, plan: Plan, manifest: Manifest, program: str) -> None:
+        fed = {i.id for i in plan.inputs.values() if not (program == "predict" and i.label)}
+        super().__init__(plan, manifest, program, {*plan.arrays, *plan.randoms, *fed})
+        self.caught_up: set[str] = set()
+
+    def check(self) -> None:
+        super().check()
+        report = self.plan.reports[self.program]
+        wanted = [loss.value for loss in report.losses] + [value for _, value in report.predictions]
+        for metric in self.plan.metrics:
+            wanted += metric.programs.get(self.program, ())
+        self._need(wanted, "the report")
+
+    def _run(self, step: Step) -> None:
+        graph = self.plan.graphs.get(step.target)
+        if graph is None:
+            raise damaged(f"plan.json: program {self.program!r} runs {step.target!r}, which is no graph")
+        self._need(graph.inputs, f"graph {step.target!r}")
+        self.known.update(graph.outputs)
+
+    def _protect(self, step: Step) -> None:
+        guard = self.plan.guards.get(step.target)
+        if guard is None:
+            raise damaged(f"plan.json: program {self.program!r} names {step.target!r}, which is no guard")
+        self.known.update(draw.id for draw in guard.draws)
+        if guard.solved:
+            self._need(guard.before, f"guard {guard.id!r}")
+            self.known.update(guard.after)
 
     def _catch_up(self, step: Step) -> None:
         update = self.plan.updates.get(step.target)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vflc_common.words import KERAS_FOLDER
 
 from vflc_runtime import files
-from vflc_runtime.bundle.checks import check_plan
-from vflc_runtime.bundle.contents import open_contents, read_keras_hashes
+from vflc_runtime.bundle.checks import check_head, check_plan
+from vflc_runtime.bundle.contents import Contents, open_contents, read_keras_hashes
 from vflc_runtime.bundle.manifest import Manifest, read_manifest
-from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.bundle.plan_reader import read_plan
+from vflc_runtime.bundle.plan import PlacePlan, Plan
+from vflc_runtime.bundle.plan_reader import read_kind, read_plan
+from vflc_runtime.bundle.population_checks import check_population
+from vflc_runtime.bundle.population_plan import HubPlan, UsersPlan
+from vflc_runtime.bundle.population_reader import read_hub, read_users
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.errors import Failure
 
@@ -37,7 +41,39 @@ class Bundle:
         return tuple(dict.fromkeys(party for plan in self.plans.values() for party in plan.tables))
 
 
-def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx") -> Bundle:
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The same of a model over a population: what all users do, and what their hub does."""
+
+    folder: Path
+    manifest: Manifest
+    users: UsersPlan
+    hub: HubPlan
+    backend: str = "onnx"
+    keras: str | None = None
+
+    @property
+    def plans(self) -> dict[str, PlacePlan]:
+        """Both plans by place."""
+        return {plan.place: plan for plan in (self.users, self.hub)}
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """Whose table it reads."""
+        return self.users.tables
+
+
+READERS: dict[str, Callable[[Contents], PlacePlan]] = {
+    "place": read_plan,
+    "users": read_users,
+    "hub": read_hub,
+}
+"""What reads the plan of each kind of place."""
+
+
+def open_any(
+    folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx"
+) -> Bundle | Population:
     """Reads the bundle in `folder`, all places or those given, with the plans of a backend.
 
     Every file of the places is hashed and compared with the manifest, and used as it was then.
@@ -45,26 +81,53 @@ def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backe
     """
     folder = Path(folder)
     manifest = read_manifest(folder / "manifest.json")
-    if manifest.population:
-        raise Failure(
-            "VFL0502",
-            f"{folder} is a model over a population, which this command does not support in this version",
-            "populations have `vflc train`, `evaluate`, `predict`, `verify` and `graph`; what they learned "
-            "is in model.safetensors of the hub's folder in a run",
-        )
     keras = read_keras_hashes(folder, manifest.places, manifest.digest, backend)
-    plans: dict[str, Plan] = {}
+    plans: dict[str, PlacePlan] = {}
     for place in places or manifest.places:
         if place not in manifest.places:
             raise damaged(
                 f"{folder / 'manifest.json'} has no place {place!r}; it has {', '.join(manifest.places)}"
             )
-        plan = read_plan(open_contents(folder, place, manifest.contents, keras, backend))
-        if plan.place != place:
-            raise damaged(f"{folder / place / 'plan.json'} is the plan of {plan.place!r}")
+        contents = open_contents(folder, place, manifest.contents, keras, backend)
+        plans[place] = READERS[read_kind(contents)](contents)
+        check_head(plans[place], manifest, place)
+    digest = keras.digest if keras else None
+    match tuple(plans.values()):
+        case (UsersPlan() as users, HubPlan() as hub) if manifest.population:
+            check_population(users, hub, manifest)
+            return Population(folder, manifest, users, hub, backend, digest)
+    own = {place: plan for place, plan in plans.items() if isinstance(plan, Plan)}
+    if len(own) < len(plans) or manifest.population:
+        raise damaged(f"the plans of {folder} are not all of one kind of model, that of manifest.json")
+    for plan in own.values():
         check_plan(plan, manifest)
-        plans[place] = plan
-    return Bundle(folder, manifest, plans, backend, keras.digest if keras else None)
+    return Bundle(folder, manifest, own, backend, digest)
+
+
+def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx") -> Bundle:
+    """The same of a model over parties; VFL0502 where it is one over a population."""
+    found = open_any(folder, places, backend)
+    if isinstance(found, Bundle):
+        return found
+    raise Failure(
+        "VFL0502",
+        f"{folder} is a model over a population, which this command does not support in this version",
+        "populations have `vflc train`, `evaluate`, `predict`, `verify` and `graph`; what they learned "
+        "is in model.safetensors of the hub's folder in a run",
+    )
+
+
+def open_population(folder: Path | str, backend: str = "onnx") -> Population:
+    """The same of a model over a population; VFL0502 where it is one over parties."""
+    found = open_any(folder, None, backend)
+    if isinstance(found, Population):
+        return found
+    raise Failure("VFL0502", f"{folder} is a model over parties, not over a population")
+
+
+def is_population(folder: Path) -> bool:
+    """Whether the bundle in a folder is one of a population; VFL0613 where there is no bundle."""
+    return read_manifest(folder / "manifest.json").population
 
 
 def opened(bundle: Bundle | Path | str, backend: str) -> Bundle:

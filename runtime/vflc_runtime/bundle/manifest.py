@@ -20,7 +20,11 @@ Dim = int | Literal["batch"] | None
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One value that crosses from a place to another; `value` is its id at both ends."""
+    """One value that crosses from a place to another; `value` is its id at both ends.
+
+    The users of a population are visited many at once, and what they send and get crosses one after
+    another along the first axis: of rows touched all of theirs, and else one entry, a "batch", for each.
+    """
 
     id: str
     value: str
@@ -96,7 +100,8 @@ def read_manifest(file: Path) -> Manifest:
     places = tuple(place.name() for place in document["places"])
     if len(set(places)) != len(places) or not places:
         raise document["places"].wrong("different places")
-    edges = {edge.id: edge for edge in (_edge(item, places) for item in document["edges"])}
+    population = document.get("population") is not None
+    edges = {edge.id: edge for edge in (_edge(item, places, population) for item in document["edges"])}
     messages = {m.id: m for m in (_message(item, edges) for item in document["messages"])}
     if len(edges) != len(list(document["edges"])) or len(messages) != len(list(document["messages"])):
         raise damaged(f"{file}: two edges or two messages have one id")
@@ -111,7 +116,7 @@ def read_manifest(file: Path) -> Manifest:
         digest=document["digest"].text(),
         contents=read_hashes(document["contents"], places),
         document=document.value,
-        population=document.get("population") is not None,
+        population=population,
         controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
         decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},
     )
@@ -138,14 +143,15 @@ def _items(item: Json | None) -> list[tuple[str, Json]]:
     return [] if item is None else list(item.items())
 
 
-def _edge(item: Json, places: tuple[str, ...]) -> Edge:
+def _edge(item: Json, places: tuple[str, ...], many: bool) -> Edge:
+    shape = tuple(_dim(size) for size in item["shape"])
     return Edge(
         id=item["id"].text(),
         value=item["value"].text(),
         sender=item["from"].one_of(*places),
         receiver=item["to"].one_of(*places),
         phase=item["phase"].one_of(*PHASES),
-        shape=tuple(_dim(size) for size in item["shape"]),
+        shape=("batch", *shape) if many and shape[:1] != (None,) else shape,
         dtype=item["dtype"].one_of(*BYTES),
         programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
         protections=tuple(each["id"].text() for each in item.get("protections") or ()),

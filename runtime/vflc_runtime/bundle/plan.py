@@ -1,4 +1,7 @@
-"""A place's plan as the runtime uses it: frozen; `plan_reader` makes it, `checks` vouches for it."""
+"""A place's plan as the runtime uses it: frozen; `plan_reader` makes it, `checks` vouches for it.
+
+A `Plan` is that of a place of a model over parties; those of a population are in `population_plan`.
+"""
 
 from __future__ import annotations
 
@@ -210,15 +213,26 @@ class Training:
     secret_start: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One place's part of a bundle."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacePlan:
+    """One place's part of a bundle, of whatever kind: who it is and what it does, step by step.
+
+    `tables` are the parties whose tables it reads.
+    """
 
     contents: Contents
     model: str
     place: str
     precision: str
     tables: tuple[str, ...]
+    programs: dict[str, tuple[Step, ...]]
+    guards: dict[str, Guard] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(PlacePlan):
+    """That of a place that runs graphs over the rows of a batch."""
+
     inputs: dict[str, Input]
     weights: dict[str, Weight]
     arrays: dict[str, Array]
@@ -227,11 +241,9 @@ class Plan:
     optimizers: dict[str, Optimizer]
     updates: dict[str, Update]
     assigns: dict[str, str]
-    programs: dict[str, tuple[Step, ...]]
     reports: dict[str, Report]
     metrics: tuple[Metric, ...]
     training: Training
-    guards: dict[str, Guard] = field(default_factory=dict)
 
     def graph_path(self, graph: str) -> Path:
         """Where the graph's file lay, for messages: what runs is `graph_content`."""

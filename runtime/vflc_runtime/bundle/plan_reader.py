@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from vflc_common.words import FORMAT, INITIALS, PRECISIONS, PREDICTED, PROGRAMS, STEPS, StepKind
+from vflc_common.words import FORMAT, INITIALS, KINDS, PRECISIONS, PREDICTED, PROGRAMS, STEPS, StepKind
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan import (
@@ -36,17 +36,35 @@ from vflc_runtime.metrics import METRICS, Classes, Metric
 T = TypeVar("T")
 
 
-def read_plan(contents: Contents) -> Plan:
-    """Reads plan.json; VFL0613 where a field is missing or of another kind."""
+def read_kind(contents: Contents) -> str:
+    """What the place is whose plan.json this is: one of `KINDS`; VFL0613 where it is none."""
     plan = contents.json("plan.json")
     if plan["format"].integer() != FORMAT:
         raise damaged(f"plan.json has format {plan['format'].value}; this version reads format {FORMAT}")
+    return plan["kind"].one_of(*KINDS)
+
+
+def read_head(contents: Contents, plan: Json) -> dict[str, Any]:
+    """The fields of `PlacePlan`, which plans of all kinds have."""
+    return {
+        "contents": contents,
+        "model": plan["model"].text(),
+        "place": plan["place"].name(),
+        "precision": plan["precision"].one_of(*PRECISIONS),
+        "tables": tuple(table.name() for table in plan["tables"]),
+        "programs": {
+            name: tuple(_step(step) for step in plan["programs"][name])
+            for name in PROGRAMS
+            if plan["programs"].get(name) is not None
+        },
+    }
+
+
+def read_plan(contents: Contents) -> Plan:
+    """Reads plan.json of a place; VFL0613 where a field is missing or of another kind."""
+    plan = contents.json("plan.json")
     return Plan(
-        contents=contents,
-        model=plan["model"].text(),
-        place=plan["place"].name(),
-        precision=plan["precision"].one_of(*PRECISIONS),
-        tables=tuple(table.name() for table in plan["tables"]),
+        **read_head(contents, plan),
         inputs=_by(plan["inputs"], _input, "id"),
         weights=_by(plan["weights"], _weight, "name"),
         arrays=_by(plan["arrays"], _array, "name"),
@@ -55,11 +73,6 @@ def read_plan(contents: Contents) -> Plan:
         optimizers=_by(plan["optimizers"], _optimizer, "id"),
         updates=_by(plan["updates"], _update, "id"),
         assigns={a["array"].text(): a["value"].text() for a in plan["assigns"]},
-        programs={
-            name: tuple(_step(step) for step in plan["programs"][name])
-            for name in PROGRAMS
-            if plan["programs"].get(name) is not None
-        },
         reports={name: _report(plan["reports"].get(name)) for name in PROGRAMS},
         metrics=tuple(_metric(item) for item in plan["metrics"]),
         training=_training(plan["train"]),

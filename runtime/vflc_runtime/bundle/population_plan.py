@@ -1,15 +1,12 @@
-"""The bundle of a population as the runtime uses it: frozen; `plan_reader` makes it and vouches for it."""
+"""The plans of a population's places as the runtime uses them: frozen; `population_reader` makes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vflc_runtime.bundle.contents import Contents
-from vflc_runtime.bundle.manifest import Manifest
-from vflc_runtime.bundle.plan import Init, Loss, Slot
+from vflc_runtime.bundle.plan import Init, Loss, PlacePlan, Slot
 from vflc_runtime.bundle.population_settings import Settings
-from vflc_runtime.bundle.reading import Json
 from vflc_runtime.metrics import Classes, Metric
 
 
@@ -34,13 +31,19 @@ class Ids:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A global weight of the hub, or a local one of every user; `shape` is that of one."""
+    """A global weight of the hub, or a local one of every user; `shape` is that of one.
+
+    What crosses for a global one: users ask for rows of a table by the value `ids`, they get what
+    bears the weight's name, and send back their changes as the value `delta`.
+    """
 
     name: str
     shape: tuple[int, ...]
     init: Init
     table: bool
     local: bool
+    ids: str | None = None
+    delta: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +113,14 @@ class Prediction:
     classes: Classes = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What a run's folder needs to know of a place."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsersPlan(PlacePlan):
+    """That of every user of a population alike.
 
-    tables: tuple[str, ...]
+    A program runs `rebuild`, then `client`, `evaluate` or `predict`. `examples` is the value by which
+    a user says how much its changes count.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Both places of a population's bundle, with the graphs of an engine: `onnx` or `keras`."""
-
-    engine: str
-    folder: Path
-    manifest: Manifest
-    contents: dict[str, Contents]
-    place: str
-    hub: str
-    precision: str
     inputs: dict[str, Input]
     ids: tuple[Ids, ...]
     mask: str | None
@@ -136,15 +129,10 @@ class Plan:
     client: Phase
     evaluate: Graph
     predict: Graph
-    server: Optimizer
     losses: tuple[Loss, ...]
     predictions: tuple[Prediction, ...]
+    examples: str
     settings: Settings
-
-    @property
-    def plans(self) -> dict[str, Place]:
-        """The places by name."""
-        return {self.place: Place((self.place,)), self.hub: Place(())}
 
     @property
     def globals(self) -> list[Weight]:
@@ -155,6 +143,10 @@ class Plan:
         return [weight for weight in self.weights.values() if weight.local]
 
 
-def is_population(folder: Path) -> bool:
-    """Whether the bundle in a folder is one of a population; VFL0613 where there is no bundle."""
-    return Json.read(folder / "manifest.json").get("population") is not None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubPlan(PlacePlan):
+    """That of the hub, which keeps the global `weights` and changes them by the optimizer `server`."""
+
+    weights: dict[str, Weight]
+    server: Optimizer
+    examples: str

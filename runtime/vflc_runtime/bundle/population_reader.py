@@ -1,24 +1,22 @@
-"""Reads the bundle of a population and checks that it holds together."""
+"""Reads the plans of a population's places and checks that they hold together."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from vflc_common.words import INITIALS, PREDICTED, SCOPES, SHAPES
 
-from vflc_runtime.bundle.contents import Contents, open_contents, read_keras_hashes
-from vflc_runtime.bundle.manifest import read_manifest
+from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan import Init, Loss
-from vflc_runtime.bundle.plan_reader import read_classes, read_slots
+from vflc_runtime.bundle.plan_reader import read_classes, read_head, read_slots
 from vflc_runtime.bundle.population_plan import (
     Gradient,
     Graph,
+    HubPlan,
     Ids,
     Input,
     Optimizer,
     Phase,
-    Plan,
     Prediction,
+    UsersPlan,
     Weight,
 )
 from vflc_runtime.bundle.population_settings import read_settings
@@ -26,33 +24,15 @@ from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.metrics import METRICS, Metric
 
 
-def read_population(folder: Path, engine: str = "onnx") -> Plan:
-    """Reads the bundle of a population, with the graphs of an engine.
-
-    VFL0613 where it does not hold together, or was compiled without that engine's backend.
-    """
-    manifest = read_manifest(folder / "manifest.json")
-    about = Json(manifest.document, "manifest.json")["population"]
-    place, hub = (about[end].one_of(*manifest.places) for end in ("place", "hub"))
-    keras = read_keras_hashes(folder, manifest.places, manifest.digest, engine)
-    homes = {name: open_contents(folder, name, manifest.contents, keras, engine) for name in (place, hub)}
-    users, server = (homes[name].json("plan.json") for name in (place, hub))
-    for part in (users, server):
-        if part["kind"].text() != "population" or part["precision"].text() != manifest.precision:
-            raise damaged(f"{part.path} of {folder} belongs to another bundle than manifest.json")
+def read_users(contents: Contents) -> UsersPlan:
+    """Reads plan.json of the users; VFL0613 where it does not hold together."""
+    users = contents.json("plan.json")
     losses = tuple(_loss(item) for item in users["losses"])
-    graphs = {name: _graph(homes[place], item, losses) for name, item in users["graphs"].items()}
-    hub_graphs = {name: _graph(homes[hub], item, ()) for name, item in server["graphs"].items()}
+    graphs = {name: _graph(contents, item, losses) for name, item in users["graphs"].items()}
     metrics = tuple(metric.one_of(*METRICS) for metric in users["reconstruct"]["metrics"])
     phases = users["phases"]
-    plan = Plan(
-        engine=engine,
-        folder=folder,
-        manifest=manifest,
-        contents=homes,
-        place=place,
-        hub=hub,
-        precision=manifest.precision,
+    plan = UsersPlan(
+        **read_head(contents, users),
         inputs={i.id: i for i in (_input(item) for item in users["inputs"])},
         ids=tuple(_ids(item) for item in users["ids"]),
         mask=None if users.get("mask") is None else users["mask"].text(),
@@ -61,16 +41,29 @@ def read_population(folder: Path, engine: str = "onnx") -> Plan:
         client=_phase(phases["client"], graphs, _named(graphs, "client", users)),
         evaluate=_named(graphs, "evaluate", users),
         predict=_named(graphs, "predict", users),
-        server=_optimizer(server["optimizer"], hub_graphs),
         losses=losses,
         predictions=tuple(_prediction(item, metrics) for item in users["predictions"]),
+        examples=users["examples"].text(),
         settings=read_settings(users["reconstruct"]),
     )
     _check(plan, users)
     return plan
 
 
-def _check(plan: Plan, where: Json) -> None:
+def read_hub(contents: Contents) -> HubPlan:
+    """Reads plan.json of the hub; VFL0613 where it does not hold together."""
+    hub = contents.json("plan.json")
+    return HubPlan(
+        **read_head(contents, hub),
+        weights={w.name: w for w in (_weight(item) for item in hub["weights"])},
+        server=_optimizer(
+            hub["optimizer"], {name: _graph(contents, item, ()) for name, item in hub["graphs"].items()}
+        ),
+        examples=hub["examples"].text(),
+    )
+
+
+def _check(plan: UsersPlan, where: Json) -> None:
     """Graphs read what a visit feeds, and each phase finds the gradients of its weights."""
     fed = {*plan.inputs, *(ids.id for ids in plan.ids), *plan.weights, plan.mask}
     tables = {weight.name for weight in plan.weights.values() if weight.table}
@@ -127,8 +120,10 @@ def _ids(item: Json) -> Ids:
 
 def _weight(item: Json) -> Weight:
     init = Init(item["init"]["kind"].one_of(*INITIALS), item["init"]["scale"].number())
-    local = item["scope"].one_of(*SCOPES) == "local"
-    return Weight(item["name"].text(), item["shape"].shape(), init, item["table"].flag(), local)
+    table, local = item["table"].flag(), item["scope"].one_of(*SCOPES) == "local"
+    ids = item["ids"].text() if table and not local else None
+    delta = None if local else item["delta"].text()
+    return Weight(item["name"].text(), item["shape"].shape(), init, table, local, ids, delta)
 
 
 def _phase(item: Json, graphs: dict[str, Graph], graph: Graph | None) -> Phase:

@@ -20,14 +20,11 @@ ENGINES = {
 """Engines by name, imported where used."""
 
 
-class Engine(Protocol):
-    """One place's weights, optimizer slots and values of the batch at hand.
+class Steps(Protocol):
+    """What the executor asks of whatever does one place's work, step by step.
 
-    Arrays that `get` and `weights` return may share memory with the engine: they hold until
-    the next update.
+    Arrays that `get` returns may share memory with the engine: they hold until the next update.
     """
-
-    plan: Plan
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
         """Starts a batch of `rows` rows. `step` counts from 1 and seeds the random values."""
@@ -50,12 +47,22 @@ class Engine(Protocol):
         ...
 
     def put(self, value: str, tensor: Array) -> None:
-        """Takes in a value that was received."""
+        """Takes in a value that was received; VFL0615 where it does not fit what it answers."""
         ...
 
     def get(self, value: str) -> Array:
         """A value of the batch, or an array."""
         ...
+
+
+class Engine(Steps, Protocol):
+    """One place's weights, optimizer slots and values of the batch at hand.
+
+    Arrays that `get` and `weights` return may share memory with the engine: they hold until
+    the next update.
+    """
+
+    plan: Plan
 
     def values(self) -> list[str]:
         """Ids of the values of the batch, in the order in which they came to be."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Graph, Plan
+from vflc_runtime.bundle.population_plan import Graph
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.onnx_session import onnx_errors, ort_value, self_contained, session, short
 
@@ -29,12 +29,12 @@ class Runner(Protocol):
 Runners = Callable[[Graph], Runner]
 
 
-def runners(plan: Plan) -> Runners:
-    """Makes the runners of the plan's engine; VFL0613 where a file holds no such graph."""
-    if plan.engine == "onnx":
-        return partial(OnnxRunner, precision=plan.precision)
+def runners(backend: str, precision: str) -> Runners:
+    """Makes the runners of an engine; VFL0613 where a file holds no such graph."""
+    if backend == "onnx":
+        return partial(OnnxRunner, precision=precision)
     keras = import_module("vflc_runtime.engines.population_keras").KerasRunner  # imports TensorFlow
-    return cast(Runners, partial(keras, precision=plan.precision))
+    return cast(Runners, partial(keras, precision=precision))
 
 
 class OnnxRunner:

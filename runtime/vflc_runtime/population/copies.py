@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Plan, Weight
+from vflc_runtime.bundle.population_plan import UsersPlan, Weight
 from vflc_runtime.population.users import Group, Rows
 
 Array = NDArray[Any]
@@ -41,8 +41,8 @@ class Copies:
     once: bool
 
 
-def touched(plan: Plan, weight: Weight, group: Group, features: dict[str, Array]) -> Copies:
-    """Where a table's rows lie for a group; `values` are for `take` or `fill`."""
+def touched(plan: UsersPlan, weight: Weight, group: Group, features: dict[str, Array]) -> Copies:
+    """Where a table's rows lie for a group; `values` are for `fill`."""
     names = sorted({name for ids in plan.ids if ids.table == weight.name for name in ids.features})
     size, users = weight.shape[0], len(group.users)
     read = {name: _pairs(group.owner, features[name], size) for name in names}
@@ -84,16 +84,10 @@ def _pairs(owner: Rows, ids: Array, size: int) -> Rows:
     return np.where(ids < 0, -1, mine * size + ids)
 
 
-def take(copies: Copies, table: Array) -> None:
-    """Fills copies from a global table."""
-    copies.values[1:] = table[copies.ids]
-    copies.values[0] = copies.values[1] if len(copies.ids) else 0
-
-
 def fill(copies: Copies, values: Array) -> None:
-    """Fills copies of a local table from the tables [user, …] of all users."""
+    """Fills copies with the rows [rows, k], or of a local table with the tables [user, …] of all users."""
     copies.values[1:] = values.reshape(copies.values[1:].shape)
-    copies.values[0] = copies.values[1]
+    copies.values[0] = copies.values[1] if len(copies.ids) else 0
 
 
 def distinct(rows: Array) -> NDArray[np.int32]:

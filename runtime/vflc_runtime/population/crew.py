@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.population.users import Rows, Users
-from vflc_runtime.population.visit import Visited, Visitor
+from vflc_runtime.population.visit import Visited
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
@@ -23,6 +23,23 @@ GROUP = 256
 def groups(users: Rows, together: int = GROUP) -> list[Rows]:
     """Users in groups that run together, in order."""
     return [users[start : start + together] for start in range(0, len(users), together)]
+
+
+class Visitor(Protocol):
+    """Has both places' programs run for a group of users."""
+
+    def train(
+        self, users: Users, chosen: Rows, weights: Weights, number: int, kept: Weights | None = None
+    ) -> Visited:
+        """Visits users in round `number`: rebuilds, trains, and adds up what changed."""
+        ...
+
+    def evaluate(self, users: Users, chosen: Rows, weights: Weights) -> Visited:
+        """Rebuilds, and measures on the other half."""
+        ...
+
+
+VisitorMaker = Callable[[Population, Settings], Visitor]
 
 
 class Crew(Protocol):
@@ -46,8 +63,8 @@ class Crew(Protocol):
 class LocalCrew:
     """All visits in this process, one group after the other."""
 
-    def __init__(self, plan: Plan, settings: Settings, users: Users, training: bool = True) -> None:
-        self.users, self.visitor = users, Visitor(plan, settings, training)
+    def __init__(self, visitor: Visitor, users: Users) -> None:
+        self.visitor, self.users = visitor, users
 
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None

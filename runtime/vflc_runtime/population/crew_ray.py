@@ -12,10 +12,10 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.population.crew import LocalCrew, Weights
+from vflc_runtime.population.crew import LocalCrew, VisitorMaker, Weights
 from vflc_runtime.population.users import Rows, Users
 from vflc_runtime.population.visit import Visited
 
@@ -31,13 +31,14 @@ class Worker:
     """One process of the cluster, with the bundle and all users' examples.
 
     Args:
-        plan: the bundle with its files, as it was checked; the worker may run on another machine.
+        make: makes what carries out a visit.
+        population: the bundle with its files, as it was checked; the worker may run on another machine.
         settings: of the run.
         users: shared by the workers of a machine.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, users: Users) -> None:
-        self.crew = LocalCrew(plan, settings, users)
+    def __init__(self, make: VisitorMaker, population: Population, settings: Settings, users: Users) -> None:
+        self.crew = LocalCrew(make(population, settings), users)
 
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
@@ -54,7 +55,8 @@ class RayCrew:
     """Visits on Ray, embedded or of a cluster.
 
     Args:
-        plan: of the population.
+        make: makes what carries out a visit, in each worker.
+        population: the bundle.
         settings: of the run.
         users: all users' examples.
         on: `ray`, which starts Ray on this machine, or `ray://HOST:PORT`.
@@ -67,7 +69,8 @@ class RayCrew:
 
     def __init__(
         self,
-        plan: Plan,
+        make: VisitorMaker,
+        population: Population,
         settings: Settings,
         users: Users,
         on: str = "ray",
@@ -76,8 +79,8 @@ class RayCrew:
     ) -> None:
         self._ray = ray = _connected(on, workers)
         count = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        bundle, shared, remote = ray.put(plan), ray.put(users), ray.remote(worker)
-        self._start: Callable[[], Any] = lambda: remote.options(num_cpus=1).remote(bundle, settings, shared)
+        bundle, shared, remote = ray.put(population), ray.put(users), ray.remote(worker).options(num_cpus=1)
+        self._start: Callable[[], Any] = lambda: remote.remote(make, bundle, settings, shared)
         self._workers = [self._start() for _ in range(count)]
         self.replaced = 0
 

@@ -1,4 +1,4 @@
-"""What users changed: initial minus final, clipped, weighted and summed up for the hub."""
+"""What users changed: initial minus final, clipped and weighted, as it leaves them; and the sum of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.engines.population_rows import sum_rows
-from vflc_runtime.population.copies import ranked
+from vflc_runtime.finite import finite
 from vflc_runtime.population.steps import State
 from vflc_runtime.population.users import Rows
 
@@ -32,47 +31,59 @@ class Delta:
     weight: float
 
 
-def delta_of(state: State, first: Mapping[str, Array]) -> tuple[Delta, NDArray[np.bool_]]:
-    """The weighted sum of changes, and whose changes were finite; those that were not are left out.
+@dataclass
+class Changes:
+    """What each user of a group sends back; nothing but zeros of those who count for nothing.
+
+    Attributes:
+        values: clipped and weighted changes by name: [user, …], of a table the rows [rows, k] that its
+            users asked for, user after user.
+        weights: how much each user counts, [user].
+        finite: whose changes were finite before that, [user].
+    """
+
+    values: dict[str, Array]
+    weights: NDArray[np.int32]
+    finite: NDArray[np.bool_]
+
+
+def changes_of(state: State, first: Mapping[str, Array]) -> Changes:
+    """The changes of a group after its visit; they take the place of its global weights.
 
     Args:
-        state: the group after its visit.
-        first: the weights before, which are overwritten.
+        state: the group.
+        first: the global weights that its users got, as `Changes.values`.
     """
-    plan, settings, group = state.plan, state.settings, state.group
+    settings, group = state.settings, state.group
+    changes = {name: state.rows_of(name) for name in first}
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped below
-        changes = {name: np.subtract(was, state.values[name], out=was) for name, was in first.items()}
-    finite = _finite(state, changes)
+        for name, change in changes.items():
+            np.subtract(first[name], change, out=change)
+    whole = _finite(state, changes)
     examples = group.update.examples if settings.weighting == "examples" else 1
-    weight = np.where(state.whole & finite, examples, 0)
+    weight = np.where(state.whole & whole, examples, 0)
     scale = weight.astype(np.float64)
     if settings.clip_norm is not None:
-        norms = np.sqrt(_squares(state, changes, finite))
+        norms = np.sqrt(_squares(state, changes, whole))
         scale *= np.minimum(1.0, settings.clip_norm / np.maximum(norms, 1e-300))
-    dense, rows = {}, {}
     for name, change in changes.items():
-        if plan.weights[name].table:
-            copies = state.copies[name]
-            weighted = _times(change[1:], scale[copies.owner])
-            ids, places = ranked(copies.ids, plan.weights[name].shape[0])
-            rows[name] = ids, sum_rows(places, weighted, len(ids))
-        else:
-            dense[name] = _times(change, scale).sum(axis=0)
-    return Delta(dense, rows, float(weight.sum())), finite
+        copies = state.copies.get(name)
+        _scale(change, scale if copies is None else scale[copies.owner])
+    return Changes(changes, weight.astype(np.int32), whole)
 
 
 def _finite(state: State, changes: Mapping[str, Array]) -> NDArray[np.bool_]:
     """Whose changes are finite in every number."""
-    if all(np.isfinite(change).all() for change in changes.values()):
+    if all(finite(change) for change in changes.values()):
         return np.ones(len(state.group.users), np.bool_)
     return np.equal(_by_user(state, changes, lambda numbers: ~np.isfinite(numbers)), 0.0)
 
 
-def _squares(state: State, changes: Mapping[str, Array], finite: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _squares(state: State, changes: Mapping[str, Array], whole: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The squared norm of each user's change; 0 where it is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = _by_user(state, changes, lambda numbers: numbers.astype(np.float64) ** 2)
-    squares[~finite] = 0.0
+    squares[~whole] = 0.0
     return squares
 
 
@@ -81,14 +92,13 @@ def _by_user(state: State, changes: Mapping[str, Array], of: Callable[[Array], A
     users = len(state.group.users)
     total: NDArray[np.float64] = np.zeros(users)
     for name, change in changes.items():
-        table = state.plan.weights[name].table
-        each = of(change[1:] if table else change.reshape(users, -1)).sum(axis=1)
-        total += np.bincount(state.copies[name].owner, each, minlength=users) if table else each
+        copies = state.copies.get(name)
+        each = of(change.reshape(users, -1) if copies is None else change).sum(axis=1)
+        total += each if copies is None else np.bincount(copies.owner, each, minlength=users)
     return total
 
 
-def _times(change: Array, factor: NDArray[np.float64]) -> Array:
-    """The product in place, and 0 where the factor is, whatever the change."""
+def _scale(change: Array, factor: NDArray[np.float64]) -> None:
+    """Multiplies in place, and leaves 0 where the factor is, whatever the change."""
     change[factor == 0] = 0
     change *= factor.reshape(-1, *(1 for _ in change.shape[1:])).astype(change.dtype)
-    return change

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.population_plan import HubPlan
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.engines.initial import generator, initial_value
 from vflc_runtime.engines.population_rows import Update, sum_rows
-from vflc_runtime.engines.population_runners import runners
+from vflc_runtime.engines.population_runners import Runners
 from vflc_runtime.finite import NotFinite
 from vflc_runtime.population.copies import ranked
 from vflc_runtime.population.delta import Delta
@@ -24,17 +24,18 @@ class Hub:
     """Global weights and the slots of the server's optimizer.
 
     Args:
-        plan: of the population.
+        plan: of the hub.
         settings: of the run.
+        load: makes runners of graphs.
         secret: what noise is drawn from, besides the seed that everybody knows.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, secret: str = "") -> None:
+    def __init__(self, plan: HubPlan, settings: Settings, load: Runners, secret: str = "") -> None:
         self.plan, self.settings, self._secret = plan, settings, secret
-        self.update = Update(plan.server, plan.precision, runners(plan))
+        self.update = Update(plan.server, plan.precision, load)
         self.weights: dict[str, Array] = {}
         self._slots: dict[str, dict[str, Array]] = {}
-        for weight in plan.globals:
+        for weight in plan.weights.values():
             first = initial_value(settings.seed, weight.name, weight.shape, weight.init, plan.precision)
             self.weights[weight.name] = first
             self._slots[weight.name] = self.update.new_slots(weight.shape)
@@ -65,7 +66,7 @@ class Hub:
         total = settings.cohort if settings.noise else sum(delta.weight for delta in deltas)
         if not total:
             return
-        for weight in self.plan.globals:
+        for weight in self.plan.weights.values():
             name, value = weight.name, self.weights[weight.name]
             if weight.table:
                 ids = np.concatenate([delta.rows[name][0] for delta in deltas])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.population_plan import UsersPlan
 from vflc_runtime.population.users import Rows
 
 Array = NDArray[Any]
@@ -44,7 +44,11 @@ class Measured:
         self._made.append(made)
         self._rows.append(rows)
 
-    def scored(self, plan: Plan, features: Mapping[str, Array], whole: NDArray[np.bool_]) -> Scored:
+    def seen(self) -> Iterator[tuple[Mapping[str, Array], Rows]]:
+        """The steps so far."""
+        return zip(self._made, self._rows, strict=True)
+
+    def scored(self, plan: UsersPlan, features: Mapping[str, Array], whole: NDArray[np.bool_]) -> Scored:
         """Losses weighted by their examples, and predictions beside labels, of users that count."""
         scored = Scored()
         if not self._rows:

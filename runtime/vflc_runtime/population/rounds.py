@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.folder import Population
+from vflc_runtime.bundle.population_plan import UsersPlan
 from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.engines.population_runners import runners
 from vflc_runtime.metrics import Collector
 from vflc_runtime.population import random
 from vflc_runtime.population.crew import GROUP, Crew, Weights, groups
@@ -47,7 +49,7 @@ class Rounds:
     """Trains a population round by round; all that a checkpoint needs is `hub` and `kept`.
 
     Args:
-        plan: of the population.
+        population: the bundle.
         settings: of the run.
         users: their examples.
         split: who is trained on.
@@ -58,7 +60,7 @@ class Rounds:
 
     def __init__(
         self,
-        plan: Plan,
+        population: Population,
         settings: Settings,
         users: Users,
         split: Split,
@@ -66,8 +68,10 @@ class Rounds:
         secret: str = "",
         together: int = GROUP,
     ) -> None:
-        self.plan, self.settings, self.users, self.split, self.crew = plan, settings, users, split, crew
-        self.hub, self._secret, self._together = Hub(plan, settings, secret), secret, together
+        self.population, self.plan, self.settings = population, population.users, settings
+        self.users, self.split, self.crew = users, split, crew
+        load = runners(population.backend, self.plan.precision)
+        self.hub, self._secret, self._together = Hub(population.hub, settings, load, secret), secret, together
         self.kept: dict[str, Array] = self._first() if settings.keep_local else {}
 
     def _first(self) -> dict[str, Array]:
@@ -101,21 +105,24 @@ class Rounds:
         return summed(self.plan, self.crew.evaluate(groups(users, self._together), self.hub.weights))
 
 
-def summed(plan: Plan, visited: Sequence[Visited]) -> Round:
+def summed(plan: UsersPlan, visited: Sequence[Visited]) -> Round:
     """The visits of all groups as one."""
     scored = Scored()
+    sent: dict[str, int] = {}
     for one in visited:
         scored.add(one.scored)
+        for edge, count in one.sent.items():
+            sent[edge] = sent.get(edge, 0) + count
     return Round(
         scores_of(plan, scored),
         scored.examples,
         sum(one.small for one in visited),
         sum(one.broken for one in visited),
-        _sent(plan, visited),
+        sent,
     )
 
 
-def scores_of(plan: Plan, scored: Scored) -> Scores:
+def scores_of(plan: UsersPlan, scored: Scored) -> Scores:
     """`loss`, each term as `loss.NAME` where there are several, and the metrics of each prediction.
 
     What is not finite, as where a user's rebuilding diverges, is None.
@@ -140,21 +147,3 @@ def scores_of(plan: Plan, scored: Scored) -> Scores:
     return {
         name: value if value is not None and math.isfinite(value) else None for name, value in found.items()
     }
-
-
-def _sent(plan: Plan, visited: Sequence[Visited]) -> dict[str, int]:
-    """Bytes that crossed, by edge: rows asked for, sent and returned, and whole weights a visit."""
-    width = np.dtype(plan.precision).itemsize
-    users = sum(len(one.users) for one in visited)
-    trained = any(one.delta is not None for one in visited)
-    sent: dict[str, int] = {}
-    for weight in plan.globals:
-        count = users * int(np.prod(weight.shape, dtype=np.int64))
-        if weight.table:
-            rows = sum(one.rows[weight.name] for one in visited)
-            count = rows * int(np.prod(weight.shape[1:], dtype=np.int64))
-            sent[f"{weight.name}.ids"] = rows * 4
-        sent[weight.name] = count * width
-        sent[f"{weight.name}.delta"] = count * width if trained else 0
-    sent[f"{plan.place}.examples"] = users * 4 if trained else 0
-    return sent

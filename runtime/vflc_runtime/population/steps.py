@@ -7,12 +7,13 @@ first ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Gradient, Phase, Plan
+from vflc_runtime.bundle.population_plan import Gradient, Phase, UsersPlan
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.engines.population_rows import Update, sum_rows
 from vflc_runtime.engines.population_runners import Runner
@@ -33,28 +34,20 @@ class State:
         whole: which users have examples in both halves, and so count.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, group: Group, features: dict[str, Array]) -> None:
+    def __init__(self, plan: UsersPlan, settings: Settings, group: Group, features: dict[str, Array]) -> None:
         self.plan, self.settings, self.group, self.features = plan, settings, group, features
         self.copies: dict[str, Copies] = {}
         self.values: dict[str, Array] = {}
         self.whole = (group.rebuild.examples > 0) & (group.update.examples > 0)
 
-    def trained(self, phase: Phase) -> dict[str, Array]:
-        """The global weights that a phase changes."""
-        names = [g.weight for g in phase.gradients if not self.plan.weights[g.weight].local]
-        return {name: self.values[name] for name in names}
+    def rows_of(self, name: str) -> Array:
+        """A weight as it crosses: [user, …], of a table the copies of its rows [rows, k]."""
+        return self.values[name][1:] if name in self.copies else self.values[name]
 
     def locals(self) -> dict[str, Array]:
         """Local weights [user, …]."""
         users = len(self.group.users)
-        return {
-            w.name: self.values[w.name][1:].reshape(users, *w.shape) if w.table else self.values[w.name]
-            for w in self.plan.locals
-        }
-
-    def asked(self) -> dict[str, int]:
-        """How many rows of each table the users asked for."""
-        return {w.name: len(self.copies[w.name].ids) for w in self.plan.globals if w.table}
+        return {w.name: self.rows_of(w.name).reshape(users, *w.shape) for w in self.plan.locals}
 
     # --- a step -----------------------------------------------------------------------------------
 
@@ -118,7 +111,8 @@ class State:
             found.append(np.where(there, read, np.int32(0 if slots.ndim == 1 else -1)))
         if not once:
             return found[0]
-        flat = [part.reshape(*mask.shape[:-1], -1) for part in found]
+        front = mask.shape[:-1]
+        flat = [part.reshape(*front, prod(part.shape[len(front) :])) for part in found]
         return distinct(np.concatenate(flat, axis=-1))
 
     # --- an update --------------------------------------------------------------------------------

@@ -1,28 +1,27 @@
-"""A visit: many users rebuild their local weights and train their copies of the global ones, as arrays."""
+"""The users' place: many of them rebuild local weights and train their copies of global ones, as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Plan, Weight
+from vflc_runtime.bundle.population_plan import UsersPlan, Weight
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.engines.population_rows import Update
-from vflc_runtime.engines.population_runners import runners
+from vflc_runtime.engines.population_runners import Runners
 from vflc_runtime.population import random
-from vflc_runtime.population.copies import fill, take, touched
-from vflc_runtime.population.delta import Delta, delta_of
+from vflc_runtime.population.copies import fill, touched
+from vflc_runtime.population.delta import Changes, Delta, changes_of
 from vflc_runtime.population.measured import Measured, Scored
+from vflc_runtime.population.place import Place, refused
 from vflc_runtime.population.steps import State
 from vflc_runtime.population.users import Group, Rows, Users, group_of
 
 Array = NDArray[Any]
-EVALUATION = -1
-"""Stands for the number of a round where users are measured: their local weights start from it."""
 
 
 @dataclass
@@ -30,12 +29,12 @@ class Visited:
     """What a group leaves behind. Users who count for nothing are `small` or `broken`.
 
     Attributes:
-        delta: what the hub gets; None where nothing was trained.
+        delta: what the hub makes of it; None where nothing was trained.
         kept: local weights by name [user, …], in the order of `users`, where they are kept.
         users: positions in `Users`, in the order of the arrays.
         small: users without examples in one of the halves.
         broken: users whose change had a number that is not finite.
-        rows: rows of each table that were asked for.
+        sent: bytes that crossed, by edge id.
     """
 
     scored: Scored
@@ -44,133 +43,152 @@ class Visited:
     users: Rows
     small: int
     broken: int
-    rows: dict[str, int]
+    sent: dict[str, int] = field(default_factory=dict)
 
 
-class Visitor:
-    """Runs visits of a bundle's users; holds the graphs, and nothing of any user.
+class Visit(Place):
+    """Does a user's program for a group of users at once; holds graphs, and of users the last group's.
+
+    `meet` says whom a batch of the executor visits. Its rows are users; what crosses has the users'
+    values one after another.
 
     Args:
-        plan: of the population, with the graphs of the engine to run on.
+        plan: of the users.
         settings: of the run, where they differ from the spec's.
+        load: makes runners of graphs.
         training: whether global weights will be trained.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, training: bool = True) -> None:
+    def __init__(self, plan: UsersPlan, settings: Settings, load: Runners, training: bool = True) -> None:
+        super().__init__(plan)
         self.plan, self.settings = plan, settings
-        load = runners(plan)
-        self.rebuilding = load(plan.rebuild.graph) if plan.rebuild.graph else None
-        self.rebuild_update = Update(plan.rebuild.optimizer, plan.precision, load)
+        graphs = {"rebuild": plan.rebuild.graph, "evaluate": plan.evaluate, "predict": plan.predict}
         if training:
-            assert plan.client.graph is not None, "the compiler refuses a spec that trains nothing"
-            self.training = load(plan.client.graph)
-            self.client_update = Update(plan.client.optimizer, plan.precision, load)
-        self.evaluating = load(plan.evaluate)
-        self.predicting = load(plan.predict)
+            graphs["client"] = plan.client.graph
+        self._runners = {name: load(graph) for name, graph in graphs.items() if graph is not None}
+        self._updates = {"rebuild": Update(plan.rebuild.optimizer, plan.precision, load)}
+        if training:
+            self._updates["client"] = Update(plan.client.optimizer, plan.precision, load)
+        self._asked = {weight.ids: weight.name for weight in plan.globals if weight.ids}
+        self._back = {weight.delta: weight.name for weight in plan.globals}
 
-    def train(
+    def meet(
         self,
         users: Users,
         chosen: Rows,
-        weights: Mapping[str, Array],
-        number: int,
         kept: Mapping[str, Array] | None = None,
-    ) -> Visited:
-        """Visits users in round `number`: rebuilds, trains, and sums up what changed.
+        given: NDArray[np.bool_] | None = None,
+    ) -> dict[str, Array]:
+        """Groups the users that come next; the columns of their rows, by input id.
 
         Args:
             users: all users' examples.
             chosen: positions of those visited.
-            weights: the hub's, by name.
-            number: of the round, from 0.
             kept: local weights [user, …] that the visit starts from, in the order of `chosen`.
+            given: for each row of the data, whether its label is known: see `group_of`.
         """
-        plan, settings = self.plan, self.settings
-        group = group_of(users, chosen, settings)
-        before = _in_order(kept, chosen, group)
-        state = self._rebuilt(users, group, weights, number, before)
-        first = {name: value.copy() for name, value in state.trained(plan.client).items()}
-        half = state.group.update
-        steps = half.steps(settings.client_epochs, settings.client_steps)
-        measured = state.run(plan.client, self.training, self.client_update, half, steps)
-        delta, finite = delta_of(state, first)
-        visited = self._visited(state, measured, delta, finite)
-        visited.kept = _finite_or_before(state.locals(), before, finite)
-        return visited
+        self._group = group = group_of(users, chosen, self.settings, given)
+        self._before = _in_order(kept, chosen, group)
+        return {name: users.inputs[name][group.rows] for name in self.plan.inputs if name in users.inputs}
 
-    def evaluate(self, users: Users, chosen: Rows, weights: Mapping[str, Array]) -> Visited:
-        """Rebuilds, and measures on the other half."""
-        state = self._rebuilt(users, group_of(users, chosen, self.settings), weights, EVALUATION)
-        measured = Measured()
-        for rows in state.group.update.passes():
-            measured.see(state.made(self.evaluating, rows), rows)
-        return self._visited(state, measured)
+    # --- what the executor asks -------------------------------------------------------------------
 
-    def predict(
-        self, users: Users, chosen: Rows, weights: Mapping[str, Array], given: NDArray[np.bool_]
-    ) -> tuple[Rows, dict[str, Array]]:
-        """Rebuilds from the rows whose label is given and predicts the others.
+    def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
+        """Gives every user its own local weights. They start from the round before `step`: -1 measures."""
+        plan, settings, group = self.plan, self.settings, self._group
+        self._state = state = State(plan, settings, group, dict(inputs))
+        self._first: dict[str, Array] = {}
+        self._measured = Measured()
+        self._changes: Changes | None = None
+        for weight in plan.weights.values():
+            if weight.table:
+                state.copies[weight.name] = copies = touched(plan, weight, group, state.features)
+                state.values[weight.name] = copies.values
+            if weight.local and self._before:
+                self._give(weight, self._before[weight.name])
+            elif weight.local:
+                streams = random.stream(group.words, settings.seed, "local", weight.name, step - 1)
+                self._give(weight, random.initial_values(streams, weight.shape, weight.init, plan.precision))
 
-        Returns:
-            The rows of the data, and predictions of them by name.
-        """
-        group = group_of(users, chosen, self.settings, given)
-        state = self._rebuilt(users, group, weights, EVALUATION)
+    def put(self, value: str, tensor: Array) -> None:
+        """Takes a global weight, of a table the rows that were asked for."""
+        copies = self._state.copies.get(value)
+        if copies is not None and len(tensor) != len(copies.ids):
+            raise refused(
+                self.plan.place, f"{len(tensor)} rows of {value!r}, where {len(copies.ids)} are due"
+            )
+        self._first[value] = tensor
+        self._give(self.plan.weights[value], tensor)
+
+    def run(self, graph: str) -> None:
+        """A phase: all its steps, or all batches of the half that is measured or predicted."""
+        state, plan, settings = self._state, self.plan, self.settings
+        runner = self._runners[graph]
+        if graph in ("evaluate", "predict"):
+            for rows in state.group.update.passes():
+                self._measured.see(state.made(runner, rows), rows)
+        elif graph == "rebuild":
+            half = state.group.rebuild
+            steps = half.steps(settings.rebuild_epochs, settings.rebuild_steps)
+            state.run(plan.rebuild, runner, self._updates[graph], half, steps)
+        else:
+            half = state.group.update
+            steps = half.steps(settings.client_epochs, settings.client_steps)
+            self._measured = state.run(plan.client, runner, self._updates[graph], half, steps)
+            trained = [gradient.weight for gradient in plan.client.gradients]
+            order = dict.fromkeys([*(name for name in trained if name in self._first), *self._first])
+            self._changes = changes_of(state, {name: self._first[name] for name in order})
+
+    def get(self, value: str) -> Array:
+        """The ids of rows that are asked for, and what training changed."""
+        if value in self._asked:
+            ids: Array = self._state.copies[self._asked[value]].ids.astype(np.int32)
+            return ids
+        changes = self.changes
+        if value == self.plan.examples:
+            return changes.weights
+        return changes.values[self._back[value]]
+
+    # --- what came of it --------------------------------------------------------------------------
+
+    @property
+    def changes(self) -> Changes:
+        """What training changed; there is something after `run("client")` alone."""
+        assert self._changes is not None, "the bundle's checks let nothing be sent before it is there"
+        return self._changes
+
+    def visited(self) -> Visited:
+        """What the group leaves behind, without what the hub and the executors know of it."""
+        state, trained = self._state, self._changes
+        finite = trained.finite if trained is not None else np.ones(len(state.whole), np.bool_)
+        return Visited(
+            self._measured.scored(self.plan, state.features, state.whole & finite),
+            None,
+            {} if trained is None else _finite_or_before(state.locals(), self._before, finite),
+            state.group.users,
+            int(np.count_nonzero(~state.whole)),
+            int(np.count_nonzero(state.whole & ~finite)),
+        )
+
+    def predicted(self) -> tuple[Rows, dict[str, Array]]:
+        """The rows of the data that were predicted, and their predictions by name."""
         found: list[Rows] = []
         made: dict[str, list[Array]] = {p.name: [] for p in self.plan.predictions}
-        for rows in group.update.passes():
-            values = state.made(self.predicting, rows)
+        for values, rows in self._measured.seen():
             real = rows >= 0
-            found.append(group.rows[rows[real]])
+            found.append(self._group.rows[rows[real]])
             for prediction in self.plan.predictions:
                 made[prediction.name].append(values[prediction.value][real])
         if not found:
             return np.empty(0, np.int64), {}
         return np.concatenate(found), {name: np.concatenate(parts) for name, parts in made.items()}
 
-    def _visited(
-        self,
-        state: State,
-        measured: Measured,
-        delta: Delta | None = None,
-        finite: NDArray[np.bool_] | bool = True,
-    ) -> Visited:
-        return Visited(
-            measured.scored(self.plan, state.features, state.whole & finite),
-            delta,
-            {},
-            state.group.users,
-            int(np.count_nonzero(~state.whole)),
-            int(np.count_nonzero(state.whole & ~np.asarray(finite))),
-            state.asked(),
-        )
-
-    def _rebuilt(
-        self,
-        users: Users,
-        group: Group,
-        weights: Mapping[str, Array],
-        number: int,
-        kept: Mapping[str, Array] | None = None,
-    ) -> State:
-        """The group after its rebuild phase: local weights are made, the global ones are the hub's."""
-        plan, settings = self.plan, self.settings
-        features = {name: array[group.rows] for name, array in users.inputs.items() if name in plan.inputs}
-        state = State(plan, settings, group, features)
-        for weight in plan.weights.values():
-            if not weight.local:
-                _share(state, weight, weights[weight.name])
-            elif kept:
-                _give(state, weight, kept[weight.name])
-            else:
-                streams = random.stream(group.words, settings.seed, "local", weight.name, number)
-                drawn = random.initial_values(streams, weight.shape, weight.init, plan.precision)
-                _give(state, weight, drawn)
-        if self.rebuilding is not None:
-            half = group.rebuild
-            steps = half.steps(settings.rebuild_epochs, settings.rebuild_steps)
-            state.run(plan.rebuild, self.rebuilding, self.rebuild_update, half, steps)
-        return state
+    def _give(self, weight: Weight, values: Array) -> None:
+        """Gives every user its part of `values` [user, …], of a global table [rows, k]."""
+        if weight.table:
+            fill(self._state.copies[weight.name], values)
+        else:
+            self._state.values[weight.name] = np.array(values, order="C")
 
 
 def _in_order(kept: Mapping[str, Array] | None, chosen: Rows, group: Group) -> dict[str, Array]:
@@ -191,24 +209,3 @@ def _finite_or_before(
         name: np.where(finite.reshape(-1, *(1 for _ in value.shape[1:])), after[name], value)
         for name, value in before.items()
     }
-
-
-def _share(state: State, weight: Weight, value: Array) -> None:
-    """Gives every user a copy of a global weight, of a table the rows that it reads."""
-    if weight.table:
-        copies = touched(state.plan, weight, state.group, state.features)
-        take(copies, value)
-        state.copies[weight.name], state.values[weight.name] = copies, copies.values
-    else:
-        shape = (len(state.group.users), *weight.shape)
-        state.values[weight.name] = np.broadcast_to(value, shape).copy()
-
-
-def _give(state: State, weight: Weight, values: Array) -> None:
-    """Gives every user its own local weight of `values` [user, …]."""
-    if weight.table:
-        copies = touched(state.plan, weight, state.group, state.features)
-        fill(copies, values)
-        state.copies[weight.name], state.values[weight.name] = copies, copies.values
-    else:
-        state.values[weight.name] = np.array(values)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.bundle.plan import PlacePlan
 from vflc_runtime.bundle.plan_guards import Draw, Guard
-from vflc_runtime.engines.engine import Engine
+from vflc_runtime.engines.engine import Steps
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, noise_of, spent
 from vflc_runtime.protect.marvell import Marvell
@@ -54,7 +54,7 @@ class Guards:
     Before training, `prepare` or `restore` must be told what only the run knows.
     """
 
-    def __init__(self, plan: Plan, noise: Noise | None = None) -> None:
+    def __init__(self, plan: PlacePlan, noise: Noise | None = None) -> None:
         self._plan, self._noise = plan, noise or Noise()
         self._states = {name: _State() for name in plan.guards}
         self._facts: Facts | None = None
@@ -248,7 +248,7 @@ class Guards:
         if self.replay is not None:
             self.replay.hear(edge, values)
 
-    def apply(self, name: str, engine: Engine, rows: int, indices: Indices | None) -> None:
+    def apply(self, name: str, engine: Steps, rows: int, indices: Indices | None) -> None:
         """Feeds a guard for a batch of `rows` rows, which are the rows `indices` of the data.
 
         Raises:
@@ -285,7 +285,7 @@ class Guards:
             scale = state.noise * guard.number("clip")
         return (noise.normal(shape) * scale).astype(self._plan.precision)
 
-    def _solve(self, guard: Guard, engine: Engine, rows: int, noise: Noise) -> None:
+    def _solve(self, guard: Guard, engine: Steps, rows: int, noise: Noise) -> None:
         parts = [engine.get(value) for value in guard.before]
         joint = np.concatenate([part.reshape(rows, -1) for part in parts], axis=1)
         assert guard.reads is not None, "read_plan has checked it"
@@ -296,7 +296,7 @@ class Guards:
             engine.put(value, noisy[:, start : start + width].reshape(part.shape))
             start += width
 
-    def finish(self, program: str, engine: Engine, rows: int, indices: Indices | None) -> None:
+    def finish(self, program: str, engine: Steps, rows: int, indices: Indices | None) -> None:
         """Keeps what rows are owed, and checks that every guard of the program ran once.
 
         Raises:

@@ -1,4 +1,7 @@
-"""Runs one place's program over one batch. There is one executor: only channels and engines differ."""
+"""Runs one place's program over one batch. There is one executor: only channels and engines differ.
+
+A batch is one of rows or, of a population, a group of users who are visited together.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.bundle.manifest import Manifest, Message
-from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.engines.engine import Engine
+from vflc_runtime.bundle.plan import PlacePlan
+from vflc_runtime.engines.engine import Steps
 from vflc_runtime.finite import NotFinite, check_received, finite
 from vflc_runtime.protect.guards import Guards
 from vflc_runtime.protect.masks import Masks
@@ -30,7 +33,12 @@ class Executor:
     """
 
     def __init__(
-        self, plan: Plan, manifest: Manifest, engine: Engine, channel: Channel, guards: Guards | None = None
+        self,
+        plan: PlacePlan,
+        manifest: Manifest,
+        engine: Steps,
+        channel: Channel,
+        guards: Guards | None = None,
     ) -> None:
         self.plan, self.engine, self._channel = plan, engine, channel
         self.guards = guards or Guards(plan)
@@ -54,7 +62,7 @@ class Executor:
         step: int,
         indices: NDArray[np.int64] | None = None,
     ) -> Generator[None, None, None]:
-        """One batch of `rows` rows; yields where it waits for a message.
+        """One batch of `rows` rows, or users; yields where it waits for a message.
 
         `indices` says which rows of the data these are, to protections that keep something for each.
         The values that the program reports stay in the engine until the next batch.

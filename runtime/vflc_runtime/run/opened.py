@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vflc_runtime.bundle.population_plan import is_population
+from vflc_runtime.bundle.folder import is_population
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
@@ -113,8 +113,8 @@ class OfPopulation(Opened):
 
     def weights(self) -> dict[str, Tensors]:
         run = self.folder
-        plan = run.plan()
-        return {plan.hub: run.trained(plan, silent)}
+        population = run.population()
+        return {population.hub.place: run.trained(population, silent)}
 
     def crossing(self, program: str) -> tuple[str, ...]:
         return ()

@@ -10,10 +10,11 @@ import numpy as np
 
 from vflc_runtime.data.source import Source
 from vflc_runtime.events import Listener, silent
-from vflc_runtime.population.crew import LocalCrew, groups
+from vflc_runtime.population.crew import groups
 from vflc_runtime.population.rounds import summed
 from vflc_runtime.population.users import Users
 from vflc_runtime.run.population_run import PopulationRun, load
+from vflc_runtime.run.visits import local_crew
 
 
 def evaluate(
@@ -29,11 +30,12 @@ def evaluate(
         Failure: VFL0601 to 0618 as data and run give cause.
     """
     folder = PopulationRun(Path(run))
-    plan = folder.plan(engine)
-    data = load(plan, sources, listen)
+    population = folder.population(engine)
+    data = load(population.users, sources, listen)
     users = Users.of(data)
-    crew = LocalCrew(plan, folder.chosen(plan), users, training=False)
-    found = summed(plan, crew.evaluate(groups(np.arange(len(users))), folder.trained(plan, listen)))
+    crew = local_crew(population, folder.chosen(population), users, training=False)
+    weights = folder.trained(population, listen)
+    found = summed(population.users, crew.evaluate(groups(np.arange(len(users))), weights))
     return {
         "rows": data.rows,
         "users": len(users),

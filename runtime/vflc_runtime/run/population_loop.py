@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vflc_runtime import events
-from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.events import Listener
 from vflc_runtime.finite import check_kept
@@ -29,13 +29,13 @@ class Loop:
     def __init__(
         self,
         run: PopulationRun,
-        plan: Plan,
+        population: Population,
         settings: Settings,
         rounds: Rounds,
         listen: Listener,
         interrupts: Interrupts,
     ) -> None:
-        self.folder, self.plan, self.settings, self.rounds = run, plan, settings, rounds
+        self.folder, self.population, self.settings, self.rounds = run, population, settings, rounds
         self.listen, self.interrupts = listen, interrupts
         self.progress = Progress()
         self._carried, self._clock = 0.0, time.perf_counter()
@@ -44,9 +44,9 @@ class Loop:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Takes up the run where the checkpoint left it."""
         self.progress = progress = checkpoint.progress
-        hub = checkpoint.tensors[self.plan.hub]
+        hub = checkpoint.tensors[self.population.hub.place]
         self.rounds.hub.load(hub["model"], hub["slots"])
-        for name, array in checkpoint.tensors.get(self.plan.place, {}).get("model", {}).items():
+        for name, array in checkpoint.tensors.get(self.population.users.place, {}).get("model", {}).items():
             self.rounds.kept[name] = np.array(array)
         self._carried = progress.seconds
         self.folder.publish(progress.history)
@@ -106,11 +106,12 @@ class Loop:
         return self._carried + time.perf_counter() - self._clock
 
     def _save(self) -> Path:
-        progress, hub = self.progress, self.rounds.hub
+        progress, hub, places = self.progress, self.rounds.hub, self.population
         progress.seconds = self._seconds()
-        tensors: dict[str, dict[str, Any]] = {self.plan.hub: {"model": hub.weights, "slots": hub.slots()}}
+        tensors: dict[str, dict[str, Any]] = {}
+        tensors[places.hub.place] = {"model": hub.weights, "slots": hub.slots()}
         if self.rounds.kept:
-            tensors[self.plan.place] = {"model": self.rounds.kept}
+            tensors[places.users.place] = {"model": self.rounds.kept}
         for place, kinds in tensors.items():
             check_kept(place, kinds, progress.step)
         folder = self.folder.save(Checkpoint(progress, tensors))

@@ -12,16 +12,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vflc_runtime import files
-from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.population_plan import UsersPlan
 from vflc_runtime.data.source import Source
 from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.population.crew import groups
 from vflc_runtime.population.users import Rows, Users
-from vflc_runtime.population.visit import Visitor
 from vflc_runtime.run.population_run import PopulationRun, encoders, load
 from vflc_runtime.run.predict import check_out, table_writer, titled
+from vflc_runtime.run.visits import Visits
 
 Array = NDArray[Any]
 ABSENT = "is missing: "
@@ -56,12 +56,13 @@ def predict(
     """
     out_file = check_out(Path(out_file))
     folder = PopulationRun(Path(run))
-    plan = folder.plan(engine)
+    population = folder.population(engine)
+    plan = population.users
     item = _item(plan) if top is not None else ""
     users, given, key_type = _load(plan, sources, top is not None, listen)
     keys = restored(users.keys, key_type, out_file.suffix)
-    visitor = Visitor(plan, folder.chosen(plan), training=False)
-    weights = folder.trained(plan, listen)
+    visitor = Visits(population, folder.chosen(population), training=False)
+    weights = folder.trained(population, listen)
     written = 0
     with files.writing(out_file), table_writer(out_file) as write:
         if top is None:
@@ -75,7 +76,7 @@ def predict(
 
 
 def _load(
-    plan: Plan, sources: Mapping[str, Source], all_given: bool, listen: Listener
+    plan: UsersPlan, sources: Mapping[str, Source], all_given: bool, listen: Listener
 ) -> tuple[Users, NDArray[np.bool_], str]:
     """The users, for each row whether all its labels are given, and the type of the key column."""
     described = copy.deepcopy(encoders(plan))
@@ -106,8 +107,8 @@ def _any_value(column: Mapping[str, Any]) -> Any:
 
 
 def _rest(
-    plan: Plan,
-    visitor: Visitor,
+    plan: UsersPlan,
+    visitor: Visits,
     users: Users,
     given: NDArray[np.bool_],
     weights: Mapping[str, Array],
@@ -122,8 +123,8 @@ def _rest(
 
 
 def _best(
-    plan: Plan,
-    visitor: Visitor,
+    plan: UsersPlan,
+    visitor: Visits,
     users: Users,
     given: NDArray[np.bool_],
     weights: Mapping[str, Array],
@@ -166,7 +167,7 @@ def _with_all(
     return Users(users.keys.take(pa.array(chosen)), np.array(starts), arrays), np.concatenate(known)
 
 
-def _item(plan: Plan) -> str:
+def _item(plan: UsersPlan) -> str:
     """The one feature of the model, which tells items apart."""
     features = [item for item in plan.inputs.values() if not item.label]
     if len(features) != 1 or features[0].kind != "id" or _known(plan, features[0].id) < 1:
@@ -178,20 +179,20 @@ def _item(plan: Plan) -> str:
     return features[0].id
 
 
-def _known(plan: Plan, feature: str) -> int:
+def _known(plan: UsersPlan, feature: str) -> int:
     """How many ids of a feature can be told; 0 where they cannot."""
     decode = _decoder(plan, feature)
     column = _column(plan, feature)
     return 0 if decode is None else int(column["rows"])
 
 
-def _column(plan: Plan, feature: str) -> dict[str, Any]:
+def _column(plan: UsersPlan, feature: str) -> dict[str, Any]:
     columns = encoders(plan)["parties"][plan.place]["columns"]
     found: dict[str, Any] = next(c for c in columns if f"{plan.place}.{c['name']}" == feature)
     return found
 
 
-def _decoder(plan: Plan, feature: str) -> Callable[[Array], pa.Array] | None:
+def _decoder(plan: UsersPlan, feature: str) -> Callable[[Array], pa.Array] | None:
     """From ids back to what the table holds, for `index` and `vocab` alone."""
     chain = _column(plan, feature)["encoders"]
     if len(chain) != 1 or chain[0]["name"] not in ("index", "vocab"):
@@ -205,7 +206,9 @@ def _decoder(plan: Plan, feature: str) -> Callable[[Array], pa.Array] | None:
     return lambda ids: pa.array(values).take(pa.array(ids))
 
 
-def _batch(plan: Plan, users: Users, keys: pa.Array, rows: Rows, made: Mapping[str, Array]) -> pa.RecordBatch:
+def _batch(
+    plan: UsersPlan, users: Users, keys: pa.Array, rows: Rows, made: Mapping[str, Array]
+) -> pa.RecordBatch:
     """Rows of the data with what was predicted of them; `keys` are the users' as their table holds them."""
     key = str(encoders(plan)["parties"][plan.place]["key"])
     owner = np.searchsorted(users.starts, rows, side="right") - 1

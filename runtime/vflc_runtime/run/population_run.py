@@ -11,8 +11,8 @@ from typing import Any
 from vflc_common.words import ENCODERS_FILE
 
 from vflc_runtime import events
-from vflc_runtime.bundle.population_plan import Plan
-from vflc_runtime.bundle.population_reader import read_population
+from vflc_runtime.bundle.folder import Population, open_population
+from vflc_runtime.bundle.population_plan import UsersPlan
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
@@ -27,20 +27,21 @@ from vflc_runtime.run.state import RunFolder, Tensors
 class PopulationRun(RunFolder):
     """A run's folder with the bundle of a population."""
 
-    def plan(self, engine: str = "onnx") -> Plan:
+    def population(self, engine: str = "onnx") -> Population:
         """The bundle that ran, checked to be the one, with the graphs of an engine."""
-        plan = read_population(self.path / "bundle", check_engine(engine))
-        if plan.manifest.digest != self.settings.get("digest"):
+        found = open_population(self.path / "bundle", check_engine(engine))
+        if found.manifest.digest != self.settings.get("digest"):
             raise Failure("VFL0625", f"{self.path / 'bundle'} is not the bundle that this run was made from")
-        return plan
+        return found
 
-    def chosen(self, plan: Plan) -> Settings:
+    def chosen(self, population: Population) -> Settings:
         """The settings that the run was started with."""
-        return replace(plan.settings, **self.settings["reconstruct"])
+        return replace(population.users.settings, **self.settings["reconstruct"])
 
-    def trained(self, plan: Plan, listen: Listener) -> Tensors:
+    def trained(self, population: Population, listen: Listener) -> Tensors:
         """The global weights, as last saved."""
-        return self.models_at([plan.hub], listen)[plan.hub]
+        hub = population.hub.place
+        return self.models_at([hub], listen)[hub]
 
     def which(self) -> str:
         """After which round the model was saved that is evaluated and predicts, in words."""
@@ -49,7 +50,7 @@ class PopulationRun(RunFolder):
 
 
 def load(
-    plan: Plan,
+    plan: UsersPlan,
     sources: Mapping[str, Source],
     listen: Listener,
     described: Mapping[str, Any] | None = None,
@@ -63,9 +64,9 @@ def load(
     return data
 
 
-def encoders(plan: Plan) -> dict[str, Any]:
+def encoders(plan: UsersPlan) -> dict[str, Any]:
     """How the users' columns become ids and numbers."""
-    found: dict[str, Any] = plan.contents[plan.place].json(ENCODERS_FILE).value
+    found: dict[str, Any] = plan.contents.json(ENCODERS_FILE).value
     return found
 
 

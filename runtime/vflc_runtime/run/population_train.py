@@ -9,22 +9,21 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from vflc_runtime.bundle.folder import add_keras
-from vflc_runtime.bundle.population_plan import Plan
-from vflc_runtime.bundle.population_reader import read_population
+from vflc_runtime.bundle.folder import Population, add_keras, open_population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.data.source import Source
 from vflc_runtime.engines.engine import check_engine
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.interrupts import Interrupts
-from vflc_runtime.population.crew import Crew, LocalCrew
+from vflc_runtime.population.crew import Crew
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.run.population_loop import Loop
 from vflc_runtime.run.population_run import PopulationRun, fingerprint, load
 from vflc_runtime.run.state import Checkpoint, refuse_existing
 from vflc_runtime.run.train import Result
+from vflc_runtime.run.visits import Visits, local_crew
 
 CHOSEN = ("rounds", "cohort", "batch", "seed", "checkpoint_rounds", "evaluate_every")
 FIXED = ("cohort", "batch", "seed")
@@ -84,23 +83,23 @@ def train(
     if bundle_dir is None:
         raise Failure("VFL0637", "there is no bundle to train", "give a spec or a bundle, or --resume a run")
     refuse_existing(out, options.overwrite)
-    plan = read_population(Path(bundle_dir), check_engine(options.engine))
+    population = open_population(Path(bundle_dir), check_engine(options.engine))
     chosen = {n: getattr(options, n) for n in CHOSEN if getattr(options, n) is not None}
-    settings = dataclasses.replace(plan.settings, **chosen)
-    data = load(plan, sources, listen)
+    settings = dataclasses.replace(population.users.settings, **chosen)
+    data = load(population.users, sources, listen)
     users = Users.of(data)
     split_users(users, settings)  # refuses what cannot be trained before anything is written
     facts = {
-        "model": plan.manifest.model,
-        "digest": plan.manifest.digest,
+        "model": population.manifest.model,
+        "digest": population.manifest.digest,
         "reconstruct": {name: getattr(settings, name) for name in CHOSEN},
         "data": fingerprint(data, users),
         "secret": secrets.token_hex(32) if settings.noise else "",
     }
-    with closing(_crew(plan, settings, users, options)) as crew:
-        run = PopulationRun.create(out, plan, facts, {}, options.overwrite)
+    with closing(_crew(population, settings, users, options)) as crew:
+        run = PopulationRun.create(out, population, facts, {}, options.overwrite)
         with run.locked():
-            return _run(run, plan, settings, users, crew, None, listen)
+            return _run(run, population, settings, users, crew, None, listen)
 
 
 def _resume(
@@ -112,11 +111,11 @@ def _resume(
 ) -> Result:
     engine, given = check_engine(options.engine), None
     if bundle_dir is not None:
-        given = read_population(Path(bundle_dir), engine).manifest.digest
+        given = open_population(Path(bundle_dir), engine).manifest.digest
         if engine == "keras":
             add_keras(run.path / "bundle", Path(bundle_dir))
-    plan = run.plan(engine)
-    if given not in (None, plan.manifest.digest):
+    population = run.population(engine)
+    if given not in (None, population.manifest.digest):
         raise Failure(
             "VFL0625",
             f"{run.path} is a run of another spec",
@@ -132,28 +131,28 @@ def _resume(
                 f"leave out --{name}, or start anew with another --out",
             )
         chosen[name] = chosen[name] if value is None else value
-    data = load(plan, sources, listen)
+    data = load(population.users, sources, listen)
     users = Users.of(data)
     if fingerprint(data, users) != run.settings["data"]:
         raise Failure(
             "VFL0626", f"{run.path} was trained on other rows", "resume it with the data it was started with"
         )
-    settings = dataclasses.replace(plan.settings, **chosen)
-    with closing(_crew(plan, settings, users, options)) as crew:
-        return _run(run, plan, settings, users, crew, run.go_on(listen), listen)
+    settings = dataclasses.replace(population.users.settings, **chosen)
+    with closing(_crew(population, settings, users, options)) as crew:
+        return _run(run, population, settings, users, crew, run.go_on(listen), listen)
 
 
-def _crew(plan: Plan, settings: Settings, users: Users, options: RoundOptions) -> Crew:
+def _crew(population: Population, settings: Settings, users: Users, options: RoundOptions) -> Crew:
     if options.on is None:
-        return LocalCrew(plan, settings, users)
+        return local_crew(population, settings, users)
     from vflc_runtime.population.crew_ray import RayCrew
 
-    return RayCrew(plan, settings, users, options.on, options.workers)
+    return RayCrew(Visits, population, settings, users, options.on, options.workers)
 
 
 def _run(
     run: PopulationRun,
-    plan: Plan,
+    population: Population,
     settings: Settings,
     users: Users,
     crew: Crew,
@@ -161,9 +160,9 @@ def _run(
     listen: Listener,
 ) -> Result:
     split = split_users(users, settings)
-    rounds = Rounds(plan, settings, users, split, crew, str(run.settings["secret"]))
+    rounds = Rounds(population, settings, users, split, crew, str(run.settings["secret"]))
     with Interrupts() as interrupts:
-        loop = Loop(run, plan, settings, rounds, listen, interrupts)
+        loop = Loop(run, population, settings, rounds, listen, interrupts)
         if checkpoint is not None:
             loop.restore(checkpoint)
         return Result(run.path, loop.run(), loop.progress.history)

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vflc_runtime.bundle.population_plan import Plan
+from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.errors import Failure
-from vflc_runtime.population.crew import LocalCrew, groups
+from vflc_runtime.population.crew import groups
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
+from vflc_runtime.run.visits import Visits, local_crew
 from vflc_runtime.verify import Trained, Verification
 from vflc_runtime.verify.differences import compare
 from vflc_runtime.verify.recording import Key, Recording
@@ -33,7 +34,7 @@ class Way:
     """A bundle, opened for an engine, and how many users run together."""
 
     name: str
-    plan: Plan
+    population: Population
     together: int
 
 
@@ -51,7 +52,7 @@ def verify(
     Raises:
         Failure: VFL0611 where a loss is not finite or nobody has one, VFL0608 and VFL0619 for too few users.
     """
-    precision = ways[0].plan.precision
+    precision = ways[0].population.users.precision
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder, ExitStack() as files:
         recordings: dict[str, Recording] = {}
         trained = []
@@ -65,8 +66,8 @@ def _train(
     way: Way, users: Users, settings: Settings, recording: Recording, listen: Progress | None
 ) -> Trained:
     started, losses = time.perf_counter(), []
-    crew = LocalCrew(way.plan, settings, users)
-    rounds = Rounds(way.plan, settings, users, split_users(users, settings), crew, together=way.together)
+    crew, split = local_crew(way.population, settings, users), split_users(users, settings)
+    rounds = Rounds(way.population, settings, users, split, crew, together=way.together)
 
     def weights(step: int | None) -> None:
         for name, value in {**rounds.hub.weights, **rounds.kept}.items():
@@ -87,17 +88,18 @@ def _train(
         if listen is not None:
             listen(way.name, number + 1)
     weights(None)
-    for name, value in _predictions(way, crew, users, rounds).items():
+    for name, value in _predictions(way, users, rounds).items():
         recording.add(Key("prediction", name, None), value)
     return Trained(way.name, time.perf_counter() - started, (losses[0], losses[-1]))
 
 
-def _predictions(way: Way, crew: LocalCrew, users: Users, rounds: Rounds) -> dict[str, np.ndarray]:
+def _predictions(way: Way, users: Users, rounds: Rounds) -> dict[str, np.ndarray]:
     """Of every other row, by users rebuilt from the rest, in order of the rows."""
     given = np.arange(int(users.starts[-1])) % 2 == 0
-    found: dict[str, list[np.ndarray]] = {p.name: [] for p in way.plan.predictions}
+    found: dict[str, list[np.ndarray]] = {p.name: [] for p in rounds.plan.predictions}
+    visits = Visits(way.population, rounds.settings, training=False)
     for group in groups(np.arange(len(users)), way.together):
-        rows, made = crew.visitor.predict(users, group, rounds.hub.weights, given)
+        rows, made = visits.predict(users, group, rounds.hub.weights, given)
         for name, values in made.items():
             found[name].append(values[np.argsort(rows)])
     return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -13,7 +13,14 @@ from vflc.emit.manifest.diagram import ROWS_TOUCHED
 from vflc.emit.manifest.learned import learned
 from vflc.emit.manifest.manifest import dtype_name
 from vflc.emit.plan import shape_of
-from vflc.emit.population.plan import global_weights, parts, weights_of
+from vflc.emit.population.plan import (
+    delta_of,
+    examples_of,
+    global_weights,
+    ids_of,
+    parts,
+    weights_of,
+)
 from vflc.ir.stages import Vectorised
 
 
@@ -34,15 +41,15 @@ def population_manifest(
         shape: list[Any] = list(shape_of(weight.type))
         if weight.attrs["table"]:
             shape = [ROWS_TOUCHED, *shape[1:]]
-            sent["ask"].append(_edge(f"{weight.id}.ids", place, hub, [ROWS_TOUCHED], "int32", 4, features))
+            sent["ask"].append(_edge(ids_of(weight), place, hub, [ROWS_TOUCHED], "int32", 4, features))
         size = BYTES[precision]
         for axis in shape[1:] if weight.attrs["table"] else shape:
             size *= int(axis or 1)
         kind = dtype_name("float", precision)
         sent["into"].append(_edge(weight.id, hub, place, shape, kind, size, []))
-        back = _edge(f"{weight.id}.delta", place, hub, shape, kind, size, secrets)
+        back = _edge(delta_of(weight), place, hub, shape, kind, size, secrets)
         sent["back"].append({**back, "phase": "backward", "gradient_of": weight.id, "programs": ["train"]})
-    count = _edge(f"{place}.examples", place, hub, [], "int32", 4, [])
+    count = _edge(examples_of(population), place, hub, [], "int32", 4, [])
     sent["back"].append({**count, "phase": "backward", "programs": ["train"]})
     ends = {"ask": (place, hub, "forward"), "into": (hub, place, "forward"), "back": (place, hub, "backward")}
     messages = [

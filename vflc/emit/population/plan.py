@@ -17,15 +17,36 @@ from vflc.ir.stages import Vectorised
 from vflc.ops.penalised import makes_up
 
 
-def _head(model: Vectorised, place: str, precision: str) -> dict[str, Any]:
+def _head(model: Vectorised, kind: str, place: str, precision: str) -> dict[str, Any]:
+    population, _ = parts(model)
     return {
         "format": FORMAT,
         "vflc": __version__,
-        "kind": "population",
+        "kind": kind,
         "model": model.name,
         "place": place,
         "precision": precision,
+        "tables": [place] if kind == "users" else [],
+        "examples": examples_of(population),
     }
+
+
+# What crosses bears these names, as value and as edge. A global weight crosses by its own.
+
+
+def ids_of(weight: Node) -> str:
+    """The rows of a table that a user asks for."""
+    return f"{weight.id}.ids"
+
+
+def delta_of(weight: Node) -> str:
+    """How a user's visit changed a weight."""
+    return f"{weight.id}.delta"
+
+
+def examples_of(population: Population) -> str:
+    """How much a user's changes count."""
+    return f"{population.place}.examples"
 
 
 def users_plan(
@@ -43,7 +64,7 @@ def users_plan(
     tables = any(node.op == "weight" and node.attrs["table"] for node in global_weights(model))
     ask = [{"do": "send", "message": f"{place}>{hub}.forward"}] if tables else []
     return {
-        **_head(model, place, precision),
+        **_head(model, "users", place, precision),
         "inputs": [_input(node) for node in raw],
         "ids": [asdict(ids) for ids in visit.ids],
         "mask": visit.mask or None,
@@ -85,7 +106,7 @@ def hub_plan(model: Vectorised, precision: str, graphs: dict[str, Any]) -> dict[
     out.append({"do": "send", "message": f"{hub}>{place}.forward"})
     back = [{"do": "receive", "message": f"{place}>{hub}.backward"}, {"do": "update", "update": "server"}]
     return {
-        **_head(model, hub, precision),
+        **_head(model, "hub", hub, precision),
         "weights": [_weight(node, population) for node in global_weights(model)],
         "graphs": graphs,
         "optimizer": _optimizer(population.rules["server"]),
@@ -121,12 +142,15 @@ def _input(node: Node) -> dict[str, Any]:
 
 
 def _weight(node: Node, population: Population) -> dict[str, Any]:
+    scope, table = population.scope_of(node.id), node.attrs["table"]
     return {
         "name": node.id,
         "shape": shape_of(node.type),
         "init": asdict(node.attrs["init"]),
-        "table": node.attrs["table"],
-        "scope": population.scope_of(node.id),
+        "table": table,
+        "scope": scope,
+        "ids": ids_of(node) if table and scope == "global" else None,
+        "delta": delta_of(node) if scope == "global" else None,
     }
 
 

@@ -1,0 +1,109 @@
+"""Visits of users: the programs of a population's two places, run by the executor for a group at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vflc_runtime.bundle.folder import Population
+from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.engines.population_runners import runners
+from vflc_runtime.population.crew import LocalCrew, Weights
+from vflc_runtime.population.delta import Delta
+from vflc_runtime.population.desk import Desk
+from vflc_runtime.population.users import Rows, Users
+from vflc_runtime.population.visit import Visit, Visited
+from vflc_runtime.run.executor import Executor
+from vflc_runtime.transport.local import LocalNetwork
+from vflc_runtime.transport.messages import Envelope
+
+Array = NDArray[Any]
+
+
+class Visits:
+    """Both places of a population at work on groups of users; see `Visitor`.
+
+    Args:
+        population: the bundle.
+        settings: of the run, where they differ from the spec's.
+        training: whether global weights will be trained.
+        listen: is told of every message as it is sent.
+    """
+
+    def __init__(
+        self,
+        population: Population,
+        settings: Settings,
+        training: bool = True,
+        listen: Callable[[Envelope], None] | None = None,
+    ) -> None:
+        load = runners(population.backend, population.users.precision)
+        self._users = Visit(population.users, settings, load, training)
+        self._hub = Desk(population.hub)
+        self._network = LocalNetwork(listen)
+        self._executors = {
+            plan.place: Executor(plan, population.manifest, steps, self._network.channel(plan.place))
+            for plan, steps in ((population.users, self._users), (population.hub, self._hub))
+        }
+        self._places = population.users.place, population.hub.place
+
+    def train(
+        self, users: Users, chosen: Rows, weights: Weights, number: int, kept: Weights | None = None
+    ) -> Visited:
+        """Visits users in round `number`: rebuilds, trains, and adds up what changed.
+
+        Args:
+            users: all users' examples.
+            chosen: positions of those visited.
+            weights: the hub's, by name.
+            number: of the round, from 0.
+            kept: local weights [user, …] that the visit starts from, in the order of `chosen`.
+        """
+        self._run("train", self._users.meet(users, chosen, kept), chosen, weights, number + 1)
+        return self._visited(self._hub.delta)
+
+    def evaluate(self, users: Users, chosen: Rows, weights: Weights) -> Visited:
+        """Rebuilds, and measures on the other half."""
+        self._run("evaluate", self._users.meet(users, chosen), chosen, weights)
+        return self._visited()
+
+    def predict(
+        self, users: Users, chosen: Rows, weights: Weights, given: NDArray[np.bool_]
+    ) -> tuple[Rows, dict[str, Array]]:
+        """Rebuilds from the rows whose label is given and predicts the others.
+
+        Returns:
+            The rows of the data, and predictions of them by name.
+        """
+        self._run("predict", self._users.meet(users, chosen, given=given), chosen, weights)
+        return self._users.predicted()
+
+    def _run(
+        self, program: str, columns: Mapping[str, Array], chosen: Rows, weights: Weights, step: int = 0
+    ) -> None:
+        inputs = dict(zip(self._places, (columns, weights), strict=True))
+        for executor in self._executors.values():
+            executor.sent = dict.fromkeys(executor.sent, 0)
+        routines = {
+            place: executor.run(program, inputs[place], len(chosen), step)
+            for place, executor in self._executors.items()
+        }
+        try:
+            self._network.run(routines)
+        except BaseException:
+            self._network.clear()
+            raise
+
+    def _visited(self, delta: Delta | None = None) -> Visited:
+        visited = self._users.visited()
+        visited.delta = delta
+        visited.sent = {edge: n for each in self._executors.values() for edge, n in each.sent.items()}
+        return visited
+
+
+def local_crew(population: Population, settings: Settings, users: Users, training: bool = True) -> LocalCrew:
+    """All visits in this process."""
+    return LocalCrew(Visits(population, settings, training), users)
