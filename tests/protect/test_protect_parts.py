@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from vflc_common.words import PROGRAMS
+from vflc_runtime import files
 from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.bundle.plan_guards import Draw, Guard
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.protect import spending
+from vflc_runtime.protect import record, spending
 from vflc_runtime.protect.account import Facts, epsilon_of, noise_of, spent
 from vflc_runtime.protect.draws import Draws, Labels
 from vflc_runtime.protect.guards import DEFECT, Guards
@@ -530,3 +532,173 @@ def test_what_is_not_packed_goes_as_it_is() -> None:
     sent = wire.pack({"x": value, "q": value}, "train")
     assert list(sent) == ["x", "q", "r"] and sent["x"] is value and sent["r"].tolist() == [1, 3]
     assert wire.unpack("q", sent).tolist() == [[1, 3]] and wire.unpack("x", sent) is value
+
+
+# --- a run's ledger, from its beginning to the passes after it ----------------------------------------
+
+
+def run_of(tmp_path: Any, epsilon: float = 40.0, programs: tuple[str, ...] = ("train", "evaluate")) -> Any:
+    """A manifest, the plans of alice and bob, and their data: noise on alice's h, bob's label is drawn."""
+    given = {"party": "alice", "to": "bob", "column": "Age", "epsilon": epsilon, "programs": list(PROGRAMS)}
+    noise = {"id": "g", "mechanism": "gaussian", "options": GAUSSIAN, "guards": 1, "programs": list(programs)}
+    drawn = {
+        "id": "d",
+        "mechanism": "label_dp",
+        "options": {"epsilon": 2.0},
+        "guards": 1,
+        "programs": ["train"],
+    }
+    told = {"party": "alice", "to": "bob", "name": "Age", "protections": ["g"]}
+    document = manifest(
+        spends=[told, {"party": "bob", "to": "alice", "name": "y", "protections": ["d"]}],
+        protections=[noise, drawn],
+        grants=[given, given | {"party": "bob", "to": "alice", "column": "y", "epsilon": 2.0}],
+    )
+    answers: Any = guard(SHIFT, id="d", mechanism="label_dp", reads="bob.y", options={"epsilon": 2.0})
+    plans = {
+        "alice": SimpleNamespace(tables=("alice",), guards={"g": guard(NORMAL)}),
+        "bob": SimpleNamespace(tables=("bob",), guards={"d": answers}),
+        "hub": SimpleNamespace(tables=(), guards={}),
+    }
+    data = SimpleNamespace(keys=pa.array(["a", "b", "c"]), inputs={"bob.y": np.array([[0.0], [1], [1]])})
+    kept = spending.begin(tmp_path, document, plans, data, FACTS)  # type: ignore[arg-type]
+    return document, plans, data, kept
+
+
+def messages(tmp_path: Any, party: str = "alice") -> dict[str, tuple[int, int | None]]:
+    return {e.program: (e.messages, e.resumed) for e in Ledger(tmp_path, party).entries().values()}
+
+
+def test_a_run_is_charged_whole_and_its_labels_are_drawn(tmp_path: Any) -> None:
+    _, plans, data, kept = run_of(tmp_path)
+    assert kept["folder"] == str(tmp_path) and set(kept["draws"]) == {"d"}
+    assert messages(tmp_path) == {"train": (4, None)} and messages(tmp_path, "bob") == {"train": (1, None)}
+    (bob,) = Ledger(tmp_path, "bob").entries().values()
+    assert (bob.run, bob.guard, bob.epsilon, bob.noise) == (kept["draws"]["d"], "draws", 2.0, None)
+    (alice,) = Ledger(tmp_path, "alice").entries().values()
+    assert (alice.run, alice.guard, alice.noise, alice.delta, alice.count) == (kept["run"], "g", 2.0, 1e-6, 3)
+    found = spending.drawn({"ledger": kept}, plans, data)
+    assert set(found) == {"bob"} and set(found["bob"]) == {"d"} and len(found["bob"]["d"]) == 3
+    assert (
+        spending.drawn({}, plans, data)
+        == {}
+        == spending.drawn({"ledger": {**kept, "draws": {}}}, plans, data)
+    )
+    again = run_of(tmp_path, epsilon=80.0)[3]
+    assert again["draws"] == kept["draws"] and len(Ledger(tmp_path, "bob").entries()) == 1
+    costs = spending.costs(tmp_path)
+    assert costs["bob"] == [{"to": "alice", "name": "y", "rows": 3, "times": 1, "epsilon": 2.0, "delta": 0.0}]
+    assert costs["alice"][0]["times"] == 2 and costs["alice"][0]["epsilon"] == pytest.approx(
+        epsilon_of(math.sqrt(8), 2e-6), rel=1e-6
+    )
+    nothing: Any = manifest(spends=[], protections=[], grants=[])
+    assert spending.begin(tmp_path, nothing, plans, data, FACTS) is None
+
+
+def test_a_run_that_goes_on_is_counted_as_it_goes(tmp_path: Any) -> None:
+    document, _, _, kept = run_of(tmp_path)
+    parties, settings = ("alice", "bob"), {"ledger": kept}
+    spending.go_on(settings, document, parties, FACTS)
+    assert messages(tmp_path) == {"train": (4, 0)} and messages(tmp_path, "bob") == {"train": (1, 0)}
+    spending.go_on(settings, document, parties, replace(FACTS, epochs=6))
+    spending.go_on_otherwise(settings, document, "alice", "g", FACTS)
+    spending.go_on_otherwise(settings, document, "alice", "x", FACTS)
+    assert messages(tmp_path) == {"train": (6, 1)}
+    spending.go_on({}, document, parties, FACTS)
+    spending.go_on_otherwise({}, document, "alice", "g", FACTS)
+    assert messages(tmp_path) == {"train": (6, 1)}, "a run without a ledger counts nothing"
+    for _ in range(9):
+        spending.go_on_otherwise(settings, document, "alice", "g", FACTS)
+    assert messages(tmp_path) == {"train": (14, 10)}
+    with pytest.raises(Failure, match="VFL0688"):
+        for _ in range(900):
+            spending.go_on_otherwise(settings, document, "alice", "g", replace(FACTS, epochs=900))
+    other = {"ledger": {**kept, "run": "another"}}
+    refused("VFL0686", spending.go_on, other, document, parties, FACTS)
+    refused("VFL0686", spending.go_on_otherwise, other, document, "alice", "g", FACTS)
+
+
+def test_each_pass_of_a_program_that_has_noise_is_counted(tmp_path: Any) -> None:
+    document, _, _, kept = run_of(tmp_path)
+    settings, keys = {"ledger": kept}, pa.array(["b", "x"])
+    for _ in range(2):
+        spending.go_over(settings, document, ("alice", "bob"), "evaluate", keys)
+    spending.go_over(settings, document, ("alice", "bob"), "predict", keys)
+    spending.go_over({}, document, ("alice", "bob"), "evaluate", keys)
+    found = {e.program: (e.messages, e.count, e.rows) for e in Ledger(tmp_path, "alice").entries().values()}
+    assert found["evaluate"] == (2, 2, name_of(keys_of(keys))) and found["train"][:2] == (4, 3)
+    assert set(found) == {"train", "evaluate"} and len(Ledger(tmp_path, "bob").entries()) == 1
+    tight = tmp_path / "tight"
+    tight.mkdir()
+    document, _, _, kept = run_of(tight, epsilon=spent(2.0, 1e-6, 4) * 1.01)
+    refused("VFL0684", spending.go_over, {"ledger": kept}, document, ("alice",), "evaluate", pa.array(["a"]))
+    spending.go_over({"ledger": kept}, document, ("alice",), "evaluate", pa.array(["new"]))
+
+
+# --- what protections keep in a run's folder ----------------------------------------------------------
+
+
+def test_a_run_keeps_what_it_found_and_the_secret_of_its_noise(tmp_path: Any) -> None:
+    (tmp_path / "alice").mkdir()
+    made = guard(NORMAL, replace(SHIFT, id="g.shift", width=1))
+
+    def begun(terms: Any = ()) -> Guards:
+        at = guards(made)
+        record.begin(tmp_path, {"alice": at}, {}, FACTS, {}, dict(terms))
+        return at
+
+    def noise(at: Guards) -> bytes:
+        engine = Engine()
+        at.begin("train")
+        at.hear("edge", np.array([1.0]))
+        at.apply("g", engine, 2, np.array([0, 1]))
+        return bytes(engine["g.noise"].tobytes())
+
+    first, second = begun(), begun()
+    assert first.settings() == second.settings() and noise(first) == noise(second) != noise(begun({"x": 1}))
+    assert np.array_equal(first.drawn()["g.shift"], second.drawn()["g.shift"])
+    first.finish("train", Engine(), 2, None)
+    later = begun()
+    later.resume(first.counts(), first.memories())
+    assert later.replay is not None and first.replay is not None and later.replay.chain == first.replay.chain
+    assert noise(later) == noise(first)
+    passing = guards(guard(NORMAL, programs=("train", "evaluate")))
+    record.apply(tmp_path, {"alice": passing}, "predict")
+    assert passing.settings()["g"]["noise"] is None
+    record.apply(tmp_path, {"alice": passing}, "evaluate")
+    assert passing.settings()["g"]["noise"] == 2.0
+    (tmp_path / "bob").mkdir()
+    record.begin(tmp_path, {"bob": guards()}, {}, FACTS, {}, {})
+    assert not any((tmp_path / "bob").iterdir()), "a place without protections keeps nothing"
+    for damage in ({}, {"settings": "{"}, {"settings": "[]"}, {"settings": '{"g": 1}'}):
+        path = tmp_path / "alice" / record.FILE
+        tensors, _ = files.read_tensors(path)
+        path.unlink()
+        files.write_tensors(path, tensors, damage)
+        refused("VFL0621", begun)
+
+
+def test_what_is_sent_is_watched_where_noise_is_counted(tmp_path: Any) -> None:
+    (tmp_path / "alice").mkdir()
+    at, charged = guards(guard(NORMAL)), list[tuple[str, str]]()
+    record.begin(tmp_path, {"alice": at}, {}, FACTS, {}, {})
+
+    def step(salt: float) -> None:
+        at.begin("train")
+        at.hear("edge", np.array([salt]))
+        at.apply("g", Engine(), 2, None)
+
+    with record.watching(tmp_path, {"alice": at}, {}, lambda *who: charged.append(who)):
+        step(1.0)
+        step(1.0)
+        assert not charged, "the same again tells nothing new"
+        step(2.0)
+        step(3.0)
+        assert charged == [("alice", "g")], "once for all rows of an epoch"
+    assert at.settings()["g"]["resumed"] == 1
+    again = guards(guard(NORMAL))
+    record.begin(tmp_path, {"alice": again}, {}, FACTS, {}, {})
+    assert again.settings()["g"]["resumed"] == 1, "it is written down at once"
+    kept = {"ledger": {"folder": str(tmp_path), "run": "r"}}
+    assert record._sent(tmp_path, "alice", kept) == tmp_path / "alice-r.sent"
+    assert record._sent(tmp_path, "alice", {}) == tmp_path / "alice" / "noise.sent"
