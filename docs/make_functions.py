@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from vflc_common.metrics import METRICS
+
 from vflc.ops import FUNCTIONS
 from vflc.ops.embedding import COMBINERS
 from vflc.ops.layers import ACTIVATIONS, INITS
@@ -18,7 +20,6 @@ from vflc.ops.registry import REQUIRED, Function, Parameter
 from vflc.passes.lower.encoders import ENCODERS
 from vflc.passes.lower.evaluate import ELEMENTWISE
 from vflc.passes.lower.modules import library_names
-from vflc.passes.lower.settings import METRICS
 from vflc.passes.lower.static import STATIC
 from vflc.syntax import tree
 
@@ -67,30 +68,11 @@ ENCODERS_DO = {
     "scale": "`factor` · x.",
     "clip": "x, or the nearest of `low` and `high`.",
 }
-METRICS_ARE = {
-    "auc": ("binary", "area under the ROC curve, exact, ties counted half"),
-    "pr_auc": ("binary", "average precision: the precision at each score times the recall that it adds"),
-    "ks": ("binary", "largest distance between the shares of positives and of negatives above a score"),
-    "accuracy": ("binary, classes", "share of rows guessed right; a binary guess is a probability above 0.5"),
-    "precision": (
-        "binary, classes",
-        "share of the rows guessed positive that are; of classes, the mean over those that occur, and each "
-        "by its name in an evaluation",
-    ),
-    "recall": (
-        "binary, classes",
-        "share of the positive rows that are guessed positive; of classes as precision",
-    ),
-    "log_loss": ("binary, classes", "mean of -log of the probability of what was true, cut off at 1e-7"),
-    "rmse": ("binary, number", "root of the mean squared error, in the units of the table"),
-    "mae": ("binary, number", "mean absolute error, in the units of the table"),
-    "rating_accuracy": ("number", "share of the predictions that are off by at most 0.5"),
-    "loss": (
-        "all",
-        "the objective as it is trained, in units of the encoded label; always reported, also by its terms, "
-        "each under its label's name, where there are several",
-    ),
-}
+LOSS_IS = (
+    "the objective as it is trained, in units of the encoded label; always reported, also by its terms, "
+    "each under its label's name, where there are several"
+)
+PREDICTED_ARE = {"binary": "binary", "multiclass": "classes", "number": "number"}
 STATIC_DO = {
     "size": "`size(list)`, `size(x)`, `size(x, axis = NAME)`: how many items a list has, or positions an "
     "axis (the last one where none is named). A number, known at once: `dense(x, size(x))`.",
@@ -226,8 +208,10 @@ def _options(options: Mapping[str, Any]) -> str:
 
 def _metrics() -> Iterator[str]:
     yield from ("## Metrics", "", "| metric | of predictions that are | |", "| --- | --- | --- |")
-    for name in METRICS:
-        yield f"| `{name}` | {METRICS_ARE[name][0]} | {METRICS_ARE[name][1]} |"
+    for metric in METRICS:
+        kinds = ", ".join(what for kind, what in PREDICTED_ARE.items() if kind in metric.measures)
+        yield f"| `{metric.name}` | {kinds} | {metric.doc} |"
+    yield f"| `loss` | all | {LOSS_IS} |"
     yield ""
 
 

@@ -13,37 +13,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from vflc_runtime.ranking import auc, ks, pr_auc
+from vflc_common.measure import Block, ClassBlock, OfRanks, OfSums, Statistic
+from vflc_common.metrics import METRICS
+from vflc_common.words import Predicted
 
 Array = NDArray[Any]
 Classes = tuple[str | int | float, ...]
 
 BLOCK = 1 << 16
 """Rows that are collected before they are summed."""
-SMALLER_IS_BETTER = ("loss", "log_loss", "rmse", "mae")
-RANKING = {"auc": auc, "pr_auc": pr_auc, "ks": ks}
-"""Metrics that no sum can give exactly: they keep every score."""
-DEFINED = {
-    "binary": (*RANKING, "accuracy", "precision", "recall", "log_loss", "rmse", "mae"),
-    "multiclass": ("accuracy", "precision", "recall", "log_loss"),
-    "number": ("rmse", "mae", "rating_accuracy"),
-}
-METRICS = tuple(dict.fromkeys(name for names in DEFINED.values() for name in names))
-NEAR = 0.5
-"""How far a rating may be off and still be told from its neighbours."""
-_EPSILON = 1e-7
-_BY_CLASS = ("right", "predicted", "positive")
-_OF_CLASSES = {"precision": 1, "recall": 2}
-"""Metrics of each class, with the row of what they are a share of."""
 _PENDING = ("prediction", "label", "weight")
 _KEPT = ("scores", "positive", "weights")
-_SUMS = ("rows", "right", "hits", "predicted", "positive", "log_loss", "squared", "absolute", "near")
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """What is measured of a prediction.
+class Scored:
+    """A prediction, and what is measured of it.
 
     Args:
         programs: by program, prediction and label and, where rows do not count alike, their weight.
@@ -51,7 +36,7 @@ class Metric:
     """
 
     name: str
-    kind: str
+    kind: Predicted
     metrics: tuple[str, ...]
     programs: dict[str, tuple[str, ...]]
     classes: Classes = ()
@@ -60,10 +45,17 @@ class Metric:
 class Collector:
     """The metrics of one prediction over an epoch or a data set."""
 
-    def __init__(self, metric: Metric) -> None:
-        self.metric = metric
-        self._sums = dict.fromkeys(_SUMS, 0.0)
-        self._by_class: Array = np.zeros((len(_BY_CLASS), 0))
+    def __init__(self, scored: Scored) -> None:
+        self.scored = scored
+        found = {name: METRICS[name].measures.get(scored.kind) for name in scored.metrics}
+        self._measures = {name: measure for name, measure in found.items() if measure is not None}
+        self._sums: dict[Statistic, Any] = {
+            each: 0.0
+            for measure in self._measures.values()
+            if isinstance(measure, OfSums)
+            for each in measure.sums
+        }
+        self._ranked = any(isinstance(measure, OfRanks) for measure in self._measures.values())
         self._kept: list[tuple[Array, Array, Array]] = []
         self._pending: list[Array] = []
         self._filled = 0
@@ -98,45 +90,17 @@ class Collector:
         prediction, label, *rest = (block[: self._filled] for block in self._pending)
         self._filled = 0
         weight = rest[0][:, 0].astype(np.float64) if rest else np.ones(len(prediction))
-        if self.metric.kind == "multiclass":
-            self._multiclass(prediction, label, weight)
-            return
-        if prediction.shape[1] > 1:  # several numbers a row count as rows of their own
-            weight = np.repeat(weight, prediction.shape[1])
-        self._sums["rows"] += float(weight.sum())
-        if self.metric.kind == "binary":
-            self._binary(prediction.reshape(-1), label.reshape(-1) > 0.5, weight)
-        self._number(prediction.reshape(-1), label.reshape(-1), weight)
-
-    def _binary(self, score: Array, truth: Array, weight: Array) -> None:
-        guess, sums = score > 0.5, self._sums
-        sums["right"] += float(weight[guess == truth].sum())
-        sums["hits"] += float(weight[guess & truth].sum())
-        sums["predicted"] += float(weight[guess].sum())
-        sums["positive"] += float(weight[truth].sum())
-        if any(name in RANKING for name in self.metric.metrics):
-            self._kept.append((score.copy(), truth, weight))
-        if "log_loss" in self.metric.metrics:
-            likely = np.where(truth, score, 1 - score)
-            sums["log_loss"] -= float((weight * np.log(np.maximum(likely, _EPSILON))).sum())
-
-    def _multiclass(self, prediction: Array, label: Array, weight: Array) -> None:
-        truth = label.argmax(1) if label.shape[1] > 1 else label[:, 0].astype(np.int64)
-        guess, classes = prediction.argmax(1), prediction.shape[1]
-        self._sums["rows"] += float(weight.sum())
-        self._sums["right"] += float(weight[guess == truth].sum())
-        likely = prediction[np.arange(len(truth)), truth]
-        self._sums["log_loss"] -= float((weight * np.log(np.maximum(likely, _EPSILON))).sum())
-        right = guess == truth
-        counts = ((truth[right], weight[right]), (guess, weight), (truth, weight))
-        found = np.stack([np.bincount(at, count, classes) for at, count in counts])
-        self._by_class = found if not self._by_class.size else self._by_class + found
-
-    def _number(self, prediction: Array, label: Array, weight: Array) -> None:
-        error = prediction.astype(np.float64) - label
-        self._sums["squared"] += float((weight * np.square(error)).sum())
-        self._sums["absolute"] += float((weight * np.abs(error)).sum())
-        self._sums["near"] += float(weight[np.abs(error) <= NEAR].sum())
+        block: Block | ClassBlock
+        if self.scored.kind == "multiclass":
+            block = ClassBlock(prediction, label, weight)
+        else:
+            if prediction.shape[1] > 1:  # several numbers a row count as rows of their own
+                weight = np.repeat(weight, prediction.shape[1])
+            block = Block(prediction.reshape(-1), label.reshape(-1), weight)
+            if self._ranked:
+                self._kept.append((block.prediction.copy(), block.truth, weight))
+        for statistic in self._sums:
+            self._sums[statistic] = self._sums[statistic] + statistic(block)
 
     def results(self) -> dict[str, float | None]:
         """Each metric that measures such a prediction by name; None where it is not defined, as the
@@ -145,49 +109,29 @@ class Collector:
         Precision and recall of several classes are the means over those that occur.
         """
         self._absorb()
-        defined = DEFINED[self.metric.kind]
-        return {name: self._result(name) for name in self.metric.metrics if name in defined}
+        return {name: self._result(measure) for name, measure in self._measures.items()}
 
     def by_class(self) -> dict[str, float | None]:
-        """Precision and recall of each class, where they are asked for: `recall.married`."""
+        """What is defined of each class, where it is asked for: `recall.married`."""
         self._absorb()
-        if self.metric.kind != "multiclass":
-            return {}
-        names = self.metric.classes or tuple(range(self._by_class.shape[1]))
         return {
             f"{metric}.{name}": None if np.isnan(value) else float(value)
-            for metric in self.metric.metrics
-            if metric in _OF_CLASSES
-            for name, value in zip(names, self._each(metric), strict=False)
+            for metric, measure in self._measures.items()
+            if isinstance(measure, OfSums) and measure.by_class is not None and np.ndim(self._of(measure)[0])
+            for name, value in self._named(measure.by_class(*self._of(measure)))
         }
 
-    def _each(self, metric: str) -> Array:
-        """A metric of each class; NaN where it is not defined."""
-        right, whole = self._by_class[0], self._by_class[_OF_CLASSES[metric]]
-        shares: Array = np.divide(right, whole, out=np.full(len(right), np.nan), where=whole > 0)
-        return shares
+    def _named(self, values: Array) -> Iterable[tuple[Any, Any]]:
+        return zip(self.scored.classes or range(len(values)), values, strict=False)
 
-    def _result(self, name: str) -> float | None:
-        sums = self._sums
-        if name in RANKING:
-            return RANKING[name](*self._scores()) if self._kept else None
-        if self.metric.kind == "multiclass" and name in _OF_CLASSES:
-            occurs = self._by_class[_OF_CLASSES["recall"]] > 0
-            found = np.nan_to_num(self._each(name)[occurs]) if self._by_class.size else np.empty(0)
-            return float(found.mean()) if len(found) else None
-        part, whole = {
-            "accuracy": ("right", "rows"),
-            "precision": ("hits", "predicted"),
-            "recall": ("hits", "positive"),
-            "log_loss": ("log_loss", "rows"),
-            "rmse": ("squared", "rows"),
-            "mae": ("absolute", "rows"),
-            "rating_accuracy": ("near", "rows"),
-        }[name]
-        if not sums[whole]:
-            return None
-        mean = sums[part] / sums[whole]
-        return math.sqrt(mean) if name == "rmse" else mean
+    def _of(self, measure: OfSums) -> list[Any]:
+        """The sums of a metric; before there are rows also those of each class are the number 0."""
+        return [self._sums[each] for each in measure.sums]
+
+    def _result(self, measure: OfSums | OfRanks) -> float | None:
+        if isinstance(measure, OfRanks):
+            return measure.result(*self._scores()) if self._kept else None
+        return measure.result(*self._of(measure))
 
     def _scores(self) -> tuple[Array, Array, Array | None]:
         scores, positive, weights = (np.concatenate(each) for each in zip(*self._kept, strict=True))
@@ -200,8 +144,8 @@ class Collector:
         empty = (self._pending[0][:0, 0], np.empty(0, bool), np.empty(0))
         kept = (np.concatenate(each) for each in zip(*self._kept, empty, strict=True))
         return {
-            "sums": np.array([self._sums[name] for name in _SUMS]),
-            "classes": self._by_class,
+            "sums": np.array([value for value in self._sums.values() if not np.ndim(value)]),
+            **{f"sums.{i}": value for i, value in enumerate(self._sums.values()) if np.ndim(value)},
             **dict(zip(_PENDING, (block[: self._filled] for block in self._pending), strict=False)),
             **dict(zip(_KEPT, kept, strict=True)),
         }
@@ -211,8 +155,10 @@ class Collector:
         if not saved:
             return
         self.add(*(saved[name] for name in _PENDING if name in saved))
-        self._sums = dict(zip(_SUMS, saved["sums"].tolist(), strict=True))
-        self._by_class = saved["classes"]
+        numbers = iter(saved["sums"].tolist())
+        for i, statistic in enumerate(self._sums):
+            name = f"sums.{i}"
+            self._sums[statistic] = saved[name] if name in saved else next(numbers)
         self._kept = [(saved["scores"], saved["positive"], saved["weights"])]
 
 
@@ -227,8 +173,8 @@ class Meter:
         parts: the places that have a part of the loss, in the manifest's order.
     """
 
-    def __init__(self, metrics: Mapping[tuple[str, str], Metric], parts: Iterable[str]) -> None:
-        self.collectors = {key: Collector(metric) for key, metric in metrics.items()}
+    def __init__(self, metrics: Mapping[tuple[str, str], Scored], parts: Iterable[str]) -> None:
+        self.collectors = {key: Collector(scored) for key, scored in metrics.items()}
         self.rows = 0
         self.parts = dict.fromkeys(parts, 0.0)
         self.losses: dict[str, float] = {}

@@ -7,6 +7,7 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
+from vflc_common.metrics import METRICS
 from vflc_runtime.bundle.folder import open_bundle
 
 from vflc import driver
@@ -15,7 +16,6 @@ from vflc.diagnostics.codes import CODES
 from vflc.ops import FUNCTIONS
 from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
 from vflc.passes.lower.encoders import ENCODERS
-from vflc.passes.lower.settings import MEASURES, METRICS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -30,7 +30,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["make_functions", "make_codes", "make_python"])
+@pytest.mark.parametrize("name", ["make_functions", "make_codes", "make_python", "make_extending"])
 def test_page_is_up_to_date(name: str) -> None:
     made = script(name)
     assert made.PAGE.read_text("utf-8") == made.page(), f"run: python docs/{name}.py"
@@ -58,12 +58,12 @@ def test_everything_is_in_the_reference() -> None:
 
 def test_every_metric_can_be_asked_for(tmp_path: Path) -> None:
     spec = (ROOT / "specs/deepfm/deepfm.vfl").read_text("utf-8")
-    asked = spec.replace("metrics   auc, precision, recall", f"metrics {', '.join(MEASURES['binary'])}")
+    binary = [metric.name for metric in METRICS if "binary" in metric.measures]
+    asked = spec.replace("metrics   auc, precision, recall", f"metrics {', '.join(binary)}")
     assert asked != spec
     driver.compile_source(Source("m.vfl", asked)).write(tmp_path / "bundle")
     measured = open_bundle(tmp_path / "bundle").plans["bob"].metrics[0].metrics
-    assert set(measured) == set(MEASURES["binary"])
-    assert {"loss", *(name for kind in MEASURES.values() for name in kind)} == set(METRICS)
+    assert measured == tuple(binary) and {*binary, "rating_accuracy"} == {*METRICS.ours}
 
 
 def test_every_code_is_in_the_index() -> None:

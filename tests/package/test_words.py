@@ -25,9 +25,6 @@ CHANCE = {
     frozenset({"attack", "bound", "channel", "level", "measure", "party", "score", "secret"}),
     frozenset({"rows", "kept", "dropped"}),
     frozenset({"batch", "seed", "validation"}),
-    frozenset({"binary", "multiclass", "number"}),
-    frozenset({"accuracy", "precision", "recall", "log_loss"}),
-    frozenset({"rmse", "mae", "rating_accuracy"}),
 }
 """Keys of reports, which one side writes and the other shows."""
 

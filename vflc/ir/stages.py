@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from vflc_common.plugins import Plugin
 from vflc_common.words import Program
 
 from vflc.ir.graph import Graph
@@ -46,6 +47,7 @@ class Lowered:
     releases: tuple[Release, ...] = ()
     acceptances: tuple[Acceptance, ...] = ()
     protections: tuple[Protection, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
 
     @classmethod
     def of(cls, before: Lowered, **added: Any) -> Self:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
+
+from vflc_common.plugins import BrokenPlugin, Plugin, entry_points, loaded, plugin
 
 from vflc.ir.types import TensorType
 
@@ -18,33 +19,38 @@ from vflc.ops.registry import FUNCTIONS, OPS, Function, Op, OpError, Parameter
 __all__ = [
     "FUNCTIONS",
     "OPS",
+    "PLUGINS",
     "Function",
     "Op",
     "OpError",
     "Parameter",
     "find_function",
     "infer",
-    "load_plugins",
 ]
 
 
-@cache
-def load_plugins() -> None:
-    """Imports the modules that other packages name in the entry point group `vflc.ops`, once.
-
-    Only on the first name that nobody here defines: the search costs more than all imports here.
-    """
-    from importlib.metadata import entry_points
-
-    for point in sorted(entry_points(group="vflc.ops"), key=lambda p: p.name):
-        point.load()
+KIND = "functions"
+"""Other packages' functions are entry points of the group `vflc.functions`, each under its own name."""
 
 
 def find_function(name: str) -> Function | None:
-    """The function of that name, also of other packages, or None."""
-    if name not in FUNCTIONS:
-        load_plugins()
+    """The function of that name, also of other packages, or None.
+
+    Raises:
+        BrokenPlugin: it is another package's, and cannot be used.
+    """
+    if name not in FUNCTIONS and (points := entry_points(f"vflc.{KIND}").get(name)):
+        loaded(KIND, points)
+        if name not in FUNCTIONS:
+            package = plugin(KIND, points[0])
+            text = f"{points[0].value} of the package {package.package} {package.version} makes no function"
+            raise BrokenPlugin(f"{text} {name!r}")
+        PLUGINS[name] = plugin(KIND, points[0])
     return FUNCTIONS.get(name)
+
+
+PLUGINS: dict[str, Plugin] = {}
+"""Where functions come from that are none of ours, once they were asked for."""
 
 
 def infer(op: str, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.numpy import np
+
 from vflc.ir.types import TensorType
 from vflc.ops.arithmetic import UNARY, infer_unary, vjp_unary
-from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, keras_call, need_float, number, onnx_node, tensor
 from vflc.ops.traits import ANY, AT_LEAST_0, AT_MOST_0, BETWEEN, MASK, POSITIVE, SHARE, SIGN

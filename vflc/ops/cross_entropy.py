@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.numpy import np
+
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.activation import write_softplus
-from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, broadcast, need_float, sum_to, tensor
 from vflc.ops.traits import ANY

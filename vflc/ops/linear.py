@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.numpy import np
+
 from vflc.ir.types import TensorType
-from vflc.ops.numpy import np
 from vflc.ops.registry import (
     Array,
     Attrs,

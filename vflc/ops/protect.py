@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.numpy import np
+
 from vflc.ir.types import ROWS, Axis, TensorType
-from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, tensor
 from vflc.ops.source import fed, infer_input, vjp_none

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.numpy import np
+
 from vflc.ir.types import BATCH, Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
-from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
 from vflc.ops.rules import Gradients, Infer, number, tensor
 from vflc.ops.traits import COPY, MASK, NONE, POSITIVE, reduced, same

@@ -3,18 +3,20 @@
 A primitive `Op` is a node of the graph: how its type follows from its inputs', its gradient,
 and its lowering to each backend. A `Function` is what users write: it checks its arguments
 and adds primitives through a `Build`. Both are registered by the last lines of their file;
-other packages add theirs through the entry point group `vflc.ops`.
+other packages add theirs as entry points `vflc.functions`.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from vflc_common.numpy import np
+
 from vflc.ir.types import TensorType
-from vflc.ops.numpy import np
 from vflc.ops.traits import COPY, FLIP, FREE, SIGN, Bounds, Slope, Slopes
 
 if TYPE_CHECKING:
@@ -271,13 +273,19 @@ def register(op: Op) -> Op:
     return op
 
 
+def _kind(annotation: Any) -> str:
+    """An annotation as it is written, also where its module does not postpone evaluation."""
+    written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b\w+\.", "", written)
+
+
 def function(expand: Callable[..., Node], name: str | None = None) -> Callable[..., Node]:
     """Registers `expand(build, …)` as a function of the language.
 
     Parameters are read off the signature (all but the first), documentation off the docstring.
     """
     parameters = [
-        Parameter(p.name, str(p.annotation), p.default, p.kind is p.VAR_POSITIONAL)
+        Parameter(p.name, _kind(p.annotation), p.default, p.kind is p.VAR_POSITIONAL)
         for p in list(inspect.signature(expand).parameters.values())[1:]
     ]
     key = (name or expand.__name__).rstrip("_")

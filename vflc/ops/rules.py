@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.numpy import np
+
 from vflc.ir.types import BATCH, Axis, TensorType
-from vflc.ops.numpy import np
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, OpError
 
 if TYPE_CHECKING:

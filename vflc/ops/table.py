@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.numpy import np
+
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
-from vflc.ops.numpy import np
 from vflc.ops.registry import (
     Array,
     Attrs,

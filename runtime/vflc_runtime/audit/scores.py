@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from vflc_runtime.ranking import auc
+from vflc_common.metrics.auc import auc
 
 Array = NDArray[Any]
 

@@ -12,6 +12,7 @@ from vflc_common.words import BYTES, FORMAT, PHASES, PRECISIONS, PROGRAMS
 
 from vflc_runtime.bundle.contents import Hashes, read_hashes
 from vflc_runtime.bundle.packing import Packing, read_packing
+from vflc_runtime.bundle.plugins import read_plugins
 from vflc_runtime.bundle.reading import Json, damaged
 
 Dim = int | Literal["batch"] | None
@@ -97,6 +98,7 @@ def read_manifest(file: Path) -> Manifest:
         raise damaged(f"{file} has format {document['format'].value}; this version reads format {FORMAT}")
     if _digest(document) != document["digest"].text():
         raise damaged(f"{file} was changed after it was compiled: its digest does not fit its content")
+    read_plugins(document.get("plugins"))
     places = tuple(place.name() for place in document["places"])
     if len(set(places)) != len(places) or not places:
         raise document["places"].wrong("different places")

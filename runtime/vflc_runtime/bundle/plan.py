@@ -14,7 +14,7 @@ from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan_guards import Guard
 from vflc_runtime.bundle.plan_keras import Gradients, Held
 from vflc_runtime.bundle.plan_rows import CatchUp, Replay
-from vflc_runtime.metrics import Classes, Metric
+from vflc_runtime.metrics import Classes, Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Plan(PlacePlan):
     updates: dict[str, Update]
     assigns: dict[str, str]
     reports: dict[str, Report]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Scored, ...]
     training: Training
 
     def graph_path(self, graph: str) -> Path:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from vflc_common.words import FORMAT, INITIALS, KINDS, PRECISIONS, PREDICTED, PROGRAMS, STEPS, StepKind
+from vflc_common.metrics import METRICS
+from vflc_common.words import (
+    FORMAT,
+    INITIALS,
+    KINDS,
+    PRECISIONS,
+    PREDICTED,
+    PROGRAMS,
+    STEPS,
+    Predicted,
+    StepKind,
+)
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan import (
@@ -30,8 +41,9 @@ from vflc_runtime.bundle.plan import (
 from vflc_runtime.bundle.plan_guards import read_guard
 from vflc_runtime.bundle.plan_keras import read_gradients, read_held
 from vflc_runtime.bundle.plan_rows import read_catch_up
+from vflc_runtime.bundle.plugins import record
 from vflc_runtime.bundle.reading import Json, damaged
-from vflc_runtime.metrics import METRICS, Classes, Metric
+from vflc_runtime.metrics import Classes, Scored
 
 T = TypeVar("T")
 
@@ -207,11 +219,21 @@ def _report(item: Json | None) -> Report:
     )
 
 
-def _metric(item: Json) -> Metric:
-    return Metric(
+def read_metrics(items: Json) -> tuple[str, ...]:
+    """Names of metrics; VFL0613 where one is none, VFL0695 where another package's is broken."""
+    names = tuple(item.text() for item in items)
+    for item, name in zip(items, names, strict=True):
+        if name not in METRICS:
+            raise item.wrong(f"one of {', '.join(METRICS.names())}")
+        record(METRICS, name)
+    return names
+
+
+def _metric(item: Json) -> Scored:
+    return Scored(
         name=item["name"].text(),
-        kind=item["kind"].one_of(*PREDICTED),
-        metrics=tuple(metric.one_of(*METRICS) for metric in item["metrics"]),
+        kind=cast(Predicted, item["kind"].one_of(*PREDICTED)),
+        metrics=read_metrics(item["metrics"]),
         programs={
             name: tuple(
                 program[part].text()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vflc_runtime.bundle.plan import Init, Loss, PlacePlan, Slot
 from vflc_runtime.bundle.population_settings import Settings
-from vflc_runtime.metrics import Classes, Metric
+from vflc_runtime.metrics import Classes, Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Prediction:
     name: str
     value: str
     label: str | None
-    metric: Metric | None
+    metric: Scored | None
     classes: Classes = ()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from vflc_common.words import INITIALS, PREDICTED, SCOPES, SHAPES
+from typing import cast
+
+from vflc_common.words import INITIALS, PREDICTED, SCOPES, SHAPES, Predicted
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan import Init, Loss
-from vflc_runtime.bundle.plan_reader import read_classes, read_head, read_slots
+from vflc_runtime.bundle.plan_reader import read_classes, read_head, read_metrics, read_slots
 from vflc_runtime.bundle.population_plan import (
     Gradient,
     Graph,
@@ -21,7 +23,7 @@ from vflc_runtime.bundle.population_plan import (
 )
 from vflc_runtime.bundle.population_settings import read_settings
 from vflc_runtime.bundle.reading import Json, damaged
-from vflc_runtime.metrics import METRICS, Metric
+from vflc_runtime.metrics import Scored
 
 
 def read_users(contents: Contents) -> UsersPlan:
@@ -29,7 +31,7 @@ def read_users(contents: Contents) -> UsersPlan:
     users = contents.json("plan.json")
     losses = tuple(_loss(item) for item in users["losses"])
     graphs = {name: _graph(contents, item, losses) for name, item in users["graphs"].items()}
-    metrics = tuple(metric.one_of(*METRICS) for metric in users["reconstruct"]["metrics"])
+    metrics = read_metrics(users["reconstruct"]["metrics"])
     phases = users["phases"]
     plan = UsersPlan(
         **read_head(contents, users),
@@ -157,6 +159,6 @@ def _prediction(item: Json, metrics: tuple[str, ...]) -> Prediction:
     name, value = item["name"].text(), item["value"].text()
     if item.get("label") is None:
         return Prediction(name, value, None, None, read_classes(item))
-    label, kind = item["label"].text(), item["kind"].one_of(*PREDICTED)
-    metric = Metric(name, kind, metrics, {"train": (value, label)})
+    label, kind = item["label"].text(), cast(Predicted, item["kind"].one_of(*PREDICTED))
+    metric = Scored(name, kind, metrics, {"train": (value, label)})
     return Prediction(name, value, label, metric, read_classes(item))

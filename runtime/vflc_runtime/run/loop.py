@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.metrics import METRICS
 
 from vflc_runtime import events
 from vflc_runtime.data.batches import Indices, Inputs, Order, ahead, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.finite import NotFinite, check_kept
 from vflc_runtime.interrupts import Interrupted, Interrupts
-from vflc_runtime.metrics import SMALLER_IS_BETTER, Meter
+from vflc_runtime.metrics import Meter
 from vflc_runtime.protect import record, spending
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.run import start, units
@@ -197,7 +198,8 @@ class Loop:
                 self._undefined = name
                 self.listen(events.Undefined(progress.epoch, name, bool(len(self.order.held_out))))
             return None
-        sign = -1.0 if name.split(".")[0] == "loss" or name.split(".")[-1] in SMALLER_IS_BETTER else 1.0
+        loss = name.split(".")[0] == "loss"
+        sign = -1.0 if loss or METRICS[name.split(".")[-1]].smaller_is_better else 1.0
         better = best is None or sign * value > sign * best["value"]
         if better:
             progress.best = {"metric": name, "value": value}

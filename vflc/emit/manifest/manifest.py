@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from typing import Any
 
 from vflc_common.canonical import signed
@@ -53,10 +54,16 @@ def manifest(
         ],
         "control": control(model),
         "decides": decides(model),
+        **plugins(model),
         **protections(model),
         **learned(model),
     }
     return signed(data)
+
+
+def plugins(model: Lowered) -> dict[str, Any]:
+    """What the model uses of other packages: their code is in no bundle, so their versions are."""
+    return {"plugins": [asdict(each) for each in model.plugins]} if model.plugins else {}
 
 
 def parties(model: Lowered) -> list[dict[str, Any]]:

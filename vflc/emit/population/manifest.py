@@ -11,7 +11,7 @@ from vflc_common.words import BYTES, FORMAT, PROGRAMS
 from vflc import __version__
 from vflc.emit.manifest.diagram import ROWS_TOUCHED
 from vflc.emit.manifest.learned import learned
-from vflc.emit.manifest.manifest import dtype_name
+from vflc.emit.manifest.manifest import dtype_name, plugins
 from vflc.emit.plan import shape_of
 from vflc.emit.population.plan import (
     delta_of,
@@ -80,6 +80,7 @@ def population_manifest(
             "population": {"place": place, "hub": hub, **names},
             "edges": [edge for kind in sent.values() for edge in kind],
             "messages": messages,
+            **plugins(model),
             **learned(model),
         }
     )

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from vflc_common.plugins import BrokenPlugin, entry_points
+
 from vflc.diagnostics import Label
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.graph import Node
-from vflc.ops import FUNCTIONS, find_function
+from vflc.ops import FUNCTIONS, KIND, PLUGINS, find_function
 from vflc.ops.embedding import COMBINERS
 from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.registry import REQUIRED, Function, Parameter
 from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator, is_categorical
 from vflc.passes.lower.static import STATIC, call_static
-from vflc.passes.lower.values import POISON, BlockValue, Bound, PartyValue, Poison, Record, Scope, describe
+from vflc.passes.lower.values import (
+    MEND,
+    POISON,
+    BlockValue,
+    Bound,
+    PartyValue,
+    Poison,
+    Record,
+    Scope,
+    describe,
+)  # fmt: skip
 from vflc.syntax import tree
 
 DEEPEST = 64
@@ -35,8 +47,13 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
             answered, result = call_static(ev, expr.function.name, expr, scope, direct)
             if answered:
                 return result
-        function = find_function(expr.function.name)
+        try:
+            function = find_function(expr.function.name)
+        except BrokenPlugin as broken:
+            return ev.error("VFL0695", broken.message, expr.function.span, MEND)
         if function is not None:
+            if function.name in PLUGINS:
+                ev.plugins.add(PLUGINS[function.name])
             return _call_function(ev, function, expr, scope)
         if isinstance(value, Poison):
             return POISON
@@ -50,7 +67,7 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
 
 
 def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
-    near = did_you_mean(name.name, [*FUNCTIONS, *STATIC, *scope.visible()])
+    near = did_you_mean(name.name, [*FUNCTIONS, *entry_points(f"vflc.{KIND}"), *STATIC, *scope.visible()])
     help = foreign.instead(foreign.FUNCTIONS, name.name) or (
         f"did you mean `{near}`?" if near else "library blocks come with `use`, as in: use recsys.{DeepFM}"
     )

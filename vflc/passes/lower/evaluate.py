@@ -9,7 +9,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from vflc_common.plugins import BrokenPlugin, Named, Plugin, Records
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -20,10 +22,11 @@ from vflc.ops import FUNCTIONS
 from vflc.ops.registry import OpError
 from vflc.ops.source import COLUMNS
 from vflc.passes.lower import access
-from vflc.passes.lower.values import POISON, BlockValue, Bound, Poison, Record, Scope, describe
+from vflc.passes.lower.values import MEND, POISON, BlockValue, Bound, Poison, Record, Scope, describe
 from vflc.syntax import tree
 from vflc.syntax.expressions import LARGEST_FLOAT
 
+T = TypeVar("T", bound=Named)
 ELEMENTWISE = {
     "+": "add",
     "-": "sub",
@@ -87,6 +90,8 @@ class Evaluator:
     columns: int = 0
     endless: set[int] = field(default_factory=set)
     """Blocks that use themselves without end, by identity: reported once, and not entered again."""
+    plugins: set[Plugin] = field(default_factory=set)
+    """What the spec uses of other packages."""
     _busy: list[Bound] = field(default_factory=list)
     _named: set[str] = field(default_factory=set)
 
@@ -107,6 +112,17 @@ class Evaluator:
     def at(self, span: Span) -> Span:
         """Where a user looks: for text of a block of the library, the place that uses the block."""
         return self.build.span if span.source.library and self.build.span is not None else span
+
+    def record(self, records: Records[T], name: str, span: Span) -> T | None:
+        """A record that there is; None after a report that another package's cannot be used."""
+        try:
+            found = records[name]
+            if (plugin := records.plugin(name)) is not None:
+                self.plugins.add(plugin)
+            return found
+        except BrokenPlugin as broken:
+            self.error("VFL0695", broken.message, span, MEND)
+            return None
 
     def op(self, name: str, span: Span, *arguments: Any, **named: Any) -> Any:
         """Calls a function of the registry, turning a refusal into a diagnostic at `span`."""

@@ -60,13 +60,6 @@ SETTINGS = {
     **_all("random_state", "it is seed 7"),
     **_all("steps", "it is an option of the command: vflc train … --steps 100"),
 }
-METRICS = {
-    **_all("acc binary_accuracy", "it is accuracy"),
-    **_all("roc_auc roc_auc_score", "it is auc"),
-    **_all("average_precision prauc auc_pr aucpr", "it is pr_auc"),
-    **_all("mse", "it is rmse, its root"),
-    **_all("f1 f1_score", "there are precision and recall, of which it is made"),
-}
 ARGUMENTS = {
     **_all("learning_rate", "it is lr"),
     **_all("dim axis dims", "axes go by their names: axis = field"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from vflc_common.metrics import METRICS
+
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, Prediction, TrainConfig
 from vflc.ops import OpError
@@ -14,16 +16,8 @@ from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import POISON, Poison, Scope, describe
 from vflc.syntax import tree
 
-METRICS = (
-    "auc", "pr_auc", "ks", "accuracy", "precision", "recall", "log_loss", "rmse", "mae",
-    "rating_accuracy", "loss",
-)  # fmt: skip
-MEASURES = {
-    "binary": ("auc", "pr_auc", "ks", "accuracy", "precision", "recall", "log_loss", "rmse", "mae"),
-    "multiclass": ("accuracy", "precision", "recall", "log_loss"),
-    "number": ("rmse", "mae", "rating_accuracy"),
-}
-"""Which metrics are defined for which kind of prediction."""
+LOSS = "loss"
+"""What is always measured, and may be monitored as a metric may."""
 
 Check = Callable[[Any], bool]
 
@@ -46,7 +40,6 @@ SETTINGS: dict[str, tuple[Check, str]] = {
     ),
     "shuffle": (lambda v: isinstance(v, bool), "true or false"),
     "patience": (_whole(1), "a number of epochs, 1 or more"),
-    "monitor": (lambda v: v in METRICS, f"one of {', '.join(METRICS)}"),
     "best": (lambda v: isinstance(v, bool), "true or false"),
     "secret_start": (lambda v: isinstance(v, bool), "true or false"),
     "checkpoint_steps": (_whole(1), "a number of steps, 1 or more"),
@@ -69,12 +62,16 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
                 optimizers.append(rule)
         elif name == "metrics":
             values["metrics"] = tuple(lower_metrics(ev, setting))
+        elif name == "monitor":
+            found = _metric(ev, setting.values[0]) if _is_single(ev, setting, "a metric") else None
+            if found is not None:
+                values[name] = found
         elif name in SETTINGS:
             value = _single(ev, setting, scope)
             if not isinstance(value, Poison):
                 values[name] = value
         else:
-            known = [*SETTINGS, "optimizer", "metrics"]
+            known = [*SETTINGS, "optimizer", "metrics", "monitor"]
             near = did_you_mean(name, known)
             ev.error(
                 "VFL0106",
@@ -92,33 +89,50 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
 def _single(ev: Evaluator, setting: tree.Setting, scope: Scope) -> Any:
     name = setting.name.text
     check, wanted = SETTINGS[name]
-    if len(setting.values) != 1:
-        return ev.error("VFL0107", f"`{name}` takes one value", setting.span, f"it is {wanted}")
+    if not _is_single(ev, setting, wanted):
+        return POISON
     expr = setting.values[0]
-    value = expr.name if name == "monitor" and isinstance(expr, tree.Ref) else ev.evaluate(expr, scope)
+    value = ev.evaluate(expr, scope)
     if isinstance(value, Poison) or check(value):
         return value
     return ev.error("VFL0205", f"`{name}` is {wanted}, and this is {describe(value)}", expr.span)
 
 
+def _is_single(ev: Evaluator, setting: tree.Setting, wanted: str) -> bool:
+    if len(setting.values) != 1:
+        name = setting.name.text
+        ev.error("VFL0107", f"`{name}` takes one value", setting.span, f"it is {wanted}")
+    return len(setting.values) == 1
+
+
 def lower_metrics(ev: Evaluator, setting: tree.Setting) -> list[str]:
     """The metrics that a setting lists, without those it does not know, which are reported."""
-    names: list[str] = []
-    for expr in setting.values:
-        if isinstance(expr, tree.Ref) and expr.name in METRICS:
-            if expr.name != "loss" and expr.name not in names:  # the loss is always reported
-                names.append(expr.name)
-            continue
-        name = expr.name if isinstance(expr, tree.Ref) else ""
-        near = did_you_mean(name, METRICS)
-        ev.error(
-            "VFL0106",
-            f"unknown metric `{name}`" if name else "a metric is a name",
-            expr.span,
-            foreign.instead(foreign.METRICS, name)
-            or (f"did you mean `{near}`?" if near else f"there are {', '.join(METRICS)}"),
-        )
-    return names
+    names = [_metric(ev, expr) for expr in setting.values]
+    return list(dict.fromkeys(name for name in names if name and name != LOSS))  # the loss always is
+
+
+def _metric(ev: Evaluator, expr: tree.Expr) -> str | None:
+    """The name of a metric; None where there is none, which is reported."""
+    name = expr.name if isinstance(expr, tree.Ref) else ""
+    if name == LOSS:
+        return name
+    if name and name in METRICS:
+        return name if ev.record(METRICS, name, expr.span) else None
+    known = (*METRICS.names(), LOSS)
+    near = did_you_mean(name, known)
+    ev.error(
+        "VFL0106",
+        f"unknown metric `{name}`" if name else "a metric is a name",
+        expr.span,
+        _known_as(name) or (f"did you mean `{near}`?" if near else f"there are {', '.join(known)}"),
+    )
+    return None
+
+
+def _known_as(name: str) -> str | None:
+    """What to write for a metric that other libraries call by this name."""
+    answers = (pair for metric in METRICS for pair in metric.known_as.items())
+    return next((answer for words, answer in answers if name.lower() in words.split()), None)
 
 
 def check_metrics(ev: Evaluator, train: tree.Train | None, predictions: Sequence[Prediction]) -> None:
@@ -126,10 +140,10 @@ def check_metrics(ev: Evaluator, train: tree.Train | None, predictions: Sequence
     kinds = {prediction.kind for prediction in predictions if prediction.label}
     for setting in train.settings if train else ():
         for expr in setting.values if setting.name.text in ("metrics", "monitor") else ():
-            name = expr.name if isinstance(expr, tree.Ref) else "loss"
-            if name == "loss" or name not in METRICS or any(name in MEASURES[kind] for kind in kinds):
+            name = expr.name if isinstance(expr, tree.Ref) else LOSS
+            if name == LOSS or name not in METRICS or kinds & METRICS[name].measures.keys():
                 continue
-            defined = sorted({metric for kind in kinds for metric in MEASURES[kind]})
+            defined = [metric.name for metric in METRICS if kinds & metric.measures.keys()]
             help = (
                 f"there are {', '.join(defined)}" if defined else "no loss compares a prediction with a label"
             )

@@ -19,6 +19,8 @@ class Poison:
 
 
 POISON = Poison()
+MEND = "mend or uninstall that package"
+"""What to do about an extension that cannot be used."""
 
 
 @dataclass(slots=True)

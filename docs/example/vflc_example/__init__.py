@@ -1,0 +1,1 @@
+"""Extensions of vflc: the examples of docs/extending.md."""

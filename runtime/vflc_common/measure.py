@@ -1,0 +1,188 @@
+"""What a metric is, and the blocks of rows that it is computed of.
+
+Sums are kept of blocks, so that no metric of sums sees a row twice; metrics of how rows are ranked see all
+scores at once. Where the rows of a loss have weights, a row counts by its weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from vflc_common.numpy import np
+from vflc_common.words import Predicted
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+
+LEAST = 1e-7
+"""What a probability counts as at least in a logarithm."""
+
+
+class Block:
+    """Rows of a binary prediction or of numbers.
+
+    Args:
+        prediction: probabilities or numbers [n].
+        label: as many.
+        weight: how much each row counts [n], in float64.
+    """
+
+    classes = 2
+
+    def __init__(self, prediction: Array, label: Array, weight: Array) -> None:
+        self.prediction, self.label, self.weight = prediction, label, weight
+
+    @cached_property
+    def truth(self) -> Array:
+        """Which rows are positive."""
+        truth: Array = self.label > 0.5
+        return truth
+
+    @cached_property
+    def guess(self) -> Array:
+        """Which rows are held for positive."""
+        guess: Array = self.prediction > 0.5
+        return guess
+
+    @cached_property
+    def likely(self) -> Array:
+        """The probability of what is true."""
+        return np.where(self.truth, self.prediction, 1 - self.prediction)
+
+    @cached_property
+    def error(self) -> Array:
+        """Prediction minus label, in float64."""
+        return self.prediction.astype(np.float64) - self.label
+
+
+class ClassBlock:
+    """Rows of a prediction of classes, with the same names.
+
+    Args:
+        prediction: probabilities [n, classes].
+        label: ids of classes [n, 1], or shares of them [n, classes].
+        weight: how much each row counts [n], in float64.
+    """
+
+    def __init__(self, prediction: Array, label: Array, weight: Array) -> None:
+        self.prediction, self.label, self.weight = prediction, label, weight
+        self.classes = prediction.shape[1]
+
+    @cached_property
+    def truth(self) -> Array:
+        """The class of each row."""
+        return self.label.argmax(1) if self.label.shape[1] > 1 else self.label[:, 0].astype(np.int64)
+
+    @cached_property
+    def guess(self) -> Array:
+        """The likeliest class of each row."""
+        guess: Array = self.prediction.argmax(1)
+        return guess
+
+    @cached_property
+    def likely(self) -> Array:
+        """The probability of the class that is true."""
+        likely: Array = self.prediction[np.arange(len(self.truth)), self.truth]
+        return likely
+
+
+Statistic = Callable[[Any], Any]
+"""From a block to a number, or to an array of one for each class, that is added up over blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfSums:
+    """A metric of sums.
+
+    Args:
+        sums: what is added up; functions that several metrics have are computed once.
+        result: from these sums, in order, to the metric; None where it is not defined.
+        by_class: from the same to what it is of each class, NaN where it is not defined.
+    """
+
+    sums: tuple[Statistic, ...]
+    result: Callable[..., float | None]
+    by_class: Callable[..., Array] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfRanks:
+    """A metric that no sum can give exactly: of the scores of all rows.
+
+    Args:
+        result: from scores [n], which rows are positive [n], and how much each counts [n] or None, to the
+            metric; None where it is not defined.
+    """
+
+    result: Callable[[Array, Array, Array | None], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is measured of predictions.
+
+    Args:
+        name: as in `metrics auc`.
+        doc: what it is, in half a sentence.
+        measures: how, by what a prediction is: `binary`, `multiclass` or `number`.
+        smaller_is_better: whether an epoch with less of it is the better one.
+        known_as: what other libraries call it, or what it stands in for, with what to answer.
+    """
+
+    name: str
+    doc: str
+    measures: Mapping[Predicted, OfSums | OfRanks]
+    smaller_is_better: bool = False
+    known_as: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- sums that several metrics have -----------------------------------------------------------------------
+
+
+def weight(block: Block | ClassBlock) -> float:
+    """Of all rows."""
+    return float(block.weight.sum())
+
+
+def right(block: Block | ClassBlock) -> float:
+    """Weight of the rows that are guessed right."""
+    return float(block.weight[block.guess == block.truth].sum())
+
+
+def hits(block: Block) -> float:
+    """Weight of the positive rows that are held for positive."""
+    return float(block.weight[block.guess & block.truth].sum())
+
+
+def of_classes(block: ClassBlock, which: Array, classes: Array) -> Array:
+    """Weight of the chosen rows, by class."""
+    return np.bincount(classes[which], block.weight[which], block.classes)
+
+
+def right_by_class(block: ClassBlock) -> Array:
+    return of_classes(block, block.guess == block.truth, block.truth)
+
+
+def occurs_by_class(block: ClassBlock) -> Array:
+    return np.bincount(block.truth, block.weight, block.classes)
+
+
+def share(part: float, whole: float) -> float | None:
+    """Part of a whole; None where there is none."""
+    return part / whole if whole else None
+
+
+def shares(part: Array, whole: Array) -> Array:
+    """Part of each whole; NaN where there is none."""
+    found: Array = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return found
+
+
+def mean_share(part: Any, whole: Any, occurs: Any) -> float | None:
+    """The mean of the shares of the classes that occur, those that are not defined counted as 0."""
+    if not np.size(part) or not (occurs > 0).any():
+        return None
+    return float(np.nan_to_num(shares(part, whole)[occurs > 0]).mean())

@@ -1,0 +1,12 @@
+"""The share of rows that are guessed right."""
+
+from vflc_common.measure import Metric, OfSums, right, share, weight
+
+_SHARE = OfSums((right, weight), share)
+
+METRIC = Metric(
+    "accuracy",
+    "share of rows guessed right; a binary guess is a probability above 0.5",
+    {"binary": _SHARE, "multiclass": _SHARE},
+    known_as={"acc binary_accuracy": "it is accuracy"},
+)

@@ -1,0 +1,44 @@
+"""The area under the ROC curve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vflc_common.measure import Metric, OfRanks
+from vflc_common.numpy import np
+from vflc_common.ranking import reached
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+
+
+def auc(scores: Array, positive: Array, weights: Array | None = None) -> float | None:
+    """How often a positive outscores a negative, ties counted half; None without rows of both classes.
+
+    Args:
+        scores: [rows].
+        positive: which of them are positive [rows].
+        weights: how much each row counts [rows]; every row as much where None.
+    """
+    if weights is None:
+        above, below = np.sort(scores[positive]), np.sort(scores[~positive])
+        if not len(above) or not len(below):
+            return None
+        wins = np.searchsorted(below, above, side="left").sum(dtype=np.int64)
+        not_lost = np.searchsorted(below, above, side="right").sum(dtype=np.int64)
+        return int(wins + not_lost) / (2 * len(above) * len(below))
+    found = reached(scores, positive, weights)
+    if found is None:
+        return None
+    hits, misses = found
+    before = np.concatenate([[0.0], hits[:-1]])
+    area = ((hits + before) / 2 * np.diff(misses, prepend=0.0)).sum()
+    return float(area / (hits[-1] * misses[-1]))
+
+
+METRIC = Metric(
+    "auc",
+    "area under the ROC curve, exact, ties counted half",
+    {"binary": OfRanks(auc)},
+    known_as={"roc_auc roc_auc_score": "it is auc"},
+)

@@ -1,0 +1,19 @@
+"""The mean of -log of the probability of what was true."""
+
+from vflc_common.measure import LEAST, Block, ClassBlock, Metric, OfSums, share, weight
+from vflc_common.numpy import np
+
+
+def surprise(block: Block | ClassBlock) -> float:
+    """-log of the probability of what was true, summed."""
+    return -float((block.weight * np.log(np.maximum(block.likely, LEAST))).sum())
+
+
+_MEAN = OfSums((surprise, weight), share)
+
+METRIC = Metric(
+    "log_loss",
+    "mean of -log of the probability of what was true, cut off at 1e-7",
+    {"binary": _MEAN, "multiclass": _MEAN},
+    smaller_is_better=True,
+)

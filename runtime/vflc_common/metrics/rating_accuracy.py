@@ -1,0 +1,19 @@
+"""The share of the predictions that are near the rating."""
+
+from vflc_common.measure import Block, Metric, OfSums, share, weight
+from vflc_common.numpy import np
+
+NEAR = 0.5
+"""How far a rating may be off and still be told from its neighbours."""
+
+
+def near(block: Block) -> float:
+    """Weight of the rows that are near."""
+    return float(block.weight[np.abs(block.error) <= NEAR].sum())
+
+
+METRIC = Metric(
+    "rating_accuracy",
+    "share of the predictions that are off by at most 0.5",
+    {"number": OfSums((near, weight), share)},
+)

@@ -1,0 +1,32 @@
+"""The share of the positive rows that are guessed positive."""
+
+from vflc_common.measure import (
+    Block,
+    Metric,
+    OfSums,
+    hits,
+    mean_share,
+    occurs_by_class,
+    right_by_class,
+    share,
+    shares,
+)
+
+
+def positives(block: Block) -> float:
+    """Weight of the positive rows."""
+    return float(block.weight[block.truth].sum())
+
+
+METRIC = Metric(
+    "recall",
+    "share of the positive rows that are guessed positive; of classes as precision",
+    {
+        "binary": OfSums((hits, positives), share),
+        "multiclass": OfSums(
+            (right_by_class, occurs_by_class),
+            lambda right, occurs: mean_share(right, occurs, occurs),
+            shares,
+        ),
+    },
+)

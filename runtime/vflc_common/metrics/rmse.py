@@ -1,0 +1,24 @@
+"""The root of the mean squared error."""
+
+from __future__ import annotations
+
+import math
+
+from vflc_common.measure import Block, Metric, OfSums, weight
+from vflc_common.numpy import np
+
+
+def squared(block: Block) -> float:
+    """Squares of the errors, summed."""
+    return float((block.weight * np.square(block.error)).sum())
+
+
+_ROOT = OfSums((squared, weight), lambda squares, whole: math.sqrt(squares / whole) if whole else None)
+
+METRIC = Metric(
+    "rmse",
+    "root of the mean squared error, in the units of the table",
+    {"binary": _ROOT, "number": _ROOT},
+    smaller_is_better=True,
+    known_as={"mse": "it is rmse, its root"},
+)

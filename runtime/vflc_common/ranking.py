@@ -1,0 +1,28 @@
+"""How well scores put the rows of one class before those of the other, exactly: no thresholds are chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vflc_common.numpy import np
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+
+
+def reached(
+    scores: Array, positive: Array, weights: Array | None, negatives: bool = True
+) -> tuple[Array, Array] | None:
+    """Weight of the positives and of the negatives that reach each score, from the highest one down.
+
+    None where there are no positives or, with `negatives`, no negatives.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, positive = scores[order], positive[order]
+    weights = np.ones(len(scores)) if weights is None else weights[order].astype(np.float64)
+    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)) if len(scores) else np.arange(0)
+    hits = np.cumsum(np.where(positive, weights, 0.0))[last]
+    misses = np.cumsum(np.where(positive, 0.0, weights))[last]
+    if not len(hits) or hits[-1] <= 0 or (negatives and misses[-1] <= 0):
+        return None
+    return hits, misses

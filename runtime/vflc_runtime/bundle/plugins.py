@@ -1,0 +1,56 @@
+"""What a bundle needs of other packages: as the manifest says, and no other version."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from typing import TypeVar
+
+from vflc_common.plugins import BrokenPlugin, Named, Plugin, Records
+
+from vflc_runtime.bundle.reading import Json
+from vflc_runtime.errors import Failure
+
+T = TypeVar("T", bound=Named)
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}")
+
+
+def record(records: Records[T], name: str) -> T:
+    """A record; VFL0695 where it is another package's and cannot be used."""
+    try:
+        return records[name]
+    except BrokenPlugin as broken:
+        help = "mend or uninstall that package"
+        raise Failure("VFL0695", broken.message, help) from broken
+
+
+def read_plugins(items: Json | None) -> tuple[Plugin, ...]:
+    """The plug-ins that a manifest names; VFL0696 where one is not installed here as it says."""
+    found = tuple(
+        Plugin(*(_word(item[part]) for part in ("kind", "name", "package", "version")))
+        for item in (items if items is not None else ())
+    )
+    for each in found:
+        _check(each)
+    return found
+
+
+def _word(item: Json) -> str:
+    if not _WORD.fullmatch(item.text()):
+        raise item.wrong("a name or a version")
+    return item.text()
+
+
+def _check(needed: Plugin) -> None:
+    try:
+        installed: str | None = metadata.version(needed.package)
+    except (metadata.PackageNotFoundError, ValueError):
+        installed = None
+    if installed != needed.version:
+        here = "is not installed" if installed is None else f"is {installed}"
+        raise Failure(
+            "VFL0696",
+            f"the bundle was compiled with {needed.name!r} of the package {needed.package} {needed.version}, "
+            f"which {here} here",
+            f"if you trust that package: pip install {needed.package}=={needed.version}",
+        )

@@ -1,0 +1,199 @@
+"""The example package of docs/extending.md, installed and used; and packages that are no such example."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SPEC = """
+party alice {
+  key ID
+  feature Age: float -> standardize
+}
+party bob {
+  key ID
+  feature Income: float -> standardize
+  label Late: int
+}
+a = ACTIVATION(dense(alice.Age, 4))
+fuse at bob {
+  logit = dense(concat(a, bob.Income), 1)
+}
+predict late = sigmoid(logit)
+objective bce(logit, bob.Late)
+release alice { to bob: Age }
+release bob { to alice: Late, Income }
+train { batch 50  epochs 2  validation 0.2  metrics METRIC, auc  monitor METRIC }
+"""
+
+
+def spec(activation: str = "swish", metric: str = "brier") -> str:
+    return SPEC.replace("ACTIVATION", activation).replace("METRIC", metric)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the example is installed."""
+    folder = tmp_path_factory.mktemp("example")
+    shutil.copytree(ROOT / "docs" / "example", folder / "source")
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+         "--disable-pip-version-check", "--target", folder / "site", folder / "source"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder / "site"
+
+
+def package(folder: Path, points: str, code: str, name: str = "strange", version: str = "0.3") -> Path:
+    """A package as it lies in site-packages: a module of code and what its metadata says."""
+    module = name.replace("-", "_")
+    (folder / module).mkdir(parents=True)
+    (folder / module / "__init__.py").write_text(code, "utf-8")
+    about = folder / f"{module}-{version}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
+    (about / "entry_points.txt").write_text(points, "utf-8")
+    return folder
+
+
+def found(spec: str, folder: Path, site: Path) -> str:
+    """What `vflc check` says of a spec, in one line; it refuses it."""
+    (folder / "m.vfl").write_text(spec, "utf-8")
+    done = vflc("check", "m.vfl", at=folder, site=site)
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
+    return " ".join(done.stdout.split())
+
+
+def vflc(*arguments: object, at: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+    paths = [str(site)] if site else []
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *sys.path])}
+    command = [sys.executable, "-m", "vflc", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=at, env=environment)
+
+
+def tables(folder: Path) -> list[str]:
+    """Rows of both parties, and the options that name them."""
+    rng = np.random.default_rng(5)
+    age, income = rng.normal(40, 10, 200), rng.normal(30, 5, 200)
+    late = (rng.random(200) < 1 / (1 + np.exp((age - 40) / 8))).astype(int)
+    (folder / "alice.csv").write_text("ID,Age\n" + "".join(f"{i},{a}\n" for i, a in enumerate(age)))
+    rows = "".join(f"{i},{x},{y}\n" for i, (x, y) in enumerate(zip(income, late, strict=True)))
+    (folder / "bob.csv").write_text(f"ID,Income,Late\n{rows}")
+    return ["--data", "alice=alice.csv", "--data", "bob=bob.csv"]
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as opened:
+        return [*csv.DictReader(opened)]
+
+
+def test_a_function_and_a_metric_of_another_package(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.vfl").write_text(spec(), "utf-8")
+    made = vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site)
+    assert made.returncode == 0, made.stderr
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text("utf-8"))
+    assert manifest["plugins"] == [
+        {"kind": kind, "name": name, "package": "vflc-example", "version": "1.0"}
+        for kind, name in (("functions", "swish"), ("metrics", "brier"))
+    ]
+    data = tables(tmp_path)
+    done = vflc("train", "bundle", *data, "--out", "run", at=tmp_path, site=site)
+    assert done.returncode == 0, done.stderr
+    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    best = min(epoch["validation"]["brier"] for epoch in history)
+    kept = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert 0 < best < 1 and kept["best"]["value"] == best
+    # a probability is known for each row: the metric is the mean of what it says it is
+    scored = vflc("predict", "run", *data, "-o", "out.csv", at=tmp_path, site=site)
+    told = vflc("evaluate", "run", *data, "--json", at=tmp_path, site=site)
+    assert scored.returncode == told.returncode == 0, scored.stderr + told.stderr
+    predicted, labels = (read(tmp_path / name) for name in ("out.csv", "bob.csv"))
+    late = {row["ID"]: float(row["late"]) for row in predicted}
+    squares = [(late[row["ID"]] - int(row["Late"])) ** 2 for row in labels]
+    assert json.loads(told.stdout)["evaluation"]["brier"] == pytest.approx(np.mean(squares), abs=1e-6)
+
+    without = vflc("train", "bundle", *data, "--out", "other", at=tmp_path)
+    assert without.returncode == 1 and "error[VFL0696]" in without.stderr
+    assert "vflc-example 1.0, which is not installed here" in without.stderr
+    later = package(tmp_path / "later", "", "", "vflc-example", "1.1")
+    other = vflc("evaluate", "run", *data, at=tmp_path, site=later)
+    assert other.returncode == 1 and "which is 1.1 here" in other.stderr
+
+
+def test_a_spec_that_asks_for_nothing_of_others_has_no_plugins(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.vfl").write_text(spec("relu", "log_loss"), "utf-8")
+    for name, where in (("with", site), ("without", None)):
+        assert vflc("compile", "m.vfl", "-o", name, at=tmp_path, site=where).returncode == 0
+    one, other = ((tmp_path / name / "manifest.json").read_bytes() for name in ("with", "without"))
+    assert one == other and b"plugins" not in one
+
+
+def test_another_version_is_another_digest(site: Path, tmp_path: Path) -> None:
+    """Parties that compiled with different versions find out before anything runs."""
+    (tmp_path / "m.vfl").write_text(spec(), "utf-8")
+    shutil.copytree(site, tmp_path / "newer")
+    about = tmp_path / "newer" / "vflc_example-1.0.dist-info" / "METADATA"
+    about.write_text(about.read_text().replace("Version: 1.0", "Version: 1.1"))
+    digests = set()
+    for name, where in (("one", site), ("other", tmp_path / "newer")):
+        assert vflc("compile", "m.vfl", "-o", name, at=tmp_path, site=where).returncode == 0
+        digests.add(json.loads((tmp_path / name / "manifest.json").read_text())["digest"])
+    assert len(digests) == 2
+
+
+BROKEN = {
+    "does not import": ("import nothing_like_it\n", "loaded from strange:METRIC: ModuleNotFoundError"),
+    "ends the process": ("raise SystemExit(3)\n", "SystemExit: 3"),
+    "has no record": ("", "AttributeError"),
+    "is no record": ("METRIC = 7\n", "is no Metric of that name: 7"),
+    "is of another name": (
+        "from vflc_common.metrics.auc import METRIC\n", "is no Metric of that name: Metric(name='auc'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_metric_is_a_finding_at_its_place(how: str, tmp_path: Path) -> None:
+    code, says = BROKEN[how]
+    site = package(tmp_path / "site", "[vflc.metrics]\nodd = strange:METRIC\n", code)
+    told = found(spec("relu", "odd"), tmp_path, site)
+    assert "error[VFL0695]: 'odd' among the metrics of the package strange 0.3" in told and says in told
+    assert "metrics odd, auc" in told
+
+
+def test_a_broken_function_is_a_finding_at_its_place(tmp_path: Path) -> None:
+    site = package(tmp_path / "site", "[vflc.functions]\nodd = strange:odd\n", "odd = 3\n")
+    told = found(spec("odd", "auc"), tmp_path, site)
+    assert "error[VFL0695]" in told and "strange 0.3 makes no function 'odd'" in told
+    assert "a = odd(dense(alice.Age, 4))" in told
+
+
+def test_a_name_of_two_packages_is_none(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        package(tmp_path / "site", f"[vflc.metrics]\nodd = {name}:METRIC\n", "", name)
+    told = found(spec("relu", "odd"), tmp_path, tmp_path / "site")
+    assert "one and other both have metrics 'odd'" in told
+
+
+def test_what_is_not_asked_for_is_not_imported(tmp_path: Path) -> None:
+    points = "[vflc.metrics]\nauc = strange:METRIC\nodd = strange:METRIC\n"
+    points += "[vflc.functions]\nrelu = strange:relu\n"
+    site = package(tmp_path / "site", points, "raise RuntimeError('imported')\n")
+    (tmp_path / "m.vfl").write_text(spec("relu", "auc"), "utf-8")
+    done = vflc("check", "m.vfl", at=tmp_path, site=site)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_near_name_is_suggested(site: Path, tmp_path: Path) -> None:
+    told = found(spec("swich", "briar"), tmp_path, site)
+    assert "did you mean `brier`?" in told and "did you mean `swish`?" in told
