@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from granting import granted
-from vflc_runtime.engines import onnx_catch_up, onnx_replay, onnx_updates
+from vflc_runtime.engines import onnx_catch_up, onnx_updates
 from vflc_runtime.engines.engine import engine_maker
 from vflc_runtime.engines.onnx import OnnxEngine
 from vflc_runtime.errors import Failure
@@ -204,7 +204,6 @@ def test_tables_side_by_side_are_one_table(
 ) -> None:
     """Of their widths together: the same numbers, whatever is asked of them between steps, and by blocks."""
     monkeypatch.setattr(onnx_catch_up, "BLOCK_ROWS", 2)
-    monkeypatch.setattr(onnx_replay, "BLOCK_NUMBERS", 2 * 6)
     one, three = (
         trained(tmp_path / str(len(widths)), widths, penalty, optimizer) for widths in ([6], [2, 1, 3])
     )
