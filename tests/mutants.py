@@ -6,7 +6,7 @@
 A *place* is a piece of source that can be changed in one or several ways (`<` into `<=`, `==`, …). Of the
 places of a folder a sample is drawn and each is changed in one way, so that arithmetic, which has most ways,
 does not count most. Changes of annotations are none, nor is a data class that is not frozen, nor `is`
-for `==`.
+for `==`, nor what is imported for a type checker.
 `mutants_run.py` runs the tests.
 """
 
@@ -104,7 +104,7 @@ def meaning(code: str) -> str:
     """The syntax tree without annotations; a SyntaxError where there is none.
 
     Without `frozen` and `slots` of data classes, too: mypy sees who assigns what is frozen. And without
-    the samples that tests run ops on.
+    the samples that tests run ops on, and whether it is for a type checker that something is imported.
     """
     tree = ast.parse(code)
     for node in ast.walk(tree):
@@ -116,6 +116,8 @@ def meaning(code: str) -> str:
             node.keywords = [each for each in node.keywords if each.arg not in ("frozen", "slots")]
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Sample":
             node.args, node.keywords = [], []
+        elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "not TYPE_CHECKING"):
+            node.test = ast.Constant(None)
     return ast.dump(tree)
 
 

@@ -86,6 +86,7 @@ def test_joining_cutting_and_naming():
     assert str(call("slice", b, x, "unit", 1, 3).type) == "[unit 2]"
     assert str(call("reshape", b, call("concat", b, x, x), 2, -1).type) == "[2, 3]"
     assert str(call("rename", b, call("stack", b, [x, x], "a"), "a", "b").type) == "[b 2, 3]"
+    assert call("concat", b, x) is x is call("concat", b, [x]), "nothing is joined"
     refused("stack", b, [x, y], "expert")
     refused("concat", b)
     refused("reshape", b, x, 2, 2)

@@ -117,6 +117,21 @@ def test_adam_to_a_millionth_of_the_movement_whatever_eps(
     assert wrong <= 1e-6 * moved + 1e-14
 
 
+def test_adam_makes_up_by_the_parabola_through_three_points() -> None:
+    rule = OptimizerRule("adam", "adam", {"beta1": 0.5, "beta2": 0.25}, (), None, NONE)
+    found = {each["name"]: each for each in catch_up(rule, None)["missed"]}
+    for x in (0.0, 0.5, 1.0):
+        shares: dict[float, float] = {}
+        for power, name in enumerate(("x0", "x1", "x2")):
+            assert found[name]["ratio"] == 1.0 and found[name]["growth"] == 2.0
+            for share, at in found[name]["mix"]:
+                shares[at] = shares.get(at, 0) + share * x**power
+        assert {at: share for at, share in shares.items() if share} == {x: 1}
+    wrong, moved = gone_wrong("adam", {"lr": 0.1}, 1.0, 3, 5)
+    assert wrong <= 1e-6 * moved and moved > 0.01
+    assert gone_wrong("adam", {"lr": 0.1, "beta1": 0.0}, 1.0, 3, 5) == (0, 0)
+
+
 def test_what_eps_does_where_the_means_forget_faster() -> None:
     """The parabola in eps is as good as the documentation says."""
     for beta2, limit in ((0.999, 1e-7), (0.99, 1e-4), (0.95, 1e-2)):

@@ -411,6 +411,17 @@ def test_noise_needs_a_size():
     assert refused.value.code == "VFL0332"
 
 
+def test_options_that_must_be_given():
+    required = {
+        name: [o for o, option in each.options.items() if option.required]
+        for name, each in MECHANISMS.items()
+    }
+    assert {name: options for name, options in required.items() if options} == {
+        "gaussian": ["clip"], "dp_sgd": ["clip"], "label_dp": ["epsilon"], "marvell": ["sum_kl"],
+        "iso": ["scale"], "quantize": ["bits"], "top_k": ["k"],
+    }  # fmt: skip
+
+
 def test_options_that_are_left_out_have_their_defaults():
     filled = MECHANISMS["quantize"].filled({"bits": 4})
     assert filled == {"bits": 4, "per": "row"}

@@ -253,5 +253,26 @@ def test_what_jumps_has_no_slope(name: str, index: int) -> None:
     assert meeting[0].dtype.kind != "f" or any(not np.array_equal(values[1], each) for each in values[::2])
 
 
+def test_passes_treat_no_other_ops_so() -> None:
+    """What the tests above hold of those that say it; more of them would be tried there, fewer are slower."""
+    comparisons = {"equal", "not_equal", "greater", "greater_equal", "less", "less_equal"}
+    said = {
+        "jumps": {*comparisons, "sign"},
+        "hides_sign": {"relu"},
+        "adds": {"add"},
+        "serial": {"rows"},
+        "uncopied": {"add", "sub", "mul", "div"},
+        "reads_codes": {"cast", "gather", "one_hot"},
+        "keeps_zero": {"cast", "mul", "neg", "relu", "slice", "square", "stop_gradient", "tanh"},
+        "places": {"concat", "stack", "pad"},
+        "differs": {"rename", "reshape", "squeeze", "unsqueeze", "cast"},
+        "shape_only": {"count", "expand_like", "random", "drawn"},
+    }
+    for trait, names in said.items():
+        assert {name for name, op in OPS.items() if getattr(op, trait)} == names, trait
+    assert {name for name, op in OPS.items() if op.zero_for_none({"missing": True})} == {"gather", "one_hot"}
+    assert not OPS["gather"].zero_for_none({"missing": False})
+
+
 def test_relu_alone_hides_the_sign_that_its_gradient_asks_for() -> None:
     assert [name for name, op in OPS.items() if op.hides_sign] == ["relu"]
