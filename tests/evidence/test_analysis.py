@@ -146,6 +146,14 @@ def test_a_gradient_holds_what_comes_from_readers_at_its_source() -> None:
     assert set(small.leaks()["alice"].edges) == {"a.gradient.bob"}, "nobody at carol reads it"
 
 
+def test_a_gradient_of_open_size_has_one_number_at_least() -> None:
+    small = Small()
+    small.back("a", "bob", "alice")
+    nodes = small.b.graph.nodes
+    nodes["a.gradient.bob"] = replace(nodes["a.gradient.bob"], type=TensorType((ROWS, Axis(None, None))))
+    assert small.leaks()["alice"].width == 1
+
+
 def test_sums_over_a_batch_are_no_rows() -> None:
     small = Small()
     small.back("v", "bob", "alice")
@@ -204,15 +212,16 @@ def test_what_a_receiver_knows() -> None:
     small.edges.append(small.edge("later", "bob", "alice"))
     small.edges.append(Edge("p", "logit", "bob", "alice", "forward", ("predict",)))
     small.back("a", "bob", "alice")
+    small.named("late", "alice", "neg", small["a"])
     model = small.analysis().model
-    own = {"x", "w", "a", half.id, chance.id}
+    own = {"x", "w", "a", "late", half.id, chance.id}
     assert _known(model, "alice") == own
     told = replace(model, edges=(*model.edges, small.edge("u", "hub", "alice", "train")))
     assert _known(told, "alice") == own | {"u", "h", later.id}, "what it can compute from what it has"
     back = Edge("b", "v", "bob", "alice", "backward", ("train",))
     assert _known(replace(model, edges=(*model.edges, back)), "alice") == own
     assert "y" in _known(model, "bob") and "z" not in _known(model, "bob")
-    assert _known(model, "hub") == {"a", "u", "h", half.id, chance.id, later.id}
+    assert _known(model, "hub") == {"a", "late", "u", "h", half.id, chance.id, later.id}
     assert {n.id for n in graph if n.phase == "backward"}.isdisjoint(_known(model, "bob"))
 
 

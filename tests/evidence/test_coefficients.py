@@ -320,12 +320,15 @@ def test_back_through_a_layer_that_the_receiver_knows() -> None:
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_back_through_a_product_with_the_rows_of_another(known: bool) -> None:
+@pytest.mark.parametrize("size", [2, 1, None])
+def test_back_through_a_product_with_the_rows_of_another(known: bool, size: int | None) -> None:
     small = Small(*(["m"] if known else []))
-    small.input("m", TensorType((ROWS, Axis(None, 3), Axis(None, 2))))
+    small.input("m", TensorType((ROWS, Axis(None, 3), Axis(None, size))))
     row = small.op("reshape", small.x, sizes=(1, 3), names=(None, None))
     found = small.at(small.matmul(row, small.m), node=row.id)
     assert found == (C(known=("m",), sign=None, zeros=True) if known else UNKNOWN)
+    small.still = {"m"}
+    assert small.at(small.b.graph["matmul"], node=row.id) == C(sign=None, zeros=known, whole=known)
 
 
 @pytest.mark.parametrize(

@@ -422,8 +422,8 @@ def test_what_is_known_of_an_activation_in_the_manifest() -> None:
         "b": {"values": None, "bits_per_row": None, "range": [None, None], "secrets": {}},
     }  # fmt: skip
     assert list(told["a"]["secrets"]) == ["alice.Age", "alice.Pay"]
-    (few,) = describe(Case(edge("a")).known({"a": fact(distinct=3)})).values()
-    assert few["bits_per_row"] == 1.585
+    (few,) = describe(Case(edge("a")).known({"a": fact(distinct=5)})).values()
+    assert few["bits_per_row"] == 2.322
     (more,) = describe(Case(edge("a"), nodes=nodes[:1]).known({"a": many})).values()
     assert more["values"] is None and more["bits_per_row"] == 54
 

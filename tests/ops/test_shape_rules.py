@@ -65,6 +65,11 @@ REFUSED = [
     ("contract", (tensor(None, 4), tensor(5, 2)), {}),
     ("contract", (tensor(None, ("field", 3), 4), tensor(None, ("field", 2), 4)), {}),
     ("contract", (tensor(4), tensor(4)), {}),
+    ("add", (tensor(None, 3), tensor(None, 3, dtype="int")), {}),
+    ("greater", (tensor(None, 3), tensor(None, 3, dtype="int")), {}),
+    ("where", (tensor(None, 3, dtype="bool"), tensor(None, 3), tensor(None, 3, dtype="int")), {}),
+    ("concat", (tensor(None, 3), tensor(None, 3, dtype="int")), {"axis": 1}),
+    ("stack", (tensor(None, 3), tensor(None, 3, dtype="int")), {"axis": 1, "name": "part"}),
     ("one_hot", (tensor(None, dtype="int"),), {"depth": 0}),
     ("one_hot", (tensor(None),), {"depth": 3}),
 ]

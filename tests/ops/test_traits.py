@@ -257,6 +257,12 @@ def test_passes_treat_no_other_ops_so() -> None:
     """What the tests above hold of those that say it; more of them would be tried there, fewer are slower."""
     comparisons = {"equal", "not_equal", "greater", "greater_equal", "less", "less_equal"}
     said = {
+        "elementwise": {
+            *comparisons, "abs", "add", "bce_terms", "cast", "clip", "cos", "div", "erf", "exp", "floor",
+            "gelu", "leaky_relu", "log", "logical_and", "logical_not", "logical_or", "maximum", "minimum",
+            "mul", "neg", "pow", "relu", "sigmoid", "sign", "softplus", "sqrt", "square", "stop_gradient",
+            "sub", "tanh", "where",
+        },
         "jumps": {*comparisons, "sign"},
         "hides_sign": {"relu"},
         "adds": {"add"},
@@ -267,7 +273,7 @@ def test_passes_treat_no_other_ops_so() -> None:
         "places": {"concat", "stack", "pad"},
         "differs": {"rename", "reshape", "squeeze", "unsqueeze", "cast"},
         "shape_only": {"count", "expand_like", "random", "drawn"},
-    }
+    }  # fmt: skip
     for trait, names in said.items():
         assert {name for name, op in OPS.items() if getattr(op, trait)} == names, trait
     assert {name for name, op in OPS.items() if op.zero_for_none({"missing": True})} == {"gather", "one_hot"}
