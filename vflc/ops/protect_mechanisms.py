@@ -332,9 +332,9 @@ MECHANISMS: dict[str, Mechanism] = {
         ),
         Mechanism(
             "label_dp",
-            "Draws each row's label once by randomised response, and corrects the loss so that its "
-            "expectation is that of the true labels. With a `prior`, a public share for each class, answers "
-            "are among the likeliest classes alone.",
+            "Draws each row's label once by randomised response; the loss is that of the answer, by the "
+            "chance that the model gives it. With a `prior`, a public share for each class, answers are "
+            "among the likeliest classes alone.",
             {"epsilon": Option(*EPSILON, required=True), "prior": Option(*PRIOR)},
             frozenset({"labels"}), "labels", "proven", promise_label_dp,
         ),

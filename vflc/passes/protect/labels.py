@@ -1,8 +1,9 @@
-"""`label_dp`: randomised response on a label, and a loss whose expectation is that of the true labels.
+"""`label_dp`: randomised response on a label, and the loss of the answer by its chance under the model.
 
-Both cross-entropies are linear in the label, so the loss of an unbiased estimate of the label is an
-unbiased estimate of the loss, and so is its gradient (Natarajan et al., "Learning with noisy
-labels", 2013). Randomised response: Warner 1965; for several classes Kairouz et al. 2016.
+What the model says of the label is passed through the chances of the answers before it is held against one
+(forward correction; Patrini et al., "Making deep neural networks robust to label noise", CVPR 2017). The
+mean of that loss is least where the model has the chances of the true labels, and no loss is below 0.
+Randomised response: Warner 1965; for several classes Kairouz et al. 2016.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from vflc.ir.stages import Placed
 from vflc.ops import OPS, infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, likeliest
 from vflc.passes.protect.joint import draw_node, rewired
+
+NEVER = -1e4
+"""The logit of a class that is never answered."""
 
 
 def guard_labels(model: Placed, protection: Protection, collector: Collector) -> Placed:
@@ -148,8 +152,12 @@ class _Label:
         changed: dict[str, Node] = {}
         for end, read in self.ends:
             logits = graph[graph[end].inputs[0]]
-            new = self._estimate(b, graph[read], twins[read], keep, logits)
-            changed[end] = replace(graph[end], inputs=(logits.id, new.id))
+            of_answers = self._bit(b, logits) if width else self._classes(b, logits, keep)
+            inputs = (
+                b.op("when_training", of_answers, logits).id,
+                b.op("when_training", twins[read], graph[read]).id,
+            )
+            changed[end] = replace(graph[end], inputs=inputs)
         return replace(
             model,
             graph=rewired(graph, changed),
@@ -172,25 +180,31 @@ class _Label:
                 twins[node.id] = b.op(node.op, twins[node.inputs[0]], **node.attrs)
         return twins
 
-    def _estimate(self, b: Build, true: Node, drawn: Node, keep: float, logits: Node) -> Node:
-        """What takes the label's place in the terms of a loss."""
-        if true.type.dtype == "float":
-            return self._bit(b, true, drawn, keep)
-        return self._class(b, true, drawn, keep, logits.type.sizes[-1] or 0)
+    def _bit(self, b: Build, logit: Node) -> Node:
+        """The logit of an answer 1, from that of the label: log((e^z·keep + flip) / (e^z·flip + keep)).
 
-    def _bit(self, b: Build, true: Node, drawn: Node, keep: float) -> Node:
-        """In training an estimate of a label of 0 or 1 whose mean is the label."""
-        flip = 1 - keep
-        estimate = b.op("div", b.op("sub", drawn, b.constant(flip)), b.constant(keep - flip))
-        return b.op("when_training", estimate, true)
-
-    def _class(self, b: Build, true: Node, drawn: Node, keep: float, depth: int) -> Node:
-        """The label as shares of `depth` classes: in training an estimate whose mean is that.
-
-        Of a class that is never answered the mean is an equal share of each that is.
+        With keep / flip = e^ε that is softplus(z + ε) - softplus(z - ε) - ε, between -ε and ε.
         """
+        epsilon = b.constant(float(self.protection.options["epsilon"]))
+        above, below = (b.op("softplus", b.op(op, logit, epsilon)) for op in ("add", "sub"))
+        return b.op("sub", b.op("sub", above, below), epsilon)
+
+    def _classes(self, b: Build, logits: Node, keep: float) -> Node:
+        """Logits of the answers, from those of the label: the logarithm of each answer's chance.
+
+        Of n classes that are answered, j is with (keep - other)·p_j + r. A label that is among them gives
+        each of the others with `other`, one that is not gives each of them with 1/n: r = Σ p_i·w_i.
+        """
+        depth, last = logits.type.sizes[-1] or 0, logits.type.rank - 1
         among = self.top or range(self.classes)
         other = (1 - keep) / (len(among) - 1)
-        chance = b.constant(tuple(other if index in among else 0.0 for index in range(depth)))
-        hot, shares = (b.op("one_hot", label, depth=depth) for label in (drawn, true))
-        return b.op("when_training", b.op("div", b.op("sub", hot, chance), b.constant(keep - other)), shares)
+        label = b.op("log_softmax", logits, axis=last)
+        if len(among) == depth:  # r is `other` in each row, and a logit may be off by a constant
+            more = b.constant(math.log((keep - other) / other))
+            return b.op("softplus", b.op("add", label, more))
+        weights = b.constant(tuple(other if index in among else 1 / len(among) for index in range(depth)))
+        never = b.constant(tuple(0.0 if index in among else NEVER for index in range(depth)))
+        shares = b.op("mul", b.op("exp", label), weights)
+        rest = b.op("log", b.op("sum", shares, axes=(last,), keep=True))
+        own = b.op("sub", b.op("add", label, b.constant(math.log(keep - other))), rest)
+        return b.op("add", b.op("add", b.op("softplus", own), rest), never)
