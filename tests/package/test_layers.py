@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "runtime": {"common"},
     "grammars": set(),
 }
-TOP = {"errors", "events", "files", "finite", "interrupts", "metrics"}
+TOP = {"blas", "errors", "events", "files", "finite", "interrupts", "metrics"}
 RUN = {"bundle", "data", "engines", "transport", "protect", "population"}
 RUNTIME_MAY_IMPORT = {
     "bundle": set(),

@@ -60,7 +60,7 @@ class Measured:
         scored.examples = int(counts.sum())
         for term in plan.losses:
             loss = np.where(counts > 0, self._all(term.value).astype(np.float64), 0.0)
-            scored.losses[term.name] = scored.losses.get(term.name, 0.0) + float(loss @ counts)
+            scored.losses[term.name] = scored.losses.get(term.name, 0.0) + float((loss * counts).sum())
         for prediction in plan.predictions:
             metric, label = prediction.metric, prediction.label
             if metric is not None and metric.metrics and label is not None and label in features:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.blas import one_thread
 from vflc_runtime.protect.noise import Noise
 
 Array = NDArray[Any]
@@ -144,13 +145,14 @@ class Marvell:
     def __call__(self, gradients: Array, labels: Array, noise: Noise) -> Array:
         """Gradients [batch, d] with noise; `labels` are 0 or 1."""
         positive = labels.reshape(-1) > 0.5
-        classes = measure(gradients, positive)
-        if classes is not None:
-            self._last = solve(classes, self._bound)
-        if self._last is None:
-            self.withheld += 1
-            return np.zeros_like(gradients)
-        return _noisy(gradients, positive, self._last, noise)
+        with one_thread():
+            classes = measure(gradients, positive)
+            if classes is not None:
+                self._last = solve(classes, self._bound)
+            if self._last is None:
+                self.withheld += 1
+                return np.zeros_like(gradients)
+            return _noisy(gradients, positive, self._last, noise)
 
     def memory(self) -> dict[str, Array]:
         """The noise of the last batch that had both classes, for a checkpoint; nothing before one had."""
