@@ -28,15 +28,15 @@ ROWS = 1200
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     """Audits of the planted models, each over two epochs."""
     made = {}
-    for name, text in {
-        "linear": spec(LINEAR),
-        "rare": spec(DEEP, share=3.5),
-        "classes": spec(CLASSES),
-        "number": spec(NUMBER),
-    }.items():
+    for name, text, parties in (
+        ("linear", spec(LINEAR), ()),
+        ("rare", spec(DEEP, share=3.5), ()),
+        ("classes", spec(CLASSES), ("alice",)),
+        ("number", spec(NUMBER), ("alice",)),
+    ):
         sources = tables(ROWS)
         run = recorded(text, sources, tmp_path_factory.mktemp(name), epochs=2)
-        made[name] = audit(run, sources, AuditOptions(threads=1))
+        made[name] = audit(run, sources, AuditOptions(parties, threads=1))
     return made
 
 

@@ -14,7 +14,7 @@ CURIOUS = {"deepfm": ("alice", "bob.liked"), "wide_deep": ("follower", "leader.c
 
 @pytest.mark.parametrize("name", sorted(CURIOUS))
 def test_an_unprotected_label_is_read(name: str, tmp_path: Path) -> None:
-    sources = prepared(name, tmp_path / "rows", "--generate", 2000)
+    sources = prepared(name, tmp_path / "rows", "--generate", 1000)
     party, label = CURIOUS[name]
     run = recorded(text_of(name, small=True), sources, tmp_path, epochs=1, batch=250)
     report = audit(run, sources, AuditOptions((party,), threads=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -46,6 +47,7 @@ train { optimizer adam(lr = 0.01)
 """
 
 
+@functools.cache
 def compiled(text: str, precision: str = "float64", unsplit: bool = False) -> Bundle:
     return compile_source(
         Source("tested.vfl", granted(text)), precision=precision, unsplit=unsplit, backends=("onnx", "keras")

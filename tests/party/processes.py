@@ -33,8 +33,8 @@ def write_deploy(folder: Path, sources: Mapping[str, str | None], timeout: float
     return file
 
 
-OPTIONS = TrainOptions(epochs=8, batch=16, checkpoint_steps=20)
-FLAGS = ["--epochs", "8", "--batch", "16", "--checkpoint-steps", "20", "--threads", "1"]
+OPTIONS = TrainOptions(epochs=3, batch=16, checkpoint_steps=20)
+FLAGS = ["--epochs", "3", "--batch", "16", "--checkpoint-steps", "20", "--threads", "1"]
 """How the example of `conftest` is trained: long enough for something to go wrong meanwhile."""
 PEER = 3
 

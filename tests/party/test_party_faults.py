@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from partying import compiled
-from processes import FLAGS, PEER, Party, end, start, write_deploy
+from processes import FLAGS, PEER, Party, end, start, until, write_deploy
 from specs.examples import text_of
 from transport.wiring import Proxy
 
@@ -64,8 +64,10 @@ def test_a_link_that_is_cut_comes_back(two: list[Party], example: dict[str, Any]
         for pause in (0.05, 1.0):
             proxy.cut()
             time.sleep(pause)
+            step = last(two[0])
             proxy.mend()
-            time.sleep(0.3)
+            until(lambda step=step: last(two[0]) > step)
+            assert all(party.running() for party in two)
         end(two, example)
     finally:
         proxy.close()

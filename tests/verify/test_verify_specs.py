@@ -5,12 +5,17 @@ examples where rounding is most at work, one of them in every way. All of it tak
 `VFLC_VERIFY=full`.
 """
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from specs.examples import EXAMPLES, text_of
 from verify.verifying import KERAS, PAIRS, agreed, crosswise
+
+from vflc.diagnostics import Source
+from vflc.driver import compile_source
 
 FULL = os.environ.get("VFLC_VERIFY") == "full"
 FEW = () if FULL else ("--steps", "4", "--rows", "32", "--batch", "8")
@@ -18,7 +23,28 @@ PAIRED = [("unsplit onnx", "split onnx"), ("unsplit onnx", "split keras"), ("spl
 CASES = [(name, precision) for name in EXAMPLES for precision in ("float64", "float32")]
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+SAME = {"deepfm_noised": "deepfm", "deepfm_protected": "deepfm"}
+"""Examples that are another one without their protections, which ways are compared without."""
+
+
+@pytest.mark.parametrize(("name", "other"), SAME.items())
+@pytest.mark.parametrize("unsplit", [False, True])
+def test_without_protections_they_are_one(name: str, other: str, unsplit: bool) -> None:
+    first, second = computed(name, unsplit), computed(other, unsplit)
+    assert first and first == second
+
+
+def computed(name: str, unsplit: bool) -> dict[str, Any]:
+    """What is run of an example without protections: graphs, encoders, plans but for how long to train."""
+    source = Source("spec.vfl", text_of(name, small=True))
+    files = compile_source(source, unsplit=unsplit, protections=False).files
+    plans = {file: json.loads(content) for file, content in files.items() if file.endswith("plan.json")}
+    for plan in plans.values():
+        del plan["train"]
+    return {file: plans.get(file, content) for file, content in files.items() if "manifest" not in file}
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in SAME])
 def test_ways_that_differ_in_everything_agree(name: str, tmp_path: Path) -> None:
     found = crosswise(text_of(name, small=True), tmp_path)
     assert [each.ways for each in found] == (PAIRED if KERAS else PAIRED[:1])
