@@ -78,6 +78,10 @@ def show(event):
 vflc.compile("model.vfl").fit(data, on_event=show)
 ```
 
+**In a notebook** tables, diagrams and curves are drawn, and a cell can be a spec: `%load_ext vflc`, then
+`%%vfl model` compiles the cell, shows its findings, and binds the model to `model`. Both need
+`pip install 'vflc[notebook]'`. [notebook.ipynb](notebook.ipynb) is an example, whole.
+
 **An audit** attacks what each party received ([audit.md](audit.md)); the run has to record it.
 
 ```python

@@ -24,6 +24,13 @@ __all__ = ["Error", "Model", "Run", "__version__", "compile", "load"]
 _WHERE = {"Error": "errors", "Model": "model", "compile": "model", "Run": "run", "load": "run"}
 
 
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext vflc`: the cell magic `%%vfl`."""
+    from vflc.api.notebook import register
+
+    register(ipython)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'vflc' has no attribute {name!r}")

@@ -45,6 +45,20 @@ def compile(
         return Model(driver.compile_source(source, folder, precision=precision, backends=backends))
 
 
+class Picture(str):
+    """The text of a diagram. JupyterLab and VS Code draw Mermaid's under a cell."""
+
+    language: str
+
+    def __new__(cls, text: str, format: str) -> Picture:
+        made = super().__new__(cls, text)
+        made.language = format
+        return made
+
+    def _repr_markdown_(self) -> str:
+        return f"```{self.language}\n{self}\n```"
+
+
 class Model:
     """What `vflc.compile` gives. Nothing is on disk before it is saved or trained."""
 
@@ -98,13 +112,13 @@ class Model:
         rows = [[*(row[name] for name in names), at_most(row["bound"])] for row in found]
         return tables.Table((*names, "at most"), rows)
 
-    def graph(self, format: str = "mermaid") -> str:
-        """The picture of who computes what and what crosses, as `mermaid` or `dot` text."""
+    def graph(self, format: str = "mermaid") -> Picture:
+        """Who computes what and what crosses, as `mermaid` or `dot` text; a notebook draws Mermaid's."""
         from vflc.emit.manifest.diagram import FORMATS
 
         if format not in FORMATS:
             raise ValueError(f"format {format!r} is none of {', '.join(FORMATS)}")
-        return FORMATS[format](self.manifest)
+        return Picture(FORMATS[format](self.manifest), format)
 
     def save(self, folder: str | Path) -> Path:
         """Writes the bundle, as `vflc compile` does; returns the folder."""

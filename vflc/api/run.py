@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from vflc_runtime.export.run import Exported
     from vflc_runtime.run.opened import Opened
 
+    from vflc.api.plot import Curves
+
 Listener = Callable[[Any], None]
 """Is told of events: see `vflc_runtime.events`."""
 
@@ -92,6 +94,17 @@ class Run:
             lines = [_flat(line) for line in self._opened.folder.history()]
         names = list(dict.fromkeys(name for line in lines for name in line))
         return tables.Table(names, [[line.get(name) for name in names] for line in lines])
+
+    def plot(self) -> Curves:
+        """Draws the curves of loss and metrics, for a notebook; `.save("curves.svg")` writes a file.
+
+        Raises:
+            vflc.Error: VFL0503, Matplotlib is not installed: `pip install 'vflc[notebook]'`.
+        """
+        from vflc.api.plot import curves
+
+        with told():
+            return curves(self.history)
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -86,7 +86,7 @@ CODES: dict[str, str] = {
     # Emission
     "VFL0501": "The compiler's output failed its own check",
     "VFL0502": "A construct that this version does not support",
-    "VFL0503": "A backend that is not installed",
+    "VFL0503": "A backend or a package that is not installed",
     # Data and runtime
     "VFL0601": "A data source cannot be read",
     "VFL0602": "A column is missing from the data",

@@ -62,7 +62,8 @@ def connect(memory_limit: int, temp_directory: str) -> duckdb.DuckDBPyConnection
         },
     )
     connection.execute("SET python_enable_replacements = false")
-    connection.execute("SET enable_progress_bar = false")
+    with suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets has none to put off
+        connection.execute("SET enable_progress_bar = false")
     # What a moment is called must not depend on where a machine stands.
     connection.execute("SET TimeZone = 'UTC'")
     return connection

@@ -75,8 +75,7 @@ def _grant(grant: Grant) -> dict[str, Any]:
 
 def at_most(bound: Mapping[str, Any]) -> str:
     """A bound of the manifest in words."""
-    words = str(Bound(**bound))
-    return f"**{words}**" if bound["kind"] == "all" else words
+    return str(Bound(**bound))
 
 
 def who_may_learn(data: Mapping[str, Any]) -> list[str]:
@@ -101,7 +100,9 @@ def who_may_learn(data: Mapping[str, Any]) -> list[str]:
     ]
     for row in rows:
         column = f"{row['party']}.{row['column']}"
-        cells = [receiver(row), plain(column), at_most(row["bound"]) + held_anyway(row["held"])]
+        words = at_most(row["bound"])
+        bold = f"**{words}**" if row["bound"]["kind"] == "all" else words
+        cells = [receiver(row), plain(column), bold + held_anyway(row["held"])]
         cells += [", ".join(row["programs"]) or "–", _edges(row["edges"])]
         cells.append(", ".join(dict.fromkeys(known.get((row["receiver"], column), ()))) or "–")
         lines.append(f"| {' | '.join(cells)} |")
