@@ -31,7 +31,7 @@ SECTIONS = {
     "embedding": "Features and tables",
     "layers": "Layers",
     "sequence": "Sequences",
-    "loss": "Losses and penalties",
+    "losses": "Losses and penalties",
 }
 """Titles by the module of `vflc/ops` that a function is in; another module is its own title."""
 
@@ -104,7 +104,7 @@ def _lines() -> Iterator[str]:
 
 
 def _module(function: Function) -> str:
-    return function.expand.__module__.rsplit(".", 1)[-1]
+    return function.expand.__module__.split(".")[2]
 
 
 def _section(module: str, functions: list[Function]) -> Iterator[str]:

@@ -151,6 +151,21 @@ def test_another_version_is_another_digest(site: Path, tmp_path: Path) -> None:
     assert len(digests) == 2
 
 
+def test_a_loss_of_another_package(site: Path, tmp_path: Path) -> None:
+    """It learns the quantile, and the derivative is told of in its own words."""
+    text = spec("relu", "mae").replace("bce(logit, bob.Late)", "pinball(logit, bob.Late, q = 0.9)")
+    text = text.replace("predict late = sigmoid(logit)", "predict late = logit").replace(", auc", "")
+    (tmp_path / "m.vfl").write_text(text, "utf-8")
+    made = vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site)
+    assert made.returncode == 0, made.stdout + made.stderr
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text("utf-8"))
+    assert [each["kind"] for each in manifest["plugins"]] == ["losses"]
+    said = " ".join(each["says"] for each in manifest["evidence"])
+    assert "its sign tells on which side of the prediction the label lies" in said
+    wrong = found(text.replace("q = 0.9", "q = 2"), tmp_path, site)
+    assert "pinball with q = 2" in wrong and "error[VFL0205]" in wrong
+
+
 BROKEN = {
     "does not import": ("import nothing_like_it\n", "loaded from strange:METRIC: ModuleNotFoundError"),
     "ends the process": ("raise SystemExit(3)\n", "SystemExit: 3"),
@@ -174,7 +189,7 @@ def test_a_broken_metric_is_a_finding_at_its_place(how: str, tmp_path: Path) -> 
 def test_a_broken_function_is_a_finding_at_its_place(tmp_path: Path) -> None:
     site = package(tmp_path / "site", "[vflc.functions]\nodd = strange:odd\n", "odd = 3\n")
     told = found(spec("odd", "auc"), tmp_path, site)
-    assert "error[VFL0695]" in told and "strange 0.3 makes no function 'odd'" in told
+    assert "error[VFL0695]" in told and "strange 0.3 makes none of the functions 'odd'" in told
     assert "a = odd(dense(alice.Age, 4))" in told
 
 

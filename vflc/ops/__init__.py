@@ -11,13 +11,16 @@ from vflc.ir.types import TensorType
 
 # Importing a module registers its ops; functions come after the ops they are made of.
 from vflc.ops import (  # noqa: F401  isort: skip
-    arithmetic, compare, activation, reduce, shape, join, linear, table, source, mode, cross_entropy,
-    elementwise, structure, layers, embedding, loss, sequence, protect,
+    arithmetic, compare, activation, reduce, shape, join, linear, table, source, mode,
+    elementwise, structure, layers, embedding, sequence, protect,
 )  # fmt: skip
+from vflc.ops.losses import bce, cce, mse, mae, huber, l1, l2  # noqa: F401  isort: skip
+from vflc.ops.loss import LOSSES
 from vflc.ops.registry import FUNCTIONS, OPS, Function, Op, OpError, Parameter
 
 __all__ = [
     "FUNCTIONS",
+    "LOSSES",
     "OPS",
     "PLUGINS",
     "Function",
@@ -26,27 +29,34 @@ __all__ = [
     "Parameter",
     "find_function",
     "infer",
+    "known_functions",
 ]
 
 
-KIND = "functions"
-"""Other packages' functions are entry points of the group `vflc.functions`, each under its own name."""
+KINDS = ("functions", "losses")
+"""Those of other packages are entry points of these groups, as `vflc.losses`, each under its own name."""
 
 
 def find_function(name: str) -> Function | None:
-    """The function of that name, also of other packages, or None.
+    """The function or loss of that name, also of other packages, or None.
 
     Raises:
         BrokenPlugin: it is another package's, and cannot be used.
     """
-    if name not in FUNCTIONS and (points := entry_points(f"vflc.{KIND}").get(name)):
-        loaded(KIND, points)
-        if name not in FUNCTIONS:
-            package = plugin(KIND, points[0])
-            text = f"{points[0].value} of the package {package.package} {package.version} makes no function"
-            raise BrokenPlugin(f"{text} {name!r}")
-        PLUGINS[name] = plugin(KIND, points[0])
+    for kind in KINDS:
+        if name not in FUNCTIONS and (points := entry_points(f"vflc.{kind}").get(name)):
+            loaded(kind, points)
+            if name not in (FUNCTIONS if kind == "functions" else LOSSES):
+                whose = plugin(kind, points[0])
+                text = f"{points[0].value} of the package {whose.package} {whose.version} makes none of the"
+                raise BrokenPlugin(f"{text} {kind} {name!r}")
+            PLUGINS[name] = plugin(kind, points[0])
     return FUNCTIONS.get(name)
+
+
+def known_functions() -> tuple[str, ...]:
+    """The names of all of them."""
+    return (*FUNCTIONS, *(name for kind in KINDS for name in entry_points(f"vflc.{kind}")))
 
 
 PLUGINS: dict[str, Plugin] = {}

@@ -17,7 +17,7 @@ from vflc.ir.graph import Graph
 from vflc.ir.model import Loss, OptimizerRule, Penalty, TrainConfig
 from vflc.ir.stages import Lowered
 from vflc.ops import infer
-from vflc.ops.loss import penalty
+from vflc.ops.penalty import PENALTIES, penalty
 from vflc.passes.optimize import rule_for
 from vflc.passes.properties import GRAPH
 
@@ -70,7 +70,7 @@ def _rule(train: TrainConfig, weight: str, terms: list[Loss], collector: Collect
     """The rule of a table with the penalties on all its rows."""
     rule = rule_for(train, weight)
     strength = {
-        kind: sum(t.coefficient * t.strength for t in terms if t.kind == kind) for kind in ("l1", "l2")
+        kind: sum(t.coefficient * t.strength for t in terms if t.kind == kind) for kind in PENALTIES
     }
     for wrong, why, help in (
         (

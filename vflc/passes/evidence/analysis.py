@@ -11,6 +11,7 @@ from vflc.ir.graph import Node, Source
 from vflc.ir.model import Edge
 from vflc.ir.release import Guard
 from vflc.ir.stages import Partitioned
+from vflc.ops.loss import rule_of
 from vflc.passes.evidence.coefficients import Backward, Coefficient
 from vflc.passes.evidence.scores import Score, scores
 from vflc.passes.evidence.values import Fact, facts
@@ -136,7 +137,8 @@ def _leak(
 
 def _slopes(analysis: Analysis, score: Score) -> int:
     """How many numbers δ has a row."""
-    size = analysis.model.graph[score.node].type.row_size if score.loss.kind == "cce" else 1
+    classes = rule_of(score.loss.kind).predicted == "multiclass"
+    size = analysis.model.graph[score.node].type.row_size if classes else 1
     return size or 1
 
 

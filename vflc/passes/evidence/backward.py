@@ -7,20 +7,9 @@ from collections.abc import Iterator
 from vflc.ir.graph import Source
 from vflc.ir.learn import Evidence
 from vflc.ir.model import Edge
+from vflc.ops.loss import rule_of
 from vflc.passes.evidence.analysis import Analysis, Leak, owners
 from vflc.passes.evidence.found import Found
-
-CLASSIFIES = ("bce", "cce", "penalty")
-"""Losses whose labels are classes, as far as the compiler knows; one written by hand may be."""
-
-TELLS = {
-    "bce": "its sign is the label, row by row",
-    "cce": "its direction is the class, row by row",
-    "mse": "it is the difference of prediction and label, row by row",
-    "mae": "its sign tells on which side of the prediction the label lies, row by row",
-    "huber": "it tells the difference of prediction and label, row by row",
-    "penalty": "it is the derivative of one example's loss, row by row",
-}
 
 
 def labels_in_gradients(analysis: Analysis) -> Iterator[Evidence]:
@@ -33,7 +22,7 @@ def labels_in_gradients(analysis: Analysis) -> Iterator[Evidence]:
         exact = [edge for edge in bare if not leak.edges[edge.id].unknown]
         if exact and leak.exact:
             yield _exact(leak, exact)
-        elif leak.score.loss.kind in CLASSIFIES:
+        elif rule_of(leak.score.loss.kind).classifies:
             says = (
                 f"gradients of the loss {leak.score.loss.name}: their norms and directions hint at the "
                 "label, most of all where few labels are 1"
@@ -52,7 +41,7 @@ def _exact(leak: Leak, edges: list[Edge]) -> Evidence:
     where = " wherever it is not 0" if coefficient.zeros else ""
     says = (
         f"`{first.id}` is the derivative of the loss {loss.name} {how}: "
-        f"{TELLS.get(loss.kind, TELLS['penalty'])}{where}"
+        f"{rule_of(loss.kind).tells}{where}"
     )
     return Evidence("exact label", leak.receiver, _secret(leak), tuple(edge.id for edge in edges), says)
 

@@ -17,6 +17,7 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Loss, PartyInfo
 from vflc.ir.stages import Lowered
 from vflc.ops import infer
+from vflc.ops.penalty import PENALTIES
 from vflc.passes.lower.calls import call
 from vflc.passes.lower.columns import lower_party
 from vflc.passes.lower.evaluate import Evaluator, Stop
@@ -210,7 +211,7 @@ def _has_penalty(part: Any) -> bool:
     if (
         isinstance(part, tree.Call)
         and isinstance(part.function, tree.Ref)
-        and part.function.name in ("l1", "l2")
+        and part.function.name in PENALTIES
     ):
         return True
     if isinstance(part, tuple):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vflc_common.plugins import BrokenPlugin, entry_points
+from vflc_common.plugins import BrokenPlugin
 
 from vflc.diagnostics import Label
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.graph import Node
-from vflc.ops import FUNCTIONS, KIND, PLUGINS, find_function
+from vflc.ops import FUNCTIONS, PLUGINS, find_function, known_functions
 from vflc.ops.embedding import COMBINERS
 from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.registry import REQUIRED, Function, Parameter
@@ -67,7 +67,7 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
 
 
 def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
-    near = did_you_mean(name.name, [*FUNCTIONS, *entry_points(f"vflc.{KIND}"), *STATIC, *scope.visible()])
+    near = did_you_mean(name.name, [*known_functions(), *STATIC, *scope.visible()])
     help = foreign.instead(foreign.FUNCTIONS, name.name) or (
         f"did you mean `{near}`?" if near else "library blocks come with `use`, as in: use recsys.{DeepFM}"
     )

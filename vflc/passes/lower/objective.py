@@ -10,12 +10,11 @@ from vflc.ir.budget import MOST_TERMS
 from vflc.ir.build import LossTerm
 from vflc.ir.graph import Node
 from vflc.ir.model import Loss
+from vflc.ops.loss import rule_of
+from vflc.ops.penalty import PENALTIES
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
-
-SHARES = {"bce": "sigmoid", "cce": "softmax"}
-"""What makes probabilities of the logits that a loss reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def terms(ev: Evaluator, expr: tree.Expr, scope: Scope, coefficient: float = 1.0
             yield from terms(ev, expr.left, scope, coefficient * factor)
         case tree.Binary(operator="/") if factor := _factor(ev, expr.right, scope):
             yield from terms(ev, expr.left, scope, coefficient / factor)
-        case tree.Call(function=tree.Ref(name="l1" | "l2")):
+        case tree.Call(function=tree.Ref(name=name)) if name in PENALTIES:
             given = [argument for argument in expr.arguments if argument.name is None]
             named = [argument for argument in expr.arguments if argument.name is not None]
             for weight in given[1:]:  # a term for each, which may be at another party each
@@ -141,7 +140,7 @@ def _named(losses: list[Loss]) -> Iterator[Loss]:
 def _check_logit(ev: Evaluator, term: Term, made: LossTerm) -> None:
     """`bce` and `cce` make probabilities themselves: of one they would make another."""
     score = ev.build.graph[made.logit_id] if made.logit_id is not None else None
-    if made.kind in SHARES and score is not None and score.op == SHARES[made.kind]:
+    if score is not None and score.op == rule_of(made.kind).shares:
         ev.error(
             "VFL0210",
             f"{made.kind} reads the logit, before `{score.op}`, and this is the probability",

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from vflc.diagnostics import Label, Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import ColumnInfo, Loss, PartyInfo, Prediction
 from vflc.ops import OPS
+from vflc.ops.loss import rule_of
 from vflc.passes.lower.columns import column_node
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.expressions import is_text
-from vflc.passes.lower.objective import SHARES
 from vflc.passes.lower.units import changes_units, classes_of, is_fitted, undone
 from vflc.passes.lower.values import Bound, Poison, Scope, describe
 from vflc.syntax import tree
-
-KINDS: dict[str, Literal["binary", "multiclass"]] = {"bce": "binary", "cce": "multiclass"}
 
 ROW = "row"
 """Heads the first column of a file of predictions at a place that knows no keys."""
@@ -82,7 +79,7 @@ def bind_prediction(
         of = _column_of(ev, predicted.item.of, loss, parties)
         if of is None:
             return None
-    if loss is not None and loss.kind in SHARES:
+    if loss is not None and rule_of(loss.kind).shares:
         prediction = _of_classes(ev, predicted, loss, of, parties)
     else:
         prediction = _of_numbers(ev, predicted, loss, of, parties)
@@ -129,7 +126,8 @@ def _of_classes(
     ev: Evaluator, predicted: Predicted, loss: Loss, of: Node | None, parties: Mapping[str, PartyInfo]
 ) -> Prediction | None:
     """A prediction of probabilities: of one class, or of each."""
-    node, graph, shares = predicted.node, ev.build.graph, SHARES[loss.kind]
+    node, graph, rule = predicted.node, ev.build.graph, rule_of(loss.kind)
+    shares = rule.shares
     logit = graph[loss.logit or ""]
     if _is(graph, node, loss.logit) and logit.op != shares:  # which the loss itself has complained about
         _refuse(
@@ -152,8 +150,8 @@ def _of_classes(
     column = _info(graph[loss.label or ""], parties)
     classes: tuple[str | int | float, ...] = ()
     if column is not None and column.shape == "id":
-        classes = classes_of(column, 2 if loss.kind == "bce" else node.type.row_size or 0)
-    kind, weight = KINDS[loss.kind], _counted(graph, loss)
+        classes = classes_of(column, 2 if rule.predicted == "binary" else node.type.row_size or 0)
+    kind, weight = rule.predicted, _counted(graph, loss)
     return Prediction(predicted.name, node.id, loss.label, kind, predicted.span, weight, classes)
 
 

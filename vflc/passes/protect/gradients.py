@@ -18,6 +18,7 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Optimized
 from vflc.ops import infer
+from vflc.ops.loss import rule_of
 from vflc.ops.protect_mechanisms import MECHANISMS, spent_delta, spent_epsilon
 from vflc.passes.cut import crossings
 from vflc.passes.levels import levels
@@ -167,7 +168,7 @@ class _Gradients:
         """The one binary label that the gradients depend on; reports where there is none at the place."""
         graph = self.model.graph
         labels = sorted({str(source) for node in nodes for source in node.sources if source.label})
-        binary = {loss.label for loss in self.model.losses if loss.kind == "bce"}
+        binary = {loss.label for loss in self.model.losses if rule_of(loss.kind).predicted == "binary"}
         if len(labels) == 1 and labels[0] in binary and graph[labels[0]].place == place:
             return labels[0]
         what = " and ".join(f"`{name}`" for name in labels) or "no label"

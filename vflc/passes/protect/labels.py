@@ -16,7 +16,7 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Placed
-from vflc.ops import OPS, infer
+from vflc.ops import LOSSES, OPS, infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, likeliest
 from vflc.passes.protect.joint import draw_node, rewired
 
@@ -119,7 +119,8 @@ class _Label:
 
     def _is_end(self, user: Node, name: str) -> bool:
         """The label's place in the terms of a cross-entropy."""
-        return user.op in ("bce_terms", "cce_terms") and user.inputs[1] == name and user.inputs[0] != name
+        terms = {rule.terms for rule in LOSSES.values()}
+        return user.op in terms and user.inputs[1] == name and user.inputs[0] != name
 
     def _refuse(self, user: Node | None) -> bool:
         how = f"enters a loss through `{user.op}`" if user is not None else "enters no cross-entropy"

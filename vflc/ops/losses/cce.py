@@ -1,7 +1,8 @@
-"""The terms of cross-entropies, each as one op: stable, and with the short gradient.
+"""Categorical cross-entropy.
 
-No term is a product of 0 and the logarithm of 0: with logits far apart that would be no number where
-an evaluator computes `LogSoftmax` as the logarithm of `Softmax`.
+The terms are one op: stable, and with the short gradient. None is a product of 0 and the logarithm of 0:
+with logits far apart that would be no number where an evaluator computes `LogSoftmax` as the logarithm of
+`Softmax`.
 """
 
 from __future__ import annotations
@@ -12,63 +13,16 @@ from typing import TYPE_CHECKING, Any
 from vflc_common.numpy import np
 
 from vflc.ir.types import Axis, TensorType
-from vflc.ops.activation import write_softplus
+from vflc.ops.align import numeric
+from vflc.ops.loss import LossRule, loss, mean
 from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients, broadcast, need_float, sum_to, tensor
+from vflc.ops.rules import Gradients, need_float, tensor
 from vflc.ops.traits import ANY
 from vflc.ops.users import alike
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
-
-
-def infer_bce_terms(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
-    z, y = types
-    need_float(types, "bce")
-    if z.sizes != y.sizes:
-        raise OpError(f"bce of a prediction {z} and a label {y}")
-    return TensorType(broadcast(types))
-
-
-def onnx_bce_terms(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:
-    z, y = inputs
-    tail = write_softplus(w, w("Neg", w("Abs", z)))
-    return w("Add", w("Sub", w("Relu", z), w("Mul", z, y)), tail)
-
-
-def keras_bce_terms(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
-    return k.ops.binary_crossentropy(inputs[1], inputs[0], from_logits=True)
-
-
-def reference_bce_terms(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
-    z, y = inputs
-    return np.asarray(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))))
-
-
-def vjp_bce_terms(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
-    z, y = inputs
-    by_logit = b.op("mul", g, b.op("sub", b.op("sigmoid", z), y))
-    return sum_to(b, by_logit, z), sum_to(b, b.op("neg", b.op("mul", g, z)), y)
-
-
-register(
-    Op(
-        "bce_terms", "max(z, 0) - z·y + log(1 + exp(-|z|)) of a logit z and a label y, for each row.",
-        infer_bce_terms, onnx_bce_terms, keras_bce_terms, reference_bce_terms, vjp_bce_terms,
-        (
-            Sample((tensor(None, 1), tensor(None, 1))),
-            Sample(
-                (tensor(None, 2), tensor(None, 2)), {},
-                lambda rng: (rng.normal(0, 20, (5, 2)), rng.integers(0, 2, (5, 2)).astype(float)),
-            ),
-        ),
-        slopes=ANY, elementwise=True,
-    )
-)  # fmt: skip
-
-
-# --- several classes ------------------------------------------------------------------------------------
 
 
 def infer_cce_terms(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
@@ -142,3 +96,37 @@ register(
         slopes=ANY, users=alike,
     )
 )  # fmt: skip
+
+
+def cce(b: Build, logits: Node, label: Node, weight: Node | None = None) -> Node:
+    """Categorical cross-entropy of logits [classes] (before `softmax`) and a class; mean over the batch.
+
+    The label is an id (`vocab` or `index`), or a share for each class: [classes].
+    """
+    z = numeric(b, logits)
+    classes = z.type.axes[-1].size if len(z.type.row_axes) == 1 else None
+    if classes is None:
+        raise OpError(f"cce of logits {z.type}", "give it one axis of a logit for each class")
+    if label.type.dtype == "int":
+        rows = label.attrs.get("rows")
+        if label.type.rank > 1 or (rows is not None and rows > classes):
+            raise OpError(
+                f"cce of {classes} logits and a label {label.type} of {rows} classes",
+                f"make {rows} logits: `dense(x, {rows})`",
+            )
+        y = label
+    else:
+        y = numeric(b, label)
+        if y.type.sizes != z.type.sizes:
+            hint = "encode the label as classes: `label x = column -> vocab(…)`"
+            raise OpError(f"cce of {classes} logits and a label {label.type}", hint)
+    return mean(b, "cce", b.op("cce_terms", z, y), weight, logits, label)
+
+
+loss(
+    cce,
+    LossRule(
+        "cce", tells="its direction is the class, row by row", predicted="multiclass", shares="softmax",
+        terms="cce_terms", classifies=True,
+    ),
+)

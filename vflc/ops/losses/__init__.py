@@ -1,0 +1,1 @@
+"""Losses and penalties: a file each. Other packages add theirs as entry points `vflc.losses`."""

@@ -1,0 +1,19 @@
+"""A penalty on absolute weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vflc.ops.kinds import AxisName, Weights, flat
+from vflc.ops.penalty import penalty
+from vflc.ops.registry import function
+
+if TYPE_CHECKING:
+    from vflc.ir.build import Build
+    from vflc.ir.graph import Node
+
+
+@function
+def l1(b: Build, coefficient: float, *weights: Weights, rows: AxisName = "batch") -> Node:
+    """`coefficient` times the sum of absolute weights; of tables, the rows of the batch, or `all`."""
+    return penalty(b, "l1", float(coefficient), flat(weights), rows)
