@@ -339,6 +339,8 @@ def test_back_through_a_product_with_the_rows_of_another(known: bool, size: int 
         (SCALED, SCALED),
         (VARIED, VARIED),
         (replace(VARIED, sign=None), UNKNOWN),
+        (KNOWN, KNOWN),
+        (C(whole=False, sign=None), C(whole=False, sign=None)),
         (replace(KNOWN, whole=False), UNKNOWN),
         (replace(KNOWN, varies=True, whole=False), UNKNOWN),
     ],

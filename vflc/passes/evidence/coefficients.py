@@ -113,9 +113,8 @@ class Backward:
 
     def run(self, score: str) -> dict[str, Coefficient]:
         """For every forward value that `score` is computed from, its coefficient."""
-        above = self.graph.ancestors([score])
         found: dict[str, Coefficient] = {score: ONE}
-        for node in reversed([n for n in self.graph if n.id in above and n.id != score]):
+        for node in reversed(list(self.graph)):
             total = self.at(node, found, lambda reader: True)
             if total is not None:
                 found[node.id] = total
@@ -130,12 +129,10 @@ class Backward:
             reader = self.graph[name]
             if name not in found or not counts(reader):
                 continue
-            for position in positions:
-                slope = OPS[reader.op].slope(position)
-                if slope.kind == "none":
-                    continue
-                part = self._step(reader, node, slope, found[reader.id])
-                total = part if total is None else added(total, part)
+            for slope in map(OPS[reader.op].slope, positions):
+                if slope.kind != "none":
+                    part = self._step(reader, node, slope, found[reader.id])
+                    total = part if total is None else added(total, part)
         return total
 
     def _step(self, reader: Node, node: Node, slope: Slope, c: Coefficient) -> Coefficient:

@@ -60,7 +60,8 @@ def single_edges(analysis: Analysis) -> Iterator[Evidence]:
             )
             yield Evidence("few values", edge.target, features, (edge.id,), says)
         elif len(features) == 1:
-            how = "a one-to-one function" if ways[features[0]].injective else "a function"
+            (feature,) = features
+            how = "a one-to-one function" if ways[feature].injective else "a function"
             says = f"`{edge.id}` is {how} of it alone"
             yield Evidence("one column", edge.target, features, (edge.id,), says)
 

@@ -109,6 +109,9 @@ def _deepest(graph: Graph, name: str, learning: set[str]) -> str:
     """Down through functions of one value alone: a loss written with probabilities judges the logit."""
     while True:
         carriers = [each for each in dict.fromkeys(graph[name].inputs) if each in learning]
-        if len(carriers) != 1 or graph[carriers[0]].op == "weight" or not graph[carriers[0]].type.batched:
+        if len(carriers) != 1:
             return name
-        name = carriers[0]
+        (carrier,) = carriers
+        if graph[carrier].op == "weight" or not graph[carrier].type.batched:
+            return name
+        name = carrier
