@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -342,6 +343,51 @@ train reconstruct { cohort 10 }
         "hub may learn A3 of users",
         "other users may learn A3 of users",
     ]
+
+
+RATED = """
+population users {
+  key UserID
+  feature Item: int -> index(64)
+  label   stars: float
+}
+party hub {}
+global items = table(64, 4) at hub
+score = sum(lookup(items, users.Item))
+predict stars = score
+objective mse(score, users.stars)
+train reconstruct { cohort 10 NOISE }
+release users {
+  to hub: Item
+  to hub: stars HUB
+  to users: Item
+  to users: stars USERS
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("hub", "users", "noise", "why", "helps"),
+    [
+        ("at most epsilon 4", "", "", "for hub: hub is sent what each user asks for", "trusted"),
+        ("at most epsilon 4", "", "noise", "for hub: hub is sent what each user asks for", "trusted"),
+        ("", "at most epsilon 4", "", "for users: nothing stands between", "`noise`, `clip_norm`"),
+        ("", "at most epsilon 1000", "noise", "for users: the ε .* is of one run", "`metrics.json`"),
+        ("", "", "noise", None, None),
+    ],
+)
+def test_an_epsilon_for_users_of_a_population_says_why_there_is_none(
+    hub: str, users: str, noise: str, why: str | None, helps: str | None
+) -> None:
+    text = RATED.replace("HUB", hub).replace("USERS", users)
+    setting = "clip_norm 1 noise 1.0 noise_delta 1e-5 weighting uniform" if noise else ""
+    found = check_source(Source("spec.vfl", text.replace("NOISE", setting)))
+    if why is None or helps is None:
+        assert not found
+        return
+    (one,) = found
+    assert one.code == "VFL0349" and re.search(why, one.message) and helps in (one.help or "")
+    assert one.span is not None and "stars at most epsilon" in one.span.text
 
 
 def test_names_of_a_family_are_its_members_whatever_its_digits() -> None:

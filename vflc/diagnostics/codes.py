@@ -76,6 +76,7 @@ CODES: dict[str, str] = {
     "VFL0346": "A gradient in which rows cannot be told apart",
     "VFL0347": "Phases of a protection that do not go together",
     "VFL0348": "A prior that does not fit",
+    "VFL0349": "An ε for users of a population",
     # Placement
     "VFL0401": "A label used at a party that does not own it",
     "VFL0403": "A place that does not exist",

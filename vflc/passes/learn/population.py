@@ -30,8 +30,39 @@ class LearnOfUsers:
         check_features(model, model.graph, collector)
         reaching = received_of_users(model)
         check_denials(model, reaching, collector)
-        check_grants(model, reaching, collector)
+        check_grants(_without_epsilon(model, collector), reaching, collector)
         return replace(model, learned=learned(model, reaching))
+
+
+def _without_epsilon(model: Vectorised, collector: Collector) -> Vectorised:
+    """The model with its grants of ε reported, and as if they had no bound.
+
+    No ε holds for the hub, which is sent what each user asks for and changes. That of the noise is of one
+    run, and nothing adds up over runs what users have cost, as a party's ledger does.
+    """
+    population = model.population
+    for grant in (grant for release in model.releases for grant in release.grants):
+        if grant.epsilon is None:
+            continue
+        what = f"`to {grant.receiver}: {grant.column}` grants it as it is"
+        if grant.receiver == population.hub:
+            text = f"{grant.receiver} is sent what each user asks for and changes before any noise"
+            help = f"{what}: its owner is trusted with it; `noise` bounds what other users learn"
+        elif population.config.noise > 0:
+            text = "the ε of a population's noise is of one run, and nothing adds runs up"
+            help = f"{what}, and `privacy` in `metrics.json` has the ε of each run"
+        else:
+            text = "nothing stands between what a user changes and the weights that other users see"
+            help = f"{what}; `noise`, `clip_norm` and `noise_delta` in `train` give each run an ε"
+        collector.error(
+            "VFL0349", f"no ε is proven of {grant.party}.{grant.column} for {grant.receiver}: {text}",
+            grant.span, help,
+        )  # fmt: skip
+    releases = tuple(
+        replace(release, grants=tuple(replace(grant, epsilon=None) for grant in release.grants))
+        for release in model.releases
+    )
+    return replace(model, releases=releases)
 
 
 def received_of_users(model: Vectorised) -> dict[str, Received]:
