@@ -25,12 +25,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from extras import need
-from vflc_runtime.bundle.folder import Population, open_population
+from vflc_runtime.bundle.folder import Population, of_population, open_any
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.crew_ray import RayCrew
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
-from vflc_runtime.run.population_run import encoders
+from vflc_runtime.run.loading import encoders_at
 from vflc_runtime.run.visits import Visits, local_crew
 
 from vflc.driver import compile_spec
@@ -59,10 +59,10 @@ def write(path: Path, users: int) -> None:
 def loaded(folder: Path, cohort: int) -> tuple[Population, Users]:
     """The compiled spec with a cohort of this size, and its users."""
     compile_spec(SPEC).write(folder / "bundle")
-    population = open_population(folder / "bundle")
+    population = of_population(open_any(folder / "bundle"))
     settings = replace(population.users.settings, cohort=cohort, divide="random")
     plan = replace(population.users, settings=settings)
-    data = Dataset.load(encoders(plan), {"users": str(folder / "users.parquet")}, precision=plan.precision)
+    data = Dataset.load(encoders_at(plan), {"users": str(folder / "users.parquet")}, precision=plan.precision)
     return replace(population, users=plan), Users.of(data)
 
 

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vflc_runtime.bundle.folder import Population, open_population
+from vflc_runtime.bundle.folder import Population, of_population, open_any
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, cohort_of, group_of, split_users
-from vflc_runtime.run.population_run import encoders
+from vflc_runtime.run.loading import encoders_at
 from vflc_runtime.run.visits import local_crew
 
 from vflc.driver import compile_spec
@@ -52,10 +52,10 @@ def rounds_of(data: str | None, folder: Path) -> Rounds:
     what = ["--from", data] if data else ["--generate", str(GENERATED)]
     subprocess.run([*script, *what], check=True, stdout=subprocess.DEVNULL)
     compile_spec(SPECS / "fedrecon" / "fedrecon.vfl").write(folder / "bundle")
-    population = open_population(folder / "bundle")
+    population = of_population(open_any(folder / "bundle"))
     plan = population.users
     source = {"users": str(folder / "users.parquet")}
-    users = Users.of(Dataset.load(encoders(plan), source, precision=plan.precision))
+    users = Users.of(Dataset.load(encoders_at(plan), source, precision=plan.precision))
     return started(population, users, plan.settings.seed)
 
 

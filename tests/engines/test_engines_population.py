@@ -40,8 +40,8 @@ def file(content: bytes, inputs: tuple[str, ...], outputs: tuple[str, ...], **mo
     return Graph(Path("hub/g"), content, inputs, outputs, **more)
 
 
-def test_an_engine_is_that_of_the_plan() -> None:
-    made = runners(SimpleNamespace(engine="onnx", precision="float64"))(file(ADDS, ("x", "y"), ("z",)))
+def test_an_engine_is_that_of_the_bundle() -> None:
+    made = runners("onnx", "float64")(file(ADDS, ("x", "y"), ("z",)))
     assert isinstance(made, OnnxRunner)
     assert made({"x": np.ones(2), "y": np.ones(2), "other": np.ones(1)})["z"].tolist() == [2, 2]
 
@@ -137,7 +137,7 @@ def keras_runner(monkeypatch: pytest.MonkeyPatch) -> Any:
             return [3 * w, tf.cast(ids, w.dtype) * w]
 
     monkeypatch.setattr(population_keras, "load_model", lambda content, path: Model())
-    return lambda made: runners(SimpleNamespace(engine="keras", precision="float64"))(made)
+    return lambda made: runners("keras", "float64")(made)
 
 
 GRADIENTS = (("gradient.w", "w"),)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from vflc_runtime.bundle.folder import Population, open_population
+from vflc_runtime.bundle.folder import Population, of_population, open_any
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
-from vflc_runtime.run.population_run import encoders
+from vflc_runtime.run.loading import encoders_at
 from vflc_runtime.run.visits import local_crew
 
 from vflc.diagnostics import Source
@@ -40,12 +40,12 @@ def table(users: dict[str, list[tuple[int, float]]]) -> pa.Table:
 def compiled(text: str, folder: Path, precision: str = "float64", engine: str = "onnx") -> Population:
     bundle = compile_source(Source("p.vfl", text), precision=precision, backends=("onnx", engine))
     bundle.write(folder / "bundle")
-    return open_population(folder / "bundle", engine)
+    return of_population(open_any(folder / "bundle", backend=engine))
 
 
 def rounds_of(population: Population, source: pa.Table, **options: int) -> Rounds:
     plan = population.users
-    data = Dataset.load(encoders(plan), {plan.place: source}, precision=plan.precision)
+    data = Dataset.load(encoders_at(plan), {plan.place: source}, precision=plan.precision)
     users = Users.of(data)
     crew, split = local_crew(population, plan.settings, users), split_users(users, plan.settings)
     return Rounds(population, plan.settings, users, split, crew, **options)

@@ -12,10 +12,10 @@ import pytest
 from population.population_testing import compiled
 from population.reference import spec
 from signing import sign
-from vflc_runtime.bundle.folder import open_population
+from vflc_runtime.bundle.folder import of_population, open_any
 from vflc_runtime.errors import Failure
-from vflc_runtime.run.population_run import encoders
-from vflc_runtime.run.population_train import RoundOptions, train
+from vflc_runtime.run.loading import encoders_at
+from vflc_runtime.run.train import TrainOptions, train
 from vflc_runtime.run.visits import Visits
 
 Plan = dict[str, Any]
@@ -135,7 +135,7 @@ def test_a_manifest_that_declares_more_than_the_hub_takes(tmp_path):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     sign(folder)
     with pytest.raises(Failure, match=r"needs 'users\.item', which is not there yet"):
-        open_population(folder)
+        of_population(open_any(folder))
 
 
 def refused_with(change: Callable[[Plan], None], place: str, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def refused_with(change: Callable[[Plan], None], place: str, tmp_path: Path) -> 
     path.write_text(json.dumps(plan))
     sign(tmp_path / "bundle")
     with pytest.raises(Failure) as refused:
-        open_population(tmp_path / "bundle")
+        of_population(open_any(tmp_path / "bundle"))
     assert refused.value.code == "VFL0613" and "was changed" not in refused.value.message
 
 
@@ -185,10 +185,10 @@ def test_a_graph_other_than_the_plan_says(tmp_path):
     folder = found.folder / "users"
     (folder / "client.onnx").write_bytes((folder / "predict.onnx").read_bytes())
     with pytest.raises(Failure, match=r"client\.onnx was changed after it was compiled"):
-        open_population(found.folder)
+        of_population(open_any(found.folder))
     sign(found.folder)
     with pytest.raises(Failure, match="other inputs or outputs") as refused:
-        Visits(open_population(found.folder), found.users.settings)
+        Visits(of_population(open_any(found.folder)), found.users.settings)
     assert refused.value.code == "VFL0613"
 
 
@@ -200,7 +200,7 @@ def test_what_is_visited_is_what_was_hashed(tmp_path):
     elsewhere = pickle.loads(pickle.dumps(found))
     assert elsewhere == found
     Visits(elsewhere, elsewhere.users.settings)
-    assert "users" in encoders(elsewhere.users)["parties"]
+    assert "users" in encoders_at(elsewhere.users)["parties"]
 
 
 @pytest.mark.parametrize("place", ["users", "hub"])
@@ -210,15 +210,15 @@ def test_every_file_of_both_places_counts(place, tmp_path):
         content = file.read_bytes()
         file.write_bytes(content + b" ")
         with pytest.raises(Failure, match="was changed after it was compiled") as refused:
-            open_population(folder)
+            of_population(open_any(folder))
         assert refused.value.code == "VFL0613" and file.name in refused.value.message
         file.write_bytes(content)
-    open_population(folder)
+    of_population(open_any(folder))
 
 
 def test_an_engine_that_is_not_there(tmp_path):
     folder = compiled(spec("cohort 6  batch 3"), tmp_path).folder
     for engine, code in (("torch", "VFL0639"), ("keras", "VFL0613")):
         with pytest.raises(Failure) as refused:
-            train(folder, {}, tmp_path / "run", RoundOptions(engine=engine))
+            train(folder, {}, tmp_path / "run", TrainOptions(engine=engine))
         assert refused.value.code == code

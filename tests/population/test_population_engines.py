@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
-from vflc_runtime.bundle.folder import open_population
+from vflc_runtime.bundle.folder import of_population, open_any
 from vflc_runtime.errors import Failure
-from vflc_runtime.run.population_evaluate import evaluate
-from vflc_runtime.run.population_predict import predict
-from vflc_runtime.run.population_train import RoundOptions, train
+from vflc_runtime.run.evaluate_users import evaluate
+from vflc_runtime.run.predict_users import predict
+from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.driver import compile_spec
 
@@ -51,7 +51,7 @@ def test_a_round_is_the_same_by_keras_and_by_onnx(name, precision, tmp_path):
 def test_gradients_are_those_of_the_tape(tmp_path):
     """The two engines differentiate in different ways: this bundle has no gradient graph for Keras."""
     found = compiled(spec(SETTINGS), tmp_path, engine="keras")
-    plan, onnx = found.users, open_population(found.folder).users
+    plan, onnx = found.users, of_population(open_any(found.folder)).users
     assert plan.client.graph and onnx.client.graph
     assert [weight for _, weight in plan.client.graph.gradients] == list(GLOBALS)
     assert onnx.client.graph.gradients == ()
@@ -65,10 +65,10 @@ def test_a_run_may_change_its_engine(tmp_path):
         compile_spec(tmp_path / "p.vfl", backends=backends).write(tmp_path / backends[-1])
     users = {"users": table(ratings())}
     whole = train(tmp_path / "onnx", users, tmp_path / "whole")
-    train(tmp_path / "onnx", users, tmp_path / "run", RoundOptions(rounds=1))
+    train(tmp_path / "onnx", users, tmp_path / "run", TrainOptions(rounds=1))
     with pytest.raises(Failure, match="no plan for the engine 'keras'"):
-        train(None, users, tmp_path / "run", RoundOptions(engine="keras", resume=True))
-    rest = RoundOptions(rounds=3, engine="keras", resume=True)
+        train(None, users, tmp_path / "run", TrainOptions(engine="keras", resume=True))
+    rest = TrainOptions(rounds=3, engine="keras", resume=True)
     mixed = train(tmp_path / "keras", users, tmp_path / "run", rest)
     assert mixed.metrics["test"]["loss"] == pytest.approx(whole.metrics["test"]["loss"], rel=1e-4)
     found = [evaluate(tmp_path / "run", users, engine)["evaluation"]["rmse"] for engine in ("onnx", "keras")]

@@ -16,7 +16,7 @@ from vflc_runtime.engines.initial import generator
 from vflc_runtime.files import read_tensors
 from vflc_runtime.population.privacy import spent
 from vflc_runtime.population.users import cohort_of
-from vflc_runtime.run.population_train import RoundOptions, train
+from vflc_runtime.run.train import TrainOptions, train
 
 pytest.importorskip("dp_accounting")
 
@@ -131,7 +131,7 @@ def test_neither_noise_nor_cohorts_follow_from_the_seed(rounds, tmp_path):
     assert any(set(a) != set(b) for a, b in zip(drawn, secret, strict=True))
     users = {"users": table(ratings())}
     folder = rounds.population.folder
-    whole = [train(folder, users, tmp_path / name, RoundOptions(rounds=3)) for name in ("a", "b")]
+    whole = [train(folder, users, tmp_path / name, TrainOptions(rounds=3)) for name in ("a", "b")]
     facts = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("a", "b")]
     assert len({each["secret"] for each in facts}) == 2
     assert (tmp_path / "a" / "run.json").stat().st_mode & 0o077 == 0
@@ -142,10 +142,10 @@ def test_neither_noise_nor_cohorts_follow_from_the_seed(rounds, tmp_path):
 
 def test_a_resumed_run_goes_on_with_its_own_noise(rounds, tmp_path):
     users, folder = {"users": table(ratings())}, rounds.population.folder
-    run = train(folder, users, tmp_path / "run", RoundOptions(rounds=1)).folder
+    run = train(folder, users, tmp_path / "run", TrainOptions(rounds=1)).folder
     shutil.copytree(run, tmp_path / "copy")
     ends = [
-        train(None, users, path, RoundOptions(rounds=3, resume=True)) for path in (run, tmp_path / "copy")
+        train(None, users, path, TrainOptions(rounds=3, resume=True)) for path in (run, tmp_path / "copy")
     ]
     models = [read_tensors(end.folder / "hub" / "model.safetensors")[0] for end in ends]
     assert all(np.array_equal(models[0][name], models[1][name]) for name in GLOBALS)

@@ -20,10 +20,11 @@ from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import FellBack
 from vflc_runtime.files import read_tensors
-from vflc_runtime.run.population_evaluate import evaluate
-from vflc_runtime.run.population_loop import Loop
-from vflc_runtime.run.population_predict import predict
-from vflc_runtime.run.population_train import Result, RoundOptions, train
+from vflc_runtime.run.evaluate_users import evaluate
+from vflc_runtime.run.opened import open_run
+from vflc_runtime.run.predict_users import predict
+from vflc_runtime.run.train import Result, TrainOptions, train
+from vflc_runtime.run.training import TrainingLoop
 
 from vflc.diagnostics import Source
 from vflc.driver import check_source, compile_source, compile_spec
@@ -38,7 +39,7 @@ def bundle(tmp_path) -> Path:
 
 
 def trained(bundle: Path, out: Path, **options) -> Result:
-    return train(bundle, {"users": table(ratings())}, out, RoundOptions(**options))
+    return train(bundle, {"users": table(ratings())}, out, TrainOptions(**options))
 
 
 @pytest.mark.parametrize("server", ["sgd(1.0)", "adam(0.05)", "sgd(0.5, momentum = 0.9)"])
@@ -56,6 +57,39 @@ def test_a_resumed_run_ends_with_the_same_bits(server, tmp_path):
     assert whole.metrics["test"] == again.metrics["test"]
 
 
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        ({"epochs": 2}, "VFL0691"),
+        ({"threads": 2}, "VFL0691"),
+        ({"ledger": Path("ledger")}, "VFL0691"),
+        ({"rounds": 0}, "VFL0638"),
+        ({"on": "spark"}, "VFL0638"),
+        ({"workers": 2}, "VFL0638"),
+    ],
+)
+def test_options_of_other_models_and_out_of_range(bundle, tmp_path, option, code):
+    with pytest.raises(Failure) as refused:
+        trained(bundle, tmp_path / "run", **option)
+    assert refused.value.code == code and next(iter(option)) in refused.value.message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_opened_goes_on(bundle, tmp_path):
+    """And says of which round its model is, also where only the checkpoint is whole."""
+    out, users = trained(bundle, tmp_path / "run", rounds=2).folder, {"users": table(ratings())}
+    opened = open_run(out)
+    assert opened.folder.which() == "the model after round 2"
+    with pytest.raises(Failure, match=r"--epochs is not for a model over a population") as refused:
+        opened.train(users, TrainOptions(epochs=4))
+    assert refused.value.help == "it has --rounds, --cohort, --batch"
+    result = opened.train(users, TrainOptions(rounds=3))
+    assert [entry["round"] for entry in result.history] == [1, 2, 3]
+    assert opened.folder.which() == opened.evaluate(users)["model"] == "the model after round 3"
+    again = opened.train(users)
+    assert again.history == result.history and again.metrics["rounds"] == 3
+
+
 def flip(file: Path) -> None:
     """One bit, in a file of its own where it was a link."""
     content = bytearray(file.read_bytes())
@@ -70,7 +104,7 @@ def test_a_damaged_checkpoint_gives_way_and_none_is_refused(bundle, tmp_path):
     whole = trained(bundle, tmp_path / "whole", checkpoint_rounds=2)
     trained(bundle, out, rounds=4, checkpoint_rounds=2)
     flip(max((out / "checkpoints").iterdir()) / "hub" / "model.safetensors")
-    train(None, users, out, RoundOptions(rounds=6, resume=True), heard.append)
+    train(None, users, out, TrainOptions(rounds=6, resume=True), heard.append)
     assert [event.to.name[:15] for event in heard if isinstance(event, FellBack)] == ["step-0000000002"]
     models = [read_tensors(run / "hub" / "model.safetensors")[0] for run in (whole.folder, out)]
     assert all(np.array_equal(models[0][name], models[1][name]) for name in models[0])
@@ -80,19 +114,19 @@ def test_a_damaged_checkpoint_gives_way_and_none_is_refused(bundle, tmp_path):
     assert [type(event) for event in heard].count(FellBack) == 2
     shutil.rmtree(out / "checkpoints")
     with pytest.raises(Failure, match="VFL0622"):
-        train(None, users, out, RoundOptions(rounds=8, resume=True))
+        train(None, users, out, TrainOptions(rounds=8, resume=True))
     with pytest.raises(Failure, match="VFL0621"):
         evaluate(out, users)
 
 
 def test_numbers_that_are_not_finite_are_not_saved(bundle, tmp_path, monkeypatch):
-    original = Loop._save
+    original = TrainingLoop.save
 
     def broken(self):
         self.rounds.hub.weights["items"][...] = np.nan
         return original(self)
 
-    monkeypatch.setattr(Loop, "_save", broken)
+    monkeypatch.setattr(TrainingLoop, "save", broken)
     with pytest.raises(Failure, match="'items' at 'hub' is not finite") as caught:
         trained(bundle, tmp_path / "run")
     assert caught.value.code == "VFL0611" and not list((tmp_path / "run").rglob("model.safetensors"))
@@ -103,7 +137,7 @@ def test_a_run_is_not_resumed_with_other_settings_or_rows(bundle, tmp_path):
     with pytest.raises(Failure, match="started with cohort 5"):
         trained(None, tmp_path / "run", cohort=4, resume=True)
     with pytest.raises(Failure, match="other rows"):
-        train(None, {"users": table(ratings(seed=9))}, tmp_path / "run", RoundOptions(resume=True))
+        train(None, {"users": table(ratings(seed=9))}, tmp_path / "run", TrainOptions(resume=True))
     with pytest.raises(Failure, match="holds a run already"):
         trained(bundle, tmp_path / "run")
 
@@ -213,7 +247,7 @@ def vflc(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_an_example_learns_its_generated_rows(name, tmp_path):
     sources = prepared(name, tmp_path / "data", "--generate", 12000)
     compile_spec(POPULATIONS[name]).write(tmp_path / "bundle")
-    result = train(tmp_path / "bundle", sources, tmp_path / "run", RoundOptions(rounds=12, cohort=20))
+    result = train(tmp_path / "bundle", sources, tmp_path / "run", TrainOptions(rounds=12, cohort=20))
     first, last = (result.history[i]["train"]["rmse"] for i in (0, -1))
     assert last < 0.95 * first
 
@@ -240,7 +274,7 @@ def test_movielens_reaches_the_published_numbers(tmp_path):
     sources = prepared("fedrecon", tmp_path / "data", "--from", published("fedrecon"))
     compile_spec(POPULATIONS["fedrecon"]).write(tmp_path / "bundle")
     tests = [
-        train(tmp_path / "bundle", sources, tmp_path / f"run{seed}", RoundOptions(seed=seed)).metrics["test"]
+        train(tmp_path / "bundle", sources, tmp_path / f"run{seed}", TrainOptions(seed=seed)).metrics["test"]
         for seed in range(5)
     ]
     assert 1.9 <= np.mean([test["loss"] for test in tests]) <= 2.1
@@ -251,7 +285,7 @@ def test_movielens_reaches_the_published_numbers(tmp_path):
 def test_movielens_with_better_settings(tmp_path):
     sources = prepared("fedrecon_full", tmp_path / "data", "--from", published("fedrecon_full"))
     compile_spec(POPULATIONS["fedrecon_full"]).write(tmp_path / "bundle")
-    metrics = train(tmp_path / "bundle", sources, tmp_path / "run", RoundOptions(rounds=120)).metrics
+    metrics = train(tmp_path / "bundle", sources, tmp_path / "run", TrainOptions(rounds=120)).metrics
     assert metrics["test"]["rmse"] < 0.95
 
 
@@ -279,7 +313,7 @@ def test_keys_keep_their_type_and_classes_are_named(tmp_path):
     moods = np.where(rng.random(users.size) < 0.5, "bad", "good").tolist()
     items = rng.integers(0, 30, users.size)
     source = pa.table({"user": users, "item": items, "mood": moods})
-    run = train(tmp_path / "bundle", {"users": source}, tmp_path / "run", RoundOptions()).folder
+    run = train(tmp_path / "bundle", {"users": source}, tmp_path / "run", TrainOptions()).folder
     moods[::6] = [None] * 7
     given = pa.table({"user": users, "item": items, "mood": moods})
     for name, options in (("rest", {}), ("best", {"top": 2})):

@@ -15,7 +15,7 @@ from vflc_runtime.files import read_tensors
 from vflc_runtime.population import random
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import cohort_of, group_of
-from vflc_runtime.run.population_train import train
+from vflc_runtime.run.train import train
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

@@ -11,9 +11,9 @@ import pytest
 from vflc_runtime import finite
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.files import read_tensors
-from vflc_runtime.run.loop import Loop
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.train import TrainOptions, train
+from vflc_runtime.run.training import TrainingLoop
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -99,9 +99,9 @@ def test_nothing_of_a_broken_state_is_saved(
     tmp_path: Path, bundle: Path, kind: str, monkeypatch: Any
 ) -> None:
     """Slots count, too: the next update would bring them into the weights."""
-    original = Loop._save
+    original = TrainingLoop.save
 
-    def broken(self: Loop) -> Any:
+    def broken(self: TrainingLoop) -> Any:
         engine = self.session.engines["alice"]
         state = {"weights": engine.weights(), "slots": engine.slots()}
         if self.progress.epoch == 2:
@@ -109,7 +109,7 @@ def test_nothing_of_a_broken_state_is_saved(
             engine.load(state["weights"], state["slots"])
         return original(self)
 
-    monkeypatch.setattr(Loop, "_save", broken)
+    monkeypatch.setattr(TrainingLoop, "save", broken)
     with pytest.raises(Failure, match="'alice' is not finite after step"):
         train(bundle, handmade.tables(), tmp_path / "run", TrainOptions(epochs=3))
     monkeypatch.undo()

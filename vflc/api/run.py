@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from vflc_runtime.audit.report import Report
     from vflc_runtime.export.run import Exported
     from vflc_runtime.run.opened import Opened
+    from vflc_runtime.run.settings import Terms, TrainOptions
 
     from vflc.api.plot import Curves
 
@@ -37,18 +37,17 @@ def load(folder: str | Path) -> Run:
 
 
 def fit(
-    bundle: Path | None,
+    bundle: Path,
     data: Mapping[str, Any],
     out: str | Path | None,
     on_event: Listener | None,
     **options: Any,
 ) -> Run:
-    """Trains a bundle, or goes on with the run in `out`; see `Model.fit` and `Run.fit`."""
-    from vflc_runtime.bundle.folder import is_population
+    """Trains a bundle; see `Model.fit`."""
     from vflc_runtime.events import silent
-    from vflc_runtime.run import population_train, train
     from vflc_runtime.run.opened import open_run
-    from vflc_runtime.run.transcript import Stretch
+    from vflc_runtime.run.settings import terms_of
+    from vflc_runtime.run.train import train
 
     held = None
     if out is None:
@@ -57,20 +56,23 @@ def fit(
     path = Path(out)
     sources = tables.sources(data)
     with told():
-        of_users = is_population(bundle or path / "bundle")
-        kind: Any = population_train.RoundOptions if of_users else train.TrainOptions
-        known = {field.name for field in fields(kind)}
-        if unknown := sorted(options.keys() - known):
-            chosen = ", ".join(sorted(known - {"resume", "overwrite"}))
-            raise TypeError(f"there is no option {unknown[0]!r} for this model; it has {chosen}")
-        if options.get("record") is not None:
-            options["record"] = Stretch.of(options["record"])
-        if held is not None and "ledger" in known and options.get("ledger") is None:
+        terms = terms_of(bundle)
+        if held is not None and "ledger" in terms.options and options.get("ledger") is None:
             options["ledger"] = Path("runs") / "ledger"  # what rows have cost outlives a temporary run
-        (population_train if of_users else train).train(
-            bundle, sources, path, kind(**options), on_event or silent
-        )
+        train(bundle, sources, path, _options(terms, options), on_event or silent)
         return Run(open_run(path), held)
+
+
+def _options(terms: Terms, given: Mapping[str, Any]) -> TrainOptions:
+    """The options by their names; TypeError where there is none of a name for this kind of model."""
+    from vflc_runtime.run.settings import TrainOptions
+    from vflc_runtime.run.transcript import Stretch
+
+    if unknown := sorted(given.keys() - terms.options):
+        chosen = ", ".join(sorted(terms.options - {"resume", "overwrite"}))
+        raise TypeError(f"there is no option {unknown[0]!r} for this model; it has {chosen}")
+    record = given.get("record")
+    return TrainOptions(**{**given, "record": None if record is None else Stretch.of(record)})
 
 
 class Run:
@@ -129,9 +131,12 @@ class Run:
         Raises:
             vflc.Error: VFL0626, other data; VFL0627, an option that the run cannot change.
         """
-        ended = fit(None, data, self.path, on_event, resume=True, **options)
-        ended._held = self._held
-        return ended
+        from vflc_runtime.events import silent
+
+        with told():
+            given = _options(self._opened.terms, options)
+            self._opened.train(tables.sources(data), given, on_event or silent)
+        return Run(self._opened, self._held)
 
     def evaluate(
         self, data: Mapping[str, Any], *, engine: str = "onnx", threads: int | None = None

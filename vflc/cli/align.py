@@ -133,16 +133,16 @@ def _parties(
         return {party: {"key": column} for party, column in _named(sources, keys).items()}
     if keys:
         raise click.UsageError("--key is for tables without a spec; the spec says what its keys are")
-    from vflc_runtime.bundle.folder import is_population, open_bundle
+    from vflc_runtime.bundle.folder import open_any
     from vflc_runtime.data.dataset import check_parties
     from vflc_runtime.run.loading import encoders
 
     from vflc.cli.train import bundle_of
 
     folder = stack.enter_context(bundle_of(target, None))
-    if is_population(folder):
-        raise click.UsageError("a population is one table: there is nothing to align")
-    parties: dict[str, dict[str, Any]] = encoders(open_bundle(folder))["parties"]
+    parties: dict[str, dict[str, Any]] = encoders(open_any(folder))["parties"]
+    if len(parties) == 1:
+        raise click.UsageError(f"{next(iter(parties))} alone has a table: there is nothing to align")
     check_parties(parties, sources)
     return parties
 

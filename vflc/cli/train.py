@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vflc.cli.options import PRECISION, SPEC, data, engine, record, refuse, runs, threads
+from vflc.cli.options import PRECISION, SPEC, data, engine, record, runs, threads
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import Recorder
@@ -55,33 +55,44 @@ def command(
     """
     from vflc_runtime.run.train import TrainOptions, train
 
-    from vflc.cli.population import of_population, train_population
     from vflc.cli.progress import Screen
     from vflc.cli.tables import scores, sent, show
 
     if target is None and not (options["resume"] and out):
         raise click.UsageError("name a SPEC or a BUNDLE, or --resume the run in --out")
-    rounds = {name: options.pop(name) for name in ("rounds", "cohort", "on", "workers")}
     with bundle_of(target, precision, options["engine"]) as folder, Screen() as screen:
-        if of_population(folder, out, options["resume"]):
-            train_population(folder, sources, out, {**options, **rounds}, screen)
-            return
-        refuse(rounds, "is for a population, and this spec has none; it has --epochs and --batch")
         where = out or runs(folder)
         result = train(folder, sources, where, TrainOptions(**options), screen)
     manifest = json.loads((result.folder / "bundle" / "manifest.json").read_bytes())
     metrics = result.metrics
-    show(screen.console, scores({"train": metrics["train"], "validation": metrics["validation"]}))
+    show(screen.console, scores({name: metrics[name] for name in MEASURED if name in metrics}))
     show(screen.console, sent(manifest, metrics["bytes_sent"]))
-    rate = f", {metrics['rows_per_second']:,.0f} rows/s" if metrics["rows_per_second"] else ""
     if result.recorder is not None:
         recorded(result.recorder)
-    click.echo(
-        f"\nthe results and the saved model are of epoch {metrics['saved']['epoch']}, "
-        f"the {metrics['saved']['why']}"
-    )
-    click.echo(f"{metrics['ended']}: {metrics['steps']:,} steps in {metrics['seconds']:.1f} s{rate}")
+    for line in ended(metrics):
+        click.echo(line)
     click.echo(f"the run is in {result.folder}")
+
+
+MEASURED = ("train", "validation", "test")
+LOST = {"too_few_examples": "too few examples", "not_finite": "a change that is not finite"}
+"""Why a visit of a user counted for nothing."""
+
+
+def ended(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What metrics.json says of the end of a run, in words."""
+    for name, why in LOST.items():
+        if metrics.get(name):
+            yield f"{metrics[name]:,} visits counted for nothing: {why}"
+    if privacy := metrics.get("privacy"):
+        yield f"privacy of each user: epsilon {privacy['epsilon']:.3f} at delta {privacy['delta']:g}"
+    if saved := metrics.get("saved"):
+        yield f"\nthe results and the saved model are of epoch {saved['epoch']}, the {saved['why']}"
+    rate = f", {metrics['rows_per_second']:,.0f} rows/s" if metrics["rows_per_second"] else ""
+    if each := metrics.get("seconds_per_round"):
+        rate = f", {1000 * each:.1f} ms each"
+    unit = "rounds" if "rounds" in metrics else "steps"
+    yield f"{metrics['ended']}: {metrics[unit]:,} {unit} in {metrics['seconds']:.1f} s{rate}"
 
 
 def recorded(recorder: Recorder) -> None:

@@ -29,12 +29,12 @@ def verified(
     """One precision of a model over a population, how much was trained on what, and warnings."""
     from dataclasses import replace
 
-    from vflc_runtime.bundle.folder import open_population
+    from vflc_runtime.bundle.folder import of_population, open_any
     from vflc_runtime.data.dataset import Dataset
     from vflc_runtime.data.generate import generate
     from vflc_runtime.population.crew import GROUP
     from vflc_runtime.population.users import Users
-    from vflc_runtime.run.population_run import encoders
+    from vflc_runtime.run.loading import encoders_at
     from vflc_runtime.verify.population import Way, verify
 
     from vflc import driver
@@ -44,13 +44,13 @@ def verified(
     start(len(options["engines"]) + 1, rounds)
     bundle = driver.compile_spec(spec, precision=precision, backends=options["engines"])
     bundle.write(folder / "bundle")
-    opened = [open_population(folder / "bundle", engine) for engine in options["engines"]]
+    opened = [of_population(open_any(folder / "bundle", backend=engine)) for engine in options["engines"]]
     ways = [Way(f"together {each.backend}", each, GROUP) for each in opened]
     ways.insert(1, Way(f"one by one {opened[0].backend}", opened[0], 1))
     plan = opened[0].users
     given = {"seed": options["seed"], "batch": options["batch"], "rounds": rounds}
     settings = replace(plan.settings, **{n: value for n, value in given.items() if value is not None})
-    described = encoders(plan)
+    described = encoders_at(plan)
     sources = options["sources"] or generate(described, options["rows"] or ROWS, settings.seed)
     data = Dataset.load(described, sources, only=set(plan.inputs), precision=precision)
     users = Users.of(data)

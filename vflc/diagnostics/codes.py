@@ -177,6 +177,7 @@ CODES: dict[str, str] = {
     "VFL0688": "A run that cannot go on without telling more than is granted",
     "VFL0689": "Runs that cannot be attacked together",
     "VFL0690": "A column that a few rows make wide",
+    "VFL0691": "An option that this kind of model does not have",
     "VFL0695": "An extension that cannot be used",
     "VFL0696": "An extension that is not installed as the bundle needs it",
 }

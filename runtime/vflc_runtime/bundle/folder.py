@@ -106,23 +106,26 @@ def open_any(
 
 def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx") -> Bundle:
     """The same of a model over parties; VFL0502 where it is one over a population."""
-    found = open_any(folder, places, backend)
+    return of_parties(open_any(folder, places, backend))
+
+
+def of_parties(found: Bundle | Population) -> Bundle:
+    """The bundle, if it is of a model over parties; VFL0502 otherwise."""
     if isinstance(found, Bundle):
         return found
     raise Failure(
         "VFL0502",
-        f"{folder} is a model over a population, which this command does not support in this version",
+        f"{found.folder} is a model over a population, which this command does not support in this version",
         "populations have `vflc train`, `evaluate`, `predict`, `verify` and `graph`; what they learned "
         "is in model.safetensors of the hub's folder in a run",
     )
 
 
-def open_population(folder: Path | str, backend: str = "onnx") -> Population:
-    """The same of a model over a population; VFL0502 where it is one over parties."""
-    found = open_any(folder, None, backend)
+def of_population(found: Bundle | Population) -> Population:
+    """The bundle, if it is of a model over a population; VFL0502 otherwise."""
     if isinstance(found, Population):
         return found
-    raise Failure("VFL0502", f"{folder} is a model over parties, not over a population")
+    raise Failure("VFL0502", f"{found.folder} is a model over parties, not over a population")
 
 
 def is_population(folder: Path) -> bool:

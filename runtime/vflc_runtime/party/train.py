@@ -20,11 +20,12 @@ from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, giving_notice, take_part
 from vflc_runtime.run import loading
-from vflc_runtime.run.loop import Loop
+from vflc_runtime.run.loop import EpochLoop
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.settings import check_options, new_settings, resumed_settings, version
 from vflc_runtime.run.state import RunFolder, refuse_existing
-from vflc_runtime.run.train import Result, TrainOptions, account
+from vflc_runtime.run.train import Result, TrainOptions
+from vflc_runtime.run.work import account, order_of
 from vflc_runtime.transport.network import Ended, Restarted
 
 SETTINGS = ("seed", "batch", "epochs", "steps", "validation", "shuffle", "checkpoint_steps")
@@ -102,7 +103,7 @@ class _Training:
         count, checkpoint = agree_rows(peers, own, held, may_start)
         data = rows.all(count)
         settings = self.settings
-        order = Order(count, settings["seed"], settings["validation"], settings["batch"], settings["shuffle"])
+        order = order_of(settings, count)
         run = self._run = self._run_folder(data, order)
         council = PartyCouncil(peers, name, "evaluate" if len(order.held_out) else "train")
         session = Session(
@@ -111,7 +112,7 @@ class _Training:
         )  # fmt: skip
         exchange_keys(peers, session)
         with Interrupts() as interrupts:
-            loop = Loop(run, session, data, order, settings, self.site.listen, interrupts, council)
+            loop = EpochLoop(run, session, data, order, settings, self.site.listen, interrupts, council)
             begin = run.go_back(None if checkpoint == START else checkpoint)
             if begin is not None:
                 loop.restore(begin)

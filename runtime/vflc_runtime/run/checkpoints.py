@@ -49,6 +49,7 @@ class Progress:
         over: why the run ended, where it did.
         protections: by place and guard, the steps and rows it ran for.
         run: what the places of a run between machines call it; checkpoints of two runs do not mix.
+        unit: what an entry of the history is of: an "epoch", or a "round", which is one step.
     """
 
     step: int = 0
@@ -65,6 +66,7 @@ class Progress:
     over: str | None = None
     protections: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     run: str = ""
+    unit: str = "epoch"
 
     @property
     def folder(self) -> str:
@@ -77,7 +79,9 @@ class Progress:
         return f"{self.folder}-{self.run}"
 
     def saved(self, best: bool) -> dict[str, Any]:
-        """Which epoch a model is of, and `why`: the `best`, where that one is kept, or the `last`."""
+        """Which round a model is of; or which epoch, and `why`: it is the `best`, if kept, or the `last`."""
+        if self.unit == "round":
+            return {"round": self.step}
         if best and self.best is not None:
             return {"epoch": self.best["epoch"], "why": "best"}
         return {"epoch": self.epoch + bool(self.position), "why": "last"}
@@ -160,7 +164,9 @@ def name_of(path: Path) -> str:
 
 
 def in_words(saved: Mapping[str, Any]) -> str:
-    """Which epoch a model is of, of what `Progress.saved` says of it."""
+    """Which epoch or round a model is of, of what `Progress.saved` says of it."""
+    if "round" in saved:
+        return f"the model after round {saved['round']}"
     return f"the model of epoch {saved['epoch']}, the {saved['why']}"
 
 

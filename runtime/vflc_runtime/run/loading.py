@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from vflc_common.words import ENCODERS_FILE
 
-from vflc_runtime.bundle.folder import Bundle
-from vflc_runtime.bundle.plan import Input, Plan
+from vflc_runtime.bundle.folder import Bundle, Population
+from vflc_runtime.bundle.plan import Input, PlacePlan, Plan
 from vflc_runtime.data.batches import split
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.data.source import Source
@@ -21,13 +21,19 @@ from vflc_runtime.events import Listener, Loaded
 State = Mapping[str, Any]
 
 
-def encoders(bundle: Bundle) -> dict[str, Any]:
+def encoders(bundle: Bundle | Population) -> dict[str, Any]:
     """The encoders of all places of the bundle, as one encoders.json."""
     parties: dict[str, Any] = {}
     for plan in bundle.plans.values():
         for party, info in plan.contents.json(ENCODERS_FILE)["parties"].items():
             parties[party] = info.value
     return {"parties": parties}
+
+
+def encoders_at(plan: PlacePlan) -> dict[str, Any]:
+    """The same, of the tables of one place."""
+    found: dict[str, Any] = plan.contents.json(ENCODERS_FILE).value
+    return found
 
 
 def load_training(
@@ -78,6 +84,26 @@ def load_trained(
     )
     if labels:
         check_labels(bundle, data, learning=False)
+    listen(Loaded(data.rows, data.report, time.perf_counter() - started))
+    return data
+
+
+def load_users(
+    population: Population,
+    sources: Mapping[str, Source],
+    listen: Listener,
+    described: Mapping[str, Any] | None = None,
+    more: Sequence[str] = (),
+) -> Dataset:
+    """The rows of all users in order of their keys; by other encoders, and with more inputs, on demand."""
+    started = time.perf_counter()
+    data = Dataset.load(
+        described or encoders(population),
+        sources,
+        {},
+        only={*population.users.inputs, *more},
+        precision=population.manifest.precision,
+    )
     listen(Loaded(data.rows, data.report, time.perf_counter() - started))
     return data
 

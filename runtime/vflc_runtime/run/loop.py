@@ -1,4 +1,4 @@
-"""The loop of training: epochs, validation, checkpoints, early stopping."""
+"""Training a model over parties: epochs of batches, validation, early stopping."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from vflc_runtime import events
 from vflc_runtime.data.batches import Indices, Inputs, Order, ahead, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.finite import NotFinite, check_kept
-from vflc_runtime.interrupts import Interrupted, Interrupts
+from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.metrics import Meter
 from vflc_runtime.protect import record, spending
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.run import start, units
-from vflc_runtime.run.council import Alone, Council
+from vflc_runtime.run.council import Council
 from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.run.settings import bits
-from vflc_runtime.run.state import Checkpoint, Progress, RunFolder
+from vflc_runtime.run.state import RunFolder, Tensors
+from vflc_runtime.run.training import State, TrainingLoop
 
 Scores = dict[str, float | None]
 EVALUATION_BATCH = 4096
@@ -33,12 +34,8 @@ EVALUATION_BATCH = 4096
 _REPORT_SECONDS = 0.2
 
 
-class Loop:
-    """Trains one run from where it stands to its end.
-
-    A checkpoint holds everything that the steps after it depend on, so a run that was killed
-    and resumed does the same steps on the same rows as one that was not.
-    """
+class EpochLoop(TrainingLoop):
+    """Trains by batches, and validates and saves at the end of each epoch; see `TrainingLoop`."""
 
     def __init__(
         self,
@@ -51,17 +48,13 @@ class Loop:
         interrupts: Interrupts,
         council: Council | None = None,
     ) -> None:
-        self.run_folder, self.session, self.data, self.order = run, session, data, order
-        self.settings, self.listen, self.interrupts = settings, listen, interrupts
-        self.council: Council = council or Alone()
-        self.progress = Progress(run=self.council.run)
+        super().__init__(run, settings, listen, interrupts, council)
+        self.session, self.data, self.order = session, data, order
         training = next(iter(session.bundle.plans.values())).training
         self.monitor, self.patience, self.keep_best = training.monitor, training.patience, training.best
         self.best_weights: dict[str, dict[str, NDArray[Any]]] = {}
         self.meter = session.meter("train")
         self._undefined: str | None = None
-        self._carried = 0.0
-        self._clock = time.perf_counter()
         self._reported = 0.0
         drawn = spending.drawn(settings, session.bundle.plans, data)
         known = facts(settings, order)
@@ -71,10 +64,10 @@ class Loop:
             start.begin(run.path, session.engines)
         units.begin(session.engines, data.state)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Takes up the run where the checkpoint left it."""
-        self.progress = progress = checkpoint.progress
-        for place, kinds in checkpoint.tensors.items():
+    def take(self, tensors: Mapping[str, Mapping[str, Tensors]]) -> None:
+        """See `TrainingLoop`."""
+        progress = self.progress
+        for place, kinds in tensors.items():
             if place in self.session.engines:
                 weights = {**kinds["model"], **kinds.get("stored", {})}
                 self.session.engines[place].load(weights, kinds["slots"], progress.step)
@@ -85,29 +78,29 @@ class Loop:
         self.session.steps = progress.step
         self.session.count_sent(progress.sent)
         if progress.meter:
-            meters = {place: kinds.get("meter", {}) for place, kinds in checkpoint.tensors.items()}
+            meters = {place: kinds.get("meter", {}) for place, kinds in tensors.items()}
             self.meter.restore(progress.meter, meters)
-        self._carried = progress.seconds
-        self.run_folder.publish(progress.history)  # the process may have died just before it did
-        self.listen(events.Resumed(progress.step, progress.epoch + 1))
 
-    def run(self) -> dict[str, Any]:
-        """Trains to the end and returns what `metrics.json` holds."""
-        self._clock = time.perf_counter()
-        progress, epochs = self.progress, self.settings["epochs"]
-        if progress.over == "early stopping" or progress.epoch >= epochs:
-            return self._finish(progress.over or "all epochs are done", None)
+    @property
+    def over(self) -> str | None:
+        """See `TrainingLoop`."""
+        progress, last = self.progress, self.settings["steps"]
+        if progress.over == "early stopping" or progress.epoch >= self.settings["epochs"]:
+            return progress.over or "all epochs are done"
+        return "all steps are done" if last is not None and progress.step >= last else None
+
+    def advance(self) -> None:
+        """See `TrainingLoop`."""
+        if self._epoch():
+            self._close_epoch()
+        elif self.progress.position:
+            self.save()
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Charges the rows that are still to be trained on."""
         bundle, known = self.session.bundle, facts(self.settings, self.order)
         spending.go_on(self.settings, bundle.manifest, tuple(bundle.parties), known)
-        with self._watching(known), self.run_folder.telling_what_is_kept():
-            while progress.epoch < epochs:
-                if not self._epoch(epochs):
-                    if progress.position:
-                        self._save()
-                    return self._finish("all steps are done", self.meter if progress.position else None)
-                if self._close_epoch(epochs):
-                    break
-            return self._finish(progress.over or "all epochs are done", None)
+        return self._watching(known)
 
     def _watching(self, known: Facts) -> AbstractContextManager[None]:
         """Keeps account of messages with noise, and charges those that are sent otherwise than before."""
@@ -118,23 +111,20 @@ class Loop:
 
         return record.watching(self.run_folder.path, self.session.guards(), settings, charge)
 
-    def _epoch(self, epochs: int) -> bool:
+    def _epoch(self) -> bool:
         """The rest of an epoch; False where the run must end before the epoch does."""
         progress, order, settings = self.progress, self.order, self.settings
-        last, every = settings["steps"], settings["checkpoint_steps"]
-        if last is not None and progress.step >= last:
-            return False
+        every, epochs = settings["checkpoint_steps"], settings["epochs"]
         self.listen(events.EpochStarted(progress.epoch + 1, epochs, order.steps))
         for rows, read in self._batches(order.batches(progress.epoch, progress.position)):
             self._step(rows, read)
             if progress.position == order.steps:
                 break  # the end of the epoch saves, too
-            if self.council.stop_after(progress.step, self.interrupts.asked):
-                raise Interrupted(progress.step, self._save())
-            if last is not None and progress.step >= last:
+            self.pause()
+            if self.over is not None:
                 return False
             if every is not None and progress.step % every == 0:
-                self._save()
+                self.save()
         return True
 
     def _batches(self, indices: Iterator[Indices]) -> Iterator[tuple[Indices, Callable[[], Inputs]]]:
@@ -163,13 +153,13 @@ class Loop:
             done, steps = progress.position, self.order.steps
             self.listen(events.Progress(progress.epoch + 1, done, steps, self.meter.loss, rate))
 
-    def _close_epoch(self, epochs: int) -> bool:
-        """Validates and saves at the end of an epoch; True where the run ends by early stopping."""
+    def _close_epoch(self) -> None:
+        """Validates and saves at the end of an epoch."""
         progress = self.progress
         train, validation = self._scores(self.meter)
         progress.epoch += 1
         progress.position = 0
-        progress.seconds = self._seconds()
+        progress.seconds = self.seconds()
         better = self.council.better(lambda: self._watch(validation or train))
         self._mark(better)
         progress.history.append({
@@ -179,12 +169,10 @@ class Loop:
         self.meter = self.session.meter("train")
         stop = self.patience is not None and progress.waited >= self.patience
         progress.over = "early stopping" if stop else None
-        folder = self._save()
+        folder = self.save()
         self.listen(events.EpochEnded(progress.epoch, progress.seconds, train, validation, bool(better)))
-        over = stop or progress.epoch >= epochs
-        if not over and self.council.stop_after(progress.step, self.interrupts.asked):
-            raise Interrupted(progress.step, folder)
-        return stop
+        if self.over is None:
+            self.pause(folder)
 
     def _watch(self, scores: Scores) -> bool | None:
         """Whether this epoch is the best so far; None where the result that is watched is undefined."""
@@ -229,25 +217,22 @@ class Loop:
         self.council.complete(train, validation)
         return train.results(), validation.results()
 
-    def _state(self, place: str) -> dict[str, Any]:
+    def _state(self, place: str) -> dict[str, Tensors]:
         """Weights and slots of a place; VFL0611 where training diverged."""
         engine = self.session.engines[place]
-        state = {"model": engine.weights(), "slots": engine.slots()}
+        state: dict[str, Tensors] = {"model": engine.weights(), "slots": engine.slots()}
         if stored := engine.stored():
             state["stored"] = stored
         check_kept(place, state, self.progress.step)
         return state
 
-    def _seconds(self) -> float:
-        return self._carried + time.perf_counter() - self._clock
-
-    def _save(self) -> Any:
+    def state(self) -> State:
+        """See `TrainingLoop`."""
         progress = self.progress
-        progress.seconds = self._seconds()
         progress.sent = self.session.sent()
         progress.meter = self.meter.sums() if progress.position else {}
         meters = self.meter.tensors() if progress.position else {}
-        tensors: dict[str, dict[str, Any]] = {}
+        tensors: State = {}
         for place in self.session.engines:
             tensors[place] = self._state(place)
             if place in meters:
@@ -259,45 +244,30 @@ class Loop:
             if memories := guards.memories():
                 check_kept(place, {"protections": memories}, progress.step)
                 tensors[place]["protections"] = memories
-        self.council.before_saving()
-        folder = self.run_folder.save(Checkpoint(progress, tensors))
-        self.council.saved(progress.step)
-        self.listen(events.Saved(progress.step, folder))
-        return folder
+        return tensors
 
-    def _finish(self, reason: str, partial: Meter | None) -> dict[str, Any]:
+    def results(self) -> dict[str, Any]:
+        """See `TrainingLoop`."""
         progress, history = self.progress, self.progress.history
         saved = progress.saved(bool(self.best_weights))
-        if partial is not None and saved["why"] == "last":
-            train, validation = self._scores(partial)
+        if progress.position and saved["why"] == "last":
+            train, validation = self._scores(self.meter)
         else:
             entry = next(each for each in history if each["epoch"] == saved["epoch"])
             train, validation = entry["train"], entry["validation"]
-        self.council.finish(progress.step)
-        seconds, train_seconds = self._seconds(), progress.train_seconds
-        metrics = {
-            "model": self.settings["model"],
-            "digest": self.settings["digest"],
+        return {
             "rows": self.data.rows,
             "train_rows": len(self.order.train),
             "validation_rows": len(self.order.held_out),
             "epochs": progress.epoch,
-            "steps": progress.step,
-            "seconds": seconds,
-            "train_seconds": train_seconds,
-            "rows_per_second": progress.rows / train_seconds if train_seconds else None,
             "train": train,
             "validation": validation,
             "best": progress.best or self._unknown_best(),
             "saved": saved,
-            "ended": reason,
             "bytes_sent": self.session.sent(),
             "protections": self.session.protections(),
             "data": self.data.report,
         }
-        self.run_folder.write_metrics(metrics)
-        self.listen(events.Done(progress.step, reason))
-        return metrics
 
     def _unknown_best(self) -> dict[str, Any] | None:
         """Where the result that is watched was undefined in each epoch, the last one stands for the best."""

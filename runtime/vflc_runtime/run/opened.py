@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,9 +13,10 @@ from vflc_runtime.bundle.folder import is_population
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
-from vflc_runtime.run import evaluate, population_evaluate, population_predict, predict
-from vflc_runtime.run.population_run import PopulationRun
+from vflc_runtime.run import evaluate, evaluate_users, predict, predict_users
+from vflc_runtime.run.settings import EPOCHS, ROUNDS, Terms
 from vflc_runtime.run.state import RunFolder, Tensors
+from vflc_runtime.run.train import Result, TrainOptions, train
 
 
 class Opened(ABC):
@@ -22,10 +24,13 @@ class Opened(ABC):
 
     Attributes:
         path: of its folder.
-        takes: options that a run of this kind has a use for, beside those that all have.
+        takes: options of evaluation and prediction that a run of this kind has a use for, beside those
+            that all have.
+        terms: options of training.
     """
 
     takes: ClassVar[frozenset[str]]
+    terms: ClassVar[Terms]
     _evaluate: Callable[..., dict[str, Any]]
     _predict: Callable[..., int]
 
@@ -33,9 +38,9 @@ class Opened(ABC):
         self.path = path
 
     @property
-    @abstractmethod
     def folder(self) -> RunFolder:
         """What is kept of it."""
+        return RunFolder(self.path)
 
     @abstractmethod
     def weights(self) -> dict[str, Tensors]:
@@ -44,6 +49,12 @@ class Opened(ABC):
     @abstractmethod
     def crossing(self, program: str) -> tuple[str, ...]:
         """Edges by which values of single rows cross between parties in a program."""
+
+    def train(
+        self, sources: Mapping[str, Source], options: TrainOptions | None = None, listen: Listener = silent
+    ) -> Result:
+        """Goes on with it on the rows that it was started with; see `train`."""
+        return train(None, sources, self.path, replace(options or TrainOptions(), resume=True), listen)
 
     def evaluate(
         self, sources: Mapping[str, Source], engine: str = "onnx", listen: Listener = silent, **options: Any
@@ -83,13 +94,9 @@ class Opened(ABC):
 class OfParties(Opened):
     """Of parties that train on rows which they have in common."""
 
-    takes = frozenset({"threads"})
+    takes, terms = frozenset({"threads"}), EPOCHS
     _evaluate = staticmethod(evaluate.evaluate)
     _predict = staticmethod(predict.predict)
-
-    @property
-    def folder(self) -> RunFolder:
-        return RunFolder(self.path)
 
     def weights(self) -> dict[str, Tensors]:
         run = self.folder
@@ -103,18 +110,13 @@ class OfParties(Opened):
 class OfPopulation(Opened):
     """Of users with weights of their own; they run together on one thread."""
 
-    takes = frozenset({"top"})
-    _evaluate = staticmethod(population_evaluate.evaluate)
-    _predict = staticmethod(population_predict.predict)
-
-    @property
-    def folder(self) -> PopulationRun:
-        return PopulationRun(self.path)
+    takes, terms = frozenset({"top"}), ROUNDS
+    _evaluate = staticmethod(evaluate_users.evaluate)
+    _predict = staticmethod(predict_users.predict)
 
     def weights(self) -> dict[str, Tensors]:
         run = self.folder
-        population = run.population()
-        return {population.hub.place: run.trained(population, silent)}
+        return run.models_at([run.population().hub.place])
 
     def crossing(self, program: str) -> tuple[str, ...]:
         return ()

@@ -6,37 +6,127 @@ import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.bundle.folder import Bundle, Population, is_population
+from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.state import RunFolder
 
-
-class Options(Protocol):
-    """The options of training that bear on the result; None where the user did not say."""
-
-    @property
-    def epochs(self) -> int | None: ...
-    @property
-    def batch(self) -> int | None: ...
-    @property
-    def seed(self) -> int | None: ...
-    @property
-    def steps(self) -> int | None: ...
-    @property
-    def validation(self) -> float | None: ...
-    @property
-    def checkpoint_steps(self) -> int | None: ...
+if TYPE_CHECKING:
+    from vflc_runtime.run.transcript import Stretch
 
 
-def check_options(options: Options) -> None:
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """How to train; what is None comes from the spec, or from the run that is resumed.
+
+    `EPOCHS` and `ROUNDS` say which of them a model has: one over parties is trained by epochs of
+    batches, one over a population by rounds of cohorts.
+
+    Args:
+        epochs: epochs in all, those before a resumption included.
+        batch: rows, or a user's examples, a step.
+        seed: of weights, of the order of rows and of random values; of users and cohorts.
+        steps: end after so many steps in all.
+        validation: fraction of the rows that is kept for validation.
+        engine: `onnx` or `keras`; a run may change it.
+        resume: go on with the run that is in the folder.
+        overwrite: a run that is in the folder gives way.
+        checkpoint_steps: save every so many steps, besides the end of every epoch.
+        threads: threads an operator may use; a core each where None.
+        record: keep a transcript of so much of the run, for an audit.
+        ledger: the folder of the ledgers; `ledger` beside the run's where None.
+        rounds: rounds in all, those before a resumption included.
+        cohort: users a round.
+        evaluate_every: rounds between measurements of the validation users.
+        checkpoint_rounds: save every so many rounds.
+        on: `ray` or `ray://HOST:PORT` to visit users on workers; in this process where None.
+        workers: how many workers; one a processor where None.
+    """
+
+    epochs: int | None = None
+    batch: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    validation: float | None = None
+    engine: str = "onnx"
+    resume: bool = False
+    overwrite: bool = False
+    checkpoint_steps: int | None = None
+    threads: int | None = None
+    record: Stretch | None = None
+    ledger: Path | None = None
+    rounds: int | None = None
+    cohort: int | None = None
+    evaluate_every: int | None = None
+    checkpoint_rounds: int | None = None
+    on: str | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Which options training has for a kind of model.
+
+    Attributes:
+        of: the kind, in words.
+        lasting: settings that a run keeps.
+        changing: those that may be others when it goes on: for how long, and when it saves.
+        others: options that are no settings of the run.
+        instead: those that say how much is trained, for messages.
+    """
+
+    of: str
+    lasting: tuple[str, ...]
+    changing: tuple[str, ...]
+    others: tuple[str, ...]
+    instead: tuple[str, ...]
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What run.json holds."""
+        return (*self.lasting, *self.changing)
+
+    @property
+    def options(self) -> frozenset[str]:
+        """All that may be given."""
+        return frozenset({*self.settings, *self.others, "engine", "resume", "overwrite"})
+
+
+EPOCHS = Terms(
+    "a model over parties",
+    lasting=("batch", "seed", "validation"),
+    changing=("epochs", "steps", "checkpoint_steps"),
+    others=("threads", "record", "ledger"),
+    instead=("epochs", "batch"),
+)
+ROUNDS = Terms(
+    "a model over a population",
+    lasting=("cohort", "batch", "seed"),
+    changing=("rounds", "checkpoint_rounds", "evaluate_every"),
+    others=("on", "workers"),
+    instead=("rounds", "cohort", "batch"),
+)
+COUNTS = (
+    "epochs", "batch", "steps", "checkpoint_steps", "rounds", "cohort", "evaluate_every", "checkpoint_rounds",
+    "workers",
+)  # fmt: skip
+
+
+def terms_of(folder: Path) -> Terms:
+    """Which options the bundle in a folder has; VFL0613 where there is none."""
+    return ROUNDS if is_population(folder) else EPOCHS
+
+
+def check_options(options: TrainOptions) -> None:
     """VFL0638 where one of them makes no sense."""
-    for name in ("epochs", "batch", "steps", "checkpoint_steps"):
+    for name in COUNTS:
         given = getattr(options, name)
         if given is not None and given < 1:
             raise Failure("VFL0638", f"{name} is {given}", "give at least 1")
@@ -44,22 +134,29 @@ def check_options(options: Options) -> None:
         raise Failure(
             "VFL0638", f"validation is {options.validation}", "give a fraction from 0 up to, not including, 1"
         )
+    if options.on is not None and options.on != "ray" and not options.on.startswith("ray://"):
+        raise Failure("VFL0638", f"on is {options.on!r}", "give `ray`, or ray://HOST:PORT of a cluster")
+    if options.workers is not None and options.on is None:
+        raise Failure("VFL0638", f"workers is {options.workers}, and there are none", "add --on ray")
 
 
-def new_settings(bundle: Bundle, options: Options) -> dict[str, Any]:
+def new_settings(bundle: Bundle | Population, options: TrainOptions) -> dict[str, Any]:
     """The settings of a new run: the options, and the spec's where they say nothing."""
+    found = {"model": bundle.manifest.model, "digest": bundle.manifest.digest}
+    if isinstance(bundle, Population):
+        return found | _settings(ROUNDS, bundle.users.settings, options)
     spec = next(iter(bundle.plans.values())).training
-    settings: dict[str, Any] = {
-        name: getattr(spec, name) if getattr(options, name) is None else getattr(options, name)
-        for name in ("epochs", "batch", "seed", "validation", "checkpoint_steps")
-    }
-    return {
-        "model": bundle.manifest.model,
-        "digest": bundle.manifest.digest,
-        **settings,
-        "steps": options.steps,
-        "shuffle": spec.shuffle,
-    }
+    return found | _settings(EPOCHS, spec, options) | {"shuffle": spec.shuffle}
+
+
+def _settings(terms: Terms, spec: Any, options: TrainOptions) -> dict[str, Any]:
+    given = {name: getattr(options, name) for name in terms.settings}
+    return {name: getattr(spec, name, None) if value is None else value for name, value in given.items()}
+
+
+def chosen(population: Population, settings: Mapping[str, Any]) -> Settings:
+    """The settings of a population's run."""
+    return replace(population.users.settings, **{name: settings[name] for name in ROUNDS.settings})
 
 
 def version() -> str:
@@ -91,10 +188,10 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
-def resumed_settings(run: RunFolder, options: Options) -> dict[str, Any]:
+def resumed_settings(run: RunFolder, options: TrainOptions, terms: Terms = EPOCHS) -> dict[str, Any]:
     """The settings of a run that goes on: how long may change, what is done may not (VFL0627)."""
     settings = dict(run.settings)
-    for name in ("batch", "seed", "validation"):
+    for name in terms.lasting:
         given = getattr(options, name)
         if given is not None and given != settings[name]:
             raise Failure(
@@ -102,7 +199,7 @@ def resumed_settings(run: RunFolder, options: Options) -> dict[str, Any]:
                 f"{run.path} was started with {name} {settings[name]}, it cannot go on with {given}",
                 f"leave out --{name}, or start anew with another --out",
             )
-    for name in ("epochs", "steps", "checkpoint_steps"):
+    for name in terms.changing:
         given = getattr(options, name)
         if given is not None:
             settings[name] = given

@@ -19,10 +19,10 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from vflc_runtime import files
-from vflc_runtime.bundle.folder import Bundle, open_bundle
+from vflc_runtime.bundle.folder import Bundle, Population, of_parties, of_population, open_any
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import FellBack, Listener, silent
 from vflc_runtime.finite import NotFinite
@@ -41,29 +41,6 @@ __all__ = ["KEPT", "Checkpoint", "Progress", "RunFolder", "Tensors", "refuse_exi
 
 FORMAT = 1
 MODEL = "model.safetensors"
-
-
-class Reader(Protocol):
-    """A place, as far as a run's folder goes: the parties whose tables it reads."""
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Names of parties."""
-        ...
-
-
-class Placed(Protocol):
-    """A bundle, as far as a run's folder goes."""
-
-    @property
-    def folder(self) -> Path:
-        """Where it lies."""
-        ...
-
-    @property
-    def plans(self) -> Mapping[str, Reader]:
-        """Its places by name."""
-        ...
 
 
 class RunFolder:
@@ -93,7 +70,7 @@ class RunFolder:
     def create(
         cls,
         path: Path,
-        bundle: Placed,
+        bundle: Bundle | Population,
         settings: Mapping[str, Any],
         fitted: Mapping[str, Any],
         overwrite: bool,
@@ -137,12 +114,20 @@ class RunFolder:
         places = self.settings.get("places")
         return None if places is None else tuple(places)
 
-    def bundle(self, backend: str = "onnx") -> Bundle:
+    def opened(self, backend: str = "onnx") -> Bundle | Population:
         """The bundle that ran, checked to be the one, with the plans of a backend."""
-        bundle = open_bundle(self.path / "bundle", self.places, backend)
-        if bundle.manifest.digest != self.settings.get("digest"):
+        found = open_any(self.path / "bundle", self.places, backend)
+        if found.manifest.digest != self.settings.get("digest"):
             raise Failure("VFL0625", f"{self.path / 'bundle'} is not the bundle that this run was made from")
-        return bundle
+        return found
+
+    def bundle(self, backend: str = "onnx") -> Bundle:
+        """The same of a model over parties; VFL0502 where it is over a population."""
+        return of_parties(self.opened(backend))
+
+    def population(self, backend: str = "onnx") -> Population:
+        """The same of a model over a population; VFL0502 where it is over parties."""
+        return of_population(self.opened(backend))
 
     def fitted(self, bundle: Bundle) -> dict[str, Any]:
         """What encoders fitted in training, by input id."""
@@ -301,7 +286,9 @@ class RunFolder:
         files.replace_with(self.path / "metrics.json", text.encode())
 
 
-def _lay_out(new: Path, bundle: Placed, settings: Mapping[str, Any], fitted: Mapping[str, Any]) -> None:
+def _lay_out(
+    new: Path, bundle: Bundle | Population, settings: Mapping[str, Any], fitted: Mapping[str, Any]
+) -> None:
     files.make_folder(new)
     others = {item.name for item in bundle.folder.iterdir() if item.is_dir()} - set(bundle.plans)
     left_out = lambda folder, names: others if Path(folder) == bundle.folder else ()  # noqa: E731

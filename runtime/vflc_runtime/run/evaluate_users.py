@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from vflc_runtime.data.source import Source
+from vflc_runtime.engines.engine import check_engine
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.population.crew import groups
 from vflc_runtime.population.rounds import summed
 from vflc_runtime.population.users import Users
-from vflc_runtime.run.population_run import PopulationRun, load
+from vflc_runtime.run.loading import load_users
+from vflc_runtime.run.settings import chosen
+from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.visits import local_crew
 
 
@@ -29,12 +32,13 @@ def evaluate(
     Raises:
         Failure: VFL0601 to 0618 as data and run give cause.
     """
-    folder = PopulationRun(Path(run))
-    population = folder.population(engine)
-    data = load(population.users, sources, listen)
+    folder = RunFolder(Path(run))
+    population = folder.population(check_engine(engine))
+    hub = population.hub.place
+    data = load_users(population, sources, listen)
     users = Users.of(data)
-    crew = local_crew(population, folder.chosen(population), users, training=False)
-    weights = folder.trained(population, listen)
+    crew = local_crew(population, chosen(population, folder.settings), users, training=False)
+    weights = folder.models_at([hub], listen)[hub]
     found = summed(population.users, crew.evaluate(groups(np.arange(len(users))), weights))
     return {
         "rows": data.rows,

@@ -12,15 +12,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vflc_runtime import files
+from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_plan import UsersPlan
 from vflc_runtime.data.source import Source
 from vflc_runtime.data.values import restored
+from vflc_runtime.engines.engine import check_engine
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.population.crew import groups
 from vflc_runtime.population.users import Rows, Users
-from vflc_runtime.run.population_run import PopulationRun, encoders, load
+from vflc_runtime.run.loading import encoders_at, load_users
 from vflc_runtime.run.predict import check_out, table_writer, titled
+from vflc_runtime.run.settings import chosen
+from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.visits import Visits
 
 Array = NDArray[Any]
@@ -55,14 +59,14 @@ def predict(
         Failure: VFL0601 to 0618 as data and run give cause; VFL0502 where nothing can be ranked.
     """
     out_file = check_out(Path(out_file))
-    folder = PopulationRun(Path(run))
-    population = folder.population(engine)
-    plan = population.users
+    folder = RunFolder(Path(run))
+    population = folder.population(check_engine(engine))
+    plan, hub = population.users, population.hub.place
     item = _item(plan) if top is not None else ""
-    users, given, key_type = _load(plan, sources, top is not None, listen)
+    users, given, key_type = _load(population, sources, top is not None, listen)
     keys = restored(users.keys, key_type, out_file.suffix)
-    visitor = Visits(population, folder.chosen(population), training=False)
-    weights = folder.trained(population, listen)
+    visitor = Visits(population, chosen(population, folder.settings), training=False)
+    weights = folder.models_at([hub], listen)[hub]
     written = 0
     with files.writing(out_file), table_writer(out_file) as write:
         if top is None:
@@ -76,10 +80,11 @@ def predict(
 
 
 def _load(
-    plan: UsersPlan, sources: Mapping[str, Source], all_given: bool, listen: Listener
+    population: Population, sources: Mapping[str, Source], all_given: bool, listen: Listener
 ) -> tuple[Users, NDArray[np.bool_], str]:
     """The users, for each row whether all its labels are given, and the type of the key column."""
-    described = copy.deepcopy(encoders(plan))
+    plan = population.users
+    described = copy.deepcopy(encoders_at(plan))
     party = described["parties"][plan.place]
     labels = [column for column in party["columns"] if column["kind"] == "label"]
     for column in labels:
@@ -88,7 +93,7 @@ def _load(
         party["columns"].append({**absent, "value": {"call": "is_missing", "args": [tree]}})
         column["encoders"] = [{"name": "missing", "value": _any_value(column)}, *column["encoders"]]
     names = [f"{plan.place}.{ABSENT}{column['name']}" for column in labels]
-    data = load(plan, sources, listen, described=described, more=names)
+    data = load_users(population, sources, listen, described=described, more=names)
     given = np.ones(data.rows, bool)
     for name in names:
         given &= data.inputs.pop(name).reshape(-1) == 0
@@ -187,7 +192,7 @@ def _known(plan: UsersPlan, feature: str) -> int:
 
 
 def _column(plan: UsersPlan, feature: str) -> dict[str, Any]:
-    columns = encoders(plan)["parties"][plan.place]["columns"]
+    columns = encoders_at(plan)["parties"][plan.place]["columns"]
     found: dict[str, Any] = next(c for c in columns if f"{plan.place}.{c['name']}" == feature)
     return found
 
@@ -210,7 +215,7 @@ def _batch(
     plan: UsersPlan, users: Users, keys: pa.Array, rows: Rows, made: Mapping[str, Array]
 ) -> pa.RecordBatch:
     """Rows of the data with what was predicted of them; `keys` are the users' as their table holds them."""
-    key = str(encoders(plan)["parties"][plan.place]["key"])
+    key = str(encoders_at(plan)["parties"][plan.place]["key"])
     owner = np.searchsorted(users.starts, rows, side="right") - 1
     columns: dict[str, Any] = {}
     for item in plan.inputs.values():
