@@ -384,5 +384,5 @@ def test_an_optimizer_that_updates_no_rows() -> None:
     made.graph.node[0].op_type = "NoSuch"
     rule: Any = SimpleNamespace(graph="g")
     with pytest.raises(Failure, match="'g' of 'alice' updates no rows: ") as refused:
-        row_updater(plan(made), rule, [2], {"m": 2})
+        row_updater(plan(made), rule, [2], {"m": 2}, 1, False)
     assert refused.value.code == "VFL0613"

@@ -15,6 +15,7 @@ from vflc_common.keras import _quiet
 from vflc_runtime.bundle.plan import Init, Weight
 from vflc_runtime.bundle.plan_keras import Gradients, Held, Rows, Seed
 from vflc_runtime.engines import keras_setup, keras_updates
+from vflc_runtime.engines.keras import KerasEngine
 from vflc_runtime.engines.keras_gradients import TapeGradients
 from vflc_runtime.engines.keras_models import Weights, call_model, load_model
 from vflc_runtime.engines.randoms import uniform
@@ -436,3 +437,23 @@ def test_a_tape_is_kept_where_gradients_are_taken_twice(
     for program in ("train", "evaluate", "predict"):
         engine.begin(program, {}, 1, 1)
     assert made == [uses == 2]
+
+
+@pytest.mark.parametrize("taped", [True, False])
+def test_what_crosses_is_watched_where_there_is_a_tape(taped: bool) -> None:
+    watched: list[Any] = []
+
+    class Tape:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *ended: object) -> None: ...
+
+        def watch(self, value: Any) -> None:
+            watched.append(value)
+
+    tf = SimpleNamespace(constant=lambda value: f"constant {value}")
+    engine: Any = SimpleNamespace(_values={}, _tf=tf, _tape=Tape() if taped else None, _watched={"crossing"})
+    for name in ("crossing", "own"):
+        KerasEngine.put(engine, name, name)
+    assert engine._values == {"crossing": "constant crossing", "own": "constant own"}
+    assert watched == (["constant crossing"] if taped else [])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from granting import granted
-from vflc_runtime.engines import onnx_catch_up, onnx_updates
+from vflc_runtime.engines import onnx_catch_up, onnx_replay, onnx_updates
 from vflc_runtime.engines.engine import engine_maker
 from vflc_runtime.engines.onnx import OnnxEngine
 from vflc_runtime.errors import Failure
@@ -257,3 +257,19 @@ def test_each_table_has_its_gradient_cut(tmp_path: Path, rule: str) -> None:
         np.testing.assert_allclose(
             cut[name], before - 0.5 * gradient * min(1, 0.05 / norm), rtol=0, atol=1e-12
         )
+
+
+def test_a_step_takes_others_along_for_as_many_calls_as_its_own_rows_took(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Two rows at a time, in turn: none where a batch missed nothing, all where it is old."""
+    monkeypatch.setattr(onnx_replay, "BLOCK_NUMBERS", 2 * 2)
+    session = trained(tmp_path, [2], "0.05", "adam(lr = 0.1)")
+    engine, found = session.engines["a"], []
+    for row in (2, 2, 2, 4, 4, 0):
+        session.step({"a.i": np.array([row], np.int32), "b.y": np.ones((1, 1))})
+        found.append(engine.slots()["e0.i/last"].tolist())
+    assert found == [
+        [0, 0, 1, 0, 0], [0, 0, 2, 0, 0], [0, 0, 3, 0, 0],
+        [3, 3, 3, 0, 4], [3, 3, 3, 0, 5], [6, 3, 5, 5, 5],
+    ]  # fmt: skip

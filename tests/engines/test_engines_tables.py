@@ -291,3 +291,34 @@ def test_tables_that_catch_up_have_changed_whenever_they_do() -> None:
     assert whole.current(updates, 7) == {"t": 7} and changed[4:] == ["t"]
     whole.settle(updates, 8)
     assert told[2:] == [("settle", 8)] and whole.stored(updates) == ["t"]
+
+
+@pytest.mark.parametrize("late", [None, object()])
+def test_all_weights_of_a_place_are_updated_by_their_rules(
+    late: object, tf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras_updates, "_Optimizer", lambda plan, rule: Optimizer(rule.late))
+    plan, weights = place(tf)
+    weights.changed = (changed := list[str]()).append
+    plan.optimizers = {"o": SimpleNamespace(late=None), "of rows": SimpleNamespace(late=late)}
+    plan.updates = {
+        "dense": DenseUpdate("dense", "o", "gradient", ("w", "b"), 7),
+        "rows": RowsUpdate("rows", "of rows", "t", (("ids", "gradient.t"),), ("ids",)),
+    }
+    updates = keras_updates.Updates(plan, weights)
+    assert updates.stored() == ([] if late is None else ["t"])
+    values = {
+        "gradient": tf.ones(7, tf.float64),
+        "ids": tf.constant([2]),
+        "gradient.t": tf.ones((1, 2), tf.float64),
+    }
+    if late is not None:
+        updates.catch_up("rows", values, 1)
+    updates.apply(values, 1)
+    assert changed[-3:] == ["w", "b", "t"]
+    assert (weights.main["w"].numpy() == -2).all() and (weights.main["b"].numpy() == -2).all()
+    assert weights.main["t"].numpy().tolist() == [[0, 0], [0, 0], [-2, -2], [0, 0]]
+    found = {name: slot.copy() for name, slot in updates.slots().items()}
+    assert set(found) == {"w/m", "b/m", "t/m"} | ({"t/last"} if late is not None else set())
+    updates.load({name: slot + 1 for name, slot in found.items()})
+    assert all((now == found[name] + 1).all() for name, now in updates.slots().items())

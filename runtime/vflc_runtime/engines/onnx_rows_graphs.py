@@ -90,8 +90,8 @@ def row_updater(
     optimizer: Optimizer,
     tables: Sequence[int],
     slots: Mapping[str, int],
-    parts: int = 0,
-    taken: bool = False,
+    parts: int,
+    taken: bool,
 ) -> Any:
     """Takes the same rows out of tables and out of what is kept for them, updates them, puts them back.
 

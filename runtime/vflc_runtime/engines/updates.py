@@ -18,14 +18,13 @@ Ids = NDArray[np.int64]
 class Scratch:
     """Memory that is used again at every step: fresh pages would cost more than what fills them."""
 
-    def __init__(self, dtype: str, width: int | None = None) -> None:
-        self._shape = () if width is None else (width,)
-        self._memory = np.empty((0, *self._shape), dtype)
+    def __init__(self, dtype: str) -> None:
+        self._memory = np.empty(0, dtype)
 
     def rows(self, count: int) -> Array:
-        """An array of `count` rows with any content, the same memory at every call."""
+        """An array of `count` numbers, whatever they are: the same memory at every call."""
         if count > len(self._memory):
-            self._memory = np.empty((count + count // 2, *self._shape), self._memory.dtype)
+            self._memory = np.empty(count + count // 2, self._memory.dtype)
         return self._memory[:count]
 
 
