@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from partying import compiled
-from processes import FLAGS, PEER, Party, end, start, until, write_deploy
+from processes import FLAGS, PEER, Party, end, go_on, start, until, write_deploy
 from specs.examples import text_of
 from transport.wiring import Proxy
 
@@ -47,9 +47,7 @@ def test_sigterm_does_not_wait_for_a_peer_that_stalls(example: dict[str, Any], t
     two[0].signal(signal.SIGTERM)
     assert two[0].wait() == 130, two[0].log()
     two[1].kill()
-    for party in two:
-        party.start()
-    end(two, example)
+    go_on(two, example)
 
 
 def test_a_link_that_is_cut_comes_back(two: list[Party], example: dict[str, Any], tmp_path: Path) -> None:
@@ -90,9 +88,7 @@ def test_a_peer_that_stalls_too_long_ends_the_run(example: dict[str, Any], tmp_p
     assert two[1].wait() == PEER
     assert "VFL0641" in two[1].log() and "'alice' did not send" in two[1].log()
     two[0].kill()
-    for party in two:
-        party.start()
-    end(two, example)
+    go_on(two, example)
 
 
 def test_another_bundle_is_refused_at_both_sides(
@@ -107,9 +103,7 @@ def test_another_bundle_is_refused_at_both_sides(
     for party in (changed, two[0]):
         assert party.wait() == PEER
         assert "VFL0650" in party.log() and "digest is " in party.log()
-    for party in two:
-        party.start()
-    end(two, example)
+    go_on(two, example)
 
 
 def test_who_comes_back_with_another_seed_is_no_reason_to_wait(
@@ -121,9 +115,7 @@ def test_who_comes_back_with_another_seed_is_no_reason_to_wait(
     assert two[1].wait() == 1 and "VFL0627" in two[1].log() and "was started with seed 0" in two[1].log()
     assert two[0].wait() == PEER
     assert "VFL0652" in two[0].log() and "'bob' has left the run: it cannot go on" in two[0].log()
-    for party in two:
-        party.start()
-    end(two, example)
+    go_on(two, example)
 
 
 def test_a_full_disk_keeps_what_was_saved(two: list[Party], example: dict[str, Any]) -> None:
@@ -132,9 +124,7 @@ def test_a_full_disk_keeps_what_was_saved(two: list[Party], example: dict[str, A
     resource.prlimit(two[0].process.pid, resource.RLIMIT_FSIZE, (50_000, 50_000))
     assert two[0].wait() == 1 and "VFL0612" in two[0].log()
     assert two[1].wait() == PEER and "VFL0652" in two[1].log()
-    for party in two:
-        party.start()
-    end(two, example)
+    go_on(two, example)
 
 
 def test_one_that_lost_its_folder_is_told(two: list[Party], tmp_path: Path) -> None:
