@@ -15,8 +15,9 @@ from vflc_common.metrics import METRICS
 from vflc.ops import FUNCTIONS
 from vflc.ops.embedding import COMBINERS
 from vflc.ops.layers import ACTIVATIONS, INITS
-from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
+from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.registry import REQUIRED, Function, Parameter
+from vflc.ops.schedules import SCHEDULES
 from vflc.passes.lower.encoders import ENCODERS
 from vflc.passes.lower.evaluate import ELEMENTWISE
 from vflc.passes.lower.modules import library_names
@@ -186,8 +187,8 @@ def _encoders() -> Iterator[str]:
 
 def _optimizers() -> Iterator[str]:
     yield from ("## Optimizers", "", "| optimizer | |", "| --- | --- |")
-    for name, optimizer in OPTIMIZERS.items():
-        yield f"| `{name}({_options(optimizer.parameters)})` | {_cell(optimizer.doc)} |"
+    for optimizer in OPTIMIZERS:
+        yield f"| `{optimizer.name}({_options(optimizer.parameters)})` | {_cell(optimizer.doc)} |"
     yield from (
         "",
         "The formulas are those of Keras 3. A step updates only the rows of a table that its batch reads, "

@@ -25,6 +25,8 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
+RUN = ("metrics",)
+"""Kinds whose code runs at parties; what others have made is in the graphs of the bundle."""
 
 
 class BrokenPlugin(Exception):

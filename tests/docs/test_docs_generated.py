@@ -14,7 +14,8 @@ from vflc import driver
 from vflc.diagnostics import Source
 from vflc.diagnostics.codes import CODES
 from vflc.ops import FUNCTIONS
-from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
+from vflc.ops.optimizers import OPTIMIZERS
+from vflc.ops.schedules import SCHEDULES
 from vflc.passes.lower.encoders import ENCODERS
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ def test_the_picture_quotes_the_spec() -> None:
 
 def test_everything_is_in_the_reference() -> None:
     page = (DOCS / "functions.md").read_text("utf-8")
-    for name in (*FUNCTIONS, *OPTIMIZERS, *SCHEDULES, *ENCODERS):
+    for name in (*FUNCTIONS, *OPTIMIZERS.ours, *SCHEDULES, *ENCODERS):
         assert re.search(rf"^\| `{name}[(`]", page, re.MULTILINE), name
 
 

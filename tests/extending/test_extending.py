@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parents[2]
 SPEC = """
@@ -164,6 +165,23 @@ def test_a_loss_of_another_package(site: Path, tmp_path: Path) -> None:
     assert "its sign tells on which side of the prediction the label lies" in said
     wrong = found(text.replace("q = 0.9", "q = 2"), tmp_path, site)
     assert "pinball with q = 2" in wrong and "error[VFL0205]" in wrong
+
+
+def test_an_optimizer_of_another_package(site: Path, tmp_path: Path) -> None:
+    """Every step has the size of its rate; who only runs the bundle does not need the package."""
+    text = spec("relu", "auc").replace("metrics auc, auc", "optimizer signsgd(0.25)  metrics auc")
+    (tmp_path / "m.vfl").write_text(text, "utf-8")
+    assert vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site).returncode == 0
+    data = tables(tmp_path)
+    values = []
+    for steps in (1, 2):
+        options = ["--steps", steps, "--epochs", 9, "--out", f"run{steps}"]
+        done = vflc("train", "bundle", *data, *options, at=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        values.append(load_file(tmp_path / f"run{steps}" / "bob" / "model.safetensors"))
+    moved = {name: np.abs(values[1][name] - values[0][name]) for name in values[0]}
+    assert all(np.isin(each, (0.0, 0.25)).all() for each in moved.values()) and len(moved) == 2
+    assert any(each.any() for each in moved.values())
 
 
 BROKEN = {

@@ -225,7 +225,7 @@ def test_steps_that_change_nothing_are_not_made_up_for() -> None:
     assert makes_up(OptimizerRule("ftrl", "ftrl", {}, (), None))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS.ours)
 def test_only_linear_steps_are_made_up_for_in_one_go(name: str) -> None:
     """With a penalty on all rows every optimizer makes up for steps; the linear ones in one go."""
     for penalty, clip in ((Penalty(l2=0.1), None), (Penalty(l1=0.1), None), (Penalty(l2=0.1), 1.0)):

@@ -13,8 +13,8 @@ from vflc import driver
 from vflc.cli.verify import DENSE
 from vflc.cli.verify_rules import unlike_keras
 from vflc.emit.onnx.update import rates
-from vflc.ops import optimizers
 from vflc.ops.optimizers import OPTIMIZERS
+from vflc.ops.optimizers import adam as optimizers
 
 needs_keras = pytest.mark.skipif(not KERAS, reason="tensorflow is not installed")
 FEW = ("--engines", "keras", "--steps", "12", "--rows", "60", "--batch", "4")
@@ -70,16 +70,16 @@ def test_penalties_on_all_rows_are_those_of_keras(tmp_path: Path) -> None:
 
 def too_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam moves weights by a thousandth of a percent too much."""
-    right = optimizers._adam_size
+    right = optimizers.adam_size
     monkeypatch.setattr(
-        optimizers, "_adam_size", lambda b, step, o: b.op("mul", right(b, step, o), b.constant(1.00001))
+        optimizers, "adam_size", lambda b, step, o: b.op("mul", right(b, step, o), b.constant(1.00001))
     )
 
 
 def not_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a row missed is forgotten."""
     forgotten: dict[str, Any] = {"make_missed": None, "make_catch_up": None}
-    monkeypatch.setitem(OPTIMIZERS, "sgd", dataclasses.replace(OPTIMIZERS["sgd"], **forgotten))
+    monkeypatch.setitem(OPTIMIZERS._found, "sgd", dataclasses.replace(OPTIMIZERS["sgd"], **forgotten))
 
 
 @needs_keras

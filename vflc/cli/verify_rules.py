@@ -22,7 +22,9 @@ def unlike_keras(model: Scheduled) -> str | None:
         return "Keras clips by norm or by value, not by both"
     for rule in train.optimizers:
         options = OPTIMIZERS[rule.name].filled(rule.options)
-        if rule.id in tables and options["lazy"]:
+        if OPTIMIZERS[rule.name].keras is None:
+            return f"Keras has no `{rule.name}`"
+        if rule.id in tables and options.get("lazy"):
             return "`lazy = true` leaves rows alone that Keras updates"
         if (
             rule.id in tables
@@ -40,17 +42,20 @@ def keras_rules(model: Scheduled, steps: int) -> Rules:
     from vflc.emit.onnx.update import rates
 
     train, tables = model.train, {update.optimizer for update in model.updates if update.pairs}
-    clip = {"clip_norm": train.clip_norm, "clip_value": train.clip_value}
+    clip = {"clipnorm": train.clip_norm, "clipvalue": train.clip_value}
     common: dict[str, Any] = {name: limit for name, limit in clip.items() if limit is not None}
     rules = {}
     for rule in train.optimizers:
         options = OPTIMIZERS[rule.name].filled(rule.options)
         own = {name: value for name, value in options.items() if name not in ("lr", "lazy")}
         penalty = (rule.penalty.l1, rule.penalty.l2)
-        rules[rule.id] = Rule(rule.name, own | common, rates(options["lr"], steps), *penalty)
+        kind = OPTIMIZERS[rule.name]
+        named = {kind.keras_options.get(name, name): value for name, value in own.items()} | common
+        assert kind.keras is not None, "`unlike_keras` has said so"
+        rules[rule.id] = Rule(kind.keras, named, rates(options["lr"], steps), *penalty)
     return Rules(rules, not any(_close(rule) and rule.id in tables for rule in train.optimizers))
 
 
 def _close(rule: OptimizerRule) -> bool:
     """Whether rows catch up by a sum that is close, not exact; with a penalty they go through all steps."""
-    return rule.name in ("adam", "adamw") and not rule.penalty
+    return OPTIMIZERS[rule.name].close and not rule.penalty

@@ -6,7 +6,7 @@ import re
 from importlib import metadata
 from typing import TypeVar
 
-from vflc_common.plugins import BrokenPlugin, Named, Plugin, Records
+from vflc_common.plugins import RUN, BrokenPlugin, Named, Plugin, Records
 
 from vflc_runtime.bundle.reading import Json
 from vflc_runtime.errors import Failure
@@ -25,13 +25,14 @@ def record(records: Records[T], name: str) -> T:
 
 
 def read_plugins(items: Json | None) -> tuple[Plugin, ...]:
-    """The plug-ins that a manifest names; VFL0696 where one is not installed here as it says."""
+    """The plug-ins that a manifest names; VFL0696 where one that runs is not installed here as it says."""
     found = tuple(
         Plugin(*(_word(item[part]) for part in ("kind", "name", "package", "version")))
         for item in (items if items is not None else ())
     )
     for each in found:
-        _check(each)
+        if each.kind in RUN:
+            _check(each)
     return found
 
 

@@ -17,27 +17,6 @@ from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.verify.rules import Rule
 
 Array = NDArray[Any]
-CLASSES = {
-    "sgd": "SGD",
-    "adam": "Adam",
-    "adamw": "AdamW",
-    "adagrad": "Adagrad",
-    "rmsprop": "RMSprop",
-    "ftrl": "Ftrl",
-}
-OPTIONS = {
-    "beta1": "beta_1",
-    "beta2": "beta_2",
-    "eps": "epsilon",
-    "initial": "initial_accumulator_value",
-    "l1": "l1_regularization_strength",
-    "l2": "l2_regularization_strength",
-    "lr_power": "learning_rate_power",
-    "clip_norm": "clipnorm",
-    "clip_value": "clipvalue",
-}
-"""Those that Keras has under another name."""
-
 
 class DenseUpdates:
     """In place of the Keras engine's `Updates`: no row is ever behind."""
@@ -58,10 +37,10 @@ class DenseUpdates:
         rule, double = self._rules[each], self._plan.precision == "float64"
         number = np.float64 if double else float  # Keras rounds Python's own numbers to float32
         options = {
-            OPTIONS.get(name, name): value if isinstance(value, bool) else number(value)
+            name: value if isinstance(value, bool) else number(value)
             for name, value in rule.options.items()
         }
-        kind = getattr(tensorflow().keras.optimizers, CLASSES[rule.name])
+        kind = getattr(tensorflow().keras.optimizers, rule.name)
         optimizer = kind(learning_rate=lambda: self._rate(rule), **options)
         optimizer.build(list(self._variables[each].values()))
         return optimizer

@@ -11,8 +11,8 @@ class Rule:
     """An optimizer of a spec.
 
     Args:
-        name: as specs have it.
-        options: numbers and booleans by our names; no `lr`, no `lazy`.
+        name: of the class of Keras.
+        options: numbers and booleans by Keras's names; no learning rate.
         rates: the learning rate of every step.
         l1, l2: penalties of the weights in every step, l1·Σ|w| and l2/2·Σw².
     """

@@ -18,8 +18,10 @@ from vflc.ir.stages import Scheduled
 from vflc.ir.types import Axis, TensorType
 from vflc.ops import infer
 from vflc.ops.missed import Series
-from vflc.ops.optimizers import OPTIMIZERS, Optimizer, rate
+from vflc.ops.optimizer import Optimizer
+from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.penalised import in_one_go, makes_up, with_penalty
+from vflc.ops.schedules import rate
 
 SCALAR = TensorType(())
 VECTOR = TensorType((Axis("element", None),))

@@ -10,7 +10,8 @@ from vflc_common.metrics import METRICS
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, Prediction, TrainConfig
 from vflc.ops import OpError
-from vflc.ops.optimizers import OPTIMIZERS, SCHEDULES
+from vflc.ops.optimizers import OPTIMIZERS
+from vflc.ops.schedules import SCHEDULES
 from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import POISON, Poison, Scope, describe
@@ -164,15 +165,17 @@ def lower_optimizer(
             f"as in: {setting.name.text} adam(lr = 0.001)",
         )
         return None
-    optimizer = OPTIMIZERS.get(name.name)
-    if optimizer is None:
-        near = did_you_mean(name.name, OPTIMIZERS)
+    if name.name not in OPTIMIZERS:
+        near = did_you_mean(name.name, OPTIMIZERS.names())
         ev.error(
             "VFL0106",
             f"unknown optimizer `{name.name}`",
             name.span,
-            f"did you mean `{near}`?" if near else f"there are {', '.join(OPTIMIZERS)}",
+            f"did you mean `{near}`?" if near else f"there are {', '.join(OPTIMIZERS.names())}",
         )
+        return None
+    optimizer = ev.record(OPTIMIZERS, name.name, name.span)
+    if optimizer is None:
         return None
     options = _options(ev, expr, list(optimizer.parameters), scope) if isinstance(expr, tree.Call) else {}
     if options is None:
