@@ -252,3 +252,43 @@ def test_examples_of_the_page(tmp_path: Path) -> None:
     done = run([sys.executable, "-W", "error::DeprecationWarning", "-c", "\n".join(blocks)])
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" and (tmp_path / "models").is_dir()
+
+
+def test_each_row_is_measured_in_one_fold(model: vflc.Model, data: dict[str, pa.Table]) -> None:
+    heard: list[Any] = []
+    found = model.cross_validate(data, folds=4, epochs=2, seed=1, on_event=heard.append)
+    assert found["fold"] == [1, 2, 3, 4, "mean", "deviation"] and found.columns == ("fold", "loss", "auc")
+    *folds, mean, deviation = found["loss"]
+    assert mean == pytest.approx(np.mean(folds)) and deviation == pytest.approx(np.std(folds, ddof=1))
+    assert len(set(folds)) == 4 and sum(isinstance(event, events.Loaded) for event in heard) == 4
+    second = model.fit(data, epochs=2, seed=1, validation=0.25, fold=1)
+    assert second.metrics["validation"]["loss"] == folds[1] and second.metrics["validation_rows"] == 16
+
+
+def test_a_run_keeps_its_fold(model: vflc.Model, data: dict[str, pa.Table], tmp_path: Path) -> None:
+    run = model.fit(data, epochs=1, validation=0.25, fold=2, out=tmp_path / "run")
+    longer = run.fit(data, epochs=2)
+    whole = model.fit(data, epochs=2, validation=0.25, fold=2)
+    assert longer.history["validation.loss"] == whole.history["validation.loss"]
+    with pytest.raises(vflc.Error, match="fold 2") as caught:
+        run.fit(data, epochs=3, fold=1)
+    assert caught.value.code == "VFL0627"
+
+
+@pytest.mark.parametrize("options", [{"fold": 4}, {"fold": -1}, {"fold": 1, "validation": 0}])
+def test_a_fold_that_there_is_not(
+    model: vflc.Model, data: dict[str, pa.Table], options: dict[str, Any]
+) -> None:
+    with pytest.raises(vflc.Error) as caught:
+        model.fit(data, **{"validation": 0.25, **options})
+    assert caught.value.code == "VFL0638"
+
+
+def test_folds_that_make_no_sense(model: vflc.Model, data: dict[str, pa.Table]) -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        model.cross_validate(data, folds=1)
+    with pytest.raises(TypeError, match="out"):
+        model.cross_validate(data, out="run")
+    users = vflc.compile(spec("rounds 3"), name="users")
+    with pytest.raises(TypeError, match="no option 'fold'"):
+        users.cross_validate({"users": table(ratings())})

@@ -85,3 +85,22 @@ def test_gather_gives_contiguous_rows():
     parts = [gather(inputs, i) for i in sequential(np.array([5, 0, 3]), 2)]
     assert [p["b"].tolist() for p in parts] == [[5, 0], [3]]
     assert parts[0]["a"].tolist() == [[10, 11], [0, 1]] and parts[0]["a"].flags.c_contiguous
+
+
+@given(st.integers(2, 300), st.integers(0, 2**63), st.integers(2, 12))
+def test_folds_are_disjoint_and_all_rows_together(rows, seed, folds):
+    if rows < 2 * folds:
+        return
+    parts = [split(rows, seed, 1 / folds, fold) for fold in range(folds)]
+    assert sorted(np.concatenate([held_out for _, held_out in parts])) == list(range(rows))
+    for train, held_out in parts:
+        assert sorted([*train, *held_out]) == list(range(rows)) and list(train) == sorted(train)
+        assert rows // folds <= len(held_out) <= -(-rows // folds)
+    assert np.array_equal(parts[0][1], split(rows, seed, 1 / folds)[1])
+    order = Order(rows, seed, 1 / folds, 1, fold=folds - 1)
+    assert np.array_equal(order.held_out, parts[-1][1])
+
+
+def test_a_fold_without_rows_is_refused():
+    with pytest.raises(Failure, match="VFL0608"):
+        split(3, 0, 0.1, 9)

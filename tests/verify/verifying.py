@@ -117,7 +117,7 @@ def crosswise(text: str, folder: Path, steps: int = 4, rows: int = 32, batch: in
         ways += [Way(f"{name} {engine}", open_bundle(folder / name, backend=engine)) for engine in engines]
     bundle = ways[0].bundle
     sources = generate(loading.encoders(bundle), rows, 0)
-    data = loading.load_training(bundle, sources, 0, 0.0, None, silent)
+    data = loading.load_training(bundle, sources, {"seed": 0, "validation": 0.0, "fold": 0}, None, silent)
     return compared(ways, data, Settings(steps, batch, 0, 1)).comparisons
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -141,7 +142,7 @@ class Model:
             out: the run's folder; a temporary one, gone with the `Run`, where None.
             overwrite: a run that is in `out` gives way.
             on_event: is told what happens, as `vflc_runtime.events` has it: an epoch that ended, …
-            options: of parties `epochs`, `batch`, `steps`, `validation`, `seed`, `engine`, `threads`,
+            options: of parties `epochs`, `batch`, `steps`, `validation`, `fold`, `seed`, `engine`, `threads`,
                 `checkpoint_steps`, `record`, `ledger`; of populations `rounds`, `cohort`, `batch`, `seed`,
                 `engine`, `on`, `workers`. What is not given is as the spec says.
 
@@ -153,7 +154,44 @@ class Model:
         with self._written() as bundle:
             return fit(bundle, data, out, on_event, overwrite=overwrite, **options)
 
+    def cross_validate(
+        self, data: Mapping[str, Any], *, folds: int = 5, on_event: Listener | None = None, **options: Any
+    ) -> tables.Table:
+        """Trains on all parts of the aligned rows but one and measures on that one, each in turn.
+
+        Args:
+            data: a table for each party, as of `fit`.
+            folds: how many parts of one size; the seed says which row is in which.
+            on_event: is told what happens.
+            options: as of `fit`, but for `validation` and `fold`.
+
+        Returns:
+            A row for each fold with its loss and metrics, then their mean and standard deviation. Nothing
+            else is kept of the runs. Within ε each of them costs as much as any run.
+
+        Raises:
+            vflc.Error: as `fit`, and where there are fewer rows than folds.
+            TypeError: there is no such option; a population has none of these.
+        """
+        if folds < 2:
+            raise ValueError(f"folds is {folds}: give at least 2")
+        if "out" in options:
+            raise TypeError("the runs of folds are not kept: leave `out` away")
+        options |= {"validation": 1 / folds, "on_event": on_event}
+        found = [self.fit(data, fold=fold, **options).metrics["validation"] for fold in range(folds)]
+        return tables.Table(("fold", *found[0]), _folds(found))
+
     @contextmanager
     def _written(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
             yield self.save(Path(folder) / "bundle")
+
+
+def _folds(found: list[dict[str, float | None]]) -> list[list[Any]]:
+    """A row for each fold, from 1; then mean and standard deviation of what all of them have."""
+    rows: list[list[Any]] = [[number, *scores.values()] for number, scores in enumerate(found, 1)]
+    columns = [[scores[name] for scores in found] for name in found[0]]
+    whole = [[score for score in column if score is not None] for column in columns]
+    for name, of in (("mean", statistics.fmean), ("deviation", statistics.stdev)):
+        rows.append([name, *(of(c) if len(c) == len(found) else None for c in whole)])
+    return rows

@@ -179,13 +179,14 @@ def _verified(
     sources: Mapping[str, Source] = options["sources"]
     if not sources:
         sources = generate(loading.encoders(bundle), options["rows"] or ROWS, seed)
-    rows = loading.load_training(bundle, sources, seed, 0.0, None, silent)
+    order = {"seed": seed, "validation": 0.0, "fold": 0}
+    rows = loading.load_training(bundle, sources, order, None, silent)
     batch = options["batch"] or min(training.batch, max(1, rows.rows // EPOCH))
     settings = Settings(steps, batch, seed, options["threads"])
     kinks, idle = None, list[str]()
     if single:
         kinks, double = _kinks(spec), _double(spec, options["engines"][:1], folder)
-        same = loading.load_training(double.bundle, sources, seed, 0.0, None, silent)
+        same = loading.load_training(double.bundle, sources, order, None, silent)
         idle = idle_weights(double, same, settings, step)
     numbers = {"steps": steps, "rows": rows.rows, "batch": batch, "seed": seed, **off}
     return verify(ways, rows, settings, kinks, step, idle), numbers, warnings

@@ -62,16 +62,14 @@ class Material:
                 was recorded; others as data and run give cause.
         """
         folder = RunFolder(run)
-        bundle, settings = folder.bundle(engine), folder.settings
+        bundle, settings = folder.bundle(engine), {"fold": 0, **folder.settings}
         if not any(len(Transcript(transcripts, place)) for place in bundle.plans):
             raise Failure(
                 "VFL0680",
                 "the run has no transcript: nothing crossed in the steps that were recorded",
                 "a model at one place sends nothing, and has nothing to audit",
             )
-        data = loading.load_training(
-            bundle, sources, settings["seed"], settings["validation"], folder.fitted(bundle), listen
-        )
+        data = loading.load_training(bundle, sources, settings, folder.fitted(bundle), listen)
         if loading.fingerprint(data) != settings["data"]:
             raise Failure(
                 "VFL0626", f"{run} was trained on other rows", "give the data that the run was trained on"

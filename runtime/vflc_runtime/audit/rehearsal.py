@@ -19,6 +19,7 @@ from vflc_runtime.run import start, units
 from vflc_runtime.run.loop import facts
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.transcript import Step, evenly
+from vflc_runtime.run.work import order_of
 from vflc_runtime.transport.messages import Envelope
 
 Array = NDArray[Any]
@@ -112,7 +113,7 @@ def rehearse(
     Raises:
         Failure: as training does.
     """
-    order = Order(data.rows, settings["seed"], settings["validation"], settings["batch"], settings["shuffle"])
+    order = order_of(settings, data.rows)
     places = tuple(bundle.plans)
     hearing = Hearing(bundle.manifest.messages, places)
     session = Session(bundle, engine, settings["seed"], threads, listen=hearing)

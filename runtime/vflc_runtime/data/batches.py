@@ -47,6 +47,7 @@ class Order:
         batch: rows a step.
         shuffle: whether the rows of an epoch are shuffled; otherwise they come in key order.
         where: the place in the spec that sets the batch, for messages.
+        fold: which part of the rows is kept for validation, as `split` has it.
 
     Raises:
         Failure: VFL0607 (no rows), VFL0608 (one row cannot be split), VFL0609 (batch too large).
@@ -58,11 +59,12 @@ class Order:
     batch: int
     shuffle: bool = True
     where: Where | None = field(default=None, compare=False)
+    fold: int = 0
     train: Indices = field(init=False, repr=False, compare=False)
     held_out: Indices = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        train, held_out = split(self.rows, self.seed, self.validation)
+        train, held_out = split(self.rows, self.seed, self.validation, self.fold)
         object.__setattr__(self, "train", train)
         object.__setattr__(self, "held_out", held_out)
         if self.batch > len(train):
@@ -89,11 +91,18 @@ class Order:
         return sequential(self.epoch(number)[first * self.batch :], self.batch)
 
 
-def split(rows: int, seed: int, validation: float) -> tuple[Indices, Indices]:
+def split(rows: int, seed: int, validation: float, fold: int = 0) -> tuple[Indices, Indices]:
     """Training and validation rows, each in key order.
 
+    Args:
+        rows: number of aligned rows.
+        seed: of the shuffle that the rows are parted after.
+        validation: fraction of the rows that is kept.
+        fold: which part of that size is kept, counted from 0: those of a fraction 1/k are disjoint, and all
+            rows together.
+
     Raises:
-        Failure: VFL0607 where there are no rows, VFL0608 where there is one and it must be split.
+        Failure: VFL0607 where there are no rows, VFL0608 where there are too few to be split.
     """
     if rows == 0:
         raise Failure("VFL0607", "there are no rows to train on", "give tables with rows")
@@ -106,8 +115,13 @@ def split(rows: int, seed: int, validation: float) -> tuple[Indices, Indices]:
             "give more rows, or train with --validation 0",
         )
     shuffled = permutation(rows, seed, "split")
-    held_out = min(max(round(rows * validation), 1), rows - 1)
-    return np.sort(shuffled[held_out:]), np.sort(shuffled[:held_out])
+    first, end = (round(each * rows * validation) for each in (fold, fold + 1))
+    end = min(max(end, first + 1), rows if first else rows - 1)
+    if first >= end:
+        raise Failure(
+            "VFL0608", f"{rows} rows have no part {fold} of {validation:g} for validation", "give more rows"
+        )
+    return np.sort(np.concatenate([shuffled[:first], shuffled[end:]])), np.sort(shuffled[first:end])
 
 
 def sequential(indices: Indices, batch: int) -> Iterator[Indices]:

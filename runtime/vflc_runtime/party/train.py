@@ -28,7 +28,7 @@ from vflc_runtime.run.train import Result, TrainOptions
 from vflc_runtime.run.work import account, order_of
 from vflc_runtime.transport.network import Ended, Restarted
 
-SETTINGS = ("seed", "batch", "epochs", "steps", "validation", "shuffle", "checkpoint_steps")
+SETTINGS = ("seed", "batch", "epochs", "steps", "validation", "fold", "shuffle", "checkpoint_steps")
 """What bears on the result, or on which checkpoints there are."""
 
 
@@ -137,7 +137,7 @@ class _Training:
         fitted = None if self._run is None else self._run.fitted(self.bundle)
         settings, sources = self.settings, self.site.sources(self.bundle)
         data = loading.load_training(
-            self.bundle, sources, settings["seed"], settings["validation"], fitted, self.site.listen, agree
+            self.bundle, sources, settings, fitted, self.site.listen, agree
         )
         loading.check_labels(self.bundle, data)
         return data

@@ -39,8 +39,7 @@ def encoders_at(plan: PlacePlan) -> dict[str, Any]:
 def load_training(
     bundle: Bundle,
     sources: Mapping[str, Source],
-    seed: int,
-    validation: float,
+    settings: Mapping[str, Any],
     fitted: State | None,
     listen: Listener,
     agree: Agree | None = None,
@@ -55,7 +54,7 @@ def load_training(
         sources,
         fitted,
         only=_inputs(bundle, labels=True),
-        training=lambda rows: split(rows, seed, validation)[0],
+        training=lambda rows: split(rows, settings["seed"], settings["validation"], settings["fold"])[0],
         agree=agree,
         precision=bundle.manifest.precision,
     )

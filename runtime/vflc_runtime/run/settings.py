@@ -35,6 +35,7 @@ class TrainOptions:
         seed: of weights, of the order of rows and of random values; of users and cohorts.
         steps: end after so many steps in all.
         validation: fraction of the rows that is kept for validation.
+        fold: which part of that size is kept, from 0 up to, not including, 1 / validation.
         engine: `onnx` or `keras`; a run may change it.
         resume: go on with the run that is in the folder.
         overwrite: a run that is in the folder gives way.
@@ -55,6 +56,7 @@ class TrainOptions:
     seed: int | None = None
     steps: int | None = None
     validation: float | None = None
+    fold: int | None = None
     engine: str = "onnx"
     resume: bool = False
     overwrite: bool = False
@@ -101,7 +103,7 @@ class Terms:
 
 EPOCHS = Terms(
     "a model over parties",
-    lasting=("batch", "seed", "validation"),
+    lasting=("batch", "seed", "validation", "fold"),
     changing=("epochs", "steps", "checkpoint_steps"),
     others=("threads", "record", "ledger"),
     instead=("epochs", "batch"),
@@ -146,7 +148,12 @@ def new_settings(bundle: Bundle | Population, options: TrainOptions) -> dict[str
     if isinstance(bundle, Population):
         return found | _settings(ROUNDS, bundle.users.settings, options)
     spec = next(iter(bundle.plans.values())).training
-    return found | _settings(EPOCHS, spec, options) | {"shuffle": spec.shuffle}
+    settings = _settings(EPOCHS, spec, options) | {"fold": options.fold or 0, "shuffle": spec.shuffle}
+    validation, fold = settings["validation"], settings["fold"]
+    if fold and not 0 < fold * (validation or 1) < 1 - 1e-9:
+        help = "give a fraction for `validation`, and a fold from 0 up to, not including, 1 / validation"
+        raise Failure("VFL0638", f"fold is {fold} and validation {validation}", help)
+    return found | settings
 
 
 def _settings(terms: Terms, spec: Any, options: TrainOptions) -> dict[str, Any]:
@@ -169,7 +176,7 @@ def version() -> str:
 
 def bits(settings: Mapping[str, Any], engine: str, threads: int | None) -> dict[str, Any]:
     """All that the bits of a step depend on, besides what others send."""
-    what = ("digest", "data", "batch", "seed", "validation", "shuffle")
+    what = ("digest", "data", "batch", "seed", "validation", "shuffle", "fold")
     library = import_module({"onnx": "onnxruntime", "keras": "tensorflow"}[engine])
     return {
         **{name: settings.get(name) for name in what},
@@ -190,7 +197,7 @@ def _processor() -> str:
 
 def resumed_settings(run: RunFolder, options: TrainOptions, terms: Terms = EPOCHS) -> dict[str, Any]:
     """The settings of a run that goes on: how long may change, what is done may not (VFL0627)."""
-    settings = dict(run.settings)
+    settings = {"fold": 0, **run.settings}
     for name in terms.lasting:
         given = getattr(options, name)
         if given is not None and given != settings[name]:

@@ -96,9 +96,7 @@ class PartyWork(Work):
     ) -> None:
         """See `Work`."""
         fitted = None if run is None else run.fitted(self.bundle)
-        self.data = data = loading.load_training(
-            self.bundle, sources, settings["seed"], settings["validation"], fitted, listen
-        )
+        self.data = data = loading.load_training(self.bundle, sources, settings, fitted, listen)
         if run is None:
             loading.check_labels(self.bundle, data)
         self.fitted, self.order = data.state, order_of(settings, data.rows)
@@ -208,7 +206,8 @@ def work_of(bundle: Bundle | Population, options: TrainOptions) -> PartyWork | U
 
 def order_of(settings: Mapping[str, Any], rows: int) -> Order:
     """The order of the rows of a run."""
-    return Order(rows, settings["seed"], settings["validation"], settings["batch"], settings["shuffle"])
+    names = ("seed", "validation", "fold", "batch", "shuffle")
+    return Order(rows, **{name: settings[name] for name in names})
 
 
 def account(
