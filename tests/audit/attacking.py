@@ -54,7 +54,7 @@ def reached(
     compile_source(Source("attacked.vfl", granted(text))).write(folder)
     bundle = open_bundle(folder)
     data = columns(bundle)
-    settings = {"seed": 1, "validation": 0.0, "batch": batch, "shuffle": True, "epochs": 99}
+    settings = {"seed": 1, "validation": 0.0, "fold": 0, "batch": batch, "shuffle": True, "epochs": 99}
     heard = rehearse(bundle, data, settings, steps, threads=1)
     view = View(receiver, bundle.manifest, heard.train[receiver], heard.whole[receiver], {}, ROWS)
     made = drawn(data, units(bundle.manifest.document["learned"], data.inputs), np.random.default_rng(3))

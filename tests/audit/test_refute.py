@@ -28,9 +28,8 @@ from vflc.diagnostics import Source
 from vflc.driver import compile_source
 
 ROWS, STEPS = 1200, 40
-SPLIT = {"seed": 0, "validation": 0.1, "fold": 0}
 FROZEN = LINEAR.replace("h     = dense", "h     = stop_gradient(dense").replace(", 6)\nlogit", ", 6))\nlogit")
-SETTINGS = {"seed": 0, "validation": 0.1, "batch": 64, "shuffle": True, "epochs": 3}
+SETTINGS = {"seed": 0, "validation": 0.1, "fold": 0, "batch": 64, "shuffle": True, "epochs": 3}
 
 
 def opened(text: str, folder: Path) -> Bundle:
@@ -50,7 +49,7 @@ def planted(text: str, folder: Path, **bound: Any) -> dict[tuple[str, str], Tria
         for row in bundle.manifest.document["learned"]:
             if (row["receiver"], row["column"]) == ("alice", "score"):
                 row["bound"] = bound
-    data = loading.load_training(bundle, tables(ROWS), SPLIT, None, lambda event: None)
+    data = loading.load_training(bundle, tables(ROWS), SETTINGS, None, lambda event: None)
     return tried(bundle, data, parties=("alice",))
 
 
@@ -81,7 +80,7 @@ def test_what_randomised_response_tells_is_just_its_bound(tmp_path: Path) -> Non
 def test_a_code_bounds_what_is_finer_than_it(tmp_path: Path) -> None:
     """The grade has two bits: all of them, where one is the bound, are too many."""
     bundle = opened(spec(CLASSES), tmp_path)
-    data = loading.load_training(bundle, tables(ROWS), SPLIT, None, lambda event: None)
+    data = loading.load_training(bundle, tables(ROWS), SETTINGS, None, lambda event: None)
     assert ("alice", "bob.grade") not in tried(bundle, data), "what is all of the code refutes nothing"
     for row in bundle.manifest.document["learned"]:
         if (row["receiver"], row["column"]) == ("alice", "grade"):
