@@ -83,12 +83,12 @@ def mutant(code: str, path: str, operator: str, occurrence: int) -> tuple[Mutant
     return Mutant(path, operator, line, was.strip(), now.strip()), changed
 
 
-def found_again(one: Mutant) -> tuple[Mutant, str] | None:
-    """The same change of the file as it is now, next to where it was; None where the line is gone."""
+def found_again(one: Mutant, root: Path) -> tuple[Mutant, str] | None:
+    """The same change of the file as it is in `root`, next to where it was; None where the line is gone."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator
 
-    code = (ROOT / one.path).read_text("utf-8")
+    code = (root / one.path).read_text("utf-8")
     lines, operator = code.splitlines(), get_operator(one.operator)()
     spans = [span for node in ast_nodes(get_ast(code)) for span in operator.mutation_positions(node)]
     made = [
@@ -122,11 +122,11 @@ def meaning(code: str) -> str:
 
 
 def drawn(
-    sources: list[str], sample: int, seed: int, equivalent: list[dict[str, str]]
+    sources: list[str], sample: int, seed: int, equivalent: list[dict[str, str]], root: Path
 ) -> Iterator[tuple[Mutant, str]]:
-    """`sample` mutants of the places of a folder, in random order; no equivalent ones."""
-    files = [path for source in sources for path in python_files(ROOT / source)]
-    codes = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in files}
+    """`sample` mutants of the places of a folder in `root`, in random order; no equivalent ones."""
+    files = [path for source in sources for path in python_files(root / source)]
+    codes = {path.relative_to(root).as_posix(): path.read_text("utf-8") for path in files}
     all_places = [place for path, code in codes.items() for place in places(path, code)]
     chance = random.Random(seed)
     chance.shuffle(all_places)
@@ -179,20 +179,21 @@ def main() -> None:
                 chosen.seed, chain(chosen.sample, repeat(chosen.sample[-1])), strict=False
             ):
                 name, before = f"{chosen.folder}-{seed}", list[Result]()
-                mutants = drawn(folder["sources"], sample, seed, equivalent)
+                # of the copy: who works on in the work tree changes nothing that is measured
+                mutants = drawn(folder["sources"], sample, seed, equivalent, copies[0])
                 if chosen.again:
-                    before, mutants = survivors(name, equivalent)
+                    before, mutants = survivors(name, equivalent, copies[0])
                 report(name, before, pool.map(lambda one: (one[0], tried(*one)), mutants))
 
 
 def survivors(
-    name: str, equivalent: list[dict[str, str]]
+    name: str, equivalent: list[dict[str, str]], root: Path
 ) -> tuple[list[Result], Iterator[tuple[Mutant, str]]]:
     """The others of a sample that was tried, and those that survived as they are now."""
     listed = json.loads((KEPT / f"{name}.json").read_text("utf-8"))
     kept = [(Mutant(**each["mutant"]), str(each["result"])) for each in listed]
     kept = [each for each in kept if each[0].listed() not in equivalent and each[0].operator not in SAME]
-    alive = [found_again(one) for one, result in kept if result == SURVIVED]
+    alive = [found_again(one, root) for one, result in kept if result == SURVIVED]
     print(f"{name}: {len(alive)} survived before; {alive.count(None)} of them are gone with their lines")
     return [each for each in kept if each[1] != SURVIVED], iter([one for one in alive if one is not None])
 

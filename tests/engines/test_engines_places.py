@@ -129,6 +129,18 @@ def test_an_update_that_cannot_run(folder: Path) -> None:
     assert refused.value.code == "VFL0613"
 
 
+def test_gradients_that_lie_elsewhere_are_taken_from_there(folder: Path) -> None:
+    kept = []
+    for number in (1.0, 3.0):
+        engine = place(folder, "alice", "train")
+        engine.begin("train", {"alice.u": np.zeros(4, np.int32), "alice.x": np.ones((4, 1))}, 4, 1)
+        engine.put("gradient.dense.a", np.full(handmade.WIDTH, number))
+        engine.update("dense.a")
+        kept.append(engine.slots()["a.w/m"].copy())
+    np.testing.assert_allclose(kept[1], 3 * kept[0])
+    assert (kept[0] != 0).all()
+
+
 @pytest.mark.parametrize("lost", ["a.table", "a.w"])
 @pytest.mark.parametrize("kind", ["weight", "optimizer slot"])
 def test_what_is_saved_must_be_all(kind: str, lost: str, folder: Path) -> None:

@@ -32,18 +32,15 @@ def test_places_are_drawn_and_annotations_are_none() -> None:
     assert all(one is None or one[0].line == 3 for ways in made for one in ways)
 
 
-def test_a_mutant_is_found_again_where_lines_have_moved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mutant_is_found_again_where_lines_have_moved(tmp_path: Path) -> None:
     pytest.importorskip("cosmic_ray")
-    monkeypatch.setattr(mutants, "ROOT", tmp_path)
     place = "core/ReplaceComparisonOperator_Lt_LtE"
     one = mutants.Mutant("x.py", place, 3, "return a if a < b else b + 1", "return a if a <= b else b + 1")
     (tmp_path / "x.py").write_text("import math\n\n\n" + CODE, "utf-8")
-    found = mutants.found_again(one)
+    found = mutants.found_again(one, tmp_path)
     assert found is not None and found[0].line == 6 and "a <= b" in found[1]
     (tmp_path / "x.py").write_text(CODE.replace("b + 1", "b"), "utf-8")
-    assert mutants.found_again(one) is None
+    assert mutants.found_again(one, tmp_path) is None
 
 
 def test_tests_are_chosen_by_the_statement_that_changed() -> None:
