@@ -7,11 +7,10 @@ name is none of ours, as the search costs more than all else that checking a spe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -41,8 +40,7 @@ class BrokenPlugin(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Plugin:
+class Plugin(NamedTuple):
     """Where a record comes from that is none of ours.
 
     Args:

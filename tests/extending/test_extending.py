@@ -13,6 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from vflc_common.plugins import Plugin
+from vflc_runtime.bundle.plugins import read_plugins
+from vflc_runtime.bundle.reading import Json
+from vflc_runtime.errors import Failure
 
 ROOT = Path(__file__).parents[2]
 SPEC = """
@@ -230,3 +234,29 @@ def test_what_is_not_asked_for_is_not_imported(tmp_path: Path) -> None:
 def test_a_near_name_is_suggested(site: Path, tmp_path: Path) -> None:
     told = found(spec("swich", "briar"), tmp_path, site)
     assert "did you mean `brier`?" in told and "did you mean `swish`?" in told
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("package", "../vflc"), ("package", ""), ("package", "a b"), ("version", "1; rm -r /"), ("name", 7),
+     ("version", "1" * 101), ("kind", None)],
+)  # fmt: skip
+def test_a_manifest_that_names_no_package_is_damaged(field: str, value: object) -> None:
+    entry: dict[str, object] = {"kind": "metrics", "name": "odd", "package": "strange", "version": "1"}
+    with pytest.raises(Failure) as refused:
+        read_plugins(Json([entry | {field: value}], "manifest.json.plugins"))
+    assert refused.value.code == "VFL0613"
+
+
+@pytest.mark.parametrize("items", [3, {"a": 1}, [3], ["odd"], [{}]])
+def test_a_manifest_whose_plugins_are_no_list_is_damaged(items: object) -> None:
+    with pytest.raises(Failure) as refused:
+        read_plugins(Json(items, "manifest.json.plugins"))
+    assert refused.value.code == "VFL0613"
+
+
+def test_what_has_become_graphs_needs_no_package() -> None:
+    entry = {"kind": "losses", "name": "odd", "package": "not-installed-anywhere", "version": "1"}
+    assert read_plugins(Json([entry], "plugins")) == (Plugin(**entry),)
+    with pytest.raises(Failure, match="which is not installed here"):
+        read_plugins(Json([entry | {"kind": "metrics"}], "plugins"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from typing import Any
 
 from vflc_common.canonical import signed
@@ -63,7 +62,7 @@ def manifest(
 
 def plugins(model: Lowered) -> dict[str, Any]:
     """What the model uses of other packages: their code is in no bundle, so their versions are."""
-    return {"plugins": [asdict(each) for each in model.plugins]} if model.plugins else {}
+    return {"plugins": [each._asdict() for each in model.plugins]} if model.plugins else {}
 
 
 def parties(model: Lowered) -> list[dict[str, Any]]:
