@@ -76,7 +76,9 @@ def test_the_divergence_of_two_gaussians() -> None:
     wide = Classes(np.zeros(2), np.diag([1.0, 1.0]), np.diag([1.0, 4.0]))
     none = solve(Classes(np.zeros(2), np.eye(2), np.eye(2)), 1.0)
     assert sum_kl(wide, none) == pytest.approx((4 + 0.25) / 2 - 1)
-    assert sum_kl(Classes(np.array([0.0, 1.0]), np.diag([1.0, 0]), np.diag([1.0, 0])), none) == math.inf
+    for gap in (1.0, -1.0):
+        apart = Classes(np.array([0.0, gap]), np.diag([1.0, 0]), np.diag([1.0, 0]))
+        assert sum_kl(apart, none) == math.inf
     assert sum_kl(Classes(np.zeros(2), np.diag([1.0, 0]), np.diag([1.0, 1.0])), none) == math.inf
 
 

@@ -40,7 +40,7 @@ class Each:
     leaf: Node
 
     def square(self, b: Build) -> Node:
-        return _square(b, self.leaf, 1)
+        return _square(b, self.leaf)
 
     def total(self, b: Build, factor: Node) -> tuple[Node, ...]:
         return (b.op("sum", _times(b, self.leaf, factor), axes=(0,), keep=False),)
@@ -54,7 +54,7 @@ class Outer:
     right: Node
 
     def square(self, b: Build) -> Node:
-        return b.op("mul", _square(b, self.leaf, 1), _square(b, self.right, 1))
+        return b.op("mul", _square(b, self.leaf), _square(b, self.right))
 
     def total(self, b: Build, factor: Node) -> tuple[Node, ...]:
         return (b.op("contract", self.leaf, _times(b, self.right, factor)),)
@@ -130,7 +130,7 @@ def _times(b: Build, value: Node, factor: Node) -> Node:
     return b.op("mul", value, factor)
 
 
-def _square(b: Build, value: Node, start: int) -> Node:
+def _square(b: Build, value: Node) -> Node:
     """[batch, 1]: the sum of squares of each row."""
     if value.type.rank == 1:
         return b.op("unsqueeze", b.op("square", value), axis=1, name=None)
