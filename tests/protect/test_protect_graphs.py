@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +12,10 @@ from granting import granted
 
 from vflc.diagnostics import Collector, Span
 from vflc.diagnostics import Source as Text
-from vflc.driver import compile_source
+from vflc.driver import check_source, compile_source
 from vflc.ir.build import Build, Init
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.model import Loss
+from vflc.ir.model import Gradient, Loss
 from vflc.ir.release import Guard, Protection, Target
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
@@ -29,6 +30,7 @@ from vflc.passes.protect.joint import (
     rewired,
     warn_of_nothing_saved,
 )
+from vflc.passes.protect.row_gradients import Parting
 from vflc.passes.protect.row_summands import Each, Looked, Outer
 from vflc.passes.protect.sums import Sum, find_sum, offered
 from vflc.passes.protect.weights import _listed, _names
@@ -373,3 +375,80 @@ def test_values_of_several_places_have_a_guard_at_each() -> None:
         "protect_1.alice": ("alice", ("h.a",), ("h.a.protected",)),
         "protect_1.carol": ("carol", ("h.b",), ("h.b.protected",)),
     }
+
+
+def codes_of(text: str) -> list[str]:
+    return [d.code for d in check_source(Text("spec.vfl", granted(text))) if d.level == "error"]
+
+
+def test_what_is_measured_at_its_own_place_does_not_leave() -> None:
+    assert codes_of(HUB + "protect own with quantize(bits = 4)\n") == ["VFL0331"]
+    assert not codes_of(HUB + "predict extra = exp(own)\n"), "what nothing measures is no matter"
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "keep"),
+    [
+        ("label liked: int", "epsilon = 2.0", math.exp(2) / (math.exp(2) + 1)),
+        ("label liked: int -> index(5)", "epsilon = 2.0", math.exp(2) / (math.exp(2) + 4)),
+        ("label liked: int -> index(5)", "epsilon = 2.0, prior = [0.5, 0.46, 0.02, 0.01, 0.01]",
+         math.exp(2) / (math.exp(2) + 1)),
+    ],
+)  # fmt: skip
+def test_how_often_a_label_is_kept(classes: str, options: str, keep: float) -> None:
+    width, loss = (5, "cce") if "index" in classes else (1, "bce")
+    shown = "softmax" if "index" in classes else "sigmoid"
+    text = f"""
+party alice {{
+  key ID
+  feature Age: float
+}}
+party bob {{
+  key ID
+  {classes}
+}}
+h = dense(alice.Age, 3)
+logit = dense(h, {width}) at bob
+predict liked = {shown}(logit)
+objective {loss}(logit, bob.liked)
+protect bob.liked with label_dp({options})
+"""
+    model = compile_source(Text("spec.vfl", granted(text))).model
+    (first, *rest) = [node for node in model.graph if node.op == "drawn"]
+    assert first.attrs["keep"] == pytest.approx(keep) and len(rest) == ("prior" in options)
+    if rest:
+        assert rest[0].attrs["keep"] == 0.5 and rest[0].attrs["classes"] == first.attrs["classes"] == 2
+
+
+def test_a_guard_is_called_as_its_protection_where_it_is_the_only_one() -> None:
+    one = HUB.split("protect logit")[0] + "protect gradients to alice with max_norm\ntrain { epochs 2 }\n"
+    model = compile_source(Text("spec.vfl", granted(one))).model
+    assert [guard.id for guard in model.guards] == ["protect_1"]
+    there_and_back = "m = dense(h, 2) at hub\nn = dense(m, 2) at alice\nfuse at hub"
+    deep = one.replace("fuse at hub", there_and_back).replace("dense(h, 1)", "dense(n, 1)")
+    model = compile_source(Text("spec.vfl", granted(deep))).model
+    assert {guard.id: guard.before for guard in model.guards} == {
+        "protect_1.1": ("n.gradient",), "protect_1.2": ("h.gradient",),
+    }, "what leaves at another time has a guard of its own"  # fmt: skip
+
+
+@pytest.mark.parametrize("between", [(), (4,), (2, 3)])
+def test_summands_of_a_layers_kernel(between: tuple[int, ...]) -> None:
+    """Of a layer on rows it is an outer product; on values of several axes a row, a sum of these."""
+    axes = [Axis(None, size) for size in between]
+    b, (x, y, f) = builder(
+        x=TensorType((ROWS, *axes, Axis(None, 3))), y=TensorType((ROWS, *axes, Axis(None, 2))),
+        f=TensorType((ROWS, Axis(None, 1))),
+    )  # fmt: skip
+    b.place = "alice"
+    kernel = b.op("contract", x, y)
+    free, rows = Parting(b, "alice").of(Gradient("w", kernel.id))
+    assert free is None and isinstance(rows, Each if between else Outer)
+    square, (total,) = rows.square(b), rows.total(b, f)
+    draw = np.random.default_rng(0)
+    given = {"x": draw.normal(size=(3, *between, 3)), "y": draw.normal(size=(3, *between, 2)), "f": FACTOR}
+    found = evaluated(b, given)
+    each = np.einsum("rim,rin->rmn", given["x"].reshape(3, -1, 3), given["y"].reshape(3, -1, 2))
+    assert np.allclose(found[kernel.id], each.sum(0))
+    assert np.allclose(found[square.id], (each**2).sum((1, 2))[:, None])
+    assert np.allclose(found[total.id], (each * FACTOR[:, :, None]).sum(0))
