@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vflc_runtime.data.expressions import columns, evaluate
+from vflc_common.expressions import columns
+from vflc_runtime.data.expressions import evaluate
 from vflc_runtime.errors import Failure
 
 
