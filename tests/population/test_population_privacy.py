@@ -7,6 +7,7 @@ import math
 import shutil
 from dataclasses import replace
 from decimal import Decimal, localcontext
+from functools import cache
 
 import numpy as np
 import pytest
@@ -28,25 +29,29 @@ def rounds(tmp_path):
     return rounds_of(compiled(spec(NOISY), tmp_path), table(ratings()))
 
 
+@cache
+def moment(j: int, sigma: float) -> Decimal:
+    """exp((j - 1) eps(j)) where eps(j) = j / (2 sigma^2)."""
+    return (Decimal(j * (j - 1)) / (2 * Decimal(sigma) ** 2)).exp()
+
+
+@cache
+def difference(l: int, sigma: float) -> Decimal:
+    return sum((-1) ** i * math.comb(l, i) * moment(i, sigma) for i in range(l + 1))
+
+
 def divergence(order: int, sigma: float, share: float) -> float:
     """Theorem 27 of Wang, Balle & Kasiviswanathan (2019) for a Gaussian of `sigma` sensitivities."""
     if share == 1:
         return order / (2 * sigma**2)
     with localcontext() as context:
         context.prec = 80
-        q, two = Decimal(share), 2 * Decimal(sigma) ** 2
-
-        def moment(j: int) -> Decimal:  # exp((j - 1) eps(j)) where eps(j) = j / (2 sigma^2)
-            return (Decimal(j * (j - 1)) / two).exp()
-
-        def difference(l: int) -> Decimal:
-            return sum((-1) ** i * math.comb(l, i) * moment(i) for i in range(l + 1))
-
-        first = moment(2)
+        q = Decimal(share)
+        first = moment(2, sigma)
         total = 1 + q**2 * math.comb(order, 2) * min(4 * (first - 1), 2 * first)
         for j in range(3, order + 1):
-            root = (difference(j - j % 2) * difference(j + j % 2)).sqrt()
-            total += q**j * math.comb(order, j) * min(4 * root, 2 * moment(j))
+            root = (difference(j - j % 2, sigma) * difference(j + j % 2, sigma)).sqrt()
+            total += q**j * math.comb(order, j) * min(4 * root, 2 * moment(j, sigma))
         return float(total.ln()) / (order - 1)
 
 
