@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,27 @@ from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
+from vflc.emit.bundle import Bundle
 
 STEPS, ROWS = 4, 7
+
+
+@lru_cache(maxsize=2)
+def compiled(text: str, unsplit: bool) -> Bundle:
+    return compile_source(Source("random.vfl", text), precision="float64", unsplit=unsplit)
 
 
 def trained(
     text: str, folder: Path, unsplit: bool, batches: list[dict[str, Any]]
 ) -> tuple[Session, list[float]]:
     """A session after some updates in float64, and the losses on the way."""
-    bundle = compile_source(Source("random.vfl", text), precision="float64", unsplit=unsplit)
-    bundle.write(folder)
+    compiled(text, unsplit).write(folder)
     session = Session(folder, seed=3, threads=1)
     return session, [session.step(inputs).loss for inputs in batches]
 
 
 def encoders_of(text: str) -> dict[str, Any]:
-    bundle = compile_source(Source("random.vfl", text), precision="float64", unsplit=True)
-    data: dict[str, Any] = json.loads(bundle.files["unsplit/encoders.json"])
+    data: dict[str, Any] = json.loads(compiled(text, True).files["unsplit/encoders.json"])
     return data
 
 
