@@ -152,6 +152,13 @@ def test_a_table_that_cannot_be_used_is_found_before_anybody_is_dialled(
     assert not (tmp_path / "out").exists()
 
 
+def test_options_of_a_population_are_refused(bundle: Path, tmp_path: Path) -> None:
+    here = site("alice", ALICE, nobody)
+    with pytest.raises(Failure, match="--rounds is not for a model over parties") as refused:
+        train_party(bundle, here, tmp_path / "out", TrainOptions(rounds=3))
+    assert refused.value.code == "VFL0691" and not (tmp_path / "out").exists()
+
+
 def test_a_bundle_without_control_messages_is_refused(bundle: Path) -> None:
     opened = open_bundle(bundle, ("alice",))
     older = replace(opened, manifest=replace(opened.manifest, controls=()))

@@ -144,7 +144,8 @@ class Model:
             on_event: is told what happens, as `vflc_runtime.events` has it: an epoch that ended, …
             options: of parties `epochs`, `batch`, `steps`, `validation`, `fold`, `seed`, `engine`, `threads`,
                 `checkpoint_steps`, `record`, `ledger`; of populations `rounds`, `cohort`, `batch`, `seed`,
-                `engine`, `on`, `workers`. What is not given is as the spec says.
+                `evaluate_every`, `checkpoint_rounds`, `engine`, `on`, `workers`. What is not given is as
+                the spec says.
 
         Raises:
             vflc.Error: data or options are not as they must be, or training diverged.

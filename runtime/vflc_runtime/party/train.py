@@ -22,7 +22,14 @@ from vflc_runtime.party.site import Site, giving_notice, take_part
 from vflc_runtime.run import loading
 from vflc_runtime.run.loop import EpochLoop
 from vflc_runtime.run.session import Session
-from vflc_runtime.run.settings import check_options, new_settings, resumed_settings, version
+from vflc_runtime.run.settings import (
+    EPOCHS,
+    check_options,
+    new_settings,
+    only_those_of,
+    resumed_settings,
+    version,
+)
 from vflc_runtime.run.state import RunFolder, refuse_existing
 from vflc_runtime.run.train import Result, TrainOptions
 from vflc_runtime.run.work import account, order_of
@@ -74,6 +81,7 @@ class _Training:
         self.parted = False  # whether all were heard to be at the end
         self._run: RunFolder | None = None
         check_options(options)
+        only_those_of(EPOCHS, options)
         if options.resume and (out / "run.json").exists():
             self._run = run = RunFolder(out)
             held.enter_context(run.locked())

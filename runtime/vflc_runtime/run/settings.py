@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,14 @@ COUNTS = (
 def terms_of(folder: Path) -> Terms:
     """Which options the bundle in a folder has; VFL0613 where there is none."""
     return ROUNDS if is_population(folder) else EPOCHS
+
+
+def only_those_of(terms: Terms, options: TrainOptions) -> None:
+    """VFL0691 where an option is given that a kind of model does not have."""
+    for field in fields(options):
+        if getattr(options, field.name) != field.default and field.name not in terms.options:
+            given, *has = (f"--{name.replace('_', '-')}" for name in (field.name, *terms.instead))
+            raise Failure("VFL0691", f"{given} is not for {terms.of}", f"it has {', '.join(has)}")
 
 
 def check_options(options: TrainOptions) -> None:

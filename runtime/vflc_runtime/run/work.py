@@ -6,7 +6,6 @@ loop it goes through.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import secrets
 from abc import ABC, abstractmethod
@@ -19,7 +18,6 @@ from vflc_runtime.bundle.folder import Bundle, Population
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
-from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener
 from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.population.crew import Crew
@@ -30,7 +28,7 @@ from vflc_runtime.run import loading
 from vflc_runtime.run.loop import EpochLoop, facts
 from vflc_runtime.run.rounds import RoundLoop
 from vflc_runtime.run.session import Session
-from vflc_runtime.run.settings import EPOCHS, ROUNDS, Terms, TrainOptions, chosen
+from vflc_runtime.run.settings import EPOCHS, ROUNDS, Terms, TrainOptions, chosen, only_those_of
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.training import TrainingLoop
 from vflc_runtime.run.transcript import Recorder
@@ -194,13 +192,7 @@ class UsersWork(Work):
 def work_of(bundle: Bundle | Population, options: TrainOptions) -> PartyWork | UsersWork:
     """What there is to do; VFL0691 where an option is given that it has no use for."""
     work = PartyWork(bundle, options) if isinstance(bundle, Bundle) else UsersWork(bundle, options)
-    defaults = {field.name: field.default for field in dataclasses.fields(options)}
-    for name, default in defaults.items():
-        if getattr(options, name) != default and name not in work.terms.options:
-            has = ", ".join(f"--{each.replace('_', '-')}" for each in work.terms.instead)
-            raise Failure(
-                "VFL0691", f"--{name.replace('_', '-')} is not for {work.terms.of}", f"it has {has}"
-            )
+    only_those_of(work.terms, options)
     return work
 
 
