@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from vflc_runtime.bundle.plan import GraphFile, Plan
-from vflc_runtime.engines import onnx_session
+from vflc_runtime.engines import onnx_rows_graphs, onnx_session
 from vflc_runtime.engines.onnx_memory import read_before_written, sized_by_data, unjoined
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
 from vflc_runtime.engines.onnx_session import GraphSession, ort_value, self_contained, session, short
@@ -386,3 +386,17 @@ def test_an_optimizer_that_updates_no_rows() -> None:
     with pytest.raises(Failure, match="'g' of 'alice' updates no rows: ") as refused:
         row_updater(plan(made), rule, [2], {"m": 2}, 1, False)
     assert refused.value.code == "VFL0613"
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_rows_are_added_by_one_thread(precision: str, monkeypatch: Any) -> None:
+    """Two would add to one row at once, and lose summands."""
+    made: list[tuple[int, bool]] = []
+
+    def noted(content: bytes, threads: int, double: bool) -> None:
+        made.append((threads, double))
+
+    monkeypatch.setattr(onnx_rows_graphs, "session", noted)
+    row_adder.__wrapped__(precision, (2, 3), 1)
+    row_updater(plan(optimizer(["m"]), precision), SimpleNamespace(graph="g"), [2], {"m": 2}, 1, False)
+    assert made == [(1, precision == "float64")] * 2
