@@ -52,7 +52,7 @@ def test_an_affine_model_gives_the_label_away(reports: dict[str, Report], attack
     assert (score.secret, score.measure, score.level) == ("bob.y", "auc", "recovered")
     assert score.score > 0.99 and score.chance < 0.75
     assert score.verdict.startswith("alice can read bob.y row by row")
-    assert score.advice and "label_dp" in score.advice and "gradients to alice" in score.advice
+    assert score.advice and "label_dp" in score.advice and "marvell" not in score.advice
 
 
 def test_rare_labels_leak_by_the_norm(reports: dict[str, Report]) -> None:

@@ -15,10 +15,7 @@ ERRORS: tuple[tuple[float, Level], ...] = ((0.01, "recovered"), (0.5, "leaks"), 
 """Relative errors of inverted features, at most so much for each level."""
 
 
-_LABEL = (
-    "`protect {secret} with label_dp(epsilon = 1)`, which bounds what is learned of a class; "
-    "`protect gradients to {party} with marvell(sum_kl = 0.25)` makes it harder, without a bound"
-)
+_LABEL = "`protect {secret} with label_dp(epsilon = 1)`, which bounds what any attack learns of a class"
 _EDGE = "fewer numbers a row by a `release` limit, or `gaussian(clip, epsilon, delta)` on the edge"
 _GRADIENTS = (
     "a bottom at {party} that is trained before and frozen (`stop_gradient`): nothing comes back then"
@@ -26,7 +23,7 @@ _GRADIENTS = (
 _REMEDIES = {
     "residual": "`protect gradients to {party} with gaussian(clip, epsilon, delta)`",
     "spectral": _EDGE,
-    "completion": "protect the gradients to {party}: they are what taught its bottom about the label",
+    "completion": "{rest}: gradients are what taught the bottom of {party} about the label",
     "linear": "a nonlinear bottom of fewer units than features, a `release` limit, or noise on the edge",
     "decoder": _EDGE,
     "start": "`secret_start true` in `train`, which shuts this way and no other; {rest}",
