@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from test_data_encoders import chain, encode, hash_of, keys, refused, vocab
-from vflc_runtime.data import align
+from vflc_runtime.data import align, query, read
 from vflc_runtime.data import generate as made_up
 from vflc_runtime.data import overlap as overlaps
+from vflc_runtime.data import source as sources
 from vflc_runtime.data.align import WIDTH, _parts, _rows, _shown, look_at_tables, open_tables
 from vflc_runtime.data.batches import Order, ahead, gather, split, trimmed
 from vflc_runtime.data.chain import MOST_VALUES, SPARSE, WIDE, Counts
@@ -23,6 +24,7 @@ from vflc_runtime.data.overlap import overlap
 from vflc_runtime.data.query import _nodes
 from vflc_runtime.data.read import Wanted, _positions, _top_level
 from vflc_runtime.data.source import Opened, _reason, describe
+from vflc_runtime.data.spool import Room, Spool
 from vflc_runtime.data.values import DIGITS, is_long, restored, text, what_to_do
 from vflc_runtime.errors import Failure
 
@@ -614,3 +616,24 @@ def test_a_way_for_every_type(declared, type, says):
 def test_keys_are_written_as_their_type_where_that_is_read_again(type, texts, csv, parquet):
     for suffix, wanted in ((".csv", csv), (".parquet", parquet)):
         assert restored(pa.array(texts), type, suffix).type == wanted
+
+
+def test_limits_of_reading(tmp_path):
+    assert (read.HEADING, sources.LINE, sources.BUFFER) == (4 << 20, 16 << 20, 32 << 20)
+    with read.connect(1, str(tmp_path)) as least, read.connect(128 << 20, str(tmp_path)) as more:
+        found = [c.execute("SELECT current_setting('memory_limit')").fetchone()[0] for c in (least, more)]
+    assert found == ["64.0 MiB", "128.0 MiB"], "DuckDB does nothing with less"
+
+
+def test_a_statement_that_does_more_than_read_is_named():
+    with pytest.raises(Failure, match=r"VFL0630.*does more than read \(INSERT\)"):
+        query._check({"type": "INSERT_NODE"}, set(), query.Query(), "alice", str)
+
+
+def test_a_column_without_blocks_is_empty(tmp_path):
+    made = Spool(tmp_path / "x", np.dtype(np.int32), Room(100)).finish()
+    assert made.shape == (0,) and made.dtype == np.int32
+
+
+def test_whole_numbers_that_no_double_holds_are_unknown_to_a_vocabulary_of_doubles():
+    assert encode([2**53 + 1, 1], vocab(0.5, 1.0, default="other"))[0].tolist() == [0, 2]
