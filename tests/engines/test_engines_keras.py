@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -118,6 +119,31 @@ def test_a_file_that_holds_no_model(content: bytes) -> None:
     assert refused.value.code == "VFL0613"
     _, _, why = refused.value.message.partition("cannot be loaded: ")
     assert 0 < len(why) <= 300 and "\n" not in why
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("output_layers", 0, 0), "x"),
+        (("output_layers", 0, 2), 3),
+        (("layers",), {}),
+        (("layers", 1, "config", "units"), 2**70),
+        (("layers", 1, "config", "kernel_initializer", "config", "seed"), []),
+        (("layers", 1, "build_config", "input_shape"), []),
+    ],
+)
+def test_a_model_that_was_damaged(path: tuple[str | int, ...], value: Any) -> None:
+    keras = keras_setup.tensorflow().keras
+    given = keras.Input((3,), name="given")
+    document = json.loads(keras.Model([given], [keras.layers.Dense(2)(given)]).to_json())
+    load_model(json.dumps(document).encode(), Path("m"))
+    inner = document["config"]
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(Failure, match="m cannot be loaded: ") as refused:
+        load_model(json.dumps(document).encode(), Path("m"))
+    assert refused.value.code == "VFL0613"
 
 
 @pytest.mark.parametrize("text", ["x" * 400, "  first\nsecond", ""])

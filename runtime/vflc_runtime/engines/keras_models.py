@@ -52,7 +52,7 @@ def load_model(content: bytes, path: Path) -> Any:
     keras = tensorflow().keras
     try:
         model = keras.models.model_from_json(content)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except Exception as error:  # what Keras and TensorFlow raise has no common base
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise damaged(f"{path} cannot be loaded: {first[:300]}") from None
     if not isinstance(model, keras.Model):
