@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +20,9 @@ from population.reference import spec
 from specs.examples import POPULATIONS, needs_data, prepared, published
 from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.errors import Failure
-from vflc_runtime.events import FellBack
+from vflc_runtime.events import FellBack, RoundEnded
 from vflc_runtime.files import read_tensors
+from vflc_runtime.interrupts import Interrupted
 from vflc_runtime.run.evaluate_users import evaluate
 from vflc_runtime.run.opened import open_run
 from vflc_runtime.run.predict_users import predict
@@ -88,6 +91,22 @@ def test_a_run_that_is_opened_goes_on(bundle, tmp_path):
     assert opened.folder.which() == opened.evaluate(users)["model"] == "the model after round 3"
     again = opened.train(users)
     assert again.history == result.history and again.metrics["rounds"] == 3
+
+
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(bundle, tmp_path):
+    def press(event: object) -> None:
+        if isinstance(event, RoundEnded) and event.number == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    users, out = {"users": table(ratings())}, tmp_path / "cut"
+    with pytest.raises(Interrupted) as stopped:
+        train(bundle, users, out, TrainOptions(), press)
+    assert stopped.value.step == 2 and open_run(out).folder.which() == "the model after round 2"
+    models = [
+        read_tensors(run.folder / "hub" / "model.safetensors")[0]
+        for run in (trained(None, out, resume=True), trained(bundle, tmp_path / "whole"))
+    ]
+    assert all(np.array_equal(models[0][name], models[1][name]) for name in models[0])
 
 
 def flip(file: Path) -> None:
