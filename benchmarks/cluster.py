@@ -27,11 +27,11 @@ import pyarrow.parquet as pq
 from extras import need
 from vflc_runtime.bundle.folder import Population, of_population, open_any
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.population.crew_ray import RayCrew
+from vflc_runtime.population.ray_pool import RayPool
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.run.loading import encoders_at
-from vflc_runtime.run.visits import Visits, local_crew
+from vflc_runtime.run.visits import Visits, local_pool
 
 from vflc.driver import compile_spec
 
@@ -69,13 +69,13 @@ def loaded(folder: Path, cohort: int) -> tuple[Population, Users]:
 def speed(population: Population, users: Users, workers: int, rounds: int) -> tuple[float, float]:
     """Users a second in the median round, with so many Ray workers, 0 for none; and the peak in GB."""
     settings = population.users.settings
-    crew: Any
+    pool: Any
     if workers:
-        crew = RayCrew(Visits, population, settings, users, "ray", workers)
+        pool = RayPool(Visits, population, settings, users, "ray", workers)
     else:
-        crew = local_crew(population, settings, users)
+        pool = local_pool(population, settings, users)
     try:
-        training = Rounds(population, settings, users, split_users(users, settings), crew)
+        training = Rounds(population, settings, users, split_users(users, settings), pool)
         training.step(0)
         seconds = []
         for number in range(1, rounds + 1):
@@ -84,7 +84,7 @@ def speed(population: Population, users: Users, workers: int, rounds: int) -> tu
             seconds.append(time.perf_counter() - started)
         return settings.cohort / statistics.median(seconds), started_peak()
     finally:
-        crew.close()
+        pool.close()
 
 
 def peak(process: int | str = "self") -> float:

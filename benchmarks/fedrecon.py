@@ -29,7 +29,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, cohort_of, group_of, split_users
 from vflc_runtime.run.loading import encoders_at
-from vflc_runtime.run.visits import local_crew
+from vflc_runtime.run.visits import local_pool
 
 from vflc.driver import compile_spec
 
@@ -62,8 +62,8 @@ def rounds_of(data: str | None, folder: Path) -> Rounds:
 def started(population: Population, users: Users, seed: int) -> Rounds:
     """The spec before its first round, with another seed than its own."""
     settings = dataclasses.replace(population.users.settings, seed=seed)
-    crew = local_crew(population, settings, users)
-    return Rounds(population, settings, users, split_users(users, settings), crew)
+    pool = local_pool(population, settings, users)
+    return Rounds(population, settings, users, split_users(users, settings), pool)
 
 
 def results(population: Population, users: Users, seed: int) -> tuple[float | None, ...]:

@@ -11,7 +11,7 @@ from aligning import SHARED, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_common.control import ALIGN_COMMON, ALIGNING, HASH
-from vflc_runtime.alignment import exchange, hub, meeting
+from vflc_runtime.alignment import exchange, handshake, hub
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import ROWS, AlignSettings, read_key
 from vflc_runtime.errors import PEER, Failure
@@ -183,7 +183,7 @@ def test_an_alignment_has_a_minute_and_a_thousandth_of_a_second_for_each_row(mon
             given.append(seconds)
             super().__init__(seconds)
 
-    monkeypatch.setattr(meeting, "Clock", Noted)
+    monkeypatch.setattr(handshake, "Clock", Noted)
     together("hash", TABLES)
     assert given == [pytest.approx(60.009)] * 2
 
@@ -210,7 +210,7 @@ class Said:
 
 
 def test_what_another_version_names_is_unknown():
-    assert [meeting._named(("hash", "psi"), index) for index in range(4)] == [
+    assert [handshake._named(("hash", "psi"), index) for index in range(4)] == [
         "hash",
         "psi",
         "unknown",
@@ -220,7 +220,7 @@ def test_what_another_version_names_is_unknown():
 
 def test_a_peer_that_stalls_is_not_waited_for_longer_than_its_rows_take(monkeypatch):
     """Its link is alive, and every word would come within the network's own timeout."""
-    monkeypatch.setattr(meeting, "_LEAST", 0.5)
+    monkeypatch.setattr(handshake, "_LEAST", 0.5)
 
     over, at_end = left()
 

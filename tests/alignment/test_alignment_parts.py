@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from vflc_common.control import ALIGN_COUNT, POINT, Control
 from vflc_runtime.alignment import exchange, hub, points
 from vflc_runtime.alignment.exchange import Clock, Link
+from vflc_runtime.alignment.handshake import Handshake
 from vflc_runtime.alignment.kept import _possible
 from vflc_runtime.alignment.keys import Keys
-from vflc_runtime.alignment.meeting import Meeting
-from vflc_runtime.alignment.points import Crew
+from vflc_runtime.alignment.points import WorkerPool
 from vflc_runtime.alignment.settings import AlignSettings, check_settings
 from vflc_runtime.errors import PEER, Failure
 
@@ -158,8 +158,8 @@ def test_keys_are_compared_a_few_times_only(count, threads, sizes, monkeypatch):
         return np.arange(first, first + len(answers))
 
     done = lambda made: SimpleNamespace(result=lambda: made)  # noqa: E731
-    crew = SimpleNamespace(threads=threads, submit=lambda work, *given: done(work(*given)))
-    private = hub.Private(Keys("a", pa.array(["k"])), crew, reported.append)
+    pool = SimpleNamespace(threads=threads, submit=lambda work, *given: done(work(*given)))
+    private = hub.Private(Keys("a", pa.array(["k"])), pool, reported.append)
     asking = SimpleNamespace(points=bytes(POINT * count), compare=compare)
     found = private._ask(link(Wire()), asking, "keys", count)
     assert found.tolist() == list(range(count)) and compared == sizes
@@ -168,12 +168,12 @@ def test_keys_are_compared_a_few_times_only(count, threads, sizes, monkeypatch):
     assert {(each.what, each.total) for each in reported} == {("answers of bob", count)}
 
 
-def test_a_crew_that_ends_begins_nothing_more():
+def test_a_pool_that_ends_begins_nothing_more():
     pytest.importorskip("private_set_intersection.python", reason="needs vflc[psi]")
     gate, begun = threading.Event(), []
-    with pytest.raises(KeyError), Crew(1) as crew:
-        first = crew.submit(gate.wait, 10)
-        rest = [crew.submit(begun.append, number) for number in range(3)]
+    with pytest.raises(KeyError), WorkerPool(1) as pool:
+        first = pool.submit(gate.wait, 10)
+        rest = [pool.submit(begun.append, number) for number in range(3)]
         rest[-1].add_done_callback(lambda _: gate.set())
         raise KeyError
     assert first.done() and all(each.cancelled() for each in rest) and not begun
@@ -183,8 +183,8 @@ def test_a_crew_that_ends_begins_nothing_more():
 def test_as_many_threads_as_are_given(threads, cores, used, monkeypatch):
     monkeypatch.setattr(points, "library", lambda: None)
     monkeypatch.setattr(points.os, "cpu_count", lambda: cores)
-    with Crew(threads) as crew:
-        assert crew.threads == used == crew._pool._max_workers
+    with WorkerPool(threads) as pool:
+        assert pool.threads == used == pool._pool._max_workers
 
 
 @given(st.lists(st.integers(), max_size=40), st.integers(1, 9))
@@ -193,8 +193,8 @@ def test_pieces_come_in_their_order(items, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(points, "library", lambda: None)
         patch.setattr(points, "PIECE", size)
-        with Crew(2) as crew:
-            doubled = crew.pieces(
+        with WorkerPool(2) as pool:
+            doubled = pool.pieces(
                 lambda part: [2 * each for each in part], items, lambda *now: made.append(now)
             )
     assert doubled == [2 * each for each in items]
@@ -206,14 +206,14 @@ def test_the_fewest_rows_are_compared_first():
     """By name where they are as many; what is left goes to all."""
     asked, wires = [], {name: Wire() for name in ("dora", "bob", "carol")}
     links = {name: link(wires[name], rows, name) for name, rows in (("dora", 3), ("bob", 4), ("carol", 3))}
-    meeting = Meeting("alice", links, "alice", bytes(32), False)
+    handshake = Handshake("alice", links, "alice", bytes(32), False)
 
     def at_hub(link, ranks):
         asked.append((link.peer, len(ranks)))
         return ranks[1:]
 
     keys = Keys("alice", pa.array([f"k{n}" for n in range(5)]))
-    common = hub.intersect(keys, meeting, SimpleNamespace(at_hub=at_hub))
+    common = hub.intersect(keys, handshake, SimpleNamespace(at_hub=at_hub))
     assert asked == [("carol", 5), ("dora", 4), ("bob", 3)] and common.tolist() == [3, 4]
     told = [(2).to_bytes(8, "big"), np.sort(keys.hashes(bytes(32), common)).tobytes()]
     assert all(wire.told == told for wire in wires.values())

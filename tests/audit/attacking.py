@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 from granting import granted
+from vflc_runtime.audit.adversary_view import AdversaryView
 from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import drawn, units
-from vflc_runtime.audit.hints import Hints, Label
 from vflc_runtime.audit.judge import Judge
+from vflc_runtime.audit.knowledge import Knowledge, Label
 from vflc_runtime.audit.labels import LABEL_ATTACKS
 from vflc_runtime.audit.rehearsal import first_steps, rehearse
 from vflc_runtime.audit.targets import target
-from vflc_runtime.audit.view import View
 from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.data.dataset import Dataset
 
@@ -56,25 +56,25 @@ def reached(
     data = columns(bundle)
     settings = {"seed": 1, "validation": 0.0, "fold": 0, "batch": batch, "shuffle": True, "epochs": 99}
     heard = rehearse(bundle, data, settings, steps, threads=1)
-    view = View(receiver, bundle.manifest, heard.train[receiver], heard.whole[receiver], {}, ROWS)
+    view = AdversaryView(receiver, bundle.manifest, heard.train[receiver], heard.whole[receiver], {}, ROWS)
     made = drawn(data, units(bundle.manifest.document["learned"], data.inputs), np.random.default_rng(3))
     view.start = Start(made.inputs, first_steps(bundle, made, settings, threads=1)[receiver])
     column = data.inputs[secret]
     aimed = target(secret, column, column)
     assert aimed is not None
     if column.dtype == np.float32 and len(np.unique(column)) > 2:
-        label, hints = (
+        label, knowledge = (
             Label(secret, "number", 2),
-            Hints(Label(secret, "number", 2), column[:, 0].astype(float)),
+            Knowledge(Label(secret, "number", 2), column[:, 0].astype(float)),
         )
     else:
         label = Label(secret, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
-        hints = Hints(label, aimed.classes, None, aimed.spelled)
+        knowledge = Knowledge(label, aimed.classes, None, aimed.spelled)
     judge = Judge(label, column[:, 0] if label.kind == "number" else aimed.classes)
     found = []
     for channel in (*view.every_channel(), *view.whole()):
         for each in LABEL_ATTACKS:
             if each.key == attack and label.kind in each.kinds and each.looks_at(channel):
-                spread = judge.looks(each.run(view, channel, hints))
+                spread = judge.looks(each.run(view, channel, knowledge))
                 found += [spread.mean] if spread else []
     return max(found)

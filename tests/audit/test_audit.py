@@ -14,9 +14,9 @@ import pytest
 from audit.auditing import CLASSES, DEEP, LINEAR, NUMBER, recorded, spec, tables
 from vflc_runtime.audit.attacks.attack import Look
 from vflc_runtime.audit.features import Spelling
-from vflc_runtime.audit.hints import Label
 from vflc_runtime.audit.html import page
 from vflc_runtime.audit.judge import Judge
+from vflc_runtime.audit.knowledge import Label
 from vflc_runtime.audit.report import LEVELS, MEANING, Report, Score
 from vflc_runtime.audit.run import AuditOptions, audit
 from vflc_runtime.errors import Failure

@@ -17,7 +17,7 @@ from learn.learn_specs import learn_specs
 from vflc_runtime.audit import bounds
 from vflc_runtime.audit.draws import Unit, drawn, units
 from vflc_runtime.audit.refute import RISK, refute
-from vflc_runtime.audit.report import Trial
+from vflc_runtime.audit.report import BoundTest
 from vflc_runtime.audit.tails import posterior, tail
 from vflc_runtime.audit.targets import target
 from vflc_runtime.bundle.folder import Bundle, open_bundle
@@ -37,12 +37,12 @@ def opened(text: str, folder: Path) -> Bundle:
     return open_bundle(folder)
 
 
-def tried(bundle: Bundle, data: Dataset, **options: Any) -> dict[tuple[str, str], Trial]:
+def tried(bundle: Bundle, data: Dataset, **options: Any) -> dict[tuple[str, str], BoundTest]:
     found = refute(bundle, data, SETTINGS, STEPS, threads=1, **options)
     return {(trial.party, trial.secret): trial for trial in found}
 
 
-def planted(text: str, folder: Path, **bound: Any) -> dict[tuple[str, str], Trial]:
+def planted(text: str, folder: Path, **bound: Any) -> dict[tuple[str, str], BoundTest]:
     """Trials of a planted model, of which alice is said to learn this much of the label."""
     bundle = opened(text, folder)
     if bound:

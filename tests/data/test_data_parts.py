@@ -17,6 +17,7 @@ from vflc_runtime.data import source as sources
 from vflc_runtime.data.align import WIDTH, _parts, _rows, _shown, look_at_tables, open_tables
 from vflc_runtime.data.batches import Order, ahead, gather, split, trimmed
 from vflc_runtime.data.chain import MOST_VALUES, SPARSE, WIDE, Counts
+from vflc_runtime.data.column_buffer import ColumnBuffer, Room
 from vflc_runtime.data.dataset import check_parties
 from vflc_runtime.data.encoders import settled
 from vflc_runtime.data.fitting import ROUNDING, Moments
@@ -24,7 +25,6 @@ from vflc_runtime.data.overlap import overlap
 from vflc_runtime.data.query import _nodes
 from vflc_runtime.data.read import Wanted, _positions, _top_level
 from vflc_runtime.data.source import Opened, _reason, describe
-from vflc_runtime.data.spool import Room, Spool
 from vflc_runtime.data.values import DIGITS, is_long, restored, text, what_to_do
 from vflc_runtime.errors import Failure
 
@@ -631,7 +631,7 @@ def test_a_statement_that_does_more_than_read_is_named():
 
 
 def test_a_column_without_blocks_is_empty(tmp_path):
-    made = Spool(tmp_path / "x", np.dtype(np.int32), Room(100)).finish()
+    made = ColumnBuffer(tmp_path / "x", np.dtype(np.int32), Room(100)).finish()
     assert made.shape == (0,) and made.dtype == np.int32
 
 

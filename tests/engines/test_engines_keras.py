@@ -14,11 +14,11 @@ import pytest
 from granting import granted
 from vflc_common.keras import _quiet
 from vflc_runtime.bundle.plan import Init, Weight
-from vflc_runtime.bundle.plan_keras import Gradients, Held, Rows, Seed
+from vflc_runtime.bundle.plan_keras import Gradients, Held, RowGradient, Seed
 from vflc_runtime.engines import keras_setup, keras_updates
 from vflc_runtime.engines.keras import KerasEngine
 from vflc_runtime.engines.keras_gradients import TapeGradients
-from vflc_runtime.engines.keras_models import Weights, call_model, load_model
+from vflc_runtime.engines.keras_models import PlaceWeights, call_model, load_model
 from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.session import Session
@@ -165,7 +165,9 @@ def test_outputs_come_in_a_list() -> None:
         assert call_model(lambda inputs, made=made: made, []) == found
 
 
-def weights(tf: Any, models: dict[str, list[tuple[str, tuple[int, ...]]]]) -> tuple[Weights, dict[str, Any]]:
+def weights(
+    tf: Any, models: dict[str, list[tuple[str, tuple[int, ...]]]]
+) -> tuple[PlaceWeights, dict[str, Any]]:
     """Weights of models whose layers hold variables of these shapes, and the variables by `MODEL.WEIGHT`."""
     named = {
         name: Weight(name, shape, Init("constant", start), True, name, 0)
@@ -189,7 +191,7 @@ def weights(tf: Any, models: dict[str, list[tuple[str, tuple[int, ...]]]]) -> tu
         entry = SimpleNamespace(held=[Held(name, name, 1) for name, _ in held])
         forwards[graph] = SimpleNamespace(entry=entry, model=SimpleNamespace(get_layer=get_layer))
     plan: Any = SimpleNamespace(weights=named, precision="float64")
-    return Weights(plan, forwards, 0), variables
+    return PlaceWeights(plan, forwards, 0), variables
 
 
 def test_the_first_model_holds_a_weight_and_others_copies(tf: Any) -> None:
@@ -264,7 +266,7 @@ def test_gradients_by_hand(tf: Any) -> None:
         seeds=(Seed("loss", 2.0, None), Seed("other", None, "from"), Seed("loss", None, "again")),
         crossing=(("gradient.x", "x"), ("gradient.idle", "idle")),
         dense=(("flat", ("u", "w")), ("alone", ("w",))),
-        rows=(Rows("t", ("i", "j"), "ids", "rows"),),
+        rows=(RowGradient("t", ("i", "j"), "ids", "rows"),),
         received={"w": ("back", "back")},
     )
     values: dict[str, Any] = {
@@ -296,7 +298,7 @@ def test_a_table_that_is_read_whole_as_well(tf: Any) -> None:
         tf,
         {"t": [unread, t, copy]},
         seeds=(Seed("loss", 1.0, None),),
-        rows=(Rows("t", ("i",), "ids", "rows"),),
+        rows=(RowGradient("t", ("i",), "ids", "rows"),),
     )
     values: dict[str, Any] = {"i": tf.constant([3, 1, 3, -1])}
     with tf.GradientTape(persistent=True) as tape:

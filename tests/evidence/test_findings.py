@@ -24,7 +24,7 @@ from vflc.passes.evidence.coefficients import ONE, UNKNOWN, Coefficient
 from vflc.passes.evidence.describe import describe
 from vflc.passes.evidence.found import Found, covers, settle
 from vflc.passes.evidence.scores import Score
-from vflc.passes.evidence.values import Fact, Way
+from vflc.passes.evidence.values import Dependence, Fact
 
 SPAN = Span(Text("spec.vfl", "x"), 0, 1)
 AGE, CITY, PAY = Source("alice", "Age"), Source("alice", "City"), Source("alice", "Pay")
@@ -89,7 +89,7 @@ NOISY, PARTIAL, COMPRESSED = (guard(),), (guard("partial"),), (guard("none"),)
 
 
 def fact(*sources: Source, distinct: float = inf, linear: bool = True, injective: bool = False) -> Fact:
-    return Fact({source: Way(1, linear, injective) for source in sources}, distinct)
+    return Fact({source: Dependence(1, linear, injective) for source in sources}, distinct)
 
 
 # --- what an analysis says of an edge -------------------------------------------------------------
@@ -405,7 +405,7 @@ def test_the_end_of_a_model_at_a_party_without_the_labels() -> None:
 
 
 def test_what_is_known_of_an_activation_in_the_manifest() -> None:
-    way, wide = Way(3, True, False), Way(inf, False, True)
+    way, wide = Dependence(3, True, False), Dependence(inf, False, True)
     known = Fact({PAY: way, AGE: wide}, 2.0**53, Range(-1, inf))
     many = Fact({}, 2.0**54, FREE)
     nodes = (node("a", type=row(3)), node("b", type=row(None)))

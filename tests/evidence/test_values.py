@@ -17,7 +17,7 @@ from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
 from vflc.ops.traits import AT_LEAST_0, FREE, POSITIVE, SHARE, UNIT, Range
-from vflc.passes.evidence.values import Fact, Way, facts
+from vflc.passes.evidence.values import Dependence, Fact, facts
 
 SPAN = Span(Text("spec.vfl", "x"), 0, 1)
 CONDITION = {"op": ">", "args": [{"column": "A"}, {"number": 3}]}
@@ -77,7 +77,7 @@ class Small:
 def test_a_column(name: str, width: float, distinct: float) -> None:
     small = Small()
     fact = small.of(small.b.graph[name])
-    assert fact == Fact({Source("alice", name): Way(width, True, True)}, distinct, FREE, True)
+    assert fact == Fact({Source("alice", name): Dependence(width, True, True)}, distinct, FREE, True)
 
 
 @pytest.mark.parametrize(

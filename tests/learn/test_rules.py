@@ -23,7 +23,7 @@ from vflc.passes.learn.columns import CONDITIONS, code_bits, folded, table_colum
 from vflc.passes.learn.flow import Flow, Flows, Secret, Secrets, _joined, _read
 from vflc.passes.learn.granted import _cheaper, _kin, _phases, _ways, _within, described, listed
 from vflc.passes.learn.limits import _named as is_edge
-from vflc.passes.learn.received import NAMED, Way, _crossings, _named, together
+from vflc.passes.learn.received import NAMED, Route, _crossings, _named, together
 from vflc.passes.learn.spending import spends
 
 SPAN = Span(Text("spec.vfl", "feature C{1..12}: float"), 0, 7)
@@ -292,7 +292,7 @@ def test_programs_in_the_words_of_the_language() -> None:
 
 def test_ways_from_a_column_by_its_name_and_by_what_it_is_made_of() -> None:
     """`Rich` is computed from the table's column `A`."""
-    city, rich = Way("city", "train"), Way("rich", "predict")
+    city, rich = Route("city", "train"), Route("rich", "predict")
     reaching = {secret("City"): (city,), secret("Rich"): (rich,), secret("liked", of="bob"): (city,)}
     assert _ways(reaching, "alice", COLUMNS) == {"City": [city], "Rich": [rich], "A": [rich]}
 
@@ -308,7 +308,7 @@ def test_who_denies_a_column_denies_what_it_is_computed_from() -> None:
 
 def test_of_many_edges_the_first_of_each_program_are_named() -> None:
     programs: tuple[Program, ...] = ("train", "predict")
-    ways = [Way(f"e{n}", program) for n in range(NAMED + 6) for program in programs]
+    ways = [Route(f"e{n}", program) for n in range(NAMED + 6) for program in programs]
     found = list(_named(ways))
     assert NAMED == 64 and found == ways[: 2 * NAMED]
 
@@ -320,12 +320,12 @@ def test_how_many_numbers_there_are_tells_where_it_varies(row_size: int | None, 
     train = SimpleNamespace(patience=None, best=False)
     model: Any = SimpleNamespace(edges=edges, train=train, graph_of=lambda program: values)
     flow: Any = SimpleNamespace(graph=lambda program: {"a": Flows(3, 2, 6)})
-    assert list(_crossings(model, flow, "bob")) == [(told, Way("bob", "train"))]
+    assert list(_crossings(model, flow, "bob")) == [(told, Route("bob", "train"))]
 
 
 def test_places_together_learn_what_each_does_of_others() -> None:
     age, liked = secret("Age"), secret("liked", of="bob")
-    one, two, three = Way("one", "train"), Way("two", "train"), Way("three", "predict")
+    one, two, three = Route("one", "train"), Route("two", "train"), Route("three", "predict")
     reaching = {"hub": {age: (one, two), liked: (one,)}, "bob": {age: (two, three)}, "carol": {age: (three,)}}
     assert together(reaching, ("hub", "bob")) == {"hub+bob": {age: (one, two, three)}}
 

@@ -21,7 +21,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import START, agree_rows, compare
 from vflc_runtime.party.align import align_party
 from vflc_runtime.party.connect import connector
-from vflc_runtime.party.council import PartyCouncil
+from vflc_runtime.party.coordinator import PartyCoordinator
 from vflc_runtime.party.deploy import Deploy, read_deploy
 from vflc_runtime.party.log import Log, TensorBoard
 from vflc_runtime.party.peers import Peers
@@ -193,15 +193,15 @@ def test_words_that_make_no_sense_are_refused(kind: str, word: bytes, tmp_path: 
     together({"alice": alice.open, "bob": bob.open})
     bob.tell("alice", kind, word)
     peers = Peers(alice, manifest)
-    council = PartyCouncil(peers, "", "train")
-    council.saved(4)
+    coordinator = PartyCoordinator(peers, "", "train")
+    coordinator.saved(4)
     hear: dict[str, Callable[[], Any]] = {
         "hello": lambda: compare(peers, {"version": "1"}),
         "ready": lambda: agree_rows(peers, 3, [], may_start=True),
-        "saved": council.before_saving,
-        "stop": lambda: [council.stop_after(step, True) for step in (1, 2)],
-        "best": lambda: council.better(lambda: True),
-        "done": council.leave,
+        "saved": coordinator.before_saving,
+        "stop": lambda: [coordinator.stop_after(step, True) for step in (1, 2)],
+        "best": lambda: coordinator.better(lambda: True),
+        "done": coordinator.leave,
     }
     with pytest.raises(Failure) as caught:
         hear[kind]()
@@ -222,7 +222,7 @@ def test_words_are_what_they_are_declared_to_be(two: dict[str, Peers]) -> None:
 
 
 def test_all_stop_after_the_farthest(two: dict[str, Peers]) -> None:
-    alice, bob = (PartyCouncil(two[place], "", "train") for place in ("alice", "bob"))
+    alice, bob = (PartyCoordinator(two[place], "", "train") for place in ("alice", "bob"))
     assert not alice.stop_after(5, False)
     assert not bob.stop_after(7, True)
     assert not alice.stop_after(6, False)

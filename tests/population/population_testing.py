@@ -11,7 +11,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.run.loading import encoders_at
-from vflc_runtime.run.visits import local_crew
+from vflc_runtime.run.visits import local_pool
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -47,5 +47,5 @@ def rounds_of(population: Population, source: pa.Table, **options: int) -> Round
     plan = population.users
     data = Dataset.load(encoders_at(plan), {plan.place: source}, precision=plan.precision)
     users = Users.of(data)
-    crew, split = local_crew(population, plan.settings, users), split_users(users, plan.settings)
-    return Rounds(population, plan.settings, users, split, crew, **options)
+    pool, split = local_pool(population, plan.settings, users), split_users(users, plan.settings)
+    return Rounds(population, plan.settings, users, split, pool, **options)

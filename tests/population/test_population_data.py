@@ -88,7 +88,7 @@ def test_groups_of_any_size_give_the_same_to_rounding(rounds):
     whole = rounds.measure(rounds.split.train)
     first = rounds.step(0)
     weights = {name: rounds.hub.weights[name].copy() for name in GLOBALS}
-    again = Rounds(rounds.population, rounds.settings, rounds.users, rounds.split, rounds.crew, together=2)
+    again = Rounds(rounds.population, rounds.settings, rounds.users, rounds.split, rounds.pool, together=2)
     assert again.measure(rounds.split.train).scores["loss"] == pytest.approx(whole.scores["loss"], rel=1e-12)
     assert again.step(0).scores["loss"] == pytest.approx(first.scores["loss"], rel=1e-12)
     for name in GLOBALS:

@@ -22,7 +22,7 @@ from population.reference import GLOBALS, spec
 from ports import free_ports
 from vflc_runtime.errors import Failure
 from vflc_runtime.files import read_tensors
-from vflc_runtime.population.crew_ray import RayCrew, Worker
+from vflc_runtime.population.ray_pool import RayPool, Worker
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.run.visits import Visits
 
@@ -48,7 +48,7 @@ def test_workers_and_their_death_change_no_bit(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     found = compiled(spec("rounds 2  cohort 6  batch 3  keep_local true"), tmp_path)
     local = rounds_of(found, table(ratings()), together=2)
-    others = RayCrew(Visits, found, found.users.settings, local.users, "ray", 2, Mortal)
+    others = RayPool(Visits, found, found.users.settings, local.users, "ray", 2, Mortal)
     try:
         ours = Rounds(found, found.users.settings, local.users, local.split, others, together=2)
         for number in range(2):
@@ -65,7 +65,7 @@ def test_workers_and_their_death_change_no_bit(tmp_path, monkeypatch):
 def test_an_address_that_does_not_answer(tmp_path):
     found = compiled(spec("cohort 6"), tmp_path)
     with pytest.raises(Failure, match="does not answer") as refused:
-        RayCrew(
+        RayPool(
             Visits, found, found.users.settings, rounds_of(found, table(ratings())).users, "ray://127.0.0.1:1"
         )
     assert (refused.value.code, refused.value.exit_code) == ("VFL0620", 3)

@@ -72,7 +72,7 @@ def test_a_change_that_is_not_finite_has_no_weight(rounds) -> None:
     weights = rounds.hub.weights
     with np.errstate(over="ignore", invalid="ignore"):
         both, alone = (
-            rounds.crew.visitor.train(rounds.users, chosen, weights, 0)
+            rounds.pool.visitor.train(rounds.users, chosen, weights, 0)
             for chosen in (np.concatenate([others, users]), others)
         )
     assert (both.small, both.broken) == (2, 1) and both.scored.examples == alone.scored.examples

@@ -32,7 +32,7 @@ from vflc.passes.protect.joint import (
 )
 from vflc.passes.protect.row_gradients import Parting
 from vflc.passes.protect.row_summands import Each, Looked, Outer
-from vflc.passes.protect.sums import Sum, find_sum, offered
+from vflc.passes.protect.sums import GuardedSum, find_sum, offered
 from vflc.passes.protect.weights import _listed, _names
 
 SPAN = Span(Text("spec.vfl", "x"), 0, 1)
@@ -140,17 +140,17 @@ def summed(*more: Node, top: tuple[str, ...] = ("ac", "b")) -> Graph:
     return graph(*own, node("ac", "hub", "a", "c"), node("acb", "hub", *top), *more)
 
 
-def found(g: Graph, name: str = "a") -> Sum | None:
+def found(g: Graph, name: str = "a") -> GuardedSum | None:
     return find_sum(g, g.users(), name)
 
 
 def test_a_sum_of_several_places() -> None:
-    whole = Sum("acb", "hub", ("a", "c", "b"))
+    whole = GuardedSum("acb", "hub", ("a", "c", "b"))
     assert [found(summed(), name) for name in "abc"] == [whole] * 3
     assert found(summed(node("end", "hub", "acb", op="exp"))) == whole, "what is made of the sum is none"
     assert found(summed(node("own", "alice", "a", op="exp"))) == whole, "what alice does with it is hers"
     shaped = summed(node("named", "hub", "acb", op="rename"))
-    assert found(shaped) == Sum("named", "hub", ("a", "c", "b"))
+    assert found(shaped) == GuardedSum("named", "hub", ("a", "c", "b"))
 
 
 def test_what_enters_more_than_a_sum_is_in_none() -> None:
@@ -160,12 +160,12 @@ def test_what_enters_more_than_a_sum_is_in_none() -> None:
     assert found(graph(node("a", "alice"), node("times", "hub", "a", op="mul"))) is None
     assert found(graph(node("a", "alice"))) is None
     part = found(summed(node("more", "hub", "ac", op="exp")), "b")
-    assert part == Sum("acb", "hub", ("b",)), "a part of the sum that is used elsewhere"
+    assert part == GuardedSum("acb", "hub", ("b",)), "a part of the sum that is used elsewhere"
     alone = found(summed(node("more", "hub", "c", op="exp")))
-    assert alone == Sum("acb", "hub", ("a", "b")), "c is known, what it is added to is not"
+    assert alone == GuardedSum("acb", "hub", ("a", "b")), "c is known, what it is added to is not"
     own = graph(node("a", "alice"), node("b", "bob"), node("h", "hub"), node("ah", "hub", "a", "h"),
                 node("s", "hub", "ah", "b"))  # fmt: skip
-    assert found(own) == Sum("s", "hub", ("a", "b"))
+    assert found(own) == GuardedSum("s", "hub", ("a", "b"))
 
 
 def test_sums_that_could_travel_masked_are_offered() -> None:

@@ -14,7 +14,7 @@ import tracemalloc
 
 from vflc_runtime.bundle.manifest import Control, Edge, Manifest, Message
 from vflc_runtime.transport import frames, rules
-from vflc_runtime.transport.frames import Frame, Kind, Refused, Tensor, decode, encode
+from vflc_runtime.transport.frames import BadFrame, Frame, FrameKind, Tensor, decode, encode
 from vflc_runtime.transport.rules import Rules
 
 ROWS = 16
@@ -50,17 +50,20 @@ def examples() -> dict[str, bytes]:
     two = (Tensor(0, 3, (3, 2)), Tensor(1, 2, (3,)))
     identity = {"incarnation": bytes(range(16)), "known": bytes(range(16, 32))}
     return {
-        "hello": encode(Frame(Kind.HELLO, version=1, era=1, received=300, taken=1 << 40, **identity)),
-        "first hello": encode(Frame(Kind.HELLO, version=1, era=1, incarnation=bytes(16))),
-        "message": encode(Frame(Kind.MESSAGE, number=1, era=1, step=7, tensors=one), [bytes(42)]),
-        "second message": encode(
-            Frame(Kind.MESSAGE, number=1 << 33, era=2, index=1, program=2, tensors=two), [bytes(60)]
+        "hello": encode(
+            Frame(FrameKind.HELLO, version=1, generation=1, received=300, taken=1 << 40, **identity)
         ),
-        "control": encode(Frame(Kind.CONTROL, number=9, era=1), [b"payload"]),
-        "empty control": encode(Frame(Kind.CONTROL, number=10, era=1, index=1)),
-        "receipt": encode(Frame(Kind.RECEIPT, received=12, taken=4000)),
-        "era": encode(Frame(Kind.ERA, number=3, era=200)),
-        "bye": encode(Frame(Kind.BYE, number=4, era=1, reason=2)),
+        "first hello": encode(Frame(FrameKind.HELLO, version=1, generation=1, incarnation=bytes(16))),
+        "message": encode(Frame(FrameKind.MESSAGE, number=1, generation=1, step=7, tensors=one), [bytes(42)]),
+        "second message": encode(
+            Frame(FrameKind.MESSAGE, number=1 << 33, generation=2, index=1, program=2, tensors=two),
+            [bytes(60)],
+        ),
+        "control": encode(Frame(FrameKind.CONTROL, number=9, generation=1), [b"payload"]),
+        "empty control": encode(Frame(FrameKind.CONTROL, number=10, generation=1, index=1)),
+        "receipt": encode(Frame(FrameKind.RECEIPT, received=12, taken=4000)),
+        "generation": encode(Frame(FrameKind.GENERATION, number=3, generation=200)),
+        "bye": encode(Frame(FrameKind.BYE, number=4, generation=1, reason=2)),
     }  # fmt: skip
 
 
@@ -69,16 +72,16 @@ def one(data: bytes) -> None:
     place, data = ("alice", "bob")[data[:1] == b"\1"], data[1:]
     try:
         frame = decode(data)
-    except Refused:
+    except BadFrame:
         return
     assert encode(frame, [frame.payload] if frame.payload else []) == data
     try:
-        if frame.kind == Kind.MESSAGE:
+        if frame.kind == FrameKind.MESSAGE:
             envelope = RULES[place].envelope("alice" if place == "bob" else "bob", frame)
             assert sum(tensor.nbytes for tensor in envelope.tensors.values()) == len(frame.payload)
-        elif frame.kind == Kind.CONTROL:
+        elif frame.kind == FrameKind.CONTROL:
             RULES[place].heard("alice" if place == "bob" else "bob", frame)
-    except Refused:
+    except BadFrame:
         return
 
 

@@ -13,13 +13,13 @@ import pytest
 import wiring
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.transport import link as links
-from vflc_runtime.transport.frames import Frame, Kind, decode, encode
+from vflc_runtime.transport.frames import Frame, FrameKind, decode, encode
 from vflc_runtime.transport.grpc import streams
-from vflc_runtime.transport.grpc.streams import Dialer, Listener
+from vflc_runtime.transport.grpc.streams import Dialer, StreamServer
 from vflc_runtime.transport.network import REASONS
 
-HELLO = encode(Frame(Kind.HELLO, version=1, era=1, incarnation=bytes(range(16))))
-TAKEN = encode(Frame(Kind.REFUSAL, reason=REASONS.index("taken")))
+HELLO = encode(Frame(FrameKind.HELLO, version=1, generation=1, incarnation=bytes(range(16))))
+TAKEN = encode(Frame(FrameKind.REFUSAL, reason=REASONS.index("taken")))
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_how_a_stream_ends(
     found, failure = dialer._stream()
     assert (found, failure and (failure.code, failure.exit_code)) == (met, code and (code, PEER))
     assert failure is None or state in failure.message
-    assert server.first.kind == Kind.HELLO and server.metadata == (("vflc-place", "bob"),)
+    assert server.first.kind == FrameKind.HELLO and server.metadata == (("vflc-place", "bob"),)
     assert dialer.link.state == f"down since 12:00:00 ({state})" and not dialer.link.connected
     assert server.closed and dialer._call is None and not dialer.told
 
@@ -228,7 +228,7 @@ def test_what_a_probe_finds_is_told(dialer: Dialer, monkeypatch: pytest.MonkeyPa
 def test_who_has_left_is_not_dialled(dialer: Dialer, reason: str) -> None:
     assert dialer._left_to_dial()
     stream, _ = dialer.link.attach()
-    dialer.link.arrived(stream, encode(Frame(Kind.REFUSAL, reason=REASONS.index(reason))))
+    dialer.link.arrived(stream, encode(Frame(FrameKind.REFUSAL, reason=REASONS.index(reason))))
     assert not dialer._left_to_dial()
 
 
@@ -252,7 +252,7 @@ class Context:
 
 
 @pytest.fixture
-def listener(clock: SimpleNamespace) -> Iterator[Listener]:
+def listener(clock: SimpleNamespace) -> Iterator[StreamServer]:
     """alice's, whom bob dials; `_fail` keeps what it is told in `told`."""
     alice = wiring.listening()
     alice.bind()
@@ -264,24 +264,26 @@ def listener(clock: SimpleNamespace) -> Iterator[Listener]:
     made.stop()
 
 
-def serve(listener: Listener, *says: bytes, context: Context | None = None) -> list[bytes]:
+def serve(listener: StreamServer, *says: bytes, context: Context | None = None) -> list[bytes]:
     """What bob is told on a stream on which he says this and hangs up."""
     return list(listener._serve(iter(says), context or Context()))
 
 
 def reasons(frames: list[bytes]) -> list[str]:
-    return [REASONS[frame.reason] if (frame := decode(each)).kind == Kind.REFUSAL else "" for each in frames]
+    return [
+        REASONS[frame.reason] if (frame := decode(each)).kind == FrameKind.REFUSAL else "" for each in frames
+    ]
 
 
-def test_a_stream_begins_with_hellos_and_ends_with_who_dialled(listener: Listener) -> None:
+def test_a_stream_begins_with_hellos_and_ends_with_who_dialled(listener: StreamServer) -> None:
     context, link = Context(), listener._links["bob"]
     said = serve(listener, HELLO, context=context)
-    assert decode(said[0]).kind == Kind.HELLO and link.has_met()
+    assert decode(said[0]).kind == FrameKind.HELLO and link.has_met()
     wiring.until(lambda: context.cancelled == 1 and not link.connected)
     assert link.state == "down since 12:00:00 (closed by the peer)" and not listener.told
 
 
-def test_who_says_nothing_has_ten_seconds(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_says_nothing_has_ten_seconds(listener: StreamServer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert streams.PATIENCE == 10.0
     monkeypatch.setattr(streams, "PATIENCE", 0.01)
     silent: SimpleQueue[bytes] = SimpleQueue()
@@ -290,17 +292,17 @@ def test_who_says_nothing_has_ten_seconds(listener: Listener, monkeypatch: pytes
     assert serve(listener) == []
 
 
-def test_another_process_is_turned_away_and_the_first_goes_on(listener: Listener) -> None:
+def test_another_process_is_turned_away_and_the_first_goes_on(listener: StreamServer) -> None:
     link = listener._links["bob"]
     stream, _ = link.attach()
     link.arrived(stream, HELLO)
-    other = encode(Frame(Kind.HELLO, version=1, era=1, incarnation=bytes(16)))
+    other = encode(Frame(FrameKind.HELLO, version=1, generation=1, incarnation=bytes(16)))
     assert reasons(serve(listener, other)) == ["taken"]
     assert stream == 1 and link.connected and not listener.told
 
 
-@pytest.mark.parametrize("says", [(b"\xff" * 9,), (encode(Frame(Kind.RECEIPT)),), (HELLO, HELLO)])
-def test_who_is_refused_is_heard_to_the_end(listener: Listener, says: tuple) -> None:
+@pytest.mark.parametrize("says", [(b"\xff" * 9,), (encode(Frame(FrameKind.RECEIPT)),), (HELLO, HELLO)])
+def test_who_is_refused_is_heard_to_the_end(listener: StreamServer, says: tuple) -> None:
     """And then hangs up: what is written to a stream that is over reaches nobody."""
     heard, hung_up = list[str](), Event()
 
@@ -319,19 +321,21 @@ def test_who_is_refused_is_heard_to_the_end(listener: Listener, says: tuple) -> 
     assert told.code == "VFL0645" and "'alice' refused a frame of 'bob'" in told.message
 
 
-def test_a_defect_ends_the_stream_and_is_told(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_ends_the_stream_and_is_told(
+    listener: StreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def arrived(stream: int, data: bytes) -> None:
         daemons.append(current_thread().daemon)
         raise DEFECT
 
     context, daemons = Context(), list[bool]()
     monkeypatch.setattr(listener._links["bob"], "arrived", arrived)
-    assert [decode(each).kind for each in serve(listener, HELLO, context=context)] == [Kind.HELLO]
+    assert [decode(each).kind for each in serve(listener, HELLO, context=context)] == [FrameKind.HELLO]
     wiring.until(lambda: context.cancelled == 1)
     assert listener.told == [DEFECT] and daemons == [True], "no stream keeps the process"
 
 
-def test_the_last_three_strangers_are_remembered(listener: Listener) -> None:
+def test_the_last_three_strangers_are_remembered(listener: StreamServer) -> None:
     for name in ("alice", "mallory", "", "carol"):
         with pytest.raises(PermissionError, match="alice expects other parties to dial"):
             serve(listener, HELLO, context=Context(name))
@@ -357,10 +361,10 @@ def test_a_port_that_is_not_free_yet_is_tried_again(
     grpc = SimpleNamespace(ssl_server_credentials=lambda *asked: asked)
     here = SimpleNamespace(_own=own, _server=server, _grpc=grpc)
     if found:
-        assert Listener._bind(here, "127.0.0.1:7") == 7
+        assert StreamServer._bind(here, "127.0.0.1:7") == 7
     else:
         with pytest.raises(Failure, match=r"cannot listen at '127\.0\.0\.1:7'") as taken:
-            Listener._bind(here, "127.0.0.1:7")
+            StreamServer._bind(here, "127.0.0.1:7")
         assert taken.value.code == "VFL0646"
     assert clock.slept == [0.1, 0.4, 1.0, 0.0][:busy]
     asked = ("127.0.0.1:7", ([(b"k", b"c")], b"a", True)) if secure else ("127.0.0.1:7",)
@@ -385,7 +389,7 @@ def test_a_listener_has_threads_for_two_streams_of_each_and_four_of_strangers() 
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "grpc_module", lambda: grpc)
-        Listener("alice", "127.0.0.1:0", dict.fromkeys(["bob", "carol", "dave"]), None, 100, print)
+        StreamServer("alice", "127.0.0.1:0", dict.fromkeys(["bob", "carol", "dave"]), None, 100, print)
     assert pools == [(10, 10)] and settings["grpc.max_concurrent_streams"] == 2
     for name in ("server_handshake_timeout_ms", "max_connection_idle_ms"):
         assert settings[f"grpc.{name}"] == 10_000

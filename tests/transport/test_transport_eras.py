@@ -1,4 +1,4 @@
-"""Words of an era that is over are dropped by all, also by who comes between two of them."""
+"""Words of a generation that is over are dropped by all, also by who comes between two of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from queue import SimpleQueue
 
 import pytest
 import wiring
-from vflc_runtime.transport.frames import Frame, Kind, decode, encode
+from vflc_runtime.transport.frames import Frame, FrameKind, decode, encode
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import Restarted
@@ -17,12 +17,12 @@ from vflc_runtime.transport.threads import Exchange, ThreadsNetwork
 WORD = ("bob", "control", "word")
 
 
-def test_who_joins_an_era_forgets_the_words_before_it() -> None:
+def test_who_joins_an_generation_forgets_the_words_before_it() -> None:
     mailbox, taken = Mailbox(("alice", "bob"), timeout=0.2), []
     mailbox.deliver(WORD, 2, b"old", lambda: taken.append("old"))
     mailbox.deliver(WORD, 3, b"new", lambda: taken.append("new"))
     mailbox.adopt()
-    assert mailbox.era == 3
+    assert mailbox.generation == 3
     assert taken == ["old"], "what is dropped leaves room for more"
     assert mailbox.senders("control", "word") == ("bob",)
     assert mailbox.wait(WORD) == b"new"
@@ -58,7 +58,7 @@ def test_the_end_of_a_stream_does_not_silence_the_next() -> None:
     declared = wiring.manifest(("alice", "bob"))
     mailbox = Mailbox(("bob",), timeout=wiring.LONG)
     link = Link("bob", bytes(range(16)), Rules(declared, "alice", wiring.ROWS), mailbox)
-    hello = encode(Frame(Kind.HELLO, version=1, era=1, incarnation=bytes(range(1, 17))))
+    hello = encode(Frame(FrameKind.HELLO, version=1, generation=1, incarnation=bytes(range(1, 17))))
     before, _ = link.attach()
     link.arrived(before, hello)
     writing_before = link.outgoing(before)
@@ -71,8 +71,8 @@ def test_the_end_of_a_stream_does_not_silence_the_next() -> None:
     link.arrived(now, hello)
     link.beat()
     try:
-        assert decode(written.get(timeout=wiring.LONG)).kind == Kind.RECEIPT
+        assert decode(written.get(timeout=wiring.LONG)).kind == FrameKind.RECEIPT
     finally:
         link.detach(now, "the test is over")
-        link._bell.put(None)
+        link._wake_up.put(None)
         writer.join(wiring.LONG)

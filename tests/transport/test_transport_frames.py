@@ -8,7 +8,7 @@ import tracemalloc
 import fuzz_frames
 import numpy as np
 import pytest
-from vflc_runtime.transport.frames import DTYPES, Frame, Kind, Refused, Tensor, decode, encode
+from vflc_runtime.transport.frames import DTYPES, BadFrame, Frame, FrameKind, Tensor, decode, encode
 
 FRAMES = fuzz_frames.examples()
 
@@ -22,7 +22,9 @@ def test_a_frame_comes_back(data: bytes) -> None:
 def test_payloads_are_views_at_aligned_places() -> None:
     for step in range(1, 300, 7):
         array = np.arange(step, dtype=np.float64)
-        frame = Frame(Kind.MESSAGE, number=step**3, era=1, step=step, tensors=(Tensor(0, 1, (step,)),))
+        frame = Frame(
+            FrameKind.MESSAGE, number=step**3, generation=1, step=step, tensors=(Tensor(0, 1, (step,)),)
+        )
         data = encode(frame, [array.data.cast("B")])
         view = np.frombuffer(decode(data).payload, np.float64)
         assert np.shares_memory(view, np.frombuffer(data, np.uint8))
@@ -44,7 +46,7 @@ def test_the_header_is_protobuf() -> None:
         "kind",
         "version",
         "number",
-        "era",
+        "generation",
         "index",
         "program",
         "step",
@@ -97,7 +99,7 @@ WRONG = {
     "a field twice": (header(b"\x08\x02", b"\x08\x02"), "field 1 after field 1"),
     "fields out of order": (header(b"\x18\x01", b"\x08\x02"), "field 1 after field 3"),
     "no number": (header(b"\x08\x02", b"\x20\x01"), "without number"),
-    "no era": (header(b"\x08\x02", b"\x18\x01"), "without number or era"),
+    "no generation": (header(b"\x08\x02", b"\x18\x01"), "without number or generation"),
     "a number that a receipt has not": (header(b"\x08\x04", b"\x18\x01"), "receipt with number"),
     "a short incarnation": (header(b"\x08\x01", b"\x10\x01", b"\x20\x01", b"\x4a\x02ab"), "incarnation of 2"),
     "tensors in a receipt": (header(b"\x08\x04", b"\x42\x00"), "tensors"),
@@ -119,7 +121,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_no_frame_is_refused(case: str) -> None:
     data, why = WRONG[case]
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(BadFrame, match=why):
         decode(data)
 
 
@@ -135,7 +137,7 @@ def test_claims_allocate_nothing() -> None:
     claims = [WRONG["a tensor of exabytes"][0], WRONG["a header of two gigabytes"][0]]
     tracemalloc.start()
     for data in claims:
-        with pytest.raises(Refused):
+        with pytest.raises(BadFrame):
             decode(data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

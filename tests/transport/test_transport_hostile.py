@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import wiring
 from vflc_runtime.errors import Failure
-from vflc_runtime.transport.frames import Frame, Kind, Tensor, decode, encode
+from vflc_runtime.transport.frames import Frame, FrameKind, Tensor, decode, encode
 from vflc_runtime.transport.grpc.streams import METHOD, grpc_module
 from vflc_runtime.transport.network import REASONS, Ended
 
@@ -58,18 +58,27 @@ class Raw:
 
 
 def hello(**change: Any) -> Frame:
-    return Frame(Kind.HELLO, **{"version": 1, "era": 1, "incarnation": OWN, **change})
+    return Frame(FrameKind.HELLO, **{"version": 1, "generation": 1, "incarnation": OWN, **change})
 
 
 def message(number: int = 1, tensors: tuple[Tensor, ...] | None = None, **change: Any) -> bytes:
     wide, ids = Tensor(0, 0, (wiring.ROWS, wiring.WIDTH)), Tensor(1, 2, (3,))
     tensors = (wide, ids) if tensors is None else tensors
-    fields = {"number": number, "era": 1, "index": MINE, "step": 1, **change}
-    return encode(Frame(Kind.MESSAGE, tensors=tensors, **fields), [bytes(sum(t.nbytes for t in tensors))])
+    fields = {"number": number, "generation": 1, "index": MINE, "step": 1, **change}
+    return encode(
+        Frame(FrameKind.MESSAGE, tensors=tensors, **fields), [bytes(sum(t.nbytes for t in tensors))]
+    )
 
 
-def control(number: int = 1, index: int = 1, payload: bytes = b"word", era: int = 1) -> bytes:
-    return encode(Frame(Kind.CONTROL, number=number, era=era, index=index), [payload] if payload else [])
+def bye(reason: int) -> Frame:
+    return Frame(FrameKind.BYE, number=1, generation=1, reason=reason)
+
+
+def control(number: int = 1, index: int = 1, payload: bytes = b"word", generation: int = 1) -> bytes:
+    return encode(
+        Frame(FrameKind.CONTROL, number=number, generation=generation, index=index),
+        [payload] if payload else [],
+    )
 
 
 @pytest.fixture
@@ -91,12 +100,12 @@ def meet() -> Iterator[Callable[..., tuple]]:
 
 def test_by_hand_as_it_should_be(meet: Callable[..., tuple]) -> None:
     alice, raw, opened = meet()
-    raw.write(hello(), message(), control(2), Frame(Kind.RECEIPT))
+    raw.write(hello(), message(), control(2), Frame(FrameKind.RECEIPT))
     opened()
     assert alice.take("bob", "bob>alice").step == 1
     assert alice.hear("bob", "word", 100) == b"word"
     wiring.until(lambda: bool(raw.heard))
-    assert raw.heard[0].kind == Kind.HELLO
+    assert raw.heard[0].kind == FrameKind.HELLO
 
 
 def wide(*shape: int, dtype: int = 0) -> tuple[Tensor, Tensor]:
@@ -124,12 +133,12 @@ HOSTILE = {
     "a kind of control of another sender": (control(index=0), "not declared from 'bob'"),
     "more than a kind may hold": (control(payload=bytes(101)), "101 bytes of 'word'"),
     "a number left out": (control(2), "frame 2, where 1 is due"),
-    "a receipt for what was not sent": (Frame(Kind.RECEIPT, received=5), "which cannot be"),
-    "a receipt for bytes not sent": (Frame(Kind.RECEIPT, taken=5), "which cannot be"),
-    "a bye for no known reason": (Frame(Kind.BYE, number=1, era=1, reason=9), "a bye for reason 9"),
-    "a bye for the reason of a refusal": (Frame(Kind.BYE, number=1, era=1, reason=3), "a bye for reason 3"),
-    "a refusal for no known reason": (Frame(Kind.REFUSAL, reason=9), "a refusal for reason 9"),
-    "a refusal for the reason of a bye": (Frame(Kind.REFUSAL, reason=2), "a refusal for reason 2"),
+    "a receipt for what was not sent": (Frame(FrameKind.RECEIPT, received=5), "which cannot be"),
+    "a receipt for bytes not sent": (Frame(FrameKind.RECEIPT, taken=5), "which cannot be"),
+    "a bye for no known reason": (bye(9), "a bye for reason 9"),
+    "a bye for the reason of a refusal": (bye(3), "a bye for reason 3"),
+    "a refusal for no known reason": (Frame(FrameKind.REFUSAL, reason=9), "a refusal for reason 9"),
+    "a refusal for the reason of a bye": (Frame(FrameKind.REFUSAL, reason=2), "a refusal for reason 2"),
 }  # fmt: skip
 
 
@@ -146,7 +155,7 @@ def test_a_hostile_frame_ends_the_run(meet: Callable[..., tuple], case: str) -> 
     assert named in caught.value.message
     assert alice.traffic["bob"].payload_in == 0
     assert raw.ended.wait(wiring.LONG), "and the stream is over"
-    assert (raw.heard[-1].kind, raw.heard[-1].reason) == (Kind.REFUSAL, REFUSED), "with a word why"
+    assert (raw.heard[-1].kind, raw.heard[-1].reason) == (FrameKind.REFUSAL, REFUSED), "with a word why"
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
@@ -154,8 +163,8 @@ def test_what_is_not_finite_is_refused(meet: Callable[..., tuple], number: float
     alice, raw, opened = meet()
     values = np.zeros((ROWS, WIDTH), np.float32)
     values[ROWS // 2, 3] = number
-    fields = {"number": 1, "era": 1, "index": MINE, "step": 12, "tensors": wide(ROWS, WIDTH)}
-    raw.write(hello(), encode(Frame(Kind.MESSAGE, **fields), [values.data.cast("B"), bytes(12)]))
+    fields = {"number": 1, "generation": 1, "index": MINE, "step": 12, "tensors": wide(ROWS, WIDTH)}
+    raw.write(hello(), encode(Frame(FrameKind.MESSAGE, **fields), [values.data.cast("B"), bytes(12)]))
     opened()
     with pytest.raises(Failure) as caught:
         alice.take("bob", "bob>alice")
@@ -256,7 +265,7 @@ def test_dropped_connections_and_noise_change_nothing(meet: Callable[..., tuple]
 
 def test_a_bye_is_heard_at_once(meet: Callable[..., tuple]) -> None:
     alice, raw, opened = meet()
-    raw.write(hello(), Frame(Kind.BYE, number=1, era=1, reason=2))
+    raw.write(hello(), Frame(FrameKind.BYE, number=1, generation=1, reason=2))
     opened()
     with pytest.raises(Ended, match="failed"):
         alice.take("bob", "bob>alice")

@@ -10,9 +10,9 @@ from vflc_runtime.transport.frames import (
     ALIGN,
     DTYPES,
     MAX_HEADER,
+    BadFrame,
     Frame,
-    Kind,
-    Refused,
+    FrameKind,
     Tensor,
     decode,
     encode,
@@ -35,7 +35,7 @@ def link() -> Link:
 
 def greet(link: Link, incarnation: bytes, **change: object) -> int:
     stream, _ = link.attach()
-    hello = Frame(Kind.HELLO, version=1, era=1, incarnation=incarnation, **change)
+    hello = Frame(FrameKind.HELLO, version=1, generation=1, incarnation=incarnation, **change)
     link.arrived(stream, encode(hello))
     return stream
 
@@ -43,32 +43,35 @@ def greet(link: Link, incarnation: bytes, **change: object) -> int:
 def pushed(link: Link, count: int) -> int:
     """Writes so many frames; how many bytes they have."""
     for _ in range(count):
-        link.push(lambda number: encode(Frame(Kind.CONTROL, number=number, era=1), [b"word"]))
+        link.push(lambda number: encode(Frame(FrameKind.CONTROL, number=number, generation=1), [b"word"]))
     stream, frames = link._stream, link.outgoing(link._stream)
     return sum(len(next(frames)) for _ in range(count)) if stream else 0
 
 
 def control(number: int) -> bytes:
-    return encode(Frame(Kind.CONTROL, number=number, era=1, index=1), [b"word"])
+    return encode(Frame(FrameKind.CONTROL, number=number, generation=1, index=1), [b"word"])
 
 
 def test_receipts_do_not_go_back(link: Link) -> None:
     size = pushed(link, 3)
-    link.arrived(link._stream, encode(Frame(Kind.RECEIPT, received=2, taken=size)))
-    link.arrived(link._stream, encode(Frame(Kind.RECEIPT, received=2, taken=size)))
+    link.arrived(link._stream, encode(Frame(FrameKind.RECEIPT, received=2, taken=size)))
+    link.arrived(link._stream, encode(Frame(FrameKind.RECEIPT, received=2, taken=size)))
     for received, taken in ((1, size), (2, size - 1)):
-        with pytest.raises(Refused, match="which cannot be"):
-            link.arrived(link._stream, encode(Frame(Kind.RECEIPT, received=received, taken=taken)))
-    link.arrived(link._stream, encode(Frame(Kind.RECEIPT, received=3, taken=size)))
+        with pytest.raises(BadFrame, match="which cannot be"):
+            link.arrived(link._stream, encode(Frame(FrameKind.RECEIPT, received=received, taken=taken)))
+    link.arrived(link._stream, encode(Frame(FrameKind.RECEIPT, received=3, taken=size)))
     assert link.settled()
 
 
 def test_a_process_that_was_replaced_is_known(link: Link) -> None:
     greet(link, SECOND)
     link.cut("test")
-    hello = {each: Frame(Kind.HELLO, version=1, era=1, incarnation=each) for each in (FIRST, SECOND, THIRD)}
+    hello = {
+        each: Frame(FrameKind.HELLO, version=1, generation=1, incarnation=each)
+        for each in (FIRST, SECOND, THIRD)
+    }
     assert [link.known(each) for each in hello.values()] == [False, True, True]
-    with pytest.raises(Refused, match="two processes say that they are 'bob'"):
+    with pytest.raises(BadFrame, match="two processes say that they are 'bob'"):
         greet(link, FIRST)
     greet(link, SECOND)
     assert [link.known(each) for each in hello.values()] == [False, True, False], "while one is there"
@@ -80,7 +83,8 @@ def test_the_last_64_that_were_replaced_are_known(link: Link) -> None:
         greet(link, each)
     link.cut("test")
     known = [
-        link.known(Frame(Kind.HELLO, version=1, era=1, incarnation=each)) for each in (FIRST, *processes)
+        link.known(Frame(FrameKind.HELLO, version=1, generation=1, incarnation=each))
+        for each in (FIRST, *processes)
     ]
     assert known == [True, True, *[False] * 64, True]
 
@@ -90,7 +94,7 @@ def test_the_last_64_that_were_replaced_are_known(link: Link) -> None:
 def test_who_has_left_and_is_gone_receives_nothing_more(link: Link, left: bool, here: bool) -> None:
     assert link.settled()
     if left:
-        link.arrived(link._stream, encode(Frame(Kind.BYE, number=1, era=1)))
+        link.arrived(link._stream, encode(Frame(FrameKind.BYE, number=1, generation=1)))
     pushed(link, 1)
     if not here:
         link.cut("test")
@@ -103,7 +107,7 @@ def test_what_another_process_received_is_sent_to_this_one_again(known: bytes, a
     rules = Rules(wiring.manifest(("alice", "bob")), "alice", wiring.ROWS)
     link = Link("bob", bytes(16), rules, Mailbox(("bob",), 5.0))
     for _ in range(3):
-        link.push(lambda number: encode(Frame(Kind.CONTROL, number=number, era=1), [b"word"]))
+        link.push(lambda number: encode(Frame(FrameKind.CONTROL, number=number, generation=1), [b"word"]))
     stream = greet(link, FIRST, known=known, received=1)
     frames = link.outgoing(stream)
     assert [decode(next(frames)).number for _ in range(again)] == [4 - again, *range(5 - again, 4)]
@@ -123,7 +127,7 @@ def test_twice_the_window_may_come_untaken_and_no_byte_more(link: Link) -> None:
     link._window_in = sum(map(len, frames[:6])) // 2
     for frame in frames[:6]:
         link.arrived(link._stream, frame)
-    with pytest.raises(Refused, match=f"more than {2 * link._window_in} bytes that nobody has asked for"):
+    with pytest.raises(BadFrame, match=f"more than {2 * link._window_in} bytes that nobody has asked for"):
         link.arrived(link._stream, frames[6])
     link._mailbox.wait(("bob", "control", "word"))
     link.arrived(link._stream, frames[6])
@@ -141,7 +145,7 @@ def test_a_quarter_of_the_window_is_acknowledged_at_once(link: Link, window: int
     assert link._to_write(link._stream) is None
     link.arrived(link._stream, frames[1])
     said = decode(link._to_write(link._stream) or b"")
-    assert (said.kind, said.received, said.taken) == (Kind.RECEIPT, 2, 0)
+    assert (said.kind, said.received, said.taken) == (FrameKind.RECEIPT, 2, 0)
     for taken in (1, 2):
         link._mailbox.wait(("bob", "control", "word"))
         data = link._to_write(link._stream)
@@ -174,7 +178,7 @@ def test_a_link_that_refuses_is_deaf(link: Link, number: int) -> None:
     link.arrived(link._stream, b"\xff" * 9)
     link.arrived(link._stream, control(number))
     assert link._received == 0 and not link.settled()
-    assert [decode(frame).kind for frame in link.outgoing(link._stream)] == [Kind.REFUSAL]
+    assert [decode(frame).kind for frame in link.outgoing(link._stream)] == [FrameKind.REFUSAL]
     link.cut("test")
     assert link.settled() and link.ended
 
@@ -192,22 +196,26 @@ def varint(value: int) -> bytes:
 
 def test_a_header_has_a_largest_size() -> None:
     def frame(tensors: int) -> bytes:
-        return encode(Frame(Kind.MESSAGE, number=1, era=1, tensors=(Tensor(0, 0, (0,)),) * tensors))
+        return encode(
+            Frame(FrameKind.MESSAGE, number=1, generation=1, tensors=(Tensor(0, 0, (0,)),) * tensors)
+        )
 
     assert len(decode(frame(1000)).tensors) == 1000
     assert len(frame(20_000)) > MAX_HEADER
-    with pytest.raises(Refused, match="a header of"):
+    with pytest.raises(BadFrame, match="a header of"):
         decode(frame(20_000))
 
 
 def test_a_tensor_has_at_most_eight_axes() -> None:
     for axes, taken in ((8, True), (9, False)):
         shape = (1,) * axes
-        data = encode(Frame(Kind.MESSAGE, number=1, era=1, tensors=(Tensor(0, 0, shape),)), [bytes(4)])
+        data = encode(
+            Frame(FrameKind.MESSAGE, number=1, generation=1, tensors=(Tensor(0, 0, shape),)), [bytes(4)]
+        )
         if taken:
             assert decode(data).tensors[0].shape == shape
         else:
-            with pytest.raises(Refused, match="more than 8 axes"):
+            with pytest.raises(BadFrame, match="more than 8 axes"):
                 decode(data)
 
 
@@ -224,5 +232,5 @@ def test_a_tensor_has_at_most_eight_axes() -> None:
 def test_a_tensor_has_one_encoding(inner: tuple[str, bytes]) -> None:
     header = b"\x08\x02\x18\x01\x20\x01\x42" + varint(len(inner[1])) + inner[1]
     start = varint(len(header)) + header
-    with pytest.raises(Refused, match="a tensor with"):
+    with pytest.raises(BadFrame, match="a tensor with"):
         decode(start + bytes(-len(start) % ALIGN) + bytes(8))

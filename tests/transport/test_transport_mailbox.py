@@ -15,7 +15,7 @@ import wiring
 from fuzz_frames import ROWS, manifest
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport import mailbox, rules
-from vflc_runtime.transport.frames import Frame, Kind, Refused, Tensor, decode, encode
+from vflc_runtime.transport.frames import BadFrame, Frame, FrameKind, Tensor, decode, encode
 from vflc_runtime.transport.grpc import streams, tls
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.mailbox import Mailbox
@@ -24,7 +24,7 @@ from vflc_runtime.transport.network import Control, Ended, Restarted
 from vflc_runtime.transport.rules import Rules
 
 
-def test_a_word_of_the_same_era_brings_nobody_back() -> None:
+def test_a_word_of_the_same_generation_brings_nobody_back() -> None:
     box = Mailbox(("bob",), 5.0)
     box.ended("bob", "failed")
     box.announce("bob", 1)
@@ -73,7 +73,10 @@ def test_the_first_failure_is_the_one_to_tell() -> None:
 def message(*tensors: Tensor, index: int = 0) -> Frame:
     size = sum(tensor.nbytes for tensor in tensors)
     return decode(
-        encode(Frame(Kind.MESSAGE, number=1, era=1, index=index, step=1, tensors=tensors), [bytes(size)])
+        encode(
+            Frame(FrameKind.MESSAGE, number=1, generation=1, index=index, step=1, tensors=tensors),
+            [bytes(size)],
+        )
     )
 
 
@@ -84,7 +87,7 @@ def test_all_edges_of_a_message_have_as_many_rows(rows: int, taken: bool) -> Non
     if taken:
         assert set(bob.envelope("alice", frame).tensors) == {"a", "c", "d"}
         return
-    with pytest.raises(Refused, match="edge 'c' of shape"):
+    with pytest.raises(BadFrame, match="edge 'c' of shape"):
         bob.envelope("alice", frame)
 
 
@@ -106,7 +109,7 @@ def test_where_only_the_data_knows_a_size_there_is_a_bound(
     if taken:
         assert bob.envelope("alice", frame).tensors["b"].shape == (4, 2)
         return
-    with pytest.raises(Refused, match="declared are at most"):
+    with pytest.raises(BadFrame, match="declared are at most"):
         bob.envelope("alice", frame)
 
 
@@ -222,11 +225,11 @@ def test_the_common_name_counts_where_there_is_no_other(
         _grpc=SimpleNamespace(StatusCode=SimpleNamespace(PERMISSION_DENIED=7)),
     )  # fmt: skip
     if names:
-        assert streams.Listener._who(listener, context) is links[names[0]]
+        assert streams.StreamServer._who(listener, context) is links[names[0]]
         assert links[names[0]].expires == 7.0 and not listener.refused
     else:
         with pytest.raises(PermissionError, match="carol expects other parties to dial"):
-            streams.Listener._who(listener, context)
+            streams.StreamServer._who(listener, context)
         assert listener.refused[0].startswith("nobody at")
 
 

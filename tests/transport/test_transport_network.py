@@ -165,7 +165,7 @@ def test_who_is_done_ends_only_the_wait_for_it(make: Make) -> None:
         assert caught.value.reason == "done"
 
 
-def test_a_new_era_forgets_the_old_one_everywhere(make: Make) -> None:
+def test_a_new_generation_forgets_the_old_one_everywhere(make: Make) -> None:
     networks = wiring.opened(make("alice", "bob", "carol"))
     alice, bob, carol = networks.values()
     with wiring.closing(*networks.values()):

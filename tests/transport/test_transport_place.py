@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import wiring
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.frames import Kind, decode
+from vflc_runtime.transport.frames import FrameKind, decode
 from vflc_runtime.transport.grpc import network
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.grpc.tls import Identity, Tls
@@ -82,7 +82,7 @@ def test_all_connections_together_have_the_time_of_one(
         (links[peer].has_met, peer, most - spent, asked, "a connection")
         for peer, spent in (("alice", 0), ("carol", 4), ("dave", 8))
     ]
-    assert bob._mailbox.era == 7, "and then the place joins the era of the others"
+    assert bob._mailbox.generation == 7, "and then the place joins the generation of the others"
     waits.outcome = False
     with pytest.raises(
         Failure, match=f"no connection within {most:g} s to 'alice', which has to dial"
@@ -143,7 +143,7 @@ def test_who_leaves_says_why_and_waits_until_all_have_heard(reason: Reason, cloc
     """Who is done has the time of a wait for it, and who is not has three seconds."""
     bob = make()
     waits = Waits(clock, bob._mailbox)
-    bob._mailbox.era = 5
+    bob._mailbox.generation = 5
     met = [bob._links[peer] for peer in ("alice", "dave")]
     for link in met:
         link._met = True
@@ -157,7 +157,7 @@ def test_who_leaves_says_why_and_waits_until_all_have_heard(reason: Reason, cloc
     for link in met:
         ((_, frame),) = link._kept
         bye = decode(frame)
-        assert (bye.kind, bye.number, bye.era, REASONS[bye.reason]) == (Kind.BYE, 1, 5, reason)
+        assert (bye.kind, bye.number, bye.generation, REASONS[bye.reason]) == (FrameKind.BYE, 1, 5, reason)
         assert link.traffic.payload_out == 0, "nothing of the model"
     assert bob._closed.is_set()
     bob.close("failed")

@@ -13,7 +13,7 @@ import pytest
 import wiring
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.joined import left
-from vflc_runtime.transport.frames import Frame, Kind, decode, encode
+from vflc_runtime.transport.frames import Frame, FrameKind, decode, encode
 from vflc_runtime.transport.grpc import network, streams
 from vflc_runtime.transport.network import REASONS, Ended, Restarted
 from wiring import LONG
@@ -49,7 +49,7 @@ class Raw:
         self.out.put(None)
 
     def refusal(self) -> str | None:
-        found = [frame.reason for frame in self.heard if frame.kind == Kind.REFUSAL]
+        found = [frame.reason for frame in self.heard if frame.kind == FrameKind.REFUSAL]
         return REASONS[found[0]] if found else None
 
     def close(self) -> None:
@@ -58,17 +58,22 @@ class Raw:
 
 
 def hello(**change: Any) -> Frame:
-    return Frame(Kind.HELLO, **{"version": 1, "era": 1, "incarnation": bytes(range(16)), **change})
+    return Frame(
+        FrameKind.HELLO, **{"version": 1, "generation": 1, "incarnation": bytes(range(16)), **change}
+    )
 
 
 @pytest.mark.parametrize(
     "answers",
     {
         "no frame": (b"\xff" * 40,),
-        "a frame before the hello": (Frame(Kind.RECEIPT),),
+        "a frame before the hello": (Frame(FrameKind.RECEIPT),),
         "a resumption that cannot be": (hello(received=7, known=b"bob" * 5 + b"!"),),
         "another version": (hello(version=9),),
-        "a message nobody declared": (hello(), Frame(Kind.MESSAGE, number=1, era=1, index=99, step=1)),
+        "a message nobody declared": (
+            hello(),
+            Frame(FrameKind.MESSAGE, number=1, generation=1, index=99, step=1),
+        ),
     }.items(),
     ids=lambda each: each[0],
 )
@@ -188,5 +193,5 @@ def test_a_refusal_is_said_once_a_stream_and_to_whoever_dials_again(pair: tuple)
     sent: Callable[[], int] = lambda: alice._links["bob"].traffic.wire_out  # noqa: E731
     stream, _ = alice._links["bob"].attach()
     before = sent()
-    assert [decode(frame).kind for frame in alice._links["bob"].outgoing(stream)] == [Kind.REFUSAL]
+    assert [decode(frame).kind for frame in alice._links["bob"].outgoing(stream)] == [FrameKind.REFUSAL]
     assert sent() > before

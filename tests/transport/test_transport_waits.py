@@ -1,4 +1,4 @@
-"""Waits by a clock that the test sets, words of many eras, two links that are cut at any moment."""
+"""Waits by a clock that the test sets, words of many generations, two links that are cut at any moment."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vflc_runtime.transport import mailbox
 from vflc_runtime.transport.frames import (
     _FIELDS,
     _MAX_NUMBER,
+    BadFrame,
     Frame,
-    Kind,
-    Refused,
+    FrameKind,
     _get,
     _put,
     decode,
@@ -122,10 +122,10 @@ def test_sleep_ends_with_a_ring_or_in_time() -> None:
     box._waiting = True
     box.notify()
     box.notify()  # nobody waits any more
-    assert box._sleep(mailbox.time.monotonic() + 60) and box._bell.empty()
+    assert box._sleep(mailbox.time.monotonic() + 60) and box._wake_up.empty()
 
 
-# --- eras -----------------------------------------------------------------------------------------------
+# --- generations ---------------------------------------------------------------------------------------
 
 PEERS = ("alice", "bob", "carol")
 STEPS = st.one_of(
@@ -142,18 +142,18 @@ STEPS = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(STEPS, max_size=25))
-def test_words_of_eras(steps: list[tuple[Any, ...]]) -> None:
-    """Against a list of all that came: what is heard is of this era, of this process, and in order."""
-    box, number, dropped, era = Mailbox(PEERS, 5.0), 0, list[int](), 1
+def test_words_of_generations(steps: list[tuple[Any, ...]]) -> None:
+    """Against a list of all that came: what is heard is of this generation, of this process, and in order."""
+    box, number, dropped, generation = Mailbox(PEERS, 5.0), 0, list[int](), 1
     kept: list[tuple[str, int, str, int]] = []
-    eras, gone, again, lost = dict.fromkeys(PEERS, 1), dict[str, str](), None, set[int]()
+    generations, gone, again, lost = dict.fromkeys(PEERS, 1), dict[str, str](), None, set[int]()
 
     def hear_of(peer: str, of: int) -> None:
         nonlocal again
-        if of > eras[peer]:
-            eras[peer] = of
+        if of > generations[peer]:
+            generations[peer] = of
             gone.pop(peer, None)
-        if eras[peer] > era and again is None:
+        if generations[peer] > generation and again is None:
             again = peer
 
     for do, *rest in steps:
@@ -165,31 +165,31 @@ def test_words_of_eras(steps: list[tuple[Any, ...]]) -> None:
             number += 1
             box.deliver((peer, "control", kind), of, number, lambda n=number: dropped.append(n))
             hear_of(peer, of)
-            if of < era:
+            if of < generation:
                 lost.add(number)
             else:
                 kept.append((peer, of, kind, number))
         elif do == "restarted":
             box.restarted(*rest)
             kept = [each for each in kept if each[0] != rest[0]]
-            eras[rest[0]], again = 1, rest[0]
+            generations[rest[0]], again = 1, rest[0]
             gone.pop(rest[0], None)
         elif do == "ended":
             box.ended(*rest)
             gone[rest[0]] = rest[1]
         else:
-            era = max(era + (do == "renew"), *eras.values())
-            assert box.renew() == era if do == "renew" else box.adopt() is None
+            generation = max(generation + (do == "renew"), *generations.values())
+            assert box.renew() == generation if do == "renew" else box.adopt() is None
             again = None
             # one that comes after a later one of its name waits behind it
             boxes: dict[tuple[str, str], list[Any]] = {}
             for each in kept:
                 boxes.setdefault((each[0], each[2]), []).append(each)
             for each in boxes.values():
-                while each and each[0][1] < era:
+                while each and each[0][1] < generation:
                     lost.add(each.pop(0)[3])
             kept = [each for each in kept if each[3] not in lost]
-        assert box.era == era and set(dropped) == lost and len(dropped) == len(lost)
+        assert box.generation == generation and set(dropped) == lost and len(dropped) == len(lost)
     failed = next((peer for peer, reason in gone.items() if reason != "done"), None)
     if failed is not None or again is not None:
         with pytest.raises(Restarted if failed is None else Ended) as caught:
@@ -200,7 +200,7 @@ def test_words_of_eras(steps: list[tuple[Any, ...]]) -> None:
     for peer in PEERS:
         for kind in ("a", "word", "z"):
             mine = [each for each in kept if (each[0], each[2]) == (peer, kind)]
-            due = bool(mine) and mine[0][1] == era
+            due = bool(mine) and mine[0][1] == generation
             assert (peer in box.senders("control", kind)) == due and box.senders("message", kind) == ()
             if due:
                 assert box.wait((peer, "control", kind)) == mine[0][3] == dropped[-1]
@@ -340,7 +340,11 @@ def test_receipts_are_owed_after_a_quarter_of_a_window(acts: list[str], window: 
             assert (said is not None) == owed
             if said is not None:
                 receipt = decode(said)
-                assert (receipt.kind, receipt.received, receipt.taken) == (Kind.RECEIPT, came, took * frame)
+                assert (receipt.kind, receipt.received, receipt.taken) == (
+                    FrameKind.RECEIPT,
+                    came,
+                    took * frame,
+                )
                 told, owed = took, False
 
 
@@ -364,16 +368,18 @@ def test_what_was_meant_for_another_process_is_not_sent() -> None:
 @pytest.mark.parametrize("reason", range(7))
 def test_reasons_of_byes_and_of_refusals(reason: int) -> None:
     """The first three are for byes; `taken` turns a process away and ends nothing."""
-    for kind, fits in ((Kind.BYE, reason < 3), (Kind.REFUSAL, 3 <= reason < 6)):
+    for kind, fits in ((FrameKind.BYE, reason < 3), (FrameKind.REFUSAL, 3 <= reason < 6)):
         pair = Pair()
         bob = pair.ends[1]
-        frame = Frame(kind, reason=reason, **({"number": 1, "era": 1} if kind == Kind.BYE else {}))
+        frame = Frame(
+            kind, reason=reason, **({"number": 1, "generation": 1} if kind == FrameKind.BYE else {})
+        )
         if not fits:
-            with pytest.raises(Refused, match=f"for reason {reason}"):
+            with pytest.raises(BadFrame, match=f"for reason {reason}"):
                 bob.arrived(pair.streams[1], encode(frame))
             continue
         bob.arrived(pair.streams[1], encode(frame))
-        turned = kind == Kind.REFUSAL and reason == 4
+        turned = kind == FrameKind.REFUSAL and reason == 4
         assert bob.ended is not turned and (bob.taken is not None) == turned
         assert turned == ("another process says that it is 'bob'" in bob.state)
         if reason:
@@ -383,7 +389,7 @@ def test_reasons_of_byes_and_of_refusals(reason: int) -> None:
 
 
 def test_failures_name_both_ends() -> None:
-    found = [links.refused("alice", "bob", Refused("why")), links.taken("alice", "bob")]
+    found = [links.refused("alice", "bob", BadFrame("why")), links.taken("alice", "bob")]
     assert [(each.code, each.exit_code) for each in found] == [("VFL0645", PEER), ("VFL0657", PEER)]
     assert found[0].message == "'alice' refused a frame of 'bob': why"
     assert found[1].message.startswith("another process says that it is 'alice': 'bob' speaks with that one")
@@ -448,15 +454,17 @@ def test_words_up_to_what_is_declared(kind: str, a: str, b: str) -> None:
     (most,) = (c.bytes for c in small if (c.kind, c.sender, c.receiver) == (kind, a, b))
     sender, receiver = Rules(manifest, a, 2), Rules(manifest, b, 2)
     frame = decode(sender.control(b, kind, bytes(most), 5, 6))
-    assert (frame.number, frame.era) == (5, 6) and receiver.heard(a, frame) == (kind, bytes(most))
+    assert (frame.number, frame.generation) == (5, 6) and receiver.heard(a, frame) == (kind, bytes(most))
     with pytest.raises(Failure, match="which the manifest does not declare") as refused:
         sender.control(b, kind, bytes(most + 1), 5, 6)
     assert refused.value.code == "VFL0615"
-    long = decode(encode(Frame(Kind.CONTROL, number=1, era=1, index=frame.index), [bytes(most + 1)]))
-    with pytest.raises(Refused, match=f"{most + 1} bytes of '{kind}', declared are at most {most}"):
+    long = decode(
+        encode(Frame(FrameKind.CONTROL, number=1, generation=1, index=frame.index), [bytes(most + 1)])
+    )
+    with pytest.raises(BadFrame, match=f"{most + 1} bytes of '{kind}', declared are at most {most}"):
         receiver.heard(a, long)
     for other in ({"alice", "bob", "carol"} - {a, b}, {b}):
-        with pytest.raises(Refused, match="which is not declared"):
+        with pytest.raises(BadFrame, match="which is not declared"):
             receiver.heard(other.pop(), frame)
 
 
@@ -477,7 +485,7 @@ def test_a_number_has_one_form(value: int) -> None:
         (bytes(out[:-1]) + bytes((out[-1] | 0x80, 0)), "shortest form"),
     ]
     for data, why in wrong:
-        with pytest.raises(Refused, match=why):
+        with pytest.raises(BadFrame, match=why):
             _get(data, 0, len(data))
 
 
@@ -485,21 +493,21 @@ def test_a_number_has_one_form(value: int) -> None:
 def test_a_number_that_is_too_large(value: int) -> None:
     out = bytearray()
     _put(out, value)
-    with pytest.raises(Refused):
+    with pytest.raises(BadFrame):
         _get(bytes(out), 0, len(out))
 
 
 @given(st.data())
 def test_frames_of_any_kind_and_numbers_come_back(data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from([each for each in Kind if each != Kind.MESSAGE]))
+    kind = data.draw(st.sampled_from([each for each in FrameKind if each != FrameKind.MESSAGE]))
     fields = {}
     for name in sorted(_FIELDS[kind]):
-        needed = name in ("number", "era")
+        needed = name in ("number", "generation")
         if name in ("incarnation", "known"):
             fields[name] = data.draw(st.sampled_from([b"", bytes(16), b"\xff" * 16]))
         else:
             fields[name] = data.draw(NUMBERS if needed else NUMBERS | st.just(0))
-    parts = [data.draw(st.binary(min_size=1, max_size=9))] if kind == Kind.CONTROL else []
+    parts = [data.draw(st.binary(min_size=1, max_size=9))] if kind == FrameKind.CONTROL else []
     found = decode(encode(Frame(kind, **fields), parts))
     assert found.kind == kind and bytes(found.payload) == b"".join(parts)
     assert {name: getattr(found, name) for name in fields} == fields

@@ -1,4 +1,4 @@
-"""The measures: what counts as a difference, and which rows are too near a kink."""
+"""The measures: what counts as a difference, and which rows are too near a non-smooth point."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from vflc_runtime.engines.initial import generator
 from vflc_runtime.verify.differences import LIMITS, Comparison, compare
-from vflc_runtime.verify.kinks import MARGIN, Chooser, Kinks, undecided
+from vflc_runtime.verify.non_smooth import MARGIN, Chooser, NonSmoothPoints, undecided
 from vflc_runtime.verify.recording import Key, Recording
 
 from vflc import driver
-from vflc.emit.onnx.kinks import kinks
+from vflc.emit.onnx.non_smooth import non_smooth_points
 
 
 def compared(folder: Path, precision: str, *values: dict[Key, Any]) -> Comparison:
@@ -132,7 +132,7 @@ release bob { to alice: liked }
 def test_the_graph_gives_what_decides_the_gradients(tmp_path: Path) -> None:
     spec = tmp_path / "kinked.vfl"
     spec.write_text(SPEC)
-    found = kinks(driver.unsplit_model(spec), "float32")
+    found = non_smooth_points(driver.unsplit_model(spec), "float32")
     assert found is not None and len(found["pairs"]) == 2, "relu and maximum; dropout compares exact numbers"
     assert found["inputs"] == ("alice.x", "alice.y") and not found["randoms"]
     assert all(name.startswith("a.") for name in found["weights"])
@@ -141,13 +141,15 @@ def test_the_graph_gives_what_decides_the_gradients(tmp_path: Path) -> None:
 def test_rows_near_a_kink_are_exchanged_for_others(tmp_path: Path) -> None:
     spec = tmp_path / "kinked.vfl"
     spec.write_text(SPEC.replace("maximum(a, 0.25 - a)", "a"))
-    found = kinks(driver.unsplit_model(spec), "float32")
+    found = non_smooth_points(driver.unsplit_model(spec), "float32")
     assert found is not None
     numbers = generator("rows").normal(size=(50, 1)).astype(np.float32)
     numbers[7] = 1e-7  # of x as of y: whatever the kernel, the activations are near 0
     weights = {name: np.ones(2, np.float32) for name in ("a.x", "a.y")}
     weights |= {"a.dense.kernel": np.ones((4, 3), np.float32), "a.dense.bias": np.zeros(3, np.float32)}
-    choose = Chooser(Kinks(**found), lambda rows: dict.fromkeys(found["inputs"], numbers[rows]), 50, 0)
+    choose = Chooser(
+        NonSmoothPoints(**found), lambda rows: dict.fromkeys(found["inputs"], numbers[rows]), 50, 0
+    )
     rows = choose(np.arange(10), 1, weights)
     assert rows[:7].tolist() == list(range(7)) and rows[7] != 7 and rows[8:].tolist() == [8, 9]
     assert choose(np.arange(10), 1, weights).tolist() == rows.tolist(), "the same at every call"

@@ -20,7 +20,7 @@ from vflc.cli.options import SPEC, data, threads
 
 if TYPE_CHECKING:
     from vflc_runtime.data.source import Source
-    from vflc_runtime.verify import Comparison, Kinks, Verification, Way
+    from vflc_runtime.verify import Comparison, NonSmoothPoints, Verification, Way
 
     from vflc.diagnostics import Diagnostic
 
@@ -183,13 +183,13 @@ def _verified(
     rows = loading.load_training(bundle, sources, order, None, silent)
     batch = options["batch"] or min(training.batch, max(1, rows.rows // EPOCH))
     settings = Settings(steps, batch, seed, options["threads"])
-    kinks, idle = None, list[str]()
+    non_smooth, idle = None, list[str]()
     if single:
-        kinks, double = _kinks(spec), _double(spec, options["engines"][:1], folder)
+        non_smooth, double = _non_smooth_points(spec), _double(spec, options["engines"][:1], folder)
         same = loading.load_training(double.bundle, sources, order, None, silent)
         idle = idle_weights(double, same, settings, step)
     numbers = {"steps": steps, "rows": rows.rows, "batch": batch, "seed": seed, **off}
-    return verify(ways, rows, settings, kinks, step, idle), numbers, warnings
+    return verify(ways, rows, settings, non_smooth, step, idle), numbers, warnings
 
 
 def _entry(made: Verification, precision: str) -> dict[str, Any]:
@@ -207,14 +207,14 @@ def _entry(made: Verification, precision: str) -> dict[str, Any]:
     }
 
 
-def _kinks(spec: Path) -> Kinks | None:
-    from vflc_runtime.verify import Kinks
+def _non_smooth_points(spec: Path) -> NonSmoothPoints | None:
+    from vflc_runtime.verify import NonSmoothPoints
 
     from vflc import driver
-    from vflc.emit.onnx.kinks import kinks
+    from vflc.emit.onnx.non_smooth import non_smooth_points
 
-    found = kinks(driver.unsplit_model(spec), "float32")
-    return None if found is None else Kinks(**found)
+    found = non_smooth_points(driver.unsplit_model(spec), "float32")
+    return None if found is None else NonSmoothPoints(**found)
 
 
 def _pair(comparison: Comparison) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def _show(found: Mapping[str, Any]) -> None:
                 "  moved, as rows of tables catch up with Adam by an approximation"
             )
         if entry["exchanged_rows"]:
-            click.echo(f"{entry['exchanged_rows']:,} rows too near a kink to be compared gave way to others")
+            click.echo(f"{entry['exchanged_rows']:,} rows too near a non-smooth point gave way to others")
         if entry["idle_weights"]:
             click.echo(_moved_by_rounding(entry["idle_weights"], entry["limit"]))
     if (unlike := found.get("dense_off")) and "keras" in found["engines"]:

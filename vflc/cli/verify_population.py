@@ -32,8 +32,8 @@ def verified(
     from vflc_runtime.bundle.folder import of_population, open_any
     from vflc_runtime.data.dataset import Dataset
     from vflc_runtime.data.generate import generate
-    from vflc_runtime.population.crew import GROUP
     from vflc_runtime.population.users import Users
+    from vflc_runtime.population.worker_pool import GROUP
     from vflc_runtime.run.loading import encoders_at
     from vflc_runtime.verify.population import Way, verify
 

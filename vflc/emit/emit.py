@@ -16,7 +16,7 @@ from vflc.emit.onnx.update import build_updates, optimizers_at
 from vflc.emit.plan import encoders, guard_graph, plan
 from vflc.emit.population.bundle import population_files, population_keras_files
 from vflc.emit.population.manifest import population_manifest
-from vflc.ir.model import Schedule
+from vflc.ir.model import PlaceSchedule
 from vflc.ir.stages import Scheduled, Vectorised
 
 
@@ -67,7 +67,7 @@ def emit_population(
     return Bundle(data, files, warnings, model)
 
 
-def _place(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, bytes]:
+def _place(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[str, bytes]:
     graphs: dict[str, bytes] = {}
     for program in PROGRAMS:
         graph = model.graph_of(program)

@@ -15,7 +15,7 @@ from vflc.diagnostics import Span
 from vflc.emit.manifest.sizes import only_summed
 from vflc.emit.onnx.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import UNSPLIT, ColumnInfo, Prediction, Schedule, Step
+from vflc.ir.model import UNSPLIT, ColumnInfo, PlaceSchedule, Prediction, Step
 from vflc.ir.release import Guard
 from vflc.ir.stages import Placed, Scheduled
 from vflc.ir.types import BATCH, TensorType
@@ -23,7 +23,7 @@ from vflc.ops import OPS
 from vflc.ops.source import COLUMNS, INPUTS
 
 
-def plan(model: Scheduled, schedule: Schedule, precision: str, files: dict[str, str]) -> dict[str, Any]:
+def plan(model: Scheduled, schedule: PlaceSchedule, precision: str, files: dict[str, str]) -> dict[str, Any]:
     """The plan of one place. `files` names the file of each of its graphs."""
     place = schedule.place
     used = _used(model, place)
@@ -123,7 +123,7 @@ def _array(node: Node) -> dict[str, Any]:
     return {"name": node.id, "shape": list(node.type.sizes), "table": node.attrs["table"]}
 
 
-def _graphs(model: Scheduled, schedule: Schedule, files: dict[str, str]) -> dict[str, Any]:
+def _graphs(model: Scheduled, schedule: PlaceSchedule, files: dict[str, str]) -> dict[str, Any]:
     graphs: dict[str, Any] = {}
     for program in PROGRAMS:
         graph = model.graph_of(program)
@@ -205,7 +205,7 @@ def _step(do: str, what: str) -> dict[str, str]:
     return {"do": do, key: what}
 
 
-def _guard(model: Scheduled, guard: Guard, schedule: Schedule) -> dict[str, Any]:
+def _guard(model: Scheduled, guard: Guard, schedule: PlaceSchedule) -> dict[str, Any]:
     """A guard, with what a run feeds it: numbers drawn anew, or kept for each row."""
     graph = guard.graph if guard.graph is not None else model.graph
     drawn = [n for n in graph if n.op == "drawn" and n.attrs["guard"] == guard.id]

@@ -349,7 +349,7 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class PlaceSchedule:
     """What one place does in each program."""
 
     place: str

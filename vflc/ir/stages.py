@@ -22,9 +22,9 @@ from vflc.ir.model import (
     Loss,
     Message,
     PartyInfo,
+    PlaceSchedule,
     Population,
     Prediction,
-    Schedule,
     TrainConfig,
     Update,
     Visit,
@@ -157,7 +157,7 @@ class Partitioned(Optimized, Disclosed):
 class Scheduled(Partitioned):
     """What every place does, step by step. The last stage of a spec with parties."""
 
-    schedules: tuple[Schedule, ...]
+    schedules: tuple[PlaceSchedule, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,10 +157,10 @@ def vjp_clip(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients
     return (b.op("where", inside, g, number(b, 0)),)
 
 
-Slope = Callable[["Build", "Node", "Node"], "Node"]
+SlopeRule = Callable[["Build", "Node", "Node"], "Node"]
 
 
-def vjp_unary(slope: Slope) -> Callable[[Build, Node, Sequence[Node], Node], Gradients]:
+def vjp_unary(slope: SlopeRule) -> Callable[[Build, Node, Sequence[Node], Node], Gradients]:
     """From `slope(build, input, output)`, the derivative."""
 
     def vjp(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:

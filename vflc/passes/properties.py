@@ -13,7 +13,7 @@ from typing import Any
 from vflc_common.words import PROGRAMS, Program
 
 from vflc.ir.graph import PLACELESS, STEPS, Graph
-from vflc.ir.model import UNSPLIT, Schedule, Stage
+from vflc.ir.model import UNSPLIT, PlaceSchedule, Stage
 from vflc.ir.stages import (
     ByMode,
     Differentiated,
@@ -179,7 +179,7 @@ class _Replay:
     """One place's steps in their order, with what is there at each."""
 
     model: Scheduled
-    schedule: Schedule
+    schedule: PlaceSchedule
     program: Program
 
     def breaches(self, made: set[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from vflc_common.words import PROGRAMS, Program
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
-from vflc.ir.model import Message, Schedule, Stage, Step, Update
+from vflc.ir.model import Message, PlaceSchedule, Stage, Step, Update
 from vflc.ir.release import Guard
 from vflc.ir.stages import Partitioned, Scheduled
 from vflc.ops.penalised import makes_up
@@ -40,7 +40,7 @@ class Scheduling:
             programs: dict[Program, tuple[Step, ...]] = {}
             for program in PROGRAMS:
                 stages[program], programs[program] = _Planner(model, place, program).plan()
-            schedules.append(Schedule(place, programs, stages))
+            schedules.append(PlaceSchedule(place, programs, stages))
         return Scheduled.of(model, schedules=tuple(schedules))
 
 

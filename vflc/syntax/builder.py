@@ -204,9 +204,9 @@ class Builder(Expressions):
             return tree.Target(self._name(parts[2]), None, self._over(parts))
         return tree.Target(None, parts[0], self._over(parts))
 
-    def weights(self, parts: list[Any]) -> tree.Weights:
+    def weights(self, parts: list[Any]) -> tree.WeightsTarget:
         patterns = tuple(part for part in parts if isinstance(part, tree.Pattern))
-        return tree.Weights(patterns, parts[-1], self._over(parts))
+        return tree.WeightsTarget(patterns, parts[-1], self._over(parts))
 
     def start(self, parts: list[Any]) -> tuple[tree.Item, ...]:
         return tuple(part for part in parts if not isinstance(part, Dropped))

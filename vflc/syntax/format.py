@@ -150,8 +150,8 @@ class _Formatter:
             case tree.Binding():
                 return self._value(f"{node.name.text} = ", node.value, 0, node.at)
 
-    def _target(self, target: tree.Target | tree.Weights) -> str:
-        if isinstance(target, tree.Weights):
+    def _target(self, target: tree.Target | tree.WeightsTarget) -> str:
+        if isinstance(target, tree.WeightsTarget):
             patterns = ", ".join(pattern.text for pattern in target.patterns)
             return f"weights {patterns} at {target.at.text}" if patterns else f"weights at {target.at.text}"
         if target.gradients_to is not None:

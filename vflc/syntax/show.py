@@ -150,8 +150,8 @@ def _word(word: tree.Expr | tree.Name) -> str:
     return word.text if isinstance(word, tree.Name) else show_expression(word)
 
 
-def _target(target: tree.Target | tree.Weights) -> str:
-    if isinstance(target, tree.Weights):
+def _target(target: tree.Target | tree.WeightsTarget) -> str:
+    if isinstance(target, tree.WeightsTarget):
         return " ".join(("weights", *(pattern.text for pattern in target.patterns), "at", target.at.text))
     if target.gradients_to is not None:
         return f"gradients to {target.gradients_to.text}"

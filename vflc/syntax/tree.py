@@ -354,7 +354,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class WeightsTarget:
     """`weights at alice`, or those that patterns name: `weights *.deep at alice`."""
 
     patterns: tuple[Pattern, ...]
@@ -366,7 +366,7 @@ class Weights:
 class Protect:
     """`protect TARGET with MECHANISM(…)`, and where noise is for one phase alone `in training`."""
 
-    target: Target | Weights
+    target: Target | WeightsTarget
     mechanism: Expr
     phase: Name | None
     span: Span

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from vflc_common.control import ALIGN_CHECK
 
 from vflc_runtime.alignment.exchange import Exchange, wrong
+from vflc_runtime.alignment.handshake import NO_TOKEN, Handshake, confirm_key, meet
 from vflc_runtime.alignment.hub import Hashed, Private, intersect
 from vflc_runtime.alignment.kept import Kept
 from vflc_runtime.alignment.keys import Keys, Ranks
-from vflc_runtime.alignment.meeting import NO_TOKEN, Meeting, confirm_key, meet
-from vflc_runtime.alignment.points import Crew, library
+from vflc_runtime.alignment.points import WorkerPool, library
 from vflc_runtime.alignment.settings import AlignSettings, check_settings
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
@@ -59,51 +59,53 @@ def align(
         return own.order
     kept = None if settings.cache is None else Kept.open(settings.cache, method, place, peers, own)
     token = kept.token if kept is not None else None
-    meeting = meet(method, place, peers, len(own), exchange, settings, token or NO_TOKEN)
-    if meeting.kept and kept is not None and kept.positions is not None:
+    handshake = meet(method, place, peers, len(own), exchange, settings, token or NO_TOKEN)
+    if handshake.kept and kept is not None and kept.positions is not None:
         common = np.sort(np.argsort(own.order)[kept.positions])
-        _check_equal(own, common, meeting, method)
+        _check_equal(own, common, handshake, method)
         return own.positions(common)
-    common = _common(method, own, meeting, settings, listen)
+    common = _common(method, own, handshake, settings, listen)
     positions = own.positions(common)
     if kept is not None:
-        kept.save(meeting.token, positions)
+        kept.save(handshake.token, positions)
     return positions
 
 
-def _common(method: str, own: Keys, meeting: Meeting, settings: AlignSettings, listen: Listener) -> Ranks:
+def _common(method: str, own: Keys, handshake: Handshake, settings: AlignSettings, listen: Listener) -> Ranks:
     """The keys that all have, by one of the methods; all parties have made sure that they agree."""
     if method == "aligned":
         common = np.arange(len(own), dtype=np.int64)
-        for peer, link in meeting.links.items():
+        for peer, link in handshake.links.items():
             if link.rows != len(own):
-                raise _different(f"{meeting.place} has {len(own)} rows and {peer} has {link.rows}")
+                raise _different(f"{handshake.place} has {len(own)} rows and {peer} has {link.rows}")
     elif method == "hash":
         key = settings.key or b""
-        confirm_key(meeting, key)
-        common = intersect(own, meeting, Hashed(own, meeting, key))
+        confirm_key(handshake, key)
+        common = intersect(own, handshake, Hashed(own, handshake, key))
     else:
-        with Crew(settings.threads) as crew:
-            common = intersect(own, meeting, Private(own, crew, listen))
+        with WorkerPool(settings.threads) as pool:
+            common = intersect(own, handshake, Private(own, pool, listen))
     if not len(common):
         raise Failure(
             "VFL0606",
-            f"no key of {meeting.place} is at {' and '.join(meeting.links)} as well",
+            f"no key of {handshake.place} is at {' and '.join(handshake.links)} as well",
             "give the same keys to the same rows at every party; keys are compared as text",
         )
-    _check_equal(own, common, meeting, method)
+    _check_equal(own, common, handshake, method)
     return common
 
 
-def _check_equal(own: Keys, common: Ranks, meeting: Meeting, method: str) -> None:
+def _check_equal(own: Keys, common: Ranks, handshake: Handshake, method: str) -> None:
     """All parties hold the same keys, or none goes on."""
-    digest = own.digest(meeting.salt, common)
-    for link in meeting.links.values():
+    digest = own.digest(handshake.salt, common)
+    for link in handshake.links.values():
         link.tell(ALIGN_CHECK, digest)
-    for peer, link in meeting.links.items():
+    for peer, link in handshake.links.items():
         if link.hear(ALIGN_CHECK, ALIGN_CHECK.bytes) != digest:
             if method == "aligned":
-                raise _different(f"{meeting.place} and {peer} have {len(own)} rows each, with different keys")
+                raise _different(
+                    f"{handshake.place} and {peer} have {len(own)} rows each, with different keys"
+                )
             raise wrong(peer, "it found other common rows")
 
 

@@ -28,9 +28,9 @@ from vflc_common.control import (
 )
 
 from vflc_runtime.alignment.exchange import Link, wrong
+from vflc_runtime.alignment.handshake import Handshake
 from vflc_runtime.alignment.keys import Keys, Ranks
-from vflc_runtime.alignment.meeting import Meeting
-from vflc_runtime.alignment.points import Answering, Asking, Crew, Report, read_setup, split
+from vflc_runtime.alignment.points import Answering, Asking, OnPiece, WorkerPool, read_setup, split
 from vflc_runtime.events import Aligning, Listener
 
 UNDER_WAY = 4
@@ -49,19 +49,19 @@ class Comparison(Protocol):
         ...
 
 
-def intersect(keys: Keys, meeting: Meeting, comparison: Comparison) -> Ranks:
+def intersect(keys: Keys, handshake: Handshake, comparison: Comparison) -> Ranks:
     """The keys that all parties have."""
-    salted = keys.hashes(meeting.salt)
-    if meeting.place != meeting.hub:
-        link = meeting.links[meeting.hub]
+    salted = keys.hashes(handshake.salt)
+    if handshake.place != handshake.hub:
+        link = handshake.links[handshake.hub]
         comparison.at_partner(link)
         return _hear_common(link, salted)
     common = np.arange(len(keys), dtype=np.int64)
     # The fewest rows first: what the hub learns of the others is then soon little.
-    for link in sorted(meeting.links.values(), key=lambda each: (each.rows, each.peer)):
+    for link in sorted(handshake.links.values(), key=lambda each: (each.rows, each.peer)):
         common = comparison.at_hub(link, common)
     told = np.sort(salted[common]).tobytes()
-    for link in meeting.links.values():
+    for link in handshake.links.values():
         link.tell_number(ALIGN_COUNT, len(common))
         link.tell_all(ALIGN_COMMON, told)
     return common
@@ -88,8 +88,8 @@ def _hear_hashes(link: Link, kind: Control, count: int) -> NDArray[Any]:
 class Hashed:
     """Keyed hashes: who knows the key can test any guess of a key, so only the hub gets them."""
 
-    def __init__(self, keys: Keys, meeting: Meeting, key: bytes) -> None:
-        self._hashes = keys.hashes(key + meeting.salt)
+    def __init__(self, keys: Keys, handshake: Handshake, key: bytes) -> None:
+        self._hashes = keys.hashes(key + handshake.salt)
 
     def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
         link.tell_number(ALIGN_TURN, 0)
@@ -104,15 +104,15 @@ class Hashed:
 class Private:
     """Points under secrets: nobody can test a guess, not even the hub."""
 
-    def __init__(self, keys: Keys, crew: Crew, listen: Listener) -> None:
-        self._keys, self._crew, self._listen = keys, crew, listen
+    def __init__(self, keys: Keys, pool: WorkerPool, listen: Listener) -> None:
+        self._keys, self._pool, self._listen = keys, pool, listen
 
-    def _report(self, what: str) -> Report:
+    def _report(self, what: str) -> OnPiece:
         return lambda done, total: self._listen(Aligning(what, done, total))
 
     def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
         texts = [self._keys.texts[rank] for rank in ranks]
-        asking = Asking(self._crew, texts, self._report(f"keys for {link.peer}"))
+        asking = Asking(self._pool, texts, self._report(f"keys for {link.peer}"))
         link.tell_number(ALIGN_TURN, len(texts))
         if not texts:
             return ranks
@@ -120,20 +120,20 @@ class Private:
         if any(b <= a for a, b in pairwise(points)) or any(point[0] not in (2, 3) for point in points):
             name = ALIGN_SETUP.name
             raise wrong(link.peer, f"{name} is not sorted, has something twice, or holds no points")
-        found = self._ask(link, asking, read_setup(self._crew, points), len(texts))
+        found = self._ask(link, asking, read_setup(self._pool, points), len(texts))
         return ranks[np.sort(found)]
 
     def _ask(self, link: Link, asking: Asking, setup: Any, count: int) -> NDArray[np.int64]:
         """Sends the points, and compares what comes back while more is under way."""
         # Each comparison reads the peer's keys anew: few large ones where there are many answers.
-        least = max(POINTS, count // (4 * self._crew.threads))
+        least = max(POINTS, count // (4 * self._pool.threads))
         answers: list[bytes] = []
         running: list[Any] = []
         first = 0
         for block in _answers(link, asking.points):
             answers += split(block)
             if len(answers) >= least or first + len(answers) == count:
-                running.append(self._crew.submit(asking.compare, setup, answers, first, link.peer))
+                running.append(self._pool.submit(asking.compare, setup, answers, first, link.peer))
                 first, answers = first + len(answers), []
         report = self._report(f"answers of {link.peer}")
         found = []
@@ -143,7 +143,7 @@ class Private:
         return np.concatenate(found)
 
     def at_partner(self, link: Link) -> None:
-        answering = Answering(self._crew, self._keys.texts, self._report("own keys"))
+        answering = Answering(self._pool, self._keys.texts, self._report("own keys"))
         count = link.hear_number(ALIGN_TURN, link.rows)
         if not count:
             return

@@ -22,7 +22,7 @@ from vflc_common.control import POINT
 from vflc_runtime.alignment.exchange import wrong
 from vflc_runtime.errors import Failure
 
-Report = Callable[[int, int], None]
+OnPiece = Callable[[int, int], None]
 PIECE = 1024
 """Points that a thread computes at a time: 40 to 60 ms."""
 
@@ -41,7 +41,7 @@ def library() -> ModuleType:
     return module
 
 
-class Crew:
+class WorkerPool:
     """Threads that compute. The library lets go of the interpreter; an object of it serves one thread."""
 
     def __init__(self, threads: int | None) -> None:
@@ -49,7 +49,7 @@ class Crew:
         self.threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self.threads, "alignment")
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -59,7 +59,7 @@ class Crew:
         return self._pool.submit(work, *arguments)
 
     def pieces(
-        self, work: Callable[[Sequence[bytes]], Sequence[bytes]], items: Sequence[bytes], report: Report
+        self, work: Callable[[Sequence[bytes]], Sequence[bytes]], items: Sequence[bytes], report: OnPiece
     ) -> list[bytes]:
         """What `work` makes of all items, piece by piece, in their order."""
         starts = range(0, len(items), PIECE)
@@ -88,16 +88,16 @@ class Asking:
     """The side that learns which of its keys the other has.
 
     Args:
-        crew: who computes.
+        pool: who computes.
         texts: the keys that are asked for.
         report: is told how many points are done.
     """
 
-    def __init__(self, crew: Crew, texts: Sequence[bytes], report: Report) -> None:
-        self._crew, self._psi = crew, crew.psi
+    def __init__(self, pool: WorkerPool, texts: Sequence[bytes], report: OnPiece) -> None:
+        self._pool, self._psi = pool, pool.psi
         # A secret a peer: two peers together cannot follow a key through both intersections.
         self._client = Holder(self._psi.client)
-        points = crew.pieces(self._hide, texts, report)
+        points = pool.pieces(self._hide, texts, report)
         self._order = sorted(range(len(points)), key=points.__getitem__)
         self.points = b"".join(points[i] for i in self._order)
 
@@ -129,11 +129,11 @@ class Asking:
 class Answering:
     """The side that learns no more than how many keys the other asks for."""
 
-    def __init__(self, crew: Crew, texts: Sequence[bytes], report: Report) -> None:
-        self._crew, self._psi = crew, crew.psi
+    def __init__(self, pool: WorkerPool, texts: Sequence[bytes], report: OnPiece) -> None:
+        self._pool, self._psi = pool, pool.psi
         self._server = Holder(self._psi.server)
         # Sorted, points say nothing about the order of the keys.
-        self.setup = b"".join(sorted(crew.pieces(self._hide, texts, report)))
+        self.setup = b"".join(sorted(pool.pieces(self._hide, texts, report)))
 
     def _hide(self, texts: Sequence[bytes]) -> Sequence[bytes]:
         # The other structures are smaller, and take some keys for common that are not.
@@ -150,7 +150,7 @@ class Answering:
             return found
 
         try:
-            return b"".join(self._crew.pieces(hide, split(block), lambda done, total: None))
+            return b"".join(self._pool.pieces(hide, split(block), lambda done, total: None))
         except RuntimeError:
             raise no_points(peer) from None
 
@@ -165,8 +165,8 @@ def split(block: bytes) -> list[bytes]:
     return [block[start : start + POINT] for start in range(0, len(block), POINT)]
 
 
-def read_setup(crew: Crew, points: Sequence[bytes]) -> Any:
+def read_setup(pool: WorkerPool, points: Sequence[bytes]) -> Any:
     """A peer's keys as the library reads them."""
-    setup = crew.psi.ServerSetup()
+    setup = pool.psi.ServerSetup()
     setup.raw.encrypted_elements.extend(points)
     return setup

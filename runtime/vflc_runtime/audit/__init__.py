@@ -1,4 +1,4 @@
 """Attacks on a run with exactly what a curious party received.
 
-An attack gets a `View` of one party and gives guesses; `judge` alone compares them with the truth.
+An attack gets an `AdversaryView` of one party and gives guesses; `judge` alone compares them with the truth.
 """

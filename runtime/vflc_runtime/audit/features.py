@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.hints import Hints
+from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.learn import Network, solved
-from vflc_runtime.audit.view import Channel, View
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -54,18 +54,20 @@ class Completion:
     plain: Array | None
 
 
-def complete(view: View, channel: Channel, hints: Hints, count: int, draw: int) -> Completion:
+def complete(
+    view: AdversaryView, channel: Channel, knowledge: Knowledge, count: int, draw: int
+) -> Completion:
     """A head on `count` known labels, with and without the trained bottom."""
     rows = view.prediction.rows
-    known, labels = hints.some(rows, count, draw)
+    known, labels = knowledge.some(rows, count, draw)
     rest = np.setdiff1d(np.arange(len(rows)), known)
-    if hints.label.kind == "number":
+    if knowledge.label.kind == "number":
         targets: Array = labels.reshape(-1, 1).astype(np.float64)
     else:
-        targets = np.eye(hints.label.classes)[labels.astype(np.int64).reshape(-1)]
+        targets = np.eye(knowledge.label.classes)[labels.astype(np.int64).reshape(-1)]
 
     def head(values: Array) -> Array:
-        output = "linear" if hints.label.kind == "number" else "softmax"
+        output = "linear" if knowledge.label.kind == "number" else "softmax"
         return Network(values[known], targets, output)(values[rest])  # type: ignore[arg-type]
 
     own = [array[rows] for array in view.own.values()]

@@ -18,7 +18,7 @@ from vflc_runtime.audit.features import CATEGORIES, Spelling, invert
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.plan import Input
 from vflc_runtime.run.session import Session
-from vflc_runtime.run.transcript import Step
+from vflc_runtime.run.transcript import RecordedStep
 from vflc_runtime.transport.messages import Envelope
 
 Array = NDArray[Any]
@@ -39,7 +39,7 @@ class Imitation:
     """
 
     inputs: Mapping[str, Array]
-    step: Step
+    step: RecordedStep
 
 
 def imitate(bundle: Bundle, seed: int, sizes: Mapping[str, int | None], threads: int | None) -> Imitation:
@@ -67,7 +67,7 @@ def imitate(bundle: Bundle, seed: int, sizes: Mapping[str, int | None], threads:
     for guards in session.guards().values():
         guards.silence()
     session.predict(inputs)
-    return Imitation(inputs, Step(0, np.arange(MADE_UP), heard, {}))
+    return Imitation(inputs, RecordedStep(0, np.arange(MADE_UP), heard, {}))
 
 
 def _made_up(each: Input, size: int | None, rng: np.random.Generator, precision: str) -> Array:

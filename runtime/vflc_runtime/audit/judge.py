@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vflc_runtime.audit import scores
 from vflc_runtime.audit.attacks.attack import Look, spread_out
 from vflc_runtime.audit.features import Completion
-from vflc_runtime.audit.hints import Label
+from vflc_runtime.audit.knowledge import Label
 from vflc_runtime.audit.scores import Spread
 
 Array = NDArray[Any]

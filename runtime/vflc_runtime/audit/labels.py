@@ -1,4 +1,5 @@
-"""Attacks on labels: each sees a `View`, a channel and a few hints, and gives what it makes of each batch."""
+"""Attacks on labels: each sees an `AdversaryView`, a channel and a few
+known labels, and gives what it makes of each batch."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
+from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, Channel
 from vflc_runtime.audit.attacks.alike import ALIKE, LINKED
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.attacks.epochs import EPOCHS
@@ -18,8 +20,7 @@ from vflc_runtime.audit.attacks.quotient import QUOTIENT
 from vflc_runtime.audit.attacks.start import START
 from vflc_runtime.audit.attacks.sums import SUMS
 from vflc_runtime.audit.attacks.taught import TAUGHT
-from vflc_runtime.audit.hints import Hints, Kind
-from vflc_runtime.audit.view import BATCHES, Channel, View
+from vflc_runtime.audit.knowledge import Knowledge, LabelKind
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -32,25 +33,25 @@ SUN = (
 FU = 'Fu et al., "Label Inference Attacks Against Vertical Federated Learning", USENIX Security 2022'
 
 
-def _norm(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _norm(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_norm(view.rows(step, channel)))
 
 
-def _cosine(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _cosine(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
-        known = hints.one_positive(step.rows)
+        known = knowledge.one_positive(step.rows)
         if known is not None:
             values = exact.by_cosine(view.rows(step, channel), known)
             yield Look(np.delete(step.rows, known), np.delete(values, known))  # its own cosine is 1
 
 
-def _sign(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _sign(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_projection(view.rows(step, channel)))
 
 
-def _columns(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _columns(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     columns: Indices | None = None
     for step in view.steps(BATCHES // 4, channel.program):
         rows = view.rows(step, channel)
@@ -58,37 +59,37 @@ def _columns(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
         yield Look(step.rows, rows[:, columns])
 
 
-def _consensus(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _consensus(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_consensus(view.rows(step, channel)))
 
 
-def _factor(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _factor(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     own = view.channels("forward", sent=True)
     for step in view.steps(BATCHES // 4, channel.program) if own else ():
         yield Look(step.rows, exact.by_factor(view.rows(step, channel), view.rows(step, own[0])))
 
 
-def _direction(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _direction(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         rows = view.rows(step, channel)
-        if len(rows) >= hints.label.classes:
-            yield Look(step.rows, exact.by_direction(rows, hints.label.classes), "purity")
+        if len(rows) >= knowledge.label.classes:
+            yield Look(step.rows, exact.by_direction(rows, knowledge.label.classes), "purity")
 
 
-def _residual(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _residual(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_projection(view.rows(step, channel)), "correlation")
 
 
-def _spectral(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _spectral(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         rows = view.rows(step, channel)
         yield Look(step.rows, exact.by_projection(rows - rows.mean(axis=0)))
 
 
-EVERY: tuple[Kind, ...] = ("binary", "classes", "number")
-ONE: tuple[Kind, ...] = ("binary", "number")
+EVERY: tuple[LabelKind, ...] = ("binary", "classes", "number")
+ONE: tuple[LabelKind, ...] = ("binary", "number")
 
 LABEL_ATTACKS = (
     LabelAttack("norm", "length of the gradient", f"{LI} (norm-based)", "", "backward", EVERY, _norm),
@@ -131,7 +132,7 @@ FEATURE_ATTACKS = {"backward": (TAUGHT, START, EPOCHS, ALIKE, LINKED), "forward"
 """Attacks on features by what crosses of them, besides those that invert a batch of prediction."""
 
 
-def tally(views: Sequence[View], channel: Channel) -> tuple[Indices, Array]:
+def tally(views: Sequence[AdversaryView], channel: Channel) -> tuple[Indices, Array]:
     """Signs of every row's gradient, added up over the epochs it was seen in, of one run after another.
 
     Gradients of a step are told apart up to one global sign; later steps are turned to agree with what

@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import bounds
+from vflc_runtime.audit.adversary_view import AdversaryView, Channel
 from vflc_runtime.audit.attacks.attack import Look, spread_out
 from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import drawn, units
-from vflc_runtime.audit.hints import Hints, Label
+from vflc_runtime.audit.knowledge import Knowledge, Label
 from vflc_runtime.audit.labels import LABEL_ATTACKS
 from vflc_runtime.audit.rehearsal import first_steps, rehearse
-from vflc_runtime.audit.report import Trial
+from vflc_runtime.audit.report import BoundTest
 from vflc_runtime.audit.tails import posterior, slack, tail
-from vflc_runtime.audit.targets import Target, target
-from vflc_runtime.audit.view import Channel, View
+from vflc_runtime.audit.targets import AttackTarget, target
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Dataset
 
@@ -49,7 +49,7 @@ def refute(
     threads: int | None = None,
     draw: int | None = None,
     tell: Callable[[str], None] = lambda what: None,
-) -> tuple[Trial, ...]:
+) -> tuple[BoundTest, ...]:
     """Attacks a short run on drawn columns; of each receiver and secret the attack that went farthest.
 
     Args:
@@ -83,12 +83,12 @@ def refute(
     heard = rehearse(bundle, table, settings, steps, engine, threads)
     made = drawn(data, whole, rng)
     first = first_steps(bundle, made, settings, engine, threads)
-    trials: list[Trial] = []
+    trials: list[BoundTest] = []
     for place in dict.fromkeys(place for place, _, _ in wanted):
         own = {
             i: rows for i, rows in table.inputs.items() if i.partition(".")[0] in bundle.plans[place].tables
         }
-        view = View(place, bundle.manifest, heard.train[place], heard.whole[place], own, data.rows)
+        view = AdversaryView(place, bundle.manifest, heard.train[place], heard.whole[place], own, data.rows)
         view.start = Start(made.inputs, first[place])
         for receiver, unit, bound in wanted:
             if receiver == place:
@@ -100,19 +100,21 @@ def refute(
     return _worst(trials)
 
 
-def _trials(view: View, aimed: Target, bound: bounds.Tested, known: Array) -> Iterator[Trial]:
+def _trials(
+    view: AdversaryView, aimed: AttackTarget, bound: bounds.Tested, known: Array
+) -> Iterator[BoundTest]:
     """Every attack on one secret at every channel, where it names at least one row."""
     label = Label(aimed.id, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
-    hints = Hints(label, aimed.classes, known, aimed.spelled)
+    knowledge = Knowledge(label, aimed.classes, known, aimed.spelled)
     for channel in (*view.every_channel(), *view.whole()):
         for attack in LABEL_ATTACKS:
             if label.kind in attack.kinds and attack.looks_at(channel):
-                guesses = named(attack.run(view, channel, hints), aimed, known)
+                guesses = named(attack.run(view, channel, knowledge), aimed, known)
                 if guesses is not None:
                     yield from _judged(view, aimed, bound, attack.key, channel, guesses)
 
 
-def named(looks: Iterator[Look], aimed: Target, known: Array) -> tuple[Indices, Indices] | None:
+def named(looks: Iterator[Look], aimed: AttackTarget, known: Array) -> tuple[Indices, Indices] | None:
     """The rows an attack looked at that are not known, and the class that it gives each.
 
     What it makes of a batch is turned by the batch's known rows, so that more means more likely, and added
@@ -137,7 +139,7 @@ def named(looks: Iterator[Look], aimed: Target, known: Array) -> tuple[Indices, 
     return rest, guesses[rest, best]
 
 
-def _votes(look: Look, told: Indices, aimed: Target) -> Array:
+def _votes(look: Look, told: Indices, aimed: AttackTarget) -> Array:
     """How much each column of a look is for each class [n, c, k]."""
     count, truth = len(aimed.shares), aimed.classes[look.rows[told]]
     if look.measure == "purity":
@@ -173,24 +175,24 @@ def _ranks(columns: Array) -> Array:
     return found
 
 
-def _by_code(aimed: Target, bits: float) -> float:
+def _by_code(aimed: AttackTarget, bits: float) -> float:
     """The largest share of rows that can be named by whoever has a code of so many bits a row."""
     cells = len(aimed.shares) if bits > 30 else min(int(2.0**bits + 1e-9), len(aimed.shares))
     return float(np.sort(aimed.shares)[::-1][:cells].sum())
 
 
-def _refutable(aimed: Target, bound: bounds.Tested) -> bool:
+def _refutable(aimed: AttackTarget, bound: bounds.Tested) -> bool:
     return bound.bits is None or _by_code(aimed, bound.bits) < 1 - 1e-12
 
 
 def _judged(
-    view: View,
-    aimed: Target,
+    view: AdversaryView,
+    aimed: AttackTarget,
     bound: bounds.Tested,
     attack: str,
     channel: Channel,
     guesses: tuple[Indices, Indices],
-) -> Iterator[Trial]:
+) -> Iterator[BoundTest]:
     """Guesses held against the bound: of each class by itself, or all together where a code bounds them."""
     rows, said = guesses
     truth = aimed.classes[rows]
@@ -206,14 +208,14 @@ def _judged(
     for part, most in parts:
         count, right = int(part.sum()), int((said == truth)[part].sum())
         p = min(1.0, tail(count, most, right) + slack(count, bound.delta))
-        yield Trial(
+        yield BoundTest(
             view.place, aimed.id, bound.words, attack, channel.name, channel.program, count, right, most, p
         )
 
 
-def _worst(trials: list[Trial]) -> tuple[Trial, ...]:
+def _worst(trials: list[BoundTest]) -> tuple[BoundTest, ...]:
     """Of each receiver and secret the trial that is least likely, corrected for the number of all."""
-    found: dict[tuple[str, str], Trial] = {}
+    found: dict[tuple[str, str], BoundTest] = {}
     for trial in sorted(trials, key=lambda each: (each.p, each.most - each.right / max(each.count, 1))):
         found.setdefault((trial.party, trial.secret), trial.corrected(len(trials), RISK))
     return tuple(found.values())

@@ -18,7 +18,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.run import start, units
 from vflc_runtime.run.loop import facts
 from vflc_runtime.run.session import Session
-from vflc_runtime.run.transcript import Step, evenly
+from vflc_runtime.run.transcript import RecordedStep, evenly
 from vflc_runtime.run.work import order_of
 from vflc_runtime.transport.messages import Envelope
 
@@ -47,11 +47,11 @@ class Hearing:
             self._received[receiver][edge] = self._sent[envelope.sender][edge] = kept
             self.bytes += kept.nbytes
 
-    def taken(self, number: int, rows: Indices) -> dict[str, Step]:
+    def taken(self, number: int, rows: Indices) -> dict[str, RecordedStep]:
         """What was heard since, by place."""
         received, sent = self._received, self._sent
         self._clear()
-        return {place: Step(number, rows, received[place], sent[place]) for place in self._places}
+        return {place: RecordedStep(number, rows, received[place], sent[place]) for place in self._places}
 
     def _clear(self) -> None:
         self._received: dict[str, dict[str, Array]] = {place: {} for place in self._places}
@@ -62,16 +62,16 @@ class Hearing:
 class Tape:
     """What one place heard of training, step by step."""
 
-    heard: list[Step] = field(default_factory=list)
+    heard: list[RecordedStep] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.heard)
 
-    def steps(self, most: int | None = None) -> Iterator[Step]:
+    def steps(self, most: int | None = None) -> Iterator[RecordedStep]:
         """Steps in order; not more than `most`, which then lie evenly over all of them."""
         yield from evenly(self.heard, most)
 
-    def evaluations(self, most: int | None = None) -> Iterator[Step]:
+    def evaluations(self, most: int | None = None) -> Iterator[RecordedStep]:
         """Nothing is validated in between."""
         yield from ()
 
@@ -81,7 +81,7 @@ class Rehearsal:
     """What each place heard: `train` step by step, and by program one batch with the weights at the end."""
 
     train: Mapping[str, Tape]
-    whole: Mapping[str, Mapping[str, Step]]
+    whole: Mapping[str, Mapping[str, RecordedStep]]
 
 
 def chosen(rows: int) -> Indices:
@@ -89,7 +89,7 @@ def chosen(rows: int) -> Indices:
     return np.unique(np.linspace(0, rows - 1, min(PREDICTED, rows)).astype(np.int64))
 
 
-def heard_whole(session: Session, hearing: Hearing, data: Dataset, program: str) -> dict[str, Step]:
+def heard_whole(session: Session, hearing: Hearing, data: Dataset, program: str) -> dict[str, RecordedStep]:
     """One batch of evaluation or prediction, as each place saw it."""
     rows = chosen(data.rows)
     inputs = data.batch(rows)
@@ -150,7 +150,7 @@ def first_steps(
     settings: Mapping[str, Any],
     engine: str = "onnx",
     threads: int | None = None,
-) -> Mapping[str, tuple[Step, ...]]:
+) -> Mapping[str, tuple[RecordedStep, ...]]:
     """What each place sees of first steps, each from the initial weights, with rows of `data` in turn."""
     hearing = Hearing(bundle.manifest.messages, tuple(bundle.plans))
     session = Session(bundle, engine, settings["seed"], threads, ("train",), hearing)
@@ -158,7 +158,7 @@ def first_steps(
     session.prepare(facts({**settings, "epochs": FIRST, "steps": FIRST}, order))
     units.begin(session.engines, data.state)
     weights = session.weights_by_place()
-    heard: list[Mapping[str, Step]] = []
+    heard: list[Mapping[str, RecordedStep]] = []
     for rows in order.batches(0):
         for place, engine_ in session.engines.items():
             engine_.load(weights[place])

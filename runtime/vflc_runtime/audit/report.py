@@ -64,7 +64,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class BoundTest:
     """A bound put to the test: what the attack that went farthest named, on columns that are drawn afresh.
 
     Args:
@@ -98,7 +98,7 @@ class Trial:
             f"({self.attack} at {self.channel}), about {most:,} is the most by its bound, {self.bound}"
         )
 
-    def corrected(self, trials: int, risk: float) -> Trial:
+    def corrected(self, trials: int, risk: float) -> BoundTest:
         """For so many trials at once, of which none must be mistaken but with probability `risk`."""
         p = min(1.0, self.p * trials)
         return replace(self, p=p, refuted=p < risk)
@@ -130,7 +130,7 @@ class Report:
     edges: tuple[dict[str, Any], ...]
     passed: dict[str, str]
     scores: tuple[Score, ...]
-    trials: tuple[Trial, ...] | None = None
+    trials: tuple[BoundTest, ...] | None = None
     runs: int = 1
 
     @property

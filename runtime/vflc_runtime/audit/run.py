@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 from vflc_runtime.audit import bounds, features, verdict
 from vflc_runtime.audit import runs as several
+from vflc_runtime.audit.adversary_view import AdversaryView, Channel
 from vflc_runtime.audit.attacks.attack import LabelAttack
 from vflc_runtime.audit.attacks.start import Start
-from vflc_runtime.audit.hints import Hints
+from vflc_runtime.audit.context import Context
 from vflc_runtime.audit.initial import Imitation, unravel
 from vflc_runtime.audit.judge import Judge, relative_error
+from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.labels import FEATURE_ATTACKS, FU, LABEL_ATTACKS, tally
-from vflc_runtime.audit.material import Material
 from vflc_runtime.audit.refute import refute
-from vflc_runtime.audit.report import Report, Score, Trial, worst_first
+from vflc_runtime.audit.report import BoundTest, Report, Score, worst_first
 from vflc_runtime.audit.scores import Spread
-from vflc_runtime.audit.view import Channel, View
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.run.state import RunFolder
-from vflc_runtime.run.transcript import Step, Transcript
+from vflc_runtime.run.transcript import RecordedStep, Transcript
 
 Array = NDArray[Any]
 Tell = Callable[[str], None]
@@ -82,61 +82,61 @@ def audit(
         Failure: VFL0614, VFL0618, VFL0626, VFL0680, VFL0681, VFL0689, and those of reading data.
     """
     options, run = options or AuditOptions(), Path(run)
-    material = Material.open(run, Path(transcripts or run), sources, options.engine, options.threads, listen)
-    others = [_other(material, each, sources, options, listen) for each in options.runs]
-    places = tuple(material.bundle.plans)
+    context = Context.open(run, Path(transcripts or run), sources, options.engine, options.threads, listen)
+    others = [_other(context, each, sources, options, listen) for each in options.runs]
+    places = tuple(context.bundle.plans)
     for name in options.parties:
         if name not in places:
             known = ", ".join(places)
             raise Failure("VFL0681", f"{name!r} is no place of this run", f"places: {known}")
     curious = options.parties or places
-    starts = material.starts(options.engine)
-    scores = [score for place in curious for score in _place(material, place, starts[place], options, tell)]
+    starts = context.starts(options.engine)
+    scores = [score for place in curious for score in _place(context, place, starts[place], options, tell)]
     for place in curious if others else ():
         tell(f"{place} after labels, over {len(others) + 1} runs")
-        scores += _over_runs([material, *others], place)
-    settings, manifest = material.run.settings, material.bundle.manifest
-    steps = max(len(Transcript(material.transcripts, place)) for place in places)
+        scores += _over_runs([context, *others], place)
+    settings, manifest = context.run.settings, context.bundle.manifest
+    steps = max(len(Transcript(context.transcripts, place)) for place in places)
     return Report(
         model=manifest.model,
         digest=manifest.digest,
-        rows=material.data.rows,
+        rows=context.data.rows,
         steps=steps,
         batch=settings["batch"],
         runs=1 + len(others),
-        task=material.task(),
+        task=context.task(),
         known={"labels": options.known_labels, "rows": options.known_rows},
-        edges=material.edges,
-        passed=material.passed({edge for score in scores for edge in score.edges}, curious),
+        edges=context.edges,
+        passed=context.passed({edge for score in scores for edge in score.edges}, curious),
         scores=tuple(worst_first(scores)),
-        trials=_trials(material, options, tell) if options.bounds else None,
+        trials=_trials(context, options, tell) if options.bounds else None,
     )
 
 
 def _other(
-    material: Material, run: Path, sources: Mapping[str, Source], options: AuditOptions, listen: Listener
-) -> Material:
+    context: Context, run: Path, sources: Mapping[str, Source], options: AuditOptions, listen: Listener
+) -> Context:
     """Another run on the same rows; VFL0689 where it is of another spec."""
     theirs = RunFolder(run).settings.get("digest")
-    if theirs != material.run.settings["digest"]:
+    if theirs != context.run.settings["digest"]:
         raise Failure(
             "VFL0689",
-            f"{run} is a run of another spec than {material.run.path}",
+            f"{run} is a run of another spec than {context.run.path}",
             "audit runs of one spec together, and others by themselves",
         )
-    return Material.open(run, run, sources, options.engine, options.threads, listen)
+    return Context.open(run, run, sources, options.engine, options.threads, listen)
 
 
-def _over_runs(runs: Sequence[Material], place: str) -> Iterator[Score]:
+def _over_runs(runs: Sequence[Context], place: str) -> Iterator[Score]:
     """Attacks on labels whose scores are added up, row by row, over all runs."""
-    first, views = runs[0], [material.view(place) for material in runs]
-    settings = [material.run.settings for material in runs]
-    for hints, judge in first.labels(place):
-        label = hints.label.id
+    first, views = runs[0], [context.view(place) for context in runs]
+    settings = [context.run.settings for context in runs]
+    for knowledge, judge in first.labels(place):
+        label = knowledge.label.id
         proven = several.bound(views[0].learned, settings, place, label)
         for channel in views[0].channels("backward"):
             told = label in first.depends_on(channel.edges)
-            for attack, rows, sums in several.sums(views, channel, hints, told):
+            for attack, rows, sums in several.sums(views, channel, knowledge, told):
                 judged = judge.votes(rows, sums, settings[0]["batch"])
                 if judged is not None:
                     alone, last = judged
@@ -148,51 +148,49 @@ def _over_runs(runs: Sequence[Material], place: str) -> Iterator[Score]:
                     yield replace(score, bound=proven)
 
 
-def _trials(material: Material, options: AuditOptions, tell: Tell) -> tuple[Trial, ...]:
-    settings, bundle = material.run.settings, material.bundle
+def _trials(context: Context, options: AuditOptions, tell: Tell) -> tuple[BoundTest, ...]:
+    settings, bundle = context.run.settings, context.bundle
     return refute(
-        bundle, material.data, settings, TRIED, options.parties, options.engine, options.threads, tell=tell
+        bundle, context.data, settings, TRIED, options.parties, options.engine, options.threads, tell=tell
     )
 
 
-def _place(
-    material: Material, place: str, start: Start, options: AuditOptions, tell: Tell
-) -> Iterator[Score]:
-    view = material.view(place)
+def _place(context: Context, place: str, start: Start, options: AuditOptions, tell: Tell) -> Iterator[Score]:
+    view = context.view(place)
     view.start = start
-    for hints, judge in material.labels(place):
-        tell(f"{place} after {hints.label.id}")
-        yield from _looks(material, view, hints, judge)
-        yield from _votes(material, view, hints, judge)
-        yield from _completion(view, hints, judge, options)
-    for hints, judge in material.told(place):
-        tell(f"{place} after {hints.label.id}")
-        yield from _looks(material, view, hints, judge, FEATURE_ATTACKS)
+    for knowledge, judge in context.labels(place):
+        tell(f"{place} after {knowledge.label.id}")
+        yield from _looks(context, view, knowledge, judge)
+        yield from _votes(context, view, knowledge, judge)
+        yield from _completion(view, knowledge, judge, options)
+    for knowledge, judge in context.told(place):
+        tell(f"{place} after {knowledge.label.id}")
+        yield from _looks(context, view, knowledge, judge, FEATURE_ATTACKS)
     first = next(iter(view.steps(1)), None)
-    imitation = material.imitation() if first is not None and first.number == 1 else None
+    imitation = context.imitation() if first is not None and first.number == 1 else None
     for sender, channel in view.senders().items():
         tell(f"{place} after the features of {sender}")
-        yield from _inversion(material, view, channel, options)
+        yield from _inversion(context, view, channel, options)
         if first is not None and imitation is not None:
-            yield from _initial(material, view, channel, first, imitation)
+            yield from _initial(context, view, channel, first, imitation)
 
 
 def _looks(
-    material: Material,
-    view: View,
-    hints: Hints,
+    context: Context,
+    view: AdversaryView,
+    knowledge: Knowledge,
     judge: Judge,
     attacks: Mapping[str, tuple[LabelAttack, ...]] | None = None,
 ) -> Iterator[Score]:
     """Attacks that look at batches: those on labels, or by phase the ones given, where told of the secret."""
-    label = hints.label
+    label = knowledge.label
     for channel in (*view.every_channel(), *view.whole()):
-        told = label.id in material.depends_on(channel.edges) and not channel.sent
+        told = label.id in context.depends_on(channel.edges) and not channel.sent
         if attacks is not None and not told:
             continue
         for attack in LABEL_ATTACKS if attacks is None else attacks[channel.phase]:
             if label.kind in attack.kinds and attack.looks_at(channel, told):
-                spread = judge.looks(attack.run(view, channel, hints))
+                spread = judge.looks(attack.run(view, channel, knowledge))
                 if spread is not None:
                     words = attack.title, attack.paper, attack.knows
                     level = verdict.of_label(spread)
@@ -202,44 +200,46 @@ def _looks(
                     )
 
 
-def _votes(material: Material, view: View, hints: Hints, judge: Judge) -> Iterator[Score]:
+def _votes(context: Context, view: AdversaryView, knowledge: Knowledge, judge: Judge) -> Iterator[Score]:
     """A vote over epochs, where rows were recorded more than once."""
-    if hints.label.kind == "classes":
+    if knowledge.label.kind == "classes":
         return
     for channel in view.channels("backward"):
-        if hints.label.id in material.depends_on(channel.edges):
+        if knowledge.label.id in context.depends_on(channel.edges):
             rows, sums = tally([view], channel)
-            judged = (
-                judge.votes(rows, sums, material.run.settings["batch"]) if sums.shape[1:] > (1,) else None
-            )
+            judged = judge.votes(rows, sums, context.run.settings["batch"]) if sums.shape[1:] > (1,) else None
             if judged is not None:
                 first, last = judged
                 words = "signs of one row, added up over epochs", f"{FU} (direct), by a vote of epochs", ""
                 details = {"first epoch": first.mean, "epochs": float(sums.shape[1])}
                 level = verdict.of_label(last)
-                yield _score(view, hints.label.id, channel, "vote", words, "auc", last, level, details)
+                yield _score(view, knowledge.label.id, channel, "vote", words, "auc", last, level, details)
 
 
-def _completion(view: View, hints: Hints, judge: Judge, options: AuditOptions) -> Iterator[Score]:
+def _completion(
+    view: AdversaryView, knowledge: Knowledge, judge: Judge, options: AuditOptions
+) -> Iterator[Score]:
     sent = view.channels("forward", "predict", sent=True)
     channels = sent or view.channels("forward", "predict")
     if not channels:
         return
     made = [
         judge.completion(
-            features.complete(view, channels[0], hints, options.known_labels, draw), view.prediction.rows
+            features.complete(view, channels[0], knowledge, options.known_labels, draw), view.prediction.rows
         )
         for draw in range(DRAWS)
     ]
     bottom, plain = np.array(made).T
     spread = Spread(bottom.mean(), float(np.quantile(bottom, 0.95)), plain.mean(), DRAWS)
-    measure = {"binary": "auc", "classes": "accuracy", "number": "correlation"}[hints.label.kind]
+    measure = {"binary": "auc", "classes": "accuracy", "number": "correlation"}[knowledge.label.kind]
     words = "a head learned on a few labels", features.FU, f"{options.known_labels} labels"
     level = verdict.of_completion(spread.mean, spread.chance)
-    yield _score(view, hints.label.id, channels[0], "completion", words, measure, spread, level)
+    yield _score(view, knowledge.label.id, channels[0], "completion", words, measure, spread, level)
 
 
-def _inversion(material: Material, view: View, channel: Channel, options: AuditOptions) -> Iterator[Score]:
+def _inversion(
+    context: Context, view: AdversaryView, channel: Channel, options: AuditOptions
+) -> Iterator[Score]:
     rows = view.prediction.rows
     known = np.sort(
         np.random.default_rng(0).permutation(len(rows))[: min(options.known_rows, len(rows) // 2)]
@@ -248,7 +248,7 @@ def _inversion(material: Material, view: View, channel: Channel, options: AuditO
     if len(known) < 2:
         return
     activations = view.rows(view.prediction, channel)
-    found = material.features(view.place, channel.edges)
+    found = context.features(view.place, channel.edges)
     truths = {name: features.Spelling.of(v[rows[known]])(v[rows]) for name, v in found.items()}
     taught = {name: truth[known] for name, truth in truths.items()}
     for key, paper, way in (
@@ -267,10 +267,10 @@ def _inversion(material: Material, view: View, channel: Channel, options: AuditO
 
 
 def _initial(
-    material: Material, view: View, channel: Channel, first: Step, imitation: Imitation
+    context: Context, view: AdversaryView, channel: Channel, first: RecordedStep, imitation: Imitation
 ) -> Iterator[Score]:
     """Features of the rows of step 1, from the initial weights that everybody knows."""
-    values = material.features(view.place, channel.edges)
+    values = context.features(view.place, channel.edges)
     made, received = view.rows(imitation.step, channel), view.rows(first, channel)
     found = unravel(imitation, values, made, received)
     for name, (spelling, guess, mean) in found.items():
@@ -288,7 +288,7 @@ def _right(guess: Array, truth: Array, known: Array, rest: Array) -> dict[str, f
 
 
 def _score(
-    view: View,
+    view: AdversaryView,
     secret: str,
     channel: Channel,
     attack: str,

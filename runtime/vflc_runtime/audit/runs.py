@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from vflc_common.bound import Bound
 
 from vflc_runtime.audit import bounds
+from vflc_runtime.audit.adversary_view import AdversaryView, Channel
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
-from vflc_runtime.audit.hints import Hints
+from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.labels import FU, LABEL_ATTACKS, tally
-from vflc_runtime.audit.view import Channel, View
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect import spending
 
@@ -28,33 +28,33 @@ POINTED = tuple(attack for attack in LABEL_ATTACKS if attack.key in ("norm", "co
 """Attacks whose scores point the same way in every batch, and can be added up as they are."""
 _VOTE = LabelAttack(
     "vote", "signs of one row", f"{FU} (direct), by a vote of epochs", "", "backward",
-    ("binary", "number"), lambda view, channel, hints: iter(()),
+    ("binary", "number"), lambda view, channel, knowledge: iter(()),
 )  # fmt: skip
 
 
 def sums(
-    views: Sequence[View], channel: Channel, hints: Hints, told: bool
+    views: Sequence[AdversaryView], channel: Channel, knowledge: Knowledge, told: bool
 ) -> Iterator[tuple[LabelAttack, Indices, Array]]:
     """What attacks make of a channel in several runs.
 
     Args:
         views: of one place, a run each.
         channel: what it looks at.
-        hints: the few labels that are known.
+        knowledge: the few labels that are known.
         told: whether what crosses there depends on the label.
 
     Yields:
         An attack, the rows that it saw in every run [n], and its scores after the first run and after
         all of them [n, 2].
     """
-    if _VOTE.looks_at(channel, told) and hints.label.kind in _VOTE.kinds:
+    if _VOTE.looks_at(channel, told) and knowledge.label.kind in _VOTE.kinds:
         rows, last = _last(tally(views, channel))
         alone, first = _last(tally(views[:1], channel))
         both, at, of_first = np.intersect1d(rows, alone, return_indices=True)
         yield _VOTE, both, np.stack([first[of_first], last[at]], axis=1)
     for attack in POINTED:
-        if attack.looks_at(channel, told) and hints.label.kind in ("binary", "number"):
-            yield attack, *added_up([attack.run(view, channel, hints) for view in views], views[0].total)
+        if attack.looks_at(channel, told) and knowledge.label.kind in ("binary", "number"):
+            yield attack, *added_up([attack.run(view, channel, knowledge) for view in views], views[0].total)
 
 
 def _last(tallied: tuple[Indices, Array]) -> tuple[Indices, Array]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.hints import Spelled
+from vflc_runtime.audit.knowledge import Spelled
 
 Array = NDArray[Any]
 
@@ -18,7 +18,7 @@ CLASSES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class AttackTarget:
     """A feature or label under attack, as classes.
 
     Args:
@@ -34,7 +34,7 @@ class Target:
     spelled: Spelled
 
 
-def target(id: str, values: Array, undrawn: Array) -> Target | None:
+def target(id: str, values: Array, undrawn: Array) -> AttackTarget | None:
     """A column as classes; None where all rows are alike. Numbers are told apart as high and low."""
     before = undrawn.reshape(len(undrawn), -1)
     if before.dtype.kind == "f" and len(found := np.unique(before)) > 2:
@@ -49,7 +49,7 @@ def target(id: str, values: Array, undrawn: Array) -> Target | None:
         spelled = partial(_places, kept=np.sort(ids[np.argsort(-counts, kind="stable")][:CLASSES]))
     classes, origin = spelled(values), spelled(before)
     shares = np.bincount(origin, minlength=int(classes.max(initial=0)) + 1) / len(origin)
-    return Target(id, classes, shares, spelled) if np.count_nonzero(shares) > 1 else None
+    return AttackTarget(id, classes, shares, spelled) if np.count_nonzero(shares) > 1 else None
 
 
 def _above(values: Array, cut: float) -> NDArray[np.int64]:

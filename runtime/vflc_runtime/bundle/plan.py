@@ -180,7 +180,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ProgramReport:
     """What a program leaves behind at this place.
 
     Args:
@@ -241,7 +241,7 @@ class Plan(PlacePlan):
     optimizers: dict[str, Optimizer]
     updates: dict[str, Update]
     assigns: dict[str, str]
-    reports: dict[str, Report]
+    reports: dict[str, ProgramReport]
     metrics: tuple[Scored, ...]
     training: Training
 

@@ -26,7 +26,7 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowGradient:
     """The gradient of a table, as the distinct rows among the ids in `read` and their gradient."""
 
     weight: str
@@ -48,7 +48,7 @@ class Gradients:
     seeds: tuple[Seed, ...]
     crossing: tuple[tuple[str, str], ...]
     dense: tuple[tuple[str, tuple[str, ...]], ...]
-    rows: tuple[Rows, ...]
+    rows: tuple[RowGradient, ...]
     received: dict[str, tuple[str, ...]]
 
 
@@ -64,7 +64,9 @@ def read_gradients(item: Json) -> Gradients:
         crossing=tuple((each["gradient"].text(), each["value"].text()) for each in item["crossing"]),
         dense=tuple((each["gradient"].text(), each["weights"].texts()) for each in item["dense"]),
         rows=tuple(
-            Rows(each["weight"].text(), each["read"].texts(), each["ids"].text(), each["gradient"].text())
+            RowGradient(
+                each["weight"].text(), each["read"].texts(), each["ids"].text(), each["gradient"].text()
+            )
             for each in item["rows"]
         ),
         received={name: names.texts() for name, names in item["received"].items()},

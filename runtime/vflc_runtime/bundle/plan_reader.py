@@ -29,8 +29,8 @@ from vflc_runtime.bundle.plan import (
     Loss,
     Optimizer,
     Plan,
+    ProgramReport,
     Random,
-    Report,
     RowsUpdate,
     Slot,
     Step,
@@ -198,11 +198,11 @@ def _step(item: Json) -> Step:
     return Step(do, item[STEPS[do]].text())
 
 
-def _report(item: Json | None) -> Report:
+def _report(item: Json | None) -> ProgramReport:
     if item is None:
-        return Report()
+        return ProgramReport()
     losses, predictions = item.get("losses"), item.get("predictions")
-    return Report(
+    return ProgramReport(
         losses=tuple(
             Loss(loss["name"].text(), loss["value"].text(), loss["coefficient"].number())
             for loss in (losses if losses is not None else ())

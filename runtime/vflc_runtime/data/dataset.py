@@ -19,8 +19,8 @@ from vflc_runtime.data import expressions
 from vflc_runtime.data.align import WIDTH, Aligned, look_at_tables, open_tables
 from vflc_runtime.data.batches import Indices, gather
 from vflc_runtime.data.chain import Chain, State
+from vflc_runtime.data.column_buffer import ColumnBuffer, Room
 from vflc_runtime.data.source import Source, unreadable
-from vflc_runtime.data.spool import Room, Spool
 from vflc_runtime.errors import Failure
 
 Encoders = Mapping[str, Any]
@@ -185,15 +185,15 @@ class _Table:
         self, aligned: Aligned, folder: Path, room: Room, number: np.dtype[Any]
     ) -> dict[str, NDArray[Any]]:
         """Encodes all inputs of this table, block by block; those that find no `room` into `folder`."""
-        spools = {}
+        buffers = {}
         for i, (id, chain) in enumerate(self.chains.items()):
             dtype = number if chain.shape == "number" else np.dtype(np.int32)
-            spools[id] = Spool(folder / f"{self.party}.{i}", dtype, room)
+            buffers[id] = ColumnBuffer(folder / f"{self.party}.{i}", dtype, room)
         for some in _some(list(self.chains.values())):
             for _, keys, values in self._blocks(aligned, some):
                 for chain in some:
-                    spools[chain.name].append(chain.encode(values(chain), keys))
-        return {id: spool.finish() for id, spool in spools.items()}
+                    buffers[chain.name].append(chain.encode(values(chain), keys))
+        return {id: buffer.finish() for id, buffer in buffers.items()}
 
     def _blocks(
         self, aligned: Aligned, chains: Iterable[Chain]

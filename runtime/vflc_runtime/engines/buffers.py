@@ -40,7 +40,7 @@ class Dense:
             self.flat[slot.name].fill(slot.init)
 
 
-class Rows:
+class TableGroup:
     """Tables whose rows are updated together, because the same ids read them.
 
     All that the optimizer keeps for a row lies side by side in `kept`, so that one gather, one update
@@ -103,16 +103,16 @@ class Buffers:
     def _allocate(self) -> None:
         plan = self.plan
         self.dense: dict[str, Dense] = {}
-        self.rows: list[Rows] = []
+        self.rows: list[TableGroup] = []
         self._single: dict[str, Array] = {}
         self._home: dict[str, Dense] = {}
-        self._row_home: dict[str, Rows] = {}
+        self._row_home: dict[str, TableGroup] = {}
         for update in plan.updates.values():
             if isinstance(update, DenseUpdate):
                 self.dense[update.id] = home = Dense(plan, update)
                 self._home.update(dict.fromkeys(update.arrays, home))
         for group in row_groups(plan):
-            self.rows.append(Rows(plan, group))
+            self.rows.append(TableGroup(plan, group))
             self._row_home.update({update.array: self.rows[-1] for update in group})
         for name, array in plan.arrays.items():
             if name not in self._home:

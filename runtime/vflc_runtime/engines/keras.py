@@ -12,7 +12,7 @@ from vflc_common.words import PROGRAMS
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.engines.buffers import LAST, check_last
 from vflc_runtime.engines.keras_gradients import TapeGradients
-from vflc_runtime.engines.keras_models import Forward, Weights
+from vflc_runtime.engines.keras_models import Forward, PlaceWeights
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.engines.keras_updates import Updates
 from vflc_runtime.engines.randoms import uniform
@@ -38,7 +38,7 @@ class KerasEngine:
         self._graphs = {name: {s.target for s in run if s.do == "run"} for name, run in steps.items()}
         runs = dict.fromkeys(s.target for run in steps.values() for s in run if s.do == "run")
         self._models = {name: Forward(plan, name) for name in runs if plan.graphs[name].gradients is None}
-        self._weights = Weights(plan, self._models, seed)
+        self._weights = PlaceWeights(plan, self._models, seed)
         training = self._graphs.get("train", set())
         self._gradients = {
             name: TapeGradients(plan, entry.gradients, self._weights, training)
@@ -96,7 +96,7 @@ class KerasEngine:
             self._done, self._copies = self._step, {}
         self._updated = True
 
-    def update_by(self, make: Callable[[Plan, Weights], Any]) -> None:
+    def update_by(self, make: Callable[[Plan, PlaceWeights], Any]) -> None:
         """Lets something else than `Updates`, with the same methods, train; before the first step."""
         self._updates = make(self.plan, self._weights)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.bundle.plan_keras import Gradients, Rows
-from vflc_runtime.engines.keras_models import Values, Weights
+from vflc_runtime.bundle.plan_keras import Gradients, RowGradient
+from vflc_runtime.engines.keras_models import PlaceWeights, Values
 from vflc_runtime.engines.keras_setup import tensorflow
 
 
@@ -17,7 +17,7 @@ class TapeGradients:
         graphs: the models whose variables the tape sees.
     """
 
-    def __init__(self, plan: Plan, spec: Gradients, weights: Weights, graphs: set[str]) -> None:
+    def __init__(self, plan: Plan, spec: Gradients, weights: PlaceWeights, graphs: set[str]) -> None:
         self._tf = tensorflow().tf
         self._plan, self._spec = plan, spec
         names = [name for _, group in spec.dense for name in group] + [row.weight for row in spec.rows]
@@ -76,7 +76,7 @@ class TapeGradients:
         received = [values[gradient] for gradient in self._spec.received.get(name, ())]
         return self._dense(parts + received, self._variables[name][0])
 
-    def _rows(self, rows: Rows, parts: list[Any], values: Values) -> tuple[Any, Any]:
+    def _rows(self, rows: RowGradient, parts: list[Any], values: Values) -> tuple[Any, Any]:
         """The distinct rows that ids name, -1 none of them, and the sum of each row's gradients."""
         tf = self._tf
         read = tf.concat([tf.reshape(values[name], (-1,)) for name in rows.read], 0)

@@ -60,7 +60,7 @@ def load_model(content: bytes, path: Path) -> Any:
     return model
 
 
-class Weights:
+class PlaceWeights:
     """Every weight of a place: one variable that holds it, and copies in other models.
 
     A model has variables of its own. The first that holds a weight, of training where there is

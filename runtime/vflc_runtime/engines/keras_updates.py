@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vflc_runtime.bundle.plan import DenseUpdate, Optimizer, Plan, RowsUpdate
 from vflc_runtime.bundle.plan_rows import CatchUp, Replay
 from vflc_runtime.engines.buffers import LAST
-from vflc_runtime.engines.keras_models import Values, Weights, call_model, load_model
+from vflc_runtime.engines.keras_models import PlaceWeights, Values, call_model, load_model
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.replay import Rounds, replay
@@ -31,7 +31,7 @@ class Updates:
     Slots are known as `WEIGHT/SLOT`, in the weights' shapes.
     """
 
-    def __init__(self, plan: Plan, weights: Weights) -> None:
+    def __init__(self, plan: Plan, weights: PlaceWeights) -> None:
         self._tf = tensorflow().tf
         self._plan, self._weights = plan, weights
         optimizers = {
@@ -198,7 +198,7 @@ def _positions(rows: Any, some: Any) -> Any:
 class _DenseUpdater:
     """The weights of an update one after another; each slot is one flat variable of them all."""
 
-    def __init__(self, plan: Plan, update: DenseUpdate, optimizer: _Optimizer, weights: Weights) -> None:
+    def __init__(self, plan: Plan, update: DenseUpdate, optimizer: _Optimizer, weights: PlaceWeights) -> None:
         self._tf = tf = tensorflow().tf
         self._plan, self._update, self._optimizer, self._weights = plan, update, optimizer, weights
         self._sizes = [plan.arrays[name].size for name in update.arrays]
@@ -244,7 +244,7 @@ class _DenseUpdater:
 class _RowsUpdater:
     """Takes the rows touched out of table and slots, updates them, puts them back."""
 
-    def __init__(self, plan: Plan, update: RowsUpdate, optimizer: _Optimizer, weights: Weights) -> None:
+    def __init__(self, plan: Plan, update: RowsUpdate, optimizer: _Optimizer, weights: PlaceWeights) -> None:
         self._tf = tf = tensorflow().tf
         self._plan, self._update, self._optimizer, self._weights = plan, update, optimizer, weights
         self._shape = shape = plan.arrays[update.array].shape

@@ -11,7 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.plan_rows import CatchUp, Replay
-from vflc_runtime.engines.buffers import Rows
+from vflc_runtime.engines.buffers import TableGroup
 from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.onnx_replay import RowsReplayer
 from vflc_runtime.engines.onnx_rows_graphs import row_reader
@@ -51,7 +51,9 @@ class Reader(Protocol):
         ...
 
 
-def make_reader(plan: Plan, group: Rows, tables: Sequence[Array], history: History | None) -> Reader | None:
+def make_reader(
+    plan: Plan, group: TableGroup, tables: Sequence[Array], history: History | None
+) -> Reader | None:
     """What lets the tables of a group catch up, where they have to."""
     if isinstance(group.optimizer.catch_up, Replay):
         return RowsReplayer(plan, group, tables)
@@ -66,7 +68,7 @@ class RowsReader:
         history: of the group's optimizer.
     """
 
-    def __init__(self, plan: Plan, group: Rows, tables: Sequence[Array], history: History) -> None:
+    def __init__(self, plan: Plan, group: TableGroup, tables: Sequence[Array], history: History) -> None:
         self._precision, self._group, self._tables, self._history = plan.precision, group, tables, history
         widths = [table.shape[1] for table in tables]
         self._session = row_reader(plan, group.optimizer, widths, group.slot_widths)

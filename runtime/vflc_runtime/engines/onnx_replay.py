@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.engines.buffers import Rows
+from vflc_runtime.engines.buffers import TableGroup
 from vflc_runtime.engines.onnx_memory import read_before_written
 from vflc_runtime.engines.onnx_session import load, ort_value, read_model
 from vflc_runtime.engines.replay import Rounds, replay
@@ -36,7 +36,7 @@ class RowsReplayer:
     brought up to date at any time, and are wherever all of them are asked for.
     """
 
-    def __init__(self, plan: Plan, group: Rows, tables: Sequence[Array]) -> None:
+    def __init__(self, plan: Plan, group: TableGroup, tables: Sequence[Array]) -> None:
         self._group, self._tables = group, tables
         self._session = in_place(plan, group.optimizer.id, 1)
         self._reads_step = any(given.name == "step" for given in self._session.inputs_meta)

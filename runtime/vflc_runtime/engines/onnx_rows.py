@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.engines.buffers import Buffers, Rows
+from vflc_runtime.engines.buffers import Buffers, TableGroup
 from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.onnx_catch_up import make_reader
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
@@ -29,7 +29,7 @@ class RowsUpdater:
         history: of the group's optimizer, where rows catch up by what follows from it.
     """
 
-    def __init__(self, plan: Plan, group: Rows, buffers: Buffers, history: History | None) -> None:
+    def __init__(self, plan: Plan, group: TableGroup, buffers: Buffers, history: History | None) -> None:
         first, optimizer = group.updates[0], group.optimizer
         self._group, tables = group, [buffers.array(update.array) for update in group.updates]
         self._distinct = DistinctRows(len(tables[0]))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan
-from vflc_runtime.engines.buffers import Buffers, Rows
+from vflc_runtime.engines.buffers import Buffers, TableGroup
 from vflc_runtime.engines.onnx_catch_up import Reader, history_of
 from vflc_runtime.engines.onnx_replay import in_place
 from vflc_runtime.engines.onnx_rows import RowsUpdater
@@ -54,7 +54,7 @@ def make_updaters(plan: Plan, buffers: Buffers, threads: int) -> dict[str, Updat
     return updaters
 
 
-def reader_of(updaters: Mapping[str, Updater], group: Rows) -> Reader | None:
+def reader_of(updaters: Mapping[str, Updater], group: TableGroup) -> Reader | None:
     """What lets the tables of a group catch up, where they have to."""
     updater = updaters.get(group.updates[0].id)
     return updater.reader if isinstance(updater, RowsUpdater) else None

@@ -145,10 +145,10 @@ def _number_in(text: str, name: str) -> int | float | None:
 
 # --- steps ------------------------------------------------------------------------------------------
 
-Step = Mapping[str, Any]
+EncodeStep = Mapping[str, Any]
 
 
-def _step(value: Any, step: Step, name: str) -> Any:
+def _step(value: Any, step: EncodeStep, name: str) -> Any:
     """One step on a value, on each of several, or on a missing one."""
     if step["name"] == "split":
         return [piece for piece in (value or "").split(step["separator"]) if piece]
@@ -166,19 +166,19 @@ def _step(value: Any, step: Step, name: str) -> Any:
     return None if isinstance(made, float) and not math.isfinite(made) else made
 
 
-def strip(text: str, step: Step) -> str:
+def strip(text: str, step: EncodeStep) -> str:
     """Without white space at its ends: the code points for which Unicode's White_Space holds, and U+001C to
     U+001F, as `str.strip` has it."""
     return text.strip()
 
 
-def lower(text: str, step: Step) -> str:
+def lower(text: str, step: EncodeStep) -> str:
     """Each code point by itself by its simple lower-case mapping: no rules for the ends of words, and
     U+0130 becomes `i`."""
     return "".join(c.lower()[0] for c in text)
 
 
-def hash_(value: Any, step: Step) -> int:
+def hash_(value: Any, step: EncodeStep) -> int:
     """A text's bytes in UTF-8, or a whole number's decimal digits, hashed, modulo the buckets."""
     data, salt = str(value).encode(), step.get("salt")
     if salt is None:
@@ -187,7 +187,7 @@ def hash_(value: Any, step: Step) -> int:
     return siphash(data, low, high) % int(step["buckets"])
 
 
-def _looked_up(value: Any, step: Step, name: str) -> int | None:
+def _looked_up(value: Any, step: EncodeStep, name: str) -> int | None:
     """A position in the vocabulary, with the default for what is unknown or missing."""
     default = step.get("default")
     at = None if value is None else LOOKUPS[step["name"]](value, step)
@@ -203,7 +203,7 @@ def _looked_up(value: Any, step: Step, name: str) -> int | None:
     return None
 
 
-def vocab(value: Any, step: Step) -> int | None:
+def vocab(value: Any, step: EncodeStep) -> int | None:
     """The position among the values: compared as text where either is text, otherwise as numbers."""
     listed = step["values"]
     if isinstance(value, str) or isinstance(listed[0], str):
@@ -211,18 +211,18 @@ def vocab(value: Any, step: Step) -> int | None:
     return listed.index(value) if value in listed else None
 
 
-def index(value: Any, step: Step) -> int | None:
+def index(value: Any, step: EncodeStep) -> int | None:
     """A whole number from 0 to n - 1 as it is."""
     return int(value) if 0 <= value < step["n"] else None
 
 
-def bucketize(value: float, step: Step) -> int:
+def bucketize(value: float, step: EncodeStep) -> int:
     """How many edges are at most the value."""
     return sum(edge <= value for edge in step["edges"])
 
 
-LOOKUPS: dict[str, Callable[[Any, Step], int | None]] = {"vocab": vocab, "index": index}
-STEPS: dict[str, Callable[[Any, Step], Any]] = {
+LOOKUPS: dict[str, Callable[[Any, EncodeStep], int | None]] = {"vocab": vocab, "index": index}
+STEPS: dict[str, Callable[[Any, EncodeStep], Any]] = {
     "strip": strip,
     "lower": lower,
     "hash": hash_,
@@ -272,7 +272,7 @@ def _decided(deciding: bool, arguments: list[Any]) -> bool | None:
     return None if None in truths else not deciding
 
 
-TEXT: dict[str, Callable[[str, Step], str]] = {"strip": strip, "lower": lower}
+TEXT: dict[str, Callable[[str, EncodeStep], str]] = {"strip": strip, "lower": lower}
 COMPARED: dict[str, Callable[[Any, Any], bool]] = {
     "==": lambda a, b: a == b,
     "!=": lambda a, b: a != b,

@@ -23,7 +23,7 @@ from vflc_runtime.export.raw import MISSING, UNKNOWN, NotExpressed, Raw
 from vflc_runtime.run.session import Session
 
 if TYPE_CHECKING:
-    from vflc_runtime.export.model import Model, Signature, Trial
+    from vflc_runtime.export.model import FedFile, Model, Signature
 
 Array = NDArray[Any]
 ALONE = "one"
@@ -91,7 +91,7 @@ class KerasFormat:
         core.name = _layer_name(f"{place}.{graph}")
         return core
 
-    def run(self, trials: list[Trial]) -> list[dict[str, Array]]:
+    def run(self, trials: list[FedFile]) -> list[dict[str, Array]]:
         """In a process of its own that cannot import vflc."""
         with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
             arguments: list[str] = []

@@ -55,7 +55,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class FedFile:
     """A file and what it is fed with."""
 
     path: Path
@@ -80,7 +80,7 @@ class Format(Protocol):
         """Writes the file of a model with the trained weights."""
         ...
 
-    def run(self, trials: list[Trial]) -> list[dict[str, Array]]:
+    def run(self, trials: list[FedFile]) -> list[dict[str, Array]]:
         """Loads files as a stranger would and runs each."""
         ...
 

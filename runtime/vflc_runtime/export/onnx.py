@@ -21,7 +21,7 @@ from vflc_runtime.run.session import Session
 if TYPE_CHECKING:
     import onnx
 
-    from vflc_runtime.export.model import Model, Part, Signature, Trial
+    from vflc_runtime.export.model import FedFile, Model, Part, Signature
 
 Array = NDArray[Any]
 OPSETS = {"": 20, "ai.onnx.ml": 2}
@@ -122,10 +122,10 @@ class OnnxFormat:
                 graph.input.append(info)
         known.update({info.name: info for info in source.output})
 
-    def run(self, trials: list[Trial]) -> list[dict[str, Array]]:
+    def run(self, trials: list[FedFile]) -> list[dict[str, Array]]:
         return [self._run(trial) for trial in trials]
 
-    def _run(self, trial: Trial) -> dict[str, Array]:
+    def _run(self, trial: FedFile) -> dict[str, Array]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

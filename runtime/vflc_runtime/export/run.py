@@ -23,7 +23,7 @@ from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.description import describe, encoded
-from vflc_runtime.export.model import Format, Model, Trial, by_place, merged_model
+from vflc_runtime.export.model import FedFile, Format, Model, by_place, merged_model
 from vflc_runtime.export.raw import NotExpressed, Raw, Sample, raw_columns, sample
 from vflc_runtime.run.evaluate import trained
 from vflc_runtime.run.session import Session
@@ -182,7 +182,7 @@ def _note(raw: Raw, why: str) -> str:
 
 def _written(
     model: Model, writer: Format, folder: Path, bundle: Bundle, rows: Sample, truth: Mapping[str, Array]
-) -> Trial:
+) -> FedFile:
     """Writes a model and what describes it; what it is tried with comes through the encoder beside it."""
     path = folder / f"{model.name}{writer.suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def _written(
     writer.write(model, path, description)
     files.write_json(path.with_suffix(".json"), description)
     feeds = {**{name: truth[name] for name in model.inputs}, **encoded(description, rows.rows)}
-    return Trial(path, feeds, model.outputs)
+    return FedFile(path, feeds, model.outputs)
 
 
 def _truth(session: Session, rows: Sample) -> dict[str, Array]:

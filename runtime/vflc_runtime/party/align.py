@@ -21,7 +21,7 @@ from vflc_runtime.data.source import unreadable
 from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import compare
-from vflc_runtime.party.council import PartyCouncil
+from vflc_runtime.party.coordinator import PartyCoordinator
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, take_part
@@ -62,7 +62,7 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
             if path is not None:
                 _write(table, site.place, parties[site.place]["key"], path)
         with suppress(Ended, Failure):  # whoever is gone by now has all it needs
-            PartyCouncil(peers, "", "train").leave()
+            PartyCoordinator(peers, "", "train").leave()
         return table.report[site.place]
 
     found, spent = take_part(site, bundle, 1, once)

@@ -11,7 +11,7 @@ from vflc_runtime.data.batches import sequential
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import agree_rows, compare
-from vflc_runtime.party.council import PartyCouncil
+from vflc_runtime.party.coordinator import PartyCoordinator
 from vflc_runtime.party.joined import Joined
 from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
@@ -118,7 +118,7 @@ class _Trained:
     def end(self, peers: Peers) -> None:
         """Waits until all have what they need."""
         try:
-            PartyCouncil(peers, "", self.program).leave()
+            PartyCoordinator(peers, "", self.program).leave()
         except (Ended, Failure):
             return  # whoever is gone by now has all it needs
 

@@ -13,7 +13,7 @@ from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.party.agreement import START, agree_rows, compare
-from vflc_runtime.party.council import PartyCouncil
+from vflc_runtime.party.coordinator import PartyCoordinator
 from vflc_runtime.party.joined import Joined
 from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
@@ -113,14 +113,14 @@ class _Training:
         settings = self.settings
         order = order_of(settings, count)
         run = self._run = self._run_folder(data, order)
-        council = PartyCouncil(peers, name, "evaluate" if len(order.held_out) else "train")
+        coordinator = PartyCoordinator(peers, name, "evaluate" if len(order.held_out) else "train")
         session = Session(
             self.bundle, self.site.engine, settings["seed"], self.site.threads, ("train", "evaluate"),
             transport=Joined(peers.network),
         )  # fmt: skip
         exchange_keys(peers, session)
         with Interrupts() as interrupts:
-            loop = EpochLoop(run, session, data, order, settings, self.site.listen, interrupts, council)
+            loop = EpochLoop(run, session, data, order, settings, self.site.listen, interrupts, coordinator)
             begin = run.go_back(None if checkpoint == START else checkpoint)
             if begin is not None:
                 loop.restore(begin)
@@ -132,21 +132,19 @@ class _Training:
                 raise
             except Interrupted as stopped:
                 with suppress(Ended, Restarted, Failure):
-                    council.before_saving()  # nobody leaves before all have the checkpoint
+                    coordinator.before_saving()  # nobody leaves before all have the checkpoint
                 if interrupts.asked:
                     raise
                 raise _stopped(stopped) from None
         with suppress(Ended, Failure):  # whoever is gone by now has all it needs
-            council.leave()
+            coordinator.leave()
             self.parted = True
         return Result(self.out, metrics, loop.progress.history)
 
     def _load(self, agree: Agree | None) -> Dataset:
         fitted = None if self._run is None else self._run.fitted(self.bundle)
         settings, sources = self.settings, self.site.sources(self.bundle)
-        data = loading.load_training(
-            self.bundle, sources, settings, fitted, self.site.listen, agree
-        )
+        data = loading.load_training(self.bundle, sources, settings, fitted, self.site.listen, agree)
         loading.check_labels(self.bundle, data)
         return data
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.finite import finite
-from vflc_runtime.population.steps import State
+from vflc_runtime.population.steps import GroupState
 from vflc_runtime.population.users import Rows
 
 Array = NDArray[Any]
@@ -47,7 +47,7 @@ class Changes:
     finite: NDArray[np.bool_]
 
 
-def changes_of(state: State, first: Mapping[str, Array]) -> Changes:
+def changes_of(state: GroupState, first: Mapping[str, Array]) -> Changes:
     """The changes of a group after its visit; they take the place of its global weights.
 
     Args:
@@ -72,14 +72,16 @@ def changes_of(state: State, first: Mapping[str, Array]) -> Changes:
     return Changes(changes, weight.astype(np.int32), whole)
 
 
-def _finite(state: State, changes: Mapping[str, Array]) -> NDArray[np.bool_]:
+def _finite(state: GroupState, changes: Mapping[str, Array]) -> NDArray[np.bool_]:
     """Whose changes are finite in every number."""
     if all(finite(change) for change in changes.values()):
         return np.ones(len(state.group.users), np.bool_)
     return np.equal(_by_user(state, changes, lambda numbers: ~np.isfinite(numbers)), 0.0)
 
 
-def _squares(state: State, changes: Mapping[str, Array], whole: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _squares(
+    state: GroupState, changes: Mapping[str, Array], whole: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """The squared norm of each user's change; 0 where it is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = _by_user(state, changes, lambda numbers: numbers.astype(np.float64) ** 2)
@@ -87,7 +89,9 @@ def _squares(state: State, changes: Mapping[str, Array], whole: NDArray[np.bool_
     return squares
 
 
-def _by_user(state: State, changes: Mapping[str, Array], of: Callable[[Array], Array]) -> NDArray[np.float64]:
+def _by_user(
+    state: GroupState, changes: Mapping[str, Array], of: Callable[[Array], Array]
+) -> NDArray[np.float64]:
     """The sum over each user's change of a function of its numbers."""
     users = len(state.group.users)
     total: NDArray[np.float64] = np.zeros(users)

@@ -16,11 +16,11 @@ from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.engines.population_runners import runners
 from vflc_runtime.metrics import Collector
 from vflc_runtime.population import random
-from vflc_runtime.population.crew import GROUP, Crew, Weights, groups
 from vflc_runtime.population.hub import Hub
 from vflc_runtime.population.measured import Scored
 from vflc_runtime.population.users import Rows, Split, Users, cohort_of
 from vflc_runtime.population.visit import Visited
+from vflc_runtime.population.worker_pool import GROUP, Weights, WorkerPool, groups
 
 Array = NDArray[Any]
 Scores = dict[str, float | None]
@@ -53,7 +53,7 @@ class Rounds:
         settings: of the run.
         users: their examples.
         split: who is trained on.
-        crew: carries out visits.
+        pool: carries out visits.
         secret: what noise, and who is visited under noise, are drawn from besides the seed.
         together: users that run as arrays.
     """
@@ -64,12 +64,12 @@ class Rounds:
         settings: Settings,
         users: Users,
         split: Split,
-        crew: Crew,
+        pool: WorkerPool,
         secret: str = "",
         together: int = GROUP,
     ) -> None:
         self.population, self.plan, self.settings = population, population.users, settings
-        self.users, self.split, self.crew = users, split, crew
+        self.users, self.split, self.pool = users, split, pool
         load = runners(population.backend, self.plan.precision)
         self.hub, self._secret, self._together = Hub(population.hub, settings, load, secret), secret, together
         self.kept: dict[str, Array] = self._first() if settings.keep_local else {}
@@ -93,7 +93,7 @@ class Rounds:
         kept: Sequence[Weights] | None = None
         if self.kept:
             kept = [{name: array[part] for name, array in self.kept.items()} for part in parts]
-        visited = self.crew.train(parts, self.hub.weights, number, kept)
+        visited = self.pool.train(parts, self.hub.weights, number, kept)
         for one in visited:
             for name, array in one.kept.items():
                 self.kept[name][one.users] = array
@@ -102,7 +102,7 @@ class Rounds:
 
     def measure(self, users: Rows) -> Round:
         """Rebuilds and measures users on their other half."""
-        return summed(self.plan, self.crew.evaluate(groups(users, self._together), self.hub.weights))
+        return summed(self.plan, self.pool.evaluate(groups(users, self._together), self.hub.weights))
 
 
 def summed(plan: UsersPlan, visited: Sequence[Visited]) -> Round:

@@ -24,7 +24,7 @@ from vflc_runtime.population.users import Group, Half, Rows
 Array = NDArray[Any]
 
 
-class State:
+class GroupState:
     """The arrays of a group during its visit.
 
     Attributes:

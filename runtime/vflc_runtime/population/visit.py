@@ -18,7 +18,7 @@ from vflc_runtime.population.copies import fill, touched
 from vflc_runtime.population.delta import Changes, Delta, changes_of
 from vflc_runtime.population.measured import Measured, Scored
 from vflc_runtime.population.place import Place, refused
-from vflc_runtime.population.steps import State
+from vflc_runtime.population.steps import GroupState
 from vflc_runtime.population.users import Group, Rows, Users, group_of
 
 Array = NDArray[Any]
@@ -96,7 +96,7 @@ class Visit(Place):
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
         """Gives every user its own local weights. They start from the round before `step`: -1 measures."""
         plan, settings, group = self.plan, self.settings, self._group
-        self._state = state = State(plan, settings, group, dict(inputs))
+        self._state = state = GroupState(plan, settings, group, dict(inputs))
         self._first: dict[str, Array] = {}
         self._measured = Measured()
         self._changes: Changes | None = None

@@ -33,7 +33,7 @@ from vflc_runtime.protect.account import Facts
 from vflc_runtime.protect.noise import Noise
 
 Array = NDArray[Any]
-Message = tuple[str, int, int, str, int]
+MessageId = tuple[str, int, int, str, int]
 """Program, epoch, which step or batch of it, guard, which time: what a row sends once, and when."""
 SECRET = 32
 """Bytes of a secret, and of what was heard."""
@@ -186,14 +186,14 @@ class Sent:
                 self._records.add(record)
         return last
 
-    def otherwise(self, message: Message, key: bytes) -> bool:
+    def otherwise(self, message: MessageId, key: bytes) -> bool:
         """Whether a message was sent before with noise of another key, or nobody knows."""
         record = _record(message, key)
         if record[:RECORD] in self._messages:
             return record not in self._records
         return self._doubtful > 0
 
-    def note(self, message: Message, key: bytes) -> None:
+    def note(self, message: MessageId, key: bytes) -> None:
         """Writes down that a message leaves with noise of a key."""
         record = _record(message, key)
         if record in self._records:
@@ -220,7 +220,7 @@ class Sent:
             os.close(self._file)
 
 
-def _record(message: Message, key: bytes) -> bytes:
+def _record(message: MessageId, key: bytes) -> bytes:
     which = hashlib.blake2b(json.dumps(message).encode(), digest_size=RECORD).digest()
     return which + hashlib.blake2b(key, digest_size=RECORD, person=b"sent").digest()
 

@@ -31,7 +31,7 @@ _PROGRESS = "checkpoint.json"
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """How far a run is: all that a checkpoint needs besides tensors.
 
     Attributes:
@@ -91,7 +91,7 @@ class Progress:
 class Checkpoint:
     """A run at one instant; `tensors[place][kind]`, kinds `model`, `stored`, `slots`, `best`, `meter`."""
 
-    progress: Progress
+    progress: RunProgress
     tensors: dict[str, dict[str, Tensors]]
 
 
@@ -159,21 +159,21 @@ class Checkpoints:
 
 
 def name_of(path: Path) -> str:
-    """A checkpoint's name, which says of which run it is: as `Progress.name`."""
+    """A checkpoint's name, which says of which run it is: as `RunProgress.name`."""
     return f"{path.name}-{read_progress(path).run}"
 
 
 def in_words(saved: Mapping[str, Any]) -> str:
-    """Which epoch or round a model is of, of what `Progress.saved` says of it."""
+    """Which epoch or round a model is of, of what `RunProgress.saved` says of it."""
     if "round" in saved:
         return f"the model after round {saved['round']}"
     return f"the model of epoch {saved['epoch']}, the {saved['why']}"
 
 
-def read_progress(folder: Path) -> Progress:
+def read_progress(folder: Path) -> RunProgress:
     """How far the run was; VFL0621 where the file is of another version."""
     try:
-        return Progress(**json.loads((folder / _PROGRESS).read_bytes()))
+        return RunProgress(**json.loads((folder / _PROGRESS).read_bytes()))
     except (OSError, ValueError, TypeError):
         raise Failure("VFL0621", f"{folder} cannot be read") from None
 

@@ -11,13 +11,13 @@ import numpy as np
 from vflc_runtime.data.source import Source
 from vflc_runtime.engines.engine import check_engine
 from vflc_runtime.events import Listener, silent
-from vflc_runtime.population.crew import groups
 from vflc_runtime.population.rounds import summed
 from vflc_runtime.population.users import Users
+from vflc_runtime.population.worker_pool import groups
 from vflc_runtime.run.loading import load_users
 from vflc_runtime.run.settings import chosen
 from vflc_runtime.run.state import RunFolder
-from vflc_runtime.run.visits import local_crew
+from vflc_runtime.run.visits import local_pool
 
 
 def evaluate(
@@ -37,9 +37,9 @@ def evaluate(
     hub = population.hub.place
     data = load_users(population, sources, listen)
     users = Users.of(data)
-    crew = local_crew(population, chosen(population, folder.settings), users, training=False)
+    pool = local_pool(population, chosen(population, folder.settings), users, training=False)
     weights = folder.models_at([hub], listen)[hub]
-    found = summed(population.users, crew.evaluate(groups(np.arange(len(users))), weights))
+    found = summed(population.users, pool.evaluate(groups(np.arange(len(users))), weights))
     return {
         "rows": data.rows,
         "users": len(users),

@@ -22,7 +22,7 @@ from vflc_runtime.metrics import Meter
 from vflc_runtime.protect import record, spending
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.run import start, units
-from vflc_runtime.run.council import Council
+from vflc_runtime.run.coordinator import Coordinator
 from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.run.settings import bits
 from vflc_runtime.run.state import RunFolder, Tensors
@@ -46,9 +46,9 @@ class EpochLoop(TrainingLoop):
         settings: Mapping[str, Any],
         listen: events.Listener,
         interrupts: Interrupts,
-        council: Council | None = None,
+        coordinator: Coordinator | None = None,
     ) -> None:
-        super().__init__(run, settings, listen, interrupts, council)
+        super().__init__(run, settings, listen, interrupts, coordinator)
         self.session, self.data, self.order = session, data, order
         training = next(iter(session.bundle.plans.values())).training
         self.monitor, self.patience, self.keep_best = training.monitor, training.patience, training.best
@@ -128,7 +128,7 @@ class EpochLoop(TrainingLoop):
         return True
 
     def _batches(self, indices: Iterator[Indices]) -> Iterator[tuple[Indices, Callable[[], Inputs]]]:
-        if self.council.waits:
+        if self.coordinator.waits:
             return ahead(indices, self.data.batch)
         return ((rows, partial(self.data.batch, rows)) for rows in indices)
 
@@ -160,7 +160,7 @@ class EpochLoop(TrainingLoop):
         progress.epoch += 1
         progress.position = 0
         progress.seconds = self.seconds()
-        better = self.council.better(lambda: self._watch(validation or train))
+        better = self.coordinator.better(lambda: self._watch(validation or train))
         self._mark(better)
         progress.history.append({
             "epoch": progress.epoch, "step": progress.step, "seconds": round(progress.seconds, 3),
@@ -209,12 +209,12 @@ class EpochLoop(TrainingLoop):
     def _scores(self, train: Meter) -> tuple[Scores, Scores]:
         """What is known here of the training rows and, where there are any, of the validation rows."""
         if not len(self.order.held_out):
-            self.council.complete(train)
+            self.coordinator.complete(train)
             return train.results(), {}
         for place in self.session.engines:
             self._state(place)  # that the model diverged is to be said before it is measured
         validation = measure(self.session, self.data, self.order.held_out)
-        self.council.complete(train, validation)
+        self.coordinator.complete(train, validation)
         return train.results(), validation.results()
 
     def _state(self, place: str) -> dict[str, Tensors]:

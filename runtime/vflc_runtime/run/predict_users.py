@@ -19,8 +19,8 @@ from vflc_runtime.data.values import restored
 from vflc_runtime.engines.engine import check_engine
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
-from vflc_runtime.population.crew import groups
 from vflc_runtime.population.users import Rows, Users
+from vflc_runtime.population.worker_pool import groups
 from vflc_runtime.run.loading import encoders_at, load_users
 from vflc_runtime.run.predict import check_out, table_writer, titled
 from vflc_runtime.run.settings import chosen

@@ -14,7 +14,7 @@ from vflc_runtime.finite import check_kept
 from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.population.privacy import spent
 from vflc_runtime.population.rounds import Round, Rounds
-from vflc_runtime.run.state import Progress, RunFolder, Tensors
+from vflc_runtime.run.state import RunFolder, RunProgress, Tensors
 from vflc_runtime.run.training import State, TrainingLoop
 
 SAVE_EVERY = 60.0
@@ -43,7 +43,7 @@ class RoundLoop(TrainingLoop):
     ) -> None:
         super().__init__(run, settings, listen, interrupts)
         self.population, self.rounds, self.report = population, rounds, report
-        self.progress = Progress(unit="round")
+        self.progress = RunProgress(unit="round")
         self._saved = time.perf_counter()
 
     @property

@@ -30,14 +30,14 @@ from vflc_runtime.run.checkpoints import (
     KEPT,
     Checkpoint,
     Checkpoints,
-    Progress,
+    RunProgress,
     Tensors,
     in_words,
     name_of,
     read_checkpoint,
 )
 
-__all__ = ["KEPT", "Checkpoint", "Progress", "RunFolder", "Tensors", "refuse_existing"]
+__all__ = ["KEPT", "Checkpoint", "RunFolder", "RunProgress", "Tensors", "refuse_existing"]
 
 FORMAT = 1
 MODEL = "model.safetensors"

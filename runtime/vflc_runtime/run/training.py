@@ -15,8 +15,8 @@ from typing import Any
 
 from vflc_runtime import events
 from vflc_runtime.interrupts import Interrupted, Interrupts
-from vflc_runtime.run.council import Alone, Council
-from vflc_runtime.run.state import Checkpoint, Progress, RunFolder, Tensors
+from vflc_runtime.run.coordinator import Alone, Coordinator
+from vflc_runtime.run.state import Checkpoint, RunFolder, RunProgress, Tensors
 
 State = dict[str, dict[str, Tensors]]
 """What a checkpoint holds: by place and kind."""
@@ -30,7 +30,7 @@ class TrainingLoop(ABC):
         settings: those in its run.json.
         listen: is told what happens.
         interrupts: know whether somebody wants to stop.
-        council: what places agree on; all are here where None.
+        coordinator: what places agree on; all are here where None.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class TrainingLoop(ABC):
         settings: Mapping[str, Any],
         listen: events.Listener,
         interrupts: Interrupts,
-        council: Council | None = None,
+        coordinator: Coordinator | None = None,
     ) -> None:
         self.run_folder, self.settings = run, settings
         self.listen, self.interrupts = listen, interrupts
-        self.council: Council = council or Alone()
-        self.progress = Progress(run=self.council.run)
+        self.coordinator: Coordinator = coordinator or Alone()
+        self.progress = RunProgress(run=self.coordinator.run)
         self._carried = 0.0
         self._clock = time.perf_counter()
 
@@ -97,7 +97,7 @@ class TrainingLoop(ABC):
 
     def pause(self, saved: Path | None = None) -> None:
         """Ends the run for now where somebody wants it, with a checkpoint; `saved` is one of this instant."""
-        if self.council.stop_after(self.progress.step, self.interrupts.asked):
+        if self.coordinator.stop_after(self.progress.step, self.interrupts.asked):
             raise Interrupted(self.progress.step, saved or self.save())
 
     def save(self) -> Path:
@@ -105,9 +105,9 @@ class TrainingLoop(ABC):
         progress = self.progress
         progress.seconds = self.seconds()
         tensors = self.state()
-        self.council.before_saving()
+        self.coordinator.before_saving()
         folder = self.run_folder.save(Checkpoint(progress, tensors))
-        self.council.saved(progress.step)
+        self.coordinator.saved(progress.step)
         self.listen(events.Saved(progress.step, folder))
         return folder
 
@@ -117,7 +117,7 @@ class TrainingLoop(ABC):
 
     def _finish(self) -> dict[str, Any]:
         progress, reason, results = self.progress, str(self.over), self.results()
-        self.council.finish(progress.step)
+        self.coordinator.finish(progress.step)
         spent = progress.train_seconds
         metrics = {
             "model": self.settings["model"],

@@ -59,7 +59,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RecordedStep:
     """One batch as a place saw it.
 
     Args:
@@ -171,12 +171,12 @@ class Transcript:
     def __len__(self) -> int:
         return len(self._files)
 
-    def steps(self, most: int | None = None) -> Iterator[Step]:
+    def steps(self, most: int | None = None) -> Iterator[RecordedStep]:
         """Steps in order; not more than `most`, which then lie evenly over all of them."""
         for number, path in evenly(self._files, most):
             yield _read(number, path)
 
-    def evaluations(self, most: int | None = None) -> Iterator[Step]:
+    def evaluations(self, most: int | None = None) -> Iterator[RecordedStep]:
         """Batches of validation in order, numbered by the step before; thinned as steps are."""
         for number, path in evenly(self._evaluated, most):
             yield _read(number, path)
@@ -194,7 +194,7 @@ def recorded(run: Path) -> bool:
     return any(run.glob(f"*/{FOLDER}/step-*.safetensors"))
 
 
-def _read(number: int, path: Path) -> Step:
+def _read(number: int, path: Path) -> RecordedStep:
     tensors, _ = files.read_tensors(path)
     rows = tensors.pop("rows", None)
     if rows is None or rows.ndim != 1 or rows.dtype != np.int64:
@@ -205,7 +205,7 @@ def _read(number: int, path: Path) -> Step:
         if group not in groups:
             raise _damaged(path, f"a tensor {name!r}")
         groups[group][edge] = tensor
-    return Step(number, rows, groups["received"], groups["sent"])
+    return RecordedStep(number, rows, groups["received"], groups["sent"])
 
 
 def _damaged(path: Path, what: str) -> Failure:

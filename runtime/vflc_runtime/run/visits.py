@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.engines.population_runners import runners
-from vflc_runtime.population.crew import LocalCrew, Weights
 from vflc_runtime.population.delta import Delta
 from vflc_runtime.population.desk import Desk
 from vflc_runtime.population.users import Rows, Users
 from vflc_runtime.population.visit import Visit, Visited
+from vflc_runtime.population.worker_pool import LocalPool, Weights
 from vflc_runtime.run.executor import Executor
 from vflc_runtime.transport.local import LocalNetwork
 from vflc_runtime.transport.messages import Envelope
@@ -104,6 +104,6 @@ class Visits:
         return visited
 
 
-def local_crew(population: Population, settings: Settings, users: Users, training: bool = True) -> LocalCrew:
+def local_pool(population: Population, settings: Settings, users: Users, training: bool = True) -> LocalPool:
     """All visits in this process."""
-    return LocalCrew(Visits(population, settings, training), users)
+    return LocalPool(Visits(population, settings, training), users)

@@ -20,9 +20,9 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import Source
 from vflc_runtime.events import Listener
 from vflc_runtime.interrupts import Interrupts
-from vflc_runtime.population.crew import Crew
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
+from vflc_runtime.population.worker_pool import WorkerPool
 from vflc_runtime.protect import spending
 from vflc_runtime.run import loading
 from vflc_runtime.run.loop import EpochLoop, facts
@@ -32,7 +32,7 @@ from vflc_runtime.run.settings import EPOCHS, ROUNDS, Terms, TrainOptions, chose
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.training import TrainingLoop
 from vflc_runtime.run.transcript import Recorder
-from vflc_runtime.run.visits import Visits, local_crew
+from vflc_runtime.run.visits import Visits, local_pool
 
 
 class Work(ABC):
@@ -169,23 +169,23 @@ class UsersWork(Work):
 
     def at_work(self, out: Path, settings: Mapping[str, Any]) -> AbstractContextManager[Any]:
         """See `Work`."""
-        self._crew = self._employed()
-        return closing(self._crew)
+        self._pool = self._employed()
+        return closing(self._pool)
 
-    def _employed(self) -> Crew:
+    def _employed(self) -> WorkerPool:
         options = self.options
         if options.on is None:
-            return local_crew(self.bundle, self.settings, self.users)
-        from vflc_runtime.population.crew_ray import RayCrew
+            return local_pool(self.bundle, self.settings, self.users)
+        from vflc_runtime.population.ray_pool import RayPool
 
-        return RayCrew(Visits, self.bundle, self.settings, self.users, options.on, options.workers)
+        return RayPool(Visits, self.bundle, self.settings, self.users, options.on, options.workers)
 
     def loop(
         self, run: RunFolder, settings: Mapping[str, Any], listen: Listener, interrupts: Interrupts
     ) -> TrainingLoop:
         """See `Work`."""
         secret = str(settings["secret"])
-        rounds = Rounds(self.bundle, self.settings, self.users, self.split, self._crew, secret)
+        rounds = Rounds(self.bundle, self.settings, self.users, self.split, self._pool, secret)
         return RoundLoop(run, self.bundle, rounds, self.data.report, settings, listen, interrupts)
 
 

@@ -29,23 +29,23 @@ _NOTHING = memoryview(b"")
 _MAX_NUMBER = (1 << 63) - 1
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame is. All but hello, receipt and refusal are numbered, and accepted exactly once."""
 
     HELLO = 1
     MESSAGE = 2
     CONTROL = 3
     RECEIPT = 4
-    ERA = 5
+    GENERATION = 5
     BYE = 6
     REFUSAL = 7
 
 
-class Refused(Exception):
+class BadFrame(Exception):
     """Bytes that are no frame, or a frame that may not come now; the text says why."""
 
 
-class NotFinite(Refused):
+class NotFinite(BadFrame):
     """A tensor with NaN or an infinity, which would be in every weight before long."""
 
 
@@ -71,7 +71,7 @@ class Frame:
 
     Args:
         number: of numbered frames in this direction, from 1.
-        era: of the run, as the sender counts.
+        generation: of the run, as the sender counts.
         index: of the message or the control kind in the manifest.
         program: its position in `PROGRAMS`.
         incarnation: 16 random bytes, other ones for every process.
@@ -81,10 +81,10 @@ class Frame:
         reason: of a bye and a refusal, its position in `REASONS`.
     """
 
-    kind: Kind
+    kind: FrameKind
     version: int = 0
     number: int = 0
-    era: int = 0
+    generation: int = 0
     index: int = 0
     program: int = 0
     step: int = 0
@@ -98,21 +98,21 @@ class Frame:
 
 
 _NUMBERS = {
-    1: "kind", 2: "version", 3: "number", 4: "era", 5: "index", 6: "program", 7: "step",
+    1: "kind", 2: "version", 3: "number", 4: "generation", 5: "index", 6: "program", 7: "step",
     11: "received", 12: "taken", 13: "reason",
 }  # fmt: skip
 _TENSOR = 8
 _BYTES = {9: "incarnation", 10: "known"}
 _FIELDS = {
-    Kind.HELLO: {"version", "era", "incarnation", "known", "received", "taken"},
-    Kind.MESSAGE: {"number", "era", "index", "program", "step", "tensors"},
-    Kind.CONTROL: {"number", "era", "index"},
-    Kind.RECEIPT: {"received", "taken"},
-    Kind.ERA: {"number", "era"},
-    Kind.BYE: {"number", "era", "reason"},
-    Kind.REFUSAL: {"reason"},
+    FrameKind.HELLO: {"version", "generation", "incarnation", "known", "received", "taken"},
+    FrameKind.MESSAGE: {"number", "generation", "index", "program", "step", "tensors"},
+    FrameKind.CONTROL: {"number", "generation", "index"},
+    FrameKind.RECEIPT: {"received", "taken"},
+    FrameKind.GENERATION: {"number", "generation"},
+    FrameKind.BYE: {"number", "generation", "reason"},
+    FrameKind.REFUSAL: {"reason"},
 }
-_KINDS = {int(kind): kind for kind in Kind}
+_KINDS = {int(kind): kind for kind in FrameKind}
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def encode(frame: Frame, parts: Sequence[bytes | memoryview] = ()) -> bytes:
     """The bytes of a frame, with `parts` one after another as its payload."""
     header = bytearray((0x08, frame.kind))
     for tag, value in (
-        (0x10, frame.version), (0x18, frame.number), (0x20, frame.era),
+        (0x10, frame.version), (0x18, frame.number), (0x20, frame.generation),
         (0x28, frame.index), (0x30, frame.program), (0x38, frame.step),
     ):  # fmt: skip
         if value:
@@ -169,11 +169,11 @@ def _put(out: bytearray, value: int) -> None:
 
 
 def decode(data: bytes) -> Frame:
-    """The frame that `data` is; `Refused` where it is none."""
+    """The frame that `data` is; `BadFrame` where it is none."""
     length, start = _get(data, 0, len(data))
     end = start + length
     if length > MAX_HEADER or end > len(data):
-        raise Refused(f"a header of {length} bytes in a frame of {len(data)}")
+        raise BadFrame(f"a header of {length} bytes in a frame of {len(data)}")
     fields: dict[str, int | bytes] = {}
     tensors: list[Tensor] = []
     at, last = start, 0
@@ -181,48 +181,50 @@ def decode(data: bytes) -> Frame:
         tag, at = _get(data, at, end)
         field = tag >> 3
         if field < last or (field == last and field != _TENSOR):
-            raise Refused(f"field {field} after field {last}")
+            raise BadFrame(f"field {field} after field {last}")
         last = field
         if tag & 7 == 0 and field in _NUMBERS:
             value, at = _get(data, at, end)
             if value == 0:
-                raise Refused(f"field {field} with the value that it has when left out")
+                raise BadFrame(f"field {field} with the value that it has when left out")
             fields[_NUMBERS[field]] = value
         elif tag & 7 == 2 and (field == _TENSOR or field in _BYTES):
             size, at = _get(data, at, end)
             if size > end - at:
-                raise Refused(f"field {field} is longer than the header")
+                raise BadFrame(f"field {field} is longer than the header")
             if field == _TENSOR:
                 tensors.append(_tensor(data[at : at + size]))
             elif size != 16:
-                raise Refused(f"an incarnation of {size} bytes")
+                raise BadFrame(f"an incarnation of {size} bytes")
             else:
                 fields[_BYTES[field]] = data[at : at + size]
             at += size
         else:
-            raise Refused(f"unknown field {field} of wire type {tag & 7}")
+            raise BadFrame(f"unknown field {field} of wire type {tag & 7}")
     return _frame(data, end, fields, tensors)
 
 
 def _frame(data: bytes, end: int, fields: dict[str, int | bytes], tensors: list[Tensor]) -> Frame:
     kind = _KINDS.get(int(fields.pop("kind", 0)))
     if kind is None:
-        raise Refused("a frame of unknown kind")
+        raise BadFrame("a frame of unknown kind")
     allowed = _FIELDS[kind]
-    if not allowed >= fields.keys() or (tensors and kind != Kind.MESSAGE):
-        raise Refused(f"a {kind.name.lower()} with {', '.join(sorted(fields.keys() - allowed)) or 'tensors'}")
-    if ("number" in allowed) != ("number" in fields) or ("era" in allowed) != ("era" in fields):
-        raise Refused(f"a {kind.name.lower()} without number or era")
+    if not allowed >= fields.keys() or (tensors and kind != FrameKind.MESSAGE):
+        raise BadFrame(
+            f"a {kind.name.lower()} with {', '.join(sorted(fields.keys() - allowed)) or 'tensors'}"
+        )
+    if ("number" in allowed) != ("number" in fields) or ("generation" in allowed) != ("generation" in fields):
+        raise BadFrame(f"a {kind.name.lower()} without number or generation")
     payload = end + (-end % ALIGN if end < len(data) else 0)
     if any(data[end:payload]) or payload >= len(data) > end:
-        raise Refused("padding that is not zero, or with nothing behind it")
+        raise BadFrame("padding that is not zero, or with nothing behind it")
     size = len(data) - payload
-    if kind == Kind.MESSAGE:
+    if kind == FrameKind.MESSAGE:
         claimed = sum(tensor.nbytes for tensor in tensors)
         if claimed != size:
-            raise Refused(f"tensors of {claimed} bytes in a payload of {size}")
-    elif kind != Kind.CONTROL and end != len(data):
-        raise Refused(f"a {kind.name.lower()} with a payload")
+            raise BadFrame(f"tensors of {claimed} bytes in a payload of {size}")
+    elif kind != FrameKind.CONTROL and end != len(data):
+        raise BadFrame(f"a {kind.name.lower()} with a payload")
     return Frame(kind, tensors=tuple(tensors), payload=memoryview(data)[payload:], **fields)  # type: ignore[arg-type]
 
 
@@ -236,7 +238,7 @@ def _tensor(data: bytes) -> Tensor:
         tag, at = _get(data, at, end)
         value, at = _get(data, at, end)
         if tag <= last or value == 0:
-            raise Refused("a tensor with fields out of order")
+            raise BadFrame("a tensor with fields out of order")
         last = tag
         if tag == 0x08:
             edge = value
@@ -248,9 +250,9 @@ def _tensor(data: bytes) -> Tensor:
                 size, at = _get(data, at, stop)
                 shape.append(size)
                 if len(shape) > _MAX_AXES:
-                    raise Refused(f"a tensor of more than {_MAX_AXES} axes")
+                    raise BadFrame(f"a tensor of more than {_MAX_AXES} axes")
         else:
-            raise Refused("a tensor with an unknown field or type")
+            raise BadFrame("a tensor with an unknown field or type")
     return Tensor(edge, dtype, tuple(shape))
 
 
@@ -263,9 +265,9 @@ def _get(data: bytes, at: int, end: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             if (byte == 0 and shift) or value > _MAX_NUMBER:
-                raise Refused("a number that is not in its shortest form, or too large")
+                raise BadFrame("a number that is not in its shortest form, or too large")
             return value, at
         shift += 7
         if shift > 63:
             break
-    raise Refused("a number that does not end")
+    raise BadFrame("a number that does not end")

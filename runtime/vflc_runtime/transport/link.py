@@ -22,7 +22,7 @@ from queue import SimpleQueue
 from threading import Lock
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.frames import VERSION, Frame, Kind, NotFinite, Refused, decode, encode
+from vflc_runtime.transport.frames import VERSION, BadFrame, Frame, FrameKind, NotFinite, decode, encode
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import BYES, REASONS, Reason, Traffic
 from vflc_runtime.transport.rules import Rules
@@ -63,7 +63,7 @@ class Link:
         self.session = 0
         self._arriving = Lock()
         self._lock = Lock()
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._wake_up: SimpleQueue[None] = SimpleQueue()
         self._idle = False
         self._begin()
 
@@ -136,10 +136,10 @@ class Link:
         with self._arriving, self._lock:
             self._stream += 1
             self._attached = False
-            before, self._bell = self._bell, SimpleQueue()
+            before, self._wake_up = self._wake_up, SimpleQueue()
             before.put(None)
             hello = Frame(
-                Kind.HELLO, version=VERSION, era=self._mailbox.era, incarnation=self._own,
+                FrameKind.HELLO, version=VERSION, generation=self._mailbox.generation, incarnation=self._own,
                 known=self._theirs, received=self._received, taken=self._taken,
             )  # fmt: skip
             return self._stream, self._counted(encode(hello))
@@ -164,7 +164,7 @@ class Link:
         while True:
             with self._lock:
                 over = stream != self._stream or stream == self._said_on
-                frame, bell = None if over else self._to_write(stream), self._bell
+                frame, wake_up = None if over else self._to_write(stream), self._wake_up
                 if not over:  # then it is the next stream's writer that may be idle
                     self._idle = frame is None
             if frame is not None:
@@ -172,10 +172,10 @@ class Link:
             elif over:
                 return
             else:
-                bell.get()
+                wake_up.get()
 
     def arrived(self, stream: int, data: bytes) -> None:
-        """Takes in what came on the stream; `Refused` where it may not come. Late streams are void."""
+        """Takes in what came on the stream; `BadFrame` where it may not come. Late streams are void."""
         with self._arriving:
             if stream != self._stream:
                 return
@@ -184,13 +184,13 @@ class Link:
             self.heard = time.monotonic()
             self.traffic.wire_in += len(data)
             frame = decode(data)
-            if not self._attached and frame.kind not in (Kind.HELLO, Kind.REFUSAL):
-                raise Refused("a frame before the hello")
-            if frame.kind == Kind.REFUSAL:
+            if not self._attached and frame.kind not in (FrameKind.HELLO, FrameKind.REFUSAL):
+                raise BadFrame("a frame before the hello")
+            if frame.kind == FrameKind.REFUSAL:
                 self._turned_away(frame.reason)
-            elif frame.kind == Kind.HELLO:
+            elif frame.kind == FrameKind.HELLO:
                 self._greet(frame)
-            elif frame.kind == Kind.RECEIPT:
+            elif frame.kind == FrameKind.RECEIPT:
                 self._receipt(frame)
             else:
                 self._accept(frame, len(data))
@@ -205,7 +205,7 @@ class Link:
         """Wakes who writes; see `Mailbox`."""
         if self._idle:
             self._idle = False
-            self._bell.put(None)
+            self._wake_up.put(None)
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ class Link:
         if self._owes:
             self._owes = False
             self._told = self._taken
-            return self._counted(encode(Frame(Kind.RECEIPT, received=self._received, taken=self._taken)))
+            return self._counted(encode(Frame(FrameKind.RECEIPT, received=self._received, taken=self._taken)))
         if self._next < self._number:
             self._next += 1
             first = self._kept[0][0]
@@ -233,10 +233,10 @@ class Link:
 
     def _greet(self, hello: Frame) -> None:
         if self._attached or hello.version != VERSION or not hello.incarnation:
-            raise Refused(f"a hello of version {hello.version} at the wrong time or without an incarnation")
+            raise BadFrame(f"a hello of version {hello.version} at the wrong time or without an incarnation")
         again = self._theirs not in (b"", hello.incarnation)
         if hello.incarnation in self._gone:
-            raise Refused(f"two processes say that they are {self.peer!r}")
+            raise BadFrame(f"two processes say that they are {self.peer!r}")
         with self._lock:
             if again:
                 self._gone.append(self._theirs)
@@ -253,7 +253,7 @@ class Link:
             self._ring()
         if again:
             self._mailbox.restarted(self.peer)
-        self._mailbox.announce(self.peer, hello.era)
+        self._mailbox.announce(self.peer, hello.generation)
 
     def _receipt(self, frame: Frame) -> None:
         with self._lock:
@@ -263,37 +263,37 @@ class Link:
     def _acknowledged(self, received: int, taken: int) -> None:
         first = self._number - len(self._kept)
         if not (first <= received <= self._number and self._done <= taken <= self._pushed):
-            raise Refused(f"a receipt for {received} frames and {taken} bytes, which cannot be")
+            raise BadFrame(f"a receipt for {received} frames and {taken} bytes, which cannot be")
         while self._kept and self._kept[0][0] <= received:
             self._kept.popleft()
         self._done = taken
 
     def _accept(self, frame: Frame, size: int) -> None:
-        sender, era = self.peer, frame.era
+        sender, generation = self.peer, frame.generation
         with self._lock:
             if frame.number != self._received + 1:
-                raise Refused(
+                raise BadFrame(
                     f"frame {frame.number}, where {self._received + 1} is due: repeated or reordered"
                 )
             if self._arrived - self._taken + size > 2 * self._window_in:
-                raise Refused(f"more than {2 * self._window_in} bytes that nobody has asked for yet")
+                raise BadFrame(f"more than {2 * self._window_in} bytes that nobody has asked for yet")
             self._received = frame.number
             self._arrived += size
-            self._ended = frame.kind == Kind.BYE
+            self._ended = frame.kind == FrameKind.BYE
             if self._ended or self._arrived - self._told > self._window_in // 4:
                 self._owes = True
                 self._ring()
         done = partial(self._release, self.session, size)
-        if frame.kind == Kind.MESSAGE:
+        if frame.kind == FrameKind.MESSAGE:
             envelope = self._rules.envelope(sender, frame)
             self.traffic.payload_in += len(frame.payload)
-            self._mailbox.deliver((sender, "message", envelope.message), era, envelope, done)
-        elif frame.kind == Kind.CONTROL:
+            self._mailbox.deliver((sender, "message", envelope.message), generation, envelope, done)
+        elif frame.kind == FrameKind.CONTROL:
             kind, payload = self._rules.heard(sender, frame)
             self.traffic.payload_in += len(frame.payload)
-            self._mailbox.deliver((sender, "control", kind), era, payload, done)
-        elif frame.kind == Kind.ERA:
-            self._mailbox.announce(sender, era)
+            self._mailbox.deliver((sender, "control", kind), generation, payload, done)
+        elif frame.kind == FrameKind.GENERATION:
+            self._mailbox.announce(sender, generation)
             done()
         else:
             self._leave(frame.reason)
@@ -301,7 +301,7 @@ class Link:
 
     def _turned_away(self, reason: int) -> None:
         if not BYES <= reason < len(REASONS):
-            raise Refused(f"a refusal for reason {reason}")
+            raise BadFrame(f"a refusal for reason {reason}")
         if REASONS[reason] == "taken":
             self.state = f"another process says that it is {self._rules.place!r}"
             self.taken = self.taken or time.monotonic()
@@ -311,7 +311,7 @@ class Link:
 
     def _leave(self, reason: int) -> None:
         if reason >= BYES:
-            raise Refused(f"a bye for reason {reason}")
+            raise BadFrame(f"a bye for reason {reason}")
         self._mailbox.ended(self.peer, REASONS[reason])
 
     def _release(self, session: int, size: int) -> None:
@@ -323,7 +323,7 @@ class Link:
                     self._ring()
 
 
-def refused(place: str, peer: str, why: Refused) -> Failure:
+def refused(place: str, peer: str, why: BadFrame) -> Failure:
     """VFL0645: what a peer sent is no frame or may not come; VFL0611: it is not finite. Nothing was used."""
     if isinstance(why, NotFinite):
         return Failure(
@@ -350,16 +350,18 @@ def taken(place: str, peer: str) -> Failure:
     )
 
 
-def era_frame(number: int, era: int) -> bytes:
-    """The frame that says that this place began an era."""
-    return encode(Frame(Kind.ERA, number=number, era=era))
+def generation_frame(number: int, generation: int) -> bytes:
+    """The frame that says that this place began a generation."""
+    return encode(Frame(FrameKind.GENERATION, number=number, generation=generation))
 
 
 def refusal(reason: Reason) -> bytes:
     """The last frame of a stream that is refused."""
-    return encode(Frame(Kind.REFUSAL, reason=REASONS.index(reason)))
+    return encode(Frame(FrameKind.REFUSAL, reason=REASONS.index(reason)))
 
 
-def bye(reason: Reason, era: int) -> Callable[[int], bytes]:
+def bye(reason: Reason, generation: int) -> Callable[[int], bytes]:
     """Makes the last frame."""
-    return lambda number: encode(Frame(Kind.BYE, number=number, era=era, reason=REASONS.index(reason)))
+    return lambda number: encode(
+        Frame(FrameKind.BYE, number=number, generation=generation, reason=REASONS.index(reason))
+    )

@@ -46,13 +46,13 @@ class Mailbox:
         heard: Callable[[str], float] = lambda peer: time.monotonic(),
     ) -> None:
         self.timeout, self._link, self._heard = timeout, link, heard
-        self.era = 1
+        self.generation = 1
         self.waited = dict.fromkeys(peers, 0.0)
         self._lock = Lock()
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._wake_up: SimpleQueue[None] = SimpleQueue()
         self._waiting = False
         self._boxes: dict[Key, deque[_Item]] = {}
-        self._eras = dict.fromkeys(self.waited, 1)
+        self._generations = dict.fromkeys(self.waited, 1)
         self._again: str | None = None
         self._ended: dict[str, Reason] = {}
         self._failure: Exception | None = None
@@ -61,17 +61,19 @@ class Mailbox:
 
     # --- by the threads of the transport -----------------------------------------------------
 
-    def deliver(self, key: Key, era: int, content: Any, done: Callable[[], None] = lambda: None) -> None:
-        """Keeps what came, unless it is from an era that this place has left.
+    def deliver(
+        self, key: Key, generation: int, content: Any, done: Callable[[], None] = lambda: None
+    ) -> None:
+        """Keeps what came, unless it is from a generation that this place has left.
 
-        `done` is called once it has been taken, or dropped for its era.
+        `done` is called once it has been taken, or dropped for its generation.
         """
         with self._lock:
-            self._announce(key[0], era)
-            if era < self.era:
+            self._announce(key[0], generation)
+            if generation < self.generation:
                 done()
                 return
-            self._boxes.setdefault(key, deque()).append((era, content, done))
+            self._boxes.setdefault(key, deque()).append((generation, content, done))
             self._ring()
 
     def notify(self) -> None:
@@ -79,10 +81,10 @@ class Mailbox:
         with self._lock:
             self._ring()
 
-    def announce(self, peer: str, era: int) -> None:
-        """`peer` is in `era`."""
+    def announce(self, peer: str, generation: int) -> None:
+        """`peer` is in `generation`."""
         with self._lock:
-            self._announce(peer, era)
+            self._announce(peer, generation)
             self._ring()
 
     def restarted(self, peer: str) -> None:
@@ -90,7 +92,7 @@ class Mailbox:
         with self._lock:
             for key in [key for key in self._boxes if key[0] == peer]:
                 del self._boxes[key]
-            self._eras[peer] = 1
+            self._generations[peer] = 1
             self._ended.pop(peer, None)
             self._again = peer
             self._ring()
@@ -111,13 +113,13 @@ class Mailbox:
         """Wakes the place: by a queue, which takes a tenth of what a `Condition` does."""
         if self._waiting:
             self._waiting = False
-            self._bell.put(None)
+            self._wake_up.put(None)
 
-    def _announce(self, peer: str, era: int) -> None:
-        if era > self._eras[peer]:
-            self._eras[peer] = era
+    def _announce(self, peer: str, generation: int) -> None:
+        if generation > self._generations[peer]:
+            self._generations[peer] = generation
             self._ended.pop(peer, None)
-        if self._eras[peer] > self.era and self._again is None:
+        if self._generations[peer] > self.generation and self._again is None:
             self._again = peer
 
     # --- by the place ------------------------------------------------------------------------
@@ -175,29 +177,29 @@ class Mailbox:
         with self._lock:
             self._raise()
             found = [key[0] for key, box in self._boxes.items() if key[1:] == (kind, name) and box]
-            return tuple(peer for peer in found if self._boxes[peer, kind, name][0][0] == self.era)
+            return tuple(peer for peer in found if self._boxes[peer, kind, name][0][0] == self.generation)
 
     def adopt(self) -> None:
-        """Joins the era of the peers, where nothing was sent or taken yet.
+        """Joins the generation of the peers, where nothing was sent or taken yet.
 
         A peer that was complete earlier may have told something in an older one: that is dropped.
         """
         with self._lock:
-            self._enter(max(self.era, *self._eras.values(), 1))
+            self._enter(max(self.generation, *self._generations.values(), 1))
 
     def renew(self) -> int:
-        """Begins the next era and forgets the older ones; returns its number."""
+        """Begins the next generation and forgets the older ones; returns its number."""
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            self._enter(max(self.era + 1, *self._eras.values(), 1))
-            return self.era
+            self._enter(max(self.generation + 1, *self._generations.values(), 1))
+            return self.generation
 
-    def _enter(self, era: int) -> None:
-        """Whoever is in an era drops what was told before it: peers told it anew, or will."""
-        self.era, self._again = era, None
+    def _enter(self, generation: int) -> None:
+        """Whoever is in a generation drops what was told before it: peers told it anew, or will."""
+        self.generation, self._again = generation, None
         for box in self._boxes.values():
-            while box and box[0][0] < era:
+            while box and box[0][0] < generation:
                 _, _, done = box.popleft()
                 done()
 
@@ -213,7 +215,7 @@ class Mailbox:
     def _next(self, key: Key) -> _Item | None:
         self._raise()
         box = self._boxes.get(key)
-        if box and box[0][0] == self.era:
+        if box and box[0][0] == self.generation:
             return box.popleft()
         if key[0] in self._ended:
             raise Ended(key[0], self._ended[key[0]])
@@ -246,7 +248,7 @@ class Mailbox:
         if left <= 0:
             return False
         try:
-            self._bell.get(timeout=left)
+            self._wake_up.get(timeout=left)
         except Empty:
             return False
         return True

@@ -3,7 +3,7 @@
 A network hands over, in order and exactly once, what each peer sent, for as long as both are
 the processes that the run began with. A link that is cut comes back by itself and nothing is
 lost. A process that is replaced has lost what it had not saved, which only the run can mend:
-`Restarted` says so, and `renew` begins a new era, in which nothing older is accepted.
+`Restarted` says so, and `renew` begins a new generation, in which nothing older is accepted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Restarted(Exception):
     """The run must go back to a state that all places hold, and call `Network.renew`.
 
     Either the process of `peer` is another than the one the run began with, or `peer` began a
-    new era because it saw that of one of its own peers. Every call raises it again until
+    new generation because it saw that of one of its own peers. Every call raises it again until
     `renew`.
     """
 

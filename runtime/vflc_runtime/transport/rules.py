@@ -14,10 +14,10 @@ from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.transport.frames import (
     DTYPES,
     WIRE_DTYPES,
+    BadFrame,
     Frame,
-    Kind,
+    FrameKind,
     NotFinite,
-    Refused,
     Tensor,
     encode,
 )
@@ -83,7 +83,7 @@ class Rules:
 
     # --- out ---------------------------------------------------------------------------------
 
-    def message(self, receiver: str, envelope: Envelope, number: int, era: int) -> bytes:
+    def message(self, receiver: str, envelope: Envelope, number: int, generation: int) -> bytes:
         """The frame of a declared message; VFL0615 where it is not declared."""
         declared = self._declared.get((receiver, envelope.message))
         if declared is None or envelope.program not in declared.message.programs:
@@ -102,16 +102,21 @@ class Rules:
                 raw = np.ascontiguousarray(tensor, WIRE_DTYPES[dtype])
                 parts.append(raw.reshape(-1).view(np.uint8).data)
         program = PROGRAMS.index(envelope.program)
-        frame = Frame(Kind.MESSAGE, number=number, era=era, index=declared.index, program=program,
-                      step=envelope.step, tensors=tuple(tensors))  # fmt: skip
+        frame = Frame(
+            FrameKind.MESSAGE, number=number, generation=generation, index=declared.index, program=program,
+            step=envelope.step, tensors=tuple(tensors),
+        )  # fmt: skip
         return encode(frame, parts)
 
-    def control(self, receiver: str, kind: str, payload: bytes, number: int, era: int) -> bytes:
+    def control(self, receiver: str, kind: str, payload: bytes, number: int, generation: int) -> bytes:
         """The frame of a control message of a declared kind; VFL0615 where it is not declared."""
         index, control = self._tell.get((receiver, kind), (0, None))
         if control is None or len(payload) > control.bytes:
             raise self._undeclared(receiver, f"{len(payload)} bytes of control message {kind!r}")
-        return encode(Frame(Kind.CONTROL, number=number, era=era, index=index), [payload] if payload else [])
+        return encode(
+            Frame(FrameKind.CONTROL, number=number, generation=generation, index=index),
+            [payload] if payload else [],
+        )
 
     def _undeclared(self, receiver: str, what: str) -> Failure:
         return Failure(
@@ -123,43 +128,43 @@ class Rules:
     # --- in ----------------------------------------------------------------------------------
 
     def envelope(self, sender: str, frame: Frame) -> Envelope:
-        """The message in a frame of `sender`, its tensors views; `Refused` where not declared or not finite.
+        """The message in a frame of `sender`, its tensors views; `BadFrame` where not declared or not finite.
 
         The `Gate` compares the number of rows and the step with those that are due.
         """
         declared = self._expected.get((sender, frame.index))
         if declared is None:
-            raise Refused(f"message number {frame.index}, which is not declared from {sender!r}")
+            raise BadFrame(f"message number {frame.index}, which is not declared from {sender!r}")
         message = declared.message
         if frame.program >= len(PROGRAMS) or PROGRAMS[frame.program] not in message.programs:
-            raise Refused(f"message {message.id!r} in a program that does not have it")
+            raise BadFrame(f"message {message.id!r} in a program that does not have it")
         if [tensor.edge for tensor in frame.tensors] != list(range(len(declared.edges))):
-            raise Refused(f"message {message.id!r} with other edges than declared")
+            raise BadFrame(f"message {message.id!r} with other edges than declared")
         tensors: dict[str, Array] = {}
         at, rows = 0, None
         for tensor, edge in zip(frame.tensors, declared.edges, strict=True):
             if DTYPES[tensor.dtype] != edge.dtype:
-                raise Refused(f"edge {edge.id!r} as {DTYPES[tensor.dtype]} instead of {edge.dtype}")
+                raise BadFrame(f"edge {edge.id!r} as {DTYPES[tensor.dtype]} instead of {edge.dtype}")
             if not _fits(edge, tensor.shape, self.rows if rows is None else rows, exact=rows is not None):
-                raise Refused(f"edge {edge.id!r} of shape {list(tensor.shape)}")
+                raise BadFrame(f"edge {edge.id!r} of shape {list(tensor.shape)}")
             rows = next((n for n, due in zip(tensor.shape, edge.shape, strict=True) if due == "batch"), rows)
             tensors[edge.id] = view = _view(frame.payload[at : at + tensor.nbytes], tensor)
             if view.dtype.kind == "f" and not np.isfinite(view).all():
                 raise NotFinite(f"edge {edge.id!r} at step {frame.step} of {PROGRAMS[frame.program]!r}")
             at += tensor.nbytes
         if at > declared.bytes:
-            raise Refused(f"message {message.id!r} of {at} bytes, declared are at most {declared.bytes}")
+            raise BadFrame(f"message {message.id!r} of {at} bytes, declared are at most {declared.bytes}")
         program = PROGRAMS[frame.program]
         return Envelope(message.id, sender, message.phase, program, frame.step, tensors)
 
     def heard(self, sender: str, frame: Frame) -> tuple[str, bytes]:
-        """The kind and content of a control frame of `sender`; `Refused` where it is not declared."""
+        """The kind and content of a control frame of `sender`; `BadFrame` where it is not declared."""
         control = self._hear.get((sender, frame.index))
         if control is None:
-            raise Refused(f"control message number {frame.index}, which is not declared from {sender!r}")
+            raise BadFrame(f"control message number {frame.index}, which is not declared from {sender!r}")
         if len(frame.payload) > control.bytes:
             what = f"{len(frame.payload)} bytes of {control.kind!r}"
-            raise Refused(f"{what}, declared are at most {control.bytes}")
+            raise BadFrame(f"{what}, declared are at most {control.bytes}")
         return control.kind, bytes(frame.payload)
 
 

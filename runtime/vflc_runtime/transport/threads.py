@@ -54,7 +54,7 @@ class ThreadsNetwork:
             exchange.networks[self.place] = self
             for peer, other in exchange.networks.items():
                 if peer != self.place:
-                    self._mailbox.announce(peer, other._mailbox.era)
+                    self._mailbox.announce(peer, other._mailbox.generation)
                     self._meet(peer)
                     other._meet(self.place)
         for peer in self.peers:
@@ -100,10 +100,10 @@ class ThreadsNetwork:
         return self._mailbox.senders("control", kind)
 
     def renew(self) -> None:
-        era = self._mailbox.renew()
+        generation = self._mailbox.renew()
         with self._exchange.lock:
             for other in self._others():
-                other._mailbox.announce(self.place, era)
+                other._mailbox.announce(self.place, generation)
 
     def close(self, reason: Reason = "done") -> None:
         with self._exchange.lock:
@@ -121,7 +121,7 @@ class ThreadsNetwork:
             other = self._exchange.networks[receiver]
             if self._exchange.networks.get(self.place) is not self:
                 return
-            other._mailbox.deliver((self.place, kind, name), self._mailbox.era, item)
+            other._mailbox.deliver((self.place, kind, name), self._mailbox.generation, item)
             mine, theirs = self.traffic[receiver], other.traffic[self.place]
             mine.payload_out, mine.wire_out = mine.payload_out + size, mine.wire_out + size
             theirs.payload_in, theirs.wire_in = theirs.payload_in + size, theirs.wire_in + size

@@ -5,7 +5,7 @@ rounding. The command line compiles the ways; here they are run, recorded and co
 """
 
 from vflc_runtime.verify.differences import KINDS, LIMITS, Comparison, Difference
-from vflc_runtime.verify.kinks import Kinks
+from vflc_runtime.verify.non_smooth import NonSmoothPoints
 from vflc_runtime.verify.rules import Rule, Rules
 from vflc_runtime.verify.ways import Settings, Trained, Verification, Way, idle_weights, verify
 
@@ -14,7 +14,7 @@ __all__ = [
     "LIMITS",
     "Comparison",
     "Difference",
-    "Kinks",
+    "NonSmoothPoints",
     "Rule",
     "Rules",
     "Settings",

@@ -12,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan
-from vflc_runtime.engines.keras_models import Values, Weights
+from vflc_runtime.engines.keras_models import PlaceWeights, Values
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.verify.rules import Rule
 
 Array = NDArray[Any]
 
+
 class DenseUpdates:
     """In place of the Keras engine's `Updates`: no row is ever behind."""
 
-    def __init__(self, plan: Plan, weights: Weights, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, plan: Plan, weights: PlaceWeights, rules: Mapping[str, Rule]) -> None:
         self._plan, self._weights, self._rules = plan, weights, rules
         self._tf, keras = tensorflow().tf, tensorflow().keras
         self._step = 0
@@ -37,8 +38,7 @@ class DenseUpdates:
         rule, double = self._rules[each], self._plan.precision == "float64"
         number = np.float64 if double else float  # Keras rounds Python's own numbers to float32
         options = {
-            name: value if isinstance(value, bool) else number(value)
-            for name, value in rule.options.items()
+            name: value if isinstance(value, bool) else number(value) for name, value in rule.options.items()
         }
         kind = getattr(tensorflow().keras.optimizers, rule.name)
         optimizer = kind(learning_rate=lambda: self._rate(rule), **options)

@@ -19,14 +19,14 @@ import numpy as np
 from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.errors import Failure
-from vflc_runtime.population.crew import groups
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
-from vflc_runtime.run.visits import Visits, local_crew
+from vflc_runtime.population.worker_pool import groups
+from vflc_runtime.run.visits import Visits, local_pool
 from vflc_runtime.verify import Trained, Verification
 from vflc_runtime.verify.differences import compare
 from vflc_runtime.verify.recording import Key, Recording
-from vflc_runtime.verify.ways import Progress
+from vflc_runtime.verify.ways import OnStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Way:
 
 
 def verify(
-    ways: Sequence[Way], users: Users, settings: Settings, listen: Progress | None = None
+    ways: Sequence[Way], users: Users, settings: Settings, listen: OnStep | None = None
 ) -> Verification:
     """Trains every way for the settings' rounds, one after another, and compares all pairs.
 
@@ -63,11 +63,11 @@ def verify(
 
 
 def _train(
-    way: Way, users: Users, settings: Settings, recording: Recording, listen: Progress | None
+    way: Way, users: Users, settings: Settings, recording: Recording, listen: OnStep | None
 ) -> Trained:
     started, losses = time.perf_counter(), []
-    crew, split = local_crew(way.population, settings, users), split_users(users, settings)
-    rounds = Rounds(way.population, settings, users, split, crew, together=way.together)
+    pool, split = local_pool(way.population, settings, users), split_users(users, settings)
+    rounds = Rounds(way.population, settings, users, split, pool, together=way.together)
 
     def weights(step: int | None) -> None:
         for name, value in {**rounds.hub.weights, **rounds.kept}.items():

@@ -24,7 +24,7 @@ from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.verify.differences import Comparison, Pair, compare
 from vflc_runtime.verify.idle import Shares, hold
-from vflc_runtime.verify.kinks import Chooser, Kinks
+from vflc_runtime.verify.non_smooth import Chooser, NonSmoothPoints
 from vflc_runtime.verify.recording import Key, Recording
 from vflc_runtime.verify.rules import Rules
 
@@ -89,7 +89,7 @@ class Verification:
     Args:
         comparisons: of every pair.
         trained: how each training went.
-        exchanged: how many rows near a kink gave way to others.
+        exchanged: how many rows near a non-smooth point gave way to others.
         idle: weights that nothing but rounding moves, which were held, and the largest share that
             their gradients had in any way and step.
     """
@@ -100,7 +100,7 @@ class Verification:
     idle: Mapping[str, float] = field(default_factory=dict)
 
 
-Progress = Callable[[str, int], None]
+OnStep = Callable[[str, int], None]
 """Is told of the way at work and of the steps that it has done."""
 
 
@@ -108,8 +108,8 @@ def verify(
     ways: Sequence[Way],
     data: Dataset,
     settings: Settings,
-    kinks: Kinks | None = None,
-    listen: Progress | None = None,
+    non_smooth: NonSmoothPoints | None = None,
+    listen: OnStep | None = None,
     idle: Sequence[str] = (),
 ) -> Verification:
     """Trains every way, one after another, and compares them; see `_pairs`.
@@ -118,7 +118,7 @@ def verify(
         ways: of one model and precision; the first one is unsplit.
         data: rows of all parties, in the precision of the ways.
         settings: how to train.
-        kinks: where gradients jump, to keep clear of; for float32.
+        non_smooth: where gradients jump, to keep clear of; for float32.
         listen: is told of every step.
         idle: weights that every way holds where they start; see `idle_weights`.
 
@@ -127,7 +127,7 @@ def verify(
     """
     batches = _batches(data, settings)
     precision = ways[0].bundle.manifest.precision
-    choose = Chooser(kinks, data.batch, data.rows, settings.seed) if kinks is not None else None
+    choose = Chooser(non_smooth, data.batch, data.rows, settings.seed) if non_smooth is not None else None
     crossing = {
         edge.id: edge.value
         for way in ways
@@ -165,7 +165,7 @@ def _pairs(ways: Sequence[Way]) -> tuple[list[Pair], list[Pair]]:
     return pairs, close
 
 
-def idle_weights(way: Way, data: Dataset, settings: Settings, listen: Progress | None = None) -> list[str]:
+def idle_weights(way: Way, data: Dataset, settings: Settings, listen: OnStep | None = None) -> list[str]:
     """Trains in float64 to see which weights the objective does not depend on.
 
     `way` is unsplit and in float64, as is `data`. Raises as `verify`.
@@ -212,7 +212,7 @@ class _Run:
         self._idle, self._shares = idle, Shares(self._session)
 
     def train(
-        self, data: Dataset, batches: list[Indices], choose: Chooser | None, listen: Progress | None
+        self, data: Dataset, batches: list[Indices], choose: Chooser | None, listen: OnStep | None
     ) -> Trained:
         """Trains on the batches; where `choose` is given, the batches become what it chose."""
         started, losses = time.perf_counter(), []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vflc.ir.graph import Graph
-from vflc.ir.model import Schedule, Step, Update
+from vflc.ir.model import PlaceSchedule, Step, Update
 from vflc.ir.stages import Scheduled
 
 
@@ -81,7 +81,7 @@ def private_graph(update_id: str) -> str:
 
 
 def gradient_graphs(
-    model: Scheduled, schedule: Schedule, models: Iterable[str], private: Iterable[str]
+    model: Scheduled, schedule: PlaceSchedule, models: Iterable[str], private: Iterable[str]
 ) -> tuple[list[Step], list[GradientGraph]]:
     """The training program of a place with the tape's uses in it, and these.
 
@@ -96,7 +96,7 @@ class _Planner:
     """Positions are indices into the place's training program."""
 
     def __init__(
-        self, model: Scheduled, schedule: Schedule, models: set[str], private: tuple[str, ...]
+        self, model: Scheduled, schedule: PlaceSchedule, models: set[str], private: tuple[str, ...]
     ) -> None:
         self.private = private
         self.model, self.place = model, schedule.place

@@ -18,12 +18,12 @@ from vflc.emit.keras.models import ONE, KerasModel, to_keras
 from vflc.emit.onnx.update import UpdateGraph, build_updates, optimizers_at
 from vflc.emit.plan import guard_graph, plan
 from vflc.ir.graph import PLACELESS
-from vflc.ir.model import Schedule, Stage, Step
+from vflc.ir.model import PlaceSchedule, Stage, Step
 from vflc.ir.stages import Scheduled
 from vflc.ops.source import INPUTS
 
 
-def keras_files(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, bytes]:
+def keras_files(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[str, bytes]:
     """The files of one place of a scheduled model whose tables are not fused, by name."""
     models = _forward(model, schedule, precision) | _guards(model, schedule, precision)
     private = _private(model, schedule, precision)
@@ -61,16 +61,18 @@ def _update_model(update: UpdateGraph, name: str, precision: str) -> KerasModel:
     return to_keras(update.graph, name, nodes, update.outputs, "float64" if update.double else precision)
 
 
-def _without_stages(schedule: Schedule, steps: list[Step], models: Mapping[str, KerasModel]) -> Schedule:
+def _without_stages(
+    schedule: PlaceSchedule, steps: list[Step], models: Mapping[str, KerasModel]
+) -> PlaceSchedule:
     """The schedule with the steps that run here."""
     programs: dict[Program, tuple[Step, ...]] = {"train": tuple(steps)}
     for program in ("evaluate", "predict"):
         all_steps = schedule.programs[program]
         programs[program] = tuple(step for step in all_steps if step.do != "run" or step.what in models)
-    return Schedule(schedule.place, programs, dict.fromkeys(PROGRAMS, ()))
+    return PlaceSchedule(schedule.place, programs, dict.fromkeys(PROGRAMS, ()))
 
 
-def _guards(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
+def _guards(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[str, KerasModel]:
     """The models of what protects gradients."""
     models = {}
     for guard in model.guards:
@@ -80,7 +82,7 @@ def _guards(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, K
     return models
 
 
-def _private(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
+def _private(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[str, KerasModel]:
     """The gradients of updates in which `dp_sgd` has a part: a tape has no rows, so they come from nodes."""
     graph, place = model.graph, schedule.place
     guarded = {weight for guard in model.guards for weight in guard.weights}
@@ -99,7 +101,7 @@ def _private(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, 
 # --- the forward part of every stage ----------------------------------------------------------
 
 
-def _forward(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, KerasModel]:
+def _forward(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[str, KerasModel]:
     """A model of every stage that leaves forward values which someone reads."""
     models: dict[str, KerasModel] = {}
     for program in PROGRAMS:
@@ -113,7 +115,7 @@ def _forward(model: Scheduled, schedule: Schedule, precision: str) -> dict[str, 
     return models
 
 
-def _wanted(model: Scheduled, schedule: Schedule, program: Program, stage: Stage) -> set[str]:
+def _wanted(model: Scheduled, schedule: PlaceSchedule, program: Program, stage: Stage) -> set[str]:
     """What other stages, other places and the run read of a stage, backward nodes apart."""
     graph = model.graph_of(program)
     wanted = set(model.roots(program))

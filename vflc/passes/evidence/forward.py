@@ -12,7 +12,7 @@ from vflc.ir.model import Edge
 from vflc.ir.stages import Partitioned
 from vflc.passes.evidence.analysis import Analysis
 from vflc.passes.evidence.found import Found
-from vflc.passes.evidence.values import Way
+from vflc.passes.evidence.values import Dependence
 from vflc.passes.learn.bounds import declared
 from vflc.passes.place import raw_code
 
@@ -94,7 +94,7 @@ def _forward(model: Partitioned) -> list[Edge]:
     return [edge for edge in model.edges if edge.phase == "forward"]
 
 
-def _foreign(analysis: Analysis, edge: Edge) -> dict[Source, Way]:
+def _foreign(analysis: Analysis, edge: Edge) -> dict[Source, Dependence]:
     """Secrets in an edge that its receiver does not own."""
     return {s: way for s, way in analysis.fact(edge).ways.items() if s.party != edge.target}
 

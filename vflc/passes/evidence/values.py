@@ -23,7 +23,7 @@ BITS = {"float": 32, "int": 32, "bool": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Dependence:
     """How a secret reaches a value.
 
     Args:
@@ -49,7 +49,7 @@ class Fact:
         varies: whether it differs from row to row.
     """
 
-    ways: Mapping[Source, Way] = field(default_factory=dict)
+    ways: Mapping[Source, Dependence] = field(default_factory=dict)
     distinct: float = inf
     range: Range = FREE
     varies: bool = True
@@ -102,7 +102,9 @@ def _source(node: Node, column: ColumnInfo) -> Fact:
     """A column: an id takes as many values as it has rows; a number any, unless it is computed from few."""
     distinct = inf if column.shape == "ids" else codes(column)
     width = float(node.type.row_size or inf)
-    return Fact({source: Way(width, True, True) for source in node.sources}, distinct, _range(node, ()))
+    return Fact(
+        {source: Dependence(width, True, True) for source in node.sources}, distinct, _range(node, ())
+    )
 
 
 def _carriers(inputs: Sequence[Fact]) -> dict[Source, list[int]]:
@@ -132,11 +134,11 @@ def _range(node: Node, inputs: Sequence[Fact]) -> Range:
 
 def _way(
     graph: Graph, node: Node, inputs: Sequence[Fact], source: Source, carriers: list[int], size: int | None
-) -> Way:
+) -> Dependence:
     width = sum({node.inputs[i]: inputs[i].ways[source].width for i in carriers}.values())
     linear = all(inputs[i].ways[source].linear and _linear(node, inputs, i, source) for i in carriers)
     injective = any(inputs[i].ways[source].injective and _injective(graph, node, inputs, i) for i in carriers)
-    return Way(min(width, inf if size is None else float(size)), linear, injective)
+    return Dependence(min(width, inf if size is None else float(size)), linear, injective)
 
 
 def _slope(node: Node, position: int) -> Slope:

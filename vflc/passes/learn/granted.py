@@ -18,7 +18,7 @@ from vflc.ir.stages import Lowered, Partitioned
 from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
 from vflc.passes.learn.columns import folded, table_columns
 from vflc.passes.learn.flow import Secret
-from vflc.passes.learn.received import WATCHED, Received, Way
+from vflc.passes.learn.received import WATCHED, Received, Route
 
 CODE = "VFL0340"
 LEFT_OUT = "leave it out of what they are computed from, weights that learn from it included"
@@ -82,9 +82,9 @@ def check_denials(model: Lowered, reaching: Reaching, collector: Collector) -> N
                         collector.error("VFL0305", message, limit.span, LEFT_OUT)
 
 
-def _ways(secrets: Received, party: str, columns: Columns) -> Mapping[str, list[Way]]:
+def _ways(secrets: Received, party: str, columns: Columns) -> Mapping[str, list[Route]]:
     """The crossings that depend on a column, by the names of it that the spec and the table have."""
-    found: dict[str, list[Way]] = defaultdict(list)
+    found: dict[str, list[Route]] = defaultdict(list)
     for secret, ways in secrets.items():
         if secret.source.party == party:
             for name in {secret.source.name, *made_of(secret.source, columns)}:
@@ -254,7 +254,7 @@ class _Deal:
                 named[program].add(grant.column)
         return named
 
-    def _left(self, source: Source, named: Mapping[str, set[str]]) -> list[Way]:
+    def _left(self, source: Source, named: Mapping[str, set[str]]) -> list[Route]:
         """Crossings of a source that are not granted, by its own name or all columns that it is made of."""
         made = made_of(source, self.columns)
         covered = {

@@ -14,7 +14,7 @@ from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.granted import check_denials, check_grants
 from vflc.passes.learn.label_features import check_features
-from vflc.passes.learn.received import Received, Way
+from vflc.passes.learn.received import Received, Route
 from vflc.passes.properties import GRAPH, PHASES, VECTORISED
 
 
@@ -83,17 +83,17 @@ def received_of_users(model: Vectorised) -> dict[str, Received]:
         for source in model.graph[name].sources
     }
     shared = [n.id for n in model.graph if n.op == "weight" and _is_shared(model, n.id)]
-    hub: dict[Secret, tuple[Way, ...]] = {}
-    users: dict[Secret, tuple[Way, ...]] = {}
+    hub: dict[Secret, tuple[Route, ...]] = {}
+    users: dict[Secret, tuple[Route, ...]] = {}
     for source in sorted({*trained, *(source for _, source in asked)}, key=str):
         edges = sorted(edge for edge, of in asked if of == source)
-        asking = [Way(edge, program) for edge in edges for program in PROGRAMS]
-        changes = [Way(f"{name}.delta", PROGRAMS[0]) for name in shared] if source in trained else []
+        asking = [Route(edge, program) for edge in edges for program in PROGRAMS]
+        changes = [Route(f"{name}.delta", PROGRAMS[0]) for name in shared] if source in trained else []
         hub[Secret(source)] = (*asking, *changes)
         if source in trained:
             noisy = population.config.noise > 0
             guard = _noise(population.place, population.config.noise_delta) if noisy else None
-            ways = tuple(Way(name, program) for program in PROGRAMS for name in shared)
+            ways = tuple(Route(name, program) for program in PROGRAMS for name in shared)
             users[Secret(source, guard.id if guard else None, guard)] = ways
     return {population.hub: hub, population.place: users}
 

@@ -18,14 +18,14 @@ WATCHED = "control best, loss"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Route:
     """One crossing that depends on a secret: an edge's id, and the program that it crosses in."""
 
     edge: str
     program: Program
 
 
-Received = Mapping[Secret, tuple[Way, ...]]
+Received = Mapping[Secret, tuple[Route, ...]]
 """Secrets of others that reach a place, in the order in which they first do."""
 
 
@@ -39,10 +39,10 @@ def received(model: Partitioned) -> dict[str, Received]:
 
 
 def _at(model: Partitioned, flow: Flow, place: str) -> Received:
-    by_set: dict[int, dict[Way, None]] = defaultdict(dict)
+    by_set: dict[int, dict[Route, None]] = defaultdict(dict)
     for members, way in _crossings(model, flow, place):
         by_set[members][way] = None
-    found: dict[Secret, dict[Way, None]] = defaultdict(dict)
+    found: dict[Secret, dict[Route, None]] = defaultdict(dict)
     for members, ways in by_set.items():
         named = _named(ways)
         for secret in flow.secrets.of(members):
@@ -51,10 +51,10 @@ def _at(model: Partitioned, flow: Flow, place: str) -> Received:
     return {secret: tuple(ways) for secret, ways in found.items()}
 
 
-def _named(ways: Iterable[Way]) -> dict[Way, None]:
+def _named(ways: Iterable[Route]) -> dict[Route, None]:
     """The first of each program: thousands of edges by thousands of columns are no list for anybody."""
     left = dict.fromkeys(PROGRAMS, NAMED)
-    found: dict[Way, None] = {}
+    found: dict[Route, None] = {}
     for way in ways:
         if left[way.program]:
             left[way.program] -= 1
@@ -62,7 +62,7 @@ def _named(ways: Iterable[Way]) -> dict[Way, None]:
     return found
 
 
-def _crossings(model: Partitioned, flow: Flow, place: str) -> Iterator[tuple[int, Way]]:
+def _crossings(model: Partitioned, flow: Flow, place: str) -> Iterator[tuple[int, Route]]:
     """Everything that a place is told, with the set of secrets that it depends on."""
     for edge in model.edges:
         if edge.target == place:
@@ -71,11 +71,11 @@ def _crossings(model: Partitioned, flow: Flow, place: str) -> Iterator[tuple[int
                 open_ended = model.graph_of(program)[edge.node].type.row_size is None
                 yield (
                     value.row | value.mixed | (value.sizes if open_ended else 0),
-                    Way(edge.id, program),
+                    Route(edge.id, program),
                 )
     if model.train.patience is not None or model.train.best:
         for program in PROGRAMS[:2]:
-            yield _watched(model, flow, program), Way(WATCHED, program)
+            yield _watched(model, flow, program), Route(WATCHED, program)
 
 
 def _watched(model: Partitioned, flow: Flow, program: Program) -> int:
@@ -90,7 +90,7 @@ def _watched(model: Partitioned, flow: Flow, program: Program) -> int:
 
 def together(reaching: Mapping[str, Received], places: tuple[str, ...]) -> dict[str, Received]:
     """What reaches places that put together all that they are sent, under their names joined by `+`."""
-    found: dict[Secret, dict[Way, None]] = defaultdict(dict)
+    found: dict[Secret, dict[Route, None]] = defaultdict(dict)
     for place in places:
         for secret, ways in reaching[place].items():
             if secret.source.party not in places:

@@ -32,7 +32,7 @@ def lower_protect(
     options = _options(ev, mechanism, expr, scope)
     if not _fits(ev, mechanism, item):
         return None
-    if isinstance(item.target, tree.Weights):
+    if isinstance(item.target, tree.WeightsTarget):
         target = lower_weights(ev, item.target, places)
     else:
         target = lower_target(ev, item.target, scope, places, ids)
@@ -64,7 +64,7 @@ def _is_limited_well(
 
 def _fits(ev: Evaluator, mechanism: Mechanism, item: tree.Protect) -> bool:
     """Whether weights are protected by a mechanism for weights, and nothing else is."""
-    if isinstance(item.target, tree.Weights) == (mechanism.role == "weights"):
+    if isinstance(item.target, tree.WeightsTarget) == (mechanism.role == "weights"):
         return True
     what = " and ".join(sorted(mechanism.applies))
     help = "as in: protect weights at PARTY with dp_sgd(clip = 1.0, epsilon = 8)"
@@ -73,7 +73,7 @@ def _fits(ev: Evaluator, mechanism: Mechanism, item: tree.Protect) -> bool:
 
 
 def _not(item: tree.Protect) -> str:
-    return "weights" if isinstance(item.target, tree.Weights) else "none"
+    return "weights" if isinstance(item.target, tree.WeightsTarget) else "none"
 
 
 def _options(ev: Evaluator, mechanism: Mechanism, expr: tree.Expr, scope: Scope) -> dict[str, Any] | None:

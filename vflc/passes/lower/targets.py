@@ -35,7 +35,7 @@ def lower_target(
     return Target(tuple(dict.fromkeys(ids(node.id) for node in nodes_in(value))), None, text, target.span)
 
 
-def lower_weights(ev: Evaluator, target: tree.Weights, places: tuple[str, ...]) -> Target | None:
+def lower_weights(ev: Evaluator, target: tree.WeightsTarget, places: tuple[str, ...]) -> Target | None:
     """The weights at a party; None where there is no such party."""
     if not _is_party(ev, target.at, places):
         return None

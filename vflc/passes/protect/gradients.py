@@ -26,7 +26,7 @@ from vflc.passes.modes import resolved
 from vflc.passes.properties import GRAPH, PLACED, UPDATED
 from vflc.passes.protect.joint import (
     Chain,
-    Rows,
+    GuardedValues,
     called,
     covers_rows,
     fresh,
@@ -216,7 +216,7 @@ def _inner(
     mechanism = MECHANISMS[protection.mechanism]
     build = Build(Graph(), infer, (guard,), nodes[0].place, "backward", protection.span)
     given = [build.graph.add(replace(node, op="feature", inputs=(), attrs={})) for node in nodes]
-    rows = Rows(build, guard, [], [])
+    rows = GuardedValues(build, guard, [], [])
     for node, made in zip(nodes, rows.apply(given, mechanism, protection), strict=True):
         called(build, made, after[node.id])
     graph = resolved(build.graph, 0)

@@ -91,7 +91,7 @@ class Chain:
 
 
 @dataclass(slots=True)
-class Rows:
+class GuardedValues:
     """A mechanism at work on values of one place.
 
     Args:

@@ -20,7 +20,7 @@ from vflc.ops.protect_mechanisms import MECHANISMS
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class GuardedSum:
     """A sum at a place: its id, and the values from elsewhere that enter it and nothing else."""
 
     root: str
@@ -33,7 +33,7 @@ def guard_sum(model: Placed, protection: Protection, values: Sequence[str], coll
     graph, users = model.graph, model.graph.users()
     mechanism = MECHANISMS[protection.mechanism]
     options = mechanism.filled(protection.options)
-    sums: dict[str, Sum] = {}
+    sums: dict[str, GuardedSum] = {}
     for name in values:
         found = find_sum(graph, users, name)
         if found is None or not _fits(graph, found, name):
@@ -58,7 +58,7 @@ def guard_sum(model: Placed, protection: Protection, values: Sequence[str], coll
     return replace(model, guards=(*model.guards, *guards))
 
 
-def find_sum(graph: Graph, users: Mapping[str, Sequence[Node]], name: str) -> Sum | None:
+def find_sum(graph: Graph, users: Mapping[str, Sequence[Node]], name: str) -> GuardedSum | None:
     """The sum that a value enters at the one other place that reads it; None where it enters more."""
     place = graph[name].place
     top = _above(users, name, str(place))
@@ -66,13 +66,13 @@ def find_sum(graph: Graph, users: Mapping[str, Sequence[Node]], name: str) -> Su
         return None
     while (above := _above(users, top.id, None)) is not None:
         top = above
-    return Sum(top.id, str(top.place), tuple(_leaves(graph, users, top)))
+    return GuardedSum(top.id, str(top.place), tuple(_leaves(graph, users, top)))
 
 
 def offered(graph: Graph, guards: Sequence[Guard]) -> tuple[str, ...]:
     """Sums of several parties' values that could travel masked and do not, in words."""
     users, masked = graph.users(), {name for guard in guards if guard.masks for name in guard.before}
-    sums: dict[str, Sum] = {}
+    sums: dict[str, GuardedSum] = {}
     for node in graph:
         crosses = node.type.batched and node.sources and any(u.place != node.place for u in users[node.id])
         found = find_sum(graph, users, node.id) if crosses else None
@@ -114,12 +114,14 @@ def _leaves(graph: Graph, users: Mapping[str, Sequence[Node]], top: Node) -> lis
     return found
 
 
-def _fits(graph: Graph, found: Sum, name: str) -> bool:
+def _fits(graph: Graph, found: GuardedSum, name: str) -> bool:
     sizes = {graph[leaf].type.sizes for leaf in found.leaves}
     return name in found.leaves and len(sizes) == 1 and len({graph[n].place for n in found.leaves}) > 1
 
 
-def _refuse(graph: Graph, protection: Protection, found: Sum | None, name: str, collector: Collector) -> None:
+def _refuse(
+    graph: Graph, protection: Protection, found: GuardedSum | None, name: str, collector: Collector
+) -> None:
     if found is None or name not in found.leaves:
         text = f"`{name}` enters more than one sum at one other place, so masks would not cancel"
     elif len({graph[leaf].type.sizes for leaf in found.leaves}) > 1:

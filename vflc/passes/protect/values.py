@@ -24,7 +24,7 @@ from vflc.ops.protect_mechanisms import MECHANISMS, PASSES
 from vflc.passes.properties import GRAPH, PLACED
 from vflc.passes.protect.joint import (
     Chain,
-    Rows,
+    GuardedValues,
     called,
     covers_rows,
     fresh,
@@ -118,7 +118,7 @@ class _Activations:
         mechanism, model = MECHANISMS[protection.mechanism], self.model
         guard = protection.id if alone else f"{protection.id}.{place}"
         graph = Graph(dict(model.graph.nodes))
-        rows = Rows(Build(graph, infer, (guard,), place, span=protection.span), guard, [], [])
+        rows = GuardedValues(Build(graph, infer, (guard,), place, span=protection.span), guard, [], [])
         made = rows.apply([graph[name] for name in values], mechanism, protection)
         pairs = [
             (name, called(rows.build, node, fresh(graph, f"{self._origin(name)}.protected")).id)

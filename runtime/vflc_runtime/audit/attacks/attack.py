@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.hints import Hints, Kind
-from vflc_runtime.audit.view import Channel, View
+from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.knowledge import Knowledge, LabelKind
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -55,8 +55,8 @@ class LabelAttack:
     paper: str
     knows: str
     phase: Literal["forward", "backward", "any"]
-    kinds: tuple[Kind, ...]
-    run: Callable[[View, Channel, Hints], Iterator[Look]]
+    kinds: tuple[LabelKind, ...]
+    run: Callable[[AdversaryView, Channel, Knowledge], Iterator[Look]]
     rows: bool = True
     parts: bool = True
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
+from vflc_runtime.audit.adversary_view import AdversaryView, Channel
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.attacks.taught import look
-from vflc_runtime.audit.hints import Hints
+from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.learn import solved
-from vflc_runtime.audit.view import Channel, View
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -29,7 +29,7 @@ KNOWN = 200
 ROWS = 4000
 
 
-def every_time(view: View, channel: Channel) -> tuple[Indices, Array]:
+def every_time(view: AdversaryView, channel: Channel) -> tuple[Indices, Array]:
     """What came of each row each time, of rows that came at least twice: [n] and [n, times, w]."""
     found: dict[int, list[Array]] = {}
     for step in view.steps(None):
@@ -44,28 +44,28 @@ def every_time(view: View, channel: Channel) -> tuple[Indices, Array]:
     return np.array(rows, np.int64), values
 
 
-def _run(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     if channel.program != "train":
         return
     numbers, values = every_time(view, channel)
-    known, labels = hints.some(numbers, KNOWN, 0)
+    known, labels = knowledge.some(numbers, KNOWN, 0)
     if not 2 <= len(known) < len(numbers) or len(np.unique(labels)) < 2:
         return
     rest = np.setdiff1d(np.arange(len(numbers)), known)
     if channel.phase == "backward":
         mean = values.mean(axis=1)
-        found = np.column_stack([exact.by_projection(mean), _solved(mean, known, labels, hints)])
+        found = np.column_stack([exact.by_projection(mean), _solved(mean, known, labels, knowledge)])
         yield Look(numbers[rest], found[rest])
         return
-    guess = _solved(values.reshape(len(values), -1)[:, :EQUATIONS], known, labels, hints)[rest]
-    yield look(numbers[rest], guess[:, 0] if hints.label.kind == "number" else guess)
+    guess = _solved(values.reshape(len(values), -1)[:, :EQUATIONS], known, labels, knowledge)[rest]
+    yield look(numbers[rest], guess[:, 0] if knowledge.label.kind == "number" else guess)
 
 
-def _solved(rows: Array, known: Indices, labels: Array, hints: Hints) -> Array:
+def _solved(rows: Array, known: Indices, labels: Array, knowledge: Knowledge) -> Array:
     """By least squares from known rows: a number, or a column for each class [n, c]."""
-    if hints.label.kind == "number":
+    if knowledge.label.kind == "number":
         return solved(rows[known], labels.reshape(-1, 1), rows)
-    return solved(rows[known], np.eye(hints.label.classes)[labels.astype(np.int64)], rows)
+    return solved(rows[known], np.eye(knowledge.label.classes)[labels.astype(np.int64)], rows)
 
 
 EPOCHS = LabelAttack(

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.audit.adversary_view import AdversaryView, Channel
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
-from vflc_runtime.audit.hints import Hints
-from vflc_runtime.audit.view import Channel, View
+from vflc_runtime.audit.knowledge import Knowledge
 
 Array = NDArray[Any]
 
@@ -78,7 +78,7 @@ def _ascent(inputs: Array, wanted: Array, weights: list[Array]) -> list[Array]:
     return [out.T @ units + inputs.T @ through, through.sum(axis=0), (back * (1 - hidden**2)).sum(axis=0)]
 
 
-def _run(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     own = view.answered(channel)
     if own is None:
         return

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
+from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, Channel
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
-from vflc_runtime.audit.hints import Hints
-from vflc_runtime.audit.view import BATCHES, Channel, View
+from vflc_runtime.audit.knowledge import Knowledge
 
 Array = NDArray[Any]
-Slope = Callable[[Array], Array]
+KnownSlope = Callable[[Array], Array]
 
 
 def _sigmoid(x: Array) -> Array:
@@ -35,7 +35,7 @@ def _gelu(x: Array) -> Array:
     return found
 
 
-SLOPES: dict[str, Slope] = {
+SLOPES: dict[str, KnownSlope] = {
     "sigmoid": lambda x: _sigmoid(x) * _sigmoid(-x),
     "softplus": _sigmoid,
     "tanh": lambda x: 1 - np.tanh(x) ** 2,
@@ -83,7 +83,7 @@ def behind_softmax(rows: Array, sent: Array) -> Array:
     return found
 
 
-def _run(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     own = view.answered(channel)
     if own is None:
         return

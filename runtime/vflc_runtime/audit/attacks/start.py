@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.audit.adversary_view import AdversaryView, Channel
 from vflc_runtime.audit.attacks import taught
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
-from vflc_runtime.audit.hints import Hints
-from vflc_runtime.audit.view import Channel, View
-from vflc_runtime.run.transcript import Step
+from vflc_runtime.audit.knowledge import Knowledge
+from vflc_runtime.run.transcript import RecordedStep
 
 Array = NDArray[Any]
 
@@ -33,10 +33,10 @@ class Start:
     """
 
     inputs: Mapping[str, Array]
-    steps: tuple[Step, ...]
+    steps: tuple[RecordedStep, ...]
 
 
-def _run(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     first = next(iter(view.steps(1)), None)
     start: Start | None = view.start
     if (
@@ -45,14 +45,14 @@ def _run(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
         or first is None
         or first.number != 1
         or start is None
-        or hints.label.id not in start.inputs
+        or knowledge.label.id not in start.inputs
     ):
         return
-    values = hints.spelled(start.inputs[hints.label.id])
+    values = knowledge.spelled(start.inputs[knowledge.label.id])
     labels = np.concatenate([values[step.rows] for step in start.steps])
     made = np.concatenate([taught.seen(view, step, channel) for step in start.steps])
     real = taught.seen(view, first, channel)
-    classes = 1 if hints.label.kind == "number" else hints.label.classes
+    classes = 1 if knowledge.label.kind == "number" else knowledge.label.classes
     if len(np.unique(labels)) > 1:
         rows = np.concatenate([made, real])
         found = taught.guesses(rows, np.arange(len(made)), labels, classes)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.audit.adversary_view import AdversaryView, Channel
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
-from vflc_runtime.audit.hints import Hints
+from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.learn import Network
-from vflc_runtime.audit.view import Channel, View
-from vflc_runtime.run.transcript import Step
+from vflc_runtime.run.transcript import RecordedStep
 
 Array = NDArray[Any]
 
@@ -51,10 +51,10 @@ def guesses(rows: Array, known: Array, labels: Array, classes: int) -> Array:
     return Network(joint[known], np.eye(classes)[labels.astype(np.int64)], "softmax", HIDDEN)(joint)
 
 
-def _run(view: View, channel: Channel, hints: Hints) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
     numbers, rows = gathered(view, channel)
-    known, labels = hints.some(numbers, KNOWN, 0)
-    classes = 1 if hints.label.kind == "number" else hints.label.classes
+    known, labels = knowledge.some(numbers, KNOWN, 0)
+    classes = 1 if knowledge.label.kind == "number" else knowledge.label.classes
     if 2 <= len(known) < len(numbers) and len(np.unique(labels)) > 1:
         found = guesses(rows, known, labels, classes)
         rest = np.setdiff1d(np.arange(len(numbers)), known)
@@ -68,7 +68,7 @@ def look(rows: Array, found: Array) -> Look:
     return Look(rows, found[:, 1]) if found.shape[1] == 2 else Look(rows, found, "accuracy")
 
 
-def gathered(view: View, channel: Channel) -> tuple[Array, Array]:
+def gathered(view: AdversaryView, channel: Channel) -> tuple[Array, Array]:
     """Every row as it was seen first, up to `ROWS`: numbers [n], and what came and was sent of it [n, w]."""
     done = np.zeros(view.total, bool)
     numbers: list[Array] = []
@@ -83,7 +83,7 @@ def gathered(view: View, channel: Channel) -> tuple[Array, Array]:
     return (np.concatenate(numbers), np.concatenate(found)) if numbers else (np.arange(0), np.zeros((0, 0)))
 
 
-def seen(view: View, step: Step, channel: Channel) -> Array:
+def seen(view: AdversaryView, step: RecordedStep, channel: Channel) -> Array:
     """What came of each row of a step, and what the place sent of it [n, w]."""
     own = [] if channel.sent else view.channels("forward", channel.program, sent=True)[:1]
     return np.concatenate([view.rows(step, each) for each in (channel, *own)], axis=1)

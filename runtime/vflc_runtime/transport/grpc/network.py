@@ -15,9 +15,9 @@ from threading import Event, Thread
 
 from vflc_runtime import events
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.grpc.streams import PATIENCE, Dialer, Listener
+from vflc_runtime.transport.grpc.streams import PATIENCE, Dialer, StreamServer
 from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, expired, expires_soon, identity
-from vflc_runtime.transport.link import Link, bye, era_frame, taken
+from vflc_runtime.transport.link import Link, bye, generation_frame, taken
 from vflc_runtime.transport.mailbox import Mailbox, overdue
 from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import Reason, Restarted, Traffic
@@ -65,7 +65,7 @@ class GrpcNetwork:
         if tls is None:
             check_insecure([each for each in (listen, *peers.values()) if each is not None])
         self._own: Identity | None = identity(tls, place) if tls is not None else None
-        self._listener: Listener | None = None
+        self._listener: StreamServer | None = None
         self._dialers: list[Dialer] = []
         self._closed = Event()
 
@@ -73,7 +73,7 @@ class GrpcNetwork:
         """Takes the port to listen at, and says which; nobody is answered before `open`."""
         if self._listener is None and self._listen is not None:
             largest = self._rules.largest(self.peers)
-            self._listener = Listener(
+            self._listener = StreamServer(
                 self.place, self._listen, self._links, self._own, largest, self._mailbox.fail
             )
         return self._listener.port if self._listener is not None else None
@@ -100,19 +100,19 @@ class GrpcNetwork:
         self._warn_of_dates()
 
     def send(self, receiver: str, envelope: Envelope) -> None:
-        era = self._mailbox.era
+        generation = self._mailbox.generation
         payload = sum(tensor.nbytes for tensor in envelope.tensors.values())
         link, session = self._ready(receiver)
-        link.push(partial(self._rules.message, receiver, envelope, era=era), payload, session)
+        link.push(partial(self._rules.message, receiver, envelope, generation=generation), payload, session)
 
     def take(self, sender: str, message: str) -> Envelope:
         envelope: Envelope = self._mailbox.wait((sender, "message", message))
         return envelope
 
     def tell(self, receiver: str, kind: str, payload: bytes) -> None:
-        era = self._mailbox.era
+        generation = self._mailbox.generation
         link, session = self._ready(receiver)
-        make = partial(self._rules.control, receiver, kind, payload, era=era)
+        make = partial(self._rules.control, receiver, kind, payload, generation=generation)
         link.push(make, len(payload), session)
 
     def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
@@ -125,16 +125,16 @@ class GrpcNetwork:
         return self._mailbox.senders("control", kind)
 
     def renew(self) -> None:
-        era = self._mailbox.renew()
+        generation = self._mailbox.renew()
         for link in self._links.values():
-            link.push(partial(era_frame, era=era))
+            link.push(partial(generation_frame, generation=generation))
 
     def close(self, reason: Reason = "done") -> None:
         if self._closed.is_set():
             return
         for link in self._links.values():
             if link.has_met():
-                link.push(bye(reason, self._mailbox.era))
+                link.push(bye(reason, self._mailbox.generation))
         try:
             self._settle(reason)
         except Restarted:

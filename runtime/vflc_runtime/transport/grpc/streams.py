@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import Any
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.frames import MAX_HEADER, Kind, Refused, decode
+from vflc_runtime.transport.frames import MAX_HEADER, BadFrame, FrameKind, decode
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.grpc.tls import Identity, expiry, listed, party_of, probe
 from vflc_runtime.transport.link import Link, refusal, refused, taken
@@ -155,7 +155,7 @@ class Dialer:
                 try:
                     link.arrived(stream, frame)
                     met = met or link.connected
-                except Refused as error:
+                except BadFrame as error:
                     self._fail(refused(self._place, link.peer, error))
                     link.refuse("refused")
             if link.taken is not None and time.monotonic() - link.taken > self._patience + _SURELY:
@@ -165,7 +165,7 @@ class Dialer:
             if error.code() == grpc.StatusCode.PERMISSION_DENIED:
                 return met, _denied(link.peer, why)
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in why:
-                return met, refused(self._place, link.peer, Refused(why))
+                return met, refused(self._place, link.peer, BadFrame(why))
         finally:
             link.detach(stream, why)
             self._call = None
@@ -180,7 +180,7 @@ class Dialer:
         return grpc.secure_channel(self._address, credentials, self._options)
 
 
-class Listener:
+class StreamServer:
     """Serves streams of the peers that dial.
 
     Args:
@@ -292,8 +292,8 @@ class Listener:
             if first is None:
                 return
             hello = decode(first)
-            if hello.kind != Kind.HELLO:
-                raise Refused("a frame before the hello")
+            if hello.kind != FrameKind.HELLO:
+                raise BadFrame("a frame before the hello")
             if not link.known(hello):
                 begun.put((None, refusal("taken")))
                 return
@@ -303,7 +303,7 @@ class Listener:
             for frame in received:
                 link.arrived(number, frame)
             context.cancel()
-        except Refused as error:
+        except BadFrame as error:
             self._fail(refused(self._place, link.peer, error))
             link.refuse("refused")
             begun.put((None, refusal("refused")))  # where no stream has begun

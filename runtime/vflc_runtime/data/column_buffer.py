@@ -22,7 +22,7 @@ class Room:
     free: int
 
 
-class Spool:
+class ColumnBuffer:
     """Takes a column's blocks of rows one after another and gives the whole column.
 
     Blocks of ids may differ in width; the column is as wide as the widest, padded with -1.

@@ -18,7 +18,7 @@ from vflc.ops.source import COLUMNS, INPUTS
 FED = INPUTS | {"constant"}
 
 
-def kinks(model: Scheduled, precision: str) -> dict[str, Any] | None:
+def non_smooth_points(model: Scheduled, precision: str) -> dict[str, Any] | None:
     """What decides gradients, row by row; None where nothing does.
 
     Args:
@@ -38,7 +38,7 @@ def kinks(model: Scheduled, precision: str) -> dict[str, Any] | None:
     inside = graph.ancestors(outputs)
     fed = [node for node in graph if node.id in inside and node.op in FED - {"constant"}]
     nodes = [node.id for node in graph if node.id in inside and node.op not in FED]
-    content = to_onnx(graph, "kinks", nodes, [node.id for node in fed], outputs, precision)
+    content = to_onnx(graph, "non_smooth", nodes, [node.id for node in fed], outputs, precision)
     return {
         "model": content,
         "weights": tuple(node.id for node in fed if node.op == "weight"),

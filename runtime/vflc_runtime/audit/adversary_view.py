@@ -1,7 +1,7 @@
 """All that one curious place knows of a run: what it received, what it sent, and its own table.
 
 Attacks see nothing else, besides the few labels and rows that an attack of the literature assumes to be
-known; those are handed out by `hints`, one file away from the truth.
+known; those are handed out by `knowledge`, one file away from the truth.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vflc_runtime.bundle.manifest import Edge, Manifest
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.masks import Sums
 from vflc_runtime.protect.wire import unpack
-from vflc_runtime.run.transcript import Step, Transcript
+from vflc_runtime.run.transcript import RecordedStep, Transcript
 
 Array = NDArray[Any]
 
@@ -51,7 +51,7 @@ class Channel:
     part: bool = False
 
 
-class View:
+class AdversaryView:
     """What `place` knows.
 
     Args:
@@ -71,7 +71,7 @@ class View:
         place: str,
         manifest: Manifest,
         transcript: Tape | Transcript,
-        whole: Mapping[str, Step],
+        whole: Mapping[str, RecordedStep],
         own: Mapping[str, Array],
         total: int,
     ) -> None:
@@ -124,11 +124,11 @@ class View:
         return alone | sums
 
     @property
-    def prediction(self) -> Step:
+    def prediction(self) -> RecordedStep:
         """One batch of prediction."""
         return self._whole["predict"]
 
-    def steps(self, most: int | None = BATCHES, program: str = "train") -> Iterator[Step]:
+    def steps(self, most: int | None = BATCHES, program: str = "train") -> Iterator[RecordedStep]:
         """Training steps in order, evenly thinned to `most`, all where None.
 
         Of another program the batch with the trained model, and what was recorded of validation before.
@@ -140,7 +140,7 @@ class View:
         if program == "evaluate":
             yield from self._transcript.evaluations(most)
 
-    def rows(self, step: Step, channel: Channel) -> Array:
+    def rows(self, step: RecordedStep, channel: Channel) -> Array:
         """The values of a channel [n, w], as float64."""
         tensors = step.sent if channel.sent else step.received
         for edge in channel.edges:
@@ -163,7 +163,7 @@ class View:
             and all(isinstance(size, int) for size in edge.shape) and edge.packing is None
         ]  # fmt: skip
 
-    def sums(self, step: Step, channel: Channel) -> Array:
+    def sums(self, step: RecordedStep, channel: Channel) -> Array:
         """The values of such a channel [w], as float64."""
         (edge,) = channel.edges
         return step.received[edge].reshape(-1).astype(np.float64)

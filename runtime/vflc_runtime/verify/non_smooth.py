@@ -1,4 +1,4 @@
-"""Rows that lie on a kink, which no two ways of rounding treat alike.
+"""Rows that lie at a non-smooth point, which no two ways of rounding treat alike.
 
 The gradient of ReLU jumps from 0 to 1 where its input is 0. Two ways of training whose inputs
 differ in the last bit of a float32 then compute gradients that differ by as much as the row
@@ -28,7 +28,7 @@ TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Kinks:
+class NonSmoothPoints:
     """Where the gradients of a model jump.
 
     Args:
@@ -47,7 +47,7 @@ class Kinks:
 
 
 class Chooser:
-    """Exchanges rows near a kink for others.
+    """Exchanges rows near a non-smooth point for others.
 
     Args:
         batch: gives the inputs of rows.
@@ -55,18 +55,22 @@ class Chooser:
     """
 
     def __init__(
-        self, kinks: Kinks, batch: Callable[[Indices], Mapping[str, Array]], rows: int, seed: int
+        self,
+        non_smooth: NonSmoothPoints,
+        batch: Callable[[Indices], Mapping[str, Array]],
+        rows: int,
+        seed: int,
     ) -> None:
         from vflc_runtime.engines.onnx_session import ort_value, session
 
-        self._kinks, self._batch, self._rows, self._seed = kinks, batch, rows, seed
+        self._non_smooth, self._batch, self._rows, self._seed = non_smooth, batch, rows, seed
         self._value = ort_value
-        self._session = session(kinks.model, 1)
+        self._session = session(non_smooth.model, 1)
         self._outputs = [output.name for output in self._session.outputs_meta]
 
     def __call__(self, rows: Indices, step: int, weights: Mapping[str, Array]) -> Indices:
-        """The rows of a batch, those near a kink exchanged; as many as can be in some tries."""
-        draw = generator(self._seed, "rows without a kink", step)
+        """The rows of a batch, those near a non-smooth point exchanged; as many as can be in some tries."""
+        draw = generator(self._seed, "rows without a non-smooth point", step)
         best, fewest = rows, len(rows) + 1
         for _ in range(TRIES):
             near = self._near(rows, step, weights)
@@ -78,10 +82,10 @@ class Chooser:
         return best
 
     def _near(self, rows: Indices, step: int, weights: Mapping[str, Array]) -> NDArray[np.bool_]:
-        kinks, inputs = self._kinks, self._batch(rows)
-        given = {name: weights[name] for name in kinks.weights}
-        given |= {name: inputs[name] for name in kinks.inputs}
-        for name, shape in kinks.randoms.items():
+        non_smooth, inputs = self._non_smooth, self._batch(rows)
+        given = {name: weights[name] for name in non_smooth.weights}
+        given |= {name: inputs[name] for name in non_smooth.inputs}
+        for name, shape in non_smooth.randoms.items():
             sizes = tuple(len(rows) if size is None else size for size in shape)
             given[name] = uniform(self._seed, name, step, sizes, "float32")
         held = {name: np.ascontiguousarray(array) for name, array in given.items()}
@@ -89,7 +93,7 @@ class Chooser:
         made = self._session.run_with_ort_values(feeds, self._outputs, None)
         found = {name: made[index].numpy() for index, name in enumerate(self._outputs)}
         near = np.zeros(len(rows), bool)
-        for first, second in kinks.pairs:
+        for first, second in non_smooth.pairs:
             near |= undecided(found[first], found[second] if isinstance(second, str) else second)
         return near
 

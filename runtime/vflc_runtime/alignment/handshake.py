@@ -26,7 +26,7 @@ NO_TOKEN = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
+class Handshake:
     """What all parties know after their first message.
 
     Args:
@@ -57,7 +57,7 @@ def meet(
     exchange: Exchange,
     settings: AlignSettings,
     token: bytes,
-) -> Meeting:
+) -> Handshake:
     """Tells every peer what this party is about to do and hears the same of each.
 
     Raises:
@@ -86,7 +86,7 @@ def meet(
         tokens.add(known)
     clock = Clock(_LEAST + _EACH * sum(counts.values()))
     salt = hashlib.sha256(b"".join(nonces[each] for each in places)).digest()
-    return Meeting(
+    return Handshake(
         place,
         {peer: Link(peer, counts[peer], exchange, clock) for peer in peers},
         settings.hub or min(places, key=lambda each: (counts[each], each)),
@@ -95,19 +95,19 @@ def meet(
     )
 
 
-def confirm_key(meeting: Meeting, key: bytes) -> None:
+def confirm_key(handshake: Handshake, key: bytes) -> None:
     """VFL0664 where a peer's shared key is another; the key itself is not told."""
 
     def proof(place: str) -> bytes:
-        return hmac.digest(key, meeting.salt + place.encode(), "sha256")
+        return hmac.digest(key, handshake.salt + place.encode(), "sha256")
 
-    for link in meeting.links.values():
-        link.tell(ALIGN_CHECK, proof(meeting.place))
-    for peer, link in meeting.links.items():
+    for link in handshake.links.values():
+        link.tell(ALIGN_CHECK, proof(handshake.place))
+    for peer, link in handshake.links.items():
         if not hmac.compare_digest(link.hear(ALIGN_CHECK, ALIGN_CHECK.bytes), proof(peer)):
             raise Failure(
                 "VFL0664",
-                f"{meeting.place} and {peer} have different shared keys",
+                f"{handshake.place} and {peer} have different shared keys",
                 "give both the same file",
                 exit_code=PEER,
             )

@@ -42,7 +42,7 @@ class Visitor(Protocol):
 VisitorMaker = Callable[[Population, Settings], Visitor]
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """Carries out visits."""
 
     def train(
@@ -60,7 +60,7 @@ class Crew(Protocol):
         ...
 
 
-class LocalCrew:
+class LocalPool:
     """All visits in this process, one group after the other."""
 
     def __init__(self, visitor: Visitor, users: Users) -> None:
@@ -69,14 +69,14 @@ class LocalCrew:
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
     ) -> list[Visited]:
-        """See `Crew`."""
+        """See `WorkerPool`."""
         return [
             self.visitor.train(self.users, group, weights, number, kept[index] if kept else None)
             for index, group in enumerate(groups)
         ]
 
     def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
-        """See `Crew`."""
+        """See `WorkerPool`."""
         return [self.visitor.evaluate(self.users, np.asarray(group), weights) for group in groups]
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from vflc_runtime.metrics import Meter
 
 
-class Council(Protocol):
+class Coordinator(Protocol):
     """What the loop asks of the other places. All places ask the same, in the same order."""
 
     run: str

@@ -1,4 +1,4 @@
-"""What a party's loop agrees on with the others, by control messages; see `council.Council`."""
+"""What a party's loop agrees on with the others, by control messages; see `coordinator.Coordinator`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _WORDS = (False, True, None)
 """Whether an epoch is the best so far, as one byte; None where that is undefined."""
 
 
-class PartyCouncil:
-    """The council of one place, for one start of the run.
+class PartyCoordinator:
+    """The coordinator of one place, for one start of the run.
 
     Args:
         peers: the others.

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vflc_runtime.audit.adversary_view import AdversaryView, by_row
 from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import drawn, units
-from vflc_runtime.audit.hints import Hints, Label
 from vflc_runtime.audit.initial import Imitation, imitate
 from vflc_runtime.audit.judge import Judge
+from vflc_runtime.audit.knowledge import Knowledge, Label
 from vflc_runtime.audit.rehearsal import PREDICTED, Hearing, first_steps, heard_whole
 from vflc_runtime.audit.targets import target
-from vflc_runtime.audit.view import View, by_row
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Edge
 from vflc_runtime.data.dataset import Dataset
@@ -28,20 +28,20 @@ from vflc_runtime.events import Listener
 from vflc_runtime.run import loading
 from vflc_runtime.run.evaluate import trained
 from vflc_runtime.run.state import RunFolder
-from vflc_runtime.run.transcript import Step, Transcript
+from vflc_runtime.run.transcript import RecordedStep, Transcript
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """A run, opened for an audit; the truth is in `data`, and only hints and judges are made from it."""
+class Context:
+    """A run, opened for an audit; the truth is in `data`, and only knowledge and judges are made from it."""
 
     run: RunFolder
     bundle: Bundle
     data: Dataset
     transcripts: Path
-    whole: Mapping[str, Mapping[str, Step]]
+    whole: Mapping[str, Mapping[str, RecordedStep]]
     edges: tuple[dict[str, Any], ...]
     threads: int | None
 
@@ -54,7 +54,7 @@ class Material:
         engine: str,
         threads: int | None,
         listen: Listener,
-    ) -> Material:
+    ) -> Context:
         """Reads a run and its data, and predicts with it as its parties would.
 
         Raises:
@@ -78,15 +78,15 @@ class Material:
         whole = _heard(folder, bundle, data, engine, threads)
         return cls(folder, bundle, data, transcripts, whole, tuple(edges), threads)
 
-    def view(self, place: str) -> View:
+    def view(self, place: str) -> AdversaryView:
         """What a place knows."""
         tables = self.bundle.plans[place].tables
         own = {name: rows for name, rows in self.data.inputs.items() if name.partition(".")[0] in tables}
         transcript = Transcript(self.transcripts, place)
-        return View(place, self.bundle.manifest, transcript, self.whole[place], own, self.data.rows)
+        return AdversaryView(place, self.bundle.manifest, transcript, self.whole[place], own, self.data.rows)
 
-    def labels(self, place: str) -> Iterator[tuple[Hints, Judge]]:
-        """Labels that a place does not own: what hands out hints, and what judges."""
+    def labels(self, place: str) -> Iterator[tuple[Knowledge, Judge]]:
+        """Labels that a place does not own: what hands out knowledge, and what judges."""
         tables = self.bundle.plans[place].tables
         seen: set[str] = set()
         for plan in self.bundle.plans.values():
@@ -97,9 +97,9 @@ class Material:
                     seen.add(each.id)
                     values = truth.reshape(-1)
                     label = self._label(each.id, values)
-                    yield Hints(label, values), Judge(label, values)
+                    yield Knowledge(label, values), Judge(label, values)
 
-    def told(self, place: str) -> Iterator[tuple[Hints, Judge]]:
+    def told(self, place: str) -> Iterator[tuple[Knowledge, Judge]]:
         """Features of others that something told the place of depends on, as labels under attack."""
         for name, values in self.features(place, tuple(edge["id"] for edge in self.edges)).items():
             aimed = target(name, values, values)
@@ -107,11 +107,11 @@ class Material:
                 continue
             if values.dtype.kind == "f" and len(np.unique(values[:PREDICTED])) > 2:
                 label, truth = Label(name, "number", 2), values.reshape(-1).astype(np.float64)
-                yield Hints(label, truth), Judge(label, truth)
+                yield Knowledge(label, truth), Judge(label, truth)
             else:
                 label = Label(name, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
                 items = values if values.ndim == 1 else aimed.classes
-                yield Hints(label, aimed.classes, None, aimed.spelled), Judge(label, aimed.classes, items)
+                yield Knowledge(label, aimed.classes, None, aimed.spelled), Judge(label, aimed.classes, items)
 
     def starts(self, engine: str) -> dict[str, Start]:
         """What each place makes of the initial weights, with rows drawn from what columns hold."""
@@ -177,7 +177,7 @@ class Material:
 
 def _heard(
     run: RunFolder, bundle: Bundle, data: Dataset, engine: str, threads: int | None
-) -> dict[str, dict[str, Step]]:
+) -> dict[str, dict[str, RecordedStep]]:
     """One batch of evaluation and one of prediction with the trained model, as each place saw them."""
     hearing = Hearing(bundle.manifest.messages, tuple(bundle.plans))
     found = {

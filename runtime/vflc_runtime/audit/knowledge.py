@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
 Spelled = Callable[[Array], Array]
-Kind = Literal["binary", "classes", "number"]
+LabelKind = Literal["binary", "classes", "number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Label:
     """
 
     id: str
-    kind: Kind
+    kind: LabelKind
     classes: int
 
 
-class Hints:
+class Knowledge:
     """Hands out a few labels of `label`; `truth` [rows] holds them all and stays in here.
 
     Args:

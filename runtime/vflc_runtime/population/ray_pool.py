@@ -15,9 +15,9 @@ from typing import Any
 from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.population.crew import LocalCrew, VisitorMaker, Weights
 from vflc_runtime.population.users import Rows, Users
 from vflc_runtime.population.visit import Visited
+from vflc_runtime.population.worker_pool import LocalPool, VisitorMaker, Weights
 
 CONNECT_SECONDS = 5.0
 CALLS = 4
@@ -38,20 +38,20 @@ class Worker:
     """
 
     def __init__(self, make: VisitorMaker, population: Population, settings: Settings, users: Users) -> None:
-        self.crew = LocalCrew(make(population, settings), users)
+        self.pool = LocalPool(make(population, settings), users)
 
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
     ) -> list[Visited]:
-        """See `Crew`."""
-        return self.crew.train(groups, weights, number, kept)
+        """See `WorkerPool`."""
+        return self.pool.train(groups, weights, number, kept)
 
     def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
-        """See `Crew`."""
-        return self.crew.evaluate(groups, weights)
+        """See `WorkerPool`."""
+        return self.pool.evaluate(groups, weights)
 
 
-class RayCrew:
+class RayPool:
     """Visits on Ray, embedded or of a cluster.
 
     Args:
@@ -87,7 +87,7 @@ class RayCrew:
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
     ) -> list[Visited]:
-        """See `Crew`."""
+        """See `WorkerPool`."""
         shared = self._ray.put(dict(weights))
 
         def call(worker: Any, start: int, end: int) -> Any:
@@ -97,7 +97,7 @@ class RayCrew:
         return self._all(len(groups), call)
 
     def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
-        """See `Crew`."""
+        """See `WorkerPool`."""
         shared = self._ray.put(dict(weights))
         return self._all(len(groups), lambda w, start, end: w.evaluate.remote(groups[start:end], shared))
 
