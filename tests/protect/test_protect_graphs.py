@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from granting import granted
+from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import Collector, Span
 from vflc.diagnostics import Source as Text
@@ -353,6 +354,9 @@ def test_losses_and_metrics_elsewhere_read_what_crosses() -> None:
     model = compile_source(Text("spec.vfl", granted(HUB))).model
     assert [p.node for p in model.predictions] == ["score.protected", "own"], "own is measured where it is"
     assert [loss.logit for loss in model.losses] == ["logit.protected", "own"]
+    assert [guard.programs for guard in model.guards] == [PROGRAMS, PROGRAMS[:1]], (
+        "compression is of training"
+    )
     forward = {edge.id: edge.programs for edge in model.edges if edge.phase == "forward"}
     assert forward["logit.protected"] == ("train", "evaluate", "predict"), "own is predicted, too"
     assert forward["score.protected"] == ("evaluate",) and "score" not in forward and "logit" not in forward
