@@ -94,8 +94,8 @@ def test_a_model_at_one_place_has_nothing_to_audit(tmp_path: Path, capsys: Any) 
 
 def test_a_population_is_neither_recorded_nor_audited(capsys: Any) -> None:
     fedrecon = [str(Path(__file__).parents[2] / "specs/fedrecon/fedrecon.vfl"), "--data", "users=none.csv"]
-    assert run(["train", *fedrecon, "--record", "3"]) == 2
-    assert "--record is not for a population" in capsys.readouterr().err
+    assert run(["train", *fedrecon, "--record", "3"]) == 1
+    assert "error[VFL0691]: --record is not for a model over a population" in capsys.readouterr().err
     assert run(["audit", *fedrecon]) == 1
     assert "error[VFL0502]" in capsys.readouterr().err
 
@@ -108,7 +108,7 @@ def test_an_attack_that_reaches_more_than_is_allowed_fails(tmp_path: Path, capsy
     command = ["audit", str(tmp_path / "planted.vfl"), *data, "--steps", "4", "--party", "alice"]
     assert run([*command, "--at-most", "hints"]) == 1
     shown = capsys.readouterr()
-    assert "What was reached beside what is proven" in shown.out and "its code, 1 bit a row" in shown.out
+    assert "What was reached beside what is proven" in shown.out and "its code (1 bit a row)" in shown.out
     assert "error[VFL0682]: an attack reached `recovered`" in shown.err
     assert run(command) == 0, "nothing is refused where nothing was asked for"
 

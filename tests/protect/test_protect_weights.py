@@ -312,7 +312,7 @@ def test_a_run_goes_on_with_its_noise_and_counts_on(tmp_path: Path) -> None:
     source = {party: table for party, table in rows(100).items() if party in ("alice", "bob")}
     (entry,) = train(None, source, tmp_path / "run", options).metrics["protections"]
     assert entry["noise"] == noise and entry["steps"] == 8
-    assert entry["epsilon"] > 8, "steps after the checkpoint may have been made twice"
+    assert entry["epsilon"] <= 8 * (1 + 1e-9), "the same noise on the same values is no second message"
     with pytest.raises(Failure, match="VFL0671"):
         train(None, source, tmp_path / "run", TrainOptions(resume=True, epochs=3, threads=1))
 
