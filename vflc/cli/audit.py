@@ -194,6 +194,8 @@ def _trained(
     screen: Console,
 ) -> Iterator[tuple[Path, Path]]:
     """The run to audit, and where its transcripts lie: trained for it where there are none."""
+    from vflc_runtime.bundle.folder import is_population
+    from vflc_runtime.errors import Failure
     from vflc_runtime.run.state import RunFolder
     from vflc_runtime.run.train import TrainOptions, train
     from vflc_runtime.run.transcript import Stretch, recorded
@@ -223,6 +225,9 @@ def _trained(
         bundle_of(target / "bundle" if is_run else target, None, engine) as bundle,
     ):
         run = Path(folder) / "run"
+        if is_population(bundle):
+            help = "what its hub and its users may learn stands in manifest.md"
+            raise Failure("VFL0502", "a population is not audited", help)
         with screen.status("training"):
             train(bundle, sources, run, options)
         yield (target if is_run else run), run
