@@ -214,3 +214,26 @@ def test_progress_of_another_version(run: Path) -> None:
     with pytest.raises(Failure, match="cannot be read") as caught:
         RunFolder(run).latest()
     assert caught.value.code == "VFL0621"
+
+
+def test_a_run_that_goes_back_to_its_start_counts_as_never_saved(run: Path) -> None:
+    """Or a second death, before anything is saved again, leaves a model that nobody may go on from."""
+    folder = RunFolder(run)
+    assert folder.saved and folder.held() and folder.history()
+    assert folder.go_back(None) is None
+    assert not folder.saved and not folder.held() and not folder.history()
+    assert not list(run.glob("*/model.safetensors")) and folder.go_on() is None
+
+
+def test_a_run_that_dies_while_it_goes_back_still_has_its_checkpoints(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    folder = RunFolder(run)
+    held = folder.held()
+    monkeypatch.setattr(files, "remove", dies)
+    with pytest.raises(KeyboardInterrupt):
+        folder.go_back(None)
+    assert folder.held() == held and folder.latest() is not None

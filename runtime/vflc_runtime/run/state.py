@@ -230,8 +230,24 @@ class RunFolder:
     def go_back(self, name: str | None) -> Checkpoint | None:
         """That checkpoint, or the state before the first; later ones are gone, as if never reached."""
         path = None if name is None else self.held()[name]
+        if path is None:
+            self._withdraw()
         self.checkpoints.go_back(path)
         return None if path is None else read_checkpoint(path)
+
+    def _withdraw(self) -> None:
+        """Takes models and history away that are later than the state before the first step.
+
+        A run that begins anew and dies before it saves has nothing that `saved` could mean. The checksums go
+        first: without them models count for nothing, and the checkpoints are still there.
+        """
+        sums = files.read_sums(self.path)
+        models = [name for name in sums if Path(name).name == MODEL]
+        if models:
+            kept = {name: digest for name, digest in sums.items() if name not in models}
+            files.replace_with(self.path / files.SUMS, files.sums_content(kept))
+        for name in (*models, "history.jsonl"):
+            (self.path / name).unlink(missing_ok=True)
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of history.jsonl."""
