@@ -11,6 +11,7 @@ import pytest
 from audit.auditing import LINEAR, spec, tables
 from granting import granted
 from vflc_runtime.audit import bounds
+from vflc_runtime.run.state import RunFolder
 
 from vflc.cli.main import run
 
@@ -98,6 +99,25 @@ def test_a_population_is_neither_recorded_nor_audited(capsys: Any) -> None:
     assert "error[VFL0691]: --record is not for a model over a population" in capsys.readouterr().err
     assert run(["audit", *fedrecon]) == 1
     assert "error[VFL0502]" in capsys.readouterr().err
+
+
+def test_what_is_trained_again_for_an_audit_keeps_the_same_rows_for_validation(
+    data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, spec, seen = str(tmp_path / "run"), str(tmp_path / "planted.vfl"), []
+    options = ["--validation", "0.25", "--fold", "3", "--seed", "5", "--batch", "30"]
+    assert run(["train", spec, *data, "--out", out, *options]) == 0
+    begin = RunFolder.create.__func__  # type: ignore[attr-defined]
+
+    def spied(cls: Any, path: Path, bundle: Any, settings: Any, *rest: Any) -> Any:
+        seen.append(settings)
+        return begin(cls, path, bundle, settings, *rest)
+
+    monkeypatch.setattr(RunFolder, "create", classmethod(spied))
+    assert run(["audit", out, *data, "--steps", "4", "--party", "alice"]) == 0
+    (again,), first = seen, RunFolder(Path(out)).settings
+    same = ("seed", "batch", "validation", "fold", "data", "digest")
+    assert {name: again[name] for name in same} == {name: first[name] for name in same}
 
 
 def test_an_attack_that_reaches_more_than_is_allowed_fails(tmp_path: Path, capsys: Any) -> None:

@@ -196,6 +196,7 @@ def _trained(
     """The run to audit, and where its transcripts lie: trained for it where there are none."""
     from vflc_runtime.bundle.folder import is_population
     from vflc_runtime.errors import Failure
+    from vflc_runtime.run.settings import EPOCHS as SETTINGS
     from vflc_runtime.run.state import RunFolder
     from vflc_runtime.run.train import TrainOptions, train
     from vflc_runtime.run.transcript import Stretch, recorded
@@ -212,7 +213,7 @@ def _trained(
     if is_run:
         screen.print(f"{target} was not recorded: its bundle is trained again, with its settings")
         known = RunFolder(target).settings
-        settings = {name: known[name] for name in ("batch", "seed", "validation")}
+        settings = {name: known[name] for name in SETTINGS.lasting}
     epochs, steps = training["epochs"] or EPOCHS, training["steps"]
     if steps is None and training["epochs"] is None:
         steps = STEPS

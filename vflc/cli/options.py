@@ -70,6 +70,19 @@ def threads(command: Any) -> Any:
     )(command)
 
 
+def validation(command: Any) -> Any:
+    """The options `--validation` and `--fold`: which rows are kept for validation."""
+    fold = click.option(
+        "--fold",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Which part of that size, counted from 0: 0 to 4 of a fifth.",
+    )
+    return click.option(
+        "--validation", type=float, metavar="FRACTION", help="Keep this part of the rows for validation."
+    )(fold(command))
+
+
 def _stretch(context: click.Context, option: click.Parameter, value: str | None) -> Stretch | None:
     from vflc_runtime.run.transcript import Stretch
 

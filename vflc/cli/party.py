@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from vflc_common.words import PROGRAMS
 
-from vflc.cli.options import engine, threads
+from vflc.cli.options import engine, threads, validation
 from vflc.cli.outputs import check_output, force
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1), help="Rows a step.")
 @click.option("--seed", type=click.IntRange(0), help="Of weights, of the order of rows and of dropout.")
 @click.option("--steps", type=click.IntRange(1), help="End after so many steps in all.")
-@click.option(
-    "--validation", type=float, metavar="FRACTION", help="Keep this part of the rows for validation."
-)
+@validation
 @click.option(
     "--checkpoint-steps", type=click.IntRange(1), help="Save every so many steps, not only each epoch."
 )

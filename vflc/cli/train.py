@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vflc.cli.options import PRECISION, SPEC, data, engine, record, runs, threads
+from vflc.cli.options import PRECISION, SPEC, data, engine, record, runs, threads, validation
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import Recorder
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1), help="Rows a step.")
 @click.option("--seed", type=click.IntRange(0), help="Of weights, of the order of rows and of dropout.")
 @click.option("--steps", type=click.IntRange(1), help="End after so many steps in all.")
-@click.option(
-    "--validation", type=float, metavar="FRACTION", help="Keep this part of the rows for validation."
-)
+@validation
 @click.option(
     "--checkpoint-steps", type=click.IntRange(1), help="Save every so many steps, not only each epoch."
 )

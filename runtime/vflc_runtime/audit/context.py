@@ -62,7 +62,7 @@ class Context:
                 was recorded; others as data and run give cause.
         """
         folder = RunFolder(run)
-        bundle, settings = folder.bundle(engine), {"fold": 0, **folder.settings}
+        bundle, settings = folder.bundle(engine), folder.settings
         if not any(len(Transcript(transcripts, place)) for place in bundle.plans):
             raise Failure(
                 "VFL0680",

@@ -205,7 +205,7 @@ def _processor() -> str:
 
 def resumed_settings(run: RunFolder, options: TrainOptions, terms: Terms = EPOCHS) -> dict[str, Any]:
     """The settings of a run that goes on: how long may change, what is done may not (VFL0627)."""
-    settings = {"fold": 0, **run.settings}
+    settings = dict(run.settings)
     for name in terms.lasting:
         given = getattr(options, name)
         if given is not None and given != settings[name]:
