@@ -35,7 +35,7 @@ from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import Result, TrainOptions, train
 
 EXAMPLES = {"deepfm": 400, "three_parties": 300, "u_shape": 300, "wide_deep": 300, "label_only": 200}
-OPTIONS = TrainOptions(epochs=2, batch=64, validation=0.2, checkpoint_steps=3)
+OPTIONS = TrainOptions(epochs=2, batch=64, validation=0.2, fold=2, checkpoint_steps=3)
 FOUR = """
 party a { key id  feature x: float }
 party b { key id  feature y: float }
