@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -14,7 +15,7 @@ from vflc_runtime.errors import PEER, Failure
 Array = NDArray[Any]
 
 
-class Place:
+class Place(ABC):
     """One place as the executor drives it, see `Steps`; the bundle's checks let in only its own steps."""
 
     def __init__(self, plan: PlacePlan) -> None:
@@ -23,17 +24,17 @@ class Place:
     def _none(self, what: str) -> NoReturn:
         raise damaged(f"plan.json of {self._place!r}: this place does not {what}")
 
+    @abstractmethod
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
         """See `Steps`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put(self, value: str, tensor: Array) -> None:
         """See `Steps`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get(self, value: str) -> Array:
         """See `Steps`."""
-        raise NotImplementedError
 
     def run(self, graph: str) -> None:
         """See `Steps`."""

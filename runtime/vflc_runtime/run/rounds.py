@@ -55,7 +55,8 @@ class RoundLoop(TrainingLoop):
         """See `TrainingLoop`."""
         self._round()
         if self.over is not None:
-            return  # the end saves, too
+            self.save()
+            return
         self.pause()
         every = self.settings["checkpoint_rounds"]
         late = time.perf_counter() - self._saved > SAVE_EVERY
@@ -116,7 +117,6 @@ class RoundLoop(TrainingLoop):
         progress, split = self.progress, self.rounds.split
         kept = {"validation": split.validation, "test": split.test}
         measured = {name: self._measured(users).scores for name, users in kept.items() if len(users)}
-        self.save()
         history, users = progress.history, len(split.train)
         return {
             "rows": int(self.rounds.users.starts[-1]),
