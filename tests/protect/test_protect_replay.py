@@ -143,6 +143,20 @@ def test_who_sends_other_gradients_the_second_time_learns_nothing_of_the_noise(b
     assert (apart > 100) == bound, apart
 
 
+def test_a_lost_start_key_gives_other_weights_and_other_noise(tmp_path, monkeypatch):
+    """What was heard is the same then, nothing; but what the first messages hide is not."""
+    heard = Heard(monkeypatch)
+    text = PLAIN + "protect h with gaussian(clip = 1.0, noise = 1000, passes = 0)\n"
+    assert "train {" in text
+    text = text.replace("train {", "train { secret_start true ")
+    folder, out = bundle(text, tmp_path / "b"), tmp_path / "run"
+    begun(folder, out, heard, 1, batch=16)
+    (out / "alice" / "start.key").unlink()
+    go_on(out)
+    first, second = heard.sent["train", 1, "h.protected"]
+    assert float(np.abs(first - second).max()) > 100
+
+
 def test_what_is_sent_otherwise_is_charged(tmp_path, monkeypatch):
     """One message of each row for an epoch, and none where so much is not granted."""
     heard = Heard(monkeypatch)

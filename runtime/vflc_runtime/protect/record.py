@@ -29,12 +29,12 @@ def begin(
     settings: Mapping[str, Any],
     facts: Facts,
     drawn: Mapping[str, Mapping[str, Any]],
-    terms: Mapping[str, Any],
+    terms: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Prepares the guards of each place, or goes on with what the run in the folder has kept.
 
-    `drawn` are, by place and draw, labels that the party has drawn in its ledger; `terms` all that
-    bits depend on besides what is sent.
+    `drawn` are, by place and draw, labels that the party has drawn in its ledger; `terms`, by place, all
+    that bits depend on besides what is sent.
 
     Raises:
         Failure: as `Guards.prepare` and `Guards.restore`, VFL0621 where what was kept cannot be read.
@@ -44,12 +44,12 @@ def begin(
         if path.exists():
             tensors, metadata = files.read_tensors(path)
             own.restore(facts, _settings(path, metadata), tensors)
-            own.bind(terms, tensors)
+            own.bind(terms[place], tensors)
         elif own:
             if not own.prepared:
                 own.prepare(facts)
             own.take(drawn.get(place, {}))
-            if own.bind(terms) is not None and own.calibrated:
+            if own.bind(terms[place]) is not None and own.calibrated:
                 Sent.create(_sent(run, place, settings))
             _write(path, own)
 

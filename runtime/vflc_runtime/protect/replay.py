@@ -50,7 +50,8 @@ class Replay:
 
     Args:
         secret: of the place, for this run alone.
-        terms: all that a step's bits depend on besides: data, options, program, versions, processor.
+        terms: all that a step's bits depend on besides: data, options, the key of a secret start, program,
+            versions, processor.
         facts: of the run.
     """
 

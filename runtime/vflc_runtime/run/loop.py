@@ -58,10 +58,12 @@ class EpochLoop(TrainingLoop):
         self._reported = 0.0
         drawn = spending.drawn(settings, session.bundle.plans, data)
         known = facts(settings, order)
+        keys = start.begin(run.path, session.engines) if training.secret_start else {}
         terms = bits(settings, session.backend, session.threads)
-        record.begin(run.path, session.guards(), settings, known, drawn, terms)
-        if training.secret_start:
-            start.begin(run.path, session.engines)
+        record.begin(
+            run.path, session.guards(), settings, known, drawn,
+            {place: {**terms, "start": keys.get(place)} for place in session.engines},
+        )  # fmt: skip
         units.begin(session.engines, data.state)
 
     def take(self, tensors: Mapping[str, Mapping[str, Tensors]]) -> None:

@@ -24,19 +24,24 @@ from vflc_runtime.errors import Failure
 FILE = "start.key"
 
 
-def begin(run: Path, engines: Mapping[str, Engine]) -> None:
+def begin(run: Path, engines: Mapping[str, Engine]) -> dict[str, str]:
     """Gives each place's weights first values from its own key, which is made where there is none.
+
+    Returns:
+        The keys by place.
 
     Raises:
         Failure: VFL0612 where the key cannot be written, VFL0621 where it cannot be read.
     """
+    keys: dict[str, str] = {}
     for place, engine in engines.items():
         plan = engine.plan
-        key = _key(run / place / FILE)
+        keys[place] = key = _key(run / place / FILE)
         engine.load({
             weight.name: initial_value(key, weight.name, weight.shape, weight.init, plan.precision)
             for weight in plan.weights.values()
         })  # fmt: skip
+    return keys
 
 
 def _key(path: Path) -> str:
