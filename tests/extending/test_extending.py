@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from vflc_common.canonical import canonical, digest
 from vflc_common.plugins import Plugin
 from vflc_runtime.bundle.plugins import read_plugins
 from vflc_runtime.bundle.reading import Json
@@ -133,6 +134,28 @@ def test_a_function_and_a_metric_of_another_package(site: Path, tmp_path: Path) 
     later = package(tmp_path / "later", "", "", "vflc-example", "1.1")
     other = vflc("evaluate", "run", *data, at=tmp_path, site=later)
     assert other.returncode == 1 and "which is 1.1 here" in other.stderr
+
+
+@pytest.mark.parametrize("version", [None, "0.9"])
+def test_a_metric_that_the_manifest_does_not_name_is_not_run(
+    version: str | None, site: Path, tmp_path: Path
+) -> None:
+    """Another package's name stands in, or none, and the digest fits: the plan asks for it all the same."""
+    (tmp_path / "m.vfl").write_text(spec(), "utf-8")
+    assert vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site).returncode == 0
+    path = tmp_path / "bundle" / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    manifest["plugins"] = [
+        {**each, "kind": "losses", "version": version or each["version"]}
+        for each in manifest["plugins"]
+        if version or each["kind"] != "metrics"
+    ]
+    del manifest["digest"]
+    path.write_text(canonical({**manifest, "digest": digest(manifest)}), "utf-8")
+    refused = vflc("train", "bundle", *tables(tmp_path), "--out", "run", at=tmp_path, site=site)
+    assert refused.returncode == 1, refused.stdout
+    assert "error[VFL0613]: 'brier' is a metric of the package vflc-example 1.0 here" in refused.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_spec_that_asks_for_nothing_of_others_has_no_plugins(site: Path, tmp_path: Path) -> None:

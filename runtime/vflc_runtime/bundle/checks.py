@@ -17,6 +17,7 @@ from vflc_runtime.bundle.plan import (
     Weight,
 )
 from vflc_runtime.bundle.plan_rows import CatchUp, Matrix, Newest, Product, Sum
+from vflc_runtime.bundle.plugins import load_metrics
 from vflc_runtime.bundle.reading import damaged
 
 
@@ -38,6 +39,7 @@ def check_head(plan: PlacePlan, manifest: Manifest, place: str) -> None:
         raise damaged(f"{plan.contents.folder / 'plan.json'} is the plan of {plan.place!r}")
     if (plan.model, plan.precision) != (manifest.model, manifest.precision):
         raise damaged(f"plan.json of {place!r} belongs to another bundle than manifest.json")
+    load_metrics(plan.measures, manifest.plugins)
 
 
 def _check_arrays(plan: Plan) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vflc_common.canonical import digest
+from vflc_common.plugins import Plugin
 from vflc_common.words import BYTES, FORMAT, PHASES, PRECISIONS, PROGRAMS
 
 from vflc_runtime.bundle.contents import Hashes, read_hashes
@@ -89,6 +90,7 @@ class Manifest:
     population: bool = False
     controls: tuple[Control, ...] = ()
     decides: dict[str, str] = field(default_factory=dict)
+    plugins: tuple[Plugin, ...] = ()
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -98,7 +100,7 @@ def read_manifest(file: Path) -> Manifest:
         raise damaged(f"{file} has format {document['format'].value}; this version reads format {FORMAT}")
     if _digest(document) != document["digest"].text():
         raise damaged(f"{file} was changed after it was compiled: its digest does not fit its content")
-    read_plugins(document.get("plugins"))
+    plugins = read_plugins(document.get("plugins"))
     places = tuple(place.name() for place in document["places"])
     if len(set(places)) != len(places) or not places:
         raise document["places"].wrong("different places")
@@ -121,6 +123,7 @@ def read_manifest(file: Path) -> Manifest:
         population=population,
         controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
         decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},
+        plugins=plugins,
     )
 
 

@@ -228,6 +228,11 @@ class PlacePlan:
     programs: dict[str, tuple[Step, ...]]
     guards: dict[str, Guard] = field(default_factory=dict)
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of the metrics that are computed here."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(PlacePlan):
@@ -244,6 +249,11 @@ class Plan(PlacePlan):
     reports: dict[str, ProgramReport]
     metrics: tuple[Scored, ...]
     training: Training
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """See `PlacePlan`."""
+        return tuple(name for scored in self.metrics for name in scored.metrics)
 
     def graph_path(self, graph: str) -> Path:
         """Where the graph's file lay, for messages: what runs is `graph_content`."""

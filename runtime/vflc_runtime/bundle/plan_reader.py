@@ -41,7 +41,6 @@ from vflc_runtime.bundle.plan import (
 from vflc_runtime.bundle.plan_guards import read_guard
 from vflc_runtime.bundle.plan_keras import read_gradients, read_held
 from vflc_runtime.bundle.plan_rows import read_catch_up
-from vflc_runtime.bundle.plugins import record
 from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.metrics import Classes, Scored
 
@@ -220,12 +219,11 @@ def _report(item: Json | None) -> ProgramReport:
 
 
 def read_metrics(items: Json) -> tuple[str, ...]:
-    """Names of metrics; VFL0613 where one is none, VFL0695 where another package's is broken."""
+    """Names of metrics; VFL0613 where one is none. Nothing of other packages is imported yet."""
     names = tuple(item.text() for item in items)
     for item, name in zip(items, names, strict=True):
         if name not in METRICS:
             raise item.wrong(f"one of {', '.join(METRICS.names())}")
-        record(METRICS, name)
     return names
 
 

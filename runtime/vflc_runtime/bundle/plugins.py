@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from importlib import metadata
-from typing import TypeVar
 
-from vflc_common.plugins import RUN, BrokenPlugin, Named, Plugin, Records
+from vflc_common.metrics import METRICS
+from vflc_common.plugins import RUN, BrokenPlugin, Plugin
 
-from vflc_runtime.bundle.reading import Json
+from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.errors import Failure
 
-T = TypeVar("T", bound=Named)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}")
 
 
-def record(records: Records[T], name: str) -> T:
-    """A record; VFL0695 where it is another package's and cannot be used."""
+def load_metrics(names: Iterable[str], declared: Sequence[Plugin]) -> None:
+    """Imports the metrics of other packages that a plan asks for.
+
+    Raises:
+        Failure: VFL0613, one is not declared, or is another package's here; VFL0695, one cannot be used.
+    """
     try:
-        return records[name]
+        for name in names:
+            found = METRICS.plugin(name)
+            if found is not None and found not in declared:
+                raise damaged(
+                    f"{name!r} is a metric of the package {found.package} {found.version} here, which "
+                    "manifest.json does not name"
+                )
+            METRICS[name]
     except BrokenPlugin as broken:
-        help = "mend or uninstall that package"
-        raise Failure("VFL0695", broken.message, help) from broken
+        raise Failure("VFL0695", broken.message, "mend or uninstall that package") from broken
 
 
 def read_plugins(items: Json | None) -> tuple[Plugin, ...]:

@@ -135,6 +135,11 @@ class UsersPlan(PlacePlan):
     settings: Settings
 
     @property
+    def measures(self) -> tuple[str, ...]:
+        """See `PlacePlan`."""
+        return tuple(name for each in self.predictions if each.metric for name in each.metric.metrics)
+
+    @property
     def globals(self) -> list[Weight]:
         return [weight for weight in self.weights.values() if not weight.local]
 
