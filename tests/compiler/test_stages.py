@@ -47,7 +47,7 @@ def lowered(text: str = TEXT) -> Lowered:
     return model
 
 
-def saboteur(name: str, spoil: Any) -> Pipeline[Lowered]:
+def saboteur(name: str, spoil: Any, whole: Pipeline[Any] | None = None) -> Pipeline[Lowered]:
     """The passes, of which one spoils what it made."""
 
     class Spoiled:
@@ -57,7 +57,8 @@ def saboteur(name: str, spoil: Any) -> Pipeline[Lowered]:
         def __call__(self, model: Any, collector: Collector) -> Any:
             return spoil(self.own(model, collector))
 
-    return Pipeline(tuple(Spoiled(p) if p.name == name else p for p in pipeline().passes), Scheduled)
+    whole = whole or pipeline()
+    return Pipeline(tuple(Spoiled(p) if p.name == name else p for p in whole.passes), whole.result)
 
 
 def changed(graph: Graph, node_id: str, **fields: Any) -> Graph:
@@ -141,6 +142,33 @@ def test_a_pass_that_breaks_its_promise_is_named(spoiled: str) -> None:
     name, spoil, promise = SPOILED[spoiled]
     with pytest.raises(Refused) as caught:
         saboteur(name, spoil).run(lowered(), Collector(), Watch(checked=True))
+    (found,) = caught.value.diagnostics
+    assert found.code == "VFL0501" and promise in found.message
+    assert found.message.startswith(f"after `{name}`")
+
+
+SPOILED_VISITS = {
+    "a visit that names what is not there": (
+        "vectorise",
+        lambda m: replace(m, visit=replace(m.visit, losses=("lost",))),
+        "all that it names",
+    ),
+    "a gradient that no graph has": (
+        "phases",
+        lambda m: replace(m, visit=replace(m.visit, graphs=dict.fromkeys(m.visit.graphs, m.visit.forward))),
+        "has its gradients",
+    ),
+}
+
+
+@pytest.mark.parametrize("spoiled", SPOILED_VISITS)
+def test_a_pass_over_a_population_that_breaks_its_promise_is_named(spoiled: str) -> None:
+    name, spoil, promise = SPOILED_VISITS[spoiled]
+    path = next(path for path in SPECS if path.stem == "fedrecon")
+    with pytest.raises(Refused) as caught:
+        saboteur(name, spoil, population_pipeline()).run(
+            lowered(path.read_text("utf-8")), Collector(), Watch(checked=True)
+        )
     (found,) = caught.value.diagnostics
     assert found.code == "VFL0501" and promise in found.message
     assert found.message.startswith(f"after `{name}`")
