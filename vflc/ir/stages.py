@@ -32,7 +32,7 @@ from vflc.ir.model import (
 from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Lowered:
     """What a spec says: one graph, and what is said about its parties, losses and training."""
 
@@ -59,7 +59,7 @@ class Lowered:
         return next((party for party in self.parties if party.name == name), None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Placed(Lowered):
     """Every value but constants has a place; what crosses has passed `guards` where the spec protects it.
 
@@ -82,7 +82,7 @@ class Placed(Lowered):
         return tuple(reversed(found))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ByMode(Placed):
     """`graph` is what runs in training, `inference` what runs in evaluation and prediction."""
 
@@ -93,14 +93,14 @@ class ByMode(Placed):
         return self.graph if program == "train" else self.inference
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Differentiated(ByMode):
     """`graph` has backward values, and every trainable weight that the objective depends on a gradient."""
 
     gradients: tuple[Gradient, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Optimized(Differentiated):
     """`graph` has the gradients as updates read them. What each program computes is decided."""
 
@@ -134,7 +134,7 @@ class Optimized(Differentiated):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Disclosed:
     """Who may learn what, and what is known to tell it; empty where no protection is carried out."""
 
@@ -145,7 +145,7 @@ class Disclosed:
     spends: tuple[Spend, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Partitioned(Optimized, Disclosed):
     """Everything that crosses between places, and the messages that it travels in."""
 
@@ -153,21 +153,21 @@ class Partitioned(Optimized, Disclosed):
     messages: tuple[Message, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Scheduled(Partitioned):
     """What every place does, step by step. The last stage of a spec with parties."""
 
     schedules: tuple[PlaceSchedule, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Housed(Placed):
     """A population whose values have places: global weights at the hub, all else at the users."""
 
     population: Population
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Vectorised(Housed, Disclosed):
     """A population whose graph runs for many users at once. The last stage of a spec with one."""
 

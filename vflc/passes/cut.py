@@ -29,7 +29,6 @@ class Crossing:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
 class Cut:
     """The pass."""
 

@@ -23,7 +23,6 @@ from vflc.passes.place import trainable_below
 from vflc.passes.properties import DIFFERENTIATED, GRAPH, ONE_MODE, PLACED
 
 
-@dataclass(frozen=True, slots=True)
 class Differentiate:
     """The pass."""
 

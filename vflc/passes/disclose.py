@@ -7,7 +7,7 @@ them stops the compilation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from vflc.diagnostics import Collector
@@ -38,7 +38,6 @@ KNOWN = (
 """Every kind of evidence, the gravest first."""
 
 
-@dataclass(frozen=True, slots=True)
 class Disclose:
     """The pass."""
 

@@ -22,7 +22,6 @@ from vflc.passes.optimize import rule_for
 from vflc.passes.properties import GRAPH, PLACED
 
 
-@dataclass(frozen=True, slots=True)
 class FuseTables:
     """The pass."""
 

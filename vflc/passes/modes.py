@@ -6,7 +6,7 @@ neither has the op any more. A value keeps its id in both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from vflc.diagnostics import Collector
@@ -15,7 +15,6 @@ from vflc.ir.stages import ByMode, Placed
 from vflc.passes.properties import GRAPH, ONE_MODE, PLACED
 
 
-@dataclass(frozen=True, slots=True)
 class Modes:
     """The pass."""
 

@@ -10,7 +10,6 @@ the rows that the batch touched.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
@@ -39,7 +38,6 @@ def matches(pattern: str, weight: str) -> bool:
     return fnmatchcase(weight, pattern) or fnmatchcase(weight, f"{pattern}.*")
 
 
-@dataclass(frozen=True, slots=True)
 class Optimize:
     """The pass."""
 

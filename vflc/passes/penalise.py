@@ -8,7 +8,7 @@ rows that the batch reads and no others, and a rule knows what the steps between
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from vflc.diagnostics import Collector
@@ -25,7 +25,6 @@ CODE = "VFL0150"
 ALONE = "leave it out: a penalty goes with a loss that the table learns from"
 
 
-@dataclass(frozen=True, slots=True)
 class Penalise:
     """The pass. Weights that are no tables keep their penalties in the graph."""
 

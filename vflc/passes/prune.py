@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from vflc.diagnostics import Collector
@@ -10,7 +10,6 @@ from vflc.ir.stages import Lowered
 from vflc.passes.properties import GRAPH, NEEDED
 
 
-@dataclass(frozen=True, slots=True)
 class Prune:
     """The pass. Running statistics stay where their weight does."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vflc_common.words import PROGRAMS, Program
@@ -25,7 +24,6 @@ from vflc.passes.levels import levels
 from vflc.passes.properties import CUT, GRAPH, SCHEDULED
 
 
-@dataclass(frozen=True, slots=True)
 class Scheduling:
     """The pass."""
 

@@ -9,7 +9,7 @@ value whose shape alone is needed is not kept from forward to backward.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from vflc.diagnostics import Collector
@@ -21,7 +21,6 @@ from vflc.ops.source import INPUTS
 from vflc.passes.properties import GRAPH, PLACED, UPDATED
 
 
-@dataclass(frozen=True, slots=True)
 class Simplify:
     """The pass."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from vflc_common.words import PROGRAMS
@@ -18,7 +18,6 @@ from vflc.passes.learn.received import Received, Route
 from vflc.passes.properties import GRAPH, PHASES, VECTORISED
 
 
-@dataclass(frozen=True, slots=True)
 class LearnOfUsers:
     """The pass. In: a vectorised population with its gradients. Out: `learned`, against what is granted."""
 

@@ -7,7 +7,6 @@ a label flowed into is computed at the hub, so all that can cross are global wei
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vflc.diagnostics import Collector
@@ -17,7 +16,6 @@ from vflc.ir.stages import Housed, Lowered
 from vflc.passes.properties import GRAPH, NEEDED, PLACED
 
 
-@dataclass(frozen=True, slots=True)
 class Home:
     """The pass."""
 

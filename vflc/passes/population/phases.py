@@ -7,7 +7,7 @@ own, so that a user's weights get that user's gradient.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from vflc.diagnostics import Collector
@@ -19,7 +19,6 @@ from vflc.passes.differentiate import differentiated
 from vflc.passes.properties import GRAPH, PHASES, VECTORISED
 
 
-@dataclass(frozen=True, slots=True)
 class Phases:
     """The pass."""
 

@@ -27,7 +27,6 @@ from vflc.ops.users import EXAMPLE, levelled, moved
 from vflc.passes.properties import GRAPH, PLACED, VECTORISED
 
 
-@dataclass(frozen=True, slots=True)
 class Vectorise:
     """The pass."""
 

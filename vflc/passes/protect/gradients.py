@@ -37,7 +37,6 @@ from vflc.passes.protect.joint import (
 from vflc.passes.protect.values import unknown_edge
 
 
-@dataclass(frozen=True, slots=True)
 class ProtectGradients:
     """The pass."""
 

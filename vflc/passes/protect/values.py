@@ -37,7 +37,6 @@ from vflc.passes.protect.labels import guard_labels
 from vflc.passes.protect.sums import guard_sum, offered
 
 
-@dataclass(frozen=True, slots=True)
 class Protect:
     """The pass."""
 

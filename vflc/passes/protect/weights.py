@@ -27,7 +27,6 @@ from vflc.passes.protect.row_gradients import NoSum, Parting
 from vflc.passes.protect.row_summands import Summands
 
 
-@dataclass(frozen=True, slots=True)
 class ProtectWeights:
     """The pass."""
 
