@@ -644,7 +644,7 @@ def test_a_run_keeps_what_it_found_and_the_secret_of_its_noise(tmp_path: Any) ->
 
     def begun(terms: Any = ()) -> Guards:
         at = guards(made)
-        record.begin(tmp_path, {"alice": at}, {}, FACTS, {}, dict(terms))
+        record.begin(tmp_path, {"alice": at}, {}, FACTS, {}, {"alice": dict(terms)})
         return at
 
     def noise(at: Guards) -> bytes:
@@ -681,7 +681,7 @@ def test_a_run_keeps_what_it_found_and_the_secret_of_its_noise(tmp_path: Any) ->
 def test_what_is_sent_is_watched_where_noise_is_counted(tmp_path: Any) -> None:
     (tmp_path / "alice").mkdir()
     at, charged = guards(guard(NORMAL)), list[tuple[str, str]]()
-    record.begin(tmp_path, {"alice": at}, {}, FACTS, {}, {})
+    record.begin(tmp_path, {"alice": at}, {}, FACTS, {}, {"alice": {}})
 
     def step(salt: float) -> None:
         at.begin("train")
@@ -697,7 +697,7 @@ def test_what_is_sent_is_watched_where_noise_is_counted(tmp_path: Any) -> None:
         assert charged == [("alice", "g")], "once for all rows of an epoch"
     assert at.settings()["g"]["resumed"] == 1
     again = guards(guard(NORMAL))
-    record.begin(tmp_path, {"alice": again}, {}, FACTS, {}, {})
+    record.begin(tmp_path, {"alice": again}, {}, FACTS, {}, {"alice": {}})
     assert again.settings()["g"]["resumed"] == 1, "it is written down at once"
     kept = {"ledger": {"folder": str(tmp_path), "run": "r"}}
     assert record._sent(tmp_path, "alice", kept) == tmp_path / "alice-r.sent"
