@@ -34,7 +34,7 @@ RUNTIME_MAY_IMPORT = {
     "transport": {"bundle"},
     "alignment": set(),
     "protect": {"bundle", "data", "engines"},
-    "population": {"bundle", "engines", "data"},
+    "population": {"bundle", "engines", "data", "protect"},
     "run": RUN,
     "export": {"run", *RUN},
     "verify": {"run", *RUN},

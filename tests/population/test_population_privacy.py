@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
-from vflc_runtime.engines.initial import generator
 from vflc_runtime.files import read_tensors
 from vflc_runtime.population.privacy import spent
+from vflc_runtime.population.random import secret_noise
 from vflc_runtime.population.users import cohort_of
 from vflc_runtime.run.train import TrainOptions, train
 
@@ -118,7 +118,7 @@ def test_a_noisy_mean_is_over_the_cohort_whoever_counts(tmp_path):
     change = change_of(rounds, everybody)
     assert rounds.step(0).small == 1
     noise = [
-        generator(rounds.settings.seed, "noise", "", 0, name).standard_normal(before[name].size)
+        secret_noise(rounds.settings.seed, "noise", "", 0, name).normal((before[name].size,))
         for name in GLOBALS
     ]
     moved = [(before[name] - rounds.hub.weights[name]).reshape(-1) for name in GLOBALS]
@@ -134,6 +134,8 @@ def test_neither_noise_nor_cohorts_follow_from_the_seed(rounds, tmp_path):
     drawn = [cohort_of(rounds.split, rounds.settings, number) for number in range(20)]
     secret = [cohort_of(rounds.split, rounds.settings, number, "s") for number in range(20)]
     assert any(set(a) != set(b) for a, b in zip(drawn, secret, strict=True))
+    assert all(len(set(cohort)) == rounds.settings.cohort for cohort in secret), "nobody is drawn twice"
+    assert len({tuple(sorted(cohort)) for cohort in secret}) > 10
     users = {"users": table(ratings())}
     folder = rounds.population.folder
     whole = [train(folder, users, tmp_path / name, TrainOptions(rounds=3)) for name in ("a", "b")]

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from vflc_runtime.bundle.population_plan import HubPlan
 from vflc_runtime.bundle.population_settings import Settings
-from vflc_runtime.engines.initial import generator, initial_value
+from vflc_runtime.engines.initial import initial_value
 from vflc_runtime.engines.population_rows import Update, sum_rows
 from vflc_runtime.engines.population_runners import Runners
 from vflc_runtime.finite import NotFinite
 from vflc_runtime.population.copies import ranked
 from vflc_runtime.population.delta import Delta
+from vflc_runtime.population.random import secret_noise
 
 Array = NDArray[Any]
 
@@ -83,8 +84,7 @@ class Hub:
                 change = np.asarray(sum(delta.dense[name] for delta in deltas) / total)
             if settings.noise:
                 assert settings.clip_norm is not None
-                draw = generator(settings.seed, "noise", self._secret, number, name)
-                drawn = draw.standard_normal(value.shape)
+                drawn = secret_noise(settings.seed, "noise", self._secret, number, name).normal(value.shape)
                 change = change + drawn * (settings.noise * settings.clip_norm / total)
             self.update.dense(value, change.astype(value.dtype), self._slots[name], number + 1)
             _check(name, value, number)

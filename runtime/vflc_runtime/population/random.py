@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from vflc_runtime.bundle.plan import Init
 from vflc_runtime.engines.initial import glorot_scale
+from vflc_runtime.protect.noise import Noise
+from vflc_runtime.protect.replay import noise_from
 
 Words = NDArray[np.uint64]
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -24,6 +26,11 @@ def word(*key: object) -> np.uint64:
     """64 bits that depend on `key` only."""
     hashed = hashlib.sha256("/".join(map(str, key)).encode()).digest()
     return np.uint64(int.from_bytes(hashed[:8], "little"))
+
+
+def secret_noise(*key: object) -> Noise:
+    """Noise that depends on `key` only, and that nobody can foresee who does not know all of it."""
+    return noise_from(hashlib.sha256("/".join(map(str, key)).encode()).digest())
 
 
 def user_words(keys: Iterable[str]) -> Words:

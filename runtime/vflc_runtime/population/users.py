@@ -101,9 +101,11 @@ def split_users(users: Users, settings: Settings) -> Split:
 
 
 def cohort_of(split: Split, settings: Settings, number: int, secret: str = "") -> Rows:
-    """The users of round `number`, drawn without replacement from the seed, and a secret if there is one."""
-    draw = generator(settings.seed, "cohort", number, *([secret] if secret else []))
-    return draw.choice(split.train, settings.cohort, replace=False)
+    """The users of round `number`, drawn without replacement from the seed, or so that a secret hides them."""
+    if secret:
+        noise = random.secret_noise(settings.seed, "cohort", number, secret)
+        return split.train[np.argsort(noise.uniform(len(split.train)))[: settings.cohort]]
+    return generator(settings.seed, "cohort", number).choice(split.train, settings.cohort, replace=False)
 
 
 @dataclass(frozen=True, slots=True)
