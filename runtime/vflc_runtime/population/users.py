@@ -101,7 +101,7 @@ def split_users(users: Users, settings: Settings) -> Split:
 
 
 def cohort_of(split: Split, settings: Settings, number: int, secret: str = "") -> Rows:
-    """The users of round `number`, drawn without replacement from the seed, or so that a secret hides them."""
+    """The users of round `number`, drawn without replacement; from the seed alone, or with a secret."""
     if secret:
         noise = random.secret_noise(settings.seed, "cohort", number, secret)
         return split.train[np.argsort(noise.uniform(len(split.train)))[: settings.cohort]]
