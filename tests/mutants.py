@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import mutants_run
-from mutants_run import ROOT, SLOW, SURVIVED, Mutant, python_files
+from mutants_run import KILLED, ROOT, SLOW, SURVIVED, Mutant, python_files
 
 TABLE = Path(__file__).with_suffix(".toml")
 KEPT = ROOT / "build" / "mutants"
@@ -104,18 +104,21 @@ def meaning(code: str) -> str:
     """The syntax tree without annotations; a SyntaxError where there is none.
 
     Without `frozen` and `slots` of data classes, too: mypy sees who assigns what is frozen. And without
-    the samples that tests run ops on, and whether it is for a type checker that something is imported.
+    the samples that tests run ops on, what draws them by a generator `rng`, and whether it is for a type
+    checker that something is imported.
     """
     tree = ast.parse(code)
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
         if isinstance(node, ast.arg | ast.AnnAssign):
             node.annotation = ast.Constant(None)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "dataclass":
             node.keywords = [each for each in node.keywords if each.arg not in ("frozen", "slots")]
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Sample":
             node.args, node.keywords = [], []
+        elif isinstance(node, ast.Lambda | ast.FunctionDef) and [a.arg for a in node.args.args] == ["rng"]:
+            node.body = ast.Constant(None) if isinstance(node, ast.Lambda) else []
         elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "not TYPE_CHECKING"):
             node.test = ast.Constant(None)
     return ast.dump(tree)
@@ -159,7 +162,7 @@ def main() -> None:
         "--seed", type=int, nargs="+", default=[secrets.randbelow(10**6)], help="a sample each"
     )
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--again", action="store_true", help="only those that survived with this seed")
+    parser.add_argument("--again", action="store_true", help="only the survivors of this seed, and the slow")
     parser.add_argument("--tests", nargs="+", help="others than the folder's")
     parser.add_argument("--most", type=float, default=60, help="seconds of tests for a mutant")
     chosen = parser.parse_args()
@@ -189,13 +192,13 @@ def main() -> None:
 def survivors(
     name: str, equivalent: list[dict[str, str]], root: Path
 ) -> tuple[list[Result], Iterator[tuple[Mutant, str]]]:
-    """The others of a sample that was tried, and those that survived as they are now."""
+    """Of a sample that was tried, the killed, and the others as they are now: a busy machine is slow, too."""
     listed = json.loads((KEPT / f"{name}.json").read_text("utf-8"))
     kept = [(Mutant(**each["mutant"]), str(each["result"])) for each in listed]
     kept = [each for each in kept if each[0].listed() not in equivalent and each[0].operator not in SAME]
-    alive = [found_again(one, root) for one, result in kept if result == SURVIVED]
-    print(f"{name}: {len(alive)} survived before; {alive.count(None)} of them are gone with their lines")
-    return [each for each in kept if each[1] != SURVIVED], iter([one for one in alive if one is not None])
+    alive = [found_again(one, root) for one, result in kept if result != KILLED]
+    print(f"{name}: {len(alive)} to try again; {alive.count(None)} of them are gone with their lines")
+    return [each for each in kept if each[1] == KILLED], iter([one for one in alive if one is not None])
 
 
 def report(name: str, before: list[Result], now: Iterator[Result]) -> None:
@@ -203,8 +206,8 @@ def report(name: str, before: list[Result], now: Iterator[Result]) -> None:
     results, began = [*before], time.monotonic()
     for number, (one, result) in enumerate(now, 1):
         results.append((one, result))
-        if result == SURVIVED:
-            print(f"{number} survived: {one}", flush=True)
+        if result != KILLED:
+            print(f"{number} {result}: {one}", flush=True)
     KEPT.mkdir(parents=True, exist_ok=True)
     listed = [{"mutant": asdict(one), "result": result} for one, result in results]
     (KEPT / f"{name}.json").write_text(json.dumps(listed, indent=1), "utf-8")

@@ -114,10 +114,11 @@ class Tests:
     def noticing(self, path: str, statement: range | None) -> dict[str, float]:
         """Those that may notice a change of a statement, or of any in the file, in order, with their seconds.
 
-        The cheapest are chosen; those of a file stay together, since they share what is set up.
+        The cheapest are chosen; those of a file stay together, since they share what is set up. Of what is
+        run when the file is imported, any test may notice, and no test is known to be near it.
         """
         lines = self.lines.get(path, {})
-        near = {name for line in statement or lines for name in lines.get(line, ())}
+        near = {name for line in statement or () for name in lines.get(line, ())}
         able = self.seconds.keys() & (near | set(self.starting) if statement else self.seconds.keys())
         cheap = sorted(able, key=lambda name: (name not in near, self.seconds[name]))
         left = [self.most, *(self.most - total for total in accumulate(self.seconds[name] for name in cheap))]

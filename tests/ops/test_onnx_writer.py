@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnxruntime
+import pytest
 from op_testing import evaluate, sample_case
 
 from vflc.emit.onnx.writer import IR_VERSION, OPSET, OnnxGraphWriter
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import OPS
+from vflc.ops.activation import write_erf
+from vflc.ops.registry import Sample
+from vflc.ops.rules import tensor
 
 ROW = TensorType((ROWS, Axis(None, 2)))
 SCALAR = TensorType(())
@@ -92,3 +98,90 @@ def test_comparisons_with_other_things_than_a_float_zero_stay():
     for writer, zero in ((OnnxGraphWriter(), (0, "int")), (OnnxGraphWriter(), (0.5, "float"))):
         writer("Cast", writer("Greater", "x", writer.constant(*zero)), to=1)
         assert [op for op, *_ in writer._nodes] == ["Greater", "Cast"]
+
+
+# --- which kernels: those that are fastest, or that there are in float64 ---------------------------------
+
+
+def kernels(op: str, *types: TensorType, double: bool = False, **attrs: object) -> list[str]:
+    """The operators that an op is lowered to."""
+    writer, case = OnnxGraphWriter(double), sample_case(op, Sample(types, attrs), np.random.default_rng(0))
+    OPS[op].onnx(writer, case.node, [x.id for x in case.inputs], types)
+    return [name for name, *_ in writer._nodes]
+
+
+@pytest.mark.parametrize(
+    ("type_", "axes", "keep", "product"),
+    [
+        (tensor(None, 3), (0,), False, True),
+        (tensor(None, 3), (0,), True, False),
+        (tensor(None, 3), (1,), False, False),
+        (tensor(None, 3), (0, 1), False, False),
+        (tensor(4, 3), (0,), False, False),
+        (tensor(None, 4, 3), (0,), False, False),
+        (tensor(None), (0,), False, False),
+        (tensor(None, 4, 3), (1,), False, True),
+        (tensor(None, 4, 3), (1,), True, False),
+        (tensor(None, 4, 3), (2,), False, False),
+        (tensor(None, 4, 3), (1, 2), False, False),
+        (tensor(5, 4, 3), (1,), False, False),
+        (tensor(None, 4, 3, 2), (1,), False, False),
+        (tensor(None, 32, 16), (1,), False, True),
+        (tensor(None, 33, 16), (1,), False, False),
+        (tensor(None, 2, 17), (1,), False, False),
+        (tensor(None, 512, 1), (1,), False, True),
+        (tensor(None, 513, 1), (1,), False, False),
+        (tensor(None, ("field", None), 3), (1,), False, False),
+        (tensor(None, 3, ("unit", None)), (1,), False, False),
+    ],
+)
+def test_narrow_sums_are_products(type_, axes, keep, product):
+    """A sum over rows, or over few fields that are narrow: at most 16 numbers each and 512 in all."""
+    found = kernels("sum", type_, axes=axes, keep=keep)
+    assert ("MatMul" in found) == product and ("ReduceSum" in found) != product
+
+
+NO, BOTH = {"transpose_x": False, "transpose_y": False}, {"transpose_x": True, "transpose_y": True}
+FIRST, SECOND = BOTH | {"transpose_y": False}, BOTH | {"transpose_x": False}
+
+
+@pytest.mark.parametrize(
+    ("op", "types", "attrs", "double", "found"),
+    [
+        ("sum", (tensor(None, 3),), {"axes": (), "keep": False}, False, ["Identity"]),
+        ("matmul", (tensor(None, 3), tensor(3, 4)), NO, False, ["MatMul"]),
+        ("matmul", (tensor(None, 3), tensor(4, 3)), SECOND, False, ["Gemm"]),
+        ("matmul", (tensor(3, 2), tensor(3, 4)), FIRST, False, ["Gemm"]),
+        ("matmul", (tensor(None, 2, 3), tensor(4, 3)), SECOND, False, ["Transpose", "MatMul"]),
+        ("matmul", (tensor(None, 3, 2), tensor(None, 3, 4)), FIRST, False, ["Transpose", "MatMul"]),
+        (
+            "matmul", (tensor(None, 3, 2), tensor(None, 4, 3)), BOTH, False,
+            ["Transpose", "Transpose", "MatMul"],
+        ),
+        ("linear", (tensor(None, 3), tensor(3, 4), tensor(4)), {}, False, ["Gemm"]),
+        ("linear", (tensor(None, 3), tensor(3, 4)), {}, False, ["MatMul"]),
+        ("linear", (tensor(None, 2, 3), tensor(3, 4), tensor(4)), {}, False, ["MatMul", "Add"]),
+        ("contract", (tensor(None, 3), tensor(None, 4)), {}, False, ["Gemm"]),
+        ("contract", (tensor(None, 2, 3), tensor(None, 2, 4)), {}, False, ["Reshape", "Reshape", "Gemm"]),
+        ("expand_like", (tensor(None, 3), tensor(None, 3)), {}, False, ["Identity"]),
+        ("expand_like", (tensor(3), tensor(None, 3)), {}, False, ["Shape", "Expand"]),
+        ("rename", (tensor(None, 3),), {"names": ("batch", "a")}, False, []),
+        ("erf", (tensor(None, 3),), {}, False, ["Erf"]),
+        ("softplus", (tensor(None, 3),), {}, False, ["Softplus"]),
+        ("softplus", (tensor(None, 3),), {}, True, ["Abs", "Neg", "Exp", "Add", "Log", "Relu", "Add"]),
+        ("gather", (tensor(4, 2), tensor(None, dtype="int")), {"missing": False}, False, ["Gather"]),
+        ("not_equal", (tensor(None, 3), tensor(None, 3)), {}, False, ["Equal", "Not"]),
+    ],
+)  # fmt: skip
+def test_kernels_that_are_there_and_fast(op, types, attrs, double, found):
+    assert kernels(op, *types, double=double, **attrs) == found
+
+
+def test_erf_in_float64_is_exact_to_rounding():
+    """Of float64 there is no kernel."""
+    x = np.concatenate([np.linspace(-7, 7, 4001), [-1e300, 1e300, 6.0, -6.0, 0.0, 1e-300]])
+    writer, type_ = OnnxGraphWriter(True), tensor(None)
+    made = writer.finish("erf", {"x": type_}, {"y": (write_erf(writer, "x"), type_)})
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": x})
+    np.testing.assert_allclose(found, [math.erf(each) for each in x], rtol=0, atol=1e-13)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from ops.op_testing import sample_case
 
 from vflc.ir.types import Axis, TensorType
 from vflc.ops import OPS
-from vflc.ops.traits import FREE, SIGN, Range
+from vflc.ops.traits import COPY, FREE, SIGN, Range
 
 SILENT = {"weight", "feature", "label", "log", "leaky_relu"}
 """Ops whose slopes and bounds are those of an op that says nothing."""
@@ -85,14 +87,22 @@ def _mask(case: Case, position: int) -> None:
 
 
 def _product(case: Case, position: int) -> None:
-    """Linear in this input; but a value times itself has twice itself, or its sign, as slope."""
-    x = case.arrays[position]
-    if case.op.slope(position).by == position:
+    """Linear in this input, by another; but a value times itself has twice itself, or its sign, as slope."""
+    x, slope = case.arrays[position], case.op.slope(position)
+    if slope.by == position:
         diagonal = np.diag(case.jacobian(position)).reshape(x.shape)
-        assert (diagonal * x > -1e-6).all()
+        assert (diagonal * x > -1e-6).all() and np.abs(diagonal).max() > 0.1
         return
     one, two, three = (case.at(case.with_input(position, k * x)) for k in (1.0, 2.0, 3.0))
     assert np.allclose(three - one, 2 * (two - one), atol=1e-6)
+    assert slope.by is not None and 0 <= slope.by < len(case.arrays)
+    here, factor = case.jacobian(position), case.arrays[slope.by]
+    turned = Case.__new__(Case)
+    turned.__dict__.update(case.__dict__, arrays=case.with_input(slope.by, -factor))
+    assert np.allclose(turned.jacobian(position), -here, atol=1e-5), "it turns with its factor"
+    if slope.kind == "factor" and factor.shape == one.shape:
+        signs = np.sign(here.sum(axis=1)).reshape(one.shape)
+        assert np.array_equal(signs, slope.sign * np.sign(factor))
 
 
 def _none(case: Case, position: int) -> None:
@@ -125,6 +135,53 @@ def test_bounds_hold(name: str, index: int) -> None:
     assert (out >= bounds.low - 1e-9).all() and (out <= bounds.high + 1e-9).all()
     if bounds.open_low and np.abs(np.concatenate([a.reshape(-1) for a in case.arrays])).max() < 15:
         assert (out > bounds.low).all(), "an open bound is not reached"
+
+
+FIXED = {
+    "exp": "(0, inf)", "sqrt": "[0, inf)", "square": "[0, inf)", "abs": "[0, inf)", "relu": "[0, inf)",
+    "sign": "[-1, 1]", "cos": "[-1, 1]", "erf": "(-1, 1)", "tanh": "(-1, 1)", "sigmoid": "(0, 1)",
+    "softmax": "(0, 1)", "softplus": "(0, inf)", "log_softmax": "(-inf, 0]", "count": "(0, inf)",
+    "one_hot": "[0, 1]", "random": "[0, 1)", "example_weight": "[0, inf)",
+    **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), "[0, 1]"),
+    **dict.fromkeys(("logical_and", "logical_or", "logical_not"), "[0, 1]"),
+}  # fmt: skip
+"""Ranges of outputs whatever the inputs, in the notation of intervals."""
+
+
+def _interval(range_: Range) -> str:
+    low = "(" if range_.open_low or math.isinf(range_.low) else "["
+    high = ")" if range_.open_high or math.isinf(range_.high) else "]"
+    return f"{low}{range_.low:g}, {range_.high:g}{high}"
+
+
+def test_ranges_of_outputs_are_no_wider_than_said() -> None:
+    """A wider one holds as well, and gives findings away; a bound is open where no number reaches it."""
+    fixed = {n: op.bounds for n, op in OPS.items() if isinstance(op.bounds, Range) and op.bounds != FREE}
+    assert {name: _interval(range_) for name, range_ in fixed.items()} == FIXED
+
+
+def test_a_constant_lies_between_its_numbers() -> None:
+    def bounds(value: Any) -> Any:
+        node: Any = SimpleNamespace(attrs={"value": value})
+        rule: Any = OPS["constant"].bounds
+        return rule(node, ())
+
+    assert bounds(0.5) == Range(0.5, 0.5) and bounds(True) == Range(1, 1)
+    assert bounds(((1, -2), [3, 0])) == Range(-2, 3) and bounds(()) == FREE
+
+
+def test_a_slope_of_each_input() -> None:
+    sub, mul, div, matmul, linear = (OPS[name] for name in ("sub", "mul", "div", "matmul", "linear"))
+    assert [sub.slope(i).sign for i in (0, 1)] == [1, -1] and [mul.slope(i).by for i in (0, 1)] == [1, 0]
+    assert [(div.slope(i).kind, div.slope(i).by) for i in (0, 1)] == [("factor", 1), ("any", None)]
+    assert [matmul.slope(i).by for i in (0, 1)] == [1, 0]
+    assert [(linear.slope(i).kind, linear.slope(i).by) for i in (0, 1, 2)] == [
+        ("mix", 1), ("mix", 0), ("copy", None),
+    ]  # fmt: skip
+    assert OPS["add"].slope(0) == OPS["add"].slope(1) == COPY
+    linears = {name for name, op in OPS.items() if op.linear}
+    assert {"add", "neg", "sum", "mean", "reshape", "pad"} <= linears
+    assert not linears & {"sub", "mul", "exp", "max", "matmul"}, "sub has a slope of its own for each input"
 
 
 def test_ranges() -> None:

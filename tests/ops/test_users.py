@@ -96,6 +96,20 @@ Make = Callable[[One], Node]
         lambda g: g.op("reshape", g.g, sizes=(6,), names=("a",)),
         lambda g: g.op("unsqueeze", g.x, axis=1, name=None),
         lambda g: g.op("softmax", g.g, axis=2),
+        lambda g: g.op("reshape", g.k, sizes=(2, 3), names=("a", None)),
+        lambda g: g.op("matmul", g.x, g.k, transpose_x=False, transpose_y=False),
+        lambda g: g.op("matmul", g.g, g.k, transpose_x=False, transpose_y=False),
+        lambda g: g.op("matmul", g.g, g.g, transpose_x=False, transpose_y=True),
+        lambda g: g.op("expand_like", g.op("unsqueeze", g.x, axis=1, name=None), g.g),
+        lambda g: g.op("expand_like", g.w, g.g),
+        lambda g: g.op("cce_terms", g.x, g.op("exp", g.x)),
+        lambda g: g.op("one_hot", g.op("cast", g.op("floor", g.z), dtype="int"), depth=3),
+        lambda g: g.op("mean", g.g, axes=(0, 2), keep=True),
+        lambda g: g.op("mean", g.g, axes=(1,), keep=True),
+        lambda g: g.op("mean", g.z, axes=(0,), keep=False),
+        lambda g: g.op("stack", g.x, g.op("exp", g.x), axis=1, name="two"),
+        lambda g: g.op("clip", g.g, low=-0.5, high=0.5),
+        lambda g: g.op("squeeze", g.op("sum", g.g, axes=(1,), keep=True), axis=1),
     ],
 )
 def test_an_op_of_many_users_is_that_of_each(make: Make) -> None:
@@ -114,6 +128,19 @@ def test_what_would_meet_what_fills_a_batch_up_is_refused(make: Make) -> None:
     one = One()
     node = make(one)
     with pytest.raises(OpError, match="largest value of a batch"):
+        one.lifted(node)
+
+
+def test_what_has_no_rule_for_many_users_is_refused() -> None:
+    one = One()
+    node = one.op("concat", one.w, one.b.constant((1.0, 2.0)), axis=0)
+    with pytest.raises(OpError, match="`concat` of a constant and a value of a user") as refused:
+        one.lifted(node)
+    assert refused.value.help == "add the constant instead"
+    one = One()
+    one.b.graph.add(Node("open", "feature", (), {}, TensorType((ROWS, Axis(None, None)))))
+    node = one.op("mean", one.open, axes=(0, 1), keep=False)
+    with pytest.raises(OpError, match="a mean over an axis of unknown size and the batch"):
         one.lifted(node)
 
 
