@@ -198,8 +198,8 @@ def _optimizers() -> Iterator[str]:
         "",
     )
     yield from ("## Schedules of a learning rate", "", "| schedule | |", "| --- | --- |")
-    for name, schedule in SCHEDULES.items():
-        yield f"| `{name}({_options(schedule.parameters)})` | {_cell(schedule.doc)} |"
+    for schedule in SCHEDULES:
+        yield f"| `{schedule.name}({_options(schedule.parameters)})` | {_cell(schedule.doc)} |"
     yield ""
 
 

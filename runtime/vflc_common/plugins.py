@@ -7,6 +7,7 @@ name is none of ours, as the search costs more than all else that checking a spe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module, util
 from pathlib import Path
@@ -95,6 +96,26 @@ class Records(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         """Ours."""
         return (self[name] for name in self.ours)
+
+    @contextmanager
+    def using(self, name: str, *passing: type[Exception]) -> Iterator[T]:
+        """The record of a name, whose code is called within.
+
+        Args:
+            name: one that there is.
+            passing: errors that the code may raise.
+
+        Raises:
+            BrokenPlugin: another package's raises something else; what ours raises is a defect, as it stands.
+        """
+        record = self[name]
+        try:
+            yield record
+        except Exception as error:
+            if name in self.ours or isinstance(error, (*passing, BrokenPlugin)):
+                raise
+            whose = _whose(self.kind, self._points()[name][0])
+            raise BrokenPlugin(f"{whose} fails: {type(error).__name__}: {error}") from error
 
     def plugin(self, name: str) -> Plugin | None:
         """Where a record comes from; None for one of ours."""

@@ -211,6 +211,55 @@ def test_an_optimizer_of_another_package(site: Path, tmp_path: Path) -> None:
     assert any(each.any() for each in moved.values())
 
 
+def test_a_schedule_of_another_package(site: Path, tmp_path: Path) -> None:
+    """Two steps with rates 0.25 and 0.125, by which each weight moves where its gradient has a sign."""
+    text = spec("relu", "auc").replace(
+        "metrics auc, auc", "optimizer signsgd(lr = halving(0.25, every = 1))  metrics auc"
+    )
+    (tmp_path / "m.vfl").write_text(text, "utf-8")
+    assert vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site).returncode == 0
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text("utf-8"))
+    assert [each["kind"] for each in manifest["plugins"]] == ["optimizers", "schedules"]
+    values = []
+    for steps in (1, 2):
+        options = ["--steps", steps, "--epochs", 9, "--out", f"run{steps}"]
+        done = vflc("train", "bundle", *tables(tmp_path), *options, at=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        values.append(load_file(tmp_path / f"run{steps}" / "bob" / "model.safetensors"))
+    moved = {name: np.abs(values[1][name] - values[0][name]) for name in values[0]}
+    assert all(np.isin(each, (0.0, 0.125)).all() for each in moved.values()) and len(moved) == 2
+    assert any(each.any() for each in moved.values())
+
+
+def test_a_schedule_knows_how_far_it_goes(site: Path, tmp_path: Path) -> None:
+    """`halving` says what it never exceeds, and not that it stays above 0."""
+    text = spec("relu", "auc").replace("metrics auc, auc", "optimizer OPTIMIZER  metrics auc")
+    allowed = text.replace("OPTIMIZER", "adamw(lr = halving(0.25, 9), weight_decay = 3.9)")
+    (tmp_path / "m.vfl").write_text(allowed, "utf-8")
+    assert vflc("check", "m.vfl", at=tmp_path, site=site).returncode == 0
+    told = found(text.replace("OPTIMIZER", "adamw(lr = halving(0.25, 9), weight_decay = 4)"), tmp_path, site)
+    assert "`weight_decay` times the highest `lr` is 1" in told
+    told = found(text.replace("OPTIMIZER", "ftrl(lr = halving(0.25, 9))"), tmp_path, site)
+    assert "`lr` is or becomes 0" in told
+
+
+SCHEDULES = {
+    "raise ValueError('odd')": "'odd' among the schedules of the package strange 0.3 fails: ValueError: odd",
+    "return b.op('less', done, done)": "not one number a step",
+    "return b.op('nothing_like_it', done)": "fails: KeyError",
+    "return 3": "fails: AttributeError",
+}
+
+
+@pytest.mark.parametrize("body", SCHEDULES)
+def test_a_schedule_that_fails_is_a_finding_at_its_place(body: str, tmp_path: Path) -> None:
+    code = f"from vflc.ops.schedule import Schedule\ndef make(b, done, o):\n    {body}\n"
+    code += "SCHEDULE = Schedule('odd', 'Odd.', {'lr': None}, make)\n"
+    site = package(tmp_path / "site", "[vflc.schedules]\nodd = strange:SCHEDULE\n", code)
+    told = found(spec("relu", "auc").replace("metrics auc, auc", "optimizer adam(odd(0.1))"), tmp_path, site)
+    assert SCHEDULES[body] in told and "optimizer adam(odd(0.1))" in told
+
+
 BROKEN = {
     "does not import": ("import nothing_like_it\n", "loaded from strange:METRIC: ModuleNotFoundError"),
     "ends the process": ("raise SystemExit(3)\n", "SystemExit: 3"),

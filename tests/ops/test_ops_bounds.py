@@ -19,7 +19,7 @@ from vflc.ops.layers import INITS, initial, pick
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, check_noise, clipped
 from vflc.ops.registry import function, register
 from vflc.ops.rules import merge_axes, tensor
-from vflc.ops.schedules import highest, reaches_zero
+from vflc.ops.schedule import highest, reaches_zero
 
 # --- what functions accept ------------------------------------------------------------------------------
 

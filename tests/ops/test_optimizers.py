@@ -9,10 +9,13 @@ import pytest
 from op_testing import build, evaluate, keras, run_onnx, value
 from vflc_runtime.engines.updates import clip_parts
 
+from vflc.diagnostics import Refused, Source
+from vflc.driver import compile_source
 from vflc.ops.optimizer import RANGES, check_options
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.registry import OpError
-from vflc.ops.schedules import SCHEDULES, rate
+from vflc.ops.schedule import rate
+from vflc.ops.schedules import SCHEDULES
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed"
@@ -170,7 +173,7 @@ def test_step_falls_in_stages_and_warmup_stays():
     found = rates({"schedule": "warmup", "options": {"lr": 1.0, "steps": 2}}, 4)
     np.testing.assert_allclose(found, [0, 0.5, 1, 1])
     assert rates({"schedule": "constant", "options": {"lr": 0.3}}, 2) == [0.3, 0.3]
-    assert set(SCHEDULES) == {"constant", "cosine", "step", "warmup"}
+    assert set(SCHEDULES.ours) == {"constant", "cosine", "step", "warmup"}
 
 
 def test_an_update_with_a_schedule_uses_it():
@@ -241,6 +244,15 @@ def test_options_out_of_range_are_refused(name, options):
 )
 def test_a_rate_may_be_0_where_nothing_is_divided_by_it(name, lr):
     OPTIMIZERS[name].check({"lr": lr})
+
+
+@pytest.mark.parametrize("text", ["adam(beta1 = constant(0.1))", "adam(lr = cosine(constant(0.1), 9))",
+                                  "adam(lr = cosine(0.1, true))"])  # fmt: skip
+def test_a_schedule_stands_only_where_a_rate_does(text):
+    spec = "party a { key K  feature x: float  label y: float }\nz = dense(a.x, 1)\npredict p = z\n"
+    with pytest.raises(Refused) as refused:
+        compile_source(Source("m.vfl", f"{spec}objective mse(z, a.y)\ntrain {{ optimizer {text} }}\n"))
+    assert {d.code for d in refused.value.diagnostics} == {"VFL0203"}
 
 
 BOUNDS = {

@@ -74,7 +74,9 @@ class Optimizer:
             OpError: VFL0203 or VFL0205.
         """
         for name, default in self.parameters.items():
-            if isinstance(options.get(name, default), bool) != isinstance(default, bool):
+            value = options.get(name, default)
+            scheduled = isinstance(value, Mapping) and name != "lr"
+            if scheduled or isinstance(value, bool) != isinstance(default, bool):
                 takes = "`true` or `false`" if isinstance(default, bool) else "a number"
                 raise OpError(f"{self.name}: `{name}` takes {takes}", None, "VFL0203")
         check_options(self.name, self.filled(options))

@@ -3,7 +3,7 @@
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.ops.optimizer import Optimizer, Options, Updated
-from vflc.ops.schedules import rate
+from vflc.ops.schedule import rate
 
 
 def update(b: Build, weight: Node, gradient: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:

@@ -13,7 +13,7 @@ from vflc.ops.optimizer import (
     Updated,
 )  # fmt: skip
 from vflc.ops.rules import number
-from vflc.ops.schedules import rate
+from vflc.ops.schedule import rate
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

@@ -15,7 +15,7 @@ from vflc.ops.optimizer import (
 )  # fmt: skip
 from vflc.ops.optimizers.adam import ADAM, KERAS, adam, adam_catch_up, adam_moves, adam_series, adam_slots
 from vflc.ops.rules import number
-from vflc.ops.schedules import highest, rate
+from vflc.ops.schedule import highest, rate
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

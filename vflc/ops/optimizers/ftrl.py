@@ -14,7 +14,7 @@ from vflc.ops.optimizer import (
     Updated,
 )  # fmt: skip
 from vflc.ops.rules import number
-from vflc.ops.schedules import rate, reaches_zero
+from vflc.ops.schedule import rate, reaches_zero
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

@@ -14,7 +14,7 @@ from vflc.ops.optimizer import (
     times,
 )  # fmt: skip
 from vflc.ops.rules import number
-from vflc.ops.schedules import rate
+from vflc.ops.schedule import rate
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

@@ -113,16 +113,21 @@ class Evaluator:
         """Where a user looks: for text of a block of the library, the place that uses the block."""
         return self.build.span if span.source.library and self.build.span is not None else span
 
-    def record(self, records: Records[T], name: str, span: Span) -> T | None:
-        """A record that there is; None after a report that another package's cannot be used."""
+    def record(
+        self, records: Records[T], name: str, span: Span, check: Callable[[T], None] = lambda record: None
+    ) -> T | None:
+        """A record that there is; None after a report that its check, or another package, fails."""
         try:
-            found = records[name]
+            with records.using(name, OpError) as found:
+                check(found)
             if (plugin := records.plugin(name)) is not None:
                 self.plugins.add(plugin)
             return found
         except BrokenPlugin as broken:
             self.error("VFL0695", broken.message, span, MEND)
-            return None
+        except OpError as refused:
+            self.error(refused.code, refused.message, span, refused.help)
+        return None
 
     def op(self, name: str, span: Span, *arguments: Any, **named: Any) -> Any:
         """Calls a function of the registry, turning a refusal into a diagnostic at `span`."""

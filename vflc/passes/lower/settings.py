@@ -9,7 +9,6 @@ from vflc_common.metrics import METRICS
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, Prediction, TrainConfig
-from vflc.ops import OpError
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.schedules import SCHEDULES
 from vflc.passes.lower import foreign
@@ -181,10 +180,7 @@ def lower_optimizer(
     if options is None:
         return None
     options = {**(defaults or {}), **options}
-    try:
-        optimizer.check(options)
-    except OpError as refused:
-        ev.error(refused.code, refused.message, setting.span, refused.help)
+    if ev.record(OPTIMIZERS, name.name, setting.span, lambda found: found.check(options)) is None:
         return None
     return OptimizerRule(name.name, name.name, options, tuple(p.text for p in setting.patterns), setting.span)
 
@@ -219,16 +215,7 @@ def _option(ev: Evaluator, option: str, expr: tree.Expr, scope: Scope) -> Any:
         and isinstance(expr.function, tree.Ref)
         and expr.function.name in SCHEDULES
     ):
-        name = expr.function.name
-        options = _options(ev, expr, list(SCHEDULES[name].parameters), scope)
-        if options is None:
-            return POISON
-        missing = [
-            p for p, default in SCHEDULES[name].parameters.items() if default is None and p not in options
-        ]
-        if missing:
-            return ev.error("VFL0107", f"`{name}` needs `{missing[0]}`", expr.span)
-        return {"schedule": name, "options": options}
+        return _schedule(ev, expr, expr.function, scope)
     value = ev.evaluate(expr, scope)
     if isinstance(value, (bool, Poison)):
         return value
@@ -237,6 +224,19 @@ def _option(ev: Evaluator, option: str, expr: tree.Expr, scope: Scope) -> Any:
     if value < 0 and option != "lr_power":
         return ev.error("VFL0205", "an optimizer's options are not negative", expr.span)
     return value
+
+
+def _schedule(ev: Evaluator, call: tree.Call, name: tree.Ref, scope: Scope) -> Any:
+    schedule = ev.record(SCHEDULES, name.name, name.span)
+    options = _options(ev, call, list(schedule.parameters), scope) if schedule is not None else None
+    if schedule is None or options is None:
+        return POISON
+    missing = [p for p, default in schedule.parameters.items() if default is None and p not in options]
+    if missing:
+        return ev.error("VFL0107", f"`{name.name}` needs `{missing[0]}`", call.span)
+    if ev.record(SCHEDULES, name.name, call.span, lambda found: found.check(options)) is None:
+        return POISON
+    return {"schedule": name.name, "options": options}
 
 
 def _unique_ids(rules: list[OptimizerRule]) -> tuple[OptimizerRule, ...]:

@@ -1,0 +1,11 @@
+"""A rate that does not change."""
+
+from vflc.ops.rules import number
+from vflc.ops.schedule import Schedule, highest, reaches_zero
+
+SCHEDULE = Schedule(
+    "constant", "One rate for all steps.", {"lr": None},
+    make=lambda b, done, o: number(b, o["lr"]),
+    highest=lambda o: highest(o["lr"]),
+    reaches_zero=lambda o: reaches_zero(o["lr"]),
+)  # fmt: skip
