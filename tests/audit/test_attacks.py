@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vflc_common.metrics.auc import auc
 from vflc_runtime.audit import exact
 from vflc_runtime.audit.attacks.alike import lines, quotients
 from vflc_runtime.audit.attacks.matching import by_matching
@@ -13,7 +16,7 @@ from vflc_runtime.audit.attacks.nullspace import by_null_space, by_rank
 from vflc_runtime.audit.attacks.quotient import SLOPES, behind_softmax, by_quotient
 from vflc_runtime.audit.attacks.sums import by_sums
 from vflc_runtime.audit.attacks.taught import guesses
-from vflc_runtime.audit.scores import leak_auc, leak_aucs, pair_aucs, purity
+from vflc_runtime.audit.scores import aucs, leak_auc, leak_aucs, pair_aucs, purity
 
 ROWS = 256
 
@@ -108,6 +111,19 @@ def test_quotients_link_rows_of_one_item(planted: Planted) -> None:
     assert not quotients(gradients, np.zeros(ROWS)).any()
     other = planted.rng.permutation(items)
     assert pair_aucs(quotients(gradients, by)[:, None], other)[0] < 0.6
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+def test_one_sort_serves_all_conditions(seed: int, values: int) -> None:
+    """To the bit what one condition after another gives, for scores of which many are equal."""
+    rng = np.random.default_rng(seed)
+    columns = rng.integers(-values, values, (rng.integers(1, 40), 3)) / 3
+    conditions = rng.random((2, 5, len(columns))) < rng.random((2, 5, 1))
+    for found, condition in zip(
+        aucs(columns, conditions).reshape(-1, 3), conditions.reshape(10, -1), strict=True
+    ):
+        alone = [auc(column, condition) for column in columns.T]
+        assert np.array_equal(found, np.array(alone, np.float64), equal_nan=True)
 
 
 def test_gradients_of_two_classes_make_two_clusters(planted: Planted) -> None:

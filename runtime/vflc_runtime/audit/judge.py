@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,19 +35,17 @@ class Judge:
         over all batches.
         """
         found: list[Array] = []
-        shuffled: list[list[Array]] = [[] for _ in range(SHUFFLES)]
         rng = np.random.default_rng(0)
         measure = "auc"
         for look in looks:
             measure = look.measure
             truth = (self._items if measure == "pairs" else self._truth)[look.rows]
             if measure == "pairs" or self._usable(truth):
-                found.append(self._score(look, truth))
-                for each in shuffled:
-                    each.append(self._score(look, rng.permutation(truth)))
+                found.append(self._scored(look, [truth, *(rng.permutation(truth) for _ in range(SHUFFLES))]))
         if not found:
             return None
-        return scores.spread(_worst(found), [_worst(each) for each in shuffled], measure)
+        true, *shuffled = (_worst(each) for each in np.stack(found, axis=1))
+        return scores.spread(true, shuffled, measure)
 
     def votes(self, rows: Indices, sums: Array, batch: int) -> tuple[Spread, Spread] | None:
         """The sums of signs after the first and after the last epoch; in parts of `batch` rows."""
@@ -78,27 +76,25 @@ class Judge:
         else:
             yield truth > self._high
 
-    def _score(self, look: Look, truth: Array) -> Array:
-        """A score for each pair of a column and a side of the label; NaN where a side has too few rows."""
+    def _scored(self, look: Look, truths: Sequence[Array]) -> Array:
+        """How well a look fits each of t truths: [t, p], a score for each pair of a column and a side of the
+        label; NaN where a side has too few rows."""
         if look.measure == "purity":
-            return np.array([scores.purity(look.values, truth)])
+            return np.array([[scores.purity(look.values, truth)] for truth in truths])
         if look.measure == "correlation":
-            return np.array([scores.correlation(look.values, truth)])
+            return np.array([[scores.correlation(look.values, truth)] for truth in truths])
         if look.measure == "accuracy":
-            return np.array([np.mean(look.values.argmax(axis=1) == truth)])
+            return np.array([[np.mean(look.values.argmax(axis=1) == truth)] for truth in truths])
         if look.measure == "pairs":
-            return scores.pair_aucs(spread_out(look.values), truth)
-        columns = look.values.reshape(len(truth), -1)
-        found = [
-            scores.leak_aucs(columns, side) if scores.usable(side) else np.full(columns.shape[1], np.nan)
-            for side in self._sides(truth)
-        ]
-        return np.concatenate(found)
+            return scores.pair_aucs(spread_out(look.values), np.array(truths))
+        sides = np.array([[*self._sides(truth)] for truth in truths])
+        found = scores.leak_aucs(look.values.reshape(len(look.rows), -1), sides)
+        found[~scores.usable(sides)] = np.nan
+        return found.reshape(len(truths), -1)
 
 
-def _worst(table: list[Array]) -> Array:
+def _worst(values: Array) -> Array:
     """Scores by batch and by pair of column and side: those of the pair with the largest mean."""
-    values = np.array(table)
     counted = np.isfinite(values)
     sums = np.where(counted, values, 0.0).sum(axis=0)
     means = np.where(counted.any(axis=0), sums / np.maximum(counted.sum(axis=0), 1), -np.inf)

@@ -49,29 +49,52 @@ def leak_auc(scores: Array, positive: Array) -> float:
 
 
 def leak_aucs(columns: Array, positive: Array) -> Array:
-    """The same of every column [n, c] → [c]."""
-    return np.array([leak_auc(column, positive) for column in columns.T])
+    """The symmetric AUC of each column [n, c] for each condition [..., n] → [..., c]; NaN as in `aucs`."""
+    found = aucs(columns, positive)
+    symmetric: Array = np.maximum(found, 1 - found)
+    return symmetric
 
 
-def pair_aucs(values: Array, truth: Array) -> Array:
-    """How often two rows of one value are nearer than two of different ones: of [n, c, w] → [c]."""
+def aucs(columns: Array, positive: Array) -> Array:
+    """The AUC of each column [n, c] for each condition [..., n] → [..., c]; NaN where all or none fulfil it.
+
+    The same numbers as `auc`, to the bit, but each column is sorted once for all conditions.
+    """
+    ranks = np.empty(columns.shape[::-1])  # twice each score's rank, a whole number with ties, too
+    for column, own in zip(columns.T, ranks, strict=True):
+        ordered = np.sort(column)
+        own[:] = np.searchsorted(ordered, column, "left") + np.searchsorted(ordered, column, "right")
+    count = np.count_nonzero(positive, axis=-1)[..., None]
+    wins = positive.astype(np.float64) @ ranks.T - count * count  # those of positives over each other
+    with np.errstate(invalid="ignore"):
+        found: Array = wins / (2 * count * (len(columns) - count))
+    return found
+
+
+def pair_aucs(values: Array, truths: Array) -> Array:
+    """How often two rows of one value are nearer than two of different ones.
+
+    Args:
+        values: of c columns [n, c, w].
+        truths: what makes rows alike [..., n].
+
+    Returns:
+        [..., c], NaN where all are alike or all different.
+    """
     rows = min(len(values), PAIRED)
     a, b = np.triu_indices(rows, 1)
-    same = truth[a] == truth[b]
-    if same.all() or not same.any():
-        return np.full(values.shape[1], np.nan)
-    found = []
-    for each in values[:rows].transpose(1, 0, 2):
+    near = np.empty((len(a), values.shape[1]))
+    for column, each in enumerate(values[:rows].transpose(1, 0, 2)):
         inner = each @ each.T
         squares = np.diag(inner)
-        found.append(auc(2 * inner[a, b] - squares[a] - squares[b], same))
-    return np.array(found, np.float64)
+        near[:, column] = 2 * inner[a, b] - squares[a] - squares[b]
+    return aucs(near, truths[..., a] == truths[..., b])
 
 
-def usable(positive: Array) -> bool:
-    """Whether a batch has enough of both classes to be told apart."""
-    count = int(np.count_nonzero(positive))
-    return FEWEST <= count <= len(positive) - FEWEST
+def usable(positive: Array) -> Array:
+    """Whether batches [..., n] have enough of both classes to be told apart."""
+    count = np.count_nonzero(positive, axis=-1)
+    return np.asarray((count >= FEWEST) & (count <= positive.shape[-1] - FEWEST))
 
 
 def purity(clusters: Array, labels: Array) -> float:
