@@ -30,8 +30,8 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.ray_pool import RayPool
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
+from vflc_runtime.run.client_executor import ClientExecutor, local_pool
 from vflc_runtime.run.loading import encoders_at
-from vflc_runtime.run.visits import Visits, local_pool
 
 from vflc.driver import compile_spec
 
@@ -71,7 +71,7 @@ def speed(population: Population, users: Users, workers: int, rounds: int) -> tu
     settings = population.users.settings
     pool: Any
     if workers:
-        pool = RayPool(Visits, population, settings, users, "ray", workers)
+        pool = RayPool(ClientExecutor, population, settings, users, "ray", workers)
     else:
         pool = local_pool(population, settings, users)
     try:

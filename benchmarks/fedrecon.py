@@ -28,8 +28,8 @@ from vflc_runtime.bundle.folder import Population, of_population, open_any
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, cohort_of, group_of, split_users
+from vflc_runtime.run.client_executor import local_pool
 from vflc_runtime.run.loading import encoders_at
-from vflc_runtime.run.visits import local_pool
 
 from vflc.driver import compile_spec
 
@@ -82,7 +82,7 @@ class OneByOne:
         self.items = rounds.hub.weights["items"].copy()
 
     def round(self, number: int) -> None:
-        """Visits the cohort of a round; each user's changes go by the rows that it touched."""
+        """Trains the cohort of a round; each user's changes go by the rows that it touched."""
         settings, users = self.rounds.settings, self.rounds.users
         total, weight = np.zeros_like(self.items), 0
         for user in cohort_of(self.rounds.split, settings, number):

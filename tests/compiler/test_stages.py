@@ -147,23 +147,25 @@ def test_a_pass_that_breaks_its_promise_is_named(spoiled: str) -> None:
     assert found.message.startswith(f"after `{name}`")
 
 
-SPOILED_VISITS = {
-    "a visit that names what is not there": (
+SPOILED_CLIENTS = {
+    "a client graph that names what is not there": (
         "vectorise",
-        lambda m: replace(m, visit=replace(m.visit, losses=("lost",))),
+        lambda m: replace(m, client=replace(m.client, losses=("lost",))),
         "all that it names",
     ),
     "a gradient that no graph has": (
         "phases",
-        lambda m: replace(m, visit=replace(m.visit, graphs=dict.fromkeys(m.visit.graphs, m.visit.forward))),
+        lambda m: replace(
+            m, client=replace(m.client, graphs=dict.fromkeys(m.client.graphs, m.client.forward))
+        ),
         "has its gradients",
     ),
 }
 
 
-@pytest.mark.parametrize("spoiled", SPOILED_VISITS)
+@pytest.mark.parametrize("spoiled", SPOILED_CLIENTS)
 def test_a_pass_over_a_population_that_breaks_its_promise_is_named(spoiled: str) -> None:
-    name, spoil, promise = SPOILED_VISITS[spoiled]
+    name, spoil, promise = SPOILED_CLIENTS[spoiled]
     path = next(path for path in SPECS if path.stem == "fedrecon")
     with pytest.raises(Refused) as caught:
         saboteur(name, spoil, population_pipeline()).run(

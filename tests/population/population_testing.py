@@ -10,8 +10,8 @@ from vflc_runtime.bundle.folder import Population, of_population, open_any
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
+from vflc_runtime.run.client_executor import local_pool
 from vflc_runtime.run.loading import encoders_at
-from vflc_runtime.run.visits import local_pool
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

@@ -14,9 +14,9 @@ from population.reference import spec
 from signing import sign
 from vflc_runtime.bundle.folder import of_population, open_any
 from vflc_runtime.errors import Failure
+from vflc_runtime.run.client_executor import ClientExecutor
 from vflc_runtime.run.loading import encoders_at
 from vflc_runtime.run.train import TrainOptions, train
-from vflc_runtime.run.visits import Visits
 
 Plan = dict[str, Any]
 
@@ -188,18 +188,18 @@ def test_a_graph_other_than_the_plan_says(tmp_path):
         of_population(open_any(found.folder))
     sign(found.folder)
     with pytest.raises(Failure, match="other inputs or outputs") as refused:
-        Visits(of_population(open_any(found.folder)), found.users.settings)
+        ClientExecutor(of_population(open_any(found.folder)), found.users.settings)
     assert refused.value.code == "VFL0613"
 
 
-def test_what_is_visited_is_what_was_hashed(tmp_path):
+def test_what_runs_is_what_was_hashed(tmp_path):
     """Another machine of a cluster gets the files that were checked, not those that lie there now."""
     found = compiled(spec("cohort 6  batch 3"), tmp_path)
     for file in (found.folder / "users").iterdir():
         file.write_bytes(b"somebody else's")
     elsewhere = pickle.loads(pickle.dumps(found))
     assert elsewhere == found
-    Visits(elsewhere, elsewhere.users.settings)
+    ClientExecutor(elsewhere, elsewhere.users.settings)
     assert "users" in encoders_at(elsewhere.users)["parties"]
 
 

@@ -22,7 +22,7 @@ def rounds(tmp_path) -> Rounds:
 
 
 @pytest.mark.parametrize("halves", ["examples", "batches", "fraction"])
-def test_the_halves_are_disjoint_whole_and_the_same_at_every_visit(rounds, halves):
+def test_the_halves_are_disjoint_whole_and_the_same_in_every_round(rounds, halves):
     settings = replace(rounds.settings, halves=halves)
     users = rounds.users
     together = group_of(users, np.arange(len(users)), settings)
@@ -43,7 +43,7 @@ def test_streams_are_splitmix64() -> None:
     assert found == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
 
 
-def test_bytes_are_counted_by_row_and_by_visit(rounds) -> None:
+def test_bytes_are_counted_by_row_and_by_client_update(rounds) -> None:
     """Of tables the rows that a user asks for, of other weights the whole; measuring sends no change."""
     width, users = 8, rounds.settings.cohort
     chosen = cohort_of(rounds.split, rounds.settings, 0)

@@ -12,7 +12,7 @@ from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import FACTORS, spec
 from vflc_runtime.errors import Failure
 from vflc_runtime.population.rounds import Rounds
-from vflc_runtime.run.visits import Visits
+from vflc_runtime.run.client_executor import ClientExecutor
 from vflc_runtime.transport.local import LocalNetwork
 from vflc_runtime.transport.messages import Envelope
 
@@ -93,10 +93,10 @@ def test_every_deviation_is_refused_and_changes_nothing(rounds, monkeypatch, num
 
 @pytest.mark.parametrize("program", ["evaluate", "predict"])
 def test_measuring_and_predicting_take_nothing_more_either(rounds, monkeypatch, program) -> None:
-    visits = Visits(rounds.population, rounds.settings, training=False)
+    executor = ClientExecutor(rounds.population, rounds.settings, training=False)
     chosen, given = np.arange(4), np.arange(int(rounds.users.starts[-1])) % 2 == 0
     more = (given,) if program == "predict" else ()
-    run = getattr(visits, program)
+    run = getattr(executor, program)
     original = LocalNetwork.put
 
     def twice(self: LocalNetwork, receiver: str, envelope: Envelope) -> None:
@@ -120,9 +120,9 @@ def test_what_is_counted_is_what_was_sent(rounds, program) -> None:
         for edge, tensor in envelope.tensors.items():
             heard[edge] = heard.get(edge, 0) + tensor.nbytes
 
-    visits = Visits(rounds.population, rounds.settings, listen=listen)
+    executor = ClientExecutor(rounds.population, rounds.settings, listen=listen)
     chosen, more = rounds.split.train[:6], (0,) if program == "train" else ()
-    sent = getattr(visits, program)(rounds.users, chosen, rounds.hub.weights, *more).sent
+    sent = getattr(executor, program)(rounds.users, chosen, rounds.hub.weights, *more).sent
     assert {edge: count for edge, count in sent.items() if count} == heard
     assert set(sent) == set(rounds.population.manifest.edges)
 
@@ -130,8 +130,8 @@ def test_what_is_counted_is_what_was_sent(rounds, program) -> None:
 def test_a_user_that_counts_for_nothing_sends_zeros(rounds) -> None:
     """One of the users has a single example."""
     heard: list[Envelope] = []
-    visits = Visits(rounds.population, rounds.settings, listen=heard.append)
+    executor = ClientExecutor(rounds.population, rounds.settings, listen=heard.append)
     assert rounds.users.starts[1] == 1
-    assert visits.train(rounds.users, np.array([0]), rounds.hub.weights, 0).small == 1
+    assert executor.train(rounds.users, np.array([0]), rounds.hub.weights, 0).small == 1
     (back,) = (each.tensors for each in heard if each.message == BACK)
     assert back["users.examples"].tolist() == [0] and not any(tensor.any() for tensor in back.values())

@@ -81,9 +81,9 @@ def test_epsilon_is_the_one_of_the_papers(rounds, noise, cohort, done, delta):
 
 def change_of(rounds, users) -> np.ndarray:
     """The sum of the users' clipped changes, all weights one after another."""
-    visited = rounds.pool.visitor.train(rounds.users, np.asarray(users), rounds.hub.weights, 0)
-    parts = [visited.delta.dense[name].reshape(-1) for name in visited.delta.dense]
-    for name, (ids, rows) in visited.delta.rows.items():
+    update = rounds.pool.runner.train(rounds.users, np.asarray(users), rounds.hub.weights, 0)
+    parts = [update.delta.dense[name].reshape(-1) for name in update.delta.dense]
+    for name, (ids, rows) in update.delta.rows.items():
         whole = np.zeros_like(rounds.hub.weights[name])
         whole[ids] = rows
         parts.append(whole.reshape(-1))

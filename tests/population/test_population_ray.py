@@ -24,13 +24,13 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.files import read_tensors
 from vflc_runtime.population.ray_pool import RayPool, Worker
 from vflc_runtime.population.rounds import Rounds
-from vflc_runtime.run.visits import Visits
+from vflc_runtime.run.client_executor import ClientExecutor
 
 pytest.importorskip("ray")
 
 
 class Mortal(Worker):
-    """Dies in the middle of its first visit, once."""
+    """Dies in the middle of its first client update, once."""
 
     def train(self, *arguments):
         died = Path(os.environ["VFLC_TEST_DIED"])
@@ -48,7 +48,7 @@ def test_workers_and_their_death_change_no_bit(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     found = compiled(spec("rounds 2  cohort 6  batch 3  keep_local true"), tmp_path)
     local = rounds_of(found, table(ratings()), together=2)
-    others = RayPool(Visits, found, found.users.settings, local.users, "ray", 2, Mortal)
+    others = RayPool(ClientExecutor, found, found.users.settings, local.users, "ray", 2, Mortal)
     try:
         ours = Rounds(found, found.users.settings, local.users, local.split, others, together=2)
         for number in range(2):
@@ -66,7 +66,11 @@ def test_an_address_that_does_not_answer(tmp_path):
     found = compiled(spec("cohort 6"), tmp_path)
     with pytest.raises(Failure, match="does not answer") as refused:
         RayPool(
-            Visits, found, found.users.settings, rounds_of(found, table(ratings())).users, "ray://127.0.0.1:1"
+            ClientExecutor,
+            found,
+            found.users.settings,
+            rounds_of(found, table(ratings())).users,
+            "ray://127.0.0.1:1",
         )
     assert (refused.value.code, refused.value.exit_code) == ("VFL0620", 3)
 

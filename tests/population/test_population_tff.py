@@ -33,7 +33,7 @@ def rounds(tmp_path) -> Rounds:
 
 
 def client(rounds: Rounds, user: int, number: int) -> tuple[np.ndarray, Examples]:
-    """What is drawn for a user's visit: its first own vector, and its examples in their order."""
+    """What is drawn for a client update: its first own vector, and its examples in their order."""
     users, settings = rounds.users, rounds.settings
     (taste,) = rounds.plan.locals
     stream = random.stream(users.words(np.array([user])), settings.seed, "local", taste.name, number)
@@ -45,18 +45,18 @@ def client(rounds: Rounds, user: int, number: int) -> tuple[np.ndarray, Examples
 
 def test_the_tutorial_is_tensorflow_federateds(rounds) -> None:
     given, items = Tutorial(), rounds.hub.weights["items"].copy()
-    visited: set[int] = set()
+    chosen_before: set[int] = set()
     broken = small = 0
     with np.errstate(over="ignore", invalid="ignore"):
         for number in range(8):
             cohort = cohort_of(rounds.split, rounds.settings, number).tolist()
-            visited.update(cohort)
+            chosen_before.update(cohort)
             items, loss = round_of(items, [client(rounds, user, number) for user in cohort], given)
             done = rounds.step(number)
             broken, small = broken + done.broken, small + done.small
             assert done.scores["loss"] == pytest.approx(loss, rel=1e-9)
             np.testing.assert_allclose(rounds.hub.weights["items"], items, rtol=1e-9, atol=1e-12)
-    sizes = np.diff(rounds.users.starts)[sorted(visited)]
+    sizes = np.diff(rounds.users.starts)[sorted(chosen_before)]
     assert rounds.split.train.size > 50 and sizes.max() > 100
     chosen = np.setdiff1d(rounds.split.train, np.flatnonzero(np.diff(rounds.users.starts) == 40))
     loss, accuracy = evaluated(items, [client(rounds, int(user), -1) for user in chosen], given)
@@ -72,7 +72,7 @@ def test_a_change_that_is_not_finite_has_no_weight(rounds) -> None:
     weights = rounds.hub.weights
     with np.errstate(over="ignore", invalid="ignore"):
         both, alone = (
-            rounds.pool.visitor.train(rounds.users, chosen, weights, 0)
+            rounds.pool.runner.train(rounds.users, chosen, weights, 0)
             for chosen in (np.concatenate([others, users]), others)
         )
     assert (both.small, both.broken) == (2, 1) and both.scored.examples == alone.scored.examples
@@ -84,7 +84,7 @@ def test_a_change_that_is_not_finite_has_no_weight(rounds) -> None:
 
 
 def test_kept_weights_and_the_hub_stay_finite(tmp_path) -> None:
-    """A user whose visit overflows keeps what it had."""
+    """A user whose update overflows keeps what it had."""
     text = spec("rounds 3  cohort 3  batch 3  keep_local true  test 0.0  validation 0.0")
     rows = {"a": [(i, 2.0) for i in range(8)], "b": [(i, 1e200) for i in range(8)], "c": [(0, 1.0)] * 8}
     rounds = rounds_of(compiled(text, tmp_path), table(rows))

@@ -1,6 +1,6 @@
 """Federated reconstruction as TensorFlow Federated 0.87 does it, for a matrix factorization, in numpy.
 
-Nothing here is vflc's. What is drawn at random comes from outside: first values, who is visited, and
+Nothing here is vflc's. What is drawn at random comes from outside: first values, who takes part, and
 the order of a user's examples.
 """
 
@@ -37,7 +37,7 @@ def rebuilt(items: np.ndarray, taste: np.ndarray, first: list, rate: float) -> n
     return taste
 
 
-def visit(items: np.ndarray, taste: np.ndarray, examples: Examples, given: Tutorial) -> tuple:
+def client_update(items: np.ndarray, taste: np.ndarray, examples: Examples, given: Tutorial) -> tuple:
     """A client's round: its change, its weight, the sum of squared errors before each step."""
     found = batches(examples, given.batch)
     taste, new, squares = rebuilt(items, taste, found[0::2], given.rebuild), items.copy(), 0.0
@@ -54,7 +54,7 @@ def visit(items: np.ndarray, taste: np.ndarray, examples: Examples, given: Tutor
 
 def round_of(items: np.ndarray, clients: list[tuple[np.ndarray, Examples]], given: Tutorial) -> tuple:
     """The items after a round with clients (first own vector, examples), and the loss."""
-    found = [visit(items, taste, examples, given) for taste, examples in clients]
+    found = [client_update(items, taste, examples, given) for taste, examples in clients]
     weight = sum(w for _, w, _ in found)
     mean = sum(w * change for change, w, _ in found) / weight
     return items - given.server * mean, sum(s for _, _, s in found) / weight

@@ -31,7 +31,7 @@ def crossing(manifest: Mapping[str, Any], width: int) -> str:
         manifest: of a bundle.
         width: of a line. Only a name that is longer by itself makes a longer one.
     """
-    unit = "visit" if "population" in manifest else "step"
+    unit = "client update" if "population" in manifest else "step"
     known = kinds(manifest)
     blocks: dict[tuple[str, str, str], list[Edge]] = {}
     for edge in manifest["edges"]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @record
 @click.option("--rounds", type=click.IntRange(1), help="Of a population: rounds in all.")
 @click.option("--cohort", type=click.IntRange(1), help="Of a population: users a round.")
-@click.option("--on", metavar="ray[://HOST:PORT]", help="Of a population: visit users on Ray workers.")
+@click.option("--on", metavar="ray[://HOST:PORT]", help="Of a population: run users on Ray workers.")
 @click.option(
     "--workers", type=click.IntRange(1), help="With --on ray: how many; one a processor without it."
 )
@@ -74,14 +74,14 @@ def command(
 
 MEASURED = ("train", "validation", "test")
 LOST = {"too_few_examples": "too few examples", "not_finite": "a change that is not finite"}
-"""Why a visit of a user counted for nothing."""
+"""Why a client update counted for nothing."""
 
 
 def ended(metrics: Mapping[str, Any]) -> Iterator[str]:
     """What metrics.json says of the end of a run, in words."""
     for name, why in LOST.items():
         if metrics.get(name):
-            yield f"{metrics[name]:,} visits counted for nothing: {why}"
+            yield f"{metrics[name]:,} client updates counted for nothing: {why}"
     if privacy := metrics.get("privacy"):
         yield f"privacy of each user: epsilon {privacy['epsilon']:.3f} at delta {privacy['delta']:g}"
     if saved := metrics.get("saved"):

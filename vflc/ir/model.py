@@ -179,7 +179,7 @@ class Reconstruction:
         rebuild_epochs, client_epochs: passes over each half; `…_steps` end a phase earlier.
         weighting: what a user's delta counts in the mean: its examples, or as any other.
         joint: client steps change local weights, too.
-        keep_local: a visit starts from the local weights that the last one left.
+        keep_local: a client update starts from the local weights that the last one left.
         clip_norm: most norm of a user's delta; `noise` times it is the deviation of the noise on the sum.
         evaluate_every: rounds between measurements on the validation users.
     """
@@ -258,7 +258,7 @@ class UserIds:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class ClientGraphs:
     """The graph of a population with a leading axis of users, and its gradients by phase.
 
     Args:

@@ -65,9 +65,9 @@ def show_model(model: Lowered) -> str:
     if isinstance(model, Scheduled):
         parts["schedules"] = show_schedule(model)
     if isinstance(model, Vectorised):
-        visit = model.visit
-        parts |= {"visit": show_graph(visit.forward)}
-        parts |= {f"visit, {phase}": show_graph(graph) for phase, graph in visit.graphs.items()}
+        client = model.client
+        parts |= {"client": show_graph(client.forward)}
+        parts |= {f"client, {phase}": show_graph(graph) for phase, graph in client.graphs.items()}
     return "\n".join(f"[{name}]\n{text}" for name, text in parts.items() if text.strip())
 
 

@@ -17,6 +17,7 @@ from vflc_common.words import Program
 from vflc.ir.graph import Graph
 from vflc.ir.learn import Evidence, Learned, Spend
 from vflc.ir.model import (
+    ClientGraphs,
     Edge,
     Gradient,
     Loss,
@@ -27,7 +28,6 @@ from vflc.ir.model import (
     Prediction,
     TrainConfig,
     Update,
-    Visit,
 )
 from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
 
@@ -171,4 +171,4 @@ class Housed(Placed):
 class Vectorised(Housed, Disclosed):
     """A population whose graph runs for many users at once. The last stage of a spec with one."""
 
-    visit: Visit
+    client: ClientGraphs

@@ -42,7 +42,7 @@ def _graphs(model: Lowered) -> list[Graph]:
     if isinstance(model, ByMode):
         found.append(model.inference)
     if isinstance(model, Vectorised):
-        found += [model.visit.forward, *model.visit.graphs.values()]
+        found += [model.client.forward, *model.client.graphs.values()]
     return found
 
 
@@ -213,15 +213,15 @@ class _Replay:
 
 
 def _unvectorised(model: Vectorised) -> Iterator[str]:
-    forward = model.visit.forward
-    named = [model.visit.mask, *(ids.id for ids in model.visit.ids), *model.visit.losses]
-    named += model.visit.predictions.values()
-    yield from (f"the visit names `{name}`, which its graph has not" for name in named if name not in forward)
+    forward = model.client.forward
+    named = [model.client.mask, *(ids.id for ids in model.client.ids), *model.client.losses]
+    named += model.client.predictions.values()
+    yield from (f"the client's graph lacks `{name}`" for name in named if name not in forward)
 
 
 def _phase_without_gradient(model: Vectorised) -> Iterator[str]:
-    for phase, graph in model.visit.graphs.items():
-        for gradient in model.visit.gradients[phase]:
+    for phase, graph in model.client.graphs.items():
+        for gradient in model.client.gradients[phase]:
             names = [gradient.weight, *((gradient.dense,) if gradient.dense else ())]
             names += [name for pair in gradient.rows for name in pair]
             yield from (f"`{name}` is not in the graph of `{phase}`" for name in names if name not in graph)
@@ -236,7 +236,7 @@ DIFFERENTIATED = Property("gradients have the shapes of their weights", _without
 UPDATED = Property("every weight with a gradient has one update, where it lies", _not_updated)
 CUT = Property("what is read elsewhere is an edge, and every edge travels in one message", _uncut)
 SCHEDULED = Property("every step finds what it reads, and every message has its two ends", _unready)
-VECTORISED = Property("the visit's graph has all that it names", _unvectorised)
+VECTORISED = Property("the client's graph has all that it names", _unvectorised)
 PHASES = Property("each phase's graph has its gradients", _phase_without_gradient)
 GRAPH = (ORDERED, TYPED)
 """Of every graph, after every pass."""

@@ -24,7 +24,7 @@ Dim = int | Literal["batch"] | None
 class Edge:
     """One value that crosses from a place to another; `value` is its id at both ends.
 
-    The users of a population are visited many at once, and what they send and get crosses one after
+    The users of a population run many at once, and what they send and get crosses one after
     another along the first axis: of rows touched all of theirs, and else one entry, a "batch", for each.
     """
 

@@ -66,7 +66,7 @@ def read_hub(contents: Contents) -> HubPlan:
 
 
 def _check(plan: UsersPlan, where: Json) -> None:
-    """Graphs read what a visit feeds, and each phase finds the gradients of its weights."""
+    """Graphs read what a client update feeds, and each phase finds the gradients of its weights."""
     fed = {*plan.inputs, *(ids.id for ids in plan.ids), *plan.weights, plan.mask}
     tables = {weight.name for weight in plan.weights.values() if weight.table}
     for ids in plan.ids:

@@ -1,4 +1,4 @@
-"""The weights of a group of users during a visit: copies of global rows, and their own local weights.
+"""The weights of a group of users while it trains: copies of global rows, and their own local weights.
 
 The rows of a table that the users touch lie user after user in one array [1 + rows, k]. Row 0 is
 nobody's: batches that are not full are filled up with it, and a mask keeps it out of every mean.

@@ -48,7 +48,7 @@ class Changes:
 
 
 def changes_of(state: GroupState, first: Mapping[str, Array]) -> Changes:
-    """The changes of a group after its visit; they take the place of its global weights.
+    """The changes of a group after its client update; they take the place of its global weights.
 
     Args:
         state: the group.

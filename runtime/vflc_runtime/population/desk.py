@@ -1,7 +1,7 @@
-"""The hub's place in a visit: it answers what users ask for, and adds up what they send back.
+"""The hub's place in a client update: it answers what users ask for, and adds up what they send back.
 
-This is done where the group of users is visited, with the weights that the hub gave for the round: a
-cohort's groups may be visited on many machines, and the hub gets one sum from each.
+This is done where the group of users runs, with the weights that the hub gave for the round: a
+cohort's groups may run on many machines, and the hub gets one sum from each.
 """
 
 from __future__ import annotations

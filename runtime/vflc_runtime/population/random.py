@@ -1,6 +1,6 @@
 """Random numbers of many users at once, each from the seed, a name and the user's own key alone.
 
-So nothing depends on who is visited together with whom. SplitMix64 (Steele, Lea & Flood 2014), keyed by
+So nothing depends on who runs together with whom. SplitMix64 (Steele, Lea & Flood 2014), keyed by
 SHA-256, as a counter: element i of a stream is a hash of the stream's key plus i times an odd number.
 """
 

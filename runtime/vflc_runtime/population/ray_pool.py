@@ -1,6 +1,6 @@
-"""Visits on a Ray cluster: each worker runs whole groups of users as arrays.
+"""Client updates on a Ray cluster: each worker runs whole groups of users as arrays.
 
-A visit depends on its users, the weights and the round alone, so a group whose worker died is given
+A client update depends on its users, the weights and the round alone, so a group whose worker died is given
 to another one and comes out the same. Groups and the order in which their changes are added do not
 depend on the number of workers: nor does any bit of the result.
 """
@@ -15,9 +15,9 @@ from typing import Any
 from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.population.clients import ClientUpdate
 from vflc_runtime.population.users import Rows, Users
-from vflc_runtime.population.visit import Visited
-from vflc_runtime.population.worker_pool import LocalPool, VisitorMaker, Weights
+from vflc_runtime.population.worker_pool import ClientRunnerMaker, LocalPool, Weights
 
 CONNECT_SECONDS = 5.0
 CALLS = 4
@@ -31,31 +31,33 @@ class Worker:
     """One process of the cluster, with the bundle and all users' examples.
 
     Args:
-        make: makes what carries out a visit.
+        make: makes what computes client updates.
         population: the bundle with its files, as it was checked; the worker may run on another machine.
         settings: of the run.
         users: shared by the workers of a machine.
     """
 
-    def __init__(self, make: VisitorMaker, population: Population, settings: Settings, users: Users) -> None:
+    def __init__(
+        self, make: ClientRunnerMaker, population: Population, settings: Settings, users: Users
+    ) -> None:
         self.pool = LocalPool(make(population, settings), users)
 
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
-    ) -> list[Visited]:
+    ) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         return self.pool.train(groups, weights, number, kept)
 
-    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
+    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         return self.pool.evaluate(groups, weights)
 
 
 class RayPool:
-    """Visits on Ray, embedded or of a cluster.
+    """Client updates on Ray, embedded or of a cluster.
 
     Args:
-        make: makes what carries out a visit, in each worker.
+        make: makes what computes client updates, in each worker.
         population: the bundle.
         settings: of the run.
         users: all users' examples.
@@ -69,7 +71,7 @@ class RayPool:
 
     def __init__(
         self,
-        make: VisitorMaker,
+        make: ClientRunnerMaker,
         population: Population,
         settings: Settings,
         users: Users,
@@ -86,7 +88,7 @@ class RayPool:
 
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
-    ) -> list[Visited]:
+    ) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         shared = self._ray.put(dict(weights))
 
@@ -96,16 +98,16 @@ class RayPool:
 
         return self._all(len(groups), call)
 
-    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
+    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         shared = self._ray.put(dict(weights))
         return self._all(len(groups), lambda w, start, end: w.evaluate.remote(groups[start:end], shared))
 
-    def _all(self, count: int, call: Callable[[Any, int, int], Any]) -> list[Visited]:
+    def _all(self, count: int, call: Callable[[Any, int, int], Any]) -> list[ClientUpdate]:
         """The results of all groups, in order; those of workers that died are made again by others."""
         calls = min(count, CALLS * len(self._workers))
         ends = [count * number // calls for number in range(calls + 1)]
-        made: dict[int, list[Visited]] = {}
+        made: dict[int, list[ClientUpdate]] = {}
         deaths, last = 0, ""
         while len(made) < calls:
             todo = [index for index in range(calls) if index not in made]
@@ -128,7 +130,7 @@ class RayPool:
             self.replaced += len(dead)
             if deaths > MOST_DEATHS:
                 raise _unusable(f"{deaths} workers died in one round: {last}", LOGS)
-        return [visited for index in range(calls) for visited in made[index]]
+        return [update for index in range(calls) for update in made[index]]
 
     def close(self) -> None:
         """Ends the workers, and Ray where it was started here."""

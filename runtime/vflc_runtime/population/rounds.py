@@ -1,4 +1,4 @@
-"""Rounds: a cohort is drawn and visited, the hub takes a step. And what a set of users measures."""
+"""Rounds: a cohort is drawn, its users train, the hub takes a step. And what a set of users measures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.engines.population_runners import runners
 from vflc_runtime.metrics import Collector
 from vflc_runtime.population import random
+from vflc_runtime.population.clients import ClientUpdate
 from vflc_runtime.population.hub import Hub
 from vflc_runtime.population.measured import Scored
 from vflc_runtime.population.users import Rows, Split, Users, cohort_of
-from vflc_runtime.population.visit import Visited
 from vflc_runtime.population.worker_pool import GROUP, Weights, WorkerPool, groups
 
 Array = NDArray[Any]
@@ -53,8 +53,8 @@ class Rounds:
         settings: of the run.
         users: their examples.
         split: who is trained on.
-        pool: carries out visits.
-        secret: what noise, and who is visited under noise, are drawn from besides the seed.
+        pool: computes client updates.
+        secret: what noise, and who takes part under noise, are drawn from besides the seed.
         together: users that run as arrays.
     """
 
@@ -75,7 +75,7 @@ class Rounds:
         self.kept: dict[str, Array] = self._first() if settings.keep_local else {}
 
     def _first(self) -> dict[str, Array]:
-        """Local weights of all users before their first visit, where they are kept."""
+        """Local weights of all users before their first round, where they are kept."""
         words = self.users.words(np.arange(len(self.users)))
         return {
             weight.name: random.initial_values(
@@ -93,31 +93,31 @@ class Rounds:
         kept: Sequence[Weights] | None = None
         if self.kept:
             kept = [{name: array[part] for name, array in self.kept.items()} for part in parts]
-        visited = self.pool.train(parts, self.hub.weights, number, kept)
-        for one in visited:
+        updates = self.pool.train(parts, self.hub.weights, number, kept)
+        for one in updates:
             for name, array in one.kept.items():
                 self.kept[name][one.users] = array
-        self.hub.apply([one.delta for one in visited if one.delta is not None], number)
-        return summed(self.plan, visited)
+        self.hub.apply([one.delta for one in updates if one.delta is not None], number)
+        return summed(self.plan, updates)
 
     def measure(self, users: Rows) -> Round:
         """Rebuilds and measures users on their other half."""
         return summed(self.plan, self.pool.evaluate(groups(users, self._together), self.hub.weights))
 
 
-def summed(plan: UsersPlan, visited: Sequence[Visited]) -> Round:
-    """The visits of all groups as one."""
+def summed(plan: UsersPlan, updates: Sequence[ClientUpdate]) -> Round:
+    """The client updates of all groups as one."""
     scored = Scored()
     sent: dict[str, int] = {}
-    for one in visited:
+    for one in updates:
         scored.add(one.scored)
         for edge, count in one.sent.items():
             sent[edge] = sent.get(edge, 0) + count
     return Round(
         scores_of(plan, scored),
         scored.examples,
-        sum(one.small for one in visited),
-        sum(one.broken for one in visited),
+        sum(one.small for one in updates),
+        sum(one.broken for one in updates),
         sent,
     )
 

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 
 class GroupState:
-    """The arrays of a group during its visit.
+    """The arrays of a group during its client update.
 
     Attributes:
         features: encoded columns of the group's rows, by input id.

@@ -1,4 +1,4 @@
-"""A population's examples by user: who is trained on, whom a round visits, what each half holds."""
+"""A population's examples by user: who is trained on, who takes part in a round, what each half holds."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def group_of(
     """Orders and halves the examples of the chosen users.
 
     A user's examples are ordered by the seed, the user's key and their number, the same way at
-    every visit, so that no example is ever in both halves.
+    every round, so that no example is ever in both halves.
 
     Args:
         users: all of them.

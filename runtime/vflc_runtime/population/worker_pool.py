@@ -1,4 +1,7 @@
-"""Who carries out visits: this process, or workers of a cluster. Results come in the order of the groups."""
+"""Who computes client updates: this process, or workers of a cluster.
+
+Results come in the order of the groups.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from numpy.typing import NDArray
 
 from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.population.clients import ClientUpdate
 from vflc_runtime.population.users import Rows, Users
-from vflc_runtime.population.visit import Visited
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
@@ -25,34 +28,34 @@ def groups(users: Rows, together: int = GROUP) -> list[Rows]:
     return [users[start : start + together] for start in range(0, len(users), together)]
 
 
-class Visitor(Protocol):
+class ClientRunner(Protocol):
     """Has both places' programs run for a group of users."""
 
     def train(
         self, users: Users, chosen: Rows, weights: Weights, number: int, kept: Weights | None = None
-    ) -> Visited:
-        """Visits users in round `number`: rebuilds, trains, and adds up what changed."""
+    ) -> ClientUpdate:
+        """The client updates of round `number`: rebuilds, trains, and adds up what changed."""
         ...
 
-    def evaluate(self, users: Users, chosen: Rows, weights: Weights) -> Visited:
+    def evaluate(self, users: Users, chosen: Rows, weights: Weights) -> ClientUpdate:
         """Rebuilds, and measures on the other half."""
         ...
 
 
-VisitorMaker = Callable[[Population, Settings], Visitor]
+ClientRunnerMaker = Callable[[Population, Settings], ClientRunner]
 
 
 class WorkerPool(Protocol):
-    """Carries out visits."""
+    """Computes client updates."""
 
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
-    ) -> list[Visited]:
-        """A round's visits; `kept` are the local weights of each group where they are kept."""
+    ) -> list[ClientUpdate]:
+        """A round's client updates; `kept` are the local weights of each group where they are kept."""
         ...
 
-    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
-        """Visits that measure."""
+    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[ClientUpdate]:
+        """Measures users."""
         ...
 
     def close(self) -> None:
@@ -61,23 +64,23 @@ class WorkerPool(Protocol):
 
 
 class LocalPool:
-    """All visits in this process, one group after the other."""
+    """All client updates in this process, one group after the other."""
 
-    def __init__(self, visitor: Visitor, users: Users) -> None:
-        self.visitor, self.users = visitor, users
+    def __init__(self, runner: ClientRunner, users: Users) -> None:
+        self.runner, self.users = runner, users
 
     def train(
         self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
-    ) -> list[Visited]:
+    ) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         return [
-            self.visitor.train(self.users, group, weights, number, kept[index] if kept else None)
+            self.runner.train(self.users, group, weights, number, kept[index] if kept else None)
             for index, group in enumerate(groups)
         ]
 
-    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[Visited]:
+    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[ClientUpdate]:
         """See `WorkerPool`."""
-        return [self.visitor.evaluate(self.users, np.asarray(group), weights) for group in groups]
+        return [self.runner.evaluate(self.users, np.asarray(group), weights) for group in groups]
 
     def close(self) -> None:
         """Nothing to end."""

@@ -14,10 +14,10 @@ from vflc_runtime.events import Listener, silent
 from vflc_runtime.population.rounds import summed
 from vflc_runtime.population.users import Users
 from vflc_runtime.population.worker_pool import groups
+from vflc_runtime.run.client_executor import local_pool
 from vflc_runtime.run.loading import load_users
 from vflc_runtime.run.settings import chosen
 from vflc_runtime.run.state import RunFolder
-from vflc_runtime.run.visits import local_pool
 
 
 def evaluate(

@@ -1,6 +1,6 @@
 """Runs one place's program over one batch. There is one executor: only channels and engines differ.
 
-A batch is one of rows or, of a population, a group of users who are visited together.
+A batch is one of rows or, of a population, a group of users who run together.
 """
 
 from __future__ import annotations

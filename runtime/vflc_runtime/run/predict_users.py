@@ -21,11 +21,11 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.population.users import Rows, Users
 from vflc_runtime.population.worker_pool import groups
+from vflc_runtime.run.client_executor import ClientExecutor
 from vflc_runtime.run.loading import encoders_at, load_users
 from vflc_runtime.run.predict import check_out, table_writer, titled
 from vflc_runtime.run.settings import chosen
 from vflc_runtime.run.state import RunFolder
-from vflc_runtime.run.visits import Visits
 
 Array = NDArray[Any]
 ABSENT = "is missing: "
@@ -65,14 +65,14 @@ def predict(
     item = _item(plan) if top is not None else ""
     users, given, key_type = _load(population, sources, top is not None, listen)
     keys = restored(users.keys, key_type, out_file.suffix)
-    visitor = Visits(population, chosen(population, folder.settings), training=False)
+    runner = ClientExecutor(population, chosen(population, folder.settings), training=False)
     weights = folder.models_at([hub], listen)[hub]
     written = 0
     with files.writing(out_file), table_writer(out_file) as write:
         if top is None:
-            parts = _rest(plan, visitor, users, given, weights, keys)
+            parts = _rest(plan, runner, users, given, weights, keys)
         else:
-            parts = _best(plan, visitor, users, given, weights, keys, item, top)
+            parts = _best(plan, runner, users, given, weights, keys, item, top)
         for part in parts:
             write(part)
             written += part.num_rows
@@ -113,14 +113,14 @@ def _any_value(column: Mapping[str, Any]) -> Any:
 
 def _rest(
     plan: UsersPlan,
-    visitor: Visits,
+    runner: ClientExecutor,
     users: Users,
     given: NDArray[np.bool_],
     weights: Mapping[str, Array],
     keys: pa.Array,
 ) -> Iterator[pa.RecordBatch]:
     for group in groups(np.arange(len(users))):
-        rows, made = visitor.predict(users, group, weights, given)
+        rows, made = runner.predict(users, group, weights, given)
         if len(rows):
             order = np.argsort(rows)
             made = {name: array[order] for name, array in made.items()}
@@ -129,7 +129,7 @@ def _rest(
 
 def _best(
     plan: UsersPlan,
-    visitor: Visits,
+    runner: ClientExecutor,
     users: Users,
     given: NDArray[np.bool_],
     weights: Mapping[str, Array],
@@ -144,7 +144,7 @@ def _best(
     for start in range(0, len(users), FULL_GROUP):
         chosen = np.arange(start, min(start + FULL_GROUP, len(users)))
         wide, known = _with_all(users, given, chosen, item, size)
-        rows, made = visitor.predict(wide, np.arange(len(chosen)), weights, known)
+        rows, made = runner.predict(wide, np.arange(len(chosen)), weights, known)
         owner = np.searchsorted(wide.starts, rows, side="right") - 1
         order = np.lexsort((rows, -made[name].reshape(len(rows), -1)[:, 0], owner))
         rank = np.arange(len(rows)) - np.searchsorted(owner[order], owner[order], side="left")

@@ -22,7 +22,7 @@ SAVE_EVERY = 60.0
 
 
 class RoundLoop(TrainingLoop):
-    """Visits a cohort a round, and measures the validation users now and then.
+    """Trains a cohort a round, and measures the validation users now and then.
 
     Args:
         run, settings, listen, interrupts: see `TrainingLoop`.

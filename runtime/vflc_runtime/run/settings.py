@@ -47,7 +47,7 @@ class TrainOptions:
         cohort: users a round.
         evaluate_every: rounds between measurements of the validation users.
         checkpoint_rounds: save every so many rounds.
-        on: `ray` or `ray://HOST:PORT` to visit users on workers; in this process where None.
+        on: `ray` or `ray://HOST:PORT` to run users on workers; in this process where None.
         workers: how many workers; one a processor where None.
     """
 

@@ -25,6 +25,7 @@ from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.population.worker_pool import WorkerPool
 from vflc_runtime.protect import spending
 from vflc_runtime.run import loading
+from vflc_runtime.run.client_executor import ClientExecutor, local_pool
 from vflc_runtime.run.loop import EpochLoop, facts
 from vflc_runtime.run.rounds import RoundLoop
 from vflc_runtime.run.session import Session
@@ -32,7 +33,6 @@ from vflc_runtime.run.settings import EPOCHS, ROUNDS, Terms, TrainOptions, chose
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.training import TrainingLoop
 from vflc_runtime.run.transcript import Recorder
-from vflc_runtime.run.visits import Visits, local_pool
 
 
 class Work(ABC):
@@ -178,7 +178,7 @@ class UsersWork(Work):
             return local_pool(self.bundle, self.settings, self.users)
         from vflc_runtime.population.ray_pool import RayPool
 
-        return RayPool(Visits, self.bundle, self.settings, self.users, options.on, options.workers)
+        return RayPool(ClientExecutor, self.bundle, self.settings, self.users, options.on, options.workers)
 
     def loop(
         self, run: RunFolder, settings: Mapping[str, Any], listen: Listener, interrupts: Interrupts

@@ -22,7 +22,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.population.worker_pool import groups
-from vflc_runtime.run.visits import Visits, local_pool
+from vflc_runtime.run.client_executor import ClientExecutor, local_pool
 from vflc_runtime.verify import Trained, Verification
 from vflc_runtime.verify.differences import compare
 from vflc_runtime.verify.recording import Key, Recording
@@ -97,9 +97,9 @@ def _predictions(way: Way, users: Users, rounds: Rounds) -> dict[str, np.ndarray
     """Of every other row, by users rebuilt from the rest, in order of the rows."""
     given = np.arange(int(users.starts[-1])) % 2 == 0
     found: dict[str, list[np.ndarray]] = {p.name: [] for p in rounds.plan.predictions}
-    visits = Visits(way.population, rounds.settings, training=False)
+    executor = ClientExecutor(way.population, rounds.settings, training=False)
     for group in groups(np.arange(len(users)), way.together):
-        rows, made = visits.predict(users, group, rounds.hub.weights, given)
+        rows, made = executor.predict(users, group, rounds.hub.weights, given)
         for name, values in made.items():
             found[name].append(values[np.argsort(rows)])
     return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -9,7 +9,7 @@ from typing import Any
 Manifest = Mapping[str, Any]
 
 ROWS_TOUCHED = "rows touched"
-"""The axis of the rows of a table that a visit of a population is about."""
+"""The axis of the rows of a table that a client update of a population is about."""
 SHOWN = 6
 """Names listed in one box before the rest is counted."""
 

@@ -139,7 +139,7 @@ def markdown(data: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     each = "step"
     if "population" in data:
-        each = "visit"
+        each = "client update"
         lines += _population(data["population"])
     lines += ["", "## Edges", ""]
     if not data["edges"]:
@@ -180,7 +180,7 @@ def markdown(data: dict[str, Any]) -> str:
 
 
 def _population(about: dict[str, Any]) -> list[str]:
-    """What a visit of one user of a population may see and what stays."""
+    """What a client update of one user of a population may see and what stays."""
     names = {
         scope: ", ".join(f"`{name}`" for name in about[scope]) or "none" for scope in ("global", "local")
     }
@@ -188,8 +188,8 @@ def _population(about: dict[str, Any]) -> list[str]:
         "",
         "## Population",
         "",
-        f"Each user of `{about['place']}` is a party of its own. In a visit it asks for the rows it needs,",
-        "gets global weights and, in training, sends back how they changed; "
+        f"Each user of `{about['place']}` is a party of its own. In a client update it asks for the",
+        "rows it needs, gets global weights and, in training, sends back how they changed; "
         f"`{about['hub']}` sees nothing else.",
         "",
         f"- global weights, kept at `{about['hub']}`: {names['global']}",

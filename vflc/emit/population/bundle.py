@@ -13,7 +13,7 @@ from vflc.emit.onnx.update import build_updates, update_graph
 from vflc.emit.plan import encoders
 from vflc.emit.population.plan import hub_plan, parts, users_plan
 from vflc.ir.graph import PLACELESS, Graph
-from vflc.ir.model import Gradient, OptimizerRule, Visit
+from vflc.ir.model import ClientGraphs, Gradient, OptimizerRule
 from vflc.ir.stages import Vectorised
 
 FED = frozenset({"feature", "label", "weight"})
@@ -34,11 +34,11 @@ class _Unit:
 
 def population_files(model: Vectorised, precision: str, loads: Callable[[str, str, bytes], None]) -> Files:
     """The files of both places with ONNX graphs; `loads` checks each graph."""
-    population, visit = parts(model)
-    users = _visit_units(visit) | _updates(population.rules[name] for name in PHASES)
+    population, client = parts(model)
+    users = _client_units(client) | _updates(population.rules[name] for name in PHASES)
     hub = _updates([population.rules["server"]])
     plans = (
-        (population.place, users, users_plan(model, precision, _entries(users), visit.gradients)),
+        (population.place, users, users_plan(model, precision, _entries(users), client.gradients)),
         (population.hub, hub, hub_plan(model, precision, _entries(hub))),
     )
     files: Files = {}
@@ -66,16 +66,16 @@ def _entries(units: Mapping[str, _Unit]) -> dict[str, Any]:
     }
 
 
-def _visit_units(visit: Visit) -> dict[str, _Unit]:
+def _client_units(client: ClientGraphs) -> dict[str, _Unit]:
     """What a step of each phase computes, and what measuring and predicting do."""
-    measured = [*visit.losses, *visit.predictions.values()]
+    measured = [*client.losses, *client.predictions.values()]
     units = {}
-    for phase, gradients in visit.gradients.items():
+    for phase, gradients in client.gradients.items():
         outputs = [name for g in gradients for name in ([g.dense] if g.dense else [v for _, v in g.rows])]
         if outputs:
-            units[phase] = _unit(visit.graphs[phase], outputs + (measured if phase == "client" else []))
-    units["evaluate"] = _unit(visit.forward, measured)
-    units["predict"] = _unit(visit.forward, list(visit.predictions.values()))
+            units[phase] = _unit(client.graphs[phase], outputs + (measured if phase == "client" else []))
+    units["evaluate"] = _unit(client.forward, measured)
+    units["predict"] = _unit(client.forward, list(client.predictions.values()))
     return units
 
 
@@ -110,8 +110,8 @@ def population_keras_files(model: Vectorised, precision: str) -> Files:
     """
     from vflc.emit.keras.models import to_keras
 
-    population, visit = parts(model)
-    users = _forward_units(visit) | _updates(population.rules[name] for name in PHASES)
+    population, client = parts(model)
+    users = _forward_units(client) | _updates(population.rules[name] for name in PHASES)
     hub = _updates([population.rules["server"]])
     files: Files = {population.place: {}, population.hub: {}}
     entries: dict[str, dict[str, Any]] = {population.place: {}, population.hub: {}}
@@ -121,7 +121,7 @@ def population_keras_files(model: Vectorised, precision: str) -> Files:
             files[place][made.file] = made.content
             entries[place][name] = {"file": made.file, "inputs": [*made.inputs], "outputs": [*made.outputs]}
     gradients = {}
-    for phase, found in visit.gradients.items():
+    for phase, found in client.gradients.items():
         gradients[phase] = tuple(Gradient(g.weight, f"{g.weight}#gradient") for g in found)
         if phase in entries[population.place]:
             entry = entries[population.place][phase]
@@ -136,12 +136,12 @@ def population_keras_files(model: Vectorised, precision: str) -> Files:
     return files
 
 
-def _forward_units(visit: Visit) -> dict[str, _Unit]:
+def _forward_units(client: ClientGraphs) -> dict[str, _Unit]:
     """The values of each phase without their gradients."""
-    forward = Graph({n.id: replace(n, op="feature") if n.op == "weight" else n for n in visit.forward})
-    measured = [*visit.losses, *visit.predictions.values()]
-    units = {name: _unit(forward, measured) for name in PHASES if visit.gradients[name]}
+    forward = Graph({n.id: replace(n, op="feature") if n.op == "weight" else n for n in client.forward})
+    measured = [*client.losses, *client.predictions.values()]
+    units = {name: _unit(forward, measured) for name in PHASES if client.gradients[name]}
     return units | {
         "evaluate": _unit(forward, measured),
-        "predict": _unit(forward, list(visit.predictions.values())),
+        "predict": _unit(forward, list(client.predictions.values())),
     }

@@ -1,4 +1,4 @@
-"""The manifest of a population: every value of a visit that crosses."""
+"""The manifest of a population: every value of a client update that crosses."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def population_manifest(
     contents: dict[str, dict[str, str]],
     parties: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Every value of a visit that crosses: rows asked for, global weights, and their changes back."""
-    population, visit = parts(model)
+    """Every value of a client update that crosses: rows asked for, global weights, and their changes back."""
+    population, client = parts(model)
     place, hub = population.place, population.hub
     sent: dict[str, list[dict[str, Any]]] = {"ask": [], "into": [], "back": []}
     secrets = sorted({str(s) for loss in model.losses for s in model.graph[loss.node].sources})
     for weight in global_weights(model):
-        features = sorted({f for ids in visit.ids if ids.table == weight.id for f in ids.features})
+        features = sorted({f for ids in client.ids if ids.table == weight.id for f in ids.features})
         shape: list[Any] = list(shape_of(weight.type))
         if weight.attrs["table"]:
             shape = [ROWS_TOUCHED, *shape[1:]]

@@ -12,7 +12,7 @@ from vflc import __version__
 from vflc.emit.onnx.update import slots_of, update_graph
 from vflc.emit.plan import shape_of
 from vflc.ir.graph import Node
-from vflc.ir.model import Gradient, OptimizerRule, Population, Visit
+from vflc.ir.model import ClientGraphs, Gradient, OptimizerRule, Population
 from vflc.ir.stages import Vectorised
 from vflc.ops.penalised import makes_up
 
@@ -40,7 +40,7 @@ def ids_of(weight: Node) -> str:
 
 
 def delta_of(weight: Node) -> str:
-    """How a user's visit changed a weight."""
+    """How a client update changed a weight."""
     return f"{weight.id}.delta"
 
 
@@ -56,9 +56,9 @@ def users_plan(
     gradients: Mapping[str, Sequence[Gradient]],
 ) -> dict[str, Any]:
     """The plan of every user. `graphs` and the `gradients` of each phase are those of a backend."""
-    population, visit = parts(model)
+    population, client = parts(model)
     place, hub = population.place, population.hub
-    raw = [n for n in visit.forward if n.op in ("feature", "label") and "party" in n.attrs]
+    raw = [n for n in client.forward if n.op in ("feature", "label") and "party" in n.attrs]
     run = [{"do": "run", "graph": name} for name in ("rebuild", "client") if name in graphs]
     into = {"do": "receive", "message": f"{hub}>{place}.forward"}
     tables = any(node.op == "weight" and node.attrs["table"] for node in global_weights(model))
@@ -66,8 +66,8 @@ def users_plan(
     return {
         **_head(model, "users", place, precision),
         "inputs": [_input(node) for node in raw],
-        "ids": [asdict(ids) for ids in visit.ids],
-        "mask": visit.mask or None,
+        "ids": [asdict(ids) for ids in client.ids],
+        "mask": client.mask or None,
         "weights": [_weight(node, population) for node in weights_of(model)],
         "graphs": graphs,
         "phases": {
@@ -76,12 +76,12 @@ def users_plan(
         },
         "losses": [
             {"name": loss.name, "value": value, "coefficient": loss.coefficient}
-            for loss, value in zip(model.losses, visit.losses, strict=True)
+            for loss, value in zip(model.losses, client.losses, strict=True)
         ],
         "predictions": [
             {
                 "name": p.name,
-                "value": visit.predictions[p.name],
+                "value": client.predictions[p.name],
                 "label": p.label,
                 "kind": p.kind,
                 **({"classes": list(p.classes)} if p.classes else {}),
@@ -114,10 +114,10 @@ def hub_plan(model: Vectorised, precision: str, graphs: dict[str, Any]) -> dict[
     }
 
 
-def parts(model: Vectorised) -> tuple[Population, Visit]:
+def parts(model: Vectorised) -> tuple[Population, ClientGraphs]:
     """What only a model over a population has."""
-    assert model.population is not None and model.visit is not None
-    return model.population, model.visit
+    assert model.population is not None and model.client is not None
+    return model.population, model.client
 
 
 def weights_of(model: Vectorised) -> list[Node]:

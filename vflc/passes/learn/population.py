@@ -72,11 +72,11 @@ def received_of_users(model: Vectorised) -> dict[str, Received]:
     them, so that a change depends on all that the losses do. Noise on the sum is no bound on what the
     hub, which adds it, learns; users see the noisy sum alone.
     """
-    population, visit = model.population, model.visit
+    population, client = model.population, model.client
     trained = {s for loss in model.losses for s in model.graph[loss.node].sources}
     asked = {
         (f"{ids.table}.ids", source)
-        for ids in visit.ids
+        for ids in client.ids
         if _is_shared(model, ids.table)
         for name in ids.features
         for source in model.graph[name].sources

@@ -21,7 +21,7 @@ RULES: Mapping[str, Mapping[str, Any]] = {
 }
 """The optimizers of the three phases and what they are where the spec does not say: SGD."""
 LIMITS = {tree.Protect: "protect", tree.Accept: "accept"}
-"""For edges between parties; between a hub and its users are visits, of one form."""
+"""For edges between parties; between a hub and its users are client updates, of one form."""
 PLAIN_HALVES = tuple(word for word in HALVES if word != "fraction")
 WORDS = {"weighting": WEIGHTINGS, "divide": DIVISIONS}
 
@@ -91,7 +91,9 @@ def lower_population(
     for item in spec.items:
         if type(item) in LIMITS:
             text = f"`{LIMITS[type(item)]}` does not apply to a population"
-            help = "remove it; `clip_norm` and `noise` of `train reconstruct` limit what a visit tells"
+            help = (
+                "remove it; `clip_norm` and `noise` of `train reconstruct` limit what a client update tells"
+            )
             ev.error("VFL0502", text, item.span, help)
     config, rules = _settings(ev, next((t for t in trains if t.mode is not None), None), scope)
     if hub is None:

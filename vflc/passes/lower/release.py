@@ -56,8 +56,8 @@ def lower_release(
     if any(each.population for each in parties.values()):
         for limit in limits:
             if limit.kind != "never":
-                help = "say what may be learned, by `to` and `never`; `clip_norm` and `noise` limit a visit"
-                ev.error("VFL0502", "a visit of a population has no edges to limit", limit.span, help)
+                help = "say what may be learned, by `to` and `never`; `clip_norm` and `noise` limit an update"
+                ev.error("VFL0502", "a client update has no edges to limit", limit.span, help)
     if not item.clauses:
         ev.error("VFL0308", "this release says nothing", item.span, f"as in: {FORMS[0]}")
     return Release(party.name, tuple(limits), item.party.span, tuple(grants))

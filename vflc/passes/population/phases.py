@@ -1,4 +1,4 @@
-"""The two gradients of a visit: of local weights to rebuild them, of global ones to train them.
+"""The two gradients of a client update: of local weights to rebuild them, of global ones to train them.
 
 In: a vectorised graph. Out: for `rebuild` and `client` the graph with backward values, and the
 gradient of each weight that the phase changes. The objective is the sum over the users of their
@@ -27,19 +27,19 @@ class Phases:
     ensures: ClassVar = (*GRAPH, VECTORISED, PHASES)
 
     def __call__(self, model: Vectorised, collector: Collector) -> Vectorised:
-        population, visit = model.population, model.visit
+        population, client = model.population, model.client
         scopes = {"rebuild": ("local",), "client": ("global", "local")[: 1 + population.config.joint]}
         graphs, gradients = {}, {}
         for phase, trained in scopes.items():
-            graph = Graph({n.id: _trainable(n, population.scope_of(n.id) in trained) for n in visit.forward})
+            graph = Graph({n.id: _trainable(n, population.scope_of(n.id) in trained) for n in client.forward})
             build = Build(graph, infer, place=population.place)
             losses = []
-            for loss, value in zip(model.losses, visit.losses, strict=True):
+            for loss, value in zip(model.losses, client.losses, strict=True):
                 with build.within(scope=(loss.name, "sum"), span=loss.span):
                     total = build.op("sum", graph[value], axes=(0,), keep=False)
                 losses.append(replace(loss, node=total.id))
             graphs[phase], gradients[phase] = differentiated(graph, losses)
-        return replace(model, visit=replace(visit, graphs=graphs, gradients=gradients))
+        return replace(model, client=replace(client, graphs=graphs, gradients=gradients))
 
 
 def _trainable(node: Node, trainable: bool) -> Node:

@@ -1,6 +1,6 @@
 """Gives the graph of one user a leading axis of users, so that a cohort runs as arrays.
 
-In: a placed graph of a population. Out: `visit`: the same values for many users at once. A value of
+In: a placed graph of a population. Out: `client`: the same values for many users at once. A value of
 one row, [batch, …], becomes [user, example, …]; one of no row, a weight say, becomes [user, …].
 Users have batches of different sizes: they are filled up, and means over a batch go by a mask.
 A table is read by ids of its copies at the users, which lie one after another in one array, so
@@ -18,7 +18,7 @@ from vflc.diagnostics import Collector, Refused
 from vflc.diagnostics.diagnostic import in_order
 from vflc.ir.build import Build
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.model import UserIds, Visit
+from vflc.ir.model import ClientGraphs, UserIds
 from vflc.ir.stages import Housed, Vectorised
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import OPS, infer
@@ -46,8 +46,8 @@ class Vectorise:
         losses = tuple(lift._made[loss.node].id for loss in model.losses)
         predictions = {p.name: lift._made[p.node].id for p in model.predictions}
         graph = lift.build.graph
-        visit = Visit(graph, lift.mask, tuple(lift.ids.values()), losses, predictions)
-        return Vectorised.of(model, visit=visit)
+        client = ClientGraphs(graph, lift.mask, tuple(lift.ids.values()), losses, predictions)
+        return Vectorised.of(model, client=client)
 
 
 @dataclass(slots=True)

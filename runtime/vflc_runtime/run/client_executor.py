@@ -1,4 +1,4 @@
-"""Visits of users: the programs of a population's two places, run by the executor for a group at a time."""
+"""Client updates: the programs of a population's two places, run by the executor for a group at a time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.engines.population_runners import runners
+from vflc_runtime.population.clients import Clients, ClientUpdate
 from vflc_runtime.population.delta import Delta
 from vflc_runtime.population.desk import Desk
 from vflc_runtime.population.users import Rows, Users
-from vflc_runtime.population.visit import Visit, Visited
 from vflc_runtime.population.worker_pool import LocalPool, Weights
 from vflc_runtime.run.executor import Executor
 from vflc_runtime.transport.local import LocalNetwork
@@ -23,8 +23,8 @@ from vflc_runtime.transport.messages import Envelope
 Array = NDArray[Any]
 
 
-class Visits:
-    """Both places of a population at work on groups of users; see `Visitor`.
+class ClientExecutor:
+    """Both places of a population at work on groups of users; see `ClientRunner`.
 
     Args:
         population: the bundle.
@@ -41,7 +41,7 @@ class Visits:
         listen: Callable[[Envelope], None] | None = None,
     ) -> None:
         load = runners(population.backend, population.users.precision)
-        self._users = Visit(population.users, settings, load, training)
+        self._users = Clients(population.users, settings, load, training)
         self._hub = Desk(population.hub)
         self._network = LocalNetwork(listen)
         self._executors = {
@@ -52,23 +52,23 @@ class Visits:
 
     def train(
         self, users: Users, chosen: Rows, weights: Weights, number: int, kept: Weights | None = None
-    ) -> Visited:
-        """Visits users in round `number`: rebuilds, trains, and adds up what changed.
+    ) -> ClientUpdate:
+        """The client updates of round `number`: rebuilds, trains, and adds up what changed.
 
         Args:
             users: all users' examples.
-            chosen: positions of those visited.
+            chosen: positions of those who take part.
             weights: the hub's, by name.
             number: of the round, from 0.
-            kept: local weights [user, …] that the visit starts from, in the order of `chosen`.
+            kept: local weights [user, …] that they start from, in the order of `chosen`.
         """
         self._run("train", self._users.meet(users, chosen, kept), chosen, weights, number + 1)
-        return self._visited(self._hub.delta)
+        return self._update(self._hub.delta)
 
-    def evaluate(self, users: Users, chosen: Rows, weights: Weights) -> Visited:
+    def evaluate(self, users: Users, chosen: Rows, weights: Weights) -> ClientUpdate:
         """Rebuilds, and measures on the other half."""
         self._run("evaluate", self._users.meet(users, chosen), chosen, weights)
-        return self._visited()
+        return self._update()
 
     def predict(
         self, users: Users, chosen: Rows, weights: Weights, given: NDArray[np.bool_]
@@ -97,13 +97,13 @@ class Visits:
             self._network.clear()
             raise
 
-    def _visited(self, delta: Delta | None = None) -> Visited:
-        visited = self._users.visited()
-        visited.delta = delta
-        visited.sent = {edge: n for each in self._executors.values() for edge, n in each.sent.items()}
-        return visited
+    def _update(self, delta: Delta | None = None) -> ClientUpdate:
+        update = self._users.result()
+        update.delta = delta
+        update.sent = {edge: n for each in self._executors.values() for edge, n in each.sent.items()}
+        return update
 
 
 def local_pool(population: Population, settings: Settings, users: Users, training: bool = True) -> LocalPool:
-    """All visits in this process."""
-    return LocalPool(Visits(population, settings, training), users)
+    """All client updates in this process."""
+    return LocalPool(ClientExecutor(population, settings, training), users)

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 
 @dataclass
-class Visited:
+class ClientUpdate:
     """What a group leaves behind. Users who count for nothing are `small` or `broken`.
 
     Attributes:
@@ -46,10 +46,10 @@ class Visited:
     sent: dict[str, int] = field(default_factory=dict)
 
 
-class Visit(Place):
+class Clients(Place):
     """Does a user's program for a group of users at once; holds graphs, and of users the last group's.
 
-    `meet` says whom a batch of the executor visits. Its rows are users; what crosses has the users'
+    `meet` says whom a batch of the executor is of. Its rows are users; what crosses has the users'
     values one after another.
 
     Args:
@@ -83,8 +83,8 @@ class Visit(Place):
 
         Args:
             users: all users' examples.
-            chosen: positions of those visited.
-            kept: local weights [user, …] that the visit starts from, in the order of `chosen`.
+            chosen: positions of those who take part.
+            kept: local weights [user, …] that they start from, in the order of `chosen`.
             given: for each row of the data, whether its label is known: see `group_of`.
         """
         self._group = group = group_of(users, chosen, self.settings, given)
@@ -157,11 +157,11 @@ class Visit(Place):
         assert self._changes is not None, "the bundle's checks let nothing be sent before it is there"
         return self._changes
 
-    def visited(self) -> Visited:
+    def result(self) -> ClientUpdate:
         """What the group leaves behind, without what the hub and the executors know of it."""
         state, trained = self._state, self._changes
         finite = trained.finite if trained is not None else np.ones(len(state.whole), np.bool_)
-        return Visited(
+        return ClientUpdate(
             self._measured.scored(self.plan, state.features, state.whole & finite),
             None,
             {} if trained is None else _finite_or_before(state.locals(), self._before, finite),
@@ -202,7 +202,7 @@ def _in_order(kept: Mapping[str, Array] | None, chosen: Rows, group: Group) -> d
 def _finite_or_before(
     after: Mapping[str, Array], before: Mapping[str, Array], finite: NDArray[np.bool_]
 ) -> dict[str, Array]:
-    """Local weights to keep: those from before the visit where it came to numbers that are not finite."""
+    """Local weights to keep: those from before where it came to numbers that are not finite."""
     for name in before:
         finite = finite & np.isfinite(after[name].reshape(len(finite), -1)).all(axis=1)
     return {
