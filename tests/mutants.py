@@ -103,9 +103,9 @@ def found_again(one: Mutant, root: Path) -> tuple[Mutant, str] | None:
 def meaning(code: str) -> str:
     """The syntax tree without annotations; a SyntaxError where there is none.
 
-    Without `frozen` and `slots` of data classes, too: mypy sees who assigns what is frozen. And without
-    the samples that tests run ops on, what draws them by a generator `rng`, and whether it is for a type
-    checker that something is imported.
+    Without `frozen` and `slots` of records and data classes, too: mypy sees who assigns what is frozen. And
+    without the samples that tests run ops on, what draws them by a generator `rng`, and whether it is for a
+    type checker that something is imported.
     """
     tree = ast.parse(code)
     for node in ast.walk(tree):
@@ -115,6 +115,8 @@ def meaning(code: str) -> str:
             node.annotation = ast.Constant(None)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "dataclass":
             node.keywords = [each for each in node.keywords if each.arg not in ("frozen", "slots")]
+        elif isinstance(node, ast.ClassDef):
+            node.keywords = [each for each in node.keywords if each.arg != "frozen"]
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Sample":
             node.args, node.keywords = [], []
         elif isinstance(node, ast.Lambda | ast.FunctionDef) and [a.arg for a in node.args.args] == ["rng"]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source
 from vflc.diagnostics.suggest import did_you_mean
@@ -36,8 +37,7 @@ def undisturbed() -> Iterator[None]:
             gc.enable()
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(Struct, frozen=True):
     """A text, everything that is to say about it, and its model.
 
     Args:

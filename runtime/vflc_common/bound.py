@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 BoundKind = Literal["nothing", "rows", "code", "epsilon", "all"]
 LEAST_FIRST: tuple[BoundKind, ...] = ("nothing", "rows", "epsilon", "code", "all")
 """From the least that may be learned to the most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(Struct, frozen=True):
     """An upper bound on what is learned of one column.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 POINT = 33
 """Bytes of a compressed point of the curve P-256."""
@@ -15,8 +15,7 @@ HASHES = 16384
 """Hashes a message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(Struct, frozen=True):
     """What one kind of control message holds, when it is told, and how many bytes it has at most."""
 
     name: str

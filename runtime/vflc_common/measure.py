@@ -7,9 +7,10 @@ scores at once. Where the rows of a loss have weights, a row counts by its weigh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from vflc_common.numpy import np
 from vflc_common.words import Predicted
@@ -93,8 +94,7 @@ Statistic = Callable[[Any], Any]
 """From a block to a number, or to an array of one for each class, that is added up over blocks."""
 
 
-@dataclass(frozen=True, slots=True)
-class OfSums:
+class OfSums(Struct, frozen=True):
     """A metric of sums.
 
     Args:
@@ -108,8 +108,7 @@ class OfSums:
     by_class: Callable[..., Array] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OfRanks:
+class OfRanks(Struct, frozen=True):
     """A metric that no sum can give exactly: of the scores of all rows.
 
     Args:
@@ -120,8 +119,7 @@ class OfRanks:
     result: Callable[[Array, Array, Array | None], float | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Struct, frozen=True):
     """What is measured of predictions.
 
     Args:

@@ -53,7 +53,7 @@ def codes(text: str) -> list[str]:
 
 def of_labels(text: str, receiver: str = "alice") -> dict[str, Evidence]:
     """What tells a receiver of labels, by its kind."""
-    found = [e for e in compiled(text).evidence if e.receiver == receiver and e.sources[0].label]
+    found = [e for e in compiled(text).disclosed.evidence if e.receiver == receiver and e.sources[0].label]
     return {each.kind: each for each in found}
 
 
@@ -153,17 +153,17 @@ def test_raw_columns_cross_where_they_are_waived() -> None:
     assert codes(text)[0] == "VFL0302"
     model = compiled(text + 'accept VFL0302 on alice.Age because "the age is public"\n')
     wanted = Finding("VFL0302", "error", ("alice.Age",), "alice.Age reaches bob raw", "the age is public")
-    assert wanted in model.findings
+    assert wanted in model.disclosed.findings
 
 
 def test_what_is_known_of_an_edge_is_in_the_manifest() -> None:
     text = spec("logit = dense(mlp(concat(a, b), [16]), 1)").replace("feature Age: float\n", "")
     bundle = compiled(text)
-    known = bundle.disclosures["a"]
+    known = bundle.disclosed.disclosures["a"]
     assert known["values"] == 300 and round(known["bits_per_row"], 2) == 8.23
     assert known["secrets"]["alice.City"] == {"width": 1, "linear": False, "injective": False}
     assert known["range"] == [-1.0, 1.0]
-    assert bundle.disclosures["a.gradient"]["slopes"]["liked"]["coefficient"] == "varies by row"
+    assert bundle.disclosed.disclosures["a.gradient"]["slopes"]["liked"]["coefficient"] == "varies by row"
 
 
 def test_the_gradient_at_the_score_is_the_slope(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -213,7 +213,8 @@ train { batch 1 }
 
 
 def test_every_kind_says_which_columns_by_which_edges() -> None:
-    found = [(e.kind, e.receiver, list(map(str, e.sources)), e.edges) for e in compiled(KINDS).evidence]
+    evidence = compiled(KINDS).disclosed.evidence
+    found = [(e.kind, e.receiver, list(map(str, e.sources)), e.edges) for e in evidence]
     assert ("few values", "bob", ["alice.Gender"], ("few",)) in found
     assert ("one column", "bob", ["alice.x"], ("one",)) in found
     assert ("solvable", "bob", ["alice.Gender", "alice.x", "alice.z"], ("few", "one", "low")) in found

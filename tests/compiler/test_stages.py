@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from granting import granted
 from hypothesis import given, settings
+from msgspec.structs import replace
 from random_specs import specs
 
 from vflc.cli.main import vflc

@@ -31,7 +31,7 @@ def test_the_typo(
 def test_who_may_learn_what() -> None:
     model = driver.compile_spec(ROOT / "specs/deepfm/deepfm.vfl").model
     (shown,) = [quoted for quoted in QUOTED if quoted.startswith("Who may learn what")]
-    assert shown.splitlines() == paragraphs(model.learned, model.evidence).splitlines()
+    assert shown.splitlines() == paragraphs(model.disclosed.learned, model.disclosed.evidence).splitlines()
 
 
 def test_what_crosses() -> None:

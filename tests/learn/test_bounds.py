@@ -38,7 +38,7 @@ def bounds(text: str) -> dict[str, dict[str, str]]:
     """By receiver and column the bound in short."""
     model = compile_source(Source("spec.vfl", granted(HEAD + text + TAIL))).model
     found: dict[str, dict[str, str]] = {}
-    for row in model.learned:
+    for row in model.disclosed.learned:
         if row.bound.kind != "rows":  # of keys, always
             found.setdefault(row.receiver, {})[f"{row.party}.{row.column}"] = short(row.bound)
     return found
@@ -157,7 +157,7 @@ def test_noise_on_an_activation_counts_before_frozen_weights_alone() -> None:
     frozen = NOISY.format(bottom="dense(alice.Age, 3)", more="")
     for text, bound in ((frozen, "epsilon 8, 1e-06"), (frozen.replace("stop_gradient", ""), "all")):
         model = compile_source(Source("spec.vfl", granted(HEAD + text + TAIL))).model
-        (row,) = [r for r in model.learned if (r.receiver, r.column) == ("bob", "Age")]
+        (row,) = [r for r in model.disclosed.learned if (r.receiver, r.column) == ("bob", "Age")]
         assert short(row.bound) == bound and "evaluate" in row.programs
 
 
@@ -182,7 +182,7 @@ def test_a_weight_of_rows_is_a_column_like_others() -> None:
         "label   churn = Churn", "label   churn = Churn\n  weight  much = 1 + 9 * (Churn > 0)"
     )
     model = compile_source(Source("spec.vfl", granted(head + text + TAIL))).model
-    told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.learned}
+    told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.disclosed.learned}
     assert told["alice: Churn"] == "code 1" and told["alice: Stars"] == "code 1"
 
 
@@ -191,7 +191,7 @@ def test_what_is_fitted_to_a_label_depends_on_it() -> None:
     head = HEAD.replace("label   churn = Churn", "label   churn = Churn -> standardize")
     text = "h = dense(alice.Age, 3)\ny = dense(h, 1) at bob\npredict churn = y\nobjective mse(y, bob.churn)\n"
     model = compile_source(Source("spec.vfl", granted(head + text))).model
-    told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.learned}
+    told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.disclosed.learned}
     assert told["alice: Churn"] == "all"
 
 
@@ -219,7 +219,7 @@ protect bob.liked with label_dp(epsilon = 2)
 train { best false }
 """)
     told = [
-        compile_source(Source("spec.vfl", text)).model.learned
+        compile_source(Source("spec.vfl", text)).model.disclosed.learned
         for text in (spec, spec.replace("best false", f"best false {more}"))
     ]
     assert told[0] == told[1]
@@ -254,7 +254,7 @@ def test_what_the_hub_and_other_users_learn_of_a_user(more: str, others: tuple[s
             "noise" if row.bound.kind == "epsilon" else short(row.bound),
             row.programs,
         )
-        for row in model.learned
+        for row in model.disclosed.learned
     }
     everywhere = ("train", "evaluate", "predict")
     assert told["hub", "Item"] == ("code 6", everywhere), "rows are asked for in every program"

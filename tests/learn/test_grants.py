@@ -271,12 +271,12 @@ def test_what_a_family_lacks_is_said_at_its_place(release: str, code: str, says:
 def test_what_a_receiver_has_anyway_stands_in_the_table() -> None:
     spec = SPEC + ALL["alice"] + "release bob { alice knows liked\n to alice: Item }\n"
     bundle = compile_source(Source("spec.vfl", spec))
-    held = {(row.receiver, row.column): row.held for row in bundle.model.learned if row.held}
+    held = {(row.receiver, row.column): row.held for row in bundle.model.disclosed.learned if row.held}
     assert held == {("alice", "Stars"): ("liked",)}, "the column that the label is made of, by the label"
     page = bundle.files["manifest.md"].decode()
     assert "| alice | bob.Stars | its code (1 bit a row); has liked anyway |" in page
     assert "- bob.liked to alice, who has it anyway" in page
-    assert "Stars (1 bit; has liked anyway)" in paragraphs(bundle.model.learned)
+    assert "Stars (1 bit; has liked anyway)" in paragraphs(bundle.model.disclosed.learned)
 
 
 def test_grants_are_written_as_the_rest_of_the_text_is() -> None:

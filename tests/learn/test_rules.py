@@ -385,7 +385,7 @@ objective bce(logit, bob.liked)
 
 def test_a_line_for_every_receiver_and_column_of_others() -> None:
     model = compile_source(Text("spec.vfl", granted(SPEC))).model
-    lines = [(each.receiver, each.party, each.column, each.bound.kind) for each in model.learned]
+    lines = [(each.receiver, each.party, each.column, each.bound.kind) for each in model.disclosed.learned]
     assert lines == [
         ("alice", "bob", "Stars", "nothing"),
         ("alice", "bob", "ID", "rows"),
@@ -393,11 +393,11 @@ def test_a_line_for_every_receiver_and_column_of_others() -> None:
         ("bob", "alice", "Idle", "nothing"),
         ("bob", "alice", "ID", "rows"),
     ]
-    salary, key = model.learned[2], model.learned[4]
+    salary, key = model.disclosed.learned[2], model.disclosed.learned[4]
     assert salary.features == ("Rich", "Salary") and salary.programs == ("train", "evaluate", "predict")
     assert salary.edges == ("a",) and key.edges == ("alignment",)
-    assert key.programs == ("train", "evaluate", "predict") and not model.learned[3].edges
-    assert not model.spends
+    assert key.programs == ("train", "evaluate", "predict") and not model.disclosed.learned[3].edges
+    assert not model.disclosed.spends
 
 
 def test_a_table_hands_on_what_its_rows_learned_from() -> None:
@@ -420,7 +420,7 @@ predict liked = sigmoid(logit)
 objective bce(logit, bob.liked) + mse(sum(dense(alice.Age, 3) * sent), 0)
 """
     for objective, told in ((text, "code"), (text.replace("bce(logit, bob.liked) + ", ""), "nothing")):
-        learned = compile_source(Text("spec.vfl", granted(objective))).model.learned
+        learned = compile_source(Text("spec.vfl", granted(objective))).model.disclosed.learned
         (stars,) = [each for each in learned if (each.receiver, each.column) == ("alice", "Stars")]
         assert stars.bound.kind == told
 

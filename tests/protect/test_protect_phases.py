@@ -152,7 +152,8 @@ def test_passes_are_counted_and_cost_noise(tmp_path):
 def learned(text: str) -> dict[str, Any]:
     """The bounds of alice's columns at bob, without grants to compare with."""
     model = compile_source(Source("test.vfl", text)).model
-    return {row.column: row.bound for row in model.learned if (row.receiver, row.party) == ("bob", "alice")}
+    learned = model.disclosed.learned
+    return {row.column: row.bound for row in learned if (row.receiver, row.party) == ("bob", "alice")}
 
 
 def test_noise_in_all_phases_bounds_a_frozen_bottom_and_limited_noise_does_not():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lark import Lark
+from msgspec import Struct
 from snapshot import same_as
 
 from vflc.diagnostics import Collector, Source, Span
@@ -41,11 +41,11 @@ def spans(node: Any, above: Span) -> None:
     if isinstance(node, tuple):
         for part in node:
             spans(part, above)
-    elif is_dataclass(node) and not isinstance(node, Span):
+    elif isinstance(node, Struct) and not isinstance(node, Span):
         own: Span = node.span  # type: ignore[attr-defined]
         assert above.start <= own.start <= own.end <= above.end
-        for field in fields(node):
-            spans(getattr(node, field.name), own)
+        for name in node.__struct_fields__:
+            spans(getattr(node, name), own)
 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)

@@ -74,8 +74,9 @@ def command(
         bundle.write(out)
     if bundle.warnings:
         failures.show(bundle.warnings)
-    if bundle.model.learned:
-        click.echo(f"\n{paragraphs(bundle.model.learned, bundle.model.evidence)}")
+    if bundle.model.disclosed.learned:
+        told = bundle.model.disclosed
+        click.echo(f"\n{paragraphs(told.learned, told.evidence)}")
     click.echo(f"\n{crossing(bundle.manifest, columns())}\n")
     for line in waived(bundle.manifest, columns()):
         click.echo(line)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from vflc.diagnostics.span import Span
 
 Level = Literal["error", "warning", "note"]
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Struct, frozen=True):
     """A second place in the text and what it has to do with the finding."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Struct, frozen=True):
     """A finding: its code, what is wrong, where, and what to do next."""
 
     code: str
@@ -51,8 +50,7 @@ ANYTHING = "*"
 _WORDS = re.compile(r"\w+")
 
 
-@dataclass(slots=True)
-class Collector:
+class Collector(Struct):
     """Collects findings so that one run reports them all, each once."""
 
     diagnostics: list[Diagnostic] = field(default_factory=list)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from textwrap import wrap
+
+from msgspec import Struct
 
 from vflc.diagnostics.diagnostic import Diagnostic, in_order
 from vflc.diagnostics.span import Source, Span
@@ -74,8 +75,7 @@ def _broken(text: str, width: int | None, indent: int) -> list[str]:
     ) or [""]
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(Struct, frozen=True):
     """What is underlined in one line: offsets in the line, and what is said of it."""
 
     line: int

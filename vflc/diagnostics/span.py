@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from functools import cached_property
 
+from msgspec import Struct
 
-@dataclass(frozen=True)
-class Source:
+
+class Source(Struct, frozen=True, dict=True):
     """A text and the name it is shown under; `library` where it came with vflc and no user wrote it."""
 
     name: str
-    text: str = field(repr=False)
+    text: str
     library: bool = False
+
+    def __repr__(self) -> str:
+        return f"Source({self.name!r})"
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -31,8 +34,7 @@ class Source:
         return self.text[start:end].rstrip("\r")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """Characters `start` to `end` (exclusive) of a source."""
 
     source: Source

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from vflc.diagnostics import Diagnostic
 from vflc.ir.stages import Scheduled, Vectorised
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """What the compiler made of a spec.
 
     Args:

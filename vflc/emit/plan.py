@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
 
+from msgspec.structs import asdict, replace
 from vflc_common.expressions import columns as columns_read
 from vflc_common.words import FORMAT, PROGRAMS, Program
 

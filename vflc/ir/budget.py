@@ -6,7 +6,7 @@ so every node is counted as it is made, before anything walks over them all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from vflc.ir.graph import Node
 
@@ -35,8 +35,7 @@ class TooLarge(Exception):
         self.help = help
 
 
-@dataclass(slots=True)
-class Budget:
+class Budget(Struct):
     """What a model has used up."""
 
     nodes: int = 0

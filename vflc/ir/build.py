@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Struct, field
 from vflc_common.words import Phase
 
 from vflc.diagnostics.span import Span
@@ -23,16 +23,14 @@ class Ops(Protocol):
     def __call__(self, op: str, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Init:
+class Init(Struct, frozen=True):
     """How a weight starts: `zeros`, `constant`, `uniform` (±scale), `normal` (scale), `glorot_uniform`."""
 
     kind: str
     scale: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class LossTerm:
+class LossTerm(Struct, frozen=True):
     """What a loss function made: the ids of its scalar, of the values it compares and of its weight.
 
     `kind` is the function's name (`bce`); penalties (`l2`) compare nothing. `whole` are the weights of a
@@ -48,8 +46,7 @@ class LossTerm:
     strength: float = 0.0
 
 
-@dataclass(slots=True)
-class Build:
+class Build(Struct):
     """A graph under construction.
 
     Args:

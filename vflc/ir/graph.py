@@ -7,9 +7,10 @@ inputs, so iteration order is an order of execution.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from vflc_common.words import Phase
 
 from vflc.diagnostics.span import Span
@@ -25,8 +26,7 @@ STEPS = frozenset({"guarded"})
 """Ops whose values a step of the run makes, between two graphs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """One raw input whose secret flows through the graph."""
 
     party: str
@@ -37,8 +37,7 @@ class Source:
         return f"{self.party}.{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """One value: an op applied to inputs.
 
     Args:
@@ -72,15 +71,14 @@ class Node:
         return replace(self, place=place)
 
 
-@dataclass(slots=True)
-class Graph:
+class Graph(Struct, eq=False):
     """Nodes by id, inputs before users.
 
     What passes ask of it again and again is found once, until another node is added.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
-    _found: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[Hashable, Any] = field(default_factory=dict)
 
     def __getitem__(self, node_id: str) -> Node:
         return self.nodes[node_id]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from vflc_common.bound import Bound
 
 from vflc.ir.graph import Source
@@ -12,8 +11,7 @@ NOTHING = Bound("nothing")
 ALL = Bound("all")
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """A way to learn of columns that is known to work: shown beside a bound, never in its place.
 
     Args:
@@ -33,8 +31,7 @@ class Evidence:
     columns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(Struct, frozen=True):
     """What `receiver` may learn of a column of `party`.
 
     Args:
@@ -55,8 +52,7 @@ class Learned:
     held: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Spend:
+class Spend(Struct, frozen=True):
     """Mechanisms, by id, through which `receiver` learns of what `party` calls `name`: parties add these up.
 
     Args:

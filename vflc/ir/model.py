@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from msgspec import Struct, field
 from vflc_common.words import Division, Phase, Predicted, Program, StepKind, Weighting
 
 from vflc.diagnostics.span import Span
@@ -19,8 +19,7 @@ UNSPLIT = "unsplit"
 """The one place of a model compiled as if all tables lay in one."""
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnInfo:
+class ColumnInfo(Struct, frozen=True):
     """One column of a party's table and how it becomes ids or numbers.
 
     Args:
@@ -44,8 +43,7 @@ class ColumnInfo:
     family: str | None = None
 
 
-@dataclass(frozen=True)
-class PartyInfo:
+class PartyInfo(Struct, frozen=True, dict=True):
     """A party: its key column and its columns in the order of the spec; a hub has none.
 
     `span` is where the key is named, or the party where it has none; `named` is the party's name.
@@ -67,8 +65,7 @@ class PartyInfo:
         return {column.name: column for column in reversed(self.columns)}
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(Struct, frozen=True):
     """One term of the objective: `coefficient` times the scalar `node`.
 
     `name` is the label's where it has one; `weight` is the value that each row's loss is multiplied by.
@@ -87,8 +84,7 @@ class Loss:
     strength: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """What `predict NAME = …` names: a value in the units of the party's table.
 
     Args:
@@ -111,20 +107,25 @@ class Prediction:
         return tuple(name for name in (self.label, self.weight) if self.label and name)
 
 
-@dataclass(frozen=True, slots=True)
-class Penalty:
+class Penalty(Struct, frozen=True):
     """What penalties on all rows add to a weight w's gradient: l2·w and l1 with the sign of w."""
 
     l1: float = 0.0
     l2: float = 0.0
-    span: Span | None = field(default=None, compare=False)
+    span: Span | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Wherever it is written."""
+        return isinstance(other, Penalty) and (self.l1, self.l2) == (other.l1, other.l2)
+
+    def __hash__(self) -> int:
+        return hash((self.l1, self.l2))
 
     def __bool__(self) -> bool:
         return bool(self.l1 or self.l2)
 
 
-@dataclass(frozen=True, slots=True)
-class OptimizerRule:
+class OptimizerRule(Struct, frozen=True):
     """`optimizer adam(…) for *.wide`: options by name, patterns over names of weights.
 
     `penalty` is part of every step of the weights that the rule is for, also where no batch reads them.
@@ -138,8 +139,7 @@ class OptimizerRule:
     penalty: Penalty = Penalty()
 
 
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
+class TrainConfig(Struct, frozen=True):
     """Settings of `train`; the command line may override the numbers.
 
     `early_stopping` and `best` name a metric of the validation rows. With `secret_start` each place
@@ -165,8 +165,7 @@ class TrainConfig:
 Halves = Literal["examples", "batches", "fraction", "same"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reconstruction:
+class Reconstruction(Struct, frozen=True):
     """Settings of `train reconstruct` (Singhal et al., "Federated Reconstruction", 2021).
 
     Args:
@@ -209,8 +208,7 @@ class Reconstruction:
     metrics: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Population:
+class Population(Struct, frozen=True):
     """A spec over a population: where its weights live and how they are trained.
 
     Args:
@@ -231,8 +229,7 @@ class Population:
         return self.scopes.get(weight.split(".")[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Gradient:
+class Gradient(Struct, frozen=True):
     """The gradient of a weight: one dense value, or (ids, rows) pairs for a table."""
 
     weight: str
@@ -240,8 +237,7 @@ class Gradient:
     rows: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class UserIds:
+class UserIds(Struct, frozen=True):
     """Ids that a run feeds to read a table's copies at the users: rows of the copies, not of the table.
 
     Args:
@@ -257,8 +253,7 @@ class UserIds:
     distinct: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ClientGraphs:
+class ClientGraphs(Struct, frozen=True):
     """The graph of a population with a leading axis of users, and its gradients by phase.
 
     Args:
@@ -278,8 +273,7 @@ class ClientGraphs:
     gradients: Mapping[str, tuple[Gradient, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """A value that crosses from one place to another."""
 
     id: str
@@ -291,8 +285,7 @@ class Edge:
     gradient_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """Edges of the same two places, phase and stage, which travel together."""
 
     id: str
@@ -303,8 +296,7 @@ class Message:
     edges: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One subgraph of a program at a place: all that can run between two receives."""
 
     name: str
@@ -313,8 +305,7 @@ class Stage:
     outputs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """`run` a graph, `send` or `receive` a message, `update` weights, `assign` a weight, feed a guard.
 
     `catch_up` makes up for the steps that the rows of an update missed, before they are read.
@@ -324,8 +315,7 @@ class Step:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Struct, frozen=True):
     """An optimizer applied at the end of a step.
 
     Dense: `arrays` lie one after another in a flat buffer whose gradient is `gradient`.
@@ -348,8 +338,7 @@ class Update:
         return tuple(dict.fromkeys(node.inputs[1] for node in readers))
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceSchedule:
+class PlaceSchedule(Struct, frozen=True):
     """What one place does in each program."""
 
     place: str
@@ -357,8 +346,7 @@ class PlaceSchedule:
     stages: Mapping[Program, tuple[Stage, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A weight that lies inside a fused table, from row `offset` on."""
 
     name: str

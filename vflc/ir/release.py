@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from msgspec import Struct, field
 from vflc_common.words import PROGRAMS, Phase, Privacy
 
 from vflc.diagnostics.span import Span
 from vflc.ir.graph import Graph
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What `protect` and `accept` speak of: values, all gradients to a party, or weights at one.
 
     Args:
@@ -32,8 +31,7 @@ class Target:
     patterns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """One clause of a `release`: what a party lets out of its place, and no more.
 
     Args:
@@ -52,8 +50,7 @@ class Limit:
     to: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """A column that a receiver may learn.
 
     Args:
@@ -75,8 +72,7 @@ class Grant:
     held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """`release PARTY { … }`: grants, and limits that all that leaves the party must fit."""
 
     party: str
@@ -85,8 +81,7 @@ class Release:
     grants: tuple[Grant, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(Struct, frozen=True):
     """`accept CODE on TARGET because "…"`: a finding waived in writing."""
 
     code: str
@@ -95,8 +90,7 @@ class Acceptance:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(Struct, frozen=True):
     """`protect TARGET with MECHANISM(…)`, as the spec asks for it.
 
     Args:
@@ -111,8 +105,7 @@ class Protection:
     training: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(Struct, frozen=True):
     """A protection in the graph: `after[i]` crosses in the place of `before[i]`.
 
     Args:
@@ -171,8 +164,7 @@ class Guard:
         return (self.phase == "forward" or bool(self.weights)) and not self.masks
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What the analysis found about edges, for the manifests.
 
     Args:

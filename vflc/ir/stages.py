@@ -8,9 +8,9 @@ earliest stage that has what it reads, so that what is not yet placed, say, cann
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from msgspec import Struct, field
 from vflc_common.plugins import Plugin
 from vflc_common.words import Program
 
@@ -32,8 +32,7 @@ from vflc.ir.model import (
 from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Lowered:
+class Lowered(Struct, frozen=True, kw_only=True, eq=False):
     """What a spec says: one graph, and what is said about its parties, losses and training."""
 
     name: str
@@ -52,15 +51,17 @@ class Lowered:
     @classmethod
     def of(cls, before: Lowered, **added: Any) -> Self:
         """The next stage: all that the model had, with what has been added or changed."""
-        had = {field.name: getattr(before, field.name) for field in fields(before)}
+        had = {name: getattr(before, name) for name in before.__struct_fields__}
         return cls(**{**had, **added})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
 
     def party(self, name: str) -> PartyInfo | None:
         return next((party for party in self.parties if party.name == name), None)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Placed(Lowered):
+class Placed(Lowered, frozen=True, kw_only=True, eq=False):
     """Every value but constants has a place; what crosses has passed `guards` where the spec protects it.
 
     Args:
@@ -82,8 +83,7 @@ class Placed(Lowered):
         return tuple(reversed(found))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class ByMode(Placed):
+class ByMode(Placed, frozen=True, kw_only=True, eq=False):
     """`graph` is what runs in training, `inference` what runs in evaluation and prediction."""
 
     inference: Graph
@@ -93,15 +93,13 @@ class ByMode(Placed):
         return self.graph if program == "train" else self.inference
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Differentiated(ByMode):
+class Differentiated(ByMode, frozen=True, kw_only=True, eq=False):
     """`graph` has backward values, and every trainable weight that the objective depends on a gradient."""
 
     gradients: tuple[Gradient, ...]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Optimized(Differentiated):
+class Optimized(Differentiated, frozen=True, kw_only=True, eq=False):
     """`graph` has the gradients as updates read them. What each program computes is decided."""
 
     updates: tuple[Update, ...]
@@ -134,8 +132,7 @@ class Optimized(Differentiated):
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Disclosed:
+class Disclosed(Struct, frozen=True, kw_only=True, eq=False):
     """Who may learn what, and what is known to tell it; empty where no protection is carried out."""
 
     findings: tuple[Finding, ...] = ()
@@ -145,30 +142,28 @@ class Disclosed:
     spends: tuple[Spend, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Partitioned(Optimized, Disclosed):
+class Partitioned(Optimized, frozen=True, kw_only=True, eq=False):
     """Everything that crosses between places, and the messages that it travels in."""
 
     edges: tuple[Edge, ...]
     messages: tuple[Message, ...]
+    disclosed: Disclosed = Disclosed()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Scheduled(Partitioned):
+class Scheduled(Partitioned, frozen=True, kw_only=True, eq=False):
     """What every place does, step by step. The last stage of a spec with parties."""
 
     schedules: tuple[PlaceSchedule, ...]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Housed(Placed):
+class Housed(Placed, frozen=True, kw_only=True, eq=False):
     """A population whose values have places: global weights at the hub, all else at the users."""
 
     population: Population
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Vectorised(Housed, Disclosed):
+class Vectorised(Housed, frozen=True, kw_only=True, eq=False):
     """A population whose graph runs for many users at once. The last stage of a spec with one."""
 
     client: ClientGraphs
+    disclosed: Disclosed = Disclosed()

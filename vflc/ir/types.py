@@ -6,8 +6,9 @@ Users never write it, so `str()` of a type leaves it out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 DType = Literal["float", "int", "bool"]
 """`float` becomes float32 or float64 when a plan is emitted; `int` is int32."""
@@ -15,8 +16,7 @@ DType = Literal["float", "int", "bool"]
 BATCH = "batch"
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(Struct, frozen=True):
     """One axis: `name` is None where nobody named it, `size` is None where only a run knows it."""
 
     name: str | None
@@ -30,8 +30,7 @@ class Axis:
 ROWS = Axis(BATCH, None)
 
 
-@dataclass(frozen=True, slots=True)
-class TensorType:
+class TensorType(Struct, frozen=True):
     """Axes in order (the batch axis first, where there is one) and the element type."""
 
     axes: tuple[Axis, ...]

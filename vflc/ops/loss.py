@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from vflc_common.words import Predicted
 
 from vflc.ir.build import LossTerm
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from vflc.ir.graph import Node
 
 
-@dataclass(frozen=True, slots=True)
-class LossRule:
+class LossRule(Struct, frozen=True):
     """What the compiler knows of a loss beside the graph that it makes.
 
     Args:

@@ -7,8 +7,9 @@ missed. A series is a number for every step, such as its learning rate.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -19,29 +20,25 @@ Series = Callable[["Build", "Node"], "Node"]
 Mix = tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Power:
+class Power(Struct, frozen=True):
     """base^(s - t)."""
 
     base: float
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+class Product(Struct, frozen=True):
     """The product of `of` over the steps missed, each of them above 0."""
 
     of: str
 
 
-@dataclass(frozen=True, slots=True)
-class Newest:
+class Newest(Struct, frozen=True):
     """The number of `of` at s, which is never 0; 0 before the first step."""
 
     of: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(Struct, frozen=True):
     """The sum over i of `of` at t + i times ratio^i times a function of i.
 
     That is the sum over (c, x) in `mix` of c / (1 + x·(growth^i - 1)). Where `kept` names
@@ -55,8 +52,7 @@ class Sum:
     kept: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(Struct, frozen=True):
     """An entry of the product over i of matrices, the latest first; they are given row by row as series."""
 
     of: tuple[tuple[str, ...], ...]

@@ -7,8 +7,9 @@ graph serves dense weights and the touched rows of tables alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from vflc.ops.missed import Missed, Series
 from vflc.ops.registry import OpError
@@ -24,8 +25,7 @@ Update = Callable[["Build", "Node", "Node", "Node", "dict[str, Node]", Options],
 CatchUp = Callable[["Build", "Node", "dict[str, Node]", "dict[str, Node]", Options], Updated]
 
 
-@dataclass(frozen=True, slots=True)
-class Optimizer:
+class Optimizer(Struct, frozen=True):
     """An update rule.
 
     Args:

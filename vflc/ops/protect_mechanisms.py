@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import Struct
 from vflc_common.words import DrawKind, Privacy
 
 from vflc.ops.registry import OpError
@@ -28,8 +28,7 @@ HAIR = 1 - 2.0**-20
 TINY = 1e-24
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(Struct, frozen=True):
     """What a run feeds a mechanism with at every step.
 
     Args:
@@ -49,8 +48,7 @@ Drawing = Callable[["Draw", int], "Node"]
 """Adds a draw of so many numbers a row to the graph at hand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """What a mechanism made of a row: in training, outside of training, and what is kept for the row."""
 
     training: Node
@@ -58,8 +56,7 @@ class Applied:
     kept: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """An option: what is accepted, in words and as a test; without a default it must be given.
 
     `words` are names that stand for themselves here, as in `per = batch`.
@@ -72,8 +69,7 @@ class Option:
     words: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Mechanism:
+class Mechanism(Struct, frozen=True):
     """A protection that users may ask for.
 
     Args:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from msgspec import Struct, field
 from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
@@ -76,8 +76,7 @@ class KerasOps(Protocol):
     """`float32` or `float64`."""
 
 
-@dataclass(frozen=True, slots=True)
-class KerasLayer:
+class KerasLayer(Struct, frozen=True):
     """How an op whose weights nothing else reads becomes a standard layer of Keras.
 
     Args:
@@ -91,8 +90,7 @@ class KerasLayer:
     call: Callable[[KerasOps, Any, Node, Sequence[Any], Sequence[TensorType]], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """One application of an op that every test over the registry makes.
 
     `inputs` are types or, where values must be of a certain kind, arrays with the type;
@@ -151,8 +149,7 @@ def _never(attrs: Attrs) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(Struct, frozen=True):
     """A primitive.
 
     Args:
@@ -236,8 +233,7 @@ class Op:
 REQUIRED: Any = inspect.Parameter.empty
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A function's argument. `kind` is the annotation's name:
 
     `Node` (numbers become constants), `Nodes` (one or a list of them), `Weights` (weights and lists
@@ -251,8 +247,7 @@ class Parameter:
     variadic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """What users call: `dense(x, 32)`."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
@@ -16,8 +17,7 @@ from vflc.ops.rules import number
 Options = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """A learning rate by step.
 
     Args:

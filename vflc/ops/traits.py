@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from vflc.ir.graph import Node
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 INFINITY = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class Slope:
+class Slope(Struct, frozen=True):
     """The derivative of an op's value with respect to one input.
 
     Args:
@@ -59,8 +59,7 @@ Slopes = tuple[Slope, ...] | Slope
 """One for each input, or one for all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """Bounds of every element; `open_…` where the bound itself is never reached."""
 
     low: float = -INFINITY

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
+from msgspec import Struct
 from vflc_common.words import PROGRAMS, Program
 
 from vflc.diagnostics import Collector
@@ -21,8 +21,7 @@ from vflc.passes.levels import levels
 from vflc.passes.properties import CUT, GRAPH, PLACED, UPDATED
 
 
-@dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossing(Struct, frozen=True):
     """A value and the place that reads it from elsewhere."""
 
     node: str

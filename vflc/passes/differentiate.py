@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
@@ -46,8 +48,7 @@ def differentiated(forward: Graph, losses: Iterable[Loss]) -> tuple[Graph, tuple
     return graph, tuple(sorted(gradients, key=lambda gradient: order[gradient.weight]))
 
 
-@dataclass(slots=True)
-class _Reverse:
+class _Reverse(Struct):
     build: Build
     learning: set[str]
     parts: dict[str, dict[str, list[Node]]] = field(

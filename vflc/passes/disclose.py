@@ -7,12 +7,13 @@ them stops the compilation.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.learn import Evidence
-from vflc.ir.stages import Partitioned
+from vflc.ir.stages import Disclosed, Partitioned
 from vflc.passes.evidence import backward, forward
 from vflc.passes.evidence.analysis import analyse
 from vflc.passes.evidence.describe import describe
@@ -53,14 +54,14 @@ class Disclose:
         check_denials(model, reaching, collector)
         check_grants(model, reaching, collector)
         settled = settle(model, [found for rule in RULES for found in rule(analysis)], collector)
-        return replace(
-            model,
+        disclosed = Disclosed(
             findings=settled,
             disclosures=describe(analysis),
             learned=learned(model, reaching),
             spends=spends(model, reaching),
             evidence=tuple(_with_columns(known, columns) for rule in KNOWN for known in rule(analysis)),
         )
+        return replace(model, disclosed=disclosed)
 
 
 def _with_columns(known: Evidence, columns: Columns) -> Evidence:

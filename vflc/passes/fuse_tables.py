@@ -8,8 +8,10 @@ name, and so its initial value and its place in saved models.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from typing import ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
@@ -52,8 +54,7 @@ def _groups(model: Placed) -> list[list[Node]]:
     return list(groups.values())
 
 
-@dataclass(slots=True)
-class _Home:
+class _Home(Struct):
     """Where a table went: the fused weight's id, and the row its own row 0 is now."""
 
     table: str

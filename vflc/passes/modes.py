@@ -6,8 +6,9 @@ neither has the op any more. A value keeps its id in both.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import Graph

@@ -8,8 +8,9 @@ rows that the batch reads and no others, and a rule knows what the steps between
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build

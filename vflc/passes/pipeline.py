@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from vflc.diagnostics import Collector, Diagnostic, Refused
 from vflc.ir.stages import Lowered, Scheduled, Vectorised
@@ -50,8 +51,7 @@ class Pass(Protocol):
     def __call__(self, model: Any, collector: Collector) -> Lowered: ...
 
 
-@dataclass(frozen=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """How passes are looked at.
 
     Args:
@@ -66,8 +66,7 @@ class Watch:
 UNWATCHED = Watch()
 
 
-@dataclass(frozen=True)
-class Pipeline(Generic[Result]):
+class Pipeline(Struct, Generic[Result], frozen=True):
     """Passes in their order, and the stage that the last one leads to."""
 
     passes: tuple[Pass, ...]

@@ -11,8 +11,9 @@ Complexity of Multiterminal Cuts", SIAM J. Comput. 23, 1994), within twice the l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.budget import MOST_FREE
@@ -31,8 +32,7 @@ MOST_NAMED = 4
 """So many features are named where several are refused at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The pass; `unsplit` puts everything at one place, to compare with."""
 
     unsplit: bool
@@ -144,8 +144,7 @@ def _pieces(graph: Graph, readers: Mapping[str, list[str]], places: Mapping[str,
     return [[n for n in free if piece_of[n] == index] for index in dict.fromkeys(piece_of.values())]
 
 
-@dataclass(frozen=True, slots=True)
-class _Isolated:
+class _Isolated(Struct, frozen=True):
     place: str
     cost: float
     inside: frozenset[str]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from vflc_common.words import PROGRAMS, Program
 
 from vflc.ir.graph import PLACELESS, STEPS, Graph
@@ -29,8 +29,7 @@ from vflc.ops import OpError, infer
 from vflc.ops.source import INPUTS
 
 
-@dataclass(frozen=True)
-class Property:
+class Property(Struct, frozen=True):
     """What holds of a model: its name, and where it does not."""
 
     name: str
@@ -174,8 +173,7 @@ def _unready(model: Scheduled) -> Iterator[str]:
                 yield f"nothing makes `{root}` in `{program}`"
 
 
-@dataclass
-class _Replay:
+class _Replay(Struct):
     """One place's steps in their order, with what is there at each."""
 
     model: Scheduled

@@ -9,8 +9,9 @@ value whose shape alone is needed is not kept from forward to backward.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, ClassVar
+
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import Graph, Node

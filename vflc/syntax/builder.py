@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from lark import Token
+from msgspec import Struct
 
 from vflc.diagnostics import Label, Span
 from vflc.syntax import tree
@@ -23,21 +23,18 @@ _Leaf = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """Stands for a statement that cannot be in the tree."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(Struct, frozen=True):
     name: tree.Name
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
+class _Result(Struct, frozen=True):
     value: tree.Expr
     span: Span
 

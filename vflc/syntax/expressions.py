@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lark import Token
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vflc.diagnostics import Diagnostic, Label, Source, Span
 from vflc.syntax import tree
@@ -41,8 +42,7 @@ def members(prefix: str, low: int, high: int) -> Iterator[str]:
     return (f"{prefix}{number}" for number in range(low, high + 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """`{1..26}` behind a name."""
 
     low: int

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from vflc.syntax import tree
 
@@ -24,8 +25,7 @@ _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "\\": "\\\\"}
 Part = tree.Expr | tree.Argument | tree.Field | tree.Parameter | tree.Encoder
 
 
-@dataclass(slots=True)
-class Line:
+class Line(Struct):
     """A line to be: its indentation, text, and the comments that end it."""
 
     text: str
@@ -33,8 +33,7 @@ class Line:
     comments: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """One part of a body or a broken bracket: where it stands in the source, how it is drawn."""
 
     start: int

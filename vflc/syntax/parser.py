@@ -6,13 +6,13 @@ bound go to `Spec.poisoned`, so that nobody complains that they are unknown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from lark import Token, UnexpectedToken
+from msgspec import Struct
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source, Span
 from vflc.syntax import recovery
@@ -153,8 +153,7 @@ class _Parser:
         return items
 
 
-@dataclass(frozen=True, slots=True)
-class _Stopped:
+class _Stopped(Struct, frozen=True):
     """The parser got to this token and no further; `deep` is what nests too deeply there."""
 
     index: int

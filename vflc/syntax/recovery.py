@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lark import Token
 from lark.parsers.lalr_analysis import Shift
+from msgspec import Struct
 
 from vflc.diagnostics import Collector
 from vflc.diagnostics.diagnostic import ANYTHING
@@ -28,8 +28,7 @@ _NAMES_AFTER = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Where the parser stopped: at token `index` (the number of tokens: at the end).
 
     `start` is where the statement begins that it was in, `expected` what could have stood
@@ -44,8 +43,7 @@ class Failure:
     unfinished: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(Struct, frozen=True):
     """The parser's tables, to walk them without building anything."""
 
     states: Mapping[Any, Mapping[str, tuple[Any, Any]]]

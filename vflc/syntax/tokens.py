@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from lark import Token
+from msgspec import Struct, field
 
 from vflc.diagnostics import Collector, Label, Source, Span
 from vflc.syntax.tree import Comment
@@ -53,8 +53,7 @@ NAMED_NEXT = {"USE", "PARTY", "KEY", "COLUMN", "BLOCK", "SCOPE", "PREDICT", "PRO
 OPERAND_END = {"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "RPAR", "RSQB", "RBRACE"}
 
 
-@dataclass(slots=True)
-class Scan:
+class Scan(Struct):
     """The tokens of a source and what was found on the way to them."""
 
     source: Source

@@ -1,52 +1,46 @@
 """The tree: what the user wrote, with the place of every part of it.
 
-Frozen dataclasses, one a construct. Nothing here knows what a name means. Comments are kept
+Frozen records, one a construct. Nothing here knows what a name means. Comments are kept
 beside the tree by position, so that a formatter can put them back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from vflc.diagnostics import Span
 
 # --- names and expressions ------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Struct, frozen=True):
     text: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     value: int | float
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class String:
+class String(Struct, frozen=True):
     value: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Bool:
+class Bool(Struct, frozen=True):
     value: bool
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(Struct, frozen=True):
     """A bare name used as a value, an axis or an option: `logit`, `field`."""
 
     name: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Struct, frozen=True):
     """`value.name`."""
 
     value: Expr
@@ -54,8 +48,7 @@ class Attribute:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """`C{8..26}`, alone or as `party.C{8..26}`: the columns C8, C9, … C26."""
 
     value: Expr | None
@@ -65,8 +58,7 @@ class Family:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Struct, frozen=True):
     """A call's argument; `name` is None where it is given by position."""
 
     name: Name | None
@@ -74,15 +66,13 @@ class Argument:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     function: Expr
     arguments: tuple[Argument, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Struct, frozen=True):
     """`-x`, `not x`."""
 
     operator: str
@@ -90,8 +80,7 @@ class Unary:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Struct, frozen=True):
     """`+ - * / // % ** @  == != < <= > >=  and or`."""
 
     operator: str
@@ -100,8 +89,7 @@ class Binary:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """`list[2]`, `list[1..3]` (a Range, inclusive); counted from 0, negative from the end."""
 
     value: Expr
@@ -109,8 +97,7 @@ class Index:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """`low..high`, both ends included."""
 
     low: Expr
@@ -118,14 +105,12 @@ class Range:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Struct, frozen=True):
     items: tuple[Expr, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Comprehension:
+class Comprehension(Struct, frozen=True):
     """`[body for variable in iterable if condition]`."""
 
     body: Expr
@@ -135,16 +120,14 @@ class Comprehension:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class RecordOf:
+class RecordOf(Struct, frozen=True):
     """`{first = …, deep = …}`."""
 
     fields: tuple[Field, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     name: Name
     value: Expr
     span: Span
@@ -159,8 +142,7 @@ Expr = (
 # --- parties --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Encoder:
+class Encoder(Struct, frozen=True):
     """One link of an encoder chain: `vocab("F", "M")`, `log1p`."""
 
     name: Name
@@ -168,8 +150,7 @@ class Encoder:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """`feature`, `column`, `label` or `weight`.
 
     `feature Age: int -> vocab(…)` has `type` and `encoders`; `label liked = Rating > 3` has
@@ -186,8 +167,7 @@ class Column:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(Struct, frozen=True):
     """`party NAME { key …; columns }`; `population` is True for `population NAME { … }`."""
 
     name: Name
@@ -200,8 +180,7 @@ class Party:
 # --- statements -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """`name = value [at place]`; `scope` is "global" or "local" where the user wrote so."""
 
     name: Name
@@ -211,15 +190,13 @@ class Binding:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     name: Name
     default: Expr | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """`block Name(parameters) { bindings; return result }`."""
 
     name: Name
@@ -230,8 +207,7 @@ class Block:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Fuse:
+class Fuse(Struct, frozen=True):
     """`fuse at place { bindings }`: the bindings are visible outside too."""
 
     place: Name
@@ -239,8 +215,7 @@ class Fuse:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Predict:
+class Predict(Struct, frozen=True):
     """`predict name = value [of column] [at place]`; `of` is `sales` or `bob.sales`."""
 
     name: Name
@@ -250,22 +225,19 @@ class Predict:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Objective:
+class Objective(Struct, frozen=True):
     value: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """What `for` names: dotted names with `*`, as `*.wide`."""
 
     text: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One line of `train`: `batch 128`, `metrics auc, recall`, `optimizer adam(…) for *.wide`."""
 
     name: Name
@@ -274,8 +246,7 @@ class Setting:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Train:
+class Train(Struct, frozen=True):
     """`train { … }`; `mode` is the word between, as in `train reconstruct { … }`."""
 
     mode: Name | None
@@ -283,8 +254,7 @@ class Train:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
+class Import(Struct, frozen=True):
     """`use library.{A, B}`, `use library.A`, `use "file.vfl".{A}`; no names means all of them."""
 
     library: Name | None
@@ -297,8 +267,7 @@ COLON = ":"
 """The word of a `release` that ends the receivers of a grant."""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """`release alice { to bob: Age, Gender … }`; clauses as words, `:` a word of its own."""
 
     party: Name
@@ -344,8 +313,7 @@ def _word(word: Expr | Name) -> str:
     return word.text if isinstance(word, Name) else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """An edge in `protect` and `accept`: `gradients to alice` or a value's name, `a.deep`."""
 
     gradients_to: Name | None
@@ -353,8 +321,7 @@ class Target:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsTarget:
+class WeightsTarget(Struct, frozen=True):
     """`weights at alice`, or those that patterns name: `weights *.deep at alice`."""
 
     patterns: tuple[Pattern, ...]
@@ -362,8 +329,7 @@ class WeightsTarget:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Protect:
+class Protect(Struct, frozen=True):
     """`protect TARGET with MECHANISM(…)`, and where noise is for one phase alone `in training`."""
 
     target: Target | WeightsTarget
@@ -372,16 +338,14 @@ class Protect:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(Struct, frozen=True):
     code: Name
     target: Target
     reason: String | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """`schedule NAME { … }`."""
 
     name: Name | None
@@ -395,8 +359,7 @@ Item = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Comment:
+class Comment(Struct, frozen=True):
     """`# …` to the end of the line; `own_line` tells whether anything stands before it."""
 
     text: str
@@ -404,8 +367,7 @@ class Comment:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Struct, frozen=True):
     """A whole file. `poisoned` are names whose statements did not parse: using them is no mistake."""
 
     items: tuple[Item, ...]

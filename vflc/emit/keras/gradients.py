@@ -8,16 +8,16 @@ far, taken at the values that crossed and at the weights.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from vflc.ir.graph import Graph
 from vflc.ir.model import PlaceSchedule, Step, Update
 from vflc.ir.stages import Scheduled
 
 
-@dataclass(slots=True)
-class GradientGraph:
+class GradientGraph(Struct):
     """One use of the tape, as it stands in the plan.
 
     Args:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
+
+from msgspec import Struct
 
 from vflc.emit.keras.file import import_keras, safe_name, serialized
 from vflc.ir.graph import PLACELESS, Graph, Node
@@ -19,8 +20,7 @@ from vflc.ir.types import DType
 from vflc.ops import OPS
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """Where a model holds a weight: the variable `index` of a layer, of the weight's size."""
 
     weight: str
@@ -28,8 +28,7 @@ class Held:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class KerasModel:
+class KerasModel(Struct, frozen=True):
     """A model and what its variables are.
 
     Args:
@@ -48,8 +47,7 @@ class KerasModel:
     held: tuple[Held, ...]
 
 
-@dataclass(slots=True)
-class Lowering:
+class Lowering(Struct):
     """What the ops' Keras lowerings are given."""
 
     ops: Any

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 Manifest = Mapping[str, Any]
 
@@ -14,8 +15,7 @@ SHOWN = 6
 """Names listed in one box before the rest is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrow:
+class Arrow(Struct, frozen=True):
     """One message: between which places, and a line of text for each edge in it."""
 
     source: str

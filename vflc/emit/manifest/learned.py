@@ -23,12 +23,12 @@ def learned(model: Scheduled | Vectorised) -> dict[str, Any]:
     """
     spends = [
         {"to": each.receiver, "party": each.party, "name": each.name, "protections": list(each.guards)}
-        for each in model.spends
+        for each in model.disclosed.spends
     ]
     return {
         **({"spends": spends} if spends else {}),
-        "learned": [_row(row) for row in model.learned],
-        "evidence": [_evidence(known) for known in model.evidence],
+        "learned": [_row(row) for row in model.disclosed.learned],
+        "evidence": [_evidence(known) for known in model.disclosed.evidence],
         "grants": [_grant(grant) for release in model.releases for grant in release.grants],
     }
 

@@ -89,7 +89,7 @@ def _edge(model: Scheduled, edge: Edge, precision: str) -> dict[str, Any]:
     graph = model.graph_of(edge.programs[0])
     node = graph[edge.node]
     size = BYTES[dtype_name(node.type.dtype, precision)] * (node.type.row_size or 0)
-    about = [finding for finding in model.findings if edge.id in finding.edges]
+    about = [finding for finding in model.disclosed.findings if edge.id in finding.edges]
     return {
         "id": edge.id,
         "value": edge.node,
@@ -108,7 +108,7 @@ def _edge(model: Scheduled, edge: Edge, precision: str) -> dict[str, Any]:
         "protections": [protection(guard) for guard in model.guards_of(edge.node)],
         "findings": [f.code for f in about if f.accepted is None],
         "accepted": [{"code": f.code, "because": f.accepted} for f in about if f.accepted is not None],
-        "discloses": model.disclosures.get(edge.id, {}),
+        "discloses": model.disclosed.disclosures.get(edge.id, {}),
         **packed(model, edge, node, precision),
     }
 

@@ -8,8 +8,10 @@ up for the steps that a row missed, and maybe one of the series that this depend
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
@@ -29,8 +31,7 @@ ROWS = TensorType((Axis("row", None), Axis("width", None)))
 ONE_A_ROW = TensorType((Axis("row", None), Axis(None, 1)))
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateGraph:
+class UpdateGraph(Struct, frozen=True):
     """`graph` with its inputs and outputs; `double` where it is in float64 whatever the weights are.
 
     An update, and what catches up, takes `weight` and slots and gives `new.weight` and `new.SLOT`.

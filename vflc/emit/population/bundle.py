@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from vflc_common.canonical import canonical
 
 from vflc.emit.onnx.subgraph import to_onnx
@@ -22,8 +23,7 @@ Files = dict[str, dict[str, bytes]]
 """Of each place its files by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
+class _Unit(Struct, frozen=True):
     """What becomes one file."""
 
     graph: Graph

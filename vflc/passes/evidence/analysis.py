@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
+from msgspec import Struct
+from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
 
 from vflc.ir.graph import Node, Source
@@ -21,8 +22,7 @@ SEEDED = frozenset({"constant", "random"})
 """Values that every place can make for itself: from the spec, or from the seed that all share."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
+class Leak(Struct, frozen=True):
     """What one receiver's gradients tell of one term of the objective.
 
     Args:
@@ -36,7 +36,7 @@ class Leak:
     receiver: str
     score: Score
     edges: Mapping[str, Coefficient]
-    paths: Mapping[str, Coefficient] = field(repr=False)
+    paths: Mapping[str, Coefficient]
     width: int
     slopes: int
 
@@ -46,8 +46,7 @@ class Leak:
         return self.width >= max(1, self.slopes - 1)
 
 
-@dataclass(frozen=True)
-class Analysis:
+class Analysis(Struct, frozen=True):
     """All that the findings and the manifest are made from.
 
     Args:

@@ -14,7 +14,9 @@ the warnings and `vflc audit` tell.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vflc.ir.graph import Graph, Node
 from vflc.ops import OPS
@@ -22,8 +24,7 @@ from vflc.ops.traits import Slope
 from vflc.passes.evidence.values import Fact
 
 
-@dataclass(frozen=True, slots=True)
-class Coefficient:
+class Coefficient(Struct, frozen=True):
     """Of every element of a value: the factor before δ.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from vflc.diagnostics import Collector, Span
 from vflc.ir.model import Edge
@@ -15,8 +16,7 @@ WARNED = ("VFL0325",)
 """Codes that are warnings; all others of this analysis are errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A finding and where it stands in the user's text.
 
     Args:

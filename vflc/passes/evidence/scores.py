@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import Loss
@@ -11,8 +11,7 @@ from vflc.ops.source import COLUMNS
 from vflc.passes.place import trainable_below
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(Struct, frozen=True):
     """A value that a loss compares with labels, and the labels.
 
     Args:

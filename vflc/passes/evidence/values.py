@@ -7,8 +7,9 @@ set of measure zero.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from math import inf, log2
+
+from msgspec import Struct, field
 
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import ColumnInfo
@@ -22,8 +23,7 @@ from vflc.passes.learn.columns import codes
 BITS = {"float": 32, "int": 32, "bool": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Dependence:
+class Dependence(Struct, frozen=True):
     """How a secret reaches a value.
 
     Args:
@@ -38,8 +38,7 @@ class Dependence:
     injective: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True):
     """What is known of one value.
 
     Args:

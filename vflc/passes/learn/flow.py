@@ -13,8 +13,8 @@ not add to; sets only grow, so there are few rounds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
 from vflc_common.words import PROGRAMS
 
 from vflc.ir.graph import Graph, Node, Source
@@ -25,17 +25,22 @@ from vflc.ops.source import COLUMNS
 from vflc.passes.lower.units import is_fitted
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(Struct, frozen=True):
     """A column of the graph, in the clear or as the mechanism of a guard, `behind`, lets it through."""
 
     source: Source
     behind: str | None = None
-    guard: Guard | None = field(default=None, compare=False)
+    guard: Guard | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """A guard is known by its id."""
+        return isinstance(other, Secret) and (self.source, self.behind) == (other.source, other.behind)
+
+    def __hash__(self) -> int:
+        return hash((self.source, self.behind))
 
 
-@dataclass(frozen=True, slots=True)
-class Flows:
+class Flows(Struct, frozen=True):
     """What one value depends on.
 
     Args:
@@ -53,8 +58,7 @@ class Flows:
         return self.row | self.mixed | self.sizes
 
 
-@dataclass(slots=True)
-class Secrets:
+class Secrets(Struct):
     """Numbers secrets: bit i of a set is the i-th."""
 
     known: dict[tuple[Source, str | None], int] = field(default_factory=dict)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import groupby
 
+from msgspec import Struct
 from vflc_common.bound import Bound
 from vflc_common.words import PROGRAM_WORDS, PROGRAMS, Program
 
@@ -34,8 +34,7 @@ def check_grants(model: Lowered, reaching: Reaching, collector: Collector) -> No
         deal.ungranted(collector)
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """A feature, a label or a family that a grant would have to name, and what is learned of it.
 
     Args:
@@ -115,8 +114,7 @@ def _deals(model: Lowered, reaching: Reaching) -> Iterator[_Deal]:
             yield _Deal(model, party, receiver, secrets, by_source, grants, columns)
 
 
-@dataclass(frozen=True, slots=True)
-class _Deal:
+class _Deal(Struct, frozen=True):
     """What one party grants one receiver, and what reaches it: of each feature and label its secrets."""
 
     model: Lowered

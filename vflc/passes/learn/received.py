@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from msgspec import Struct
 from vflc_common.words import PROGRAMS, Program
 
 from vflc.ir.stages import Partitioned
@@ -17,8 +17,7 @@ WATCHED = "control best, loss"
 """What places tell each other where a metric decides which epoch is the best."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """One crossing that depends on a secret: an edge's id, and the program that it crosses in."""
 
     edge: str

@@ -6,9 +6,10 @@ In: a tree. Out: a `Lowered` whose graph has places only where the spec demands 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.budget import MOST_TERMS, Budget

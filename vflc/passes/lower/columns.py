@@ -6,9 +6,9 @@ because encoders run where the raw table is.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from vflc_common.expressions import columns as columns_read
 from vflc_common.words import COLUMN_TYPES
 

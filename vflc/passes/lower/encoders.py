@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from msgspec import Struct
 from vflc_common.words import COLUMN_TYPES
 
 from vflc.diagnostics.suggest import did_you_mean
@@ -22,8 +22,7 @@ LONGEST = 100_000
 """Values of a row that a sequence may keep."""
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderRule:
+class EncoderRule(Struct, frozen=True):
     """What an encoder reads and gives. `gives` "same" keeps the kind.
 
     Kinds: `string`, `int`, `float`, `strings` (many a row), `id`, `ids`.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from msgspec import Struct, field
 from vflc_common.plugins import BrokenPlugin, Named, Plugin, Records
 
 from vflc.diagnostics import Collector, Label, Span
@@ -76,8 +76,7 @@ class Stop(Exception):
     """Lowering cannot go on; the reason has been reported."""
 
 
-@dataclass(slots=True)
-class Evaluator:
+class Evaluator(Struct):
     """Computes bindings and expressions into `build`'s graph."""
 
     build: Build

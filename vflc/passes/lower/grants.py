@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
+from msgspec import Struct
+from msgspec.structs import replace
 from vflc_common.words import PROGRAM_WORDS
 
 from vflc.diagnostics import Span
@@ -38,8 +39,7 @@ def spelled(word: Word) -> Iterator[Word]:
         yield tree.Attribute(word.value, one, word.span) if word.value is not None else one
 
 
-@dataclass(frozen=True, slots=True)
-class GrantReader:
+class GrantReader(Struct, frozen=True):
     """Reads the grants of one party's release.
 
     Args:

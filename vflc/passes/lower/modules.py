@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from vflc.diagnostics import Collector, Label, Refused, Source, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -23,8 +24,7 @@ def library_names() -> list[str]:
     return sorted(p.name[:-4] for p in files("vflc.library").iterdir() if p.name.endswith(".vfl"))
 
 
-@dataclass(slots=True)
-class Modules:
+class Modules(Struct):
     """Parses each used file once. `folder` is where the spec lies, None where it has no file."""
 
     collector: Collector

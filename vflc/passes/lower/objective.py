@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vflc.ir.budget import MOST_TERMS
 from vflc.ir.build import LossTerm
@@ -17,8 +19,7 @@ from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Struct, frozen=True):
     """One summand of the objective and the number before it."""
 
     expr: tree.Expr

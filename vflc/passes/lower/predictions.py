@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vflc.diagnostics import Label, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -22,8 +24,7 @@ ROW = "row"
 """Heads the first column of a file of predictions at a place that knows no keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Predicted:
+class Predicted(Struct, frozen=True):
     """The value of one `predict`, before it is known what it is compared with."""
 
     item: tree.Predict

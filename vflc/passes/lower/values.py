@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.build import Build
@@ -23,15 +24,13 @@ MEND = "mend or uninstall that package"
 """What to do about an extension that cannot be used."""
 
 
-@dataclass(slots=True)
-class Record:
+class Record(Struct):
     """`{first = …, deep = …}`, or what a block returned."""
 
     fields: dict[str, Any]
 
 
-@dataclass(slots=True)
-class PartyValue:
+class PartyValue(Struct):
     """A party's name used as a value: `alice.features`, `alice.Age`.
 
     `plain` are columns that are only computed with, `broken` those with a mistake in them, reported
@@ -46,16 +45,14 @@ class PartyValue:
     broken: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class BlockValue:
+class BlockValue(Struct, frozen=True):
     """A block and the module that its free names belong to."""
 
     block: tree.Block
     module: Scope
 
 
-@dataclass(slots=True, eq=False)
-class Bound:
+class Bound(Struct, eq=False):
     """A name and its value, computed when first needed."""
 
     name: str
@@ -70,8 +67,7 @@ class Bound:
         return cls(name, span, None, None, value, "done")
 
 
-@dataclass(slots=True, eq=False)
-class Scope:
+class Scope(Struct, eq=False):
     """Names of a module, of one use of a block, or of one turn of a comprehension.
 
     Args:

@@ -7,8 +7,9 @@ own, so that a user's weights get that user's gradient.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build

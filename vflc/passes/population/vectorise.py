@@ -10,9 +10,11 @@ that neither a table nor a gradient has a row that no user touches.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector, Refused
 from vflc.diagnostics.diagnostic import in_order
@@ -50,8 +52,7 @@ class Vectorise:
         return Vectorised.of(model, client=client)
 
 
-@dataclass(slots=True)
-class _Lift:
+class _Lift(Struct):
     model: Housed
     build: Build
     _made: dict[str, Node] = field(default_factory=dict)

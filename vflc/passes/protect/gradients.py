@@ -7,9 +7,10 @@ engine computed it. What leaves at another time has a guard of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from vflc_common.words import CALIBRATED
 
 from vflc.diagnostics import Collector
@@ -56,8 +57,7 @@ class ProtectGradients:
         return work.model
 
 
-@dataclass(slots=True)
-class _Gradients:
+class _Gradients(Struct):
     model: Optimized
     collector: Collector
     now: dict[tuple[str, str], str] = field(default_factory=dict)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
@@ -66,8 +68,7 @@ def warn_of_nothing_saved(nodes: Iterable[Node], protection: Protection, collect
             return
 
 
-@dataclass(slots=True)
-class Chain:
+class Chain(Struct):
     """Which protections an edge has already, by the value that crosses now."""
 
     role: dict[str, Protection]
@@ -90,8 +91,7 @@ class Chain:
         return True
 
 
-@dataclass(slots=True)
-class GuardedValues:
+class GuardedValues(Struct):
     """A mechanism at work on values of one place.
 
     Args:

@@ -9,7 +9,9 @@ Randomised response: Warner 1965; for several classes Kairouz et al. 2016.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
@@ -56,8 +58,7 @@ def _labels(model: Placed, protection: Protection, collector: Collector) -> list
     return labels
 
 
-@dataclass(slots=True)
-class _Label:
+class _Label(Struct):
     """One label, and the ways from it to the losses.
 
     Args:

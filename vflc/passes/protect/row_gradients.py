@@ -9,7 +9,9 @@ without it, as that of an outer product can, it is never made.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
@@ -30,8 +32,7 @@ Parts = tuple[Node | None, Summands | None]
 """What does not depend on the batch, a penalty say, and what each row adds."""
 
 
-@dataclass(slots=True)
-class Parting:
+class Parting(Struct):
     """Takes gradients apart at one place.
 
     Args:

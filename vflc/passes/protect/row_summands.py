@@ -7,9 +7,10 @@ table are the rows that its ids name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Protocol
+
+from msgspec import Struct
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
@@ -33,8 +34,7 @@ class Summands(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Each:
+class Each(Struct, frozen=True):
     """The summands themselves, [batch, …]."""
 
     leaf: Node
@@ -46,8 +46,7 @@ class Each:
         return (b.op("sum", _times(b, self.leaf, factor), axes=(0,), keep=False),)
 
 
-@dataclass(frozen=True, slots=True)
-class Outer:
+class Outer(Struct, frozen=True):
     """Outer products of `leaf` [batch, m] and `right` [batch, n], whose norm is that of both, multiplied."""
 
     leaf: Node
@@ -64,8 +63,7 @@ class Outer:
         return Each(b.op("mul", left, b.op("unsqueeze", self.right, axis=1, name=None)))
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(Struct, frozen=True):
     """Rows of a table: pairs of ids [batch, …] and what goes to the rows that they name.
 
     One row of the batch may name a row of the table several times. Its share is then at most as long as

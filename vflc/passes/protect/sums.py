@@ -7,8 +7,9 @@ The graph stays as it is: masks go on when a value leaves and cancel in the sum 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
+from msgspec import Struct
+from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import Collector
@@ -19,8 +20,7 @@ from vflc.ops import OPS
 from vflc.ops.protect_mechanisms import MECHANISMS
 
 
-@dataclass(frozen=True, slots=True)
-class GuardedSum:
+class GuardedSum(Struct, frozen=True):
     """A sum at a place: its id, and the values from elsewhere that enter it and nothing else."""
 
     root: str

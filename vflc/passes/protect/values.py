@@ -8,9 +8,10 @@ clipping by the rules of the ops it is made of, and clipping holds outside of tr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import Collector
@@ -55,8 +56,7 @@ class Protect:
         return replace(work.model, offers=offered(work.model.graph, work.model.guards))
 
 
-@dataclass(slots=True)
-class _Activations:
+class _Activations(Struct):
     model: Placed
     collector: Collector
     now: dict[str, str] = field(default_factory=dict)

@@ -9,8 +9,10 @@ loss: a mean over a batch of n has divided it by n.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
@@ -41,8 +43,7 @@ class ProtectWeights:
         return model
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """The gradient of one weight: what no row enters, and what each row adds."""
 
     weight: str
