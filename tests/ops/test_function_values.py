@@ -269,6 +269,8 @@ def test_norms_along_any_axis(name: str, axis: str | None, place: int) -> None:
     gamma, beta, *running = weights(b)
     assert gamma.type.sizes == beta.type.sizes == (x.type.sizes[place],)
     assert (gamma.attrs["init"], beta.attrs["init"]) == (Init("constant", 1.0), Init("zeros"))
+    starts = [node.attrs["init"] for node in running]
+    assert starts == [Init("zeros"), Init("constant", 1.0)][: len(running)]
     feeds = numbers(x, gamma, beta, *running)
     over = place if name == "layer_norm" else tuple(i for i in range(3) if i != place)
     mean, spread = (f(feeds["x"], axis=over, keepdims=True) for f in (np.mean, np.var))

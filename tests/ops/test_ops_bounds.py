@@ -384,6 +384,15 @@ OPTIONS = {
     ("gaussian", "clip"): ([1e-9, 1, 1e9], [0, -1, True, math.inf, "1"]),
     ("gaussian", "epsilon"): ([1e-9, 99.9], [0, 100]),
     ("gaussian", "delta"): ([1e-9, 0.999], [0, 1]),
+    **{
+        (name, "noise"): ([1e-9, 0.5, 1e9], [0, 0.99e-9, -1, math.inf, True, "1"])
+        for name in ("gaussian", "dp_sgd")
+    },
+    ("gaussian", "limit"): ([1e-9, 1e9], [0, math.inf]),
+    ("label_dp", "prior"): (
+        [[0, 0.5, 0.5], [0.25, 0.75], [0.5, 0.5 + 0.9e-6]],
+        [[0.5], [0.5, 0.5 + 1.1e-6], [0.5, 0.5 - 1.1e-6], [-0.5, 1.5], [1, True], "1", None, ["1"]],
+    ),
     ("gaussian", "passes"): ([0, 2**20], [-1, 2**20 + 1, 1.5, True]),
     ("label_dp", "epsilon"): ([1e-9, 99.9], [0, 100]),
     ("marvell", "sum_kl"): ([1e-9, 1e9], [0, math.inf]),

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vflc_runtime.data import values
-from vflc_runtime.data.read import Wanted, connect, load, look, open_sources
+from vflc_runtime.data.read import Wanted, connect, counted, load, look, open_sources
 from vflc_runtime.data.source import Opened, Source, literal, quote, unreadable
 from vflc_runtime.data.values import Expression
 from vflc_runtime.errors import Failure
@@ -286,9 +286,9 @@ def _check_values(
     """Refuses text where numbers are declared; gives the number of rows."""
     doubtful = [i for i, expr in enumerate(typed) if expr.bad != "false"]
     for part in _parts(doubtful):
-        counted = ", ".join(["count(*)", *(f"count(*) FILTER ({typed[i].bad})" for i in part)])
+        asked = ", ".join(["count(*)", *(f"count(*) FILTER ({typed[i].bad})" for i in part)])
         # All is fetched: a result that is not finished would stand in the way of the next table.
-        ((rows, *counts),) = connection.execute(f"SELECT {counted} FROM {raw_name(party)}").fetchall()
+        ((rows, *counts),) = connection.execute(f"SELECT {asked} FROM {raw_name(party)}").fetchall()
         for i, bad in zip(part, counts, strict=True):
             if bad:
                 _refuse_value(connection, party, columns[i], typed[i], f"c{i}", bad)
@@ -298,10 +298,10 @@ def _check_values(
 def _refuse_value(
     connection: duckdb.DuckDBPyConnection, party: str, column: Column, typed: Expression, name: str, bad: int
 ) -> None:
-    row, key, value = connection.execute(
+    ((row, key, value),) = connection.execute(
         f"SELECT rowid + 1, key, CAST({name} AS VARCHAR) FROM {raw_name(party)} "
         f"WHERE {typed.bad} ORDER BY rowid LIMIT 1"
-    ).fetchone() or (0, "", "")
+    ).fetchall()
     help = "correct the values, leave them empty where they are missing, or declare the column string"
     if column["type"] == "int" and values.is_long(value):
         help = "an int has 64 signed bits, and this number has more: declare the column string"
@@ -321,15 +321,14 @@ def join_keys(
 ) -> int:
     """Makes the table of common keys; gives their number."""
     if len(names) == 1:
-        (rows,) = connection.execute(f"SELECT count(*) FROM {raw_name(names[0])}").fetchone() or (0,)
-        return int(rows)
+        return counted(connection, f"SELECT count(*) FROM {raw_name(names[0])}")
     others = " ".join(f"SEMI JOIN {raw_name(name)} USING (key)" for name in names[1:])
     connection.execute(f"CREATE TABLE common AS SELECT key FROM {raw_name(names[0])} {others}")
-    (rows,) = connection.execute("SELECT count(*) FROM common").fetchone() or (0,)
+    rows = counted(connection, "SELECT count(*) FROM common")
     if not rows:
         examples = []
         for name in names:
-            (key,) = connection.execute(f"SELECT min(key) FROM {raw_name(name)}").fetchone() or ("",)
+            ((key,),) = connection.execute(f"SELECT min(key) FROM {raw_name(name)}").fetchall()
             examples.append(f"{name}.{parties[name]['key']} has {_shown(key)}")
         raise Failure(
             "VFL0606",
@@ -337,7 +336,7 @@ def join_keys(
             "give the same keys to the same rows at every party; keys are compared as text",
             parties[names[0]].get("where"),
         )
-    return int(rows)
+    return rows
 
 
 def _sort(

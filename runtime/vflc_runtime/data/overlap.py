@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from vflc_runtime.data.align import check_keys, half_of_memory, join_keys, key_text, raw_name
-from vflc_runtime.data.read import Wanted, connect, load, open_sources
+from vflc_runtime.data.read import Wanted, connect, counted, load, open_sources
 from vflc_runtime.data.source import Opened, Source, quote, unreadable
 from vflc_runtime.data.values import MACROS
 from vflc_runtime.errors import Failure
@@ -114,17 +114,17 @@ def _intersection(parties: Sequence[str], form: str) -> str:
 
 
 def _common(connection: Connection, parties: Sequence[str], form: str) -> int:
-    return _number(connection, f"SELECT count(*) FROM ({_intersection(parties, form)})")
+    return counted(connection, f"SELECT count(*) FROM ({_intersection(parties, form)})")
 
 
 def _counts(connection: Connection, party: str) -> Counts:
     name = raw_name(party)
     doubled = f"SELECT count(*) AS times FROM {name} WHERE NOT {_BLANK} GROUP BY key HAVING count(*) > 1"
     return Counts(
-        rows=_number(connection, f"SELECT count(*) FROM {name}"),
-        blank=_number(connection, f"SELECT count(*) FROM {name} WHERE {_BLANK}"),
-        doubled=_number(connection, f"SELECT coalesce(sum(times), 0) FROM ({doubled})"),
-        kept=_number(connection, f"SELECT count(*) FROM {name} SEMI JOIN everywhere USING (key)"),
+        rows=counted(connection, f"SELECT count(*) FROM {name}"),
+        blank=counted(connection, f"SELECT count(*) FROM {name} WHERE {_BLANK}"),
+        doubled=counted(connection, f"SELECT coalesce(sum(times), 0) FROM ({doubled})"),
+        kept=counted(connection, f"SELECT count(*) FROM {name} SEMI JOIN everywhere USING (key)"),
     )
 
 
@@ -142,8 +142,3 @@ def _problem(connection: Connection, parties: Mapping[str, Mapping[str, Any]]) -
     except Failure as failure:
         return failure
     return None
-
-
-def _number(connection: Connection, query: str) -> int:
-    (number,) = connection.execute(query).fetchone() or (0,)
-    return int(number)

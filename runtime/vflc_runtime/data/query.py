@@ -91,7 +91,8 @@ def refused(party: str, reason: str) -> Failure:
 
 
 def _call(connection: duckdb.DuckDBPyConnection, function: str, text: str) -> str:
-    return str((connection.execute(f"SELECT {function}(?)", [text]).fetchone() or ("{}",))[0])
+    ((found,),) = connection.execute(f"SELECT {function}(?)", [text]).fetchall()
+    return str(found)
 
 
 def _nodes(tree: Any) -> Iterator[Tree]:

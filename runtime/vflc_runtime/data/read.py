@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -69,6 +70,12 @@ def connect(memory_limit: int, temp_directory: str) -> duckdb.DuckDBPyConnection
     return connection
 
 
+def counted(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    """The one whole number that a query gives."""
+    ((found,),) = connection.execute(query).fetchall()
+    return int(found)
+
+
 def open_sources(connection: duckdb.DuckDBPyConnection, given: Mapping[str, Source]) -> dict[str, Opened]:
     """Opens the sources of all parties, and then lets DuckDB open their files and nothing else, for good.
 
@@ -101,7 +108,7 @@ def load(
         query = _query(connection, source, wanted)
         connection.execute(f"CREATE TABLE {quote(table)} AS {query}")
         types = [row[1] for row in connection.execute(f"DESCRIBE {quote(table)}").fetchall()]
-        (rows,) = connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone() or (0,)
+        rows = counted(connection, f"SELECT count(*) FROM {quote(table)}")
     if not rows:
         raise empty(source.party, source.shown)
     return types
@@ -318,7 +325,7 @@ def _heading(file: str, wanted: set[str], party: str) -> tuple[str, tuple[str, .
     headings = {}
     for delimiter in delimiters:
         with suppress(csv.Error):  # without its delimiter a wide heading is one field, which may be too long
-            headings[delimiter] = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter))
+            headings[delimiter] = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     if not headings:
         raise failed(party, file, "its first line has a name of more than 128 KiB")
     best = max(headings, key=lambda d: (len(wanted & set(headings[d])), len(headings[d])))
