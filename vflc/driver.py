@@ -197,13 +197,15 @@ def compile_source(
     return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
 
 
-def over_population(path: Path) -> bool:
-    """Whether the spec in a file has a population.
+def kind_of(path: Path) -> str:
+    """What the spec in a file is over: `parties` or a `population`.
 
     Raises:
         Refused: the spec has mistakes.
     """
-    return _read(read_source(path), path.parent, Collector()).population is not None
+    return (
+        "parties" if _read(read_source(path), path.parent, Collector()).population is None else "population"
+    )
 
 
 def unsplit_model(path: Path) -> Scheduled:

@@ -10,7 +10,7 @@ import pytest
 from verify.verifying import ALONE, KERAS, verify, worst
 
 from vflc import driver
-from vflc.cli.verify import DENSE
+from vflc.cli.verify_parties import DENSE
 from vflc.cli.verify_rules import unlike_keras
 from vflc.emit.onnx.update import rates
 from vflc.ops.optimizers import OPTIMIZERS

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,19 +17,10 @@ import click
 from vflc_common.words import BACKENDS, PRECISIONS
 
 from vflc.cli.options import SPEC, data, threads
+from vflc.cli.verify_parties import DENSE, ROWS
 
 if TYPE_CHECKING:
-    from vflc_runtime.data.source import Source
-    from vflc_runtime.verify import Comparison, NonSmoothPoints, Verification, Way
-
-    from vflc.diagnostics import Diagnostic
-
-DENSE = "dense keras"
-"""The way whose weights Keras's own optimizers update."""
-STEPS = 100
-ROWS = 1000
-EPOCH = 16
-"""Steps of an epoch at least, where the batch is ours to choose."""
+    from vflc_runtime.verify import Comparison, Verification
 
 
 def _engines(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -91,11 +82,11 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
 def run(spec: Path, options: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     """Compiles and trains every way in both precisions; what `--json` prints."""
     from vflc import driver
-    from vflc.cli import failures
-    from vflc.cli.verify_population import verified
+    from vflc.cli import failures, verify_parties, verify_population
 
     found: dict[str, Any] = {"model": spec.stem, "engines": list(options["engines"]), "precisions": {}}
-    verify = verified if driver.over_population(spec) else _verified
+    of_kind = {"parties": verify_parties.verified, "population": verify_population.verified}
+    verify = of_kind[driver.kind_of(spec)]
     with _Progress(quiet) as progress:
         for precision in [options["precision"]] if options["precision"] else PRECISIONS[::-1]:
             with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
@@ -106,90 +97,6 @@ def run(spec: Path, options: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
             found |= {**numbers, "precisions": {**found["precisions"], precision: _entry(made, precision)}}
     found["within"] = all(entry["within"] for entry in found["precisions"].values())
     return found
-
-
-def _compile(
-    spec: Path, precision: str, engines: tuple[str, ...], steps: int, folder: Path
-) -> tuple[list[Way], list[Diagnostic], dict[str, Any]]:
-    """The ways, those of the unsplit model first, the compiler's warnings, and what is left out.
-
-    Noise is never the same twice, and compression has no counterpart where nothing crosses: the model
-    is compared as it is without its protections.
-    """
-    from vflc_runtime.bundle.folder import open_bundle
-    from vflc_runtime.verify import Way
-
-    from vflc import driver
-    from vflc.cli.verify_rules import keras_rules, unlike_keras
-    from vflc.ir.stages import Scheduled
-
-    ways: list[Way] = []
-    protected = driver.compile_spec(spec, precision=precision)
-    for split in ("unsplit", "split"):
-        bundle = driver.compile_spec(
-            spec, precision=precision, unsplit=split == "unsplit", backends=engines, protections=False
-        )
-        bundle.write(folder / split)
-        for engine in engines:
-            ways.append(Way(f"{split} {engine}", open_bundle(folder / split, backend=engine)))
-    model = protected.model
-    assert isinstance(model, Scheduled), "populations are verified by themselves"
-    unlike = unlike_keras(model)
-    if "keras" in engines and unlike is None:
-        unsplit = next(way.bundle for way in ways if way.name == "unsplit keras")
-        ways.append(Way(DENSE, unsplit, keras_rules(model, steps)))
-    off = [protection.mechanism for protection in model.protections]
-    return ways, protected.warnings, {"protections_off": off, "dense_off": unlike}
-
-
-def _double(spec: Path, engines: tuple[str, ...], folder: Path) -> Way:
-    """The unsplit model in float64."""
-    from vflc_runtime.bundle.folder import open_bundle
-    from vflc_runtime.verify import Way
-
-    from vflc import driver
-
-    bundle = driver.compile_spec(spec, precision="float64", unsplit=True, backends=engines, protections=False)
-    bundle.write(folder / "double")
-    return Way(f"unsplit {engines[0]}", open_bundle(folder / "double", backend=engines[0]))
-
-
-def _verified(
-    spec: Path,
-    precision: str,
-    options: Mapping[str, Any],
-    start: Callable[[int, int], None],
-    step: Callable[[str, int], None],
-    folder: Path,
-) -> tuple[Verification, dict[str, Any], list[Diagnostic]]:
-    """One precision of a model over parties, how much was trained on what, and the compiler's warnings."""
-    from vflc_runtime.data.generate import generate
-    from vflc_runtime.events import silent
-    from vflc_runtime.run import loading
-    from vflc_runtime.verify import Settings, idle_weights, verify
-
-    steps = options["steps"] or STEPS
-    single = precision == "float32"
-    start(len(options["engines"]) * 2, steps)
-    ways, warnings, off = _compile(spec, precision, options["engines"], steps, folder)
-    start(len(ways) + single, steps)
-    bundle = ways[0].bundle
-    training = next(iter(bundle.plans.values())).training
-    seed = training.seed if options["seed"] is None else options["seed"]
-    sources: Mapping[str, Source] = options["sources"]
-    if not sources:
-        sources = generate(loading.encoders(bundle), options["rows"] or ROWS, seed)
-    order = {"seed": seed, "validation": 0.0, "fold": 0}
-    rows = loading.load_training(bundle, sources, order, None, silent)
-    batch = options["batch"] or min(training.batch, max(1, rows.rows // EPOCH))
-    settings = Settings(steps, batch, seed, options["threads"])
-    non_smooth, idle = None, list[str]()
-    if single:
-        non_smooth, double = _non_smooth_points(spec), _double(spec, options["engines"][:1], folder)
-        same = loading.load_training(double.bundle, sources, order, None, silent)
-        idle = idle_weights(double, same, settings, step)
-    numbers = {"steps": steps, "rows": rows.rows, "batch": batch, "seed": seed, **off}
-    return verify(ways, rows, settings, non_smooth, step, idle), numbers, warnings
 
 
 def _entry(made: Verification, precision: str) -> dict[str, Any]:
@@ -205,16 +112,6 @@ def _entry(made: Verification, precision: str) -> dict[str, Any]:
         "ways": {t.way: {"seconds": t.seconds, "losses": list(t.losses)} for t in made.trained},
         "pairs": [_pair(comparison) for comparison in made.comparisons],
     }
-
-
-def _non_smooth_points(spec: Path) -> NonSmoothPoints | None:
-    from vflc_runtime.verify import NonSmoothPoints
-
-    from vflc import driver
-    from vflc.emit.onnx.non_smooth import non_smooth_points
-
-    found = non_smooth_points(driver.unsplit_model(spec), "float32")
-    return None if found is None else NonSmoothPoints(**found)
 
 
 def _pair(comparison: Comparison) -> dict[str, Any]:
