@@ -1,6 +1,7 @@
 """Who may import whom: the table of the design, read off every import in the source."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,14 @@ def test_runtime_folders_import_only_what_they_may() -> None:
 
 def test_every_package_has_a_layer() -> None:
     assert {name for name, _ in sources()} <= set(MAY_IMPORT)
+
+
+def test_every_folder_with_sources_is_packaged() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    found = {"vflc_grammars"}
+    for top in (ROOT / "vflc", ROOT / "runtime" / "vflc_common", ROOT / "runtime" / "vflc_runtime"):
+        found |= {".".join(path.parent.relative_to(top.parent).parts) for path in top.rglob("__init__.py")}
+    assert found == set(settings["packages"])
 
 
 def test_compiler_imports_numpy_only_where_files_are_written() -> None:
