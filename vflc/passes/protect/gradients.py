@@ -157,11 +157,7 @@ class _Gradients(Struct):
             for node in graph
             if node.place == target and any(name in after for name in node.inputs)
         }
-        updates = tuple(
-            replace(u, pairs=tuple((ids, after.get(g, g)) for ids, g in u.pairs)) if u.place == target else u
-            for u in self.model.updates
-        )
-        self.model = replace(self.model, graph=rewired(graph, changed), updates=updates)
+        self.model = replace(self.model, graph=rewired(graph, changed))
 
     def _label(self, protection: Protection, nodes: list[Node], place: str) -> str | None:
         """The one binary label that the gradients depend on; reports where there is none at the place."""
