@@ -144,7 +144,7 @@ def test_a_rate_of_every_step(value_: Any, rates: list[float]) -> None:
 
 
 def test_options_of_schedules() -> None:
-    assert {name: each.parameters for name, each in SCHEDULES.items()} == {
+    assert {each.name: each.parameters for each in SCHEDULES} == {
         "constant": {"lr": None}, "cosine": {"lr": None, "steps": None, "alpha": 0.0},
         "step": {"lr": None, "every": None, "factor": 0.1},
         "warmup": {"lr": None, "steps": None, "then": "lr"},

@@ -1,35 +1,116 @@
-"""The tables that start-up reads are those of the grammar."""
+"""The tables that start-up reads are those of the grammar, and what they do with a text is what lark does."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import lark
 import pytest
-from lark.parsers.lalr_analysis import Shift
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vflc.syntax.tables import OPTIONS, TABLES, grammar, open_parser
+from vflc.diagnostics import Collector, Source
+from vflc.syntax.builder import Builder
+from vflc.syntax.lalr import END, TABLES, Lexer, Parser, Tables, Token
+from vflc.syntax.tables import OPTIONS, grammar, make_tables
+from vflc.syntax.tokens import scan
+
+TEXTS = [
+    path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parents[2].rglob("specs/**/*.vfl"))
+]
+TEXTS += [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.rglob("*.vfl"))]
+LOADED = Tables.load()
 
 
-def states(parser: lark.Lark) -> Counter[frozenset[tuple[str, str]]]:
-    """What every state does with every token, but for the states' numbers, which are lark's choice."""
-    table = parser.parse_interactive("").parser_state.parse_conf.states
-    return Counter(
-        frozenset((token, "shift" if what is Shift else str(target)) for token, (what, target) in row.items())
-        for row in table.values()
-    )
+IGNORED: list[lark.Token] = []
+
+
+class Noting:
+    """A builder whose values say what was called with what."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.islower() or name.startswith("_"):
+            raise AttributeError(name)
+        return lambda parts: (name, *parts)
+
+
+LARK = lark.Lark(
+    grammar(),
+    **OPTIONS,
+    transformer=Noting(),
+    lexer_callbacks=dict.fromkeys(("COMMENT", "OPEN_STRING", "STRAY"), lambda t: IGNORED.append(t) or t),
+)
 
 
 def test_the_tables_are_made_of_the_grammar() -> None:
-    saved = json.loads(resources.files("vflc_grammars").joinpath(TABLES).read_text(encoding="utf-8"))
-    digest = hashlib.sha256(grammar().encode()).hexdigest()
-    assert saved["made_of"]["grammar"] == digest, "run: python -m vflc.syntax.tables"
-    assert states(open_parser(None, {})) == states(lark.Lark(grammar(), **OPTIONS))
+    saved = resources.files("vflc_grammars").joinpath(TABLES).read_text(encoding="utf-8")
+    assert saved == make_tables(grammar()), "run: python -m vflc.syntax.tables"
 
 
-def test_other_tables_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vflc.syntax.tables.grammar", lambda: 'start: "a"+\n')
-    assert open_parser(None, {}).parse("aaa").data == "start"
+def lexed(text: str) -> list[tuple[str, str, int, int]]:
+    """As lark cuts a text, but for space."""
+    IGNORED.clear()
+    lexer: Any = LARK.parse_interactive(text).lexer_thread
+    found = [*lexer.lex(None), *IGNORED]
+    return sorted((t.type, t.value, t.start_pos, t.end_pos) for t in found)
+
+
+@given(st.text(st.sampled_from("ab1_.-*/<=>!'\"\\#@ \n\té²٣"), max_size=40) | st.text(max_size=20))
+def test_any_text_is_cut_as_lark_does(text: str) -> None:
+    kept, ignored = Lexer(LOADED).lex(text)
+    assert sorted((t.type, t.value, t.start_pos, t.end_pos) for t in [*kept, *ignored]) == lexed(text)
+
+
+def stopped(take: Any, tokens: list[Token]) -> int:
+    """At which token a parser stops, or how many there are."""
+    return next((index for index, token in enumerate(tokens) if not take(token)), len(tokens))
+
+
+def both(tokens: list[Token]) -> tuple[int, Any, int, Any]:
+    """How far tokens get, and what was built of them: here, and by lark."""
+    parser = Parser(LOADED, Parser.methods_of(LOADED, Noting()))
+    there: Any = LARK.parse_interactive("")
+    built: list[Any] = []
+
+    def take(token: Token) -> bool:
+        try:
+            built[:] = [there.feed_token(token)]
+        except lark.UnexpectedToken:
+            return False
+        return True
+
+    here, others = stopped(parser.take, tokens), stopped(take, tokens)
+    whole = here == len(tokens) and tokens[-1].type == END
+    return here, parser.values if whole else None, others, built if whole else None
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_parsed_as_lark_does(text: str) -> None:
+    source = Source("spec.vfl", text)
+    tokens = scan(source, *Lexer(LOADED).lex(text), Collector()).tokens
+    here, made, there, wanted = both([*tokens, Token(END, "")])
+    assert (here, made) == (there, wanted)
+
+
+@given(st.data())
+def test_any_tokens_are_parsed_as_lark_does(data: st.DataObject) -> None:
+    """Tokens of which most fit where they stand."""
+    stack, tokens = [LOADED.start], list[Token]()
+    types = sorted(
+        set(LOADED.words.values()) | {type for row in LOADED.states for type in row if type.isupper()}
+    )
+    for _ in range(data.draw(st.integers(1, 60))):
+        fitting = sorted(LOADED.expected(stack))
+        type = data.draw(st.sampled_from(fitting if data.draw(st.integers(0, 19)) else types))
+        tokens.append(Token(type, type.lower()))
+        if not LOADED.advance(stack, type) or type == END:
+            break
+    here, made, there, wanted = both(tokens)
+    assert (here, made) == (there, wanted)
+    assert here == len(tokens) or not LOADED.accepts(stack, tokens[here].type)
+
+
+def test_every_rule_has_a_method_of_the_builder() -> None:
+    assert len(Parser.methods_of(LOADED, Builder())) == len(LOADED.rules)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from lark import Token
-
 from vflc.diagnostics.suggest import did_you_mean
+from vflc.syntax.lalr import Token
 from vflc.syntax.tokens import KEYWORDS, Scan
 
 _FORMS = {

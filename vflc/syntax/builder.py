@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lark import Token
 from msgspec import Struct
 
 from vflc.diagnostics import Label, Span
 from vflc.syntax import tree
 from vflc.syntax.expressions import Bounds, Expressions, members
+from vflc.syntax.lalr import Token
 
 _Leaf = (
     tree.Import

@@ -12,12 +12,12 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from lark import Token
 from msgspec import Struct
 from msgspec.structs import replace
 
 from vflc.diagnostics import Diagnostic, Label, Source, Span
 from vflc.syntax import tree
+from vflc.syntax.lalr import Token
 
 MAX_DEPTH = 100
 """How deep expressions may nest, and how many terms a chain of operators may have."""
@@ -68,7 +68,7 @@ class Expressions:
 
     def _at(self, part: Any) -> Span:
         if isinstance(part, Token):
-            return Span(self.source, part.start_pos or 0, part.end_pos or 0)
+            return Span(self.source, part.start_pos, part.end_pos)
         span: Span = part.span
         return span
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from lark import Token
-
 from vflc.diagnostics import Collector, Label, Source, Span
+from vflc.syntax.lalr import Token
 
 VISIBLE = "\t\n\r"
 """Control characters that every editor shows as what they are."""
@@ -58,7 +57,7 @@ def report_lookalikes(source: Source, tokens: Sequence[Token], collector: Collec
         if token.type == "NAME":
             names.setdefault(token.value, token)
     for token in names.values():
-        place = Span(source, token.start_pos or 0, token.end_pos or 0)
+        place = Span(source, token.start_pos, token.end_pos)
         mixed = [name for name in ALPHABETS if any(_is_of(name, char) for char in token.value)]
         if len(mixed) > 1:
             text = f"`{token.value}` has letters of {' and '.join(name.capitalize() for name in mixed)}"
@@ -66,7 +65,7 @@ def report_lookalikes(source: Source, tokens: Sequence[Token], collector: Collec
             continue
         before = first.setdefault(looks(token.value), token)
         if before.value != token.value:
-            label = Label(Span(source, before.start_pos or 0, before.end_pos or 0), "this one")
+            label = Label(Span(source, before.start_pos, before.end_pos), "this one")
             text = f"`{token.value}` looks like another name and is not the same"
             collector.error("VFL0026", text, place, "call one of them something else", label)
 

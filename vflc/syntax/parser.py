@@ -9,9 +9,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-from lark import Token, UnexpectedToken
 from msgspec import Struct
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source, Span
@@ -19,8 +17,8 @@ from vflc.syntax import recovery
 from vflc.syntax.builder import Builder
 from vflc.syntax.expressions import MAX_DEPTH, TooDeep
 from vflc.syntax.hidden import is_hidden, report_hidden, report_lookalikes
-from vflc.syntax.recovery import Tables, locate
-from vflc.syntax.tables import open_parser
+from vflc.syntax.lalr import END, Lexer, Parser, Tables, Token
+from vflc.syntax.recovery import locate
 from vflc.syntax.tokens import Scan, scan
 from vflc.syntax.tree import Item, Spec
 
@@ -97,24 +95,16 @@ class _Parser:
     def __init__(self) -> None:
         self.lock = Lock()
         self.builder = Builder()
-        self.ignored: list[Token] = []
-        keep = dict.fromkeys(("COMMENT", "OPEN_STRING", "STRAY"), self._ignore)
-        self.lark = open_parser(self.builder, keep)
-        start = self.lark.parse_interactive("").parser_state
-        self.tables = Tables(start.parse_conf.states, start.position)
-
-    def _ignore(self, token: Token) -> Token:
-        self.ignored.append(token)
-        return token
+        self.tables = Tables.load()
+        self.lexer = Lexer(self.tables)
+        self.methods = Parser.methods_of(self.tables, self.builder)
 
     def parse(self, source: Source, collector: Collector, everything: Span) -> Spec:
-        self.ignored.clear()
-        lexer: Any = self.lark.parse_interactive(source.text).lexer_thread
-        tokens = list(lexer.lex(None))
+        tokens, ignored = self.lexer.lex(source.text)
         report_hidden(source, collector)
-        _report_strays(source, self.ignored, collector)
+        _report_strays(source, ignored, collector)
         report_lookalikes(source, tokens, collector)
-        found = scan(source, tokens, self.ignored, collector)
+        found = scan(source, tokens, ignored, collector)
         poisoned: set[str] = set()
         items: tuple[Item, ...] = ()
         for _ in range(MAX_ERRORS):
@@ -140,16 +130,15 @@ class _Parser:
 
     def _attempt(self, found: Scan) -> tuple[Item, ...] | _Stopped:
         self.builder.begin(found.source, found.damaged)
-        parser = self.lark.parse_interactive("")
-        result: Any = ()
-        for index, token in enumerate([*found.tokens, Token("$END", "")]):
+        parser = Parser(self.tables, self.methods)
+        for index, token in enumerate([*found.tokens, Token(END, "")]):
             try:
-                result = parser.feed_token(token)
-            except UnexpectedToken:
-                return _Stopped(index)
+                if not parser.take(token):
+                    return _Stopped(index)
             except TooDeep as error:
                 return _Stopped(index, error.span)
-        items: tuple[Item, ...] = result
+        items: tuple[Item, ...]
+        (items,) = parser.values
         return items
 
 
@@ -163,9 +152,9 @@ class _Stopped(Struct, frozen=True):
 def _report_strays(source: Source, ignored: list[Token], collector: Collector) -> None:
     end = -1
     for token in ignored:
-        start = token.start_pos or 0
+        start = token.start_pos
         if token.type == "STRAY":
-            beside, end = start == end, token.end_pos or 0
+            beside, end = start == end, token.end_pos
             if beside or is_hidden(token.value[0]):  # `&&` is one mistake
                 continue
         if token.type == "STRAY" and token.value[0].isdecimal():

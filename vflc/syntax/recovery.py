@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from lark import Token
-from lark.parsers.lalr_analysis import Shift
 from msgspec import Struct
 
 from vflc.diagnostics import Collector
 from vflc.diagnostics.diagnostic import ANYTHING
 from vflc.syntax import advice
 from vflc.syntax.expressions import MAX_FAMILY, members
+from vflc.syntax.lalr import END, Tables, Token
 from vflc.syntax.tokens import CLOSERS, KEYWORDS, NAMED_NEXT, OPENERS, OPERAND_END, STATEMENTS, Scan
 
 _VALUE = {"NUMBER", "LSQB", "MINUS"}
@@ -43,48 +41,6 @@ class Failure(Struct, frozen=True):
     unfinished: bool = False
 
 
-class Tables(Struct, frozen=True):
-    """The parser's tables, to walk them without building anything."""
-
-    states: Mapping[Any, Mapping[str, tuple[Any, Any]]]
-    start: Any
-
-    def advance(self, stack: list[Any], kind: str) -> bool:
-        """Takes a token of this kind; False where it does not fit (`stack` may be reduced)."""
-        while True:
-            action = self.states[stack[-1]].get(kind)
-            if action is None:
-                return False
-            what, target = action
-            if what is Shift:
-                stack.append(target)
-                return True
-            size = len(target.expansion)
-            if size:
-                del stack[-size:]
-            stack.append(self.states[stack[-1]][target.origin.name][1])
-            if kind == "$END" and len(stack) == 2:
-                return True
-
-    def accepts(self, stack: list[Any], kind: str) -> bool:
-        """Whether a token of this kind would fit; `stack` stays as it is."""
-        below, above = len(stack), list[Any]()
-        while True:
-            action = self.states[above[-1] if above else stack[below - 1]].get(kind)
-            if action is None or action[0] is Shift:
-                return action is not None
-            size, rule = len(action[1].expansion), action[1].origin.name
-            below -= max(0, size - len(above))
-            del above[max(0, len(above) - size) :]
-            above.append(self.states[above[-1] if above else stack[below - 1]][rule][1])
-            if kind == "$END" and below + len(above) == 2:
-                return True
-
-    def expected(self, stack: list[Any]) -> frozenset[str]:
-        kinds = (kind for kind in self.states[stack[-1]] if kind.isupper())
-        return frozenset(kind for kind in kinds if self.accepts(stack, kind))
-
-
 def locate(tables: Tables, scan: Scan, stopped: int) -> Failure:
     """Why the parser stopped at token `stopped`: often the mistake is a statement earlier."""
     stack, starts, tokens = [tables.start], [0], scan.tokens
@@ -92,7 +48,7 @@ def locate(tables: Tables, scan: Scan, stopped: int) -> Failure:
         body = scan.bodies[index]
         word = token.type == "NAME" or token.type in STATEMENTS
         complete = body in KEYWORDS and (word or index == stopped)
-        complete = complete and tables.accepts(stack, "$END" if body == "top" else "RBRACE")
+        complete = complete and tables.accepts(stack, END if body == "top" else "RBRACE")
         unfinished = index > 0 and not complete and body in KEYWORDS and scan.is_boundary(index)
         expected = tables.expected(stack) if unfinished or index == stopped else frozenset()
         if unfinished or (index == stopped and not complete):

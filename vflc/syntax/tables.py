@@ -1,23 +1,21 @@
-"""The grammar's parser, from tables made beforehand: building them anew takes ten times as long.
+"""The tables of the grammar, made by lark: `python -m vflc.syntax.tables` writes them anew.
 
-`grammars/vfl.tables.json` is made from `vfl.lark` by `python -m
-vflc.syntax.tables`. Tables of another grammar or of
-another release of lark are not used.
+`grammars/vfl.tables.json` is made of `grammars/vfl.lark`; no spec is read with lark itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import lark
 from lark import Lark
+from lark.grammar import Rule
 
-TABLES = "vfl.tables.json"
+from vflc.syntax.lalr import START, TABLES
+
 OPTIONS: dict[str, Any] = {
     "parser": "lalr",
     "lexer": "basic",
@@ -31,43 +29,57 @@ def grammar() -> str:
     return resources.files("vflc_grammars").joinpath("vfl.lark").read_text(encoding="utf-8")
 
 
-def open_parser(transformer: Any, callbacks: Mapping[str, Callable[..., Any]]) -> Lark:
-    """A parser that calls `transformer` at every reduction and `callbacks` at terminals."""
-    text = grammar()
-    dynamic = {"transformer": transformer, "lexer_callbacks": dict(callbacks)}
-    saved = resources.files("vflc_grammars").joinpath(TABLES)
-    if saved.is_file():
-        tables = json.loads(saved.read_text(encoding="utf-8"))
-        if tables["made_of"] == _made_of(text):
-            return _restored(tables, dynamic)
-    return Lark(text, **OPTIONS, **dynamic)
-
-
 def make_tables(text: str) -> str:
-    """The tables of a grammar as JSON."""
-    from lark.grammar import Rule
-    from lark.lexer import TerminalDef
+    """The tables of a grammar as JSON, as `vflc.syntax.lalr.Tables` reads them.
 
-    data, memo = Lark(text, **OPTIONS).memo_serialize([TerminalDef, Rule])
-    tables = {"made_of": _made_of(text), "data": data, "memo": memo}
+    The same grammar gives the same tables: states have the order in which they are reached from the first.
+    """
+    lark = Lark(text, **OPTIONS)
+    made = lark.parser.parser._parse_table
+    lexer = lark.parser.lexer
+    terminals = lexer.scanner.terminals
+    assert set(lexer.callback) == {"NAME"}, "all words of the language are names"
+    rules = sorted(lark.rules, key=lambda rule: (rule.origin.name, rule.order))
+    number = {rule: index for index, rule in enumerate(rules)}
+    start = made.start_states[START]
+    order = [start]
+    for state in order:
+        following = (to for _, (action, to) in sorted(made.states[state].items()) if not _reduces(action))
+        order += [to for to in dict.fromkeys(following) if to not in order]
+    place = {state: index for index, state in enumerate(order)}
+    states = [
+        {
+            name: ~number[target] if _reduces(action) else place[target]
+            for name, (action, target) in sorted(made.states[state].items())
+        }
+        for state in order
+    ]
+    rows = list({json.dumps(row): row for row in states}.values())
+    tables = {
+        "grammar": hashlib.sha256(text.encode()).hexdigest(),
+        "ignored": sorted(lexer.ignore_types),
+        "pattern": "|".join(f"(?P<{each.name}>{each.pattern.to_regexp()})" for each in terminals),
+        "words": {each.pattern.value: each.name for each in lexer.callback["NAME"].scanner.terminals},
+        "rules": [_rule(rule) for rule in rules],
+        "rows": rows,
+        "states": [rows.index(row) for row in states],
+        "start": place[start],
+    }
     return json.dumps(tables, separators=(",", ":"), sort_keys=True) + "\n"
 
 
-def _made_of(text: str) -> dict[str, str]:
-    return {"lark": lark.__version__, "grammar": hashlib.sha256(text.encode()).hexdigest()}
+def _reduces(action: Any) -> bool:
+    return str(action) == "Reduce"
 
 
-def _restored(tables: Mapping[str, Any], dynamic: Mapping[str, Any]) -> Lark:
-    """As lark's own stand-alone parsers do it; JSON has made texts of the numbers that are keys."""
-    parser = tables["data"]["parser"]["parser"]
-    parser["tokens"] = _numbered(parser["tokens"])
-    parser["states"] = {number: _numbered(row) for number, row in _numbered(parser["states"]).items()}
-    load: Callable[..., Lark] = Lark._load_from_dict
-    return load(tables["data"], _numbered(tables["memo"]), **dynamic)
-
-
-def _numbered(mapping: Mapping[str, Any]) -> dict[int, Any]:
-    return {int(key): value for key, value in mapping.items()}
+def _rule(rule: Rule) -> list[Any]:
+    """As lark builds trees that keep all tokens: parts of `_rule` go to what it is in, one of `?rule` too."""
+    name = rule.origin.name
+    spliced = [i for i, each in enumerate(rule.expansion) if not each.is_term and each.name.startswith("_")]
+    single = bool(rule.options.expand1 and not rule.alias)
+    lone = single and len(rule.expansion) == 1 and not spliced
+    method = rule.alias or (None if lone or name.startswith("_") else name)
+    return [name, len(rule.expansion), method, spliced, single]
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
-from lark import Token
 from msgspec import Struct, field
 
 from vflc.diagnostics import Collector, Label, Source, Span
+from vflc.syntax.lalr import Token
 from vflc.syntax.tree import Comment
 
 MAX_BRACKETS = 150
@@ -68,12 +68,12 @@ class Scan(Struct):
     """Starts of tokens, each in a statement that does not say what its author meant."""
 
     def span(self, token: Token) -> Span:
-        return Span(self.source, token.start_pos or 0, token.end_pos or 0)
+        return Span(self.source, token.start_pos, token.end_pos)
 
     def starts_line(self, index: int) -> bool:
         if index == 0:
             return True
-        start = self.tokens[index - 1].end_pos or 0
+        start = self.tokens[index - 1].end_pos
         return "\n" in self.source.text[start : self.tokens[index].start_pos]
 
     def is_boundary(self, index: int) -> bool:
@@ -102,18 +102,18 @@ def scan(source: Source, tokens: Iterable[Token], ignored: Iterable[Token], coll
             collector.error(
                 "VFL0003",
                 "this string is not closed on its line",
-                Span(source, token.start_pos or 0, (token.start_pos or 0) + 1),
+                Span(source, token.start_pos, token.start_pos + 1),
                 f"end it with {token.value[0]}; inside a string write \\n for a line's end",
             )
-            result.broken.add(token.start_pos or 0)
+            result.broken.add(token.start_pos)
             result.tokens.append(_like(token, "STRING", token.value[0] * 2))
         elif token.value[0].isdecimal():
-            result.broken.add(token.start_pos or 0)
+            result.broken.add(token.start_pos)
             result.tokens.append(_like(token, "NUMBER", "0"))
         else:
-            strays.append(token.end_pos or 0)
-    result.tokens.sort(key=lambda token: token.start_pos or 0)
-    starts = [token.start_pos or 0 for token in result.tokens]
+            strays.append(token.end_pos)
+    result.tokens.sort(key=lambda token: token.start_pos)
+    starts = [token.start_pos for token in result.tokens]
     for end in strays:
         after = bisect_left(starts, end)
         result.broken.update(starts[after : after + 1])
@@ -135,14 +135,14 @@ def scan(source: Source, tokens: Iterable[Token], ignored: Iterable[Token], coll
 
 
 def _comment(source: Source, token: Token) -> Comment:
-    start = token.start_pos or 0
+    start = token.start_pos
     before = source.text[source.text.rfind("\n", 0, start) + 1 : start]
     text = token.value.rstrip()
     return Comment(text, not before.strip(), Span(source, start, start + len(text)))
 
 
 def _like(token: Token, kind: str, value: str) -> Token:
-    return Token(kind, value, start_pos=token.start_pos, end_pos=token.end_pos)
+    return Token(kind, value, token.start_pos, token.end_pos)
 
 
 # --- brackets -----------------------------------------------------------------------------------
@@ -179,21 +179,21 @@ def _match(scan: Scan, collector: Collector) -> None:
 
     def close(at: int, noticed: Token | None) -> None:
         opener = stack.pop()
-        out.append(Token(OPENERS[opener.type], _TEXT[OPENERS[opener.type]], start_pos=at, end_pos=at))
+        out.append(Token(OPENERS[opener.type], _TEXT[OPENERS[opener.type]], at, at))
         scan.broken.add(at)
-        scan.damaged.add(opener.start_pos or 0)
+        scan.damaged.add(opener.start_pos)
         if scan.span(opener).line not in strings:
             _report_open(scan, opener, noticed, collector)
 
     for index, token in enumerate(scan.tokens):
-        end = (out[-1].end_pos or 0) if out else 0
+        end = out[-1].end_pos if out else 0
         if token.type in CLOSERS:
             wanted = CLOSERS[token.type]
             if token.type == "RBRACE" and not stack and (last := _headless(out, head)) is not None:
-                place, at = scan.span(out[last]), out[last].end_pos or 0
+                place, at = scan.span(out[last]), out[last].end_pos
                 label = Label(scan.span(token), "what it opens ends here")
                 collector.error("VFL0002", f"`{{` is missing after `{out[last]}`", place, "add `{`", label)
-                out.insert(last + 1, Token("LBRACE", "{", start_pos=at, end_pos=at))
+                out.insert(last + 1, Token("LBRACE", "{", at, at))
                 out.append(token)
                 continue
             if all(opener.type != wanted for opener in stack):
@@ -201,7 +201,7 @@ def _match(scan: Scan, collector: Collector) -> None:
                     message = f"`{token}` closes nothing"
                     collector.error("VFL0002", message, scan.span(token), "take it out, or open it before")
                 if index + 1 < len(scan.tokens):  # what follows may be misread for want of it
-                    scan.broken.add(scan.tokens[index + 1].start_pos or 0)
+                    scan.broken.add(scan.tokens[index + 1].start_pos)
                 continue
             while stack[-1].type != wanted:
                 close(end, token)
@@ -215,7 +215,7 @@ def _match(scan: Scan, collector: Collector) -> None:
             head = len(out)
         out.append(token)
     while stack:
-        close((out[-1].end_pos or 0) if out else 0, None)
+        close(out[-1].end_pos if out else 0, None)
     scan.tokens = out
 
 

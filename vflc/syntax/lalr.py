@@ -1,0 +1,205 @@
+"""Tokens and reductions by the tables that lark makes of the grammar (`vflc.syntax.tables`).
+
+lark itself is not needed to read a spec: to import it, and to build its tables, takes longer than all else
+that a check does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pkgutil import get_data
+from typing import Any, Self
+
+from msgspec import Struct
+
+TABLES = "vfl.tables.json"
+END = "$END"
+"""The type of what stands after the last token."""
+START = "start"
+"""The rule of the whole, which only `END` completes."""
+
+Row = Mapping[str, int]
+"""What a state does by the type of what comes: `n` goes on to state n, `~n` reduces by rule n."""
+
+
+class Token(str):
+    """A word or a sign of the text, `value`, at its offsets; its `type` is a terminal of the grammar."""
+
+    __slots__ = ("end_pos", "start_pos", "type", "value")
+    type: str
+    value: str
+    start_pos: int
+    end_pos: int
+
+    def __new__(cls, type: str, value: str, start_pos: int = 0, end_pos: int = 0) -> Self:
+        self = super().__new__(cls, value)
+        self.type, self.value, self.start_pos, self.end_pos = type, value, start_pos, end_pos
+        return self
+
+
+class Rule(Struct, frozen=True):
+    """One way to make `origin`, of `size` parts.
+
+    Args:
+        method: of the builder, which makes it of the parts; None where the parts are all there is.
+        spliced: which parts stand for parts of their own.
+        single: whether one part alone is taken as it is.
+    """
+
+    origin: str
+    size: int
+    method: str | None
+    spliced: tuple[int, ...]
+    single: bool
+
+    def parts(self, values: list[Any]) -> list[Any]:
+        """The parts, from what is on the stack."""
+        if not self.spliced:
+            return values
+        found: list[Any] = []
+        for index, value in enumerate(values):
+            if index not in self.spliced:
+                found.append(value)
+            elif found:
+                found += value
+            else:
+                found = value  # long lists grow at their end, one part at a time
+        return found
+
+
+class Tables(Struct, frozen=True):
+    """What lark knows of the grammar.
+
+    Args:
+        grammar: the digest of the text that they are made of.
+        pattern: a regular expression whose groups are the terminals.
+        words: types of names that are words of the language.
+        ignored: types that no rule has.
+        states: one row a state.
+    """
+
+    grammar: str
+    pattern: str
+    words: Mapping[str, str]
+    ignored: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    states: tuple[Row, ...]
+    start: int
+
+    @classmethod
+    def load(cls) -> Self:
+        """Those in the package."""
+        content = get_data("vflc_grammars", TABLES)
+        assert content is not None, "the package has its tables"
+        data = json.loads(content)
+        rules, rows = tuple(Rule(*rule) for rule in data["rules"]), data.pop("rows")
+        return cls(**{**data, "rules": rules, "states": tuple(rows[row] for row in data["states"])})
+
+    def advance(self, stack: list[int], type: str) -> bool:
+        """Takes a token of this type; False where it does not fit (`stack` may be reduced)."""
+        while True:
+            action = self.states[stack[-1]].get(type)
+            if action is None:
+                return False
+            if action >= 0:
+                stack.append(action)
+                return True
+            rule = self.rules[~action]
+            if rule.size:
+                del stack[-rule.size :]
+            stack.append(self.states[stack[-1]][rule.origin])
+            if rule.origin == START:
+                return True
+
+    def accepts(self, stack: list[int], type: str) -> bool:
+        """Whether a token of this type would fit; `stack` stays as it is."""
+        below, above = len(stack), list[int]()
+        while True:
+            action = self.states[above[-1] if above else stack[below - 1]].get(type)
+            if action is None or action >= 0:
+                return action is not None
+            rule = self.rules[~action]
+            below -= max(0, rule.size - len(above))
+            del above[max(0, len(above) - rule.size) :]
+            above.append(self.states[above[-1] if above else stack[below - 1]][rule.origin])
+            if rule.origin == START:
+                return True
+
+    def expected(self, stack: list[int]) -> frozenset[str]:
+        """Types of all tokens that would fit."""
+        types = (type for type in self.states[stack[-1]] if type.isupper())
+        return frozenset(type for type in types if self.accepts(stack, type))
+
+
+class Lexer:
+    """Cuts a text into tokens; every character is in one."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.match = re.compile(tables.pattern).match
+        self.words, self.ignored = tables.words, frozenset(tables.ignored)
+
+    def lex(self, text: str) -> tuple[list[Token], list[Token]]:
+        """The tokens that rules have, and those that none has, but for space."""
+        kept: list[Token] = []
+        ignored: list[Token] = []
+        match, words, at = self.match, self.words, 0
+        while at < len(text):
+            found = match(text, at)
+            assert found is not None and found.lastgroup, "some terminal takes any character"
+            type, value, end = found.lastgroup, found.group(), found.end()
+            if type == "NAME":
+                kept.append(Token(words.get(value, type), value, at, end))
+            elif type not in self.ignored:
+                kept.append(Token(type, value, at, end))
+            elif type != "SPACE":
+                ignored.append(Token(type, value, at, end))
+            at = end
+        return kept, ignored
+
+
+class Parser:
+    """One parse, from the first token on.
+
+    Args:
+        methods: of the builder, one a rule.
+    """
+
+    def __init__(self, tables: Tables, methods: Sequence[Callable[[list[Any]], Any]]) -> None:
+        self.tables, self.methods = tables, methods
+        self.states, self.values = [tables.start], list[Any]()
+
+    @staticmethod
+    def methods_of(tables: Tables, builder: object) -> list[Callable[[list[Any]], Any]]:
+        """What makes a value of the parts of each rule."""
+        return [getattr(builder, rule.method) if rule.method else _same for rule in tables.rules]
+
+    def take(self, token: Token) -> bool:
+        """Takes a token, and builds what is complete before it; False where it does not fit.
+
+        `values` has one value, that of the whole, after the token `END`.
+        """
+        tables, states, values = self.tables, self.states, self.values
+        while True:
+            action = tables.states[states[-1]].get(token.type)
+            if action is None:
+                return False
+            if action >= 0:
+                states.append(action)
+                values.append(token)
+                return True
+            rule = tables.rules[~action]
+            parts: list[Any] = []
+            if rule.size:
+                parts = rule.parts(values[-rule.size :])
+                del states[-rule.size :], values[-rule.size :]
+            single = rule.single and len(parts) == 1
+            values.append(parts[0] if single else self.methods[~action](parts))
+            states.append(tables.states[states[-1]][rule.origin])
+            if rule.origin == START:
+                return True
+
+
+def _same(parts: list[Any]) -> list[Any]:
+    return parts
