@@ -14,6 +14,7 @@ from threading import Thread
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import Command
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.errors import Failure
@@ -228,17 +229,16 @@ def test_processes(bundle, tmp_path, capsys):
     deploy = write_deploy(tmp_path, {p: f"{p}.parquet" for p in TABLES} | {"mixer": None})
     deploy.write_text(deploy.read_text() + '[align]\nmethod = "psi"\nhub = "carol"\nthreads = 1\n')
     for again in (False, True):
-        command = ["align", *["--force"] * again, "--deploy", str(deploy), "--insecure", "-o"]
+        command = ["align", *["--force"] * again, "--deploy", deploy, "--insecure", "-o"]
+        logs = [tmp_path / f"{p}-{again}.log" for p in TABLES]
         processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "vflc.cli.main", *command, f"{p}-out.parquet", p, str(bundle)],
-                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )
-            for p in TABLES
-        ]  # fmt: skip
-        ended = [process.communicate(timeout=300) for process in processes]
-        assert [process.returncode for process in processes] == [0, 0, 0], ended
-        assert all(f"3 of 4 rows of {p} are at " in out for p, (out, _) in zip(TABLES, ended, strict=True))
+            Command("vflc", *command, f"{p}-out.parquet", p, bundle, cwd=tmp_path, stdout=log, stderr=log)
+            for p, log in zip(TABLES, logs, strict=True)
+        ]
+        ended = [process.wait(300) for process in processes]
+        said = [log.read_text() for log in logs]
+        assert ended == [0, 0, 0], said
+        assert all(f"3 of 4 rows of {p} are at " in each for p, each in zip(TABLES, said, strict=True))
         assert pq.read_table(tmp_path / "bob-out.parquet").column("id").to_pylist() == [2, 3, 4]
         kept = sorted((tmp_path / "runs").rglob("*.safetensors"))
         assert len(kept) == 3

@@ -1,8 +1,6 @@
 """specs/deepfm/prepare.py: the published files or rows like them become two tables; mistakes are said."""
 
 import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -10,16 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import completed
 
 SCRIPT = Path(__file__).resolve().parents[2] / "specs" / "deepfm" / "prepare.py"
 USERS = "1::F::1::10::48067\n7::M::35::1::06810\n"
 MOVIES = "2::Ben :: Hur (1959)::Drama\n31::Léon: The (1994)::Crime|Drama\n"
 RATINGS = "1::31::5::978300760\n7::2::3::978302109\n7::31::1::978301968\n"
-
-
-def run(*arguments):
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def folder(path, **changed):
@@ -43,7 +37,7 @@ def test_the_archive_and_its_folder_give_the_same_tables(tmp_path):
             archive.write(file, f"ml-1m/{file.name}")
     for source in (unpacked, tmp_path, tmp_path / "ml-1m.zip"):
         out = tmp_path / "out" / source.name
-        done = run("--from", source, "--out", out)
+        done = completed(SCRIPT, "--from", source, "--out", out)
         assert done.returncode == 0, done.stderr
         alice, bob = rows(out)
         assert alice == [
@@ -73,7 +67,7 @@ def test_the_archive_and_its_folder_give_the_same_tables(tmp_path):
     ],
 )
 def test_wrong_files_are_named(tmp_path, changed, said):
-    done = run("--from", folder(tmp_path / "data", **changed), "--out", tmp_path / "out")
+    done = completed(SCRIPT, "--from", folder(tmp_path / "data", **changed), "--out", tmp_path / "out")
     assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -87,16 +81,17 @@ def test_wrong_arguments_are_said(tmp_path):
         (["--generate", "10", "--seed", "-1"], "0 or more"),
         ([], "--from --generate"),
     ):
-        done = run(*arguments, "--out", tmp_path / "out")
+        done = completed(SCRIPT, *arguments, "--out", tmp_path / "out")
         assert done.returncode in (1, 2) and said in done.stderr and "Traceback" not in done.stderr
-    done = run("--generate", "10", "--out", tmp_path / "file")
+    done = completed(SCRIPT, "--generate", "10", "--out", tmp_path / "file")
     assert done.returncode == 1 and "Traceback" not in done.stderr
 
 
 def test_generated_rows_have_the_published_form_and_a_signal(tmp_path):
     for seed, count in ((1, 20000), (2, 100)):
-        assert run("--generate", count, "--seed", seed, "--out", tmp_path / str(seed)).returncode == 0
-    again = run("--generate", 100, "--seed", 2, "--out", tmp_path / "again")
+        done = completed(SCRIPT, "--generate", count, "--seed", seed, "--out", tmp_path / str(seed))
+        assert done.returncode == 0, done.stderr
+    again = completed(SCRIPT, "--generate", 100, "--seed", 2, "--out", tmp_path / "again")
     assert again.returncode == 0 and rows(tmp_path / "again") == rows(tmp_path / "2")
     alice, bob = (pq.read_table(tmp_path / "1" / f"{party}.parquet") for party in ("alice", "bob"))
     assert alice.schema.names == ["ID", "UserID", "Gender", "Age", "Occupation"]
@@ -132,7 +127,7 @@ def _spread(groups, liked):
 
 @pytest.mark.skipif("VFLC_DATA" not in os.environ, reason="VFLC_DATA does not name the measuring data")
 def test_the_published_data(tmp_path):
-    done = run("--from", Path(os.environ["VFLC_DATA"]) / "ml-1m", "--out", tmp_path)
+    done = completed(SCRIPT, "--from", Path(os.environ["VFLC_DATA"]) / "ml-1m", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     alice, bob = (pq.read_table(tmp_path / f"{party}.parquet") for party in ("alice", "bob"))
     assert alice.num_rows == bob.num_rows == 1_000_209

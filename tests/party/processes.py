@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from forked import Command
 from ports import free_ports
 from vflc_runtime.run.train import TrainOptions
 
@@ -40,7 +41,7 @@ FLAGS = ["--epochs", "3", "--batch", "16", "--checkpoint-steps", "20", "--thread
 PEER = 3
 
 
-STARTED: list[subprocess.Popen[bytes]] = []
+STARTED: list[subprocess.Popen[bytes] | Command] = []
 """What no test may leave behind."""
 
 
@@ -50,18 +51,21 @@ class Party:
     def __init__(self, name: str, bundle: Path, deploy: Path, out: Path, options: Sequence[str] = ()) -> None:
         self.name, self.out, self.deploy = name, out, deploy
         self._command = [
-            sys.executable, "-m", "vflc.cli.main", "party", name, str(bundle), "--deploy", str(deploy),
-            "--insecure", "--out", str(out), "--resume", *options,
+            "party", name, str(bundle), "--deploy", str(deploy), "--insecure", "--out", str(out), "--resume",
+            *options,
         ]  # fmt: skip
         self._log = out.with_suffix(".log")
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Command | None = None
 
     def start(self, before: Callable[[], None] | None = None, options: Sequence[str] = ()) -> None:
-        """Starts the process; `before` is called in it before the program is."""
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self._command, *options], stdout=log, stderr=log, env=_environment(), preexec_fn=before
-            )
+        """Starts the process: all of it where `before` is to be called in it before the program is."""
+        command, env = [*self._command, *options], _environment()
+        if before is None:
+            self.process = Command("vflc", *command, stdout=self._log, stderr=self._log, env=env)
+        else:
+            start = [sys.executable, "-m", "vflc.cli.main", *command]
+            with self._log.open("ab") as log:
+                self.process = subprocess.Popen(start, stdout=log, stderr=log, env=env, preexec_fn=before)
         STARTED.append(self.process)
 
     def running(self) -> bool:

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from forked import completed
 from population.population_testing import ratings, table
 from population.reference import spec
 from specs.examples import POPULATIONS, needs_data, prepared, published
@@ -257,11 +256,6 @@ def test_other_commands_say_that_they_do_not_know_populations(bundle):
     assert refused.value.code == "VFL0502"
 
 
-def vflc(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vflc.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
-
-
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_an_example_learns_its_generated_rows(name, tmp_path):
     sources = prepared(name, tmp_path / "data", "--generate", 12000)
@@ -275,14 +269,14 @@ def test_the_command_line(tmp_path):
     (tmp_path / "p.vfl").write_text(spec(SETTINGS), "utf-8")
     pq.write_table(table(ratings()), tmp_path / "users.parquet")
     data = ("--data", f"users={tmp_path / 'users.parquet'}")
-    done = vflc("train", tmp_path / "p.vfl", *data, "--out", tmp_path / "run", "--rounds", 3)
+    done = completed("vflc", "train", tmp_path / "p.vfl", *data, "--out", tmp_path / "run", "--rounds", 3)
     assert done.returncode == 0, done.stderr
     assert "3/3" in done.stdout and "3 rounds" in done.stdout
     assert "counted for nothing" in done.stdout or "too few" not in done.stdout
-    done = vflc("evaluate", tmp_path / "run", *data, "--json")
+    done = completed("vflc", "evaluate", tmp_path / "run", *data, "--json")
     assert json.loads(done.stdout)["users"] == 14
     for wrong in (("--epochs", 3), ("--threads", 2)):
-        done = vflc("train", tmp_path / "p.vfl", *data, "--out", tmp_path / "no", *wrong)
+        done = completed("vflc", "train", tmp_path / "p.vfl", *data, "--out", tmp_path / "no", *wrong)
         assert done.returncode in (1, 2) and "Traceback" not in done.stderr
     assert not (tmp_path / "no").exists()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from forked import SERVER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from party.partying import train_together
@@ -236,7 +236,7 @@ def _begin(folder: str, number: int) -> str:
 
 
 def test_processes_that_begin_at_once_do_not_pass_each_other(tmp_path):
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
+    with SERVER.Pool(4) as pool:
         found = pool.starmap(_begin, [(str(tmp_path), number) for number in range(8)])
     assert sorted(found) == ["VFL0684"] * 5 + ["begun"] * 3
 

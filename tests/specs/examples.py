@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import completed
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.run import loading
 from vflc_runtime.run.session import Session
@@ -38,8 +37,7 @@ PUBLISHED = {
 def prepared(name: str, out: Path, *arguments: Any) -> dict[str, str]:
     """The parties' files that `prepare.py` wrote, by party."""
     script = EVERY[name].parent / "prepare.py"
-    command = [sys.executable, str(script), *map(str, arguments), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = completed(script, *arguments, "--out", out)
     assert done.returncode == 0, done.stderr
     return {file.stem: str(file) for file in sorted(out.glob("*.parquet"))}
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from forked import completed
 from specs.examples import EXAMPLES, prepared
 
 TRAIN = (
@@ -39,8 +38,7 @@ def by_key(file: str | Path, key: str) -> list[dict[str, Any]]:
 
 def failed(name: str, source: Path, out: Path) -> str:
     script = EXAMPLES[name].parent / "prepare.py"
-    command = [sys.executable, str(script), "--from", str(source), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = completed(script, "--from", source, "--out", out)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert not [file for file in out.glob("**/*") if file.is_file()]
