@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from test_data_encoders import chain, encode, hash_of, keys, refused, vocab
-from vflc_runtime.data import align, query, read
+from vflc_runtime.data import align, dataset, query, read
 from vflc_runtime.data import generate as made_up
 from vflc_runtime.data import overlap as overlaps
 from vflc_runtime.data import source as sources
@@ -620,6 +620,7 @@ def test_keys_are_written_as_their_type_where_that_is_read_again(type, texts, cs
 
 def test_limits_of_reading(tmp_path):
     assert (read.HEADING, sources.LINE, sources.BUFFER) == (4 << 20, 16 << 20, 32 << 20)
+    assert dataset.IN_MEMORY == 4 << 30
     with read.connect(1, str(tmp_path)) as least, read.connect(128 << 20, str(tmp_path)) as more:
         found = [c.execute("SELECT current_setting('memory_limit')").fetchone()[0] for c in (least, more)]
     assert found == ["64.0 MiB", "128.0 MiB"], "DuckDB does nothing with less"
