@@ -6,23 +6,23 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.emit.bundle import Bundle
-from vflc.fixes import with_grants, without_waivers
 from vflc.ir.learn import Learned
 from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
 from vflc.passes.learn.bounds import learned
-from vflc.passes.learn.granted import missing_grants
-from vflc.passes.learn.population import received_of_users
 from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import UNWATCHED, Watch, pipeline, population_pipeline
 from vflc.syntax import tree
 from vflc.syntax.parser import parse, read_source
+
+if TYPE_CHECKING:
+    from vflc.emit.bundle import Bundle
 
 
 @contextmanager
@@ -95,6 +95,10 @@ def repaired(examined: Examined) -> str:
 
     It stays as it is where it lacks none, and where mistakes hide what it would have to grant.
     """
+    from vflc.fixes import with_grants, without_waivers
+    from vflc.passes.learn.granted import missing_grants
+    from vflc.passes.learn.population import received_of_users
+
     source, spec = examined.source, examined.spec
     if spec is None:
         return source.text

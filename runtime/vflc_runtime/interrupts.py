@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -71,24 +69,3 @@ class Interrupts:
         self._late = True
         if signal.SIGTERM in self._before:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """While entered, the first SIGTERM raises KeyboardInterrupt, so that what is open gets closed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
-        yield
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, lambda number, frame: None)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

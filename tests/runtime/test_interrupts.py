@@ -9,11 +9,14 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from vflc_runtime.interrupts import Interrupts, terminable
+from vflc_runtime.interrupts import Interrupts
+
+from vflc.cli.signals import terminable
 
 SCRIPT = """
 import threading
-from vflc_runtime.interrupts import Interrupts, terminable
+from vflc.cli.signals import terminable
+from vflc_runtime.interrupts import Interrupts
 never = threading.Event()
 try:
     with terminable(), Interrupts(grace={grace}) as interrupts:

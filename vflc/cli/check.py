@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,11 +49,12 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
         examined = _fix(spec, examined, form != "text")
     found = examined.diagnostics
     if form == "text":
-        from vflc.cli.failures import colours, width
-        from vflc.diagnostics.render_text import render
+        if found:
+            from vflc.cli.terminal import shown_on
 
-        text = render(found, colours(sys.stdout), width(sys.stdout))
-        click.echo(text if found else f"{spec}: no errors, no warnings")
+            click.echo(shown_on(sys.stdout, found))
+        else:
+            click.echo(f"{spec}: no errors, no warnings")
     elif form == "json":
         from vflc.diagnostics.render_json import render as render_json
 
@@ -75,6 +75,8 @@ def _fix(path: Path, examined: Examined, quiet: bool) -> Examined:
 
     `quiet` keeps stdout for a program that reads it.
     """
+    from difflib import ndiff
+
     from vflc import driver
     from vflc.cli.rewrite import replace
     from vflc.diagnostics import Source
@@ -87,7 +89,7 @@ def _fix(path: Path, examined: Examined, quiet: bool) -> Examined:
     text = format_spec(text, str(path)) if format_spec(before.text, str(path)) == before.text else text
     replace(path, text)
     words = {"+ ": "added", "- ": "removed"}
-    for line in difflib.ndiff(before.text.splitlines(), text.splitlines()):
+    for line in ndiff(before.text.splitlines(), text.splitlines()):
         if line[:2] in words and line[2:].strip():
             click.echo(f"{words[line[:2]]} {line[2:]}", err=quiet)
     return driver.examine(Source(before.name, text), path.parent)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from typing import Any
 
 import click
 from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
 from vflc_runtime.interrupts import Interrupted
 
 from vflc.api.errors import diagnostic
+from vflc.cli.terminal import shown_on
 from vflc.diagnostics import Diagnostic, Refused
 
 INTERRUPTED = 130
@@ -78,19 +77,8 @@ def mention(warnings: Sequence[Diagnostic], spec: os.PathLike[str]) -> None:
 
 def show(diagnostics: Sequence[Diagnostic]) -> None:
     """Renders findings on stderr, with colours where it is a terminal."""
-    from vflc.diagnostics.render_text import render
 
-    print(render(diagnostics, colours(sys.stderr), width(sys.stderr)), file=sys.stderr)
-
-
-def colours(stream: Any) -> bool:
-    """Whether a stream shows colours; https://no-color.org is heard."""
-    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def width(stream: Any) -> int | None:
-    """Columns of a terminal; None where a stream goes elsewhere, and no line has to be broken."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+    print(shown_on(sys.stderr, diagnostics), file=sys.stderr)
 
 
 def defect(error: BaseException) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +103,8 @@ def record(command: Any) -> Any:
 
 def runs(folder: Path) -> Path:
     """Where a run of the bundle in a folder goes where nobody names one."""
+    import json
+
     return Path("runs") / str(json.loads((folder / "manifest.json").read_bytes())["model"])
 
 

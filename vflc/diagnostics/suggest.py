@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 MOST_NAMES = 1_000
@@ -22,5 +21,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     if len(names) > MOST_NAMES:
         alike = [n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) <= 1]
         names = alike[:MOST_NAMES]
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, names, n=1, cutoff=0.6)
     return found[0] if found else None

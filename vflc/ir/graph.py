@@ -104,7 +104,7 @@ class Graph(Struct, eq=False):
         return node
 
     def inputs(self, node: Node) -> tuple[Node, ...]:
-        return tuple(self.nodes[name] for name in node.inputs)
+        return tuple(map(self.nodes.__getitem__, node.inputs))
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """What `find` gives for the graph as it is, found once for each key; nobody may change it."""

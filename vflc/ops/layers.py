@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from vflc.ir.build import Init
@@ -30,6 +29,8 @@ def pick(what: str, name: str, names: Sequence[str]) -> str:
         OpError: VFL0106, there is none of that name.
     """
     if name not in names:
+        from difflib import get_close_matches
+
         near = get_close_matches(name, names, 1)
         hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(names)}"
         raise OpError(f"there is no {what} `{name}`", hint, "VFL0106")

@@ -11,6 +11,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct, field
@@ -247,13 +249,22 @@ class Parameter(Struct, frozen=True):
     variadic: bool = False
 
 
-class Function(Struct, frozen=True):
-    """What users call: `dense(x, 32)`."""
+class Function(Struct, frozen=True, dict=True):
+    """What users call, `dense(x, 32)`: with the docstring of `expand(build, …)`, and its other parameters."""
 
     name: str
-    doc: str
-    parameters: tuple[Parameter, ...]
     expand: Callable[..., Node]
+
+    @cached_property
+    def doc(self) -> str:
+        return inspect.cleandoc(self.expand.__doc__ or "")
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(
+            Parameter(p.name, _kind(p.annotation), p.default, p.kind is p.VAR_POSITIONAL)
+            for p in list(inspect.signature(self.expand).parameters.values())[1:]
+        )
 
 
 OPS: dict[str, Op] = {}
@@ -275,16 +286,11 @@ def _kind(annotation: Any) -> str:
 
 
 def function(expand: Callable[..., Node], name: str | None = None) -> Callable[..., Node]:
-    """Registers `expand(build, …)` as a function of the language.
-
-    Parameters are read off the signature (all but the first), documentation off the docstring.
-    """
-    parameters = [
-        Parameter(p.name, _kind(p.annotation), p.default, p.kind is p.VAR_POSITIONAL)
-        for p in list(inspect.signature(expand).parameters.values())[1:]
-    ]
+    """Registers `expand(build, …)` as a function of the language."""
     key = (name or expand.__name__).rstrip("_")
     if key in FUNCTIONS:
         raise ValueError(f"function {key!r} is registered twice")
-    FUNCTIONS[key] = Function(key, inspect.cleandoc(expand.__doc__ or ""), tuple(parameters), expand)
+    if not isinstance(expand, FunctionType):
+        inspect.signature(expand)  # what has none cannot be called
+    FUNCTIONS[key] = Function(key, expand)
     return expand

@@ -13,14 +13,10 @@ from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
 from vflc.passes.disclose import Disclose
 from vflc.passes.fuse_tables import FuseTables
-from vflc.passes.learn.population import LearnOfUsers
 from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
 from vflc.passes.penalise import Penalise
 from vflc.passes.place import Place
-from vflc.passes.population.home import Home
-from vflc.passes.population.phases import Phases
-from vflc.passes.population.vectorise import Vectorise
 from vflc.passes.properties import Property
 from vflc.passes.protect.gradients import ProtectGradients
 from vflc.passes.protect.values import Protect
@@ -139,4 +135,9 @@ def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True)
 
 def population_pipeline() -> Pipeline[Vectorised]:
     """The passes of a spec with a population: it is cut between its weights, not between its values."""
+    from vflc.passes.learn.population import LearnOfUsers
+    from vflc.passes.population.home import Home
+    from vflc.passes.population.phases import Phases
+    from vflc.passes.population.vectorise import Vectorise
+
     return Pipeline((Prune(), Home(), Vectorise(), Phases(), LearnOfUsers()), Vectorised)

@@ -31,8 +31,9 @@ _LOOKS = {
 
 def report_hidden(source: Source, collector: Collector) -> None:
     """Refuses what nobody sees, in strings and comments too."""
-    for index, char in enumerate(source.text):
-        if not is_hidden(char):
+    hidden = {char for char in set(source.text) if is_hidden(char)}
+    for index, char in enumerate(source.text if hidden else ""):
+        if char not in hidden:
             continue
         help = f"take it out; in a string it is written \\u{{{ord(char):X}}}"
         what = "changes how a reader sees the text" if ord(char) > 0x9F else "is a control character"

@@ -6,13 +6,12 @@ that a check does.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pkgutil import get_data
 from typing import Any, Self
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 TABLES = "vfl.tables.json"
 END = "$END"
@@ -46,6 +45,7 @@ class Rule(Struct, frozen=True):
         method: of the builder, which makes it of the parts; None where the parts are all there is.
         spliced: which parts stand for parts of their own.
         single: whether one part alone is taken as it is.
+        lone: whether there is never another: most rules of an operator pass on what binds tighter.
     """
 
     origin: str
@@ -53,6 +53,7 @@ class Rule(Struct, frozen=True):
     method: str | None
     spliced: tuple[int, ...]
     single: bool
+    lone: bool
 
     def parts(self, values: list[Any]) -> list[Any]:
         """The parts, from what is on the stack."""
@@ -93,7 +94,7 @@ class Tables(Struct, frozen=True):
         """Those in the package."""
         content = get_data("vflc_grammars", TABLES)
         assert content is not None, "the package has its tables"
-        data = json.loads(content)
+        data = json.decode(content)
         rules, rows = tuple(Rule(*rule) for rule in data["rules"]), data.pop("rows")
         return cls(**{**data, "rules": rules, "states": tuple(rows[row] for row in data["states"])})
 
@@ -180,23 +181,27 @@ class Parser:
 
         `values` has one value, that of the whole, after the token `END`.
         """
-        tables, states, values = self.tables, self.states, self.values
+        rows, rules, states, values = self.tables.states, self.tables.rules, self.states, self.values
+        type = token.type
         while True:
-            action = tables.states[states[-1]].get(token.type)
+            action = rows[states[-1]].get(type)
             if action is None:
                 return False
             if action >= 0:
                 states.append(action)
                 values.append(token)
                 return True
-            rule = tables.rules[~action]
-            parts: list[Any] = []
-            if rule.size:
-                parts = rule.parts(values[-rule.size :])
-                del states[-rule.size :], values[-rule.size :]
-            single = rule.single and len(parts) == 1
-            values.append(parts[0] if single else self.methods[~action](parts))
-            states.append(tables.states[states[-1]][rule.origin])
+            rule = rules[~action]
+            if rule.lone:
+                states.pop()
+            else:
+                parts: list[Any] = []
+                if rule.size:
+                    parts = rule.parts(values[-rule.size :])
+                    del states[-rule.size :], values[-rule.size :]
+                single = rule.single and len(parts) == 1
+                values.append(parts[0] if single else self.methods[~action](parts))
+            states.append(rows[states[-1]][rule.origin])
             if rule.origin == START:
                 return True
 

@@ -13,12 +13,10 @@ from threading import Lock
 from msgspec import Struct
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source, Span
-from vflc.syntax import recovery
 from vflc.syntax.builder import Builder
 from vflc.syntax.expressions import MAX_DEPTH, TooDeep
 from vflc.syntax.hidden import is_hidden, report_hidden, report_lookalikes
 from vflc.syntax.lalr import END, Lexer, Parser, Tables, Token
-from vflc.syntax.recovery import locate
 from vflc.syntax.tokens import Scan, scan
 from vflc.syntax.tree import Item, Spec
 
@@ -112,21 +110,30 @@ class _Parser:
             if isinstance(result, tuple):
                 items = result
                 break
-            failure = locate(self.tables, found, result.index - (result.deep is not None))
-            if result.deep:
-                _report_deep(result.deep, collector)
-            else:
-                recovery.report(found, failure, collector)
-            start, end = recovery.extent(found, failure)
-            poisoned.update(recovery.words(found.tokens[start:end]))
-            del found.tokens[start:end], found.bodies[start:end]
+            poisoned.update(self._left_out(found, result, collector))
         else:
-            poisoned.update(recovery.words(found.tokens))
+            from vflc.syntax.recovery import words
+
+            poisoned.update(words(found.tokens))
         for slip in self.builder.slips:
             collector.error(slip.code, slip.message, slip.span, slip.help, *slip.labels)
         poisoned |= self.builder.dropped
         collector.left_out |= poisoned
         return Spec(items, found.comments, frozenset(poisoned), everything)
+
+    def _left_out(self, found: Scan, stopped: _Stopped, collector: Collector) -> list[str]:
+        """Reports a statement that does not parse, and takes it out; the names in it."""
+        from vflc.syntax import recovery
+
+        failure = recovery.locate(self.tables, found, stopped.index - (stopped.deep is not None))
+        if stopped.deep:
+            _report_deep(stopped.deep, collector)
+        else:
+            recovery.report(found, failure, collector)
+        start, end = recovery.extent(found, failure)
+        names = list(recovery.words(found.tokens[start:end]))
+        del found.tokens[start:end], found.bodies[start:end]
+        return names
 
     def _attempt(self, found: Scan) -> tuple[Item, ...] | _Stopped:
         self.builder.begin(found.source, found.damaged)

@@ -79,7 +79,7 @@ def _rule(rule: Rule) -> list[Any]:
     single = bool(rule.options.expand1 and not rule.alias)
     lone = single and len(rule.expansion) == 1 and not spliced
     method = rule.alias or (None if lone or name.startswith("_") else name)
-    return [name, len(rule.expansion), method, spliced, single]
+    return [name, len(rule.expansion), method, spliced, single, lone]
 
 
 if __name__ == "__main__":

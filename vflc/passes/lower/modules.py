@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
+from pkgutil import get_data
 
 from msgspec import Struct, field
 
@@ -21,6 +21,8 @@ BESIDE = "`use` takes .vfl files at or below the folder of the spec"
 
 def library_names() -> list[str]:
     """The libraries that come with vflc."""
+    from importlib.resources import files
+
     return sorted(p.name[:-4] for p in files("vflc.library").iterdir() if p.name.endswith(".vfl"))
 
 
@@ -78,12 +80,16 @@ class Modules(Struct):
     def _library(self, item: tree.Import) -> Scope | None:
         assert item.library
         name = item.library.text
-        if name not in library_names():
+        try:
+            content = get_data("vflc.library", f"{name}.vfl")
+        except FileNotFoundError:
+            content = None
+        if content is None:
             near = did_you_mean(name, library_names())
             help = f"did you mean `{near}`?" if near else f"there are {', '.join(library_names()) or 'none'}"
             self.collector.error("VFL0108", f"unknown library `{name}`", item.library.span, help)
             return None
-        text = (files("vflc.library") / f"{name}.vfl").read_text(encoding="utf-8")
+        text = content.decode()
         return self._load(
             f"library:{name}", None, lambda: Source(f"library/{name}.vfl", text, True), item.span
         )
