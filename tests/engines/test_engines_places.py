@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from granting import granted
+from vflc_common.engines import ENGINES
 from vflc_runtime.engines import onnx_catch_up, onnx_replay, onnx_updates
 from vflc_runtime.engines.engine import engine_maker
 from vflc_runtime.engines.onnx import OnnxEngine
@@ -33,8 +34,8 @@ def place(folder: Path, name: str, *programs: str, threads: int | None = None) -
 def test_an_engine_that_is_none() -> None:
     with pytest.raises(Failure, match="there is no engine 'abacus'") as refused:
         engine_maker("abacus")
-    assert (refused.value.code, refused.value.help) == ("VFL0639", "engines: onnx, keras")
-    assert engine_maker("onnx") is OnnxEngine
+    assert (refused.value.code, refused.value.help) == ("VFL0639", "engines: keras, onnx")
+    assert engine_maker("onnx") is ENGINES["onnx"].make
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, 7), (2, 2)])

@@ -113,22 +113,22 @@ def test_backends_alone_and_together_have_one_manifest() -> None:
 def test_every_keras_file_counts(tmp_path: Path) -> None:
     compiled(SPEC).write(tmp_path / "b")
     folder = tmp_path / "b"
-    open_bundle(folder, backend="keras")
+    open_bundle(folder, engine="keras")
     for file in sorted((folder / "alice" / "keras").iterdir()):
         content = file.read_bytes()
         file.write_bytes(content + b" ")
         with pytest.raises(Failure, match="was changed after it was compiled") as refused:
-            open_bundle(folder, backend="keras")
+            open_bundle(folder, engine="keras")
         assert refused.value.code == "VFL0613" and file.name in refused.value.message
         file.write_bytes(content)
     (folder / "alice" / "keras" / "more.keras.json").write_bytes(b"")
     with pytest.raises(Failure, match="no file of this bundle"):
-        open_bundle(folder, backend="keras")
+        open_bundle(folder, engine="keras")
     (folder / "alice" / "keras" / "more.keras.json").unlink()
     encoders = folder / "alice" / "encoders.json"
     encoders.write_bytes(encoders.read_bytes() + b" ")
     with pytest.raises(Failure, match=r"encoders\.json was changed"):
-        open_bundle(folder, backend="keras")
+        open_bundle(folder, engine="keras")
 
 
 def test_keras_files_of_another_bundle(tmp_path: Path) -> None:
@@ -137,6 +137,6 @@ def test_keras_files_of_another_bundle(tmp_path: Path) -> None:
     listed = tmp_path / "b" / "keras.json"
     listed.write_text(listed.read_text().replace('"digest": "', '"digest": "0'))
     with pytest.raises(Failure, match="belongs to another bundle") as refused:
-        open_bundle(tmp_path / "b", backend="keras")
+        open_bundle(tmp_path / "b", engine="keras")
     assert refused.value.code == "VFL0613"
     open_bundle(tmp_path / "b")

@@ -15,7 +15,7 @@ class Told:
 
     def __init__(self, **hello: Any) -> None:
         self.network = SimpleNamespace(place="alice")
-        self._hello = {"digest": "d", "engine": "onnx", "keras": None, "nonce": "n", **hello}
+        self._hello = {"digest": "d", "reads": "onnx", "keras": None, "nonce": "n", **hello}
 
     def tell_json(self, kind: str, content: dict[str, Any]) -> None:
         pass
@@ -28,7 +28,7 @@ class Told:
 
 
 def agree(mine: tuple[str, str | None], theirs: tuple[str, str | None]) -> str:
-    peers: Any = Told(engine=theirs[0], keras=theirs[1])
+    peers: Any = Told(reads=theirs[0], keras=theirs[1])
     return compare(peers, {"digest": "d"}, *mine)
 
 
@@ -70,4 +70,4 @@ def test_keras_files_that_somebody_runs_are_everybodys(
 
 def test_a_changed_digest_is_told_first() -> None:
     with pytest.raises(Failure, match="digest"):
-        compare(Told(digest="e", engine="keras"), {"digest": "d"})  # type: ignore[arg-type]
+        compare(Told(digest="e", reads="keras"), {"digest": "d"})  # type: ignore[arg-type]

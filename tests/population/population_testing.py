@@ -40,7 +40,7 @@ def table(users: dict[str, list[tuple[int, float]]]) -> pa.Table:
 def compiled(text: str, folder: Path, precision: str = "float64", engine: str = "onnx") -> Population:
     bundle = compile_source(Source("p.vfl", text), precision=precision, backends=("onnx", engine))
     bundle.write(folder / "bundle")
-    return of_population(open_any(folder / "bundle", backend=engine))
+    return of_population(open_any(folder / "bundle", engine=engine))
 
 
 def rounds_of(population: Population, source: pa.Table, **options: int) -> Rounds:

@@ -154,7 +154,7 @@ class Recorded:
         self, folder: Path, engine: str = "onnx", facts: Facts | None = None, **changed: Any
     ) -> None:
         self.sent: dict[tuple[str, str], np.ndarray] = {}
-        self.session = Session(open_bundle(folder, backend=engine), engine, 0, 1, listen=self._note)
+        self.session = Session(open_bundle(folder, engine=engine), engine, 0, 1, listen=self._note)
         change: Callable[[Any], None] | None = changed.get("change")
         for guards in self.session.guards().values():
             if change is not None:

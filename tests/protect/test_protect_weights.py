@@ -92,7 +92,7 @@ class At:
     """A bundle at work, each time from its initial weights on, with noise that a test may choose."""
 
     def __init__(self, folder: Path, engine: str = "onnx", noise: Any = None) -> None:
-        self.session = Session(open_bundle(folder, backend=engine), engine, 3, 1)
+        self.session = Session(open_bundle(folder, engine=engine), engine, 3, 1)
         self.start = {
             place: {name: np.array(weight) for name, weight in weights.items()}
             for place, weights in self.session.weights_by_place().items()

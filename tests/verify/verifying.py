@@ -114,7 +114,7 @@ def crosswise(text: str, folder: Path, steps: int = 4, rows: int = 32, batch: in
             protections=False,
         )  # fmt: skip
         made.write(folder / name)
-        ways += [Way(f"{name} {engine}", open_bundle(folder / name, backend=engine)) for engine in engines]
+        ways += [Way(f"{name} {engine}", open_bundle(folder / name, engine=engine)) for engine in engines]
     bundle = ways[0].bundle
     sources = generate(loading.encoders(bundle), rows, 0)
     data = loading.load_training(bundle, sources, {"seed": 0, "validation": 0.0, "fold": 0}, None, silent)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from vflc_common.words import BACKENDS, PRECISIONS
+from vflc_common.words import PRECISIONS
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import Stretch
@@ -15,8 +15,25 @@ if TYPE_CHECKING:
 SPEC = click.Path(path_type=Path)
 """A spec that cannot be read is a diagnostic of the driver, so click does not look at it."""
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
-ENGINES = click.Choice(BACKENDS)
 PRECISION = click.Choice(PRECISIONS)
+
+
+class EngineName(click.ParamType):  # type: ignore[type-arg]
+    """An engine, ours or another package's, by its name."""
+
+    name = "engine"
+
+    def get_metavar(self, param: click.Parameter, *more: Any) -> str:
+        from vflc_common.engines import ENGINES
+
+        return f"[{'|'.join(ENGINES.ours)}|…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from vflc_common.engines import ENGINES
+
+        if value not in ENGINES:
+            self.fail(f"there is no engine {value!r}; engines: {', '.join(ENGINES.names())}", param, ctx)
+        return str(value)
 
 
 def _sources(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -35,11 +52,18 @@ def engine(command: Any) -> Any:
     """The option `--engine`: what executes the graphs."""
     return click.option(
         "--engine",
-        type=ENGINES,
+        type=EngineName(),
         default="onnx",
         show_default=True,
-        help="keras is TensorFlow, on a GPU if any.",
+        help="What runs the graphs: keras is TensorFlow, on a GPU if any.",
     )(command)
+
+
+def reads(engines: Iterable[str]) -> tuple[str, ...]:
+    """What a spec is compiled to for engines."""
+    from vflc_runtime.bundle.plugins import find_engine
+
+    return tuple(dict.fromkeys(find_engine(each).reads for each in engines))
 
 
 def data(command: Any, required: bool = True, otherwise: str = "") -> Any:

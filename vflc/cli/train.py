@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vflc.cli.options import PRECISION, SPEC, data, engine, record, runs, threads, validation
+from vflc.cli.options import PRECISION, SPEC, data, engine, reads, record, runs, threads, validation
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import Recorder
@@ -111,7 +111,7 @@ def bundle_of(target: Path | None, precision: str | None, engine: str = "onnx") 
     from vflc import driver
     from vflc.cli import failures
 
-    backends = tuple(dict.fromkeys(("onnx", engine)))
+    backends = tuple(dict.fromkeys(("onnx", *reads([engine]))))
     bundle = driver.compile_spec(target, precision=precision or "float32", backends=backends)
     if bundle.warnings:
         failures.mention(bundle.warnings, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from vflc_common.words import BACKENDS, PRECISIONS
+from vflc_common.words import PRECISIONS
 
 from vflc.cli.options import SPEC, data, threads
 from vflc.cli.verify_parties import DENSE, ROWS
@@ -26,10 +25,14 @@ if TYPE_CHECKING:
 def _engines(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
-    chosen = {name.strip() for name in value.split(",")}
-    for name in chosen.difference(BACKENDS):
-        raise click.BadParameter(f"there is no engine {name!r}; engines: {', '.join(BACKENDS)}")
-    return tuple(name for name in BACKENDS if name in chosen)
+    from vflc_common.engines import ENGINES
+
+    chosen = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    for name in chosen:
+        if name not in ENGINES:
+            known = ", ".join(ENGINES.names())
+            raise click.BadParameter(f"there is no engine {name!r}; engines: {known}")
+    return chosen
 
 
 @click.command("verify", short_help="Train SPEC in several ways and compare.")
@@ -49,7 +52,7 @@ def _engines(context: click.Context, option: click.Parameter, value: str | None)
     "--engines",
     callback=_engines,
     metavar="NAMES",
-    help="Of onnx and keras, with a comma between.  [default: all that are installed]",
+    help="Engines, with a comma between, as in onnx,keras.  [default: all of vflc's that are installed]",
 )
 @click.option("--precision", type=click.Choice(PRECISIONS), help="One alone; both without.")
 @threads
@@ -65,17 +68,18 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
     """
     if options["rows"] and options["sources"]:
         raise click.UsageError("--rows is for rows that are made up; --data brings its own")
-    missing = options["engines"] is None and importlib.util.find_spec("tensorflow") is None
-    if options["engines"] is None:
-        options["engines"] = BACKENDS[:1] if missing else BACKENDS
+    from vflc_common.engines import ENGINES, installed
+
+    missing = options["engines"] is None and [each for each in ENGINES if not each.installed]
+    options["engines"] = options["engines"] or installed()
     found = run(spec, options, quiet=as_json)
     if as_json:
         click.echo(json.dumps(_finite(found), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         _show(found)
-    if missing:
-        note = "TensorFlow is not installed: Keras was left out; `pip install 'vflc[keras]'` adds it"
-        click.echo(note, err=True)
+    for each in missing or ():
+        note = f"{each.library} is not installed: {each.name} was left out"
+        click.echo(f"{note}; `pip install 'vflc[{each.extra}]'` adds it", err=True)
     context.exit(0 if found["within"] else 1)
 
 
@@ -171,6 +175,8 @@ class _Progress:
 
 def _show(found: Mapping[str, Any]) -> None:
     """Of each precision a table of all pairs of ways, and where the worst differences are."""
+    from vflc_runtime.bundle.plugins import find_engine
+
     from vflc.cli.tables import console, differences, show, worst_differences
 
     screen = console()
@@ -186,7 +192,7 @@ def _show(found: Mapping[str, Any]) -> None:
             click.echo(f"{entry['exchanged_rows']:,} rows too near a non-smooth point gave way to others")
         if entry["idle_weights"]:
             click.echo(_moved_by_rounding(entry["idle_weights"], entry["limit"]))
-    if (unlike := found.get("dense_off")) and "keras" in found["engines"]:
+    if (unlike := found.get("dense_off")) and any(find_engine(each).dense for each in found["engines"]):
         click.echo(f"{DENSE}, by Keras's own optimizers, is left out:\n  {unlike}")
     if off := found.get("protections_off"):
         click.echo(f"compared without protections ({', '.join(off)}): their noise is never the same twice")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vflc.cli.options import reads
+
 if TYPE_CHECKING:
     from vflc_runtime.data.source import Source
     from vflc_runtime.verify import NonSmoothPoints, Verification, Way
@@ -29,6 +31,7 @@ def _compile(
     is compared as it is without its protections.
     """
     from vflc_runtime.bundle.folder import open_bundle
+    from vflc_runtime.bundle.plugins import find_engine
     from vflc_runtime.verify import Way
 
     from vflc import driver
@@ -39,17 +42,17 @@ def _compile(
     protected = driver.compile_spec(spec, precision=precision)
     for split in ("unsplit", "split"):
         bundle = driver.compile_spec(
-            spec, precision=precision, unsplit=split == "unsplit", backends=engines, protections=False
+            spec, precision=precision, unsplit=split == "unsplit", backends=reads(engines), protections=False
         )
         bundle.write(folder / split)
         for engine in engines:
-            ways.append(Way(f"{split} {engine}", open_bundle(folder / split, backend=engine)))
+            ways.append(Way(f"{split} {engine}", open_bundle(folder / split, engine=engine)))
     model = protected.model
     assert isinstance(model, Scheduled), "populations are verified by themselves"
     unlike = unlike_keras(model)
-    if "keras" in engines and unlike is None:
-        unsplit = next(way.bundle for way in ways if way.name == "unsplit keras")
-        ways.append(Way(DENSE, unsplit, keras_rules(model, steps)))
+    for way in [way for way in ways if way.name.startswith("unsplit ") and find_engine(way.engine).dense]:
+        if unlike is None:
+            ways.append(Way(f"dense {way.engine}", way.bundle, keras_rules(model, steps)))
     off = [protection.mechanism for protection in model.protections]
     return ways, protected.warnings, {"protections_off": off, "dense_off": unlike}
 
@@ -61,9 +64,11 @@ def _double(spec: Path, engines: tuple[str, ...], folder: Path) -> Way:
 
     from vflc import driver
 
-    bundle = driver.compile_spec(spec, precision="float64", unsplit=True, backends=engines, protections=False)
+    bundle = driver.compile_spec(
+        spec, precision="float64", unsplit=True, backends=reads(engines), protections=False
+    )
     bundle.write(folder / "double")
-    return Way(f"unsplit {engines[0]}", open_bundle(folder / "double", backend=engines[0]))
+    return Way(f"unsplit {engines[0]}", open_bundle(folder / "double", engine=engines[0]))
 
 
 def verified(

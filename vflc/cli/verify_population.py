@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vflc.cli.options import only
+from vflc.cli.options import only, reads
 
 if TYPE_CHECKING:
     from vflc_runtime.bundle.population_settings import Settings
@@ -42,11 +42,11 @@ def verified(
     only({"threads": options["threads"]}, ())
     rounds = options["steps"] or ROUNDS
     start(len(options["engines"]) + 1, rounds)
-    bundle = driver.compile_spec(spec, precision=precision, backends=options["engines"])
+    bundle = driver.compile_spec(spec, precision=precision, backends=reads(options["engines"]))
     bundle.write(folder / "bundle")
-    opened = [of_population(open_any(folder / "bundle", backend=engine)) for engine in options["engines"]]
-    ways = [Way(f"together {each.backend}", each, GROUP) for each in opened]
-    ways.insert(1, Way(f"one by one {opened[0].backend}", opened[0], 1))
+    opened = [of_population(open_any(folder / "bundle", engine=engine)) for engine in options["engines"]]
+    ways = [Way(f"together {each.engine}", each, GROUP) for each in opened]
+    ways.insert(1, Way(f"one by one {opened[0].engine}", opened[0], 1))
     plan = opened[0].users
     given = {"seed": options["seed"], "batch": options["batch"], "rounds": rounds}
     settings = replace(plan.settings, **{n: value for n, value in given.items() if value is not None})

@@ -56,7 +56,7 @@ def imitate(bundle: Bundle, seed: int, sizes: Mapping[str, int | None], threads:
     def hear(envelope: Envelope) -> None:
         heard.update({edge: np.array(tensor) for edge, tensor in envelope.tensors.items()})
 
-    session = Session(bundle, bundle.backend, seed, threads, ("predict",), hear)
+    session = Session(bundle, bundle.engine, seed, threads, ("predict",), hear)
     rng = np.random.default_rng(0)
     inputs = {
         each.id: _made_up(each, sizes.get(each.id), rng, bundle.manifest.precision)

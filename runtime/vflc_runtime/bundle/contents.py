@@ -137,6 +137,6 @@ def _read(folder: Path, hashes: Mapping[str, str], only: Iterable[str] | None = 
 def _no_plan(folder: Path, backend: str) -> Failure:
     return Failure(
         "VFL0613",
-        f"{folder} has no plan for the engine {backend!r}",
+        f"{folder} has no plan for engines that run {backend!r} files",
         f"compile the spec with it: `vflc compile SPEC --backend {backend} -o DIR`",
     )

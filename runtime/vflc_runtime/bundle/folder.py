@@ -15,6 +15,7 @@ from vflc_runtime.bundle.contents import Contents, open_contents, read_keras_has
 from vflc_runtime.bundle.manifest import Manifest, read_manifest
 from vflc_runtime.bundle.plan import PlacePlan, Plan
 from vflc_runtime.bundle.plan_reader import read_kind, read_plan
+from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.bundle.population_checks import check_population
 from vflc_runtime.bundle.population_plan import HubPlan, UsersPlan
 from vflc_runtime.bundle.population_reader import read_hub, read_users
@@ -26,13 +27,14 @@ from vflc_runtime.errors import Failure
 class Bundle:
     """What the compiler wrote, read and checked: `plans` by place, in the manifest's order.
 
-    `keras` is the digest of the Keras files, None where the bundle has none.
+    `engine` is that whose files were read; `keras` is the digest of the Keras files, None where the bundle
+    has none.
     """
 
     folder: Path
     manifest: Manifest
     plans: dict[str, Plan]
-    backend: str = "onnx"
+    engine: str = "onnx"
     keras: str | None = None
 
     @property
@@ -49,7 +51,7 @@ class Population:
     manifest: Manifest
     users: UsersPlan
     hub: HubPlan
-    backend: str = "onnx"
+    engine: str = "onnx"
     keras: str | None = None
 
     @property
@@ -72,14 +74,14 @@ READERS: dict[str, Callable[[Contents], PlacePlan]] = {
 
 
 def open_any(
-    folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx"
+    folder: Path | str, places: tuple[str, ...] | None = None, engine: str = "onnx"
 ) -> Bundle | Population:
-    """Reads the bundle in `folder`, all places or those given, with the plans of a backend.
+    """Reads the bundle in `folder`, all places or those given, with the plans that an engine runs.
 
     Every file of the places is hashed and compared with the manifest, and used as it was then.
-    VFL0613 where the bundle does not hold together, or was compiled without that backend.
+    VFL0613 where the bundle does not hold together, or was compiled without files for that engine.
     """
-    folder = Path(folder)
+    folder, backend = Path(folder), find_engine(engine).reads
     manifest = read_manifest(folder / "manifest.json")
     keras = read_keras_hashes(folder, manifest.places, manifest.digest, backend)
     plans: dict[str, PlacePlan] = {}
@@ -95,18 +97,18 @@ def open_any(
     match tuple(plans.values()):
         case (UsersPlan() as users, HubPlan() as hub) if manifest.population:
             check_population(users, hub, manifest)
-            return Population(folder, manifest, users, hub, backend, digest)
+            return Population(folder, manifest, users, hub, engine, digest)
     own = {place: plan for place, plan in plans.items() if isinstance(plan, Plan)}
     if len(own) < len(plans) or manifest.population:
         raise damaged(f"the plans of {folder} are not all of one kind of model, that of manifest.json")
     for plan in own.values():
         check_plan(plan, manifest)
-    return Bundle(folder, manifest, own, backend, digest)
+    return Bundle(folder, manifest, own, engine, digest)
 
 
-def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, backend: str = "onnx") -> Bundle:
+def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, engine: str = "onnx") -> Bundle:
     """The same of a model over parties; VFL0502 where it is one over a population."""
-    return of_parties(open_any(folder, places, backend))
+    return of_parties(open_any(folder, places, engine))
 
 
 def of_parties(found: Bundle | Population) -> Bundle:
@@ -133,11 +135,17 @@ def is_population(folder: Path) -> bool:
     return read_manifest(folder / "manifest.json").population
 
 
-def opened(bundle: Bundle | Path | str, backend: str) -> Bundle:
-    """The bundle with the plans of a backend, read again where it has those of another."""
+def opened(bundle: Bundle | Path | str, engine: str) -> Bundle:
+    """The bundle with the plans that an engine runs, read again where it has those of another."""
     if not isinstance(bundle, Bundle):
-        return open_bundle(bundle, backend=backend)
-    return bundle if bundle.backend == backend else open_bundle(bundle.folder, tuple(bundle.plans), backend)
+        return open_bundle(bundle, engine=engine)
+    return bundle if bundle.engine == engine else open_bundle(bundle.folder, tuple(bundle.plans), engine)
+
+
+def add_files(folder: Path, other: Path, engine: str) -> None:
+    """Gives the bundle in `folder` what an engine needs of `other`, which was compiled from the same spec."""
+    if find_engine(engine).reads == KERAS_FOLDER:
+        add_keras(folder, other)
 
 
 def add_keras(folder: Path, other: Path) -> None:

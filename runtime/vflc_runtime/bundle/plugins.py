@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 
+from vflc_common.engine import EngineRecord
+from vflc_common.engines import ENGINES
 from vflc_common.metrics import METRICS
 from vflc_common.plugins import RUN, BrokenPlugin, Plugin
 
@@ -13,6 +15,25 @@ from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.errors import Failure
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}")
+
+
+def find_engine(name: str) -> EngineRecord:
+    """The engine of a name.
+
+    Raises:
+        Failure: VFL0639, there is none; VFL0695, it cannot be used.
+    """
+    if name not in ENGINES:
+        raise Failure("VFL0639", f"there is no engine {name!r}", f"engines: {', '.join(ENGINES.names())}")
+    try:
+        return ENGINES[name]
+    except BrokenPlugin as broken:
+        raise unusable(broken) from broken
+
+
+def unusable(broken: BrokenPlugin) -> Failure:
+    """VFL0695: another package's record cannot be used."""
+    return Failure("VFL0695", broken.message, "mend or uninstall that package")
 
 
 def load_metrics(names: Iterable[str], declared: Sequence[Plugin]) -> None:
@@ -31,7 +52,7 @@ def load_metrics(names: Iterable[str], declared: Sequence[Plugin]) -> None:
                 )
             METRICS[name]
     except BrokenPlugin as broken:
-        raise Failure("VFL0695", broken.message, "mend or uninstall that package") from broken
+        raise unusable(broken) from broken
 
 
 def read_plugins(items: Json | None) -> tuple[Plugin, ...]:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from typing import Any, Protocol, cast
+from functools import partial
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
+from vflc_common.engines import ENGINES
 
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.errors import Failure
+from vflc_runtime.bundle.plugins import find_engine
 
 Array = NDArray[Any]
-
-ENGINES = {
-    "onnx": "vflc_runtime.engines.onnx:OnnxEngine",
-    "keras": "vflc_runtime.engines.keras:KerasEngine",
-}
-"""Engines by name, imported where used."""
 
 
 class Steps(Protocol):
@@ -94,14 +89,11 @@ class Engine(Steps, Protocol):
 EngineMaker = Callable[[Plan, tuple[str, ...], int, int | None], Engine]
 
 
-def check_engine(name: str) -> str:
-    """The name, if there is such an engine; VFL0639 otherwise."""
-    if name not in ENGINES:
-        raise Failure("VFL0639", f"there is no engine {name!r}", f"engines: {', '.join(ENGINES)}")
-    return name
-
-
 def engine_maker(name: str) -> EngineMaker:
-    """Makes engines from (plan, programs, seed, threads); VFL0639 where there is no such engine."""
-    module, _, attribute = ENGINES[check_engine(name)].partition(":")
-    return cast(EngineMaker, getattr(import_module(module), attribute))
+    """Makes engines from (plan, programs, seed, threads); raises as `find_engine` does."""
+    record = find_engine(name)
+    if name in ENGINES.ours:
+        return record.make
+    from vflc_runtime.engines.watched import Watched
+
+    return partial(Watched, name)

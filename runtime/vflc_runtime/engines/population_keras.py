@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,11 @@ from vflc_runtime.engines.keras_models import call_model, load_model
 from vflc_runtime.engines.keras_setup import tensorflow
 
 Array = NDArray[Any]
+
+
+def keras_runners(precision: str) -> Callable[[Graph], KerasRunner]:
+    """What makes runners on TensorFlow."""
+    return partial(KerasRunner, precision=precision)
 
 
 class KerasRunner:

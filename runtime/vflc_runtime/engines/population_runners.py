@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib import import_module
 from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
+from vflc_common.engines import ENGINES
+from vflc_common.plugins import BrokenPlugin
 
+from vflc_runtime.bundle.plugins import find_engine, unusable
 from vflc_runtime.bundle.population_plan import Graph
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.onnx_session import onnx_errors, ort_value, self_contained, session, short
+from vflc_runtime.errors import Failure
 
 Array = NDArray[Any]
 
@@ -29,12 +32,21 @@ class Runner(Protocol):
 Runners = Callable[[Graph], Runner]
 
 
-def runners(backend: str, precision: str) -> Runners:
-    """Makes the runners of an engine; VFL0613 where a file holds no such graph."""
-    if backend == "onnx":
-        return partial(OnnxRunner, precision=precision)
-    keras = import_module("vflc_runtime.engines.population_keras").KerasRunner  # imports TensorFlow
-    return cast(Runners, partial(keras, precision=precision))
+def runners(engine: str, precision: str) -> Runners:
+    """Makes the runners of an engine; VFL0613 where a file holds no such graph, VFL0691 where it has none."""
+    record = find_engine(engine)
+    if record.runners is None:
+        raise Failure("VFL0691", f"the engine {engine!r} does not run models over populations")
+    try:
+        with ENGINES.using(engine, Failure):
+            return cast(Runners, record.runners(precision))
+    except BrokenPlugin as broken:
+        raise unusable(broken) from broken
+
+
+def onnx_runners(precision: str) -> Runners:
+    """Those of onnxruntime."""
+    return partial(OnnxRunner, precision=precision)
 
 
 class OnnxRunner:

@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from vflc_common.words import KERAS_FOLDER
+
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.party.peers import Peers, wrong
 from vflc_runtime.run.state import KEPT
@@ -16,7 +18,7 @@ START = "start"
 """Stands among the checkpoints for the state before the first step."""
 
 
-def compare(peers: Peers, terms: Mapping[str, Any], engine: str = "onnx", keras: str | None = None) -> str:
+def compare(peers: Peers, terms: Mapping[str, Any], reads: str = "onnx", keras: str | None = None) -> str:
     """Tells all what this party runs, and compares; returns a name of this start that all know.
 
     The manifest's digest is the same whatever backends a party has, so that Keras files are not
@@ -26,14 +28,14 @@ def compare(peers: Peers, terms: Mapping[str, Any], engine: str = "onnx", keras:
         peers: the others.
         terms: what must be the same everywhere, by the words that a message has for it, the most
             telling first.
-        engine: that this party runs.
+        reads: which of a bundle's files this party's engine runs.
         keras: the digest of the Keras files that it has.
 
     Raises:
         Failure: VFL0650 with the first difference, at both sides.
     """
     nonce = secrets.token_hex(8)
-    mine = {"engine": engine, "keras": keras}
+    mine = {"reads": reads, "keras": keras}
     peers.tell_json("hello", {**terms, **mine, "nonce": nonce})
     heard = {peer: peers.hear_json(peer, "hello") for peer in peers.senders("hello")}
     place = peers.network.place
@@ -41,7 +43,7 @@ def compare(peers: Peers, terms: Mapping[str, Any], engine: str = "onnx", keras:
         for name, own in terms.items():
             if told.get(name) != own:
                 raise differs(name, place, own, peer, told.get(name))
-        if "keras" in (engine, told.get("engine")) and (keras is None or told.get("keras") != keras):
+        if KERAS_FOLDER in (reads, told.get("reads")) and (keras is None or told.get("keras") != keras):
             raise differs("keras", place, keras, peer, told.get("keras"))
         if set(told) != {*terms, *mine, "nonce"} or not isinstance(told["nonce"], str):
             raise wrong(peer, "hello", "has other settings than this version knows")

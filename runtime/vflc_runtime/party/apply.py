@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.data.batches import sequential
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.errors import Failure
@@ -98,7 +99,7 @@ class _Trained:
         Returns the model's epoch in words, too.
         """
         terms = {"program": self.program, "version": version(), "digest": self.bundle.manifest.digest}
-        compare(peers, terms, self.bundle.backend, self.bundle.keras)
+        compare(peers, terms, find_engine(self.site.engine).reads, self.bundle.keras)
         own = rows.load(self._load)
         states = self.run.states(self.bundle, self.site.listen)
         count, name = agree_rows(peers, own, states, may_start=False)

@@ -7,7 +7,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from vflc_runtime.bundle.folder import Bundle, add_keras, open_bundle
+from vflc_runtime.bundle.folder import Bundle, add_files, open_bundle
+from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.errors import PEER, Failure
@@ -103,7 +104,7 @@ class _Training:
         """From the first word to the last: all agree on where to begin, train, and part."""
         terms = {"program": "train", "version": version(), "digest": self.bundle.manifest.digest}
         terms |= {key: self.settings[key] for key in SETTINGS}
-        name = compare(peers, terms, self.bundle.backend, self.bundle.keras)
+        name = compare(peers, terms, find_engine(self.site.engine).reads, self.bundle.keras)
         own = rows.load(self._load)
         run = self._run
         held = run.held(self.site.listen) if run is not None else {}
@@ -171,8 +172,8 @@ def _bundle_of(run: RunFolder, bundle_dir: Path | str | None, site: Site) -> Bun
     if run.places != (site.place,):
         whose = "all parties in one process" if run.places is None else ", ".join(run.places)
         raise Failure("VFL0636", f"{run.path} is a run of {whose}, not of {site.place}", "name another --out")
-    if bundle_dir is not None and site.engine == "keras":
-        add_keras(run.path / "bundle", Path(bundle_dir))
+    if bundle_dir is not None:
+        add_files(run.path / "bundle", Path(bundle_dir), site.engine)
     bundle = run.bundle(site.engine)
     if bundle_dir is not None:
         given = open_bundle(bundle_dir, (site.place,), site.engine)

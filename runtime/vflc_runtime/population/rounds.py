@@ -70,7 +70,7 @@ class Rounds:
     ) -> None:
         self.population, self.plan, self.settings = population, population.users, settings
         self.users, self.split, self.pool = users, split, pool
-        load = runners(population.backend, self.plan.precision)
+        load = runners(population.engine, self.plan.precision)
         self.hub, self._secret, self._together = Hub(population.hub, settings, load, secret), secret, together
         self.kept: dict[str, Array] = self._first() if settings.keep_local else {}
 

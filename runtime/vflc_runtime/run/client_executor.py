@@ -40,7 +40,7 @@ class ClientExecutor:
         training: bool = True,
         listen: Callable[[Envelope], None] | None = None,
     ) -> None:
-        load = runners(population.backend, population.users.precision)
+        load = runners(population.engine, population.users.precision)
         self._users = Clients(population.users, settings, load, training)
         self._hub = Desk(population.hub)
         self._network = LocalNetwork(listen)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from vflc_runtime.data.source import Source
-from vflc_runtime.engines.engine import check_engine
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.population.rounds import summed
 from vflc_runtime.population.users import Users
@@ -33,7 +32,7 @@ def evaluate(
         Failure: VFL0601 to 0618 as data and run give cause.
     """
     folder = RunFolder(Path(run))
-    population = folder.population(check_engine(engine))
+    population = folder.population(engine)
     hub = population.hub.place
     data = load_users(population, sources, listen)
     users = Users.of(data)

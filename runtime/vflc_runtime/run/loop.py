@@ -59,7 +59,7 @@ class EpochLoop(TrainingLoop):
         drawn = spending.drawn(settings, session.bundle.plans, data)
         known = facts(settings, order)
         keys = start.begin(run.path, session.engines) if training.secret_start else {}
-        terms = bits(settings, session.backend, session.threads)
+        terms = bits(settings, session.engine, session.threads)
         record.begin(
             run.path, session.guards(), settings, known, drawn,
             {place: {**terms, "start": keys.get(place)} for place in session.engines},

@@ -16,7 +16,6 @@ from vflc_runtime.bundle.folder import Population
 from vflc_runtime.bundle.population_plan import UsersPlan
 from vflc_runtime.data.source import Source
 from vflc_runtime.data.values import restored
-from vflc_runtime.engines.engine import check_engine
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.population.users import Rows, Users
@@ -60,7 +59,7 @@ def predict(
     """
     out_file = check_out(Path(out_file))
     folder = RunFolder(Path(run))
-    population = folder.population(check_engine(engine))
+    population = folder.population(engine)
     plan, hub = population.users, population.hub.place
     item = _item(plan) if top is not None else ""
     users, given, key_type = _load(population, sources, top is not None, listen)

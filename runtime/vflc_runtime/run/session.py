@@ -70,7 +70,7 @@ class Session:
 
     Args:
         bundle: as opened, or its folder.
-        engine: a name of `ENGINES`.
+        engine: of those that there are, by name.
         seed: of initial weights and random values; the spec's where None.
         threads: threads an operator may use; a core each where None.
         programs: those that will be run.
@@ -89,7 +89,7 @@ class Session:
         transport: Transport | None = None,
     ) -> None:
         make = engine_maker(engine)
-        self.bundle, self.backend, self.threads = opened(bundle, engine), engine, threads
+        self.bundle, self.engine, self.threads = opened(bundle, engine), engine, threads
         plans = self.bundle.plans
         self.seed = seed if seed is not None else next(iter(plans.values())).training.seed
         self._transport = transport or LocalNetwork(listen)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from vflc_common.engines import ENGINES
 
 from vflc_runtime.bundle.folder import Bundle, Population, is_population
+from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.bundle.population_settings import Settings
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.state import RunFolder
@@ -185,14 +187,20 @@ def version() -> str:
 def bits(settings: Mapping[str, Any], engine: str, threads: int | None) -> dict[str, Any]:
     """All that the bits of a step depend on, besides what others send."""
     what = ("digest", "data", "batch", "seed", "validation", "shuffle", "fold")
-    library = import_module({"onnx": "onnxruntime", "keras": "tensorflow"}[engine])
+    library = import_module(find_engine(engine).library)
     return {
         **{name: settings.get(name) for name in what},
         "engine": engine,
         "threads": threads or os.cpu_count(),
-        "versions": [version(), numpy.__version__, library.__version__],
+        "versions": [version(), numpy.__version__, library.__version__, *_plugin(engine)],
         "processor": _processor(),
     }
+
+
+def _plugin(engine: str) -> list[str]:
+    """The package of an engine that is none of ours, with its version."""
+    found = ENGINES.plugin(engine)
+    return [] if found is None else [f"{found.package} {found.version}"]
 
 
 def _processor() -> str:

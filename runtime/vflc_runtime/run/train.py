@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vflc_runtime.bundle.folder import add_keras, open_any
+from vflc_runtime.bundle.folder import add_files, open_any
+from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.data.source import Source
-from vflc_runtime.engines.engine import check_engine
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.interrupts import Interrupts
@@ -51,7 +51,7 @@ def train(
     """
     options, out = options or TrainOptions(), Path(out)
     check_options(options)
-    check_engine(options.engine)
+    find_engine(options.engine)
     if options.resume:
         run = RunFolder(out)
         with run.locked():
@@ -59,7 +59,7 @@ def train(
     if bundle_dir is None:
         raise Failure("VFL0637", "there is no bundle to train", "give a spec or a bundle, or --resume a run")
     refuse_existing(out, options.overwrite)
-    work = work_of(open_any(bundle_dir, backend=options.engine), options)
+    work = work_of(open_any(bundle_dir, engine=options.engine), options)
     settings = new_settings(work.bundle, options)
     work.load(sources, settings, None, listen)
     settings["data"] = work.fingerprint()
@@ -77,14 +77,14 @@ def _resume(
     options: TrainOptions,
     listen: Listener,
 ) -> Result:
-    if bundle_dir is not None and options.engine == "keras":
-        add_keras(run.path / "bundle", Path(bundle_dir))
+    if bundle_dir is not None:
+        add_files(run.path / "bundle", Path(bundle_dir), options.engine)
     if run.places is not None:
         raise Failure(
             "VFL0636", f"{run.path} is the part of {', '.join(run.places)}", "resume it by `vflc party`"
         )
     work = work_of(run.opened(options.engine), options)
-    given = None if bundle_dir is None else open_any(bundle_dir, backend=options.engine).manifest.digest
+    given = None if bundle_dir is None else open_any(bundle_dir, engine=options.engine).manifest.digest
     if given not in (None, work.bundle.manifest.digest):
         raise Failure(
             "VFL0625",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
@@ -47,7 +48,7 @@ class Way:
 
     @property
     def engine(self) -> str:
-        return self.bundle.backend
+        return self.bundle.engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +205,9 @@ class _Run:
             way.bundle, way.engine, settings.seed, settings.threads, ("train", "predict"), self._message
         )
         if way.rules is not None:
-            from vflc_runtime.verify.dense import DenseUpdates
-
-            make = partial(DenseUpdates, rules=way.rules.by_id)
+            dense = find_engine(way.engine).dense
+            assert dense is not None, "only an engine with optimizers of its own has rules"
+            make = partial(dense, rules=way.rules.by_id)
             for engine in self._session.engines.values():
                 cast("KerasEngine", engine).update_by(make)
         self._idle, self._shares = idle, Shares(self._session)
