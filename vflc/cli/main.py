@@ -49,11 +49,13 @@ def vflc() -> None:
 def main() -> None:
     """The entry point of the program.
 
-    Modules and models are made of objects that stay: to look for garbage after every 700 of them, as Python
-    does, takes a tenth of the time to check a spec.
+    Modules and models are made of objects that stay. To look for garbage among them after every 700, and once
+    more at the end, as Python does, takes a fifth of the time to check a spec.
     """
-    gc.set_threshold(100_000)
-    sys.exit(run(sys.argv[1:]))
+    gc.set_threshold(10_000)
+    code = run(sys.argv[1:])
+    gc.freeze()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

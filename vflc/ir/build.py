@@ -173,6 +173,8 @@ def _joined(sets: Sequence[frozenset[Source]]) -> frozenset[Source]:
 
 def _frozen(value: Any) -> Any:
     """A hashable copy of attributes and constants."""
+    if isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, Mapping):
         return tuple(sorted((key, _frozen(item)) for key, item in value.items()))
     if isinstance(value, (list, tuple)):

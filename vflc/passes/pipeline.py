@@ -18,9 +18,7 @@ from vflc.passes.optimize import Optimize
 from vflc.passes.penalise import Penalise
 from vflc.passes.place import Place
 from vflc.passes.properties import Property
-from vflc.passes.protect.gradients import ProtectGradients
-from vflc.passes.protect.values import Protect
-from vflc.passes.protect.weights import ProtectWeights
+from vflc.passes.protect.passes import Protect, ProtectGradients, ProtectWeights
 from vflc.passes.prune import Prune
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify

@@ -68,14 +68,15 @@ def _simplified(graph: Graph, fixed: frozenset[str]) -> tuple[Graph, dict[str, s
     result = Graph()
     same: dict[str, str] = {}
     known: dict[tuple[Any, ...], str] = {}
-    crossing = _crossing(graph)
+    kept = fixed | _crossing(graph)
     for node in graph:
         if not same.keys().isdisjoint(node.inputs):
             node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
         node = _without_copies(result, _short_chain(result, node))
-        key = (node.op, node.inputs, repr(sorted(node.attrs.items(), key=lambda item: item[0])), node.place)
+        attrs = repr(sorted(node.attrs.items(), key=lambda item: item[0])) if node.attrs else ""
+        key = (node.op, node.inputs, attrs, node.place)
         twin = node.inputs[0] if _is_nothing(result, node) else known.get(key)
-        if twin is not None and node.id not in fixed | crossing and node.op not in INPUTS:
+        if twin is not None and node.id not in kept and node.op not in INPUTS:
             same[node.id] = twin
             continue
         known.setdefault(key, node.id)

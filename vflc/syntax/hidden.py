@@ -59,7 +59,8 @@ def report_lookalikes(source: Source, tokens: Sequence[Token], collector: Collec
             names.setdefault(token.value, token)
     for token in names.values():
         place = Span(source, token.start_pos, token.end_pos)
-        mixed = [name for name in ALPHABETS if any(_is_of(name, char) for char in token.value)]
+        written = "" if token.value.isascii() else token.value
+        mixed = [name for name in ALPHABETS if any(_is_of(name, char) for char in written)]
         if len(mixed) > 1:
             text = f"`{token.value}` has letters of {' and '.join(name.capitalize() for name in mixed)}"
             collector.error("VFL0026", text, place, "write a name in one alphabet")
@@ -73,6 +74,8 @@ def report_lookalikes(source: Source, tokens: Sequence[Token], collector: Collec
 
 def looks(name: str) -> str:
     """What a name looks like: two that look alike have one."""
+    if name.isascii():
+        return name
     return "".join(_LOOKS.get(char, char) for char in unicodedata.normalize("NFKC", name))
 
 

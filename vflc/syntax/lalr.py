@@ -56,9 +56,7 @@ class Rule(Struct, frozen=True):
     lone: bool
 
     def parts(self, values: list[Any]) -> list[Any]:
-        """The parts, from what is on the stack."""
-        if not self.spliced:
-            return values
+        """The parts, from what is on the stack, where some stand for their own."""
         found: list[Any] = []
         for index, value in enumerate(values):
             if index not in self.spliced:
@@ -197,8 +195,10 @@ class Parser:
             else:
                 parts: list[Any] = []
                 if rule.size:
-                    parts = rule.parts(values[-rule.size :])
+                    parts = values[-rule.size :]
                     del states[-rule.size :], values[-rule.size :]
+                if rule.spliced:
+                    parts = rule.parts(parts)
                 single = rule.single and len(parts) == 1
                 values.append(parts[0] if single else self.methods[~action](parts))
             states.append(rows[states[-1]][rule.origin])

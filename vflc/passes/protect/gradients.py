@@ -7,8 +7,6 @@ engine computed it. What leaves at another time has a guard of its own.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from msgspec import Struct, field
 from msgspec.structs import replace
 from vflc_common.words import CALIBRATED
@@ -24,7 +22,6 @@ from vflc.ops.protect_mechanisms import MECHANISMS, spent_delta, spent_epsilon
 from vflc.passes.cut import crossings
 from vflc.passes.levels import levels
 from vflc.passes.modes import resolved
-from vflc.passes.properties import GRAPH, PLACED, UPDATED
 from vflc.passes.protect.joint import (
     Chain,
     GuardedValues,
@@ -38,23 +35,17 @@ from vflc.passes.protect.joint import (
 from vflc.passes.protect.values import unknown_edge
 
 
-class ProtectGradients:
-    """The pass."""
-
-    name: ClassVar = "protect-gradients"
-    requires: ClassVar = (*GRAPH, PLACED, UPDATED)
-    ensures: ClassVar = (*GRAPH, PLACED, UPDATED)
-
-    def __call__(self, model: Optimized, collector: Collector) -> Optimized:
-        done = {guard.protection for guard in model.guards}
-        work = _Gradients(model, collector)
-        for protection in model.protections:
-            if protection.id not in done and MECHANISMS[protection.mechanism].role != "weights":
-                work.protect(protection)
-        for protection in model.protections:
-            if protection.mechanism in CALIBRATED:
-                _check_budget(work.model, protection, collector)
-        return work.model
+def protected(model: Optimized, collector: Collector) -> Optimized:
+    """The model with what protects gradients on their way back."""
+    done = {guard.protection for guard in model.guards}
+    work = _Gradients(model, collector)
+    for protection in model.protections:
+        if protection.id not in done and MECHANISMS[protection.mechanism].role != "weights":
+            work.protect(protection)
+    for protection in model.protections:
+        if protection.mechanism in CALIBRATED:
+            _check_budget(work.model, protection, collector)
+    return work.model
 
 
 class _Gradients(Struct):

@@ -8,7 +8,6 @@ clipping by the rules of the ops it is made of, and clipping holds outside of tr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -22,7 +21,6 @@ from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Placed
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, PASSES
-from vflc.passes.properties import GRAPH, PLACED
 from vflc.passes.protect.joint import (
     Chain,
     GuardedValues,
@@ -35,25 +33,19 @@ from vflc.passes.protect.joint import (
     warn_of_nothing_saved,
 )
 from vflc.passes.protect.labels import guard_labels
-from vflc.passes.protect.sums import guard_sum, offered
+from vflc.passes.protect.sums import guard_sum
 
 
-class Protect:
-    """The pass."""
-
-    name: ClassVar = "protect"
-    requires: ClassVar = (*GRAPH, PLACED)
-    ensures: ClassVar = (*GRAPH, PLACED)
-
-    def __call__(self, model: Placed, collector: Collector) -> Placed:
-        work = _Activations(model, collector)
-        for protection in model.protections:
-            role = MECHANISMS[protection.mechanism].role
-            if role == "labels":
-                work.model = guard_labels(work.model, protection, collector)
-            elif protection.target.gradients_to is None and role != "weights":
-                work.protect(protection)
-        return replace(work.model, offers=offered(work.model.graph, work.model.guards))
+def protected(model: Placed, collector: Collector) -> Placed:
+    """The model with what protects its values on their way, and its labels."""
+    work = _Activations(model, collector)
+    for protection in model.protections:
+        role = MECHANISMS[protection.mechanism].role
+        if role == "labels":
+            work.model = guard_labels(work.model, protection, collector)
+        elif protection.target.gradients_to is None and role != "weights":
+            work.protect(protection)
+    return work.model
 
 
 class _Activations(Struct):

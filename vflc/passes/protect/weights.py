@@ -9,7 +9,7 @@ loss: a mean over a batch of n has divided it by n.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,24 +23,17 @@ from vflc.ir.stages import Differentiated
 from vflc.ops import infer
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, shrinking
 from vflc.passes.optimize import matches
-from vflc.passes.properties import DIFFERENTIATED, GRAPH, PLACED
 from vflc.passes.protect.joint import called, draw_node, fresh
 from vflc.passes.protect.row_gradients import NoSum, Parting
 from vflc.passes.protect.row_summands import Summands
 
 
-class ProtectWeights:
-    """The pass."""
-
-    name: ClassVar = "protect-weights"
-    requires: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
-    ensures: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
-
-    def __call__(self, model: Differentiated, collector: Collector) -> Differentiated:
-        for protection in model.protections:
-            if MECHANISMS[protection.mechanism].role == "weights":
-                model = _guarded(model, protection, collector)
-        return model
+def protected(model: Differentiated, collector: Collector) -> Differentiated:
+    """The model with what protects the gradients of weights."""
+    for protection in model.protections:
+        if MECHANISMS[protection.mechanism].role == "weights":
+            model = _guarded(model, protection, collector)
+    return model
 
 
 class _Part(Struct, frozen=True):
