@@ -702,3 +702,80 @@ def test_what_is_sent_is_watched_where_noise_is_counted(tmp_path: Any) -> None:
     kept = {"ledger": {"folder": str(tmp_path), "run": "r"}}
     assert record._sent(tmp_path, "alice", kept) == tmp_path / "alice-r.sent"
     assert record._sent(tmp_path, "alice", {}) == tmp_path / "alice" / "noise.sent"
+
+
+def test_what_some_runs_have_cost_together(tmp_path: Any) -> None:
+    """Of one ledger the runs that are named, with their draws; ledgers add up."""
+    one, two, three = (run_of(tmp_path / name)[3] for name in ("a", "a", "b"))
+    each = epsilon_of(2 * math.sqrt(4) / 2.0, 1e-6)
+    reach = ("alice", "y")
+
+    def cost(*kept: Any, party: str = "alice", of: Any = BOB) -> tuple[float, float]:
+        found = spending.of_runs([{"ledger": each} for each in kept], party, of)
+        return found.epsilon, found.delta
+
+    assert cost(one) == cost(two) == (pytest.approx(each), 1e-6)
+    both = cost(one, two)
+    assert both == (pytest.approx(epsilon_of(2 * math.sqrt(8) / 2.0, 2e-6)), 2e-6)
+    apart = cost(one, three)
+    assert apart == (pytest.approx(2 * each), 2e-6) and both[0] < apart[0]
+    assert cost(one, two, party="bob", of=reach) == (2.0, 0.0), "labels are drawn once in a folder"
+    assert cost(one, three, party="bob", of=reach) == (4.0, 0.0)
+    assert spending.of_runs([{}, {"ledger": None}], "alice", BOB) == spending.Spent(0.0, 0.0)
+    refused("VFL0686", cost, one | {"run": "another"})
+    refused("VFL0686", cost, one, of=("carol", "Age"))
+
+
+def test_noise_in_a_step_follows_from_what_was_heard(tmp_path: Any) -> None:
+    """Two guards of a step have noise of their own, and so has a guard that runs twice in it."""
+    twice = guards(guard(replace(NORMAL, scale=1.0)), train=2)
+    assert twice.bind({}) is None and twice.replay is None, "before the run is known there is none"
+    twice.prepare(FACTS)
+    assert twice.bind({}) is twice.replay is not None
+    assert guards(guard(MEMORY, mechanism="top_k")).bind({}) is None
+    seen = []
+    for _ in range(2):
+        twice.begin("train")
+        for _ in range(2):
+            engine = Engine()
+            twice.apply("g", engine, 3, None)
+            seen.append(engine["g.noise"].tobytes())
+    assert seen[:2] == seen[2:] and seen[0] != seen[1]
+    twice.finish("train", Engine(), 3, None)
+    assert twice.counts() == {"g": {"steps": 1, "rows": 3}}
+    twice.begin("train")
+    engine = Engine()
+    twice.apply("g", engine, 3, None)
+    assert engine["g.noise"].tobytes() not in seen, "another step"
+    with pytest.raises(Failure, match="VFL0621"):
+        fresh = guards(guard(NORMAL))
+        fresh.prepare(FACTS)
+        fresh.bind({}, {})
+
+
+def test_guards_that_are_solved_keep_their_noise() -> None:
+    made = guard(mechanism="marvell", options={"sum_kl": 1.0}, before=("a",), after=("b",), reads="y")
+    one, two = guards(made), guards(made)
+    gradients = np.random.default_rng(0).normal(size=(6, 2))
+    gradients[:3] += 2
+    both = np.array([[1.0], [1], [1], [0], [0], [0]])
+    for at, labels in ((one, both), (two, 0 * both)):
+        at.prepare(FACTS)
+        engine = Engine({"a": gradients, "y": labels})
+        at.begin("train")
+        at.apply("g", engine, 6, None)
+        at.finish("train", engine, 6, None)
+        assert engine["b"].any() == bool(labels.any())
+    assert one.counts()["g"] == {"steps": 1, "rows": 6, "withheld": 0} and two.counts()["g"]["withheld"] == 1
+    assert not two.memories() and set(one.memories()) == {
+        f"g.{part}" for part in ("axes", "negative", "positive", "direction", "along")
+    }
+    two.restore(FACTS, {"g": {"epochs": 4}}, {})
+    two.resume(one.counts(), one.memories())
+    assert two.counts() == one.counts()
+    engine = Engine({"a": gradients, "y": 0 * both})
+    two.begin("train")
+    two.apply("g", engine, 6, None)
+    assert engine["b"].any() and two.counts()["g"]["withheld"] == 0
+    (entry,) = one.report({}, 1)
+    assert entry["withheld"] == 0 and "noise" not in entry and "epsilon" not in entry
