@@ -422,6 +422,7 @@ def test_guards_of_an_activation() -> None:
         "clip": 1.0, "epsilon": 8, "delta": 1e-6, "noise": None, "limit": 10_000.0, "passes": 3,
     }  # fmt: skip
     assert score.options == {"bits": 4, "per": "batch"} and len(score.keeps) == 1 and not logit.keeps
+    assert [guard.id for guard in model.guards] == ["protect_1", "protect_2"], "of one place each"
     readers = {n.id for n in model.graph if "logit" in n.inputs}
     assert all(model.graph[name].place == "hub" for name in readers), "elsewhere what crosses is read"
     free = HUB.replace(", passes = 3", "")
