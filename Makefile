@@ -1,5 +1,6 @@
 # make demo   a first run: generated tables, compile, train, evaluate, predict
 # make test   everything that must hold, in a virtual environment of its own
+# make test EXAMPLES=10   the same, with ten times as many random examples of each property
 # make test-oldest   the tests of the core with the oldest packages that pyproject.toml allows
 # make test-newest   the tests with the newest
 # make lint   ruff and mypy alone        make clean   back to the files of the repository

@@ -4,7 +4,10 @@ import functools
 import os
 import signal
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from hypothesis import settings
 from vflc_runtime.engines import keras_setup
 
 # one BLAS thread a process: tests run in several, where waiting threads would spin for the cores
@@ -28,3 +31,22 @@ def unoptimized() -> SimpleNamespace:
 
 
 keras_setup._imported = unoptimized
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: in a tenth of their time tests wait, for peers, clocks and processes."""
+    return (os.cpu_count() or 1) + 1
+
+
+EXAMPLES = int(os.environ.get("EXAMPLES", "1"))
+"""How many times as many examples of each property are tried as stand at its test."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests: dict[int, Any] = {id(test): test for item in items if (test := getattr(item, "function", None))}
+    for test in tests.values():
+        if EXAMPLES > 1 and getattr(test, "is_hypothesis_test", False):
+            given = getattr(test, "_hypothesis_internal_use_settings", None) or settings()
+            more = settings(given, max_examples=EXAMPLES * given.max_examples)
+            test._hypothesis_internal_use_settings = more

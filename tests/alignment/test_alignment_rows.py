@@ -47,7 +47,7 @@ def joined(tables):
 
 
 @pytest.mark.parametrize("method", ["hash", "psi"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(LISTS)
 def test_it_is_the_local_join(method, lists):
     tables = {f"p{i}": keys for i, keys in enumerate(lists)}

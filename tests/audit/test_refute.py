@@ -91,7 +91,7 @@ def test_a_code_bounds_what_is_finer_than_it(tmp_path: Path) -> None:
     assert trial.most == pytest.approx(shares[-2:].sum()) and trial.refuted
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=st.one_of(learn_specs(), specs()), seed=st.integers(0, 2**32 - 1))
 def test_no_bound_of_a_random_spec_is_exceeded(text: str, seed: int, tmp_path_factory: Any) -> None:
     from learn.test_noninterference import _encoders, batch
