@@ -283,6 +283,9 @@ def test_a_mistake_in_deploy_is_shown_at_its_line(new: str, tmp_path: Path) -> N
         deploy(tmp_path, RIGHT.replace(old, new, 1))
     assert caught.value.code == "VFL0654" and message in caught.value.message
     assert caught.value.where is not None and caught.value.where["line"] == line
+    with pytest.raises(Failure) as again:  # nor do characters that only Python takes for a line's end move it
+        deploy(tmp_path, "# a\u2028b\x85\n" + RIGHT.replace(old, new, 1))
+    assert again.value.where == {**caught.value.where, "line": line + 1}
 
 
 def test_the_command_says_what_is_wrong(

@@ -49,7 +49,7 @@ class Table:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             at = _AT.search(str(error))
             line, column = (int(at[1]), int(at[2])) if at else (1, 1)
-            lines = text.splitlines() or [""]
+            lines = _lines(text)
             if not at:  # "at end of document"
                 line, column = len(lines), 1
             shown = lines[min(line, len(lines)) - 1]
@@ -126,7 +126,7 @@ class Table:
 
     def _find(self, path: Path_) -> Where | None:
         above: Path_ = ()
-        for number, line in enumerate(self._text.splitlines(), 1):
+        for number, line in enumerate(_lines(self._text), 1):
             header, key = _HEADER.match(line), _KEY.match(line)
             match = header if header and not key else key
             if match is None:
@@ -137,6 +137,11 @@ class Table:
             if here == path or (here[: len(path)] == path and match is header):
                 return _where(self._file, number, match.start(1) + 1, match.end(1) + 1, line)
         return None
+
+
+def _lines(text: str) -> list[str]:
+    """Its lines as TOML counts them: Python ends a line at more characters."""
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
 
 
 def _bounded(file: Path) -> bytes:
