@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vflc_common.bound import LEAST_FIRST, Bound
 
 from vflc_runtime.audit.draws import Unit
+from vflc_runtime.protect.ledger import Spent
 
 
 def of_secret(learned: Iterable[Mapping[str, Any]], receiver: str, secret: str) -> Mapping[str, Any] | None:
@@ -45,10 +46,17 @@ class Tested:
     words: str
 
 
-def of_unit(learned: Iterable[Mapping[str, Any]], receiver: str, unit: Unit) -> Tested | None:
+Cost = Callable[[str, str, str], Spent]
+"""What several runs together have cost a party's column towards a receiver: party, receiver, column."""
+
+
+def of_unit(
+    learned: Iterable[Mapping[str, Any]], receiver: str, unit: Unit, cost: Cost | None = None
+) -> Tested | None:
     """The bound of all that is drawn as one; None where guesses cannot refute it.
 
     Exchanging cells of several columns is exchanging one after the other: ε and δ add up, as bits do.
+    `cost` gives ε and δ where the bound is one on several runs.
     """
     found = [
         row["bound"]
@@ -65,8 +73,13 @@ def of_unit(learned: Iterable[Mapping[str, Any]], receiver: str, unit: Unit) -> 
     epsilons = [bound["epsilon"] for bound in found if bound["kind"] == "epsilon"]
     if None in epsilons:
         return None
-    delta = sum(bound.get("delta") or 0.0 for bound in found)
-    return Tested(float(sum(epsilons)), float(delta), None, words)
+    delta = float(sum(bound.get("delta") or 0.0 for bound in found))
+    epsilon = float(sum(epsilons))
+    if cost is not None and epsilons:
+        spent = [cost(unit.party, receiver, column) for column in unit.columns]
+        epsilon, delta = sum(each.epsilon for each in spent), sum(each.delta for each in spent)
+        words = str(Bound("epsilon", epsilon=epsilon, delta=delta))
+    return Tested(epsilon, delta, None, words)
 
 
 def _laxness(bound: Mapping[str, Any]) -> tuple[int, float]:

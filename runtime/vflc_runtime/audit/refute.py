@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,15 +23,17 @@ from vflc_runtime.audit import bounds
 from vflc_runtime.audit.adversary_view import AdversaryView, Channel
 from vflc_runtime.audit.attacks.attack import Look, spread_out
 from vflc_runtime.audit.attacks.start import Start
-from vflc_runtime.audit.draws import drawn, units
+from vflc_runtime.audit.draws import Unit, drawn, units
 from vflc_runtime.audit.knowledge import Knowledge, Label
 from vflc_runtime.audit.labels import LABEL_ATTACKS
-from vflc_runtime.audit.rehearsal import first_steps, rehearse
+from vflc_runtime.audit.rehearsal import charged, first_steps, rehearse
 from vflc_runtime.audit.report import BoundTest
 from vflc_runtime.audit.tails import posterior, slack, tail
 from vflc_runtime.audit.targets import AttackTarget, target
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.protect.ledger import Spent
+from vflc_runtime.protect.spending import of_runs
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -48,6 +53,7 @@ def refute(
     engine: str = "onnx",
     threads: int | None = None,
     draw: int | None = None,
+    runs: int = 1,
     tell: Callable[[str], None] = lambda what: None,
 ) -> tuple[BoundTest, ...]:
     """Attacks a short run on drawn columns; of each receiver and secret the attack that went farthest.
@@ -62,25 +68,24 @@ def refute(
         threads: threads an operator may use.
         draw: what tables are drawn by; None for a number that nobody knows, without which
             nothing is shown to those who know the spec.
+        runs: so many on the same rows, whose messages are put together. Their ε is what a ledger adds up.
         tell: is told what is attacked.
     """
-    document = bundle.manifest.document
-    learned = document.get("learned", ())
-    whole = units(learned, data.inputs)
-    wanted = [
-        (place, unit, bound)
-        for place in parties or tuple(bundle.plans)
-        for unit in whole
-        if unit.party not in bundle.plans[place].tables
-        and (bound := bounds.of_unit(learned, place, unit)) is not None
-    ]
-    if not wanted:
+    whole = units(bundle.manifest.document.get("learned", ()), data.inputs)
+    if not _wanted(bundle, whole, parties):
         return ()
     rng = np.random.default_rng(secrets.randbits(128) if draw is None else draw)
     table = drawn(data, whole, rng)
     known = rng.permutation(data.rows) < -(-data.rows // KNOWN)
-    tell("a run on columns that are drawn afresh")
-    heard = rehearse(bundle, table, settings, steps, engine, threads)
+    tell("a run on columns that are drawn afresh" if runs == 1 else f"{runs} runs on columns drawn afresh")
+    with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+        kept = [charged(bundle, table, settings, steps, Path(folder)) for _ in range(runs) if runs > 1]
+        heard = [rehearse(bundle, table, settings, steps, engine, threads, each) for each in kept or [None]]
+
+        def cost(party: str, receiver: str, column: str) -> Spent:
+            return of_runs([{"ledger": each} for each in kept], party, (receiver, column))
+
+        wanted = _wanted(bundle, whole, parties, cost if kept else None)
     made = drawn(data, whole, rng)
     first = first_steps(bundle, made, settings, engine, threads)
     trials: list[BoundTest] = []
@@ -88,28 +93,48 @@ def refute(
         own = {
             i: rows for i, rows in table.inputs.items() if i.partition(".")[0] in bundle.plans[place].tables
         }
-        view = AdversaryView(place, bundle.manifest, heard.train[place], heard.whole[place], own, data.rows)
-        view.start = Start(made.inputs, first[place])
+        views = [
+            AdversaryView(place, bundle.manifest, each.train[place], each.whole[place], own, data.rows)
+            for each in heard
+        ]
+        for view in views:
+            view.start = Start(made.inputs, first[place])
         for receiver, unit, bound in wanted:
             if receiver == place:
                 tell(f"what is proven of {unit.party} against {place}")
                 for id in unit.inputs:
                     aimed = target(id, table.inputs[id], data.inputs[id])
                     if aimed is not None and _refutable(aimed, bound):
-                        trials += _trials(view, aimed, bound, known)
+                        trials += _trials(views, aimed, bound, known)
     return _worst(trials)
 
 
+def _wanted(
+    bundle: Bundle, whole: Sequence[Unit], parties: tuple[str, ...], cost: bounds.Cost | None = None
+) -> list[tuple[str, Unit, bounds.Tested]]:
+    """Receivers, what is drawn as one, and the bounds that guesses can refute."""
+    learned = bundle.manifest.document.get("learned", ())
+    return [
+        (place, unit, bound)
+        for place in parties or tuple(bundle.plans)
+        for unit in whole
+        if unit.party not in bundle.plans[place].tables
+        and (bound := bounds.of_unit(learned, place, unit, cost)) is not None
+    ]
+
+
 def _trials(
-    view: AdversaryView, aimed: AttackTarget, bound: bounds.Tested, known: Array
+    views: Sequence[AdversaryView], aimed: AttackTarget, bound: bounds.Tested, known: Array
 ) -> Iterator[BoundTest]:
-    """Every attack on one secret at every channel, where it names at least one row."""
+    """Every attack on one secret at every channel, of all runs together, where it names at least one row."""
+    view = views[0]
     label = Label(aimed.id, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
     knowledge = Knowledge(label, aimed.classes, known, aimed.spelled)
     for channel in (*view.every_channel(), *view.whole()):
         for attack in LABEL_ATTACKS:
             if label.kind in attack.kinds and attack.looks_at(channel):
-                guesses = named(attack.run(view, channel, knowledge), aimed, known)
+                looks = chain.from_iterable(attack.run(each, channel, knowledge) for each in views)
+                guesses = named(looks, aimed, known)
                 if guesses is not None:
                     yield from _judged(view, aimed, bound, attack.key, channel, guesses)
 

@@ -15,6 +15,8 @@ from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Message
 from vflc_runtime.data.batches import Indices, Order
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.protect import spending
+from vflc_runtime.protect.account import Facts
 from vflc_runtime.run import start, units
 from vflc_runtime.run.loop import facts
 from vflc_runtime.run.session import Session
@@ -104,11 +106,12 @@ def rehearse(
     steps: int,
     engine: str = "onnx",
     threads: int | None = None,
+    ledger: Mapping[str, Any] | None = None,
 ) -> Rehearsal:
     """Trains `steps` steps, or the epochs of the run, as it would, and evaluates and predicts once.
 
     Noise is calibrated for a pass of evaluation and one of prediction more than the run has, so that bounds
-    cover all that is heard.
+    cover all that is heard. Labels that a ledger has drawn are taken from there, see `charged`.
 
     Raises:
         Failure: as training does.
@@ -117,8 +120,11 @@ def rehearse(
     places = tuple(bundle.plans)
     hearing = Hearing(bundle.manifest.messages, places)
     session = Session(bundle, engine, settings["seed"], threads, listen=hearing)
-    epochs = min(settings["epochs"], -(-steps // order.steps))
-    session.prepare(facts({**settings, "epochs": epochs + PASSES, "steps": None}, order))
+    epochs = _epochs(settings, order, steps)
+    session.prepare(_facts(settings, order, steps))
+    draws = spending.drawn({"ledger": ledger}, bundle.plans, data)
+    for place, guards in session.guards().items():
+        guards.take(draws.get(place, {}))
     units.begin(session.engines, data.state)
     if next(iter(bundle.plans.values())).training.secret_start:
         with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
@@ -137,6 +143,22 @@ def rehearse(
             break
     whole = {program: heard_whole(session, hearing, data, program) for program in ("evaluate", "predict")}
     return Rehearsal(tapes, {place: {name: whole[name][place] for name in whole} for place in places})
+
+
+def charged(
+    bundle: Bundle, data: Dataset, settings: Mapping[str, Any], steps: int, folder: Path
+) -> dict[str, Any] | None:
+    """Charges one rehearsal to ledgers in a folder, whatever is granted: what it must keep of them."""
+    facts = _facts(settings, order_of(settings, data.rows), steps)
+    return spending.begin(folder, bundle.manifest, bundle.plans, data, facts, limited=False)
+
+
+def _epochs(settings: Mapping[str, Any], order: Order, steps: int) -> int:
+    return int(min(settings["epochs"], -(-steps // order.steps)))
+
+
+def _facts(settings: Mapping[str, Any], order: Order, steps: int) -> Facts:
+    return facts({**settings, "epochs": _epochs(settings, order, steps) + PASSES, "steps": None}, order)
 
 
 MADE_UP = 1000

@@ -149,10 +149,9 @@ def _over_runs(runs: Sequence[Context], place: str) -> Iterator[Score]:
 
 
 def _trials(context: Context, options: AuditOptions, tell: Tell) -> tuple[BoundTest, ...]:
-    settings, bundle = context.run.settings, context.bundle
-    return refute(
-        bundle, context.data, settings, TRIED, options.parties, options.engine, options.threads, tell=tell
-    )
+    settings, bundle, runs = context.run.settings, context.bundle, 1 + len(options.runs)
+    given = options.parties, options.engine, options.threads
+    return refute(bundle, context.data, settings, TRIED, *given, runs=runs, tell=tell)
 
 
 def _place(context: Context, place: str, start: Start, options: AuditOptions, tell: Tell) -> Iterator[Score]:

@@ -40,7 +40,7 @@ Plans = Mapping[str, Plan]
 
 
 def begin(
-    folder: Path, manifest: Manifest, plans: Plans, data: Dataset, facts: Facts
+    folder: Path, manifest: Manifest, plans: Plans, data: Dataset, facts: Facts, limited: bool = True
 ) -> dict[str, Any] | None:
     """Charges a run of training that is about to begin, and draws the labels that are drawn once.
 
@@ -50,6 +50,7 @@ def begin(
         plans: of the places in this process.
         data: the aligned rows.
         facts: what else the run knows.
+        limited: whether grants limit it; nobody is sent anything of a rehearsal.
 
     Returns:
         What the run must keep to be known again, for `run.json`; None where nothing is to be counted.
@@ -75,7 +76,7 @@ def begin(
             return found
 
         if reaches:
-            limits = _limits(manifest, party, "train")
+            limits = _limits(manifest, party, "train") if limited else {}
             Ledger(folder, party).change(once, {name_of(rows): rows}, limits)
     return kept
 
