@@ -19,7 +19,7 @@ from pyarrow import csv, parquet
 from vflc_runtime import events
 
 import vflc
-from vflc.cli.main import vflc as command
+from vflc.cli.commands import vflc as command
 
 SPEC = """
 party alice {

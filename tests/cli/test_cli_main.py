@@ -12,6 +12,7 @@ from vflc_runtime.errors import Failure
 
 from vflc.api.errors import at
 from vflc.cli import failures, main
+from vflc.cli.commands import COMMANDS
 from vflc.diagnostics import Diagnostic, Refused, Source, Span
 
 
@@ -24,10 +25,10 @@ def vflc(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert [name for name in main.COMMANDS if f"\n  {name} " not in shown] == []
+    assert [name for name in COMMANDS if f"\n  {name} " not in shown] == []
 
 
-@pytest.mark.parametrize("name", main.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([name, "--help"]) == 0
     assert f"Usage: vflc {name}" in capsys.readouterr().out
@@ -36,7 +37,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 def test_every_command_file_is_listed() -> None:
     folder = Path(main.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if "click.command(" in path.read_text("utf-8")}
-    assert files == set(main.COMMANDS)
+    assert files == set(COMMANDS)
 
 
 def test_unknown_command_is_usage_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 from random_specs import specs
 
-from vflc.cli.main import vflc
+from vflc.cli.commands import vflc
 from vflc.diagnostics import Collector, Refused, Source
 from vflc.driver import compile_spec
 from vflc.ir.graph import Graph

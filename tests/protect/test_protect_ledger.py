@@ -358,7 +358,7 @@ def test_keys_are_numbers_of_their_texts():
 def test_the_command_shows_what_was_spent_in_eighty_columns(tmp_path):
     from click.testing import CliRunner
 
-    from vflc.cli.main import vflc
+    from vflc.cli.commands import vflc
 
     run(bundle(ONE, tmp_path / "b"), tmp_path / "run")
     shown = CliRunner().invoke(vflc, ["ledger", str(tmp_path / "ledger")]).output

@@ -23,7 +23,7 @@ class EngineName(click.ParamType):  # type: ignore[type-arg]
 
     name = "engine"
 
-    def get_metavar(self, param: click.Parameter, *more: Any) -> str:
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         from vflc_common.engines import ENGINES
 
         return f"[{'|'.join(ENGINES.ours)}|…]"
