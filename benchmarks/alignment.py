@@ -24,8 +24,8 @@ from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.transport.grpc.network import GrpcNetwork
-from vflc_runtime.transport.grpc.tls import Tls
 from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.tls import Tls
 
 from vflc.cli.certs import make
 from vflc.driver import compile_spec

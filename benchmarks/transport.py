@@ -31,9 +31,9 @@ import numpy as np
 from extras import need
 from vflc_runtime.bundle.manifest import Edge, Manifest, Message
 from vflc_runtime.transport.grpc.network import GrpcNetwork
-from vflc_runtime.transport.grpc.tls import Tls
 from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.tls import Tls
 
 from vflc.cli.certs import make
 

@@ -57,10 +57,19 @@ def found(spec: str, folder: Path, site: Path) -> str:
 
 
 def vflc(*arguments: object, at: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A command, run to its end, with the packages in `site` beside those that are installed."""
+    process = starting(*arguments, at=at, site=site)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def starting(*arguments: object, at: Path, site: Path | None = None) -> subprocess.Popen[str]:
+    """The same command, at work."""
     paths = [str(site)] if site else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *sys.path])}
     command = [sys.executable, "-m", "vflc", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=at, env=environment)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=at, env=environment)
 
 
 def tables(folder: Path) -> list[str]:

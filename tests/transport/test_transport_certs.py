@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import wiring
 from cryptography import x509
-from vflc_runtime.transport.grpc.tls import identity
+from vflc_runtime.transport.tls import identity
 
 from vflc.cli.main import run
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import wiring
 from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.transport import ends
 from vflc_runtime.transport import link as links
 from vflc_runtime.transport.frames import Frame, FrameKind, decode, encode
 from vflc_runtime.transport.grpc import streams
@@ -28,6 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=100.0, slept=[], strftime=lambda form: "12:00:00")
     clock.monotonic, clock.sleep = lambda: clock.now, clock.slept.append
     monkeypatch.setattr(streams, "time", clock)
+    monkeypatch.setattr(ends, "time", clock)
     monkeypatch.setattr(links, "time", clock)
     return clock
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import wiring
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.grpc import tls
-from vflc_runtime.transport.grpc.tls import Tls, identity, listed, probe, split
+from vflc_runtime.transport import tls
+from vflc_runtime.transport.tls import Tls, identity, listed, probe, split
 
 from vflc.cli.certs import make
 

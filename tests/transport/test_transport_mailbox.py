@@ -14,9 +14,9 @@ import pytest
 import wiring
 from fuzz_frames import ROWS, manifest
 from vflc_runtime.errors import Failure
-from vflc_runtime.transport import mailbox, rules
+from vflc_runtime.transport import ends, mailbox, rules, tls
 from vflc_runtime.transport.frames import BadFrame, Frame, FrameKind, Tensor, decode, encode
-from vflc_runtime.transport.grpc import streams, tls
+from vflc_runtime.transport.grpc import streams
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.messages import Envelope
@@ -158,7 +158,7 @@ def test_a_peer_that_may_dial_has_its_time_to_do_so_since_it_was_last_there(
             link._attached = beats == 3
 
         clock = SimpleNamespace(monotonic=lambda: dialer._delay * beats / 4)
-        monkeypatch.setattr(streams, "time", clock)
+        monkeypatch.setattr(ends, "time", clock)
         monkeypatch.setattr(dialer._stopped, "wait", beat)
         assert dialer._left_to_dial() and beats == 3 + 4
         dialer._stopped.set()

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import wiring
 from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.transport import linked
 from vflc_runtime.transport.frames import FrameKind, decode
-from vflc_runtime.transport.grpc import network
 from vflc_runtime.transport.grpc.network import GrpcNetwork
-from vflc_runtime.transport.grpc.tls import Identity, Tls
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import REASONS, Reason, Restarted
 from vflc_runtime.transport.rules import Rules
@@ -27,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Its `now` is what every clock of a network says."""
     clock = SimpleNamespace(now=100.0, strftime=lambda form: "12:00:00")
     clock.monotonic = clock.time = lambda: clock.now
-    monkeypatch.setattr(network, "time", clock)
+    monkeypatch.setattr(linked, "time", clock)
     return clock
 
 
@@ -71,7 +70,7 @@ def test_all_connections_together_have_the_time_of_one(
         return SimpleNamespace(start=lambda: started.append((target, daemon)))
 
     monkeypatch.setattr(bob, "_dial", lambda peer: None)
-    monkeypatch.setattr(network, "Thread", thread)
+    monkeypatch.setattr(linked, "Thread", thread)
     bob._dialers = [SimpleNamespace(thread=thread("dialling", "", True))]
     waits = Waits(clock, bob._mailbox)
     bob._mailbox.announce("dave", 7)
@@ -282,8 +281,8 @@ def test_a_link_ends_with_the_first_certificate(
     own: float | None, theirs: float, whose: str | None, clock: SimpleNamespace
 ) -> None:
     bob = make()
-    link, nowhere = bob._links["carol"], Tls(*(3 * ["x"]))
-    bob._own = None if own is None else Identity(nowhere, b"", b"", b"", own)
+    link = bob._links["carol"]
+    bob._expires = math.inf if own is None else own
     link.expires = theirs
     bob._check_dates("carol", link)
     assert (decode(link._last_word).reason == REASONS.index("expired")) if whose else not link._last_word
@@ -299,12 +298,12 @@ def test_a_link_ends_with_the_first_certificate(
 
 def test_whose_certificate_ends_soon_is_said(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     bob, said = make(), list[object]()
-    monkeypatch.setattr(network, "expires_soon", lambda whose, at: f"{whose} {at:g}" if at < 200 else None)
+    monkeypatch.setattr(linked, "expires_soon", lambda whose, at: f"{whose} {at:g}" if at < 200 else None)
     bob.report_to(said.append)
     for peer, at in (("alice", 150.0), ("carol", 250.0)):
         bob._links[peer].expires = at
     bob._warn_of_dates()
     assert said == ["alice 150"], "dave's has no end that is known"
-    bob._own = Identity(Tls(*(3 * ["x"])), b"", b"", b"", 120.0)
+    bob._expires = 120.0
     bob._warn_of_dates()
     assert said[1:] == ["bob 120", "alice 150"]

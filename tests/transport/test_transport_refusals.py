@@ -13,8 +13,9 @@ import pytest
 import wiring
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.joined import left
+from vflc_runtime.transport import ends, linked
 from vflc_runtime.transport.frames import Frame, FrameKind, decode, encode
-from vflc_runtime.transport.grpc import network, streams
+from vflc_runtime.transport.grpc import streams
 from vflc_runtime.transport.network import REASONS, Ended, Restarted
 from wiring import LONG
 
@@ -78,7 +79,7 @@ def hello(**change: Any) -> Frame:
     ids=lambda each: each[0],
 )
 def test_who_dials_says_that_it_refuses(answers: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network.secrets, "token_bytes", lambda count: b"bob" * 5 + b"!")
+    monkeypatch.setattr(linked.secrets, "token_bytes", lambda count: b"bob" * 5 + b"!")
     alice = Raw(*answers[1])
     bob = wiring.dialling(alice.address)
     with wiring.closing(bob):
@@ -124,8 +125,8 @@ def test_the_end_reaches_both_sides_with_the_sender_named(pair: tuple, sender: s
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is silent is given up soon, so a second one knows soon that the first is not."""
-    monkeypatch.setattr(network, "PATIENCE", 3.0)
-    monkeypatch.setattr(streams, "_SURELY", 1.0)
+    monkeypatch.setattr(linked, "PATIENCE", 3.0)
+    monkeypatch.setattr(ends, "_SURELY", 1.0)
 
 
 def named(outcome: object) -> None:

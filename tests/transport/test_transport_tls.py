@@ -12,8 +12,8 @@ from vflc_runtime import events
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.joined import left
 from vflc_runtime.transport.grpc import network
-from vflc_runtime.transport.grpc.tls import Identity, Tls, check_insecure, identity, party_of
 from vflc_runtime.transport.network import Ended
+from vflc_runtime.transport.tls import Identity, Tls, check_insecure, identity, party_of
 
 from vflc.cli.certs import make
 

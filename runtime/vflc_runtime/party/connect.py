@@ -19,9 +19,10 @@ def connector(deploy: Deploy, insecure: bool = False) -> Connect:
     Raises:
         Failure: VFL0654 where a certificate is not named.
     """
-    from vflc_runtime.transport.grpc.network import GrpcNetwork
-    from vflc_runtime.transport.grpc.tls import Tls
+    from vflc_runtime.transport.linked import LinkedNetwork
     from vflc_runtime.transport.rules import Rules
+    from vflc_runtime.transport.schemes import chooser
+    from vflc_runtime.transport.tls import Tls
 
     tls: Tls | None = None
     if not insecure:
@@ -39,6 +40,7 @@ def connector(deploy: Deploy, insecure: bool = False) -> Connect:
     def connect(manifest: Manifest, rows: int) -> Network:
         peers = {peer: deploy.addresses.get(peer) for peer in manifest.places if peer != deploy.place}
         rules = Rules(manifest, deploy.place, rows)
-        return GrpcNetwork(deploy.place, peers, deploy.listen, rules, tls, deploy.timeout)
+        ends = chooser(deploy.place, tls)
+        return LinkedNetwork(deploy.place, peers, deploy.listen, rules, ends, deploy.timeout)
 
     return connect

@@ -26,17 +26,16 @@ One file may serve all parties: each reads its own section and the addresses of 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from vflc_runtime.alignment.settings import METHODS, READING, ROWS, AlignSettings, read_key
 from vflc_runtime.data.source import Below
 from vflc_runtime.party.toml import Table
+from vflc_runtime.transport.schemes import wrong_address
 
 TIMEOUT = 60.0
 """Seconds that a wait lasts at most, unless deploy.toml or the command line says otherwise."""
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _ALIGN = ("method", "hub", "key", "threads", "reading", "rows")
 _PARTY = ("address", "listen", "data", "certificate", "key", "ledger")
 
@@ -47,7 +46,7 @@ class Deploy:
 
     Args:
         place: the party.
-        addresses: `host:port` by place, of those that others can dial.
+        addresses: by place, of those that others can dial; each is `host:port`, or of another transport.
         listen: where this party listens; None where it only dials out.
         data: this party's source, at or below the file's folder; None where none is named.
         certificate, key, authority: files for TLS; None where not named.
@@ -127,11 +126,8 @@ def _address(table: Table, key: str) -> str | None:
     value = table.text(key)
     if value is None:
         return None
-    match = _ADDRESS.fullmatch(value)
-    if match is None or not int(match[2]) < 1 << 16:
-        raise table.wrong(
-            key, f"{value!r} is no address", f'write {key} = "host:port", as in "10.0.0.7:7443"'
-        )
+    if (wrong := wrong_address(key, value)) is not None:
+        raise table.wrong(key, *wrong)
     return value
 
 

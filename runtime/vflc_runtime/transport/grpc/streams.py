@@ -8,22 +8,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from queue import Empty, Queue
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.frames import MAX_HEADER, BadFrame, FrameKind, decode
+from vflc_runtime.transport.ends import PATIENCE, Begun, Dialing, serve
+from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
-from vflc_runtime.transport.grpc.tls import Identity, expiry, listed, party_of, probe
-from vflc_runtime.transport.link import Link, refusal, refused, taken
+from vflc_runtime.transport.link import Link, refused
+from vflc_runtime.transport.tls import Identity, expiry, listed, party_of, probe
 
 METHOD = "/vflc.Places/Exchange"
-PATIENCE = 10.0
-"""Seconds within which a stream begins, and within which something is heard on it."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-_SURELY = 5.0
-"""Seconds after which a peer would have given up a process that is gone, over those of its patience."""
-
 
 def grpc_module() -> Any:
     """The `grpc` package, quiet; VFL0647 where it is not installed."""
@@ -52,8 +47,8 @@ def options(largest: int) -> list[tuple[str, int | str]]:
     ]
 
 
-class Dialer:
-    """Keeps a stream to one peer that listens: dials, and dials again, until `stop`.
+class Dialer(Dialing):
+    """See `Dialing`.
 
     Args:
         place: whose dialer this is.
@@ -79,66 +74,26 @@ class Dialer:
         fail: Callable[[Exception], None],
         delay: float,
     ) -> None:
-        self._place, self.link, self._address, self._own = place, link, address, own
-        self._parties, self._patience, self._fail, self._delay = parties, patience, fail, delay
+        super().__init__(place, link, patience, fail, delay)
+        self._address, self._own, self._parties = address, own, parties
         self._options: list[tuple[str, Any]] = [*options(largest)]
         if own is not None:
             self._options.append(("grpc.ssl_target_name_override", link.peer))
-        self._stopped = Event()
         self._call: Any = None
-        self._begun = 0.0
-        self.thread = Thread(target=self._run, name=f"dial {link.peer}", daemon=True)
-
-    def stop(self) -> None:
-        """No more streams; ends the one there is."""
-        self._stopped.set()
-        self.cut()
 
     def cut(self) -> None:
         """Ends the stream; the next is dialled."""
         if self._call is not None:
             self._call.cancel()
 
-    def late(self) -> bool:
-        """Whether the stream takes too long to begin."""
-        waiting = self._call is not None and not self.link.connected
-        return waiting and time.monotonic() - self._begun > self._patience
-
-    def _run(self) -> None:
-        pause, met = _FIRST_PAUSE, False
-        while self._left_to_dial():
-            failure = None if met else self._probe()
-            if failure is None:
-                try:
-                    met, failure = self._stream()
-                except Exception as defect:
-                    self._fail(defect)
-                    return
-            if failure is not None:
-                self._fail(failure)
-                if failure.code == "VFL0645":
-                    self.link.refuse("refused")  # there is one more word to say
-                else:
-                    return
-            pause = _FIRST_PAUSE if met else min(pause * 2, _LONGEST_PAUSE)
-            self._stopped.wait(pause)
+    def _waiting(self) -> bool:
+        return self._call is not None
 
     def _probe(self) -> Failure | None:
         """What cannot be mended; notes when the peer's certificate expires."""
         failure, expires = probe(self._address, self.link.peer, self._parties, self._own)
         self.link.expires = min(self.link.expires, expires)
         return failure
-
-    def _left_to_dial(self) -> bool:
-        """Waits as long as the peer has dialled, or is to; False where there is nothing more to do."""
-        free = time.monotonic()
-        while not (self._stopped.is_set() or self.link.ended):
-            if self.link.connected:
-                free = time.monotonic()
-            elif time.monotonic() - free >= self._delay:
-                return True
-            self._stopped.wait(0.1)
-        return False
 
     def _stream(self) -> tuple[bool, Failure | None]:
         """One stream from beginning to end: whether it came about, and what cannot be mended."""
@@ -152,14 +107,10 @@ class Dialer:
             metadata = (("vflc-place", self._place),)
             self._call = exchange(chain((hello,), link.outgoing(stream)), metadata=metadata)
             for frame in self._call:
-                try:
-                    link.arrived(stream, frame)
-                    met = met or link.connected
-                except BadFrame as error:
-                    self._fail(refused(self._place, link.peer, error))
-                    link.refuse("refused")
-            if link.taken is not None and time.monotonic() - link.taken > self._patience + _SURELY:
-                return met, taken(self._place, link.peer)
+                self._arrived(stream, frame)
+                met = met or link.connected
+            if (gone := self._turned_away()) is not None:
+                return met, gone
         except grpc.RpcError as error:
             why = _reason(error)
             if error.code() == grpc.StatusCode.PERMISSION_DENIED:
@@ -248,7 +199,7 @@ class StreamServer:
 
     def _serve(self, frames: Iterator[bytes], context: Any) -> Iterator[bytes]:
         link = self._who(context)
-        begun: Queue[tuple[int | None, bytes] | None] = Queue()
+        begun: Begun = Queue()
         Thread(target=self._read, args=(link, frames, begun, context), daemon=True).start()
         try:
             stream = begun.get(timeout=PATIENCE)
@@ -279,42 +230,8 @@ class StreamServer:
             link.expires = min(expiry(told["x509_pem_cert"][0]), link.expires)
         return link
 
-    def _read(
-        self,
-        link: Link,
-        frames: Iterator[bytes],
-        begun: Queue[tuple[int | None, bytes] | None],
-        context: Any,
-    ) -> None:
-        number, received = 0, _until_it_breaks(frames)
-        try:
-            first = next(received, None)
-            if first is None:
-                return
-            hello = decode(first)
-            if hello.kind != FrameKind.HELLO:
-                raise BadFrame("a frame before the hello")
-            if not link.known(hello):
-                begun.put((None, refusal("taken")))
-                return
-            number, own = link.attach()
-            begun.put((number, own))
-            link.arrived(number, first)
-            for frame in received:
-                link.arrived(number, frame)
-            context.cancel()
-        except BadFrame as error:
-            self._fail(refused(self._place, link.peer, error))
-            link.refuse("refused")
-            begun.put((None, refusal("refused")))  # where no stream has begun
-            for _ in received:  # until the peer has heard it and hangs up
-                pass
-        except Exception as defect:
-            self._fail(defect)
-            context.cancel()
-        finally:
-            begun.put(None)
-            link.detach(number, "closed by the peer")
+    def _read(self, link: Link, frames: Iterator[bytes], begun: Begun, context: Any) -> None:
+        serve(self._place, link, _until_it_breaks(frames), begun, self._fail, context.cancel)
 
 
 def _until_it_breaks(frames: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,0 +1,244 @@
+"""Streams of frames over whatever carries bytes: all of a transport but how one is dialled and accepted.
+
+Whoever dials says its name first. Nothing shows that it is true: this is for trials on one machine.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from queue import Empty, Queue
+from threading import Thread
+from typing import Protocol
+
+from vflc_runtime.errors import Failure
+from vflc_runtime.transport.ends import PATIENCE, Begun, Dialing, serve
+from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
+from vflc_runtime.transport.link import Link, refused
+from vflc_runtime.transport.transport import Fail
+
+_LONGEST_NAME = 256
+
+
+class Stream(Protocol):
+    """Blocks of bytes, both ways, in order. What is broken raises `OSError`."""
+
+    def send(self, block: bytes) -> None:
+        """Hands a block over; waits where the other end is slow."""
+        ...
+
+    def receive(self, most: int) -> bytes | None:
+        """The next block; None where the other end is gone. One of over `most` bytes is `TooLong`."""
+        ...
+
+    def close(self) -> None:
+        """Ends both directions, also for those who wait; may be called from any thread, and again."""
+        ...
+
+
+class Acceptor(Protocol):
+    """Listens."""
+
+    def accept(self) -> Stream:
+        """Waits for the next stream; `OSError` once it is closed."""
+        ...
+
+    def close(self) -> None:
+        """Listens no more."""
+        ...
+
+
+class TooLong(Exception):
+    """A block has more bytes than it may have."""
+
+
+Dial = Callable[[str], Stream]
+Listen = Callable[[str], Acceptor]
+
+
+class PlainEnds:
+    """See `Ends`.
+
+    Args:
+        place: whose they are.
+        dial: from an address to a stream; `OSError` where nobody listens there.
+        listen: from an address to what listens there; `OSError` where that cannot be.
+    """
+
+    expires = math.inf
+
+    def __init__(self, place: str, dial: Dial, listen: Listen) -> None:
+        self._place, self._dial, self._listen = place, dial, listen
+
+    def check(self, address: str) -> None:
+        """Any address will do."""
+
+    def server(self, address: str, links: Mapping[str, Link], largest: int, fail: Fail) -> PlainServer:
+        """Listens; VFL0646 where it cannot."""
+        try:
+            return PlainServer(self._place, self._listen(address), links, largest, fail)
+        except OSError as error:
+            raise Failure(
+                "VFL0646",
+                f"cannot listen at {address!r}: {error.strerror or error}",
+                "choose another address for `listen`, or end the process that has this one",
+            ) from None
+
+    def dialer(
+        self,
+        link: Link,
+        address: str,
+        parties: Collection[str],
+        largest: int,
+        patience: float,
+        fail: Fail,
+        delay: float,
+    ) -> PlainDialer:
+        """Dials, and dials again."""
+        return PlainDialer(self._place, link, lambda: self._dial(address), largest, patience, fail, delay)
+
+
+class PlainDialer(Dialing):
+    """See `Dialing`."""
+
+    def __init__(
+        self,
+        place: str,
+        link: Link,
+        dial: Callable[[], Stream],
+        largest: int,
+        patience: float,
+        fail: Fail,
+        delay: float,
+    ) -> None:
+        super().__init__(place, link, patience, fail, delay)
+        self._dial, self._most = dial, largest + MAX_HEADER
+        self._open: Stream | None = None
+
+    def cut(self) -> None:
+        """Ends the stream; the next is dialled."""
+        if (stream := self._open) is not None:
+            stream.close()
+
+    def _waiting(self) -> bool:
+        return self._open is not None
+
+    def _stream(self) -> tuple[bool, Failure | None]:
+        link, met, why = self.link, False, "closed by the peer"
+        try:
+            self._begun, self._open = time.monotonic(), self._dial()
+        except OSError as error:
+            link.state = f"not connected: {error.strerror or error}"
+            return False, None
+        stream = self._open
+        number, hello = link.attach()
+        writer = Thread(target=self._write, args=(stream, hello, number), daemon=True)
+        writer.start()
+        try:
+            for frame in _frames(stream, self._most):
+                self._arrived(number, frame)
+                met = met or link.connected
+            gone = self._turned_away()
+        except TooLong as error:
+            gone = refused(self._place, link.peer, BadFrame(str(error)))
+        except OSError as error:
+            gone, why = None, str(error.strerror or error)
+        finally:
+            link.detach(number, why)
+            stream.close()
+            self._open = None
+        writer.join(1)
+        return met, gone
+
+    def _write(self, stream: Stream, hello: bytes, number: int) -> None:
+        """Says who dials, and what the link has to say, as long as there is the stream."""
+        try:
+            stream.send(self._place.encode())
+            stream.send(hello)
+            for frame in self.link.outgoing(number):
+                stream.send(frame)
+        except OSError:
+            stream.close()
+        except Exception as defect:
+            self._fail(defect)
+            self.stop()
+
+
+def _frames(stream: Stream, most: int) -> Iterator[bytes]:
+    while (frame := stream.receive(most)) is not None:
+        yield frame
+
+
+class PlainServer:
+    """See `Server`."""
+
+    port = 0
+
+    def __init__(
+        self, place: str, acceptor: Acceptor, links: Mapping[str, Link], largest: int, fail: Fail
+    ) -> None:
+        self._place, self._acceptor, self._links, self._fail = place, acceptor, links, fail
+        self._most, self._streams = largest + MAX_HEADER, set[Stream]()
+        self.refused: list[str] = []
+        self._thread = Thread(target=self._accept, name=f"accept {place}", daemon=True)
+
+    def start(self) -> None:
+        """Begins to take streams."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Takes no more, and ends those that there are."""
+        self._acceptor.close()
+        for stream in list(self._streams):
+            stream.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                stream = self._acceptor.accept()
+            except OSError:
+                return
+            except Exception as defect:
+                self._fail(defect)
+                return
+            if len(self._streams) > 2 * len(self._links) + 4:  # as many as may be left of links that broke
+                stream.close()
+                continue
+            self._streams.add(stream)
+            Thread(target=self._serve, args=(stream,), daemon=True).start()
+
+    def _serve(self, stream: Stream) -> None:
+        """A stream from who it is to its end; the frames that go out are written by this thread."""
+        try:
+            name = (stream.receive(_LONGEST_NAME) or b"").decode("utf-8", "replace")
+            link = self._links.get(name)
+            if link is None:
+                self.refused = [*self.refused[-2:], f"{name[:60]!r} at {time.strftime('%H:%M:%S')}"]
+                return
+            begun: Begun = Queue()
+            Thread(target=self._read, args=(link, stream, begun), daemon=True).start()
+            answer = begun.get(timeout=PATIENCE)
+            if answer is not None:
+                number, word = answer
+                stream.send(word)
+                for frame in link.outgoing(number) if number is not None else ():
+                    stream.send(frame)
+        except (OSError, TooLong, Empty):
+            return
+        except Exception as defect:
+            self._fail(defect)
+        finally:
+            stream.close()
+            self._streams.discard(stream)
+
+    def _read(self, link: Link, stream: Stream, begun: Begun) -> None:
+        def frames() -> Iterator[bytes]:
+            try:
+                yield from _frames(stream, self._most)
+            except OSError:
+                return
+            except TooLong as error:
+                raise BadFrame(str(error)) from None
+
+        serve(self._place, link, frames(), begun, self._fail, stream.close)
