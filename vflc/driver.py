@@ -128,13 +128,13 @@ def learned_together(model: Lowered, places: tuple[str, ...]) -> tuple[Learned, 
     """
     collector = Collector()
     if not isinstance(model, Partitioned):
-        help = "what its hub learns stands in docs/populations.md"
-        collector.error("VFL0502", "users of a population are not put together", None, help)
+        help = "see docs/populations.md for what its hub learns"
+        collector.error("VFL0502", "users of a population cannot be merged", None, help)
         raise Refused(collector.diagnostics)
     for place in places:
         if place not in model.places:
             near = did_you_mean(place, model.places)
-            help = f"did you mean `{near}`?" if near else f"there are {', '.join(model.places)}"
+            help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(model.places)}"
             collector.error("VFL0403", f"there is no party `{place}`", None, help)
     collector.refuse_errors()
     return learned(model, together(received(model), places))
@@ -224,8 +224,8 @@ def unsplit_model(path: Path) -> Scheduled:
 
 def _refuse_unsplit(model: Lowered, collector: Collector) -> None:
     span = next(party.span for party in model.parties if party.population)
-    help = "`vflc verify SPEC` compares users that run together with one user at a time"
-    collector.error("VFL0502", "a population is not compiled unsplit", span, help)
+    help = "use `vflc verify SPEC`: it compares users that run together with users that run one at a time"
+    collector.error("VFL0502", "a population cannot be compiled unsplit", span, help)
     collector.refuse_errors()
 
 

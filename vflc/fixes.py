@@ -13,9 +13,9 @@ from vflc.passes.lower.release import EVIDENCE
 from vflc.syntax import tree
 
 MEANINGS = {
-    "code": "learned of these at most: the code, as bucket, hash or class",
-    "all": "learned of these: take it that the columns themselves are",
-    "epsilon": "learned of these at most: what the ε of a mechanism allows",
+    "code": "at most the code of these is learned: a bucket, hash or class",
+    "all": "assume that these columns are learned in full",
+    "epsilon": "at most what a mechanism's ε allows is learned of these",
 }
 
 

@@ -90,8 +90,8 @@ def test_what_a_release_allows(party: str, clause: str) -> None:
         ("bob", "activations at most 0 floats a row", ["1 floats a row leave bob as activations"]),
         ("bob", "gradients at most 8 floats a row", ["9 floats a row leave bob as gradients"]),
         ("alice", "only a.deep", ["`a.first` leaves alice"]),
-        ("alice", "only a.deep, a.first, b", ["`b` is no edge that leaves alice"]),
-        ("alice", "only a, e", ["`e` is no edge that leaves alice"]),
+        ("alice", "only a.deep, a.first, b", ["`b` is not an edge that leaves alice"]),
+        ("alice", "only a, e", ["`e` is not an edge that leaves alice"]),
         ("alice", "only to carol", ["`a.deep` leaves alice for bob", "`a.first` leaves alice for bob"]),
         ("bob", "only to alice", ["`logit` leaves bob for carol"]),
         (
@@ -120,7 +120,7 @@ def test_what_a_release_allows(party: str, clause: str) -> None:
 )
 def test_what_a_release_refuses(party: str, clause: str, says: list[str]) -> None:
     errors = found(release(party, clause))
-    assert sorted(d.message.split(", and")[0] for d in errors) == sorted(says)
+    assert sorted(d.message.split(", but")[0] for d in errors) == sorted(says)
     assert told(release(party, clause)) == [("VFL0305", clause)] * len(says)
     assert all(d.help for d in errors)
 
@@ -212,7 +212,7 @@ def test_mistakes_in_a_waiver(text: str, code: str, marked: str | None) -> None:
 
 def test_codes_of_what_may_be_learned_are_granted_instead() -> None:
     (error,) = found(NONLINEAR + accept("gradients to alice", "VFL0310"))
-    assert error.message == "`VFL0310` is evidence now and needs no waiver"
+    assert error.message == "`VFL0310` is now evidence and needs no waiver"
     assert "vflc check --fix" in (error.help or "")
 
 

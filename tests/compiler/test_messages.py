@@ -48,27 +48,27 @@ def first(line: str) -> tuple[str, str, str]:
         ("x = Linear(h, 1)", "dense(x, units)"),
         ("x = Embedding(alice.City, 8)", "embed(feature, dim = 8)"),
         ("x = cat([h, h])", "concat(x, y)"),
-        ("x = sum(h, axis = -1)", "axes go by their names"),
-        ("x = softmax(h, dim = 1)", "axes go by their names"),
+        ("x = sum(h, axis = -1)", "give the axis by name"),
+        ("x = softmax(h, dim = 1)", "give the axis by name"),
         ("x = reduce_mean(h)", "mean(x)"),
         ("x = h.sum()", "sum(h)"),
         ("x = h.shape", "size(h)"),
-        ("x = dropout(h, p = 0.5)", "it is rate"),
-        ("x = dropout(h, 0.5, training = true)", "off by itself"),
+        ("x = dropout(h, p = 0.5)", "write rate"),
+        ("x = dropout(h, 0.5, training = true)", "switched off"),
         ("x = h * 2 if h > 0", "where(condition, a, b)"),
         ("x = alice.A{1..4} * 2", "concat(alice.A{1..4})"),
         ("loss bce(h, bob.liked)", "objective bce(logit, bob.liked)"),
         ("objective binary_crossentropy(h, bob.liked)", "bce(logit, label)"),
         ("objective CrossEntropyLoss(h, bob.stars)", "cce(logits, label)"),
         ("objective mean(softplus(-h))", "the mean over all rows of the squares"),
-        ("p = sigmoid(dense(h, 1)) at bob\nobjective bce(p, bob.liked)", "leave `sigmoid` out here"),
-        ("z = dense(h, 5) at bob\nobjective cce(softmax(z), bob.stars)", "leave `softmax` out here"),
-        ("train { optimizer adam(learning_rate = 0.001) }", "it is lr"),
+        ("p = sigmoid(dense(h, 1)) at bob\nobjective bce(p, bob.liked)", "remove `sigmoid` here"),
+        ("z = dense(h, 5) at bob\nobjective cce(softmax(z), bob.stars)", "remove `softmax` here"),
+        ("train { optimizer adam(learning_rate = 0.001) }", "write lr"),
         ("train { lr 0.01 }", "optimizer adam(lr = 0.001)"),
         ("train { early_stopping 3 }", "patience 3"),
         ("train { metrics acc }", "it is accuracy"),
         ("train { metrics average_precision }", "it is pr_auc"),
-        ("party c { key ID\n feature X: bool }", "an int, 0 or 1"),
+        ("party c { key ID\n feature X: bool }", "use int, 0 or 1"),
         ("party c { key ID\n feature X: float -> normalize }", "standardize"),
         ("party c { key ID\n feature X: string -> one_hot }", "one_hot(feature)"),
         ("party c { key ID\n feature X: string -> embed(8) }", "embed(feature, dim = 8)"),
@@ -83,7 +83,7 @@ def test_what_to_write_instead(line: str, help: str) -> None:
 
 def test_a_mean_within_a_row_is_no_loss() -> None:
     code, message, _ = first("objective mean(softplus(-h))")
-    assert code == "VFL0201" and "a value a row, [1]" in message
+    assert code == "VFL0201" and "one value per row, [1]" in message
 
 
 @pytest.mark.parametrize("name", ["linear", "identity", "relu"])

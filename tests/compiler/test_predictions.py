@@ -90,19 +90,19 @@ def test_a_term_without_a_label_measures_nothing() -> None:
             "`sales` is computed from what huber compares with bob.log_sales",
         ),
         ("predict scaled = clip(y, 0, 9)\nobjective mse(y, bob.scaled)", "VFL0210", "`scaled` is computed"),
-        ("predict s = y of Sales\nobjective huber(y, bob.log_sales)", "VFL0210", "and not with bob.Sales"),
-        ("predict liked = y\nobjective bce(y, bob.liked)", "VFL0210", "would be the logit that bce reads"),
-        ("predict star = z\nobjective cce(z, bob.star)", "VFL0210", "would be the logit that cce reads"),
+        ("predict s = y of Sales\nobjective huber(y, bob.log_sales)", "VFL0210", "not with bob.Sales"),
+        ("predict liked = y\nobjective bce(y, bob.liked)", "VFL0210", "is the logit that bce reads"),
+        ("predict star = z\nobjective cce(z, bob.star)", "VFL0210", "is the logit that cce reads"),
         (
             "predict p = sigmoid(y) of log_sales\nobjective bce(y, bob.liked)",
             "VFL0210",
-            "and not with bob.log_sales",
+            "not with bob.log_sales",
         ),
         ("predict star = y\nobjective mse(y, bob.star)", "VFL0210", "against the ids of bob.star"),
         ("predict s = y of Note\nobjective mse(h, 0)", "VFL0210", "`Note` of bob is text"),
         ("predict s = exp(y) of Trust\nobjective mse(y, bob.log_sales)", "VFL0210", "is a feature"),
         ("predict s = exp(y) of Salse\nobjective mse(y, bob.log_sales)", "VFL0105", "no party has a column"),
-        ("predict scaled = y at alice\nobjective mse(y, bob.scaled)", "VFL0212", "known at bob alone"),
+        ("predict scaled = y at alice\nobjective mse(y, bob.scaled)", "VFL0212", "only bob knows"),
         (
             "p = dense(concat(h, dense(bob.liked, 2)), 1)\npredict liked = p\nobjective mse(h, 0)",
             "VFL0110",
@@ -117,7 +117,7 @@ def test_a_term_without_a_label_measures_nothing() -> None:
         (
             "predict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = bob.Sales)",
             "VFL0111",
-            "`Sales` is a column of bob",
+            "`Sales` is a `column` of bob",
         ),
         (
             "predict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = bob.Trust)",
@@ -129,7 +129,7 @@ def test_a_term_without_a_label_measures_nothing() -> None:
             "VFL0211",
             "bob.liked is a label",
         ),
-        ("predict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = -1)", "VFL0205", "not below 0"),
+        ("predict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = -1)", "VFL0205", "below 0"),
     ],
 )
 def test_unlike_things_are_refused(tail: str, code: str, says: str) -> None:
@@ -141,7 +141,7 @@ def test_a_weight_of_another_party_is_refused() -> None:
     text = SPEC.replace("feature Age: float", "feature Age: float\n  weight U: float")
     text += "predict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = alice.U)\n"
     (error,) = (d for d in check_source(Source("s.vfl", granted(text))) if d.level == "error")
-    assert error.code == "VFL0211" and "alice.U belongs to alice, and the label is at bob" in error.message
+    assert error.code == "VFL0211" and "alice.U is at alice, but the label is at bob" in error.message
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ objective mse(s, users.r, weight = users.w)
     assert not [d for d in check_source(Source("s.vfl", granted(scaled))) if d.level == "error"]
     scaled = scaled.replace("label r: float", "label r: float -> scale(0.2)")
     (error,) = check_source(Source("s.vfl", granted(scaled)))
-    assert error.code == "VFL0502" and "are not undone in a population" in error.message
+    assert error.code == "VFL0502" and "cannot undo the encoders" in error.message
 
 
 def test_words_are_names_elsewhere() -> None:

@@ -91,7 +91,7 @@ def test_a_typo_is_found_and_nothing_beside_it(right: str, wrong: str, code: str
 
 def test_what_is_missing_is_said_where_all_could_be_read_and_where_it_was_not_left_out() -> None:
     assert sorted(found("party alice {\n  feature Age: float\n}\n")) == [
-        "VFL0109 alice has columns and no key",
+        "VFL0109 alice has columns but no key",
         "VFL0109 the spec has no objective",
         "VFL0109 the spec has no prediction",
     ]

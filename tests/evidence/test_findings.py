@@ -507,11 +507,11 @@ def test_waivers_together_cover_a_finding_with_their_reasons() -> None:
 @pytest.mark.parametrize(
     ("acceptance", "findings", "help"),
     [
-        (accept("a"), (found(A, B),), "a waiver covers all that a finding is about: `a`, `b`"),
+        (accept("a"), (found(A, B),), "waive all edges of the finding: `a`, `b`"),
         (accept(text="c"), (found(A, B), found(A)), "VFL0301 is about `a`, `b`"),
         (accept("a", code="VFL0302"), (found(A), found(B, code="VFL0325"), found(A)),
-         "found were VFL0301, VFL0325: remove it"),
-        (accept("a"), (), "nothing was found: remove it"),
+         "remove it: the findings there are VFL0301, VFL0325"),
+        (accept("a"), (), "remove it: there are no findings there"),
         (accept("a"), (found(),), "VFL0301 is about "),
     ],
 )  # fmt: skip

@@ -200,12 +200,15 @@ def test_missing_grants_are_written_into_the_text() -> None:
         assert not [d for d in check_source(Source("spec.vfl", text)) if d.level == "error"]
         assert text.count("to bob: ") >= 1
         assert (
-            "  # learned of these at most: the code, as bucket, hash or class\n  to alice: Item, liked\n"
+            "  # at most the code of these is learned: a bucket, hash or class\n  to alice: Item, liked\n"
             in text
         )
         assert fixed(text) == text, "nothing is missing any more"
     noisy = fixed(SPEC + "protect bob.liked with label_dp(epsilon = 4)\n")
-    assert "what the ε of a mechanism allows\n  to alice: liked at most epsilon 4\n" in noisy
+    assert (
+        "at most what a mechanism's ε allows is learned of these\n  to alice: liked at most epsilon 4\n"
+        in noisy
+    )
 
 
 FAMILIES = """
@@ -258,7 +261,7 @@ def test_a_family_is_granted_by_its_name(release: str) -> None:
         ("alice { never to bob: C{8..9}\n to bob: I{1..4}, C{10..12}, D1, D2, Age }", "VFL0305",
          "alice.C{8..9} reaches bob", "never to bob: C{8..9}"),
         ("alice { only a.C{8..9}\n to bob: I{1..4}, C{8..12}, D1, D2, Age }", "VFL0305",
-         "`a.C8` is no edge", "only a.C{8..9}"),
+         "`a.C8` is not an edge", "only a.C{8..9}"),
     ],
 )  # fmt: skip
 def test_what_a_family_lacks_is_said_at_its_place(release: str, code: str, says: str, at: str) -> None:
@@ -283,9 +286,9 @@ def test_grants_are_written_as_the_rest_of_the_text_is() -> None:
     windows = fixed(SPEC.replace("\n", "\r\n") + "release bob { to alice: liked }\r\n")
     assert windows.count("\n") == windows.count("\r\n")
     text = fixed(SPEC + "release bob { to alice: liked   }  # as agreed\n")
-    assert "{ to alice: liked\n  # learned of these" in text and "\n}  # as agreed\n" in text
+    assert "{ to alice: liked\n  # at most the code of these" in text and "\n}  # as agreed\n" in text
     text = fixed(SPEC + "release bob {\n  to alice: liked  # the label\n}")
-    assert "  to alice: liked  # the label\n  # learned of these" in text
+    assert "  to alice: liked  # the label\n  # at most the code of these" in text
 
 
 def test_phases_that_a_grant_lacks_are_said_and_written() -> None:
@@ -369,10 +372,10 @@ release users {
 @pytest.mark.parametrize(
     ("hub", "users", "noise", "why", "helps"),
     [
-        ("at most epsilon 4", "", "", "for hub: hub is sent what each user asks for", "trusted"),
-        ("at most epsilon 4", "", "noise", "for hub: hub is sent what each user asks for", "trusted"),
-        ("", "at most epsilon 4", "", "for users: nothing stands between", "`noise`, `clip_norm`"),
-        ("", "at most epsilon 1000", "noise", "for users: the ε .* is of one run", "`metrics.json`"),
+        ("at most epsilon 4", "", "", "towards hub: hub receives what each user asks for", "trusts"),
+        ("at most epsilon 4", "", "noise", "towards hub: hub receives what each user asks for", "trusts"),
+        ("", "at most epsilon 4", "", "towards users: what a user changes", "`noise`, `clip_norm`"),
+        ("", "at most epsilon 1000", "noise", "towards users: the ε .* is for one run", "`metrics.json`"),
         ("", "", "noise", None, None),
     ],
 )
@@ -464,4 +467,4 @@ release bob { to alice: liked at most epsilon 2 }
     assert not check_source(Source("s.vfl", text))
     (refused,) = check_source(Source("s.vfl", text + "train { epochs 4  validation 0.2 }\n"))
     assert refused.code == "VFL0340" and refused.help is not None
-    assert "before `control best, loss`: leave `validation`" in refused.help
+    assert "`control best, loss`: remove `validation`" in refused.help

@@ -68,10 +68,10 @@ def test_axes_in_another_order_are_transposed():
 @pytest.mark.parametrize(
     ("x", "y", "help"),
     [
-        ((None, 3), (None, 4), "sizes are equal"),
+        ((None, 3), (None, 4), "equal sizes"),
         ((None, ("a", 3)), (None, ("b", 3)), "rename(x, a, to = b)"),
-        ((None, F4, 2), (None, 3, 2), "sizes are equal"),
-        ((None, E3), (None, U16), "sizes are equal"),
+        ((None, F4, 2), (None, 3, 2), "equal sizes"),
+        ((None, E3), (None, U16), "equal sizes"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused_with_a_hint(x, y, help):

@@ -112,7 +112,7 @@ def test_attention_refuses_what_has_other_axes() -> None:
     for query, key in ((grid, wide), (open_, open_)):
         with pytest.raises(OpError, match="attention of a query") as refused:
             call("attention", b, query, key, grid)
-        assert refused.value.help == "both have as many units"
+        assert refused.value.help == "give both the same number of units"
 
 
 # --- joining, cutting, naming -------------------------------------------------------------------------

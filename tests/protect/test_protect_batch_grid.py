@@ -148,4 +148,4 @@ def test_a_single_number_a_row_is_a_warning(line: str, code: str) -> None:
     assert {d.code for d in found} & {"VFL0226"} == ({code} if code else set())
     if code:
         (finding,) = [d for d in found if d.code == code]
-        assert finding.level == "warning" and finding.help == "scale by the batch: quantize(6, per = batch)"
+        assert finding.level == "warning" and finding.help == "scale per batch: quantize(6, per = batch)"

@@ -111,17 +111,17 @@ def test_what_a_run_feeds() -> None:
 
 def test_sentences_on_rows() -> None:
     for type_, says in (
-        (TensorType((ROWS, Axis(None, None))), "has a number of values that only the data knows"),
-        (TensorType((Axis(None, 2),)), "is not of a row"),
+        (TensorType((ROWS, Axis(None, None))), "has a number of values that depends on the data"),
+        (TensorType((Axis(None, 2),)), "does not belong to a row"),
     ):
         collector = Collector()
         assert not covers_rows([node("a", "x", type=type_)], protection(), collector)
         (found,) = collector.diagnostics
-        assert found.message == f"`gaussian` covers rows of numbers, and `a` {type_} {says}" and found.help
+        assert found.message == f"`gaussian` protects rows of numbers, but `a` {type_} {says}" and found.help
     collector = Collector()
     one = TensorType((ROWS, Axis(None, 1)))
     warn_of_nothing_saved([node("a", "x", type=one)], protection("quantize", per="row", bits=4), collector)
-    assert collector.diagnostics[0].help == "scale by the batch: quantize(4, per = batch)"
+    assert collector.diagnostics[0].help == "scale per batch: quantize(4, per = batch)"
     for count, shown in ((0, "none"), (1, "`e0`"), (9, ", ".join(f"`e{i}`" for i in range(8)))):
         collector = Collector()
         unknown_edge(protection(target="zzz"), [f"e{i}" for i in range(count)], collector)
@@ -218,13 +218,13 @@ def test_what_is_said_of_gradients() -> None:
     found = told(no_binary)
     assert found.code == "VFL0333" and "depend on `bob.liked`" in found.message and "at bob" in found.message
     passing = told(TABLE.replace("iso(scale = 2.0)", "gaussian(clip = 1, noise = 2, passes = 1)"))
-    assert passing.code == "VFL0347" and passing.help == "leave `passes` out"
+    assert passing.code == "VFL0347" and passing.help == "remove `passes`"
     nobody = told(TABLE.replace("gradients to alice", "gradients to bob"))
     assert nobody.code == "VFL0334" and nobody.help == "gradients go to alice"
     labels = told(TABLE.replace("iso(scale = 2.0)", "label_dp(epsilon = 1)"))
     assert labels.code == "VFL0333"
     sums = told(TABLE.replace("iso(scale = 2.0)", "secure_sum"))
-    assert sums.message == "`secure_sum` is for activations, and these are gradients"
+    assert sums.message == "`secure_sum` is for activations; these are gradients"
     nothing = TABLE.replace("dense(e, 1) at bob", "dense(stop_gradient(e), 1) at bob")
     assert told(nothing).help == "no gradient crosses at all"
     model = model_of(TABLE.replace("protect gradients to alice with iso(scale = 2.0)", marvell))
@@ -325,7 +325,7 @@ def _until(model: Any, wanted: str, *given: str) -> Any:
 @pytest.mark.parametrize(
     ("line", "code", "says"),
     [
-        ("label_dp(epsilon = 1, prior = [0.5, 0.5])", "VFL0348", "has 3 classes, and the prior has 2 shares"),
+        ("label_dp(epsilon = 1, prior = [0.5, 0.5])", "VFL0348", "has 3 classes, but the prior has 2 shares"),
         ("label_dp(epsilon = 0.01, prior = [0.9, 0.05, 0.05])", "VFL0348", "every answer would be class 0"),
         ("label_dp(epsilon = 1)\nprotect bob.kind with label_dp(epsilon = 2)", "VFL0336", "protected twice"),
     ],
@@ -343,17 +343,17 @@ def test_labels_that_enter_otherwise() -> None:
     assert "enters a loss through `one_hot`" in told(two + line).message
     none = CLASSES.replace("objective cce(logits, bob.kind)", "objective mse(logits, logits * 0)")
     assert (
-        "is none that a loss reads" in told(none + line).message
+        "is not a label that a loss reads" in told(none + line).message
         or "no cross-entropy" in told(none + line).message
     )
     lone = CLASSES.replace("label   kind: int -> index(3)", "label   kind: int -> index(1)").replace(
         "tanh(concat(h, bob.Item)), 3)", "tanh(concat(h, bob.Item)), 1)"
     )
-    assert "enters no cross-entropy" in told(lone + line).message
+    assert "is not used in a cross-entropy" in told(lone + line).message
     value = told(CLASSES + "protect h with label_dp(epsilon = 1)\n")
     assert (
         value.help == "the labels are `bob.kind`"
-        and "`label_dp` is for labels, and `h` is none" in value.message
+        and "`label_dp` is for labels, but `h` is not a label" in value.message
     )
 
 
@@ -398,10 +398,10 @@ def test_guards_of_a_masked_sum() -> None:
     [
         (
             ("tanh(a + b + c)", "concat(tanh(a + b + c), a)"),
-            "`a` enters more than one sum at one other place",
+            "`a` is not used in exactly one sum at one other place",
         ),
-        (("c = dense(carol.Income, 4)", "c = dense(carol.Income, 1)"), "are not all of its shape"),
-        (("tanh(a + b + c)", "tanh(a + b)"), "at bob `a` is added to no other party's value"),
+        (("c = dense(carol.Income, 4)", "c = dense(carol.Income, 1)"), "do not all have its shape"),
+        (("tanh(a + b + c)", "tanh(a + b)"), "at bob no other party's value is added to `a`"),
     ],
 )
 def test_why_a_sum_is_not_masked(change: tuple[str, str], says: str) -> None:
@@ -435,7 +435,7 @@ def test_what_is_said_of_activations() -> None:
     inner = told(HUB + "protect own with top_k(k = 1)\n")
     assert inner.code == "VFL0331" and inner.help.startswith("what leaves is `h`")
     wrong = told(HUB + "protect h with max_norm\n")
-    assert wrong.message == "`max_norm` is for gradients, and `h` is an activation"
+    assert wrong.message == "`max_norm` is for gradients, but `h` is an activation"
     assert wrong.help == "as in: protect gradients to PARTY with max_norm"
     many = "\n".join(f"p{i} = dense(alice.Age, 2)" for i in range(9))
     used = "concat(" + ", ".join(f"p{i}" for i in range(9)) + ", h)"
@@ -456,7 +456,7 @@ def weights(line: str, bottom: str = "h = dense(concat(alice.x, alice.y), 3)") -
 def test_what_is_said_of_weights() -> None:
     noise = "with dp_sgd(clip = 1, noise = 1)"
     unknown = told(weights(f"*.wide at alice {noise}"))
-    assert unknown.code == "VFL0345" and unknown.message.startswith("`*.wide` names no weight at alice")
+    assert unknown.code == "VFL0345" and unknown.message.startswith("`*.wide` matches no weight at alice")
     assert unknown.help == "the weights that are trained there are `h.dense.kernel`, `h.dense.bias`"
     spec = weights(f"at alice {noise}", "h = dense(concat(alice.x, alice.y), 2)")
     (none,) = [
@@ -465,13 +465,13 @@ def test_what_is_said_of_weights() -> None:
         if each.code == "VFL0345"
     ]
     assert none.message.startswith("no weight is trained at alice") and none.help.startswith(
-        "weights are kept"
+        "name another party"
     )
     twice = told(weights(f"at alice {noise}") + f"protect weights h.dense.bias at alice {noise}\n")
-    assert twice.code == "VFL0336" and "`h.dense.bias` is protected with `dp_sgd` already" in twice.message
+    assert twice.code == "VFL0336" and "`h.dense.bias` is already protected with `dp_sgd`" in twice.message
     met = told(weights(f"at alice {noise}", "h = batch_norm(dense(concat(alice.x, alice.y), 3))"))
     assert met.code == "VFL0346" and met.message.startswith(
-        "`dp_sgd` cannot tell rows apart in the gradient of `h."
+        "`dp_sgd` cannot separate the rows in the gradient of `h."
     )
     assert met.help.endswith("protect weights NAME, … at alice with …")
 

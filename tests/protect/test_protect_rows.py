@@ -188,28 +188,28 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "another place's sum": (
         lambda a: _at(a, "bob", lambda: a.op("add", a.w, a.summed(a.sent))), "is made at bob, summed over",
     ),
-    "a mean": (lambda a: a.op("mean", a.x, axes=(0,), keep=False), "`mean` of values of a batch is no sum"),
-    "a largest": (lambda a: a.op("max", a.x, axes=(0,), keep=False), "`max` of values of a batch is no sum"),
+    "a mean": (lambda a: a.op("mean", a.x, axes=(0,), keep=False), "`mean` of values of a batch is not"),
+    "a largest": (lambda a: a.op("max", a.x, axes=(0,), keep=False), "`max` of values of a batch is not"),
     "two sums multiplied": (
         lambda a: a.op("mul", a.summed(a.x), a.summed(a.op("exp", a.x))), "`mul` of two sums over the batch",
     ),
-    "a root": (lambda a: a.op("sqrt", a.summed(a.x)), "`sqrt` of a sum over the batch is not taken apart"),
-    "over a sum": (lambda a: a.op("div", a.w, a.summed(a.x)), "`div` of a sum over the batch is not taken"),
+    "a root": (lambda a: a.op("sqrt", a.summed(a.x)), "`sqrt` of a sum over the batch is not supported"),
+    "over a sum": (lambda a: a.op("div", a.w, a.summed(a.x)), "`div` of a sum over the batch is not"),
     "times as many axes": (lambda a: a.op("mul", a.summed(a.z), a.w), "`mul` of a sum over the batch"),
     "over as many axes": (lambda a: a.op("div", a.summed(a.z), a.w), "`div` of a sum over the batch"),
     "a table less": (
-        lambda a: a.op("sub", a.looked(a.ids, a.rows), a.looked(a.tags, a.pairs)), "read in another way, too",
+        lambda a: a.op("sub", a.looked(a.ids, a.rows), a.looked(a.tags, a.pairs)), "read in another way",
     ),
-    "a table and more": (lambda a: a.op("add", a.looked(a.ids, a.rows), a.table_sum()), "another way, too"),
-    "a table turned": (lambda a: a.op("neg", a.looked(a.ids, a.rows)), "read in another way, too"),
+    "a table and more": (lambda a: a.op("add", a.looked(a.ids, a.rows), a.table_sum()), "another way"),
+    "a table turned": (lambda a: a.op("neg", a.looked(a.ids, a.rows)), "read in another way"),
     "rows that meet": (
-        lambda a: a.summed(a.op("sub", a.x, a.op("mean", a.x, axes=(0,), keep=True))), "every row reads it",
+        lambda a: a.summed(a.op("sub", a.x, a.op("mean", a.x, axes=(0,), keep=True))), "used in every row",
     ),
     "rows that met before": (
-        lambda a: a.op("contract", a.op("exp", a.op("sub", a.x, a.summed(a.x))), a.y), "every row reads it",
+        lambda a: a.op("contract", a.op("exp", a.op("sub", a.x, a.summed(a.x))), a.y), "used in every row",
     ),
     "ids that rows meet in": (
-        lambda a: a.looked(a.ids, a.op("add", a.rows, a.summed(a.y))), "every row reads it",
+        lambda a: a.looked(a.ids, a.op("add", a.rows, a.summed(a.y))), "used in every row",
     ),
 }  # fmt: skip
 
@@ -235,7 +235,7 @@ def test_a_penalty_on_the_rows_that_are_read_is_refused() -> None:
     distinct = at.op("unique", at.ids)
     values = at.op("gather", at.table, distinct, missing=False)
     for pair in ((distinct.id, values.id), (distinct.id, "rows"), ("ids", values.id)):
-        with pytest.raises(NoSum, match="tells which these are"):
+        with pytest.raises(NoSum, match="reveals which rows these are"):
             Parting(at.b, "alice").of(Gradient("table", None, (pair,)))
 
 

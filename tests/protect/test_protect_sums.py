@@ -173,4 +173,4 @@ def test_a_sum_that_hides_nothing_is_refused(change, code):
 def test_with_one_other_party_there_is_nothing_to_hide_in():
     text = TWO.replace("tanh(concat(dense(h, 4), g, bob.Item))", "tanh(g + dense(bob.Item, 2))")
     (mistake,) = found(text + "protect g with secure_sum\n")
-    assert mistake.code == "VFL0335" and "added to no other party's value" in mistake.message
+    assert mistake.code == "VFL0335" and "no other party's value is added" in mistake.message

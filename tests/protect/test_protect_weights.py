@@ -237,7 +237,7 @@ def mistakes(spec: str) -> list[Any]:
     ("bottom", "more", "why"),
     [
         ("h = batch_norm(dense(concat(alice.x, alice.y), 3))", "", "computed from all rows of a batch"),
-        ("t = table(5, 3)\nh = lookup(t, alice.city)", " + l2(0.1, t)", "tells which these are"),
+        ("t = table(5, 3)\nh = lookup(t, alice.city)", " + l2(0.1, t)", "reveals which rows these are"),
         ("w = weight(3)\nh = alice.x * w + bob.item * w", "", "summed over the rows there"),
         ("t = table(5, 3)\nh = lookup(t, alice.city) + sum(t, axis = row)", "", "read in another way"),
     ],

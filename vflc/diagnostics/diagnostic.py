@@ -85,7 +85,7 @@ class Collector(Struct):
         if found.level == "error" and len(self.errors) == MOST_ERRORS:
             self.full = True
             message = f"only {MOST_ERRORS} errors are shown, and there are more"
-            found = Diagnostic("VFL0017", message, found.span, "mend these and check again", level="note")
+            found = Diagnostic("VFL0017", message, found.span, "fix these and check again", level="note")
         self.diagnostics.append(found)
 
     @property

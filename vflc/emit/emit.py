@@ -115,5 +115,5 @@ def _loads(place: str, name: str, content: bytes) -> None:
     except Exception as wrong:  # onnxruntime's own exceptions have no common base
         message = f"{place}/{name}.onnx does not load: {wrong}"
         raise Refused(
-            [Diagnostic("VFL0501", message, None, "this is a defect in vflc: please report it")]
+            [Diagnostic("VFL0501", message, None, "this is a bug in vflc: please report it")]
         ) from wrong

@@ -54,8 +54,8 @@ class Budget(Struct):
             raise TooLarge(f"the model has more than {MOST_NODES:,} operations", help)
         self.flows += len(node.sources)
         if self.flows > MOST_FLOWS:
-            message = f"more than {MOST_FLOWS:,} times a value is computed from a column"
-            raise TooLarge(message, "join columns at once, by concat or embed, and not one after another")
+            message = f"there are more than {MOST_FLOWS:,} pairs of a value and a column it is computed from"
+            raise TooLarge(message, "join columns all at once with concat or embed, not one after another")
         self._size(node)
 
     def _size(self, node: Node) -> None:
@@ -63,12 +63,14 @@ class Budget(Struct):
         for axis in node.type.row_axes:
             size *= axis.size or 1
         if node.type.batched and size > MOST_WIDTH:
-            message = f"a value of {size:,} numbers a row: the most is {MOST_WIDTH:,}"
+            message = f"a value has {size:,} numbers a row; the limit is {MOST_WIDTH:,}"
             raise TooLarge(message, "make the layer or the embedding narrower")
         if node.op == "weight":
             self.numbers += size
         if max(size, self.numbers) > MOST_NUMBERS:
             bytes = f"{4 * max(size, self.numbers) / 2**30:,.0f} GiB"
             what = "the weights" if node.op == "weight" else f"{node.op} of weights"
-            message = f"{what} would take {bytes} in float32: the most is {4 * MOST_NUMBERS / 2**30:,.0f} GiB"
+            message = (
+                f"{what} would take {bytes} in float32; the limit is {4 * MOST_NUMBERS / 2**30:,.0f} GiB"
+            )
             raise TooLarge(message, "make layers, embeddings or their tables smaller")

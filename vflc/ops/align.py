@@ -88,7 +88,7 @@ def find_axis(b: Build, x: Node, name: str | None, op: str) -> tuple[Node, int]:
         return x, x.type.rank - 1
     if name == BATCH:
         raise OpError(
-            f"{op} over the batch", "values are of one row; losses average over the batch", "VFL0202"
+            f"{op} over the batch", "name an axis of the row: only losses average over the batch", "VFL0202"
         )
     position = x.type.position(name)
     if position is not None:
@@ -99,7 +99,7 @@ def find_axis(b: Build, x: Node, name: str | None, op: str) -> tuple[Node, int]:
     there = ", ".join(f"`{axis.name}`" for axis in x.type.row_axes if axis.name) or "none with a name"
     raise OpError(
         f"{op}: there is no axis `{name}` in {x.type}",
-        f"the axes there are: {there}",
+        f"use one of the axes: {there}",
         "VFL0202",
     )
 
@@ -140,10 +140,10 @@ def _misfit(x: TensorType, y: TensorType) -> OpError:
     for one, other in zip(reversed(x.row_axes), reversed(y.row_axes), strict=False):
         if _conflict(one, other) and one.size == other.size:
             return OpError(
-                f"the shapes {x} and {y} do not fit together: `{one.name}` meets `{other.name}`",
+                f"the shapes {x} and {y} are incompatible: `{one.name}` meets `{other.name}`",
                 f"if they are the same axis, rename one: `rename(x, {one.name}, to = {other.name})`",
             )
     return OpError(
-        f"the shapes {x} and {y} do not fit together",
-        "axes fit where their names or sizes are equal, or where one has size 1",
+        f"the shapes {x} and {y} are incompatible",
+        "axes must have equal names or equal sizes, or one must have size 1",
     )

@@ -41,7 +41,7 @@ def _check_rows(source: Node, feature: Node) -> None:
     rows, ids = source.type.axes[0].size, feature.attrs.get("rows")
     if rows is not None and ids is not None and ids > rows:
         raise OpError(
-            f"`{feature.attrs['name']}` has {ids} different ids, and the table {rows} rows",
+            f"`{feature.attrs['name']}` has {ids} different ids, but the table has {rows} rows",
             f"give the table at least {ids} rows",
             "VFL0205",
         )
@@ -51,7 +51,7 @@ def _feature(node: Node, op: str) -> Node:
     if node.op not in ("feature", "label"):
         raise OpError(
             f"{op} of a computed value {node.type}",
-            f"{op} reads features: `{op}(alice.features, …)`",
+            f"give it features: `{op}(alice.features, …)`",
             "VFL0203",
         )
     return node
@@ -111,12 +111,12 @@ def lookup(b: Build, table: Node, feature: Node) -> Node:
     """The rows of a table for the ids of a feature: [dim], or [value, dim] for many ids a row."""
     if not is_table(table):
         raise OpError(
-            f"lookup in {table.type}, which is not a table", "make one: `items = table(3706, 50)`", "VFL0203"
+            f"lookup in {table.type}, which is not a table",
+            "make a table: `items = table(3706, 50)`",
+            "VFL0203",
         )
     if feature.type.dtype != "int":
-        raise OpError(
-            f"lookup of numbers {feature.type}", "only a feature with ids can be looked up", "VFL0203"
-        )
+        raise OpError(f"lookup of numbers {feature.type}", "give it a feature with ids", "VFL0203")
     _check_rows(table, _feature(feature, "lookup"))
     return b.op("gather", table, feature, missing=feature.type.rank > 1)
 
@@ -124,13 +124,11 @@ def lookup(b: Build, table: Node, feature: Node) -> Node:
 def one_hot(b: Build, feature: Node, depth: int | None = None) -> Node:
     """1 at the position of the id and 0 elsewhere: [depth]; for many ids a row, how often each occurs."""
     if feature.type.dtype != "int":
-        raise OpError(
-            f"one_hot of numbers {feature.type}", "only a feature with ids has positions", "VFL0203"
-        )
+        raise OpError(f"one_hot of numbers {feature.type}", "give it a feature with ids", "VFL0203")
     rows = feature.attrs.get("rows")
     size = depth if depth is not None else rows
     if size is None or (rows is not None and size < rows):
-        raise OpError(f"one_hot of depth {size} for {rows} different ids", "leave `depth` out", "VFL0205")
+        raise OpError(f"one_hot of depth {size} for {rows} different ids", "remove `depth`", "VFL0205")
     ones = b.op("one_hot", feature, depth=size)
     return b.op("sum", ones, axes=(feature.type.rank - 1,), keep=False) if feature.type.rank > 1 else ones
 

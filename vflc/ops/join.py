@@ -75,7 +75,7 @@ def infer_stack(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     if any(t.sizes != first.sizes or t.batched != first.batched for t in types):
         raise OpError(
             f"stack of values of different shapes: {', '.join(str(t) for t in types)}",
-            "only values of one shape can be stacked; `concat` joins values of different sizes",
+            "use `concat` for values of different sizes: `stack` needs values of one shape",
         )
     merged = tuple(next((t.axes[i] for t in types if t.axes[i].name), a) for i, a in enumerate(first.axes))
     return first.with_axes((*merged[:axis], Axis(attrs["name"], len(types)), *merged[axis:]))

@@ -32,7 +32,7 @@ def pick(what: str, name: str, names: Sequence[str]) -> str:
         from difflib import get_close_matches
 
         near = get_close_matches(name, names, 1)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(names)}"
+        hint = f"did you mean `{near[0]}`?" if near else f"use one of: {', '.join(names)}"
         raise OpError(f"there is no {what} `{name}`", hint, "VFL0106")
     return name
 
@@ -129,7 +129,7 @@ def dropout_(b: Build, x: Node, rate: float) -> Node:
     """
     x = numeric(b, x)
     if not 0 <= rate < 1:
-        raise OpError(f"dropout of a share of {rate:g}", "the share is at least 0 and below 1", "VFL0205")
+        raise OpError(f"dropout with rate {rate:g}", "the rate must be at least 0 and below 1", "VFL0205")
     if rate == 0:
         return x
     with b.within(scope=layer(b, "dropout")):
@@ -170,9 +170,9 @@ def batch_norm(
     """
     x, position = find_axis(b, numeric(b, x), axis, "batch_norm")
     if not 0 <= momentum <= 1:
-        raise OpError(f"batch_norm with momentum {momentum:g}", "it lies between 0 and 1", "VFL0205")
+        raise OpError(f"batch_norm with momentum {momentum:g}", "it must be between 0 and 1", "VFL0205")
     if not x.type.batched:
-        raise OpError(f"batch_norm of {x.type}", "only values of a row have a batch")
+        raise OpError(f"batch_norm of {x.type}", "give it values with a row axis")
     kept, others = x.type.axes[position], tuple(i for i in range(x.type.rank) if i != position)
     with b.within(scope=layer(b, "batch_norm")):
         gamma, beta = (

@@ -141,14 +141,14 @@ def check_options(owner: str, options: Options) -> None:
 
 SMALLEST = 2.0**-126
 """What float32 holds in full: beside smaller numbers a divisor is none."""
-STILL = "a weight without a gradient so far would be moved by 0 / 0"
+STILL = "a weight that has had no gradient yet would change by 0 / 0"
 LAZY = {"lazy": False}
 """Of optimizers that make up for missed steps, whether they leave it."""
 
 
 def no_eps(o: Options) -> tuple[str, str] | None:
     """Refuses an `eps` of 0."""
-    return (f"`eps` is 0: {STILL}", "take one above 0, such as 1e-7") if o["eps"] < SMALLEST else None
+    return (f"`eps` is 0: {STILL}", "choose a value above 0, such as 1e-7") if o["eps"] < SMALLEST else None
 
 
 def times(b: Build, factor: float, x: Node) -> Node:

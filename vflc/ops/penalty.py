@@ -39,11 +39,13 @@ def penalty(b: Build, kind: str, coefficient: float, weights: list[Node], rows: 
     if not weights:
         raise OpError(f"{kind} of no weights", f"name them: `{kind}(1e-5, a.deep.tables)`", "VFL0107")
     if coefficient < 0:
-        raise OpError(f"{kind} with the coefficient {coefficient:g}", "a penalty is at least 0", "VFL0205")
+        raise OpError(
+            f"{kind} with the coefficient {coefficient:g}", "the coefficient must be at least 0", "VFL0205"
+        )
     total: Node | None = None
     for weight in weights:
         if weight.op != "weight":
-            raise OpError(f"{kind} of a computed value {weight.type}", "a penalty is on weights", "VFL0203")
+            raise OpError(f"{kind} of a computed value {weight.type}", "give it weights", "VFL0203")
         values = b.op(PENALTIES[kind], weight if rows == "all" else touched(b, weight))
         term = b.op("sum", values, axes=tuple(range(values.type.rank)), keep=False)
         total = term if total is None else b.op("add", total, term)

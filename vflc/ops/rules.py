@@ -52,11 +52,11 @@ def broadcast(types: Sequence[TensorType]) -> tuple[Axis, ...]:
             both = merge_axes(x, y) if x and y else x or y
             if both is None:
                 shown = " and ".join(str(t) for t in types)
-                raise OpError(f"shapes {shown} do not fit together: {x} against {y}")
+                raise OpError(f"shapes {shown} are incompatible: {x} against {y}")
             merged.append(both)
         axes = tuple(reversed(merged))
     if any(axis.name == BATCH for axis in axes[1:]):
-        raise OpError(f"shapes {' and '.join(str(t) for t in types)} do not fit together")
+        raise OpError(f"shapes {' and '.join(str(t) for t in types)} are incompatible")
     return axes
 
 

@@ -58,12 +58,12 @@ def attention(b: Build, query: Node, key: Node, value: Node, mask: Node | None =
         query = b.op("unsqueeze", query, axis=int(query.type.batched), name=None)
     if {len(x.type.row_axes) for x in (query, key, value)} != {2}:
         shown = f"{query.type}, {key.type}, {value.type}"
-        raise OpError(
-            f"attention over {shown}", "keys and values have two axes: one of positions, one of units"
-        )
+        raise OpError(f"attention over {shown}", "give keys and values two axes: positions and units")
     width = query.type.axes[-1].size
     if width is None or width != key.type.axes[-1].size:
-        raise OpError(f"attention of a query {query.type} on keys {key.type}", "both have as many units")
+        raise OpError(
+            f"attention of a query {query.type} on keys {key.type}", "give both the same number of units"
+        )
     scores = b.op("matmul", query, key, transpose_x=False, transpose_y=True)
     scores = b.op("mul", scores, number(b, 1 / sqrt(width)))
     if mask is not None:

@@ -60,7 +60,7 @@ def stack(b: Build, values: Nodes, axis: AxisName) -> Node:
         raise OpError("stack of nothing", "give it at least one value", "VFL0107")
     if axis == BATCH or any(x.type.position(axis) is not None for x in nodes):
         raise OpError(
-            f"stack along `{axis}` of values that have an axis `{axis}` already", "take another name"
+            f"stack along `{axis}`: the values already have an axis `{axis}`", "choose another name"
         )
     return b.op("stack", *nodes, axis=int(nodes[0].type.batched), name=axis)
 

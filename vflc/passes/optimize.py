@@ -106,9 +106,11 @@ def _check_rows(model: Differentiated, collector: Collector) -> None:
         if any(each.ratio > LARGEST_RATIO for each in sums):
             collector.error(
                 "VFL0208",
-                f"`{rule.name}` on rows of tables: beta1 is {sums[0].ratio:.4g} times the root of beta2",
+                f"`{rule.name}` on rows of tables: beta1 is {sums[0].ratio:.4g} times the square root of "
+                "beta2",
                 rule.span,
-                "choose `beta1` below the root of `beta2`, or `lazy = true`, which makes up for nothing",
+                "choose `beta1` below the square root of `beta2`, or set `lazy = true`, which leaves "
+                "unread rows alone",
             )
 
 
@@ -118,8 +120,8 @@ def _check_penalties(model: Differentiated, collector: Collector) -> None:
     for rule in model.train.optimizers:
         for name in rule.patterns if rule.penalty else ():
             if name not in learning:
-                message = f"`{name}` learns from nothing, and a penalty on all its rows would not change it"
-                help = "leave the penalty out, or read the table in a loss"
+                message = f"no loss trains `{name}`, so a penalty on all its rows would not change it"
+                help = "remove the penalty, or use the table in a loss"
                 collector.error("VFL0150", message, rule.penalty.span, help)
 
 
@@ -133,7 +135,7 @@ def _check_patterns(model: Differentiated, collector: Collector) -> None:
             if not any(matches(pattern, name) for name in names):
                 collector.error(
                     "VFL0101",
-                    f"`{pattern}` names no weight",
+                    f"`{pattern}` matches no weight",
                     rule.span,
                     f"the weights are {', '.join(names[:8])}{' …' if len(names) > 8 else ''}",
                 )

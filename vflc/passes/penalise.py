@@ -23,7 +23,7 @@ from vflc.passes.optimize import rule_for
 from vflc.passes.properties import GRAPH
 
 CODE = "VFL0150"
-ALONE = "leave it out: a penalty goes with a loss that the table learns from"
+ALONE = "remove it: a penalty needs a loss that trains the table"
 
 
 class Penalise:
@@ -50,7 +50,7 @@ class Penalise:
             return model
         if not losses:
             span = model.losses[0].span
-            collector.error(CODE, "the objective is a penalty on all rows alone", span, ALONE)
+            collector.error(CODE, "the objective is only a penalty on all rows", span, ALONE)
             return model
         rules = {name: _rule(model.train, name, terms, collector) for name, terms in found.items()}
         optimizers = (*_named(rules), *model.train.optimizers)
@@ -69,19 +69,18 @@ def _term(graph: Graph, loss: Loss, weights: list[str]) -> str:
 def _rule(train: TrainConfig, weight: str, terms: list[Loss], collector: Collector) -> OptimizerRule:
     """The rule of a table with the penalties on all its rows."""
     rule = rule_for(train, weight)
-    strength = {
-        kind: sum(t.coefficient * t.strength for t in terms if t.kind == kind) for kind in PENALTIES
-    }
+    strength = {kind: sum(t.coefficient * t.strength for t in terms if t.kind == kind) for kind in PENALTIES}
     for wrong, why, help in (
         (
             train.clip_norm is not None,
-            "`clip_norm` needs the gradient of all rows in every step, and there is that of rows read alone",
-            "clip with `clip_value`, which goes number by number, or leave `rows = all` out",
+            "`clip_norm` needs the gradient of all rows in every step, but only that of the rows read is "
+            "computed",
+            "clip with `clip_value`, which works on each number by itself, or remove `rows = all`",
         ),
         (
             rule.options.get("lazy"),
-            f"`{rule.name}(lazy = true)` leaves alone the rows that no batch reads, and this changes them",
-            "leave `lazy` out, or `rows = all`",
+            f"`{rule.name}(lazy = true)` does not change rows that no batch reads, but this penalty does",
+            "remove `lazy`, or `rows = all`",
         ),
     ):
         if wrong:

@@ -100,7 +100,7 @@ def _check(model: Lowered, properties: tuple[Property, ...], when: str) -> None:
     if found:
         more = f" (and {len(found) - 1} more)" if found[1:] else ""
         text = f"{when} it does not hold that {found[0]}{more}"
-        raise Refused([Diagnostic("VFL0501", text, None, "this is a defect in vflc: please report it")])
+        raise Refused([Diagnostic("VFL0501", text, None, "this is a bug in vflc: please report it")])
 
 
 def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True) -> Pipeline[Scheduled]:

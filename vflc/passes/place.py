@@ -97,7 +97,7 @@ def _cut(model: Lowered, places: dict[str, str], collector: Collector) -> None:
             continue
         if len(piece) > MOST_FREE:
             message = f"more than {MOST_FREE:,} values may be computed at {_or(candidates)}"
-            help = "say where: `fuse at PARTY { … }` around them, or `at PARTY` behind some"
+            help = "say where: put `fuse at PARTY { … }` around them, or `at PARTY` after some of them"
             collector.error("VFL0206", message, model.graph[piece[0]].span, help)
             return
         cuts = sorted(
@@ -264,7 +264,7 @@ def _refuse_several(features: list[Node], reader: Node, collector: Collector) ->
         help = f"compute with them at {features[0].place}: bind h = {shares[0]}, and use h here"
     else:
         help = (
-            "a layer over several parties' features is the sum of a layer at each: bind "
+            "replace a layer over several parties' features by the sum of one layer at each: bind "
             f"h1 = {shares[0]}, h2 = {shares[1]}{', …' * (len(shares) > 2)}, and compute here with "
             f"h1 + h2{' + …' * (len(shares) > 2)}"
         )
@@ -291,7 +291,7 @@ def _refuse(source: Node, reader: Node, collector: Collector) -> None:
     if code == "VFL0401":
         collector.error(
             code,
-            f"the label {labels[0]} is read {where}, and it belongs to {source.place}",
+            f"the label {labels[0]} is read {where}, but it belongs to {source.place}",
             reader.span,
             f"compute this at {source.place}: labels stay with their owner",
             *here,

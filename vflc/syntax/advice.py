@@ -24,18 +24,16 @@ _FORMS = {
 }  # fmt: skip
 
 _FOREIGN = {
-    **dict.fromkeys(("import", "from", "include", "require"), f"other files are used by: {_FORMS['USE']}"),
-    **dict.fromkeys(("def", "function", "fn", "func", "class"), f"a block is written: {_FORMS['BLOCK']}"),
-    **dict.fromkeys(
-        ("let", "var", "const", "val"), "a name is bound by `name = …`, without a word before it"
-    ),
-    **dict.fromkeys(("if", "while"), "there are no branches: choose by `where(condition, a, b)`"),
-    "loss": "what is minimised is said by: objective bce(logit, bob.liked)",
+    **dict.fromkeys(("import", "from", "include", "require"), f"use other files with: {_FORMS['USE']}"),
+    **dict.fromkeys(("def", "function", "fn", "func", "class"), f"define a block with: {_FORMS['BLOCK']}"),
+    **dict.fromkeys(("let", "var", "const", "val"), "bind a name with `name = …`, without a keyword"),
+    **dict.fromkeys(("if", "while"), "there are no branches: use `where(condition, a, b)`"),
+    "loss": "say what to minimise: objective bce(logit, bob.liked)",
     **dict.fromkeys(
         ("optimizer", "metrics", "batch", "epochs", "fit", "compile"),
-        "settings stand inside: train { batch 128  epochs 5 }",
+        "put settings inside train: train { batch 128  epochs 5 }",
     ),
-    "for": "repetition is a comprehension: [mlp(h, [32]) for i in 1..3]",
+    "for": "write repetition as a comprehension: [mlp(h, [32]) for i in 1..3]",
 }
 """What people write who come from other languages."""
 
@@ -43,7 +41,7 @@ NEAR = 4
 """So many tokens from its start a statement's form is likely what is wrong."""
 
 _OTHER_NAME = (
-    "a column's name has letters, digits and _: a table with other names is given as a query, "
+    "column names have only letters, digits and _: rename other columns in a query, "
     'SELECT *, "User ID" AS user_id FROM …'
 )
 
@@ -54,10 +52,10 @@ def unfinished(scan: Scan, start: int, index: int) -> str:
     """Help where the statement from `start` ends before `index` and should not."""
     first, previous = scan.tokens[start], scan.tokens[index - 1]
     if previous.type in _OPERATORS:
-        return f"write what stands after `{previous}`, or take it out"
+        return f"write what follows `{previous}`, or remove it"
     if start == index - 1 and first.type == "NAME":
         return _foreign(scan, start) or "a statement starts with a keyword or with a name and `=`"
-    return _form(first) or "complete the statement, or take it out"
+    return _form(first) or "complete the statement, or remove it"
 
 
 def unexpected(scan: Scan, start: int, index: int, expected: frozenset[str]) -> str | None:
@@ -74,14 +72,14 @@ def unexpected(scan: Scan, start: int, index: int, expected: frozenset[str]) -> 
         return help
     if first.type == "NAME" and start >= index - 1:
         return _foreign(scan, start) or (
-            f"bind a value by `{first} = …`; a statement starts with a keyword or with a name and `=`"
+            f"bind a value with `{first} = …`; a statement starts with a keyword or with a name and `=`"
         )
     if body not in KEYWORDS and "COMMA" in expected and found.type in ("NAME", "NUMBER", "STRING"):
         return f"is a comma missing before `{short(found)}`?"
     if index - start <= NEAR and (help := _form(first)):
         return help
     if body in KEYWORDS and not scan.starts_line(index):
-        return "an operator or a comma is missing between them, or the next statement's `name =`"
+        return "add the operator or comma between them, or the `name =` of the next statement"
     return None
 
 
@@ -93,11 +91,14 @@ def short(token: Token) -> str:
 
 def _in_settings(found: Token, previous: Token) -> str | None:
     if found.type in ("EQUAL", "COLON"):
-        return f"a setting takes its value without `{found}`: `{previous} 128`"
+        return f"write a setting without `{found}`: `{previous} 128`"
     if found.type == "RBRACE":
-        return "every setting has a value: `shuffle true`"
+        return "give the setting a value: `shuffle true`"
     if found.type in ("NUMBER", "COMMA"):
-        return "nothing stands between settings: `batch 128  epochs 5`; commas separate values of one"
+        return (
+            "write nothing between settings: `batch 128  epochs 5`; commas separate several values of one "
+            "setting"
+        )
     return None
 
 
@@ -109,21 +110,21 @@ def _sign(found: Token, previous: Token, body: str, expected: frozenset[str]) ->
         case "EQUAL" | "COLON" if previous.type == "KEY":
             return f"write `key ID`, without `{found}`"
         case "COLON" if body == "[":
-            return "a range is written `1..3`, and both of its ends belong to it"
+            return "write a range as `1..3`; it includes both ends"
         case "COLON" if body in ("record", "("):
             return f"write `{previous} = …`"
         case "COLON":
-            return "`:` gives a column of a party its type; values are bound by `=`"
+            return "use `=` to bind a value; `:` gives a party's column its type"
         case "EQUAL":
-            return "`==` compares; `name = …` binds a name, once a statement"
+            return "use `==` to compare; `name = …` binds a name, once per statement"
         case "COMPARE" if "STAR" in expected:
-            return "comparisons do not chain: write `a < b and b < c`"
+            return "comparisons cannot be chained: write `a < b and b < c`"
         case "ARROW":
-            return "`->` stands between a column's type and its encoders"
+            return "use `->` only between a column's type and its encoders"
         case "COMMA" if body == "(":
-            return "a list is `[a, b]`, a record `{a = …, b = …}`"
+            return "write a list as `[a, b]`, a record as `{a = …, b = …}`"
         case "DOT" if previous.type == "NAME" and "EQUAL" in expected:
-            return "a field is set where its record is written: `{a = …, b = …}`"
+            return "set a field where the record is written: `{a = …, b = …}`"
         case _:
             return None
 
@@ -134,10 +135,10 @@ def _foreign(scan: Scan, start: int) -> str | None:
     if word in _FOREIGN:
         return _FOREIGN[word]
     if word in KEYWORDS["party"] and body != "party":
-        return f"`{word}` stands inside a party: {_FORMS['PARTY']}"
+        return f"`{word}` belongs inside a party: {_FORMS['PARTY']}"
     guess = did_you_mean(word, KEYWORDS.get(body, ()))
     return f"did you mean `{guess}`?" if guess else None
 
 
 def _form(first: Token) -> str | None:
-    return f"the form is: {_FORMS[first.type]}" if first.type in _FORMS else None
+    return f"the syntax is: {_FORMS[first.type]}" if first.type in _FORMS else None

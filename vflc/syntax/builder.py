@@ -64,7 +64,7 @@ class Builder(Expressions):
                 "VFL0015",
                 f"party `{parts[1]}` has a second key",
                 extra.span,
-                "a party has one key: the column by which its rows are matched with the others'",
+                "a party has one key: the column on which its rows are matched with the other parties' rows",
                 Label(keys[0].span, "the first one"),
             )
         columns = tuple(part for part in parts if isinstance(part, tree.Column))

@@ -110,7 +110,7 @@ class Expressions:
         span, text = self._at(parts[0]), str(parts[0]).replace("_", "")
         value: int | float = float(text)
         if value > LARGEST_FLOAT:
-            self._slip("VFL0009", "this number is too large", span, "numbers go up to about 3.4e38")
+            self._slip("VFL0009", "this number is too large", span, "the largest number is about 3.4e38")
             value = 0.0
         elif text.isdecimal():
             value = int(text)
@@ -127,8 +127,8 @@ class Expressions:
             if found is None:
                 start = span.start + 1 + match.start()
                 place = Span(self.source, start, start + len(match[0]))
-                message = f"`{match[0]}` is not an escape"
-                self._slip("VFL0010", message, place, r"there are \n \t \r \0 \\ \" \' and \u{1F600}")
+                message = f"`{match[0]}` is not an escape sequence"
+                self._slip("VFL0010", message, place, r"use one of \n \t \r \0 \\ \" \' and \u{1F600}")
                 return ""
             return found
 
@@ -162,9 +162,9 @@ class Expressions:
                     first = next(iter(seen.values()))
                     self._slip(
                         "VFL0011",
-                        "an argument without a name follows one with a name",
+                        "a positional argument follows a named one",
                         argument.span,
-                        "name it, or put it first",
+                        "name it, or move it to the front",
                         Label(first.span, "the named one"),
                     )
                 continue
@@ -223,7 +223,7 @@ class Expressions:
         span = self._over(parts)
         low, high = (self.number([part]).value for part in (parts[1], parts[3]))
         if not (isinstance(low, int) and isinstance(high, int)):
-            self._slip("VFL0013", "a family is numbered by whole numbers", span, "as in `C{1..26}`")
+            self._slip("VFL0013", "the bounds of a family must be whole numbers", span, "as in `C{1..26}`")
             return Bounds(1, 1, span)
         if low > high:
             message = f"this family runs from {low} down to {high}"

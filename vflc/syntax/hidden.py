@@ -35,8 +35,8 @@ def report_hidden(source: Source, collector: Collector) -> None:
     for index, char in enumerate(source.text if hidden else ""):
         if char not in hidden:
             continue
-        help = f"take it out; in a string it is written \\u{{{ord(char):X}}}"
-        what = "changes how a reader sees the text" if ord(char) > 0x9F else "is a control character"
+        help = f"remove it; in a string, write it as \\u{{{ord(char):X}}}"
+        what = "changes how the text looks to a reader" if ord(char) > 0x9F else "is a control character"
         place = Span(source, index, index + 1)
         collector.error("VFL0004", f"U+{ord(char):04X} {what}", place, help)
 
@@ -62,14 +62,14 @@ def report_lookalikes(source: Source, tokens: Sequence[Token], collector: Collec
         written = "" if token.value.isascii() else token.value
         mixed = [name for name in ALPHABETS if any(_is_of(name, char) for char in written)]
         if len(mixed) > 1:
-            text = f"`{token.value}` has letters of {' and '.join(name.capitalize() for name in mixed)}"
-            collector.error("VFL0026", text, place, "write a name in one alphabet")
+            text = f"`{token.value}` mixes letters of {' and '.join(name.capitalize() for name in mixed)}"
+            collector.error("VFL0026", text, place, "write the name in one alphabet")
             continue
         before = first.setdefault(looks(token.value), token)
         if before.value != token.value:
             label = Label(Span(source, before.start_pos, before.end_pos), "this one")
-            text = f"`{token.value}` looks like another name and is not the same"
-            collector.error("VFL0026", text, place, "call one of them something else", label)
+            text = f"`{token.value}` looks like another name but differs from it"
+            collector.error("VFL0026", text, place, "rename one of them", label)
 
 
 def looks(name: str) -> str:

@@ -26,11 +26,11 @@ MAX_ERRORS = 25
 """So many statements that do not parse are reported; a file with more is not a spec."""
 
 _STRAY_HELP = {
-    ";": "statements need nothing between them",
+    ";": "remove it: statements need no separator",
     "&": "write `and`",
     "|": "write `or`",
     "!": "write `not`, or `!=`",
-    "^": "a power is `**`",
+    "^": "write a power as `**`",
 }
 
 
@@ -58,7 +58,7 @@ def read_source(path: Path, name: str | None = None) -> Source:
 def _not_text(shown: str, content: bytes, start: int) -> Diagnostic:
     good = content[:start].decode("utf-8-sig", "replace")
     place = Span(Source(shown, good), len(good), len(good))
-    message = f"{shown} is not text in UTF-8: byte {start + 1} cannot be read"
+    message = f"{shown} is not UTF-8 text: byte {start + 1} is invalid"
     return Diagnostic("VFL0007", message, place, "save the file as UTF-8")
 
 
@@ -79,7 +79,9 @@ def parse(source: Source, collector: Collector) -> Spec:
 
 def _too_large(source: Source) -> Diagnostic:
     message = f"{source.name} has more than {MAX_CHARACTERS:,} characters"
-    return Diagnostic("VFL0008", message, Span(source, 0, 0), "specs are short: is this the right file?")
+    return Diagnostic(
+        "VFL0008", message, Span(source, 0, 0), "check that this is the right file: specs are short"
+    )
 
 
 @cache
@@ -166,19 +168,19 @@ def _report_strays(source: Source, ignored: list[Token], collector: Collector) -
                 continue
         if token.type == "STRAY" and token.value[0].isdecimal():
             place = Span(source, start, start + len(token.value))
-            help = "a name starts with a letter; a number is written as 1_000, 0.5 or 1e-3"
+            help = "start a name with a letter; write a number as 1_000, 0.5 or 1e-3"
             collector.error("VFL0009", f"`{token}` is neither a number nor a name", place, help)
         elif token.type == "STRAY":
             place, shown = Span(source, start, start + 1), token.value
             shown = shown if shown.isprintable() else f"U+{ord(shown):04X}"
-            help = _STRAY_HELP.get(token.value, "take it out; text belongs in quotes or after #")
-            collector.error("VFL0004", f"`{shown}` means nothing here", place, help)
+            help = _STRAY_HELP.get(token.value, "remove it; put text in quotes, and comments after #")
+            collector.error("VFL0004", f"unexpected character `{shown}`", place, help)
 
 
 def _report_deep(span: Span, collector: Collector) -> None:
     collector.error(
         "VFL0006",
-        f"this expression nests more than {MAX_DEPTH} deep",
+        f"this expression is nested more than {MAX_DEPTH} levels deep",
         Span(span.source, span.start, min(span.end, span.start + 20)),
-        "bind parts of it to names; a long sum may be a comprehension: `sum([… for i in 1..200])`",
+        "bind parts of it to names; write a long sum as a comprehension: `sum([… for i in 1..200])`",
     )

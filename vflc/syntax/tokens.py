@@ -101,9 +101,9 @@ def scan(source: Source, tokens: Iterable[Token], ignored: Iterable[Token], coll
         elif token.type == "OPEN_STRING":
             collector.error(
                 "VFL0003",
-                "this string is not closed on its line",
+                "this string is not closed",
                 Span(source, token.start_pos, token.start_pos + 1),
-                f"end it with {token.value[0]}; inside a string write \\n for a line's end",
+                f"end it with {token.value[0]}; inside a string, write \\n for a line break",
             )
             result.broken.add(token.start_pos)
             result.tokens.append(_like(token, "STRING", token.value[0] * 2))
@@ -122,9 +122,9 @@ def scan(source: Source, tokens: Iterable[Token], ignored: Iterable[Token], coll
     if (deep := _too_deep(result.tokens)) is not None:
         collector.error(
             "VFL0006",
-            f"brackets are nested more than {MAX_BRACKETS} deep",
+            f"brackets are nested more than {MAX_BRACKETS} levels deep",
             result.span(deep),
-            "bind parts to names; nothing of this file was read",
+            "bind parts to names; the rest of this file was not read",
         )
         result.tokens = []
         return result
@@ -198,8 +198,10 @@ def _match(scan: Scan, collector: Collector) -> None:
                 continue
             if all(opener.type != wanted for opener in stack):
                 if scan.span(token).line not in strings:
-                    message = f"`{token}` closes nothing"
-                    collector.error("VFL0002", message, scan.span(token), "take it out, or open it before")
+                    message = f"`{token}` has no opening bracket"
+                    collector.error(
+                        "VFL0002", message, scan.span(token), "remove it, or add the opening bracket"
+                    )
                 if index + 1 < len(scan.tokens):  # what follows may be misread for want of it
                     scan.broken.add(scan.tokens[index + 1].start_pos)
                 continue

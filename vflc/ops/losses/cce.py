@@ -106,7 +106,7 @@ def cce(b: Build, logits: Node, label: Node, weight: Node | None = None) -> Node
     z = numeric(b, logits)
     classes = z.type.axes[-1].size if len(z.type.row_axes) == 1 else None
     if classes is None:
-        raise OpError(f"cce of logits {z.type}", "give it one axis of a logit for each class")
+        raise OpError(f"cce of logits {z.type}", "give it one axis with one logit per class")
     if label.type.dtype == "int":
         rows = label.attrs.get("rows")
         if label.type.rank > 1 or (rows is not None and rows > classes):
@@ -126,7 +126,11 @@ def cce(b: Build, logits: Node, label: Node, weight: Node | None = None) -> Node
 loss(
     cce,
     LossRule(
-        "cce", tells="its direction is the class, row by row", predicted="multiclass", shares="softmax",
-        terms="cce_terms", classifies=True,
+        "cce",
+        tells="its direction is the class, row by row",
+        predicted="multiclass",
+        shares="softmax",
+        terms="cce_terms",
+        classifies=True,
     ),
 )

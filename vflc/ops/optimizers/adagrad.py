@@ -33,7 +33,7 @@ def _adagrad(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: 
 
 def _refuses(o: Options) -> tuple[str, str] | None:
     if max(o["initial"], o["eps"]) < SMALLEST:
-        return f"`initial` and `eps` are 0: {STILL}", "take one of them above 0"
+        return f"`initial` and `eps` are 0: {STILL}", "set one of them above 0"
     return None
 
 

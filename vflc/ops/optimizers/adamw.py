@@ -39,11 +39,10 @@ def _adamw(b: Build, w: Node, g: Node, step: Node, slots: dict[str, Node], o: Op
     return adam(b, b.op("sub", w, decay), g, step, slots, o)
 
 
-
 def _refuses(o: Options) -> tuple[str, str] | None:
     if (share := o["weight_decay"] * highest(o["lr"])) >= 1:
         what = f"`weight_decay` times the highest `lr` is {share:g}: a step takes that share of a weight away"
-        return what, "take a `weight_decay` below 1 / lr"
+        return what, "choose a `weight_decay` below 1 / lr"
     return None
 
 

@@ -61,10 +61,10 @@ def _ftrl_catch_up(b: Build, w: Node, slots: dict[str, Node], missed: dict[str, 
 
 def _refuses(o: Options) -> tuple[str, str] | None:
     if reaches_zero(o["lr"]):
-        help = "take a rate above 0 in every step: no `warmup`, and `cosine` with an `alpha` above 0"
+        help = "keep the rate above 0 in every step: no `warmup`, and `cosine` with an `alpha` above 0"
         return "`lr` is or becomes 0, and its formula divides by it", help
     if max(o["initial"], o["l2"]) < SMALLEST:
-        return f"`initial` and `l2` are 0: {STILL}", "take one of them above 0"
+        return f"`initial` and `l2` are 0: {STILL}", "set one of them above 0"
     return None
 
 

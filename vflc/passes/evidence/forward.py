@@ -55,8 +55,8 @@ def single_edges(analysis: Analysis) -> Iterator[Evidence]:
         fact = analysis.fact(edge)
         if fact.distinct <= FEW:
             says = (
-                f"`{edge.id}` can take {fact.distinct:.0f} different values: a few rows with their features "
-                f"tell which is which"
+                f"`{edge.id}` can take {fact.distinct:.0f} different values: a few rows with their "
+                "features reveal which is which"
             )
             yield Evidence("few values", edge.target, features, (edge.id,), says)
         elif len(features) == 1:

@@ -78,12 +78,16 @@ def _refuse(acceptance: Acceptance, found: Sequence[Found], collector: Collector
     edges = ", ".join(dict.fromkeys(f"`{edge.id}`" for finding in same for edge in finding.edges))
     partly = any(covers(acceptance, edge) for finding in same for edge in finding.edges)
     if partly:
-        help = f"a waiver covers all that a finding is about: {edges}"
+        help = f"waive all edges of the finding: {edges}"
     elif same:
         help = f"{acceptance.code} is about {edges}"
     else:
         codes = ", ".join(dict.fromkeys(f.code for f in found))
-        help = f"found were {codes}: remove it" if codes else "nothing was found: remove it"
+        help = (
+            f"remove it: the findings there are {codes}"
+            if codes
+            else "remove it: there are no findings there"
+        )
     collector.error(
         "VFL0307",
         f"{acceptance.code} was not found on {acceptance.target.text}",

@@ -21,7 +21,7 @@ from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.received import WATCHED, Received, Route
 
 CODE = "VFL0340"
-LEFT_OUT = "leave it out of what they are computed from, weights that learn from it included"
+LEFT_OUT = "leave it out of everything they are computed from, including weights that are trained on it"
 MOST_NAMED = 12
 """Columns that a help names of those that lack a grant."""
 Reaching = Mapping[str, Received]
@@ -172,10 +172,12 @@ class _Deal(Struct, frozen=True):
         )
         if not bare:
             return None
-        how = "let one stand before them, too"
+        how = "protect them, too"
         if set(bare) == {WATCHED}:
-            how = "leave `validation`, and ending early by it, out of the spec (`--validation` only measures)"
-        return f"no mechanism stands before {listed([f'`{edge}`' for edge in bare])}: {how}, or grant more"
+            how = (
+                "remove `validation`, and early stopping on it, from the spec (`--validation` only measures)"
+            )
+        return f"no mechanism protects {listed([f'`{edge}`' for edge in bare])}: {how}, or grant more"
 
     @property
     def _info(self) -> PartyInfo:
@@ -240,7 +242,7 @@ class _Deal(Struct, frozen=True):
             f"{sources[0].name} {described(self.bound(sources[0]))}{_phases(self.lacking(sources[0]))}",
             release.span if release else self._info.named,
             f"`to {self.receiver}: {shown}` in `release {self.party}` grants it, and `vflc check --fix` "
-            "writes it; `stop_gradient`, a mechanism with a proof or another place may make it less",
+            "writes it; `stop_gradient`, a mechanism with a proof or another place may lower it",
             *self._path(sources[0]),
         )
 
@@ -307,8 +309,8 @@ def _cheaper(bound: Bound, grant: Grant, label: bool) -> str:
         if label:
             how = f"{grant.party}.{grant.column} with label_dp("
         return (
-            "let a mechanism with a proof stand before all that depends on it, in all phases, as in: "
-            f"protect {how}epsilon = {grant.epsilon:g})"
+            "put a mechanism with a proof before everything that depends on it, in all phases: protect "
+            f"{how}epsilon = {grant.epsilon:g})"
         )
     return "encode it into fewer codes (`bucketize`, `hash`, `vocab`), or grant more"
 

@@ -27,9 +27,9 @@ def check_features(model: Lowered, graph: Graph, collector: Collector) -> None:
                 if both and not source.label and source.party == label.party:
                     collector.warning(
                         "VFL0161",
-                        f"the feature {source} is made of {', '.join(both)}, and so is the label {label}, "
-                        f"which `{prediction.name}` predicts",
+                        f"the feature {source} and the label {label} are both made from {', '.join(both)}; "
+                        f"`{prediction.name}` predicts that label",
                         columns[source.party, source.name].span,
-                        "leave it out: where the label is not known yet, neither is this feature",
+                        "remove the feature: as long as the label is unknown, so is this feature",
                         Label(columns[label.party, label.name].span, "the label"),
                     )

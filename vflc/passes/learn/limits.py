@@ -32,17 +32,17 @@ def _broken(
             if edge.target not in limit.names:
                 yield (
                     f"`{edge.id}` leaves {party} for {edge.target}",
-                    f"released is only to {_list(limit.names)}",
+                    f"the release allows only {_list(limit.names)}",
                 )
     elif limit.kind == "edge":
         targets = list(zip(limit.names, limit.values, strict=True))
         for name, values in targets:
             if not any(_named(edge, name, values) for edge in leaving):
                 crossing = _list(tuple(edge.id for edge in leaving)) or "nothing"
-                yield f"`{name}` is no edge that leaves {party}", f"what leaves is {crossing}"
+                yield f"`{name}` is not an edge that leaves {party}", f"what leaves is {crossing}"
         for edge in leaving:
             if edge.phase == "forward" and not any(_named(edge, *target) for target in targets):
-                yield f"`{edge.id}` leaves {party}", f"released are only {_list(limit.names)}"
+                yield f"`{edge.id}` leaves {party}", f"the release allows only {_list(limit.names)}"
 
 
 def _too_wide(analysis: Analysis, party: str, limit: Limit, leaving: list[Edge]) -> Iterator[tuple[str, str]]:
@@ -57,8 +57,8 @@ def _too_wide(analysis: Analysis, party: str, limit: Limit, leaving: list[Edge])
             names = _list(tuple(edge.id for edge in edges))
             count = "any number of" if unbounded else str(total)
             yield (
-                f"{count} floats a row leave {party} as {limit.kind}, and {limit.floats} are released",
-                f"they are in {names}: make them narrower",
+                f"{count} floats a row leave {party} as {limit.kind}, but the release allows {limit.floats}",
+                f"make these narrower: {names}",
             )
             return
 

@@ -43,18 +43,18 @@ def _without_epsilon(model: Vectorised, collector: Collector) -> Vectorised:
     for grant in (grant for release in model.releases for grant in release.grants):
         if grant.epsilon is None:
             continue
-        what = f"`to {grant.receiver}: {grant.column}` grants it as it is"
+        what = f"`to {grant.receiver}: {grant.column}` grants it without a bound"
         if grant.receiver == population.hub:
-            text = f"{grant.receiver} is sent what each user asks for and changes before any noise"
-            help = f"{what}: its owner is trusted with it; `noise` bounds what other users learn"
+            text = f"{grant.receiver} receives what each user asks for and changes, before any noise"
+            help = f"{what} and trusts its owner; `noise` bounds what other users learn"
         elif population.config.noise > 0:
-            text = "the ε of a population's noise is of one run, and nothing adds runs up"
-            help = f"{what}, and `privacy` in `metrics.json` has the ε of each run"
+            text = "the ε of a population's noise is for one run, and nothing adds up runs"
+            help = f"{what}; `privacy` in `metrics.json` has the ε of each run"
         else:
-            text = "nothing stands between what a user changes and the weights that other users see"
+            text = "what a user changes reaches the weights that other users see without noise"
             help = f"{what}; `noise`, `clip_norm` and `noise_delta` in `train` give each run an ε"
         collector.error(
-            "VFL0349", f"no ε is proven of {grant.party}.{grant.column} for {grant.receiver}: {text}",
+            "VFL0349", f"no ε is proven for {grant.party}.{grant.column} towards {grant.receiver}: {text}",
             grant.span, help,
         )  # fmt: skip
     releases = tuple(

@@ -50,8 +50,13 @@ def lower(spec: tree.Spec, name: str, folder: Path | None, collector: Collector)
     except Stop:
         return None
     except RecursionError:
-        help = "write what is needed first before what needs it"
-        collector.error("VFL0206", "names need one another too deeply", ev.innermost or spec.span, help)
+        help = "define a name before the names that use it"
+        collector.error(
+            "VFL0206",
+            "the definitions depend on each other through too many levels",
+            ev.innermost or spec.span,
+            help,
+        )
         return None
 
 
@@ -66,7 +71,7 @@ def _refuse_unsupported(spec: tree.Spec, collector: Collector) -> None:
                 "VFL0502",
                 f"{what} is not supported in this version",
                 item.span,
-                "remove it: vflc does not accept what it cannot carry out",
+                "remove it",
             )
 
 
@@ -86,7 +91,12 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     wanted = [item for item in spec.items if isinstance(item, tree.Predict)]
     if len(wanted) > MOST_TERMS:
         message = f"the spec has more than {MOST_TERMS} predictions"
-        ev.error("VFL0206", message, wanted[MOST_TERMS].span, "predict one value with several numbers")
+        ev.error(
+            "VFL0206",
+            message,
+            wanted[MOST_TERMS].span,
+            "combine them into one prediction with several numbers",
+        )
         raise Stop
     predicted = [lower_predict(ev, item, scope) for item in wanted]
     for bound in penalised:  # last: a penalty on a table covers the rows that the whole graph reads
@@ -176,8 +186,8 @@ def _bindings(
             "VFL0403",
             f"there is no party `{place.text}`",
             place.span,
-            f"the parties are {', '.join(parties) or 'none'}; a party without data is "
-            f"declared as: party {place.text} {{}}",
+            f"the parties are {', '.join(parties) or 'none'}; to add a party without data, "
+            f"write: party {place.text} {{}}",
         )
         return None
 
@@ -203,8 +213,8 @@ def _no_whole_tables(ev: Evaluator) -> None:
     for term in ev.build.losses:
         if any(ev.build.graph[name].attrs["table"] for name in term.whole):
             span = ev.build.graph[term.node_id].span
-            text = "users hold the rows that they read, and a penalty on all rows needs the others"
-            ev.collector.error("VFL0150", text, span, "leave `rows = all` out")
+            text = "a user holds only the rows it reads, but this penalty needs all of them"
+            ev.collector.error("VFL0150", text, span, "remove `rows = all`")
 
 
 def _has_penalty(part: Any) -> bool:
@@ -225,16 +235,16 @@ def _whole(spec: tree.Spec, parties: Mapping[str, PartyInfo], collector: Collect
     """Reports what a complete spec cannot lack."""
     if not parties:
         collector.error(
-            "VFL0109", "the spec has no party", spec.span, "declare who owns what: party alice { … }"
+            "VFL0109", "the spec has no party", spec.span, "declare the parties: party alice { … }"
         )
     for kind, what, help in (
         (tree.Objective, "objective", "say what to minimise: objective bce(logit, bob.liked)"),
-        (tree.Predict, "prediction", "say what comes out: predict liked = sigmoid(logit)"),
+        (tree.Predict, "prediction", "say what to predict: predict liked = sigmoid(logit)"),
     ):
         if not any(isinstance(item, kind) for item in spec.items):
             collector.error("VFL0109", f"the spec has no {what}", spec.span, help)
     for again in [item for item in spec.items if isinstance(item, tree.Train)][1:]:
-        collector.error("VFL0102", "`train` stands twice", again.span)
+        collector.error("VFL0102", "`train` is given twice", again.span)
 
 
 def _renamed(ev: Evaluator) -> tuple[Graph, Any]:
@@ -263,7 +273,7 @@ def _trainable(graph: Graph, losses: tuple[Loss, ...], collector: Collector) -> 
                 "VFL0404",
                 "this term of the objective depends on no weight",
                 loss.span,
-                "train something: dense, embed or weight make weights",
+                "use something with weights, such as dense, embed or weight",
             )
 
 

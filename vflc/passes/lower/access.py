@@ -25,10 +25,10 @@ def attribute(ev: Evaluating, expr: tree.Attribute, scope: Scope) -> Any:
         return _weights_below(ev, expr, scope, tables=name == "tables")
     known = list(value.fields) if isinstance(value, Record) else []
     near = did_you_mean(name, known)
-    help = f"did you mean `{near}`?" if near else (f"there are {', '.join(known)}" if known else None)
+    help = f"did you mean `{near}`?" if near else (f"use one of: {', '.join(known)}" if known else None)
     if isinstance(value, Node):
         text = " ".join(expr.value.span.text.split())
-        help = f"functions take the value: {name}({text})" if name in FUNCTIONS else help
+        help = f"call it as a function: {name}({text})" if name in FUNCTIONS else help
         help = f"size({text}) is the size of its last axis" if name in ("shape", "size", "dim") else help
     return ev.error("VFL0105", f"{describe(value)} has no `{name}`", expr.name.span, help)
 
@@ -50,7 +50,7 @@ def _column(ev: Evaluating, party: PartyValue, name: str, expr: tree.Attribute) 
             return ev.error("VFL0105", f"{party.name} has no {name}", expr.span)
         return groups[name]
     if name in party.plain:
-        return ev.error("VFL0111", f"`{name}` is a column of {party.name}, which the graph does not read",
+        return ev.error("VFL0111", f"`{name}` is a `column` of {party.name}, which the graph cannot read",
                         expr.name.span, use_of(name))  # fmt: skip
     near = did_you_mean(name, [*columns, *party.plain, *groups])
     help = f"did you mean `{near}`?" if near else f"{party.name} has {', '.join(columns) or 'no columns'}"
@@ -60,7 +60,7 @@ def _column(ev: Evaluating, party: PartyValue, name: str, expr: tree.Attribute) 
 def use_of(column: str) -> str:
     """What to declare so that the graph has a column that is only computed with."""
     return (
-        f"say in the party what it is for: `weight w = {column}` weighs the rows in a loss, "
+        f"say in the party what it is for: `weight w = {column}` weights the rows of a loss, "
         f"`label y = {column}` is learned, `feature x = {column}` enters the model"
     )
 
@@ -74,7 +74,7 @@ def _weights_below(ev: Evaluating, expr: tree.Attribute, scope: Scope, tables: b
         part = part.value
     if not isinstance(part, tree.Ref):
         return ev.error(
-            "VFL0105", f"`.{expr.name.text}` follows a name", expr.span, "bind the value to a name"
+            "VFL0105", f"`.{expr.name.text}` must follow a name", expr.span, "bind the value to a name first"
         )
     found = scope.find(part.name)
     assert found
@@ -94,12 +94,14 @@ def _weights_below(ev: Evaluating, expr: tree.Attribute, scope: Scope, tables: b
 def family(ev: Evaluating, expr: tree.Family, scope: Scope) -> Any:
     """`party.C{8..26}`: the features of a family, in order."""
     if expr.value is None:
-        return ev.error("VFL0101", "a family of columns belongs to a party", expr.span, "write party.C{1..3}")
+        return ev.error(
+            "VFL0101", "a family of columns must belong to a party", expr.span, "write party.C{1..3}"
+        )
     party = ev.evaluate(expr.value, scope)
     if isinstance(party, Poison):
         return POISON
     if not isinstance(party, PartyValue):
-        return ev.error("VFL0203", f"a family belongs to a party; this is {describe(party)}", expr.span)
+        return ev.error("VFL0203", f"a family must belong to a party; this is {describe(party)}", expr.span)
     names = [f"{expr.prefix.text}{i}" for i in range(expr.low, expr.high + 1)]
     if party.broken.intersection(names):
         return POISON
@@ -111,15 +113,15 @@ def family(ev: Evaluating, expr: tree.Family, scope: Scope) -> Any:
 
 def _no_family(ev: Evaluating, party: PartyValue, name: str, expr: tree.Family) -> Poison:
     if name in party.labels:
-        text = f"`{name}` of {party.name} is a label, and a family names features"
-        help = f"labels are read by losses, each by its own: bce(logit, {party.name}.{name})"
+        text = f"`{name}` of {party.name} is a label; a family can only name features"
+        help = f"name each label by itself in a loss: bce(logit, {party.name}.{name})"
         return ev.error("VFL0110", text, expr.span, help)
     if name in party.weights:
-        text = f"`{name}` of {party.name} is a weight, and a family names features"
-        help = f"a loss takes one: bce(logit, label, weight = {party.name}.{name})"
+        text = f"`{name}` of {party.name} is a weight; a family can only name features"
+        help = f"give it to a loss: bce(logit, label, weight = {party.name}.{name})"
         return ev.error("VFL0110", text, expr.span, help)
     if name in party.plain:
-        text = f"`{name}` of {party.name} is a column, which the graph does not read"
+        text = f"`{name}` of {party.name} is a `column`, which the graph cannot read"
         return ev.error("VFL0111", text, expr.span, use_of(name))
     near = did_you_mean(name, party.features)
     text = f"{party.name} has no feature `{name}`"
@@ -133,7 +135,7 @@ def index_of(ev: Evaluating, expr: tree.Index, scope: Scope) -> Any:
     if isinstance(value, Poison) or isinstance(index, Poison):
         return POISON
     if not isinstance(value, list):
-        help = "slice(x, axis, start, stop) cuts a value" if isinstance(value, Node) else None
+        help = "to cut a value, use slice(x, axis, start, stop)" if isinstance(value, Node) else None
         return ev.error("VFL0203", f"only a list has items; this is {describe(value)}", expr.span, help)
     try:
         if isinstance(index, list):
@@ -142,4 +144,4 @@ def index_of(ev: Evaluating, expr: tree.Index, scope: Scope) -> Any:
             return value[index]
     except IndexError:
         return ev.error("VFL0205", f"the list has {len(value)} items, counted from 0", expr.index.span)
-    return ev.error("VFL0203", f"an index is a whole number; this is {describe(index)}", expr.index.span)
+    return ev.error("VFL0203", f"an index must be a whole number; this is {describe(index)}", expr.index.span)

@@ -69,7 +69,7 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
 def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
     near = did_you_mean(name.name, [*known_functions(), *STATIC, *scope.visible()])
     help = foreign.instead(foreign.FUNCTIONS, name.name) or (
-        f"did you mean `{near}`?" if near else "library blocks come with `use`, as in: use recsys.{DeepFM}"
+        f"did you mean `{near}`?" if near else "to use a library block, import it first: use recsys.{DeepFM}"
     )
     return ev.error("VFL0106", f"unknown function or block `{name.name}`", name.span, help)
 
@@ -84,9 +84,9 @@ def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope,
     if len(ev.active) > DEEPEST:
         ev.endless.add(id(block))
         if id(block) not in ev.active:
-            message = f"at `{block.name.text}`, blocks are used within blocks more than {DEEPEST} deep"
-            return ev.error("VFL0206", message, expr.span, "use fewer blocks within one another")
-        message = f"block `{block.name.text}` is used within itself without end"
+            message = f"at `{block.name.text}`, blocks are nested more than {DEEPEST} levels deep"
+            return ev.error("VFL0206", message, expr.span, "nest fewer blocks")
+        message = f"block `{block.name.text}` uses itself without end"
         help = "give it a number that counts down: where(n == 0, x, …)"
         return ev.error("VFL0103", message, expr.span, help)
     label = None if direct else ev.build.fresh(block.name.text).split(".")[-1]
@@ -126,7 +126,7 @@ def _bind_block(ev: Evaluator, block: tree.Block, expr: tree.Call, scope: Scope,
                 "VFL0107",
                 f"`{block.name.text}` takes {len(parameters)} arguments",
                 argument.span,
-                f"they are {', '.join(parameters) or 'none'}",
+                f"its arguments are {', '.join(parameters) or 'none'}",
             )
             return False
         name = argument.name.text if argument.name else block.parameters[position].name.text
@@ -187,7 +187,7 @@ def _call_function(ev: Evaluator, function: Function, expr: tree.Call, scope: Sc
                     "VFL0107",
                     f"`{function.name}` takes {len(names)} arguments",
                     argument.span,
-                    f"they are {', '.join(names)}",
+                    f"its arguments are {', '.join(names)}",
                 )
             return POISON
         if parameter.name in named:
@@ -232,7 +232,7 @@ def _usage(function: Function) -> str:
         else f"{p.name} = {_shown(p.default)}"
         for p in function.parameters
     ]
-    return f"it is {function.name}({', '.join(parts)})"
+    return f"write {function.name}({', '.join(parts)})"
 
 
 def _shown(default: Any) -> str:
@@ -260,11 +260,11 @@ def coerce(ev: Evaluator, function: Function, parameter: Parameter, expr: tree.E
             return result
     if _holds_ids(value) and not reads_ids:
         which = value.id if isinstance(value, Node) else next(v.id for v in value if is_categorical(v))
-        text = f"{which} is categorical, and `{function.name}` computes with numbers"
+        text = f"{which} is categorical, but `{function.name}` needs numbers"
         return ev.error("VFL0203", text, expr.span, "embed it first: embed(…, dim = 8)")
     words = _WORDS if parameter.name == "axis" else {**_WORDS, "AxisName": "a word"}
     wanted = " or ".join(words.get(kind, kind) for kind in kinds if kind != "None")
-    text = f"`{parameter.name}` of `{function.name}` is {wanted}, and this is {describe(value)}"
+    text = f"`{parameter.name}` of `{function.name}` must be {wanted}; this is {describe(value)}"
     return ev.error("VFL0203", text, expr.span, _instead(parameter.name, kinds, value, expr))
 
 
@@ -277,11 +277,14 @@ def _instead(parameter: str, kinds: list[str], value: Any, expr: tree.Expr) -> s
     if "Node" in kinds and isinstance(value, PartyValue):
         return f"name its columns: concat({value.name}.numbers), or embed({value.name}.features, dim = 8)"
     if parameter == "axis" and isinstance(value, int):
-        return "axes go by their names, `axis = field`; left out, it is the last axis or all of a row"
+        return (
+            "give the axis by name, `axis = field`; without it, the op works on the last axis or on the "
+            "whole row"
+        )
     if "int" in kinds and isinstance(value, list):
-        return "a layer has one size; several layers are mlp(x, [64, 32])"
+        return "give a layer one size; for several layers, write mlp(x, [64, 32])"
     if "Ints" in kinds and isinstance(value, float):
-        return "write it without a point"
+        return "write it without a decimal point"
     return None
 
 

@@ -51,9 +51,9 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
     if party.columns and party.key is None:
         ev.error(
             "VFL0109",
-            f"{party.name.text} has columns and no key",
+            f"{party.name.text} has columns but no key",
             party.name.span,
-            "say which column tells the rows apart: key ID",
+            "say which column identifies a row: key ID",
         )
     key = party.key.text if party.key else None
     span = party.key.span if party.key else party.span
@@ -147,7 +147,7 @@ def _column(
                 f"unknown type `{declared}`",
                 column.type.span,
                 foreign.instead(foreign.TYPES, declared)
-                or (f"did you mean `{near}`?" if near else "types are string, int and float"),
+                or (f"did you mean `{near}`?" if near else "use string, int or float"),
             )
             return None
     else:
@@ -159,9 +159,9 @@ def _column(
         if column.encoders:
             ev.error(
                 "VFL0204",
-                "a column is only computed with and has no encoders",
+                "a `column` cannot have encoders",
                 column.encoders[0].span,
-                "write `feature` to put it into the graph",
+                "declare it as a `feature` to use it in the graph",
             )
             return None
         return ColumnInfo(name, "column", declared, value, (), "raw", None, column.span)
@@ -170,14 +170,14 @@ def _column(
         return None
     if kind in ("string", "strings"):
         help = "end the chain with hash(buckets) or vocab(values)"
-        text = f"`{name}` is text, and the graph computes with ids and numbers"
+        text = f"`{name}` is text, but the graph needs ids or numbers"
         if column.kind == "weight":
-            text, help = f"the weight `{name}` is text", "an example weight is a number"
+            text, help = f"the weight `{name}` is text", "an example weight must be a number"
         ev.error("VFL0204", text, column.span, help)
         return None
     shape = {"int": "number", "float": "number"}.get(kind, kind)
     if column.kind == "weight" and shape != "number":
-        help = "give it no encoders that make ids; for a weight by class: weight W = 1 + 9 * (Class == 2)"
+        help = "remove the encoders that make ids; for a weight by class: weight W = 1 + 9 * (Class == 2)"
         ev.error(
             "VFL0204", f"the weight `{name}` is {'an id' if shape == 'id' else 'ids'}", column.span, help
         )

@@ -79,19 +79,19 @@ def lower_chain(
                 f"unknown encoder `{link.name.text}`",
                 link.name.span,
                 foreign.instead(foreign.ENCODERS, link.name.text)
-                or (f"did you mean `{near}`?" if near else f"there are {', '.join(ENCODERS)}"),
+                or (f"did you mean `{near}`?" if near else f"use one of: {', '.join(ENCODERS)}"),
             )
             return None, kind, None
         if kind not in rule.reads:
-            text = f"`{link.name.text}` reads {' or '.join(rule.reads)}, and this is {kind}"
+            text = f"`{link.name.text}` reads {' or '.join(rule.reads)}, but this is {kind}"
             ev.error("VFL0204", text, link.span, _chain_help(kind, link.name.text))
             return None, kind, None
         encoder = _encoder(ev, link, rule, scope)
         if encoder is None:
             return None, kind, None
         if encoder["name"] == "missing" and isinstance(encoder["value"], str) != (kind == "string"):
-            wanted = "a text" if kind == "string" else "a number"
-            ev.error("VFL0204", f"what stands for a missing {kind} is {wanted}", link.span)
+            wanted = "text" if kind == "string" else "a number"
+            ev.error("VFL0204", f"the value for a missing {kind} must be {wanted}", link.span)
             return None, kind, None
         encoders.append(encoder)
         kind = rule.gives(kind)
@@ -102,11 +102,13 @@ def lower_chain(
 
 def _chain_help(kind: str, encoder: str) -> str:
     if encoder == "sequence":
-        return 'it follows the ids of many values a row: split("|") -> hash(1000) -> sequence(max = 20)'
+        return (
+            'put it after an encoder of several ids per row: split("|") -> hash(1000) -> sequence(max = 20)'
+        )
     if kind in ("id", "ids"):
-        return "ids end a chain"
+        return "end the chain here: no encoder can follow ids"
     if kind == "strings":
-        return "many texts a row become ids with hash or vocab"
+        return "use hash or vocab to turn several texts per row into ids"
     if encoder == "index":
         return "declare the column as int, or use hash or vocab"
     return "change the column's declared type, or the encoder"
@@ -163,7 +165,9 @@ def _constant(ev: Evaluator, expr: tree.Expr, scope: Scope) -> Any:
     for item in value if isinstance(value, list) else [value]:
         if not isinstance(item, (int, float, str, Poison)):
             return ev.error(
-                "VFL0203", f"an encoder's argument is a number or a text; this is {describe(item)}", expr.span
+                "VFL0203",
+                f"an encoder's argument must be a number or text; this is {describe(item)}",
+                expr.span,
             )
     return value
 
@@ -180,39 +184,39 @@ def _check(encoder: dict[str, Any]) -> str | None:
     name = encoder["name"]
     for key in ("buckets", "n"):
         if key in encoder and not (_whole(encoder[key]) and 1 <= encoder[key] <= MOST_IDS):
-            return f"`{key}` of `{name}` is a whole number from 1 to {MOST_IDS:,}"
+            return f"`{key}` of `{name}` must be a whole number from 1 to {MOST_IDS:,}"
     if name == "sequence" and not (_whole(encoder["max"]) and 1 <= encoder["max"] <= LONGEST):
-        return f"`max` of `sequence` is a whole number from 1 to {LONGEST:,}"
+        return f"`max` of `sequence` must be a whole number from 1 to {LONGEST:,}"
     if name == "vocab":
         values = encoder["values"]
         if len(set(values)) != len(values):
-            return "a value stands in the vocabulary twice"
+            return "the vocabulary has a value twice"
         if len(values) == 1 and encoder["default"] is None:
             return (
                 "a vocabulary of one value; list the values, as in vocab(1..5), or say how many there are "
                 "by index(100) or hash(100)"
             )
         if len({isinstance(v, str) for v in values}) != 1:
-            return "a vocabulary is all texts or all numbers"
+            return "a vocabulary must be all text or all numbers"
     if name == "bucketize":
         edges = encoder["edges"]
         if any(isinstance(e, str) for e in edges) or any(a >= b for a, b in pairwise(edges)):
-            return "the edges of `bucketize` are numbers that grow"
+            return "the edges of `bucketize` must be increasing numbers"
     if name == "split" and (not isinstance(encoder["separator"], str) or not encoder["separator"]):
-        return "the separator of `split` is a text"
+        return "the separator of `split` must be text"
     numbers = [encoder.get(key) for key in ("mean", "std", "low", "high", "factor")]
     if any(v is not None and (isinstance(v, str) or not math.isfinite(v)) for v in numbers):
-        return f"the arguments of `{name}` are numbers"
+        return f"the arguments of `{name}` must be numbers"
     if name == "hash" and not _is_salt(encoder["salt"]):
-        return "the salt of `hash` is a whole number from 0 to 2**64 - 1, or a list of two"
+        return "the salt of `hash` must be a whole number from 0 to 2**64 - 1, or a list of two"
     if encoder.get("std") is not None and encoder["std"] <= 0:
-        return "`std` is above zero"
+        return "`std` must be above 0"
     if (
         encoder.get("low") is not None
         and encoder.get("high") is not None
         and encoder["low"] >= encoder["high"]
     ):
-        return "`low` is below `high`"
+        return "`low` must be below `high`"
     return _default(encoder)
 
 
@@ -225,7 +229,9 @@ def _default(encoder: dict[str, Any]) -> str | None:
         return None
     known = encoder["values"] if encoder["name"] == "vocab" else range(encoder["n"])
     if default not in known:
-        return f"the default is one of the values, or `other` for an id of its own; {default!r} is neither"
+        return (
+            f"the default must be one of the values, or `other` for an id of its own; {default!r} is neither"
+        )
     encoder["default"] = {"value": default}
     return None
 

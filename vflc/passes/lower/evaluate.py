@@ -147,12 +147,12 @@ class Evaluator(Struct):
             return bound.value
         if bound.state == "busy":
             circle = self._busy[self._busy.index(bound) :]
-            labels = [Label(other.span, f"{other.name} needs it") for other in circle[1:]]
+            labels = [Label(other.span, f"{other.name} depends on it") for other in circle[1:]]
             self.error(
                 "VFL0103",
                 f"`{bound.name}` is defined in terms of itself",
                 bound.span,
-                "break the circle: " + " → ".join([b.name for b in circle] + [bound.name]),
+                "break the cycle: " + " → ".join([b.name for b in circle] + [bound.name]),
                 *labels,
             )
             return POISON
@@ -195,7 +195,7 @@ class Evaluator(Struct):
         value = self.evaluate(expr, scope)
         if isinstance(value, Poison) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             return value
-        return self.error("VFL0203", f"{what} is a number, and this is {describe(value)}", expr.span)
+        return self.error("VFL0203", f"{what} must be a number; this is {describe(value)}", expr.span)
 
     # --- expressions ------------------------------------------------------------------------
 
@@ -204,7 +204,9 @@ class Evaluator(Struct):
         self.steps += 1
         if self.steps > MOST_STEPS:
             help = "look for blocks and comprehensions that multiply"
-            self.error("VFL0206", f"more than {MOST_STEPS:,} expressions to evaluate", expr.span, help)
+            self.error(
+                "VFL0206", f"the spec has more than {MOST_STEPS:,} expressions to evaluate", expr.span, help
+            )
             raise Stop
         match expr:
             case tree.Number() | tree.String() | tree.Bool():
@@ -280,20 +282,20 @@ class Evaluator(Struct):
 
     def _plain(self, expr: tree.Binary, left: Any, right: Any) -> Any:
         if expr.operator == "**" and abs(right) > 64:
-            return self.error("VFL0205", "the exponent is beyond 64", expr.right.span)
+            return self.error("VFL0205", "the exponent is larger than 64", expr.right.span)
         try:
             result = NUMERIC[expr.operator](left, right)
         except (ArithmeticError, KeyError) as wrong:
             return self.error("VFL0205", f"cannot compute this: {wrong}", expr.span)
         if isinstance(result, complex):
-            return self.error("VFL0205", "a root of a negative number", expr.span)
+            return self.error("VFL0205", "this is a root of a negative number", expr.span)
         return self._bounded(result, expr.span)
 
     def _bounded(self, value: Any, span: Span) -> Any:
         """The value, unless it is larger than anything that was meant."""
         match value:
             case int() if abs(value) >= LARGEST:
-                help = "a number with a point may be larger: 1e30"
+                help = "write it with a decimal point or exponent: 1e30"
                 return self.error("VFL0205", "a whole number has at most 63 bits", span, help)
             case float() if not abs(value) <= LARGEST_FLOAT:
                 return self.error("VFL0205", "this number is larger than float32 holds, 3.4e38", span)
@@ -307,11 +309,14 @@ class Evaluator(Struct):
         for value, side in ((left, expr.left), (right, expr.right)):
             if isinstance(value, bool) or not isinstance(value, (Node, int, float)):
                 help = "name one of its items, or join them: concat(…)" if isinstance(value, list) else None
-                text = f"`{expr.operator}` needs a value of the graph, and this is {describe(value)}"
+                text = f"`{expr.operator}` needs a value of the graph; this is {describe(value)}"
                 return self.error("VFL0203", text, side.span, help)
             if isinstance(value, Node) and is_categorical(value):
                 return self.error(
-                    "VFL0203", f"{value.id} is categorical", side.span, f"embed({value.id}, dim = 8)"
+                    "VFL0203",
+                    f"{value.id} is categorical",
+                    side.span,
+                    f"embed it: embed({value.id}, dim = 8)",
                 )
         if expr.operator not in ELEMENTWISE:
             return self.error(
@@ -325,7 +330,7 @@ class Evaluator(Struct):
         if isinstance(low, Poison) or isinstance(high, Poison):
             return POISON
         if not (isinstance(low, int) and isinstance(high, int)):
-            return self.error("VFL0205", "the ends of a range are whole numbers", expr.span)
+            return self.error("VFL0205", "the ends of a range must be whole numbers", expr.span)
         if high - low >= MOST_ITEMS:
             return self.error("VFL0206", f"a range has at most {MOST_ITEMS:,} items", expr.span)
         return list(range(low, high + 1))
@@ -348,7 +353,7 @@ class Evaluator(Struct):
             return POISON
         if not isinstance(values, list):
             return self.error(
-                "VFL0203", f"`for` runs over a list; this is {describe(values)}", expr.iterable.span
+                "VFL0203", f"`for` needs a list; this is {describe(values)}", expr.iterable.span
             )
         results: list[Any] = []
         for turn, value in enumerate(values):
@@ -363,7 +368,7 @@ class Evaluator(Struct):
                     assert expr.condition
                     return self.error(
                         "VFL0203",
-                        f"a condition is true or false; this is {describe(keep)}",
+                        f"a condition must be true or false; this is {describe(keep)}",
                         expr.condition.span,
                     )
             if results and isinstance(results[-1], Poison):

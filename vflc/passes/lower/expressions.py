@@ -57,7 +57,7 @@ def lower_expression(
         "VFL0204",
         "this cannot be computed from raw columns",
         expr.span,
-        f"columns, numbers, texts, operators and {', '.join(CALLS)} can",
+        f"use only columns, numbers, text, operators and {', '.join(CALLS)}",
     )
     return None, "float"
 
@@ -78,14 +78,17 @@ def _binary_expression(
     text = [side[1] == "string" for side in (left, right)]
     compares = expr.operator in COMPARISONS
     if any(text) and (not compares or not all(text)):
-        message, help = f"`{expr.operator}` is between text and a number", "declare both columns as one type"
+        message, help = (
+            f"`{expr.operator}` cannot combine text and a number",
+            "declare both columns with the same type",
+        )
         if all(text):
-            message = f"`{expr.operator}` is for numbers, and this is text on both sides"
-            help = "text is compared, not joined; join it in a query: SELECT *, a || '_' || b AS ab FROM …"
+            message = f"`{expr.operator}` needs numbers, but both sides are text"
+            help = "text can only be compared; join it in a query: SELECT *, a || '_' || b AS ab FROM …"
         ev.error("VFL0204", message, expr.span, help)
         return None, "float"
     if expr.operator == "@":
-        ev.error("VFL0204", "`@` is for values of the graph", expr.span)
+        ev.error("VFL0204", "`@` works only on values of the graph", expr.span)
         return None, "float"
     kind = operation_type(expr.operator, (left[1], right[1]))
     return {"op": expr.operator, "args": [left[0], right[0]]}, kind

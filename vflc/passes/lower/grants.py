@@ -109,7 +109,7 @@ class GrantReader(Struct, frozen=True):
         if (name := text(word)) in self.places:
             return name
         near = did_you_mean(name, self.places)
-        help = f"did you mean `{near}`?" if near else f"there are {', '.join(self.places)}"
+        help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(self.places)}"
         self.ev.error("VFL0403", f"there is no party `{name}`", word.span, help)
         return None
 
@@ -121,7 +121,7 @@ class GrantReader(Struct, frozen=True):
         while rest:
             kind = "epsilon" if [text(word) for word in rest[2:3]] == ["epsilon"] else text(rest[0])
             if kind in clauses:
-                message = f"a second `{text(rest[0])} …` for one column"
+                message = f"`{text(rest[0])} …` is given twice for one column"
                 help = "grant it twice for two phases: `to bob: Age in training, Age in prediction`"
                 self.ev.error("VFL0343", message, rest[0].span.to(rest[-1].span), help)
                 return []
@@ -135,7 +135,7 @@ class GrantReader(Struct, frozen=True):
                     grant, rest = replace(grant, programs=(PHASES[phase],)), rest[2:]
                 case ["in", phase]:
                     near = did_you_mean(phase, PHASES)
-                    help = f"did you mean `{near}`?" if near else f"phases are {', '.join(PHASES)}"
+                    help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(PHASES)}"
                     self.ev.error("VFL0308", f"there is no phase `{phase}`", rest[1].span, help)
                     return []
                 case _:
@@ -158,10 +158,10 @@ class GrantReader(Struct, frozen=True):
         known = folded((column.name for column in self.party.columns), self.party)
         family = [column.name for column in self.party.columns if column.family == name]
         near = folded(family, self.party)[0] if family else did_you_mean(name, known)
-        help = f"did you mean `{near}`?" if near else f"there are {', '.join(known[:20]) or 'none'}"
+        help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(known[:20]) or 'none'}"
         if name == self.party.key:
-            help = "a key is told by alignment, whatever is granted: docs/alignment.md"
-        self.ev.error("VFL0105", f"there is no column of {self.party.name} `{name}`", word.span, help)
+            help = "leave the key out: alignment decides what is revealed of it (docs/alignment.md)"
+        self.ev.error("VFL0105", f"{self.party.name} has no column `{name}`", word.span, help)
 
 
 def _number(word: Word) -> float | None:

@@ -16,7 +16,7 @@ from vflc.syntax.parser import MAX_CHARACTERS, parse, read_source
 
 MOST_FILES = 100
 """That one spec uses, those that they use in turn included."""
-BESIDE = "`use` takes .vfl files at or below the folder of the spec"
+BESIDE = "use a .vfl file in the folder of the spec or below it"
 
 
 def library_names() -> list[str]:
@@ -52,7 +52,7 @@ class Modules(Struct):
                 "VFL0102",
                 f"`{bound.name}` is bound twice",
                 bound.span,
-                "names are bound once: choose another",
+                "choose another name: a name can be bound only once",
                 Label(first.span, "first here"),
             )
             return
@@ -73,8 +73,8 @@ class Modules(Struct):
                 self.bind(scope, Bound.known(name.text, name.span, blocks[name.text].value))
                 continue
             near = did_you_mean(name.text, blocks)
-            help = f"did you mean `{near}`?" if near else f"there are {', '.join(blocks) or 'no blocks'}"
-            self.collector.error("VFL0108", f"there is no block `{name.text}` to use", name.span, help)
+            help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(blocks) or 'no blocks'}"
+            self.collector.error("VFL0108", f"there is no block `{name.text}` here", name.span, help)
             self.collector.left_out.add(name.text)
 
     def _library(self, item: tree.Import) -> Scope | None:
@@ -86,7 +86,9 @@ class Modules(Struct):
             content = None
         if content is None:
             near = did_you_mean(name, library_names())
-            help = f"did you mean `{near}`?" if near else f"there are {', '.join(library_names()) or 'none'}"
+            help = (
+                f"did you mean `{near}`?" if near else f"use one of: {', '.join(library_names()) or 'none'}"
+            )
             self.collector.error("VFL0108", f"unknown library `{name}`", item.library.span, help)
             return None
         text = content.decode()
@@ -97,7 +99,7 @@ class Modules(Struct):
     def _file(self, item: tree.Import, folder: Path | None) -> Scope | None:
         assert item.file
         if folder is None or self.folder is None:
-            self.collector.error("VFL0108", "a text without a file cannot use files", item.file.span)
+            self.collector.error("VFL0108", "a spec given as text cannot use files", item.file.span)
             return None
         path = _beside(item.file.value, folder, self.folder)
         if isinstance(path, str):

@@ -71,7 +71,7 @@ def lower_objectives(ev: Evaluator, objectives: list[tree.Objective], scope: Sco
     for number, term in enumerate(term for each in objectives for term in terms(ev, each.value, scope)):
         if number == MOST_TERMS:
             message = f"the objective has more than {MOST_TERMS} terms"
-            ev.error("VFL0206", message, term.expr.span, "join terms: the mean of several losses is one")
+            ev.error("VFL0206", message, term.expr.span, "combine terms: use the mean of several losses")
             raise Stop
         loss = _loss(ev, term, scope)
         if loss is not None:
@@ -86,15 +86,15 @@ def _loss(ev: Evaluator, term: Term, scope: Scope) -> Loss | None:
     if isinstance(node, Poison):
         return None
     if not isinstance(node, Node):
-        ev.error("VFL0203", f"the objective is a loss, and this is {describe(node)}", term.expr.span)
+        ev.error("VFL0203", f"the objective must be a loss; this is {describe(node)}", term.expr.span)
         return None
     if node.type.axes:
-        help = "use a loss such as bce(logit, label); mse(x, 0) is the mean of the squares of x"
-        text = f"the objective is one number, and this has shape {node.type}"
+        help = "use a loss such as bce(logit, label), or mse(x, 0), the mean of the squares of x"
+        text = f"the objective must be one number; this has shape {node.type}"
         if node.type.batched:
-            text = f"the objective is one number, and this is a value a row, {node.type}"
+            text = f"the objective must be one number; this has one value per row, {node.type}"
             help = (
-                "losses end in a mean over the rows, and `mean`, `sum` and `max` work within a row: "
+                "use a loss, which ends in a mean over the rows (`mean`, `sum` and `max` work within a row): "
                 "mse(x, 0) is the mean over all rows of the squares of x, mae(x, 0) of its absolute values"
             )
         ev.error("VFL0201", text, term.expr.span, help)
@@ -144,9 +144,9 @@ def _check_logit(ev: Evaluator, term: Term, made: LossTerm) -> None:
     if score is not None and score.op == rule_of(made.kind).shares:
         ev.error(
             "VFL0210",
-            f"{made.kind} reads the logit, before `{score.op}`, and this is the probability",
+            f"{made.kind} reads the logit, before `{score.op}`; this is the probability",
             term.expr.span,
-            f"leave `{score.op}` out here, and keep it in the prediction: predict … = {score.op}(logit)",
+            f"remove `{score.op}` here, and keep it in the prediction: predict … = {score.op}(logit)",
         )
 
 
@@ -165,19 +165,19 @@ def _check_weight(ev: Evaluator, term: Term, made: LossTerm) -> None:
         if node.op == "example_weight" and owner not in (None, node.place):
             ev.error(
                 "VFL0211",
-                f"the weight {node.id} belongs to {node.place}, and the label is at {owner}",
+                f"the weight {node.id} is at {node.place}, but the label is at {owner}",
                 span,
-                f"a loss is computed at its label's party: declare the weight at {owner}",
+                f"declare the weight at {owner}: a loss is computed at its label's party",
             )
     columns = [node for node in above if node.op in ("feature", "label")]
     if columns and not any(node.op == "weight" for node in above):
         column = columns[0]
         ev.error(
             "VFL0211",
-            f"{column.id} is a {column.op}, and the rows of a loss are weighed by a weight",
+            f"{column.id} is a {column.op}; only a weight can weight the rows of a loss",
             span,
-            f"declare it in {column.place}: `weight W: float` for a column as it is, "
+            f"declare it in {column.place}: `weight W: float` for an existing column, "
             "`weight W = 1 + 9 * (Rating > 3)` for a computed one",
         )
     if weight.op == "constant" and weight.attrs["value"] < 0:
-        ev.error("VFL0205", "a weight is not below 0", span, "put a sign before the loss, if it is meant")
+        ev.error("VFL0205", "this weight is below 0", span, "if you mean it, put the sign before the loss")

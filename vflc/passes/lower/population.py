@@ -73,26 +73,26 @@ def lower_population(
         return None
     people, *more = populations
     for other in more:
-        ev.error("VFL0502", "a spec has one population", other.span, f"keep `{people.name.text}` alone")
+        ev.error("VFL0502", "a spec has one population", other.span, f"keep only `{people.name.text}`")
     hub = _hub(ev, spec, people, parties)
     for train in trains:
         if train.mode is None:
-            help = "write `train reconstruct { … }`; epochs and steps are those of its phases"
-            ev.error("VFL0407", "a population is trained by reconstruction", train.span, help)
+            help = "write `train reconstruct { … }`, with epochs and steps for each of its phases"
+            ev.error("VFL0407", "a population must be trained by reconstruction", train.span, help)
     for item in spec.items:
         if isinstance(item, tree.Predict) and item.at is not None and item.at.text == hub:
-            help = f"write `at {people.name.text}`, or leave it out: a prediction is its user's own"
-            ev.error("VFL0407", f"{hub} only keeps weights, it predicts nothing", item.at.span, help)
+            help = f"write `at {people.name.text}`, or leave `at` out: a prediction is made at its user"
+            ev.error("VFL0407", f"{hub} only keeps weights and cannot predict", item.at.span, help)
     for column in parties[people.name.text].columns if people.name.text in parties else ():
         if column.kind == "weight":
-            help = "leave it out: every example of a user counts as much"
+            help = "remove it: all examples of a user count the same"
             text = "`weight` is not supported in a population in this version"
             ev.error("VFL0502", text, column.span, help)
     for item in spec.items:
         if type(item) in LIMITS:
             text = f"`{LIMITS[type(item)]}` does not apply to a population"
             help = (
-                "remove it; `clip_norm` and `noise` of `train reconstruct` limit what a client update tells"
+                "remove it; `clip_norm` and `noise` of `train reconstruct` limit what a client update reveals"
             )
             ev.error("VFL0502", text, item.span, help)
     config, rules = _settings(ev, next((t for t in trains if t.mode is not None), None), scope)
@@ -106,9 +106,9 @@ def _need_population(ev: Evaluator, scoped: list[tree.Binding], trains: list[tre
     for binding in scoped:
         ev.error(
             "VFL0407",
-            f"`{binding.scope}` is for weights of a population, and the spec has none",
+            f"`{binding.scope}` is for weights of a population, but the spec has none",
             binding.span,
-            f"leave `{binding.scope}` out, or declare the users: population users {{ … }}",
+            f"remove `{binding.scope}`, or declare the users: population users {{ … }}",
         )
     for train in trains:
         if train.mode is not None and train.mode.text == "reconstruct":
@@ -122,20 +122,20 @@ def _hub(ev: Evaluator, spec: tree.Spec, people: tree.Party, parties: Mapping[st
         if party.columns:
             ev.error(
                 "VFL0502",
-                f"`{party.name.text}` has columns beside a population",
+                f"`{party.name.text}` has columns, which a party beside a population cannot have",
                 party.span,
-                "a hub has no table of its own: put the columns into the table of the users",
+                "move the columns to the table of the users: a hub has no table",
             )
     if not others:
         ev.error(
             "VFL0405",
-            f"the population `{people.name.text}` has no hub that keeps the global weights",
+            f"the population `{people.name.text}` has no hub to keep the global weights",
             people.name.span,
             "declare a party without a table: party hub {}",
         )
         return None
     for party in others[1:]:
-        ev.error("VFL0502", "a population has one hub", party.span, f"keep `{others[0].name.text}` alone")
+        ev.error("VFL0502", "a population has one hub", party.span, f"keep only `{others[0].name.text}`")
     return others[0].name.text
 
 
@@ -146,9 +146,9 @@ def _lives(ev: Evaluator, binding: tree.Binding, people: str, hub: str) -> bool:
     if binding.at is not None and binding.at.text != home:
         ev.error(
             "VFL0407",
-            f"a {binding.scope} weight does not live at `{binding.at.text}`",
+            f"a {binding.scope} weight cannot be at `{binding.at.text}`",
             binding.at.span,
-            f"write `at {home}`: global weights are the hub's, local ones never leave their user",
+            f"write `at {home}`: the hub keeps global weights, and local ones never leave their user",
         )
         return False
     return True
@@ -181,7 +181,7 @@ def _settings(
         else:
             known = [*SETTINGS, *OTHERS]
             near = did_you_mean(name, known)
-            help = f"did you mean `{near}`?" if near else f"there are {', '.join(known)}"
+            help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(known)}"
             ev.error("VFL0106", f"unknown setting `{name}`", setting.name.span, help)
     _fit(ev, train, values)
     return Reconstruction(**values), rules
@@ -191,13 +191,13 @@ def _single(ev: Evaluator, setting: tree.Setting, scope: Scope) -> dict[str, Any
     name = setting.name.text
     check, wanted = SETTINGS[name]
     if len(setting.values) != 1:
-        ev.error("VFL0107", f"`{name}` takes one value", setting.span, f"it is {wanted}")
+        ev.error("VFL0107", f"`{name}` takes one value", setting.span, f"give {wanted}")
         return {}
     value = ev.evaluate(setting.values[0], scope)
     if isinstance(value, Poison):
         return {}
     if not check(value):
-        text = f"`{name}` is {wanted}, and this is {describe(value)}"
+        text = f"`{name}` must be {wanted}; this is {describe(value)}"
         ev.error("VFL0205", text, setting.values[0].span)
         return {}
     return {name: value}
@@ -207,7 +207,7 @@ def _word(ev: Evaluator, setting: tree.Setting, words: tuple[str, ...]) -> dict[
     expr = setting.values[0] if len(setting.values) == 1 else None
     if isinstance(expr, tree.Ref) and expr.name in words:
         return {setting.name.text: expr.name}
-    ev.error("VFL0205", f"`{setting.name.text}` is one of {', '.join(words)}", setting.span)
+    ev.error("VFL0205", f"`{setting.name.text}` must be one of {', '.join(words)}", setting.span)
     return {}
 
 
@@ -222,14 +222,14 @@ def _halves(ev: Evaluator, setting: tree.Setting, scope: Scope) -> dict[str, Any
     ):
         found = _word(ev, setting, PLAIN_HALVES) if isinstance(expr, tree.Ref) else {}
         if not isinstance(expr, tree.Ref):
-            text = f"`halves` is one of {', '.join(PLAIN_HALVES)}, or fraction(0.5)"
+            text = f"`halves` must be one of {', '.join(PLAIN_HALVES)}, or fraction(0.5)"
             ev.error("VFL0205", text, setting.span)
         return found
     value = ev.evaluate(expr.arguments[0].value, scope)
     if isinstance(value, Poison):
         return {}
     if not _real(value) or not 0 < value < 1:
-        ev.error("VFL0205", "a fraction lies between 0 and 1", expr.arguments[0].span)
+        ev.error("VFL0205", "a fraction must be between 0 and 1", expr.arguments[0].span)
         return {}
     return {"halves": "fraction", "fraction": float(value)}
 
@@ -242,12 +242,12 @@ def _fit(ev: Evaluator, train: tree.Train | None, values: dict[str, Any]) -> Non
         ev.error("VFL0205", "`validation` and `test` leave no users to train on", train.span)
     if "noise" not in values:
         if "noise_delta" in values:
-            ev.error("VFL0205", "`noise_delta` says nothing without `noise`", train.span)
+            ev.error("VFL0205", "`noise_delta` has no effect without `noise`", train.span)
         return
     missing = [name for name in ("clip_norm", "noise_delta") if name not in values]
     if missing:
-        help = "noise is a multiple of clip_norm, and its privacy is stated for a noise_delta"
+        help = "add it: noise is a multiple of clip_norm, and its ε is stated for a noise_delta"
         ev.error("VFL0107", f"`noise` needs `{missing[0]}`", train.span, help)
     if values.get("weighting", "examples") != "uniform":
-        help = "add `weighting uniform`: a weight of its examples would tell how many a user has"
+        help = "add `weighting uniform`: weighting by examples would reveal how many a user has"
         ev.error("VFL0205", "`noise` needs uniform weighting", train.span, help)

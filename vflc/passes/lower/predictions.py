@@ -56,8 +56,8 @@ def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> Predicted 
         or value.type.dtype == "int"
     ):
         axes = isinstance(value, Node) and value.type.batched and value.type.rank > 2
-        help = "it has one axis: predict one of its parts, or compute with flatten(x)" if axes else None
-        message = f"a prediction is a value a row, and this is {describe(value)}"
+        help = "predict one of its parts, or use flatten(x): a prediction has one axis" if axes else None
+        message = f"a prediction must have one value per row; this is {describe(value)}"
         ev.error("VFL0203", message, item.value.span, help)
         return None
     return Predicted(item, value, path)
@@ -97,8 +97,8 @@ def _taken(ev: Evaluator, predicted: Predicted, parties: Mapping[str, PartyInfo]
             beside |= {column.name: "a feature" for column in party.columns if column.kind == "feature"}
         what = beside.get(predicted.name)
         if what:
-            message = f"`{predicted.name}` is {what} of {party.name}, which predictions are written beside"
-            help = f"give the prediction a name of its own: predict predicted_{predicted.name} = …"
+            message = f"`{predicted.name}` is {what} of {party.name}, which is written beside the predictions"
+            help = f"give the prediction another name: predict predicted_{predicted.name} = …"
             ev.error("VFL0160", message, predicted.item.name.span, help)
             return True
     return False
@@ -134,8 +134,8 @@ def _of_classes(
         _refuse(
             ev,
             predicted,
-            f"`{predicted.name}` would be the logit that {loss.kind} reads, and is measured as a probability",
-            f"write it as one: predict {predicted.name} = {shares}(…)",
+            f"`{predicted.name}` is the logit that {loss.kind} reads, but it is measured as a probability",
+            f"make it a probability: predict {predicted.name} = {shares}(…)",
             loss,
         )
         return None
@@ -143,8 +143,8 @@ def _of_classes(
         _refuse(
             ev,
             predicted,
-            f"{loss.kind} compares `{predicted.name}` with {loss.label}, and not with {of.id}",
-            f"leave `of {of.id}` out",
+            f"{loss.kind} compares `{predicted.name}` with {loss.label}, not with {of.id}",
+            f"remove `of {of.id}`",
             loss,
         )
         return None
@@ -173,9 +173,9 @@ def _of_numbers(
         _refuse(
             ev,
             predicted,
-            f"`{predicted.name}` would be measured against the ids of {label.id}, "
-            f"which are not what the table holds",
-            "declare the label as the number that it is, without encoders that make ids",
+            f"`{predicted.name}` would be measured against the ids of {label.id}, which are not the "
+            "values in the table",
+            "declare the label as a number, without encoders that make ids",
             loss,
         )
         return None
@@ -184,8 +184,8 @@ def _of_numbers(
             _refuse(
                 ev,
                 predicted,
-                f"`{predicted.name}` is what {loss.kind} compares with {loss.label}, and not with {of.id}",
-                f"leave `of {of.id}` out, or compute from it what is in the units of {of.id}",
+                f"`{predicted.name}` is what {loss.kind} compares with {loss.label}, not with {of.id}",
+                f"remove `of {of.id}`, or convert the value to the units of {of.id}",
                 loss,
             )
             return None
@@ -233,18 +233,18 @@ def _undone(
     if parties[label.place or ""].population:
         ev.error(
             "VFL0502",
-            f"encoders of the label {label.id} are not undone in a population in this version",
+            f"this version cannot undo the encoders of the label {label.id} in a population",
             column.span,
-            f"learn the column as it is, or compute with it: label {column.name} = log(1 + …)",
+            f"learn the column without encoders, or compute with it: label {column.name} = log(1 + …)",
         )
         return None
     if is_fitted(column) and at is not None and at.text != label.place:
         ev.error(
             "VFL0212",
-            f"`{predicted.name}` cannot be in the units of {label.id} at {at.text}: what its encoders are "
-            f"fitted to is known at {label.place} alone",
+            f"`{predicted.name}` cannot be in the units of {label.id} at {at.text}: only {label.place} "
+            "knows what its encoders are fitted to",
             at.span,
-            f"predict at {label.place}, or give the encoder its numbers, as in: "
+            f"predict at {label.place}, or give the encoder its parameters, as in: "
             "standardize(mean = 0, std = 1000)",
             Label(column.span, "fitted here"),
         )
@@ -292,14 +292,15 @@ def check_inputs(ev: Evaluator, predicted: list[Predicted]) -> None:
                 what = "label" if source.op == "label" else "weight"
                 ev.error(
                     "VFL0110",
-                    f"{source.id} is a {what}, and enters the model here: there is none where it predicts",
+                    f"{source.id} is a {what}, but the model uses it as an input, and it is not known "
+                    "when predicting",
                     node.span or source.span or predicted[0].span,
-                    "labels and weights are read by losses alone; for an input, declare a feature",
+                    "use labels and weights only in losses; declare a feature for an input",
                 )
     for each in predicted:
         if each.node.op in ("label", "example_weight"):
-            text = f"{each.node.id} is what is learned, and this predicts it by itself"
-            ev.error("VFL0110", text, each.span, "predict what the model computes")
+            text = f"{each.node.id} is a label; this predicts it with itself"
+            ev.error("VFL0110", text, each.span, "predict a value that the model computes")
 
 
 # --- `of` -----------------------------------------------------------------------------------------
@@ -331,7 +332,7 @@ def _column_of(ev: Evaluator, of: tree.Expr, loss: Loss | None, parties: dict[st
     text_column = column.type == "string" or (column.value is not None and is_text(column.value, party))
     if column.kind != "column" or text_column:
         what = f"a {column.kind}" if column.kind != "column" else "text"
-        help = f"what is predicted is a label, or a column of numbers: label y = {name}"
+        help = f"name a label or a column of numbers: label y = {name}"
         ev.error("VFL0210", f"`{name}` of {party.name} is {what}", of.span, help)
         return None
     label = replace(column, kind="label", shape="number")

@@ -24,9 +24,12 @@ def lower_protect(
     if mechanism is None:
         text = name.name if isinstance(name, tree.Ref) else ""
         near = did_you_mean(text, MECHANISMS)
-        help = f"did you mean `{near}`?" if near else f"there are {', '.join(MECHANISMS)}"
+        help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(MECHANISMS)}"
         ev.error(
-            "VFL0332", f"there is no mechanism `{text}`" if text else "this is no mechanism", expr.span, help
+            "VFL0332",
+            f"there is no mechanism `{text}`" if text else "this is not a mechanism",
+            expr.span,
+            help,
         )
         return None
     options = _options(ev, mechanism, expr, scope)
@@ -49,13 +52,16 @@ def _is_limited_well(
     phase = item.phase
     if phase is None:
         return True
-    message, help = f"a protection is not limited to `{phase.text}`", "only noise is, by `in training`"
+    message, help = (
+        f"a protection cannot be limited to `{phase.text}`",
+        "only noise can be limited, with `in training`",
+    )
     if phase.text == "training" and "passes" not in mechanism.options:
         message = f"`{mechanism.name}` cannot be limited to training"
-        help = "leave `in training` out: `gaussian` on an activation alone adds noise in all phases"
+        help = "remove `in training`: only `gaussian` on an activation adds noise in all phases"
     elif phase.text == "training" and options["passes"] is not None:
-        message = "`passes` are those of evaluation and prediction, and `in training` leaves these bare"
-        help = "leave one of the two out"
+        message = "`passes` are for evaluation and prediction, but with `in training` these have no noise"
+        help = "remove one of the two"
     elif phase.text == "training":
         return True
     ev.error("VFL0347", message, phase.span, help)
@@ -68,7 +74,7 @@ def _fits(ev: Evaluator, mechanism: Mechanism, item: tree.Protect) -> bool:
         return True
     what = " and ".join(sorted(mechanism.applies))
     help = "as in: protect weights at PARTY with dp_sgd(clip = 1.0, epsilon = 8)"
-    ev.error("VFL0333", f"`{mechanism.name}` is for {what}, and these are {_not(item)}", item.span, help)
+    ev.error("VFL0333", f"`{mechanism.name}` is for {what}; these are {_not(item)}", item.span, help)
     return False
 
 
@@ -93,13 +99,13 @@ def _options(ev: Evaluator, mechanism: Mechanism, expr: tree.Expr, scope: Scope)
         if isinstance(value, Poison):
             return None
         if not option.check(value):
-            text = f"`{name}` is {option.wanted}, and this is {describe(value)}"
+            text = f"`{name}` must be {option.wanted}; this is {describe(value)}"
             ev.error("VFL0205", text, argument.span)
             return None
         given[name] = value
     missing = [name for name, option in mechanism.options.items() if option.required and name not in given]
     if missing:
-        wanted = f"it is {mechanism.options[missing[0]].wanted}"
+        wanted = f"give {mechanism.options[missing[0]].wanted}"
         ev.error("VFL0332", f"`{mechanism.name}` needs `{missing[0]}`", expr.span, wanted)
         return None
     filled = mechanism.filled(given)

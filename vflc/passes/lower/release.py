@@ -41,7 +41,7 @@ def lower_release(
     party = parties.get(item.party.text)
     if party is None:
         near = did_you_mean(item.party.text, parties)
-        help = f"did you mean `{near}`?" if near else f"there are {', '.join(parties)}"
+        help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(parties)}"
         ev.error("VFL0403", f"there is no party `{item.party.text}`", item.party.span, help)
         return None
     reader = _Reader(ev, scope, party, tuple(parties), ids)
@@ -56,10 +56,12 @@ def lower_release(
     if any(each.population for each in parties.values()):
         for limit in limits:
             if limit.kind != "never":
-                help = "say what may be learned, by `to` and `never`; `clip_norm` and `noise` limit an update"
+                help = (
+                    "say what may be learned, with `to` and `never`; `clip_norm` and `noise` limit an update"
+                )
                 ev.error("VFL0502", "a client update has no edges to limit", limit.span, help)
     if not item.clauses:
-        ev.error("VFL0308", "this release says nothing", item.span, f"as in: {FORMS[0]}")
+        ev.error("VFL0308", "this release is empty", item.span, f"as in: {FORMS[0]}")
     return Release(party.name, tuple(limits), item.party.span, tuple(grants))
 
 
@@ -71,16 +73,16 @@ def lower_accept(
     code = item.code.text
     if code in EVIDENCE:
         help = "grant what may be learned instead: `vflc check --fix` writes it"
-        ev.error("VFL0307", f"`{code}` is evidence now and needs no waiver", item.span, help)
+        ev.error("VFL0307", f"`{code}` is now evidence and needs no waiver", item.span, help)
         return None
     if code not in CODES:
         near = did_you_mean(code, CODES)
-        help = f"did you mean `{near}`?" if near else "the code stands in the finding's first line"
-        ev.error("VFL0307", f"`{code}` is no code", item.code.span, help)
+        help = f"did you mean `{near}`?" if near else "copy the code from the first line of the finding"
+        ev.error("VFL0307", f"there is no code `{code}`", item.code.span, help)
         return None
     reason = " ".join(item.reason.value.split()) if item.reason is not None else ""
     if len(re.findall(r"[^\W\d_]+", reason)) < FEWEST_WORDS:
-        what = "gives a reason that is no sentence" if reason else "gives no reason"
+        what = "gives a reason that is not a sentence" if reason else "gives no reason"
         help = 'say why: accept … because "the label\'s owner has licensed the model to alice"'
         ev.error("VFL0306", f"`accept {code}` {what}", item.span, help)
         return None
@@ -134,13 +136,13 @@ class _Reader:
         return None
 
     def _malformed(self, span: Span) -> None:
-        help = f"there are {', '.join(FORMS)}"
-        self.ev.error("VFL0308", "this is nothing that a release can say", span, help)
+        help = f"write one of {', '.join(FORMS)}"
+        self.ev.error("VFL0308", "this is not a clause of a release", span, help)
 
     def _floats(self, kind: Any, word: Word, span: Span) -> Limit | None:
         value = word.value if isinstance(word, tree.Number) else None
         if not isinstance(value, int) or isinstance(value, bool):
-            self.ev.error("VFL0205", "the number of floats is a whole number", word.span)
+            self.ev.error("VFL0205", "the number of floats must be a whole number", word.span)
             return None
         chosen: Literal["activations", "gradients"] = kind
         return Limit(chosen, span, floats=value)

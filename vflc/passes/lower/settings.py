@@ -78,7 +78,7 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
                 f"unknown setting `{name}`",
                 setting.name.span,
                 foreign.instead(foreign.SETTINGS, name)
-                or (f"did you mean `{near}`?" if near else f"there are {', '.join(known)}"),
+                or (f"did you mean `{near}`?" if near else f"use one of: {', '.join(known)}"),
             )
     if not any(not rule.patterns for rule in optimizers):
         optimizers.append(OptimizerRule("adam", "adam", {}, (), None))
@@ -95,13 +95,13 @@ def _single(ev: Evaluator, setting: tree.Setting, scope: Scope) -> Any:
     value = ev.evaluate(expr, scope)
     if isinstance(value, Poison) or check(value):
         return value
-    return ev.error("VFL0205", f"`{name}` is {wanted}, and this is {describe(value)}", expr.span)
+    return ev.error("VFL0205", f"`{name}` must be {wanted}; this is {describe(value)}", expr.span)
 
 
 def _is_single(ev: Evaluator, setting: tree.Setting, wanted: str) -> bool:
     if len(setting.values) != 1:
         name = setting.name.text
-        ev.error("VFL0107", f"`{name}` takes one value", setting.span, f"it is {wanted}")
+        ev.error("VFL0107", f"`{name}` takes one value", setting.span, f"give {wanted}")
     return len(setting.values) == 1
 
 
@@ -122,9 +122,9 @@ def _metric(ev: Evaluator, expr: tree.Expr) -> str | None:
     near = did_you_mean(name, known)
     ev.error(
         "VFL0106",
-        f"unknown metric `{name}`" if name else "a metric is a name",
+        f"unknown metric `{name}`" if name else "a metric must be a name",
         expr.span,
-        _known_as(name) or (f"did you mean `{near}`?" if near else f"there are {', '.join(known)}"),
+        _known_as(name) or (f"did you mean `{near}`?" if near else f"use one of: {', '.join(known)}"),
     )
     return None
 
@@ -145,7 +145,9 @@ def check_metrics(ev: Evaluator, train: tree.Train | None, predictions: Sequence
                 continue
             defined = [metric.name for metric in METRICS if kinds & metric.measures.keys()]
             help = (
-                f"there are {', '.join(defined)}" if defined else "no loss compares a prediction with a label"
+                f"use one of: {', '.join(defined)}"
+                if defined
+                else "no loss compares a prediction with a label"
             )
             ev.error("VFL0203", f"`{name}` does not measure any prediction of this spec", expr.span, help)
 
@@ -170,7 +172,7 @@ def lower_optimizer(
             "VFL0106",
             f"unknown optimizer `{name.name}`",
             name.span,
-            f"did you mean `{near}`?" if near else f"there are {', '.join(OPTIMIZERS.names())}",
+            f"did you mean `{near}`?" if near else f"use one of: {', '.join(OPTIMIZERS.names())}",
         )
         return None
     optimizer = ev.record(OPTIMIZERS, name.name, name.span)
@@ -220,9 +222,9 @@ def _option(ev: Evaluator, option: str, expr: tree.Expr, scope: Scope) -> Any:
     if isinstance(value, (bool, Poison)):
         return value
     if not isinstance(value, (int, float)) or not abs(value) < float("inf"):
-        return ev.error("VFL0203", f"an option is a number; this is {describe(value)}", expr.span)
+        return ev.error("VFL0203", f"an option must be a number; this is {describe(value)}", expr.span)
     if value < 0 and option != "lr_power":
-        return ev.error("VFL0205", "an optimizer's options are not negative", expr.span)
+        return ev.error("VFL0205", "an optimizer's options cannot be negative", expr.span)
     return value
 
 

@@ -51,7 +51,7 @@ def _plain(expr: tree.Expr) -> bool:
 
 def _size(ev: Evaluator, expr: tree.Call, scope: Scope) -> int | Poison:
     """How many items a list has, or positions an axis (the last where none is named)."""
-    usage = "it is size(list), size(x) or size(x, axis = field)"
+    usage = "write size(list), size(x) or size(x, axis = field)"
     values = [a for a in expr.arguments if a.name is None or a.name.text == "x"]
     named = [a for a in expr.arguments if a.name is not None and a.name.text == "axis"]
     if len(values) == 2 and not named and values[1].name is None:
@@ -74,7 +74,7 @@ def _size(ev: Evaluator, expr: tree.Call, scope: Scope) -> int | Poison:
             return ev.error("VFL0202", f"there is no axis `{name}` in {value.type}", named[0].span, usage)
         axis = found[0]
     if axis.size is None:
-        help = "only a run knows it; for ids, fix the length: `-> sequence(max = 20)`"
+        help = "for ids, fix the length (it is known only in a run): `-> sequence(max = 20)`"
         return ev.error("VFL0205", f"an axis of {value.type} has no fixed size", expr.span, help)
     return axis.size
 

@@ -49,7 +49,7 @@ def _is_party(ev: Evaluator, party: tree.Name, places: tuple[str, ...]) -> bool:
     if party.text in places:
         return True
     near = did_you_mean(party.text, places)
-    help = f"did you mean `{near}`?" if near else f"there are {', '.join(places)}"
+    help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(places)}"
     ev.error("VFL0403", f"there is no party `{party.text}`", party.span, help)
     return False
 

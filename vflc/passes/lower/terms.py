@@ -44,14 +44,14 @@ def _check(grant: Grant, many: bool, said: Said, collector: Collector) -> None:
         return
     if grant.epsilon == 0 or grant.bits == 0:
         what = "ε = 0" if grant.epsilon == 0 else "0 bits"
-        help = f"`never to {grant.receiver}: {grant.column}` says that nothing is learned"
-        collector.error("VFL0344", f"at most {what} is nothing", grant.span, help)
+        help = f"`never to {grant.receiver}: {grant.column}` denies the column"
+        collector.error("VFL0344", f"a grant of at most {what} allows nothing", grant.span, help)
         return
     for program in grant.programs:
         first = said.setdefault((grant.party, grant.receiver, grant.column, program), grant)
         if first.span != grant.span:
             message = f"{grant.party}.{grant.column} is granted to {grant.receiver} twice"
-            help = "keep one of them: all grants hold, so that the narrower one decides"
+            help = "keep one of them: all grants apply, so the narrower one decides"
             collector.error("VFL0343", message, grant.span, help, Label(first.span, "first here"))
             return
 
@@ -62,7 +62,7 @@ def _check_denied(party: str, limit: Limit, said: Said, collector: Collector) ->
             if (owner, column) == (party, name) and (not limit.to or receiver in limit.to):
                 collector.error(
                     "VFL0342",
-                    f"{party}.{name} is granted to {receiver}, and never to be learned there",
+                    f"{party}.{name} is granted to {receiver}, but also denied to it",
                     grant.span,
                     "keep one of the two",
                     Label(limit.span, "denied here"),

@@ -20,7 +20,7 @@ class Poison:
 
 
 POISON = Poison()
-MEND = "mend or uninstall that package"
+MEND = "fix or uninstall that package"
 """What to do about an extension that cannot be used."""
 
 

@@ -34,7 +34,7 @@ class Home:
         if "global" not in scopes and not collector.errors:
             collector.error(
                 "VFL0109",
-                "the spec has no global weight, so rounds would change nothing",
+                "the spec has no global weight, so training would change nothing",
                 model.losses[0].span,
                 f"let the hub keep one: global items = table(3706, 50) at {population.hub}",
             )
@@ -63,8 +63,8 @@ def _placed(node: Node, population: Population, local: dict[str, str], collector
     if node.place == population.hub:
         _refuse(node, population, local, collector)
     if node.op == "random":
-        text = "dropout is not supported in a population in this version"
-        collector.error("VFL0502", text, node.span, "leave it out of the spec")
+        text = "this version does not support dropout in a population"
+        collector.error("VFL0502", text, node.span, "remove it from the spec")
     return node.moved(population.place)
 
 
@@ -75,12 +75,12 @@ def _weight(node: Node, population: Population, collector: Collector) -> Node:
             "VFL0406",
             f"the weight `{node.id}` is neither global nor local",
             node.span,
-            f"bind it first: `global x = … at {population.hub}` is averaged over the users, "
-            f"`local x = … at {population.place}` stays with each of them",
+            f"bind it first, as `global x = … at {population.hub}` (averaged over the users) "
+            f"or as `local x = … at {population.place}` (stays with each user)",
         )
     elif not node.attrs["trainable"]:
-        text = "running statistics are not supported in a population in this version"
-        collector.error("VFL0502", text, node.span, "leave batch_norm out")
+        text = "this version does not support running statistics in a population"
+        collector.error("VFL0502", text, node.span, "remove batch_norm")
     return node.moved(population.hub if scope == "global" else population.place)
 
 
@@ -90,14 +90,14 @@ def _refuse(node: Node, population: Population, local: dict[str, str], collector
     features = sorted(str(source) for source in node.sources if not source.label)
     help = f"compute this {here}: the hub sees global weights and their changes, nothing else"
     if node.id in local:
-        text = f"the local weight `{local[node.id]}` is read at {hub}, and it never leaves its user"
+        text = f"the local weight `{local[node.id]}` is read at {hub}, but it may not leave its user"
         collector.error("VFL0303", text, node.span, help)
     elif labels:
         collector.error("VFL0401", f"the label {labels[0]} is read at {hub}", node.span, help)
     elif features:
         collector.error("VFL0302", f"the feature {features[0]} is read at {hub}", node.span, help)
     else:
-        collector.error("VFL0407", f"{hub} only keeps weights, it computes nothing", node.span, help)
+        collector.error("VFL0407", f"{hub} only keeps weights and cannot compute", node.span, help)
 
 
 def _check_encoders(party: PartyInfo, collector: Collector) -> None:

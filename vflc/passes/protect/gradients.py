@@ -61,14 +61,14 @@ class _Gradients(Struct):
             return
         graph, mechanism = self.model.graph, MECHANISMS[protection.mechanism]
         if "gradients" not in mechanism.applies:
-            text = f"`{mechanism.name}` is for {_list(mechanism.applies)}, and these are gradients"
+            text = f"`{mechanism.name}` is for {_list(mechanism.applies)}; these are gradients"
             self.collector.error(
                 "VFL0333", text, protection.span, f"as in: protect VALUE with {mechanism.name}"
             )
             return
         if protection.options.get("passes") is not None:
-            text = "gradients cross in training alone, and `passes` are of evaluation and prediction"
-            self.collector.error("VFL0347", text, protection.span, "leave `passes` out")
+            text = "gradients cross only in training; `passes` are for evaluation and prediction"
+            self.collector.error("VFL0347", text, protection.span, "remove `passes`")
             return
         nodes = [graph[name] for name, _ in found]
         if not covers_rows(nodes, protection, self.collector):
@@ -160,10 +160,10 @@ class _Gradients(Struct):
         what = " and ".join(f"`{name}`" for name in labels) or "no label"
         self.collector.error(
             "VFL0333",
-            f"`{protection.mechanism}` parts the rows of a batch by one label of 0 or 1 at {place}, and "
-            f"these gradients depend on {what}",
+            f"`{protection.mechanism}` separates the rows of a batch by one label of 0 or 1 at {place}, "
+            f"but these gradients depend on {what}",
             protection.span,
-            "`gaussian`, `iso` and `max_norm` need no label",
+            "use `gaussian`, `iso` or `max_norm`: they need no label",
         )
         return None
 
@@ -186,8 +186,8 @@ def _check_budget(model: Optimized, protection: Protection, collector: Collector
             help = "ask for a larger ε or δ, or train for fewer epochs"
             collector.error("VFL0337", text, protection.span, help)
     elif (spent := spent_epsilon(options["noise"], delta, releases)) > epsilon:
-        text = f"{messages} with this noise spend ε = {spent:.4g}, and ε = {epsilon:g} is declared"
-        help = "leave `noise` out, so that it is calibrated, or declare what is spent"
+        text = f"{messages} with this noise spend ε = {spent:.4g}, but ε = {epsilon:g} is declared"
+        help = "remove `noise`, so that it is calibrated, or declare the larger ε"
         collector.error("VFL0312", text, protection.span, help)
 
 

@@ -39,11 +39,13 @@ def covers_rows(nodes: Iterable[Node], protection: Protection, collector: Collec
     for node in nodes:
         if not node.type.batched or node.type.row_size is None or node.type.dtype != "float":
             what = (
-                "has a number of values that only the data knows" if node.type.batched else "is not of a row"
+                "has a number of values that depends on the data"
+                if node.type.batched
+                else "does not belong to a row"
             )
             collector.error(
                 "VFL0333",
-                f"`{protection.mechanism}` covers rows of numbers, and `{node.id}` {node.type} {what}",
+                f"`{protection.mechanism}` protects rows of numbers, but `{node.id}` {node.type} {what}",
                 protection.span,
                 "what crosses once a step, such as the gradient of a weight kept elsewhere, mixes all rows "
                 "of a batch: keep the weight at the place that reads it",
@@ -61,9 +63,9 @@ def warn_of_nothing_saved(nodes: Iterable[Node], protection: Protection, collect
             bits = protection.options["bits"]
             collector.warning(
                 "VFL0226",
-                f"`{node.id}` is one number a row, and `quantize` per row sends it as it is",
+                f"`{node.id}` is one number a row, which `quantize` per row sends unchanged",
                 protection.span,
-                f"scale by the batch: quantize({bits}, per = batch)",
+                f"scale per batch: quantize({bits}, per = batch)",
             )
             return
 
@@ -82,10 +84,11 @@ class Chain(Struct):
                 continue
             collector.error(
                 "VFL0336",
-                f"`{name}` is protected with `{before.mechanism}` already, and `{protection.mechanism}` "
+                f"`{name}` is already protected with `{before.mechanism}`; `{protection.mechanism}` "
                 "cannot come after it",
                 protection.span,
-                "one mechanism adds noise; after it one may compress, or masks may hide the value in a sum",
+                "use one mechanism that adds noise, then at most one that compresses or hides the value "
+                "in a masked sum",
             )
             return False
         return True

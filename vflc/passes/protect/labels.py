@@ -46,14 +46,14 @@ def _labels(model: Placed, protection: Protection, collector: Collector) -> list
         known = ", ".join(f"`{node.id}`" for node in graph if node.op == "label")
         collector.error(
             "VFL0333",
-            f"`{protection.mechanism}` is for labels, and `{target.text}` is none that a loss reads",
+            f"`{protection.mechanism}` is for labels, but `{target.text}` is not a label that a loss reads",
             protection.span,
             f"the labels are {known}" if known else None,
         )
         return []
     if any(label.id in guard.before for guard in model.guards for label in labels):
         text = f"`{target.text}` is protected twice"
-        collector.error("VFL0336", text, protection.span, "a label is drawn once; give the ε that is meant")
+        collector.error("VFL0336", text, protection.span, "keep one of them: a label is drawn only once")
         return []
     return labels
 
@@ -107,11 +107,11 @@ class _Label(Struct):
             return True
         top = likeliest(prior, options["epsilon"])
         if len(prior) != self.classes:
-            text = f"`{self.label.id}` has {self.classes} classes, and the prior has {len(prior)} shares"
-            help = "a share for each class, in their order"
+            text = f"`{self.label.id}` has {self.classes} classes, but the prior has {len(prior)} shares"
+            help = "give one share per class, in order of the classes"
         elif len(top) == 1:
             text = f"with this prior and ε = {options['epsilon']:g} every answer would be class {top[0]}"
-            help = "nothing could be learned from that: leave the prior out, or give a larger ε"
+            help = "remove the prior, or give a larger ε: nothing could be learned from such answers"
         else:
             self.top = top if len(top) < self.classes else ()
             return True
@@ -124,12 +124,12 @@ class _Label(Struct):
         return user.op in terms and user.inputs[1] == name and user.inputs[0] != name
 
     def _refuse(self, user: Node | None) -> bool:
-        how = f"enters a loss through `{user.op}`" if user is not None else "enters no cross-entropy"
+        how = f"enters a loss through `{user.op}`" if user is not None else "is not used in a cross-entropy"
         self.collector.error(
             "VFL0333",
-            f"`label_dp` corrects `bce` and `cce` of a class, and `{self.label.id}` {how}",
+            f"`label_dp` works with `bce` and `cce` of a class, but `{self.label.id}` {how}",
             self.protection.span,
-            "leave the label as it is, or leave out the other loss",
+            "use the label unchanged, or remove the other loss",
         )
         return False
 

@@ -118,12 +118,12 @@ class Parting(Struct):
             (x,) = inputs
             rest = tuple(axis for axis in node.attrs["axes"] if axis)
             return Each(shaped(b, b.op("sum", x, axes=rest, keep=False) if rest else x, node))
-        raise NoSum(node, f"`{node.op}` of values of a batch is no sum over its rows")
+        raise NoSum(node, f"`{node.op}` of values of a batch is not a sum over its rows")
 
     def _looked(self, table: Node, pairs: tuple[tuple[Node, Node], ...]) -> Looked:
         for ids, values in pairs:
             if not (ids.type.batched and values.type.batched):
-                raise NoSum(values, "a penalty on the rows that a batch reads tells which these are")
+                raise NoSum(values, "a penalty on the rows that a batch reads reveals which rows these are")
             self._check_rows((ids, values))
         return Looked(table, pairs)
 
@@ -135,7 +135,7 @@ class Parting(Struct):
         at, *more = [index for index, (_, rows) in enumerate(parts) if rows is not None]
         free, rows = parts[at]
         if more:
-            raise NoSum(node, f"`{node.op}` of two sums over the batch is no sum over its rows")
+            raise NoSum(node, f"`{node.op}` of two sums over the batch is not a sum over its rows")
         assert rows is not None
         if OPS[node.op].differs == "names" and free is None:
             return None, rows
@@ -161,7 +161,7 @@ class Parting(Struct):
         elif other is not None and other.type.rank == 2 and node.op in ("matmul", "contract"):
             flips = {"transpose_x": True, "transpose_y": False} if node.op == "contract" else node.attrs
             return b.op("matmul", *((each, other) if at == 0 else (other, each)), **flips)
-        raise NoSum(node, f"`{node.op}` of a sum over the batch is not taken apart in this version")
+        raise NoSum(node, f"`{node.op}` of a sum over the batch is not supported in this version")
 
     def _added(self, node: Node, first: Parts, second: Parts) -> Parts:
         """The sum or difference of two gradients."""
@@ -185,7 +185,7 @@ class Parting(Struct):
             return found.each(self.build)
         if isinstance(found, Each):
             return found
-        raise NoSum(found.leaf, "rows of it are read by ids, and it is read in another way, too")
+        raise NoSum(found.leaf, "its rows are read by id, but it is also read in another way")
 
     # --- values of rows -----------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class Parting(Struct):
             seen.add(node.id)
             for source in _read(graph, node):
                 if not source.type.batched and source.id in self._of_own:
-                    raise NoSum(source, "this is computed from all rows of a batch, and every row reads it")
+                    raise NoSum(source, "this is computed from all rows of a batch, and used in every row")
                 stack.append(source)
 
 

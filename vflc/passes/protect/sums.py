@@ -123,11 +123,14 @@ def _refuse(
     graph: Graph, protection: Protection, found: GuardedSum | None, name: str, collector: Collector
 ) -> None:
     if found is None or name not in found.leaves:
-        text = f"`{name}` enters more than one sum at one other place, so masks would not cancel"
+        text = f"`{name}` is not used in exactly one sum at one other place, so masks would not cancel"
     elif len({graph[leaf].type.sizes for leaf in found.leaves}) > 1:
-        text = f"the values that are added to `{name}` are not all of its shape"
+        text = f"the values added to `{name}` do not all have its shape"
     else:
-        text = f"at {found.place} `{name}` is added to no other party's value, so the sum would show it"
+        text = f"at {found.place} no other party's value is added to `{name}`, so the sum would reveal it"
     collector.error(
-        "VFL0335", text, protection.span, "secure_sum hides a value among those of two or more other parties"
+        "VFL0335",
+        text,
+        protection.span,
+        "add values of two or more other parties: secure_sum hides a value among them",
     )

@@ -66,7 +66,7 @@ class _Activations(Struct):
             self.collector.error(
                 "VFL0333",
                 f"`{mechanism.name}` is for {' and '.join(sorted(mechanism.applies))}, "
-                f"and `{protection.target.text}` is an activation",
+                f"but `{protection.target.text}` is an activation",
                 protection.span,
                 "as in: protect gradients to PARTY with " + mechanism.name,
             )
@@ -181,7 +181,7 @@ def unknown_edge(protection: Protection, ids: list[str], collector: Collector) -
     shown = ", ".join(f"`{name}`" for name in ids[:8])
     collector.error(
         "VFL0330",
-        f"there is no value and no edge `{protection.target.text}`",
+        f"there is no value or edge `{protection.target.text}`",
         protection.target.span,
         f"did you mean `{near}`?" if near else f"the edges are {shown or 'none'}",
     )

@@ -117,13 +117,13 @@ def _chosen(model: Differentiated, protection: Protection, collector: Collector)
     every = [name for own in names.values() for name in own]
     unmatched = [p for p in target.patterns if not any(matches(p, name) for name in every)]
     if not here or unmatched:
-        what = f"`{unmatched[0]}` names no weight" if here else "no weight is trained"
+        what = f"`{unmatched[0]}` matches no weight" if here else "no weight is trained"
         collector.error(
             "VFL0345",
             f"{what} at {target.weights_at}, so there is nothing to protect",
             protection.span,
             f"the weights that are trained there are {_listed(every)}" if every else
-            "weights are kept where what they are applied to is; frozen ones learn nothing",
+            "name another party: a weight is kept where it is used, and frozen weights are not trained",
         )  # fmt: skip
         return []
     chosen = [
@@ -134,9 +134,9 @@ def _chosen(model: Differentiated, protection: Protection, collector: Collector)
     if twice:
         collector.error(
             "VFL0336",
-            f"`{twice[0]}` is protected with `dp_sgd` already",
+            f"`{twice[0]}` is already protected with `dp_sgd`",
             protection.span,
-            "one protection clips the gradient of all its weights together; name the others in it",
+            "name all weights in one protection, which clips their gradients together",
         )
         return []
     return chosen
@@ -152,9 +152,9 @@ def _refuse(
 ) -> None:
     collector.error(
         "VFL0346",
-        f"`dp_sgd` cannot tell rows apart in the gradient of `{gradient.weight}`: {found.why}",
+        f"`dp_sgd` cannot separate the rows in the gradient of `{gradient.weight}`: {found.why}",
         found.node.span or protection.span,
-        "take it out, or name the weights that it does not reach: "
+        "remove it, or protect only the weights that it does not affect: "
         f"protect weights NAME, … at {protection.target.weights_at} with …",
     )
 
