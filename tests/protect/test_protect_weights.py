@@ -128,9 +128,15 @@ def length(gradients: dict[str, np.ndarray]) -> float:
     return float(np.sqrt(sum((g**2).sum() for g in gradients.values())))
 
 
-@pytest.mark.parametrize(("name", "engine"), [*((name, "onnx") for name in BOTTOMS), ("tables", "keras")])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [("layer_norm", "onnx"), ("tables", "onnx"), ("attention", "onnx"), ("tables", "keras")],
+)
 def test_the_sum_is_that_of_each_rows_clipped_gradient(name: str, engine: str, tmp_path: Path) -> None:
-    """Each row's gradient by itself is what a batch of that row alone gives, without protection."""
+    """Each row's gradient by itself is what a batch of that row alone gives, without protection.
+
+    `test_protect_rows` says so of the graphs of all `BOTTOMS`.
+    """
     options: dict[str, Any] = {"precision": "float64", "backends": ("onnx", engine)[: 1 + (engine != "onnx")]}
     same_as_by_rows(text(BOTTOMS[name]), "alice", tmp_path, engine, **options)
 
