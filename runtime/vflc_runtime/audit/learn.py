@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Layers = list[tuple[Array, Array]]
+"""Weight [a, b] and bias [b] of each."""
 
 FLOAT = np.float32
 STEPS = 400
@@ -54,11 +56,10 @@ class Network:
         self._scale, self._output = Scale.of(examples), output
         rng = np.random.default_rng(0)
         sizes = [examples.shape[1], *([hidden] if hidden else []), targets.shape[1]]
-        self._layers = [
-            ((rng.normal(size=(a, b)) * np.sqrt(2 / max(a, 1))).astype(FLOAT), np.zeros(b, FLOAT))
-            for a, b in pairwise(sizes)
-        ]
-        self._fit(self._scale(examples).astype(FLOAT), targets.astype(FLOAT))
+        self._flat, self._layers = _flat(sizes)
+        for weight, _ in self._layers:
+            weight[:] = rng.normal(size=weight.shape) * np.sqrt(2 / max(len(weight), 1))
+        self._fit(self._scale(examples).astype(FLOAT), targets.astype(FLOAT), sizes)
 
     def __call__(self, rows: Array) -> Array:
         found: Array = self._forward(self._scale(rows).astype(FLOAT))[-1].astype(np.float64)
@@ -67,35 +68,49 @@ class Network:
     def _forward(self, rows: Array) -> list[Array]:
         values = [rows]
         for index, (weight, bias) in enumerate(self._layers):
-            value = values[-1] @ weight + bias
+            value = values[-1] @ weight
+            value += bias
             last = index == len(self._layers) - 1
-            values.append(value if last else np.maximum(value, 0))
+            values.append(value if last else np.maximum(value, 0, out=value))
         if self._output == "softmax":
             shifted = np.exp(values[-1] - values[-1].max(axis=1, keepdims=True))
             values[-1] = shifted / shifted.sum(axis=1, keepdims=True)
         return values
 
-    def _fit(self, examples: Array, targets: Array) -> None:
-        moments = [(np.zeros_like(p), np.zeros_like(p)) for layer in self._layers for p in layer]
+    def _fit(self, examples: Array, targets: Array, sizes: list[int]) -> None:
+        """Adam, on all parameters as one."""
+        gradient, layers = _flat(sizes)
+        mean, square = np.zeros_like(gradient), np.zeros_like(gradient)
         for step in range(1, STEPS + 1):
-            gradients = self._gradients(examples, targets)
-            parameters = [p for layer in self._layers for p in layer]
-            for parameter, gradient, (mean, square) in zip(parameters, gradients, moments, strict=True):
-                mean += 0.1 * (gradient - mean)
-                square += 0.001 * (np.square(gradient) - square)
-                corrected = mean / (1 - 0.9**step)
-                parameter -= RATE * corrected / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+            self._differentiate(examples, targets, layers)
+            mean += 0.1 * (gradient - mean)
+            square += 0.001 * (np.square(gradient) - square)
+            corrected = mean / (1 - 0.9**step)
+            self._flat -= RATE * corrected / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
 
-    def _gradients(self, examples: Array, targets: Array) -> list[Array]:
+    def _differentiate(self, examples: Array, targets: Array, found: Layers) -> None:
         values = self._forward(examples)
         error = (values[-1] - targets) / len(examples)  # the same for softmax and for squares
-        found: list[Array] = []
         for index in range(len(self._layers) - 1, -1, -1):
             weight, _ = self._layers[index]
-            found = [values[index].T @ error + 2 * DECAY * weight, error.sum(axis=0), *found]
+            by_weight, by_bias = found[index]
+            np.matmul(values[index].T, error, out=by_weight)
+            by_weight += 2 * DECAY * weight
+            error.sum(axis=0, out=by_bias)
             if index:
-                error = (error @ weight.T) * (values[index] > 0)
-        return found
+                error = error @ weight.T
+                error *= values[index] > 0
+
+
+def _flat(sizes: list[int]) -> tuple[Array, Layers]:
+    """Zeros for the parameters of layers of these sizes [p], and each layer's weight and bias in them."""
+    flat = np.zeros(sum(a * b + b for a, b in pairwise(sizes)), FLOAT)
+    layers, at = [], 0
+    for a, b in pairwise(sizes):
+        weight, bias = np.split(flat[at : at + a * b + b], [a * b])
+        layers.append((weight.reshape(a, b), bias))
+        at += a * b + b
+    return flat, layers
 
 
 def solved(examples: Array, targets: Array, rows: Array) -> Array:
