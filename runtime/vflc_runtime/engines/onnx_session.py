@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from vflc_runtime.engines.onnx_memory import sized_by_data, unjoined
 if TYPE_CHECKING:
     import onnx
 
+if os.environ["ORT_DISABLE_TELEMETRY"] == "1":
+    onnxruntime.disable_telemetry_events()  # where a program imported it before vflc
 Array = NDArray[Any]
 
 PARALLEL_ROWS = 64
