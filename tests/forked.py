@@ -2,8 +2,8 @@
 
 A server, which has neither threads of its own nor sessions nor connections, imports what runs need and
 forks for each command. What it forks is a process like any other, with its own id, folder, environment,
-files and signals. onnxruntime starts a thread when it is imported, so that each process imports it itself.
-Where the start is the subject, or what a process inherits, a command is started by `subprocess`.
+files and signals. Where the start is the subject, or what a process inherits, a command is started by
+`subprocess`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ SERVER = get_context("forkserver")
 IMPORTED = [
     "grpc.aio", "pyarrow.compute", "pyarrow.parquet", "duckdb", "cryptography.x509", "vflc.driver",
     "vflc.cli.align", "vflc.cli.party", "vflc.cli.progress", "vflc.cli.tables", "vflc.cli.train",
-    "vflc_runtime.bundle.population_checks", "vflc_runtime.party.connect", "vflc_runtime.party.deploy",
-    "vflc_runtime.party.log", "vflc_runtime.party.rows", "vflc_runtime.run.loop",
-    "vflc_runtime.transport.grpc.network",
+    "vflc_runtime.party.connect", "vflc_runtime.party.deploy", "vflc_runtime.party.log",
+    "vflc_runtime.party.train", "vflc_runtime.transport.grpc.network",
 ]  # fmt: skip
 SERVER.set_forkserver_preload(IMPORTED)
 

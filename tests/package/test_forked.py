@@ -38,7 +38,7 @@ def test_it_has_imported_and_is_otherwise_new(script: Path, monkeypatch: pytest.
     done = completed(script, "one", 2, cwd=script.parent)
     found = json.loads(done.stdout)
     assert done.returncode == 7 and done.stderr == "an error\n"
-    assert set(IMPORTED) <= set(found["modules"]) and "onnxruntime" not in found["modules"]
+    assert set(IMPORTED) <= set(found["modules"])
     assert found["threads"] == 1, "a lock that a thread of the server holds would stay held"
     assert found["pid"] != os.getpid() and found["cwd"] == str(script.parent) and found["stdin"] == ""
     assert found["environment"] == dict(os.environ) and found["arguments"] == ["one", "2"]
