@@ -9,7 +9,6 @@ from vflc.diagnostics import Diagnostic
 from vflc.diagnostics import Source as Text
 from vflc.driver import check_source, compile_source
 
-
 SPEC = """
 party alice {
   key ID
@@ -101,7 +100,7 @@ objective bce(logit, bob.{predicted})
 
 def test_a_feature_that_is_made_of_what_is_predicted() -> None:
     (message,) = warned("Same")
-    assert "bob.Same is made of Stars" in message and "label bob.liked" in message
+    assert "bob.Same and the label bob.liked are both made from Stars" in message
     assert not warned("Item") and not warned("Left") and not warned("Other", at="alice")
 
 

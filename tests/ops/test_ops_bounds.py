@@ -125,7 +125,7 @@ def test_beyond_the_bound(name, arguments, options, code):
 
 def test_a_name_that_is_nearly_one():
     assert pick("thing", "sum", ("sum", "mean")) == "sum"
-    for wrong, told in (("sun", "did you mean `sum`?"), ("xyz", "there are: sum, mean")):
+    for wrong, told in (("sun", "did you mean `sum`?"), ("xyz", "use one of: sum, mean")):
         with pytest.raises(OpError, match=f"there is no thing `{wrong}`") as refused:
             pick("thing", wrong, ("sum", "mean"))
         assert (refused.value.help, refused.value.code) == (told, "VFL0106")

@@ -11,7 +11,6 @@ from ops.op_testing import build, evaluate, run_onnx, value
 from vflc.ops import OpError
 from vflc.ops.protect_mechanisms import MECHANISMS, Draw, check_noise, clipped
 
-
 OPTIONS = {
     ("gaussian", "clip"): ([1e-9, 1, 1e9], [0, -1, True, math.inf, "1"]),
     ("gaussian", "epsilon"): ([1e-9, 99.9], [0, 100]),
