@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from vflc_common.encoder import Encoder
+from vflc_common.encoders import ENCODERS
 from vflc_common.metrics import METRICS
 
 from vflc.ops import FUNCTIONS
@@ -18,7 +20,6 @@ from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.registry import REQUIRED, Function, Parameter
 from vflc.ops.schedules import SCHEDULES
-from vflc.passes.lower.encoders import ENCODERS
 from vflc.passes.lower.evaluate import ELEMENTWISE
 from vflc.passes.lower.modules import library_names
 from vflc.passes.lower.static import STATIC
@@ -48,27 +49,6 @@ KINDS = {
     "AxisName": "a name",
 }
 
-ENCODERS_DO = {
-    "missing": "Fills what is missing with `value`: before `standardize` with that number, after it with the "
-    "mean by `missing(0)`.",
-    "strip": "Takes blanks off both ends of a text.",
-    "lower": "Makes a text lower case.",
-    "split": "Cuts a text at `separator` into many values a row; empty pieces are none.",
-    "hash": "The text's FarmHash Fingerprint64 modulo `buckets`, which are the buckets of Keras's `Hashing`; "
-    "whole numbers are hashed as their decimal text. With `salt`, a whole number or a list of two, "
-    "SipHash-2-4. Knows every value.",
-    "vocab": "The value's position among `values`, from 0. Ranges stand for their numbers: `vocab(0..20)`.",
-    "index": "The whole number itself, which must lie in 0 to `n` - 1.",
-    "sequence": "Keeps the last `max` ids of each row, in their order, and fixes the length of the axis.",
-    "bucketize": "How many of the growing `edges` are at or below the number, as Keras's `Discretization`: "
-    "an id from 0 to the number of edges.",
-    "standardize": "(x - `mean`) / `std`. What is not given is fitted to the party's aligned training rows.",
-    "minmax": "(x - `low`) / (`high` - `low`). What is not given is fitted to the party's aligned "
-    "training rows.",
-    "log1p": "sign(x) · log(1 + abs(x)).",
-    "scale": "`factor` · x.",
-    "clip": "x, or the nearest of `low` and `high`.",
-}
 LOSS_IS = (
     "the objective as it is trained, in units of the encoded label; always reported, also by its terms, "
     "each under its label's name, where there are several"
@@ -171,18 +151,22 @@ def _encoders() -> Iterator[str]:
     yield from ("## Encoders", "", "What each does with values that are unknown or missing is in")
     yield from ("[language.md](language.md#encoders).", "")
     yield from ("| encoder | reads | gives | |", "| --- | --- | --- | --- |")
-    for name, rule in ENCODERS.items():
+    for encoder in ENCODERS:
         parameters = [
-            p if i < rule.required else f"{p} = {'none' if p in ('default', 'salt') else 'fitted'}"
-            for i, p in enumerate(rule.parameters)
+            p.name if p.needed else f"{p.name} = {_unsaid(encoder, p.name)}" for p in encoder.parameters
         ]
-        if rule.variadic:
+        if any(p.many for p in encoder.parameters):
             parameters[0] += ", …"
-        given = list(dict.fromkeys(rule.gives(kind) for kind in rule.reads))
-        gives = "the same" if given == list(rule.reads) else ", ".join(given)
-        call = f"{name}({', '.join(parameters)})" if parameters else name
-        yield f"| `{call}` | {', '.join(rule.reads)} | {gives} | {ENCODERS_DO[name]} |"
+        given = list(dict.fromkeys(map(encoder.after, encoder.reads)))
+        gives = "the same" if given == list(encoder.reads) else ", ".join(given)
+        call = f"{encoder.name}({', '.join(parameters)})" if parameters else encoder.name
+        yield f"| `{call}` | {', '.join(encoder.reads)} | {gives} | {_cell(encoder.doc)} |"
     yield ""
+
+
+def _unsaid(encoder: Encoder, parameter: str) -> str:
+    """What a parameter is that is not given."""
+    return "fitted" if encoder.fit is not None and parameter in encoder.fit.neutral else "none"
 
 
 def _optimizers() -> Iterator[str]:

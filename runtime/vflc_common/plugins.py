@@ -25,7 +25,7 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
-RUN = ("metrics",)
+RUN = ("encoders", "metrics")
 """Kinds whose code runs at parties; what others have made is in the graphs of the bundle."""
 
 

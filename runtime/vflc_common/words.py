@@ -40,6 +40,8 @@ StepKind = Literal["run", "send", "receive", "catch_up", "update", "assign", "pr
 
 COLUMN_TYPES = ("string", "int", "float")
 """Declared types of raw columns."""
+COLUMN_KINDS = ("feature", "label", "weight", "column")
+"""What a column is for; one of the last kind is only computed with."""
 Shape = Literal["id", "ids", "number"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 """What a column's encoders give for a row."""

@@ -420,3 +420,13 @@ def test_generated_weights_count_rows_differently_and_none_against(seed):
     weights = generate(spec, 200, seed)["bob"]["W"].to_numpy()
     assert weights.min() >= 0 and weights.max() > 1.5 and len(np.unique(weights)) > 100
     assert Dataset.load(spec, generate(spec, 200, seed)).rows == 200
+
+
+@pytest.mark.parametrize("value", [1e39, -3.5e38])
+def test_a_number_that_the_model_cannot_hold_is_refused_by_its_key(value):
+    column = feature("Big", "float", [], "number")
+    spec = {"parties": {"p": {"key": "ID", "columns": [column]}}}
+    given = {"p": pa.table({"ID": [1, 2, 3], "Big": [1.0, value, 3e38]})}
+    message = refused("VFL0603", spec, given).message
+    assert f"p.Big is {value:g} in the row with key '2', which float32 cannot hold" in message
+    assert Dataset.load(spec, given, precision="float64").inputs["p.Big"][1] == value

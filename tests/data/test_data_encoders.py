@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vflc_common.moments import Moments
 from vflc_runtime.data.chain import Chain
-from vflc_runtime.data.fitting import Moments
 from vflc_runtime.errors import Failure
 
 WHERE = {"file": "spec.vfl", "line": 4, "column": 3, "end_column": 9, "text": "  feature f: string"}

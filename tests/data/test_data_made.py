@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from test_data_encoders import chain, encode, hash_of, keys, refused, vocab
+from vflc_common.moments import ROUNDING, Moments
 from vflc_runtime.data import generate as made_up
 from vflc_runtime.data.chain import MOST_VALUES, SPARSE, WIDE, Counts
 from vflc_runtime.data.encoders import settled
-from vflc_runtime.data.fitting import ROUNDING, Moments
 from vflc_runtime.errors import Failure
 
 SPLIT = {"name": "split", "separator": "|"}
@@ -86,7 +86,7 @@ def test_ids_without_a_range_fit_into_32_bits():
         (
             {"name": "index", "n": 5},
             "feature",
-            "index(5) takes 0 to 4; values that start at 1 are vocab(1..5); or",
+            "index(5) takes 0 to 4; values that start at 1 are vocab(1..5), or",
         ),
         ({"name": "index", "n": 5}, "label", "values that start at 1 are vocab(1..5)"),
     ],
@@ -210,14 +210,18 @@ def test_every_value_is_covered_where_rows_are_enough():
     ],
 )
 def test_what_a_lookup_is_given(named, listed):
-    assert made_up._listed(named) == listed
+    assert [*wanted(named).listed] == listed
+
+
+def wanted(named):
+    return made_up._Wanted([{"name": name, **settings} for name, settings in named.items()])
 
 
 def test_how_numbers_are_drawn():
     def numbers(named=(), literals=(), derives=False, scale=1.0, **column):
         column = {"type": "float", "kind": "feature"} | column
         random = made_up._random(3, "numbers")
-        return np.array(made_up._numbers(column, dict(named), literals, derives, 4000, random, scale))
+        return np.array(made_up._numbers(column, wanted(dict(named)), literals, derives, 4000, random, scale))
 
     assert set(numbers(kind="label")) == {0, 1} and set(numbers(kind="label", rows=5)) == {0, 1, 2, 3, 4}
     assert set(numbers(kind="label", scale=10.0)) == set(range(1, 11))
@@ -239,7 +243,7 @@ def test_how_numbers_are_drawn():
 def test_lists_are_of_up_to_four_different_values():
     random = made_up._random(1, "many")
     texts = made_up._many(
-        {"split": {"separator": "|"}, "vocab": {"values": ["a", "b|c", "", "d", "e"]}}, 400, random
+        wanted({"split": {"separator": "|"}, "vocab": {"values": ["a", "b|c", "", "d", "e"]}}), 400, random
     )
     pieces = [text.split("|") if text else [] for text in texts]
     assert {piece for row in pieces for piece in row} == {"a", "d", "e"}
@@ -249,7 +253,7 @@ def test_lists_are_of_up_to_four_different_values():
         2,
         3,
     }
-    hashed = made_up._many({"split": {"separator": " "}, "hash": {"buckets": 3}}, 400, random)
+    hashed = made_up._many(wanted({"split": {"separator": " "}, "hash": {"buckets": 3}}), 400, random)
     assert {piece for text in hashed for piece in text.split()} == {f"v{i}" for i in range(6)}
 
 
@@ -266,9 +270,9 @@ def test_what_expressions_compare_with_is_generated():
     columns = {"y": {"value": {"column": "z"}}, "z": {"value": {"column": "x"}}, "x": {}}
     assert made_up._uses(columns["y"], "x", columns) and made_up._uses(columns["y"], "z", columns)
     assert not made_up._uses(columns["z"], "y", columns) and not made_up._uses(columns["z"], "w", columns)
-    texts = made_up._texts({}, ["a", "b"], 300, made_up._random(1, "texts"))
+    texts = made_up._texts(wanted({}), ["a", "b"], 300, made_up._random(1, "texts"))
     assert set(texts) == {"a", "b", "unlisted"}
-    assert set(made_up._texts({"hash": {"buckets": 2}}, [], 300, made_up._random(1, "t"))) == {
+    assert set(made_up._texts(wanted({"hash": {"buckets": 2}}), [], 300, made_up._random(1, "t"))) == {
         "v0",
         "v1",
         "v2",

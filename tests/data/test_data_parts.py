@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from test_data_encoders import encode, vocab
+from vflc_common.text import DIGITS, text
 from vflc_runtime.data import align, dataset, query, read
 from vflc_runtime.data import overlap as overlaps
 from vflc_runtime.data import source as sources
@@ -20,7 +21,7 @@ from vflc_runtime.data.overlap import overlap
 from vflc_runtime.data.query import _nodes
 from vflc_runtime.data.read import Wanted, _positions, _top_level
 from vflc_runtime.data.source import Opened, _reason, describe
-from vflc_runtime.data.values import DIGITS, is_long, restored, text, what_to_do
+from vflc_runtime.data.values import is_long, restored, what_to_do
 from vflc_runtime.errors import Failure
 
 # --- alignment ------------------------------------------------------------------------------------

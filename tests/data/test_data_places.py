@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from test_data_expressions import CALLS, COMPARE, NUMERIC, call, column, number, op, reference
+from vflc_common.siphash import siphash
 from vflc_runtime.data import dataset as module
 from vflc_runtime.data import read as reading
 from vflc_runtime.data import source as sources
@@ -20,7 +21,6 @@ from vflc_runtime.data.overlap import overlap
 from vflc_runtime.data.query import MAKERS, READERS
 from vflc_runtime.data.query import check as checked
 from vflc_runtime.data.read import HEADING, Wanted, _heading, connect, load, look, open_sources
-from vflc_runtime.data.siphash import siphash
 from vflc_runtime.data.source import Below, describe, failed, open_source, unreadable
 from vflc_runtime.errors import Failure
 

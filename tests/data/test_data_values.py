@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from vflc_common.text import text
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.read import connect, open_sources
-from vflc_runtime.data.values import INTEGERS, MACROS, PLAIN, as_text, restored, text, typed
+from vflc_runtime.data.values import INTEGERS, MACROS, PLAIN, as_text, restored, typed
 from vflc_runtime.errors import Failure
 
 

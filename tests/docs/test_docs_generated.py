@@ -7,6 +7,7 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
+from vflc_common.encoders import ENCODERS
 from vflc_common.metrics import METRICS
 from vflc_runtime.bundle.folder import open_bundle
 
@@ -16,7 +17,6 @@ from vflc.diagnostics.codes import CODES
 from vflc.ops import FUNCTIONS
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.schedules import SCHEDULES
-from vflc.passes.lower.encoders import ENCODERS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -53,8 +53,23 @@ def test_the_picture_quotes_the_spec() -> None:
 
 def test_everything_is_in_the_reference() -> None:
     page = (DOCS / "functions.md").read_text("utf-8")
-    for name in (*FUNCTIONS, *OPTIMIZERS.ours, *SCHEDULES.ours, *ENCODERS):
+    for name in (*FUNCTIONS, *OPTIMIZERS.ours, *SCHEDULES.ours, *ENCODERS.ours):
         assert re.search(rf"^\| `{name}[(`]", page, re.MULTILINE), name
+
+
+def test_every_step_of_an_exported_model_is_described_by_its_encoder() -> None:
+    page = (DOCS / "exports.md").read_text("utf-8")
+    for encoder in ENCODERS:
+        given = ", ".join(f"`{parameter.name}`" for parameter in encoder.parameters)
+        step = encoder.step.replace("|", "\\|")
+        assert f"| `{encoder.name}`{': ' if given else ''}{given} | {step} |\n" in page, encoder.name
+
+
+def test_what_each_encoder_does_with_unknown_and_missing_values_is_told() -> None:
+    page = (DOCS / "language.md").read_text("utf-8")
+    table = page[page.index("| encoder | from | to |") :].split("\n\n")[0]
+    for encoder in ENCODERS:
+        assert f"`{encoder.name}" in table and all(p.name in table for p in encoder.parameters), encoder.name
 
 
 def test_every_metric_can_be_asked_for(tmp_path: Path) -> None:

@@ -16,33 +16,36 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vflc_common import hashes
+from vflc_common.encoders import ENCODERS
+from vflc_common.encoders.lower import lower
+from vflc_common.encoders.strip import strip
+from vflc_common.hashes import fingerprint64
+from vflc_common.siphash import siphash
 from vflc_runtime.data import expressions
 from vflc_runtime.data.chain import Chain
-from vflc_runtime.data.encoders import ENCODERS
-from vflc_runtime.data.siphash import siphash
 from vflc_runtime.errors import Failure
 from vflc_runtime.export import encode as export_encode
 from vflc_runtime.export.description import _column as described
 from vflc_runtime.export.description import describe, encoded  # noqa: F401
-from vflc_runtime.export.encode import Refused, encode, fingerprint64
+from vflc_runtime.export.encode import Refused
 from vflc_runtime.export.raw import Raw
+from vflc_runtime.export.standalone import source, steps
 
-ENCODER = Path(export_encode.__file__)
 PAGE = Path(__file__).parents[2] / "docs" / "exports.md"
 VECTOR = re.compile(r"^\| (?:`(.*)`|\(empty\)) \| (\d+) \| (\d+) \|$", re.MULTILINE)
 ARROW = {"string": pa.string(), "int": pa.int64(), "float": pa.float64()}
 
 
 def test_it_imports_the_standard_library_alone() -> None:
-    tree = ast.parse(ENCODER.read_text("utf-8"))
+    tree = ast.parse(source([]))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
 
 
 def test_it_knows_all_that_the_runtime_knows() -> None:
-    others = {"missing", "split", "sequence"}
-    assert {*export_encode.STEPS, *export_encode.LOOKUPS, *others} == set(ENCODERS)
+    assert all(f"    {encoder.name!r}: (" in source([]) for encoder in ENCODERS)
     calls = {*export_encode.TEXT, *export_encode.NUMBERS, *export_encode.COMPARED, "is_missing", "and", "or"}
     assert {*expressions.CALLS, *expressions.OPERATORS} <= calls
 
@@ -54,7 +57,7 @@ def test_it_knows_all_that_the_runtime_knows() -> None:
 def test_hashes_are_those_of_the_runtime(text: str, key: tuple[int, int]) -> None:
     data = text.encode()
     assert fingerprint64(data) == farmhash.fingerprint64(text)
-    assert export_encode.siphash(data, *key) == int(siphash([data], *key)[0])
+    assert hashes.siphash(data, *key) == int(siphash([data], *key)[0])
 
 
 def test_hashes_of_the_page() -> None:
@@ -69,13 +72,15 @@ def test_white_space_and_cases_are_those_of_the_runtime() -> None:
     """Of every character that Python's Unicode knows."""
     every = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c <= 0xDFFF]
     texts = pa.array([f"{c}a{c}" for c in every])
-    assert pa.compute.utf8_trim_whitespace(texts).to_pylist() == [
-        export_encode.strip(f"{c}a{c}", {}) for c in every
-    ]
+    assert pa.compute.utf8_trim_whitespace(texts).to_pylist() == [strip(f"{c}a{c}", {}) for c in every]
     cased = [c for c in every if c.isupper() or c.lower() != c]
     lowered = pa.compute.utf8_lower(pa.array(cased)).to_pylist()
-    assert lowered == [export_encode.lower(c, {}) for c in cased]
-    assert export_encode.lower("ΟΔΟΣ İ", {}) == pa.compute.utf8_lower(pa.array(["ΟΔΟΣ İ"]))[0].as_py()
+    assert lowered == [lower(c, {}) for c in cased]
+    assert lower("ΟΔΟΣ İ", {}) == pa.compute.utf8_lower(pa.array(["ΟΔΟΣ İ"]))[0].as_py()
+
+
+def encode(description: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return export_encode.encode(description, rows, steps(ENCODERS.ours))
 
 
 # --- chains -----------------------------------------------------------------------------------------------
@@ -251,8 +256,10 @@ def test_as_a_program(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("more,c\n1,b\n2,a\n")
     (tmp_path / "bad.csv").write_text("c\na\né\n")
 
+    (tmp_path / "encode.py").write_text(source([]), "utf-8")
+
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-I", "-S", str(ENCODER), *arguments]
+        command = [sys.executable, "-I", "-S", "encode.py", *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     for rows in ("rows.jsonl", "rows.csv"):

@@ -68,7 +68,7 @@ def test_a_metric_that_the_manifest_does_not_name_is_not_run(
     path.write_text(canonical({**manifest, "digest": digest(manifest)}), "utf-8")
     refused = vflc("train", "bundle", *tables(tmp_path), "--out", "run", at=tmp_path, site=site)
     assert refused.returncode == 1, refused.stdout
-    assert "error[VFL0613]: 'brier' is a metric of the package vflc-example 1.0 here" in refused.stderr
+    assert "error[VFL0613]: 'brier' among the metrics is of the package vflc-example 1.0" in refused.stderr
     assert not (tmp_path / "run").exists()
 
 

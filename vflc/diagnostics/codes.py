@@ -88,6 +88,8 @@ CODES: dict[str, str] = {
     "VFL0501": "The compiler's output failed its own check",
     "VFL0502": "A construct that this version does not support",
     "VFL0503": "A backend or package that is not installed",
+    "VFL0504": "An encoder of another package that fails",
+    "VFL0505": "A label whose encoder cannot be undone",
     # Data and runtime
     "VFL0601": "A data source cannot be read",
     "VFL0602": "A column is missing from the data",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+from vflc_common.metrics import METRICS
+
+from vflc_runtime.bundle.columns import check_columns
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.bundle.plan import (
     Array,
@@ -17,7 +20,7 @@ from vflc_runtime.bundle.plan import (
     Weight,
 )
 from vflc_runtime.bundle.plan_rows import CatchUp, Matrix, Newest, Product, Sum
-from vflc_runtime.bundle.plugins import load_metrics
+from vflc_runtime.bundle.plugins import load
 from vflc_runtime.bundle.reading import damaged
 
 
@@ -39,7 +42,8 @@ def check_head(plan: PlacePlan, manifest: Manifest, place: str) -> None:
         raise damaged(f"{plan.contents.folder / 'plan.json'} is the plan of {plan.place!r}")
     if (plan.model, plan.precision) != (manifest.model, manifest.precision):
         raise damaged(f"plan.json of {place!r} belongs to another bundle than manifest.json")
-    load_metrics(plan.measures, manifest.plugins)
+    load(METRICS, plan.measures, manifest.plugins)
+    check_columns(plan.contents, manifest.plugins)
 
 
 def _check_arrays(plan: Plan) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from importlib import metadata
+from typing import Any
 
 from vflc_common.engine import EngineRecord
 from vflc_common.engines import ENGINES
-from vflc_common.metrics import METRICS
-from vflc_common.plugins import RUN, BrokenPlugin, Plugin
+from vflc_common.plugins import RUN, BrokenPlugin, Plugin, Records
 
 from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.errors import Failure
@@ -36,21 +36,21 @@ def unusable(broken: BrokenPlugin) -> Failure:
     return Failure("VFL0695", broken.message, "mend or uninstall that package")
 
 
-def load_metrics(names: Iterable[str], declared: Sequence[Plugin]) -> None:
-    """Imports the metrics of other packages that a plan asks for.
+def load(records: Records[Any], names: Iterable[str], declared: Sequence[Plugin]) -> None:
+    """Imports the records of other packages that a plan asks for.
 
     Raises:
         Failure: VFL0613, one is not declared, or is another package's here; VFL0695, one cannot be used.
     """
     try:
         for name in names:
-            found = METRICS.plugin(name)
+            found = records.plugin(name)
             if found is not None and found not in declared:
                 raise damaged(
-                    f"{name!r} is a metric of the package {found.package} {found.version} here, which "
-                    "manifest.json does not name"
+                    f"{name!r} among the {records.kind} is of the package {found.package} {found.version} "
+                    "here, which manifest.json does not name"
                 )
-            METRICS[name]
+            records[name]
     except BrokenPlugin as broken:
         raise unusable(broken) from broken
 

@@ -15,10 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from vflc_common.backends import Statistic
+from vflc_common.encoder import DEFAULT, Settings
+from vflc_common.encoders import ENCODERS, length, record
+from vflc_common.encoding import Values, numbers_of
+from vflc_common.text import text
 
-from vflc_runtime.data.encoders import FITTED, LOOKUPS, Encoder, Values, encode, numbers_of
-from vflc_runtime.data.fitting import Moments
-from vflc_runtime.data.values import text
+from vflc_runtime.data.encoders import encode, present
 from vflc_runtime.errors import Failure
 
 State = list[dict[str, float] | None]
@@ -76,32 +79,38 @@ class Chain:
 
     def __init__(self, name: str, column: Mapping[str, Any], state: State | None = None) -> None:
         self.name, self.shape, self.where = name, column["shape"], column.get("where")
-        self.encoders: Sequence[Encoder] = column.get("encoders", ())
+        self.encoders: Sequence[Settings] = column.get("encoders", ())
         self.kind = column.get("kind")
         self.rows: int | None = column.get("rows")
-        self.length: int | None = next((e["max"] for e in self.encoders if e["name"] == "sequence"), None)
-        listed = next((e["values"] for e in self.encoders if e["name"] == "vocab"), ())
-        self.counts = Counts(expected=[text(value) for value in listed[:EXAMPLES]])
+        self.length = length(self.encoders)
+        lookups = ((e, lookup) for e in self.encoders if (lookup := record(e).lookup) is not None)
+        listed = next((lookup.values(e)[:EXAMPLES] for e, lookup in lookups), ())
+        self.counts = Counts(expected=[text(value) for value in listed])
         self.state: State = list(state) if state is not None else [None] * len(self.encoders)
-        self._moments: Moments | None = None
+        self._statistic: Statistic | None = None
 
     @property
     def unfitted(self) -> int | None:
         """The position of the first encoder whose parameters must still be fitted."""
         for i, encoder in enumerate(self.encoders):
-            needed = FITTED.get(encoder["name"], ())
-            if self.state[i] is None and any(encoder.get(p) is None for p in needed):
+            if self.state[i] is None and record(encoder).unfitted(encoder):
                 return i
         return None
 
     def observe(self, values: pa.Array, keys: pa.Array) -> None:
         """Takes in training rows for the first encoder that is not fitted."""
-        if self._moments is None:
-            self._moments = Moments()
-        encoded = self._run(Values(_present(values)), keys, self.encoders[: self.unfitted], None)
+        at = self.unfitted
+        if at is None:
+            return
+        fit = record(self.encoders[at]).fit
+        assert fit is not None, "what is not fitted can be"
+        encoded = self._run(Values(present(values)), keys, self.encoders[:at], None)
         with self._converting("what is fitted to it"):
             numbers, null = numbers_of(encoded.flat)
-        self._moments.add(numbers[~null])
+        with self._converting(self.encoders[at]["name"]):
+            if self._statistic is None:
+                self._statistic = fit.start()
+            self._statistic.add(numbers[~null])
 
     def settle(self) -> None:
         """Fits the first encoder that is not fitted to the rows observed.
@@ -112,19 +121,20 @@ class Chain:
         at = self.unfitted
         if at is None:
             return
-        moments, self._moments = self._moments, None
-        if moments is None or not moments.count:
+        encoder, statistic, self._statistic = self.encoders[at], self._statistic, None
+        if statistic is None or not statistic.count:
             raise Failure(
                 "VFL0610",
-                f"{self.name} has no values in the training rows to fit {self.encoders[at]['name']} to",
+                f"{self.name} has no values in the training rows to fit {encoder['name']} to",
                 "give the parameters in the spec, or use missing(…) before it",
                 self.where,
             )
-        encoder = self.encoders[at]
-        std, high = (moments.std, moments.high) if moments.varies else (0.0, moments.low)
-        fitted = {"mean": moments.mean, "std": std, "low": moments.low, "high": high}
-        given = {name: encoder.get(name) for name in FITTED[encoder["name"]]}
-        self.state[at] = {name: fitted[name] if v is None else float(v) for name, v in given.items()}
+        fit = record(encoder).fit
+        assert fit is not None, "what is not fitted can be"
+        with self._converting(encoder["name"]):
+            fitted = fit.result(statistic)
+            given = {name: encoder.get(name) for name in fit.neutral}
+            self.state[at] = {name: float(fitted[name] if v is None else v) for name, v in given.items()}
 
     def encode(self, values: pa.Array, keys: pa.Array) -> NDArray[np.generic]:
         """Encodes rows.
@@ -141,7 +151,7 @@ class Chain:
         Raises:
             Failure: VFL0603, VFL0604, VFL0610.
         """
-        values = _present(values)
+        values = present(values)
         self.counts.missing += values.null_count
         distinct, codes = self._distinct(values)
         done = self._run(Values(distinct), keys, self.encoders, codes)
@@ -160,7 +170,8 @@ class Chain:
 
     def _distinct(self, values: pa.Array) -> tuple[pa.Array, NDArray[np.int64] | None]:
         """Distinct values and each row's position among them; None where that would not pay."""
-        costly = any(encoder["name"] in ("hash", "vocab") for encoder in self.encoders)
+        records = map(record, self.encoders)
+        costly = any(encoder.dear or encoder.encode is None for encoder in records)
         if not (pa.types.is_string(values.type) or (pa.types.is_integer(values.type) and costly)):
             return values, None
         encoded = values.dictionary_encode()
@@ -174,29 +185,49 @@ class Chain:
         self,
         values: Values,
         keys: pa.Array,
-        encoders: Sequence[Encoder],
+        encoders: Sequence[Settings],
         codes: NDArray[np.int64] | None,
     ) -> Values:
         for encoder, fitted in zip(encoders, self.state, strict=False):
             with self._converting(encoder["name"]):
                 result = encode(values, encoder, fitted)
-            if encoder["name"] in LOOKUPS and result.unknown is not None and encoder.get("default") is None:
+            looks_up = record(encoder).lookup is not None
+            if looks_up and result.unknown is not None and encoder.get(DEFAULT) is None:
                 self._refuse_unknown(encoder, values, result.unknown, keys, codes)
             values = result
         return values
 
     @contextmanager
     def _converting(self, into: str) -> Iterator[None]:
-        """Says which column was no text, or no number, where one was needed."""
+        """Says which column was no text, or no number, where one was needed, or what its encoder raised."""
         try:
             yield
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        except Failure:
+            raise
+        except Exception as error:
+            self._refuse_plugin(into, error)
+            if not isinstance(error, pa.ArrowInvalid | pa.ArrowNotImplementedError | pa.ArrowTypeError):
+                raise
             raise Failure(
                 "VFL0603",
                 f"{self.name} cannot be encoded by {into}: {str(error).splitlines()[0]}",
                 "check the column's declared type against its encoders",
                 self.where,
             ) from None
+
+    def _refuse_plugin(self, name: str, error: Exception) -> None:
+        """VFL0504 where the encoder is another package's: it is not ours to say what was wrong."""
+        plugin = ENCODERS.plugin(name) if name in ENCODERS else None
+        if plugin is None:
+            return
+        said = (str(error).splitlines() or [""])[0]
+        raise Failure(
+            "VFL0504",
+            f"{name!r} of the package {plugin.package} {plugin.version} cannot encode {self.name}: "
+            f"{type(error).__name__}: {said}",
+            f"report it to {plugin.package}, or encode the column by something else",
+            self.where,
+        ) from error
 
     def _ids(self, values: Values, keys: pa.Array, codes: NDArray[np.int64] | None) -> NDArray[np.int32]:
         """The flat values as ids; checks that they lie in the column's range."""
@@ -218,7 +249,7 @@ class Chain:
 
     def _refuse_unknown(
         self,
-        encoder: Encoder,
+        encoder: Settings,
         before: Values,
         unknown: NDArray[np.bool_],
         keys: pa.Array,
@@ -229,26 +260,18 @@ class Chain:
             return
         values = dict.fromkeys(str(before.flat[int(i)].as_py()) for i in found[:100])
         examples = ", ".join(repr(value) for value in list(values)[:EXAMPLES])
-        known = f"vocab of {len(encoder['values'])} values" if encoder["name"] == "vocab" else "index"
+        lookup = record(encoder).lookup
+        assert lookup is not None, "no other encoder has values that it does not know"
+        known = lookup.called(encoder)
         raise Failure(
             "VFL0604",
             f"{self.name} holds values that its {known} does not: {examples}"
             f"; first in the row with key {_key(int(found[0]), before.offsets, keys, codes)}",
-            self._known_help(encoder),
+            f"{lookup.help(encoder)}; a label has a class for each"
+            if self.kind == "label"
+            else f"{lookup.help(encoder)}, or give a default: default = other keeps an id for all others",
             self.where,
         )
-
-    def _known_help(self, encoder: Encoder) -> str:
-        """What to do about unknown values; for the classes of a label, no class of its own."""
-        if encoder["name"] == "index":
-            n = encoder["n"]
-            text = f"index({n}) takes 0 to {n - 1}; values that start at 1 are vocab(1..{n})"
-            if self.kind == "label":
-                return text
-            return f"{text}; or give a default: default = other keeps an id for all unknown values"
-        if self.kind == "label":
-            return "add the values; a label has a class for each"
-        return "add the values, or give a default: default = other keeps an id for all unknown values"
 
     def _refuse_long(
         self, offsets: NDArray[np.int64], keys: pa.Array, codes: NDArray[np.int64] | None
@@ -297,14 +320,6 @@ class Chain:
             example = str(done.looked_up[int(at)].as_py())
             if example not in self.counts.examples:
                 self.counts.examples.append(example)
-
-
-def _present(values: pa.Array) -> pa.Array:
-    if pa.types.is_boolean(values.type):
-        return values.cast(pa.int64())
-    if pa.types.is_floating(values.type):
-        return pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
-    return values
 
 
 def _occurrences(

@@ -192,7 +192,9 @@ class _Table:
         for some in _some(list(self.chains.values())):
             for _, keys, values in self._blocks(aligned, some):
                 for chain in some:
-                    buffers[chain.name].append(chain.encode(values(chain), keys))
+                    block = chain.encode(values(chain), keys)
+                    block = block if chain.shape != "number" else _held(block, number, chain, keys)
+                    buffers[chain.name].append(block)
         return {id: buffer.finish() for id, buffer in buffers.items()}
 
     def _blocks(
@@ -223,6 +225,22 @@ def _some(chains: Sequence[Chain]) -> Iterator[Sequence[Chain]]:
     """As many chains at a time as their columns fit in memory, however many there are."""
     for i in range(0, len(chains), WIDTH):
         yield chains[i : i + WIDTH]
+
+
+def _held(block: NDArray[Any], number: np.dtype[Any], chain: Chain, keys: pa.Array) -> NDArray[Any]:
+    """Numbers [n, 1] in the precision of the model; VFL0603 where one of them is too large for it."""
+    try:
+        with np.errstate(over="raise"):
+            return block.astype(number, copy=False)
+    except FloatingPointError:
+        at = int(np.argmax(np.abs(block)))
+        raise Failure(
+            "VFL0603",
+            f"{chain.name} is {block[at, 0]:g} in the row with key {keys[at].as_py()!r}, "
+            f"which {number} cannot hold",
+            "scale it, as by -> log1p or -> standardize, or compile with --precision float64",
+            chain.where,
+        ) from None
 
 
 def _within(chosen: Indices, start: int, rows: int) -> Indices:

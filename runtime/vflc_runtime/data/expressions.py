@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 from vflc_common.expressions import Tree
+from vflc_common.text import text
 
-from vflc_runtime.data.values import text
 from vflc_runtime.errors import Failure, Where
 
 

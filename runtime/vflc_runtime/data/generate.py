@@ -8,15 +8,18 @@ expressions that make them allow it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from vflc_common.expressions import Tree
+from vflc_common.encoder import DEFAULT, Encoder, Settings, Suits
+from vflc_common.encoders import record
+from vflc_common.expressions import CALLS, Tree
 from vflc_common.expressions import columns as columns_read
+from vflc_common.text import text
 
 from vflc_runtime.data import expressions
 
@@ -25,6 +28,8 @@ EXAMPLES = 20
 """Rows a user of a population, on average."""
 GAPS = 0.1
 """Share of missing or unknown values where the spec allows them."""
+DISTINCT, MOST_DISTINCT = 20, 2_000_000
+"""Different values of a column where no encoder says how many tell something, and the most."""
 
 
 def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.Table]:
@@ -84,7 +89,7 @@ def _fitting(
         derived = [c for c in columns.values() if c.get("value") is not None]
         for column in derived:
             value = _value(column, columns, made, rows)
-            filled = any(e["name"] == "missing" for e in column.get("encoders", ()))
+            filled = any(record(e).fills is not None for e in column.get("encoders", ()))
             good += (value.null_count == 0 or filled) + (len(pc.unique(value.drop_null())) > 1)
         if good > best[0]:
             best = (good, made)
@@ -98,11 +103,11 @@ def _looked_up(name: str, columns: Mapping[str, Column]) -> list[str]:
     found: list[str] = []
     for column in columns.values():
         tree = column.get("value") or {}
-        while tree.get("call") in ("lower", "strip"):
+        while CALLS.get(tree.get("call", "")) == "string":
             tree = tree["args"][0]
-        first = next(iter(column.get("encoders", ())), {"name": ""})
-        if tree == {"column": name} and first["name"] == "vocab":
-            found += map(str, _listed({"vocab": first}))
+        first = column.get("encoders", ())[:1]
+        if tree == {"column": name} and "string" in {k for e in first for k in record(e).reads}:
+            found += map(text, _Wanted(first).listed)
     return found
 
 
@@ -140,51 +145,68 @@ def _column(
     gaps: bool,
 ) -> pa.Array:
     """A raw column: values by its encoders, else of `known`, else by expressions it is in, or its type."""
-    encoders = list(column.get("encoders", ()))
-    named = {encoder["name"]: encoder for encoder in encoders}
+    wanted = _Wanted(column.get("encoders", ()))
     literals = [leaf for tree in trees for leaf in _literals(tree)]
     values: list[Any]
-    if "split" in named:
-        values = _many(named, rows, random)
-    elif listed := _listed(named):
-        values = [listed[i] for i in _covering(len(listed), rows, random)]
+    if wanted.separator is not None:
+        values = _many(wanted, rows, random)
+    elif wanted.listed:
+        values = [wanted.listed[i] for i in _covering(len(wanted.listed), rows, random)]
     elif known and column["type"] == "string":
         values = [known[i] for i in _covering(len(known), rows, random)]
     elif column["type"] == "string":
-        values = _texts(named, [x for x in literals if isinstance(x, str)], rows, random)
+        values = _texts(wanted, [x for x in literals if isinstance(x, str)], rows, random)
     else:
         numbers = [float(x) for x in literals if not isinstance(x, str)]
-        values = _numbers(column, named, numbers, bool(trees), rows, random, scale)
+        values = _numbers(column, wanted, numbers, bool(trees), rows, random, scale)
     tested = gaps and "shape" not in column and any(_tests_missing(tree) for tree in trees)
-    if "missing" in named or tested or _optional(named):
+    if wanted.gaps or tested:
         absent = random.random(rows) < GAPS
         values = [None if gone else value for value, gone in zip(values, absent, strict=True)]
     return pa.array([_as(column["type"], value) for value in values], _arrow(column["type"]))
 
 
+class _Wanted:
+    """What raw values the encoders of a column ask for, taken together.
+
+    Attributes:
+        listed: values to cover: those that a lookup knows, and one it does not where it has a default.
+        anchors: numbers to lie around.
+        distinct: how many different values tell something; None where no encoder says.
+        separator: between the values of a row, where there are many.
+        gaps: whether some may be missing.
+    """
+
+    def __init__(self, encoders: Iterable[Settings]) -> None:
+        self.listed: Sequence[Any] = ()
+        self.anchors: Sequence[float] = ()
+        self.distinct: int | None = None
+        self.separator: str | None = None
+        self.gaps = False
+        for settings in encoders:
+            encoder = record(settings)
+            suits = encoder.suits(settings) if encoder.suits is not None else Suits()
+            self.listed = self.listed or _listed(encoder, settings) or suits.listed
+            self.anchors = self.anchors or suits.anchors
+            self.distinct = self.distinct or (suits.distinct and min(suits.distinct, MOST_DISTINCT))
+            self.separator = self.separator or suits.separator
+            self.gaps = self.gaps or encoder.allows_missing(settings)
+
+
+def _listed(encoder: Encoder, settings: Settings) -> Sequence[Any]:
+    if encoder.lookup is None:
+        return ()
+    values = encoder.lookup.values(settings)
+    if settings.get(DEFAULT) is None:
+        return values
+    whole = isinstance(values, range) or all(isinstance(value, int) for value in values)
+    return [*values, max(values) + 1 if whole else "unlisted"]
+
+
 def _as(type: str, value: Any) -> Any:
     if value is None:
         return None
-    return str(value) if type == "string" else int(value) if type == "int" else float(value)
-
-
-def _optional(named: Mapping[str, Any]) -> bool:
-    """Whether a lookup has a default, which missing values take as well."""
-    return any(named[name].get("default") is not None for name in ("vocab", "index") if name in named)
-
-
-def _listed(named: Mapping[str, Any]) -> list[Any]:
-    """The values a lookup knows, and one it does not where it has a default."""
-    if "vocab" in named:
-        values = list(named["vocab"]["values"])
-    elif "index" in named:
-        values = list(range(named["index"]["n"]))
-    else:
-        return []
-    if _optional(named):
-        numbers = [value for value in values if isinstance(value, int)]
-        values.append(max(numbers) + 1 if len(numbers) == len(values) else "unlisted")
-    return values
+    return text(value) if type == "string" else int(value) if type == "int" else float(value)
 
 
 def _covering(count: int, rows: int, random: np.random.Generator) -> list[int]:
@@ -194,9 +216,10 @@ def _covering(count: int, rows: int, random: np.random.Generator) -> list[int]:
     return [int(i) for i in random.permutation(np.concatenate([first, rest]))]
 
 
-def _many(named: Mapping[str, Any], rows: int, random: np.random.Generator) -> list[str]:
-    separator = named["split"]["separator"]
-    listed = [str(v) for v in _listed(named)] or [f"v{i}" for i in range(2 * _buckets(named))]
+def _many(wanted: _Wanted, rows: int, random: np.random.Generator) -> list[str]:
+    separator = wanted.separator
+    assert separator is not None, "there is something between many values"
+    listed = [text(v) for v in wanted.listed] or [f"v{i}" for i in range(wanted.distinct or DISTINCT)]
     listed = [value for value in listed if value and separator not in value]
     firsts = _covering(len(listed), rows, random)
     texts = []
@@ -207,22 +230,16 @@ def _many(named: Mapping[str, Any], rows: int, random: np.random.Generator) -> l
     return texts
 
 
-def _buckets(named: Mapping[str, Any]) -> int:
-    return min(int(named.get("hash", {}).get("buckets", 10)), 1_000_000)
-
-
-def _texts(
-    named: Mapping[str, Any], literals: Sequence[str], rows: int, random: np.random.Generator
-) -> list[str]:
+def _texts(wanted: _Wanted, literals: Sequence[str], rows: int, random: np.random.Generator) -> list[str]:
     if literals:
         listed = [*literals, "unlisted"]
         return [listed[i] for i in _covering(len(listed), rows, random)]
-    return [f"v{i}" for i in random.integers(0, 2 * _buckets(named), rows)]
+    return [f"v{i}" for i in random.integers(0, wanted.distinct or DISTINCT, rows)]
 
 
 def _numbers(
     column: Column,
-    named: Mapping[str, Any],
+    wanted: _Wanted,
     literals: Sequence[float],
     derives: bool,
     rows: int,
@@ -231,9 +248,9 @@ def _numbers(
 ) -> list[float]:
     whole = column["type"] == "int"
     values: NDArray[np.floating[Any]]
-    if "hash" in named:
-        return [float(i) for i in random.integers(0, 2 * _buckets(named), rows)]
-    anchors = list(named["bucketize"]["edges"]) if "bucketize" in named else list(literals)
+    if wanted.distinct is not None:
+        return [float(i) for i in random.integers(0, wanted.distinct, rows)]
+    anchors = list(wanted.anchors or literals)
     if anchors:
         spread = max(2.0 * scale, (max(anchors) - min(anchors)) / len(anchors))
         values = random.choice(anchors, rows) + random.uniform(-spread, spread, rows)

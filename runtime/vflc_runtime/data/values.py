@@ -1,7 +1,7 @@
 """One value has one text and one number, whatever wrote it: the one place where that is decided.
 
-`text` says it for a value of a spec, `as_text` for a column of a table, in SQL; both agree. Keys are
-compared by it, `string` columns are looked up and hashed by it. docs/language.md tells it to users.
+`vflc_common.text` says it for a value of a spec, `as_text` for a column of a table, in SQL; both agree.
+Keys are compared by it, `string` columns are looked up and hashed by it. docs/language.md tells it to users.
 
 - A text is itself, in the Unicode form NFC. Nothing is guessed from it: `007` and `1.0` stay.
 - A number is written by what it is, not by the type that held it: 1, 1.0 and 1.00 are `1`; one that
@@ -15,11 +15,11 @@ compared by it, `string` columns are looked up and hashed by it. docs/language.m
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+from vflc_common.text import DIGITS
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"} | {
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
@@ -29,9 +29,6 @@ PLAIN = INTEGERS | {
     "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS",
 }  # fmt: skip
 """Types whose values DuckDB itself writes in one way, given that its time zone is UTC."""
-DIGITS = 1e38
-"""Whole numbers below it are written in digits, also where a double holds them."""
-
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 MACROS = f"""
 CREATE MACRO vfl_finite(x) AS CASE WHEN isfinite(x) THEN x END;
@@ -75,17 +72,6 @@ class Expression:
 
     value: str
     bad: str = "false"
-
-
-def text(value: str | float | bool) -> str:
-    """The one text of a value that a spec writes."""
-    if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and (not value.is_integer() or abs(value) >= DIGITS):
-        return repr(value)
-    return str(int(value))
 
 
 def typed(declared: str, type: str, name: str) -> Expression | None:

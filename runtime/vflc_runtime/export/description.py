@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.encoders import ENCODERS
+from vflc_common.encoding import MISSING
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.export import encode as export_encode
 from vflc_runtime.export.model import Model, Signature
-from vflc_runtime.export.raw import MISSING, Raw
+from vflc_runtime.export.raw import Raw
+from vflc_runtime.export.standalone import steps
 
 Array = NDArray[Any]
 Description = dict[str, Any]
@@ -96,12 +99,18 @@ def encoded(description: Description, rows: Sequence[Mapping[str, Any]]) -> dict
     """Raw rows as the model takes them, by the encoder that is given to its users.
 
     Raises:
-        Failure: VFL0501 where it refuses a row that the runtime took.
+        Failure: VFL0501 where it refuses a row that the runtime took, VFL0504 where encoders of other
+            packages may have.
     """
+    names = _used(description)
     try:
-        inputs = export_encode.encode(description, rows)
+        inputs = export_encode.encode(description, rows, steps(names))
     except export_encode.Refused as refused:
         message = f"the encoder beside the model refuses a row that the trained model takes: {refused}"
+        others = [plugin for name in names if (plugin := ENCODERS.plugin(name)) is not None]
+        if others:
+            packages = ", ".join(dict.fromkeys(f"{each.package} {each.version}" for each in others))
+            raise Failure("VFL0504", message, f"report it to {packages}, whose encoders it uses") from None
         raise Failure(
             "VFL0501", message, "this is a defect in vflc: please report it with the spec"
         ) from None
@@ -110,6 +119,12 @@ def encoded(description: Description, rows: Sequence[Mapping[str, Any]]) -> dict
         name: np.array(values, np.str_ if types[name] == "string" else np.dtype(types[name]))
         for name, values in inputs.items()
     }
+
+
+def _used(description: Description) -> list[str]:
+    """The encoders that stand in a description."""
+    given = [each for each in description["inputs"] if "column" in each]
+    return sorted({step["name"] for each in given for step in (*each["before"], *each["inside"])})
 
 
 # --- as text ----------------------------------------------------------------------------------------
@@ -128,6 +143,9 @@ def text(description: Description) -> str:
         "Outputs:",
         *(f"- {line}" for line in map(output_line, description["outputs"])),
     ]
+    used = [f"- {name}: {ENCODERS[name].step}" for name in _used(description)]
+    if used:
+        lines += ["", "Encoders:", *used]
     return "\n".join(lines)
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.encoder import TEXTS
+from vflc_common.encoders import record
+from vflc_common.encoding import MISSING, NotExpressed
 
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.description import signature
-from vflc_runtime.export.raw import MISSING, UNKNOWN, NotExpressed, Raw
+from vflc_runtime.export.raw import Raw
 from vflc_runtime.run.session import Session
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 ALONE = "one"
 """The input of a model that reads nothing: a single 1."""
-SPREAD = 1e3
-"""The largest mean, in deviations, with which Keras's `Normalization` in float32 is exact enough."""
 
 
 class KerasFormat:
@@ -42,13 +42,12 @@ class KerasFormat:
         self._precision = session.bundle.manifest.precision
 
     def check(self, raw: Raw) -> None:
-        _, chain = (None, raw.encoders) if raw.type == "string" else raw.filled()
-        looked_up = raw.type == "string" or (chain and chain[0]["name"] in _IDS)
-        for place, encoder in enumerate(chain):
-            if encoder["name"] not in (_IDS if looked_up and not place else () if looked_up else _NUMBERS):
+        kind, chain = raw.taken, raw.encoders if raw.type == "string" else raw.filled()[1]
+        for encoder in chain:
+            after = record(encoder).after(kind)
+            if record(encoder).keras is None or (after in TEXTS and kind in TEXTS):
                 raise NotExpressed(f"Keras has no layer for `{encoder['name']}`")
-            if encoder["name"] == "vocab" and raw.type == "int":
-                raw.whole_keys(encoder)
+            kind = after
 
     def signatures(self, model: Model) -> dict[str, Signature]:
         found: dict[str, Signature] = {}
@@ -145,10 +144,14 @@ class _Encoding:
     def build(self, value: Any) -> Any:
         """From the raw column to ids in int32, or numbers [batch, 1]."""
         fill, chain = (None, self.raw.encoders) if self.raw.type == "string" else self.raw.filled()
-        if chain and chain[0]["name"] in _IDS:
-            value = _IDS[chain[0]["name"]](self, value, fill, chain[0])
-        else:
-            value = self._numbers(value, fill, chain)
+        if self.raw.computes:
+            value = self._number(value, fill)
+        elif fill is not None:
+            value = self.ops.where(self.absent(value), self.constant(int(fill), "int64"), value)
+        for encoder in chain:
+            layers = record(encoder).keras
+            assert layers is not None, "what has no layer is left to the caller"
+            value = layers(self, value, encoder)
         if self.raw.shape == "number":
             return self.ops.expand_dims(self.ops.cast(value, self.precision), -1)
         return self.ops.cast(value, "int32")
@@ -156,18 +159,7 @@ class _Encoding:
     def constant(self, value: Any, dtype: str) -> Any:
         return self.ops.convert_to_tensor(np.asarray(value), dtype=dtype)
 
-    # --- ids ------------------------------------------------------------------------------------
-
-    def hash(self, value: Any, fill: Any, encoder: Mapping[str, Any]) -> Any:
-        """The empty text is hashed like any other, but among pieces, where it is none."""
-        salt = encoder.get("salt")
-        hashed = self.layers.Hashing(encoder["buckets"], salt=salt, name=self.name("hashing"))(value)
-        if self.raw.type == "string" and not self.raw.many:
-            return hashed
-        instead = -1 if self.raw.many else self.raw.id_of(encoder, fill)
-        return self.ops.where(self._absent(value), self.constant(instead, "int64"), hashed)
-
-    def _absent(self, value: Any) -> Any:
+    def absent(self, value: Any) -> Any:
         if self.raw.type == "int":
             return self.ops.equal(value, self.constant(MISSING, "int64"))
         found = self.layers.StringLookup(
@@ -175,118 +167,14 @@ class _Encoding:
         )(value)
         return self.ops.equal(found, 1)
 
-    def vocab(self, value: Any, fill: Any, encoder: Mapping[str, Any]) -> Any:
-        """A lookup whose positions (0 is unknown) are then read as the ids that they stand for."""
-        whole = self.raw.type == "int"
-        keys: list[Any] = self.raw.whole_keys(encoder) if whole else [str(key) for key in encoder["values"]]
-        ids = [self.raw.id_of(encoder, key) for key in keys]
-        if whole or (self.raw.many and "" not in keys):
-            keys = [*keys, MISSING if whole else ""]
-            ids = [*ids, self.raw.id_of(encoder, fill) if whole else -1]
-        elif self.raw.many:
-            ids[keys.index("")] = -1
-        unknown = self.raw.id_of(encoder, _unlisted(keys))
-        return self.ops.take(self.constant([unknown, *ids], "int32"), self._lookup(keys)(value), axis=0)
-
-    def _lookup(self, keys: list[Any]) -> Any:
-        if self.raw.type == "string":
-            return self.layers.StringLookup(
-                vocabulary=keys, num_oov_indices=1, mask_token=None, name=self.name("lookup")
-            )
-        return self.layers.IntegerLookup(
-            vocabulary=keys,
-            num_oov_indices=1,
-            mask_token=None,
-            oov_token=MISSING + 1,
-            name=self.name("lookup"),
-        )
-
-    def index(self, value: Any, fill: Any, encoder: Mapping[str, Any]) -> Any:
-        ops, zero = self.ops, self.constant(0, "int64")
-        if fill is not None:
-            value = ops.where(self._absent(value), self.constant(int(fill), "int64"), value)
-        inside = ops.logical_and(
-            ops.greater_equal(value, zero), ops.less(value, self.constant(encoder["n"], "int64"))
-        )
-        shifted = ops.add(value, self.constant(self.raw.id_of(encoder, 0), "int64"))
-        return ops.where(inside, shifted, self.constant(self.raw.id_of(encoder, None), "int64"))
-
-    # --- numbers ----------------------------------------------------------------------------------
-
-    def _numbers(self, value: Any, fill: Any, chain: tuple[Mapping[str, Any], ...]) -> Any:
+    def _number(self, value: Any, fill: Any) -> Any:
         """In float64, missing ones NaN."""
         ops = self.ops
         if self.raw.type == "int":
             nan = self.constant(np.nan, "float64")
-            value = ops.where(self._absent(value), nan, ops.cast(value, "float64"))
+            value = ops.where(self.absent(value), nan, ops.cast(value, "float64"))
         instead = self.constant(np.nan if fill is None else fill, "float64")
-        value = ops.where(ops.isfinite(value), value, instead)
-        for encoder in chain:
-            value = _NUMBERS[encoder["name"]](self, value, encoder)
-        return value
-
-    def standardize(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        mean, std = encoder["mean"], encoder["std"]
-        if self.precision == "float32" and abs(mean) < SPREAD * std and std > 1e-6:
-            return self.layers.Normalization(
-                axis=None, mean=mean, variance=std * std, name=self.name("normalization"), dtype="float32"
-            )(value)
-        return self._scaled(value, mean, std)
-
-    def minmax(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        low, high = encoder["low"], encoder["high"]
-        return self._scaled(value, low, high - low)
-
-    def _scaled(self, value: Any, less: float, over: float) -> Any:
-        first, second = (self.constant(x, "float64") for x in (less, over))
-        return self.ops.divide(self.ops.subtract(self.ops.cast(value, "float64"), first), second)
-
-    def missing(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        instead = self.constant(encoder["value"], str(value.dtype))
-        return self.ops.where(self.ops.isnan(value), instead, value)
-
-    def log1p(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        return self.ops.multiply(self.ops.sign(value), self.ops.log1p(self.ops.absolute(value)))
-
-    def scale(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        return self.ops.multiply(value, self.constant(encoder["factor"], str(value.dtype)))
-
-    def clip(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        return self.ops.clip(value, float(encoder["low"]), float(encoder["high"]))
-
-    def bucketize(self, value: Any, encoder: Mapping[str, Any]) -> Any:
-        """Keras's layer rounds to float32, which moves no whole number past such an edge, but fractions."""
-        edges, ops = [float(edge) for edge in encoder["edges"]], self.ops
-        if self.raw.type == "int" and all(edge.is_integer() and abs(edge) < 2**24 for edge in edges):
-            name = self.name("discretization")
-            found = self.layers.Discretization(bin_boundaries=edges, name=name, dtype="float64")(value)
-        else:
-            passed = ops.greater_equal(ops.expand_dims(value, -1), self.constant(edges, "float64"))
-            found = ops.sum(ops.cast(passed, "int32"), axis=-1)
-        return ops.where(ops.isnan(value), self.constant(UNKNOWN, "int32"), ops.cast(found, "int32"))
+        return ops.where(ops.isfinite(value), value, instead)
 
     def name(self, what: str) -> str:
         return _layer_name(f"{self.raw.id}.{what}")
-
-
-_IDS: dict[str, Callable[[_Encoding, Any, Any, Mapping[str, Any]], Any]] = {
-    "hash": _Encoding.hash,
-    "vocab": _Encoding.vocab,
-    "index": _Encoding.index,
-}
-_NUMBERS: dict[str, Callable[[_Encoding, Any, Mapping[str, Any]], Any]] = {
-    "missing": _Encoding.missing,
-    "standardize": _Encoding.standardize,
-    "minmax": _Encoding.minmax,
-    "log1p": _Encoding.log1p,
-    "scale": _Encoding.scale,
-    "clip": _Encoding.clip,
-    "bucketize": _Encoding.bucketize,
-}
-
-
-def _unlisted(keys: list[Any]) -> Any:
-    """A value that is none of the keys."""
-    if isinstance(keys[0], str):
-        return max(keys, key=len) + "?"
-    return next(number for number in range(len(keys) + 1) if number not in keys)

@@ -7,37 +7,30 @@ models have no nulls.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.encoder import TEXTS, Settings
+from vflc_common.encoders import length, record
+from vflc_common.encoding import UNKNOWN, NotExpressed, Values
 from vflc_common.expressions import columns as columns_read
 from vflc_common.expressions import type_of
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.data.encoders import Values, encode, settled
+from vflc_runtime.data.encoders import encode, settled
 from vflc_runtime.data.generate import generate
 from vflc_runtime.data.source import Source
 from vflc_runtime.run.loading import encoders
 
 Array = NDArray[Any]
-MISSING = -(2**63)
-UNKNOWN = 1 << 30
-"""An id that no table has: what stands for values that training would have refused."""
 SAMPLE = 256
 """Rows that an export is compared on."""
-TEXT = ("missing", "strip", "lower", "split")
-"""Encoders that make text of text, and so may be left to the caller."""
-
-
-class NotExpressed(Exception):
-    """A format has no means for an encoder; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +55,10 @@ class Raw:
     party: str
     column: str
     type: str
-    encoders: tuple[Mapping[str, Any], ...]
+    encoders: tuple[Settings, ...]
     shape: str
     rows: int | None = None
-    before: tuple[Mapping[str, Any], ...] = ()
+    before: tuple[Settings, ...] = ()
     encoded: bool = False
     computed: Mapping[str, Any] | None = None
     reads: Mapping[str, str] | None = None
@@ -78,18 +71,30 @@ class Raw:
     @property
     def pieces(self) -> bool:
         """Whether the model takes many texts a row."""
-        return any(encoder["name"] == "split" for encoder in self.before)
+        return self.taken == "strings"
+
+    @property
+    def taken(self) -> str:
+        """What the model takes: the column as it is, or what the caller makes of it."""
+        return _after(self.type, self.before)
+
+    @property
+    def computes(self) -> bool:
+        """Whether the model computes with a number; it looks up texts and whole numbers as they are."""
+        filled = bool(self.encoders) and record(self.encoders[0]).fills is not None
+        first = next(iter(self.encoders[filled:]), None)
+        return self.type != "string" and (first is None or "float" in record(first).reads)
 
     @property
     def length(self) -> int | None:
         """How many ids a row has at most, where that is fixed."""
-        return next((e["max"] for e in (*self.before, *self.encoders) if e["name"] == "sequence"), None)
+        return length((*self.before, *self.encoders))
 
     def cuts(self) -> Iterator[Raw]:
         """Ways to leave a part of the chain to the caller, from nothing to all that is text."""
         for count in range(len(self.encoders) or 1):
             before = self.encoders[:count]
-            if any(self.type != "string" or encoder["name"] not in TEXT for encoder in before):
+            if count and _after(self.type, before) not in TEXTS:
                 return
             yield replace(self, before=before, encoders=self.encoders[count:])
 
@@ -97,40 +102,51 @@ class Raw:
         """The column with all its encoders left to the caller."""
         return replace(self, before=(*self.before, *self.encoders), encoders=(), encoded=True)
 
-    def check_empty(self) -> None:
+    def check(self) -> None:
+        """NotExpressed where no format can do what is left to the model."""
+        for encoder in self.encoders:
+            why = record(encoder).not_exported(encoder, self.type)
+            if why is not None:
+                raise NotExpressed(why)
+        self._check_empty()
+
+    def _check_empty(self) -> None:
         """NotExpressed where the empty text is something else than no text, and both are allowed."""
-        names = [encoder["name"] for encoder in self.before]
-        if self.pieces and "strip" in names[names.index("split") :]:
-            raise NotExpressed("pieces may be empty, which is no piece to a model")
-        if self.pieces or self.type != "string":
+        kind = self.type
+        for encoder in self.before:
+            if kind == "strings" and record(encoder).may_empty:
+                raise NotExpressed("pieces may be empty, which is no piece to a model")
+            kind = record(encoder).after(kind)
+        if self.pieces or self.type != "string" or self.many:
             return
-        lookup = next((e for e in self.encoders if e["name"] != "split"), None)
-        if lookup is None or lookup["name"] in TEXT or self.many:
+        first = next((e for e in self.encoders if record(e).after("string") != "strings"), None)
+        if first is None or record(first).after("string") in TEXTS:
             return
-        empty, missing = (self.id_of(lookup, value) for value in ("", None))
+        empty, missing = (self.id_of(first, value) for value in ("", None))
         if missing not in (empty, UNKNOWN):
             raise NotExpressed("a model cannot tell empty text from none")
 
-    def id_of(self, encoder: Mapping[str, Any], value: Any) -> int:
+    def id_of(self, encoder: Settings, value: Any) -> int:
         """The id that an encoder gives to one value, UNKNOWN where it knows no id for it."""
         kind = {"string": pa.string(), "int": pa.int64()}[self.type]
         found = encode(Values(pa.array([value], kind)), encoder).flat[0].as_py()
         return UNKNOWN if found is None else int(found)
 
-    def whole_keys(self, encoder: Mapping[str, Any]) -> list[int]:
-        """The whole numbers that a vocabulary lists, as such or as text."""
-        if any(isinstance(value, float) for value in encoder["values"]):
-            raise NotExpressed("whole numbers are looked up among fractions")
-        texts = [str(value) for value in encoder["values"]]
-        return [int(text) for text in texts if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text)]
-
-    def filled(self) -> tuple[Any, tuple[Mapping[str, Any], ...]]:
+    def filled(self) -> tuple[Any, tuple[Settings, ...]]:
         """What missing numbers become first of all, None where nothing says, and the encoders after that."""
         rest = list(self.encoders)
-        value = rest.pop(0)["value"] if rest and rest[0]["name"] == "missing" else None
+        fills = record(rest[0]).fills if rest else None
+        value = None if fills is None else fills(rest.pop(0))
         if self.type == "int" and value is not None and value != int(value):
             raise NotExpressed("a fraction stands for a missing whole number")
         return value, tuple(rest)
+
+
+def _after(kind: str, chain: Iterable[Settings]) -> str:
+    """What a chain gives of what it begins with."""
+    for encoder in chain:
+        kind = record(encoder).after(kind)
+    return kind
 
 
 def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, Raw]:

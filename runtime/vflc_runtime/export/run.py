@@ -17,21 +17,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.encoding import NotExpressed
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
+from vflc_runtime.export import standalone
 from vflc_runtime.export.description import describe, encoded
 from vflc_runtime.export.model import FedFile, Format, Model, by_place, merged_model
-from vflc_runtime.export.raw import NotExpressed, Raw, Sample, raw_columns, sample
+from vflc_runtime.export.raw import Raw, Sample, raw_columns, sample
 from vflc_runtime.run.evaluate import trained
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.state import RunFolder
 
 Array = NDArray[Any]
-ENCODER = Path(__file__).with_name("encode.py")
-"""Goes beside the models under the name encode.py."""
 TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-9)}
 """Relative and absolute difference that rounding explains."""
 
@@ -77,6 +77,7 @@ def export(
     columns = raw_columns(session.bundle, fitted)
     for model in models:
         _take_raw(model, columns, writer)
+    script = standalone.source({step["name"] for raw in columns.values() for step in raw.encoders})
     rows = _sample(session.bundle, fitted, sources)
     predictions = session.predict(rows.inputs)
     truth = _truth(session, rows) | _named(session.bundle, predictions)
@@ -85,7 +86,7 @@ def export(
         with tempfile.TemporaryDirectory(prefix=".vflc-", dir=out.parent) as temporary:
             new = Path(temporary) / "export"
             trials = [_written(model, writer, new, session.bundle, rows, truth) for model in models]
-            shutil.copyfile(ENCODER, new / "encode.py")
+            files.write_bytes(new / standalone.NAME, script.encode())
             for model, found in zip(models, writer.run(trials), strict=True):
                 _compare(model, found, truth, session.bundle.manifest.precision)
             if out.exists():
@@ -159,7 +160,7 @@ def _cut(raw: Raw, writer: Format) -> tuple[Raw, str]:
     reasons = []
     for cut in raw.cuts():
         try:
-            cut.check_empty()
+            cut.check()
             writer.check(cut)
         except NotExpressed as why:
             reasons.append(str(why))
@@ -174,7 +175,7 @@ def _note(raw: Raw, why: str) -> str:
     done += [encoder["name"] for encoder in raw.before]
     if not done:
         return ""
-    return f"encode.py does {' -> '.join(done)}" + (f" ({why})" if why else "")
+    return f"{standalone.NAME} does {' -> '.join(done)}" + (f" ({why})" if why else "")
 
 
 # --- writing and comparing -------------------------------------------------------------------------

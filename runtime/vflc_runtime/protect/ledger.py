@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.siphash import siphash
 
 from vflc_runtime import files
-from vflc_runtime.data.siphash import siphash
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import epsilon_of
 

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.encoder import DEFAULT, OTHER
+from vflc_common.encoders import record
+from vflc_common.encoders.missing import filling
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Population
@@ -90,7 +93,7 @@ def _load(
         tree = column.get("value") or {"column": column["name"]}
         absent = {"name": ABSENT + column["name"], "kind": "feature", "shape": "number", "encoders": []}
         party["columns"].append({**absent, "value": {"call": "is_missing", "args": [tree]}})
-        column["encoders"] = [{"name": "missing", "value": _any_value(column)}, *column["encoders"]]
+        column["encoders"] = [filling(_any_value(column)), *column["encoders"]]
     names = [f"{plan.place}.{ABSENT}{column['name']}" for column in labels]
     data = load_users(population, sources, listen, described=described, more=names)
     given = np.ones(data.rows, bool)
@@ -107,7 +110,8 @@ def _load(
 
 def _any_value(column: Mapping[str, Any]) -> Any:
     """A value that the label's encoders take; it stands where there is none and is never read."""
-    return next((e["values"][0] for e in column["encoders"] if e["name"] == "vocab"), 0)
+    lookups = ((e, lookup) for e in column["encoders"] if (lookup := record(e).lookup) is not None)
+    return next((lookup.values(e)[0] for e, lookup in lookups), 0)
 
 
 def _rest(
@@ -197,17 +201,16 @@ def _column(plan: UsersPlan, feature: str) -> dict[str, Any]:
 
 
 def _decoder(plan: UsersPlan, feature: str) -> Callable[[Array], pa.Array] | None:
-    """From ids back to what the table holds, for `index` and `vocab` alone."""
+    """From ids back to what the table holds, for a lookup alone; null for the id of all other values."""
     chain = _column(plan, feature)["encoders"]
-    if len(chain) != 1 or chain[0]["name"] not in ("index", "vocab"):
+    lookup = record(chain[0]).lookup if len(chain) == 1 else None
+    if lookup is None:
         return None
-    encoder = chain[0]
-    if encoder["name"] == "index":
-        return lambda ids: pa.array(ids.astype(np.int64))
-    values = list(encoder["values"])
-    if encoder.get("default") == "other":
-        values = [None, *values]
-    return lambda ids: pa.array(values).take(pa.array(ids))
+    others = int(chain[0].get(DEFAULT) == OTHER)
+    if lookup.plain:
+        return lambda ids: pa.array(ids.astype(np.int64) - others, mask=ids < others)
+    values = pa.array([None] * others + [*lookup.values(chain[0])])
+    return lambda ids: values.take(pa.array(ids))
 
 
 def _batch(

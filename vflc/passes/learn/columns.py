@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import inf, log2, prod
 from typing import Any
 
+from vflc_common.encoders import length
 from vflc_common.expressions import CONDITIONS
 from vflc_common.expressions import columns as columns_read
 
@@ -28,7 +29,7 @@ def codes(column: ColumnInfo) -> float:
 def code_bits(column: ColumnInfo) -> float | None:
     """The most bits that a row's code has: infinite where it is no code, None for any number of ids."""
     if column.shape == "ids":
-        most = next((e["max"] for e in column.encoders if e["name"] == "sequence"), None)
+        most = length(column.encoders)
         return None if most is None or column.rows is None else most * log2(column.rows + 1)
     return log2(codes(column))
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec.structs import replace
+from vflc_common.encoder import SHAPE, TEXTS
+from vflc_common.encoders import length
 from vflc_common.expressions import columns as columns_read
 from vflc_common.words import COLUMN_TYPES
 
@@ -97,10 +99,11 @@ OPS = {"feature": "feature", "label": "label", "weight": "example_weight"}
 def column_node(ev: Evaluator, party: PartyInfo, column: ColumnInfo) -> Node:
     """Adds the input that a column of a party is to the graph."""
     node_id = f"{party.name}.{column.name}"
-    length = next((e["max"] for e in column.encoders if e["name"] == "sequence"), None)
-    axes = {"id": (ROWS,), "ids": (ROWS, Axis("value", length)), "number": (ROWS, Axis(None, 1))}[
-        column.shape
-    ]
+    axes = {
+        "id": (ROWS,),
+        "ids": (ROWS, Axis("value", length(column.encoders))),
+        "number": (ROWS, Axis(None, 1)),
+    }[column.shape]
     attrs = {"party": party.name, "name": column.name, "kind": column.shape, "rows": column.rows}
     dtype: Any = "float" if column.shape == "number" else "int"
     return ev.build.graph.add(
@@ -168,14 +171,14 @@ def _column(
     encoders, kind, rows = lower_chain(ev, column, kind, scope)
     if encoders is None:
         return None
-    if kind in ("string", "strings"):
+    if kind in TEXTS:
         help = "end the chain with hash(buckets) or vocab(values)"
         text = f"`{name}` is text, but the graph needs ids or numbers"
         if column.kind == "weight":
             text, help = f"the weight `{name}` is text", "an example weight must be a number"
         ev.error("VFL0204", text, column.span, help)
         return None
-    shape = {"int": "number", "float": "number"}.get(kind, kind)
+    shape = SHAPE.get(kind, kind)
     if column.kind == "weight" and shape != "number":
         help = "remove the encoders that make ids; for a weight by class: weight W = 1 + 9 * (Class == 2)"
         ev.error(

@@ -35,13 +35,8 @@ FUNCTIONS = {
     **_all("len", "write size(x)"),
 }  # fmt: skip
 ENCODERS = {
-    **_all("normalize normalise zscore z_score standardscaler scaler", "write standardize"),
     **_all("one_hot onehot", "end the chain in ids, as in `-> vocab(…)`; in the model, one_hot(feature)"),
     **_all("embed embedding", _IDS),
-    **_all("fillna impute default", "write missing(0)"),
-    **_all("log", "write log1p, or compute it: feature x = log(Income)"),
-    **_all("category categorical lookup stringlookup", 'it is vocab("a", "b"), or hash(1000)'),
-    **_all("bucket buckets bin bins discretize cut", "write bucketize(18, 25, 35)"),
 }  # fmt: skip
 TYPES = {
     **_all("bool boolean", "use int, 0 or 1, for a truth value"),

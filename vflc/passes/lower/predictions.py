@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
+from vflc_common.encoder import DEFAULT, OTHER
+from vflc_common.encoders import record
+from vflc_common.plugins import BrokenPlugin
 
 from vflc.diagnostics import Label, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -16,8 +19,8 @@ from vflc.ops.loss import rule_of
 from vflc.passes.lower.columns import column_node
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.expressions import is_text
-from vflc.passes.lower.units import changes_units, classes_of, is_fitted, undone
-from vflc.passes.lower.values import Bound, Poison, Scope, describe
+from vflc.passes.lower.units import changes_units, classes_of, is_fitted, no_way_back, undone
+from vflc.passes.lower.values import MEND, Bound, Poison, Scope, describe
 from vflc.syntax import tree
 
 ROW = "row"
@@ -229,6 +232,15 @@ def _undone(
     """`value` in the units of the label's column; None where that cannot be computed, which is reported."""
     if column is None or not changes_units(column):
         return value
+    stuck = no_way_back(column)
+    if stuck is not None:
+        ev.error(
+            "VFL0505",
+            f"`{predicted.name}` cannot be in the units of {label.id}: nothing undoes `{stuck}`",
+            column.span,
+            "learn the column as it is, or with encoders that can be undone: standardize, log1p, scale",
+        )
+        return None
     at = predicted.item.at
     if parties[label.place or ""].population:
         ev.error(
@@ -251,7 +263,11 @@ def _undone(
         return None
     place = label.place if is_fitted(column) or value.op == "label" else value.place
     with ev.build.within(scope=predicted.path, place=place, span=predicted.span):
-        return undone(ev.build, value, label, column)
+        try:
+            return undone(ev.build, value, label, column)
+        except BrokenPlugin as broken:
+            ev.error("VFL0695", broken.message, column.span, MEND)
+            return None
 
 
 def _counted(graph: Graph, loss: Loss) -> str | None:
@@ -272,7 +288,8 @@ def _values_are_ids(column: ColumnInfo) -> bool:
     if column.shape == "number":
         return True
     last = column.encoders[-1]
-    return column.shape == "id" and last["name"] == "index" and last.get("default") != "other"
+    lookup = record(last).lookup
+    return column.shape == "id" and lookup is not None and lookup.plain and last.get(DEFAULT) != OTHER
 
 
 def _refuse(ev: Evaluator, predicted: Predicted, message: str, help: str, loss: Loss | None) -> None:

@@ -7,54 +7,62 @@ and lies at the party, so that the inverse can be computed there and nowhere els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import pairwise
-from typing import Any
+from vflc_common.encoder import DEFAULT, OTHER
+from vflc_common.encoders import ENCODERS, record
+from vflc_common.plugins import BrokenPlugin
 
+from vflc.ir.budget import TooLarge
 from vflc.ir.build import Build, Init
 from vflc.ir.graph import Node
 from vflc.ir.model import ColumnInfo
 from vflc.ir.types import Axis, TensorType
 
-CHANGING = ("standardize", "minmax", "log1p", "scale")
-"""Encoders after which a number has another unit; `clip` and `missing` keep it."""
-FITTED = {"standardize": {"mean": 0.0, "std": 1.0}, "minmax": {"low": 0.0, "high": 1.0}}
-"""Parameters that a run fits where the spec does not give them, and what leaves a number as it is."""
-
 
 def changes_units(column: ColumnInfo) -> bool:
     """Whether the graph has other numbers than the column."""
-    return any(encoder["name"] in CHANGING for encoder in column.encoders)
+    return any(record(encoder).changes_units for encoder in column.encoders)
+
+
+def no_way_back(column: ColumnInfo) -> str | None:
+    """The encoder from which no inverse leads back to the units of the column."""
+    records = map(record, column.encoders)
+    return next((encoder.name for encoder in records if encoder.changes_units and not encoder.undo), None)
 
 
 def is_fitted(column: ColumnInfo) -> bool:
     """Whether only a run at the label's party knows how to get back."""
-    return any(
-        encoder.get(name) is None for encoder in column.encoders for name in FITTED.get(encoder["name"], ())
-    )
+    return any(record(encoder).unfitted(encoder) for encoder in column.encoders)
 
 
 def undone(b: Build, value: Node, label: Node, column: ColumnInfo) -> Node:
-    """`value`, which is in the units of the encoded `label`, in the units of its column."""
+    """`value`, which is in the units of the encoded `label`, in the units of its column.
+
+    Raises:
+        BrokenPlugin: an encoder of another package cannot do it.
+    """
     for position, encoder in reversed(list(enumerate(column.encoders))):
-        parameters = {
-            name: b.constant(float(encoder[name]))
-            if encoder.get(name) is not None
-            else _fitted(b, label, column, position, name, start)
-            for name, start in FITTED.get(encoder["name"], {}).items()
-        }
-        match encoder["name"]:
-            case "standardize":
-                value = b.op("add", b.op("mul", value, parameters["std"]), parameters["mean"])
-            case "minmax":
-                width = b.op("sub", parameters["high"], parameters["low"])
-                value = b.op("add", b.op("mul", value, width), parameters["low"])
-            case "log1p":
-                size = b.op("sub", b.op("exp", b.op("abs", value)), b.constant(1.0))
-                value = b.op("mul", b.op("sign", value), size)
-            case "scale":
-                value = b.op("div", value, b.constant(float(encoder["factor"])))
+        found = record(encoder)
+        if found.undo is not None:
+            parameters = {
+                parameter.name: _parameter(b, label, column, position, parameter.name)
+                for parameter in found.parameters
+                if encoder.get(parameter.name) is not None or found.fit is not None
+            }
+            with ENCODERS.using(found.name, TooLarge):
+                value = found.undo(b, value, parameters)
+            if not isinstance(value, Node):
+                raise BrokenPlugin(f"`{found.name}` is undone to {value!r:.60}, which is no value of a graph")
     return value
+
+
+def _parameter(b: Build, label: Node, column: ColumnInfo, position: int, name: str) -> Node:
+    """A parameter of an encoder as it stands in the spec, or as a run fits it."""
+    encoder = column.encoders[position]
+    if encoder.get(name) is not None:
+        return b.constant(float(encoder[name]))
+    fit = record(encoder).fit
+    assert fit is not None, "what is not given is fitted"
+    return _fitted(b, label, column, position, name, fit.neutral[name])
 
 
 def _fitted(b: Build, label: Node, column: ColumnInfo, position: int, name: str, start: float) -> Node:
@@ -85,24 +93,14 @@ def classes_of(column: ColumnInfo, count: int) -> tuple[str | int | float, ...]:
     A class for unknown values is called `other`; one beyond the encoder's, by its number
     in brackets.
     """
-    encoder = next((e for e in reversed(column.encoders) if e["name"] in _NAMED), None)
+    encoder = next((e for e in reversed(column.encoders) if record(e).count(e) is not None), None)
     if encoder is None:
         return ()
-    names = _NAMED[encoder["name"]](encoder)
-    if encoder.get("default") == "other":
-        names = ["other" if "other" not in names else "(other)", *names]
+    found = record(encoder)
+    listed = found.lookup.values if found.lookup is not None else found.classes
+    if listed is None:
+        return ()
+    names = [*listed(encoder)[:count]]
+    if encoder.get(DEFAULT) == OTHER:
+        names = [OTHER if OTHER not in names else f"({OTHER})", *names]
     return tuple([*names, *(f"({number})" for number in range(len(names), count))][:count])
-
-
-def _ranges(encoder: Mapping[str, Any]) -> list[str]:
-    """Of `bucketize(18, 25)`: `<18`, `18..25`, `>=25`."""
-    edges = [f"{edge:g}" for edge in encoder["edges"]]
-    between = [f"{low}..{high}" for low, high in pairwise(edges)]
-    return [f"<{edges[0]}", *between, f">={edges[-1]}"]
-
-
-_NAMED: dict[str, Callable[[Mapping[str, Any]], list[Any]]] = {
-    "vocab": lambda encoder: list(encoder["values"]),
-    "index": lambda encoder: list(range(encoder["n"])),
-    "bucketize": _ranges,
-}

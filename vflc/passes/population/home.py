@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from vflc_common.encoders import record
+
 from vflc.diagnostics import Collector
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import PartyInfo, Population
@@ -103,11 +105,11 @@ def _refuse(node: Node, population: Population, local: dict[str, str], collector
 def _check_encoders(party: PartyInfo, collector: Collector) -> None:
     for column in party.columns:
         for encoder in column.encoders:
-            fitted = {"standardize": ("mean", "std"), "minmax": ("low", "high")}.get(encoder["name"], ())
-            if any(encoder.get(name) is None for name in fitted):
+            unfitted = record(encoder).unfitted(encoder)
+            if unfitted:
                 collector.error(
                     "VFL0502",
                     f"`{encoder['name']}` would be fitted to the values of all users",
                     column.span,
-                    f"give its parameters: {encoder['name']}({', '.join(f'{n} = …' for n in fitted)})",
+                    f"give its parameters: {encoder['name']}({', '.join(f'{n} = …' for n in unfitted)})",
                 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import sys
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from vflc_common.numpy import np
 
-ROUNDING = 16 * float(np.finfo(np.float64).eps)
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROUNDING = 16 * sys.float_info.epsilon
 """Relative difference below which two numbers are taken for one."""
 
 
-@dataclass
 class Moments:
     """Mean, deviation and range of numbers that come in parts.
 
@@ -19,11 +22,9 @@ class Moments:
     squares would lose everything to a large mean.
     """
 
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    low: float = np.inf
-    high: float = -np.inf
+    def __init__(self) -> None:
+        self.count, self.mean, self.squares = 0, 0.0, 0.0
+        self.low, self.high = math.inf, -math.inf
 
     def add(self, numbers: NDArray[np.float64]) -> None:
         """Takes in some more numbers; all are finite."""

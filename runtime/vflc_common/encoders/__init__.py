@@ -1,0 +1,24 @@
+"""Encoders: a module each, which holds `ENCODER`. Others are entry points `vflc.encoders` of packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vflc_common.encoder import Encoder, Settings
+from vflc_common.plugins import Records
+
+ENCODERS: Records[Encoder] = Records("encoders", __name__, "ENCODER", Encoder)
+
+
+def record(settings: Settings) -> Encoder:
+    """The encoder that a link of a chain is."""
+    return ENCODERS[settings["name"]]
+
+
+def length(chain: Iterable[Settings]) -> int | None:
+    """How many ids a row has at most after a chain; None where the data says."""
+    for settings in chain:
+        found = record(settings).length
+        if found is not None:
+            return found(settings)
+    return None

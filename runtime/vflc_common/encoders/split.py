@@ -1,0 +1,45 @@
+"""Texts that hold several values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vflc_common.arrow import pc
+from vflc_common.encoder import TEXT, Encoder, Parameter, Python, Settings, Suits
+from vflc_common.encoding import Values
+from vflc_common.numpy import np
+
+if TYPE_CHECKING:
+    from vflc_common.backends import Onnx
+
+
+def encode(values: Values, settings: Settings) -> Values:
+    """Pieces between separators; empty pieces are none."""
+    lists = pc.split_pattern(values.flat.fill_null(""), pattern=settings["separator"])
+    flat, offsets = lists.values, lists.offsets.to_numpy().astype(np.int64)
+    kept = pc.not_equal(flat, "")
+    before = np.concatenate([[0], np.cumsum(kept.to_numpy(zero_copy_only=False))])
+    return Values(flat.filter(kept), before[offsets])
+
+
+def split(value: str | None, step: Settings) -> list[str]:
+    return [piece for piece in (value or "").split(step["separator"]) if piece]
+
+
+def onnx(g: Onnx, value: str, settings: Settings) -> str:
+    return g("StringSplit", value, delimiter=settings["separator"], outputs=2)
+
+
+ENCODER = Encoder(
+    name="split",
+    doc="Cuts a text at `separator` into many values a row; empty pieces are none.",
+    step="the pieces between separators, from left to right; empty pieces are none, and missing text has "
+    "none. Later steps are done for each piece",
+    reads=("string",),
+    gives="strings",
+    parameters=(Parameter("separator", TEXT, needed=True),),
+    python=Python(split, "missing"),
+    encode=encode,
+    suits=lambda settings: Suits(separator=settings["separator"]),
+    onnx=onnx,
+)

@@ -1,0 +1,125 @@
+"""Ids of listed values."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from vflc_common.arrow import pa, pc
+from vflc_common.encoder import VALUE, Encoder, Lookup, Parameter, Python, Settings, lookup_default
+from vflc_common.encoding import MISSING, of_lookup
+from vflc_common.text import text
+
+if TYPE_CHECKING:
+    from vflc_common.backends import Keras, Onnx
+
+
+def wrong(settings: Settings, kind: str) -> str | None:
+    values = settings["values"]
+    if len(set(values)) != len(values):
+        return "the vocabulary has a value twice"
+    if len(values) == 1 and settings["default"] is None:
+        return (
+            "a vocabulary of one value; list the values, as in vocab(1..5), or say how many there are "
+            "by index(100) or hash(100)"
+        )
+    if len({isinstance(value, str) for value in values}) != 1:
+        return "a vocabulary must be all text or all numbers"
+    return None
+
+
+def find(flat: pa.Array, settings: Settings) -> pa.Array:
+    listed = list(settings["values"])
+    if pa.types.is_string(flat.type) or isinstance(listed[0], str):
+        flat, known = flat.cast(pa.string()), pa.array([text(value) for value in listed], pa.string())
+    elif pa.types.is_floating(flat.type) or any(isinstance(value, float) for value in listed):
+        flat, known = flat.cast(pa.float64(), safe=False), pa.array([float(value) for value in listed])
+    else:
+        known = pa.array(listed, pa.int64())
+    return pc.index_in(flat, value_set=known, skip_nulls=True).cast(pa.int64())
+
+
+def vocab(value: Any, step: Settings) -> int | None:
+    """The position among the values: compared as text where either is text, otherwise as numbers."""
+    listed = step["values"]
+    if isinstance(value, str) or isinstance(listed[0], str):
+        value, listed = text(value), [text(one) for one in listed]
+    return listed.index(value) if value in listed else None
+
+
+def not_exported(settings: Settings, type: str) -> str | None:
+    if type == "int" and any(isinstance(value, float) for value in settings["values"]):
+        return "whole numbers are looked up among fractions"
+    return None
+
+
+def keys(settings: Settings, type: str) -> list[Any]:
+    """The listed values as a column of this type has them; whole numbers may be listed as text."""
+    texts = [text(value) for value in settings["values"]]
+    if type == "string":
+        return texts
+    return [int(key) for key in texts if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", key)]
+
+
+def onnx(g: Onnx, value: str, settings: Settings) -> str:
+    whole = g.raw.type == "int"
+    ids = {key: g.raw.id_of(settings, key) for key in keys(settings, g.raw.type)}
+    if g.raw.many:
+        ids[""] = -1
+    unknown = None if whole else _unlisted([*ids])
+    attributes: dict[str, Any] = {
+        "keys_int64s" if whole else "keys_strings": list(ids),
+        "values_int64s": list(ids.values()),
+        "default_int64": g.raw.id_of(settings, unknown),
+    }
+    return g("LabelEncoder", value, domain="ai.onnx.ml", **attributes)
+
+
+def keras(k: Keras, value: Any, settings: Settings) -> Any:
+    """A lookup whose positions (0 is unknown) are then read as the ids that they stand for."""
+    whole = k.raw.type == "int"
+    known = keys(settings, k.raw.type)
+    ids = [k.raw.id_of(settings, key) for key in known]
+    if whole or (k.raw.many and "" not in known):
+        known = [*known, MISSING if whole else ""]
+        ids = [*ids, k.raw.id_of(settings, None) if whole else -1]
+    elif k.raw.many:
+        ids[known.index("")] = -1
+    unknown = k.raw.id_of(settings, _unlisted(known))
+    common = {"vocabulary": known, "num_oov_indices": 1, "mask_token": None, "name": k.name("lookup")}
+    if whole:
+        position = k.layers.IntegerLookup(oov_token=MISSING + 1, **common)(value)
+    else:
+        position = k.layers.StringLookup(**common)(value)
+    return k.ops.take(k.constant([unknown, *ids], "int32"), position, axis=0)
+
+
+def _unlisted(known: list[Any]) -> Any:
+    """A value that is none of the keys."""
+    if isinstance(known[0], str):
+        return max(known, key=len) + "?"
+    return next(number for number in range(len(known) + 1) if number not in known)
+
+
+ENCODER = Encoder(
+    name="vocab",
+    doc="The value's position among `values`, from 0. Ranges stand for their numbers: `vocab(0..20)`.",
+    step="the position in `values`, from 0; compared as text where the value or the first of `values` is "
+    "text, otherwise as numbers",
+    reads=("string", "int", "strings"),
+    gives="id",
+    parameters=(Parameter("values", VALUE, needed=True, many=True), lookup_default),
+    wrong=wrong,
+    python=Python(vocab, "lookup"),
+    encode=of_lookup(find, lambda settings, value: list(settings["values"]).index(value)),
+    dear=True,
+    lookup=Lookup(
+        values=lambda settings: list(settings["values"]),
+        called=lambda settings: f"vocab of {len(settings['values'])} values",
+        help=lambda settings: "add the values",
+    ),
+    not_exported=not_exported,
+    onnx=onnx,
+    keras=keras,
+    known_as={"category categorical lookup stringlookup": 'write vocab("a", "b"), or hash(1000)'},
+)

@@ -1,0 +1,117 @@
+"""How encoders compute: values on their way through a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vflc_common.arrow import pa, pc
+from vflc_common.encoder import DEFAULT, OTHER, Encoder, Settings
+from vflc_common.numpy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Values:
+    """Values on their way through a chain.
+
+    Args:
+        flat: the values, null where missing; many-valued ones lie one after another.
+        offsets: where many-valued, row i is flat[offsets[i]:offsets[i + 1]].
+        unknown: after a lookup, which of the values it does not know.
+        looked_up: what the lookup was given.
+    """
+
+    __slots__ = ("flat", "looked_up", "offsets", "unknown")
+
+    def __init__(
+        self,
+        flat: pa.Array,
+        offsets: NDArray[np.int64] | None = None,
+        unknown: NDArray[np.bool_] | None = None,
+        looked_up: pa.Array | None = None,
+    ) -> None:
+        self.flat, self.offsets, self.unknown, self.looked_up = flat, offsets, unknown, looked_up
+
+    def with_flat(self, flat: pa.Array) -> Values:
+        """The same rows with other values."""
+        return Values(flat, self.offsets, self.unknown, self.looked_up)
+
+
+Encode = Callable[[Values, Settings], Values]
+
+
+def numbers_of(array: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """An array as float64, 0 where it is null, and where it is."""
+    if pa.types.is_string(array.type):
+        raise pa.ArrowInvalid("text is used as a number")
+    null = pc.is_null(array).to_numpy(zero_copy_only=False)
+    numbers = array.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(zero_copy_only=False)
+    return numbers, null
+
+
+def of_numbers(function: Callable[[NDArray[np.float64], Settings], NDArray[Any]]) -> Encode:
+    """`encode` from a function over numpy, [n] to [n]; what is not finite is missing."""
+
+    def encode(values: Values, settings: Settings) -> Values:
+        numbers, null = numbers_of(values.flat)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            result = function(numbers, settings)
+        return values.with_flat(pa.array(result, mask=null | ~np.isfinite(result)))
+
+    return encode
+
+
+def of_texts(function: Callable[[pa.Array], pa.Array]) -> Encode:
+    """`encode` from a function over an array of texts."""
+    return lambda values, settings: values.with_flat(function(values.flat))
+
+
+def of_lookup(
+    find: Callable[[pa.Array, Settings], pa.Array], position: Callable[[Settings, Any], int]
+) -> Encode:
+    """`encode` of a lookup, with its default.
+
+    Args:
+        find: from values to their positions among those that it knows, int64, null where it knows none.
+        position: of a value that it knows.
+    """
+
+    def encode(values: Values, settings: Settings) -> Values:
+        found = find(values.flat, settings)
+        unknown = pc.and_(pc.is_null(found), pc.is_valid(values.flat)).to_numpy(zero_copy_only=False)
+        default = settings.get(DEFAULT)
+        if default == OTHER:
+            found = pc.add(found, 1).fill_null(0)
+        elif default is not None:
+            found = found.fill_null(position(settings, default["value"]))
+        return Values(found, values.offsets, unknown, values.flat)
+
+    return encode
+
+
+def by_value(encoder: Encoder) -> Encode:
+    """`encode` of an encoder that says it for one value alone."""
+
+    def one_by_one(flat: pa.Array, settings: Settings) -> pa.Array:
+        one, missing = encoder.python.function, encoder.python.takes == "missing"
+        made = [one(v, settings) if v is not None or missing else None for v in flat.to_pylist()]
+        if encoder.gives is None:
+            return pa.array(made, flat.type)
+        return pa.array(made, {"string": pa.string(), "float": pa.float64()}.get(encoder.gives, pa.int64()))
+
+    lookup = encoder.lookup
+    if lookup is None:
+        return lambda values, settings: values.with_flat(one_by_one(values.flat, settings))
+    return of_lookup(one_by_one, lambda settings, value: list(lookup.values(settings)).index(value))
+
+
+class NotExpressed(Exception):
+    """A format has no means for an encoder; the message says which and why."""
+
+
+MISSING = -(2**63)
+"""What a missing whole number is in an exported model."""
+UNKNOWN = 1 << 30
+"""An id that no table has: what stands for values that training would have refused."""

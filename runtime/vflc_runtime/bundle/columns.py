@@ -1,0 +1,121 @@
+"""Does encoders.json hold together: columns of tables, expressions over them, and chains of encoders?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vflc_common.encoder import IDS, SHAPE, examined
+from vflc_common.encoders import ENCODERS
+from vflc_common.expressions import CALLS, CONDITIONS, type_of
+from vflc_common.plugins import BrokenPlugin, Plugin
+from vflc_common.words import COLUMN_KINDS, COLUMN_TYPES, ENCODERS_FILE, SHAPES
+
+from vflc_runtime.bundle.contents import Contents
+from vflc_runtime.bundle.plugins import load
+from vflc_runtime.bundle.reading import Json
+from vflc_runtime.errors import Failure
+
+ONE, TWO = ("neg", "not"), ("+", "-", "*", "/", "//", "%", "**", *CONDITIONS[:-1])
+"""Operators of one and of two arguments."""
+
+
+def check_columns(contents: Contents, declared: Sequence[Plugin]) -> None:
+    """Checks what a place reads of its tables; what passes can be read and encoded without looking again.
+
+    Args:
+        contents: the place's files.
+        declared: what the manifest names of other packages.
+
+    Raises:
+        Failure: VFL0613, it does not hold together, or asks for a package that is not declared; VFL0695, an
+            encoder of another package cannot be used.
+    """
+    for _, party in contents.json(ENCODERS_FILE)["parties"].items():
+        if party.get("key") is not None:
+            party["key"].text()
+        _check_where(party)
+        columns = [*party["columns"]]
+        types = {
+            column["name"].text(): column["type"].one_of(*COLUMN_TYPES)
+            for column in columns
+            if column.get("value") is None
+        }
+        for column in columns:
+            _check_column(column, types, declared)
+
+
+def _check_column(column: Json, types: Mapping[str, str], declared: Sequence[Plugin]) -> None:
+    column["name"].text()
+    _check_where(column)
+    value = column.get("value")
+    if value is not None:
+        try:
+            _check_expression(value, types)
+        except RecursionError:
+            raise column.wrong("an expression that is less deep") from None
+    if column["kind"].one_of(*COLUMN_KINDS) == "column":
+        return
+    kind = types[column["name"].text()] if value is None else type_of(value.value, types)
+    kind, rows = _check_chain(column["encoders"], kind, declared)
+    shape = column["shape"].one_of(*SHAPES)
+    if SHAPE.get(kind, kind) != shape:
+        raise column["shape"].wrong(f"what its encoders give, {kind}")
+    if (rows or None) != (column.value.get("rows") or None):
+        raise column.wrong(f"rows as its encoders give, {rows}")
+
+
+def _check_where(item: Json) -> None:
+    """The place in the spec, which messages show."""
+    where = item.get("where")
+    if where is not None:
+        for name in ("line", "column", "end_column"):
+            where[name].integer(1)
+        if not isinstance(where["text"].value, str):
+            raise where["text"].wrong("a text")
+        where["file"].text()
+
+
+def _check_expression(tree: Json, types: Mapping[str, str]) -> None:
+    keys = {key for key, _ in tree.items()}
+    if "column" in keys:
+        tree["column"].one_of(*types)
+    elif "number" in keys:
+        tree["number"].number()
+    elif "string" in keys:
+        if not isinstance(tree["string"].value, str):
+            raise tree["string"].wrong("a text")
+    else:
+        alone = ("call" in keys and tree["call"].one_of(*CALLS)) or tree["op"].one_of(*ONE, *TWO) in ONE
+        arguments = [*tree["args"]]
+        if len(arguments) != (1 if alone else 2):
+            raise tree["args"].wrong("one argument" if alone else "two arguments")
+        for argument in arguments:
+            _check_expression(argument, types)
+
+
+def _check_chain(chain: Json, kind: str, declared: Sequence[Plugin]) -> tuple[str, int | None]:
+    """What a chain gives of a kind, and how many ids that are."""
+    rows: int | None = None
+    for item in chain:
+        name = item["name"].text()
+        if name not in ENCODERS:
+            raise item["name"].wrong(f"one of {', '.join(ENCODERS.names())}")
+        load(ENCODERS, [name], declared)
+        encoder = ENCODERS[name]
+        known = {"name", *(parameter.name for parameter in encoder.parameters)}
+        if strange := {key for key, _ in item.items()} - known:
+            raise item.wrong(f"no {', '.join(sorted(strange))}")
+        if kind not in encoder.reads:
+            raise item.wrong(f"an encoder of {kind}")
+        settings: dict[str, Any] = {key: item.value.get(key) for key in known}
+        try:
+            with ENCODERS.using(name):
+                wrong, count = examined(encoder, settings, kind)
+        except BrokenPlugin as broken:
+            raise Failure("VFL0695", broken.message, "mend or uninstall that package") from broken
+        if wrong is not None:
+            raise item.wrong(f"settings that fit ({wrong})")
+        kind = encoder.after(kind)
+        rows = count if count is not None or kind not in IDS else rows
+    return kind, rows
