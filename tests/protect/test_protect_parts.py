@@ -148,6 +148,7 @@ def test_a_run_goes_on_with_what_it_found() -> None:
     like = np.ones((10, 1), np.int32)
     drawn.restore(FACTS, {}, {"d": like})
     assert drawn.drawn()["d"] is like
+    assert drawn.settings() == {"g": {"noise": None, "epochs": 0, "resumed": 0}}, "nothing was said of it"
     for wrong in ({}, {"d": like[:9]}, {"d": like.astype(np.int64)}):
         refused("VFL0621", drawn.restore, FACTS, {}, wrong)
     drawn.take({"d": np.arange(10)})

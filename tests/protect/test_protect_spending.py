@@ -294,6 +294,9 @@ def test_each_pass_of_a_program_that_has_noise_is_counted(tmp_path: Any) -> None
     found = {e.program: (e.messages, e.count, e.rows) for e in Ledger(tmp_path, "alice").entries().values()}
     assert found["evaluate"] == (2, 2, name_of(keys_of(keys))) and found["train"][:2] == (4, 3)
     assert set(found) == {"train", "evaluate"} and len(Ledger(tmp_path, "bob").entries()) == 1
+    spending.go_over(settings, document, ("bob", "alice"), "evaluate", keys)
+    counted = [e.messages for e in Ledger(tmp_path, "alice").entries().values() if e.program == "evaluate"]
+    assert counted == [3], "also after a party that sends nothing with noise"
     tight = tmp_path / "tight"
     tight.mkdir()
     document, _, _, kept = run_of(tight, epsilon=spent(2.0, 1e-6, 4) * 1.01)

@@ -81,15 +81,11 @@ class _Label(Struct):
 
     def fits(self) -> bool:
         """Whether the label enters losses by cross-entropies alone; reports what is in the way."""
-        graph = self.model.graph
-        below = graph.ancestors(loss.node for loss in self.model.losses)
-        users, queue = graph.users(), [self.label.id]
+        users, queue = self.model.graph.users(), [self.label.id]
         while queue:
             name = queue.pop()
             self.shaped.add(name)
             for user in users[name]:
-                if user.id not in below:
-                    continue
                 if OPS[user.op].differs:  # it leaves the label what it is
                     queue.append(user.id)
                 elif self._is_end(user, name):
