@@ -33,49 +33,39 @@ ELSEWHERE = """
 import hashlib, json, sys
 from pathlib import Path
 
-sys.modules["vflc"] = sys.modules["vflc_runtime"] = None
+text, bundle = map(Path, sys.argv[1:])
+for package in ("vflc", "vflc_runtime"):
+    sys.modules[package] = None
 import keras
 
 found = {}
-for path in sorted(Path(sys.argv[1]).rglob("*.keras.json")):
+for path in sorted(bundle.rglob("*.keras.json")):
     model = keras.models.model_from_json(path.read_bytes())
     names = [variable.path for variable in model.variables]
-    found[str(path.relative_to(sys.argv[1]))] = [names, [list(i.shape) for i in model.inputs]]
-print(json.dumps(found))
-"""
-AGAIN = """
-import hashlib, sys
-from pathlib import Path
+    found[str(path.relative_to(bundle))] = [names, [list(i.shape) for i in model.inputs]]
+for package in ("vflc", "vflc_runtime"):
+    del sys.modules[package]
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
 
-text = Path(sys.argv[1]).read_text()
-bundle = compile_source(Source("tested.vfl", text), precision="float64", backends=("onnx", "keras"))
-for name, content in sorted(bundle.files.items()):
-    print(name, hashlib.sha256(content).hexdigest())
+source = Source("tested.vfl", text.read_text())
+again = compile_source(source, precision="float64", backends=("onnx", "keras"))
+print(json.dumps([found, {name: hashlib.sha256(each).hexdigest() for name, each in again.files.items()}]))
 """
-
-
-def script(code: str, argument: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(argument)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONHASHSEED": "7", "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    return done.stdout
+"""Loads the models without vflc, and compiles the spec again."""
 
 
 def test_same_bytes_in_another_process_and_loadable_without_vflc(tmp_path: Path) -> None:
     bundle = compiled(SPEC)
     bundle.write(tmp_path / "bundle")
     (tmp_path / "tested.vfl").write_text(granted(SPEC))
-    lines = [
-        f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in sorted(bundle.files.items())
-    ]
-    assert script(AGAIN, tmp_path / "tested.vfl").splitlines() == lines
-    found = json.loads(script(ELSEWHERE, tmp_path / "bundle").splitlines()[-1])
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, tmp_path / "tested.vfl", tmp_path / "bundle"],
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7", "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )  # fmt: skip
+    found, again = json.loads(done.stdout.splitlines()[-1])
+    assert again == {name: hashlib.sha256(content).hexdigest() for name, content in bundle.files.items()}
     assert set(found) == {name for name in bundle.files if name.endswith(".keras.json")}
     variables, shapes = found["alice/keras/predict.keras.json"]
     assert {"u.mlp.0/kernel", "u.mlp.0/bias", "v-3b1.a/embeddings"} <= set(variables)
