@@ -119,3 +119,25 @@ def test_reader_that_goes_away_is_no_traceback() -> None:
     script = f"{sys.executable} -m vflc.cli.main --help | true"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert done.stderr == ""
+
+
+INTERRUPTED_IMPORT = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+from vflc.cli.main import run
+sys.exit(run(["check", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize("module", ["click.utils", "click.decorators", "vflc.ir.graph"])
+def test_ctrl_c_is_heard_while_modules_are_imported(module: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_IMPORT, module, "spec.vfl"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "interrupted")

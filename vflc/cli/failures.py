@@ -14,10 +14,10 @@ from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
 from vflc_runtime.interrupts import Interrupted
 
 from vflc.api.errors import diagnostic
+from vflc.cli.signals import interrupted
 from vflc.cli.terminal import shown_on
 from vflc.diagnostics import Diagnostic, Refused
 
-INTERRUPTED = 130
 DEFECT = 4
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 UNWRITABLE |= {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST}
@@ -34,8 +34,7 @@ def report(error: BaseException) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case KeyboardInterrupt() | click.Abort():
-            print("interrupted", file=sys.stderr)
-            return INTERRUPTED
+            return interrupted()
         case BrokenPipeError():
             # Whoever read our output went away; closing it again at exit must not fail either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

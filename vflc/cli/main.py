@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from vflc.cli.signals import terminable
+from vflc.cli.signals import interrupted, terminable
 
 
 def main() -> None:
@@ -32,6 +32,8 @@ def run(arguments: list[str]) -> int:
 
             code = vflc.main(arguments, prog_name="vflc", standalone_mode=False)
             sys.stdout.flush()
+    except KeyboardInterrupt:  # an import may have ended halfway, so that nothing more is imported here
+        return interrupted()
     except BaseException as error:
         from vflc.cli.failures import report
 

@@ -1,12 +1,21 @@
-"""SIGTERM ends a command as Ctrl-C does; a run that saves first hears both itself."""
+"""Ctrl-C ends a command, and SIGTERM does as well; a run that saves first hears both itself."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+INTERRUPTED = 130
+
+
+def interrupted() -> int:
+    """Says so, and returns the exit code."""
+    print("interrupted", file=sys.stderr)
+    return INTERRUPTED
 
 
 @contextmanager
