@@ -16,7 +16,8 @@ from vflc.ir.model import ColumnInfo, Gradient, PartyInfo, Update
 from vflc.ir.release import Guard
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
-from vflc.ops.protect_mechanisms import MECHANISMS, Draw
+from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.protection import Draw
 from vflc.passes.learn.flow import Flow
 from vflc.passes.protect.joint import draw_node
 
@@ -206,7 +207,7 @@ def test_shares_of_rows_in_a_gradient_are_behind_the_mechanism_of_the_weight() -
     assert other.of("s") == (NONE, {"alice.Age", "bob.liked"}, NONE), "of another guard what comes after"
 
 
-@pytest.mark.parametrize("name", [name for name, each in MECHANISMS.items() if each.apply is not None])
+@pytest.mark.parametrize("name", [each.name for each in MECHANISMS if each.apply is not None])
 def test_what_is_kept_of_a_row_is_in_its_message_anyway(name: str) -> None:
     """So that what a protection is fed adds nothing to what messages depend on."""
     mechanism = MECHANISMS[name]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vflc.ops.protect_mechanisms import spent_delta, spent_epsilon
+from vflc.ops.noise import spent_delta, spent_epsilon
 
 
 def integrated(epsilon: float, noise: float, releases: int) -> float:

@@ -9,7 +9,9 @@ import pytest
 from ops.op_testing import build, evaluate, run_onnx, value
 
 from vflc.ops import OpError
-from vflc.ops.protect_mechanisms import MECHANISMS, Draw, check_noise, clipped
+from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.noise import check_noise
+from vflc.ops.protection import Draw, clipped
 
 OPTIONS = {
     ("gaussian", "clip"): ([1e-9, 1, 1e9], [0, -1, True, math.inf, "1"]),
@@ -54,7 +56,7 @@ def test_noise_needs_a_size():
 def test_options_that_must_be_given():
     required = {
         name: [o for o, option in each.options.items() if option.required]
-        for name, each in MECHANISMS.items()
+        for name, each in ((each.name, each) for each in MECHANISMS)
     }
     assert {name: options for name, options in required.items() if options} == {
         "gaussian": ["clip"], "dp_sgd": ["clip"], "label_dp": ["epsilon"], "marvell": ["sum_kl"],

@@ -13,7 +13,7 @@ from test_protect_graphs import evaluated
 from test_protect_passes import model_of, told
 
 from vflc.ir.graph import Node
-from vflc.ops.protect_mechanisms import likeliest
+from vflc.ops.mechanisms.label_dp import likeliest
 
 
 def answered(text: str) -> tuple[Any, Node, Node]:

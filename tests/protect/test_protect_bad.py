@@ -7,7 +7,7 @@ from protecting import TWO, found
 
 CASES = [
     ("protect h with gausian(clip = 1.0, epsilon = 8)", "VFL0332", "did you mean `gaussian`?"),
-    ("protect h with 3", "VFL0332", "use one of: gaussian"),
+    ("protect h with 3", "VFL0332", "use one of: dp_sgd, gaussian"),
     ("protect h with gaussian(clp = 1.0, epsilon = 8)", "VFL0332", "did you mean `clip`?"),
     ("protect h with gaussian(clip = 1.0)", "VFL0332", "as in: gaussian"),
     ("protect h with gaussian(epsilon = 8)", "VFL0332", "give a number above 0"),

@@ -24,8 +24,8 @@ from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.ir.graph import Node
 from vflc.ir.types import ROWS, TensorType
+from vflc.ops.mechanisms.label_dp import likeliest
 from vflc.ops.protect import reference_answered
-from vflc.ops.protect_mechanisms import likeliest
 
 BINARY = TWO + "protect bob.liked with label_dp(epsilon = 1)\n"
 BINARY = BINARY.replace("to alice: Item, liked", "to alice: Item, liked at most epsilon 2")

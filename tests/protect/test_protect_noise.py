@@ -12,7 +12,8 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, calibrate, spent
 from vflc_runtime.protect.noise import Noise
 
-from vflc.ops.protect_mechanisms import HAIR, spent_delta, spent_epsilon
+from vflc.ops.noise import spent_delta, spent_epsilon
+from vflc.ops.protection import HAIR
 
 
 class Bytes:

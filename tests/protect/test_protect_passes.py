@@ -19,7 +19,8 @@ from vflc.driver import check_source, compile_source
 from vflc.ir.graph import Node
 from vflc.ir.release import Guard
 from vflc.ir.types import ROWS, Axis, TensorType
-from vflc.ops.protect_mechanisms import MECHANISMS, Draw
+from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.protection import Draw
 from vflc.passes.protect.gradients import _check_budget
 from vflc.passes.protect.joint import GuardedValues, called, covers_rows, draw_node, warn_of_nothing_saved
 from vflc.passes.protect.values import unknown_edge

@@ -26,7 +26,7 @@ from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
-from vflc.ops.protect_mechanisms import PASSES
+from vflc.ops.mechanisms.gaussian import PASSES
 
 FROZEN = TWO.replace("h = mlp(", "h = stop_gradient(mlp(").replace("= tanh)", "= tanh))")
 FROZEN = FROZEN.replace("concat(dense(h, 4), g, bob.Item)", "concat(dense(h, 4), bob.Item)")

@@ -17,7 +17,7 @@ from vflc.ir.build import Init
 from vflc.ir.graph import Node
 from vflc.ir.model import Gradient
 from vflc.ir.types import ROWS, Axis, TensorType
-from vflc.ops.protect_mechanisms import HAIR
+from vflc.ops.protection import HAIR
 from vflc.passes.protect.row_gradients import NoSum, Parting
 from vflc.passes.protect.row_summands import Each, Looked, Outer, matrix, shaped
 

@@ -18,7 +18,7 @@ from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.diagnostics import Source
 from vflc.driver import check_source
-from vflc.ops.protect_mechanisms import HAIR
+from vflc.ops.protection import HAIR
 
 HEAD = """
 party alice {

@@ -1,6 +1,6 @@
 """Primitives of protections: what a run feeds them with, what it computes for them, and two ops more.
 
-All else that mechanisms do is made of the ordinary ops; see `vflc.ops.protect_mechanisms`.
+All else that mechanisms do is made of the ordinary ops; see `vflc.ops.mechanisms`.
 """
 
 from __future__ import annotations

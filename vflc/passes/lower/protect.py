@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.release import Protection
 from vflc.ops import OpError
-from vflc.ops.protect_mechanisms import MECHANISMS, Mechanism
+from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.protection import Mechanism, Option, check_foreign
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.targets import Ids, lower_target, lower_weights
 from vflc.passes.lower.values import Poison, Scope, describe
@@ -20,17 +22,19 @@ def lower_protect(
     """The protection, the `number`th of the spec; None after a mistake, which is reported."""
     expr = item.mechanism
     name = expr.function if isinstance(expr, tree.Call) else expr
-    mechanism = MECHANISMS.get(name.name) if isinstance(name, tree.Ref) else None
-    if mechanism is None:
+    if not isinstance(name, tree.Ref) or name.name not in MECHANISMS:
         text = name.name if isinstance(name, tree.Ref) else ""
-        near = did_you_mean(text, MECHANISMS)
-        help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(MECHANISMS)}"
+        near = did_you_mean(text, MECHANISMS.names())
+        help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(MECHANISMS.names())}"
         ev.error(
             "VFL0332",
             f"there is no mechanism `{text}`" if text else "this is not a mechanism",
             expr.span,
             help,
         )
+        return None
+    mechanism = ev.record(MECHANISMS, name.name, name.span)
+    if mechanism is None:
         return None
     options = _options(ev, mechanism, expr, scope)
     if not _fits(ev, mechanism, item):
@@ -98,9 +102,7 @@ def _options(ev: Evaluator, mechanism: Mechanism, expr: tree.Expr, scope: Scope)
         value = word if word in option.words else ev.evaluate(argument.value, scope)
         if isinstance(value, Poison):
             return None
-        if not option.check(value):
-            text = f"`{name}` must be {option.wanted}; this is {describe(value)}"
-            ev.error("VFL0205", text, argument.span)
+        if ev.record(MECHANISMS, mechanism.name, argument.span, _accepts(name, option, value)) is None:
             return None
         given[name] = value
     missing = [name for name, option in mechanism.options.items() if option.required and name not in given]
@@ -109,9 +111,19 @@ def _options(ev: Evaluator, mechanism: Mechanism, expr: tree.Expr, scope: Scope)
         ev.error("VFL0332", f"`{mechanism.name}` needs `{missing[0]}`", expr.span, wanted)
         return None
     filled = mechanism.filled(given)
-    try:
-        mechanism.check(filled)
-    except OpError as refused:
-        ev.error(refused.code, refused.message, expr.span, refused.help)
-        return None
-    return filled
+    ours = mechanism.name in MECHANISMS.ours
+
+    def check(found: Mechanism) -> None:
+        found.check(filled)
+        if not ours:
+            check_foreign(found, filled)
+
+    return None if ev.record(MECHANISMS, mechanism.name, expr.span, check) is None else filled
+
+
+def _accepts(name: str, option: Option, value: Any) -> Callable[[Mechanism], None]:
+    def check(mechanism: Mechanism) -> None:
+        if not option.check(value):
+            raise OpError(f"`{name}` must be {option.wanted}; this is {describe(value)}", None, "VFL0205")
+
+    return check

@@ -18,7 +18,8 @@ from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Optimized
 from vflc.ops import infer
 from vflc.ops.loss import rule_of
-from vflc.ops.protect_mechanisms import MECHANISMS, spent_delta, spent_epsilon
+from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.noise import spent_delta, spent_epsilon
 from vflc.passes.cut import crossings
 from vflc.passes.levels import levels
 from vflc.passes.modes import resolved

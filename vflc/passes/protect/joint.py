@@ -12,7 +12,8 @@ from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.release import Protection
-from vflc.ops.protect_mechanisms import MECHANISMS, Draw, Mechanism
+from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.protection import Draw, Mechanism
 
 ORDER = ("noise", "compression"), ("noise", "sum")
 """What may follow what on one edge: noise is added to what will be compressed or summed, not after."""

@@ -19,7 +19,9 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Placed
 from vflc.ops import LOSSES, OPS, infer
-from vflc.ops.protect_mechanisms import MECHANISMS, Draw, likeliest
+from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.mechanisms.label_dp import likeliest
+from vflc.ops.protection import Draw
 from vflc.passes.protect.joint import draw_node, rewired
 
 NEVER = -1e4

@@ -17,7 +17,7 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Placed
 from vflc.ops import OPS
-from vflc.ops.protect_mechanisms import MECHANISMS
+from vflc.ops.mechanisms import MECHANISMS
 
 
 class GuardedSum(Struct, frozen=True):

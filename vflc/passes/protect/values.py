@@ -20,7 +20,8 @@ from vflc.ir.graph import Graph
 from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Placed
 from vflc.ops import infer
-from vflc.ops.protect_mechanisms import MECHANISMS, PASSES
+from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.mechanisms.gaussian import PASSES
 from vflc.passes.protect.joint import (
     Chain,
     GuardedValues,

@@ -21,7 +21,8 @@ from vflc.ir.model import Gradient
 from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Differentiated
 from vflc.ops import infer
-from vflc.ops.protect_mechanisms import MECHANISMS, Draw, shrinking
+from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.protection import Draw, shrinking
 from vflc.passes.optimize import matches
 from vflc.passes.protect.joint import called, draw_node, fresh
 from vflc.passes.protect.row_gradients import NoSum, Parting

@@ -1,0 +1,23 @@
+"""Noise by which what weights learn of a row is differentially private."""
+
+from __future__ import annotations
+
+from vflc.ops.noise import NOISE, check_noise, told
+from vflc.ops.protection import Mechanism, Options
+
+
+def promise_dp_sgd(options: Options) -> str:
+    return (
+        f"what these weights learn of a row in a whole run is {told(options)} differentially private: "
+        f"each row's gradient is clipped to an L2 norm of {options['clip']:g} and their sum carries "
+        "Gaussian noise; no bound on the row's own messages"
+    )
+
+
+MECHANISM = Mechanism(
+    "dp_sgd",
+    "Clips each row's gradient of all weights that it protects together, and adds Gaussian noise to "
+    "every number of the sum: differential privacy of what the weights learn of a row. Options as "
+    "those of `gaussian`.",
+    NOISE, frozenset({"weights"}), "weights", "proven", promise_dp_sgd, check=check_noise("dp_sgd"),
+)  # fmt: skip

@@ -1,0 +1,59 @@
+"""Noise by which what crosses of a row is differentially private."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vflc.ops.noise import NOISE, check_noise, told
+from vflc.ops.protection import (
+    BOTH,
+    Applied,
+    Draw,
+    Drawing,
+    Mechanism,
+    Option,
+    Options,
+    clipped,
+    whole_within,
+    width,
+)
+
+if TYPE_CHECKING:
+    from vflc.ir.build import Build
+    from vflc.ir.graph import Node
+
+PASSES = 2
+"""Passes of evaluation or prediction that noise on an activation is enough for where nothing is said."""
+
+
+def gaussian(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
+    """Clipping holds always, noise in training, and outside of it where `passes` says so."""
+    short = clipped(b, row, options["clip"])
+    scale = None if options["noise"] is None else options["noise"] * options["clip"]
+    noisy = b.op("add", short, draw(Draw("normal", scale), width(row)))
+    return Applied(noisy, short if options["passes"] is None else noisy)
+
+
+def promise_gaussian(options: Options) -> str:
+    passes = options["passes"]
+    span, further = "in training", ""
+    if passes is not None:
+        later = f" and {passes} pass{'es' * (passes != 1)} of evaluation or prediction" * (passes > 0)
+        span = f"in training, its validation{later}"
+        further = f"; each{' further' * (passes > 0)} pass sends one message of each row more"
+    return (
+        f"a row's own messages {span} are {told(options)} differentially private: joint rows are "
+        f"clipped to an L2 norm of {options['clip']:g} and carry Gaussian noise{further}"
+    )
+
+
+MECHANISM = Mechanism(
+    "gaussian",
+    "Clips each joint row to an L2 norm and adds Gaussian noise: differential privacy of the row's "
+    "own messages. Give `epsilon` and `delta`, or `noise`, a multiple of `clip`; no calibration goes "
+    "beyond a noise of `limit`. On an activation the noise is there in all phases, enough for the "
+    f"epochs and `passes` of evaluation or prediction ({PASSES} where nothing is said), and `in "
+    "training` limits it.",
+    NOISE | {"passes": Option("a whole number, 0 or more", whole_within(0, 2**20))}, BOTH, "noise",
+    "proven", promise_gaussian, gaussian, check=check_noise("gaussian"),
+)  # fmt: skip

@@ -1,0 +1,47 @@
+"""Randomised response."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from vflc.ops.noise import EPSILON
+from vflc.ops.protection import TINY, Mechanism, Option, Options, number_within
+
+
+def likeliest(prior: Sequence[float], epsilon: float) -> tuple[int, ...]:
+    """The classes among which to answer: so many of the likeliest that the answer is most often true.
+
+    Of the `n` likeliest a label is the answer with probability e^ε / (e^ε + n - 1) where it is one of
+    them (RRWithPrior, Ghazi et al., "Deep learning with label differential privacy", 2021, algorithm 3).
+    """
+    order = sorted(range(len(prior)), key=lambda name: (-prior[name], name))
+    grown = math.exp(epsilon)
+    true = [sum(prior[c] for c in order[:n]) * grown / (grown + n - 1) for n in range(1, len(order) + 1)]
+    return tuple(order[: 1 + true.index(max(true))])
+
+
+def promise_label_dp(options: Options) -> str:
+    among = ", answered among the likeliest classes of a public prior" if options["prior"] else ""
+    return (
+        f"labels are ε = {options['epsilon']:g} differentially private: all that training sends "
+        f"depends on labels drawn once for each row by randomised response{among}"
+    )
+
+
+def _are_shares(value: Any) -> bool:
+    share = number_within(-TINY, 1 + TINY)
+    return isinstance(value, list) and all(map(share, value)) and abs(sum(value) - 1) <= 1e-6
+
+
+PRIOR = ("a list of shares, one for each class, that are 1 together", _are_shares)
+
+MECHANISM = Mechanism(
+    "label_dp",
+    "Draws each row's label once by randomised response; the loss is that of the answer, by the "
+    "chance that the model gives it. With a `prior`, a public share for each class, answers are "
+    "among the likeliest classes alone.",
+    {"epsilon": Option(*EPSILON, required=True), "prior": Option(*PRIOR)},
+    frozenset({"labels"}), "labels", "proven", promise_label_dp,
+)  # fmt: skip

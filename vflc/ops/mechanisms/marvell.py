@@ -1,0 +1,18 @@
+"""Noise that is solved for each batch, against label leakage (Li et al. 2022).
+
+The runtime part, which solves it, is `vflc_runtime/protect/marvell.py`.
+"""
+
+from __future__ import annotations
+
+from vflc.ops.protection import GRADIENTS, POSITIVE, Mechanism, Option
+
+MECHANISM = Mechanism(
+    "marvell",
+    "Noise after which the gradients of both classes vary alike in every direction, their means "
+    "so close that the sum of both Kullback-Leibler divergences is `sum_kl`, solved for each batch.",
+    {"sum_kl": Option(*POSITIVE, required=True)},
+    GRADIENTS, "noise", "partial",
+    lambda o: "the sum of both KL divergences between the classes' gradients in a batch is at most "
+    f"{o['sum_kl']:g} as far as both are Gaussian; no bound on what leaks",
+)  # fmt: skip
