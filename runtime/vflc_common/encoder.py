@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from vflc_common.backends import Keras, Onnx, Ops, Statistic
@@ -30,7 +31,7 @@ LARGEST = 2**63
 """Whole numbers of tables lie below it."""
 
 
-class Argument(NamedTuple):
+class Argument(Struct, frozen=True):
     """What a parameter takes.
 
     Args:
@@ -70,7 +71,7 @@ TEXT = Argument("text", lambda value: isinstance(value, str) and value != "")
 VALUE = Argument("a number or text", is_value)
 
 
-class Parameter(NamedTuple):
+class Parameter(Struct, frozen=True):
     """A parameter of an encoder.
 
     Args:
@@ -104,7 +105,7 @@ _TAKES_DEFAULT = Argument(
 )
 
 
-class Lookup(NamedTuple):
+class Lookup(Struct, frozen=True):
     """That an encoder knows some values, gives each an id, and has a default for all others.
 
     Args:
@@ -133,7 +134,7 @@ class Lookup(NamedTuple):
         )
 
 
-class Fit(NamedTuple):
+class Fit(Struct, frozen=True):
     """That parameters are fitted to the training rows where the spec does not give them.
 
     Args:
@@ -149,7 +150,7 @@ class Fit(NamedTuple):
     neutral: Mapping[str, float]
 
 
-class Python(NamedTuple):
+class Python(Struct, frozen=True):
     """How one value is encoded in plain Python, which `vflc export` writes into encode.py.
 
     Args:
@@ -163,7 +164,7 @@ class Python(NamedTuple):
     takes: Literal["value", "missing", "lookup", "row"] = "value"
 
 
-class Suits(NamedTuple):
+class Suits(Struct, frozen=True):
     """What raw values of a made-up table have to be like for an encoder to have something to do.
 
     Args:
@@ -183,8 +184,7 @@ def _nothing(settings: Settings, kind: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoder:
+class Encoder(Struct, frozen=True, kw_only=True):
     """One link of a chain.
 
     Args:
@@ -239,7 +239,7 @@ class Encoder:
     onnx: Callable[[Onnx, str, Settings], str] | None = None
     keras: Callable[[Keras, Any, Settings], Any] | None = None
     misfit: str | None = None
-    known_as: Mapping[str, str] = field(default_factory=dict)
+    known_as: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
         if self.gives == "id" and (self.codes is None) == (self.lookup is None):
