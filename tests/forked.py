@@ -46,6 +46,7 @@ class Command:
         self.args = [str(program), *map(str, arguments)]
         given = self.args, str(cwd or Path.cwd()), dict(os.environ if env is None else env)
         self._process = SERVER.Process(target=_run, args=(*given, str(stdout), str(stderr)))
+        sys.audit("forked.Command", self.args)  # as `subprocess` tells of what it starts
         self._process.start()
         self.pid = self._process.pid or 0
 

@@ -24,7 +24,7 @@ SECONDS: dict[str, float] = {}
 FAILED: set[str] = set()
 STARTING: set[str] = set()
 """Tests that start processes."""
-STARTS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.exec"}
+STARTS = {"subprocess.Popen", "forked.Command", "os.fork", "os.posix_spawn", "os.system", "os.exec"}
 MOST_EXAMPLES = 8
 current: list[str] = []
 
