@@ -48,6 +48,6 @@ def too_many_files(what: str, number: int | None) -> Failure:
     return Failure(
         "VFL0649",
         f"{what}: {whose} no more files and connections open at a time",
-        "raise the limit (`ulimit -n`, LimitNOFILE of systemd) and look for who opens that many "
+        "raise the limit (`ulimit -n`, LimitNOFILE of systemd) and find out what opens that many "
         "connections; what was saved before is untouched",
     )

@@ -86,8 +86,8 @@ def check_secret(path: Path) -> None:
     if os.name == "posix" and mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise Failure(
             "VFL0659",
-            f"{path} is to be secret, and others can read or change it: its mode is {mode:04o}",
-            f"chmod 600 {path}, and make a new one if somebody may have read it",
+            f"{path} must be secret, but others can read or change it: its mode is {mode:04o}",
+            f"chmod 600 {path}, and make a new secret if somebody may have read it",
         )
 
 

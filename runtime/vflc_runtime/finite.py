@@ -42,7 +42,7 @@ def check_received(edge: str, sender: str, place: str, step: int, array: NDArray
             "VFL0611",
             f"{place!r} refused what {sender!r} sent: edge {edge!r} at step {step} has {bad.size} of "
             f"{array.size} numbers that are not finite, the first is {bad[0]}",
-            f"what {sender!r} itself says tells why; then go on with --resume at all parties",
+            f"see what {sender!r} printed for the reason; then continue with --resume at all parties",
             exit_code=PEER,
         )
 

@@ -18,7 +18,7 @@ class Interrupted(Exception):
     exit_code = 130
 
     def __init__(self, step: int, folder: Path) -> None:
-        super().__init__(f"stopped after step {step}; go on with it by --resume")
+        super().__init__(f"stopped after step {step}; continue with --resume")
         self.step, self.folder = step, folder
 
 

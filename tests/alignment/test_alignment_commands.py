@@ -143,7 +143,7 @@ def test_keys_that_look_alike_and_differ_are_told_apart(tmp_path, capsys):
     [
         ([], "--data PARTY=SOURCE"),
         (["--data", "a=a.csv"], "which column is the key of a"),
-        (["--data", "a=a.csv", "--key", "b=ID"], "names no party"),
+        (["--data", "a=a.csv", "--key", "b=ID"], "names a party without --data"),
         (["--data", "a=a.csv", "--key", "ID", "--key", "x"], "given twice for all"),
         (["--data", "a=a.csv", "--key", "ID", "--insecure"], "needs --deploy"),
         (["alice", "--deploy", "deploy.toml"], "vflc align NAME BUNDLE --deploy"),

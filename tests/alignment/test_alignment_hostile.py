@@ -94,7 +94,7 @@ def test_a_number_of_rows_that_cannot_be(rows, code):
 )
 def test_a_point_that_no_party_sends(change):
     error = together("psi", TABLES, change={"alice": changed("align.setup", change)}).results["alice"]
-    assert error.code == "VFL0662" and "has something twice, or holds no points" in error.message
+    assert error.code == "VFL0662" and "has duplicates, or has bytes that are not points" in error.message
 
 
 def test_another_version_is_named():
@@ -171,7 +171,7 @@ def test_what_is_left_of_an_alignment_is_what_it_has_not_taken(monkeypatch):
     assert 3000 < clock.left("bob") <= 3600
     now = time.monotonic()
     monkeypatch.setattr(exchange.time, "monotonic", lambda: now + 3700)
-    with pytest.raises(Failure, match="takes longer than 3,600 s, and bob is not done"):
+    with pytest.raises(Failure, match="has taken longer than 3,600 s, and bob has not finished"):
         clock.left("bob")
 
 
@@ -195,7 +195,7 @@ def test_hashes_come_in_ascending_order(numbers):
     if numbers == sorted(set(numbers)):
         assert hub._hear_hashes(link, ALIGN_COMMON, 3).tolist() == hashes
     else:
-        with pytest.raises(Failure, match="is not sorted, or has something twice"):
+        with pytest.raises(Failure, match="is not sorted, or has duplicates"):
             hub._hear_hashes(link, ALIGN_COMMON, 3)
 
 
@@ -232,7 +232,7 @@ def test_a_peer_that_stalls_is_not_waited_for_longer_than_its_rows_take(monkeypa
     ended = together("hash", TABLES, change={"alice": late}, prepare={"bob": at_end})
     error = ended.results["bob"]
     assert error.code == "VFL0668" and error.exit_code == PEER
-    assert "longer than 1 s, and alice is not done" in error.message
+    assert "longer than 1 s, and alice has not finished" in error.message
 
 
 def test_a_peer_that_reads_for_ever_is_waited_for_as_long_as_is_set():
@@ -327,7 +327,7 @@ def test_a_shared_key_in_a_file(tmp_path):
         read_key(path)
     path.write_bytes(b"0123456789abcdef\r\n")
     path.chmod(0o644)
-    with pytest.raises(Failure, match=r"VFL0659: .*shared\.key is to be secret"):
+    with pytest.raises(Failure, match=r"VFL0659: .*shared\.key must be secret"):
         read_key(path)
     path.chmod(0o600)
     assert read_key(path) == b"0123456789abcdef"

@@ -84,7 +84,7 @@ def test_the_time_that_is_left(passed, left, monkeypatch):
             Link("bob", 1, wire, clock).hear(ALIGN_COUNT, 8)
         assert wire.waits == [left]
         return
-    with pytest.raises(Failure, match="takes longer than 5 s, and bob is not done") as refused:
+    with pytest.raises(Failure, match="has taken longer than 5 s, and bob has not finished") as refused:
         clock.left("bob")
     assert (refused.value.code, refused.value.exit_code) == ("VFL0668", PEER)
 

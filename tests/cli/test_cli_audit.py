@@ -35,7 +35,7 @@ def test_a_spec_is_trained_and_attacked(data: list[str], tmp_path: Path, capsys:
     files = ["--json", str(tmp_path / "audit.json"), "--html", str(tmp_path / "audit.html")]
     assert run(["audit", str(tmp_path / "planted.vfl"), *data, "--epochs", "2", *files]) == 0
     shown = printed(capsys)
-    assert "What curious parties learn" in shown and "alice can read bob.y row by row" in shown
+    assert "What adversaries learn" in shown and "alice can read bob.y row by row" in shown
     assert "what helps: `protect bob.y with label_dp" in shown
     report = json.loads((tmp_path / "audit.json").read_text("utf-8"))
     assert (report["worst"], report["steps"]) == ("recovered", 10)
@@ -59,7 +59,7 @@ def test_a_run_without_a_transcript_is_trained_again(data: list[str], tmp_path: 
     assert run(["train", str(tmp_path / "planted.vfl"), *data, "--out", out, "--batch", "30"]) == 0
     before = sorted(path.name for path in (tmp_path / "run" / "alice").iterdir())
     assert run(["audit", out, *data, "--steps", "7", "--json", str(tmp_path / "audit.json")]) == 0
-    assert "was not recorded: its bundle is trained again" in printed(capsys)
+    assert "was not recorded: training its bundle again" in printed(capsys)
     report = json.loads((tmp_path / "audit.json").read_text("utf-8"))
     assert (report["steps"], report["batch"]) == (7, 30)
     assert before == sorted(path.name for path in (tmp_path / "run" / "alice").iterdir())
@@ -68,7 +68,7 @@ def test_a_run_without_a_transcript_is_trained_again(data: list[str], tmp_path: 
 @pytest.mark.parametrize("given", ["0", "many", "3 weeks", "epochs", "2epochsx"])
 def test_record_says_what_it_takes(data: list[str], tmp_path: Path, capsys: Any, given: str) -> None:
     assert run(["train", str(tmp_path / "planted.vfl"), *data, "--record", given]) == 2
-    assert "is no number of steps, as in 200, or of epochs, as in 3epochs" in capsys.readouterr().err
+    assert "is not a number of steps, as in 200, or of epochs, as in 3epochs" in capsys.readouterr().err
 
 
 def test_a_model_at_one_place_has_nothing_to_audit(tmp_path: Path, capsys: Any) -> None:
@@ -96,7 +96,7 @@ def test_a_model_at_one_place_has_nothing_to_audit(tmp_path: Path, capsys: Any) 
 def test_a_population_is_neither_recorded_nor_audited(capsys: Any) -> None:
     fedrecon = [str(Path(__file__).parents[2] / "specs/fedrecon/fedrecon.vfl"), "--data", "users=none.csv"]
     assert run(["train", *fedrecon, "--record", "3"]) == 1
-    assert "error[VFL0691]: --record is not for a model over a population" in capsys.readouterr().err
+    assert "error[VFL0691]: --record does not apply to a model over a population" in capsys.readouterr().err
     assert run(["audit", *fedrecon]) == 1
     assert "error[VFL0502]" in capsys.readouterr().err
 
@@ -128,7 +128,7 @@ def test_an_attack_that_reaches_more_than_is_allowed_fails(tmp_path: Path, capsy
     command = ["audit", str(tmp_path / "planted.vfl"), *data, "--steps", "4", "--party", "alice"]
     assert run([*command, "--at-most", "hints"]) == 1
     shown = capsys.readouterr()
-    assert "What was reached beside what is proven" in shown.out and "its code (1 bit a row)" in shown.out
+    assert "Attacks compared with what is proven" in shown.out and "its code (1 bit a row)" in shown.out
     assert "error[VFL0682]: an attack reached `recovered`" in shown.err
     assert run(command) == 0, "nothing is refused where nothing was asked for"
 
@@ -139,7 +139,7 @@ def test_a_bound_that_an_attack_refutes_is_a_defect(
     command = ["audit", str(tmp_path / "planted.vfl"), *data, "--steps", "4", "--party", "alice"]
     monkeypatch.setattr(bounds, "of_unit", lambda *given: bounds.Tested(0.0, 0.0, None, "nothing"))
     assert run([*command, "--no-bounds"]) == 0
-    assert "Bounds were not put to the test" in capsys.readouterr().out
+    assert "Bounds were not tested" in capsys.readouterr().out
     found = tmp_path / "found.json"
     assert run([*command, "--json", str(found)]) == 4
     shown = capsys.readouterr()

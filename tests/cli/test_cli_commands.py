@@ -216,7 +216,7 @@ def test_runtime_mistake_is_shown_at_the_line_of_the_spec(project: Path) -> None
         (("train", "model.vfl", "--data", "bank=a", "--data", "bank=b"), "two sources"),
         (("train", "model.vfl"), "--data"),
         (("train", *DATA), "SPEC"),
-        (("compile", "model.vfl"), "say where the bundle goes: -o FOLDER"),
+        (("compile", "model.vfl"), "give the folder for the bundle: -o FOLDER"),
         (("train", "model.vfl", *DATA, "--epochs", "0"), "--epochs"),
     ],
 )

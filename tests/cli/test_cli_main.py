@@ -105,7 +105,7 @@ def test_defect_is_one_line_and_a_file(
     assert failures.report(ZeroDivisionError("x\ny")) == 4
     shown = capsys.readouterr().err
     (file,) = tmp_path.glob("vflc-defect-*.txt")
-    assert shown == f"a defect in vflc: ZeroDivisionError: x\nplease report it with {file}\n"
+    assert shown == f"a bug in vflc: ZeroDivisionError: x\nplease report it with {file}\n"
     assert "ZeroDivisionError" in file.read_text()
     monkeypatch.setenv("VFLC_DEBUG", "1")
     try:

@@ -267,7 +267,7 @@ def test_compile_prints_evidence_and_reasons(tmp_path: Path, capsys: pytest.Capt
     rows = {line.split()[0]: line for line in lines if line.strip()}
     assert rows["a.first.gradient"].endswith("exact label") and rows["alice.Age"].endswith("VFL0302 (waived)")
     assert "VFL0302 on alice.Age is waived: alice has published it" in lines
-    assert any("known to tell: `a.first.gradient` is the derivative" in line for line in lines)
+    assert any("known to reveal: `a.first.gradient` is the derivative" in line for line in lines)
 
 
 def test_many_values_are_told_by_their_bits_alone() -> None:

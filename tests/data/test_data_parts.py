@@ -306,7 +306,7 @@ def test_a_whole_number_is_long_from_nineteen_digits_on():
         ("string", "BLOB", "hex("),
         ("string", "INTERVAL", "convert it in a query: sql:SELECT … epoch("),
         ("string", "BIT", 'CAST("a""b" AS VARCHAR)'),
-        ("int", "DATE", "declare it string, or make a number of it in a query: sql:SELECT … epoch("),
+        ("int", "DATE", "declare it string, or convert it to a number in a query: sql:SELECT … epoch("),
         ("int", "UUID", 'AS BIGINT)'),
         ("int", "BLOB", "convert it in a query"),
     ],

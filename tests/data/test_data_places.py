@@ -106,7 +106,7 @@ def test_what_is_to_do_about_a_source():
         (("p", "SELECT 1", "it broke"), "check the query, for instance in the duckdb command line"),
         (("p", "x.csv", "Invalid UTF-8"), "save the file as UTF-8"),
         (("p", "x.csv", "invalid unicode"), "save the file as UTF-8"),
-        (("p", "x.csv", "a state machine"), "give all lines the same end, for instance with dos2unix"),
+        (("p", "x.csv", "a state machine"), "give all lines the same ending, for instance with dos2unix"),
         (("p", "x.csv", "it broke", "mend it"), "mend it"),
     ):
         made = failed(*args)
@@ -148,7 +148,7 @@ def test_which_files_a_source_stands_for(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     assert "holds no Parquet files" in refused("VFL0601", opened, "empty").message
     (tmp_path / "bare").write_text("a,b\n")
-    assert "known are .csv, .tsv" in refused("VFL0601", opened, "bare").message
+    assert "use one of .csv, .tsv" in refused("VFL0601", opened, "bare").message
 
 
 def test_a_source_out_of_a_file_is_shown_where_it_lies(tmp_path):
@@ -209,15 +209,15 @@ def test_a_name_after_with_does_not_look_like_a_file(name):
     [
         ("SELECT 1; SELECT 2", "VFL0630", "it has 2 statements"),
         ("SELECT FROM WHERE", "VFL0601", "query is not SQL"),
-        ("COPY (SELECT 1) TO 'x'", "VFL0630", "it is no SELECT"),
+        ("COPY (SELECT 1) TO 'x'", "VFL0630", "it is not a SELECT"),
         ("SELECT 1\0", "VFL06", ""),
         ("FROM a.b", "VFL0630", "b is named with a schema"),
         ("FROM a.b.c", "VFL0630", "c is named with a schema"),
-        ("FROM read_csv()", "VFL0630", "must be written out, as in read_csv('rows.csv')"),
-        ("FROM read_csv([])", "VFL0630", "must be written out"),
-        ("FROM read_csv(['a.csv', 'b' || '.csv'])", "VFL0630", "must be written out"),
-        ("FROM read_csv(3)", "VFL0630", "must be written out"),
-        ("FROM read_text('a.csv')", "VFL0630", "read_text may not stand after FROM; what may: range, "),
+        ("FROM read_csv()", "VFL0630", "must be literal names, as in read_csv('rows.csv')"),
+        ("FROM read_csv([])", "VFL0630", "must be literal names"),
+        ("FROM read_csv(['a.csv', 'b' || '.csv'])", "VFL0630", "must be literal names"),
+        ("FROM read_csv(3)", "VFL0630", "must be literal names"),
+        ("FROM read_text('a.csv')", "VFL0630", "read_text is not allowed after FROM; allowed are range, "),
         ("FROM (SHOW TABLES)", "VFL06", ""),
     ],
 )  # fmt: skip
@@ -226,7 +226,7 @@ def test_why_a_query_is_not_run(text, code, says):
         query(text)
     assert caught.value.code.startswith(code) and says in caught.value.message and caught.value.help
     if "what may" in says:
-        listed = caught.value.message.split("what may: ")[1].split(", ")
+        listed = caught.value.message.split("allowed are ")[1].split(", ")
         assert listed == sorted({*READERS - {"parquet_scan"}, "range", "unnest"})
 
 
@@ -445,7 +445,7 @@ def test_parts_of_every_fold_and_size():
         train, held_out = split(rows, 5, validation, fold)
         assert (len(held_out), len(train)) == (held, rows - held), (rows, validation, fold)
     for rows, validation, fold in ((10, 0.5, 2), (3, 0.34, 3)):
-        assert "have no part" in refused("VFL0608", split, rows, 5, validation, fold).message
+        assert "are too few for part" in refused("VFL0608", split, rows, 5, validation, fold).message
     assert "one row cannot" in refused("VFL0608", split, 1, 5, 0.5).message
     assert split(1, 5, 0.0)[0].tolist() == [0] and refused("VFL0607", split, 0, 5, 0.0)
 

@@ -83,7 +83,7 @@ def test_certificates_are_not_asked_for_and_ignored(site: Path, folder: Path) ->
 def test_an_address_that_is_none(site: Path, folder: Path) -> None:
     deploy(folder, "unix://")
     ((_, code, said),) = ended({"bob": party("bob", folder, site)})
-    assert code == 1 and "'unix://' is no address" in said and 'address = "unix://alice.sock"' in said
+    assert code == 1 and "'unix://' is not an address" in said and 'address = "unix://alice.sock"' in said
 
 
 def test_where_it_cannot_listen(site: Path, folder: Path) -> None:

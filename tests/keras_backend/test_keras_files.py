@@ -112,7 +112,7 @@ def test_every_keras_file_counts(tmp_path: Path) -> None:
         assert refused.value.code == "VFL0613" and file.name in refused.value.message
         file.write_bytes(content)
     (folder / "alice" / "keras" / "more.keras.json").write_bytes(b"")
-    with pytest.raises(Failure, match="no file of this bundle"):
+    with pytest.raises(Failure, match="not a file of this bundle"):
         open_bundle(folder, engine="keras")
     (folder / "alice" / "keras" / "more.keras.json").unlink()
     encoders = folder / "alice" / "encoders.json"

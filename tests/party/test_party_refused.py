@@ -154,7 +154,7 @@ def test_a_table_that_cannot_be_used_is_found_before_anybody_is_dialled(
 
 def test_options_of_a_population_are_refused(bundle: Path, tmp_path: Path) -> None:
     here = site("alice", ALICE, nobody)
-    with pytest.raises(Failure, match="--rounds is not for a model over parties") as refused:
+    with pytest.raises(Failure, match="--rounds does not apply to a model over parties") as refused:
         train_party(bundle, here, tmp_path / "out", TrainOptions(rounds=3))
     assert refused.value.code == "VFL0691" and not (tmp_path / "out").exists()
 
@@ -211,7 +211,7 @@ def test_words_that_make_no_sense_are_refused(kind: str, word: bytes, tmp_path: 
 def test_words_are_what_they_are_declared_to_be(two: dict[str, Peers]) -> None:
     alice, bob = two["alice"], two["bob"]
     alice.tell_json("hello", {"version": "1", "nonce": "x", "more": 1})
-    with pytest.raises(Failure, match="has other settings than this version knows"):
+    with pytest.raises(Failure, match="has settings that this version does not know"):
         compare(bob, {"version": "1"})
     alice.tell_json("hello", {"version": {"of": "what"}})
     with pytest.raises(Failure, match="is no object of plain values"):
@@ -247,8 +247,8 @@ hub = "bob"
 WRONG = {
     'timeout = "5"': ("timeout = 5", "timeout must be a number", 2),
     'adress = "127.0.0.1:7443"': ('address = "127.0.0.1:7443"', "no setting 'adress' in [parties.alice]", 4),
-    'address = "127.0.0.1"': ('address = "127.0.0.1:7443"', "'127.0.0.1' is no address", 4),
-    'address = "h:70000"': ('address = "127.0.0.1:7443"', "'h:70000' is no address", 4),
+    'address = "127.0.0.1"': ('address = "127.0.0.1:7443"', "'127.0.0.1' is not an address", 4),
+    'address = "h:70000"': ('address = "127.0.0.1:7443"', "'h:70000' is not an address", 4),
     "[parties.carol]": ("[parties.bob]", "no place 'carol'", 6),
     'method = "magic"': ('method = "psi"', "no method 'magic'", 9),
     'hub = "carol"': ('hub = "bob"', "no place 'carol'", 10),

@@ -82,7 +82,7 @@ def test_a_run_that_is_opened_goes_on(bundle, tmp_path):
     out, users = trained(bundle, tmp_path / "run", rounds=2).folder, {"users": table(ratings())}
     opened = open_run(out)
     assert opened.folder.which() == "the model after round 2"
-    with pytest.raises(Failure, match=r"--epochs is not for a model over a population") as refused:
+    with pytest.raises(Failure, match=r"--epochs does not apply to a model over a population") as refused:
         opened.train(users, TrainOptions(epochs=4))
     assert refused.value.help == "it has --rounds, --cohort, --batch"
     result = opened.train(users, TrainOptions(rounds=3))
@@ -156,7 +156,7 @@ def test_a_run_is_not_resumed_with_other_settings_or_rows(bundle, tmp_path):
         trained(None, tmp_path / "run", cohort=4, resume=True)
     with pytest.raises(Failure, match="other rows"):
         train(None, {"users": table(ratings(seed=9))}, tmp_path / "run", TrainOptions(resume=True))
-    with pytest.raises(Failure, match="holds a run already"):
+    with pytest.raises(Failure, match="already holds a run"):
         trained(bundle, tmp_path / "run")
 
 

@@ -116,8 +116,7 @@ def test_a_guard_runs_as_often_as_the_program_says(due: int, ran: int) -> None:
         at.apply("g", Engine(), 2, None)
     failure = refused("VFL0670", at.finish, "train", Engine(), 2, None)
     assert (
-        failure.exit_code == DEFECT == 4
-        and f"ran {ran} times in a step, and it must {due}" in failure.message
+        failure.exit_code == DEFECT == 4 and f"ran {ran} times in a step instead of {due}" in failure.message
     )
     at.begin("train")  # what did not come to its end is forgotten
     for _ in range(due):

@@ -177,7 +177,7 @@ def test_what_is_sent_otherwise_is_charged(tmp_path, monkeypatch):
         else:
             sent = {key: len(messages) for key, messages in heard.sent.items()}
             with pytest.raises(
-                Failure, match=r"VFL0688.*alice would send other messages.*gaussian"
+                Failure, match=r"VFL0688.*alice would send different messages.*gaussian"
             ) as refused:
                 go_on(copy, threads=2)
             assert "--threads" in refused.value.help and spent(out) == before

@@ -88,7 +88,7 @@ def test_every_bit_of_every_file_counts(bundle: Path, name: str) -> None:
 
 def test_a_file_too_many(bundle: Path) -> None:
     (bundle / "bob" / "more.onnx").write_bytes((bundle / "bob" / "b.train.onnx").read_bytes())
-    assert refused(bundle) == f"{bundle / 'bob' / 'more.onnx'} is no file of this bundle"
+    assert refused(bundle) == f"{bundle / 'bob' / 'more.onnx'} is not a file of this bundle"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -136,13 +136,13 @@ PLAN: dict[str, Callable[[Any], object]] = {
     "expected a name": lambda p: p.update(tables=["../bob"]),
     "is there twice": lambda p: p["inputs"].append(p["inputs"][0]),
     "another bundle": lambda p: p.update(precision="float64"),
-    "which is no array": lambda p: p["weights"][0].update(array="elsewhere"),
+    "which is not an array": lambda p: p["weights"][0].update(array="elsewhere"),
     "do not fill its shape [30, 2]": lambda p: p["weights"][1].update(offset=19),
     "do not fill its shape [3, 1]": lambda p: p["arrays"][1].update(shape=[3, 1]),
     "names optimizer 'adam'": lambda p: p["updates"][0].update(optimizer="adam"),
     "no array or changed twice": lambda p: p["updates"][1].update(array="b.w"),
     "has not the size": lambda p: p["updates"][0].update(size=4),
-    "which is no table": rows_of_no_table,
+    "which is not a table": rows_of_no_table,
     "no fitting update graphs": lambda p: p["optimizers"][0]["slots"].append({"name": "v", "init": 0.0}),
     "an assign names no array": lambda p: p["assigns"][0].update(array="b.w"),
     "secret.onnx is missing": lambda p: p["graphs"]["b.train"].update(file="../../secret.onnx"),
@@ -193,7 +193,7 @@ def test_a_damaged_manifest(bundle: Path, message: str) -> None:
 def test_a_manifest_changed_after_compilation(bundle: Path) -> None:
     file = bundle / "manifest.json"
     file.write_text(file.read_text().replace('"batch", 2', '"batch", 3'))
-    assert "its digest does not fit" in refused(bundle)
+    assert "its digest does not match" in refused(bundle)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, "\ud800"])

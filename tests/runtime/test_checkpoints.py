@@ -98,7 +98,7 @@ def test_nothing_is_begun_anew_over_damage(
     for checkpoint in (run / "checkpoints").iterdir():
         damage(checkpoint / "bob" / "slots.safetensors")
     before = (run / "bob" / "model.safetensors").read_bytes()
-    with pytest.raises(Failure, match="there is no checkpoint before it") as caught:
+    with pytest.raises(Failure, match="there is no earlier checkpoint") as caught:
         train(None, data, run, MORE)
     assert caught.value.code == "VFL0621"
     assert (run / "bob" / "model.safetensors").read_bytes() == before

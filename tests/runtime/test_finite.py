@@ -48,7 +48,7 @@ def test_an_activation_that_is_not_finite_does_not_leave(bundle: Path, program: 
     session, inputs = Session(bundle), batch()
     inputs["alice.x"][3] = np.inf
     before = session.weights()
-    with pytest.raises(Failure, match=r"what 'alice' is about to send to 'bob' by edge 'a\.v'") as caught:
+    with pytest.raises(Failure, match=r"what 'alice' is about to send to 'bob' on edge 'a\.v'") as caught:
         getattr(session, program)(inputs)
     assert caught.value.code == "VFL0611"
     assert ("learning rate" in str(caught.value.help)) == (program == "step")

@@ -130,7 +130,7 @@ def test_a_run_is_never_overwritten_unasked(
     run: Path, bundle: Path, data: dict[str, Any], tmp_path: Path
 ) -> None:
     before = state(run)
-    with pytest.raises(Failure, match="holds a run already") as caught:
+    with pytest.raises(Failure, match="already holds a run") as caught:
         train(bundle, data, run)
     assert caught.value.code == "VFL0624"
     (tmp_path / "mine.txt").write_text("precious")
@@ -208,7 +208,7 @@ def test_resuming_with_other_data_or_bundle(run: Path, data: dict[str, Any], tmp
     other = handmade.write_bundle(tmp_path / "other")
     with pytest.raises(Failure, match="another spec"):
         train(other, data, run, TrainOptions(resume=True))
-    with pytest.raises(Failure, match="holds no run"):
+    with pytest.raises(Failure, match="is not a run"):
         train(other, data, tmp_path / "nothing", TrainOptions(resume=True))
 
 

@@ -207,7 +207,7 @@ def test_rows_count_by_their_weights(tables: dict[str, Any], tmp_path: Path) -> 
     ("weight", "code", "says"),
     [
         ("weight W = Price - 2", "VFL0617", "the weight bob.W is -"),
-        ("weight W = 0 * Price", "VFL0617", "the weight bob.W is 0 in every one of the 120 rows"),
+        ("weight W = 0 * Price", "VFL0617", "the weight bob.W is 0 in all 120 rows"),
         ("weight W = log(Price)", "VFL0610", "bob.W has no value"),
     ],
 )
@@ -242,7 +242,7 @@ def test_evaluation_takes_no_labels_that_training_refuses(tables: dict[str, Any]
     for changed, says in (
         ({"Level": levels["Level"] + 1}, "label bob.Level has values from 1 to 2"),
         ({"W": -levels["W"]}, "the weight bob.W is -1 in the row with key 'k000'"),
-        ({"W": 0 * levels["W"]}, "is 0 in every one of the 120 rows"),
+        ({"W": 0 * levels["W"]}, "is 0 in all 120 rows"),
     ):
         with pytest.raises(Failure) as failed:
             evaluate(run, given(**changed))

@@ -62,14 +62,17 @@ def told(failure: Failure | None) -> str | None:
     return failure and f"{failure.code} {failure.message}"
 
 
-STRANGER = "VFL0644 what answers at the address of 'alice' is not 'alice': "
+STRANGER = "VFL0644 whatever responds at the address of 'alice' is not 'alice': "
 
 
 @pytest.mark.parametrize(
     ("outcome", "says"),
     [
-        (Connection(), "it asks for TLS, and this party was started without"),
-        (broken("TLSV13_ALERT_CERTIFICATE_REQUIRED"), "it asks for TLS, and this party was started without"),
+        (Connection(), "it requires TLS, but this party was started without it"),
+        (
+            broken("TLSV13_ALERT_CERTIFICATE_REQUIRED"),
+            "it requires TLS, but this party was started without it",
+        ),
         *((broken(reason), None) for reason in (*tls.PLAIN, None, "UNEXPECTED_EOF_WHILE_READING")),
     ],
 )
@@ -125,7 +128,7 @@ def test_a_handshake_that_breaks_tells_nothing(reason: str | None, monkeypatch: 
         ([(None, True, ENDS)], 1, None, ENDS),
         ([(None, False, 1.0), (None, False, 2.0), (None, True, ENDS)], 3, None, ENDS),
         ([(None, False, 1.0), (Failure("VFL0644", "it"), True, math.inf)], 2, "it", math.inf),
-        ([(None, False, ENDS)] * 4, 3, "'alice' hangs up as soon as it has seen bob.pem", ENDS),
+        ([(None, False, ENDS)] * 4, 3, "'alice' closed the connection on seeing bob.pem", ENDS),
         ([(None, False, ENDS), OSError()], 2, None, ENDS),
         ([OSError()], 1, None, math.inf),
     ],
@@ -151,7 +154,7 @@ def test_who_hangs_up_three_times_refuses(
     failure, expires = probe("[::1]:7", "alice", ("alice", "bob"), OWN)
     assert (failure and failure.message, expires) == (says, ends)
     assert dialled == [(("::1", 7), 2)] * asked
-    over = failure is not None and "hangs up" in failure.message
+    over = failure is not None and "closed the connection" in failure.message
     assert slept == [0.1] * (asked if over else asked - 1)
 
 
@@ -237,7 +240,7 @@ def test_a_key_with_a_password_is_of_no_use(folder: Path, tmp_path: Path) -> Non
     key = of.load_pem_private_key(files.key.read_bytes(), None)
     locked = key.private_bytes(of.Encoding.PEM, of.PrivateFormat.PKCS8, of.BestAvailableEncryption(b"word"))
     (tmp_path / "bob.key").write_bytes(locked)
-    with pytest.raises(Failure, match=r"bob\.key is no PEM file .* or needs a password") as caught:
+    with pytest.raises(Failure, match=r"bob\.key is not a PEM file .* or needs a password") as caught:
         identity(Tls(files.authority, files.certificate, tmp_path / "bob.key"), "bob")
     assert (caught.value.code, caught.value.exit_code) == ("VFL0643", 1)
 

@@ -171,7 +171,7 @@ def test_who_is_done_is_told_where_a_peer_did_not_hear_it(reason: Reason, clock:
     if reason == "done":
         with pytest.raises(Failure, match="'alice' did not send that it received the last messages") as late:
             bob.close(reason)
-        assert "within 10.0 s, waited for since 12:00:00; the link: not connected yet" in late.value.message
+        assert "within 10.0 s (waiting since 12:00:00; link: not connected yet)" in late.value.message
     else:
         bob.close(reason)
     assert bob._closed.is_set()
@@ -219,7 +219,7 @@ def test_who_has_no_room_is_waited_for(room: bool, clock: SimpleNamespace) -> No
         Failure, match=r"'alice' did not send that it took what was sent within 10.0 s"
     ) as late:
         bob.send("alice", wiring.envelope("bob", "alice", 1))
-    assert late.value.message.endswith("waited for since 12:00:00; the link: not connected yet")
+    assert late.value.message.endswith("(waiting since 12:00:00; link: not connected yet)")
     bob._mailbox.fail(Failure("VFL0645", "it"))
     with pytest.raises(Failure, match="VFL0645"):
         bob.tell("alice", "word", b"word")

@@ -71,11 +71,11 @@ WRONG = {
     "the listener has two names": (("good", "both"), ("good", "bob"), "VFL0644", "for 'both', 'alice', "),
     "the listener has expired": (("late", "alice"), ("good", "bob"), "VFL0644", "expired"),
     "the listener does not speak TLS": (None, ("good", "bob"), "VFL0644", "does not speak TLS"),
-    "who dials is of another authority": (("good", "alice"), ("mixed", "bob"), "VFL0643", "hangs up"),
+    "who dials is of another authority": (("good", "alice"), ("mixed", "bob"), "VFL0643", "closed the connection"),
     "who dials is somebody else": (("good", "alice"), ("good", "mallory"), "VFL0644", "does not accept"),
     "who dials has two names": (("good", "alice"), ("good", "both"), "VFL0644", "does not accept"),
-    "who dials has expired": (("good", "alice"), ("late", "bob"), "VFL0643", "hangs up"),
-    "who dials does not speak TLS": (("good", "alice"), None, "VFL0644", "asks for TLS"),
+    "who dials has expired": (("good", "alice"), ("late", "bob"), "VFL0643", "closed the connection"),
+    "who dials does not speak TLS": (("good", "alice"), None, "VFL0644", "requires TLS"),
 }
 
 
@@ -139,7 +139,7 @@ def test_the_right_one_comes_after_a_stranger(folder: Path, trusting: None) -> N
     ("authority", "name", "place", "code", "named"),
     [
         ("late", "bob", "bob", 3, "expired on"),
-        ("good", "mallory", "bob", 3, "is for 'mallory', and this party is 'bob'"),
+        ("good", "mallory", "bob", 3, "is for 'mallory', but this party is 'bob'"),
         ("good", "nobody", "nobody", 1, "cannot be read"),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_private_key_is_private(tmp_path: Path, mode: int, kept: bool) -> None
     if kept:
         identity(tls, "bob")
         return
-    with pytest.raises(Failure, match=f"bob.key is to be secret.* its mode is {mode:04o}") as caught:
+    with pytest.raises(Failure, match=f"bob.key must be secret.* its mode is {mode:04o}") as caught:
         identity(tls, "bob")
     assert (caught.value.code, caught.value.exit_code) == ("VFL0659", 1)
 
@@ -192,9 +192,9 @@ def test_files_that_do_not_fit_each_other(folder: Path, tmp_path: Path) -> None:
     for tls, named, exit_code in (
         (Tls(good.authority, good.certificate, other.key), "is not the key of", 1),
         (Tls(other.authority, good.certificate, good.key), "was not issued by the authority", 3),
-        (Tls(good.authority, junk, good.key), "is no PEM file", 1),
-        (Tls(junk, good.certificate, good.key), "is no PEM file", 1),
-        (Tls(good.authority, good.certificate, good.certificate), "is no PEM file", 1),
+        (Tls(good.authority, junk, good.key), "is not a PEM file", 1),
+        (Tls(junk, good.certificate, good.key), "is not a PEM file", 1),
+        (Tls(good.authority, good.certificate, good.certificate), "is not a PEM file", 1),
     ):
         with pytest.raises(Failure) as caught:
             identity(tls, "bob")

@@ -71,7 +71,7 @@ def test_how_long_a_peer_is_waited_for(
     box.listen = said.append
     with pytest.raises(Failure, match=rf"'bob' did not send control 'word' within {ends:.1f} s") as late:
         box.wait(WORD, timeout)
-    assert late.value.message.endswith("waited for since 12:00:00; the link: as that of bob")
+    assert late.value.message.endswith("(waiting since 12:00:00; link: as that of bob)")
     assert (late.value.code, late.value.exit_code, clock.now) == ("VFL0641", PEER, ends)
     assert box.waited == {"bob": ends, "carol": 0.0}
     if not rings:

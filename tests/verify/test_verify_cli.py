@@ -101,7 +101,7 @@ def test_lines_where_there_is_no_terminal(spec: Path) -> None:
     ended = verify(spec, *FEW)
     assert ended.code == 0 and "\x1b" not in ended.stdout and "\r" not in ended.stdout
     assert ended.stdout.startswith("float64 unsplit onnx: 3 steps\nfloat64 split onnx: 3 steps\n")
-    assert "every way agrees: 3 steps of 2 rows, 40 rows in all, seed 0" in ended.stdout
+    assert "all ways agree: 3 steps of 2 rows, 40 rows in all, seed 0" in ended.stdout
 
 
 def test_own_data(tmp_path: Path) -> None:

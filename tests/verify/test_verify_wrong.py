@@ -36,7 +36,7 @@ def test_a_wrong_gradient_is_found_at_the_weights_it_reaches(
         assert {way.split()[1] for way in ways} == {"onnx", "keras"}, "the engines differ, not the splits"
     command._show(ended.found)
     shown = capsys.readouterr().out
-    assert "the ways do not agree" in shown
+    assert "the ways disagree" in shown
     assert any(line.split()[0] == "weight" and "beyond" in line for line in shown.splitlines() if line)
 
 

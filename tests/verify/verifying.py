@@ -95,7 +95,7 @@ def verify(spec: Path | str, *arguments: str) -> Ended:
 
 
 def agreed(spec: Path | str, *arguments: str) -> dict[str, Any]:
-    """Verifies, fails with the worst differences where the ways do not agree, and returns what was found."""
+    """Verifies, fails with the worst differences where the ways disagree, and returns what was found."""
     ended = verify(spec, "--json", *arguments)
     assert ended.code in (0, 1), ended.stderr
     assert ended.code == 0, worst(ended.found)

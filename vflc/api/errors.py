@@ -41,7 +41,7 @@ def told() -> Iterator[None]:
         raise Error([diagnostic(failure)]) from None
     except Interrupted as stopped:
         run = str(stopped.folder.parent.parent)  # of RUN/checkpoints/STEP
-        text = f"stopped after step {stopped.step}; go on with it by vflc.load({run!r}).fit(…)"
+        text = f"stopped after step {stopped.step}; continue with vflc.load({run!r}).fit(…)"
         raise KeyboardInterrupt(text) from None
 
 

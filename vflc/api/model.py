@@ -118,7 +118,7 @@ class Model:
         from vflc.emit.manifest.diagram import FORMATS
 
         if format not in FORMATS:
-            raise ValueError(f"format {format!r} is none of {', '.join(FORMATS)}")
+            raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
         return Picture(FORMATS[format](self.manifest), format)
 
     def save(self, folder: str | Path) -> Path:
@@ -177,7 +177,7 @@ class Model:
         if folds < 2:
             raise ValueError(f"folds is {folds}: give at least 2")
         if "out" in options:
-            raise TypeError("the runs of folds are not kept: leave `out` away")
+            raise TypeError("the runs of folds are not kept: remove `out`")
         options |= {"validation": 1 / folds, "on_event": on_event}
         found = [self.fit(data, fold=fold, **options).metrics["validation"] for fold in range(folds)]
         return tables.Table(("fold", *found[0]), _folds(found))

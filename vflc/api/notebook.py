@@ -13,7 +13,7 @@ from vflc.api.model import Model
 from vflc.diagnostics import Source
 from vflc.diagnostics.render_text import render
 
-USAGE = "say what the model is called, as in `%%vfl model`"
+USAGE = "give the model a name, as in `%%vfl model`"
 
 
 def register(ipython: Any) -> None:

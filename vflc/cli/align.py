@@ -24,20 +24,22 @@ if TYPE_CHECKING:
 @click.argument("bundle", metavar="[BUNDLE]", type=RUN, required=False)
 @partial(data, required=False)
 @click.option(
-    "--key", "keys", metavar="[PARTY=]COLUMN", multiple=True, help="The key column, where there is no spec."
+    "--key", "keys", metavar="[PARTY=]COLUMN", multiple=True, help="The key column, if there is no spec."
 )
 @click.option(
-    "--deploy", type=click.Path(path_type=Path, dir_okay=False), help="Where the other parties are."
+    "--deploy", type=click.Path(path_type=Path, dir_okay=False), help="The addresses of the other parties."
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="With --deploy: a .csv or .parquet."
 )
 @force
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), help="Seconds to wait for a peer; deploy.toml's."
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds to wait for a peer; default: as in deploy.toml.",
 )
-@click.option("--insecure", is_flag=True, help="Without encryption: only where all addresses are loopback.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--insecure", is_flag=True, help="Do not encrypt; only if all addresses are loopback.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 def command(
     target: Path | None,
     bundle: Path | None,
@@ -60,7 +62,7 @@ def command(
     """
     if deploy is not None:
         if target is None or bundle is None or keys:
-            raise click.UsageError("with --deploy: vflc align NAME BUNDLE --deploy deploy.toml")
+            raise click.UsageError("--deploy needs NAME BUNDLE: vflc align NAME BUNDLE --deploy deploy.toml")
         _between_processes(str(target), bundle, sources, deploy, as_json, options)
         return
     given = [f"--{name}" for name, value in options.items() if value]
@@ -99,7 +101,7 @@ def _between_processes(
     if name not in places:
         raise Failure("VFL0618", f"there is no party {name!r} in {bundle}", f"it has {', '.join(places)}")
     if set(sources) - {name}:
-        raise click.UsageError(f"--data is for {name}: each party names its own table")
+        raise click.UsageError(f"--data must be for {name}: each party gives only its own table")
     deploy = read_deploy(file, name, places)
     deploy = replace(deploy, timeout=options["timeout"] or deploy.timeout)
     check_output(options["out"], options["force"], [sources.get(name, deploy.data)])
@@ -120,7 +122,9 @@ def _between_processes(
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(f"{found['kept']:,} of {found['rows']:,} rows of {name} are at {' and '.join(found['peers'])}")
+    click.echo(
+        f"{found['kept']:,} of {found['rows']:,} rows of {name} are also at {' and '.join(found['peers'])}"
+    )
     if options["out"]:
         click.echo(f"wrote {options['out']}")
 
@@ -132,7 +136,7 @@ def _parties(
     if target is None:
         return {party: {"key": column} for party, column in _named(sources, keys).items()}
     if keys:
-        raise click.UsageError("--key is for tables without a spec; the spec says what its keys are")
+        raise click.UsageError("--key is for tables without a spec; a spec names its own keys")
     from vflc_runtime.bundle.folder import open_any
     from vflc_runtime.data.dataset import check_parties
     from vflc_runtime.run.loading import encoders
@@ -142,7 +146,7 @@ def _parties(
     folder = stack.enter_context(bundle_of(target, None))
     parties: dict[str, dict[str, Any]] = encoders(open_any(folder))["parties"]
     if len(parties) == 1:
-        raise click.UsageError(f"{next(iter(parties))} alone has a table: there is nothing to align")
+        raise click.UsageError(f"only {next(iter(parties))} has a table: there is nothing to align")
     check_parties(parties, sources)
     return parties
 
@@ -153,7 +157,7 @@ def _named(sources: Mapping[str, str], keys: Sequence[str]) -> dict[str, str]:
     for value in keys:
         party, equals, column = value.rpartition("=")
         if not column or (equals and party not in sources):
-            raise click.UsageError(f"--key {value} names no party that has --data")
+            raise click.UsageError(f"--key {value} names a party without --data")
         if party in named:
             raise click.UsageError(f"--key is given twice for {party or 'all'}")
         named[party] = column
@@ -191,4 +195,4 @@ def _show(found: Overlap) -> None:
     show(console(), table)
     click.echo(f"\nkeys that all parties have: {found.common:,}")
     for how, count in found.nearly.items():
-        click.echo(f"more, were they compared {how}: {count:,}")
+        click.echo(f"keys that would also match if compared {how}: {count:,}")

@@ -29,20 +29,24 @@ EPOCHS = 3
 @click.command("audit", short_help="Attack what each party of a run received.")
 @click.argument("target", metavar="RUN|SPEC", type=SPEC)
 @data
-@click.option("--steps", type=click.IntRange(1), help="Train so many steps for the audit.")
+@click.option("--steps", type=click.IntRange(1), help="Train this many steps for the audit.")
 @click.option(
     "--epochs",
     type=click.IntRange(1),
-    help=f"Train so many epochs.  [default: {EPOCHS}, at most {STEPS} steps]",
+    help=f"Train this many epochs.  [default: {EPOCHS}, at most {STEPS} steps]",
 )
-@click.option("--batch", type=click.IntRange(1), help="Rows a step of that training; as the spec says.")
-@click.option("--party", "parties", metavar="NAME", multiple=True, help="Who is curious; all without it.")
+@click.option(
+    "--batch", type=click.IntRange(1), help="Rows per step of that training; default: as in the spec."
+)
+@click.option(
+    "--party", "parties", metavar="NAME", multiple=True, help="The adversary; default: every party in turn."
+)
 @click.option(
     "--known",
     type=click.IntRange(2),
     default=100,
     show_default=True,
-    help="Labels that an attacker has to learn from.",
+    help="Labels that the attacker has to learn from.",
 )
 @click.option(
     "--with",
@@ -50,25 +54,31 @@ EPOCHS = 3
     metavar="RUN",
     type=SPEC,
     multiple=True,
-    help="Another recorded run on the same tables, to add attacks up over.",
+    help="Another recorded run on the same tables, to combine attacks over.",
 )
 @click.option(
-    "--json", "as_json", type=click.Path(path_type=Path, dir_okay=False), help="Write all scores; - prints."
+    "--json",
+    "as_json",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all scores to this file; - prints them.",
 )
 @click.option(
-    "--html", "as_html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page for people."
+    "--html",
+    "as_html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page to read in a browser.",
 )
 @click.option(
     "--at-most",
     "limit",
     type=click.Choice(["quiet", "hints", "leaks"]),
-    help="Exit code 1 where an attack reaches more.",
+    help="Exit with code 1 if an attack reaches more.",
 )
 @click.option(
     "--bounds/--no-bounds",
     default=True,
     show_default=True,
-    help="Put proven bounds to the test in a short run of its own.",
+    help="Test proven bounds in a short separate run.",
 )
 @force
 @engine
@@ -150,11 +160,11 @@ def _check_runs(target: Path, others: tuple[Path, ...]) -> None:
         if not ((run / "run.json").is_file() and recorded(run)):
             raise Failure(
                 "VFL0689",
-                f"{run} is no run that was recorded, and runs are attacked together by what they recorded",
-                "train it with --record 3epochs, say",
+                f"{run} was not recorded; only recorded runs can be attacked together",
+                "train it with --record, for example --record 3epochs",
             )
     if len({run.resolve() for run in whole}) < len(whole):
-        raise Failure("VFL0689", "a run is named twice", "name each run once: it is no more evidence twice")
+        raise Failure("VFL0689", "a run is named twice", "name each run once: a second time adds no evidence")
 
 
 def _judge(report: Report, limit: str | None) -> None:
@@ -173,14 +183,14 @@ def _judge(report: Report, limit: str | None) -> None:
         raise Failure(
             "VFL0687",
             f"a bound does not hold: {refuted[0].sentence}",
-            "train nothing with this bundle, and report it: that bounds hold is what vflc promises",
+            "do not train with this bundle, and report it: vflc promises that bounds hold",
             exit_code=DEFECT,
         )
     found = report.worst
     if limit is not None and LEVELS.index(found) < LEVELS.index(limit):
-        help = "the verdicts say what would help; --json has every score"
+        help = "see the verdicts for what would help; --json has every score"
         raise Failure(
-            "VFL0682", f"an attack reached `{found}`, and `{limit}` is the most allowed", help, exit_code=1
+            "VFL0682", f"an attack reached `{found}`, but at most `{limit}` is allowed", help, exit_code=1
         )
 
 
@@ -206,12 +216,14 @@ def _trained(
     is_run = (target / "run.json").is_file()
     if is_run and recorded(target):
         if any(training.values()):
-            raise click.UsageError("--steps, --epochs and --batch are for what is not recorded yet")
+            raise click.UsageError(
+                "--steps, --epochs and --batch are for bundles and runs that are not recorded yet"
+            )
         yield target, target
         return
     settings: dict[str, Any] = {}
     if is_run:
-        screen.print(f"{target} was not recorded: its bundle is trained again, with its settings")
+        screen.print(f"{target} was not recorded: training its bundle again with the same settings")
         known = RunFolder(target).settings
         settings = {name: known[name] for name in SETTINGS.lasting}
     epochs, steps = training["epochs"] or EPOCHS, training["steps"]
@@ -227,8 +239,8 @@ def _trained(
     ):
         run = Path(folder) / "run"
         if is_population(bundle):
-            help = "what its hub and its users may learn stands in manifest.md"
-            raise Failure("VFL0502", "a population is not audited", help)
+            help = "see manifest.md for what its hub and its users may learn"
+            raise Failure("VFL0502", "populations cannot be audited", help)
         with screen.status("training"):
             train(bundle, sources, run, options)
         yield (target if is_run else run), run
@@ -246,7 +258,7 @@ def _show(report: Report, screen: Console) -> None:
     told = audited([score for score in best if score not in left_out], columns())
     screen.print(f"\n{told}", markup=False, soft_wrap=True)
     if left_out:
-        screen.print(f"and {len(left_out):,} attacks on features that find less; --json and --html have them")
+        screen.print(f"and {len(left_out):,} attacks on features that find less; see --json and --html")
     screen.print(f"\n{reached(report, columns())}", markup=False, soft_wrap=True)
     screen.print(f"\n{report.worst}: {MEANING[report.worst]}")
     bad = [score for score in worst(report.scores) if LEVELS.index(score.level) < LEVELS.index("hints")]
@@ -257,7 +269,7 @@ def _show(report: Report, screen: Console) -> None:
     for name, why in list(report.passed.items())[:VERDICTS]:
         _told(screen, f"not attacked: {name}, {why}")
     if len(report.passed) > VERDICTS:
-        _told(screen, f"not attacked: {len(report.passed) - VERDICTS:,} more edges; --json has them")
+        _told(screen, f"not attacked: {len(report.passed) - VERDICTS:,} more edges; see --json")
 
 
 def _told(screen: Console, text: str) -> None:

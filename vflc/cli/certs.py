@@ -19,12 +19,12 @@ _AUTHORITY = "vflc test authority"
 _AUTHORITY_DAYS = 3650
 
 
-@click.command("certs", short_help="Make certificates for trying things out.")
+@click.command("certs", short_help="Make certificates for a trial.")
 @click.argument("parties", nargs=-1, required=True, metavar="PARTY...")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder.")
-@click.option("--host", "hosts", multiple=True, help="A host name or address to name besides the party.")
+@click.option("--host", "hosts", multiple=True, help="A host name or address to include in the certificates.")
 @click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="Validity.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there, the authority too.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files, including the authority.")
 def command(parties: tuple[str, ...], out: Path, hosts: tuple[str, ...], days: int, overwrite: bool) -> None:
     """Make a certificate and a key for every PARTY, issued by an authority in the same folder.
 
@@ -36,7 +36,7 @@ def command(parties: tuple[str, ...], out: Path, hosts: tuple[str, ...], days: i
             raise click.BadParameter(f"{name!r} cannot be the name of a party", param_hint="PARTY")
     for host in set(hosts) & set(parties):
         raise click.BadParameter(
-            f"{host!r} is a party: a certificate has the name of one", param_hint="--host"
+            f"{host!r} is a party: a certificate names only one party", param_hint="--host"
         )
     for file in make(out, parties, hosts, timedelta(days=days), overwrite):
         click.echo(f"wrote {file}")
@@ -59,7 +59,7 @@ def make(
         import cryptography  # noqa: F401
     except ImportError:
         help = "pip install 'vflc[grpc]'"
-        raise Failure("VFL0647", "certificates are made with 'cryptography'", help) from None
+        raise Failure("VFL0647", "`vflc certs` needs the package 'cryptography'", help) from None
     there = [path for name in parties for path in _files(out, name) if path.exists()]
     authority = _files(out, "authority")
     kept = not overwrite and all(path.exists() for path in authority)
@@ -67,7 +67,7 @@ def make(
         there += [path for path in authority if path.exists()]
     if there and not overwrite:
         help = "choose another folder, or replace them with --overwrite"
-        raise Failure("VFL0648", f"{there[0]} is there already", help)
+        raise Failure("VFL0648", f"{there[0]} already exists", help)
     try:
         out.mkdir(parents=True, exist_ok=True)
         written = [] if kept else [*authority]
@@ -98,7 +98,7 @@ def _read(certificate: Path, key: Path) -> tuple[x509.Certificate, EllipticCurve
         private = None
     if not isinstance(private, EllipticCurvePrivateKey):
         help = "choose another folder, or replace all with --overwrite"
-        raise Failure("VFL0643", f"{certificate} and {key} are no authority of `vflc certs`", help)
+        raise Failure("VFL0643", f"{certificate} and {key} are not an authority made by `vflc certs`", help)
     return issuer, private
 
 

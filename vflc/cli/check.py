@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 @click.option(
     "--fix",
     is_flag=True,
-    help="Write the grants that SPEC lacks into it first, and drop waivers that are none now.",
+    help="First add missing grants to SPEC, and remove obsolete waivers.",
 )
 @click.option(
     "--together",
     metavar="PARTY,…",
-    help="Print what these parties may learn of others if they put together all that they are sent.",
+    help="Print what these parties may learn of others by combining all that they receive.",
 )
 @click.pass_context
 def command(context: click.Context, spec: Path, form: str, fix: bool, together: str | None) -> None:
@@ -41,9 +41,9 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
 
     places = tuple(dict.fromkeys(name.strip() for name in (together or "").split(",") if name.strip()))
     if together is not None and form != "text":
-        raise click.UsageError("--together prints text: leave --format out")
+        raise click.UsageError("--together prints text: remove --format")
     if together is not None and not places:
-        raise click.UsageError("--together names no party: --together bob,carol")
+        raise click.UsageError("--together needs parties: --together bob,carol")
     examined = driver.examine_file(spec)
     if fix:
         examined = _fix(spec, examined, form != "text")

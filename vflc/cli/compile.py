@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     "-o",
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where the bundle goes; it may be left out with --dump-after.",
+    help="The folder for the bundle; optional with --dump-after.",
 )
 @click.option(
     "--backend",
     type=click.Choice([*BACKENDS, "all"]),
     default="onnx",
     show_default=True,
-    help="What graphs are written as.",
+    help="The format of the graphs.",
 )
 @click.option("--precision", type=PRECISION, default="float32", show_default=True)
-@click.option("--dump-after", metavar="PASS", help="Print the graph as a pass leaves it, for debugging vflc.")
+@click.option("--dump-after", metavar="PASS", help="Print the graph after a pass, for debugging vflc.")
 @click.option(
     "--check-passes", is_flag=True, help="Check what each pass requires and ensures, for debugging vflc."
 )
@@ -52,7 +52,7 @@ def command(
     from vflc.passes.pipeline import Watch
 
     if out is None and dump_after is None:
-        raise click.UsageError("say where the bundle goes: -o FOLDER")
+        raise click.UsageError("give the folder for the bundle: -o FOLDER")
     passes: list[str] = []
 
     def dump(name: str, model: Lowered) -> None:
@@ -67,7 +67,7 @@ def command(
         watch=Watch(dump, check_passes),
     )
     if dump_after is not None and dump_after not in passes:
-        raise click.UsageError(f"no pass of {spec} is called {dump_after!r}: {', '.join(passes)}")
+        raise click.UsageError(f"{spec} has no pass {dump_after!r}; use one of: {', '.join(passes)}")
     if out is None:
         return
     with writing(out):
@@ -81,4 +81,4 @@ def command(
     for line in waived(bundle.manifest, columns()):
         click.echo(line)
     places = ", ".join(bundle.manifest["places"])
-    click.echo(f"wrote {out}: a folder each for {places}; manifest {bundle.manifest['digest'][:16]}")
+    click.echo(f"wrote {out}: folders for {places}; manifest {bundle.manifest['digest'][:16]}")

@@ -25,7 +25,7 @@ Known = Mapping[str, Sequence[str]]
 
 
 def crossing(manifest: Mapping[str, Any], width: int) -> str:
-    """Every edge of a manifest: where it goes, how large it is, what it depends on, what it is known to tell.
+    """Every edge of a manifest: where it goes, how large it is, what it depends on and is known to reveal.
 
     Args:
         manifest: of a bundle.
@@ -80,7 +80,7 @@ def _total(edges: Sequence[Edge], unit: str) -> str:
     row, step = (sum(edge[key] or 0 for edge in edges) for key in ("bytes_per_row", "bytes_per_step"))
     parts = [f"{row:,} bytes a row"] * bool(row) + [f"{step:,} bytes a {unit}"] * bool(step)
     open_ended = any(edge.get("sized_by") for edge in edges) or not parts
-    return " and ".join([*parts, *["as many bytes as the data has"] * open_ended])
+    return " and ".join([*parts, *["size depends on the data"] * open_ended])
 
 
 def _alike(edges: Sequence[Edge], known: Known) -> Iterator[list[Edge]]:
@@ -110,5 +110,5 @@ def _row(edges: Sequence[Edge], unit: str, known: Known) -> tuple[str, str, str,
     each = " each" if len(edges) > 1 else ""
     size = f"{first['bytes_per_row'] or first['bytes_per_step']:,} B{once}{each}"
     if first.get("sized_by"):
-        size = "as the data has"
+        size = "size depends on the data"
     return name, shape(first), size, ", ".join(known.get(first["id"], ()))

@@ -15,7 +15,7 @@ from vflc.cli.options import RUN, data, engine, threads
 @data
 @engine
 @threads
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 def command(run: Path, sources: dict[str, str], engine: str, threads: int | None, as_json: bool) -> None:
     """Measure the model in RUN on other rows."""
     from vflc_runtime.run.opened import open_run

@@ -14,15 +14,19 @@ from vflc.cli.options import RUN, SPEC, data
 @click.command("export", short_help="Write the models of a run as ONNX or Keras files.")
 @click.argument("run", type=RUN)
 @click.option("--format", type=click.Choice(["onnx", "keras"]), default="onnx", show_default=True)
-@click.option("--merged", is_flag=True, help="One model of all parties, for who may hold all parts.")
+@click.option("--merged", is_flag=True, help="One model of all parties, for whoever may hold all parts.")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="An empty folder."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="An empty or new folder.",
 )
 @partial(data, required=False, otherwise=" To compare on; generated rows without.")
 @click.option(
-    "--spec", type=SPEC, help="The run's spec, for --format keras of a run that was compiled without Keras."
+    "--spec", type=SPEC, help="The run's spec, for --format keras if the run was compiled without Keras."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 def command(
     run: Path,
     format: str,
@@ -64,8 +68,8 @@ def _warn_of_whole(run: Path) -> None:
 
     parties = RunFolder(run).bundle().manifest.parties
     if len(parties) > 1:
-        message = f"the merged model holds the parts of {', '.join(parties)}, the end of the model among them"
-        help = "give it only to who may hold them all; without --merged each party has a file of its own"
+        message = f"the merged model holds the parts of {', '.join(parties)}, including the end of the model"
+        help = "give it only to someone who may hold all parts; without --merged, each party has its own file"
         failures.show([Diagnostic("VFL0325", message, None, help, level="warning")])
 
 

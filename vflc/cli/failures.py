@@ -83,7 +83,7 @@ def show(diagnostics: Sequence[Diagnostic]) -> None:
 def defect(error: BaseException) -> int:
     """A mistake of ours: one line, and the traceback where it can be sent from."""
     text = "".join(traceback.format_exception(error))
-    summary = f"a defect in vflc: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+    summary = f"a bug in vflc: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
     if os.environ.get("VFLC_DEBUG"):
         print(text, file=sys.stderr)
     try:

@@ -13,8 +13,8 @@ from vflc.cli.options import SPEC
 
 @click.command("fmt")
 @click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=SPEC)
-@click.option("--check", is_flag=True, help="Write nothing; exit code 1 where something would change.")
-@click.option("--diff", is_flag=True, help="Print what would change; writes nothing.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with code 1 if something would change.")
+@click.option("--diff", is_flag=True, help="Print what would change; write nothing.")
 @click.pass_context
 def command(context: click.Context, specs: tuple[Path, ...], check: bool, diff: bool) -> None:
     """Format each SPEC in place.

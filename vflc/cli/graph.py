@@ -13,9 +13,7 @@ from vflc.cli.outputs import check_output, force
 @click.command("graph")
 @click.argument("spec", type=SPEC)
 @click.option("--format", "form", type=click.Choice(["mermaid", "dot"]), default="mermaid", show_default=True)
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; stdout without it."
-)
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; default: stdout.")
 @force
 def command(spec: Path, form: str, out: Path | None, force: bool) -> None:
     """Draw who computes what.

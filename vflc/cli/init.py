@@ -27,7 +27,7 @@ def command(directory: Path) -> None:
     texts = {name: (files("vflc.cli") / "template" / name).read_text("utf-8") for name in TEMPLATE}
     taken = [name for name in (*TEMPLATE, "data") if (directory / name).exists()]
     if taken:
-        raise click.ClickException(f"{directory} holds {taken[0]} already; nothing was written")
+        raise click.ClickException(f"{directory} already has {taken[0]}; nothing was written")
     with writing(directory):
         (directory / "data").mkdir(parents=True)
         try:
@@ -40,7 +40,7 @@ def command(directory: Path) -> None:
                 (directory / name).unlink(missing_ok=True)
             raise
     click.echo(
-        f"made {directory / 'model.vfl'} and tables that fit it; {directory / 'README.md'} says how to go on"
+        f"made {directory / 'model.vfl'} and matching tables; {directory / 'README.md'} says how to continue"
     )
 
 

@@ -19,7 +19,7 @@ TOLD = 3
 
 
 def paragraphs(rows: Iterable[Learned], evidence: Sequence[Evidence] = ()) -> str:
-    """What each receiver may learn at most, the most first, and what is known to tell it."""
+    """What each receiver may learn at most, the most first, and what is known to reveal it."""
     width = min(shutil.get_terminal_size().columns, WIDE) if sys.stdout.isatty() else WIDE
     return "\n".join(_lines(rows, evidence, width))
 
@@ -43,7 +43,7 @@ def _lines(rows: Iterable[Learned], evidence: Sequence[Evidence], width: int) ->
             if each.receiver == receiver and any(source.party == party for source in each.sources)
         ]
         for says in told[:TOLD]:
-            yield from TextWrapper(width, "   known to tell: ", "     ", break_long_words=False).wrap(says)
+            yield from TextWrapper(width, "   known to reveal: ", "     ", break_long_words=False).wrap(says)
         if len(told) > TOLD:
             yield f"   and {len(told) - TOLD} more ways in manifest.md"
 

@@ -14,7 +14,7 @@ import click
 @click.argument(
     "folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default="runs/ledger"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 def command(folder: Path, as_json: bool) -> None:
     """Show the ledgers in FOLDER, runs/ledger where none is named.
 
@@ -35,7 +35,7 @@ def _lines(folder: Path, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> It
     from vflc.cli.tables import columns
 
     if not any(found.values()):
-        nothing = f"there is nothing in {folder}: no run with a proven mechanism was counted"
+        nothing = f"{folder} is empty: no run with a proven mechanism was counted"
         yield from broken(nothing, columns())
     for party, costs in found.items():
         grouped: dict[tuple[Any, ...], list[str]] = {}

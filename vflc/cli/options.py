@@ -43,7 +43,7 @@ def _sources(context: click.Context, option: click.Parameter, values: tuple[str,
         if not (party and equals and source):
             raise click.BadParameter(f"{value!r} is not PARTY=SOURCE, as in alice=alice.csv")
         if party in sources:
-            raise click.BadParameter(f"{party!r} has two sources; a glob or a SQL query joins files into one")
+            raise click.BadParameter(f"{party!r} has two sources; combine files with a glob or a SQL query")
         sources[party] = source
     return sources
 
@@ -55,7 +55,7 @@ def engine(command: Any) -> Any:
         type=EngineName(),
         default="onnx",
         show_default=True,
-        help="What runs the graphs: keras is TensorFlow, on a GPU if any.",
+        help="The engine that runs the graphs; keras uses TensorFlow, and a GPU if there is one.",
     )(command)
 
 
@@ -74,7 +74,7 @@ def data(command: Any, required: bool = True, otherwise: str = "") -> Any:
         required: whether there must be one.
         otherwise: ends the help: what happens without.
     """
-    where = "Where a party's table is: CSV, Parquet, JSON, a glob, or a SQL query. Once for each party."
+    where = "A party's table: CSV, Parquet, JSON, a glob, or a SQL query. Once per party."
     return click.option(
         "--data",
         "sources",
@@ -89,7 +89,7 @@ def data(command: Any, required: bool = True, otherwise: str = "") -> Any:
 def threads(command: Any) -> Any:
     """The option `--threads`."""
     return click.option(
-        "--threads", type=click.IntRange(1), help="Threads an operator may use; a core each without it."
+        "--threads", type=click.IntRange(1), help="Threads per operator; default: one per core."
     )(command)
 
 
@@ -99,10 +99,10 @@ def validation(command: Any) -> Any:
         "--fold",
         type=click.IntRange(0),
         metavar="N",
-        help="Which part of that size, counted from 0: 0 to 4 of a fifth.",
+        help="Which part of that size, counted from 0: 0 to 4 for a fifth.",
     )
     return click.option(
-        "--validation", type=float, metavar="FRACTION", help="Keep this part of the rows for validation."
+        "--validation", type=float, metavar="FRACTION", help="Keep this fraction of the rows for validation."
     )(fold(command))
 
 
@@ -121,7 +121,7 @@ def record(command: Any) -> Any:
         "--record",
         callback=_stretch,
         metavar="STEPS|Nepochs",
-        help="Keep what every party receives, as in 200 or 3epochs, for `vflc audit`.",
+        help="Record what every party receives, for `vflc audit`: 200 steps, or 3epochs.",
     )(command)
 
 
@@ -133,8 +133,8 @@ def runs(folder: Path) -> Path:
 
 
 ELSEWHERE = {
-    "threads": "is not for populations: users run together as arrays on one thread",
-    "top": "is for a population",
+    "threads": "does not apply to populations: users run together as arrays on one thread",
+    "top": "is for populations only",
 }
 """Of options that not all runs take: why a run refuses them."""
 

@@ -13,7 +13,7 @@ import click
 
 def force(command: Any) -> Any:
     """The option `--force`."""
-    return click.option("--force", is_flag=True, help="Replace a file that is there.")(command)
+    return click.option("--force", is_flag=True, help="Replace an existing file.")(command)
 
 
 def check_output(out: Path | None, force: bool, sources: Iterable[object] = ()) -> None:
@@ -29,11 +29,11 @@ def check_output(out: Path | None, force: bool, sources: Iterable[object] = ()) 
     if out is None or not out.exists() or not (out.is_file() or out.is_dir()):  # /dev/stdout is no loss
         return
     if any(_names(_text(source), out) for source in sources):
-        raise Failure("VFL0623", f"{out} is read by this command: it would be lost", "write another file")
+        raise Failure("VFL0623", f"{out} is an input of this command and would be lost", "write another file")
     if out.is_dir():
         raise Failure("VFL0623", f"{out} is a folder", "name a file")
     if not force:
-        raise Failure("VFL0623", f"{out} is there", "write another file, or replace it with --force")
+        raise Failure("VFL0623", f"{out} already exists", "write another file, or replace it with --force")
 
 
 def _text(source: Any) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--deploy",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="deploy.toml: where the parties are.",
+    help="deploy.toml: the addresses of the parties.",
 )
 @click.option(
     "--do",
@@ -35,34 +35,36 @@ if TYPE_CHECKING:
     type=click.Choice(PROGRAMS),
     default="train",
     show_default=True,
-    help="With a RUN: evaluate or predict with the model in it.",
+    help="With a RUN: evaluate or predict with its model.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; runs/NAME.")
-@click.option("--data", "source", help="This party's table, where deploy.toml does not name it.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; default: runs/NAME."
+)
+@click.option("--data", "source", help="This party's table, if deploy.toml does not name it.")
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="With --do predict, where predictions are: a .csv or .parquet file.",
+    help="With --do predict, if this party predicts: a .csv or .parquet file.",
 )
 @force
 @engine
-@click.option("--epochs", type=click.IntRange(1), help="Epochs in all, those before --resume included.")
-@click.option("--batch", type=click.IntRange(1), help="Rows a step.")
-@click.option("--seed", type=click.IntRange(0), help="Of weights, of the order of rows and of dropout.")
-@click.option("--steps", type=click.IntRange(1), help="End after so many steps in all.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs in total, including those before --resume.")
+@click.option("--batch", type=click.IntRange(1), help="Rows per step.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of weights, row order and dropout.")
+@click.option("--steps", type=click.IntRange(1), help="Stop after this many steps in total.")
 @validation
 @click.option(
-    "--checkpoint-steps", type=click.IntRange(1), help="Save every so many steps, not only each epoch."
+    "--checkpoint-steps", type=click.IntRange(1), help="Also save a checkpoint every this many steps."
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, or begin where there is none.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out, or start it if there is none.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
-    help="Seconds to wait for a peer; deploy.toml's, or 60.",
+    help="Seconds to wait for a peer; default: as in deploy.toml, or 60.",
 )
-@click.option("--insecure", is_flag=True, help="Without encryption: only where all addresses are loopback.")
+@click.option("--insecure", is_flag=True, help="Do not encrypt; only if all addresses are loopback.")
 @click.option(
     "--log", type=click.Path(path_type=Path, dir_okay=False), help="Append JSON lines to this file."
 )
@@ -90,7 +92,7 @@ def command(
     from vflc.cli.progress import Screen
 
     if options["resume"] and options["overwrite"]:
-        raise click.UsageError("--resume goes on with a run, --overwrite replaces it: give one of them")
+        raise click.UsageError("--resume continues a run, --overwrite replaces it: give only one of them")
     if predictions is not None and what != "predict":
         raise click.UsageError("--predictions is for --do predict")
     with ExitStack() as stack:
@@ -146,7 +148,9 @@ def _train(bundle: Path, site: Site, out: Path, options: dict[str, Any], screen:
     from vflc.cli.tables import scores, sent, show, waited
 
     if (bundle / "run.json").exists():
-        raise click.UsageError("name the BUNDLE to train, and the run to go on with by --out and --resume")
+        raise click.UsageError(
+            "name the BUNDLE to train; to continue a run, name it with --out and add --resume"
+        )
     result = train_party(bundle, site, out, TrainOptions(**options))
     metrics = result.metrics
     found = {"train": metrics["train"], "validation": metrics["validation"]}
@@ -170,7 +174,7 @@ def _apply(run: Path, site: Site, what: str, predictions: Path | None, screen: S
     from vflc.cli.tables import scores, show
 
     if not (run / "run.json").exists():
-        raise click.UsageError(f"--do {what} needs a RUN, the folder that --out named in training")
+        raise click.UsageError(f"--do {what} needs a RUN: the folder given to --out in training")
     if what == "evaluate":
         found = evaluate_party(run, site)
         if found["evaluation"]:

@@ -18,7 +18,9 @@ from vflc.cli.outputs import check_output, force
 @threads
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="A .csv or .parquet file.")
 @force
-@click.option("--top", type=click.IntRange(1), help="Of a population: recommend so many items to each user.")
+@click.option(
+    "--top", type=click.IntRange(1), help="Population only: recommend this many items to each user."
+)
 def command(
     run: Path,
     sources: dict[str, str],

@@ -23,10 +23,10 @@ QUIET = 15.0
 """Seconds between two plain lines within an epoch."""
 
 _AWAITED = {
-    "control 'align.hello'": "it is to say that it has read its table (align.hello)",
-    "control 'ready'": "it is to say that its data and its model are ready (ready)",
-    "control 'saved'": "it is to say that it has saved (saved)",
-    "control 'done'": "it is to say that it is at the end (done)",
+    "control 'align.hello'": "a message that it has read its table (align.hello)",
+    "control 'ready'": "a message that its data and model are ready (ready)",
+    "control 'saved'": "a message that it has saved a checkpoint (saved)",
+    "control 'done'": "a message that it has finished (done)",
 }
 
 
@@ -72,13 +72,15 @@ class Screen:
             case events.Waiting():
                 self._waiting(event)
             case events.Resumed():
-                self.console.print(f"goes on after step {event.step:,}, in epoch {event.epoch}")
+                self.console.print(f"continues after step {event.step:,}, in epoch {event.epoch}")
             case events.Undefined():
                 self._undefined(event)
             case events.FellBack():
                 loaded(self.console, event)
             case events.BeganAgain():
-                self.console.print(f"{event.peer} began again: back to the last checkpoint that all hold")
+                self.console.print(
+                    f"{event.peer} restarted: back to the last checkpoint that all parties have"
+                )
             case events.EpochStarted():
                 self._epochs = event.epochs
                 epoch = f"{event.epoch}/{event.epochs}"
@@ -115,8 +117,8 @@ class Screen:
         self._undefined_before.add(event.name)
         rows = "more validation rows, --validation FRACTION," if event.validation else "more rows"
         self._print(
-            f"{event.name} is undefined in epoch {event.epoch}: such epochs do not count for the best one.\n"
-            f"It needs {rows} with labels of each class; or watch another: `monitor loss`"
+            f"{event.name} is undefined in epoch {event.epoch}: such epochs cannot be the best one.\n"
+            f"It needs {rows} with labels of each class; or use another metric: `monitor loss`"
         )
 
     def _progress(self, event: events.Progress) -> None:
@@ -203,7 +205,7 @@ def loaded(screen: Console, event: events.Event) -> None:
     And what was taken in the place of something damaged.
     """
     if isinstance(event, events.FellBack):
-        screen.print(f"{event.what}: {event.to} is taken", markup=False, soft_wrap=True)
+        screen.print(f"{event.what}: using {event.to}", markup=False, soft_wrap=True)
     if isinstance(event, events.Loaded):
         show(screen, alignment(event.report))
         unknown = unknown_values(event.report)
@@ -223,13 +225,17 @@ def _warn(report: Mapping[str, Any]) -> None:
     for name, counts in report["encoders"].items():
         if counts.get("expected"):
             seen, listed = (", ".join(map(repr, counts[each][:3])) for each in ("examples", "expected"))
-            message = f"{name}: not one of its {counts['unknown']:,} values is in its vocab, as {listed} are"
-            help = f"the table holds {seen}: compare how they are written, or declare them"
+            message = (
+                f"{name}: not one of its {counts['unknown']:,} values is in its vocab, which has values "
+                f"such as {listed}"
+            )
+            help = f"compare the spelling with the table's values, {seen}, or declare those"
             failures.show([Diagnostic("VFL0633", message, None, help, level="warning")])
         if counts.get("widest"):
             message = (
-                f"{name}: a row has {counts['widest']:,} values, {counts['mean']:g} in the mean, and every "
+                f"{name}: a row has {counts['widest']:,} values, but the mean is {counts['mean']:g}: and "
+                "every "
                 "row is as wide in memory"
             )
-            help = "keep the last ones of each row: -> sequence(max = 100)"
+            help = "keep only the last values of each row: -> sequence(max = 100)"
             failures.show([Diagnostic("VFL0690", message, None, help, level="warning")])

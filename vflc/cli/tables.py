@@ -48,7 +48,7 @@ def alignment(report: Mapping[str, Any]) -> Table:
 
 def unknown_values(report: Mapping[str, Any]) -> Table | None:
     """Values that encoders did not know, with examples; None where they knew them all."""
-    table = _table("Values without a code of their own", "feature", "unknown", "missing", "examples")
+    table = _table("Values without their own code", "feature", "unknown", "missing", "examples")
     for name, counts in report["encoders"].items():
         if counts["unknown"] or counts["missing"]:
             examples = ", ".join(repr(value) for value in counts["examples"][:3])
@@ -112,7 +112,7 @@ def worst_differences(found: Mapping[str, Any]) -> Table:
 
 def audited(scores: Sequence[Score], width: int) -> str:
     """What attacks found, a block for each party and secret."""
-    lines = ["What curious parties learn"]
+    lines = ["What adversaries learn"]
     blocks: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     for score in scores:
         looks_at = f"{score.channel} {'sent' if score.sent else score.phase}"
@@ -138,13 +138,13 @@ def reached(report: Report, width: int) -> str:
         )
         for each in report.reached
     ]
-    lines = ["What was reached beside what is proven", *aligned([header, *rows], width)] if rows else []
+    lines = ["Attacks compared with what is proven", *aligned([header, *rows], width)] if rows else []
     if report.trials is None:
-        return "\n".join([*lines, "", "Bounds were not put to the test."])
+        return "\n".join([*lines, "", "Bounds were not tested."])
     if not report.trials:
-        none = "No bound could be put to the test: nothing came, or all of a code or column may be learned."
+        none = "No bound could be tested: nothing was received, or a whole code or column may be learned."
         return "\n".join([*lines, "", *broken(none, width)])
-    lines += ["", "Bounds put to the test, on cells drawn afresh"]
+    lines += ["", "Tested bounds, on freshly drawn cells"]
     tried = [
         (
             each.party, each.secret, f"{each.right:,} of {each.count:,}", f"{each.most:.0%}",

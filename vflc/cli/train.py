@@ -20,30 +20,34 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("target", metavar="SPEC|BUNDLE", type=SPEC, required=False)
 @data
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; runs/MODEL.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; default: runs/MODEL."
+)
 @engine
-@click.option("--epochs", type=click.IntRange(1), help="Epochs in all, those before --resume included.")
-@click.option("--batch", type=click.IntRange(1), help="Rows a step.")
-@click.option("--seed", type=click.IntRange(0), help="Of weights, of the order of rows and of dropout.")
-@click.option("--steps", type=click.IntRange(1), help="End after so many steps in all.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs in total, including those before --resume.")
+@click.option("--batch", type=click.IntRange(1), help="Rows per step.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of weights, row order and dropout.")
+@click.option("--steps", type=click.IntRange(1), help="Stop after this many steps in total.")
 @validation
 @click.option(
-    "--checkpoint-steps", type=click.IntRange(1), help="Save every so many steps, not only each epoch."
+    "--checkpoint-steps", type=click.IntRange(1), help="Also save a checkpoint every this many steps."
 )
 @record
-@click.option("--rounds", type=click.IntRange(1), help="Of a population: rounds in all.")
-@click.option("--cohort", type=click.IntRange(1), help="Of a population: users a round.")
-@click.option("--on", metavar="ray[://HOST:PORT]", help="Of a population: run users on Ray workers.")
+@click.option("--rounds", type=click.IntRange(1), help="Population only: rounds in total.")
+@click.option("--cohort", type=click.IntRange(1), help="Population only: users per round.")
+@click.option("--on", metavar="ray[://HOST:PORT]", help="Population only: run users on Ray workers.")
 @click.option(
-    "--workers", type=click.IntRange(1), help="With --on ray: how many; one a processor without it."
+    "--workers", type=click.IntRange(1), help="With --on ray: number of workers; default: one per processor."
 )
 @click.option(
-    "--ledger", type=click.Path(path_type=Path, file_okay=False), help="Where ε is added up; beside --out."
+    "--ledger",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the ledger of ε; default: beside --out.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads
-@click.option("--precision", type=PRECISION, help="What a spec is compiled to; float32.")
+@click.option("--precision", type=PRECISION, help="Precision to compile a spec to; default: float32.")
 def command(
     target: Path | None, sources: dict[str, str], out: Path | None, precision: str | None, **options: Any
 ) -> None:
@@ -81,7 +85,7 @@ def ended(metrics: Mapping[str, Any]) -> Iterator[str]:
     """What metrics.json says of the end of a run, in words."""
     for name, why in LOST.items():
         if metrics.get(name):
-            yield f"{metrics[name]:,} client updates counted for nothing: {why}"
+            yield f"{metrics[name]:,} client updates were ignored: {why}"
     if privacy := metrics.get("privacy"):
         yield f"privacy of each user: epsilon {privacy['epsilon']:.3f} at delta {privacy['delta']:g}"
     if saved := metrics.get("saved"):
@@ -96,7 +100,7 @@ def ended(metrics: Mapping[str, Any]) -> Iterator[str]:
 def recorded(recorder: Recorder) -> None:
     """Says how much of a run was recorded."""
     size = f"{recorder.recorded:,} steps, {recorder.bytes / 1e6:,.1f} MB"
-    why = ": more would be beyond the limit of a transcript" if recorder.full else ""
+    why = ": a transcript cannot be larger" if recorder.full else ""
     click.echo(f"\nrecorded for `vflc audit`: {size}{why}")
 
 
@@ -105,7 +109,7 @@ def bundle_of(target: Path | None, precision: str | None, engine: str = "onnx") 
     """The folder of a bundle: the target itself, or what a spec compiles to, as long as needed."""
     if target is None or target.is_dir():
         if precision:
-            raise click.UsageError("--precision is for a SPEC; a bundle is compiled already")
+            raise click.UsageError("--precision is for a SPEC; a bundle is already compiled")
         yield target
         return
     from vflc import driver

@@ -37,26 +37,28 @@ def _engines(context: click.Context, option: click.Parameter, value: str | None)
 
 @click.command("verify", short_help="Train SPEC in several ways and compare.")
 @click.argument("spec", type=SPEC)
-@lambda command: data(command, required=False, otherwise=" Rows that fit the spec are made up without.")
+@lambda command: data(command, required=False, otherwise=" Without it, rows that fit the spec are generated.")
 @click.option(
-    "--steps", type=click.IntRange(1), help="Of every way.  [default: 100; 10 rounds of a population]"
+    "--steps", type=click.IntRange(1), help="Steps of each way.  [default: 100; 10 rounds of a population]"
 )
-@click.option("--rows", type=click.IntRange(2), help=f"How many rows to make up.  [default: {ROWS}]")
+@click.option("--rows", type=click.IntRange(2), help=f"Number of rows to generate.  [default: {ROWS}]")
 @click.option(
     "--batch",
     type=click.IntRange(1),
-    help="Rows a step.  [default: the spec's, at most a sixteenth of the rows]",
+    help="Rows per step.  [default: the spec's, at most a sixteenth of the rows]",
 )
-@click.option("--seed", type=click.IntRange(0), help="Of rows, weights, order and dropout; the spec's.")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Seed of rows, weights, order and dropout; default: the spec's."
+)
 @click.option(
     "--engines",
     callback=_engines,
     metavar="NAMES",
-    help="Engines, with a comma between, as in onnx,keras.  [default: all of vflc's that are installed]",
+    help="Engines, separated by commas, as in onnx,keras.  [default: all of vflc's that are installed]",
 )
-@click.option("--precision", type=click.Choice(PRECISIONS), help="One alone; both without.")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Only this one; default: both.")
 @threads
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 @click.pass_context
 def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any) -> None:
     """Train SPEC split and unsplit, by ONNX and by Keras, by our optimizers and Keras's, and compare.
@@ -67,7 +69,7 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
     Users of a population train together and one at a time instead.
     """
     if options["rows"] and options["sources"]:
-        raise click.UsageError("--rows is for rows that are made up; --data brings its own")
+        raise click.UsageError("--rows is for generated rows; --data brings its own")
     from vflc_common.engines import ENGINES, installed
 
     missing = options["engines"] is None and [each for each in ENGINES if not each.installed]
@@ -189,18 +191,18 @@ def _show(found: Mapping[str, Any]) -> None:
                 "  moved, as rows of tables catch up with Adam by an approximation"
             )
         if entry["exchanged_rows"]:
-            click.echo(f"{entry['exchanged_rows']:,} rows too near a non-smooth point gave way to others")
+            click.echo(f"{entry['exchanged_rows']:,} rows too close to a non-smooth point were replaced")
         if entry["idle_weights"]:
             click.echo(_moved_by_rounding(entry["idle_weights"], entry["limit"]))
     if (unlike := found.get("dense_off")) and any(find_engine(each).dense for each in found["engines"]):
-        click.echo(f"{DENSE}, by Keras's own optimizers, is left out:\n  {unlike}")
+        click.echo(f"{DENSE}, by Keras's own optimizers, was left out:\n  {unlike}")
     if off := found.get("protections_off"):
-        click.echo(f"compared without protections ({', '.join(off)}): their noise is never the same twice")
+        click.echo(f"compared without protections ({', '.join(off)}), whose noise is never the same twice")
     steps = f"steps of {found['batch']:,} rows"
     if "cohort" in found:
         steps = f"rounds of {found['cohort']:,} users"
     what = f"{found['steps']:,} {steps}, {found['rows']:,} rows in all"
-    verdict = "every way agrees" if found["within"] else "the ways do not agree"
+    verdict = "all ways agree" if found["within"] else "the ways disagree"
     click.echo(f"\n{verdict}: {what}, seed {found['seed']}")
 
 
@@ -209,7 +211,7 @@ def _moved_by_rounding(idle: Mapping[str, float], limit: float) -> str:
     from vflc.emit.manifest.diagram import some
 
     lines = [
-        "rounding alone moves these weights, so they were held where they start:",
+        "only rounding errors move these weights, so they were kept at their initial values:",
         some(list(idle)),
         f"gradients 0 in float64, here at most {max(idle.values()):.1e} of the largest, limit {limit:.0e}",
         *(f"beyond the limit: {name}" for name, share in idle.items() if share > limit),

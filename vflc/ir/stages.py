@@ -133,7 +133,7 @@ class Optimized(Differentiated, frozen=True, kw_only=True, eq=False):
 
 
 class Disclosed(Struct, frozen=True, kw_only=True, eq=False):
-    """Who may learn what, and what is known to tell it; empty where no protection is carried out."""
+    """Who may learn what, and what is known to reveal it; empty where no protection is carried out."""
 
     findings: tuple[Finding, ...] = ()
     disclosures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -88,8 +88,8 @@ def _common(method: str, own: Keys, handshake: Handshake, settings: AlignSetting
     if not len(common):
         raise Failure(
             "VFL0606",
-            f"no key of {handshake.place} is at {' and '.join(handshake.links)} as well",
-            "give the same keys to the same rows at every party; keys are compared as text",
+            f"no key of {handshake.place} is also at {' and '.join(handshake.links)}",
+            "use the same keys for the same rows at every party; keys are compared as text",
         )
     _check_equal(own, common, handshake, method)
     return common
@@ -106,7 +106,7 @@ def _check_equal(own: Keys, common: Ranks, handshake: Handshake, method: str) ->
                 raise _different(
                     f"{handshake.place} and {peer} have {len(own)} rows each, with different keys"
                 )
-            raise wrong(peer, "it found other common rows")
+            raise wrong(peer, "it found different common rows")
 
 
 def _different(how: str) -> Failure:

@@ -29,7 +29,7 @@ def wrong(peer: str, what: str) -> Failure:
     return Failure(
         "VFL0662",
         f"the alignment with {peer} failed: {what}",
-        "all parties must run the same version; if they do, do not go on with this peer",
+        "run the same version at all parties; if they already do, do not continue with this peer",
         exit_code=PEER,
     )
 
@@ -46,8 +46,8 @@ class Clock:
         if left <= 0:
             raise Failure(
                 "VFL0668",
-                f"the alignment takes longer than {self.seconds:,.0f} s, and {peer} is not done",
-                f"look at what {peer} does; on slow machines give it more threads, or align by hash",
+                f"the alignment has taken longer than {self.seconds:,.0f} s, and {peer} has not finished",
+                f"check {peer}; on slow machines, give it more threads or align by hash",
                 exit_code=PEER,
             )
         return left

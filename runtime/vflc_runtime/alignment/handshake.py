@@ -117,8 +117,8 @@ def _check_rows(party: str, rows: int, most: int) -> None:
     if rows > most:
         raise Failure(
             "VFL0667",
-            f"{party} has {rows:,} rows, as it says: this party aligns with at most {most:,}",
-            "if that is right, write rows = … in [align] of deploy.toml at all parties",
+            f"{party} says it has {rows:,} rows; this party aligns with at most {most:,}",
+            "if the number is right, set rows = … in [align] of deploy.toml at all parties",
             exit_code=PEER,
         )
 
@@ -132,6 +132,6 @@ def _compare(place: str, peer: str, what: str, own: object, theirs: object) -> N
         raise Failure(
             "VFL0660",
             f"{what} of the alignment is {own or 'not set'} at {place} and {theirs or 'not set'} at {peer}",
-            "all parties need the same [align] section in deploy.toml",
+            "use the same [align] section in deploy.toml at all parties",
             exit_code=PEER,
         )

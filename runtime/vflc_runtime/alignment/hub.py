@@ -73,7 +73,7 @@ def _hear_common(link: Link, salted: NDArray[Any]) -> Ranks:
     told = _hear_hashes(link, ALIGN_COMMON, count)
     ranks: Ranks = np.flatnonzero(np.isin(salted, told))
     if len(ranks) != count:
-        raise wrong(link.peer, "it calls rows common that this party does not have")
+        raise wrong(link.peer, "it sent common rows that this party does not have")
     return ranks
 
 
@@ -81,7 +81,7 @@ def _hear_hashes(link: Link, kind: Control, count: int) -> NDArray[Any]:
     """Hashes in ascending order, none twice."""
     found = np.frombuffer(b"".join(link.hear_all(kind, HASH * count)), dtype=f"S{HASH}")
     if (found[1:] <= found[:-1]).any():
-        raise wrong(link.peer, f"{kind.name} is not sorted, or has something twice")
+        raise wrong(link.peer, f"{kind.name} is not sorted, or has duplicates")
     return found
 
 
@@ -119,7 +119,7 @@ class Private:
         points = [point for block in link.hear_all(ALIGN_SETUP, POINT * link.rows) for point in split(block)]
         if any(b <= a for a, b in pairwise(points)) or any(point[0] not in (2, 3) for point in points):
             name = ALIGN_SETUP.name
-            raise wrong(link.peer, f"{name} is not sorted, has something twice, or holds no points")
+            raise wrong(link.peer, f"{name} is not sorted, has duplicates, or has bytes that are not points")
         found = self._ask(link, asking, read_setup(self._pool, points), len(texts))
         return ranks[np.sort(found)]
 

@@ -45,14 +45,14 @@ class Keys:
             raise Failure(
                 "VFL0616",
                 f"{party} has rows without a key: {blank}",
-                "every row needs a key; leave such rows out of the source",
+                "leave such rows out of the source: every row needs a key",
             )
         doubled = sum(a == b for a, b in pairwise(self.texts))
         if doubled:
             raise Failure(
                 "VFL0605",
                 f"{party} has the same key in several rows, {doubled} times",
-                "a key names one row; choose a key column that does, or leave the other rows out",
+                "choose a key column that identifies a row, or leave the other rows out",
             )
 
     def positions(self, ranks: Ranks) -> NDArray[np.int64]:

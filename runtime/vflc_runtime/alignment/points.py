@@ -157,7 +157,7 @@ class Answering:
 
 def no_points(peer: str) -> Failure:
     """VFL0662 where the library cannot read what a peer sent."""
-    return wrong(peer, "it sent bytes that are no points of the curve")
+    return wrong(peer, "it sent bytes that are not points of the curve")
 
 
 def split(block: bytes) -> list[bytes]:

@@ -59,21 +59,22 @@ def check_settings(method: str, places: tuple[str, ...], settings: AlignSettings
     """VFL0666 where they make no sense, VFL0663 where the shared key is missing."""
     if method not in METHODS:
         raise Failure(
-            "VFL0666", f"there is no method {method!r} of alignment", f"methods: {', '.join(METHODS)}"
+            "VFL0666", f"there is no method {method!r} of alignment", f"use one of: {', '.join(METHODS)}"
         )
     if settings.hub is not None and settings.hub not in places:
         raise Failure(
             "VFL0666",
             f"the hub of the alignment is {settings.hub!r}, which has no table",
-            f"name one of {', '.join(sorted(places))}, or none",
+            f"name one of {', '.join(sorted(places))}, or leave the hub out",
         )
     if method == "hash" and settings.key is None:
-        raise _unusable("the method hash needs a key that all parties share, and none is given")
+        raise _unusable("the method hash needs a key that all parties share, but none was given")
 
 
 def _unusable(message: str) -> Failure:
     return Failure(
         "VFL0663",
         message,
-        "make one, `(umask 077; openssl rand -hex 32 > shared.key)`, and give it to all by a safe way",
+        "make one, `(umask 077; openssl rand -hex 32 > shared.key)`, and give it to all parties over a "
+        "safe channel",
     )

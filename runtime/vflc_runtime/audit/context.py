@@ -66,8 +66,8 @@ class Context:
         if not any(len(Transcript(transcripts, place)) for place in bundle.plans):
             raise Failure(
                 "VFL0680",
-                "the run has no transcript: nothing crossed in the steps that were recorded",
-                "a model at one place sends nothing, and has nothing to audit",
+                "the run has no transcript: nothing crossed in the recorded steps",
+                "audit a model with several places: a model at one place sends nothing",
             )
         data = loading.load_training(bundle, sources, settings, folder.fitted(bundle), listen)
         if loading.fingerprint(data) != settings["data"]:

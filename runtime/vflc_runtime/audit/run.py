@@ -88,7 +88,7 @@ def audit(
     for name in options.parties:
         if name not in places:
             known = ", ".join(places)
-            raise Failure("VFL0681", f"{name!r} is no place of this run", f"places: {known}")
+            raise Failure("VFL0681", f"{name!r} is not a place of this run", f"use one of: {known}")
     curious = options.parties or places
     starts = context.starts(options.engine)
     scores = [score for place in curious for score in _place(context, place, starts[place], options, tell)]

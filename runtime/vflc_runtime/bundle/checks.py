@@ -53,7 +53,9 @@ def _check_arrays(plan: Plan) -> None:
     inside: dict[str, list[Weight]] = {name: [] for name in plan.arrays}
     for weight in plan.weights.values():
         if weight.array not in inside:
-            raise damaged(f"plan.json: weight {weight.name!r} is part of {weight.array!r}, which is no array")
+            raise damaged(
+                f"plan.json: weight {weight.name!r} is part of {weight.array!r}, which is not an array"
+            )
         inside[weight.array].append(weight)
     for name, weights in inside.items():
         array = plan.arrays[name]
@@ -95,7 +97,7 @@ def _check_updates(plan: Plan) -> None:
                 raise damaged(f"plan.json: update {update.id!r} has not the size of its arrays")
         elif not plan.arrays[update.array].table or len(plan.arrays[update.array].shape) != 2:
             raise damaged(
-                f"plan.json: update {update.id!r} changes rows of {update.array!r}, which is no table"
+                f"plan.json: update {update.id!r} changes rows of {update.array!r}, which is not a table"
             )
     for optimizer in plan.optimizers.values():
         _check_optimizer(plan, optimizer)

@@ -119,7 +119,7 @@ def _read(folder: Path, hashes: Mapping[str, str], only: Iterable[str] | None = 
     if only is None and folder.is_dir():
         for path in sorted(folder.iterdir()):
             if path.name not in hashes and path.name != KERAS_FOLDER:
-                raise damaged(f"{path} is no file of this bundle")
+                raise damaged(f"{path} is not a file of this bundle")
     files = {}
     for name in hashes if only is None else only:
         path = folder / name

@@ -117,9 +117,9 @@ def of_parties(found: Bundle | Population) -> Bundle:
         return found
     raise Failure(
         "VFL0502",
-        f"{found.folder} is a model over a population, which this command does not support in this version",
-        "populations have `vflc train`, `evaluate`, `predict`, `verify` and `graph`; what they learned "
-        "is in model.safetensors of the hub's folder in a run",
+        f"{found.folder} is a model over a population, which this version of the command does not support",
+        "use `vflc train`, `evaluate`, `predict`, `verify` or `graph`; what a population learned "
+        "is in model.safetensors in the hub's folder of a run",
     )
 
 

@@ -99,7 +99,7 @@ def read_manifest(file: Path) -> Manifest:
     if document["format"].integer() != FORMAT:
         raise damaged(f"{file} has format {document['format'].value}; this version reads format {FORMAT}")
     if _digest(document) != document["digest"].text():
-        raise damaged(f"{file} was changed after it was compiled: its digest does not fit its content")
+        raise damaged(f"{file} was changed after it was compiled: its digest does not match its content")
     plugins = read_plugins(document.get("plugins"))
     places = tuple(place.name() for place in document["places"])
     if len(set(places)) != len(places) or not places:

@@ -24,7 +24,7 @@ def find_engine(name: str) -> EngineRecord:
         Failure: VFL0639, there is none; VFL0695, it cannot be used.
     """
     if name not in ENGINES:
-        raise Failure("VFL0639", f"there is no engine {name!r}", f"engines: {', '.join(ENGINES.names())}")
+        raise Failure("VFL0639", f"there is no engine {name!r}", f"use one of: {', '.join(ENGINES.names())}")
     try:
         return ENGINES[name]
     except BrokenPlugin as broken:
@@ -33,7 +33,7 @@ def find_engine(name: str) -> EngineRecord:
 
 def unusable(broken: BrokenPlugin) -> Failure:
     """VFL0695: another package's record cannot be used."""
-    return Failure("VFL0695", broken.message, "mend or uninstall that package")
+    return Failure("VFL0695", broken.message, "fix or uninstall that package")
 
 
 def load(records: Records[Any], names: Iterable[str], declared: Sequence[Plugin]) -> None:

@@ -233,7 +233,7 @@ def key_text(type: str, name: str, party: str, key: Wanted) -> str:
     if found is None:
         raise Failure(
             "VFL0634",
-            f"{party}'s key column {key.name} holds {type}, and such values have no one text to compare",
+            f"{party}'s key column {key.name} holds {type}, whose values have no unique text to compare",
             values.what_to_do(key.name, "string", type),
             key.where,
         )
@@ -262,7 +262,7 @@ def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, r
         raise Failure(
             "VFL0616",
             f"{party}'s key column {key.name} is blank in {_rows(blank[1])}, first in row {blank[0]}",
-            "every row needs a key; leave such rows out of the source",
+            "leave such rows out of the source: every row needs a key",
             key.where,
         )
     if repeated:
@@ -275,7 +275,7 @@ def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, r
         raise Failure(
             "VFL0605",
             f"{party}'s key column {key.name} has the same key in several rows: {examples}",
-            "a key names one row; choose a key column that does, or leave the other rows out",
+            "choose a key column that identifies a row, or leave the other rows out",
             key.where,
         )
 
@@ -302,9 +302,9 @@ def _refuse_value(
         f"SELECT rowid + 1, key, CAST({name} AS VARCHAR) FROM {raw_name(party)} "
         f"WHERE {typed.bad} ORDER BY rowid LIMIT 1"
     ).fetchall()
-    help = "correct the values, leave them empty where they are missing, or declare the column string"
+    help = "correct the values, leave missing ones empty, or declare the column string"
     if column["type"] == "int" and values.is_long(value):
-        help = "an int has 64 signed bits, and this number has more: declare the column string"
+        help = "declare the column string: this number does not fit a 64-bit int"
     elif column["type"] == "string":
         help = values.what_to_do(column["name"], "string", "JSON")
     raise Failure(
@@ -333,7 +333,7 @@ def join_keys(
         raise Failure(
             "VFL0606",
             f"the tables have no key in common: {', '.join(examples)}",
-            "give the same keys to the same rows at every party; keys are compared as text",
+            "use the same keys for the same rows at every party; keys are compared as text",
             parties[names[0]].get("where"),
         )
     return rows

@@ -70,7 +70,7 @@ class Order:
         if self.batch > len(train):
             raise Failure(
                 "VFL0609",
-                f"the batch of {self.batch} is larger than the {len(train)} rows there are to train on",
+                f"the batch of {self.batch} is larger than the {len(train)} rows to train on",
                 f"set a batch of at most {len(train)}",
                 self.where,
             )
@@ -119,7 +119,9 @@ def split(rows: int, seed: int, validation: float, fold: int = 0) -> tuple[Indic
     end = min(max(end, first + 1), rows if first else rows - 1)
     if first >= end:
         raise Failure(
-            "VFL0608", f"{rows} rows have no part {fold} of {validation:g} for validation", "give more rows"
+            "VFL0608",
+            f"{rows} rows are too few for part {fold} of {validation:g} for validation",
+            "give more rows",
         )
     return np.sort(np.concatenate([shuffled[:first], shuffled[end:]])), np.sort(shuffled[first:end])
 

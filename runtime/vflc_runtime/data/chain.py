@@ -282,8 +282,9 @@ class Chain:
             raise Failure(
                 "VFL0635",
                 f"{self.name} has {lengths[at]:,} values in the row with key {_key(at, None, keys, codes)}, "
-                "and would make all rows as wide",
-                f"a row may have {MOST_VALUES:,}; keep the last ones of each: -> sequence(max = 100)",
+                "and would make all rows that wide",
+                f"a row may have {MOST_VALUES:,}; keep only the last values of each row: -> sequence(max "
+                "= 100)",
                 self.where,
             )
 

@@ -272,7 +272,7 @@ def check_parties(parties: Mapping[str, Any], sources: Mapping[str, Source]) -> 
             guess = f"did you mean {near[0]}? " if near else ""
             raise Failure(
                 "VFL0618",
-                f"data is given for {party}, which is no party with columns here",
+                f"data is given for {party}, which is not a party with columns here",
                 f"{guess}parties with columns: {listed}",
             )
     for party, info in parties.items():

@@ -37,7 +37,7 @@ READERS = {
 }  # fmt: skip
 MAKERS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
 """Table functions that read no file."""
-_HELP = "a query is one SELECT over files: SELECT … FROM 'rows.parquet'"
+_HELP = "write one SELECT over files: SELECT … FROM 'rows.parquet'"
 
 
 @dataclass
@@ -72,7 +72,9 @@ def check(connection: duckdb.DuckDBPyConnection, text: str, party: str, place: P
         if parsed["error"] and parsed.get("error_type") == "parser":
             raise Failure("VFL0601", f"{party}'s query is not SQL: {parsed['error_message']}", _HELP)
         if parsed["error"] or len(statements) != 1 or "\0" in text:
-            raise refused(party, f"it has {len(statements)} statements" if statements else "it is no SELECT")
+            raise refused(
+                party, f"it has {len(statements)} statements" if statements else "it is not a SELECT"
+            )
         nodes = list(_nodes(statements[0]))
         named = {entry["key"].lower() for node in nodes for entry in node.get("cte_map", {}).get("map", [])}
         if any(set("./\\*?[") & set(name) for name in named):
@@ -87,7 +89,7 @@ def check(connection: duckdb.DuckDBPyConnection, text: str, party: str, place: P
 
 def refused(party: str, reason: str) -> Failure:
     """VFL0630."""
-    return Failure("VFL0630", f"{party}'s query is not run: {reason}", _HELP)
+    return Failure("VFL0630", f"{party}'s query is refused: {reason}", _HELP)
 
 
 def _call(connection: duckdb.DuckDBPyConnection, function: str, text: str) -> str:
@@ -116,7 +118,7 @@ def _check(node: Tree, named: set[str], query: Query, party: str, place: Place) 
     if "class" in node or not {"alias", "sample"} <= set(node):
         return  # an expression, or no reference to a table
     if kind not in TABLES:
-        raise refused(party, f"{kind.split('_')[0]} is no table")
+        raise refused(party, f"{kind.split('_')[0]} is not a table")
     if kind == "BASE_TABLE":
         _base(node, named, query, party, place)
     elif kind == "TABLE_FUNCTION":
@@ -143,7 +145,7 @@ def _function(function: Tree, query: Query, party: str, place: Place) -> None:
         return
     if name not in READERS:
         known = ", ".join(sorted(READERS - {"parquet_scan"} | {"range", "unnest"}))
-        raise refused(party, f"{name} may not stand after FROM; what may: {known}")
+        raise refused(party, f"{name} is not allowed after FROM; allowed are {known}")
     files = _arguments(function)[:1]
     if files and files[0].get("function_name") == "list_value":
         files = _arguments(files[0])
@@ -151,7 +153,7 @@ def _function(function: Tree, query: Query, party: str, place: Place) -> None:
         files = files[0]["children"]
     texts = [_text(file) for file in files]
     if not texts or None in texts:
-        raise refused(party, f"the files of {name} must be written out, as in {name}('rows.csv')")
+        raise refused(party, f"the files of {name} must be literal names, as in {name}('rows.csv')")
     for holder, key in texts:  # type: ignore[misc]
         holder[key] = place(holder[key])
         query.paths.append(holder[key])

@@ -189,7 +189,7 @@ def _parquet(
         return _select(connection, f"read_parquet({files}, union_by_name = true)", wanted, source)
     if any(names != schemas[0] for names in schemas):
         raise failed(
-            source.party, source.shown, "its files have different columns, and some differ in case only",
+            source.party, source.shown, "its files have different columns, some of which differ only in case",
             "give all files the same columns, or other names",
         )  # fmt: skip
     table = f"read_parquet({files})"
@@ -311,12 +311,12 @@ def _heading(file: str, wanted: set[str], party: str) -> tuple[str, tuple[str, .
             party, file, "it is UTF-16", "save it as UTF-8, for instance with iconv -f UTF-16 -t UTF-8"
         )
     if b"\0" in first:
-        raise failed(party, file, "it holds NUL bytes: it is no text, or not in UTF-8", "save it as UTF-8")
+        raise failed(party, file, "it contains NUL bytes: it is not text, or not UTF-8", "save it as UTF-8")
     if len(first) > HEADING and b"\n" not in first:
         raise Failure(
             "VFL0632",
-            f"{party}'s file is no table: its first line has more than {HEADING >> 20} MiB: {file}",
-            "the first line of a text file has the columns' names; check what wrote the file",
+            f"{party}'s file is not a table: its first line has more than {HEADING >> 20} MiB: {file}",
+            "check what wrote the file: the first line of a text file has the columns' names",
         )
     text = first.decode("utf-8-sig", errors="replace")
     if not text.strip():

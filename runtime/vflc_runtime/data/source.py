@@ -144,8 +144,8 @@ def unreadable(party: str, shown: str, error: duckdb.Error) -> Failure:
     if any(sign in text for sign in _TOO_LONG):
         return Failure(
             "VFL0632",
-            f"{party}'s file is no table: a line or an object has more than {LINE >> 20} MiB: {shown}",
-            "look for a quote that never ends, or for what wrote a file without line ends",
+            f"{party}'s file is not a table: a line or an object has more than {LINE >> 20} MiB: {shown}",
+            "look for an unclosed quote, or for a program that writes no line breaks",
         )
     return failed(party, shown, _reason(text))
 
@@ -159,8 +159,8 @@ def failed(party: str, shown: str, reason: str, help: str | None = None) -> Fail
         if "utf-8" in reason.lower() or "unicode" in reason.lower():
             help = "save the file as UTF-8"
         elif "state machine" in reason:  # what DuckDB says of CR LF and LF in one file
-            reason = "it is no regular CSV: lines end in different ways, or a quote stands where none may"
-            help = "give all lines the same end, for instance with dos2unix"
+            reason = "it is not a valid CSV file: lines end in different ways, or a quote is misplaced"
+            help = "give all lines the same ending, for instance with dos2unix"
     return Failure("VFL0601", f"{party}'s data cannot be read from {shown}: {reason}", help)
 
 
@@ -200,7 +200,7 @@ def _query(
         raise unreadable(party, shown, error) from None
     for path, files in found.items():
         if not files:
-            help = "check the query: a file stands in quotes, relative to where the command runs"
+            help = "check the query: put file names in quotes, relative to the current folder"
             raise failed(party, shown, f"there is no file {path}", help)
         _permitted(files, folder, party)
     files = sorted({file for files in found.values() for file in files})
@@ -209,7 +209,7 @@ def _query(
 
 def _local(path: str, party: str) -> None:
     if _REMOTE.match(path):
-        raise failed(party, path, "sources on a network are not read; copy the file to this machine first")
+        raise failed(party, path, "copy the file to this machine first: sources on a network are not read")
 
 
 def _permitted(files: Sequence[str], folder: Path | None, party: str) -> None:
@@ -220,7 +220,7 @@ def _permitted(files: Sequence[str], folder: Path | None, party: str) -> None:
             raise Failure(
                 "VFL0631",
                 f"{party}'s data lies outside the folder of the file that names it: {real}, not in {folder}",
-                "put the data beside that file or below it, or name it yourself: --data SOURCE",
+                "put the data into that folder or below it, or name it yourself: --data SOURCE",
             )
         if not real.is_file():
             raise failed(party, file, "it is a device or a pipe", "write the rows to a file first")
@@ -268,4 +268,4 @@ def _by_content(file: str, party: str) -> str:
         if stream.read(4) == b"PAR1":
             return "parquet"
     endings = ", ".join(FORMATS)
-    raise failed(party, file, f"the kind of file is not known by its ending; known are {endings} (.gz, .zst)")
+    raise failed(party, file, f"the file's ending is not known; use one of {endings} (.gz, .zst)")

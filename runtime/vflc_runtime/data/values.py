@@ -147,11 +147,11 @@ def what_to_do(name: str, declared: str, type: str) -> str:
     called = '"' + name.replace('"', '""') + '"'
     if type.endswith("]"):
         return (
-            f"a column of lists is read as one text whose parts `split` finds: "
+            f"join the list into one text, and split it in the spec: "
             f"sql:SELECT … array_to_string({called}, '|') AS {called}, and -> split(\"|\")"
         )
     if type.startswith(("STRUCT", "MAP", "UNION", "TUPLE", "VARIANT")):
-        return f"name the part that is meant in a query: sql:SELECT … {called}.part AS {called}"
+        return f"select the part you need in a query: sql:SELECT … {called}.part AS {called}"
     ways = {
         "BLOB": f"decode({called}) or hex({called})",
         "INTERVAL": f"epoch({called})",
@@ -160,7 +160,7 @@ def what_to_do(name: str, declared: str, type: str) -> str:
     }
     if declared != "string" and as_text(type, name) is not None:
         way = f"epoch({called})" if type.startswith(("DATE", "TIME")) else f"CAST({called} AS BIGINT)"
-        return f"declare it string, or make a number of it in a query: sql:SELECT … {way} AS {called}"
+        return f"declare it string, or convert it to a number in a query: sql:SELECT … {way} AS {called}"
     way = ways.get(type, f"CAST({called} AS VARCHAR)")
     return f"convert it in a query: sql:SELECT … {way} AS {called}"
 

@@ -85,7 +85,7 @@ def _raw(party: str, column: str, row: Mapping[str, Any]) -> Any:
 def _check_ids(value: Any, rows: int, name: str) -> None:
     for one in value if isinstance(value, list) else [value]:
         if one != math.floor(one) or not 0 <= one < rows:
-            raise Refused(f"{name} is {one!r}, which is no id from 0 to {rows - 1}")
+            raise Refused(f"{name} is {one!r}, which is not an id from 0 to {rows - 1}")
 
 
 def _as_given(value: Any, given: Mapping[str, Any]) -> Any:

@@ -113,7 +113,7 @@ def _load_elsewhere(arguments: list[str], folder: str) -> None:
         raise Failure(
             "VFL0501",
             f"the exported models do not load without vflc: {last[:300]}",
-            "this is a defect in vflc: please report it",
+            "this is a bug in vflc: please report it",
         )
 
 

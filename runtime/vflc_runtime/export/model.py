@@ -101,7 +101,7 @@ def _order(bundle: Bundle) -> Iterator[Part]:
                     own = tuple(x for x in graph.inputs if x not in bundle.plans[place].arrays)
                     yield Part(place, step.target, own, graph.outputs)
         if sum(map(len, steps.values())) == before:
-            raise Failure("VFL0636", "the run has not the models of all places that prediction needs")
+            raise Failure("VFL0636", "the run does not have the models of all places that prediction needs")
 
 
 def _predictions(plan: Plan) -> list[str]:

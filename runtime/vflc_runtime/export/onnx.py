@@ -138,7 +138,7 @@ class OnnxFormat:
             return dict(zip(trial.outputs, loaded.run(trial.outputs, feeds), strict=True))
         except onnx_errors() as error:
             message = f"{trial.path.name} does not run: {short(error)}"
-            raise Failure("VFL0501", message, "this is a defect in vflc: please report it") from None
+            raise Failure("VFL0501", message, "this is a bug in vflc: please report it") from None
 
 
 ELEMENTS = {"string": 8, "int64": 7, "int32": 6, "float64": 11, "float32": 1}

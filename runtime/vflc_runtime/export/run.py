@@ -68,7 +68,7 @@ def export(
     """
     out, folder = Path(out), RunFolder(Path(run))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise Failure("VFL0612", f"{out} is there and is not empty", "choose another folder with -o")
+        raise Failure("VFL0612", f"{out} exists and is not empty", "choose another folder with -o")
     session = _trained(folder, format)
     _check_bare(session)
     fitted = folder.fitted(session.bundle)
@@ -115,7 +115,7 @@ def _trained(folder: RunFolder, format: str) -> Session:
         raise Failure(
             "VFL0613",
             f"{folder.path} was compiled without the Keras backend",
-            "name its spec, which is compiled again: `vflc export RUN --format keras --spec SPEC`",
+            "name its spec, to compile it again: `vflc export RUN --format keras --spec SPEC`",
         ) from None
 
 
@@ -126,7 +126,7 @@ def _check_bare(session: Session) -> None:
             if "predict" in guard.programs and guard.draws:
                 raise Failure(
                     "VFL0683",
-                    f"what {place} sends in prediction carries noise, and an exported model cannot draw it",
+                    f"what {place} sends in prediction carries noise, which an exported model cannot draw",
                     "predict with `vflc predict` or `vflc party`, or limit the noise: "
                     f"{guard.mechanism}(…) in training",
                     guard.where,
@@ -220,8 +220,9 @@ def _compare(model: Model, found: Mapping[str, Array], truth: Mapping[str, Array
         if not bool((apart <= absolute + relative * np.abs(expected)).all()):
             raise Failure(
                 "VFL0501",
-                f"{model.name} gives another {name!r} than the trained model: {float(apart.max()):g} apart",
-                "this is a defect in vflc: please report it with the spec",
+                f"{model.name} gives a different {name!r} than the trained model: they differ by "
+                f"{float(apart.max()):g}",
+                "this is a bug in vflc: please report it with the spec",
             )
 
 

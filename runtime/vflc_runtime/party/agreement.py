@@ -46,7 +46,7 @@ def compare(peers: Peers, terms: Mapping[str, Any], reads: str = "onnx", keras: 
         if KERAS_FOLDER in (reads, told.get("reads")) and (keras is None or told.get("keras") != keras):
             raise differs("keras", place, keras, peer, told.get("keras"))
         if set(told) != {*terms, *mine, "nonce"} or not isinstance(told["nonce"], str):
-            raise wrong(peer, "hello", "has other settings than this version knows")
+            raise wrong(peer, "hello", "has settings that this version does not know")
     nonces = sorted([nonce, *(told["nonce"] for told in heard.values())])
     return hashlib.sha256("/".join(nonces).encode()).hexdigest()[:16]
 
@@ -66,7 +66,7 @@ _HELP = {
     "keras": "a party runs the Keras files, so all compile them: `vflc compile SPEC --backend all`, with the "
     "same version of TensorFlow",
     "version": "install the same version of vflc at both",
-    "rows": "the tables have not the same rows: align them by hash or psi, see docs/alignment.md",
+    "rows": "align the tables by hash or psi: they do not have the same rows (see docs/alignment.md)",
 }
 
 
@@ -116,8 +116,8 @@ def _nothing_common(place: str, mine: list[str], theirs: Mapping[str, list[str]]
     )
     return Failure(
         "VFL0651",
-        f"there is no checkpoint that all parties hold: {listed}",
-        "bring back the run's folder of the party that lacks it, or start anew with --overwrite at all",
+        f"there is no checkpoint that all parties have: {listed}",
+        "restore the run's folder at the party that lacks it, or start again with --overwrite at all parties",
         exit_code=PEER,
     )
 

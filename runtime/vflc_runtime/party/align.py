@@ -76,7 +76,7 @@ def _readers_alone(bundle: Bundle, place: str) -> Bundle:
     if place not in readers:
         raise Failure(
             "VFL0618",
-            f"{place} has nobody to align a table with",
+            f"{place} has no party to align a table with",
             f"parties that align: {', '.join(sorted(readers)) or 'none, since only one has a table'}",
         )
     places = tuple(each for each in manifest.places if each in readers)

@@ -66,8 +66,8 @@ def predict_party(run: Path | str, site: Site, out_file: Path | str | None) -> d
     trained = _Trained(RunFolder(Path(run)), site, "predict")
     has = any(plan.reports["predict"].predictions for plan in trained.bundle.plans.values())
     if has != (out_file is not None):
-        why = "has predictions: name a file with --predictions" if has else "gets no predictions"
-        raise Failure("VFL0612", f"{site.place} {why}", None if has else "leave out --predictions")
+        why = "makes predictions: name a file with --predictions" if has else "gets no predictions"
+        raise Failure("VFL0612", f"{site.place} {why}", None if has else "remove --predictions")
     path = None if out_file is None else check_out(Path(out_file))
 
     def once(peers: Peers, rows: Rows) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class _Trained:
     def __init__(self, run: RunFolder, site: Site, program: str) -> None:
         self.run, self.site, self.program = run, site, program
         if run.places != (site.place,):
-            raise Failure("VFL0636", f"{run.path} is no run of {site.place}", "name the run of this party")
+            raise Failure("VFL0636", f"{run.path} is not a run of {site.place}", "name this party's run")
         self.bundle = run.bundle(site.engine)
         loading.look(self.bundle, site.sources(self.bundle), program == "evaluate")
 

@@ -88,7 +88,7 @@ def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
     for name in parties:
         if name not in places:
             message = f"the bundle has no place {name!r}"
-            raise parties.wrong(name, message, f"its places: {', '.join(places)}")
+            raise parties.wrong(name, message, f"use one of: {', '.join(places)}")
         parties.table(name).only(_PARTY)
     addresses = {}
     for name in parties:
@@ -102,7 +102,7 @@ def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
     own, align = parties.table(place), top.table("align").only(_ALIGN)
     hub = align.text("hub")
     if hub is not None and hub not in places:
-        raise align.wrong("hub", f"the bundle has no place {hub!r}", f"its places: {', '.join(places)}")
+        raise align.wrong("hub", f"the bundle has no place {hub!r}", f"use one of: {', '.join(places)}")
     return Deploy(
         place=place,
         addresses=addresses,

@@ -70,20 +70,20 @@ def left(ended: Ended) -> Failure:
         return Failure(
             "VFL0653",
             f"{peer!r} stopped the run",
-            "go on with --resume at all parties; the last checkpoint that all hold is kept",
+            "continue with --resume at all parties; the last checkpoint that all have is kept",
             exit_code=PEER,
         )
     if ended.reason == "expired":
         return Failure(
             "VFL0644",
             f"{peer!r} has ended the link: a certificate of the two parties has expired",
-            "get a new certificate, and go on with --resume at all parties; what was saved is kept",
+            "get a new certificate, and continue with --resume at all parties; what was saved is kept",
             exit_code=PEER,
         )
     return Failure(
         "VFL0652",
-        f"{peer!r} has left the run: it {_WHY.get(ended.reason, 'cannot go on')}",
-        f"what {peer!r} itself says tells why; then go on with --resume at all parties",
+        f"{peer!r} has left the run: it {_WHY.get(ended.reason, 'cannot continue')}",
+        f"see what {peer!r} printed for the reason; then continue with --resume at all parties",
         exit_code=PEER,
     )
 

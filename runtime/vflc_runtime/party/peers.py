@@ -74,6 +74,6 @@ def wrong(peer: str, kind: str, what: str) -> Failure:
     return Failure(
         "VFL0655",
         f"{peer!r} sent a control message {kind!r} that {what}",
-        "all parties must run the same version; if they do, do not go on with this peer",
+        "run the same version at all parties; if they already do, do not continue with this peer",
         exit_code=PEER,
     )

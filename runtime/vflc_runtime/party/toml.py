@@ -73,7 +73,7 @@ class Table:
         for key in self._content:
             if key not in keys:
                 near = difflib.get_close_matches(key, keys, 1)
-                help = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(keys))}"
+                help = f"did you mean {near[0]!r}?" if near else f"use one of: {', '.join(sorted(keys))}"
                 raise self.wrong(key, f"there is no setting {key!r}{self._inside()}", help)
         return self
 
@@ -109,7 +109,7 @@ class Table:
         """The text `key`, which must be one of `choices`."""
         value = self.text(key) or default
         if value not in choices:
-            raise self.wrong(key, f"there is no {key} {value!r}", f"known: {', '.join(choices)}")
+            raise self.wrong(key, f"there is no {key} {value!r}", f"use one of: {', '.join(choices)}")
         return value
 
     def file(self, key: str) -> Path | None:

@@ -181,7 +181,7 @@ def _bundle_of(run: RunFolder, bundle_dir: Path | str | None, site: Site) -> Bun
             raise Failure(
                 "VFL0625",
                 f"{run.path} is a run of another spec",
-                "resume it with the bundle it was started with, or start anew with another --out",
+                "resume it with the bundle it was started with, or start again with another --out",
             )
     return bundle
 
@@ -207,6 +207,6 @@ def _stopped(stopped: Interrupted) -> Failure:
     return Failure(
         "VFL0653",
         f"a peer stopped the run after step {stopped.step}",
-        "go on with --resume at all parties; all have a checkpoint of that step",
+        "continue with --resume at all parties; all have a checkpoint of that step",
         exit_code=PEER,
     )

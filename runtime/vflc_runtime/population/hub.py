@@ -93,5 +93,5 @@ class Hub:
 def _check(name: str, value: Array, number: int) -> None:
     """VFL0611 where a step left a number that is not finite; what is saved is from before it."""
     if not np.isfinite(value).all():
-        help = "lower the rate of `server` or `client`, or bound what a user changes by `clip_norm`"
+        help = "lower the rate of `server` or `client`, or limit a user's changes with `clip_norm`"
         raise NotFinite(f"{name} is no longer finite", f" after round {number + 1}", help=help)

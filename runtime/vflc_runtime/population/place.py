@@ -58,6 +58,6 @@ def refused(place: str, what: str) -> Failure:
     return Failure(
         "VFL0615",
         f"{place!r} refused what it was sent: {what}",
-        "both sides must run the same bundle; nothing undeclared is accepted",
+        "run the same bundle on both sides; nothing undeclared is accepted",
         exit_code=PEER,
     )

@@ -24,7 +24,7 @@ CALLS = 4
 """Calls to a worker in a round, at most, each with as many groups: a call costs as much as half a group."""
 MOST_DEATHS = 20
 """Workers of one round that are replaced before the round is given up."""
-LOGS = "look at the cluster's own logs; `vflc train --resume` goes on from the last checkpoint"
+LOGS = "look at the cluster's own logs; `vflc train --resume` continues from the last checkpoint"
 
 
 class Worker:
@@ -166,7 +166,7 @@ def _connected(on: str, workers: int | None) -> Any:
             "give the address of its client server, as in --on ray://head.example.org:10001; a cluster that "
             "asks for a token takes it from RAY_AUTH_TOKEN"
         )
-        raise _unusable(f"the Ray cluster at {on} does not answer: {reason}", help) from None
+        raise _unusable(f"the Ray cluster at {on} does not respond: {reason}", help) from None
     return ray
 
 

@@ -88,7 +88,7 @@ def split_users(users: Users, settings: Settings) -> Split:
     if not len(train):
         raise Failure(
             "VFL0608",
-            f"{count} users leave none to train on beside validation and test",
+            f"{count} users are too few: validation and test leave none to train on",
             "give more users, or smaller shares: `validation 0.0  test 0.0`",
         )
     if settings.cohort > len(train):

@@ -83,8 +83,8 @@ def noise_of(options: Mapping[str, Any], guards: int, facts: Facts, where: Where
         raise Failure(
             "VFL0672",
             f"{facts.visits} epochs{after} with noise of {noise:g} times the clip spend ε = "
-            f"{spent(noise, delta, releases):.4g}, and the spec declares {declared:g}",
-            "leave `noise` out, so that it is calibrated, declare the larger ε, or train for fewer epochs",
+            f"{spent(noise, delta, releases):.4g}, but the spec declares {declared:g}",
+            "remove `noise`, so that it is calibrated, declare the larger ε, or train for fewer epochs",
             where,
         )
     return noise

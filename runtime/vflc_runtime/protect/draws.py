@@ -94,8 +94,8 @@ class Draws:
         ):
             raise Failure(
                 "VFL0686",
-                f"the ledger {self.folder} knows nothing of the draws of {labels.guard.reads} in this run",
-                "bring the ledger back from a copy: it has forgotten what rows have cost",
+                f"the ledger {self.folder} has no entry for the draws of {labels.guard.reads} in this run",
+                "restore the ledger from a copy: it no longer knows what rows have cost",
             )
         at = np.searchsorted(found["keys"], labels.keys)
         return {str(index): found[str(index)][at] for index in range(len(labels.guard.draws))}
@@ -119,7 +119,7 @@ class Draws:
                 raise
             raise self._damaged(path, failure.message.partition(": ")[2]) from None
         if not good:
-            raise self._damaged(path, "these are no draws")
+            raise self._damaged(path, "these are not draws")
         return tensors, about
 
     def _write(self, name: str, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> None:
@@ -134,7 +134,7 @@ class Draws:
         return Failure(
             "VFL0685",
             f"the draws {path} cannot be read: {why}",
-            "bring them back from a copy: labels that are drawn again can be voted on",
+            "restore them from a copy: labels drawn again would reveal more by majority vote",
         )
 
 

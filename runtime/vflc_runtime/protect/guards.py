@@ -195,7 +195,7 @@ class Guards:
                 raise Failure(
                     "VFL0671",
                     f"the noise of this run is enough for {state.epochs} epochs, not for {facts.visits}",
-                    "start anew with all the epochs that are meant: noise that was added cannot be added to",
+                    "start again with the full number of epochs: noise that was sent cannot be increased",
                     guard.where,
                 )
             for draw in guard.draws:
@@ -307,8 +307,8 @@ class Guards:
             if state.runs != due.count(name):
                 raise Failure(
                     "VFL0670",
-                    f"protection {name!r} ran {state.runs} times in a step, and it must {due.count(name)}",
-                    "this is a defect in vflc: please report it; do not use what this run has sent",
+                    f"protection {name!r} ran {state.runs} times in a step instead of {due.count(name)}",
+                    "this is a bug in vflc: please report it; do not use what this run has sent",
                     self._plan.guards[name].where,
                     DEFECT,
                 )
@@ -343,7 +343,7 @@ class Guards:
             raise Failure(
                 "VFL0670",
                 f"protection {guard.id!r} ran in {state.steps} of {steps} steps",
-                "this is a defect in vflc: please report it; do not use what this run has sent",
+                "this is a bug in vflc: please report it; do not use what this run has sent",
                 guard.where,
                 DEFECT,
             )
@@ -384,7 +384,7 @@ def _check_labels(guard: Guard, labels: Array) -> None:
     if wrong.any():
         raise Failure(
             "VFL0674",
-            f"label {guard.reads} holds {labels[wrong][0]:g}, and randomised response draws one of the "
+            f"label {guard.reads} holds {labels[wrong][0]:g}, but randomised response draws one of the "
             f"{classes} classes from 0 to {classes - 1}",
             "make it a class: `label x = column > 3`, or `label x = column -> vocab(…)`",
             guard.where,
@@ -401,6 +401,6 @@ def _fitting(saved: Mapping[str, Array], name: str, like: Array) -> Array:
 def _lost(name: str) -> Failure:
     return Failure(
         "VFL0621",
-        f"what protection {name!r} keeps is not among what was saved",
-        "start anew with another --out",
+        f"the saved files do not contain what protection {name!r} keeps",
+        "start again with another --out",
     )

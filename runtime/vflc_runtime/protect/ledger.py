@@ -138,13 +138,13 @@ class Ledger:
             raise self._damaged(str(error)) from None
         files.check_secret(self.path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise self._damaged(f"it is no ledger of format {FORMAT}")
+            raise self._damaged(f"it is not a ledger of format {FORMAT}")
         if content.get("party") != self.party:
             raise self._damaged(f"it is the ledger of {content.get('party')!r}")
         try:
             found = [_entry(item) for item in content["entries"]]
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise self._damaged("an entry in it is none") from None
+            raise self._damaged("it has an invalid entry") from None
         return {entry.key: entry for entry in found}
 
     def spent(self, entries: Entries, reach: Reach, rows: Keys, new: Mapping[str, Keys]) -> Spent:
@@ -191,7 +191,7 @@ class Ledger:
         return Failure(
             "VFL0684",
             f"{receiver} may learn {self.party}.{name} within ε = {limit:g}; these rows have cost "
-            f"{before.epsilon:.4g} so far, and with this it would be {after.epsilon:.4g}",
+            f"{before.epsilon:.4g} so far, and this would make it {after.epsilon:.4g}",
             "use rows that have not been used so often, ask the mechanism for less, or grant more, as in "
             f"`to {receiver}: {name} at most epsilon {math.ceil(after.epsilon)}`; "
             f"`vflc ledger {self.folder}` shows what was spent",
@@ -218,14 +218,14 @@ class Ledger:
         except (Failure, KeyError) as error:
             raise self._damaged(f"the rows {name} are lost ({error})") from None
         if keys.dtype != np.uint64 or name_of(keys) != name:
-            raise self._damaged(f"the rows {name} are not those that were written")
+            raise self._damaged(f"the rows {name} have changed since they were written")
         return keys
 
     def _damaged(self, why: str) -> Failure:
         return Failure(
             "VFL0685",
             f"the ledger {self.path} cannot be read: {why}",
-            "bring it back from a copy: a new one would have forgotten what these rows have cost",
+            "restore it from a copy: a new ledger would not know what these rows have cost",
         )
 
 

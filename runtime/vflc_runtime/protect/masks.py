@@ -77,9 +77,7 @@ class Masks:
                 shared[peer] = self._private.exchange(X25519PublicKey.from_public_bytes(publics[peer]))
             except (ValueError, KeyError):
                 text = f"{peer!r} sent no public key for masks"
-                raise Failure(
-                    "VFL0615", text, "all parties must run the same bundle", exit_code=PEER
-                ) from None
+                raise Failure("VFL0615", text, "run the same bundle at all parties", exit_code=PEER) from None
         for edge, packing in self._edges.items():
             for other, place in zip(packing.members, packing.places, strict=True):
                 if place != self._place:
@@ -138,7 +136,7 @@ class Sums:
             raise Failure(
                 "VFL0676",
                 f"the masked sum {packing.sum!r} is out of its range: the masks of {places} do not cancel",
-                "all parties must run the same bundle and start together; "
+                "run the same bundle at all parties and start them together; "
                 "look for a party that was restarted alone",
                 exit_code=PEER,
             )
@@ -155,9 +153,9 @@ def _fixed(edge: str, packing: Packing, tensor: Array) -> NDArray[np.uint64]:
     if wrong.any():
         raise Failure(
             "VFL0675",
-            f"{edge} holds {numbers[wrong][0]:g}, and its masked sum has room for magnitudes up to "
+            f"{edge} holds {numbers[wrong][0]:g}, but its masked sum only has room for magnitudes up to "
             f"{packing.range:g}",
-            f"give more room: secure_sum(range = {packing.range * 8:g}), or keep values small",
+            f"raise the range: secure_sum(range = {packing.range * 8:g}), or keep values small",
         )
     return np.rint(numbers * scale(packing)).astype(np.int64).view(np.uint64)
 

@@ -146,14 +146,14 @@ class Sent:
             raise Failure(
                 "VFL0686",
                 f"{path}, which says what this run has sent, is lost",
-                "bring it back from a copy: without it nobody knows what rows have cost",
+                "restore it from a copy: without it, the cost of the rows is unknown",
             ) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             files.check_secret(path)
         except OSError:
             os.close(self._file)
-            raise Failure("VFL0628", f"another process is at work on {path}") from None
+            raise Failure("VFL0628", f"another process is using {path}") from None
         except Failure:
             os.close(self._file)
             raise

@@ -159,10 +159,10 @@ def go_on_otherwise(
             raise
         raise Failure(
             "VFL0688",
-            f"going on with this run, {place} would send other messages with the noise of "
+            f"if this run continued, {place} would send different messages with the noise of "
             f"{_protection(manifest, guard)['mechanism']} than those it has sent: {failure.message}",
-            "go on with the engine, --threads, versions and processor that the run had, at all parties; "
-            "or start anew, with another --out and a larger grant",
+            "continue with the engine, --threads, versions and processor that the run had, at all parties; "
+            "or start again, with another --out and a larger grant",
             failure.where,
         ) from None
 
@@ -237,8 +237,8 @@ def _of_run(
 def _forgotten(ledger: Ledger) -> Failure:
     return Failure(
         "VFL0686",
-        f"the ledger {ledger.path} knows nothing of this run, which was counted in it",
-        "bring the ledger back from a copy: it has forgotten what rows have cost",
+        f"the ledger {ledger.path} has no entry for this run, which was counted in it",
+        "restore the ledger from a copy: it no longer knows what rows have cost",
     )
 
 

@@ -195,5 +195,5 @@ def _position(packing: Packing) -> np.dtype[Any]:
 
 
 def _damaged(edge: str, what: str) -> Failure:
-    help = "both sides must run the same bundle; look for a version of vflc that differs"
+    help = "run the same bundle and the same version of vflc on both sides"
     return Failure("VFL0677", f"edge {edge!r} cannot be unpacked: {what}", help, exit_code=PEER)

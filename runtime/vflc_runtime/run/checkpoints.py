@@ -124,8 +124,8 @@ class Checkpoints:
         elif damage:
             raise Failure(
                 "VFL0621",
-                f"{damage[-1]}, and there is no checkpoint before it",
-                "bring the run's folder back from a copy, or start anew with --overwrite",
+                f"{damage[-1]}, and there is no earlier checkpoint",
+                "restore the run's folder from a copy, or start again with --overwrite",
             )
         return found
 

@@ -35,7 +35,7 @@ def trained(
     if run.places is not None:
         raise Failure(
             "VFL0636",
-            f"{run.path} holds the part of {', '.join(run.places)} alone",
+            f"{run.path} has only the part of {', '.join(run.places)}",
             f"run it at all parties: `vflc party NAME RUN --deploy deploy.toml --do {program}`",
         )
     bundle = run.bundle(engine)

@@ -111,7 +111,7 @@ class Executor:
         tensors = {edge: get(values[edge]) for edge in edges}
         for edge, tensor in tensors.items():
             if not finite(tensor):
-                what = f"what {message.sender!r} is about to send to {message.receiver!r} by edge {edge!r}"
+                what = f"what {message.sender!r} is about to send to {message.receiver!r} on edge {edge!r}"
                 raise NotFinite(f"{what} is not finite", training=program == "train")
         if self._wire:
             tensors = self._wire.pack(tensors, program)

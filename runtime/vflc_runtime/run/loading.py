@@ -155,14 +155,14 @@ def _check_weight(name: str, data: Dataset, where: Any) -> None:
         raise Failure(
             "VFL0617",
             f"the weight {name} is {float(values[at]):g} in the row with key {data.keys[at].as_py()!r}; "
-            "a row counts by 0 or more",
-            "leave such rows out, or give the weight encoders: clip(0, 10)",
+            "a weight cannot be below 0",
+            "leave such rows out, or give the weight an encoder: clip(0, 10)",
             where,
         )
     if not values.any():
         raise Failure(
             "VFL0617",
-            f"the weight {name} is 0 in every one of the {data.rows} rows: none of them counts",
+            f"the weight {name} is 0 in all {data.rows} rows: none of them counts",
             "check the expression that defines it",
             where,
         )
@@ -184,7 +184,7 @@ def _check_binary(
     if low == high and learning:
         raise Failure(
             "VFL0617",
-            f"label {label} is {low:g} in every one of the {data.rows} rows: there is nothing to learn",
+            f"label {label} is {low:g} in all {data.rows} rows: there is nothing to learn",
             "check the condition that defines it, and that the rows of both classes have matching keys",
             where,
         )

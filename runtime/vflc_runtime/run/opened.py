@@ -79,7 +79,7 @@ class Opened(ABC):
     def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in options.items() if value is not None}
         for name in given.keys() - self.takes:
-            raise TypeError(f"`{name}` has no meaning for this run")
+            raise TypeError(f"`{name}` does not apply to this run")
         return given
 
     def metrics(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Opened(ABC):
         try:
             found: dict[str, Any] = json.loads((self.path / "metrics.json").read_bytes())
         except (OSError, ValueError):
-            raise Failure("VFL0629", f"{self.path} has no results yet", "resume it") from None
+            raise Failure("VFL0629", f"{self.path} has no results yet", "resume the run") from None
         return found
 
 

@@ -103,7 +103,7 @@ def _load(
         raise Failure(
             "VFL0608",
             f"every row of {plan.place} has its label: nothing is left to predict",
-            "leave the label empty in the rows that are to be predicted, or recommend: --top 10",
+            "leave the label empty in the rows to predict, or recommend items: --top 10",
         )
     return Users.of(data), given, data.key_types[plan.place]
 
@@ -181,8 +181,8 @@ def _item(plan: UsersPlan) -> str:
     if len(features) != 1 or features[0].kind != "id" or _known(plan, features[0].id) < 1:
         raise Failure(
             "VFL0502",
-            "items can be ranked where the one feature of the model is the item's id",
-            "leave out --top, and give the rows to predict without a label",
+            "items can be ranked only if the item's id is the only feature of the model",
+            "remove --top, and give the rows to predict without a label",
         )
     return features[0].id
 

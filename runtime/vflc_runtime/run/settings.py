@@ -133,7 +133,7 @@ def only_those_of(terms: Terms, options: TrainOptions) -> None:
     for field in fields(options):
         if getattr(options, field.name) != field.default and field.name not in terms.options:
             given, *has = (f"--{name.replace('_', '-')}" for name in (field.name, *terms.instead))
-            raise Failure("VFL0691", f"{given} is not for {terms.of}", f"it has {', '.join(has)}")
+            raise Failure("VFL0691", f"{given} does not apply to {terms.of}", f"it has {', '.join(has)}")
 
 
 def check_options(options: TrainOptions) -> None:
@@ -144,12 +144,12 @@ def check_options(options: TrainOptions) -> None:
             raise Failure("VFL0638", f"{name} is {given}", "give at least 1")
     if options.validation is not None and not 0 <= options.validation < 1:
         raise Failure(
-            "VFL0638", f"validation is {options.validation}", "give a fraction from 0 up to, not including, 1"
+            "VFL0638", f"validation is {options.validation}", "give a fraction of at least 0 and below 1"
         )
     if options.on is not None and options.on != "ray" and not options.on.startswith("ray://"):
         raise Failure("VFL0638", f"on is {options.on!r}", "give `ray`, or ray://HOST:PORT of a cluster")
     if options.workers is not None and options.on is None:
-        raise Failure("VFL0638", f"workers is {options.workers}, and there are none", "add --on ray")
+        raise Failure("VFL0638", f"workers is {options.workers}, but no workers are used", "add --on ray")
 
 
 def new_settings(bundle: Bundle | Population, options: TrainOptions) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def new_settings(bundle: Bundle | Population, options: TrainOptions) -> dict[str
     settings = _settings(EPOCHS, spec, options) | {"fold": options.fold or 0, "shuffle": spec.shuffle}
     validation, fold = settings["validation"], settings["fold"]
     if fold and not 0 < fold * (validation or 1) < 1 - 1e-9:
-        help = "give a fraction for `validation`, and a fold from 0 up to, not including, 1 / validation"
+        help = "give a fraction for `validation`, and a fold of at least 0 and below 1 / validation"
         raise Failure("VFL0638", f"fold is {fold} and validation {validation}", help)
     return found | settings
 
@@ -219,8 +219,8 @@ def resumed_settings(run: RunFolder, options: TrainOptions, terms: Terms = EPOCH
         if given is not None and given != settings[name]:
             raise Failure(
                 "VFL0627",
-                f"{run.path} was started with {name} {settings[name]}, it cannot go on with {given}",
-                f"leave out --{name}, or start anew with another --out",
+                f"{run.path} was started with {name} {settings[name]} and cannot continue with {given}",
+                f"remove --{name}, or start again with another --out",
             )
     for name in terms.changing:
         given = getattr(options, name)

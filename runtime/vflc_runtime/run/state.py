@@ -56,7 +56,7 @@ class RunFolder:
             fits = False
         if not fits:
             raise Failure(
-                "VFL0614", f"{path} holds no run of this version", "train first: `vflc train SPEC --out RUN`"
+                "VFL0614", f"{path} is not a run of this version", "train first: `vflc train SPEC --out RUN`"
             )
         self._check("run.json")
 
@@ -64,7 +64,7 @@ class RunFolder:
         """VFL0621 where a file is not what was written."""
         damage = files.differing(self.path, files.read_sums(self.path), names)
         if damage is not None:
-            raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
+            raise Failure("VFL0621", damage, "restore the run's folder from a copy, or train again")
 
     @classmethod
     def create(
@@ -105,7 +105,7 @@ class RunFolder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise Failure("VFL0628", f"another process is at work on {self.path}") from None
+                raise Failure("VFL0628", f"another process is using {self.path}") from None
             yield
 
     @property
@@ -198,8 +198,8 @@ class RunFolder:
         if not found and self.saved:
             raise Failure(
                 "VFL0622",
-                f"{self.path} has a trained model, and nothing to go on from: its checkpoints are gone",
-                "evaluate and predict as it is, start anew with --overwrite, or with another --out",
+                f"{self.path} has a trained model but no checkpoints to continue from",
+                "evaluate or predict with it, or start again with --overwrite or another --out",
             )
         self.checkpoints.go_back(found[-1] if found else None)
         return read_checkpoint(found[-1]) if found else None
@@ -276,7 +276,7 @@ class RunFolder:
             tensors = read_checkpoint(found[-1]).tensors
             return {place: tensors[place].get("best", tensors[place]["model"]) for place in places}
         if self.saved:
-            raise Failure("VFL0621", damage, "bring the run's folder back from a copy, or train anew")
+            raise Failure("VFL0621", damage, "restore the run's folder from a copy, or train again")
         raise Failure("VFL0629", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`")
 
     def which(self) -> str:
@@ -326,10 +326,12 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if path.is_dir() and not any(path.iterdir()):
         return
     if not (path.is_dir() and (path / "run.json").exists()):
-        raise Failure("VFL0624", f"{path} is there and is no run", "choose another folder with --out")
+        raise Failure(
+            "VFL0624", f"{path} already exists and is not a run", "choose another folder with --out"
+        )
     if not overwrite:
         raise Failure(
             "VFL0624",
-            f"{path} holds a run already",
-            "go on with it by --resume, replace it by --overwrite, or choose another folder with --out",
+            f"{path} already holds a run",
+            "continue it with --resume, replace it with --overwrite, or choose another folder with --out",
         )

@@ -81,7 +81,7 @@ def _resume(
         add_files(run.path / "bundle", Path(bundle_dir), options.engine)
     if run.places is not None:
         raise Failure(
-            "VFL0636", f"{run.path} is the part of {', '.join(run.places)}", "resume it by `vflc party`"
+            "VFL0636", f"{run.path} is the part of {', '.join(run.places)}", "resume it with `vflc party`"
         )
     work = work_of(run.opened(options.engine), options)
     given = None if bundle_dir is None else open_any(bundle_dir, engine=options.engine).manifest.digest
@@ -89,7 +89,7 @@ def _resume(
         raise Failure(
             "VFL0625",
             f"{run.path} is a run of another spec",
-            "resume it with the spec it was started with, or start anew with another --out",
+            "resume it with the spec it was started with, or start again with another --out",
         )
     settings = resumed_settings(run, options, work.terms)
     work.load(sources, settings, run, listen)

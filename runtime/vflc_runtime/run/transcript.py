@@ -50,7 +50,7 @@ class Stretch:
         text = str(text)
         count, epochs, _ = text.partition("epoch")
         if not count.strip().isdigit() or not int(count) or not text.endswith((count, "epoch", "epochs")):
-            raise ValueError(f"{text!r} is no number of steps, as in 200, or of epochs, as in 3epochs")
+            raise ValueError(f"{text!r} is not a number of steps, as in 200, or of epochs, as in 3epochs")
         return cls(int(count), bool(epochs))
 
     def steps(self, order: Order) -> int:

@@ -32,7 +32,7 @@ def begin(engines: Mapping[str, Engine], fitted: Mapping[str, State]) -> None:
             except (KeyError, IndexError, AssertionError):
                 raise Failure(
                     "VFL0613",
-                    f"{name} is to hold what {what.input} was fitted to, and nothing was",
+                    f"{name} should contain what {what.input} was fitted to, but nothing was fitted",
                     "compile the spec again: `vflc compile SPEC -o DIR`",
                 ) from None
         engine.load(weights)

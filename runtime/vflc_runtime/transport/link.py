@@ -329,13 +329,13 @@ def refused(place: str, peer: str, why: BadFrame) -> Failure:
         return Failure(
             "VFL0611",
             f"{place!r} refused what {peer!r} sent: NaN or an infinity in {why}",
-            f"look at the data and the loss of {peer!r}; lower the learning rate or clip gradients",
+            f"check the data and the loss of {peer!r}; lower the learning rate or clip gradients",
             exit_code=PEER,
         )
     return Failure(
         "VFL0645",
         f"{place!r} refused a frame of {peer!r}: {why}",
-        "both sides must run the same bundle and the same version; look who sits between them",
+        "run the same bundle and the same version on both sides; check what is between them",
         exit_code=PEER,
     )
 
@@ -344,8 +344,8 @@ def taken(place: str, peer: str) -> Failure:
     """VFL0657: the peer speaks with another process of this party."""
     return Failure(
         "VFL0657",
-        f"another process says that it is {place!r}: {peer!r} speaks with that one, and goes on with it",
-        f"run one process of {place!r} at a time; end the other one where it is the wrong one",
+        f"another process runs as {place!r}: {peer!r} is connected to that one and continues with it",
+        f"run one process of {place!r} at a time; if the other one is the wrong one, stop it",
         exit_code=PEER,
     )
 

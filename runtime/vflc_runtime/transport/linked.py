@@ -171,7 +171,7 @@ class LinkedNetwork:
         address = self._addresses[peer]
         if address is None:
             if self._listen is None:
-                help = "give one of both an address in deploy.toml"
+                help = "give one of the two an address in deploy.toml"
                 raise Failure("VFL0640", f"neither {self.place!r} nor {peer!r} listens", help)
             return
         delay = 0.0 if self._listen is None or self.place > peer else _DELAY
@@ -273,6 +273,6 @@ class LinkedNetwork:
         return Failure(
             "VFL0640",
             f"no connection within {timeout:g} s to {what}",
-            f"start {peer!r}, compare addresses and certificates, or raise the timeout",
+            f"start {peer!r}, check addresses and certificates, or raise the timeout",
             exit_code=PEER,
         )

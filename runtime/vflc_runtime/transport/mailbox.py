@@ -258,7 +258,7 @@ def overdue(peer: str, what: str, seconds: float, since: str, link: str) -> Fail
     """VFL0641: who was waited for, for what, since when, and how the link to it is."""
     return Failure(
         "VFL0641",
-        f"{peer!r} did not send {what} within {seconds:.1f} s, waited for since {since}; the link: {link}",
-        f"look at what {peer!r} does; where its work takes longer, raise the timeout at all parties",
+        f"{peer!r} did not send {what} within {seconds:.1f} s (waiting since {since}; link: {link})",
+        f"check {peer!r}; if its work takes longer, raise the timeout at all parties",
         exit_code=PEER,
     )

@@ -100,7 +100,7 @@ class Gate:
         return Failure(
             "VFL0615",
             f"{self.place!r} refused what {envelope.sender!r} sent: {what}",
-            "both sides must run the same bundle at the same step; nothing undeclared is accepted",
+            "run the same bundle on both sides, at the same step; nothing undeclared is accepted",
             exit_code=PEER,
         )
 

@@ -34,7 +34,7 @@ class Restarted(Exception):
     """
 
     def __init__(self, peer: str) -> None:
-        super().__init__(f"{peer!r} began again")
+        super().__init__(f"{peer!r} restarted")
         self.peer = peer
 
 

@@ -82,7 +82,7 @@ class PlainEnds:
             raise Failure(
                 "VFL0646",
                 f"cannot listen at {address!r}: {error.strerror or error}",
-                "choose another address for `listen`, or end the process that has this one",
+                "choose another address for `listen`, or stop the process that uses this one",
             ) from None
 
     def dialer(

@@ -142,6 +142,6 @@ def too_long(sender: str, kind: str, size: int, limit: int) -> Failure:
     return Failure(
         "VFL0645",
         f"{sender!r} sent {size} bytes of control message {kind!r}, where at most {limit} are due",
-        "both sides must run the same bundle and the same version",
+        "run the same bundle and the same version on both sides",
         exit_code=PEER,
     )

@@ -78,7 +78,7 @@ def _check_own(tls: Tls, place: str, authority: bytes, certificate: bytes, key: 
         file = tls.key
         private = load_pem_private_key(key, None)
     except (ValueError, TypeError):
-        raise _unusable(f"{file} is no PEM file of the kind that is needed, or needs a password", 1) from None
+        raise _unusable(f"{file} is not a PEM file of the right kind, or needs a password", 1) from None
     if private.public_key() != own.public_key():
         raise _unusable(f"{tls.key} is not the key of {tls.certificate}", 1)
     if own.not_valid_after_utc < (now := datetime.now(UTC)):
@@ -89,7 +89,7 @@ def _check_own(tls: Tls, place: str, authority: bytes, certificate: bytes, key: 
         )
     names = _names(own)
     if place not in names:
-        raise _unusable(f"{tls.certificate} is for {listed(names)}, and this party is {place!r}")
+        raise _unusable(f"{tls.certificate} is for {listed(names)}, but this party is {place!r}")
     for each in authorities if not others else ():
         try:
             own.verify_directly_issued_by(each)
@@ -134,8 +134,9 @@ def check_insecure(addresses: Collection[str]) -> None:
         if not inside:
             raise Failure(
                 "VFL0642",
-                f"without encryption all addresses must be of loopback, as 127.0.0.1: {address!r} is not",
-                "give certificates; `vflc certs --out DIR PARTY …` makes some to try with",
+                "without encryption, all addresses must be loopback addresses, such as 127.0.0.1: "
+                f"{address!r} is not",
+                "give certificates; `vflc certs --out DIR PARTY …` makes some for a trial",
             )
 
 
@@ -170,7 +171,7 @@ def probe(
             time.sleep(0.1)
     except OSError:
         return None, expires
-    hangs_up = f"{peer!r} hangs up as soon as it has seen {own.files.certificate}" if own else ""
+    hangs_up = f"{peer!r} closed the connection on seeing {own.files.certificate}" if own else ""
     return _unusable(hangs_up), expires
 
 
@@ -183,7 +184,7 @@ def _speaks_tls(connection: socket.socket, peer: str) -> Failure | None:
     except ssl.SSLError as error:
         if error.reason is None or error.reason in PLAIN or "EOF" in error.reason:
             return None
-    return _stranger(peer, "it asks for TLS, and this party was started without")
+    return _stranger(peer, "it requires TLS, but this party was started without it")
 
 
 def _greets(
@@ -234,7 +235,7 @@ def expired(peer: str, whose: str) -> Failure:
     return Failure(
         "VFL0644",
         f"the link to {peer!r} has ended: {whose} has expired",
-        "get a new certificate, and go on with --resume at all parties; what was saved is kept",
+        "get a new certificate, and continue with --resume at all parties; what was saved is kept",
         exit_code=PEER,
     )
 
@@ -248,20 +249,20 @@ def expires_soon(whose: str, at: float) -> Warned | None:
     return Warned(
         "VFL0658",
         f"the certificate of {whose} expires on {when:%Y-%m-%d %H:%M} UTC, in {left:.1f} days: "
-        "a run that still goes on then ends there",
-        "ask who runs the authority for a new one",
+        "a run in progress ends then",
+        "ask whoever runs the authority for a new one",
     )
 
 
 def _stranger(peer: str, why: str) -> Failure:
     return Failure(
         "VFL0644",
-        f"what answers at the address of {peer!r} is not {peer!r}: {why}",
+        f"whatever responds at the address of {peer!r} is not {peer!r}: {why}",
         "compare the addresses and the authority in both parties' deploy.toml",
         exit_code=PEER,
     )
 
 
 def _unusable(what: str, exit_code: int = PEER) -> Failure:
-    help = "ask who runs the authority for a new one; `vflc certs` makes some to try with"
+    help = "ask whoever runs the authority for a new one; `vflc certs` makes some for a trial"
     return Failure("VFL0643", what, help, exit_code=exit_code)

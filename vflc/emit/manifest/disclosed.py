@@ -28,10 +28,10 @@ def given_away(data: Mapping[str, Any]) -> list[str]:
         "",
         "## What they give away",
         "",
-        "What is said here holds whatever the weights are, but for `hints`. What is not said is not",
-        "excluded: the bounds stand above, and what a trained model tells, `vflc audit` measures.",
+        "What is stated here holds whatever the weights are, except for `hints`. What is not stated is not",
+        "excluded: the bounds are given above, and `vflc audit` measures what a trained model reveals.",
         "",
-        "| edge | tells | known to tell |",
+        "| edge | reveals | known to reveal |",
         "| --- | --- | --- |",
     ]
     known = kinds(data)

@@ -90,12 +90,12 @@ def who_may_learn(data: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Who may learn what",
         "",
-        "Of each column of others, the most that a receiver can learn from all that it is sent, kept and",
-        "put together with anything else that it knows. **all**: take it that it learns the column. its",
-        "code: what the encoders make of it, and no more. nothing: no message depends on it. Of a key:",
-        "which rows are common, in which order, and what the method of alignment tells besides.",
+        "For each column of others: the most that a receiver can learn from all that it receives, stored and",
+        "combined with anything else that it knows. **all**: assume that it learns the column. its",
+        "code: the encoders' output, and no more. nothing: no message depends on it. For a key:",
+        "which rows are common, in which order, and what else the method of alignment reveals.",
         "",
-        "| receiver | column | at most | in | through | known to tell |",
+        "| receiver | column | at most | in | through | known to reveal |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
@@ -120,9 +120,9 @@ def receiver(row: Mapping[str, Any]) -> str:
 
 
 def _told(evidence: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is known to tell; that nothing is known is no bound."""
+    """What is known to reveal it; that nothing is known is no bound."""
     lines = [f"- {each['kind']}, to {each['to']}: {each['says']}" for each in evidence]
-    head = "Known to tell, `hints` as measured in the literature, all else whatever the weights are:"
+    head = "Known to reveal (`hints`: as measured in the literature; all else: whatever the weights are):"
     return ["", head, "", *lines] if lines else []
 
 

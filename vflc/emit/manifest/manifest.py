@@ -151,7 +151,7 @@ def markdown(data: dict[str, Any]) -> str:
     for edge in data["edges"]:
         shape = " × ".join(str(size) for size in edge["shape"]) or "one number"
         if edge.get("sized_by"):
-            size = "as many as the data has"
+            size = "depends on the data"
         elif edge["bytes_per_row"]:
             size = f"{edge['bytes_per_row']} a row"
         else:

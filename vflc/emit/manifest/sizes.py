@@ -41,8 +41,9 @@ def sizes_told(data: dict[str, Any]) -> list[str]:
     lines = ["", "## Sizes that the data decides", ""]
     for columns, edges in groups.items():
         named = ", ".join(f"`{edge}`" for edge in edges)
-        lines.append(f"- the most values of a row of {', '.join(columns)}: told by the size of {named}")
-    return [*lines, "", "`sequence(max = n)` behind a column's encoders fixes the size in the spec."]
+        row = f"the largest number of values in a row of {', '.join(columns)}"
+        lines.append(f"- {row}: revealed by the size of {named}")
+    return [*lines, "", "To fix the size in the spec, end a column's encoders with `sequence(max = n)`."]
 
 
 def only_summed(model: Scheduled, feature: str) -> bool:

@@ -20,6 +20,7 @@ from vflc_runtime.transport.tls import Identity, expiry, listed, party_of, probe
 
 METHOD = "/vflc.Places/Exchange"
 
+
 def grpc_module() -> Any:
     """The `grpc` package, quiet; VFL0647 where it is not installed."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -187,8 +188,8 @@ class StreamServer:
                 time.sleep(pause)
         raise Failure(
             "VFL0646",
-            f"cannot listen at {address!r}: in use, or no address of this machine",
-            "choose another address for `listen`, or end the process that has this one",
+            f"cannot listen at {address!r}: it is in use, or not an address of this machine",
+            "choose another address for `listen`, or stop the process that uses this one",
         )
 
     def start(self) -> None:

@@ -42,7 +42,7 @@ def wrong_address(key: str, address: str) -> tuple[str, str] | None:
             example = record.example if scheme == USUAL else f"{scheme}://{record.example}"
     except BrokenPlugin as broken:
         raise unusable(broken) from broken
-    return f"{address!r} is no address", f'write {key} = "{example}"'
+    return f"{address!r} is not an address", f'write {key} = "{example}"'
 
 
 def chooser(place: str, tls: Tls | None) -> Callable[[str], tuple[str, Ends, str]]:
@@ -60,8 +60,8 @@ def chooser(place: str, tls: Tls | None) -> Callable[[str], tuple[str, Ends, str
                 if tls is not None and not record.authenticates:
                     raise Failure(
                         "VFL0642",
-                        f"{scheme}:// does not say who is at the other end, whatever certificates there are",
-                        "it is for trials: start all parties with --insecure",
+                        f"{scheme}:// does not authenticate the other end, even with certificates",
+                        "use it for trials only: start all parties with --insecure",
                     )
                 return record.ends(place, tls)
         except BrokenPlugin as broken:
