@@ -183,7 +183,7 @@ def test_options_that_are_none(model: vflc.Model, data: dict[str, pa.Table]) -> 
     with pytest.raises(TypeError, match="no option 'rounds' for this model; it has batch, "):
         model.fit(data, rounds=3)
     run = model.fit(data, steps=1)
-    with pytest.raises(TypeError, match="`top` has no meaning"):
+    with pytest.raises(TypeError, match="`top` does not apply"):
         run.predict(data, top=3)
 
 
@@ -206,7 +206,7 @@ def test_a_population_has_the_same_verbs(tmp_path: Path) -> None:
     assert {"loss", "rmse"} <= set(run.evaluate({"users": users}))
     recommended = run.predict({"users": users}, top=2)
     assert recommended.num_rows == 2 * 14 and "items" in run.weights
-    with pytest.raises(TypeError, match="`threads` has no meaning"):
+    with pytest.raises(TypeError, match="`threads` does not apply"):
         run.evaluate({"users": users}, threads=2)
     with pytest.raises(TypeError, match="no option 'epochs' for this model"):
         model.fit({"users": users}, epochs=2)

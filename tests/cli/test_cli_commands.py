@@ -67,7 +67,7 @@ def project(tmp_path: Path) -> Path:
 def test_init_writes_nothing_over_what_is_there(project: Path) -> None:
     (project / "model.vfl").write_text("mine")
     again = vflc(project, "init")
-    assert again.returncode == 1 and "model.vfl already" in again.stderr
+    assert again.returncode == 1 and "already has model.vfl" in again.stderr
     assert (project / "model.vfl").read_text() == "mine"
 
 

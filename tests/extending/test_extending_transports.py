@@ -77,7 +77,7 @@ def test_certificates_are_not_asked_for_and_ignored(site: Path, folder: Path) ->
         text = text.replace(f"[parties.{name}]\n", own)
     (folder / "deploy.toml").write_text(text + '[tls]\nauthority = "authority.pem"\n')
     ((_, code, said),) = ended({"alice": party("alice", folder, site, "--resume")})
-    assert code == 1 and "error[VFL0642]: unix:// does not say who is at the other end" in said
+    assert code == 1 and "error[VFL0642]: unix:// does not authenticate the other end" in said
 
 
 def test_an_address_that_is_none(site: Path, folder: Path) -> None:

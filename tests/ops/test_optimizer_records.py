@@ -205,4 +205,4 @@ train {{ optimizer {name}(beta1 = {beta1}, beta2 = 0.81{more}) }}
     with pytest.raises(Refused) as refused:
         compile_source(Source("m.vfl", text))
     (found,) = refused.value.diagnostics
-    assert found.code == "VFL0208" and f"{ratio:.4g} times the root" in found.message
+    assert found.code == "VFL0208" and f"{ratio:.4g} times the square root" in found.message

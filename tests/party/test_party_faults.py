@@ -114,7 +114,7 @@ def test_who_comes_back_with_another_seed_is_no_reason_to_wait(
     two[1].start(options=["--seed", "5"])
     assert two[1].wait() == 1 and "VFL0627" in two[1].log() and "was started with seed 0" in two[1].log()
     assert two[0].wait() == PEER
-    assert "VFL0652" in two[0].log() and "'bob' has left the run: it cannot go on" in two[0].log()
+    assert "VFL0652" in two[0].log() and "'bob' has left the run: it cannot continue" in two[0].log()
     go_on(two, example)
 
 

@@ -64,7 +64,7 @@ def test_workers_and_their_death_change_no_bit(tmp_path, monkeypatch):
 
 def test_an_address_that_does_not_answer(tmp_path):
     found = compiled(spec("cohort 6"), tmp_path)
-    with pytest.raises(Failure, match="does not answer") as refused:
+    with pytest.raises(Failure, match="does not respond") as refused:
         RayPool(
             ClientExecutor,
             found,

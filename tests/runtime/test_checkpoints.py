@@ -113,7 +113,7 @@ def test_a_run_without_checkpoints_does_not_begin_anew(
 ) -> None:
     clean(run / "checkpoints")
     before = state_of_models(run)
-    with pytest.raises(Failure, match="its checkpoints are gone") as caught:
+    with pytest.raises(Failure, match="no checkpoints to continue from") as caught:
         train(None, data, run, MORE)
     assert caught.value.code == "VFL0622" and "--overwrite" in str(caught.value.help)
     assert state_of_models(run) == before

@@ -58,7 +58,7 @@ def test_an_activation_that_is_not_finite_does_not_leave(bundle: Path, program: 
 def test_a_gradient_that_is_not_finite_does_not_leave(bundle: Path) -> None:
     session, inputs = Session(bundle), batch()
     inputs["bob.y"][0] = np.nan
-    with pytest.raises(Failure, match=r"'bob' is about to send to 'alice' by edge 'gradient\.a\.v'"):
+    with pytest.raises(Failure, match=r"'bob' is about to send to 'alice' on edge 'gradient\.a\.v'"):
         session.step(inputs)
     assert all(np.isfinite(value).all() for value in session.weights().values())
 

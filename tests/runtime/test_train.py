@@ -134,7 +134,7 @@ def test_a_run_is_never_overwritten_unasked(
         train(bundle, data, run)
     assert caught.value.code == "VFL0624"
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(Failure, match="is no run"):
+    with pytest.raises(Failure, match="is not a run"):
         train(bundle, data, tmp_path, TrainOptions(overwrite=True))
     with pytest.raises(Failure):
         train(bundle, {"alice": data["alice"]}, run, TrainOptions(overwrite=True))
