@@ -86,9 +86,9 @@ def test_ids_without_a_range_fit_into_32_bits():
         (
             {"name": "index", "n": 5},
             "feature",
-            "index(5) takes 0 to 4; values that start at 1 are vocab(1..5), or",
+            "index(5) takes 0 to 4; for values from 1, use vocab(1..5), or",
         ),
-        ({"name": "index", "n": 5}, "label", "values that start at 1 are vocab(1..5)"),
+        ({"name": "index", "n": 5}, "label", "for values from 1, use vocab(1..5)"),
     ],
 )
 def test_what_to_do_about_unknown_values(encoder, kind, help):

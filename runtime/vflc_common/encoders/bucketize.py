@@ -51,7 +51,7 @@ def keras(k: Keras, value: Any, settings: Settings) -> Any:
 
 ENCODER = Encoder(
     name="bucketize",
-    doc="How many of the growing `edges` are at or below the number, as Keras's `Discretization`: "
+    doc="The number of increasing `edges` at or below the value, as in Keras's `Discretization`: "
     "an id from 0 to the number of edges.",
     step="how many edges are not greater than the number",
     reads=("int", "float"),

@@ -70,7 +70,7 @@ ENCODER = Encoder(
     name="hash",
     doc="The text's FarmHash Fingerprint64 modulo `buckets`, which are the buckets of Keras's `Hashing`; "
     "whole numbers are hashed as their decimal text. With `salt`, a whole number or a list of two, "
-    "SipHash-2-4. Knows every value.",
+    "SipHash-2-4. Accepts every value.",
     step="the hash of the text's bytes in UTF-8 modulo `buckets`; a whole number is hashed as its decimal "
     "digits. Without `salt` FarmHash's Fingerprint64, with it SipHash-2-4, `salt` being the two 64-bit "
     "halves of the key, or one number that is both",

@@ -44,7 +44,7 @@ def keras(k: Keras, value: Any, settings: Settings) -> Any:
 
 def help(settings: Settings) -> str:
     n = settings["n"]
-    return f"index({n}) takes 0 to {n - 1}; values that start at 1 are vocab(1..{n})"
+    return f"index({n}) takes 0 to {n - 1}; for values from 1, use vocab(1..{n})"
 
 
 ENCODER = Encoder(

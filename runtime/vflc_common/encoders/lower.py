@@ -13,7 +13,7 @@ def lower(text: str, step: Settings) -> str:
 
 ENCODER = Encoder(
     name="lower",
-    doc="Makes a text lower case.",
+    doc="Converts text to lower case.",
     step="every code point by itself becomes its simple lower-case mapping (field 13 of UnicodeData.txt): no "
     "rules for the ends of words, U+0130 becomes U+0069",
     reads=("string", "strings"),

@@ -48,8 +48,7 @@ def filling(value: Any) -> Settings:
 
 ENCODER = Encoder(
     name="missing",
-    doc="Fills what is missing with `value`: before `standardize` with that number, after it with the "
-    "mean by `missing(0)`.",
+    doc="Replaces missing values by `value`: before `standardize` by that number; after it, `missing(0)` is the mean.",
     step="a missing value becomes `value`",
     reads=("string", "int", "float"),
     parameters=(Parameter("value", VALUE, needed=True),),

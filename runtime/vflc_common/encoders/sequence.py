@@ -34,7 +34,7 @@ def sequence(ids: list[Any], step: Settings) -> list[Any]:
 
 ENCODER = Encoder(
     name="sequence",
-    doc="Keeps the last `max` ids of each row, in their order, and fixes the length of the axis.",
+    doc="Keeps the last `max` ids of each row, in order, and fixes the length of the axis.",
     step="the last `max` ids; the axis is that long",
     reads=("ids",),
     parameters=(Parameter("max", whole(1, LONGEST), needed=True),),

@@ -32,7 +32,7 @@ def onnx(g: Onnx, value: str, settings: Settings) -> str:
 
 ENCODER = Encoder(
     name="split",
-    doc="Cuts a text at `separator` into many values a row; empty pieces are none.",
+    doc="Splits text at `separator` into several values per row; empty pieces are dropped.",
     step="the pieces between separators, from left to right; empty pieces are none, and missing text has "
     "none. Later steps are done for each piece",
     reads=("string",),

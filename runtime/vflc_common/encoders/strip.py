@@ -13,7 +13,7 @@ def strip(text: str, step: Settings) -> str:
 
 ENCODER = Encoder(
     name="strip",
-    doc="Takes blanks off both ends of a text.",
+    doc="Removes white space at both ends of a text.",
     step="without white space at both ends: U+0009–000D, 001C–0020, 0085, 00A0, 1680, 2000–200A, 2028, 2029, "
     "202F, 205F, 3000",
     reads=("string", "strings"),

@@ -8,5 +8,5 @@ METRIC = Metric(
     "accuracy",
     "share of rows guessed right; a binary guess is a probability above 0.5",
     {"binary": _SHARE, "multiclass": _SHARE},
-    known_as={"acc binary_accuracy": "it is accuracy"},
+    known_as={"acc binary_accuracy": "write accuracy"},
 )

@@ -40,5 +40,5 @@ METRIC = Metric(
     "auc",
     "area under the ROC curve, exact, ties counted half",
     {"binary": OfRanks(auc)},
-    known_as={"roc_auc roc_auc_score": "it is auc"},
+    known_as={"roc_auc roc_auc_score": "write auc"},
 )

@@ -30,5 +30,5 @@ METRIC = Metric(
     "pr_auc",
     "average precision: the precision at each score times the recall that it adds",
     {"binary": OfRanks(pr_auc)},
-    known_as={"average_precision prauc auc_pr aucpr": "it is pr_auc"},
+    known_as={"average_precision prauc auc_pr aucpr": "write pr_auc"},
 )

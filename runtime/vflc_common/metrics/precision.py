@@ -43,5 +43,5 @@ METRIC = Metric(
             lambda right, guessed, occurs: shares(right, guessed),
         ),
     },
-    known_as={"f1 f1_score": "there are precision and recall, of which it is made"},
+    known_as={"f1 f1_score": "use precision and recall, of which it is made"},
 )

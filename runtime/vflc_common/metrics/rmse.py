@@ -20,5 +20,5 @@ METRIC = Metric(
     "root of the mean squared error, in the units of the table",
     {"binary": _ROOT, "number": _ROOT},
     smaller_is_better=True,
-    known_as={"mse": "it is rmse, its root"},
+    known_as={"mse": "write rmse, its root"},
 )

@@ -113,7 +113,7 @@ def _check_chain(chain: Json, kind: str, declared: Sequence[Plugin]) -> tuple[st
             with ENCODERS.using(name):
                 wrong, count = examined(encoder, settings, kind)
         except BrokenPlugin as broken:
-            raise Failure("VFL0695", broken.message, "mend or uninstall that package") from broken
+            raise Failure("VFL0695", broken.message, "fix or uninstall that package") from broken
         if wrong is not None:
             raise item.wrong(f"settings that fit ({wrong})")
         kind = encoder.after(kind)

@@ -106,14 +106,12 @@ def encoded(description: Description, rows: Sequence[Mapping[str, Any]]) -> dict
     try:
         inputs = export_encode.encode(description, rows, steps(names))
     except export_encode.Refused as refused:
-        message = f"the encoder beside the model refuses a row that the trained model takes: {refused}"
+        message = f"the exported encoder refuses a row that the trained model accepts: {refused}"
         others = [plugin for name in names if (plugin := ENCODERS.plugin(name)) is not None]
         if others:
             packages = ", ".join(dict.fromkeys(f"{each.package} {each.version}" for each in others))
             raise Failure("VFL0504", message, f"report it to {packages}, whose encoders it uses") from None
-        raise Failure(
-            "VFL0501", message, "this is a defect in vflc: please report it with the spec"
-        ) from None
+        raise Failure("VFL0501", message, "this is a bug in vflc: please report it with the spec") from None
     types = {given["name"]: given["type"] for given in description["inputs"]}
     return {
         name: np.array(values, np.str_ if types[name] == "string" else np.dtype(types[name]))
