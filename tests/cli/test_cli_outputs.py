@@ -56,7 +56,7 @@ def test_what_is_read_is_never_replaced(project: Path, source: str, out: str) ->
     refused = vflc(project, "predict", "run", *data, "-o", out, "--force")
     assert table.read_bytes() == before
     if not source.startswith("sql:") or out == "data/bank.csv":  # a query names no links, and the table stays
-        assert refused.returncode == 1 and "error[VFL0623]" in refused.stderr and "is an input" in refused.stderr
+        assert refused.returncode == 1 and "error[VFL0623]" in refused.stderr and "an input" in refused.stderr
 
 
 def test_a_folder_is_no_file(project: Path) -> None:

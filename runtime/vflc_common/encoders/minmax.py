@@ -44,7 +44,8 @@ def keras(k: Keras, value: Any, settings: Settings) -> Any:
 
 ENCODER = Encoder(
     name="minmax",
-    doc="(x - `low`) / (`high` - `low`). Parameters that are not given are fitted to the party's aligned training rows.",
+    doc="(x - `low`) / (`high` - `low`). Parameters that are not given are fitted to the "
+    "party's aligned training rows.",
     step="(x - low) / (high - low)",
     reads=("int", "float"),
     gives="float",

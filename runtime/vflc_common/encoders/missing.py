@@ -48,7 +48,8 @@ def filling(value: Any) -> Settings:
 
 ENCODER = Encoder(
     name="missing",
-    doc="Replaces missing values by `value`: before `standardize` by that number; after it, `missing(0)` is the mean.",
+    doc="Replaces missing values by `value`: before `standardize` by that number; after it, "
+    "`missing(0)` is the mean.",
     step="a missing value becomes `value`",
     reads=("string", "int", "float"),
     parameters=(Parameter("value", VALUE, needed=True),),

@@ -53,7 +53,8 @@ def keras(k: Keras, value: Any, settings: Settings) -> Any:
 
 ENCODER = Encoder(
     name="standardize",
-    doc="(x - `mean`) / `std`. Parameters that are not given are fitted to the party's aligned training rows.",
+    doc="(x - `mean`) / `std`. Parameters that are not given are fitted to the party's "
+    "aligned training rows.",
     step="(x - mean) / std",
     reads=("int", "float"),
     gives="float",
