@@ -24,8 +24,9 @@ from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.protect import record
 from vflc_runtime.protect.account import spent
+from vflc_runtime.protect.applied import DEFECT
 from vflc_runtime.protect.draws import Draws
-from vflc_runtime.protect.guards import DEFECT, Guards
+from vflc_runtime.protect.guards import Guards
 from vflc_runtime.protect.marvell import Classes, Noises, measure, solve
 from vflc_runtime.protect.masks import Masks, Sums, scale
 from vflc_runtime.protect.wire import Wire, pack, span, unpack

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,39 +13,17 @@ from vflc_runtime.bundle.plan import PlacePlan
 from vflc_runtime.bundle.plan_guards import Draw, Guard
 from vflc_runtime.engines.engine import Steps
 from vflc_runtime.errors import Failure
-from vflc_runtime.protect.account import Facts, noise_of, spent
+from vflc_runtime.protect.account import Facts, noise_of
+from vflc_runtime.protect.applied import DEFECT, entry
 from vflc_runtime.protect.marvell import Marvell
 from vflc_runtime.protect.noise import Noise
 from vflc_runtime.protect.replay import SECRET, Replay
+from vflc_runtime.protect.state import State, fitting, lost
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
 HEARD, SECRET_NAME = "heard", "secret"
 """What these are saved under; ids of draws have a dot."""
-DEFECT = 4
-"""Exit code where vflc itself is at fault."""
-
-
-@dataclass(slots=True)
-class _State:
-    """A guard in a run.
-
-    Args:
-        noise: deviation as a multiple of the clip, where it is calibrated.
-        epochs: for how many it is enough.
-        resumed: how often the run went on otherwise than before: rows have sent once more each time.
-        kept: by draw, an array [row, …] of all rows of the data.
-        runs: how often it ran in the program at hand.
-    """
-
-    noise: float | None = None
-    epochs: int = 0
-    resumed: int = 0
-    kept: dict[str, Array] = field(default_factory=dict)
-    steps: int = 0
-    rows: int = 0
-    runs: int = 0
-
 
 class Guards:
     """All guards of a place; a place without any has an empty one.
@@ -56,7 +33,7 @@ class Guards:
 
     def __init__(self, plan: PlacePlan, noise: Noise | None = None) -> None:
         self._plan, self._noise = plan, noise or Noise()
-        self._states = {name: _State() for name in plan.guards}
+        self._states = {name: State() for name in plan.guards}
         self._facts: Facts | None = None
         self._restored = False
         self._silent = False
@@ -171,7 +148,7 @@ class Guards:
             state = self._states[name]
             state.noise = settings.get(name, {}).get("noise")
             if guard.calibrated and state.noise is None:
-                raise _lost(name)
+                raise lost(name)
 
     def silence(self) -> None:
         """Feeds zeros for noise: for whoever computes what an attacker can compute, and sends nothing."""
@@ -190,7 +167,7 @@ class Guards:
             state.noise, state.epochs = saved.get("noise"), int(saved.get("epochs", 0))
             state.resumed = int(saved.get("resumed", 0))
             if guard.calibrated and state.noise is None:
-                raise _lost(name)
+                raise lost(name)
             if guard.options.get("epsilon") and guard.calibrated and facts.visits > state.epochs:
                 raise Failure(
                     "VFL0671",
@@ -202,7 +179,7 @@ class Guards:
                 if draw.kind == "memory":
                     state.kept[draw.id] = self._first(draw, facts.rows)
                 elif draw.kind == "shift":
-                    state.kept[draw.id] = _fitting(drawn, draw.id, self._first(draw, facts.rows))
+                    state.kept[draw.id] = fitting(drawn, draw.id, self._first(draw, facts.rows))
 
     def bind(self, terms: Mapping[str, Any], drawn: Mapping[str, Array] | None = None) -> Replay | None:
         """Makes noise from a secret and what is heard: a new one, or that of the run that has `drawn`.
@@ -212,14 +189,14 @@ class Guards:
         """
         if self.noisy and self._facts is not None:
             fresh = np.frombuffer(secrets.token_bytes(SECRET), np.uint8)
-            secret = fresh if drawn is None else _fitting(drawn, SECRET_NAME, fresh)
+            secret = fresh if drawn is None else fitting(drawn, SECRET_NAME, fresh)
             self.replay = Replay(secret.tobytes(), terms, self._facts)
         return self.replay
 
     def resume(self, counts: Mapping[str, Mapping[str, int]], memories: Mapping[str, Array]) -> None:
         """Takes up the counts and memories of a checkpoint; VFL0621 where they do not fit."""
         if self._states and not self._restored:
-            raise _lost(next(iter(self._states)))
+            raise lost(next(iter(self._states)))
         for name, state in self._states.items():
             state.steps = int(counts.get(name, {}).get("steps", 0))
             state.rows = int(counts.get(name, {}).get("rows", 0))
@@ -227,11 +204,11 @@ class Guards:
             for draw in guard.draws:
                 if draw.kind == "memory":
                     kept = self._states[name].kept
-                    kept[draw.id] = _fitting(memories, draw.id, kept[draw.id]).copy()
+                    kept[draw.id] = fitting(memories, draw.id, kept[draw.id]).copy()
         for name, marvell in self._marvell.items():
             marvell.restore(memories, f"{name}.", int(counts.get(name, {}).get("withheld", 0)))
         if self.replay is not None:
-            chain = _fitting(memories, HEARD, np.frombuffer(self.replay.chain, np.uint8))
+            chain = fitting(memories, HEARD, np.frombuffer(self.replay.chain, np.uint8))
             self.replay.resume(chain.tobytes(), max(state.steps for state in self._states.values()))
 
     # --- at every step --------------------------------------------------------------------------------
@@ -335,47 +312,21 @@ class Guards:
         Raises:
             Failure: VFL0670, a guard did not run in every step.
         """
-        return [self._entry(guard, edges, steps) for guard in self._plan.guards.values()]
-
-    def _entry(self, guard: Guard, edges: Mapping[str, tuple[str, ...]], steps: int) -> dict[str, Any]:
-        state = self._states[guard.id]
-        if state.steps != steps:
-            raise Failure(
-                "VFL0670",
-                f"protection {guard.id!r} ran in {state.steps} of {steps} steps",
-                "this is a bug in vflc: please report it; do not use what this run has sent",
-                guard.where,
-                DEFECT,
+        return [
+            entry(
+                guard,
+                self._states[guard.id],
+                [edge for edge, names in edges.items() if guard.id in names],
+                steps,
+                self._plan.place,
+                self._facts,
             )
-        entry: dict[str, Any] = {
-            "id": guard.id,
-            "mechanism": guard.mechanism,
-            "options": dict(guard.options),
-            "place": self._plan.place,
-            "phase": guard.phase,
-            "edges": [edge for edge, names in edges.items() if guard.id in names],
-            "steps": state.steps,
-            "rows": state.rows,
-            "privacy": guard.privacy,
-            "promise": guard.promise,
-        }
-        if guard.calibrated and state.noise is not None and self._facts is not None:
-            epochs, delta = self._facts.epochs_of(steps) + state.resumed, guard.number("delta")
+            | self._withheld(guard)
+            for guard in self._plan.guards.values()
+        ]
 
-            def at(times: int) -> float:
-                return spent(state.noise or 0.0, delta, guard.releases * times)
-
-            entry |= {"noise": state.noise, "epsilon": at(epochs + guard.passes), "delta": delta}
-            if set(guard.programs) != {"train"}:
-                entry |= {"passes": guard.passes, "epsilon_training": at(epochs), "epsilon_pass": at(1)}
-        elif guard.mechanism == "label_dp":
-            entry |= {"epsilon": guard.number("epsilon"), "delta": 0.0, "labels_drawn": self._drawn(guard)}
-        elif guard.solved:
-            entry["withheld"] = self._marvell[guard.id].withheld
-        return entry
-
-    def _drawn(self, guard: Guard) -> int:
-        return sum(len(kept) for kept in self._states[guard.id].kept.values())
+    def _withheld(self, guard: Guard) -> dict[str, int]:
+        return {"withheld": self._marvell[guard.id].withheld} if guard.solved else {}
 
 
 def _check_labels(guard: Guard, labels: Array) -> None:
@@ -389,18 +340,3 @@ def _check_labels(guard: Guard, labels: Array) -> None:
             "make it a class: `label x = column > 3`, or `label x = column -> vocab(…)`",
             guard.where,
         )
-
-
-def _fitting(saved: Mapping[str, Array], name: str, like: Array) -> Array:
-    found = saved.get(name)
-    if found is None or found.shape != like.shape or found.dtype != like.dtype:
-        raise _lost(name)
-    return found
-
-
-def _lost(name: str) -> Failure:
-    return Failure(
-        "VFL0621",
-        f"the saved files do not contain what protection {name!r} keeps",
-        "start again with another --out",
-    )
