@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from test_data_expressions import CALLS, COMPARE, NUMERIC, call, column, number, op, reference
+from vflc_common.encoding import Values
 from vflc_common.siphash import siphash
 from vflc_runtime.data import dataset as module
 from vflc_runtime.data import read as reading
@@ -16,6 +17,7 @@ from vflc_runtime.data import source as sources
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.batches import Order, permutation, split
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.encoders import _check
 from vflc_runtime.data.expressions import evaluate
 from vflc_runtime.data.overlap import overlap
 from vflc_runtime.data.query import MAKERS, READERS
@@ -456,3 +458,30 @@ def test_a_shuffle_is_of_its_count_seed_and_purpose():
     order = Order(20, 3, 0.2, 4)
     assert order.fold == 0 and order.shuffle and len({tuple(order.epoch(n)) for n in range(4)}) == 4
     assert sorted(order.epoch(1)) == order.train.tolist()
+
+
+# --- what encoders of other packages give ------------------------------------------------------------------
+
+
+def test_an_encoder_loses_no_rows() -> None:
+    """Nor values, where it keeps how many a row has; it is told how many it gave."""
+    flat, rows = pa.array([1, 2, 3]), np.array([0, 1, 1, 3])
+    many = Values(flat, rows)
+
+    def told(made: object, given: Values, widths: bool) -> str:
+        with pytest.raises(ValueError) as refused:
+            _check(made, given, widths)
+        return str(refused.value)
+
+    _check(Values(pa.array([7, 8, 9])), Values(flat), False)
+    _check(Values(pa.array([7, 8, 9]), rows), many, False)
+    assert told([1, 2, 3], many, False) == "gave list, no values"
+    assert told(Values([1, 2, 3]), many, False) == "gave Values, no values"  # type: ignore[arg-type]
+    assert told(Values(flat[:2], rows), many, False) == "gave 2 values for 3"
+    assert told(Values(flat, rows.copy()), many, False) == "gave 3 values for 3"
+    _check(Values(flat[:2], np.array([0, 0, 2, 2])), many, True)
+    _check(Values(flat, np.array([0, 1, 1, 3])), Values(pa.array(["a", "b", "c"])), True)
+    for offsets in (None, [0, 1, 1, 3], np.array([0, 1, 3]), np.array([0, 2, 1, 3])):
+        assert told(Values(flat, offsets), many, True) == "gave no values for each of 3 rows"  # type: ignore[arg-type]
+    assert told(Values(flat, np.array([0, 1, 1, 2])), many, True) == "gave 3 values, of which rows have 2"
+    assert told(Values(flat, np.array([1, 1, 1, 3])), many, True) == "gave 3 values, of which rows have 3"
