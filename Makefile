@@ -32,6 +32,8 @@ NEWEST  = $(OLDEST) keras ray# openmined-psi names one release of protobuf and s
 # A worker keeps to neighbouring tests, which share what is compiled for them and the import of TensorFlow.
 CORES   = -n auto --dist worksteal
 
+unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
+
 .PHONY: test test-oldest test-newest demo lint editor lock mutants clean always
 .DELETE_ON_ERROR:
 
