@@ -238,7 +238,7 @@ def test_processes(bundle, tmp_path, capsys):
         ended = [process.wait(300) for process in processes]
         said = [log.read_text() for log in logs]
         assert ended == [0, 0, 0], said
-        assert all(f"3 of 4 rows of {p} are at " in each for p, each in zip(TABLES, said, strict=True))
+        assert all(f"3 of 4 rows of {p} are also at " in each for p, each in zip(TABLES, said, strict=True))
         assert pq.read_table(tmp_path / "bob-out.parquet").column("id").to_pylist() == [2, 3, 4]
         kept = sorted((tmp_path / "runs").rglob("*.safetensors"))
         assert len(kept) == 3

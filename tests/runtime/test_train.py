@@ -365,7 +365,7 @@ def test_one_process_at_a_time(bundle: Path, data: dict[str, Any], tmp_path: Pat
 
 def test_options_of_another_kind_of_model_are_refused(bundle: Path, tmp_path: Path) -> None:
     for option in ({"rounds": 3}, {"cohort": 5}, {"evaluate_every": 1}, {"on": "ray"}):
-        with pytest.raises(Failure, match="is not for a model over parties") as refused:
+        with pytest.raises(Failure, match="does not apply to a model over parties") as refused:
             train(bundle, handmade.tables(), tmp_path / "run", TrainOptions(**option))
         assert refused.value.code == "VFL0691" and refused.value.help == "it has --epochs, --batch"
     assert not (tmp_path / "run").exists()
