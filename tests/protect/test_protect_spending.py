@@ -100,7 +100,7 @@ def test_a_limit_holds_of_the_rows_that_are_added_to(tmp_path: Any) -> None:
     fresh = replace(pure, run="b", rows=name_of(others))
     written(ledger, fresh, limits={BOB: 1.0}, **{name_of(others): others})
     failure = refused("VFL0684", written, ledger, replace(pure, run="c"), limits={BOB: 1.5})
-    assert "cost 1 so far, and with this it would be 2" in failure.message
+    assert "cost 1 so far, and this would make it 2" in failure.message
     assert "at most epsilon 2`" in failure.help
     assert len(ledger.entries()) == 2, "nothing was written"
     written(ledger, replace(pure, run="d"), limits={BOB: 2.0 * (1 + 5e-7), ("carol", "Age"): 0.0})
