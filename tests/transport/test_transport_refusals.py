@@ -131,7 +131,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def named(outcome: object) -> None:
     assert isinstance(outcome, Failure) and (outcome.code, outcome.exit_code) == ("VFL0657", 3), outcome
-    assert "another process says that it is 'bob'" in outcome.message
+    assert "another process runs as 'bob'" in outcome.message
 
 
 @pytest.mark.parametrize("timeout", [LONG, 1.5])

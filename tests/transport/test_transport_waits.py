@@ -376,7 +376,7 @@ def test_reasons_of_byes_and_of_refusals(reason: int) -> None:
         bob.arrived(pair.streams[1], encode(frame))
         turned = kind == FrameKind.REFUSAL and reason == 4
         assert bob.ended is not turned and (bob.taken is not None) == turned
-        assert turned == ("another process says that it is 'bob'" in bob.state)
+        assert turned == ("another process runs as 'bob'" in bob.state)
         if reason:
             with pytest.raises(Ended) if not turned else pytest.raises(AssertionError):
                 pair.boxes[1].check()
@@ -387,4 +387,4 @@ def test_failures_name_both_ends() -> None:
     found = [links.refused("alice", "bob", BadFrame("why")), links.taken("alice", "bob")]
     assert [(each.code, each.exit_code) for each in found] == [("VFL0645", PEER), ("VFL0657", PEER)]
     assert found[0].message == "'alice' refused a frame of 'bob': why"
-    assert found[1].message.startswith("another process says that it is 'alice': 'bob' speaks with that one")
+    assert found[1].message.startswith("another process runs as 'alice': 'bob' is connected to that one")

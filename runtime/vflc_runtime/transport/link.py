@@ -303,7 +303,7 @@ class Link:
         if not BYES <= reason < len(REASONS):
             raise BadFrame(f"a refusal for reason {reason}")
         if REASONS[reason] == "taken":
-            self.state = f"another process says that it is {self._rules.place!r}"
+            self.state = f"another process runs as {self._rules.place!r}"
             self.taken = self.taken or time.monotonic()
             return
         self._ended = True
