@@ -216,7 +216,7 @@ def test_evaluation_and_predictions_are_those_of_one_process(name: str, tmp_path
     assert {place: (result["model"], result["evaluation"]) for place, result in again.items()} == {
         place: (result["model"], result["evaluation"]) for place, result in found.items()
     }
-    with pytest.raises(Failure, match="holds the part of alice alone"):
+    with pytest.raises(Failure, match="has only the part of alice"):
         evaluate(tmp_path / "alice", sources)
     with pytest.raises(Failure, match="is the part of alice"):
         train(None, sources, tmp_path / "alice", TrainOptions(resume=True, epochs=9))

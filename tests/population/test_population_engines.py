@@ -66,7 +66,7 @@ def test_a_run_may_change_its_engine(tmp_path):
     users = {"users": table(ratings())}
     whole = train(tmp_path / "onnx", users, tmp_path / "whole")
     train(tmp_path / "onnx", users, tmp_path / "run", TrainOptions(rounds=1))
-    with pytest.raises(Failure, match="no plan for the engine 'keras'"):
+    with pytest.raises(Failure, match="no plan for engines that run 'keras' files"):
         train(None, users, tmp_path / "run", TrainOptions(engine="keras", resume=True))
     rest = TrainOptions(rounds=3, engine="keras", resume=True)
     mixed = train(tmp_path / "keras", users, tmp_path / "run", rest)

@@ -377,7 +377,7 @@ def test_the_command_shows_what_was_spent_in_eighty_columns(tmp_path):
         ("bob", "Income", 64),
     }
     (tmp_path / "empty").mkdir()
-    assert "nothing" in CliRunner().invoke(vflc, ["ledger", str(tmp_path / "empty")]).output
+    assert "no run with" in CliRunner().invoke(vflc, ["ledger", str(tmp_path / "empty")]).output
 
 
 AGE = ["Age,", "Income"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from verify.verifying import ALONE, KERAS, verify, worst
 
 from vflc import driver
@@ -79,7 +79,7 @@ def too_far(monkeypatch: pytest.MonkeyPatch) -> None:
 def not_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a row missed is forgotten."""
     forgotten: dict[str, Any] = {"make_missed": None, "make_catch_up": None}
-    monkeypatch.setitem(OPTIMIZERS._found, "sgd", dataclasses.replace(OPTIMIZERS["sgd"], **forgotten))
+    monkeypatch.setitem(OPTIMIZERS._found, "sgd", replace(OPTIMIZERS["sgd"], **forgotten))
 
 
 @needs_keras

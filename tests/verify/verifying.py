@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
 import io
 import json
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.data.generate import generate
 from vflc_runtime.events import silent
@@ -143,4 +143,4 @@ def wrong_tanh(monkeypatch: pytest.MonkeyPatch) -> None:
         (gradient,) = right(b, node, inputs, g)
         return (b.op("mul", gradient, b.constant(1.001)),)
 
-    monkeypatch.setitem(OPS, "tanh", dataclasses.replace(OPS["tanh"], vjp=wrong))
+    monkeypatch.setitem(OPS, "tanh", replace(OPS["tanh"], vjp=wrong))
