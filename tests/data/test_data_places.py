@@ -245,7 +245,7 @@ def test_functions_that_read_and_those_that_make():
 
 
 def loaded(table, wanted, tmp_path, party="p", how=load):
-    with connect(1 << 26, str(tmp_path)) as connection:
+    with connect(1 << 28, str(tmp_path)) as connection:
         source = open_sources(connection, {party: table})[party]
         names = [Wanted(name) for name in wanted]
         if how is look:
