@@ -19,9 +19,10 @@ from vflc.api.tables import Table
 PAGE = Path(__file__).parent / "python.md"
 START = '''# From Python
 
-Made by `docs/make_python.py`. All that the command line does with a spec and a run, for notebooks and
-programs. It calls the same code: a run has the same weights, whichever started it, and `vflc.load` opens
-what `vflc train` saved. `import vflc` takes no time; what is heavy is imported when it is used.
+`docs/make_python.py` writes this page. Notebooks and programs can do everything that the command line does
+with a spec and a run. They call the same code: a run has the same weights, whichever started it, and
+`vflc.load` opens what `vflc train` saved. `import vflc` takes no time; heavy modules are imported when they
+are used.
 
 ```python
 import vflc
@@ -42,8 +43,8 @@ run = vflc.load("run").fit(data, epochs=4)   # goes on with the same run
 run.export("models")                         # ONNX files, each compared with the trained model
 ```
 
-**Tables** are given by party: pandas (2.2 or later) and polars frames, Arrow tables and whatever gives an
-Arrow stream (DuckDB's relations do), paths, globs, and queries (`SELECT …`).
+**Tables** are given by party: pandas (2.2 or later) and polars frames, Arrow tables and any object that
+gives an Arrow stream (such as DuckDB's relations), paths, globs, and queries (`SELECT …`).
 
 ```python
 from pyarrow import csv
@@ -54,7 +55,7 @@ vflc.compile("model.vfl").fit({"bank": bank, "shop": shop}, epochs=1)
 ```
 
 **A mistake** raises `vflc.Error`. It prints what the terminal prints, with code, place and help, and
-`diagnostics` has the same as objects. An option that there is not, or a table of an unknown kind, raises
+`diagnostics` has the same as objects. An option that does not exist, or a table of an unknown kind, raises
 `TypeError`.
 
 ```python
@@ -64,9 +65,9 @@ except vflc.Error as error:
     print(error.code, error.diagnostics[0].message)
 ```
 
-**What happens meanwhile** is told to `on_event`, the events that the progress bar gets
-(`vflc_runtime.events`). Ctrl-C ends the step, saves a checkpoint and raises `KeyboardInterrupt`;
-`vflc.load(…).fit(…)` goes on from there.
+**During a run**, `on_event` is called with the events that the progress bar gets (`vflc_runtime.events`).
+Ctrl-C ends the step, saves a checkpoint and raises `KeyboardInterrupt`; `vflc.load(…).fit(…)` continues from
+there.
 
 ```python
 from vflc_runtime.events import EpochEnded
@@ -78,19 +79,19 @@ def show(event):
 vflc.compile("model.vfl").fit(data, on_event=show)
 ```
 
-**In a notebook** tables, diagrams and curves are drawn, and a cell can be a spec: `%load_ext vflc`, then
+**In a notebook**, tables, diagrams and curves are drawn, and a cell can be a spec: after `%load_ext vflc`,
 `%%vfl model` compiles the cell, shows its findings, and binds the model to `model`. Both need
-`pip install 'vflc[notebook]'`. [notebook.ipynb](notebook.ipynb) is an example, whole.
+`pip install 'vflc[notebook]'`. [notebook.ipynb](notebook.ipynb) is a complete example.
 
-**An audit** attacks what each party received ([audit.md](audit.md)); the run has to record it.
+**An audit** attacks what each party received ([audit.md](audit.md)); the run has to record this.
 
 ```python
 run = vflc.compile("model.vfl").fit(data, record="1epochs")
 print(run.audit(data, party="bank").scores)
 ```
 
-Without `out` a run lies in a temporary folder, and is gone with the last object that knows it. What its
-rows have cost within ε ([protection.md](protection.md)) is added up in `runs/ledger` all the same.
+Without `out`, a run is in a temporary folder, which is deleted with the last object that refers to it. What
+its rows have cost in ε ([protection.md](protection.md)) is still added up in `runs/ledger`.
 
 ## Reference
 '''

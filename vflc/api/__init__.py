@@ -1,1 +1,1 @@
-"""`import vflc`: compile, fit, evaluate, predict from Python, over what the command line calls."""
+"""`import vflc`: compile, fit, evaluate and predict from Python, with the same code as the command line."""

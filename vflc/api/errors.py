@@ -1,4 +1,4 @@
-"""The one exception that a user of `import vflc` meets: it carries the diagnostics of the terminal."""
+"""The one exception that a user of `import vflc` meets: it has the diagnostics that the terminal prints."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vflc.diagnostics.render_text import render
 
 
 class Error(Exception):
-    """A spec, a table or an option is not as it must be.
+    """A spec, a table or an option is wrong.
 
     Attributes:
-        diagnostics: what is wrong and what helps, each with its code; printed as the terminal prints them.
+        diagnostics: what is wrong and how to fix it, each with its code; printed as in the terminal.
     """
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
@@ -26,13 +26,13 @@ class Error(Exception):
 
     @property
     def code(self) -> str:
-        """Of the first diagnostic, as in `VFL0601`; `vflc explain CODE` prints its page."""
+        """The code of the first diagnostic, such as `VFL0601`; `vflc explain CODE` prints its page."""
         return self.diagnostics[0].code
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turns what compiler and runtime raise into `Error`, and a run that was stopped into Ctrl-C."""
+    """Turns what the compiler and the runtime raise into `Error`, and a stopped run into Ctrl-C."""
     try:
         yield
     except Refused as refused:
@@ -52,7 +52,7 @@ def diagnostic(failure: Failure) -> Diagnostic:
 
 
 def at(where: Mapping[str, Any]) -> Span:
-    """The span of a place that a plan carries: the one line of text, with empty ones before it."""
+    """The span of a place that a plan carries: its one line of text, with empty lines before it."""
     before = "\n" * (int(where["line"]) - 1)
     source = Source(str(where["file"]), before + str(where["text"]))
     start, end = (len(before) + int(where[key]) - 1 for key in ("column", "end_column"))

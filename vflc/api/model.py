@@ -30,13 +30,13 @@ def compile(
     """Compiles a spec.
 
     Args:
-        spec: the path of a `.vfl` file, or the text itself: what has a line break or a brace is text.
+        spec: the path of a `.vfl` file, or the text of a spec. A string with a line break or a brace is text.
         precision: `float32` or `float64`.
-        backends: what to emit: `onnx`, and `keras` to train with TensorFlow.
-        name: what the model is called where the spec is text.
+        backends: what to write: `onnx`, and `keras` to train with TensorFlow.
+        name: the model's name if the spec is text.
 
     Raises:
-        vflc.Error: the spec has mistakes; every one of them is in `diagnostics`.
+        vflc.Error: the spec has mistakes; all of them are in `diagnostics`.
     """
     with told():
         if isinstance(spec, str) and ("\n" in spec or "{" in spec):
@@ -47,7 +47,7 @@ def compile(
 
 
 class Picture(str):
-    """The text of a diagram. JupyterLab and VS Code draw Mermaid's under a cell."""
+    """The text of a diagram. JupyterLab and VS Code draw Mermaid text under a cell."""
 
     language: str
 
@@ -61,7 +61,7 @@ class Picture(str):
 
 
 class Model:
-    """What `vflc.compile` gives. Nothing is on disk before it is saved or trained."""
+    """A compiled model, from `vflc.compile`. Nothing is on disk until it is saved or trained."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
@@ -71,32 +71,32 @@ class Model:
 
     @property
     def name(self) -> str:
-        """What the model is called: the file's name."""
+        """The model's name: the name of the file."""
         return str(self._bundle.manifest["model"])
 
     @property
     def parties(self) -> list[str]:
-        """Whose tables it reads."""
+        """The parties whose tables it reads."""
         return [str(party["name"]) for party in self._bundle.manifest["parties"]]
 
     @property
     def digest(self) -> str:
-        """What parties compare: equal digests are equal programs."""
+        """What parties compare: equal digests mean equal programs."""
         return str(self._bundle.manifest["digest"])
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """All that `manifest.json` holds."""
+        """Everything in `manifest.json`."""
         return self._bundle.manifest
 
     @property
     def findings(self) -> list[Diagnostic]:
-        """Warnings; mistakes are raised by `vflc.compile`."""
+        """The warnings; `vflc.compile` raises mistakes."""
         return list(self._bundle.warnings)
 
     @property
     def crossing(self) -> tables.Table:
-        """A row for each value that crosses between parties: its shape, bytes, and what it depends on."""
+        """A row for each value that crosses between parties: its shape, its bytes and what it depends on."""
         from vflc.emit.manifest.diagram import shape
 
         names = ("id", "from", "to", "phase", "bytes_per_row", "depends_on")
@@ -105,7 +105,7 @@ class Model:
 
     @property
     def learned(self) -> tables.Table:
-        """Who may learn what at most: a row for each receiver and column of others."""
+        """Who may learn what, at most: a row for each receiver and each column of other parties."""
         from vflc.emit.manifest.learned import at_most
 
         names = ("receiver", "party", "column")
@@ -114,7 +114,7 @@ class Model:
         return tables.Table((*names, "at most"), rows)
 
     def graph(self, format: str = "mermaid") -> Picture:
-        """Who computes what and what crosses, as `mermaid` or `dot` text; a notebook draws Mermaid's."""
+        """Who computes what and what crosses, as `mermaid` or `dot` text; a notebook draws Mermaid text."""
         from vflc.emit.manifest.diagram import FORMATS
 
         if format not in FORMATS:
@@ -122,7 +122,7 @@ class Model:
         return Picture(FORMATS[format](self.manifest), format)
 
     def save(self, folder: str | Path) -> Path:
-        """Writes the bundle, as `vflc compile` does; returns the folder."""
+        """Writes the bundle, as `vflc compile` does, and returns the folder."""
         self._bundle.write(Path(folder))
         return Path(folder)
 
@@ -138,19 +138,19 @@ class Model:
         """Trains on a table for each party, all of them in this process.
 
         Args:
-            data: by party: a pandas or polars frame, an Arrow table, a path, a glob or a query.
-            out: the run's folder; a temporary one, gone with the `Run`, where None.
-            overwrite: a run that is in `out` gives way.
-            on_event: is told what happens, as `vflc_runtime.events` has it: an epoch that ended, …
-            options: of parties `epochs`, `batch`, `steps`, `validation`, `fold`, `seed`, `engine`, `threads`,
-                `checkpoint_steps`, `record`, `ledger`; of populations `rounds`, `cohort`, `batch`, `seed`,
-                `evaluate_every`, `checkpoint_rounds`, `engine`, `on`, `workers`. What is not given is as
-                the spec says.
+            data: a table for each party: a pandas or polars frame, an Arrow table, a path, a glob or a query.
+            out: the run's folder. None means a temporary folder, which is deleted with the `Run`.
+            overwrite: replace a run that is in `out`.
+            on_event: called with each event of `vflc_runtime.events`, such as the end of an epoch.
+            options: for parties, `epochs`, `batch`, `steps`, `validation`, `fold`, `seed`, `engine`,
+                `threads`, `checkpoint_steps`, `record`, `ledger`; for populations, `rounds`, `cohort`,
+                `batch`, `seed`, `evaluate_every`, `checkpoint_rounds`, `engine`, `on`, `workers`. Options
+                that are not given are as the spec says.
 
         Raises:
-            vflc.Error: data or options are not as they must be, or training diverged.
-            TypeError: there is no such option, or a table is none.
-            KeyboardInterrupt: Ctrl-C; a checkpoint was written.
+            vflc.Error: data or options are wrong, or training diverged.
+            TypeError: there is no such option, or a table is not of a known kind.
+            KeyboardInterrupt: Ctrl-C was pressed; a checkpoint was written.
         """
         with self._written() as bundle:
             return fit(bundle, data, out, on_event, overwrite=overwrite, **options)
@@ -158,21 +158,21 @@ class Model:
     def cross_validate(
         self, data: Mapping[str, Any], *, folds: int = 5, on_event: Listener | None = None, **options: Any
     ) -> tables.Table:
-        """Trains on all parts of the aligned rows but one and measures on that one, each in turn.
+        """Trains on all parts of the aligned rows except one and measures on that one, for each part in turn.
 
         Args:
-            data: a table for each party, as of `fit`.
-            folds: how many parts of one size; the seed says which row is in which.
-            on_event: is told what happens.
-            options: as of `fit`, but for `validation` and `fold`.
+            data: a table for each party, as in `fit`.
+            folds: the number of parts, all of one size; the seed decides which row is in which part.
+            on_event: called with each event.
+            options: as in `fit`, except `validation` and `fold`.
 
         Returns:
             A row for each fold with its loss and metrics, then their mean and standard deviation. Nothing
-            else is kept of the runs. Within ε each of them costs as much as any run.
+            else of the runs is kept. Each of them costs as much ε as any run.
 
         Raises:
-            vflc.Error: as `fit`, and where there are fewer rows than folds.
-            TypeError: there is no such option; a population has none of these.
+            vflc.Error: as in `fit`, and if there are fewer rows than folds.
+            TypeError: there is no such option; a population has no folds.
         """
         if folds < 2:
             raise ValueError(f"folds is {folds}: give at least 2")
@@ -189,7 +189,7 @@ class Model:
 
 
 def _folds(found: list[dict[str, float | None]]) -> list[list[Any]]:
-    """A row for each fold, from 1; then mean and standard deviation of what all of them have."""
+    """A row for each fold, counted from 1; then the mean and standard deviation of what all folds have."""
     rows: list[list[Any]] = [[number, *scores.values()] for number, scores in enumerate(found, 1)]
     columns = [[scores[name] for scores in found] for name in found[0]]
     whole = [[score for score in column if score is not None] for column in columns]

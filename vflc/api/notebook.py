@@ -1,6 +1,6 @@
-"""`%%vfl` in a notebook: a cell is a spec, its findings are shown under it.
+"""`%%vfl` in a notebook: a cell is a spec, and its findings are shown under it.
 
-`%load_ext vflc` brings it. `%%vfl NAME` compiles the cell and binds the model to `NAME`.
+`%load_ext vflc` adds it. `%%vfl NAME` compiles the cell and binds the model to `NAME`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def register(ipython: Any) -> None:
 
 
 def compiled(text: str, name: str) -> Model | None:
-    """The model of a cell; prints what is to say about the text. None where it has mistakes."""
+    """The model of a cell, or None if the text has mistakes. Prints the findings."""
     source = Source(f"{name}.vfl", text)
     examined = driver.examine(source)
     if examined.diagnostics:

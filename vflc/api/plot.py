@@ -1,4 +1,4 @@
-"""The curves of a run: a panel for the loss and each metric, a line each for training and validation rows."""
+"""The curves of a run: a panel for the loss and each metric, with lines for training and validation rows."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COLOURS = {"train": "#4c72b0", "validation": "#dd8452"}
 
 
 class Curves:
-    """A drawing of a run's history, shown by a notebook.
+    """A drawing of a run's history, which a notebook shows.
 
     Attributes:
-        figure: Matplotlib's, to be changed or saved in other ways.
+        figure: the Matplotlib figure, which you can change or save in other ways.
     """
 
     def __init__(self, figure: Figure) -> None:
@@ -35,13 +35,13 @@ class Curves:
         return picture.getvalue()
 
     def save(self, file: str | Path) -> Path:
-        """Writes the drawing to a file, as its name ends: `.png`, `.svg` or `.pdf`."""
+        """Writes the drawing to a file; the end of its name decides the format: `.png`, `.svg` or `.pdf`."""
         self.figure.savefig(file)
         return Path(file)
 
 
 def curves(history: Table) -> Curves:
-    """Draws a history against its first column, epochs or rounds; what was not measured is left out.
+    """Draws a history against its first column, epochs or rounds. What was not measured is left out.
 
     Raises:
         Refused: VFL0503, Matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""A trained run: its history, and what the model in it does with other rows."""
+"""A trained run: its history, and its model applied to other rows."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from vflc.api.plot import Curves
 
 Listener = Callable[[Any], None]
-"""Is told of events: see `vflc_runtime.events`."""
+"""Called with each event: see `vflc_runtime.events`."""
 
 
 def load(folder: str | Path) -> Run:
     """Opens a run that `fit`, `vflc train` or `vflc party` saved.
 
     Raises:
-        vflc.Error: VFL0614, there is no run; VFL0621, its files are damaged.
+        vflc.Error: VFL0614 if there is no run, VFL0621 if its files are damaged.
     """
     with told():
         from vflc_runtime.run.opened import open_run
@@ -64,7 +64,7 @@ def fit(
 
 
 def _options(terms: Terms, given: Mapping[str, Any]) -> TrainOptions:
-    """The options by their names; TypeError where there is none of a name for this kind of model."""
+    """The options by name; TypeError if this kind of model has no option of a name."""
     from vflc_runtime.run.settings import TrainOptions
     from vflc_runtime.run.transcript import Stretch
 
@@ -76,7 +76,7 @@ def _options(terms: Terms, given: Mapping[str, Any]) -> TrainOptions:
 
 
 class Run:
-    """What `fit` and `vflc.load` give."""
+    """A trained run, from `fit` or `vflc.load`."""
 
     def __init__(self, opened: Opened, held: tempfile.TemporaryDirectory[str] | None = None) -> None:
         self._opened, self._held = opened, held
@@ -91,17 +91,17 @@ class Run:
 
     @property
     def history(self) -> tables.Table:
-        """A row for each epoch, or round that was measured: loss and metrics, of validation, too."""
+        """A row for each epoch, or each measured round: loss and metrics, also of the validation rows."""
         with told():
             lines = [_flat(line) for line in self._opened.folder.history()]
         names = list(dict.fromkeys(name for line in lines for name in line))
         return tables.Table(names, [[line.get(name) for name in names] for line in lines])
 
     def plot(self) -> Curves:
-        """Draws the curves of loss and metrics, for a notebook; `.save("curves.svg")` writes a file.
+        """Draws the curves of loss and metrics for a notebook; `.save("curves.svg")` writes them to a file.
 
         Raises:
-            vflc.Error: VFL0503, Matplotlib is not installed: `pip install 'vflc[notebook]'`.
+            vflc.Error: VFL0503 if Matplotlib is not installed: `pip install 'vflc[notebook]'`.
         """
         from vflc.api.plot import curves
 
@@ -110,26 +110,26 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What `metrics.json` holds: results, steps, seconds, bytes sent by edge."""
+        """What `metrics.json` holds: results, steps, seconds, and bytes sent over each edge."""
         with told():
             return self._opened.metrics()
 
     @property
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
-        """The trained weights of all parties by name, as in `weights["a.deep.kernel"]`."""
+        """The trained weights of all parties, by name: `weights["a.deep.kernel"]`."""
         with told():
             return {name: array for each in self._opened.weights().values() for name, array in each.items()}
 
     def fit(self, data: Mapping[str, Any], *, on_event: Listener | None = None, **options: Any) -> Run:
-        """Goes on with the run on the data that it was started with, as `vflc train --resume` does.
+        """Continues the run on the data that it was started with, as `vflc train --resume` does.
 
         Args:
             data: the same tables as before.
-            on_event: is told what happens.
-            options: as of `Model.fit`; `epochs`, `steps` and `rounds` count those before.
+            on_event: called with each event.
+            options: as in `Model.fit`; `epochs`, `steps` and `rounds` include those already done.
 
         Raises:
-            vflc.Error: VFL0626, other data; VFL0627, an option that the run cannot change.
+            vflc.Error: VFL0626 if the data differ, VFL0627 for an option that the run cannot change.
         """
         from vflc_runtime.events import silent
 
@@ -141,10 +141,10 @@ class Run:
     def evaluate(
         self, data: Mapping[str, Any], *, engine: str = "onnx", threads: int | None = None
     ) -> dict[str, Any]:
-        """Loss and each metric by name, on other rows.
+        """Measures the model on other rows: the loss and each metric, by name.
 
         Raises:
-            vflc.Error: data and model do not fit.
+            vflc.Error: the data do not fit the model.
         """
         with told():
             found = self._opened.evaluate(tables.sources(data), engine, threads=threads)["evaluation"]
@@ -159,19 +159,19 @@ class Run:
         threads: int | None = None,
         top: int | None = None,
     ) -> pa.Table:
-        """The key and a column for each prediction, in the units of the table, in order of the keys.
+        """Gives the key and a column for each prediction, in the units of the table, in order of the keys.
 
         Args:
             data: a table for each party; labels are not needed.
             engine: `onnx` or `keras`.
-            threads: threads an operator may use; a core each where None.
-            top: of a population: recommend so many items to each user instead.
+            threads: how many threads an operator may use. None means one for each core.
+            top: for a population: recommend this many items to each user instead.
 
         Returns:
-            An Arrow table; `.to_pandas()` of it where pandas is there.
+            An Arrow table; `.to_pandas()` converts it if pandas is installed.
 
         Raises:
-            vflc.Error: data and model do not fit.
+            vflc.Error: the data do not fit the model.
         """
         from pyarrow import parquet
 
@@ -188,13 +188,13 @@ class Run:
         merged: bool = False,
         data: Mapping[str, Any] | None = None,
     ) -> Exported:
-        """Writes inference models, as `vflc export` does; each is loaded again and compared.
+        """Writes inference models, as `vflc export` does. Each is loaded again and compared.
 
         Args:
-            out: a folder that is not there, or empty.
+            out: a folder that does not exist or is empty.
             format: `onnx` or `keras`.
-            merged: one model of all parties instead of one a party.
-            data: what to compare on; generated rows where None.
+            merged: write one model of all parties instead of one for each party.
+            data: the rows to compare on. None means generated rows.
         """
         from vflc_runtime.export.run import export
 
@@ -202,14 +202,14 @@ class Run:
             return export(self.path, out, format, merged, None if data is None else tables.sources(data))
 
     def audit(self, data: Mapping[str, Any], *, party: str | tuple[str, ...] = ()) -> Audit:
-        """Attacks the run as each of its parties could, with what it received: see docs/audit.md.
+        """Attacks the run as each of its parties could, with what that party received: see docs/audit.md.
 
         Args:
-            data: the tables that it was trained on; they are the truth that attacks are judged by.
-            party: who is curious; all where none is named.
+            data: the tables that the run was trained on. They are the truth that attacks are judged by.
+            party: the parties that attack; all if none is named.
 
         Raises:
-            vflc.Error: VFL0680, nothing was recorded: train with `record`.
+            vflc.Error: VFL0680 if nothing was recorded: train with `record`.
         """
         from vflc_runtime.audit.run import AuditOptions, audit
 
@@ -219,10 +219,10 @@ class Run:
 
 
 class Audit:
-    """What attacks reached, beside what is proven.
+    """What attacks achieved, next to what is proven.
 
     Attributes:
-        report: all of it: scores, verdicts, edges that no attack looks at, bounds put to the test.
+        report: the full report: scores, verdicts, edges that no attack looks at, and tested bounds.
     """
 
     def __init__(self, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Tables that go in, as a notebook has them, and small tables that come out."""
+"""Input tables, as a notebook has them, and small tables of results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Table:
-    """Rows of named values, few enough to be read: printed as text, and as a table in a notebook."""
+    """A small table of named values. It is printed as text, and as a table in a notebook."""
 
     def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         self.columns = tuple(columns)
@@ -43,7 +43,7 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def to_arrow(self) -> pa.Table:
-        """The same as an Arrow table; `.to_pandas()` of it where pandas is there."""
+        """The same as an Arrow table; `.to_pandas()` converts that if pandas is installed."""
         import pyarrow as pa
 
         return pa.Table.from_pylist(list(self))
@@ -58,14 +58,14 @@ def _text(value: Any) -> str:
 
 
 def sources(tables: Mapping[str, Any]) -> dict[str, Source]:
-    """Of each party its table as the runtime reads it.
+    """The table of each party, as the runtime reads it.
 
     Args:
-        tables: by party: a pandas or polars frame, an Arrow table or what gives an Arrow stream, a path, a
-            glob, or a query (`SELECT …`).
+        tables: by party: a pandas or polars frame, an Arrow table or an object that gives an Arrow stream, a
+            path, a glob, or a query (`SELECT …`).
 
     Raises:
-        TypeError: one is none of these, or `tables` is no mapping.
+        TypeError: one is none of these, or `tables` is not a mapping.
     """
     if not isinstance(tables, Mapping):
         raise TypeError(f"tables come by party, as in {{'alice': frame}}, and this is {_kind(tables)}")
