@@ -107,6 +107,7 @@ def _until(model: Any, wanted: str, *given: str) -> Any:
     [
         ("label_dp(epsilon = 1, prior = [0.5, 0.5])", "VFL0348", "has 3 classes, but the prior has 2 shares"),
         ("label_dp(epsilon = 0.01, prior = [0.9, 0.05, 0.05])", "VFL0348", "every answer would be class 0"),
+        ("label_dp(epsilon = 1, prior = [1, 0, 0])", "VFL0348", "every answer would be class 0"),
         ("label_dp(epsilon = 1)\nprotect bob.kind with label_dp(epsilon = 2)", "VFL0336", "protected twice"),
     ],
 )

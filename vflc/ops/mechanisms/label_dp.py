@@ -31,7 +31,7 @@ def promise_label_dp(options: Options) -> str:
 
 
 def _are_shares(value: Any) -> bool:
-    share = number_within(-TINY, 1 + TINY)
+    share = number_within(-TINY, 1 + 1e-6)
     return isinstance(value, list) and all(map(share, value)) and abs(sum(value) - 1) <= 1e-6
 
 
