@@ -61,9 +61,7 @@ def test_findings_are_shown_under_the_cell(shell: Shell, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("line", ["", "two names", "1st"])
-def test_a_cell_without_a_name_says_how(
-    shell: Shell, line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_cell_without_a_name_says_how(shell: Shell, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert shell.magics["cell", "vfl"](line, SPEC) is None
     assert capsys.readouterr().out.strip() == USAGE
 

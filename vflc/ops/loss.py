@@ -40,9 +40,7 @@ class LossRule(Struct, frozen=True):
 
 
 LOSSES: dict[str, LossRule] = {}
-UNKNOWN = LossRule(
-    "", "it is the derivative of one example's loss, row by row", classifies=True
-)
+UNKNOWN = LossRule("", "it is the derivative of one example's loss, row by row", classifies=True)
 """What is known of a term of the objective that no loss function makes."""
 
 

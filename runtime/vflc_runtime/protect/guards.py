@@ -25,6 +25,7 @@ Indices = NDArray[np.int64]
 HEARD, SECRET_NAME = "heard", "secret"
 """What these are saved under; ids of draws have a dot."""
 
+
 class Guards:
     """All guards of a place; a place without any has an empty one.
 

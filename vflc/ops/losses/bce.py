@@ -81,7 +81,11 @@ def bce(b: Build, logit: Node, label: Node, weight: Node | None = None) -> Node:
 loss(
     bce,
     LossRule(
-        "bce", tells="its sign is the label, row by row", predicted="binary", shares="sigmoid",
-        terms="bce_terms", classifies=True,
+        "bce",
+        tells="its sign is the label, row by row",
+        predicted="binary",
+        shares="sigmoid",
+        terms="bce_terms",
+        classifies=True,
     ),
 )

@@ -19,7 +19,5 @@ def mae(b: Build, prediction: Node, label: Node, weight: Node | None = None) -> 
 
 loss(
     mae,
-    LossRule(
-        "mae", tells="its sign tells on which side of the prediction the label lies, row by row"
-    ),
+    LossRule("mae", tells="its sign tells on which side of the prediction the label lies, row by row"),
 )

@@ -39,10 +39,7 @@ def _exact(leak: Leak, edges: list[Edge]) -> Evidence:
         "known by row": f"times a factor that {leak.receiver} knows",
     }[coefficient.words]
     where = " wherever it is not 0" if coefficient.zeros else ""
-    says = (
-        f"`{first.id}` is the derivative of the loss {loss.name} {how}: "
-        f"{rule_of(loss.kind).tells}{where}"
-    )
+    says = f"`{first.id}` is the derivative of the loss {loss.name} {how}: {rule_of(loss.kind).tells}{where}"
     return Evidence("exact label", leak.receiver, _secret(leak), tuple(edge.id for edge in edges), says)
 
 
