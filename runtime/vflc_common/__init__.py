@@ -5,6 +5,5 @@ Neither numpy nor anything else that takes time is imported here, and neither of
 
 import os
 
-# onnxruntime since 1.29 tells its maker of every session, with hashes of graphs and weights; it looks once,
-# as it is imported, whether it may
+# onnxruntime from 1.29 on starts telemetry as it is imported; it looks once, then, whether it may
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
