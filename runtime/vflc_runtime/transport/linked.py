@@ -26,7 +26,6 @@ from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import Reason, Restarted, Traffic
 from vflc_runtime.transport.rules import Rules
 from vflc_runtime.transport.schemes import TRANSPORTS
-from vflc_runtime.transport.threads import too_long
 from vflc_runtime.transport.tls import expired, expires_soon
 from vflc_runtime.transport.transport import Ends, Server
 
@@ -136,10 +135,7 @@ class LinkedNetwork:
         link.push(make, len(payload), session)
 
     def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
-        payload: bytes = self._mailbox.wait((sender, "control", kind), timeout)
-        if len(payload) > limit:
-            raise too_long(sender, kind, len(payload), limit)
-        return payload
+        return self._mailbox.control(sender, kind, limit, timeout)
 
     def told(self, kind: str) -> tuple[str, ...]:
         return self._mailbox.senders("control", kind)

@@ -124,6 +124,19 @@ class Mailbox:
 
     # --- by the place ------------------------------------------------------------------------
 
+    def control(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
+        """The next control message of a kind; VFL0645 where it has more bytes than are due at this point."""
+        payload: bytes = self.wait((sender, "control", kind), timeout)
+        if len(payload) > limit:
+            raise Failure(
+                "VFL0645",
+                f"{sender!r} sent {len(payload)} bytes of control message {kind!r}, "
+                f"where at most {limit} are due",
+                "run the same bundle and the same version on both sides",
+                exit_code=PEER,
+            )
+        return payload
+
     def wait(self, key: Key, timeout: float | None = None) -> Any:
         """The next of what came under this key."""
         with self._lock:

@@ -91,10 +91,7 @@ class ThreadsNetwork:
         self._put(receiver, "control", kind, bytes(payload), len(payload))
 
     def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
-        payload: bytes = self._mailbox.wait((sender, "control", kind), timeout)
-        if len(payload) > limit:
-            raise too_long(sender, kind, len(payload), limit)
-        return payload
+        return self._mailbox.control(sender, kind, limit, timeout)
 
     def told(self, kind: str) -> tuple[str, ...]:
         return self._mailbox.senders("control", kind)
@@ -135,13 +132,3 @@ def undeclared(place: str, receiver: str, kind: str, size: int, limit: int | Non
         else f"{size} bytes of {kind!r}, declared with at most {limit}"
     )
     return Failure("VFL0615", f"{place!r} was about to send {receiver!r} {what}", exit_code=PEER)
-
-
-def too_long(sender: str, kind: str, size: int, limit: int) -> Failure:
-    """VFL0645: more than the receiver takes at this point."""
-    return Failure(
-        "VFL0645",
-        f"{sender!r} sent {size} bytes of control message {kind!r}, where at most {limit} are due",
-        "run the same bundle and the same version on both sides",
-        exit_code=PEER,
-    )
