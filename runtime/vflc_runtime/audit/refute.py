@@ -26,7 +26,7 @@ from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import Unit, drawn, units
 from vflc_runtime.audit.knowledge import Knowledge, Label
 from vflc_runtime.audit.labels import LABEL_ATTACKS
-from vflc_runtime.audit.rehearsal import charged, first_steps, rehearse
+from vflc_runtime.audit.rehearsal import ROOM, charged, first_steps, rehearse
 from vflc_runtime.audit.report import BoundTest
 from vflc_runtime.audit.tails import posterior, slack, tail
 from vflc_runtime.audit.targets import AttackTarget, target
@@ -80,7 +80,10 @@ def refute(
     tell("a run on columns that are drawn afresh" if runs == 1 else f"{runs} runs on columns drawn afresh")
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
         kept = [charged(bundle, table, settings, steps, Path(folder)) for _ in range(runs) if runs > 1]
-        heard = [rehearse(bundle, table, settings, steps, engine, threads, each) for each in kept or [None]]
+        heard = [
+            rehearse(bundle, table, settings, steps, engine, threads, each, ROOM // runs)
+            for each in kept or [None]
+        ]
 
         def cost(party: str, receiver: str, column: str) -> Spent:
             return of_runs([{"ledger": each} for each in kept], party, (receiver, column))

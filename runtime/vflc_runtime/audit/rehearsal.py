@@ -107,11 +107,13 @@ def rehearse(
     engine: str = "onnx",
     threads: int | None = None,
     ledger: Mapping[str, Any] | None = None,
+    room: int = ROOM,
 ) -> Rehearsal:
     """Trains `steps` steps, or the epochs of the run, as it would, and evaluates and predicts once.
 
     Noise is calibrated for a pass of evaluation and one of prediction more than the run has, so that bounds
-    cover all that is heard. Labels that a ledger has drawn are taken from there, see `charged`.
+    cover all that is heard. Labels that a ledger has drawn are taken from there, see `charged`. Of training
+    at most `room` bytes are kept, over all places.
 
     Raises:
         Failure: as training does.
@@ -137,9 +139,9 @@ def rehearse(
             session.step(data.batch(rows), len(rows), rows)
             for place, step in hearing.taken(session.steps, rows).items():
                 tapes[place].heard.append(step)
-            if session.steps == steps or hearing.bytes >= ROOM:
+            if session.steps == steps or hearing.bytes >= room:
                 break
-        if hearing.bytes >= ROOM:
+        if hearing.bytes >= room:
             break
     whole = {program: heard_whole(session, hearing, data, program) for program in ("evaluate", "predict")}
     return Rehearsal(tapes, {place: {name: whole[name][place] for name in whole} for place in places})
