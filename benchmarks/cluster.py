@@ -31,7 +31,7 @@ from vflc_runtime.population.ray_pool import RayPool
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.run.client_executor import ClientExecutor, local_pool
-from vflc_runtime.run.loading import encoders_at
+from vflc_runtime.run.loading import encoders
 
 from vflc.driver import compile_spec
 
@@ -62,7 +62,9 @@ def loaded(folder: Path, cohort: int) -> tuple[Population, Users]:
     population = of_population(open_any(folder / "bundle"))
     settings = replace(population.users.settings, cohort=cohort, divide="random")
     plan = replace(population.users, settings=settings)
-    data = Dataset.load(encoders_at(plan), {"users": str(folder / "users.parquet")}, precision=plan.precision)
+    data = Dataset.load(
+        encoders(population), {"users": str(folder / "users.parquet")}, precision=plan.precision
+    )
     return replace(population, users=plan), Users.of(data)
 
 

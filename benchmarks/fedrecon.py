@@ -29,7 +29,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, cohort_of, group_of, split_users
 from vflc_runtime.run.client_executor import local_pool
-from vflc_runtime.run.loading import encoders_at
+from vflc_runtime.run.loading import encoders
 
 from vflc.driver import compile_spec
 
@@ -55,7 +55,7 @@ def rounds_of(data: str | None, folder: Path) -> Rounds:
     population = of_population(open_any(folder / "bundle"))
     plan = population.users
     source = {"users": str(folder / "users.parquet")}
-    users = Users.of(Dataset.load(encoders_at(plan), source, precision=plan.precision))
+    users = Users.of(Dataset.load(encoders(population), source, precision=plan.precision))
     return started(population, users, plan.settings.seed)
 
 

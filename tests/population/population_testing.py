@@ -11,7 +11,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.run.client_executor import local_pool
-from vflc_runtime.run.loading import encoders_at
+from vflc_runtime.run.loading import encoders
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
@@ -45,7 +45,7 @@ def compiled(text: str, folder: Path, precision: str = "float64", engine: str = 
 
 def rounds_of(population: Population, source: pa.Table, **options: int) -> Rounds:
     plan = population.users
-    data = Dataset.load(encoders_at(plan), {plan.place: source}, precision=plan.precision)
+    data = Dataset.load(encoders(population), {plan.place: source}, precision=plan.precision)
     users = Users.of(data)
     pool, split = local_pool(population, plan.settings, users), split_users(users, plan.settings)
     return Rounds(population, plan.settings, users, split, pool, **options)

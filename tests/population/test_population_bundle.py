@@ -15,7 +15,6 @@ from signing import sign
 from vflc_runtime.bundle.folder import of_population, open_any
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.client_executor import ClientExecutor
-from vflc_runtime.run.loading import encoders_at
 from vflc_runtime.run.train import TrainOptions, train
 
 Plan = dict[str, Any]
@@ -200,7 +199,7 @@ def test_what_runs_is_what_was_hashed(tmp_path):
     elsewhere = pickle.loads(pickle.dumps(found))
     assert elsewhere == found
     ClientExecutor(elsewhere, elsewhere.users.settings)
-    assert "users" in encoders_at(elsewhere.users)["parties"]
+    assert "users" in elsewhere.users.encoders
 
 
 @pytest.mark.parametrize("place", ["users", "hub"])

@@ -9,8 +9,8 @@ from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
 from vflc_runtime.bundle.folder import of_population, open_any
 from vflc_runtime.errors import Failure
-from vflc_runtime.run.evaluate_users import evaluate
-from vflc_runtime.run.predict_users import predict
+from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.predict import predict
 from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.driver import compile_spec

@@ -22,9 +22,9 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.events import FellBack, RoundEnded
 from vflc_runtime.files import read_tensors
 from vflc_runtime.interrupts import Interrupted
-from vflc_runtime.run.evaluate_users import evaluate
+from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.opened import open_run
-from vflc_runtime.run.predict_users import predict
+from vflc_runtime.run.predict import predict
 from vflc_runtime.run.train import Result, TrainOptions, train
 from vflc_runtime.run.training import TrainingLoop
 
@@ -230,6 +230,26 @@ def test_unseen_users_are_rebuilt_and_the_rest_predicted(bundle, tmp_path):
     with pytest.raises(Failure, match="nothing is left to predict"):
         predict(run, {"users": source.filter(source["stars"].is_valid())}, tmp_path / "none.csv")
     assert not (tmp_path / "none.csv").exists()
+
+
+def test_who_has_a_row_about_every_item_is_recommended_none(bundle, tmp_path):
+    run = trained(bundle, tmp_path / "run", rounds=1).folder
+    whole = {"all": [(item, 3.0) for item in range(30)]}
+    with pytest.raises(Failure, match="each of the 30 items: nothing is left to recommend") as refused:
+        predict(run, {"users": table(whole)}, tmp_path / "none.csv", top=4)
+    assert refused.value.code == "VFL0608" and not (tmp_path / "none.csv").exists()
+    some = {f"all{n}": whole["all"] for n in range(20)} | {"some": whole["all"][:28]}
+    assert predict(run, {"users": table(some)}, tmp_path / "some.csv", top=4) == 2
+    assert sorted(pa_csv.read_csv(tmp_path / "some.csv")["item"].to_pylist()) == [28, 29]
+
+
+def test_all_other_items_are_none_to_recommend(tmp_path):
+    text = spec("rounds 1  cohort 5  batch 3").replace("index(30)", "index(29, default = other)")
+    compile_source(Source("p.vfl", text)).write(tmp_path / "bundle")
+    run = trained(tmp_path / "bundle", tmp_path / "run").folder
+    given = {"new": [(3, 1.0), (4, 5.0)]}
+    assert predict(run, {"users": table(given)}, tmp_path / "best.parquet", top=50) == 27
+    assert set(pq.read_table(tmp_path / "best.parquet")["item"].to_pylist()) == {*range(29)} - {3, 4}
 
 
 @pytest.mark.parametrize(

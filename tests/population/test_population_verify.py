@@ -13,7 +13,7 @@ from verify.verifying import verify as command
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.population.users import Users
-from vflc_runtime.run.loading import encoders_at
+from vflc_runtime.run.loading import encoders
 from vflc_runtime.verify import LIMITS
 from vflc_runtime.verify.population import Way, verify
 
@@ -75,7 +75,7 @@ def test_networks_and_cells_without_ids(tmp_path):
 
 def test_a_difference_is_found(tmp_path):
     plans = [compiled(spec(f"{SETTINGS}  rebuild sgd({lr})"), tmp_path / lr) for lr in ("0.1", "0.1000001")]
-    data = Dataset.load(encoders_at(plans[0].users), {"users": table(ratings())}, precision="float64")
+    data = Dataset.load(encoders(plans[0]), {"users": table(ratings())}, precision="float64")
     ways = [Way(name, plan, 6) for name, plan in zip(("right", "wrong"), plans, strict=True)]
     (comparison,) = verify(ways, Users.of(data), plans[0].users.settings).comparisons
     worst = comparison.worst["weight"]
@@ -85,6 +85,6 @@ def test_a_difference_is_found(tmp_path):
 def test_where_no_change_is_finite_there_is_nothing_to_compare(tmp_path):
     users = {key: [(item, 1e200) for item, _ in examples] for key, examples in ratings().items()}
     plan = compiled(spec(SETTINGS), tmp_path)
-    data = Dataset.load(encoders_at(plan.users), {"users": table(users)}, precision="float64")
+    data = Dataset.load(encoders(plan), {"users": table(users)}, precision="float64")
     with pytest.raises(Failure, match="the loss is None in round 1, one"):
         verify([Way("one", plan, 6)], Users.of(data), plan.users.settings)

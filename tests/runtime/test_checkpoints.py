@@ -16,10 +16,11 @@ from safetensors.numpy import load_file
 from test_train import state
 from vflc_runtime import events, files
 from vflc_runtime.errors import Failure
-from vflc_runtime.run.evaluate import evaluate, trained
+from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.predict import predict
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import TrainOptions, train
+from vflc_runtime.run.trained import trained_session
 
 MORE = TrainOptions(epochs=4, resume=True)
 
@@ -182,7 +183,7 @@ def test_death_between_publishing_two_places(
     }
     assert (len(set(marks.values())) == 2) == (at == "link_or_copy"), marks
     heard: list[Any] = []
-    session = trained(RunFolder(run), "evaluate", "onnx", 1, listen=heard.append)
+    session = trained_session(RunFolder(run), "evaluate", "onnx", 1, listen=heard.append)
     for place, engine in session.engines.items():
         for name, weight in load_file(made / "epochs-4" / place / "model.safetensors").items():
             np.testing.assert_array_equal(engine.weights()[name], weight, err_msg=name)

@@ -34,7 +34,7 @@ def verified(
     from vflc_runtime.data.generate import generate
     from vflc_runtime.population.users import Users
     from vflc_runtime.population.worker_pool import GROUP
-    from vflc_runtime.run.loading import encoders_at
+    from vflc_runtime.run.loading import encoders
     from vflc_runtime.verify.population import Way, verify
 
     from vflc import driver
@@ -50,7 +50,7 @@ def verified(
     plan = opened[0].users
     given = {"seed": options["seed"], "batch": options["batch"], "rounds": rounds}
     settings = replace(plan.settings, **{n: value for n, value in given.items() if value is not None})
-    described = encoders_at(plan)
+    described = encoders(opened[0])
     sources = options["sources"] or generate(described, options["rows"] or ROWS, settings.seed)
     data = Dataset.load(described, sources, only=set(plan.inputs), precision=precision)
     users = Users.of(data)

@@ -26,8 +26,8 @@ from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener
 from vflc_runtime.run import loading
-from vflc_runtime.run.evaluate import trained
 from vflc_runtime.run.state import RunFolder
+from vflc_runtime.run.trained import trained_session
 from vflc_runtime.run.transcript import RecordedStep, Transcript
 
 Array = NDArray[Any]
@@ -181,7 +181,7 @@ def _heard(
     """One batch of evaluation and one of prediction with the trained model, as each place saw them."""
     hearing = Hearing(bundle.manifest.messages, tuple(bundle.plans))
     found = {
-        program: heard_whole(trained(run, program, engine, threads, hearing), hearing, data, program)
+        program: heard_whole(trained_session(run, program, engine, threads, hearing), hearing, data, program)
         for program in ("evaluate", "predict")
     }
     return {place: {program: found[program][place] for program in found} for place in bundle.plans}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from vflc_common.words import StepKind
+from vflc_common.words import ENCODERS_FILE, StepKind
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan_guards import Guard
@@ -227,6 +228,11 @@ class PlacePlan:
     tables: tuple[str, ...]
     programs: dict[str, tuple[Step, ...]]
     guards: dict[str, Guard] = field(default_factory=dict)
+
+    @property
+    def encoders(self) -> dict[str, Any]:
+        """How columns are encoded, by the party whose table has them: those of its encoders.json."""
+        return {party: info.value for party, info in self.contents.json(ENCODERS_FILE)["parties"].items()}
 
     @property
     def measures(self) -> tuple[str, ...]:

@@ -27,9 +27,9 @@ from vflc_runtime.export import standalone
 from vflc_runtime.export.description import describe, encoded
 from vflc_runtime.export.model import FedFile, Format, Model, by_place, merged_model
 from vflc_runtime.export.raw import Raw, Sample, raw_columns, sample
-from vflc_runtime.run.evaluate import trained
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.state import RunFolder
+from vflc_runtime.run.trained import trained_session
 
 Array = NDArray[Any]
 TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-9)}
@@ -108,7 +108,7 @@ def _sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Sou
 
 def _trained(folder: RunFolder, format: str) -> Session:
     try:
-        return trained(folder, "predict", format, None)
+        return trained_session(folder, "predict", format, None)
     except Failure as failure:
         if failure.code != "VFL0613" or format != "keras" or any((folder.path / "bundle").glob("*/keras")):
             raise

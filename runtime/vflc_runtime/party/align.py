@@ -12,11 +12,11 @@ import duckdb
 import pyarrow as pa
 from vflc_common.control import ALIGN_HELLO
 
-from vflc_runtime import files
 from vflc_runtime.alignment.align import align
 from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.data.align import Aligned, look_at_tables, open_tables
 from vflc_runtime.data.dataset import BLOCK
+from vflc_runtime.data.output import check_out, write_table
 from vflc_runtime.data.source import unreadable
 from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
@@ -26,7 +26,6 @@ from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, take_part
 from vflc_runtime.run import loading
-from vflc_runtime.run.predict import check_out, table_writer
 from vflc_runtime.run.settings import version
 from vflc_runtime.transport.network import Ended
 
@@ -60,7 +59,7 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
             )
             table.keep(site.place, positions)
             if path is not None:
-                _write(table, site.place, parties[site.place]["key"], path)
+                write_table(path, _written(table, site.place, parties[site.place]["key"], path.suffix))
         with suppress(Ended, Failure):  # whoever is gone by now has all it needs
             PartyCoordinator(peers, "", "train").leave()
         return table.report[site.place]
@@ -94,9 +93,7 @@ def _opened(parties: dict[str, Any], site: Site, bundle: Bundle) -> Iterator[Ali
         table.close()
 
 
-def _write(table: Aligned, party: str, key: str, path: Path) -> None:
-    """The file is there whole or not at all."""
-    with files.writing(path), table_writer(path) as write:
-        for keys, batch in table.batches(party, BLOCK):
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            write(pa.record_batch({key: restored(keys, table.key_types[party], path.suffix), **columns}))
+def _written(table: Aligned, party: str, key: str, suffix: str) -> Iterator[pa.RecordBatch]:
+    for keys, batch in table.batches(party, BLOCK):
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        yield pa.record_batch({key: restored(keys, table.key_types[party], suffix), **columns})

@@ -10,6 +10,7 @@ import numpy as np
 from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.data.batches import sequential
 from vflc_runtime.data.dataset import Agree, Dataset
+from vflc_runtime.data.output import check_out, write_table
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import agree_rows, compare
 from vflc_runtime.party.coordinator import PartyCoordinator
@@ -20,12 +21,11 @@ from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, take_part
 from vflc_runtime.protect import record
 from vflc_runtime.run import loading
-from vflc_runtime.run.evaluate import pass_over
-from vflc_runtime.run.loop import EVALUATION_BATCH, measure
-from vflc_runtime.run.predict import check_out, write_predictions
+from vflc_runtime.run.loop import EVALUATION_BATCH
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.settings import version
 from vflc_runtime.run.state import RunFolder
+from vflc_runtime.run.trained import charge, measured, predicted
 from vflc_runtime.transport.network import Ended
 
 
@@ -40,15 +40,9 @@ def evaluate_party(run: Path | str, site: Site) -> dict[str, Any]:
 
     def once(peers: Peers, rows: Rows) -> dict[str, Any]:
         session, data, model = trained.begin(peers, rows)
-        scores = measure(session, data, np.arange(data.rows)).results(by_class=True)
+        found = measured(session, data)
         trained.end(peers)
-        return {
-            "rows": data.rows,
-            "model": model,
-            "evaluation": scores,
-            "bytes_sent": session.sent(),
-            "data": data.report,
-        }
+        return {"rows": data.rows, "model": model, **found, "data": data.report}
 
     found, spent = take_part(site, trained.bundle, EVALUATION_BATCH, once)
     return {**found, "peers": spent}
@@ -76,7 +70,7 @@ def predict_party(run: Path | str, site: Site, out_file: Path | str | None) -> d
             for part in sequential(np.arange(data.rows), EVALUATION_BATCH):
                 session.predict(data.batch(part), len(part))
         else:
-            write_predictions(session, data, path)
+            write_table(path, predicted(session, data, path.suffix))
         trained.end(peers)
         return {"rows": data.rows, "model": model}
 
@@ -113,7 +107,7 @@ class _Trained:
             session.engines[place].load(weights)
         record.apply(self.run.path, session.guards(), self.program)
         data = rows.all(count)
-        pass_over(session, self.run, self.program, data)
+        charge(session, self.run, self.program, data)
         return session, data, which
 
     def end(self, peers: Peers) -> None:

@@ -41,6 +41,16 @@ class ClientRunner(Protocol):
         """Rebuilds, and measures on the other half."""
         ...
 
+    def predict(
+        self, users: Users, chosen: Rows, weights: Weights, given: NDArray[np.bool_]
+    ) -> tuple[Rows, dict[str, Array]]:
+        """Rebuilds from the rows whose label is given and predicts the others.
+
+        Returns:
+            The rows of the data, and predictions of them by name.
+        """
+        ...
+
 
 ClientRunnerMaker = Callable[[Population, Settings], ClientRunner]
 

@@ -73,11 +73,7 @@ class ClientExecutor:
     def predict(
         self, users: Users, chosen: Rows, weights: Weights, given: NDArray[np.bool_]
     ) -> tuple[Rows, dict[str, Array]]:
-        """Rebuilds from the rows whose label is given and predicts the others.
-
-        Returns:
-            The rows of the data, and predictions of them by name.
-        """
+        """See `ClientRunner`."""
         self._run("predict", self._users.meet(users, chosen, given=given), chosen, weights)
         return self._users.predicted()
 

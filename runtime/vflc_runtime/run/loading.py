@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from vflc_common.words import ENCODERS_FILE
+from numpy.typing import NDArray
+from vflc_common.encoders import record
+from vflc_common.encoders.missing import filling
 
 from vflc_runtime.bundle.folder import Bundle, Population
-from vflc_runtime.bundle.plan import Input, PlacePlan, Plan
+from vflc_runtime.bundle.plan import Input, Plan
 from vflc_runtime.data.batches import split
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.data.source import Source
@@ -19,21 +21,14 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, Loaded
 
 State = Mapping[str, Any]
+ABSENT = "is missing: "
+"""Prefix of the columns that say whether a label is absent; no column of a spec has such a name."""
 
 
 def encoders(bundle: Bundle | Population) -> dict[str, Any]:
     """The encoders of all places of the bundle, as one encoders.json."""
-    parties: dict[str, Any] = {}
-    for plan in bundle.plans.values():
-        for party, info in plan.contents.json(ENCODERS_FILE)["parties"].items():
-            parties[party] = info.value
-    return {"parties": parties}
-
-
-def encoders_at(plan: PlacePlan) -> dict[str, Any]:
-    """The same, of the tables of one place."""
-    found: dict[str, Any] = plan.contents.json(ENCODERS_FILE).value
-    return found
+    plans = bundle.plans.values()
+    return {"parties": {party: found for plan in plans for party, found in plan.encoders.items()}}
 
 
 def load_training(
@@ -87,17 +82,47 @@ def load_trained(
     return data
 
 
-def load_users(
+def load_users(population: Population, sources: Mapping[str, Source], listen: Listener) -> Dataset:
+    """The rows of all users in order of their keys."""
+    return _of_users(population, sources, listen, population.users.encoders)
+
+
+def load_new_users(
+    population: Population, sources: Mapping[str, Source], listen: Listener
+) -> tuple[Dataset, NDArray[np.bool_]]:
+    """The rows of users who are predicted for, and for each whether all its labels are given."""
+    plan = population.users
+    described = plan.encoders
+    columns, absent = described[plan.place]["columns"], []
+    for column in [column for column in columns if column["kind"] == "label"]:
+        tree = column.get("value") or {"column": column["name"]}
+        mark = {"name": ABSENT + column["name"], "kind": "feature", "shape": "number", "encoders": []}
+        columns.append({**mark, "value": {"call": "is_missing", "args": [tree]}})
+        column["encoders"] = [filling(_any_value(column)), *column["encoders"]]
+        absent.append(f"{plan.place}.{mark['name']}")
+    data = _of_users(population, sources, listen, described, absent)
+    given = np.ones(data.rows, bool)
+    for name in absent:
+        given &= data.inputs.pop(name).reshape(-1) == 0
+    return data, given
+
+
+def _any_value(column: Mapping[str, Any]) -> Any:
+    """A value that the label's encoders take; it stands where there is none and is never read."""
+    lookups = ((e, lookup) for e in column["encoders"] if (lookup := record(e).lookup) is not None)
+    return next((lookup.values(e)[0] for e, lookup in lookups), 0)
+
+
+def _of_users(
     population: Population,
     sources: Mapping[str, Source],
     listen: Listener,
-    described: Mapping[str, Any] | None = None,
+    described: Mapping[str, Any],
     more: Sequence[str] = (),
 ) -> Dataset:
-    """The rows of all users in order of their keys; by other encoders, and with more inputs, on demand."""
     started = time.perf_counter()
     data = Dataset.load(
-        described or encoders(population),
+        {"parties": described},
         sources,
         {},
         only={*population.users.inputs, *more},

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
+
+from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.bundle.folder import is_population
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
-from vflc_runtime.run import evaluate, evaluate_users, predict, predict_users
+from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.predict import predict
 from vflc_runtime.run.settings import EPOCHS, ROUNDS, Terms
 from vflc_runtime.run.state import RunFolder, Tensors
 from vflc_runtime.run.train import Result, TrainOptions, train
+from vflc_runtime.run.trained import PartyModel, PopulationModel
 
 
 class Opened(ABC):
@@ -31,8 +35,6 @@ class Opened(ABC):
 
     takes: ClassVar[frozenset[str]]
     terms: ClassVar[Terms]
-    _evaluate: Callable[..., dict[str, Any]]
-    _predict: Callable[..., int]
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,30 +59,26 @@ class Opened(ABC):
         return train(None, sources, self.path, replace(options or TrainOptions(), resume=True), listen)
 
     def evaluate(
-        self, sources: Mapping[str, Source], engine: str = "onnx", listen: Listener = silent, **options: Any
+        self,
+        sources: Mapping[str, Source],
+        engine: str = DEFAULT_ENGINE,
+        threads: int | None = None,
+        listen: Listener = silent,
     ) -> dict[str, Any]:
-        """`rows`, `model`, `evaluation` (loss and each metric by name), `bytes_sent`, `data`.
-
-        TypeError where an option that is given has no meaning here.
-        """
-        return self._evaluate(self.path, sources, engine, listen=listen, **self._given(options))
+        """`rows`, `model`, `evaluation`, `bytes_sent`, `data`: see `evaluate`."""
+        return evaluate(self.path, sources, engine, threads, listen)
 
     def predict(
         self,
         sources: Mapping[str, Source],
         out: Path,
-        engine: str = "onnx",
+        engine: str = DEFAULT_ENGINE,
+        threads: int | None = None,
+        top: int | None = None,
         listen: Listener = silent,
-        **options: Any,
     ) -> int:
-        """Writes predictions to a .csv or .parquet file; the number of its rows. As `evaluate`."""
-        return self._predict(self.path, sources, out, engine, listen=listen, **self._given(options))
-
-    def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        given = {name: value for name, value in options.items() if value is not None}
-        for name in given.keys() - self.takes:
-            raise TypeError(f"`{name}` does not apply to this run")
-        return given
+        """Writes predictions to a .csv or .parquet file; the number of its rows: see `predict`."""
+        return predict(self.path, sources, out, engine, threads, top, listen)
 
     def metrics(self) -> dict[str, Any]:
         """What `metrics.json` holds; VFL0629 where the run has not ended once."""
@@ -94,9 +92,7 @@ class Opened(ABC):
 class OfParties(Opened):
     """Of parties that train on rows which they have in common."""
 
-    takes, terms = frozenset({"threads"}), EPOCHS
-    _evaluate = staticmethod(evaluate.evaluate)
-    _predict = staticmethod(predict.predict)
+    takes, terms = PartyModel.takes, EPOCHS
 
     def weights(self) -> dict[str, Tensors]:
         run = self.folder
@@ -108,11 +104,9 @@ class OfParties(Opened):
 
 
 class OfPopulation(Opened):
-    """Of users with weights of their own; they run together on one thread."""
+    """Of users with weights of their own."""
 
-    takes, terms = frozenset({"top"}), ROUNDS
-    _evaluate = staticmethod(evaluate_users.evaluate)
-    _predict = staticmethod(predict_users.predict)
+    takes, terms = PopulationModel.takes, ROUNDS
 
     def weights(self) -> dict[str, Tensors]:
         run = self.folder
