@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from vflc_common.words import DEFAULT_BACKEND
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source
 from vflc.diagnostics.suggest import did_you_mean
@@ -145,7 +146,7 @@ def compile_spec(
     *,
     precision: str = "float32",
     unsplit: bool = False,
-    backends: tuple[str, ...] = ("onnx",),
+    backends: tuple[str, ...] = (DEFAULT_BACKEND,),
     protections: bool = True,
     watch: Watch = UNWATCHED,
 ) -> Bundle:
@@ -180,7 +181,7 @@ def compile_source(
     *,
     precision: str = "float32",
     unsplit: bool = False,
-    backends: tuple[str, ...] = ("onnx",),
+    backends: tuple[str, ...] = (DEFAULT_BACKEND,),
     protections: bool = True,
     watch: Watch = UNWATCHED,
 ) -> Bundle:

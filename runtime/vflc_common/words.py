@@ -24,8 +24,9 @@ BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1, "uint8":
 Backend = Literal["onnx", "keras"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 """What a bundle can be compiled for; each has the engine of its name."""
-DEFAULT_ENGINE: Backend = "onnx"
-"""What runs a bundle where nobody chooses."""
+DEFAULT_BACKEND: Backend = "onnx"
+DEFAULT_ENGINE = DEFAULT_BACKEND
+"""What a bundle is compiled for, and what runs it, where nobody chooses."""
 KERAS_FOLDER = "keras"
 """The folder of the Keras backend below that of a place."""
 ENCODERS_FILE = "encoders.json"

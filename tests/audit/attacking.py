@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from granting import granted
+from vflc_common.words import DEFAULT_ENGINE
 from vflc_runtime.audit.adversary_view import AdversaryView
 from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import drawn, units
@@ -55,10 +56,10 @@ def reached(
     bundle = open_bundle(folder)
     data = columns(bundle)
     settings = {"seed": 1, "validation": 0.0, "fold": 0, "batch": batch, "shuffle": True, "epochs": 99}
-    heard = rehearse(bundle, data, settings, steps, threads=1)
+    heard = rehearse(bundle, data, settings, steps, DEFAULT_ENGINE, threads=1)
     view = AdversaryView(receiver, bundle.manifest, heard.train[receiver], heard.whole[receiver], {}, ROWS)
     made = drawn(data, units(bundle.manifest.document["learned"], data.inputs), np.random.default_rng(3))
-    view.start = Start(made.inputs, first_steps(bundle, made, settings, threads=1)[receiver])
+    view.start = Start(made.inputs, first_steps(bundle, made, settings, DEFAULT_ENGINE, threads=1)[receiver])
     column = data.inputs[secret]
     aimed = target(secret, column, column)
     assert aimed is not None

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.words import DEFAULT_BACKEND
+
 from vflc import driver
 from vflc.api import tables
 from vflc.api.errors import told
@@ -24,7 +26,7 @@ def compile(
     spec: str | Path,
     *,
     precision: str = "float32",
-    backends: tuple[str, ...] = ("onnx",),
+    backends: tuple[str, ...] = (DEFAULT_BACKEND,),
     name: str = "model",
 ) -> Model:
     """Compiles a spec.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.words import DEFAULT_ENGINE
+
 from vflc.api import tables
 from vflc.api.errors import told
 
@@ -139,7 +141,7 @@ class Run:
         return Run(self._opened, self._held)
 
     def evaluate(
-        self, data: Mapping[str, Any], *, engine: str = "onnx", threads: int | None = None
+        self, data: Mapping[str, Any], *, engine: str = DEFAULT_ENGINE, threads: int | None = None
     ) -> dict[str, Any]:
         """Measures the model on other rows: the loss and each metric, by name.
 
@@ -155,7 +157,7 @@ class Run:
         self,
         data: Mapping[str, Any],
         *,
-        engine: str = "onnx",
+        engine: str = DEFAULT_ENGINE,
         threads: int | None = None,
         top: int | None = None,
     ) -> pa.Table:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from vflc_common.words import DEFAULT_ENGINE
 
 from vflc.cli.options import RUN, SPEC, data
 from vflc.cli.outputs import check_output, force
@@ -114,7 +115,7 @@ def _between_processes(
             connect=connector(deploy, options["insecure"]),
             method=deploy.method,
             align=deploy.align_settings(kept),
-            engine="onnx",
+            engine=DEFAULT_ENGINE,
             threads=None,
             listen=listen,
         )
@@ -143,7 +144,7 @@ def _parties(
 
     from vflc.cli.train import bundle_of
 
-    folder = stack.enter_context(bundle_of(target, None))
+    folder = stack.enter_context(bundle_of(target, None, DEFAULT_ENGINE))
     parties: dict[str, dict[str, Any]] = encoders(open_any(folder))["parties"]
     if len(parties) == 1:
         raise click.UsageError(f"only {next(iter(parties))} has a table: there is nothing to align")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from vflc_common.words import BACKENDS
+from vflc_common.words import BACKENDS, DEFAULT_BACKEND
 
 from vflc.cli.options import PRECISION, SPEC
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--backend",
     type=click.Choice([*BACKENDS, "all"]),
-    default="onnx",
+    default=DEFAULT_BACKEND,
     show_default=True,
     help="The format of the graphs.",
 )

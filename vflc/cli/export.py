@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+from vflc_common.words import DEFAULT_ENGINE
 
 from vflc.cli.options import RUN, SPEC, data
 
@@ -66,7 +67,7 @@ def _warn_of_whole(run: Path) -> None:
     from vflc.cli import failures
     from vflc.diagnostics import Diagnostic
 
-    parties = RunFolder(run).bundle().manifest.parties
+    parties = RunFolder(run).bundle(DEFAULT_ENGINE).manifest.parties
     if len(parties) > 1:
         message = f"the merged model holds the parts of {', '.join(parties)}, including the end of the model"
         help = "give it only to someone who may hold all parts; without --merged, each party has its own file"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from vflc_common.words import PRECISIONS
+from vflc_common.words import DEFAULT_ENGINE, PRECISIONS
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import Stretch
@@ -53,7 +53,7 @@ def engine(command: Any) -> Any:
     return click.option(
         "--engine",
         type=EngineName(),
-        default="onnx",
+        default=DEFAULT_ENGINE,
         show_default=True,
         help="The engine that runs the graphs; keras uses TensorFlow, and a GPU if there is one.",
     )(command)

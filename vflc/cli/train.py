@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from vflc_common.words import DEFAULT_BACKEND
 
 from vflc.cli.options import PRECISION, SPEC, data, engine, reads, record, runs, threads, validation
 
@@ -105,7 +106,7 @@ def recorded(recorder: Recorder) -> None:
 
 
 @contextmanager
-def bundle_of(target: Path | None, precision: str | None, engine: str = "onnx") -> Iterator[Any]:
+def bundle_of(target: Path | None, precision: str | None, engine: str) -> Iterator[Any]:
     """The folder of a bundle: the target itself, or what a spec compiles to, as long as needed."""
     if target is None or target.is_dir():
         if precision:
@@ -115,7 +116,7 @@ def bundle_of(target: Path | None, precision: str | None, engine: str = "onnx") 
     from vflc import driver
     from vflc.cli import failures
 
-    backends = tuple(dict.fromkeys(("onnx", *reads([engine]))))
+    backends = tuple(dict.fromkeys((DEFAULT_BACKEND, *reads([engine]))))
     bundle = driver.compile_spec(target, precision=precision or "float32", backends=backends)
     if bundle.warnings:
         failures.mention(bundle.warnings, target)

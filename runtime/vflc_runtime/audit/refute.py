@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.audit import bounds
 from vflc_runtime.audit.adversary_view import AdversaryView, Channel
@@ -50,7 +51,7 @@ def refute(
     settings: Mapping[str, Any],
     steps: int,
     parties: tuple[str, ...] = (),
-    engine: str = "onnx",
+    engine: str = DEFAULT_ENGINE,
     threads: int | None = None,
     draw: int | None = None,
     runs: int = 1,

@@ -104,7 +104,7 @@ def rehearse(
     data: Dataset,
     settings: Mapping[str, Any],
     steps: int,
-    engine: str = "onnx",
+    engine: str,
     threads: int | None = None,
     ledger: Mapping[str, Any] | None = None,
     room: int = ROOM,
@@ -172,7 +172,7 @@ def first_steps(
     bundle: Bundle,
     data: Dataset,
     settings: Mapping[str, Any],
-    engine: str = "onnx",
+    engine: str,
     threads: int | None = None,
 ) -> Mapping[str, tuple[RecordedStep, ...]]:
     """What each place sees of first steps, each from the initial weights, with rows of `data` in turn."""

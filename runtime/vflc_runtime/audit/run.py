@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.audit import bounds, features, verdict
 from vflc_runtime.audit import runs as several
@@ -54,7 +55,7 @@ class AuditOptions:
     parties: tuple[str, ...] = ()
     known_labels: int = 100
     known_rows: int = 1000
-    engine: str = "onnx"
+    engine: str = DEFAULT_ENGINE
     threads: int | None = None
     bounds: bool = True
     runs: tuple[Path, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vflc_common.words import KERAS_FOLDER
+from vflc_common.words import DEFAULT_ENGINE, KERAS_FOLDER
 
 from vflc_runtime import files
 from vflc_runtime.bundle.checks import check_head, check_plan
@@ -34,7 +34,7 @@ class Bundle:
     folder: Path
     manifest: Manifest
     plans: dict[str, Plan]
-    engine: str = "onnx"
+    engine: str
     keras: str | None = None
 
     @property
@@ -51,7 +51,7 @@ class Population:
     manifest: Manifest
     users: UsersPlan
     hub: HubPlan
-    engine: str = "onnx"
+    engine: str
     keras: str | None = None
 
     @property
@@ -74,7 +74,7 @@ READERS: dict[str, Callable[[Contents], PlacePlan]] = {
 
 
 def open_any(
-    folder: Path | str, places: tuple[str, ...] | None = None, engine: str = "onnx"
+    folder: Path | str, places: tuple[str, ...] | None = None, engine: str = DEFAULT_ENGINE
 ) -> Bundle | Population:
     """Reads the bundle in `folder`, all places or those given, with the plans that an engine runs.
 
@@ -106,7 +106,9 @@ def open_any(
     return Bundle(folder, manifest, own, engine, digest)
 
 
-def open_bundle(folder: Path | str, places: tuple[str, ...] | None = None, engine: str = "onnx") -> Bundle:
+def open_bundle(
+    folder: Path | str, places: tuple[str, ...] | None = None, engine: str = DEFAULT_ENGINE
+) -> Bundle:
     """The same of a model over parties; VFL0502 where it is one over a population."""
     return of_parties(open_any(folder, places, engine))
 

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vflc_common.words import KERAS_FOLDER
+from vflc_common.words import DEFAULT_BACKEND, KERAS_FOLDER
 
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.party.peers import Peers, wrong
@@ -18,7 +18,9 @@ START = "start"
 """Stands among the checkpoints for the state before the first step."""
 
 
-def compare(peers: Peers, terms: Mapping[str, Any], reads: str = "onnx", keras: str | None = None) -> str:
+def compare(
+    peers: Peers, terms: Mapping[str, Any], reads: str = DEFAULT_BACKEND, keras: str | None = None
+) -> str:
     """Tells all what this party runs, and compares; returns a name of this start that all know.
 
     The manifest's digest is the same whatever backends a party has, so that Keras files are not

@@ -96,10 +96,10 @@ class OfParties(Opened):
 
     def weights(self) -> dict[str, Tensors]:
         run = self.folder
-        return run.models(run.bundle())
+        return run.models(run.bundle(DEFAULT_ENGINE))
 
     def crossing(self, program: str) -> tuple[str, ...]:
-        edges = self.folder.bundle().manifest.edges.values()
+        edges = self.folder.bundle(DEFAULT_ENGINE).manifest.edges.values()
         return tuple(edge.id for edge in edges if program in edge.programs)
 
 
@@ -110,7 +110,7 @@ class OfPopulation(Opened):
 
     def weights(self) -> dict[str, Tensors]:
         run = self.folder
-        return run.models_at([run.population().hub.place])
+        return run.models_at([run.population(DEFAULT_ENGINE).hub.place])
 
     def crossing(self, program: str) -> tuple[str, ...]:
         return ()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from vflc_common.words import PROGRAMS
+from vflc_common.words import DEFAULT_ENGINE, PROGRAMS
 
 from vflc_runtime.bundle.folder import Bundle, opened
 from vflc_runtime.data.batches import trimmed
@@ -81,7 +81,7 @@ class Session:
     def __init__(
         self,
         bundle: Bundle | Path | str,
-        engine: str = "onnx",
+        engine: str = DEFAULT_ENGINE,
         seed: int | None = None,
         threads: int | None = None,
         programs: tuple[str, ...] = PROGRAMS,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 from vflc_common.engines import ENGINES
+from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.bundle.folder import Bundle, Population, is_population
 from vflc_runtime.bundle.plugins import find_engine
@@ -59,7 +60,7 @@ class TrainOptions:
     steps: int | None = None
     validation: float | None = None
     fold: int | None = None
-    engine: str = "onnx"
+    engine: str = DEFAULT_ENGINE
     resume: bool = False
     overwrite: bool = False
     checkpoint_steps: int | None = None

@@ -114,18 +114,18 @@ class RunFolder:
         places = self.settings.get("places")
         return None if places is None else tuple(places)
 
-    def opened(self, engine: str = "onnx") -> Bundle | Population:
+    def opened(self, engine: str) -> Bundle | Population:
         """The bundle that ran, checked to be the one, with the plans that an engine runs."""
         found = open_any(self.path / "bundle", self.places, engine)
         if found.manifest.digest != self.settings.get("digest"):
             raise Failure("VFL0625", f"{self.path / 'bundle'} is not the bundle that this run was made from")
         return found
 
-    def bundle(self, engine: str = "onnx") -> Bundle:
+    def bundle(self, engine: str) -> Bundle:
         """The same of a model over parties; VFL0502 where it is over a population."""
         return of_parties(self.opened(engine))
 
-    def population(self, engine: str = "onnx") -> Population:
+    def population(self, engine: str) -> Population:
         """The same of a model over a population; VFL0502 where it is over parties."""
         return of_population(self.opened(engine))
 
