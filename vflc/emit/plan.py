@@ -104,6 +104,7 @@ def _weights(node: Node) -> list[dict[str, Any]]:
                 "array": node.id,
                 "offset": 0,
                 **({"fitted": node.attrs["fitted"]} if "fitted" in node.attrs else {}),
+                **({"slice": asdict(node.attrs["slice"])} if "slice" in node.attrs else {}),
             }
         ]
     return [

@@ -93,12 +93,16 @@ class Build(Struct):
             OpError: the inputs do not fit the op.
             TooLarge: the budget is spent.
         """
+        return self.called(op, op, inputs, attrs)
+
+    def called(self, label: str, op: str, inputs: Sequence[Node], attrs: Mapping[str, Any]) -> Node:
+        """As `op`, with an id of its own choice: `scope.label`."""
         key = (op, tuple(x.id for x in inputs), _frozen(attrs), self.place, self.phase)
         if op not in UNSHARED and key in self._known:
             return self._known[key]
         type_ = self.infer(op, [x.type for x in inputs], attrs)
         node = Node(
-            self.fresh(op),
+            self.fresh(label),
             op,
             tuple(x.id for x in inputs),
             attrs,

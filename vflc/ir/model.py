@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from vflc_common.words import Division, Phase, Predicted, Program, StepKind, Weighting
 
 from vflc.diagnostics.span import Span
-from vflc.ir.graph import Graph
+from vflc.ir.graph import Graph, Node
 
 UNSPLIT = "unsplit"
 """The one place of a model compiled as if all tables lay in one."""
@@ -352,3 +352,18 @@ class Part(Struct, frozen=True):
     name: str
     rows: int
     offset: int
+
+
+class Slice(Struct, frozen=True):
+    """What a weight is, of which the user knows the whole: rows from `start` on, of the `rows` of `of`."""
+
+    of: str
+    rows: int
+    start: int
+
+
+def names_of(weight: Node) -> list[str]:
+    """A weight by the names that users know: of a fused table those of its parts, of a slice the whole's."""
+    if "slice" in weight.attrs:
+        return [str(weight.attrs["slice"].of)]
+    return [str(part.name) for part in weight.attrs.get("parts", ())] or [weight.id]

@@ -16,7 +16,7 @@ from typing import ClassVar
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
-from vflc.ir.model import Gradient, OptimizerRule, TrainConfig, Update
+from vflc.ir.model import Gradient, OptimizerRule, TrainConfig, Update, names_of
 from vflc.ir.stages import Differentiated, Optimized
 from vflc.ops import infer
 from vflc.ops.missed import LARGEST_RATIO, Sum
@@ -76,14 +76,8 @@ class Optimize:
         return Optimized.of(model, graph=graph, updates=tuple(updates))
 
 
-def _names(model: Differentiated, weight: str) -> list[str]:
-    """A weight by the names that users know; of a fused table, its parts, which follow one rule."""
-    parts = model.graph[weight].attrs.get("parts", ())
-    return [str(part.name) for part in parts] or [weight]
-
-
 def _name(model: Differentiated, weight: str) -> str:
-    return _names(model, weight)[0]
+    return names_of(model.graph[weight])[0]
 
 
 def _flat(build: Build, gradients: list[Gradient], update_id: str, place: str) -> str:
@@ -116,7 +110,7 @@ def _check_rows(model: Differentiated, collector: Collector) -> None:
 
 def _check_penalties(model: Differentiated, collector: Collector) -> None:
     """Refuses penalties on all rows of tables that no update changes."""
-    learning = {name for gradient in model.gradients for name in _names(model, gradient.weight)}
+    learning = {name for gradient in model.gradients for name in names_of(model.graph[gradient.weight])}
     for rule in model.train.optimizers:
         for name in rule.patterns if rule.penalty else ():
             if name not in learning:
@@ -129,7 +123,7 @@ def _check_patterns(model: Differentiated, collector: Collector) -> None:
     names: list[str] = []
     for node in model.graph:
         if node.op == "weight":
-            names += _names(model, node.id)
+            names += [name for name in names_of(node) if name not in names]
     for rule in model.train.optimizers:
         for pattern in rule.patterns:
             if not any(matches(pattern, name) for name in names):

@@ -20,6 +20,7 @@ from vflc.passes.place import Place
 from vflc.passes.properties import Property
 from vflc.passes.protect.passes import Protect, ProtectGradients, ProtectWeights
 from vflc.passes.prune import Prune
+from vflc.passes.push_down.push_down import PushDown
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
 
@@ -115,6 +116,7 @@ def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True)
     passes: tuple[Pass, ...] = (
         Penalise(),
         Prune(),
+        *(() if unsplit else (PushDown(),)),
         Place(unsplit),
         *((FuseTables(),) if fuse else ()),
         *((Protect(),) if guarded else ()),

@@ -171,7 +171,7 @@ def _isolate(
         others = sorted({terminal(reader) for reader in readers[node.id]} - {terminal(node.id)})
         if node.op in PLACELESS or node.id not in near or not others:
             continue
-        cost = _bytes(node, model.train.batch) * (1 + (node.id in learning))
+        cost = bytes_a_row(node, model.train.batch) * (1 + (node.id in learning))
         if node.id in raw:  # too dear for any cut that has a choice; `_check` refuses what has none
             cost = FORBIDDEN
         _connect(network, terminal(node.id), f"o:{node.id}", f"i:{node.id}", others, cost)
@@ -190,7 +190,7 @@ def _connect(
         network.add_edge(reader, back)
 
 
-def _bytes(node: Node, batch: int) -> float:
+def bytes_a_row(node: Node, batch: int) -> float:
     """Bytes a row; what crosses once a step counts by its share of a batch."""
     size = 4.0
     for axis in node.type.row_axes:

@@ -56,6 +56,9 @@ def _check_arrays(plan: Plan) -> None:
             raise damaged(
                 f"plan.json: weight {weight.name!r} is part of {weight.array!r}, which is not an array"
             )
+        part = weight.slice
+        if part and not (weight.shape and 0 <= part.start <= part.rows - weight.shape[0]):
+            raise damaged(f"plan.json: weight {weight.name!r} has rows that {part.of!r} does not have")
         inside[weight.array].append(weight)
     for name, weights in inside.items():
         array = plan.arrays[name]

@@ -19,6 +19,7 @@ from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.bundle.population_checks import check_population
 from vflc_runtime.bundle.population_plan import HubPlan, UsersPlan
 from vflc_runtime.bundle.population_reader import read_hub, read_users
+from vflc_runtime.bundle.slices import check_slices
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.errors import Failure
 
@@ -103,6 +104,8 @@ def open_any(
         raise damaged(f"the plans of {folder} are not all of one kind of model, that of manifest.json")
     for plan in own.values():
         check_plan(plan, manifest)
+    if places is None:
+        check_slices(own.values())
     return Bundle(folder, manifest, own, engine, digest)
 
 

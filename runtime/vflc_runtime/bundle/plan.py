@@ -52,11 +52,21 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """Which rows of a weight that users know: as many as there are, from `start` on, of the `rows` of `of`."""
+
+    of: str
+    rows: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
 class Weight:
     """What users know: a tensor with a name, part of the array `array` from row `offset` on.
 
     One with `fitted` is not trained: it holds what a label's encoder was fitted to, so that
-    predictions come in the units of the table.
+    predictions come in the units of the table. One with `slice` is a part of what users know, the rest of
+    which may lie elsewhere.
     """
 
     name: str
@@ -66,6 +76,12 @@ class Weight:
     array: str
     offset: int
     fitted: Fitted | None = None
+    slice: Slice | None = None
+
+    @property
+    def whole(self) -> str:
+        """The name by which users know it, or what it is a slice of."""
+        return self.name if self.slice is None else self.slice.of
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from vflc_runtime.bundle.plan import (
     ProgramReport,
     Random,
     RowsUpdate,
+    Slice,
     Slot,
     Step,
     Training,
@@ -124,7 +125,12 @@ def _weight(item: Json) -> Weight:
         array=item["array"].text(),
         offset=item["offset"].integer(),
         fitted=None if (fitted := item.get("fitted")) is None else _fitted(fitted),
+        slice=None if (part := item.get("slice")) is None else _slice(part),
     )
+
+
+def _slice(item: Json) -> Slice:
+    return Slice(item["of"].text(), item["rows"].integer(), item["start"].integer())
 
 
 def _fitted(item: Json) -> Fitted:

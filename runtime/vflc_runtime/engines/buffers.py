@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan, RowsUpdate, Weight
 from vflc_runtime.bundle.reading import damaged
-from vflc_runtime.engines.initial import initial_value
+from vflc_runtime.engines.initial import first_value
 from vflc_runtime.errors import Failure
 
 Array = NDArray[Any]
@@ -96,9 +96,7 @@ class Buffers:
         except MemoryError:
             raise damaged(f"the weights of {plan.place!r} do not fit in memory") from None
         for weight in plan.weights.values():
-            self._part(self.array(weight.array), weight)[...] = initial_value(
-                seed, weight.name, weight.shape, weight.init, plan.precision
-            )
+            self._part(self.array(weight.array), weight)[...] = first_value(seed, weight, plan.precision)
 
     def _allocate(self) -> None:
         plan = self.plan

@@ -13,13 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.plan import Init
+from vflc_runtime.bundle.plan import Init, Weight
 
 
 def generator(*key: object) -> np.random.Generator:
     """Random numbers that depend on `key` only."""
     hashed = hashlib.sha256("/".join(map(str, key)).encode()).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(hashed[:16], "<u8")))
+
+
+def first_value(seed: int | str, weight: Weight, dtype: str) -> NDArray[Any]:
+    """The first value of a weight; a slice has its rows of the first value of the whole."""
+    part = weight.slice
+    if part is None:
+        return initial_value(seed, weight.name, weight.shape, weight.init, dtype)
+    rows, *others = weight.shape
+    whole = initial_value(seed, part.of, (part.rows, *others), weight.init, dtype)
+    return whole[part.start : part.start + rows]
 
 
 def initial_value(seed: int | str, name: str, shape: tuple[int, ...], init: Init, dtype: str) -> NDArray[Any]:

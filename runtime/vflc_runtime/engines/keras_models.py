@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.bundle.plan import Plan, Weight
 from vflc_runtime.bundle.reading import damaged
-from vflc_runtime.engines.initial import initial_value
+from vflc_runtime.engines.initial import first_value
 from vflc_runtime.engines.keras_setup import tensorflow
 
 Array = NDArray[Any]
@@ -95,7 +95,7 @@ class PlaceWeights:
             raise damaged(f"model {graph!r} has no layer {layer!r} with {index + 1} variables") from None
 
     def _initial(self, weight: Weight, seed: int) -> Array:
-        return initial_value(seed, weight.name, weight.shape, weight.init, self.plan.precision)
+        return first_value(seed, weight, self.plan.precision)
 
     def in_models(self, name: str, graphs: set[str]) -> list[Any]:
         """The variables that hold a weight in some models: gradients flow into each of them."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.bundle.folder import is_population
+from vflc_runtime.bundle.slices import joined
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
@@ -45,8 +46,8 @@ class Opened(ABC):
         return RunFolder(self.path)
 
     @abstractmethod
-    def weights(self) -> dict[str, Tensors]:
-        """The trained weights by place, those that are evaluated and predict."""
+    def weights(self) -> Tensors:
+        """The trained weights by name, those that are evaluated and predict."""
 
     @abstractmethod
     def crossing(self, program: str) -> tuple[str, ...]:
@@ -94,9 +95,10 @@ class OfParties(Opened):
 
     takes, terms = PartyModel.takes, EPOCHS
 
-    def weights(self) -> dict[str, Tensors]:
-        run = self.folder
-        return run.models(run.bundle(DEFAULT_ENGINE))
+    def weights(self) -> Tensors:
+        run, bundle = self.folder, self.folder.bundle(DEFAULT_ENGINE)
+        found = {name: array for each in run.models(bundle).values() for name, array in each.items()}
+        return joined(bundle.plans.values(), found)
 
     def crossing(self, program: str) -> tuple[str, ...]:
         edges = self.folder.bundle(DEFAULT_ENGINE).manifest.edges.values()
@@ -108,9 +110,9 @@ class OfPopulation(Opened):
 
     takes, terms = PopulationModel.takes, ROUNDS
 
-    def weights(self) -> dict[str, Tensors]:
-        run = self.folder
-        return run.models_at([run.population(DEFAULT_ENGINE).hub.place])
+    def weights(self) -> Tensors:
+        run, hub = self.folder, self.folder.population(DEFAULT_ENGINE).hub.place
+        return run.models_at([hub])[hub]
 
     def crossing(self, program: str) -> tuple[str, ...]:
         return ()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vflc_common.words import DEFAULT_ENGINE, PROGRAMS
 
 from vflc_runtime.bundle.folder import Bundle, opened
+from vflc_runtime.bundle.slices import joined
 from vflc_runtime.data.batches import trimmed
 from vflc_runtime.engines.engine import Engine, engine_maker
 from vflc_runtime.metrics import Meter
@@ -161,7 +162,8 @@ class Session:
 
     def weights(self) -> dict[str, Array]:
         """A copy of every weight of every place, by the name users know."""
-        return {name: w.copy() for engine in self.engines.values() for name, w in engine.weights().items()}
+        found = {name: w.copy() for engine in self.engines.values() for name, w in engine.weights().items()}
+        return joined((engine.plan for engine in self.engines.values()), found)
 
     def weights_by_place(self) -> dict[str, dict[str, Array]]:
         """The same, of each place."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vflc_runtime import files
 from vflc_runtime.engines.engine import Engine
-from vflc_runtime.engines.initial import initial_value
+from vflc_runtime.engines.initial import first_value
 from vflc_runtime.errors import Failure
 
 FILE = "start.key"
@@ -38,7 +38,7 @@ def begin(run: Path, engines: Mapping[str, Engine]) -> dict[str, str]:
         plan = engine.plan
         keys[place] = key = _key(run / place / FILE)
         engine.load({
-            weight.name: initial_value(key, weight.name, weight.shape, weight.init, plan.precision)
+            weight.name: first_value(key, weight, plan.precision)
             for weight in plan.weights.values()
         })  # fmt: skip
     return keys

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.plan import DenseUpdate
+from vflc_runtime.bundle.plan import DenseUpdate, Weight
 from vflc_runtime.run.session import Session
 
 Array = NDArray[Any]
@@ -52,7 +52,9 @@ class Shares:
                 arrays = [engine.plan.arrays[name] for name in update.arrays]
                 ends = np.cumsum([array.size for array in arrays])
                 parts = np.split(engine.get(update.gradient).reshape(-1), ends[:-1])
-                norms |= {array.name: _norm(part) for array, part in zip(arrays, parts, strict=True)}
+                for array, part in zip(arrays, parts, strict=True):
+                    whole = engine.plan.weights[array.name].whole
+                    norms[whole] = max(norms.get(whole, 0.0), _norm(part))
         whole = max(*tables, *norms.values(), 0.0)
         for name, norm in norms.items():
             self.largest[name] = max(self.largest.get(name, 0.0), norm / whole if whole else 0.0)
@@ -65,9 +67,20 @@ class Shares:
 def hold(session: Session, start: Mapping[str, Array], idle: Iterable[str]) -> None:
     """Puts idle weights back to where they started; nothing else changes."""
     for engine in session.engines.values():
-        if own := [name for name in idle if name in engine.plan.weights]:
-            weights = {**engine.weights(), **engine.stored(), **{name: start[name] for name in own}}
+        own = {
+            weight.name: _own(start[weight.whole], weight)
+            for weight in engine.plan.weights.values()
+            if weight.whole in idle
+        }
+        if own:
+            weights = {**engine.weights(), **engine.stored(), **own}
             engine.load(weights, engine.slots(), session.steps)
+
+
+def _own(whole: Array, weight: Weight) -> Array:
+    """The rows of a weight that a place has."""
+    first = weight.slice.start if weight.slice else 0
+    return whole[first : first + weight.shape[0]] if weight.slice else whole
 
 
 def _norm(array: Array) -> float:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.plugins import find_engine
+from vflc_runtime.bundle.slices import joined
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
@@ -244,7 +245,8 @@ class _Run:
 
     def _weights(self) -> dict[str, Array]:
         engines = self._session.engines.values()
-        return {name: array for engine in engines for name, array in engine.weights().items()}
+        found = {name: array for engine in engines for name, array in engine.weights().items()}
+        return joined((engine.plan for engine in engines), found)
 
     def _outcome(self, outcome: Outcome) -> float:
         if not math.isfinite(outcome.loss):

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Gradient
+from vflc.ir.model import Gradient, names_of
 from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Differentiated
 from vflc.ops import infer
@@ -114,7 +114,7 @@ def _chosen(model: Differentiated, protection: Protection, collector: Collector)
     """The gradients of the weights that are meant; none after a mistake."""
     target, graph = protection.target, model.graph
     here = [g for g in model.gradients if graph[g.weight].place == target.weights_at]
-    names = {g.weight: _names(graph[g.weight]) for g in here}
+    names = {g.weight: names_of(graph[g.weight]) for g in here}
     every = [name for own in names.values() for name in own]
     unmatched = [p for p in target.patterns if not any(matches(p, name) for name in every)]
     if not here or unmatched:
@@ -141,11 +141,6 @@ def _chosen(model: Differentiated, protection: Protection, collector: Collector)
         )
         return []
     return chosen
-
-
-def _names(weight: Node) -> list[str]:
-    """What users call a weight; a fused table is several."""
-    return [part.name for part in weight.attrs.get("parts") or ()] or [weight.id]
 
 
 def _refuse(

@@ -1,0 +1,31 @@
+"""What crosses between the places of a graph, in bytes a row."""
+
+from __future__ import annotations
+
+from vflc.diagnostics import Collector, Refused
+from vflc.ir.graph import PLACELESS, Graph
+from vflc.ir.stages import Lowered, Placed
+from vflc.passes.place import FORBIDDEN, Place, bytes_a_row, trainable_below
+
+
+def cost(model: Lowered) -> float:
+    """Bytes a row that a step of training sends, once its values are placed; FORBIDDEN where that is refused."""
+    collector = Collector()
+    try:
+        placed = Place(unsplit=False)(model, collector)
+    except Refused:
+        return FORBIDDEN
+    return FORBIDDEN if collector.errors else sum(crossing(placed).values())
+
+
+def crossing(model: Placed) -> dict[tuple[str, str], float]:
+    """Bytes a row, by value and place that reads it from elsewhere: forward, and back where it learns."""
+    graph: Graph = model.graph
+    learning = trainable_below(graph)
+    found: dict[tuple[str, str], float] = {}
+    for node in graph:
+        for source in graph.inputs(node):
+            if source.op not in PLACELESS and node.place != source.place and node.place is not None:
+                size = bytes_a_row(source, model.train.batch) * (1 + (source.id in learning))
+                found[source.id, node.place] = size
+    return found

@@ -1,0 +1,132 @@
+"""A model that is written as if all tables lay in one gets its split: what can be reduced is, at its owner.
+
+In: a graph with demanded places only. Out: the same values, gradients and steps of optimizers. Values of
+several parties that nobody placed wait for their readers in pieces or as terms of a sum (`forms`), and the
+rewrites, one a file, work on these. Values with a place are left as they are: there, the user has split.
+
+Whether the readers of a value put together from several parties work on its pieces is decided value by
+value, for fewer bytes a row. A graph that is no cheaper than what was written is not taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from msgspec.structs import replace
+
+from vflc.diagnostics import Collector
+from vflc.ir.build import Build
+from vflc.ir.graph import Graph, Node
+from vflc.ir.stages import Lowered
+from vflc.ops import OPS, infer
+from vflc.passes.properties import GRAPH, NEEDED
+from vflc.passes.prune import Prune
+from vflc.passes.push_down.cost import cost
+from vflc.passes.push_down.elementwise import elementwise
+from vflc.passes.push_down.forms import Form, Pieces, Rewriting, Terms
+from vflc.passes.push_down.join import join
+from vflc.passes.push_down.linear import linear, matmul
+from vflc.passes.push_down.reduce import reduce
+from vflc.passes.push_down.shape import rename, reshape, slice_, squeeze, transpose, unsqueeze
+from vflc.passes.push_down.terms import add, each_term, scale
+
+Rewrite = Callable[[Rewriting, Node], Form | Node | None]
+
+REWRITES: dict[str, tuple[Rewrite, ...]] = {
+    "add": (add,),
+    "concat": (join,),
+    "div": (scale,),
+    "linear": (linear,),
+    "matmul": (matmul,),
+    "max": (reduce,),
+    "mean": (reduce,),
+    "mul": (scale,),
+    "rename": (rename,),
+    "reshape": (reshape,),
+    "slice": (slice_,),
+    "squeeze": (squeeze,),
+    "stack": (join,),
+    "sub": (add,),
+    "sum": (reduce,),
+    "transpose": (transpose,),
+    "unsqueeze": (unsqueeze,),
+}
+"""By op. What works element by element is tried on pieces first, whatever its name; a linear op on terms last."""
+
+
+class PushDown:
+    """The pass."""
+
+    name: ClassVar = "push-down"
+    requires: ClassVar = (*GRAPH, NEEDED)
+    ensures: ClassVar = (*GRAPH, NEEDED)
+
+    def __call__(self, model: Lowered, collector: Collector) -> Lowered:
+        meeting = [node for node in model.graph if _meets(node)]
+        if not meeting:
+            return model
+        written = cost(model)
+        left: set[str] = set()
+        best = _rewritten(model, left, collector)
+        least = cost(best)
+        for node in meeting:
+            if OPS[node.op].places != "joined":
+                continue
+            other = _rewritten(model, left | {node.id}, collector)
+            if (price := cost(other)) <= least:
+                left.add(node.id)
+                best, least = other, price
+        return best if least < written else model
+
+
+def _meets(node: Node) -> bool:
+    """Where values of several parties meet in a way that a rewrite may start from."""
+    return node.place is None and len(node.owners) > 1 and (OPS[node.op].places == "joined" or node.op in ("add", "sub"))
+
+
+def _rewritten(model: Lowered, left: set[str], collector: Collector) -> Lowered:
+    """The model with all rewrites, but of the values in `left`, which are put together as written."""
+    kept = _kept(model)
+    rewriting = Rewriting(model.graph, Build(Graph(), infer), _named(model), kept)
+    for node in model.graph:
+        if node.op == "weight":  # may become slices: whoever reads it says
+            continue
+        made = None
+        if node.place is None and node.id not in left and node.id not in rewriting.named:
+            made = _form(rewriting, node)
+        if isinstance(made, (Pieces, Terms)):
+            rewriting.forms[node.id] = made
+        elif made is None:
+            rewriting.whole(node.id)
+    for name in kept:
+        rewriting.whole(name)
+    return Prune()(replace(model, graph=rewriting.build.graph), collector)
+
+
+def _form(rewriting: Rewriting, node: Node) -> Form | Node | None:
+    rewrites = REWRITES.get(node.op, ())
+    if OPS[node.op].elementwise:
+        rewrites = (elementwise, *rewrites)
+    if OPS[node.op].linear and len(node.inputs) == 1:
+        rewrites = (*rewrites, each_term)
+    if not rewrites or not (_meets(node) or any(name in rewriting.forms for name in node.inputs)):
+        return None
+    with rewriting.near(node):
+        return next((made for rewrite in rewrites if (made := rewrite(rewriting, node)) is not None), None)
+
+
+def _kept(model: Lowered) -> frozenset[str]:
+    """What losses, predictions and running statistics read."""
+    found = [name for loss in model.losses for name in (loss.node, loss.logit, loss.label, loss.weight)]
+    found += [name for prediction in model.predictions for name in (prediction.node, *prediction.measured)]
+    found += [name for pair in model.assigns for name in pair]
+    return frozenset(name for name in found if name and name in model.graph)
+
+
+def _named(model: Lowered) -> frozenset[str]:
+    """What the spec speaks of outside the model, so that it must be there as it is written."""
+    found = [name for each in (*model.protections, *model.acceptances) for name in each.target.values]
+    for release in model.releases:
+        found += [name for limit in release.limits for values in limit.values for name in values]
+    return frozenset(found)
