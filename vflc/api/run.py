@@ -120,7 +120,7 @@ class Run:
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """The trained weights of all parties, by name: `weights["a.deep.kernel"]`."""
         with told():
-            return self._opened.weights()
+            return dict(self._opened.weights())
 
     def fit(self, data: Mapping[str, Any], *, on_event: Listener | None = None, **options: Any) -> Run:
         """Continues the run on the data that it was started with, as `vflc train --resume` does.

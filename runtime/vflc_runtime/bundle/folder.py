@@ -19,8 +19,8 @@ from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.bundle.population_checks import check_population
 from vflc_runtime.bundle.population_plan import HubPlan, UsersPlan
 from vflc_runtime.bundle.population_reader import read_hub, read_users
-from vflc_runtime.bundle.slices import check_slices
 from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.bundle.slices import check_slices
 from vflc_runtime.errors import Failure
 
 

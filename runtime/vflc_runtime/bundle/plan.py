@@ -53,7 +53,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Which rows of a weight that users know: as many as there are, from `start` on, of the `rows` of `of`."""
+    """Which rows of a weight that users know, of the `rows` of `of`: those from `start` on."""
 
     of: str
     rows: int

@@ -53,8 +53,8 @@ class Shares:
                 ends = np.cumsum([array.size for array in arrays])
                 parts = np.split(engine.get(update.gradient).reshape(-1), ends[:-1])
                 for array, part in zip(arrays, parts, strict=True):
-                    whole = engine.plan.weights[array.name].whole
-                    norms[whole] = max(norms.get(whole, 0.0), _norm(part))
+                    name = engine.plan.weights[array.name].whole
+                    norms[name] = max(norms.get(name, 0.0), _norm(part))
         whole = max(*tables, *norms.values(), 0.0)
         for name, norm in norms.items():
             self.largest[name] = max(self.largest.get(name, 0.0), norm / whole if whole else 0.0)

@@ -9,7 +9,7 @@ from vflc.passes.place import FORBIDDEN, Place, bytes_a_row, trainable_below
 
 
 def cost(model: Lowered) -> float:
-    """Bytes a row that a step of training sends, once its values are placed; FORBIDDEN where that is refused."""
+    """Bytes a row that a step of training sends, once values are placed; FORBIDDEN where that is refused."""
     collector = Collector()
     try:
         placed = Place(unsplit=False)(model, collector)

@@ -7,7 +7,7 @@ from vflc.passes.push_down.forms import Pieces, Rewriting, length
 
 
 def elementwise(rewriting: Rewriting, node: Node) -> Pieces | None:
-    """`square`, `relu`, `x * y`, …: piece by piece, if every input has pieces that fit, or one value for all."""
+    """`square`, `relu`, `x * y`, …: piece by piece, if every input has pieces that fit, or one for all."""
     cut = next((p for p in map(rewriting.pieces, node.inputs) if p is not None), None)
     if cut is None:
         return None

@@ -125,7 +125,7 @@ class Rewriting(Struct):
         return form if isinstance(form, Pieces) and name not in self.build.graph else None
 
     def slices(self, weight: str, cut: Pieces, axis: int) -> Pieces | None:
-        """A weight as slices along its axis, one for each piece of the value that it meets; they lie with them.
+        """A weight as slices along its axis, one for each piece of the value that it meets, where that lies.
 
         None where it is no trained weight, or is there already as a whole or in other slices.
         """

@@ -26,7 +26,11 @@ def matmul(rewriting: Rewriting, node: Node) -> Terms | None:
     """The product of x in pieces along its last axis and a weight [n, m]."""
     x, kernel = node.inputs
     pieces = rewriting.pieces(x)
-    if pieces is None or pieces.axis != rewriting.old[x].type.rank - 1 or rewriting.old[kernel].type.rank != 2:
+    if (
+        pieces is None
+        or pieces.axis != rewriting.old[x].type.rank - 1
+        or rewriting.old[kernel].type.rank != 2
+    ):
         return None
     if node.attrs["transpose_x"] or node.attrs["transpose_y"]:
         return None

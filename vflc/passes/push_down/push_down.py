@@ -52,7 +52,7 @@ REWRITES: dict[str, tuple[Rewrite, ...]] = {
     "transpose": (transpose,),
     "unsqueeze": (unsqueeze,),
 }
-"""By op. What works element by element is tried on pieces first, whatever its name; a linear op on terms last."""
+"""By op. Besides, what works element by element is tried on pieces first, and a linear op on terms last."""
 
 
 class PushDown:
@@ -82,7 +82,8 @@ class PushDown:
 
 def _meets(node: Node) -> bool:
     """Where values of several parties meet in a way that a rewrite may start from."""
-    return node.place is None and len(node.owners) > 1 and (OPS[node.op].places == "joined" or node.op in ("add", "sub"))
+    starts = OPS[node.op].places == "joined" or node.op in ("add", "sub")
+    return starts and node.place is None and len(node.owners) > 1
 
 
 def _rewritten(model: Lowered, left: set[str], collector: Collector) -> Lowered:
@@ -126,7 +127,8 @@ def _kept(model: Lowered) -> frozenset[str]:
 
 def _named(model: Lowered) -> frozenset[str]:
     """What the spec speaks of outside the model, so that it must be there as it is written."""
-    found = [name for each in (*model.protections, *model.acceptances) for name in each.target.values]
+    targets = [each.target for each in model.protections] + [each.target for each in model.acceptances]
+    found = [name for target in targets for name in target.values]
     for release in model.releases:
         found += [name for limit in release.limits for values in limit.values for name in values]
     return frozenset(found)

@@ -78,7 +78,7 @@ def slice_(rewriting: Rewriting, node: Node) -> Form | Node | None:
             inside.append((piece, low, high))
         start += size
     if len(inside) == 1:
-        (piece, low, high), = inside
+        ((piece, low, high),) = inside
         return rewriting.finish(node, "slice", piece.node, axis=axis, start=low, stop=high)
     cut = Pieces(axis, tuple(piece for piece, _, _ in inside))
     return cut.mapped(

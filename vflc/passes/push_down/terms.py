@@ -8,10 +8,9 @@ from vflc.passes.push_down.forms import REST, Rewriting, Terms, gathered
 
 def add(rewriting: Rewriting, node: Node) -> Terms | None:
     """`x + y` and `x - y` of values of one shape, or with a weight or constant that is copied out."""
-    sides = [_terms(rewriting, node, name) for name in node.inputs]
-    if sides[0] is None or sides[1] is None:
+    left, right = (_terms(rewriting, node, name) for name in node.inputs)
+    if left is None or right is None:
         return None
-    left, right = sides
     if node.op == "sub":
         right = [(owner, rewriting.at_owner(owner, "neg", term)) for owner, term in right]
     owners = {owner for owner, _ in (*left, *right)} - {REST}
@@ -54,7 +53,7 @@ def each_term(rewriting: Rewriting, node: Node) -> Terms | None:
     terms = sum_of(rewriting, node.inputs[0])
     sizes = rewriting.old[node.inputs[0]].type.sizes
     if terms is None or any(term.type.sizes != sizes for _, term in terms):
-        return None  # a bias that is copied out to the sum's shape would be counted once where it counts often
+        return None  # a bias has fewer axes: it would be counted once where the sum has it often
     return gathered(rewriting, [(o, rewriting.at_owner(o, node.op, t, **node.attrs)) for o, t in terms])
 
 
