@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from msgspec import Struct
 from vflc_common.words import DEFAULT_BACKEND
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source
+from vflc.diagnostics.diagnostic import in_order
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.learn import Learned
 from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
@@ -83,8 +85,11 @@ def examine(source: Source, folder: Path | None = None) -> Examined:
     try:
         spec = parse(source, collector)
         models.append(_lowered(spec, source, folder, collector))
-        passes = population_pipeline() if models[0].population else pipeline()
-        passes.run(models[0], collector, Watch(lambda _, model: models.append(model)))
+        watch = Watch(lambda _, model: models.append(model))
+        if models[0].population:
+            population_pipeline().run(models[0], collector, watch)
+        else:
+            models.append(split(models[0], collector, watch))
     except Refused as refused:
         return Examined(source, folder, refused.diagnostics, spec, models[-1] if models else None)
     return Examined(source, folder, collector.diagnostics, spec, models[-1])
@@ -148,6 +153,7 @@ def compile_spec(
     unsplit: bool = False,
     backends: tuple[str, ...] = (DEFAULT_BACKEND,),
     protections: bool = True,
+    push_down: bool = True,
     watch: Watch = UNWATCHED,
 ) -> Bundle:
     """Compiles the spec in a file.
@@ -158,6 +164,7 @@ def compile_spec(
         unsplit: put the whole model at one place, as if all tables lay in one.
         backends: what to emit, of `BACKENDS`.
         protections: put them in; without, a run only serves to compare numbers.
+        push_down: find the split of what has no place; without, all is as written.
         watch: how passes are looked at.
 
     Raises:
@@ -170,6 +177,7 @@ def compile_spec(
         unsplit=unsplit,
         backends=backends,
         protections=protections,
+        push_down=push_down,
         watch=watch,
     )
 
@@ -183,6 +191,7 @@ def compile_source(
     unsplit: bool = False,
     backends: tuple[str, ...] = (DEFAULT_BACKEND,),
     protections: bool = True,
+    push_down: bool = True,
     watch: Watch = UNWATCHED,
 ) -> Bundle:
     """Compiles a text; `folder` is where files it uses are looked for. Raises as `compile_spec`."""
@@ -195,11 +204,71 @@ def compile_source(
             _refuse_unsplit(lowered, collector)
         users = population_pipeline().run(lowered, collector, watch)
         return emit_population(users, source.text, precision, backends, collector.diagnostics)
-    model = pipeline(unsplit, protections=protections).run(lowered, collector, watch)
+    if unsplit:
+        model = pipeline(unsplit).run(lowered, collector, watch)
+    else:
+        model = split(lowered, collector, watch, protections, push_down)
     unfused = None
     if "keras" in backends:
-        unfused = pipeline(unsplit, fuse=False, protections=protections).run(lowered, Collector())
+        again = pipeline(unsplit, fuse=False, protections=protections, push_down=model.pushed)
+        unfused = again.run(lowered, Collector())
     return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
+
+
+def split(
+    lowered: Lowered,
+    collector: Collector,
+    watch: Watch = UNWATCHED,
+    protections: bool = True,
+    push_down: bool = True,
+) -> Scheduled:
+    """Runs the passes of a spec with parties.
+
+    What `push_down` finds must not disclose more than what is written, or break a limit that this keeps:
+    where the analysis finds more, the model is taken as it is written.
+
+    Raises:
+        Refused: a pass found a mistake.
+    """
+    found = _Attempt(lowered, protections, push_down, watch)
+    if found.pushed and found.diagnostics:
+        written = _Attempt(lowered, protections, False, watch)
+        if written.model and (found.model is None or _fewer(written.diagnostics, found.diagnostics)):
+            found = written
+    collector.diagnostics += found.diagnostics
+    for name, model in found.made:
+        watch.after(name, model)
+    if found.model is None:
+        raise Refused(in_order(collector.diagnostics))
+    return found.model
+
+
+class _Attempt:
+    """One way through the passes of a spec with parties, whatever comes of it."""
+
+    def __init__(self, lowered: Lowered, protections: bool, push_down: bool, watch: Watch) -> None:
+        collector = Collector()
+        self.made: list[tuple[str, Lowered]] = []
+        self.model: Scheduled | None = None
+        passes = pipeline(protections=protections, push_down=push_down)
+        try:
+            self.model = passes.run(lowered, collector, Watch(self._after, watch.checked))
+            self.diagnostics = collector.diagnostics
+        except Refused as refused:
+            self.diagnostics = refused.diagnostics
+
+    def _after(self, name: str, model: Lowered) -> None:
+        self.made.append((name, model))
+
+    @property
+    def pushed(self) -> bool:
+        return bool(self.made) and self.made[-1][1].pushed
+
+
+def _fewer(some: list[Diagnostic], others: list[Diagnostic]) -> bool:
+    """Whether the others have all findings that some have, and more: by code."""
+    here, there = Counter(d.code for d in some), Counter(d.code for d in others)
+    return here != there and here <= there
 
 
 def kind_of(path: Path) -> str:

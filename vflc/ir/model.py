@@ -143,7 +143,8 @@ class TrainConfig(Struct, frozen=True):
     """Settings of `train`; the command line may override the numbers.
 
     `early_stopping` and `best` name a metric of the validation rows. With `secret_start` each place
-    draws its initial weights for itself, where otherwise they follow from the seed.
+    draws its initial weights for itself, where otherwise they follow from the seed. `push_down` lets the
+    compiler find the split of what has no place.
     """
 
     batch: int = 128
@@ -160,6 +161,7 @@ class TrainConfig(Struct, frozen=True):
     optimizers: tuple[OptimizerRule, ...] = ()
     clip_norm: float | None = None
     clip_value: float | None = None
+    push_down: bool = True
 
 
 Halves = Literal["examples", "batches", "fraction", "same"]

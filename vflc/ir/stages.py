@@ -33,7 +33,10 @@ from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
 
 
 class Lowered(Struct, frozen=True, kw_only=True, eq=False):
-    """What a spec says: one graph, and what is said about its parties, losses and training."""
+    """What a spec says: one graph, and what is said about its parties, losses and training.
+
+    `pushed` tells whether the graph has been written anew, for less to cross.
+    """
 
     name: str
     graph: Graph
@@ -47,6 +50,7 @@ class Lowered(Struct, frozen=True, kw_only=True, eq=False):
     acceptances: tuple[Acceptance, ...] = ()
     protections: tuple[Protection, ...] = ()
     plugins: tuple[Plugin, ...] = ()
+    pushed: bool = False
 
     @classmethod
     def of(cls, before: Lowered, **added: Any) -> Self:

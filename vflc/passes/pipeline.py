@@ -104,19 +104,22 @@ def _check(model: Lowered, properties: tuple[Property, ...], when: str) -> None:
         raise Refused([Diagnostic("VFL0501", text, None, "this is a bug in vflc: please report it")])
 
 
-def pipeline(unsplit: bool = False, fuse: bool = True, protections: bool = True) -> Pipeline[Scheduled]:
+def pipeline(
+    unsplit: bool = False, fuse: bool = True, protections: bool = True, push_down: bool = True
+) -> Pipeline[Scheduled]:
     """The passes of a spec with parties.
 
     Args:
         unsplit: put the whole model at one place, where nothing crosses.
         fuse: make the tables that the same ids read one; else each stays its own.
         protections: carry out what `protect` asks for; without, the result is for comparing alone.
+        push_down: find the split of what has no place; without, all is as written.
     """
     guarded = protections and not unsplit
     passes: tuple[Pass, ...] = (
         Penalise(),
         Prune(),
-        *(() if unsplit else (PushDown(),)),
+        *((PushDown(),) if push_down and not unsplit else ()),
         Place(unsplit),
         *((FuseTables(),) if fuse else ()),
         *((Protect(),) if guarded else ()),

@@ -42,6 +42,7 @@ SETTINGS: dict[str, tuple[Check, str]] = {
     "patience": (_whole(1), "a number of epochs, 1 or more"),
     "best": (lambda v: isinstance(v, bool), "true or false"),
     "secret_start": (lambda v: isinstance(v, bool), "true or false"),
+    "push_down": (lambda v: isinstance(v, bool), "true or false"),
     "checkpoint_steps": (_whole(1), "a number of steps, 1 or more"),
     "clip_norm": (_number, "a number above 0"),
     "clip_value": (_number, "a number above 0"),

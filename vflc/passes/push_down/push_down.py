@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
@@ -20,6 +21,7 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.stages import Lowered
 from vflc.ops import OPS, infer
+from vflc.passes.place import FORBIDDEN
 from vflc.passes.properties import GRAPH, NEEDED
 from vflc.passes.prune import Prune
 from vflc.passes.push_down.cost import cost
@@ -63,21 +65,42 @@ class PushDown:
     ensures: ClassVar = (*GRAPH, NEEDED)
 
     def __call__(self, model: Lowered, collector: Collector) -> Lowered:
-        meeting = [node for node in model.graph if _meets(node)]
-        if not meeting:
-            return model
-        written = cost(model)
-        left: set[str] = set()
-        best = _rewritten(model, left, collector)
-        least = cost(best)
-        for node in meeting:
-            if OPS[node.op].places != "joined":
-                continue
-            other = _rewritten(model, left | {node.id}, collector)
-            if (price := cost(other)) <= least:
-                left.add(node.id)
-                best, least = other, price
-        return best if least < written else model
+        return choose(model).model if model.train.push_down else model
+
+
+class Choice(Struct, frozen=True):
+    """A way to write a model.
+
+    Args:
+        joined: values put together from several parties whose readers may work on their pieces.
+        left: those of them that are put together as written, as that is cheaper.
+        price: bytes a row that cross.
+    """
+
+    model: Lowered
+    joined: tuple[str, ...]
+    left: frozenset[str]
+    price: float
+
+
+def choose(model: Lowered) -> Choice:
+    """The cheapest way that is found by leaving one joined value after another as it is written."""
+    meeting = [node for node in model.graph if _meets(node)]
+    joined = tuple(node.id for node in meeting if OPS[node.op].places == "joined")
+    written = Choice(model, joined, frozenset(joined), FORBIDDEN)
+    if not meeting:
+        return written
+    best = attempt(model, joined, frozenset())
+    for name in joined:
+        other = attempt(model, joined, best.left | {name})
+        best = other if other.price <= best.price else best
+    return best if best.price < cost(model) else written
+
+
+def attempt(model: Lowered, joined: tuple[str, ...], left: frozenset[str]) -> Choice:
+    """The model with all rewrites, but of the values in `left`."""
+    made = _rewritten(model, left)
+    return Choice(made, joined, left, cost(made))
 
 
 def _meets(node: Node) -> bool:
@@ -86,7 +109,7 @@ def _meets(node: Node) -> bool:
     return starts and node.place is None and len(node.owners) > 1
 
 
-def _rewritten(model: Lowered, left: set[str], collector: Collector) -> Lowered:
+def _rewritten(model: Lowered, left: frozenset[str]) -> Lowered:
     """The model with all rewrites, but of the values in `left`, which are put together as written."""
     kept = _kept(model)
     rewriting = Rewriting(model.graph, Build(Graph(), infer), _named(model), kept)
@@ -102,7 +125,7 @@ def _rewritten(model: Lowered, left: set[str], collector: Collector) -> Lowered:
             rewriting.whole(node.id)
     for name in kept:
         rewriting.whole(name)
-    return Prune()(replace(model, graph=rewriting.build.graph), collector)
+    return Prune()(replace(model, graph=rewriting.build.graph, pushed=True), Collector())
 
 
 def _form(rewriting: Rewriting, node: Node) -> Form | Node | None:
