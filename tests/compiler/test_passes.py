@@ -104,8 +104,8 @@ def test_bytes_of_what_crosses() -> None:
         axes = [SimpleNamespace(size=size) for size in sizes]
         return SimpleNamespace(type=SimpleNamespace(row_axes=axes, batched=batched))
 
-    assert [place._bytes(value(True, *sizes), 16) for sizes in ((), (8,), (8, None))] == [4, 32, 32]
-    assert place._bytes(value(False, 8), 16) == 2
+    assert [place.bytes_a_row(value(True, *sizes), 16) for sizes in ((), (8,), (8, None))] == [4, 32, 32]
+    assert place.bytes_a_row(value(False, 8), 16) == 2
 
 
 def test_a_value_of_two_parties_is_not_drawn_to_its_reader() -> None:

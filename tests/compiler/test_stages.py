@@ -237,5 +237,5 @@ def test_the_graph_after_a_pass_is_printed(tmp_path: Path) -> None:
     assert code == 0 and "[edges]\na: alice -> bob forward in train, evaluate, predict" in after
     assert "[schedules]" in dump(spec, "--dump-after", "schedule")[1]
     code, wrong = dump(spec, "--dump-after", "plece")
-    assert code == 2 and "prune, place" in wrong
+    assert code == 2 and "prune, push-down, place" in wrong
     assert dump(spec)[0] == 2 and not list(tmp_path.glob("*/"))

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from vflc.ir.build import Build
-from vflc.ir.graph import PLACELESS, Graph, Node
+from vflc.ir.graph import PLACELESS, Graph, Node, Source
 from vflc.ir.model import Slice
 from vflc.ir.types import Axis
 
@@ -105,9 +105,10 @@ class Rewriting(Struct):
         return self.build.called(owner or op, op, inputs, attrs)
 
     def finish(self, node: Node, op: str, *inputs: Node, **attrs: Any) -> Node:
-        """The value at hand, whole: under its own id, by another op."""
-        made = replace(node, op=op, attrs=attrs, inputs=tuple(each.id for each in inputs))
-        return self.build.graph.add(made)
+        """The value at hand, whole: under its own id, with the secrets of its inputs."""
+        sources = frozenset[Source]().union(*(each.sources for each in inputs)) if inputs else node.sources
+        names = tuple(each.id for each in inputs)
+        return self.build.graph.add(replace(node, op=op, attrs=attrs, inputs=names, sources=sources))
 
     def alone(self, name: str) -> bool:
         """Whether the value at hand alone reads it."""

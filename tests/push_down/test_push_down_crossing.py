@@ -1,0 +1,72 @@
+"""How much of a model that is written as one table crosses."""
+
+from __future__ import annotations
+
+import pytest
+from push_down.one_table import NAMES, compiled, floats, one_table
+
+from vflc.diagnostics import Refused
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_logistic_regression_sends_one_number_a_party(count: int) -> None:
+    bundle = compiled(one_table("logit = LogisticRegression(FEATURES)", count))
+    assert floats(bundle) == dict.fromkeys(NAMES[: count - 1], 1)
+    assert floats(bundle, "backward") == {NAMES[count - 1]: count - 1}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_factorization_machine_sends_the_sum_of_its_factors_and_one_number(count: int) -> None:
+    bundle = compiled(one_table("logit = FM(FEATURES, k = 16)", count, numbers=2))
+    assert floats(bundle) == dict.fromkeys(NAMES[: count - 1], 17)
+
+
+def test_a_deepfm_sends_its_first_layer_the_sum_and_one_number() -> None:
+    model = "logit = DeepFM(FEATURES, k = 16, units = [256, 32])"
+    bundle = compiled(one_table(model, ids=10, numbers=10))
+    assert floats(bundle) == {"alice": 256 + 16 + 1}
+
+
+def test_what_is_narrower_than_the_layer_that_reads_it_crosses_as_it_is() -> None:
+    model = "logit = DeepFM(FEATURES, k = 16, units = [256, 32])"
+    bundle = compiled(one_table(model, ids=2, numbers=0))
+    assert floats(bundle) == {"alice": 2 * 16 + 1}
+
+
+def test_experts_and_gates_read_one_joined_value() -> None:
+    """Every layer that reads it sends its part once: no more than their widths together."""
+    model = """
+    logits = MMoE(FEATURES, k = 8, tasks = 2, experts = 2, expert_units = [16, 8], tower_units = [4])
+    logit = logits[0] + logits[1]
+    """
+    bundle = compiled(one_table(model, ids=10, numbers=10))
+    assert floats(bundle) == {"alice": 2 * 16 + 2 * 2}
+
+
+def test_cross_layers_need_the_value_itself() -> None:
+    bundle = compiled(one_table("logit = DCN(FEATURES, k = 4, units = [64])", ids=2, numbers=1))
+    assert floats(bundle) == {"alice": 3 * 4}
+
+
+def test_raw_numbers_pass_where_a_trained_weight_has_touched_them() -> None:
+    """Not pushed down, the layer would read the features themselves."""
+    model = "x = concat(alice.x0, alice.x1, bob.x0)\nlogit = dense(mlp(x, [8]), 1)"
+    text = one_table(model, ids=0, numbers=2)
+    assert floats(compiled(text)) == {"alice": 8}
+    with pytest.raises(Refused) as refused:
+        compiled(text, push_down=False)
+    assert {found.code for found in refused.value.diagnostics} == {"VFL0302"}
+
+
+def test_push_down_false_leaves_all_as_written() -> None:
+    model = "logit = LogisticRegression(FEATURES)"
+    plain = compiled(one_table(model, train="push_down false"))
+    assert floats(plain) == {"alice": 3} == floats(compiled(one_table(model), push_down=False))
+
+
+def test_what_has_a_place_is_left_where_it_is() -> None:
+    model = """
+    a = embed(alice.features, dim = 4)
+    fuse at bob { logit = dense(flatten(a), 1) + dense(flatten(embed(bob.features, dim = 4)), 1) }
+    """
+    assert floats(compiled(one_table(model))) == {"alice": 12}

@@ -1,0 +1,86 @@
+"""A model that was pushed down computes and learns what is written, under the names that are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from compiler.random_specs import batch
+from push_down.one_table import compiled, one_table
+from vflc_runtime.run.session import Session
+
+ROWS, STEPS = 7, 3
+MODELS = {
+    "a layer over all fields": "logit = dense(mlp(flatten(embed(FEATURES, dim = 3)), [2]), 1)",
+    "a product with a weight": "logit = sum(matmul(flatten(embed(FEATURES, dim = 3)), weight(18, 2)))",
+    "a weighted sum": "logit = sum(flatten(embed(FEATURES, dim = 3)) * weight(18))",
+    "sums, squares and means": """
+        e = embed(FEATURES, dim = 3)
+        logit = mean(e) + sum(square(sum(e, axis = field))) - 0.5 * sum(mean(square(e), axis = field))
+    """,
+    "the largest": "logit = dense(max(tanh(embed(FEATURES, dim = 3)), axis = field), 1)",
+    "a part of the fields": """
+        e = embed(FEATURES, dim = 4)
+        logit = dense(flatten(slice(e, field, 1, 5)), 1) + sum(slice(e, field, 0, 2)) - sum(e) / 3
+    """,
+    "penalties on a kernel that lies in slices": """
+        h = dense(flatten(embed(FEATURES, dim = 3)), 2, activation = relu)
+        logit = dense(h, 1)
+        objective l2(0.1, h.weights) + l1(0.01, h.weights)
+    """,
+    "a kernel that two layers share": """
+        w = weight(18, 2)
+        x = flatten(embed(FEATURES, dim = 3))
+        logit = sum(matmul(x, w)) + sum(matmul(relu(x), w))
+    """,
+}
+
+
+def trained(
+    text: str, folder: Path, data: list[dict[str, Any]], **options: Any
+) -> tuple[Session, list[float]]:
+    compiled(text, precision="float64", **options).write(folder)
+    session = Session(folder, seed=3, threads=1)
+    return session, [session.step(rows).loss for rows in data]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("optimizer", ["sgd(lr = 0.1)", "adam(lr = 0.05)"])
+def test_it_trains_as_the_unsplit_model(name: str, optimizer: str, tmp_path: Path) -> None:
+    text = one_table(MODELS[name], train=f"optimizer {optimizer}")
+    whole = compiled(text, precision="float64", unsplit=True)
+    encoders = json.loads(whole.files["unsplit/encoders.json"])
+    data = [batch(encoders, ROWS, seed) for seed in range(STEPS)]
+    assert compiled(text).model.pushed
+    pushed, losses = trained(text, tmp_path / "pushed", data)
+    unsplit, expected = trained(text, tmp_path / "unsplit", data, unsplit=True)
+    written, same = trained(text, tmp_path / "written", data, push_down=False)
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(losses, same, rtol=0, atol=1e-9)
+    ours, theirs = pushed.weights(), unsplit.weights()
+    assert ours.keys() == theirs.keys() == written.weights().keys()
+    for weight in ours:
+        np.testing.assert_allclose(ours[weight], theirs[weight], rtol=0, atol=1e-9, err_msg=weight)
+
+
+def test_split_and_unsplit_start_equal_to_the_bit(tmp_path: Path) -> None:
+    text = one_table(MODELS["a layer over all fields"])
+    ours, _ = trained(text, tmp_path / "pushed", [])
+    theirs, _ = trained(text, tmp_path / "unsplit", [], unsplit=True)
+    for name, value in theirs.weights().items():
+        np.testing.assert_array_equal(ours.weights()[name], value)
+    slices = [name for engine in ours.engines.values() for name in engine.weights() if "kernel." in name]
+    assert slices == ["logit.mlp.0.kernel.alice", "logit.mlp.0.kernel.bob"]
+
+
+def test_an_optimizer_finds_slices_by_the_name_of_the_whole(tmp_path: Path) -> None:
+    text = one_table(
+        "h = dense(flatten(embed(FEATURES, dim = 3)), 2)\nlogit = dense(h, 1)",
+        train="optimizer sgd(lr = 0.1)  optimizer adagrad(lr = 0.5) for *.kernel",
+    )
+    bundle = compiled(text)
+    rules = {tuple(update.arrays): update.optimizer for update in bundle.model.updates}
+    assert {rule for arrays, rule in rules.items() if any("kernel" in name for name in arrays)} == {"adagrad"}
