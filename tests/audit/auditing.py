@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from granting import granted
+from vflc_runtime.audit import refute, run
+from vflc_runtime.audit.labels import FEATURE_ATTACKS, LABEL_ATTACKS
 from vflc_runtime.run.train import TrainOptions, train
 from vflc_runtime.run.transcript import Stretch
 
@@ -92,3 +95,15 @@ def recorded(text: str, sources: dict[str, Any], out: Path, epochs: int = 1, **o
     record = Stretch(epochs, epochs=True)
     given = TrainOptions(epochs=epochs, threads=1, record=record, **options)
     return train(out / "bundle", sources, out / "run", given).folder
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *keys: str) -> None:
+    """Audits and tests of bounds have these attacks on labels, and none by batches on features.
+
+    For tests of what one attack makes of a run: all of them together take ten times as long.
+    """
+    few = tuple(attack for attack in LABEL_ATTACKS if attack.key in keys)
+    assert {attack.key for attack in few} == set(keys)
+    for module in (refute, run):
+        monkeypatch.setattr(module, "LABEL_ATTACKS", few)
+    monkeypatch.setattr(run, "FEATURE_ATTACKS", dict.fromkeys(FEATURE_ATTACKS, ()))

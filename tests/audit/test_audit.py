@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from audit.auditing import CLASSES, DEEP, LINEAR, NUMBER, recorded, spec, tables
+from audit.auditing import CLASSES, DEEP, LINEAR, NUMBER, only, recorded, spec, tables
 from vflc_runtime.audit.attacks.attack import Look
 from vflc_runtime.audit.features import Spelling
 from vflc_runtime.audit.html import page
@@ -26,7 +26,7 @@ ROWS = 1200
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
-    """Audits of the planted models, each over two epochs."""
+    """Audits of the planted models, each over two epochs; one puts bounds to the test as well."""
     made = {}
     for name, text, parties in (
         ("linear", spec(LINEAR), ()),
@@ -36,7 +36,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     ):
         sources = tables(ROWS)
         run = recorded(text, sources, tmp_path_factory.mktemp(name), epochs=2)
-        made[name] = audit(run, sources, AuditOptions(parties, threads=1))
+        made[name] = audit(run, sources, AuditOptions(parties, threads=1, bounds=name == "linear"))
     return made
 
 
@@ -77,30 +77,36 @@ def test_features_behind_a_linear_map_are_solved_for(reports: dict[str, Report])
     assert max(s.score for s in narrow) > 0.1, "four units behind two layers hide more"
 
 
-def test_the_first_step_tells_features_to_whoever_knows_the_initial_weights(tmp_path: Path) -> None:
+def test_the_first_step_tells_features_to_whoever_knows_the_initial_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Weights start from the seed and their names: nothing else is needed to undo the first step."""
+    only(monkeypatch)
     text = spec(DEEP).replace("alice.x4)", "alice.x4, flatten(embed([alice.City], dim = 3)))")
     sources = tables(400)
-    report = audit(recorded(text, sources, tmp_path), sources, AuditOptions(("bob",), threads=1))
+    options = AuditOptions(("bob",), threads=1, bounds=False)
+    report = audit(recorded(text, sources, tmp_path), sources, options)
     initial = {s.secret: s for s in report.scores if s.attack == "initial"}
     assert set(initial) == {"alice.City", *(f"alice.x{i}" for i in range(1, 5))}
     assert all(s.knows == "" for s in initial.values())
     assert min(s.score for s in initial.values()) < 0.5
     one_epoch_later = recorded(text, sources, tmp_path / "later", epochs=2)
     (one_epoch_later / "bob" / "transcript" / "step-0000000001.safetensors").unlink()
-    later = audit(one_epoch_later, sources, AuditOptions(("bob",), threads=1))
+    later = audit(one_epoch_later, sources, options)
     assert not [s for s in later.scores if s.attack == "initial"], "it is about step 1"
 
 
-@pytest.mark.parametrize("key", ["00", "01", "02", "03"])
+@pytest.mark.parametrize("key", ["00", "01"])
 def test_a_secret_start_shuts_the_way_back_through_the_initial_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     """The keys are given: among keys as they fall, one in five lets one of four features come out by luck."""
+    only(monkeypatch)
     monkeypatch.setattr("vflc_runtime.run.start.secrets.token_hex", lambda length: key * length)
     text = spec(DEEP).replace("batch     64", "batch     64\n  secret_start true")
     sources = tables(400)
-    report = audit(recorded(text, sources, tmp_path), sources, AuditOptions(("bob",), threads=1))
+    options = AuditOptions(("bob",), threads=1, bounds=False)
+    report = audit(recorded(text, sources, tmp_path), sources, options)
     initial = [s for s in report.scores if s.attack == "initial"]
     assert len(initial) == 4 and min(s.score for s in initial) > 0.9, "no better than guessing the mean"
 
@@ -168,12 +174,15 @@ def test_what_the_manifest_says_is_escaped(reports: dict[str, Report]) -> None:
     assert "<img" not in page(replace(report, model="<img>", edges=(evil,)))
 
 
-def test_no_leak_is_quiet(tmp_path: Path) -> None:
+def test_no_leak_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels that have nothing to do with any column, behind a wide mixing layer."""
+    only(monkeypatch, "spectral")
     sources = tables(ROWS)
     labels = np.random.default_rng(9).normal(size=ROWS)
     sources["bob"] = sources["bob"].set_column(2, "score", pa.array(labels))
-    report = audit(recorded(spec(LINEAR), sources, tmp_path), sources, AuditOptions(("alice",), threads=1))
+    options = AuditOptions(("alice",), threads=1, bounds=False)
+    report = audit(recorded(spec(LINEAR), sources, tmp_path), sources, options)
+    assert {"spectral", "completion"} <= {score.attack for score in report.scores}
     for score in report.scores:
         if score.attack in ("spectral", "completion"):
             assert score.level == "quiet", score

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from audit.auditing import DEEP, LINEAR, protected, recorded, tables
+from audit.auditing import DEEP, LINEAR, only, protected, recorded, tables
 from vflc_runtime.audit.report import Report, Score
 from vflc_runtime.audit.run import AuditOptions, audit
 from vflc_runtime.protect.noise import Noise
@@ -21,17 +21,17 @@ def the_same_noise_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def audited(text: str, sources: dict[str, Any], out: Path, epochs: int, **options: Any) -> Report:
-    return audit(
-        recorded(text, sources, out, epochs, **options), sources, AuditOptions(("alice",), threads=1)
-    )
+    run = recorded(text, sources, out, epochs, **options)
+    return audit(run, sources, AuditOptions(("alice",), threads=1, bounds=False))
 
 
 def found(report: Report, attack: str) -> Score:
     return next(score for score in report.scores if score.attack == attack)
 
 
-def test_marvell_hides_the_norm_and_costs_little(tmp_path: Path) -> None:
+def test_marvell_hides_the_norm_and_costs_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Li et al. (ICLR 2022) publish .951 at a task AUC of .781 down to .558 at .759, on Criteo."""
+    only(monkeypatch, "norm", "sign")
     sources = tables(8000)
     reports = {
         name: audited(protected(DEEP, mechanism, 2.0), sources, tmp_path / name, 10, validation=0.25)
@@ -48,8 +48,9 @@ def test_marvell_hides_the_norm_and_costs_little(tmp_path: Path) -> None:
     assert task[0] - task[1] < 0.03
 
 
-def test_a_label_flipped_once_stays_flipped(tmp_path: Path) -> None:
+def test_a_label_flipped_once_stays_flipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Randomised response at ε = 1 keeps e/(1+e) = 73 % of labels; ten epochs find no more of them."""
+    only(monkeypatch)
     sources = tables(1500)
     text = protected(LINEAR, "protect bob.y with label_dp(epsilon = 1.0)")
     vote = found(audited(text, sources, tmp_path, 10), "vote")
@@ -58,8 +59,9 @@ def test_a_label_flipped_once_stays_flipped(tmp_path: Path) -> None:
     assert vote.score == pytest.approx(vote.details["first epoch"], abs=0.005)
 
 
-def test_compression_hides_nothing(tmp_path: Path) -> None:
+def test_compression_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six bits a number leave every sign as it was; what travels packed is read as its receiver does."""
+    only(monkeypatch, "sign")
     sources = tables(1000)
     text = protected(LINEAR, "protect gradients to alice with quantize(bits = 6)")
     report = audited(text, sources, tmp_path, 1)
@@ -82,13 +84,16 @@ release carol { to alice, bob: u }
 """
 
 
-def test_a_masked_term_says_nothing_and_the_sum_is_attacked_instead(tmp_path: Path) -> None:
+def test_a_masked_term_says_nothing_and_the_sum_is_attacked_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch)
     sources = tables(600)
     sources["carol"] = pa.table({"ID": sources["bob"]["ID"], "u": sources["bob"]["z"]})
     linear: dict[str, dict[tuple[str, str], float]] = {}
     for name, text in (("bare", SUM), ("masked", SUM + "protect a with secure_sum\n")):
         run = recorded(text, sources, tmp_path / name)
-        report = audit(run, sources, AuditOptions(("bob",), threads=1))
+        report = audit(run, sources, AuditOptions(("bob",), threads=1, bounds=False))
         linear[name] = {(s.secret, s.channel): s.score for s in report.scores if s.attack == "linear"}
     alone = [error for (secret, channel), error in linear["masked"].items() if channel != "sum of 2"]
     assert alone and min(alone) > 0.9

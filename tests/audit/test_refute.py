@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from audit.auditing import CLASSES, LINEAR, protected, spec, tables
+from audit.auditing import CLASSES, LINEAR, only, protected, spec, tables
 from compiler.random_specs import specs
 from granting import granted
 from hypothesis import HealthCheck, event, given, settings
@@ -62,7 +62,8 @@ def test_columns_that_go_with_a_label_refute_nothing(tmp_path: Path) -> None:
     assert trial.count > 300 and trial.right / trial.count < 0.65
 
 
-def test_a_false_bound_is_refuted(tmp_path: Path) -> None:
+def test_a_false_bound_is_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "norm", "sign")
     for number, bound in enumerate(({"kind": "nothing"}, {"kind": "epsilon", "epsilon": 1.0, "delta": 0.0})):
         trial = planted(spec(LINEAR), tmp_path / str(number), **bound)["alice", "bob.y"]
         assert trial.refuted and trial.p < RISK and trial.right > 0.9 * trial.count
@@ -71,9 +72,12 @@ def test_a_false_bound_is_refuted(tmp_path: Path) -> None:
     assert not few["alice", "bob.y"].refuted, "so large a δ explains that all rows were read"
 
 
-def test_what_randomised_response_tells_is_just_its_bound(tmp_path: Path) -> None:
+def test_what_randomised_response_tells_is_just_its_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = protected(LINEAR, "protect bob.y with label_dp(epsilon = 1.0)")
     assert not planted(text, tmp_path / "as it is")["alice", "bob.y"].refuted
+    only(monkeypatch, "sign")
     assert planted(text, tmp_path / "nothing", kind="nothing")["alice", "bob.y"].refuted
 
 
@@ -179,6 +183,7 @@ def test_labels_drawn_once_hold_their_bound_over_several_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seven runs have the answers of the first. Were they drawn anew each time, a vote would find more."""
+    only(monkeypatch, "sign", "consensus")
     bundle = opened(protected(LINEAR, "protect bob.y with label_dp(epsilon = 1.0)"), tmp_path)
     data = loading.load_training(bundle, tables(ROWS), SETTINGS, None, lambda event: None)
     alone, seven = (tried(bundle, data, parties=("alice",), runs=runs)["alice", "bob.y"] for runs in (1, 7))

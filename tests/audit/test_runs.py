@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audit.auditing import LINEAR, protected, recorded, tables
+from audit.auditing import LINEAR, only, protected, recorded, tables
 from audit.test_audit import found
 from vflc_runtime.audit.attacks.attack import Look
 from vflc_runtime.audit.html import page
@@ -33,7 +33,8 @@ def together(text: str, folder: Path, kept: bool) -> Report:
     return audit(runs[0], sources, AuditOptions(("alice",), threads=1, bounds=False, runs=tuple(runs[1:])))
 
 
-def test_noise_of_each_run_averages_out(tmp_path: Path) -> None:
+def test_noise_of_each_run_averages_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "sign")
     mechanism = "protect gradients to alice with gaussian(clip = 0.001, noise = 0.7)"
     report = together(protected(LINEAR, mechanism), tmp_path, kept=True)
     score = found(report, "alice", f"vote, {RUNS} runs", "h.gradient.protected")
@@ -44,8 +45,11 @@ def test_noise_of_each_run_averages_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_label_that_is_drawn_once_is_not_found_by_a_vote(kept: bool, tmp_path: Path) -> None:
+def test_a_label_that_is_drawn_once_is_not_found_by_a_vote(
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a ledger the answers are those of the first run; four ledgers answer four times, and cost that."""
+    only(monkeypatch)
     text = protected(LINEAR, "protect bob.y with label_dp(epsilon = 1)")
     text += "\nrelease bob { to alice: y at most epsilon 1 }\n"
     score = found(together(text, tmp_path, kept), "alice", f"vote, {RUNS} runs", "h.gradient")

@@ -5,6 +5,7 @@ Attackers have few examples, so this is small on purpose; everything is drawn fr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -56,7 +57,7 @@ class Network:
         self._scale, self._output = Scale.of(examples), output
         rng = np.random.default_rng(0)
         sizes = [examples.shape[1], *([hidden] if hidden else []), targets.shape[1]]
-        self._flat, self._layers = _flat(sizes)
+        self._flat, self._layers = zeros(sizes)
         for weight, _ in self._layers:
             weight[:] = rng.normal(size=weight.shape) * np.sqrt(2 / max(len(weight), 1))
         self._fit(self._scale(examples).astype(FLOAT), targets.astype(FLOAT), sizes)
@@ -78,15 +79,8 @@ class Network:
         return values
 
     def _fit(self, examples: Array, targets: Array, sizes: list[int]) -> None:
-        """Adam, on all parameters as one."""
-        gradient, layers = _flat(sizes)
-        mean, square = np.zeros_like(gradient), np.zeros_like(gradient)
-        for step in range(1, STEPS + 1):
-            self._differentiate(examples, targets, layers)
-            mean += 0.1 * (gradient - mean)
-            square += 0.001 * (np.square(gradient) - square)
-            corrected = mean / (1 - 0.9**step)
-            self._flat -= RATE * corrected / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        gradient, layers = zeros(sizes)
+        adam(self._flat, gradient, lambda: self._differentiate(examples, targets, layers), STEPS, RATE)
 
     def _differentiate(self, examples: Array, targets: Array, found: Layers) -> None:
         values = self._forward(examples)
@@ -102,7 +96,28 @@ class Network:
                 error *= values[index] > 0
 
 
-def _flat(sizes: list[int]) -> tuple[Array, Layers]:
+def adam(
+    parameters: Array, gradient: Array, differentiate: Callable[[], None], steps: int, rate: float
+) -> None:
+    """Adam, on all parameters as one.
+
+    Args:
+        parameters: what is changed [p].
+        gradient: theirs [p], which `differentiate` writes.
+        differentiate: writes the gradient at the parameters as they are.
+        steps: how many.
+        rate: of each.
+    """
+    mean, square = np.zeros_like(gradient), np.zeros_like(gradient)
+    for step in range(1, steps + 1):
+        differentiate()
+        mean += 0.1 * (gradient - mean)
+        square += 0.001 * (np.square(gradient) - square)
+        corrected = mean / (1 - 0.9**step)
+        parameters -= rate * corrected / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+
+
+def zeros(sizes: list[int]) -> tuple[Array, Layers]:
     """Zeros for the parameters of layers of these sizes [p], and each layer's weight and bias in them."""
     flat = np.zeros(sum(a * b + b for a, b in pairwise(sizes)), FLOAT)
     layers, at = [], 0

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vflc_runtime.audit.adversary_view import AdversaryView, Channel
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
+from vflc_runtime.audit.learn import FLOAT, Layers, adam, zeros
 
 Array = NDArray[Any]
 
@@ -37,45 +38,49 @@ def by_matching(rows: Array, sent: Array) -> Array:
     rng = np.random.default_rng(0)
     size = sent.std(axis=0) + 1e-12
     inputs, wanted = (sent - sent.mean(axis=0)) / size, rows * size
-    length = np.linalg.norm(wanted, axis=1, keepdims=True)
-    wanted = wanted / np.where(length > 0, length, 1.0)
-    width = sent.shape[1]
+    length = np.linalg.norm(wanted, axis=1)
+    wanted = wanted / np.where(length > 0, length, 1.0)[:, None]
     start = np.linalg.svd(wanted, full_matrices=False)[2][0]  # the line that rows share is a good beginning
-    weights = [
-        start[:, None] * rng.normal(size=HIDDEN) + 0.3 * rng.normal(size=(width, HIDDEN)) / np.sqrt(width),
-        rng.normal(size=HIDDEN), np.zeros(HIDDEN),
-    ]  # fmt: skip
-    weights[2] = np.abs(weights[0].T @ start) * np.sign(weights[0].T @ start)  # first slopes add up along it
-    moments = [(np.zeros_like(w), np.zeros_like(w)) for w in weights]
-    for step in range(1, STEPS + 1):
-        for w, g, (m, v) in zip(weights, _ascent(inputs, wanted, weights), moments, strict=True):
-            m += 0.1 * (g - m)
-            v += 0.001 * (g * g - v)
-            w += RATE * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
-    slopes, _ = _slopes(inputs, weights)
-    found: Array = (wanted * slopes).sum(axis=1) * length[:, 0]
+    inputs, wanted = inputs.astype(FLOAT), wanted.astype(FLOAT)
+    width = sent.shape[1]
+    parameters, layers = zeros([width, HIDDEN, 1])
+    (first, shift), (last, _) = layers
+    first[:] = start[:, None] * rng.normal(size=HIDDEN)
+    first += 0.3 * rng.normal(size=(width, HIDDEN)) / np.sqrt(width)
+    shift[:] = rng.normal(size=HIDDEN)
+    last[:, 0] = first.T @ start  # first slopes add up along it
+    gradient, by_layers = zeros([width, HIDDEN, 1])
+    adam(parameters, gradient, lambda: _differentiate(inputs, wanted, layers, by_layers), STEPS, RATE)
+    _, _, slopes = _slopes(inputs, layers)
+    found: Array = (wanted * slopes).sum(axis=1) * length
     found /= np.maximum((slopes * slopes).sum(axis=1), 1e-12)
     return found
 
 
-def _slopes(inputs: Array, weights: list[Array]) -> tuple[Array, Array]:
-    """The surrogate's slopes at each row [n, w], and its hidden units' values [n, h]."""
-    first, shift, last = weights
+def _slopes(inputs: Array, layers: Layers) -> tuple[Array, Array, Array]:
+    """The values of the surrogate's hidden units [n, h], their slopes, and its own at each row [n, w]."""
+    (first, shift), (last, _) = layers
     hidden = np.tanh(inputs @ first + shift)
-    return ((1 - hidden**2) * last) @ first.T, hidden
+    units = 1 - hidden * hidden
+    return hidden, units, units @ (first * last[:, 0]).T
 
 
-def _ascent(inputs: Array, wanted: Array, weights: list[Array]) -> list[Array]:
-    """The gradient of the mean squared cosine between slopes and what is wanted."""
-    first, _, last = weights
-    slopes, hidden = _slopes(inputs, weights)
-    size = np.maximum((slopes * slopes).sum(axis=1, keepdims=True), 1e-12)
-    inner = (slopes * wanted).sum(axis=1, keepdims=True)
-    out = (2 * inner / size * wanted - 2 * (inner / size) ** 2 * slopes) / len(inputs)
-    units = (1 - hidden**2) * last
-    back = out @ first  # to units [n, h]
-    through = back * last * -2 * hidden * (1 - hidden**2)
-    return [out.T @ units + inputs.T @ through, through.sum(axis=0), (back * (1 - hidden**2)).sum(axis=0)]
+def _differentiate(inputs: Array, wanted: Array, layers: Layers, found: Layers) -> None:
+    """The gradient of the mean squared cosine between slopes and what is wanted, times -1."""
+    (first, _), (last, _) = layers
+    (by_first, by_shift), (by_last, _) = found
+    hidden, units, slopes = _slopes(inputs, layers)
+    size = np.maximum(np.einsum("nw,nw->n", slopes, slopes), 1e-12)
+    share = (np.einsum("nw,nw->n", slopes, wanted) / size)[:, None]
+    out = share * (share * slopes - wanted) * (2 / len(inputs))
+    back = out @ first * units  # to units [n, h]
+    through = back * hidden
+    through *= -2 * last[:, 0]
+    np.matmul(out.T, units, out=by_first)
+    by_first *= last[:, 0]
+    by_first += inputs.T @ through
+    through.sum(axis=0, out=by_shift)
+    back.sum(axis=0, out=by_last[:, 0])
 
 
 def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
