@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from vflc_common.plugins import MEND, at_fault
 from vflc_common.words import DEFAULT_BACKEND
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source
@@ -38,6 +39,22 @@ def undisturbed() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+@contextmanager
+def naming_plugins(model: Lowered, collector: Collector) -> Iterator[None]:
+    """Makes a finding at its place of what another package's record raises when graphs are made of it."""
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:
+        broken = at_fault(error)
+        if broken is None:
+            raise
+        span = model.plugins.get(broken.plugin) if broken.plugin is not None else None
+        collector.error("VFL0695", broken.message, span, MEND)
+        raise Refused(collector.diagnostics) from error
 
 
 class Examined(Struct, frozen=True):
@@ -86,10 +103,11 @@ def examine(source: Source, folder: Path | None = None) -> Examined:
         spec = parse(source, collector)
         models.append(_lowered(spec, source, folder, collector))
         watch = Watch(lambda _, model: models.append(model))
-        if models[0].population:
-            population_pipeline().run(models[0], collector, watch)
-        else:
-            models.append(split(models[0], collector, watch))
+        with naming_plugins(models[0], collector):
+            if models[0].population:
+                population_pipeline().run(models[0], collector, watch)
+            else:
+                models.append(split(models[0], collector, watch))
     except Refused as refused:
         return Examined(source, folder, refused.diagnostics, spec, models[-1] if models else None)
     return Examined(source, folder, collector.diagnostics, spec, models[-1])
@@ -199,20 +217,21 @@ def compile_source(
 
     collector = Collector()
     lowered = _read(source, folder, collector)
-    if lowered.population is not None:
+    with naming_plugins(lowered, collector):
+        if lowered.population is not None:
+            if unsplit:
+                _refuse_unsplit(lowered, collector)
+            users = population_pipeline().run(lowered, collector, watch)
+            return emit_population(users, source.text, precision, backends, collector.diagnostics)
         if unsplit:
-            _refuse_unsplit(lowered, collector)
-        users = population_pipeline().run(lowered, collector, watch)
-        return emit_population(users, source.text, precision, backends, collector.diagnostics)
-    if unsplit:
-        model = pipeline(unsplit).run(lowered, collector, watch)
-    else:
-        model = split(lowered, collector, watch, protections, push_down)
-    unfused = None
-    if "keras" in backends:
-        again = pipeline(unsplit, fuse=False, protections=protections, push_down=model.pushed)
-        unfused = again.run(lowered, Collector())
-    return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
+            model = pipeline(unsplit).run(lowered, collector, watch)
+        else:
+            model = split(lowered, collector, watch, protections, push_down)
+        unfused = None
+        if "keras" in backends:
+            again = pipeline(unsplit, fuse=False, protections=protections, push_down=model.pushed)
+            unfused = again.run(lowered, Collector())
+        return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
 
 
 def split(

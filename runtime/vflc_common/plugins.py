@@ -25,20 +25,12 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
+MEND = "fix or uninstall that package"
+"""What to do about a broken one."""
+GROUPS = "vflc."
+"""What groups of entry points start with."""
 RUN = ("encoders", "metrics")
 """Kinds whose code runs at parties; what others have made is in the graphs of the bundle."""
-
-
-class BrokenPlugin(Exception):
-    """Another package's record that cannot be used.
-
-    Args:
-        message: which, of which package, and why.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 class Plugin(NamedTuple):
@@ -54,6 +46,27 @@ class Plugin(NamedTuple):
     name: str
     package: str
     version: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r} among the {self.kind} of the package {self.package} {self.version}"
+
+
+class BrokenPlugin(Exception):
+    """Another package's record that cannot be used.
+
+    Args:
+        message: which, of which package, and why.
+        plugin: which, where it was used.
+    """
+
+    def __init__(self, message: str, plugin: Plugin | None = None) -> None:
+        super().__init__(message)
+        self.message, self.plugin = message, plugin
+
+    @classmethod
+    def by(cls, plugin: Plugin, error: BaseException) -> BrokenPlugin:
+        """That what it raised, or what ours raised over what it gave, is its own."""
+        return cls(f"{plugin} fails: {type(error).__name__}: {error}", plugin)
 
 
 class Records(Generic[T]):
@@ -114,21 +127,20 @@ class Records(Generic[T]):
         except Exception as error:
             if name in self.ours or isinstance(error, (*passing, BrokenPlugin)):
                 raise
-            whose = _whose(self.kind, self._points()[name][0])
-            raise BrokenPlugin(f"{whose} fails: {type(error).__name__}: {error}") from error
+            raise BrokenPlugin.by(plugin(self.kind, self._points()[name][0]), error) from error
 
     def plugin(self, name: str) -> Plugin | None:
         """Where a record comes from; None for one of ours."""
         return None if name in self.ours else plugin(self.kind, self._points()[name][0])
 
     def _points(self) -> Mapping[str, tuple[EntryPoint, ...]]:
-        return entry_points(f"vflc.{self.kind}")
+        return entry_points(GROUPS + self.kind)
 
     def _loaded(self, points: tuple[EntryPoint, ...]) -> T:
         made = loaded(self.kind, points)
         if not isinstance(made, self._type) or made.name != points[0].name:
             wanted = f"{self._type.__name__} of that name"
-            raise BrokenPlugin(f"{_whose(self.kind, points[0])} is no {wanted}: {made!r:.60}")
+            raise BrokenPlugin(f"{plugin(self.kind, points[0])} is no {wanted}: {made!r:.60}")
         return made
 
 
@@ -172,7 +184,7 @@ def loaded(kind: str, points: tuple[EntryPoint, ...]) -> Any:
         return first.load()
     except (Exception, SystemExit) as error:
         why = f"{type(error).__name__}: {error}"
-        raise BrokenPlugin(f"{_whose(kind, first)} cannot be loaded from {first.value}: {why}") from error
+        raise BrokenPlugin(f"{plugin(kind, first)} cannot be loaded from {first.value}: {why}") from error
 
 
 def plugin(kind: str, point: EntryPoint) -> Plugin:
@@ -181,6 +193,29 @@ def plugin(kind: str, point: EntryPoint) -> Plugin:
     return Plugin(kind, point.name, package, version)
 
 
-def _whose(kind: str, point: EntryPoint) -> str:
-    found = plugin(kind, point)
-    return f"{found.name!r} among the {kind} of the package {found.package} {found.version}"
+def at_fault(error: BaseException) -> BrokenPlugin | None:
+    """What an error says of another package's record, where one raised it or called what did.
+
+    The innermost of the functions under way that lies in a module of an entry point, or beside one, tells
+    whose it is. `Records.using` alone tells the records of one module apart; here the first stands for all.
+    """
+    if isinstance(error, BrokenPlugin):
+        return error
+    from importlib.metadata import distributions
+
+    points = [p for found in distributions() for p in found.entry_points if p.group.startswith(GROUPS)]
+    running: list[str] = []
+    at = error.__traceback__
+    while at is not None:
+        running.insert(0, str(at.tb_frame.f_globals.get("__name__")))
+        at = at.tb_next
+    for module in running:
+        for whole in (True, False):
+            for point in points:
+                if module == point.module or (not whole and _top(module) == _top(point.module)):
+                    return BrokenPlugin.by(plugin(point.group.removeprefix(GROUPS), point), error)
+    return None
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]

@@ -161,7 +161,7 @@ SCHEDULES = {
     "raise ValueError('odd')": "'odd' among the schedules of the package strange 0.3 fails: ValueError: odd",
     "return b.op('less', done, done)": "not one number a step",
     "return b.op('nothing_like_it', done)": "fails: KeyError",
-    "return 3": "fails: AttributeError",
+    "return 3": "fails: TypeError: it makes 3, which is no value of a graph",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from vflc_common.plugins import MEND, at_fault
 from vflc_runtime.errors import Failure
 from vflc_runtime.interrupts import Interrupted
 
@@ -43,6 +44,11 @@ def told() -> Iterator[None]:
         run = str(stopped.folder.parent.parent)  # of RUN/checkpoints/STEP
         text = f"stopped after step {stopped.step}; continue with vflc.load({run!r}).fit(…)"
         raise KeyboardInterrupt(text) from None
+    except Exception as error:
+        broken = at_fault(error)
+        if broken is None:
+            raise
+        raise Error([Diagnostic("VFL0695", broken.message, help=MEND)]) from error
 
 
 def diagnostic(failure: Failure) -> Diagnostic:

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import click
+from vflc_common.plugins import MEND, at_fault
 from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
 from vflc_runtime.interrupts import Interrupted
 
@@ -63,6 +64,9 @@ def report(error: BaseException) -> int:
                     )
                 ]
             )
+            return 1
+        case _ if (broken := at_fault(error)) is not None:
+            show([Diagnostic("VFL0695", broken.message, help=MEND)])
             return 1
         case _:
             return defect(error)

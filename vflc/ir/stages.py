@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from vflc_common.plugins import Plugin
 from vflc_common.words import Program
 
+from vflc.diagnostics import Span
 from vflc.ir.graph import Graph
 from vflc.ir.learn import Evidence, Learned, Spend
 from vflc.ir.model import (
@@ -49,8 +50,8 @@ class Lowered(Struct, frozen=True, kw_only=True, eq=False):
     releases: tuple[Release, ...] = ()
     acceptances: tuple[Acceptance, ...] = ()
     protections: tuple[Protection, ...] = ()
-    plugins: tuple[Plugin, ...] = ()
     pushed: bool = False
+    plugins: Mapping[Plugin, Span] = field(default_factory=dict)
 
     @classmethod
     def of(cls, before: Lowered, **added: Any) -> Self:

@@ -7,6 +7,8 @@ from typing import Any
 
 from vflc_common.plugins import BrokenPlugin, Plugin, entry_points, loaded, plugin
 
+from vflc.ir.budget import TooLarge
+from vflc.ir.build import Build
 from vflc.ir.types import TensorType
 
 # Importing a module registers its ops; functions come after the ops they are made of.
@@ -17,6 +19,7 @@ from vflc.ops import (  # noqa: F401  isort: skip
 from vflc.ops.losses import bce, cce, mse, mae, huber, l1, l2  # noqa: F401  isort: skip
 from vflc.ops.loss import LOSSES
 from vflc.ops.registry import FUNCTIONS, OPS, Function, Op, OpError, Parameter
+from vflc.ops.rules import as_node
 
 __all__ = [
     "FUNCTIONS",
@@ -27,6 +30,7 @@ __all__ = [
     "Op",
     "OpError",
     "Parameter",
+    "expand",
     "find_function",
     "infer",
     "known_functions",
@@ -57,6 +61,25 @@ def find_function(name: str) -> Function | None:
 def known_functions() -> tuple[str, ...]:
     """The names of all of them."""
     return (*FUNCTIONS, *(name for kind in KINDS for name in entry_points(f"vflc.{kind}")))
+
+
+def expand(name: str, b: Build, *arguments: Any, **named: Any) -> Any:
+    """What a function that was found makes of its arguments, added to the graph at hand.
+
+    Raises:
+        OpError: the arguments do not fit it.
+        TooLarge: what it makes is.
+        BrokenPlugin: it is another package's, and raises something else or makes no value of a graph.
+    """
+    try:
+        made = FUNCTIONS[name].expand(b, *arguments, **named)
+        return as_node(made) if name in PLUGINS else made
+    except (OpError, TooLarge):
+        raise
+    except Exception as error:
+        if name in PLUGINS:
+            raise BrokenPlugin.by(PLUGINS[name], error) from error
+        raise
 
 
 PLUGINS: dict[str, Plugin] = {}

@@ -86,7 +86,7 @@ class Optimizer(Struct, frozen=True):
 
     def slots(self, options: Options) -> dict[str, float]:
         """Names and initial values of what the optimizer keeps for each weight."""
-        return self.make_slots(self.filled(options))
+        return {name: float(value) for name, value in self.make_slots(self.filled(options)).items()}
 
     def update(
         self, b: Build, weight: Node, gradient: Node, step: Node, slots: dict[str, Node], options: Options

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def makes_up(rule: OptimizerRule) -> bool:
     """Whether rows of tables have to catch up with steps that they missed."""
-    return bool(rule.penalty or OPTIMIZERS[rule.name].missed(rule.options))
+    with OPTIMIZERS.using(rule.name) as optimizer:
+        return bool(rule.penalty or optimizer.missed(rule.options))
 
 
 def with_penalty(b: Build, weight: Node, gradient: Node, penalty: Penalty) -> Node:

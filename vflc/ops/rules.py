@@ -22,6 +22,15 @@ Reference = Callable[["Node", Sequence[Array], Sequence[TensorType]], Array]
 Gradients = tuple["Node | None", ...]
 
 
+def as_node(made: Any) -> Node:
+    """What another package's code made, for `Records.using`; TypeError where that is no value of a graph."""
+    from vflc.ir.graph import Node
+
+    if not isinstance(made, Node):
+        raise TypeError(f"it makes {made!r:.60}, which is no value of a graph")
+    return made
+
+
 def merge_axes(x: Axis, y: Axis) -> Axis | None:
     """The axis of two that stand at the same position, or None where they do not fit.
 

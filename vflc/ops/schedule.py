@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -12,8 +12,9 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.registry import OpError
-from vflc.ops.rules import number
+from vflc.ops.rules import as_node, number
 
+T = TypeVar("T")
 Options = Mapping[str, Any]
 
 
@@ -43,6 +44,10 @@ class Schedule(Struct, frozen=True):
         """The options with the defaults of those that are left out."""
         return {**self.parameters, **options}
 
+    def after(self, b: Build, done: Node, options: Options) -> Node:
+        """The rate when so many steps are done, from all options."""
+        return as_node(self.make(b, done, options))
+
     def check(self, options: Options) -> None:
         """Refuses options that give no rates.
 
@@ -57,7 +62,7 @@ class Schedule(Struct, frozen=True):
         for steps in (TensorType((Axis(None, None),)), TensorType(())):
             b = Build(Graph(), infer)
             done = b.graph.add(Node("done", "feature", (), {}, steps))
-            made = self.make(b, done, self.filled(options))
+            made = self.after(b, done, self.filled(options))
             if made.type not in (steps, TensorType(())):
                 raise OpError(f"{self.name} makes {made.type}, not one number a step", None, "VFL0203")
 
@@ -79,28 +84,25 @@ def rate_after(b: Build, done: Node, value: Any) -> Node:
     """The learning rate when so many steps are done."""
     if not isinstance(value, Mapping):
         return number(b, value)
-    schedule, options = _named(value)
-    return schedule.make(b, done, options)
+    return _asked(value, lambda schedule, options: schedule.after(b, done, options))
 
 
 def reaches_zero(value: Any) -> bool:
     """Whether a learning rate, a number or a schedule, is 0 in some step."""
     if not isinstance(value, Mapping):
         return bool(value == 0)
-    schedule, options = _named(value)
-    return schedule.reaches_zero(options)
+    return _asked(value, lambda schedule, options: schedule.reaches_zero(options))
 
 
 def highest(value: Any) -> float:
     """What a learning rate, a number or a schedule, never exceeds."""
     if not isinstance(value, Mapping):
         return float(value)
-    schedule, options = _named(value)
-    return schedule.highest(options)
+    return _asked(value, lambda schedule, options: schedule.highest(options))
 
 
-def _named(value: Options) -> tuple[Schedule, Options]:
+def _asked(value: Options, ask: Callable[[Schedule, dict[str, Any]], T]) -> T:
     from vflc.ops.schedules import SCHEDULES
 
-    schedule = SCHEDULES[value["schedule"]]
-    return schedule, schedule.filled(value["options"])
+    with SCHEDULES.using(value["schedule"]) as schedule:
+        return ask(schedule, schedule.filled(value["options"]))

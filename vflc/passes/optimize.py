@@ -96,7 +96,8 @@ def _check_rows(model: Differentiated, collector: Collector) -> None:
     for rule in {(r := rule_for(model.train, _name(model, weight))).id: r for weight in weights}.values():
         if rule.penalty:  # these steps are gone through one by one
             continue
-        sums = [each for each in OPTIMIZERS[rule.name].missed(rule.options).values() if isinstance(each, Sum)]
+        with OPTIMIZERS.using(rule.name) as optimizer:
+            sums = [each for each in optimizer.missed(rule.options).values() if isinstance(each, Sum)]
         if any(each.ratio > LARGEST_RATIO for each in sums):
             collector.error(
                 "VFL0208",

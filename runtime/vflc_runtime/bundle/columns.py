@@ -12,9 +12,8 @@ from vflc_common.plugins import BrokenPlugin, Plugin
 from vflc_common.words import COLUMN_KINDS, COLUMN_TYPES, ENCODERS_FILE, SHAPES
 
 from vflc_runtime.bundle.contents import Contents
-from vflc_runtime.bundle.plugins import load
+from vflc_runtime.bundle.plugins import load, unusable
 from vflc_runtime.bundle.reading import Json
-from vflc_runtime.errors import Failure
 
 ONE, TWO = ("neg", "not"), ("+", "-", "*", "/", "//", "%", "**", *CONDITIONS[:-1])
 """Operators of one and of two arguments."""
@@ -113,7 +112,7 @@ def _check_chain(chain: Json, kind: str, declared: Sequence[Plugin]) -> tuple[st
             with ENCODERS.using(name):
                 wrong, count = examined(encoder, settings, kind)
         except BrokenPlugin as broken:
-            raise Failure("VFL0695", broken.message, "fix or uninstall that package") from broken
+            raise unusable(broken) from broken
         if wrong is not None:
             raise item.wrong(f"settings that fit ({wrong})")
         kind = encoder.after(kind)

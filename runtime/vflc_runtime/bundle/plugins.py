@@ -9,7 +9,7 @@ from typing import Any
 
 from vflc_common.engine import EngineRecord
 from vflc_common.engines import ENGINES
-from vflc_common.plugins import RUN, BrokenPlugin, Plugin, Records
+from vflc_common.plugins import MEND, RUN, BrokenPlugin, Plugin, Records
 
 from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.errors import Failure
@@ -33,7 +33,7 @@ def find_engine(name: str) -> EngineRecord:
 
 def unusable(broken: BrokenPlugin) -> Failure:
     """VFL0695: another package's record cannot be used."""
-    return Failure("VFL0695", broken.message, "fix or uninstall that package")
+    return Failure("VFL0695", broken.message, MEND)
 
 
 def load(records: Records[Any], names: Iterable[str], declared: Sequence[Plugin]) -> None:

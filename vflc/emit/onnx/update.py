@@ -50,24 +50,26 @@ def update_graph(rule: OptimizerRule) -> str:
 
 def slots_of(rule: OptimizerRule) -> dict[str, float]:
     """Slots and their initial values."""
-    return OPTIMIZERS[rule.name].slots(rule.options)
+    with OPTIMIZERS.using(rule.name) as optimizer:
+        return optimizer.slots(rule.options)
 
 
 def catch_up(rule: OptimizerRule, clip_value: float | None) -> dict[str, Any] | None:
     """How rows catch up, as in plan.json; None where there is nothing to make up for."""
     if not makes_up(rule):
         return None
-    optimizer = in_one_go(rule, clip_value)
-    if optimizer is None:
-        return {"replay": True}
-    return {
-        "graph": f"catch_up_{rule.id}",
-        "series": f"series_{rule.id}" if optimizer.series(rule.options) else None,
-        "missed": [
-            {"name": name, "kind": type(each).__name__.lower(), **asdict(each)}
-            for name, each in optimizer.missed(rule.options).items()
-        ],
-    }
+    with OPTIMIZERS.using(rule.name):
+        optimizer = in_one_go(rule, clip_value)
+        if optimizer is None:
+            return {"replay": True}
+        return {
+            "graph": f"catch_up_{rule.id}",
+            "series": f"series_{rule.id}" if optimizer.series(rule.options) else None,
+            "missed": [
+                {"name": name, "kind": type(each).__name__.lower(), **asdict(each)}
+                for name, each in optimizer.missed(rule.options).items()
+            ],
+        }
 
 
 def optimizers_at(model: Scheduled, place: str) -> list[OptimizerRule]:
@@ -78,23 +80,24 @@ def optimizers_at(model: Scheduled, place: str) -> list[OptimizerRule]:
 
 def build_updates(rule: OptimizerRule, clip_value: float | None) -> dict[str, UpdateGraph]:
     """The graphs of an optimizer by name; gradients are clipped by value first where asked."""
-    graphs = {update_graph(rule): _update(rule, clip_value)}
-    optimizer, more = in_one_go(rule, clip_value), catch_up(rule, clip_value)
-    if optimizer is not None and more is not None:
-        graphs[more["graph"]] = _catch_up(rule, optimizer)
-        if more["series"] is not None:
-            graphs[more["series"]] = _series_graph(optimizer.series(rule.options))
-    return graphs
+    with OPTIMIZERS.using(rule.name) as own:
+        graphs = {update_graph(rule): _update(rule, own, clip_value)}
+        optimizer, more = in_one_go(rule, clip_value), catch_up(rule, clip_value)
+        if optimizer is not None and more is not None:
+            graphs[more["graph"]] = _catch_up(rule, optimizer)
+            if more["series"] is not None:
+                graphs[more["series"]] = _series_graph(optimizer.series(rule.options))
+        return graphs
 
 
-def _update(rule: OptimizerRule, clip_value: float | None) -> UpdateGraph:
+def _update(rule: OptimizerRule, optimizer: Optimizer, clip_value: float | None) -> UpdateGraph:
     build = Build(Graph(), infer)
     weight, gradient = (_given(build, name, VECTOR) for name in ("weight", "gradient"))
     step = _given(build, "step", SCALAR)
     slots = {name: _given(build, name, VECTOR) for name in slots_of(rule)}
     with build.within(scope=("update",)):
         gradient = _clipped(build, with_penalty(build, weight, gradient, rule.penalty), clip_value)
-        made = OPTIMIZERS[rule.name].update(build, weight, gradient, step, slots, rule.options)
+        made = optimizer.update(build, weight, gradient, step, slots, rule.options)
     return _finish(build, ("weight", "gradient", "step", *slots), *made)
 
 

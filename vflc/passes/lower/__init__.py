@@ -151,7 +151,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         releases=tuple(release for release in releases if release),
         acceptances=tuple(acceptance for acceptance in accepted if acceptance),
         protections=tuple(protection for protection in protections if protection),
-        plugins=tuple(sorted(ev.plugins)),
+        plugins=dict(sorted(ev.plugins.items())),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vflc_common.plugins import BrokenPlugin
+from vflc_common.plugins import MEND, BrokenPlugin
 
 from vflc.diagnostics import Label
 from vflc.diagnostics.suggest import did_you_mean
@@ -17,7 +17,6 @@ from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator, is_categorical
 from vflc.passes.lower.static import STATIC, call_static
 from vflc.passes.lower.values import (
-    MEND,
     POISON,
     BlockValue,
     Bound,
@@ -53,7 +52,7 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
             return ev.error("VFL0695", broken.message, expr.function.span, MEND)
         if function is not None:
             if function.name in PLUGINS:
-                ev.plugins.add(PLUGINS[function.name])
+                ev.plugins.setdefault(PLUGINS[function.name], expr.span)
             return _call_function(ev, function, expr, scope)
         if isinstance(value, Poison):
             return POISON

@@ -7,12 +7,12 @@ from typing import Any
 
 from vflc_common.encoder import DEFAULT, IDS, OTHER, Encoder, examined
 from vflc_common.encoders import ENCODERS
-from vflc_common.plugins import BrokenPlugin
+from vflc_common.plugins import MEND, BrokenPlugin
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator
-from vflc.passes.lower.values import MEND, Poison, Scope, describe
+from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
 

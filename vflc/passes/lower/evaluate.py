@@ -11,18 +11,18 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
-from vflc_common.plugins import BrokenPlugin, Named, Plugin, Records
+from vflc_common.plugins import MEND, BrokenPlugin, Named, Plugin, Records
 
 from vflc.diagnostics import Collector, Label, Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.budget import TooLarge
 from vflc.ir.build import Build
 from vflc.ir.graph import PLACELESS, Node
-from vflc.ops import FUNCTIONS
+from vflc.ops import FUNCTIONS, expand
 from vflc.ops.registry import OpError
 from vflc.ops.source import COLUMNS
 from vflc.passes.lower import access
-from vflc.passes.lower.values import MEND, POISON, BlockValue, Bound, Poison, Record, Scope, describe
+from vflc.passes.lower.values import POISON, BlockValue, Bound, Poison, Record, Scope, describe
 from vflc.syntax import tree
 from vflc.syntax.expressions import LARGEST_FLOAT
 
@@ -89,8 +89,8 @@ class Evaluator(Struct):
     columns: int = 0
     endless: set[int] = field(default_factory=set)
     """Blocks that use themselves without end, by identity: reported once, and not entered again."""
-    plugins: set[Plugin] = field(default_factory=set)
-    """What the spec uses of other packages."""
+    plugins: dict[Plugin, Span] = field(default_factory=dict)
+    """What the spec uses of other packages, and where first."""
     _busy: list[Bound] = field(default_factory=list)
     _named: set[str] = field(default_factory=set)
 
@@ -120,7 +120,7 @@ class Evaluator(Struct):
             with records.using(name, OpError) as found:
                 check(found)
             if (plugin := records.plugin(name)) is not None:
-                self.plugins.add(plugin)
+                self.plugins.setdefault(plugin, span)
             return found
         except BrokenPlugin as broken:
             self.error("VFL0695", broken.message, span, MEND)
@@ -132,7 +132,9 @@ class Evaluator(Struct):
         """Calls a function of the registry, turning a refusal into a diagnostic at `span`."""
         try:
             with self.build.within(span=self.at(span)):
-                return FUNCTIONS[name].expand(self.build, *arguments, **named)
+                return expand(name, self.build, *arguments, **named)
+        except BrokenPlugin as broken:
+            return self.error("VFL0695", broken.message, span, MEND)
         except OpError as refused:
             return self.error(refused.code, refused.message, span, refused.help)
         except TooLarge as refused:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import record
-from vflc_common.plugins import BrokenPlugin
+from vflc_common.plugins import MEND, BrokenPlugin
 
 from vflc.diagnostics import Label, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -20,7 +20,7 @@ from vflc.passes.lower.columns import column_node
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.expressions import is_text
 from vflc.passes.lower.units import changes_units, classes_of, is_fitted, no_way_back, undone
-from vflc.passes.lower.values import MEND, Bound, Poison, Scope, describe
+from vflc.passes.lower.values import Bound, Poison, Scope, describe
 from vflc.syntax import tree
 
 ROW = "row"

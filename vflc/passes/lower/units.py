@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import ENCODERS, record
-from vflc_common.plugins import BrokenPlugin
 
 from vflc.ir.budget import TooLarge
 from vflc.ir.build import Build, Init
 from vflc.ir.graph import Node
 from vflc.ir.model import ColumnInfo
 from vflc.ir.types import Axis, TensorType
+from vflc.ops.rules import as_node
 
 
 def changes_units(column: ColumnInfo) -> bool:
@@ -49,9 +49,7 @@ def undone(b: Build, value: Node, label: Node, column: ColumnInfo) -> Node:
                 if encoder.get(parameter.name) is not None or found.fit is not None
             }
             with ENCODERS.using(found.name, TooLarge):
-                value = found.undo(b, value, parameters)
-            if not isinstance(value, Node):
-                raise BrokenPlugin(f"`{found.name}` is undone to {value!r:.60}, which is no value of a graph")
+                value = as_node(found.undo(b, value, parameters))
     return value
 
 

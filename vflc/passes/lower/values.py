@@ -20,7 +20,6 @@ class Poison:
 
 
 POISON = Poison()
-MEND = "fix or uninstall that package"
 """What to do about an extension that cannot be used."""
 
 

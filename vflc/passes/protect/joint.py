@@ -119,17 +119,18 @@ class GuardedValues(Struct):
         b = self.build
         parts = [b.op("reshape", n, sizes=(n.type.row_size,), names=(None,)) for n in nodes]
         row = b.op("concat", *parts, axis=1) if len(parts) > 1 else parts[0]
-        assert mechanism.apply is not None
         drawn: list[Node] = []
 
         def draw(what: Draw, width: int) -> Node:
             drawn.append(draw_node(b, self.guard, what, row, width))
             return drawn[-1]
 
-        applied = mechanism.apply(b, row, protection.options, draw)
-        if applied.kept is not None:
-            self.keeps.append((drawn[0].id, applied.kept.id))
-        whole = b.op("when_training", applied.training, applied.inference)
+        with MECHANISMS.using(mechanism.name):
+            assert mechanism.apply is not None
+            applied = mechanism.apply(b, row, protection.options, draw)
+            if applied.kept is not None:
+                self.keeps.append((drawn[0].id, applied.kept.id))
+            whole = b.op("when_training", applied.training, applied.inference)
         return self._apart(whole, nodes)
 
     def _apart(self, row: Node, nodes: list[Node]) -> list[Node]:
