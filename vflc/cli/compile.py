@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     "-o",
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder for the bundle; optional with --dump-after.",
+    help="The folder for the bundle; optional with --explain and --dump-after.",
 )
 @click.option(
     "--backend",
@@ -30,12 +30,19 @@ if TYPE_CHECKING:
     help="The format of the graphs.",
 )
 @click.option("--precision", type=PRECISION, default="float32", show_default=True)
+@click.option("--explain", is_flag=True, help="Print how the compiler has split what has no place.")
 @click.option("--dump-after", metavar="PASS", help="Print the graph after a pass, for debugging vflc.")
 @click.option(
     "--check-passes", is_flag=True, help="Check what each pass requires and ensures, for debugging vflc."
 )
 def command(
-    spec: Path, out: Path | None, backend: str, precision: str, dump_after: str | None, check_passes: bool
+    spec: Path,
+    out: Path | None,
+    backend: str,
+    precision: str,
+    explain: bool,
+    dump_after: str | None,
+    check_passes: bool,
 ) -> None:
     """Compile SPEC and print what crosses.
 
@@ -46,17 +53,21 @@ def command(
     from vflc import driver
     from vflc.cli import failures
     from vflc.cli.crossings import crossing, waived
+    from vflc.cli.explained import explained
     from vflc.cli.learned import paragraphs
     from vflc.cli.tables import columns
     from vflc.ir.show import show_model
     from vflc.passes.pipeline import Watch
 
-    if out is None and dump_after is None:
+    if out is None and dump_after is None and not explain:
         raise click.UsageError("give the folder for the bundle: -o FOLDER")
     passes: list[str] = []
+    written: list[Lowered] = []
 
     def dump(name: str, model: Lowered) -> None:
         passes.append(name)
+        if name == "prune":
+            written.append(model)
         if name == dump_after:
             click.echo(show_model(model), nl=False)
 
@@ -68,6 +79,8 @@ def command(
     )
     if dump_after is not None and dump_after not in passes:
         raise click.UsageError(f"{spec} has no pass {dump_after!r}; use one of: {', '.join(passes)}")
+    if explain:
+        click.echo(explained(written[0], bundle.model.pushed, columns()))
     if out is None:
         return
     with writing(out):

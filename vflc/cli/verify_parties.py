@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from vflc_runtime.verify import NonSmoothPoints, Verification, Way
 
     from vflc.diagnostics import Diagnostic
+    from vflc.emit.bundle import Bundle
 
 DENSE = "dense keras"
 """The way whose weights Keras's own optimizers update."""
@@ -36,17 +38,20 @@ def _compile(
 
     from vflc import driver
     from vflc.cli.verify_rules import keras_rules, unlike_keras
+    from vflc.diagnostics import Refused
     from vflc.ir.stages import Scheduled
 
     ways: list[Way] = []
     protected = driver.compile_spec(spec, precision=precision)
-    for split in ("unsplit", "split"):
-        bundle = driver.compile_spec(
-            spec, precision=precision, unsplit=split == "unsplit", backends=reads(engines), protections=False
-        )
-        bundle.write(folder / split)
+    bundles = {"unsplit": _compiled(spec, precision, engines, unsplit=True)}
+    bundles["split"] = _compiled(spec, precision, engines)
+    if bundles["split"].model.pushed:
+        with suppress(Refused):  # a spec may need its model pushed down
+            bundles["written"] = _compiled(spec, precision, engines, push_down=False)
+    for name, bundle in bundles.items():
+        bundle.write(folder / name)
         for engine in engines:
-            ways.append(Way(f"{split} {engine}", open_bundle(folder / split, engine=engine)))
+            ways.append(Way(f"{name} {engine}", open_bundle(folder / name, engine=engine)))
     model = protected.model
     assert isinstance(model, Scheduled), "populations are verified by themselves"
     unlike = unlike_keras(model)
@@ -57,16 +62,21 @@ def _compile(
     return ways, protected.warnings, {"protections_off": off, "dense_off": unlike}
 
 
+def _compiled(spec: Path, precision: str, engines: tuple[str, ...], **options: Any) -> Bundle:
+    """A bundle without protections, for all engines."""
+    from vflc import driver
+
+    return driver.compile_spec(
+        spec, precision=precision, backends=reads(engines), protections=False, **options
+    )
+
+
 def _double(spec: Path, engines: tuple[str, ...], folder: Path) -> Way:
     """The unsplit model in float64."""
     from vflc_runtime.bundle.folder import open_bundle
     from vflc_runtime.verify import Way
 
-    from vflc import driver
-
-    bundle = driver.compile_spec(
-        spec, precision="float64", unsplit=True, backends=reads(engines), protections=False
-    )
+    bundle = _compiled(spec, "float64", engines, unsplit=True)
     bundle.write(folder / "double")
     return Way(f"unsplit {engines[0]}", open_bundle(folder / "double", engine=engines[0]))
 

@@ -15,6 +15,7 @@ from vflc_runtime.engines.onnx_session import onnx_errors, read_model, short
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.description import input_line, output_line, signature, text
 from vflc_runtime.export.onnx_encoders import Encoding, encoded
+from vflc_runtime.export.onnx_slices import join_slices
 from vflc_runtime.export.raw import Raw
 from vflc_runtime.run.session import Session
 
@@ -71,8 +72,11 @@ class OnnxFormat:
             type, shape = signature(raw, self._precision)
             graph.input.append(helper.make_tensor_value_info(raw.id, ELEMENTS[type], shape))
         known: dict[str, Any] = {}
+        inside: dict[str, str] = {}
         for part in model.parts:
-            self._add(graph, part, model, known)
+            self._add(graph, part, model, known, inside)
+        places = dict.fromkeys(part.place for part in model.parts)
+        join_slices(graph, [self._session.bundle.plans[place] for place in places], inside)
         graph.output.extend(known[name] for name in model.outputs)
         for info in (*graph.input, *graph.output):
             info.doc_string = lines[info.name]
@@ -88,8 +92,13 @@ class OnnxFormat:
         onnx.checker.check_model(built)
         return built
 
-    def _add(self, graph: Any, part: Part, model: Model, known: dict[str, Any]) -> None:
-        """Appends a graph of the bundle; names that are no values get the graph's name before them."""
+    def _add(
+        self, graph: Any, part: Part, model: Model, known: dict[str, Any], inside: dict[str, str]
+    ) -> None:
+        """Appends a graph of the bundle; names that are no values get the graph's name before them.
+
+        `known` gets what it leaves by name, and `inside` the arrays by the names of their initializers.
+        """
         from onnx import numpy_helper
 
         plan, engine = self._session.bundle.plans[part.place], self._session.engines[part.place]
@@ -118,6 +127,7 @@ class OnnxFormat:
             if info.name in plan.arrays:
                 array = np.ascontiguousarray(engine.get(info.name))
                 graph.initializer.append(numpy_helper.from_array(array, name_of(info.name)))
+                inside[name_of(info.name)] = info.name
             elif info.name in model.inputs and info.name not in taken:
                 graph.input.append(info)
         known.update({info.name: info for info in source.output})

@@ -70,6 +70,7 @@ class Rewriting(Struct):
         named: ids of values that the spec speaks of outside the model, in `protect` and the like: they are
             computed as written.
         kept: ids of values that something outside the graph reads, such as losses.
+        sliced: whether a weight may lie in slices: a gradient that its norm clips must be in one place.
         forms: by id, of values that have not been put together.
     """
 
@@ -77,6 +78,7 @@ class Rewriting(Struct):
     build: Build
     named: frozenset[str]
     kept: frozenset[str]
+    sliced: bool
     forms: dict[str, Form] = field(default_factory=dict)
 
     def readers(self, name: str) -> Sequence[Node]:
@@ -131,7 +133,7 @@ class Rewriting(Struct):
         None where it is no trained weight, or is there already as a whole or in other slices.
         """
         node = self.old[weight]
-        if node.op != "weight" or node.attrs["table"] or axis or "fitted" in node.attrs:
+        if not self.sliced or node.op != "weight" or node.attrs["table"] or axis or "fitted" in node.attrs:
             return None
         known = self.forms.get(weight)
         if known is not None:

@@ -112,7 +112,9 @@ def _meets(node: Node) -> bool:
 def _rewritten(model: Lowered, left: frozenset[str]) -> Lowered:
     """The model with all rewrites, but of the values in `left`, which are put together as written."""
     kept = _kept(model)
-    rewriting = Rewriting(model.graph, Build(Graph(), infer), _named(model), kept)
+    rewriting = Rewriting(
+        model.graph, Build(Graph(), infer), _named(model), kept, sliced=model.train.clip_norm is None
+    )
     for node in model.graph:
         if node.op == "weight":  # may become slices: whoever reads it says
             continue
