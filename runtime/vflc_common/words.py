@@ -64,11 +64,10 @@ Privacy = Literal["proven", "partial", "none"]
 PRIVACY: tuple[Privacy, ...] = get_args(Privacy)
 """What a mechanism is worth: `proven`, a theorem bounds what it lets through; `partial`, noise or masks that
 change what is received, without such a bound; `none`, compression."""
-MECHANISMS = (
-    "gaussian", "label_dp", "dp_sgd", "max_norm", "marvell", "iso", "quantize", "top_k", "secure_sum",
-)  # fmt: skip
-CALIBRATED = ("gaussian", "dp_sgd")
-"""Mechanisms whose noise follows from ε, δ and how often a row is used."""
+Accounting = Literal["messages", "draw"]
+ACCOUNTING: tuple[Accounting, ...] = get_args(Accounting)
+"""How a run counts the ε of what is `proven`: `messages`, Gaussian noise, for which each message of a row
+counts, and which the run calibrates; `draw`, once, when a row's answer is drawn."""
 PackingKind = Literal["quantize", "range", "top_k", "masked"]
 
 Halves = Literal["examples", "batches", "fraction", "same"]

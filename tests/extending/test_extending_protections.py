@@ -91,6 +91,9 @@ BROKEN = {
     "claims a proof": ({"PRIVACY": "proven"}, "says that its privacy is `proven`"),
     "claims to hide": ({"PRIVACY": "partial"}, "says that its privacy is `partial`"),
     "is a sum": ({"ROLE": "sum"}, "is neither noise nor compression"),
+    "has neither": ({", apply)": ")"}, "must have either `apply` or, for gradients alone, `solver`"),
+    "has both": ({", apply)": ", apply, solver='odd')"}, "must have either `apply` or"),
+    "has an unknown solver": ({", apply)": ", solver='lost')", "BOTH": "GRADIENTS"}, "no package has"),
     "is for weights": ({"ROLE": "weights"}, "VFL0333"),
     "raises": ({"APPLY": "raise ValueError('odd one')"}, "strange 0.3 fails: ValueError: odd one"),
     "checks nothing": ({"CHECK": "lambda v: 1 / 0"}, "strange 0.3 fails: ZeroDivisionError"),
@@ -123,22 +126,18 @@ def test_ours_are_not_shadowed_and_a_near_name_is_suggested(site: Path, tmp_path
     assert "did you mean `jitter`?" in found(asked("jiter(1)"), tmp_path, site)
 
 
-def resealed(folder: Path, change) -> None:
-    """Changes plan.json of alice and manifest.json, with hashes and the digest that fit."""
+def resealed(folder: Path, change, place: str = "alice") -> None:
+    """Changes plan.json of a place and manifest.json, with hashes and the digest that fit."""
     import hashlib
 
-    plan = json.loads((folder / "alice" / "plan.json").read_text())
+    plan = json.loads((folder / place / "plan.json").read_text())
     told = json.loads((folder / "manifest.json").read_text())
     change(plan, told)
     content = canonical(plan).encode()
-    (folder / "alice" / "plan.json").write_bytes(content)
-    told["contents"]["alice"]["plan.json"] = hashlib.sha256(content).hexdigest()
+    (folder / place / "plan.json").write_bytes(content)
+    told["contents"][place]["plan.json"] = hashlib.sha256(content).hexdigest()
     del told["digest"]
     (folder / "manifest.json").write_text(canonical({**told, "digest": digest(told)}), "utf-8")
-
-
-def undeclared(plan, told) -> None:
-    del told["plugins"]
 
 
 def other(plan, told) -> None:
@@ -153,7 +152,17 @@ def calibrated(plan, told) -> None:
     plan["guards"][0]["draws"][0]["scale"] = None
 
 
-@pytest.mark.parametrize("change", [undeclared, other, proven, calibrated])
+def proven_by_both(plan, told) -> None:
+    plan["guards"][0]["privacy"] = told["protections"][0]["privacy"] = "proven"
+
+
+def counted(plan, told) -> None:
+    plan["guards"][0]["accounting"] = told["protections"][0]["accounting"] = "messages"
+    plan["guards"][0]["options"] = told["protections"][0]["options"] = {"clip": 1.0, "noise": 1.0}
+    proven_by_both(plan, told)
+
+
+@pytest.mark.parametrize("change", [other, proven, calibrated, proven_by_both, counted])
 def test_a_plan_with_more_than_the_manifest_allows_is_refused(change, site: Path, tmp_path: Path) -> None:
     (tmp_path / "m.vfl").write_text(asked("jitter(1)"), "utf-8")
     assert vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site).returncode == 0
@@ -163,3 +172,81 @@ def test_a_plan_with_more_than_the_manifest_allows_is_refused(change, site: Path
     resealed(tmp_path / "bundle", change)
     done = vflc("train", "bundle", *data, "--out", "run", at=tmp_path, site=site)
     assert done.returncode == 1 and "error[VFL0613]" in done.stderr and not (tmp_path / "run").exists()
+
+
+# --- one that a step of the run solves --------------------------------------------------------------------
+
+SOLVER = """
+from vflc_runtime.protect.solver import Solver
+class Halves:
+    def __init__(self, guard):
+        self.share, self.steps = guard.number("share"), 0
+    def __call__(self, rows, label, noise):
+        self.steps += 1
+        assert label.size == len(rows) and set(label.reshape(-1)) <= {0.0, 1.0}
+        return RESULT
+    def memory(self):
+        return {}
+    def counts(self):
+        return {"halved": self.steps}
+    def restore(self, memory, counts):
+        self.steps = counts["halved"]
+SOLVER = Solver("halves", Halves)
+def __getattr__(name):  # of the compiler alone
+    from vflc.ops.protection import GRADIENTS, POSITIVE, Mechanism, Option
+    if name == "MECHANISM":
+        return Mechanism("smaller", "Smaller.", {"share": Option(*POSITIVE, required=True)}, GRADIENTS,
+                         "noise", "none", lambda o: "gradients are smaller", solver="halves")
+    raise AttributeError(name)
+"""
+POINTS = "[vflc.protections]\nsmaller = smaller:MECHANISM\n[vflc.solvers]\nhalves = smaller:SOLVER\n"
+
+
+def solved(tmp_path: Path, result: str) -> Path:
+    """A site with a package whose solver gives `result`, and a bundle that uses it."""
+    site = package(tmp_path / "site", POINTS, SOLVER.replace("RESULT", result), "smaller")
+    (tmp_path / "m.vfl").write_text(asked("smaller(0.5)", "gradients to alice"), "utf-8")
+    made = vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return site
+
+
+def test_a_step_of_a_run_solves_it(tmp_path: Path) -> None:
+    """It is named by the manifest, counted, goes on where it was, and no party without it runs the bundle."""
+    site, data = solved(tmp_path, "rows * self.share"), tables(tmp_path)
+    kinds = [(each["kind"], each["name"]) for each in manifest(tmp_path)["plugins"]]
+    assert kinds == [("protections", "smaller"), ("solvers", "halves")]
+    for more in (["3"], ["5", "--resume"]):
+        done = vflc("train", "bundle", *data, "--out", "run", "--steps", *more, at=tmp_path, site=site)
+        assert done.returncode == 0, done.stderr
+    (ran,) = json.loads((tmp_path / "run" / "metrics.json").read_text())["protections"]
+    assert ran["halved"] == ran["steps"] == 5
+    alone = vflc("train", "bundle", *data, "--out", "alone", at=tmp_path)
+    assert alone.returncode == 1 and "VFL0696" in alone.stderr and "smaller==0.3" in alone.stderr
+
+
+@pytest.mark.parametrize(
+    ("result", "says"), [("rows[:, :1]", "makes (50, 1) of rows (50, 4)"), ("1 / 0", "ZeroDivisionError"),
+                         ("None", "makes None of rows")],
+)  # fmt: skip
+def test_one_that_solves_nothing_stops_the_run(result: str, says: str, tmp_path: Path) -> None:
+    site = solved(tmp_path, result)
+    done = vflc("train", "bundle", *tables(tmp_path), "--out", "run", at=tmp_path, site=site)
+    told = " ".join(done.stderr.split())
+    assert done.returncode != 0 and "VFL0695" in told and says in told and "Traceback" not in told
+
+
+def test_a_solver_that_the_manifest_does_not_name_is_not_called(tmp_path: Path) -> None:
+    site, data = solved(tmp_path, "rows"), tables(tmp_path)
+    for plan in (tmp_path / "bundle").glob("*/plan.json"):
+        found = json.loads(plan.read_text())
+        if found["guards"]:
+            place = plan.parent.name
+    for change in (lambda plan, told: told.pop("plugins"), unknown):
+        resealed(tmp_path / "bundle", change, place)
+        done = vflc("train", "bundle", *data, "--out", "run", at=tmp_path, site=site)
+        assert done.returncode == 1 and "error[VFL0613]" in done.stderr and "halves" in done.stderr
+
+
+def unknown(plan, told) -> None:
+    plan["guards"][0]["solver"] = "halves of it"

@@ -11,8 +11,8 @@ import pytest
 from protect.protecting import Recorded, batch, bundle
 from threadpoolctl import threadpool_limits
 from vflc_runtime.blas import one_thread
-from vflc_runtime.protect.marvell import Marvell
 from vflc_runtime.protect.noise import Noise
+from vflc_runtime.protect.solvers.marvell import Marvell
 
 RUNTIME = Path(__file__).parents[2] / "runtime" / "vflc_runtime"
 TRAINS_NOTHING = ("audit", "verify")
@@ -20,7 +20,7 @@ CALLS = {
     "dot", "vdot", "inner", "outer", "matmul", "tensordot", "einsum", "linalg", "matvec", "vecmat", "vecdot",
 }  # fmt: skip
 KNOWN = {
-    "protect/marvell.py": "in `one_thread`",
+    "protect/solvers/marvell.py": "in `one_thread`",
     "protect/wire.py": "of whole numbers, which BLAS has none of",
     "finite.py": "looks whether it is finite",
 }

@@ -12,9 +12,6 @@ from hypothesis import strategies as st
 from vflc_common import canonical
 from vflc_common.bound import LEAST_FIRST, Bound
 from vflc_common.expressions import CALLS, columns, operation_type, type_of
-from vflc_common.words import MECHANISMS
-
-from vflc.ops.mechanisms import MECHANISMS as RECORDS
 
 ROOT = Path(__file__).parents[2]
 SIDES = {"compiler": ROOT / "vflc", "runtime": ROOT / "runtime" / "vflc_runtime"}
@@ -48,10 +45,6 @@ def vocabularies(top: Path) -> Iterator[frozenset[str]]:
 def test_no_vocabulary_stands_at_both() -> None:
     compiler, runtime = (set(vocabularies(top)) for top in SIDES.values())
     assert compiler & runtime - CHANCE == set()
-
-
-def test_mechanisms_have_a_record_each() -> None:
-    assert set(MECHANISMS) == set(RECORDS.ours)
 
 
 # --- the canonical form -----------------------------------------------------------------------------------

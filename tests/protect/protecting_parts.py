@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from vflc_runtime.bundle.plan_guards import Draw, Guard
+from vflc_runtime.bundle.protections import read_promised
+from vflc_runtime.bundle.reading import Json
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.protect.draws import Labels
@@ -39,7 +41,9 @@ BOB = ("bob", "Age")
 
 
 def manifest(**parts: Any) -> Any:
-    return SimpleNamespace(document=parts, model="m")
+    given = {"place": "alice", "privacy": "proven", "promise": "p"}
+    read = (read_promised(Json(given | each, "manifest")) for each in parts.get("protections", ()))
+    return SimpleNamespace(document=parts, model="m", protections={each.id: each for each in read})
 
 
 # --- draws that are kept ------------------------------------------------------------------------------
@@ -72,6 +76,8 @@ def guard(*draws: Draw, **changes: Any) -> Guard:
         ("train",),
         "proven",
         "p",
+        None,
+        "messages",
         None,
     )
     return replace(given, **changes)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protecting import TWO, Recorded, batch, bundle, found
-from vflc_runtime.protect.marvell import Classes, Marvell, measure, solve, sum_kl
 from vflc_runtime.protect.noise import Noise
+from vflc_runtime.protect.solvers.marvell import Classes, Marvell, measure, solve, sum_kl
 
 SEEDS = st.integers(0, 2**32 - 1)
 

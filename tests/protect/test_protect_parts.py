@@ -27,8 +27,8 @@ from vflc_runtime.protect.account import spent
 from vflc_runtime.protect.applied import DEFECT
 from vflc_runtime.protect.draws import Draws
 from vflc_runtime.protect.guards import Guards
-from vflc_runtime.protect.marvell import Classes, Noises, measure, solve
 from vflc_runtime.protect.masks import Masks, Sums, scale
+from vflc_runtime.protect.solvers.marvell import Classes, Noises, measure, solve
 from vflc_runtime.protect.wire import Wire, pack, span, unpack
 
 # --- draws that are kept ------------------------------------------------------------------------------
@@ -64,10 +64,10 @@ def test_rows_keep_their_draws_by_key_and_label(tmp_path: Any) -> None:
 
 
 def test_what_is_said_of_guards() -> None:
-    noisy, compressed = guards(guard(NORMAL)), guards(guard(MEMORY, mechanism="top_k"))
+    noisy, compressed = guards(guard(NORMAL)), guards(guard(MEMORY, accounting=None))
     assert noisy and not guards() and noisy.noisy and not compressed.noisy
     assert noisy.calibrated and not compressed.calibrated
-    assert guards(guard(mechanism="marvell", options={"sum_kl": 1.0})).noisy
+    assert guards(guard(solver="marvell", accounting=None, options={"sum_kl": 1.0})).noisy
     assert noisy.at_work("train") and not noisy.at_work("evaluate") and not compressed.at_work("train")
     assert not noisy.prepared
     noisy.prepare(FACTS)
@@ -93,7 +93,7 @@ def test_noise_is_as_wide_as_the_clip_times_what_was_found() -> None:
 
 
 def test_what_rows_are_owed_is_theirs() -> None:
-    at, engine = guards(guard(MEMORY, mechanism="top_k")), Engine({"g.left": np.array([[1.0, 2], [3, 4]])})
+    at, engine = guards(guard(MEMORY, accounting=None)), Engine({"g.left": np.array([[1.0, 2], [3, 4]])})
     with pytest.raises(ValueError, match="prepare it"):
         at.apply("g", engine, 2, np.array([0, 1]))
     at.prepare(FACTS)
@@ -144,7 +144,7 @@ def test_a_run_goes_on_with_what_it_found() -> None:
     declared.settle({"g": {"noise": 7.0}})
     assert declared.settings()["g"]["noise"] == 7.0
     refused("VFL0621", declared.settle, {})
-    drawn = guards(guard(replace(SHIFT, width=1), mechanism="label_dp"))
+    drawn = guards(guard(replace(SHIFT, width=1), accounting="draw"))
     like = np.ones((10, 1), np.int32)
     drawn.restore(FACTS, {}, {"d": like})
     assert drawn.drawn()["d"] is like
@@ -176,7 +176,7 @@ def test_what_was_applied_is_reported() -> None:
     short.prepare(FACTS)
     (entry,) = short.report({}, 0)
     assert "passes" not in entry and entry["epsilon"] == 0
-    labels = guards(guard(SHIFT, mechanism="label_dp", options={"epsilon": 2.0}))
+    labels = guards(guard(SHIFT, accounting="draw", options={"epsilon": 2.0}))
     labels.prepare(FACTS)
     (entry,) = labels.report({}, 0)
     assert (entry["epsilon"], entry["delta"], entry["labels_drawn"]) == (2.0, 0.0, 10)
@@ -188,7 +188,7 @@ def test_what_was_applied_is_reported() -> None:
      (2.0, [0.2, 0.3, 0.5], True), (3.0, [0.2, 0.3, 0.5], False)],
 )  # fmt: skip
 def test_labels_are_classes(value: float, prior: Any, fits: bool) -> None:
-    at = guards(guard(SHIFT, mechanism="label_dp", reads="y", options={"epsilon": 2.0, "prior": prior}))
+    at = guards(guard(SHIFT, accounting="draw", reads="y", options={"epsilon": 2.0, "prior": prior}))
     at.prepare(FACTS)
     engine = Engine({"y": np.array([0.0, value])})
     if fits:
@@ -199,7 +199,14 @@ def test_labels_are_classes(value: float, prior: Any, fits: bool) -> None:
 
 def test_rows_of_several_values_are_solved_together() -> None:
     at = guards(
-        guard(mechanism="marvell", options={"sum_kl": 1.0}, before=("a", "c"), after=("b", "d"), reads="y")
+        guard(
+            solver="marvell",
+            accounting=None,
+            options={"sum_kl": 1.0},
+            before=("a", "c"),
+            after=("b", "d"),
+            reads="y",
+        )
     )
     one, two = np.arange(8.0).reshape(4, 2), np.arange(12.0).reshape(4, 3, 1)
     engine = Engine({"a": one, "c": two, "y": np.array([[0.0], [1], [0], [0]])})
@@ -376,7 +383,7 @@ def test_noise_in_a_step_follows_from_what_was_heard(tmp_path: Any) -> None:
     assert twice.bind({}) is None and twice.replay is None, "before the run is known there is none"
     twice.prepare(FACTS)
     assert twice.bind({}) is twice.replay is not None
-    assert guards(guard(MEMORY, mechanism="top_k")).bind({}) is None
+    assert guards(guard(MEMORY, accounting=None)).bind({}) is None
     seen = []
     for _ in range(2):
         twice.begin("train")
@@ -398,7 +405,8 @@ def test_noise_in_a_step_follows_from_what_was_heard(tmp_path: Any) -> None:
 
 
 def test_guards_that_are_solved_keep_their_noise() -> None:
-    made = guard(mechanism="marvell", options={"sum_kl": 1.0}, before=("a",), after=("b",), reads="y")
+    given = {"options": {"sum_kl": 1.0}, "before": ("a",), "after": ("b",), "reads": "y"}
+    made = guard(solver="marvell", accounting=None, **given)
     one, two = guards(made), guards(made)
     gradients = np.random.default_rng(0).normal(size=(6, 2))
     gradients[:3] += 2

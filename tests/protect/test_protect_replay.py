@@ -27,9 +27,9 @@ from vflc_runtime.bundle.plan_guards import Guard
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect import replay
 from vflc_runtime.protect.account import Facts
-from vflc_runtime.protect.marvell import Marvell
 from vflc_runtime.protect.noise import Noise
 from vflc_runtime.protect.replay import UNSYNCED, Replay, Sent
+from vflc_runtime.protect.solvers.marvell import Marvell
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.train import TrainOptions, train
 
@@ -220,8 +220,9 @@ def test_a_secret_that_is_lost_is_not_made_anew(tmp_path, monkeypatch):
 
 
 GUARD = Guard(
-    "g", "gaussian", {}, "forward", (), (), None, (), None, 1, ("train", "evaluate"), "proven", "", None
-)
+    "g", "gaussian", {}, "forward", (), (), None, (), None, 1, ("train", "evaluate"), "proven", "", None,
+    "messages", None,
+)  # fmt: skip
 PROCESS = st.tuples(st.integers(0, 6), st.integers(1, 9), st.integers(0, 2), st.booleans())
 FACTS = Facts(rows=6, train_rows=4, batch=2, epochs=3)
 
@@ -344,10 +345,10 @@ def test_the_noise_of_a_batch_of_one_class_is_in_the_checkpoint():
     draw = np.random.default_rng(0)
     gradients, labels = draw.normal(size=(64, 3)), draw.integers(0, 2, 64)
     one, two = Marvell(0.5), Marvell(0.5)
-    two.restore(one.memory(), "", 0)
+    two.restore(one.memory(), one.counts())
     assert not two(gradients, np.zeros(64), Noise()).any(), "nothing is known before"
     one(gradients, labels, Noise())
-    two.restore({f"m.{name}": part for name, part in one.memory().items()}, "m.", 3)
+    two.restore(one.memory(), {"withheld": 3})
     assert two.withheld == 3
     found = [m(gradients, np.ones(64), Noise(np.random.default_rng(1).bytes)) for m in (one, two)]
     assert np.array_equal(*found)

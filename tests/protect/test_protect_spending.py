@@ -206,10 +206,12 @@ def test_a_run_that_goes_on_counts_an_epoch_for_each_time_it_went_otherwise(
 def run_of(tmp_path: Any, epsilon: float = 40.0, programs: tuple[str, ...] = ("train", "evaluate")) -> Any:
     """A manifest, the plans of alice and bob, and their data: noise on alice's h, bob's label is drawn."""
     given = {"party": "alice", "to": "bob", "column": "Age", "epsilon": epsilon, "programs": list(PROGRAMS)}
-    noise = {"id": "g", "mechanism": "gaussian", "options": GAUSSIAN, "guards": 1, "programs": list(programs)}
+    noise = {"id": "g", "mechanism": "gaussian", "accounting": "messages", "options": GAUSSIAN}
+    noise |= {"guards": 1, "programs": list(programs)}
     drawn = {
         "id": "d",
         "mechanism": "label_dp",
+        "accounting": "draw",
         "options": {"epsilon": 2.0},
         "guards": 1,
         "programs": ["train"],
@@ -220,7 +222,7 @@ def run_of(tmp_path: Any, epsilon: float = 40.0, programs: tuple[str, ...] = ("t
         protections=[noise, drawn],
         grants=[given, given | {"party": "bob", "to": "alice", "column": "y", "epsilon": 2.0}],
     )
-    answers: Any = guard(SHIFT, id="d", mechanism="label_dp", reads="bob.y", options={"epsilon": 2.0})
+    answers: Any = guard(SHIFT, id="d", accounting="draw", reads="bob.y", options={"epsilon": 2.0})
     plans = {
         "alice": SimpleNamespace(tables=("alice",), guards={"g": guard(NORMAL)}),
         "bob": SimpleNamespace(tables=("bob",), guards={"d": answers}),

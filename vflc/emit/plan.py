@@ -20,6 +20,7 @@ from vflc.ir.release import Guard
 from vflc.ir.stages import Placed, Scheduled
 from vflc.ir.types import BATCH, TensorType
 from vflc.ops import OPS
+from vflc.ops.mechanisms import MECHANISMS
 from vflc.ops.source import COLUMNS, INPUTS
 
 
@@ -210,7 +211,7 @@ def _guard(model: Scheduled, guard: Guard, schedule: PlaceSchedule) -> dict[str,
     """A guard, with what a run feeds it: numbers drawn anew, or kept for each row."""
     graph = guard.graph if guard.graph is not None else model.graph
     drawn = [n for n in graph if n.op == "drawn" and n.attrs["guard"] == guard.id]
-    kept = dict(guard.keeps)
+    kept, mechanism = dict(guard.keeps), MECHANISMS[guard.mechanism]
     return {
         "id": guard.id,
         "mechanism": guard.mechanism,
@@ -232,6 +233,8 @@ def _guard(model: Scheduled, guard: Guard, schedule: PlaceSchedule) -> dict[str,
         "releases": sum(other.protection == guard.protection for other in model.guards),
         "programs": [p for p in PROGRAMS if Step("protect", guard.id) in schedule.programs[p]],
         "privacy": guard.privacy,
+        "accounting": mechanism.accounting,
+        "solver": mechanism.solver,
         "promise": guard.promise,
         "where": None if guard.span is None else where(guard.span),
     }

@@ -122,8 +122,8 @@ class Guard(Struct, frozen=True):
         reads: a label that a step of the run needs besides.
         span: where it was asked for.
         programs: in which it runs, where its values are made there.
-        weights: of `dp_sgd`, those whose gradients it guards: `before` are the sums over a batch of rows that
-            are clipped, and `after` is what each weight learns from.
+        weights: of a protection of weights, those whose gradients it guards: `before` are the sums over a
+            batch of rows that are clipped, and `after` is what each weight learns from.
     """
 
     protection: str

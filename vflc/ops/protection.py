@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
-from vflc_common.words import DrawKind, Privacy
+from vflc_common.plugins import entry_points
+from vflc_common.words import Accounting, DrawKind, Privacy
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
@@ -55,6 +56,20 @@ class Applied(Struct, frozen=True):
     kept: Node | None = None
 
 
+class Answers(Struct, frozen=True):
+    """Randomised response: how a label is answered for.
+
+    Args:
+        epsilon: the logarithm of how much likelier the true answer is than each other one.
+        classes: how many classes the label must have, for which a prior has shares; None for any.
+        among: the classes that are answered; none for all.
+    """
+
+    epsilon: float
+    classes: int | None = None
+    among: tuple[int, ...] = ()
+
+
 class Option(Struct, frozen=True):
     """An option: what is accepted, in words and as a test; without a default it must be given.
 
@@ -76,9 +91,17 @@ class Mechanism(Struct, frozen=True):
         role: what it is; noise may be followed by compression or a sum, nothing else combines.
         privacy: what it is worth: the one place that says so.
         promise: what holds of what crosses, from the options.
-        apply: the row in the graph's own ops; None where a step of the run makes it.
+        apply: the row in the graph's own ops.
+        solver: what makes the row in a step of the run instead, by its name in the runtime, from the row and
+            the label that it depends on.
+        accounting: how a run counts its ε; exactly what is `proven` has one.
         joint: whether it sees the joint row of all it covers, or each value by itself.
         check: refuses options that do not go together.
+        answers: of the role `labels`, how a label is answered for.
+        passes: of noise on activations, for how many passes of evaluation or prediction it is enough where
+            nothing is said; None where it is in training alone.
+        useless: what to ask for instead, where a row of so many numbers would cross as it is.
+        suggests: how to ask for it, with `{epsilon}`, where a bound of ε is wanted and there is none.
     """
 
     name: str
@@ -89,8 +112,14 @@ class Mechanism(Struct, frozen=True):
     privacy: Privacy
     promise: Callable[[Options], str]
     apply: Callable[[Build, Node, Options, Drawing], Applied] | None = None
+    solver: str | None = None
+    accounting: Accounting | None = None
     joint: bool = True
     check: Callable[[Options], None] = lambda options: None
+    answers: Callable[[Options], Answers] | None = None
+    passes: int | None = None
+    useless: Callable[[Options, int], str | None] = lambda options, width: None
+    suggests: str | None = None
 
     def filled(self, options: Options) -> dict[str, Any]:
         """The options with the defaults of those left out."""
@@ -156,10 +185,16 @@ def check_foreign(found: Mechanism, options: Options) -> None:
 
     if found.privacy != "none":
         raise wrong(f"says that its privacy is `{found.privacy}`, and there is no proof of it here")
-    if found.role not in ("noise", "compression") or not found.applies <= BOTH or found.apply is None:
+    if found.role not in ("noise", "compression") or not found.applies <= BOTH:
         raise wrong("is neither noise nor compression of activations or gradients")
     if not isinstance(found.promise(options), str):
         raise wrong("promises something that is no text")
+    if found.solver is not None and found.apply is None and found.applies <= GRADIENTS:
+        if found.solver not in entry_points("vflc.solvers"):
+            raise wrong(f"needs the solver {found.solver!r}, which no package has")
+        return
+    if found.solver is not None or found.apply is None:
+        raise wrong("must have either `apply` or, for gradients alone, `solver`")
     drawn: list[Draw] = []
 
     def draw(what: Draw, width: int) -> Node:

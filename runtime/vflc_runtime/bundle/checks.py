@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from vflc_common.metrics import METRICS
-from vflc_common.words import MECHANISMS
 
 from vflc_runtime.bundle.columns import check_columns
 from vflc_runtime.bundle.manifest import Manifest
@@ -20,9 +19,9 @@ from vflc_runtime.bundle.plan import (
     Step,
     Weight,
 )
-from vflc_runtime.bundle.plan_guards import Guard
 from vflc_runtime.bundle.plan_rows import CatchUp, Matrix, Newest, Product, Sum
 from vflc_runtime.bundle.plugins import load
+from vflc_runtime.bundle.protections import check_guard
 from vflc_runtime.bundle.reading import damaged
 
 
@@ -146,11 +145,9 @@ def _check_guards(plan: Plan, manifest: Manifest) -> None:
         raise damaged(f"plan.json of {plan.place!r}: not every guard is one step of training")
     runs = [step.target for step in plan.programs.get("train", ()) if step.do == "run"]
     read = {name for graph in runs if graph in plan.graphs for name in plan.graphs[graph].inputs}
-    foreign = {each.name for each in manifest.plugins if each.kind == "protections"}
     for guard in plan.guards.values():
-        if guard.mechanism not in MECHANISMS:
-            _check_foreign(guard, foreign)
-        if guard.solved and guard.reads not in plan.inputs:
+        check_guard(guard, plan.place, manifest)
+        if guard.solver is not None and guard.reads not in plan.inputs:
             raise damaged(f"plan.json: guard {guard.id!r} reads {guard.reads!r}, which is no input")
         for draw in guard.draws:
             if draw.id not in read:
@@ -166,21 +163,6 @@ def _check_guards(plan: Plan, manifest: Manifest) -> None:
                     f"plan.json of {plan.place!r}: edge {edge.id!r} has not the protection {name!r}"
                 )
             value = found.before[found.after.index(value)]
-
-
-def _check_foreign(guard: Guard, declared: Collection[str]) -> None:
-    """A mechanism of another package is named by the manifest, bounds nothing, and adds noise at most."""
-    if guard.mechanism not in declared:
-        raise damaged(
-            f"plan.json: guard {guard.id!r} is of the mechanism {guard.mechanism!r}, which is none of "
-            "vflc's, and manifest.json names no package for it"
-        )
-    fresh = all(draw.kind == "normal" and draw.scale is not None and not draw.once for draw in guard.draws)
-    if guard.privacy != "none" or not fresh or guard.reads is not None:
-        raise damaged(
-            f"plan.json: guard {guard.id!r} is of another package's mechanism, which may add noise, "
-            "and no more"
-        )
 
 
 P = TypeVar("P", bound=PlacePlan)
@@ -268,7 +250,7 @@ class _PlaceFlow(Flow[Plan]):
         if guard is None:
             raise damaged(f"plan.json: program {self.program!r} names {step.target!r}, which is no guard")
         self.known.update(draw.id for draw in guard.draws)
-        if guard.solved:
+        if guard.solver is not None:
             self._need(guard.before, f"guard {guard.id!r}")
             self.known.update(guard.after)
 

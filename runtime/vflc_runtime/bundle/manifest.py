@@ -14,6 +14,7 @@ from vflc_common.words import BYTES, FORMAT, PHASES, PRECISIONS, PROGRAMS
 from vflc_runtime.bundle.contents import Hashes, read_hashes
 from vflc_runtime.bundle.packing import Packing, read_packing
 from vflc_runtime.bundle.plugins import read_plugins
+from vflc_runtime.bundle.protections import Promised, read_promised
 from vflc_runtime.bundle.reading import Json, damaged
 
 Dim = int | Literal["batch"] | None
@@ -91,6 +92,7 @@ class Manifest:
     controls: tuple[Control, ...] = ()
     decides: dict[str, str] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
+    protections: Mapping[str, Promised] = field(default_factory=dict)
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -124,6 +126,7 @@ def read_manifest(file: Path) -> Manifest:
         controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
         decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},
         plugins=plugins,
+        protections={p.id: p for p in map(read_promised, document.get("protections") or ())},
     )
 
 

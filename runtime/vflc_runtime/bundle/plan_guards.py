@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from vflc_common.words import CALIBRATED, DRAWS, PHASES, PRIVACY, DrawKind
+from vflc_common.words import ACCOUNTING, DRAWS, PHASES, PRIVACY, Accounting, DrawKind
 
 from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.errors import Where
@@ -48,6 +49,8 @@ class Guard:
         releases: how many messages of a row the protection covers in an epoch, or in a pass after it.
         programs: in which it is at work.
         privacy: `proven` where a theorem bounds what it lets through, `partial`, or `none`.
+        accounting: how a run counts what one that is `proven` spends; None for all others.
+        solver: what makes `after` in the step itself, by name; None where graphs do.
         where: where the spec asks for it.
     """
 
@@ -65,33 +68,47 @@ class Guard:
     privacy: str
     promise: str
     where: Where | None
+    accounting: Accounting | None
+    solver: str | None
 
     @property
     def calibrated(self) -> bool:
         """Whether the run finds the noise, or what it spends."""
-        return self.mechanism in CALIBRATED
+        return self.accounting == "messages"
+
+    @property
+    def answers(self) -> bool:
+        """Whether it draws a label once for each row, which others are told in its place."""
+        return self.accounting == "draw"
 
     @property
     def passes(self) -> int:
         """For how many passes of evaluation or prediction after training the noise is enough besides."""
         return 0 if self.options.get("passes") is None else int(self.number("passes"))
 
-    @property
-    def solved(self) -> bool:
-        """Whether the step itself makes `after`, which no graph can."""
-        return self.mechanism == "marvell"
-
     def number(self, option: str) -> float:
         """An option that must be a number; VFL0613 where it is none."""
-        value = self.options.get(option)
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise damaged(f"plan.json: guard {self.id!r} has no number {option!r}")
-        return float(value)
+        return number_of(self.options, option, self.id)
+
+
+def number_of(options: Mapping[str, Any], option: str, id: str) -> float:
+    """An option of a protection that must be a number; VFL0613 where it is none."""
+    value = options.get(option)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise damaged(f"the protection {id!r} has no number {option!r}")
+    return float(value)
+
+
+def read_accounting(item: Json) -> Accounting | None:
+    """How what is `proven` is counted; VFL0613 where that is no such way."""
+    found = item.get("accounting")
+    return None if found is None else cast(Accounting, found.one_of(*ACCOUNTING))
 
 
 def read_guard(item: Json) -> Guard:
-    """Reads one of `guards`; VFL0613 where it is not as it must be. `checks` knows the mechanisms."""
+    """Reads one of `guards`; VFL0613 where it is not as it must be."""
     graph, reads, where = item.get("graph"), item.get("reads"), item.get("where")
+    solver = item.get("solver")
     return Guard(
         id=item["id"].text(),
         mechanism=item["mechanism"].text(),
@@ -107,6 +124,8 @@ def read_guard(item: Json) -> Guard:
         privacy=item["privacy"].one_of(*PRIVACY),
         promise=item["promise"].text(),
         where=None if where is None else dict(where.value),
+        accounting=read_accounting(item),
+        solver=None if solver is None else solver.text(),
     )
 
 

@@ -50,7 +50,7 @@ def entry(
         found |= {"noise": state.noise, "epsilon": at(epochs + guard.passes), "delta": delta}
         if set(guard.programs) != {"train"}:
             found |= {"passes": guard.passes, "epsilon_training": at(epochs), "epsilon_pass": at(1)}
-    elif guard.mechanism == "label_dp":
+    elif guard.answers:
         drawn = sum(len(kept) for kept in state.kept.values())
         found |= {"epsilon": guard.number("epsilon"), "delta": 0.0, "labels_drawn": drawn}
     return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.plugins import Plugin
 
 from vflc_runtime.bundle.plan import PlacePlan
 from vflc_runtime.bundle.plan_guards import Draw, Guard
@@ -15,9 +16,9 @@ from vflc_runtime.engines.engine import Steps
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, noise_of
 from vflc_runtime.protect.applied import DEFECT, entry
-from vflc_runtime.protect.marvell import Marvell
 from vflc_runtime.protect.noise import Noise
 from vflc_runtime.protect.replay import SECRET, Replay
+from vflc_runtime.protect.solvers import Solved
 from vflc_runtime.protect.state import State, fitting, lost
 
 Array = NDArray[Any]
@@ -32,15 +33,17 @@ class Guards:
     Before training, `prepare` or `restore` must be told what only the run knows.
     """
 
-    def __init__(self, plan: PlacePlan, noise: Noise | None = None) -> None:
+    def __init__(self, plan: PlacePlan, noise: Noise | None = None, plugins: Sequence[Plugin] = ()) -> None:
         self._plan, self._noise = plan, noise or Noise()
         self._states = {name: State() for name in plan.guards}
         self._facts: Facts | None = None
         self._restored = False
         self._silent = False
         self.replay: Replay | None = None
-        self._marvell = {
-            name: Marvell(guard.number("sum_kl")) for name, guard in plan.guards.items() if guard.solved
+        self._solving = {
+            name: Solved(guard.solver, guard, plugins)
+            for name, guard in plan.guards.items()
+            if guard.solver is not None
         }
         steps = plan.programs.items()
         self._due = {program: [s.target for s in run if s.do == "protect"] for program, run in steps}
@@ -61,7 +64,7 @@ class Guards:
     def noisy(self) -> bool:
         """Whether any adds noise."""
         guards = self._plan.guards.values()
-        return any(guard.solved or any(d.kind == "normal" for d in guard.draws) for guard in guards)
+        return any(guard.solver or any(d.kind == "normal" for d in guard.draws) for guard in guards)
 
     @property
     def calibrated(self) -> bool:
@@ -122,8 +125,8 @@ class Guards:
         What messages have left out, noise that a batch of one class gets, and what was heard.
         """
         found = self._kept("memory")
-        for name, marvell in self._marvell.items():
-            found |= {f"{name}.{part}": array for part, array in marvell.memory().items()}
+        for name, solver in self._solving.items():
+            found |= {f"{name}.{part}": array for part, array in solver.memory().items()}
         if self.replay is not None:
             found[HEARD] = np.frombuffer(self.replay.chain, np.uint8)
         return found
@@ -139,8 +142,8 @@ class Guards:
     def counts(self) -> dict[str, dict[str, int]]:
         """Steps and rows so far, by guard: part of a checkpoint."""
         found = {name: {"steps": s.steps, "rows": s.rows} for name, s in self._states.items()}
-        for name, marvell in self._marvell.items():
-            found[name]["withheld"] = marvell.withheld
+        for name, solver in self._solving.items():
+            found[name] |= solver.counts()
         return found
 
     def settle(self, settings: Mapping[str, Any]) -> None:
@@ -206,8 +209,10 @@ class Guards:
                 if draw.kind == "memory":
                     kept = self._states[name].kept
                     kept[draw.id] = fitting(memories, draw.id, kept[draw.id]).copy()
-        for name, marvell in self._marvell.items():
-            marvell.restore(memories, f"{name}.", int(counts.get(name, {}).get("withheld", 0)))
+        for name, solver in self._solving.items():
+            head = f"{name}."
+            own = {p.removeprefix(head): each for p, each in memories.items() if p.startswith(head)}
+            solver.restore(own, counts.get(name, {}))
         if self.replay is not None:
             chain = fitting(memories, HEARD, np.frombuffer(self.replay.chain, np.uint8))
             self.replay.resume(chain.tobytes(), max(state.steps for state in self._states.values()))
@@ -236,9 +241,9 @@ class Guards:
         noise = self._noise if self.replay is None else self.replay.noise(guard, state.runs)
         for draw in guard.draws:
             engine.put(draw.id, self._fed(guard, draw, rows, indices, noise))
-        if guard.mechanism == "label_dp" and guard.reads is not None:
+        if guard.answers and guard.reads is not None:
             _check_labels(guard, engine.get(guard.reads))
-        if guard.solved:
+        if guard.solver is not None:
             self._solve(guard, engine, rows, noise)
         state.runs += 1
 
@@ -267,7 +272,7 @@ class Guards:
         parts = [engine.get(value) for value in guard.before]
         joint = np.concatenate([part.reshape(rows, -1) for part in parts], axis=1)
         assert guard.reads is not None, "read_plan has checked it"
-        noisy = self._marvell[guard.id](joint, engine.get(guard.reads), noise)
+        noisy = self._solving[guard.id](joint, engine.get(guard.reads), noise)
         start = 0
         for value, part in zip(guard.after, parts, strict=True):
             width = part.size // max(rows, 1)
@@ -322,12 +327,9 @@ class Guards:
                 self._plan.place,
                 self._facts,
             )
-            | self._withheld(guard)
+            | (dict(self._solving[guard.id].counts()) if guard.id in self._solving else {})
             for guard in self._plan.guards.values()
         ]
-
-    def _withheld(self, guard: Guard) -> dict[str, int]:
-        return {"withheld": self._marvell[guard.id].withheld} if guard.solved else {}
 
 
 def _check_labels(guard: Guard, labels: Array) -> None:

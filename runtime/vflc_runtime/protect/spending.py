@@ -18,6 +18,8 @@ import pyarrow as pa
 
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.bundle.protections import Promised
+from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, noise_of
@@ -101,7 +103,7 @@ def _labels(plans: Plans, data: Dataset) -> dict[str, dict[str, Labels]]:
     keys: Keys | None = None
     for place, plan in plans.items():
         for guard in plan.guards.values():
-            if guard.mechanism == "label_dp" and guard.reads in data.inputs:
+            if guard.answers and guard.reads in data.inputs:
                 keys = numbered(data.keys) if keys is None else keys
                 values = data.inputs[guard.reads].reshape(-1).astype(np.float64)
                 found.setdefault(place, {})[guard.id] = Labels(guard, keys, values)
@@ -160,7 +162,7 @@ def go_on_otherwise(
         raise Failure(
             "VFL0688",
             f"if this run continued, {place} would send different messages with the noise of "
-            f"{_protection(manifest, guard)['mechanism']} than those it has sent: {failure.message}",
+            f"{_protection(manifest, guard).mechanism} than those it has sent: {failure.message}",
             "continue with the engine, --threads, versions and processor that the run had, at all parties; "
             "or start again, with another --out and a larger grant",
             failure.where,
@@ -179,7 +181,7 @@ def go_over(
         return
     for party in parties:
         reaches = _reaches(manifest, party)
-        noisy = {g: told for g, told in reaches.items() if program in _protection(manifest, g)["programs"]}
+        noisy = {g: told for g, told in reaches.items() if program in _protection(manifest, g).programs}
         if not noisy:
             continue
         ledger, rows = Ledger(Path(kept["folder"]), party), keys_of(keys)
@@ -205,16 +207,26 @@ def _training(
     found = []
     for guard, told in reaches.items():
         about = _protection(manifest, guard)
-        options, mechanism = about["options"], about["mechanism"]
         run, name = _called(kept, guard)
         entry = Entry(
-            run, manifest.model, name, mechanism, "train", name_of(rows), len(rows), told, 1, None, 0.0, 0.0
+            run,
+            manifest.model,
+            name,
+            about.mechanism,
+            "train",
+            name_of(rows),
+            len(rows),
+            told,
+            1,
+            None,
+            0.0,
+            0.0,
         )
-        if mechanism == "label_dp":
-            found.append(replace(entry, epsilon=float(options["epsilon"])))
+        if about.accounting == "draw":
+            found.append(replace(entry, epsilon=about.number("epsilon")))
         else:
-            noise = noise_of(options, about["guards"], facts, None)
-            found.append(replace(entry, messages=facts.visits, noise=noise, delta=float(options["delta"])))
+            noise = noise_of(about.options, about.guards, facts, None)
+            found.append(replace(entry, messages=facts.visits, noise=noise, delta=about.number("delta")))
     return found
 
 
@@ -252,8 +264,10 @@ def _reaches(manifest: Manifest, party: str) -> dict[str, tuple[Reach, ...]]:
     return {guard: tuple(told) for guard, told in found.items()}
 
 
-def _protection(manifest: Manifest, guard: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next(p for p in manifest.document["protections"] if p["id"] == guard)
+def _protection(manifest: Manifest, guard: str) -> Promised:
+    found = manifest.protections.get(guard)
+    if found is None or found.accounting is None:
+        raise damaged(f"manifest.json: `spends` names {guard!r}, which is no protection that is counted")
     return found
 
 

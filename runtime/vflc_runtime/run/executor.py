@@ -41,7 +41,7 @@ class Executor:
         guards: Guards | None = None,
     ) -> None:
         self.plan, self.engine, self._channel = plan, engine, channel
-        self.guards = guards or Guards(plan)
+        self.guards = guards or Guards(plan, plugins=manifest.plugins)
         self._messages = manifest.messages
         own = {e.id: e for e in manifest.edges.values() if plan.place in (e.sender, e.receiver)}
         leaving = {name: e.packing for name, e in own.items() if e.packing and e.sender == plan.place}

@@ -1,8 +1,8 @@
 """`PLACE/keras/`: the same plan with Keras models of the forward parts and gradients by a tape.
 
 Messages, steps and the ids at the cut edges are those of the ONNX plan. Tables are not fused:
-every weight is an array of its own, under its own name. What `dp_sgd` guards is computed by vflc's
-own backward nodes here, too.
+every weight is an array of its own, under its own name. What a protection of weights guards is
+computed by vflc's own backward nodes here, too.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _guards(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[s
 
 
 def _private(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[str, KerasModel]:
-    """The gradients of updates in which `dp_sgd` has a part: a tape has no rows, so they come from nodes."""
+    """The gradients of updates that a protection of weights has a part in: no tape has rows, but nodes do."""
     graph, place = model.graph, schedule.place
     guarded = {weight for guard in model.guards for weight in guard.weights}
     models = {}

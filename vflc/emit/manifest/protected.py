@@ -7,6 +7,7 @@ from typing import Any
 
 from vflc.ir.release import Guard
 from vflc.ir.stages import Scheduled
+from vflc.ops.mechanisms import MECHANISMS
 
 
 def protection(guard: Guard) -> dict[str, Any]:
@@ -16,6 +17,7 @@ def protection(guard: Guard) -> dict[str, Any]:
         "mechanism": guard.mechanism,
         "options": dict(guard.options),
         "privacy": guard.privacy,
+        "accounting": MECHANISMS[guard.mechanism].accounting,
         "promise": guard.promise,
     }
 
@@ -27,7 +29,7 @@ def protections(model: Scheduled) -> dict[str, Any]:
             **protection(guard),
             "place": guard.place,
             "edges": [edge.id for edge in model.edges if guard in model.guards_of(edge.node)],
-            "label": guard.reads if guard.mechanism == "label_dp" else None,
+            "label": guard.reads if guard.reads in guard.before else None,
             "programs": list(guard.programs),
             "guards": sum(other.protection == guard.protection for other in model.guards),
             **({"weights": list(guard.weights)} if guard.weights else {}),

@@ -19,5 +19,6 @@ MECHANISM = Mechanism(
     "Clips each row's gradient of all weights that it protects together, and adds Gaussian noise to "
     "every number of the sum: differential privacy of what the weights learn of a row. Options as "
     "those of `gaussian`.",
-    NOISE, frozenset({"weights"}), "weights", "proven", promise_dp_sgd, check=check_noise("dp_sgd"),
+    NOISE, frozenset({"weights"}), "weights", "proven", promise_dp_sgd, accounting="messages",
+    check=check_noise("dp_sgd"), suggests="dp_sgd(clip = 1.0, epsilon = {epsilon:g})",
 )  # fmt: skip

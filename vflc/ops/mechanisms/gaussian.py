@@ -55,5 +55,6 @@ MECHANISM = Mechanism(
     f"epochs and `passes` of evaluation or prediction ({PASSES} where nothing is said), and `in "
     "training` limits it.",
     NOISE | {"passes": Option("a whole number, 0 or more", whole_within(0, 2**20))}, BOTH, "noise",
-    "proven", promise_gaussian, gaussian, check=check_noise("gaussian"),
+    "proven", promise_gaussian, gaussian, accounting="messages", check=check_noise("gaussian"), passes=PASSES,
+    suggests="gaussian(clip = 1.0, epsilon = {epsilon:g})",
 )  # fmt: skip

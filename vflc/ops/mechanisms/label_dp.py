@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vflc.ops.noise import EPSILON
-from vflc.ops.protection import TINY, Mechanism, Option, Options, number_within
+from vflc.ops.protection import TINY, Answers, Mechanism, Option, Options, number_within
 
 
 def likeliest(prior: Sequence[float], epsilon: float) -> tuple[int, ...]:
@@ -20,6 +20,15 @@ def likeliest(prior: Sequence[float], epsilon: float) -> tuple[int, ...]:
     grown = math.exp(epsilon)
     true = [sum(prior[c] for c in order[:n]) * grown / (grown + n - 1) for n in range(1, len(order) + 1)]
     return tuple(order[: 1 + true.index(max(true))])
+
+
+def answers(options: Options) -> Answers:
+    """Among all classes, or the likeliest of the prior where these are fewer."""
+    prior, epsilon = options["prior"], float(options["epsilon"])
+    if prior is None:
+        return Answers(epsilon)
+    among = likeliest(prior, epsilon)
+    return Answers(epsilon, len(prior), among if len(among) < len(prior) else ())
 
 
 def promise_label_dp(options: Options) -> str:
@@ -43,5 +52,6 @@ MECHANISM = Mechanism(
     "chance that the model gives it. With a `prior`, a public share for each class, answers are "
     "among the likeliest classes alone.",
     {"epsilon": Option(*EPSILON, required=True), "prior": Option(*PRIOR)},
-    frozenset({"labels"}), "labels", "proven", promise_label_dp,
+    frozenset({"labels"}), "labels", "proven", promise_label_dp, accounting="draw", answers=answers,
+    suggests="label_dp(epsilon = {epsilon:g})",
 )  # fmt: skip

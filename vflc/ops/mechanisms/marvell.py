@@ -1,6 +1,6 @@
 """Noise that is solved for each batch, against label leakage (Li et al. 2022).
 
-The runtime part, which solves it, is `vflc_runtime/protect/marvell.py`.
+The runtime part, which solves it, is `vflc_runtime/protect/solvers/marvell.py`.
 """
 
 from __future__ import annotations
@@ -15,4 +15,5 @@ MECHANISM = Mechanism(
     GRADIENTS, "noise", "partial",
     lambda o: "the sum of both KL divergences between the classes' gradients in a batch is at most "
     f"{o['sum_kl']:g} as far as both are Gaussian; no bound on what leaks",
+    solver="marvell",
 )  # fmt: skip

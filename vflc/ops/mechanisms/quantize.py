@@ -43,6 +43,13 @@ def _rounded(b: Build, x: Node) -> Node:
     return b.op("floor", b.op("add", x, number(b, 0.5)))
 
 
+def alone_in_its_row(options: Options, width: int) -> str | None:
+    """A number that is alone in its row is the row's largest magnitude, which crosses unchanged."""
+    if width > 1 or options["per"] != "row":
+        return None
+    return f"scale per batch: quantize({options['bits']}, per = batch)"
+
+
 MECHANISM = Mechanism(
     "quantize",
     "Rounds each number to `bits` bits, on a grid `per` row or batch, and remembers what was lost "
@@ -55,5 +62,5 @@ MECHANISM = Mechanism(
     lambda o: f"numbers of {o['bits']} bits: compression, no privacy"
     + ("; the least and the largest number of the batch cross, and every number that is received "
        "depends on them" if o["per"] == "batch" else ""),
-    quantize, joint=False,
+    quantize, joint=False, useless=alone_in_its_row,
 )  # fmt: skip

@@ -15,6 +15,7 @@ from vflc.ir.graph import Source
 from vflc.ir.model import PartyInfo
 from vflc.ir.release import Grant
 from vflc.ir.stages import Lowered, Partitioned
+from vflc.ops.mechanisms import suggested
 from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
 from vflc.passes.learn.columns import folded, table_columns
 from vflc.passes.learn.flow import Secret
@@ -305,12 +306,11 @@ def _cheaper(bound: Bound, grant: Grant, label: bool) -> str:
     if grant.epsilon is not None and bound.kind == "epsilon":
         return f"ask the mechanism for ε = {grant.epsilon:g} or less, or grant more"
     if grant.epsilon is not None:
-        how = "VALUE with gaussian(clip = 1.0, "
-        if label:
-            how = f"{grant.party}.{grant.column} with label_dp("
+        what = f"{grant.party}.{grant.column}" if label else "VALUE"
+        how = suggested("labels" if label else "noise", grant.epsilon)
         return (
             "put a mechanism with a proof before everything that depends on it, in all phases: protect "
-            f"{how}epsilon = {grant.epsilon:g})"
+            f"{what} with {how}"
         )
     return "encode it into fewer codes (`bucketize`, `hash`, `vocab`), or grant more"
 

@@ -104,4 +104,4 @@ def _is_shared(model: Vectorised, weight: str) -> bool:
 def _noise(place: str, delta: float | None) -> Guard:
     """The hub's noise on the sum of all changes, as a mechanism: the ε is of the run, as it has the users."""
     options = {"epsilon": None, "delta": delta}
-    return Guard("noise", place, "forward", (), (), "proven", "", "noise", "gaussian", options)
+    return Guard("noise", place, "forward", (), (), "proven", "", "noise", options=options)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vflc_common.plugins import entry_points, plugin
+
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.release import Protection
 from vflc.ops import OpError
-from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.mechanisms import MECHANISMS, suggested
 from vflc.ops.protection import Mechanism, Option, check_foreign
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.targets import Ids, lower_target, lower_weights
@@ -62,7 +64,8 @@ def _is_limited_well(
     )
     if phase.text == "training" and "passes" not in mechanism.options:
         message = f"`{mechanism.name}` cannot be limited to training"
-        help = "remove `in training`: only `gaussian` on an activation adds noise in all phases"
+        noise = " or ".join(f"`{each.name}`" for each in MECHANISMS if each.passes is not None)
+        help = f"remove `in training`: only {noise} on an activation adds noise in all phases"
     elif phase.text == "training" and options["passes"] is not None:
         message = "`passes` are for evaluation and prediction, but with `in training` these have no noise"
         help = "remove one of the two"
@@ -77,7 +80,7 @@ def _fits(ev: Evaluator, mechanism: Mechanism, item: tree.Protect) -> bool:
     if isinstance(item.target, tree.WeightsTarget) == (mechanism.role == "weights"):
         return True
     what = " and ".join(sorted(mechanism.applies))
-    help = "as in: protect weights at PARTY with dp_sgd(clip = 1.0, epsilon = 8)"
+    help = f"as in: protect weights at PARTY with {suggested('weights', 8)}"
     ev.error("VFL0333", f"`{mechanism.name}` is for {what}; these are {_not(item)}", item.span, help)
     return False
 
@@ -118,7 +121,11 @@ def _options(ev: Evaluator, mechanism: Mechanism, expr: tree.Expr, scope: Scope)
         if not ours:
             check_foreign(found, filled)
 
-    return None if ev.record(MECHANISMS, mechanism.name, expr.span, check) is None else filled
+    if ev.record(MECHANISMS, mechanism.name, expr.span, check) is None:
+        return None
+    if mechanism.solver is not None and not ours:
+        ev.plugins.setdefault(plugin("solvers", entry_points("vflc.solvers")[mechanism.solver][0]), expr.span)
+    return filled
 
 
 def _accepts(name: str, option: Option, value: Any) -> Callable[[Mechanism], None]:

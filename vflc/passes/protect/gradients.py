@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 from msgspec.structs import replace
-from vflc_common.words import CALIBRATED
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.release import Guard, Protection
+from vflc.ir.release import Protection
 from vflc.ir.stages import Optimized
 from vflc.ops import infer
 from vflc.ops.loss import rule_of
@@ -29,6 +28,7 @@ from vflc.passes.protect.joint import (
     called,
     covers_rows,
     fresh,
+    guard_of,
     named,
     rewired,
     warn_of_nothing_saved,
@@ -44,7 +44,7 @@ def protected(model: Optimized, collector: Collector) -> Optimized:
         if protection.id not in done and MECHANISMS[protection.mechanism].role != "weights":
             work.protect(protection)
     for protection in model.protections:
-        if protection.mechanism in CALIBRATED:
+        if MECHANISMS[protection.mechanism].accounting == "messages":
             _check_budget(work.model, protection, collector)
     return work.model
 
@@ -114,7 +114,7 @@ class _Gradients(Struct):
         mechanism, graph = MECHANISMS[protection.mechanism], self.model.graph
         nodes = [graph[name] for name in values]
         label = None
-        if mechanism.apply is None and (label := self._label(protection, nodes, place)) is None:
+        if mechanism.solver is not None and (label := self._label(protection, nodes, place)) is None:
             return
         outer = Graph(dict(graph.nodes))
         origin = {after: before for (before, _), after in self.now.items()}
@@ -135,10 +135,9 @@ class _Gradients(Struct):
         if mechanism.apply is not None:
             inner, keeps = _inner(protection, guard, nodes, after)
         self._redirect(outer, after, target)
-        options = mechanism.filled(protection.options)
-        step = Guard(
-            protection.id, place, "backward", tuple(values), tuple(after.values()), mechanism.privacy,
-            mechanism.promise(options), guard, mechanism.name, options, inner, keeps, label, protection.span,
+        step = guard_of(
+            protection, guard, place, "backward", tuple(values), tuple(after.values()),
+            graph=inner, keeps=keeps, reads=label,
         )  # fmt: skip
         self.model = replace(self.model, guards=(*self.model.guards, step))
 
@@ -164,9 +163,16 @@ class _Gradients(Struct):
             f"`{protection.mechanism}` separates the rows of a batch by one label of 0 or 1 at {place}, "
             f"but these gradients depend on {what}",
             protection.span,
-            "use `gaussian`, `iso` or `max_norm`: they need no label",
+            f"use {_other_noise()}: they need no label",
         )
         return None
+
+
+def _other_noise() -> str:
+    """The mechanisms of noise on gradients that need no label, in words."""
+    found = [m.name for m in MECHANISMS if m.role == "noise" and "gradients" in m.applies and not m.solver]
+    *most, last = (f"`{name}`" for name in found)
+    return f"{', '.join(most)} or {last}"
 
 
 def _check_budget(model: Optimized, protection: Protection, collector: Collector) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
+from vflc_common.words import Phase
 
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import PLACELESS, Graph, Node
-from vflc.ir.release import Protection
+from vflc.ir.release import Guard, Protection
 from vflc.ops.mechanisms import MECHANISMS
-from vflc.ops.protection import Draw, Mechanism
+from vflc.ops.protection import Draw, Mechanism, Options
 
 ORDER = ("noise", "compression"), ("noise", "sum")
 """What may follow what on one edge: noise is added to what will be compressed or summed, not after."""
@@ -56,19 +58,39 @@ def covers_rows(nodes: Iterable[Node], protection: Protection, collector: Collec
 
 
 def warn_of_nothing_saved(nodes: Iterable[Node], protection: Protection, collector: Collector) -> None:
-    """A number that is alone in its row is the row's largest magnitude, which crosses whole."""
-    if protection.mechanism != "quantize" or protection.options["per"] != "row":
-        return
+    """Warns of the first value whose rows the mechanism sends as they are."""
+    mechanism = MECHANISMS[protection.mechanism]
     for node in nodes:
-        if node.type.row_size == 1:
-            bits = protection.options["bits"]
-            collector.warning(
-                "VFL0226",
-                f"`{node.id}` is one number a row, which `quantize` per row sends unchanged",
-                protection.span,
-                f"scale per batch: quantize({bits}, per = batch)",
-            )
+        width = node.type.row_size
+        assert width is not None, "a protection covers rows of fixed width"
+        if (instead := mechanism.useless(protection.options, width)) is not None:
+            numbers = "one number" if width == 1 else f"{width} numbers"
+            text = f"`{node.id}` is {numbers} a row, which `{mechanism.name}` sends unchanged here"
+            collector.warning("VFL0226", text, protection.span, instead)
             return
+
+
+def guard_of(
+    protection: Protection,
+    id: str,
+    place: str,
+    phase: Phase,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+    promise: str = "",
+    more: Options | None = None,
+    **parts: Any,
+) -> Guard:
+    """A guard of a protection, as its mechanism's record has it; the arguments are the fields of `Guard`.
+
+    `promise` is other words than the mechanism's, and `more` is what stands beside the options.
+    """
+    mechanism = MECHANISMS[protection.mechanism]
+    options = mechanism.filled(protection.options)
+    return Guard(
+        protection.id, place, phase, before, after, mechanism.privacy, promise or mechanism.promise(options),
+        id, mechanism.name, options | dict(more or {}), span=protection.span, **parts,
+    )  # fmt: skip
 
 
 class Chain(Struct):

@@ -1,4 +1,4 @@
-"""`label_dp`: randomised response on a label, and the loss of the answer by its chance under the model.
+"""Randomised response on a label, and the loss of the answer by its chance under the model.
 
 What the model says of the label is passed through the chances of the answers before it is held against one
 (forward correction; Patrini et al., "Making deep neural networks robust to label noise", CVPR 2017). The
@@ -16,13 +16,12 @@ from msgspec.structs import replace
 from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.release import Guard, Protection
+from vflc.ir.release import Protection
 from vflc.ir.stages import Placed
 from vflc.ops import LOSSES, OPS, infer
 from vflc.ops.mechanisms import MECHANISMS
-from vflc.ops.mechanisms.label_dp import likeliest
-from vflc.ops.protection import Draw
-from vflc.passes.protect.joint import draw_node, rewired
+from vflc.ops.protection import Answers, Draw
+from vflc.passes.protect.joint import draw_node, guard_of, rewired
 
 NEVER = -1e4
 """The logit of a class that is never answered."""
@@ -30,10 +29,12 @@ NEVER = -1e4
 
 def guard_labels(model: Placed, protection: Protection, collector: Collector) -> Placed:
     """The model whose losses read drawn labels in training; the same model after a mistake."""
-    if not (labels := _labels(model, protection, collector)):
+    mechanism = MECHANISMS[protection.mechanism]
+    if not (labels := _labels(model, protection, collector)) or mechanism.answers is None:
         return model
+    answers = mechanism.answers(mechanism.filled(protection.options))
     for label in labels:
-        work = _Label(model, protection, label, collector)
+        work = _Label(model, protection, label, collector, answers)
         if not work.fits():
             return model
         model = work.guard()
@@ -65,7 +66,7 @@ class _Label(Struct):
 
     Args:
         shaped: values that are the label in another shape.
-        top: with a prior that leaves some out, the classes among which answers are drawn.
+        answers: how the label is answered for.
         ends: ids of (reader, what it reads), where the label enters a loss.
     """
 
@@ -73,8 +74,8 @@ class _Label(Struct):
     protection: Protection
     label: Node
     collector: Collector
+    answers: Answers
     shaped: set[str] = field(default_factory=set)
-    top: tuple[int, ...] = ()
     ends: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -100,18 +101,14 @@ class _Label(Struct):
 
     def _prior_fits(self) -> bool:
         """Whether a prior is of the label's classes and leaves something to learn; reports where not."""
-        options = self.protection.options
-        if (prior := options.get("prior")) is None:
-            return True
-        top = likeliest(prior, options["epsilon"])
-        if len(prior) != self.classes:
-            text = f"`{self.label.id}` has {self.classes} classes, but the prior has {len(prior)} shares"
+        classes, top = self.answers.classes, self.answers.among
+        if classes not in (None, self.classes):
+            text = f"`{self.label.id}` has {self.classes} classes, but the prior has {classes} shares"
             help = "give one share per class, in order of the classes"
         elif len(top) == 1:
-            text = f"with this prior and ε = {options['epsilon']:g} every answer would be class {top[0]}"
+            text = f"with this prior and ε = {self.answers.epsilon:g} every answer would be class {top[0]}"
             help = "remove the prior, or give a larger ε: nothing could be learned from such answers"
         else:
-            self.top = top if len(top) < self.classes else ()
             return True
         self.collector.error("VFL0348", text, self.protection.span, help)
         return False
@@ -122,10 +119,11 @@ class _Label(Struct):
         return user.op in terms and user.inputs[1] == name and user.inputs[0] != name
 
     def _refuse(self, user: Node | None) -> bool:
+        mechanism = self.protection.mechanism
         how = f"enters a loss through `{user.op}`" if user is not None else "is not used in a cross-entropy"
         self.collector.error(
             "VFL0333",
-            f"`label_dp` works with `bce` and `cce` of a class, but `{self.label.id}` {how}",
+            f"`{mechanism}` works with `bce` and `cce` of a class, but `{self.label.id}` {how}",
             self.protection.span,
             "use the label unchanged, or remove the other loss",
         )
@@ -138,14 +136,14 @@ class _Label(Struct):
         guard = protection.id if alone else f"{protection.id}.{label.id}"
         graph = Graph(dict(model.graph.nodes))
         b = Build(graph, infer, (guard,), label.place, span=protection.span)
-        options = MECHANISMS["label_dp"].filled(protection.options)
-        grown, among = math.exp(options["epsilon"]), len(self.top) or self.classes
+        top = self.answers.among
+        grown, among = math.exp(self.answers.epsilon), len(top) or self.classes
         keep = grown / (grown + among - 1)
         width = 1 if label.type.dtype == "float" else None
         shift = draw_node(b, guard, Draw("shift", keep=keep, classes=among), label, width)
-        if self.top:
+        if top:
             other = draw_node(b, guard, Draw("shift", keep=1 / among, classes=among), label, None)
-            drawn = b.op("answered", label, shift, other, classes=self.classes, top=self.top)
+            drawn = b.op("answered", label, shift, other, classes=self.classes, top=top)
         else:
             drawn = b.op("shifted", label, shift, classes=self.classes)
         twins = self._twins(b, drawn)
@@ -158,19 +156,10 @@ class _Label(Struct):
                 b.op("when_training", twins[read], graph[read]).id,
             )
             changed[end] = replace(graph[end], inputs=inputs)
-        return replace(
-            model,
-            graph=rewired(graph, changed),
-            guards=(
-                *model.guards,
-                Guard(
-                    protection.id, str(label.place), "forward", (label.id,), (drawn.id,),
-                    MECHANISMS["label_dp"].privacy,
-                    MECHANISMS["label_dp"].promise(options), guard, "label_dp", options, reads=label.id,
-                    span=protection.span,
-                ),
-            ),
-        )  # fmt: skip
+        made = guard_of(
+            protection, guard, str(label.place), "forward", (label.id,), (drawn.id,), reads=label.id
+        )
+        return replace(model, graph=rewired(graph, changed), guards=(*model.guards, made))
 
     def _twins(self, b: Build, drawn: Node) -> dict[str, Node]:
         """The drawn label in each shape that the label has on its ways."""
@@ -185,7 +174,7 @@ class _Label(Struct):
 
         With keep / flip = e^ε that is softplus(z + ε) - softplus(z - ε) - ε, between -ε and ε.
         """
-        epsilon = b.constant(float(self.protection.options["epsilon"]))
+        epsilon = b.constant(self.answers.epsilon)
         above, below = (b.op("softplus", b.op(op, logit, epsilon)) for op in ("add", "sub"))
         return b.op("sub", b.op("sub", above, below), epsilon)
 
@@ -196,7 +185,7 @@ class _Label(Struct):
         each of the others with `other`, one that is not gives each of them with 1/n: r = Σ p_i·w_i.
         """
         depth, last = logits.type.sizes[-1] or 0, logits.type.rank - 1
-        among = self.top or range(self.classes)
+        among = self.answers.among or range(self.classes)
         other = (1 - keep) / (len(among) - 1)
         label = b.op("log_softmax", logits, axis=last)
         if len(among) == depth:  # r is `other` in each row, and a logit may be off by a constant

@@ -1,4 +1,4 @@
-"""`secure_sum`: values that enter nothing but a sum of several parties' values travel masked.
+"""Values that enter nothing but a sum of several parties' values travel masked.
 
 The graph stays as it is: masks go on when a value leaves and cancel in the sum where it is received
 (Bonawitz et al., "Practical secure aggregation for privacy-preserving machine learning", 2017).
@@ -18,6 +18,7 @@ from vflc.ir.release import Guard, Protection
 from vflc.ir.stages import Placed
 from vflc.ops import OPS
 from vflc.ops.mechanisms import MECHANISMS
+from vflc.passes.protect.joint import guard_of
 
 
 class GuardedSum(Struct, frozen=True):
@@ -31,8 +32,6 @@ class GuardedSum(Struct, frozen=True):
 def guard_sum(model: Placed, protection: Protection, values: Sequence[str], collector: Collector) -> Placed:
     """The model with a guard at each place that adds to the sums that the values enter."""
     graph, users = model.graph, model.graph.users()
-    mechanism = MECHANISMS[protection.mechanism]
-    options = mechanism.filled(protection.options)
     sums: dict[str, GuardedSum] = {}
     for name in values:
         found = find_sum(graph, users, name)
@@ -47,12 +46,11 @@ def guard_sum(model: Placed, protection: Protection, values: Sequence[str], coll
             others = sorted({str(graph[n].place) for n in found.leaves} - {place})
             guard = f"{protection.id}.{place}" if len(sums) == 1 else f"{protection.id}.{found.root}.{place}"
             guards.append(
-                Guard(
-                    protection.id, place, "forward", own, own, mechanism.privacy,
+                guard_of(
+                    protection, guard, place, "forward", own, own,
                     f"{found.place} is sent the sum with {' and '.join(others)} and no term of it; with "
                     f"{' or '.join(others)} it has the sum without that part; no bound on what a sum tells",
-                    guard, mechanism.name, {**options, "sum": found.root, "members": list(found.leaves)},
-                    span=protection.span, programs=PROGRAMS,
+                    {"sum": found.root, "members": list(found.leaves)}, programs=PROGRAMS,
                 )
             )  # fmt: skip
     return replace(model, guards=(*model.guards, *guards))
@@ -78,9 +76,10 @@ def offered(graph: Graph, guards: Sequence[Guard]) -> tuple[str, ...]:
         found = find_sum(graph, users, node.id) if crosses else None
         if found is not None and _fits(graph, found, node.id) and not masked.intersection(found.leaves):
             sums[found.root] = found
+    name = next(mechanism.name for mechanism in MECHANISMS if mechanism.role == "sum")
     return tuple(
         f"{found.place} reads {_list(found.leaves)} only as a sum: `protect {found.leaves[0]} with "
-        "secure_sum` would show it the sum alone"
+        f"{name}` would show it the sum alone"
         for found in sums.values()
     )
 
@@ -132,5 +131,5 @@ def _refuse(
         "VFL0335",
         text,
         protection.span,
-        "add values of two or more other parties: secure_sum hides a value among them",
+        f"add values of two or more other parties: {protection.mechanism} hides a value among them",
     )

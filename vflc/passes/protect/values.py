@@ -17,17 +17,17 @@ from vflc.diagnostics import Collector
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
-from vflc.ir.release import Guard, Protection
+from vflc.ir.release import Protection
 from vflc.ir.stages import Placed
 from vflc.ops import infer
 from vflc.ops.mechanisms import MECHANISMS
-from vflc.ops.mechanisms.gaussian import PASSES
 from vflc.passes.protect.joint import (
     Chain,
     GuardedValues,
     called,
     covers_rows,
     fresh,
+    guard_of,
     named,
     readers_elsewhere,
     rewired,
@@ -124,20 +124,16 @@ class _Activations(Struct):
             for node in graph
             if node.place != place and any(name in after for name in node.inputs)
         }
-        options = mechanism.filled(protection.options)
+        training_alone = protection.options.get("passes") is None
+        step = guard_of(
+            protection, guard, place, "forward", tuple(values), tuple(after.values()),
+            keeps=tuple(rows.keeps), programs=PROGRAMS[:1] if training_alone else PROGRAMS,
+        )  # fmt: skip
         self.model = replace(
             _renamed(model, after, place),
             graph=rewired(graph, changed),
-            guards=(
-                *model.guards,
-                Guard(
-                    protection.id, place, "forward", tuple(values), tuple(after.values()), mechanism.privacy,
-                    mechanism.promise(options), guard, mechanism.name, options, keeps=tuple(rows.keeps),
-                    span=protection.span,
-                    programs=PROGRAMS[:1] if options.get("passes") is None else PROGRAMS,
-                ),
-            ),
-        )  # fmt: skip
+            guards=(*model.guards, step),
+        )
 
     def _origin(self, name: str) -> str:
         return next((before for before, after in self.now.items() if after == name), name)
@@ -145,10 +141,10 @@ class _Activations(Struct):
 
 def _in_all_phases(protection: Protection) -> Protection:
     """Noise on an activation is there in all phases unless the spec limits it, for so many passes."""
-    options = protection.options
-    if "passes" not in options or protection.training or options["passes"] is not None:
+    options, passes = protection.options, MECHANISMS[protection.mechanism].passes
+    if passes is None or protection.training or options["passes"] is not None:
         return protection
-    return replace(protection, options={**options, "passes": PASSES})
+    return replace(protection, options={**options, "passes": passes})
 
 
 def _measured_elsewhere(model: Placed) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`dp_sgd` on the weights of a place, put where their gradients are summed over the batch.
+"""Noise on the gradients of weights of a place, put where their gradients are summed over the batch.
 
 In: a differentiated graph. Out: gradients in which each row's share, over all weights protected
 together, is at most `clip` long, with noise on every number of their sum (Abadi et al., "Deep
@@ -18,13 +18,13 @@ from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Gradient, names_of
-from vflc.ir.release import Guard, Protection
+from vflc.ir.release import Protection
 from vflc.ir.stages import Differentiated
 from vflc.ops import infer
 from vflc.ops.mechanisms import MECHANISMS
 from vflc.ops.protection import Draw, shrinking
 from vflc.passes.optimize import matches
-from vflc.passes.protect.joint import called, draw_node, fresh
+from vflc.passes.protect.joint import called, draw_node, fresh, guard_of
 from vflc.passes.protect.row_gradients import NoSum, Parting
 from vflc.passes.protect.row_summands import Summands
 
@@ -63,8 +63,7 @@ def _guarded(model: Differentiated, protection: Protection, collector: Collector
             parts.append(_Part(gradient.weight, free, rows))
     if not parts:
         return model
-    mechanism = MECHANISMS[protection.mechanism]
-    options = mechanism.filled(protection.options)
+    options = MECHANISMS[protection.mechanism].filled(protection.options)
     count = b.op("count", parts[0].rows.leaf, axes=(0,))
     factor = _factor(b, parts, count, options["clip"])
     summed: list[str] = []
@@ -73,9 +72,8 @@ def _guarded(model: Differentiated, protection: Protection, collector: Collector
         sums = part.rows.total(b, factor)
         summed += [each.id for each in sums]
         after[part.weight] = _noisy(b, part, sums, count, options).id
-    guard = Guard(
-        protection.id, place, "backward", tuple(summed), tuple(after.values()), mechanism.privacy,
-        mechanism.promise(options), protection.id, mechanism.name, options, span=protection.span,
+    guard = guard_of(
+        protection, protection.id, place, "backward", tuple(summed), tuple(after.values()),
         weights=tuple(after),
     )  # fmt: skip
     changed = tuple(Gradient(g.weight, after[g.weight]) if g.weight in after else g for g in model.gradients)
@@ -135,7 +133,7 @@ def _chosen(model: Differentiated, protection: Protection, collector: Collector)
     if twice:
         collector.error(
             "VFL0336",
-            f"`{twice[0]}` is already protected with `dp_sgd`",
+            f"`{twice[0]}` is already protected with `{protection.mechanism}`",
             protection.span,
             "name all weights in one protection, which clips their gradients together",
         )
@@ -148,7 +146,8 @@ def _refuse(
 ) -> None:
     collector.error(
         "VFL0346",
-        f"`dp_sgd` cannot separate the rows in the gradient of `{gradient.weight}`: {found.why}",
+        f"`{protection.mechanism}` cannot separate the rows in the gradient of `{gradient.weight}`: "
+        f"{found.why}",
         found.node.span or protection.span,
         "remove it, or protect only the weights that it does not affect: "
         f"protect weights NAME, … at {protection.target.weights_at} with …",

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.blas import one_thread
 from vflc_runtime.protect.noise import Noise
+from vflc_runtime.protect.solver import Solver
 
 Array = NDArray[Any]
 NOTHING = 1e-9
@@ -158,11 +159,15 @@ class Marvell:
         """The noise of the last batch that had both classes, for a checkpoint; nothing before one had."""
         return {} if self._last is None else {f.name: np.asarray(getattr(self._last, f.name)) for f in _PARTS}
 
-    def restore(self, saved: Mapping[str, Array], prefix: str, withheld: int) -> None:
-        """Takes up what a checkpoint has, whose names begin with `prefix`."""
-        found: dict[str, Any] = {f.name: saved[prefix + f.name] for f in _PARTS if prefix + f.name in saved}
+    def counts(self) -> dict[str, int]:
+        """How many batches were withheld."""
+        return {"withheld": self.withheld}
+
+    def restore(self, memory: Mapping[str, Array], counts: Mapping[str, int]) -> None:
+        """Takes up what a checkpoint has."""
+        found: dict[str, Any] = {f.name: memory[f.name] for f in _PARTS if f.name in memory}
         self._last = Noises(**{**found, "along": float(found["along"].item())}) if found else None
-        self.withheld = withheld
+        self.withheld = int(counts.get("withheld", 0))
 
 
 _PARTS = fields(Noises)
@@ -174,3 +179,6 @@ def _noisy(gradients: Array, positive: NDArray[np.bool_], noises: Noises, noise:
     made += (scales * noise.normal(made.shape)) @ noises.axes.T
     made += math.sqrt(noises.along) * noise.normal((len(made), 1)) * noises.direction
     return made.astype(gradients.dtype)
+
+
+SOLVER = Solver("marvell", lambda guard: Marvell(guard.number("sum_kl")))
