@@ -54,14 +54,15 @@ objective mse(logit, bob.y)
 
 
 def test_free_values_go_where_the_fewest_bytes_cross() -> None:
-    """Ten numbers at alice meet one at bob: without a `fuse` they meet at alice, and one comes back."""
+    """Ten numbers at alice meet one at bob: without a place they meet at alice, and one comes back."""
     bundle = compiled("""
 a = dense(alice.x, 10)
 b = dense(bob.z, 1)
 h = a * b
 logit = dense(h, 1)
-predict p = logit
-objective mse(logit, bob.y)
+fuse at bob { out = logit + 0.0 }
+predict p = out
+objective mse(out, bob.y)
 """)
     assert edges(bundle, "forward") == {
         "b": ("bob", "alice", ["batch", 1]),

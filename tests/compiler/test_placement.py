@@ -15,8 +15,9 @@ from vflc.passes.levels import levels
 from vflc.passes.lower import lower
 from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
-from vflc.passes.place import Place, raw_values, trainable_below
+from vflc.passes.place import Place, trainable_below
 from vflc.passes.prune import Prune
+from vflc.passes.raw import raw_values
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
 from vflc.syntax.parser import parse
@@ -57,10 +58,10 @@ def crossing(made: Any, phase: str = "forward") -> dict[str, tuple[str, str]]:
 
 
 def joined(left: str, right: str, after: str = "") -> Any:
-    """Values of alice and of bob that meet where fewer bytes cross; the label is carol's."""
+    """Values of alice and of bob that meet where fewer bytes cross: what they lead to is placed at carol."""
     return model(
         f"l = {left}\nr = {right}\nh = mlp(concat(l, r), [4])\nlogit = dense(h, 1)\n"
-        f"predict p = logit at carol\nobjective mse(logit, carol.y)\n{after}"
+        f"fuse at carol {{ out = logit + 0.0 }}\npredict p = out\nobjective mse(out, carol.y)\n{after}"
     )
 
 
@@ -89,8 +90,9 @@ h1 = mlp(concat(l, r1), [2])
 h2 = mlp(concat(l, r2), [2])
 h3 = mlp(concat(l, r3), [2])
 logit = dense(mlp(h1 + h2 + h3, [4]), 1)
-predict p = logit at carol
-objective mse(logit, carol.y)
+fuse at carol { out = logit + 0.0 }
+predict p = out
+objective mse(out, carol.y)
 """)
     assert {made.graph[name].place for name in ("h1", "h2", "h3", "logit")} == {"bob"}
     assert crossing(made) == {"l": ("alice", "bob"), "logit": ("bob", "carol")}
@@ -107,14 +109,48 @@ s = dense(carol.w, 5)
 logit = dense(mlp(concat(l, r, s), [4]), 1)
 u = tanh(dense(alice.x, {wide}))
 v = dense(u, 1) at carol
-predict p = logit at carol
-objective mse(logit, carol.y)
+fuse at carol {{ out = logit + 0.0 }}
+predict p = out
+objective mse(out, carol.y)
 objective mse(v, carol.y)
 """,
         PARTIES.replace("label y", "feature w: float\n  label y"),
     )
     assert [e.node for e in made.edges if e.phase == "forward" and e.target == "bob"] == ["l", "s"]
     assert made.graph["logit"].place == "bob"
+
+
+THREE = """
+l = dense(alice.x, 2)
+r = dense(bob.z, 40)
+h = mlp(concat(l, r), [4])
+logit = dense(h, 1)
+predict p = logit
+objective mse(logit, carol.y)
+"""
+
+
+def test_what_nobody_placed_meets_at_the_owner_of_the_labels() -> None:
+    """At bob, two numbers and one would cross instead of 42: and bob would hold the end of carol's model."""
+    made = model(THREE)
+    assert {made.graph[name].place for name in ("h", "logit")} == {"carol"}
+    assert crossing(made) == {"l": ("alice", "carol"), "r": ("bob", "carol")}
+
+
+def test_labels_of_several_owners_leave_it_to_the_bytes() -> None:
+    parties = PARTIES + "party dave {\n  key ID\n  label v: float\n}\n"
+    made = model(THREE + "objective mse(logit, dave.v)\n", parties)
+    assert made.graph["h"].place == "bob"
+
+
+def test_what_leads_to_a_placed_value_or_comes_from_one_is_left_to_the_bytes() -> None:
+    before = model(THREE.replace("logit = dense(h, 1)", "logit = dense(h, 1) at carol"))
+    assert before.graph["h.concat"].place == "bob"
+    dave = "party dave {\n  key ID\n  feature u: float\n}\n"
+    after = model(
+        THREE.replace("r =", "q = dense(bob.z, 2)\nr = dense(q, 40) at dave\nunread ="), PARTIES + dave
+    )
+    assert after.graph["h"].place == "dave"
 
 
 def test_what_crosses_once_a_step_counts_by_its_share_of_a_batch() -> None:
@@ -125,8 +161,9 @@ l = dense(alice.x, 1) * sum(w)
 r = dense(bob.z, 1)
 h = mlp(concat(l, r * sum(square(w))), [4])
 logit = dense(h, 1)
-predict p = logit at carol
-objective mse(logit, carol.y)
+fuse at carol { out = logit + 0.0 }
+predict p = out
+objective mse(out, carol.y)
 """
     made = model(text)
     sent = {edge.node for edge in made.edges if edge.phase == "forward"}
@@ -139,7 +176,7 @@ def test_the_labels_owner_reads_the_prediction() -> None:
         """
 l = dense(alice.x, 4)
 r = dense(bob.z, 4)
-logit = dense(mlp(concat(l, r), [2]), 1)
+logit = dense(mlp(concat(l, r), [2]), 1) at alice
 predict y = sigmoid(logit)
 objective bce(logit, carol.y)
 """,
@@ -168,7 +205,7 @@ def test_raw_values_are_never_sent_to_save_bytes() -> None:
 r = dense(bob.z, 40)
 h = mlp(concat(alice.x, r), [4])
 logit = dense(h, 1)
-predict p = logit at carol
+predict p = logit
 objective mse(logit, carol.y)
 """)
     assert crossing(made)["r"] == ("bob", "alice")
@@ -179,7 +216,8 @@ def test_too_much_that_is_left_open_is_refused_where_it_begins(monkeypatch: pyte
     with pytest.raises(Refused) as refused:
         model(
             "a = dense(alice.x1, 2)\nb = dense(bob.z, 2)\nd = dense(dave.u, 2)\nfirst = a + b\n"
-            "logit = dense(first * d, 1)\npredict p = logit at carol\nobjective mse(logit, carol.y)\n",
+            "logit = dense(first * d, 1)\nfuse at carol { out = logit + 0.0 }\npredict p = out\n"
+            "objective mse(out, carol.y)\n",
             MANY,
         )
     (found,) = refused.value.diagnostics
@@ -416,8 +454,9 @@ l = dense(alice.x, 4)
 s = stop_gradient(l)
 t = dense(alice.x * 2, 4)
 logit = dense(mlp(concat(s, t), [4]), 1)
-predict p = logit at carol
-objective mse(logit, carol.y)
+fuse at carol { out = logit + 0.0 }
+predict p = out
+objective mse(out, carol.y)
 """, passes=2)  # fmt: skip
     graph: Graph = made.graph
     raw, learning = raw_values(graph), trainable_below(graph)

@@ -3,7 +3,8 @@
 In: a graph with demanded places only. Out: every node but constants has a place.
 
 Features and labels lie at their party, a `fuse at` and an `at` are demands, what depends on one
-party's data alone runs at that party. What is left goes where the fewest bytes a row cross, by a
+party's data alone runs at that party, and several parties' values first meet at the owner of the
+labels that they are learned for. What is left goes where the fewest bytes a row cross, by a
 minimum cut: exact for two places; for more, the isolation heuristic (Dahlhaus et al., "The
 Complexity of Multiterminal Cuts", SIAM J. Comput. 23, 1994), within twice the least.
 """
@@ -15,21 +16,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 
-from vflc.diagnostics import Collector, Label, Span
+from vflc.diagnostics import Collector
 from vflc.ir.budget import MOST_FREE
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import UNSPLIT
-from vflc.ir.release import Acceptance
 from vflc.ir.stages import Lowered, Placed
 from vflc.passes.properties import GRAPH, NEEDED, PLACED
+from vflc.passes.raw import raw_values, refuse_raw
 
 if TYPE_CHECKING:
     import networkx
 
 FORBIDDEN = 1e15
 """Bytes a row that no model has."""
-MOST_NAMED = 4
-"""So many features are named where several are refused at once."""
 
 
 class Place(Struct, frozen=True):
@@ -46,12 +45,13 @@ class Place(Struct, frozen=True):
             places = {node.id: UNSPLIT for node in graph}
             return Placed.of(model, graph=_moved(graph, places), places=(UNSPLIT,))
         places = _owned(graph)
+        _meet(model, places)
         _follow(graph, places)
         _cut(model, places, collector)
         collector.refuse_errors()
         _follow(graph, places)
         placed = _moved(graph, places)
-        _check(placed, model.acceptances, collector)
+        refuse_raw(placed, model.acceptances, collector)
         return Placed.of(model, graph=placed, places=tuple(party.name for party in model.parties))
 
 
@@ -69,6 +69,36 @@ def _owned(graph: Graph) -> dict[str, str]:
         if all(places.get(name, owner) == owner for name in node.inputs):
             places[node.id] = owner
     return places
+
+
+def _meet(model: Lowered, places: dict[str, str]) -> None:
+    """Values that lie with their parties meet at the owner of the labels: no other gets the end of its model.
+
+    It is left to the cut where the labels have several owners or none, and where raw data would have to go
+    there. Who has placed values has split the model: what they lead to, and what leads to them, is left to
+    the cut as well.
+    """
+    graph = model.graph
+    raw, homes = raw_values(graph), _homes(model)
+    for node in graph:
+        if node.id in places or len(node.owners) < 2 or len(homes.get(node.id, ())) != 1:
+            continue
+        (home,) = homes[node.id]
+        data = [source for source in graph.inputs(node) if source.owners]
+        if all({places.get(s.id)} == s.owners and (s.id not in raw or places[s.id] == home) for s in data):
+            places[node.id] = home
+
+
+def _homes(model: Lowered) -> dict[str, set[str]]:
+    """Whose labels each value is learned for."""
+    homes: dict[str, set[str]] = {}
+    for loss in model.losses:
+        if loss.label:
+            homes.setdefault(loss.node, set()).update(model.graph[loss.label].owners)
+    for node in reversed(list(model.graph)):
+        for name in node.inputs if node.place is None and node.id in homes else ():
+            homes.setdefault(name, set()).update(homes[node.id])
+    return homes
 
 
 def _follow(graph: Graph, places: dict[str, str]) -> None:
@@ -172,7 +202,7 @@ def _isolate(
         if node.op in PLACELESS or node.id not in near or not others:
             continue
         cost = bytes_a_row(node, model.train.batch) * (1 + (node.id in learning))
-        if node.id in raw:  # too dear for any cut that has a choice; `_check` refuses what has none
+        if node.id in raw:  # too dear for any cut that has a choice; `refuse_raw` refuses what has none
             cost = FORBIDDEN
         _connect(network, terminal(node.id), f"o:{node.id}", f"i:{node.id}", others, cost)
     value, (inside, _) = networkx.minimum_cut(network, "source", "sink", capacity="bytes")
@@ -198,18 +228,6 @@ def bytes_a_row(node: Node, batch: int) -> float:
     return size if node.type.batched else size / batch
 
 
-# --- what may not cross ---------------------------------------------------------------------------
-
-
-def raw_values(graph: Graph) -> set[str]:
-    """Values that a party's data flowed into and no weight: the data itself, merely encoded."""
-    weighty: set[str] = set()
-    for node in graph:
-        if node.op == "weight" or any(name in weighty for name in node.inputs):
-            weighty.add(node.id)
-    return {node.id for node in graph if node.sources and node.id not in weighty}
-
-
 def trainable_below(graph: Graph) -> set[str]:
     """Values that depend on a trainable weight, so that a gradient may come back for them."""
     found: set[str] = set()
@@ -218,97 +236,3 @@ def trainable_below(graph: Graph) -> set[str]:
         if trainable or (node.op != "stop_gradient" and any(name in found for name in node.inputs)):
             found.add(node.id)
     return found
-
-
-def raw_code(node: Node) -> str:
-    """The code of a raw value that crosses."""
-    if any(source.label for source in node.sources):
-        return "VFL0401"
-    return "VFL0302" if node.op == "feature" else "VFL0301"
-
-
-def _check(graph: Graph, acceptances: tuple[Acceptance, ...], collector: Collector) -> None:
-    """Refuses every raw value that crosses, once for each place that would read it.
-
-    One that a waiver names is left to the analysis of what crosses, which has the edges.
-    """
-    waived = {(a.code, name) for a in acceptances for name in (*a.target.values, a.target.text)}
-    raw = raw_values(graph)
-    refused: set[tuple[str, str | None]] = set()
-    groups: dict[tuple[str, str | None, Span | None], list[tuple[Node, Node]]] = {}
-    for node in graph:
-        for source in graph.inputs(node):
-            crosses = source.id in raw and source.place != node.place and source.op not in PLACELESS
-            if not crosses or (raw_code(source), source.id) in waived:
-                continue
-            if (source.id, node.place) not in refused:
-                refused.add((source.id, node.place))
-                groups.setdefault((raw_code(source), node.place, node.span), []).append((source, node))
-    for pairs in groups.values():
-        if len(pairs) > 1 and raw_code(pairs[0][0]) == "VFL0302":
-            _refuse_several([source for source, _ in pairs], pairs[0][1], collector)
-        else:
-            for source, node in pairs:
-                _refuse(source, node, collector)
-
-
-def _refuse_several(features: list[Node], reader: Node, collector: Collector) -> None:
-    """One finding for all features that one expression reads where it may not."""
-    by_party: dict[str, list[str]] = {}
-    for feature in features:
-        by_party.setdefault(str(feature.place), []).append(feature.id)
-    names = ", ".join(feature.id for feature in features[:MOST_NAMED])
-    more = f" and {len(features) - MOST_NAMED} more" if len(features) > MOST_NAMED else ""
-    shares = [f"dense(concat({', '.join(n[:2])}{', …' * (len(n) > 2)}), 8)" for n in by_party.values()]
-    if len(shares) == 1:
-        help = f"compute with them at {features[0].place}: bind h = {shares[0]}, and use h here"
-    else:
-        help = (
-            "replace a layer over several parties' features by the sum of one layer at each: bind "
-            f"h1 = {shares[0]}, h2 = {shares[1]}{', …' * (len(shares) > 2)}, and compute here with "
-            f"h1 + h2{' + …' * (len(shares) > 2)}"
-        )
-    firsts = (next(f for f in features if str(f.place) == party) for party in by_party)
-    collector.error(
-        "VFL0302",
-        f"{len(features)} features are read at {reader.place}, which may not see them: {names}{more}",
-        reader.span,
-        help,
-        *(Label(f.span, f"{f.id} comes from here") for f in firsts if f.span and f.span != reader.span),
-    )
-
-
-def _refuse(source: Node, reader: Node, collector: Collector) -> None:
-    labels = sorted(str(s) for s in source.sources if s.label)
-    names = ", ".join(sorted(str(s) for s in source.sources))
-    here = (
-        (Label(source.span, f"{names} comes from here"),)
-        if source.span and source.span != reader.span
-        else ()
-    )
-    where = f"at {reader.place}"
-    code = raw_code(source)
-    if code == "VFL0401":
-        collector.error(
-            code,
-            f"the label {labels[0]} is read {where}, but it belongs to {source.place}",
-            reader.span,
-            f"compute this at {source.place}: labels stay with their owner",
-            *here,
-        )
-    elif code == "VFL0302":
-        collector.error(
-            code,
-            f"the feature {names} is read {where}, which may not see it",
-            reader.span,
-            f"embed or encode it at {source.place}, in a binding of its own, and use the result here",
-            *here,
-        )
-    else:
-        collector.error(
-            code,
-            f"{names} would reach {reader.place} raw: no weight stands between",
-            reader.span,
-            f"put a trained layer between, at {source.place}",
-            *here,
-        )

@@ -16,7 +16,7 @@ from vflc.ops.loss import rule_of
 from vflc.passes.evidence.coefficients import Backward, Coefficient
 from vflc.passes.evidence.scores import Score, scores
 from vflc.passes.evidence.values import Fact, facts
-from vflc.passes.place import raw_values
+from vflc.passes.raw import raw_values
 
 SEEDED = frozenset({"constant", "random"})
 """Values that every place can make for itself: from the spec, or from the seed that all share."""

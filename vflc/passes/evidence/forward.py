@@ -14,7 +14,7 @@ from vflc.passes.evidence.analysis import Analysis
 from vflc.passes.evidence.found import Found
 from vflc.passes.evidence.values import Dependence
 from vflc.passes.learn.bounds import declared
-from vflc.passes.place import raw_code
+from vflc.passes.raw import raw_code
 
 FEW = 256
 """Values of an edge that can be told by heart: at most eight bits."""

@@ -1,0 +1,113 @@
+"""Values that may not cross: a party's data itself, that no weight has touched."""
+
+from __future__ import annotations
+
+from vflc.diagnostics import Collector, Label, Span
+from vflc.ir.graph import PLACELESS, Graph, Node
+from vflc.ir.release import Acceptance
+
+MOST_NAMED = 4
+"""So many features are named where several are refused at once."""
+
+
+def raw_values(graph: Graph) -> set[str]:
+    """Values that a party's data flowed into and no weight: the data itself, merely encoded."""
+    weighty: set[str] = set()
+    for node in graph:
+        if node.op == "weight" or any(name in weighty for name in node.inputs):
+            weighty.add(node.id)
+    return {node.id for node in graph if node.sources and node.id not in weighty}
+
+
+def raw_code(node: Node) -> str:
+    """The code of a raw value that crosses."""
+    if any(source.label for source in node.sources):
+        return "VFL0401"
+    return "VFL0302" if node.op == "feature" else "VFL0301"
+
+
+def refuse_raw(graph: Graph, acceptances: tuple[Acceptance, ...], collector: Collector) -> None:
+    """Refuses every raw value that crosses, once for each place that would read it.
+
+    One that a waiver names is left to the analysis of what crosses, which has the edges.
+    """
+    waived = {(a.code, name) for a in acceptances for name in (*a.target.values, a.target.text)}
+    raw = raw_values(graph)
+    refused: set[tuple[str, str | None]] = set()
+    groups: dict[tuple[str, str | None, Span | None], list[tuple[Node, Node]]] = {}
+    for node in graph:
+        for source in graph.inputs(node):
+            crosses = source.id in raw and source.place != node.place and source.op not in PLACELESS
+            if not crosses or (raw_code(source), source.id) in waived:
+                continue
+            if (source.id, node.place) not in refused:
+                refused.add((source.id, node.place))
+                groups.setdefault((raw_code(source), node.place, node.span), []).append((source, node))
+    for pairs in groups.values():
+        if len(pairs) > 1 and raw_code(pairs[0][0]) == "VFL0302":
+            _refuse_several([source for source, _ in pairs], pairs[0][1], collector)
+        else:
+            for source, node in pairs:
+                _refuse(source, node, collector)
+
+
+def _refuse_several(features: list[Node], reader: Node, collector: Collector) -> None:
+    """One finding for all features that one expression reads where it may not."""
+    by_party: dict[str, list[str]] = {}
+    for feature in features:
+        by_party.setdefault(str(feature.place), []).append(feature.id)
+    names = ", ".join(feature.id for feature in features[:MOST_NAMED])
+    more = f" and {len(features) - MOST_NAMED} more" if len(features) > MOST_NAMED else ""
+    shares = [f"dense(concat({', '.join(n[:2])}{', …' * (len(n) > 2)}), 8)" for n in by_party.values()]
+    if len(shares) == 1:
+        help = f"compute with them at {features[0].place}: bind h = {shares[0]}, and use h here"
+    else:
+        help = (
+            "replace a layer over several parties' features by the sum of one layer at each: bind "
+            f"h1 = {shares[0]}, h2 = {shares[1]}{', …' * (len(shares) > 2)}, and compute here with "
+            f"h1 + h2{' + …' * (len(shares) > 2)}"
+        )
+    firsts = (next(f for f in features if str(f.place) == party) for party in by_party)
+    collector.error(
+        "VFL0302",
+        f"{len(features)} features are read at {reader.place}, which may not see them: {names}{more}",
+        reader.span,
+        help,
+        *(Label(f.span, f"{f.id} comes from here") for f in firsts if f.span and f.span != reader.span),
+    )
+
+
+def _refuse(source: Node, reader: Node, collector: Collector) -> None:
+    labels = sorted(str(s) for s in source.sources if s.label)
+    names = ", ".join(sorted(str(s) for s in source.sources))
+    here = (
+        (Label(source.span, f"{names} comes from here"),)
+        if source.span and source.span != reader.span
+        else ()
+    )
+    where = f"at {reader.place}"
+    code = raw_code(source)
+    if code == "VFL0401":
+        collector.error(
+            code,
+            f"the label {labels[0]} is read {where}, but it belongs to {source.place}",
+            reader.span,
+            f"compute this at {source.place}: labels stay with their owner",
+            *here,
+        )
+    elif code == "VFL0302":
+        collector.error(
+            code,
+            f"the feature {names} is read {where}, which may not see it",
+            reader.span,
+            f"embed or encode it at {source.place}, in a binding of its own, and use the result here",
+            *here,
+        )
+    else:
+        collector.error(
+            code,
+            f"{names} would reach {reader.place} raw: no weight stands between",
+            reader.span,
+            f"put a trained layer between, at {source.place}",
+            *here,
+        )
