@@ -427,6 +427,44 @@ def test_a_number_that_the_model_cannot_hold_is_refused_by_its_key(value):
     column = feature("Big", "float", [], "number")
     spec = {"parties": {"p": {"key": "ID", "columns": [column]}}}
     given = {"p": pa.table({"ID": [1, 2, 3], "Big": [1.0, value, 3e38]})}
-    message = refused("VFL0603", spec, given).message
+    message = refused("VFL0506", spec, given).message
     assert f"p.Big is {value:g} in the row with key '2', which float32 cannot hold" in message
     assert Dataset.load(spec, given, precision="float64").inputs["p.Big"][1] == value
+
+
+ENDS = {
+    "standardize": [{"name": "standardize", "mean": None, "std": None}],
+    "minmax": [{"name": "scale", "factor": 0.5}, {"name": "minmax", "low": None, "high": None}],
+}
+
+
+@pytest.mark.parametrize("kind", ["feature", "label"])
+@pytest.mark.parametrize("value", [1e300, -1e307, 1e141])
+@pytest.mark.parametrize("name", ENDS)
+def test_an_encoder_is_fitted_to_no_number_whose_square_is_infinite(name, value, kind):
+    column = feature("Big", "float", ENDS[name], "number", kind=kind)
+    spec = {"parties": {"p": {"key": "ID", "columns": [column]}}}
+    given = {"p": pa.table({"ID": [1, 2, 3, 4], "Big": [1.0, 2.0, value, 3.0]})}
+    training = lambda rows: np.array([1, 2, 3])  # noqa: E731
+    for precision in ("float32", "float64"):
+        failure = refused("VFL0506", spec, given, training=training, precision=precision)
+        assert failure.message.startswith("p.Big is ") and "in the row with key '3'" in failure.message
+        assert f"too large to fit {name} to" in failure.message and "log1p" in failure.help
+    # what is not trained on fits nothing, and is told of by its own row
+    rest = Dataset.load(spec, given, training=lambda rows: np.array([0, 1, 3]), precision="float64")
+    assert all(np.isfinite(list(each.values())).all() for each in rest.state["p.Big"] if each)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_what_undoes_a_label_fits_the_precision_of_the_model(name):
+    """It becomes a weight. A feature's parameters are only computed with, in float64."""
+    given = {"p": pa.table({"ID": [1, 2, 3], "Big": [1e100, 2e100, 4e100]})}
+    for kind in ("label", "feature"):
+        column = feature("Big", "float", ENDS[name], "number", kind=kind)
+        spec = {"parties": {"p": {"key": "ID", "columns": [column]}}}
+        if kind == "label":
+            failure = refused("VFL0506", spec, given, training=np.arange)
+            assert failure.message.endswith("which float32 cannot hold") and "float64" in failure.help
+        precision = "float32" if kind == "feature" else "float64"
+        numbers = Dataset.load(spec, given, training=np.arange, precision=precision).inputs["p.Big"]
+        assert numbers.dtype == precision and np.isfinite(numbers).all() and np.ptp(numbers) >= 1

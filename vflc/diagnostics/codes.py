@@ -90,6 +90,7 @@ CODES: dict[str, str] = {
     "VFL0503": "A backend or package that is not installed",
     "VFL0504": "An encoder of another package that fails",
     "VFL0505": "A label whose encoder cannot be undone",
+    "VFL0506": "A number that is too large",
     # Data and runtime
     "VFL0601": "A data source cannot be read",
     "VFL0602": "A column is missing from the data",

@@ -6,6 +6,7 @@ spread out again; nothing loops over rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ State = list[dict[str, float] | None]
 EXAMPLES = 5
 WIDE, SPARSE = 64, 16
 """A column is said to be too wide for its rows from more values than WIDE on, SPARSE times the mean."""
+LARGEST = 1e140
+"""Of numbers that an encoder is fitted to: the sum of their squares is finite, however many there are."""
 MOST_VALUES = 4096
 """Values that a row may have where no `sequence` says how many: every row of a batch is as wide."""
 
@@ -98,7 +101,7 @@ class Chain:
         return None
 
     def observe(self, values: pa.Array, keys: pa.Array) -> None:
-        """Takes in training rows for the first encoder that is not fitted."""
+        """Takes in training rows for the first encoder that is not fitted; VFL0506 for too large a number."""
         at = self.unfitted
         if at is None:
             return
@@ -107,6 +110,7 @@ class Chain:
         encoded = self._run(Values(present(values)), keys, self.encoders[:at], None)
         with self._converting("what is fitted to it"):
             numbers, null = numbers_of(encoded.flat)
+        self._refuse_large(self.encoders[at]["name"], numbers, encoded.offsets, keys)
         with self._converting(self.encoders[at]["name"]):
             if self._statistic is None:
                 self._statistic = fit.start()
@@ -116,7 +120,7 @@ class Chain:
         """Fits the first encoder that is not fitted to the rows observed.
 
         Raises:
-            Failure: VFL0610 where they hold no value at all.
+            Failure: VFL0610 where they hold no value at all, VFL0504 where another package's fits no number.
         """
         at = self.unfitted
         if at is None:
@@ -134,7 +138,11 @@ class Chain:
         with self._converting(encoder["name"]):
             fitted = fit.result(statistic)
             given = {name: encoder.get(name) for name in fit.neutral}
-            self.state[at] = {name: float(fitted[name] if v is None else v) for name, v in given.items()}
+            state = {name: float(fitted[name] if v is None else v) for name, v in given.items()}
+            for name, value in state.items():
+                if not math.isfinite(value):
+                    raise ValueError(f"fitted {name} is {value}")
+        self.state[at] = state
 
     def encode(self, values: pa.Array, keys: pa.Array) -> NDArray[np.generic]:
         """Encodes rows.
@@ -272,6 +280,20 @@ class Chain:
             else f"{lookup.help(encoder)}, or give a default: default = other keeps an id for all others",
             self.where,
         )
+
+    def _refuse_large(
+        self, encoder: str, numbers: NDArray[np.float64], offsets: NDArray[np.int64] | None, keys: pa.Array
+    ) -> None:
+        sizes = np.abs(numbers)
+        if sizes.max(initial=0.0) > LARGEST:
+            at = int(sizes.argmax())
+            raise Failure(
+                "VFL0506",
+                f"{self.name} is {numbers[at]:g} in the row with key {_key(at, offsets, keys, None)}, "
+                f"too large to fit {encoder} to",
+                f"scale it first, as by -> log1p -> {encoder}, or leave such rows out",
+                self.where,
+            )
 
     def _refuse_long(
         self, offsets: NDArray[np.int64], keys: pa.Array, codes: NDArray[np.int64] | None

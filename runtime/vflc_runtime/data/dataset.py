@@ -87,7 +87,7 @@ class Dataset:
             memory_limit: bytes DuckDB may hold while it sorts and joins.
 
         Raises:
-            Failure: VFL0601 to 0607, 0610, 0612, 0613, 0616, 0618.
+            Failure: VFL0506, VFL0601 to 0607, 0610, 0612, 0613, 0616, 0618.
         """
         parties: Mapping[str, Any] = encoders["parties"]
         check_parties(parties, sources)
@@ -98,10 +98,10 @@ class Dataset:
             if agree is not None:
                 (party,) = parties
                 aligned.keep(party, agree(aligned.keys))
+            number = np.dtype(precision)
             chosen = None if state is not None or training is None else training(aligned.rows)
             for table in tables.values():
-                table.fit(aligned, chosen)
-            number = np.dtype(precision)
+                table.fit(aligned, chosen, number)
             # The files are deleted while they are mapped: a killed run leaves nothing behind.
             with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
                 inputs: dict[str, NDArray[Any]] = {}
@@ -169,17 +169,20 @@ class _Table:
             return {name}
         return {raw for used in columns_read(tree) for raw in self._reads(used)}
 
-    def fit(self, aligned: Aligned, chosen: Indices | None) -> None:
+    def fit(self, aligned: Aligned, chosen: Indices | None, number: np.dtype[Any]) -> None:
         """Fits encoder after encoder until none is left, each in one pass over the training rows."""
         while unfitted := [c for c in self.chains.values() if c.unfitted is not None]:
             for some in _some(unfitted):
                 for start, keys, values in self._blocks(aligned, some):
                     rows = None if chosen is None else pa.array(_within(chosen, start, len(keys)))
+                    seen = keys if rows is None else keys.take(rows)
                     for chain in some:
                         column = values(chain)
-                        chain.observe(column if rows is None else column.take(rows), keys)
+                        chain.observe(column if rows is None else column.take(rows), seen)
                 for chain in some:
                     chain.settle()
+        for chain in self.chains.values():
+            _check_undone(chain, number)
 
     def encode(
         self, aligned: Aligned, folder: Path, room: Room, number: np.dtype[Any]
@@ -228,19 +231,35 @@ def _some(chains: Sequence[Chain]) -> Iterator[Sequence[Chain]]:
 
 
 def _held(block: NDArray[Any], number: np.dtype[Any], chain: Chain, keys: pa.Array) -> NDArray[Any]:
-    """Numbers [n, 1] in the precision of the model; VFL0603 where one of them is too large for it."""
+    """Numbers [n, 1] in the precision of the model; VFL0506 where one of them is too large for it."""
     try:
         with np.errstate(over="raise"):
             return block.astype(number, copy=False)
     except FloatingPointError:
         at = int(np.argmax(np.abs(block)))
         raise Failure(
-            "VFL0603",
+            "VFL0506",
             f"{chain.name} is {block[at, 0]:g} in the row with key {keys[at].as_py()!r}, "
             f"which {number} cannot hold",
             "scale it, as by -> log1p or -> standardize, or compile with --precision float64",
             chain.where,
         ) from None
+
+
+def _check_undone(chain: Chain, number: np.dtype[Any]) -> None:
+    """VFL0506 where what a label's encoders were fitted to, which predictions are undone by, is too large."""
+    if chain.kind != "label":
+        return
+    for encoder, fitted in zip(chain.encoders, chain.state, strict=True):
+        for name, value in (fitted or {}).items():
+            if abs(value) > float(np.finfo(number).max):
+                raise Failure(
+                    "VFL0506",
+                    f"`{name}` of {encoder['name']}, fitted to {chain.name}, is {value:g}, "
+                    f"which {number} cannot hold",
+                    "scale the label first, as by -> log1p, or compile with --precision float64",
+                    chain.where,
+                )
 
 
 def _within(chosen: Indices, start: int, rows: int) -> Indices:
