@@ -31,6 +31,15 @@ MODELS = {
         logit = dense(h, 1)
         objective l2(0.1, h.weights) + l1(0.01, h.weights)
     """,
+    "a norm over all parties": "logit = dense(mlp(layer_norm(flatten(embed(FEATURES, dim = 16))), [2]), 1)",
+    "shares of all parties": """
+        x = flatten(embed(FEATURES, dim = 16))
+        logit = sum(softmax(x) * x) + sum(log_softmax(tanh(x)) * weight(96)) + dense(x, 1)
+    """,
+    "a gate over all fields": """
+        e = embed(FEATURES, dim = 16)
+        logit = sum(softmax(dense(e, 1), axis = field) * e)
+    """,
     "a kernel that two layers share": """
         w = weight(18, 2)
         x = flatten(embed(FEATURES, dim = 3))

@@ -24,3 +24,15 @@ def test_parts_are_named_as_the_manifest_names_them(target: str) -> None:
     (guard,) = compiled(text).model.guards
     assert guard.before == (PART,)
     assert floats(compiled(text)) == {"alice": 4}
+
+
+def test_a_value_that_is_protected_is_computed_as_written() -> None:
+    model = """
+    a = dense(alice.x0, 1)
+    logit = a + dense(bob.x0, 1) + sum(embed(alice.features, dim = 1)) + dense(carol.x0, 1)
+    """
+    text = one_table(model, 3)
+    assert floats(compiled(text)) == {"alice": 1, "bob": 1}
+    protected = compiled(text + "protect a with gaussian(clip = 1.0, noise = 0.5)\n")
+    assert floats(protected) == {"alice": 2, "bob": 1}
+    assert [guard.before for guard in protected.model.guards] == [("a",)]

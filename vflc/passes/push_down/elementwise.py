@@ -33,15 +33,14 @@ def _stretches(rewriting: Rewriting, name: str, cut: Pieces, from_right: int) ->
         alike = alike and all(p.owner == q.owner for p, q in zip(known.pieces, cut.pieces, strict=True))
         return [piece.node for piece in known.pieces] if alike else None
     axis = node.type.rank - from_right
-    spans = axis >= 0 and length(node, axis) > 1
-    if node.op in PLACELESS:
-        whole = rewriting.whole(name)
-        if not spans:
-            return [whole] * len(cut.pieces)
-        found, start = [], 0
-        for size in cut.sizes:
-            found.append(rewriting.build.op("slice", whole, axis=axis, start=start, stop=start + size))
-            start += size
-        return found
-    slices = rewriting.slices(name, cut, axis) if spans else None
-    return None if slices is None else [piece.node for piece in slices.pieces]
+    whole = rewriting.whole
+    if axis < 0 or length(node, axis) == 1:  # one value for all pieces, which may go to where these lie
+        return [whole(name)] * len(cut.pieces)
+    if node.op not in PLACELESS:
+        slices = rewriting.slices(name, cut, axis)
+        return None if slices is None else [piece.node for piece in slices.pieces]
+    found, start = [], 0
+    for size in cut.sizes:
+        found.append(rewriting.build.op("slice", whole(name), axis=axis, start=start, stop=start + size))
+        start += size
+    return found

@@ -31,6 +31,7 @@ from vflc.passes.push_down.join import join
 from vflc.passes.push_down.linear import linear, matmul
 from vflc.passes.push_down.reduce import reduce
 from vflc.passes.push_down.shape import rename, reshape, slice_, squeeze, transpose, unsqueeze
+from vflc.passes.push_down.softmax import softmax
 from vflc.passes.push_down.terms import add, each_term, scale
 
 Rewrite = Callable[[Rewriting, Node], Form | Node | None]
@@ -40,6 +41,7 @@ REWRITES: dict[str, tuple[Rewrite, ...]] = {
     "concat": (join,),
     "div": (scale,),
     "linear": (linear,),
+    "log_softmax": (softmax,),
     "matmul": (matmul,),
     "max": (reduce,),
     "mean": (reduce,),
@@ -47,6 +49,7 @@ REWRITES: dict[str, tuple[Rewrite, ...]] = {
     "rename": (rename,),
     "reshape": (reshape,),
     "slice": (slice_,),
+    "softmax": (softmax,),
     "squeeze": (squeeze,),
     "stack": (join,),
     "sub": (add,),
