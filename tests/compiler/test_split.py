@@ -154,3 +154,27 @@ def test_unusual_shapes_split_as_well(name: str, optimizer: str, tmp_path: Path)
         np.testing.assert_allclose(
             here.predictions[prediction], there.predictions[prediction], rtol=0, atol=1e-9
         )
+
+
+@pytest.mark.parametrize("optimizer", ["sgd(lr = 0.1)", "adam(lr = 0.05)"])
+@pytest.mark.parametrize("place", ["alice", "bob"])
+def test_a_table_that_only_a_prediction_reads_lies_beside_one_that_is_trained(
+    place: str, optimizer: str, tmp_path: Path
+) -> None:
+    """At bob, training measures the prediction, at alice it does not."""
+    text = f"""{HEAD}
+    c = dense(embed({place}.c, 2), 1)
+    other = dense(embed({place}.c, 2), 1)
+    a = dense(embed(alice.c, 3), 1)
+    b = dense(embed(bob.c, 3), 1)
+    fuse at bob {{ logit = a + b + c }}
+    predict y = sigmoid(logit)
+    predict untrained = other of y
+    objective bce(logit, bob.y)
+    train {{ optimizer {optimizer} }}
+    """
+    text = granted(text)
+    batches = [batch(encoders_of(text), ROWS, seed) for seed in range(STEPS)]
+    _, losses = trained(text, tmp_path / "split", False, batches)
+    _, expected = trained(text, tmp_path / "whole", True, batches)
+    np.testing.assert_allclose(losses, expected, rtol=1e-9, atol=1e-9)

@@ -96,3 +96,36 @@ def test_an_optimizer_finds_slices_by_the_name_of_the_whole(tmp_path: Path) -> N
     bundle = compiled(text)
     rules = {tuple(update.arrays): update.optimizer for update in bundle.model.updates}
     assert {rule for arrays, rule in rules.items() if any("kernel" in name for name in arrays)} == {"adagrad"}
+
+
+@pytest.mark.parametrize("push_down", [True, False])
+def test_a_penalty_on_tables_of_several_parties_crosses_as_a_number(push_down: bool, tmp_path: Path) -> None:
+    """One number a step, without axes: neither it nor its gradient gets any on the way."""
+    model = """
+    e = embed(bob.features + alice.features, dim = 3)
+    logit = dense(flatten(e), 1)
+    objective l1(0.01, e.weights)
+    """
+    text = one_table(model, ids=1)
+    whole = compiled(text, precision="float64", unsplit=True)
+    encoders = json.loads(whole.files["unsplit/encoders.json"])
+    data = [batch(encoders, ROWS, seed) for seed in range(STEPS)]
+    _, losses = trained(text, tmp_path / "split", data, push_down=push_down)
+    _, expected = trained(text, tmp_path / "unsplit", data, unsplit=True)
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-9)
+
+
+def test_a_kernel_stays_whole_where_gradients_are_clipped_by_its_norm(tmp_path: Path) -> None:
+    """The norms of slices are not the norm of the weight."""
+    model = (
+        "h = dense(flatten(embed(FEATURES, dim = 3)), 2)\nlogit = dense(h, 1) + sum(embed(FEATURES, dim = 2))"
+    )
+    text = one_table(model, train="optimizer sgd(lr = 0.1)  clip_norm 0.01")
+    whole = compiled(text, precision="float64", unsplit=True)
+    encoders = json.loads(whole.files["unsplit/encoders.json"])
+    data = [batch(encoders, ROWS, seed) for seed in range(STEPS)]
+    pushed, _ = trained(text, tmp_path / "pushed", data)
+    unsplit, _ = trained(text, tmp_path / "unsplit", data, unsplit=True)
+    theirs = unsplit.weights()
+    for name, ours in pushed.weights().items():
+        np.testing.assert_allclose(ours, theirs[name], rtol=0, atol=1e-9, err_msg=name)

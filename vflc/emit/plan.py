@@ -183,7 +183,7 @@ def _update(model: Scheduled, update_id: str) -> dict[str, Any]:
             "kind": "rows",
             "optimizer": update.optimizer,
             "array": update.arrays[0],
-            "reads": None if (reads := update.reads(model.graph)) is None else list(reads),
+            "reads": None if (reads := model.rows_read(update)) is None else list(reads),
             "gradients": [list(pair) for pair in update.pairs],
         }
     size = 0

@@ -331,14 +331,6 @@ class Update(Struct, frozen=True):
     gradient: str | None = None
     pairs: tuple[tuple[str, str], ...] = ()
 
-    def reads(self, graph: Graph) -> tuple[str, ...] | None:
-        """The ids by which training reads the rows of the table; None where something reads all of it."""
-        (table,) = self.arrays
-        readers = [node for node in graph if table in node.inputs]
-        if any(node.op != "gather" or node.place != self.place for node in readers):
-            return None
-        return tuple(dict.fromkeys(node.inputs[1] for node in readers))
-
 
 class PlaceSchedule(Struct, frozen=True):
     """What one place does in each program."""

@@ -61,6 +61,7 @@ class _Planner:
         self.guards = [g for g in model.guards if g.place == place and self._runs(g)]
         self.steps = [n for n in self.graph if n.op in STEPS and n.place == place and n.id in self.needed]
         self.late = self._missing_steps() if program == "train" else {}
+        self.ids = self._ids_read() if program == "train" else frozenset()
 
     def _runs(self, guard: Guard) -> bool:
         """Whether a protection is at work in the program: in training always."""
@@ -77,9 +78,14 @@ class _Planner:
                 continue
             readers = [n for n in self.graph if update.arrays[0] in n.inputs and n.id in self.needed]
             level = min(self.depth[n.id] if n.place == self.place else 0 for n in readers)
-            assert all(self.depth[ids] <= level for ids in update.reads(self.graph) or ())
+            assert all(self.depth[ids] <= level for ids in self.model.rows_read(update) or ())
             found[level].append(update)
         return found
+
+    def _ids_read(self) -> frozenset[str]:
+        """What the updates of tables ask for the rows that the batch reads, a prediction's too."""
+        updates = [u for u in self.model.updates if u.place == self.place and not u.gradient]
+        return frozenset(name for update in updates for name in self.model.rows_read(update) or ())
 
     def plan(self) -> tuple[tuple[Stage, ...], tuple[Step, ...]]:
         groups = self._groups()
@@ -129,7 +135,9 @@ class _Planner:
         ]
         level = self._late(own)
         ids = {
-            at: self.graph.ancestors(name for update in updates for name in update.reads(self.graph) or ())
+            at: self.graph.ancestors(
+                name for update in updates for name in self.model.rows_read(update) or ()
+            )
             for at, updates in self.late.items()
         }
         groups: dict[At, list[Node]] = defaultdict(list)
@@ -167,7 +175,7 @@ class _Planner:
         elsewhere = {name for node in others for name in node.inputs}
         elsewhere |= {name for node in self.steps for name in node.inputs}
         sent = {self.nodes_of[edge] for message in self.sends for edge in message.edges}
-        wanted = elsewhere | sent | set(self.model.roots(self.program))
+        wanted = elsewhere | sent | self.ids | set(self.model.roots(self.program))
         outputs = tuple(node.id for node in nodes if node.id in wanted)
         return Stage(
             self._name(at, groups),

@@ -121,7 +121,7 @@ class OnnxEngine:
 
     def put(self, value: str, tensor: Array) -> None:
         if self._held.get(value) is not tensor:  # the same memory as before needs no new handle
-            held = self._held[value] = np.ascontiguousarray(tensor)
+            held = self._held[value] = np.asarray(tensor, order="C")
             self._values[value] = ort_value(held)
 
     def get(self, value: str) -> Array:

@@ -115,9 +115,8 @@ def _meets(node: Node) -> bool:
 def _rewritten(model: Lowered, left: frozenset[str]) -> Lowered:
     """The model with all rewrites, but of the values in `left`, which are put together as written."""
     kept = _kept(model)
-    rewriting = Rewriting(
-        model.graph, Build(Graph(), infer), _named(model), kept, sliced=model.train.clip_norm is None
-    )
+    sliced = model.train.clip_norm is None
+    rewriting = Rewriting(model.graph, Build(Graph(), infer), _named(model), frozenset(kept), sliced)
     for node in model.graph:
         if node.op == "weight":  # may become slices: whoever reads it says
             continue
@@ -145,12 +144,12 @@ def _form(rewriting: Rewriting, node: Node) -> Form | Node | None:
         return next((made for rewrite in rewrites if (made := rewrite(rewriting, node)) is not None), None)
 
 
-def _kept(model: Lowered) -> frozenset[str]:
-    """What losses, predictions and running statistics read."""
+def _kept(model: Lowered) -> tuple[str, ...]:
+    """What losses, predictions and running statistics read, in their order."""
     found = [name for loss in model.losses for name in (loss.node, loss.logit, loss.label, loss.weight)]
     found += [name for prediction in model.predictions for name in (prediction.node, *prediction.measured)]
     found += [name for pair in model.assigns for name in pair]
-    return frozenset(name for name in found if name and name in model.graph)
+    return tuple(dict.fromkeys(name for name in found if name and name in model.graph))
 
 
 def _named(model: Lowered) -> frozenset[str]:
