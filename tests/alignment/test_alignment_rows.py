@@ -47,7 +47,7 @@ def joined(tables):
 
 
 @pytest.mark.parametrize("method", ["hash", "psi"])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(LISTS)
 def test_it_is_the_local_join(method, lists):
     tables = {f"p{i}": keys for i, keys in enumerate(lists)}
@@ -62,7 +62,7 @@ def test_it_is_the_local_join(method, lists):
 
 @pytest.mark.parametrize("method", ["aligned", "hash", "psi"])
 @pytest.mark.parametrize("parties", [2, 3, 4])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.data())
 def test_equal_keys_in_any_order(method, parties, data):
     tables = {f"p{i}": data.draw(st.permutations(FULL)) for i in range(parties)}

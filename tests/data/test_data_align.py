@@ -36,7 +36,7 @@ def refused(code, *tables):
 KEYS = st.lists(st.text(alphabet=st.sampled_from("ab1é漢😀Z \0'\""), max_size=3), min_size=1, max_size=12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(KEYS, min_size=1, max_size=3))
 def test_it_is_the_join_that_plain_python_makes(lists):
     tables = [keyed(keys, f"{i}:") for i, keys in enumerate(lists)]

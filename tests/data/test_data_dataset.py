@@ -309,7 +309,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), names=st.permutations(["ID", "UserID", "Age", "Rating", "Genres"]))
 def test_whatever_the_tables_hold_the_answer_is_a_data_set_or_a_coded_failure(tmp_path, data, names):
     names = names[: data.draw(st.integers(3, 5))]
@@ -340,14 +340,14 @@ print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text(
 
 
 def test_thousands_of_columns_take_no_gigabytes(tmp_path):
-    """One query over 2,000 columns of text took 2.9 GB; the bound is far from both."""
-    numbers = np.random.default_rng(0).normal(size=(40, 2000))
-    lines = [",".join(["ID", *(f"x{i}" for i in range(2000))])]
+    """One query over 800 columns of text took 600 MB; the bound is far from both."""
+    numbers = np.random.default_rng(0).normal(size=(40, 800))
+    lines = [",".join(["ID", *(f"x{i}" for i in range(800))])]
     lines += [",".join([str(i), *map(str, row)]) for i, row in enumerate(numbers)]
     (tmp_path / "wide.csv").write_text("\n".join(lines))
-    command = [sys.executable, "-c", WIDE, str(tmp_path / "wide.csv"), "2000"]
+    command = [sys.executable, "-c", WIDE, str(tmp_path / "wide.csv"), "800"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 1000, done.stdout
+    assert int(done.stdout) < 400, done.stdout
 
 
 @pytest.mark.parametrize("count", [1, 49, 50, 51, 120])

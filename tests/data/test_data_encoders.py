@@ -80,7 +80,7 @@ def test_keras_itself_agrees():
     assert layers.IntegerLookup(vocabulary=[5, 7])(np.array([7, 5, 9])).numpy().tolist() == ours.tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=4)), max_size=30), st.integers(1, 50))
 def test_text_chains_against_a_loop(texts, buckets):
     ids, made = encode(
@@ -125,7 +125,7 @@ def test_many_values_against_a_loop(rows, default):
 REALS = st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), max_size=20)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(REALS)
 def test_number_chains_against_a_loop(values):
     steps = [

@@ -53,7 +53,7 @@ def read(source, name="v", declared="string", key="k"):
 REALS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**40), 10**40).map(float)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(REALS, min_size=1, max_size=50))
 def test_a_double_has_the_text_of_the_spec_s_number(database, numbers):
     assert sql(database, "DOUBLE", [repr(x) for x in numbers]) == [text(x) for x in numbers]
@@ -61,7 +61,7 @@ def test_a_double_has_the_text_of_the_spec_s_number(database, numbers):
         assert float(text(x)) == x
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-(10**37), 10**37), min_size=1, max_size=20), st.integers(0, 8))
 def test_a_whole_number_has_the_same_digits_whatever_holds_it(database, numbers, scale):
     digits = [str(n) for n in numbers]
@@ -93,7 +93,7 @@ def test_integers_of_all_widths(database):
         assert sql(database, type, fitting, "int") == [int(n) for n in fitting]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 38).flatmap(lambda w: st.tuples(st.just(w), st.integers(0, w))), st.data())
 def test_a_decimal_has_the_text_of_the_double_that_is_the_same_number(database, shape, data):
     width, scale = shape
@@ -109,7 +109,7 @@ def test_a_decimal_has_the_text_of_the_double_that_is_the_same_number(database, 
         assert "." in found or "e" in found
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.text(alphabet=st.characters(exclude_categories=["Cs", "Cn"]) | st.sampled_from("\0e\u0301")),
@@ -183,21 +183,30 @@ ARROW = {
 }  # fmt: skip
 
 
+def as_parquet(file, values):
+    try:
+        pq.write_table(pa.table({"k": ["a"], "v": values}), file)
+    except pa.ArrowNotImplementedError:  # older releases write no views
+        pq.write_table(pa.table({"k": ["a"], "v": values.to_pylist()}), file)
+    return file
+
+
 @pytest.mark.parametrize("kind", ARROW)
 def test_every_arrow_type_in_memory_and_as_parquet(tmp_path, kind):
+    """As values and as keys; keys of a table in memory: test_keys_are_written_as_their_table_held_them."""
     values, expected = ARROW[kind]
-    table = pa.table({"k": ["a"], "v": values})
-    try:
-        pq.write_table(table, tmp_path / "rows.parquet")
-    except pa.ArrowNotImplementedError:  # older releases write no views
-        pq.write_table(table.set_column(1, "v", pa.array(values.to_pylist())), tmp_path / "rows.parquet")
-    for source in (table, tmp_path / "rows.parquet", f"FROM '{tmp_path}/rows.parquet'"):
-        if kind == "time_ns":  # written as Parquet and read in memory alike, to the digit that DuckDB keeps
-            assert read(source)["a"].startswith("00:00:00")
-        else:
-            assert read(source) == {"a": expected}
-        if expected is not None and kind != "time_ns":
-            assert list(read(source, "k", key="v")) == [expected]
+    file = as_parquet(tmp_path / "rows.parquet", values)
+    sources = {"a": pa.table({"k": ["a"], "v": values}), "b": file, "c": f"FROM '{file}'"}
+    columns = [{"name": "v", "type": "string"}]
+    aligned = open_tables({party: {"key": "k", "columns": columns} for party in sources}, sources)
+    found = [aligned.column(party, "v").to_pylist() for party in sources]
+    aligned.close()
+    if kind == "time_ns":  # written as Parquet and read in memory alike, to the digit that DuckDB keeps
+        assert all(value.startswith("00:00:00") for (value,) in found)
+    else:
+        assert found == [[expected]] * 3
+    if expected is not None and kind != "time_ns":
+        assert list(read(file, "k", key="v")) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +262,7 @@ def test_every_type_that_duckdb_has_is_text_or_is_refused_by_name(database):
     assert {t for t in types if as_text(t, "c") is not None} >= PLAIN - {"TIMESTAMPTZ_NS", "TIME_NS"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 99), min_size=1, max_size=6, unique=True))
 def test_whole_numbers_are_the_same_keys_in_every_kind_of_file(tmp_path, numbers):
     texts = [str(n) for n in numbers]
@@ -290,7 +299,7 @@ def test_a_moment_is_the_same_text_wherever_the_machine_stands(tmp_path):
     )
     pq.write_table(pa.table({"k": moments, "v": moments}), tmp_path / "rows.parquet")
     answers = set()
-    for zone in ("UTC", "Asia/Shanghai", "America/New_York"):
+    for zone in ("Asia/Shanghai", "America/New_York"):
         command = [sys.executable, "-c", SCRIPT, str(tmp_path / "rows.parquet")]
         done = subprocess.run(
             command, env={**os.environ, "TZ": zone}, capture_output=True, text=True, check=True

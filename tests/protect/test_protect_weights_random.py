@@ -66,7 +66,7 @@ release bob { to alice: liked }
 """
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @example(text=STATISTICS, chance=0)
 @given(text=learn_specs() | specs(parties=2), chance=st.integers(0, 2))
 def test_the_parts_add_up_to_the_gradient_and_none_is_longer_than_the_clip(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import wiring
 from vflc_runtime.errors import Failure
+from vflc_runtime.transport import rules
 from vflc_runtime.transport.frames import Frame, FrameKind, Tensor, decode, encode
 from vflc_runtime.transport.grpc.streams import METHOD, grpc_module
 from vflc_runtime.transport.network import REASONS, Ended
@@ -212,9 +213,12 @@ def test_what_is_too_large_is_not_buffered(meet: Callable[..., tuple]) -> None:
     assert alice.traffic["bob"].payload_in == 0
 
 
-def test_a_flood_that_nobody_asked_for_is_refused(meet: Callable[..., tuple]) -> None:
+def test_a_flood_that_nobody_asked_for_is_refused(
+    meet: Callable[..., tuple], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "_LEAST_WINDOW", 1 << 16)  # of 8 MiB, so that a hundred messages are a flood
     alice, raw, opened = meet()
-    raw.write(hello(), *(message(number) for number in range(1, 10_000)))
+    raw.write(hello(), *(message(number) for number in range(1, 100)))
     opened()
     with pytest.raises(Failure, match="that nobody has asked for yet"):
         alice.hear("bob", "word", 100, timeout=600)
