@@ -5,7 +5,7 @@
 #
 # FOLDER (build/two_parties) gets everything: the data, the certificates, deploy.toml, the runs and
 # the logs. Options go to both parties, as in `--epochs 2 --batch 256`. Without TABLES, a folder
-# with alice.parquet and bob.parquet as prepare.py writes them, rows are made up.
+# with alice.parquet and bob.parquet as prepare.py writes them, ROWS (20000) rows are made up.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,7 +15,7 @@ folder=${1:-build/two_parties}
 mkdir -p "$folder"
 cd "$folder"
 
-[ -n "$tables" ] || python3 "$here/prepare.py" --generate 20000 --out data
+[ -n "$tables" ] || python3 "$here/prepare.py" --generate "${ROWS:-20000}" --out data
 [ -e certs ] || vflc certs --out certs alice bob
 vflc compile "$here/deepfm.vfl" -o bundle > compile.log
 

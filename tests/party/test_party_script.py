@@ -23,7 +23,7 @@ def test_the_script_trains_what_one_process_trains(tmp_path: Path, elsewhere: bo
     assert shown is not None and shown[2] == "--epochs 2"
     command = ["sh", str(ROOT / "specs/deepfm/two_parties.sh"), shown[1], *shown[2].split()]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PORT": str(free_ports(1)[0])}
+    env = {**os.environ, "PATH": path, "PORT": str(free_ports(1)[0]), "ROWS": "900"}
     tables = tmp_path / shown[1] / "data"
     if elsewhere:
         tables = tmp_path / "lies elsewhere"

@@ -241,6 +241,14 @@ def test_processes_that_begin_at_once_do_not_pass_each_other(tmp_path):
     assert sorted(found) == ["VFL0684"] * 5 + ["begun"] * 3
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> str:
+    """What a run has written into alice's ledger."""
+    folder = tmp_path_factory.mktemp("ledger")
+    run(bundle(ONE, folder / "b"), folder / "run")
+    return (folder / "ledger" / "alice.json").read_text()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -261,12 +269,23 @@ def test_processes_that_begin_at_once_do_not_pass_each_other(tmp_path):
         lambda text: text.replace('"run"', '"walk"'),
     ],
 )
-def test_a_ledger_that_is_none_stops_all(damage, tmp_path):
+def test_a_ledger_that_is_none_is_not_read(damage, written, tmp_path):
+    changed = damage(written)
+    assert changed != written
+    path = tmp_path / "alice.json"
+    path.touch(0o600)
+    path.write_text(written)
+    assert Ledger(tmp_path, "alice").entries()
+    path.write_text(changed)
+    with pytest.raises(Failure, match="VFL0685"):
+        Ledger(tmp_path, "alice").entries()
+
+
+def test_a_ledger_that_is_none_stops_all(tmp_path):
     folder, out = bundle(ONE, tmp_path / "b"), tmp_path / "run"
     run(folder, out)
     path = tmp_path / "ledger" / "alice.json"
-    changed = damage(path.read_text())
-    assert changed != path.read_text()
+    changed = path.read_text().replace('"messages": 3', '"messages": -3')
     path.write_text(changed)
     for go in (lambda: run(folder, tmp_path / "two"), lambda: evaluate(out, rows(64))):
         with pytest.raises(Failure, match="VFL0685"):

@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import handmade
 import pyarrow.parquet
 import pytest
+from forked import Command
 from test_train import state
 from vflc_runtime.run.train import TrainOptions, train
 
@@ -59,14 +58,18 @@ def sources(place: Path) -> dict[str, Any]:
 def test_sigkill_at_random_instants(place: Path, expected: dict[str, Any]) -> None:
     generator = random.Random(os.urandom(8))
     run = place / "run"
-    for _ in range(5):
-        mode = "resume" if run.exists() else "start"
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, place, mode], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"loaded\n"
+    script = place / "script.py"
+    script.write_text(SCRIPT)
+    for number in range(5):
+        said = place / f"said{number}"
+        process = Command(script, place, "resume" if run.exists() else "start", stdout=said, stderr=said)
+        while not (said.exists() and said.read_bytes()):
+            assert process.poll() is None
+            time.sleep(0.01)
+        assert said.read_text() == "loaded\n"
         time.sleep(generator.random() * 0.25)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        assert process.wait() in (0, -signal.SIGKILL), said.read_text()
     train(place / "b", sources(place), run, TrainOptions(**OPTIONS, resume=run.exists()))
     assert state(run) == expected
 
@@ -104,7 +107,8 @@ def test_death_at_every_touch_of_the_disk(
             patch.setattr(owner, name, counting(getattr(owner, name)))
         train(place / "b", sources(place), tmp_path / "counted", TrainOptions(**OPTIONS))
         total = calls
-        for number in range(1, total, total // 13):
+        every = total // 8
+        for number in range(random.randint(1, every), total, every):
             run, calls, limit = tmp_path / f"run{number}", 0, number
             with pytest.raises(Killed):
                 train(place / "b", sources(place), run, TrainOptions(**OPTIONS))
