@@ -48,7 +48,7 @@ def test_the_tutorial_is_tensorflow_federateds(rounds) -> None:
     chosen_before: set[int] = set()
     broken = small = 0
     with np.errstate(over="ignore", invalid="ignore"):
-        for number in range(8):
+        for number in range(4):
             cohort = cohort_of(rounds.split, rounds.settings, number).tolist()
             chosen_before.update(cohort)
             items, loss = round_of(items, [client(rounds, user, number) for user in cohort], given)

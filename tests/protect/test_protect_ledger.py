@@ -44,7 +44,7 @@ def again(noise: float, messages: int, delta: float = 1e-6) -> float:
     import dp_accounting
     from dp_accounting import pld
 
-    accountant = pld.PLDAccountant()
+    accountant = pld.PLDAccountant(value_discretization_interval=1e-3)
     accountant.compose(dp_accounting.GaussianDpEvent(noise / 2), messages)
     return accountant.get_epsilon(delta)
 

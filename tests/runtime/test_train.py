@@ -166,8 +166,9 @@ def test_steps_then_the_rest(run: Path, bundle: Path, data: dict[str, Any], tmp_
     assert state(out) == state(run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", [1, 9, 10, 15])
+@pytest.mark.parametrize(
+    ("step", "number"), [(1, signal.SIGINT), (9, signal.SIGTERM), (10, signal.SIGINT), (15, signal.SIGTERM)]
+)
 def test_ctrl_c_and_sigterm_leave_a_checkpoint(
     run: Path,
     bundle: Path,
