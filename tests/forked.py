@@ -72,12 +72,13 @@ class Command:
 
 
 def completed(
-    program: str | Path, *arguments: object, cwd: Path | None = None, timeout: float = 300
-) -> subprocess.CompletedProcess[str]:
+    program: str | Path, *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None,
+    timeout: float = 300,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """Runs a command to its end; arguments as those of `Command`."""
     with tempfile.TemporaryDirectory() as folder:
         out, errors = Path(folder, "out"), Path(folder, "errors")
-        command = Command(program, *arguments, cwd=cwd, stdout=out, stderr=errors)
+        command = Command(program, *arguments, cwd=cwd, env=env, stdout=out, stderr=errors)
         try:
             code = command.wait(timeout)
         finally:
@@ -93,6 +94,7 @@ def _run(command: list[str], cwd: str, environment: dict[str, str], stdout: str,
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:0] = [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
     sys.argv = command
     try:
         if command[0] == "vflc":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from forked import completed
 
 SPEC = """
 party alice {
@@ -58,18 +58,12 @@ def found(spec: str, folder: Path, site: Path) -> str:
 
 def vflc(*arguments: object, at: Path, site: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A command, run to its end, with the packages in `site` beside those that are installed."""
-    process = starting(*arguments, at=at, site=site)
-    out, err = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return completed("vflc", *arguments, cwd=at, env=finding(site))
 
 
-def starting(*arguments: object, at: Path, site: Path | None = None) -> subprocess.Popen[str]:
-    """The same command, at work."""
-    paths = [str(site)] if site else []
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *sys.path])}
-    command = [sys.executable, "-m", "vflc", *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=at, env=environment)
+def finding(site: Path | str | None) -> dict[str, str]:
+    """An environment in which Python finds the packages in `site` too."""
+    return {**os.environ, "PYTHONPATH": str(site or "")}
 
 
 def tables(folder: Path) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from installing import found, package, read, spec, tables, vflc
+from installing import finding, found, package, read, spec, tables, vflc
 from safetensors.numpy import load_file
 from vflc_common.canonical import canonical, digest
 from vflc_common.plugins import Plugin
@@ -48,6 +50,14 @@ def test_a_function_and_a_metric_of_another_package(site: Path, tmp_path: Path) 
     later = package(tmp_path / "later", "", "", "vflc-example", "1.1")
     other = vflc("evaluate", "run", *data, at=tmp_path, site=later)
     assert other.returncode == 1 and "which is 1.1 here" in other.stderr
+
+
+def test_a_new_python_finds_it(site: Path, tmp_path: Path) -> None:
+    """All other tests run commands in processes that have imported vflc before they know of the package."""
+    (tmp_path / "m.vfl").write_text(spec(), "utf-8")
+    command = [sys.executable, "-m", "vflc", "check", "m.vfl"]
+    done = subprocess.run(command, cwd=tmp_path, env=finding(site), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("version", [None, "0.9"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from installing import package, spec, starting, tables, vflc
+from forked import Command
+from installing import finding, package, spec, tables, vflc
 from safetensors.numpy import load_file
 
 PARTIES = ("alice", "bob")
@@ -36,22 +36,24 @@ def deploy(folder: Path, address: str, timeout: int = 60) -> None:
     (folder / "deploy.toml").write_text(DEPLOY.format(address=address, timeout=timeout), "utf-8")
 
 
-def party(name: str, folder: Path, site: Path | None, *options: str) -> subprocess.Popen[str]:
+def party(name: str, folder: Path, site: Path | str | None, *options: str) -> Command:
     arguments = ["party", name, "bundle", "--deploy", "deploy.toml", "--out", name, "--threads", "1"]
-    return starting(*arguments, *(options or ("--insecure",)), at=folder, site=site)
+    out = folder / f"{name}.txt"
+    given = *arguments, *(options or ("--insecure",))
+    return Command("vflc", *given, stdout=out, stderr=out, cwd=folder, env=finding(site))
 
 
-def ended(processes: dict[str, subprocess.Popen[str]]) -> Iterator[tuple[str, int, str]]:
+def ended(processes: dict[str, Command], folder: Path) -> Iterator[tuple[str, int, str]]:
     for name, process in processes.items():
         try:
-            _, said = process.communicate(timeout=120)
+            code = process.wait(120)
         finally:
             process.kill()
-        yield name, process.returncode, " ".join(said.split())
+        yield name, code, " ".join((folder / f"{name}.txt").read_text("utf-8").split())
 
 
 def test_two_parties_train_to_the_bits_of_one_process(site: Path, folder: Path) -> None:
-    for name, code, said in ended({name: party(name, folder, site) for name in PARTIES}):
+    for name, code, said in ended({name: party(name, folder, site) for name in PARTIES}, folder):
         assert code == 0, f"{name}: {said}"
     data = ["--data", "alice=alice.csv", "--data", "bob=bob.csv", "--threads", 1, "--out", "alone"]
     assert vflc("train", "bundle", *data, at=folder).returncode == 0
@@ -64,7 +66,7 @@ def test_two_parties_train_to_the_bits_of_one_process(site: Path, folder: Path) 
 
 
 def test_without_the_package_there_is_no_such_transport(folder: Path) -> None:
-    ((_, code, said),) = ended({"alice": party("alice", folder, None)})
+    ((_, code, said),) = ended({"alice": party("alice", folder, None)}, folder)
     assert code == 1 and "error[VFL0654]: there is no transport 'unix'" in said and "grpc://" in said
 
 
@@ -76,19 +78,19 @@ def test_certificates_are_not_asked_for_and_ignored(site: Path, folder: Path) ->
         own = f'[parties.{name}]\ncertificate = "{name}.pem"\nkey = "{name}.key"\n'
         text = text.replace(f"[parties.{name}]\n", own)
     (folder / "deploy.toml").write_text(text + '[tls]\nauthority = "authority.pem"\n')
-    ((_, code, said),) = ended({"alice": party("alice", folder, site, "--resume")})
+    ((_, code, said),) = ended({"alice": party("alice", folder, site, "--resume")}, folder)
     assert code == 1 and "error[VFL0642]: unix:// does not authenticate the other end" in said
 
 
 def test_an_address_that_is_none(site: Path, folder: Path) -> None:
     deploy(folder, "unix://")
-    ((_, code, said),) = ended({"bob": party("bob", folder, site)})
+    ((_, code, said),) = ended({"bob": party("bob", folder, site)}, folder)
     assert code == 1 and "'unix://' is not an address" in said and 'address = "unix://alice.sock"' in said
 
 
 def test_where_it_cannot_listen(site: Path, folder: Path) -> None:
     deploy(folder, "unix://nowhere/alice.sock")
-    ((_, code, said),) = ended({"alice": party("alice", folder, site)})
+    ((_, code, said),) = ended({"alice": party("alice", folder, site)}, folder)
     assert code == 1 and "error[VFL0646]: cannot listen at 'nowhere/alice.sock'" in said
 
 
@@ -137,8 +139,8 @@ def test_a_broken_transport_ends_the_run(how: str, site: Path, folder: Path) -> 
     while not (folder / "alice.sock").exists() and alice.poll() is None:
         time.sleep(0.05)
     (folder / "deploy.toml").write_text(text.replace("unix://", "odd://").replace("= 60", "= 20"))
-    bob = party("bob", folder, Path(f"{own}{os.pathsep}{site}"))
-    ((_, ended_with, said),) = ended({"bob": bob})
+    bob = party("bob", folder, f"{own}{os.pathsep}{site}")
+    ((_, ended_with, said),) = ended({"bob": bob}, folder)
     alice.kill()
-    alice.communicate()
+    alice.wait()
     assert ended_with in ((code,) if code else (1, 3)) and says in said and "Traceback" not in said, said

@@ -45,6 +45,14 @@ def test_it_has_imported_and_is_otherwise_new(script: Path, monkeypatch: pytest.
     assert found["signals"] == [True] * 3
 
 
+def test_it_finds_modules_where_its_environment_says(script: Path) -> None:
+    (script.parent / "lib").mkdir()
+    (script.parent / "lib" / "of_this_test.py").write_text("print('imported')")
+    script.write_text("import of_this_test")
+    done = completed(script, env={"PYTHONPATH": str(script.parent / "lib")})
+    assert done.stdout == "imported\n", done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_dies_of_signals(number: int, tmp_path: Path) -> None:
     script, said = tmp_path / "script.py", tmp_path / "said"
