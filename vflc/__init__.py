@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing has it, which is not imported: Ctrl-C is not heard yet
 if TYPE_CHECKING:
+    from typing import Any
+
     from vflc.api.errors import Error as Error
     from vflc.api.model import Model as Model
     from vflc.api.model import compile as compile
@@ -34,6 +34,8 @@ def load_ipython_extension(ipython: Any) -> None:
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'vflc' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"vflc.api.{_WHERE[name]}"), name)
 
 

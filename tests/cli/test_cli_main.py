@@ -121,6 +121,58 @@ def test_reader_that_goes_away_is_no_traceback() -> None:
     assert done.stderr == ""
 
 
+STARTING = """
+import os
+import sys
+
+class Watching:
+    def __init__(self, stop=None):
+        self.asked, self.stop = [], stop
+
+    def find_spec(self, name, path=None, target=None):
+        self.asked.append(name)
+        if name == self.stop:
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+
+def ended(name=None):
+    pid = os.fork()
+    if not pid:
+        watching = Watching(name)
+        sys.meta_path.insert(0, watching)
+        from vflc.cli.main import main
+        watching.asked.append("-")
+        sys.argv[1:] = ["check", sys.argv[1]]
+        try:
+            main()
+        finally:
+            if not name:
+                print(*watching.asked)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+if len(sys.argv) == 2:
+    raise SystemExit(ended())
+for name in sys.argv[2:]:
+    print(name, ended(name), flush=True)
+"""
+
+
+def test_ctrl_c_is_heard_from_the_first_import_on(tmp_path: Path) -> None:
+    """Whatever is imported until the command runs; before there is only the file that hears it."""
+    (tmp_path / "s.vfl").write_text("party a {", "utf-8")
+    command = [sys.executable, "-c", STARTING, str(tmp_path / "s.vfl")]
+    whole = subprocess.run(command, capture_output=True, text=True)
+    assert whole.returncode == 1, whole.stderr
+    before, _, after = whole.stdout.splitlines()[-1].partition(" - ")
+    assert set(before.split()) <= {"vflc", "__future__", "gc", "vflc.cli", "vflc.cli.main"}
+    names = list(dict.fromkeys(after.split()))
+    names = names[: names.index("vflc.cli.check") + 1]
+    assert {"click", "enum", "vflc.cli.signals", "vflc.cli.commands"} <= set(names)
+    done = subprocess.run([*command, *names], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"{name} 130" for name in names], done.stderr[-2000:]
+    assert done.stderr.split() == ["interrupted"] * len(names)
+
+
 INTERRUPTED_IMPORT = """
 import sys
 

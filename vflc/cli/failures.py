@@ -15,7 +15,7 @@ from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
 from vflc_runtime.interrupts import Interrupted
 
 from vflc.api.errors import diagnostic
-from vflc.cli.signals import interrupted
+from vflc.cli.main import interrupted
 from vflc.cli.terminal import shown_on
 from vflc.diagnostics import Diagnostic, Refused
 

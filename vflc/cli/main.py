@@ -1,11 +1,14 @@
-"""`vflc`: where a command starts and how it ends."""
+"""`vflc`: where a command starts and how it ends.
+
+Nothing but this is imported before Ctrl-C is heard.
+"""
 
 from __future__ import annotations
 
 import gc
 import sys
 
-from vflc.cli.signals import interrupted, terminable
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -27,13 +30,28 @@ def run(arguments: list[str]) -> int:
     vflc; 130 interrupted, by Ctrl-C or SIGTERM.
     """
     try:
+        return _ended(arguments)
+    except KeyboardInterrupt:  # an import may have ended halfway, so that nothing more is imported here
+        return interrupted()
+
+
+def interrupted() -> int:
+    """Says so, and returns the exit code."""
+    print("interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _ended(arguments: list[str]) -> int:
+    try:
+        from vflc.cli.signals import terminable
+
         with terminable():
-            from vflc.cli.commands import vflc  # what it imports may be interrupted, too
+            from vflc.cli.commands import vflc
 
             code = vflc.main(arguments, prog_name="vflc", standalone_mode=False)
             sys.stdout.flush()
-    except KeyboardInterrupt:  # an import may have ended halfway, so that nothing more is imported here
-        return interrupted()
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
         from vflc.cli.failures import report
 

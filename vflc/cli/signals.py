@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-INTERRUPTED = 130
-
-
-def interrupted() -> int:
-    """Says so, and returns the exit code."""
-    print("interrupted", file=sys.stderr)
-    return INTERRUPTED
 
 
 @contextmanager
