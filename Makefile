@@ -57,10 +57,10 @@ lint: $(dev)
 
 demo: $(core)
 	@rm -rf $(BUILD)/demo
-	$(python) specs/deepfm/prepare.py --generate 200000 --seed 1 --out $(BUILD)/demo/train
-	$(python) specs/deepfm/prepare.py --generate 20000 --seed 2 --out $(BUILD)/demo/new
-	$(VENV)/bin/vflc compile specs/deepfm/deepfm.vfl -o $(BUILD)/deepfm
-	$(VENV)/bin/vflc train $(BUILD)/deepfm $(call data,$(BUILD)/demo/train) --out $(BUILD)/demo/run --validation 0.1 --epochs 2 # later ones are worse on the validation rows
+	$(python) specs/one_table/prepare.py --generate 200000 --seed 1 --out $(BUILD)/demo/train
+	$(python) specs/one_table/prepare.py --generate 20000 --seed 2 --out $(BUILD)/demo/new
+	$(VENV)/bin/vflc compile specs/one_table/one_table.vfl -o $(BUILD)/one_table
+	$(VENV)/bin/vflc train $(BUILD)/one_table $(call data,$(BUILD)/demo/train) --out $(BUILD)/demo/run --validation 0.1 --epochs 2 # later ones are worse on the validation rows
 	$(VENV)/bin/vflc evaluate $(BUILD)/demo/run $(call data,$(BUILD)/demo/new)
 	$(VENV)/bin/vflc predict $(BUILD)/demo/run $(call data,$(BUILD)/demo/new) -o $(BUILD)/demo/predictions.csv
 	@head -5 $(BUILD)/demo/predictions.csv

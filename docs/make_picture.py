@@ -1,6 +1,6 @@
-"""Draws `deepfm-light.svg` and `deepfm-dark.svg`: the example spec and what it compiles to.
+"""Draws `one_table-light.svg` and `one_table-dark.svg`: the example spec and what it compiles to.
 
-What crosses is read off the manifest that the compiler makes of `specs/deepfm/deepfm.vfl`, so the
+What crosses is read off the manifest that the compiler makes of `specs/one_table/one_table.vfl`, so the
 picture cannot say anything else than the bundle. Run it as `python docs/make_picture.py`.
 """
 
@@ -13,32 +13,29 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-SPEC = HERE.parent / "specs" / "deepfm" / "deepfm.vfl"
+SPEC = HERE.parent / "specs" / "one_table" / "one_table.vfl"
 
 # The spec without its comments, and with its lists of values cut short, so that it can be read.
 SHOWN = """\
 party alice {
   key ID
   feature UserID: int -> index(6041)
+  feature Gender: string -> vocab("F", "M")
   feature Age:    int -> vocab(1, 18, 25, …)
   …
 }
 party bob {
   key ID
   feature MovieID: int -> index(3953)
+  feature Genres:  string -> …
   column  Rating:  int
   label   liked = Rating > 3
-  …
 }
 
-a = Bottom(alice.features, k = 16, units = […])
-b = Bottom(bob.features, k = 16, units = […])
+use recsys.{DeepFM}
 
-fuse at bob {
-  v     = a.v + b.v
-  fm    = a.first + b.first + 0.5 * (…)
-  logit = fm + dense(mlp(concat(…), […]), 1)
-}
+logit = DeepFM(alice.features + bob.features,
+               k = 16, units = [32, 32])
 
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
@@ -59,7 +56,7 @@ PALETTES: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 
 TOKEN = re.compile(
-    r"(?P<keyword>\b(?:party|key|feature|column|label|fuse|at|predict|objective|train)\b)"
+    r"(?P<keyword>\b(?:party|use|key|feature|column|label|fuse|at|predict|objective|train)\b)"
     r"|(?P<call>\b\w+(?=\())|(?P<number>\b\d[\d.]*\b)|(?P<rest>\w+|\s+|.)"
 )
 MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
@@ -88,8 +85,8 @@ def drawing(manifest: Mapping[str, Any], colours: Mapping[str, str]) -> str:
         f'<path d="M388 250H436" stroke="{colours["faint"]}" stroke-width="2" marker-end="url(#faint)"/>',
         _text(411, 238, "vflc", "faint", "middle"),
         _text(411, 270, "compile", "faint", "middle"),
-        *_place(manifest, "alice", 12, 124, colours, "embeddings, first network of alice's columns"),
-        *_place(manifest, "bob", 346, 142, colours, "embeddings, first network of bob's columns; fuse, loss"),
+        *_place(manifest, "alice", 12, 124, colours, "embeddings, and her part of what reads them"),
+        *_place(manifest, "bob", 346, 142, colours, "embeddings, his part, the sums, the rest, the loss"),
         *_messages(manifest, colours),
         "</svg>",
     ]
@@ -98,7 +95,7 @@ def drawing(manifest: Mapping[str, Any], colours: Mapping[str, str]) -> str:
 
 def _spec(colours: Mapping[str, str]) -> Iterator[str]:
     yield _box(4, 12, 374, 476, colours["panel"], colours["line"])
-    yield _text(20, 38, "deepfm.vfl", "title")
+    yield _text(20, 38, "one_table.vfl", "title")
     for number, line in enumerate(SHOWN.splitlines()):
         if line:
             spans = "".join(_token(match, colours) for match in TOKEN.finditer(line))
@@ -132,9 +129,9 @@ def _place(
 
 
 def _messages(manifest: Mapping[str, Any], colours: Mapping[str, str]) -> Iterator[str]:
-    """The messages of a training step, each with its edges and its bytes a row."""
+    """The messages of a training step, each with its bytes a row; forward, with its edges."""
     edges = {edge["id"]: edge for edge in manifest["edges"]}
-    places = {"forward": (486, "alice", "144 338"), "backward": (672, "back", "338 144")}
+    places = {"forward": (486, "alice", "144 338"), "backward": (766, "back", "338 144")}
     for message in manifest["messages"]:
         if "train" not in message["programs"]:
             continue
@@ -146,9 +143,12 @@ def _messages(manifest: Mapping[str, Any], colours: Mapping[str, str]) -> Iterat
             f'marker-end="url(#{colour})"/>'
         )
         carried = [edges[name] for name in message["edges"]]
-        title = "activations" if message["phase"] == "forward" else "their gradients"
-        total = sum(edge["bytes_per_row"] for edge in carried)
-        yield _text(x + 14, 190, f"{title}, {total} bytes a row")
+        total = f"{sum(edge['bytes_per_row'] for edge in carried)} bytes a row"
+        if message["phase"] == "backward":
+            yield _text(x + 14, 216, "their gradients,")
+            yield _text(x + 14, 238, total)
+            continue
+        yield _text(x + 14, 190, f"activations, {total}")
         for number, edge in enumerate(carried):
             row = " × ".join(str(size) for size in edge["shape"][1:])
             yield _text(x + 14, 216 + number * 22, f"{edge['id']} [{row}]", "code")
@@ -168,7 +168,7 @@ def pictures() -> dict[Path, str]:
     from vflc import driver
 
     manifest = driver.compile_spec(SPEC).manifest
-    return {HERE / f"deepfm-{name}.svg": drawing(manifest, colours) for name, colours in PALETTES.items()}
+    return {HERE / f"one_table-{name}.svg": drawing(manifest, colours) for name, colours in PALETTES.items()}
 
 
 if __name__ == "__main__":

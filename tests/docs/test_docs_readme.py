@@ -18,9 +18,9 @@ QUOTED = re.findall(r"^```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 def test_the_typo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sed = re.search(r"sed 's/(.*?)/(.*?)/' specs/deepfm/deepfm.vfl > (\S+)", README)
+    sed = re.search(r"sed 's/(.*?)/(.*?)/' specs/one_table/one_table.vfl > (\S+)", README)
     assert sed is not None
-    spec = (ROOT / "specs/deepfm/deepfm.vfl").read_text("utf-8")
+    spec = (ROOT / "specs/one_table/one_table.vfl").read_text("utf-8")
     monkeypatch.chdir(tmp_path)
     Path(sed[3]).parent.mkdir()
     Path(sed[3]).write_text(spec.replace(sed[1], sed[2]), "utf-8")
@@ -29,13 +29,13 @@ def test_the_typo(
 
 
 def test_who_may_learn_what() -> None:
-    model = driver.compile_spec(ROOT / "specs/deepfm/deepfm.vfl").model
+    model = driver.compile_spec(ROOT / "specs/one_table/one_table.vfl").model
     (shown,) = [quoted for quoted in QUOTED if quoted.startswith("Who may learn what")]
     assert shown.splitlines() == paragraphs(model.disclosed.learned, model.disclosed.evidence).splitlines()
 
 
 def test_what_crosses() -> None:
-    manifest = driver.compile_spec(ROOT / "specs/deepfm/deepfm.vfl").manifest
+    manifest = driver.compile_spec(ROOT / "specs/one_table/one_table.vfl").manifest
     (shown,) = [quoted for quoted in QUOTED if quoted.startswith("What crosses")]
     lines = shown.splitlines()
     assert lines[-1] == "  …" and lines[:-1] == crossing(manifest, 80).splitlines()[: len(lines) - 1]
