@@ -29,7 +29,7 @@ MEND = "fix or uninstall that package"
 """What to do about a broken one."""
 GROUPS = "vflc."
 """What groups of entry points start with."""
-RUN = ("encoders", "metrics", "solvers")
+RUN = ("encoders", "metrics", "codecs", "solvers")
 """Kinds whose code runs at parties; what others have made is in the graphs of the bundle."""
 
 

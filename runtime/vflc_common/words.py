@@ -68,7 +68,8 @@ Accounting = Literal["messages", "draw"]
 ACCOUNTING: tuple[Accounting, ...] = get_args(Accounting)
 """How a run counts the ε of what is `proven`: `messages`, Gaussian noise, for which each message of a row
 counts, and which the run calibrates; `draw`, once, when a row's answer is drawn."""
-PackingKind = Literal["quantize", "range", "top_k", "masked"]
+RANGE, MASKED = "range", "masked"
+"""How an edge is packed without a codec: the range by which another one is, or a term of a masked sum."""
 
 Halves = Literal["examples", "batches", "fraction", "same"]
 HALVES: tuple[Halves, ...] = get_args(Halves)

@@ -250,3 +250,74 @@ def test_a_solver_that_the_manifest_does_not_name_is_not_called(tmp_path: Path) 
 
 def unknown(plan, told) -> None:
     plan["guards"][0]["solver"] = "halves of it"
+
+
+# --- one whose rows cross in fewer bytes ------------------------------------------------------------------
+
+CODEC = """
+from vflc_common.codec import Codec, Unreadable
+def pack(form, rows, between):
+    return PACKED
+def unpack(form, packed, between, dtype):
+    if (packed == 255).any():
+        raise Unreadable("255")
+    return UNPACKED
+CODEC = Codec("bytes", {"most": (1, 200)}, lambda form, by_range: form.width, pack, unpack)
+def __getattr__(name):  # of the compiler alone
+    from vflc.ops.protection import BOTH, Applied, Mechanism, Packs
+    if name == "MECHANISM":
+        def whole(b, row, options, draw):
+            sign = b.op("maximum", b.constant(0.0), b.op("minimum", b.constant(9.0), b.op("floor", row)))
+            return Applied(sign, sign)
+        return Mechanism("whole", "Whole.", {}, BOTH, "compression", "none", lambda o: "whole numbers", whole,
+                         packs=Packs("bytes", lambda options, width: {"most": 9}))
+    raise AttributeError(name)
+"""
+
+
+def crossing(tmp_path: Path, packed: str, unpacked: str) -> Path:
+    points = "[vflc.protections]\nwhole = whole:MECHANISM\n[vflc.codecs]\nbytes = whole:CODEC\n"
+    code = CODEC.replace("UNPACKED", unpacked).replace("PACKED", packed)
+    site = package(tmp_path / "site", points, code, "whole")
+    (tmp_path / "m.vfl").write_text(asked("whole"), "utf-8")
+    made = vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return site
+
+
+def test_rows_cross_as_its_codec_has_it(tmp_path: Path) -> None:
+    site, data = crossing(tmp_path, "rows.astype('u1')", "packed.astype(dtype)"), tables(tmp_path)
+    kinds = [(each["kind"], each["name"]) for each in manifest(tmp_path)["plugins"]]
+    assert kinds == [("codecs", "bytes"), ("protections", "whole")]
+    (edge,) = (each for each in manifest(tmp_path)["edges"] if each["id"] == "a.protected")
+    assert (edge["shape"], edge["packing"]) == (["batch", 4], {"as": "bytes", "most": 9, "row": [4]})
+    done = vflc("train", "bundle", *data, "--out", "run", at=tmp_path, site=site)
+    assert done.returncode == 0, done.stderr
+    alone = vflc("train", "bundle", *data, "--out", "alone", at=tmp_path)
+    assert alone.returncode == 1 and "VFL0696" in alone.stderr and "whole==0.3" in alone.stderr
+    for name, value in (("most", 201), ("row", [5]), ("as", "other")):
+
+        def change(plan, told, name=name, value=value) -> None:
+            (edge,) = (each for each in told["edges"] if each["id"] == "a.protected")
+            edge["packing"][name] = value
+
+        resealed(tmp_path / "bundle", change)
+        done = vflc("train", "bundle", *data, "--out", "other", at=tmp_path, site=site)
+        assert done.returncode == 1 and "error[VFL0613]" in done.stderr, name
+
+
+@pytest.mark.parametrize(
+    ("packed", "unpacked", "code", "says"),
+    [
+        ("rows.astype('u1') * 0 + 255", "packed.astype(dtype)", "VFL0677", "255"),
+        ("rows.astype('u1')", "packed[:, :2].astype(dtype)", "VFL0695", "ValueError"),
+        ("1 / 0", "packed", "VFL0695", "ZeroDivisionError"),
+    ],
+)
+def test_a_codec_that_fails_stops_the_run(
+    packed: str, unpacked: str, code: str, says: str, tmp_path: Path
+) -> None:
+    site = crossing(tmp_path, packed, unpacked)
+    done = vflc("train", "bundle", *tables(tmp_path), "--out", "run", at=tmp_path, site=site)
+    told = " ".join(done.stderr.split())
+    assert done.returncode != 0 and code in told and says in told and "Traceback" not in told

@@ -21,7 +21,6 @@ CALLS = {
 }  # fmt: skip
 KNOWN = {
     "protect/solvers/marvell.py": "in `one_thread`",
-    "protect/wire.py": "of whole numbers, which BLAS has none of",
     "finite.py": "looks whether it is finite",
 }
 

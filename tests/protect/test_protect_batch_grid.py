@@ -45,7 +45,7 @@ def test_grids_survive_the_wire_to_the_bit(
     bits: int, precision: str, level: float, width: float, count: int, seed: int
 ) -> None:
     """Also where all numbers are one, and where floats are coarser than the grid."""
-    packing = Packing("quantize", (3,), bits=bits, by="e.range")
+    packing = Packing("quantize", (3,), {"bits": bits}, by="e.range")
     random = np.random.default_rng(seed)
     ends = np.array([level, level + width], precision)
     share = (random.integers(0, 2**bits, (count, 3)) / (2**bits - 1)).astype(precision)
@@ -58,7 +58,7 @@ def test_grids_survive_the_wire_to_the_bit(
 
 @pytest.mark.parametrize("between", [None, np.array([1, 0], "f4"), np.array([np.nan, 1], "f4")])
 def test_a_range_that_nobody_can_have_packed_is_refused(between: Any) -> None:
-    packing = Packing("quantize", (2,), bits=8, by="e.range")
+    packing = Packing("quantize", (2,), {"bits": 8}, by="e.range")
     with pytest.raises(Failure, match="VFL0677"):
         unpack("e", packing, np.zeros((3, 2), np.uint8), "float32", between)
 

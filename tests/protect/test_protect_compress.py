@@ -24,11 +24,11 @@ def edge(folder: Path, name: str) -> dict:
 
 @pytest.mark.parametrize(("bits", "count"), [(2, 40), (3, 39), (8, 1), (11, 7), (16, 40)])
 def test_grids_survive_the_wire_to_the_bit(bits, count):
-    packing = Packing("quantize", (5, 3), bits=bits)
+    packing = Packing("quantize", (5, 3), {"bits": bits})
     rows = np.random.default_rng(0).normal(size=(count, 15)).astype(np.float32)
     rows[3:4] = 0
     top = np.abs(rows).max(1, keepdims=True)
-    levels = np.float32(packing.levels)
+    levels = np.float32(2 ** (bits - 1) - 1)
     value = top * (np.floor(rows / np.where(top > 0, top, 1) * levels + np.float32(0.5)) / levels)
     sent = pack(packing, value.reshape(count, 5, 3))
     assert sent.dtype == np.uint8 and sent.shape == (count, 4 + -(-15 * bits // 8))
@@ -36,7 +36,7 @@ def test_grids_survive_the_wire_to_the_bit(bits, count):
 
 
 def test_the_largest_survive_the_wire_to_the_bit():
-    packing = Packing("top_k", (9,), k=4)
+    packing = Packing("top_k", (9,), {"k": 4})
     rows = np.random.default_rng(0).normal(size=(40, 9)) * (np.random.default_rng(1).random((40, 9)) < 0.4)
     rows[:, 4:] *= (np.cumsum(rows != 0, axis=1) <= 4)[:, 4:]
     sent = pack(packing, rows)
@@ -45,11 +45,13 @@ def test_the_largest_survive_the_wire_to_the_bit():
 
 
 def test_what_nobody_can_have_packed_is_refused():
-    packing = Packing("top_k", (9,), k=1)
+    packing = Packing("top_k", (9,), {"k": 1})
     with pytest.raises(Failure, match="VFL0677"):
         unpack("e", packing, np.full((1, 6), 9, np.uint8), "float32")
     with pytest.raises(Failure, match="VFL0677"):
-        unpack("e", Packing("quantize", (1,), bits=8), np.array([[0, 0, 0, 0, 255]], np.uint8), "float32")
+        unpack(
+            "e", Packing("quantize", (1,), {"bits": 8}), np.array([[0, 0, 0, 0, 255]], np.uint8), "float32"
+        )
 
 
 @pytest.mark.parametrize(

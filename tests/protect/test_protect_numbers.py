@@ -86,9 +86,8 @@ def bits_of(codes: list[int], bits: int) -> bytes:
 @pytest.mark.parametrize("bits", [2, 3, 8, 11, 16])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_row_on_a_grid_is_its_largest_magnitude_and_codes(bits: int, precision: str) -> None:
-    packing = Packing("quantize", (2, 2), bits=bits)
+    packing = Packing("quantize", (2, 2), {"bits": bits})
     levels = 2 ** (bits - 1) - 1
-    assert packing.levels == levels
     whole = np.array([[levels, -levels, 0, levels // 2], [0, 0, 0, 0], [-levels, 1 % levels, 0, -levels]])
     tops = np.array([[3.0], [0.0], [0.5]], precision)
     rows = (tops * (whole.astype(precision) / np.asarray(levels, precision))).reshape(3, 2, 2)
@@ -107,7 +106,7 @@ def test_a_row_on_a_grid_is_its_largest_magnitude_and_codes(bits: int, precision
 
 
 def test_the_largest_of_a_row_are_positions_and_numbers() -> None:
-    packing = Packing("top_k", (5,), k=2)
+    packing = Packing("top_k", (5,), {"k": 2})
     rows = np.array([[0, 1.5, 0, 0, -2.5], [0, 0, 0, 0, 0], [7, 0, 0, 0, 0]], np.float32)
     sent = pack(packing, rows)
     assert sent.shape == (3, 2 * (2 + 4))

@@ -274,7 +274,7 @@ def test_places_that_add_need_each_others_keys() -> None:
 
 @pytest.mark.parametrize(("width", "size"), [(2**16, 2), (2**16 + 1, 4)])
 def test_positions_are_as_wide_as_a_row_needs(width: int, size: int) -> None:
-    packing = Packing("top_k", (width,), k=2)
+    packing = Packing("top_k", (width,), {"k": 2})
     rows = np.zeros((2, width))
     rows[0, [3, width - 1]], rows[1, 0] = (1.5, -2), 7
     sent = pack(packing, rows)
@@ -283,8 +283,8 @@ def test_positions_are_as_wide_as_a_row_needs(width: int, size: int) -> None:
 
 @pytest.mark.parametrize("bits", [2, 5, 16])
 def test_codes_of_a_grid_by_the_batch_are_points_of_it(bits: int) -> None:
-    packing = Packing("quantize", (3,), bits=bits, by="r")
-    points = np.linspace(-1, 2, packing.levels + 1)[:, None] * np.ones(3)
+    packing = Packing("quantize", (3,), {"bits": bits}, by="r")
+    points = np.linspace(-1, 2, 2**bits)[:, None] * np.ones(3)
     sent = pack(packing, points)
     found = unpack("e", packing, sent, "float64", span(points))
     assert sent.shape == (len(points), -(-3 * bits // 8)) and np.allclose(found, points, atol=1e-12)
@@ -297,7 +297,7 @@ def test_codes_of_a_grid_by_the_batch_are_points_of_it(bits: int) -> None:
 
 
 def test_what_is_not_packed_goes_as_it_is() -> None:
-    by = Packing("quantize", (2,), bits=8, by="r")
+    by = Packing("quantize", (2,), {"bits": 8}, by="r")
     beside = Packing("range", (), by="q")
     wire = Wire({"x": None, "q": by, "r": beside}, Masks("p", {}, "d"), "float64")
     assert wire and not Wire({"x": None}, Masks("p", {}, "d"), "float64")

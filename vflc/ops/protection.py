@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
+from vflc_common.codecs import CODECS
 from vflc_common.plugins import entry_points
 from vflc_common.words import Accounting, DrawKind, Privacy
 
@@ -56,6 +57,20 @@ class Applied(Struct, frozen=True):
     kept: Node | None = None
 
 
+class Packs(Struct, frozen=True):
+    """How rows cross in fewer bytes than they have, where a mechanism left little in them.
+
+    Args:
+        codec: by its name; see `vflc_common/codec.py`.
+        settings: of the codec, from the options and how many numbers a row has.
+        by_range: whether the least and the largest number of the batch cross beside the rows.
+    """
+
+    codec: str
+    settings: Callable[[Options, int], Mapping[str, int]]
+    by_range: Callable[[Options], bool] = lambda options: False
+
+
 class Answers(Struct, frozen=True):
     """Randomised response: how a label is answered for.
 
@@ -94,6 +109,7 @@ class Mechanism(Struct, frozen=True):
         apply: the row in the graph's own ops.
         solver: what makes the row in a step of the run instead, by its name in the runtime, from the row and
             the label that it depends on.
+        packs: how its rows cross; None where as all others do.
         accounting: how a run counts its ε; exactly what is `proven` has one.
         joint: whether it sees the joint row of all it covers, or each value by itself.
         check: refuses options that do not go together.
@@ -113,6 +129,7 @@ class Mechanism(Struct, frozen=True):
     promise: Callable[[Options], str]
     apply: Callable[[Build, Node, Options, Drawing], Applied] | None = None
     solver: str | None = None
+    packs: Packs | None = None
     accounting: Accounting | None = None
     joint: bool = True
     check: Callable[[Options], None] = lambda options: None
@@ -189,6 +206,8 @@ def check_foreign(found: Mechanism, options: Options) -> None:
         raise wrong("is neither noise nor compression of activations or gradients")
     if not isinstance(found.promise(options), str):
         raise wrong("promises something that is no text")
+    if found.packs is not None and found.packs.codec not in CODECS:
+        raise wrong(f"needs the codec {found.packs.codec!r}, which there is not")
     if found.solver is not None and found.apply is None and found.applies <= GRADIENTS:
         if found.solver not in entry_points("vflc.solvers"):
             raise wrong(f"needs the solver {found.solver!r}, which no package has")

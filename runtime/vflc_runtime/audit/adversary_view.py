@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vflc_common.words import PROGRAMS
+from vflc_common.words import MASKED, PROGRAMS
 
 from vflc_runtime.audit.exact import flat
 from vflc_runtime.audit.rehearsal import Tape
@@ -113,7 +113,7 @@ class AdversaryView:
         sums: dict[str, Channel] = {}
         for edge in self._own_edges("predict", False):
             edges.setdefault(edge.sender, []).append(edge.id)
-            if edge.packing is not None and edge.packing.kind == "masked":
+            if edge.packing is not None and edge.packing.kind == MASKED:
                 members = edge.packing.members
                 sums[" + ".join(edge.packing.places)] = Channel(
                     f"sum of {len(members)}", "forward", members, program="predict"
@@ -174,7 +174,7 @@ class AdversaryView:
         whole = {
             edge: packing
             for edge, packing in packed.items()
-            if packing is not None and packing.kind == "masked" and set(packing.members) <= set(packed)
+            if packing is not None and packing.kind == MASKED and set(packing.members) <= set(packed)
         }
         return Sums(whole, self._precision), set(whole)
 
@@ -183,7 +183,7 @@ class AdversaryView:
         packing, tensor, (sums, terms) = self._edges[edge].packing, tensors[edge], masked
         if packing is None:
             return tensor
-        if packing.kind != "masked":
+        if packing.kind != MASKED:
             return unpack(edge, packing, tensor, self._precision, tensors.get(packing.by))
         return sums.add(edge, packing, tensor) if edge in terms else tensor
 

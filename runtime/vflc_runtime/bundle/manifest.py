@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from vflc_common.canonical import digest
 from vflc_common.plugins import Plugin
-from vflc_common.words import BYTES, FORMAT, PHASES, PRECISIONS, PROGRAMS
+from vflc_common.words import BYTES, FORMAT, PHASES, PRECISIONS, PROGRAMS, RANGE
 
 from vflc_runtime.bundle.contents import Hashes, read_hashes
 from vflc_runtime.bundle.packing import Packing, read_packing
@@ -43,7 +44,7 @@ class Edge:
     @property
     def aside(self) -> bool:
         """Whether it only says how another edge is packed, and carries no value of the graphs."""
-        return self.packing is not None and self.packing.kind == "range"
+        return self.packing is not None and self.packing.kind == RANGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +108,15 @@ def read_manifest(file: Path) -> Manifest:
     if len(set(places)) != len(places) or not places:
         raise document["places"].wrong("different places")
     population = document.get("population") is not None
-    edges = {edge.id: edge for edge in (_edge(item, places, population) for item in document["edges"])}
+    precision = document["precision"].one_of(*PRECISIONS)
+    read = partial(_edge, places=places, many=population, precision=precision, plugins=plugins)
+    edges = {edge.id: edge for edge in (read(item) for item in document["edges"])}
     messages = {m.id: m for m in (_message(item, edges) for item in document["messages"])}
     if len(edges) != len(list(document["edges"])) or len(messages) != len(list(document["messages"])):
         raise damaged(f"{file}: two edges or two messages have one id")
     return Manifest(
         model=document["model"].text(),
-        precision=document["precision"].one_of(*PRECISIONS),
+        precision=precision,
         spec_sha256=document["spec_sha256"].text(),
         parties=tuple(party["name"].name() for party in document["parties"]),
         places=places,
@@ -151,7 +154,7 @@ def _items(item: Json | None) -> list[tuple[str, Json]]:
     return [] if item is None else list(item.items())
 
 
-def _edge(item: Json, places: tuple[str, ...], many: bool) -> Edge:
+def _edge(item: Json, places: tuple[str, ...], many: bool, precision: str, plugins: Sequence[Plugin]) -> Edge:
     shape = tuple(_dim(size) for size in item["shape"])
     return Edge(
         id=item["id"].text(),
@@ -163,7 +166,7 @@ def _edge(item: Json, places: tuple[str, ...], many: bool) -> Edge:
         dtype=item["dtype"].one_of(*BYTES),
         programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
         protections=tuple(each["id"].text() for each in item.get("protections") or ()),
-        packing=None if (packing := item.get("packing")) is None else read_packing(packing),
+        packing=read_packing(item, precision, plugins),
     )
 
 

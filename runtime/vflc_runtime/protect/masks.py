@@ -54,7 +54,7 @@ class Masks:
         try:
             from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
         except ImportError:
-            text = "the masks of secure_sum are made by the library cryptography, which is not installed"
+            text = "masked sums are made by the library cryptography, which is not installed"
             raise Failure("VFL0678", text, "pip install 'vflc[masks]'") from None
         if self._private is None:
             self._private = X25519PrivateKey.generate()
@@ -155,7 +155,7 @@ def _fixed(edge: str, packing: Packing, tensor: Array) -> NDArray[np.uint64]:
             "VFL0675",
             f"{edge} holds {numbers[wrong][0]:g}, but its masked sum only has room for magnitudes up to "
             f"{packing.range:g}",
-            f"raise the range: secure_sum(range = {packing.range * 8:g}), or keep values small",
+            f"raise the range of the protection: range = {packing.range * 8:g}, or keep values small",
         )
     return np.rint(numbers * scale(packing)).astype(np.int64).view(np.uint64)
 

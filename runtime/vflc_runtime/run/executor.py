@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.words import MASKED
 
 from vflc_runtime.bundle.manifest import Manifest, Message
 from vflc_runtime.bundle.plan import PlacePlan
@@ -45,7 +46,7 @@ class Executor:
         self._messages = manifest.messages
         own = {e.id: e for e in manifest.edges.values() if plan.place in (e.sender, e.receiver)}
         leaving = {name: e.packing for name, e in own.items() if e.packing and e.sender == plan.place}
-        masked = {name: packing for name, packing in leaving.items() if packing.kind == "masked"}
+        masked = {name: packing for name, packing in leaving.items() if packing.kind == MASKED}
         self.masks = Masks(plan.place, masked, manifest.digest)
         self._wire = Wire({name: edge.packing for name, edge in own.items()}, self.masks, plan.precision)
         self._values = {edge.id: edge.value for edge in manifest.edges.values()}

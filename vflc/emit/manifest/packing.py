@@ -5,12 +5,15 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from vflc_common.words import BYTES
+from vflc_common.codec import Form
+from vflc_common.codecs import CODECS
+from vflc_common.words import BYTES, MASKED, RANGE
 
 from vflc.ir.graph import Node
 from vflc.ir.model import Edge
 from vflc.ir.release import Guard
 from vflc.ir.stages import Scheduled
+from vflc.ops.mechanisms import MECHANISMS
 
 
 def packed(model: Scheduled, edge: Edge, node: Node, precision: str) -> dict[str, Any]:
@@ -20,24 +23,19 @@ def packed(model: Scheduled, edge: Edge, node: Node, precision: str) -> dict[str
     if guard is None or None in row:
         return {}
     sizes = [size for size in row if size is not None]
-    if guard.mechanism == "secure_sum":
+    if guard.masks:
         return _masked(model, guard, sizes)
-    width, about = prod(sizes), dict(guard.options)
-    if guard.mechanism == "quantize":
-        packing = {"as": "quantize", "bits": about["bits"], "row": sizes}
-        size = -(-width * about["bits"] // 8)
-        if about["per"] == "batch":
-            packing["by"] = f"{edge.id}.range"
-        else:
-            size += BYTES[precision]
-    elif guard.mechanism == "top_k":
-        kept = min(about["k"], width)
-        size = kept * (BYTES[precision] + (2 if width <= 2**16 else 4))
-        packing = {"as": "top_k", "k": kept, "row": sizes}
-    else:
+    mechanism = MECHANISMS[guard.mechanism]
+    if (packs := mechanism.packs) is None:
         return {}
+    width, by_range = prod(sizes), packs.by_range(guard.options)
+    with MECHANISMS.using(mechanism.name):
+        settings = packs.settings(guard.options, width)
+        size = CODECS[packs.codec].bytes(Form(settings, width, BYTES[precision]), by_range)
     if size >= width * BYTES[precision]:
         return {}
+    packing = {"as": packs.codec, **settings, "row": sizes}
+    packing |= {"by": f"{edge.id}.range"} if by_range else {}
     return {"shape": ["batch", size], "dtype": "uint8", "bytes_per_row": size, "packing": packing}
 
 
@@ -53,7 +51,7 @@ def ranges(edges: list[dict[str, Any]], precision: str) -> dict[str, dict[str, A
             "dtype": precision,
             "bytes_per_row": 0,
             "bytes_per_step": 2 * BYTES[precision],
-            "packing": {"as": "range", "of": edge["id"]},
+            "packing": {"as": RANGE, "of": edge["id"]},
         }
         for edge in edges
         if "by" in edge.get("packing", {})
@@ -68,7 +66,7 @@ def _masked(model: Scheduled, guard: Guard, row: list[int]) -> dict[str, Any]:
         "dtype": "int64",
         "bytes_per_row": 8 * prod(row),
         "packing": {
-            "as": "masked",
+            "as": MASKED,
             "row": row,
             "sum": guard.options["sum"],
             "members": [ids[name] for name in members],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vflc.ops.feedback import with_feedback
-from vflc.ops.protection import BOTH, TINY, Applied, Drawing, Mechanism, Option, Options, whole_within
+from vflc.ops.protection import BOTH, TINY, Applied, Drawing, Mechanism, Option, Options, Packs, whole_within
 from vflc.ops.rules import number
 
 if TYPE_CHECKING:
@@ -63,4 +63,5 @@ MECHANISM = Mechanism(
     + ("; the least and the largest number of the batch cross, and every number that is received "
        "depends on them" if o["per"] == "batch" else ""),
     quantize, joint=False, useless=alone_in_its_row,
+    packs=Packs("quantize", lambda o, width: {"bits": o["bits"]}, lambda o: o["per"] == "batch"),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vflc.ops.feedback import with_feedback
-from vflc.ops.protection import BOTH, Applied, Drawing, Mechanism, Option, Options, whole_within, width
+from vflc.ops.protection import BOTH, Applied, Drawing, Mechanism, Option, Options, Packs, whole_within, width
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -23,5 +23,5 @@ MECHANISM = Mechanism(
     {"k": Option("a whole number, 1 or more", whole_within(1, 2**24), required=True)},
     BOTH, "compression", "none",
     lambda o: f"at most {o['k']} numbers a row: compression, no privacy",
-    top_k, joint=False,
+    top_k, joint=False, packs=Packs("top_k", lambda o, width: {"k": min(o["k"], width)}),
 )  # fmt: skip

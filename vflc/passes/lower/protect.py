@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vflc_common.codecs import CODECS
 from vflc_common.plugins import entry_points, plugin
 
 from vflc.diagnostics.suggest import did_you_mean
@@ -125,6 +126,8 @@ def _options(ev: Evaluator, mechanism: Mechanism, expr: tree.Expr, scope: Scope)
         return None
     if mechanism.solver is not None and not ours:
         ev.plugins.setdefault(plugin("solvers", entry_points("vflc.solvers")[mechanism.solver][0]), expr.span)
+    if mechanism.packs is not None and ev.record(CODECS, mechanism.packs.codec, expr.span) is None:
+        return None
     return filled
 
 
