@@ -9,8 +9,8 @@ from msgspec import Struct
 from vflc.diagnostics import Collector, Refused, Span
 from vflc.ir.stages import Lowered
 from vflc.passes.place import Place
+from vflc.passes.push_down.choose import attempt, choose
 from vflc.passes.push_down.cost import crossing
-from vflc.passes.push_down.push_down import attempt, choose
 
 Crossings = Mapping[tuple[str, str], float]
 """Bytes a row in a step of training, forward and backward, by value and place that it crosses to."""

@@ -1,0 +1,20 @@
+"""Where values of several parties meet in a way that a rewrite may start from."""
+
+from __future__ import annotations
+
+from vflc.ir.graph import Node
+from vflc.ops import OPS
+
+
+def joins(node: Node) -> bool:
+    """Whether it puts values of several parties side by side, and nobody said where."""
+    return OPS[node.op].places == "joined" and _is_free(node)
+
+
+def meets(node: Node) -> bool:
+    """Whether it joins values of several parties, or adds them, and nobody said where."""
+    return (OPS[node.op].places == "joined" or node.op in ("add", "sub")) and _is_free(node)
+
+
+def _is_free(node: Node) -> bool:
+    return node.place is None and len(node.owners) > 1
