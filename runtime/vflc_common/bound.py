@@ -32,9 +32,20 @@ class Bound(Struct, frozen=True):
     def __str__(self) -> str:
         """In words, as what is learned at most."""
         if self.kind == "code":
-            bits = "" if self.bits is None else f" ({self.bits:.4g} bit{'s' * (self.bits != 1)} a row)"
-            return f"its code{bits}"
+            return f"its code{self._bits}"
         if self.kind == "epsilon":
             epsilon = "the ε that the run reports" if self.epsilon is None else f"ε = {self.epsilon:g}"
             return epsilon + (f", δ = {self.delta:g}" if self.delta else "")
         return {"nothing": "nothing", "all": "all", "rows": "which rows are common"}[self.kind]
+
+    def of(self, column: str) -> str:
+        """What is learned of a column at most, as the end of a sentence."""
+        if self.kind == "code":
+            return f"the code of {column}{self._bits}"
+        if self.kind == "epsilon":
+            return f"{column} within {self}"
+        return str(self) if self.kind == "rows" else f"{self} of {column}"
+
+    @property
+    def _bits(self) -> str:
+        return "" if self.bits is None else f" ({self.bits:.4g} bit{'s' * (self.bits != 1)} a row)"

@@ -80,7 +80,7 @@ def test_what_others_learn_follows_from_its_codes(folder: Path, site: Path, tmp_
     page = (folder / "bundle" / "manifest.md").read_text("utf-8")
     assert "| bob | alice.At | its code (4.585 bits a row) |" in page
     told = found(spec(bits="4.5"), tmp_path, site)
-    assert "error[VFL0340]: bob may learn its code (4.585 bits a row) of alice.At" in told
+    assert "error[VFL0340]: bob may learn the code of alice.At (4.585 bits a row)" in told
 
 
 def test_predictions_and_exports_are_of_the_hour(folder: Path, site: Path, tmp_path: Path) -> None:

@@ -87,12 +87,18 @@ def test_what_is_granted_compiles(release: str) -> None:
     [
         ("alice { to bob: Age }", "bob may learn City and Rich of alice"),
         ("alice { to carol: Age, City, Rich }", "bob may learn Age, City and Rich of alice"),
-        ("alice { to bob: Age in training, City, Rich }", "bob may learn Age of alice"),
-        ("alice { to bob: Age, Rich, City at most 5 bits }", "bob may learn its code (6 bits a row)"),
+        ("alice { to bob: Age in training, City, Rich }", "bob may learn all of alice.Age in evaluation and"),
+        (
+            "alice { to bob: Age, Rich, City at most 5 bits }",
+            "bob may learn the code of alice.City (6 bits a row)",
+        ),
         ("alice { to bob: Age at most 64 bits, Rich, City }", "bob may learn all of alice.Age"),
-        ("bob { to alice: liked }", "alice may learn Item of bob"),
-        ("bob { to alice: Item, liked at most epsilon 9 }", "alice may learn its code (1 bit a row)"),
-        ("bob { to alice: Item in prediction, liked }", "alice may learn Item of bob"),
+        ("bob { to alice: liked }", "alice may learn the code of bob.Item (4 bits a row), which"),
+        (
+            "bob { to alice: Item, liked at most epsilon 9 }",
+            "alice may learn the code of bob.liked (1 bit a row)",
+        ),
+        ("bob { to alice: Item in prediction, liked }", "alice may learn the code of bob.Item (4 bits"),
         ("bob { to alice: Item, liked\n never to alice: Stars }", "bob.Stars reaches alice"),
     ],
 )
@@ -254,7 +260,7 @@ def test_a_family_is_granted_by_its_name(release: str) -> None:
         ("alice { to bob: I{1..3}, C{8..12}, D1, Age }", "VFL0340", "I4 and D2 of alice", "alice"),
         ("alice { to bob: I{2..4}, C{8..9}, D{1..2}, Age }", "VFL0340", "I1 and C{10..12} of", "alice"),
         ("alice { to bob: I{1..4}, C{8..12} at most 5 bits, D1, D2, Age }", "VFL0340",
-         "its code (6 bits a row) of alice.C{8..12}, which is", "C{8..12} at most 5 bits"),
+         "the code of alice.C{8..12} (6 bits a row), which is", "C{8..12} at most 5 bits"),
         ("alice { to bob: I{0..4}, C{8..12}, D1, D2, Age }", "VFL0105", "`I0`", "I{0..4}"),
         ("alice { to bob: I{1..9999}, C{8..12}, D1, D2, Age }", "VFL0105", "`I5`", "I{1..9999}"),
         ("alice { to bob: I{4..1}, C{8..12}, D1, D2, Age }", "VFL0013", "down to 1", "{4..1}"),
@@ -293,7 +299,7 @@ def test_grants_are_written_as_the_rest_of_the_text_is() -> None:
 
 def test_phases_that_a_grant_lacks_are_said_and_written() -> None:
     (found,) = errors("release bob { to alice: Item, liked in prediction }\n")
-    assert found.message.endswith("of liked its code (1 bit a row) in training")
+    assert found.message.startswith("alice may learn the code of bob.liked (1 bit a row) in training, which")
     text = fixed(
         SPEC
         + ALL["alice"]
@@ -343,8 +349,8 @@ train reconstruct { cohort 10 }
     assert not of_families("", text)
     refused = of_families("release users { to hub, users: A{1..2}, Item, stars }", spec)
     assert [d.message.partition(",")[0] for d in refused] == [
-        "hub may learn A3 of users",
-        "other users may learn A3 of users",
+        "hub may learn all of users.A3",
+        "other users may learn all of users.A3",
     ]
 
 

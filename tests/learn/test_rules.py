@@ -19,7 +19,7 @@ from vflc.ir.release import Grant, Guard
 from vflc.passes.learn.bounds import bound_of, codes_of
 from vflc.passes.learn.columns import CONDITIONS, code_bits, folded, table_columns
 from vflc.passes.learn.flow import Flow, Flows, Secret, Secrets, _joined, _read
-from vflc.passes.learn.granted import _cheaper, _kin, _phases, _ways, _within, described, listed
+from vflc.passes.learn.granted import _cheaper, _kin, _phases, _ways, _within, listed
 from vflc.passes.learn.limits import _named as is_edge
 from vflc.passes.learn.received import NAMED, Route, _crossings, _named, together
 from vflc.passes.learn.spending import spends
@@ -212,23 +212,22 @@ def test_codes_bound_what_is_guarded_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "words"),
+    ("bound", "words", "sentence"),
     [
-        (NOTHING, "nothing"),
-        (ALL, "all"),
-        (Bound("rows"), "which rows are common"),
-        (Bound("code"), "its code"),
-        (Bound("code", 0.5), "its code (0.5 bits a row)"),
-        (Bound("code", 1), "its code (1 bit a row)"),
-        (Bound("code", log2(5)), "its code (2.322 bits a row)"),
-        (Bound("epsilon", None, 2.0), "ε = 2"),
-        (Bound("epsilon", None, 0.5, 1e-6), "ε = 0.5, δ = 1e-06"),
-        (Bound("epsilon"), "the ε that the run reports"),
+        (NOTHING, "nothing", "nothing of b.y"),
+        (ALL, "all", "all of b.y"),
+        (Bound("rows"), "which rows are common", "which rows are common"),
+        (Bound("code"), "its code", "the code of b.y"),
+        (Bound("code", 0.5), "its code (0.5 bits a row)", "the code of b.y (0.5 bits a row)"),
+        (Bound("code", 1), "its code (1 bit a row)", "the code of b.y (1 bit a row)"),
+        (Bound("code", log2(5)), "its code (2.322 bits a row)", "the code of b.y (2.322 bits a row)"),
+        (Bound("epsilon", None, 2.0), "ε = 2", "b.y within ε = 2"),
+        (Bound("epsilon", None, 0.5, 1e-6), "ε = 0.5, δ = 1e-06", "b.y within ε = 0.5, δ = 1e-06"),
+        (Bound("epsilon"), "the ε that the run reports", "b.y within the ε that the run reports"),
     ],
 )
-def test_bounds_in_words(bound: Bound, words: str) -> None:
-    assert str(bound) == words
-    assert described(bound) == (f"at most {words}" if bound.kind == "epsilon" else words)
+def test_bounds_in_words(bound: Bound, words: str, sentence: str) -> None:
+    assert str(bound) == words and bound.of("b.y") == sentence
 
 
 # --- grants --------------------------------------------------------------------------------------

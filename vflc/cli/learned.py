@@ -11,7 +11,6 @@ from vflc_common.bound import LEAST_FIRST, Bound
 
 from vflc.emit.manifest.learned import held_anyway
 from vflc.ir.learn import Evidence, Learned
-from vflc.passes.learn.granted import described
 
 WIDE = 100
 TOLD = 3
@@ -49,7 +48,9 @@ def _lines(rows: Iterable[Learned], evidence: Sequence[Evidence], width: int) ->
 
 
 def _words(bound: Bound) -> str:
-    return "their codes" if bound.kind == "code" else described(bound)
+    if bound.kind == "code":
+        return "their codes"
+    return f"at most {bound}" if bound.kind == "epsilon" else str(bound)
 
 
 def _more(row: Learned) -> str:

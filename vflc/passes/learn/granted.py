@@ -128,13 +128,13 @@ class _Deal(Struct, frozen=True):
 
     def exceeded(self, collector: Collector) -> None:
         """One finding for each grant whose bound is not kept: of a family, for all members together."""
-        found: dict[tuple[Span, str, str], list[str]] = {}
+        found: dict[tuple[Span, Bound, str], list[str]] = {}
         for grant, bound, help in self._exceeded():
-            found.setdefault((grant.span, described(bound), help), []).append(grant.column)
-        for (span, learned, help), columns in found.items():
+            found.setdefault((grant.span, bound, help), []).append(grant.column)
+        for (span, bound, help), columns in found.items():
             collector.error(
                 CODE,
-                f"{self._who} may learn {learned} of {self.party}.{listed(self.folded(columns))}, "
+                f"{self._who} may learn {bound.of(f'{self.party}.{listed(self.folded(columns))}')}, "
                 f"which is more than {self.party} grants",
                 span,
                 help,
@@ -237,14 +237,20 @@ class _Deal(Struct, frozen=True):
         names = self.folded(source.name for source in sources)
         shown = ", ".join(names[:MOST_NAMED]) + ", …" * (len(names) > MOST_NAMED)
         release = next((r for r in self.model.releases if r.party == self.party), None)
+        first, phases = sources[0], _phases(self.lacking(sources[0]))
+        if len(sources) == 1:
+            what = f"{self.bound(first).of(f'{self.party}.{first.name}')}{phases}"
+            more = ""
+        else:
+            what = f"{listed(names)} of {self.party}"
+            more = f": {self.bound(first).of(first.name)}{phases}"
         collector.error(
             CODE,
-            f"{self._who} may learn {listed(names)} of {self.party}, which {self.party} does not grant: of "
-            f"{sources[0].name} {described(self.bound(sources[0]))}{_phases(self.lacking(sources[0]))}",
+            f"{self._who} may learn {what}, which {self.party} does not grant{more}",
             release.span if release else self._info.named,
             f"`to {self.receiver}: {shown}` in `release {self.party}` grants it, and `vflc check --fix` "
             "writes it; `stop_gradient`, a mechanism with a proof or another place may lower it",
-            *self._path(sources[0]),
+            *self._path(first),
         )
 
     def _named(self) -> dict[str, set[str]]:
@@ -295,11 +301,6 @@ def _within(bound: Bound, grant: Grant) -> bool:
     if grant.bits is not None:
         return bound.kind == "code" and bound.bits is not None and bound.bits <= grant.bits + 1e-9
     return True
-
-
-def described(bound: Bound) -> str:
-    """A bound as part of a sentence: what somebody may learn."""
-    return f"at most {bound}" if bound.kind == "epsilon" else str(bound)
 
 
 def _cheaper(bound: Bound, grant: Grant, label: bool) -> str:
