@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pytest
+from threads import Exchange
 from vflc_common.control import ALIGNING
 from vflc_common.text import text
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import FOUND_BY_ALL, AlignSettings
 from vflc_runtime.events import silent
 from vflc_runtime.transport.network import Control
-from vflc_runtime.transport.threads import Exchange
 
 SHARED = b"a key that only the parties know"
 

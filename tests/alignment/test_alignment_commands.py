@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from forked import Command
+from threads import Exchange
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Aligning, silent
 from vflc_runtime.party.align import align_party
 from vflc_runtime.party.site import Site
-from vflc_runtime.transport.threads import Exchange
 
 from vflc.cli.main import run
 from vflc.diagnostics import Source

@@ -16,8 +16,8 @@ from vflc_runtime.audit.run import AuditOptions, audit
 from vflc_runtime.audit.runs import added_up, ranks
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import epsilon_of
+from vflc_runtime.protect.costs import of_runs
 from vflc_runtime.protect.ledger import Entry, Ledger, name_of
-from vflc_runtime.protect.spending import of_runs
 
 ROWS = 1500
 RUNS = 4

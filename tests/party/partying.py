@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 from safetensors.numpy import load_file
+from threads import Exchange
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.manifest import Manifest, read_manifest
 from vflc_runtime.events import Listener, silent
@@ -17,7 +18,6 @@ from vflc_runtime.party.site import Site
 from vflc_runtime.party.train import train_party
 from vflc_runtime.run.train import Result, TrainOptions, train
 from vflc_runtime.transport.network import Network
-from vflc_runtime.transport.threads import Exchange
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source

@@ -19,7 +19,7 @@ from protecting import CLASSES, TWO, Recorded, batch, bundle, found
 from test_protect_phases import rows
 from vflc_runtime import files
 from vflc_runtime.errors import Failure
-from vflc_runtime.protect.spending import costs
+from vflc_runtime.protect.costs import costs
 from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.ir.graph import Node

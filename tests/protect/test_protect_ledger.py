@@ -18,8 +18,8 @@ from party.partying import train_together
 from protecting import TWO, bundle
 from test_protect_phases import FROZEN, rows
 from vflc_runtime.errors import Failure
+from vflc_runtime.protect.costs import costs
 from vflc_runtime.protect.ledger import Entry, Ledger, keys_of, name_of
-from vflc_runtime.protect.spending import costs
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.predict import predict
 from vflc_runtime.run.session import Session

@@ -24,7 +24,9 @@ from vflc_common.words import PROGRAMS
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect import spending
 from vflc_runtime.protect.account import epsilon_of, noise_of, spent
-from vflc_runtime.protect.ledger import Entry, Ledger, keys_of, name_of, numbered
+from vflc_runtime.protect.costs import costs as told_costs
+from vflc_runtime.protect.costs import of_runs
+from vflc_runtime.protect.ledger import Entry, Ledger, Spent, keys_of, name_of, numbered
 
 # --- what a noise spends ------------------------------------------------------------------------------
 
@@ -254,7 +256,7 @@ def test_a_run_is_charged_whole_and_its_labels_are_drawn(tmp_path: Any) -> None:
     )
     again = run_of(tmp_path, epsilon=80.0)[3]
     assert again["draws"] == kept["draws"] and len(Ledger(tmp_path, "bob").entries()) == 1
-    costs = spending.costs(tmp_path)
+    costs = told_costs(tmp_path)
     assert costs["bob"] == [{"to": "alice", "name": "y", "rows": 3, "times": 1, "epsilon": 2.0, "delta": 0.0}]
     assert costs["alice"][0]["times"] == 2 and costs["alice"][0]["epsilon"] == pytest.approx(
         epsilon_of(math.sqrt(8), 2e-6), rel=1e-6
@@ -316,7 +318,7 @@ def test_what_some_runs_have_cost_together(tmp_path: Any) -> None:
     reach = ("alice", "y")
 
     def cost(*kept: Any, party: str = "alice", of: Any = BOB) -> tuple[float, float]:
-        found = spending.of_runs([{"ledger": each} for each in kept], party, of)
+        found = of_runs([{"ledger": each} for each in kept], party, of)
         return found.epsilon, found.delta
 
     assert cost(one) == cost(two) == (pytest.approx(each), 1e-6)
@@ -326,6 +328,6 @@ def test_what_some_runs_have_cost_together(tmp_path: Any) -> None:
     assert apart == (pytest.approx(2 * each), 2e-6) and both[0] < apart[0]
     assert cost(one, two, party="bob", of=reach) == (2.0, 0.0), "labels are drawn once in a folder"
     assert cost(one, three, party="bob", of=reach) == (4.0, 0.0)
-    assert spending.of_runs([{}, {"ledger": None}], "alice", BOB) == spending.Spent(0.0, 0.0)
+    assert of_runs([{}, {"ledger": None}], "alice", BOB) == Spent(0.0, 0.0)
     refused("VFL0686", cost, one | {"run": "another"})
     refused("VFL0686", cost, one, of=("carol", "Age"))

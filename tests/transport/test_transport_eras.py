@@ -7,12 +7,12 @@ from queue import SimpleQueue
 
 import pytest
 import wiring
+from threads import Exchange, ThreadsNetwork
 from vflc_runtime.transport.frames import Frame, FrameKind, decode, encode
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import Restarted
 from vflc_runtime.transport.rules import Rules
-from vflc_runtime.transport.threads import Exchange, ThreadsNetwork
 
 WORD = ("bob", "control", "word")
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from threads import Exchange
 from vflc_runtime.bundle.manifest import Control, Edge, Manifest, Message
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import Network
 from vflc_runtime.transport.rules import Rules
-from vflc_runtime.transport.threads import Exchange
 from vflc_runtime.transport.tls import Tls
 
 from vflc.cli.certs import make

@@ -21,7 +21,7 @@ def command(folder: Path, as_json: bool) -> None:
     For each receiver and column: the most that any row has cost, of how many rows, and in how many
     times, which are runs, and of labels that are drawn once draws.
     """
-    from vflc_runtime.protect.spending import costs
+    from vflc_runtime.protect.costs import costs
 
     found = costs(folder)
     if as_json:

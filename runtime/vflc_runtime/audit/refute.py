@@ -33,8 +33,8 @@ from vflc_runtime.audit.tails import posterior, slack, tail
 from vflc_runtime.audit.targets import AttackTarget, target
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.protect.costs import of_runs
 from vflc_runtime.protect.ledger import Spent
-from vflc_runtime.protect.spending import of_runs
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]

@@ -19,7 +19,7 @@ from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.labels import FU, LABEL_ATTACKS, tally
 from vflc_runtime.errors import Failure
-from vflc_runtime.protect import spending
+from vflc_runtime.protect import costs
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -108,7 +108,7 @@ def bound(
         return bounds.in_words(alone)
     party, _, name = secret.partition(".")
     try:
-        spent = spending.of_runs(runs, party, (receiver, name))
+        spent = costs.of_runs(runs, party, (receiver, name))
     except Failure:
         return f"{bounds.in_words(alone)} by each run; the ledger that adds them up is not here"
     return str(Bound("epsilon", epsilon=spent.epsilon, delta=spent.delta))

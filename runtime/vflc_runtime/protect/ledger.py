@@ -261,3 +261,12 @@ def _entry(item: Mapping[str, Any]) -> Entry:
     if any(part in item["rows"] for part in "/\\."):
         raise ValueError
     return Entry(**{**item, "reaches": reaches})
+
+
+def forgotten(ledger: Ledger) -> Failure:
+    """VFL0686: a run was counted, and there is no entry of it."""
+    return Failure(
+        "VFL0686",
+        f"the ledger {ledger.path} has no entry for this run, which was counted in it",
+        "restore the ledger from a copy: it no longer knows what rows have cost",
+    )

@@ -8,7 +8,7 @@ evaluation or prediction costs one, too.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from vflc_runtime.protect.ledger import (
     Ledger,
     Limits,
     Reach,
-    Spent,
+    forgotten,
     keys_of,
     name_of,
     numbered,
@@ -242,16 +242,8 @@ def _of_run(
     """The entries of a run's training; VFL0686 where one is missing."""
     mine = {(e.run, e.guard): e for e in before.values() if e.program == "train"}
     if any(_called(kept, guard) not in mine for guard in reaches):
-        raise _forgotten(ledger)
+        raise forgotten(ledger)
     return [mine[_called(kept, guard)] for guard in reaches]
-
-
-def _forgotten(ledger: Ledger) -> Failure:
-    return Failure(
-        "VFL0686",
-        f"the ledger {ledger.path} has no entry for this run, which was counted in it",
-        "restore the ledger from a copy: it no longer knows what rows have cost",
-    )
 
 
 def _reaches(manifest: Manifest, party: str) -> dict[str, tuple[Reach, ...]]:
@@ -278,56 +270,4 @@ def _limits(manifest: Manifest, party: str, program: str) -> Limits:
         if grant["party"] == party and grant["epsilon"] is not None and program in grant["programs"]:
             reach = (grant["to"], grant["column"])
             found[reach] = min(found.get(reach, grant["epsilon"]), grant["epsilon"])
-    return found
-
-
-def of_runs(runs: Iterable[Mapping[str, Any]], party: str, reach: Reach) -> Spent:
-    """What rows have cost at most by some runs together, with their passes; ledgers add up.
-
-    Args:
-        runs: settings of each.
-        party: whose rows they are.
-        reach: what is told to whom.
-
-    Raises:
-        Failure: VFL0685, VFL0686: as the ledgers have it.
-    """
-    names: dict[Path, set[str]] = {}
-    for settings in runs:
-        if (kept := settings.get("ledger")) is not None:
-            names.setdefault(Path(kept["folder"]), set()).update((kept["run"], *kept["draws"].values()))
-    epsilon = delta = 0.0
-    for folder, mine in names.items():
-        ledger = Ledger(folder, party)
-        told = {k: e for k, e in ledger.entries().items() if e.run in mine and reach in e.reaches}
-        if not told:
-            raise _forgotten(ledger)
-        spent = ledger.spent(told, reach, ledger.rows([entry.rows for entry in told.values()]), {})
-        epsilon, delta = epsilon + spent.epsilon, delta + spent.delta
-    return Spent(epsilon, delta)
-
-
-def costs(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """What the ledgers in a folder say, by party.
-
-    Returns:
-        For each receiver, `to`, and feature, label or column, `name`: `epsilon` and `delta`, the most
-        that any row has cost, of how many `rows`, in how many `times`: runs, and of labels draws.
-
-    Raises:
-        Failure: VFL0685, a ledger cannot be read.
-    """
-    return {path.stem: _costs(Ledger(folder, path.stem)) for path in sorted(folder.glob("*.json"))}
-
-
-def _costs(ledger: Ledger) -> list[dict[str, Any]]:
-    entries = ledger.entries()
-    found = []
-    for reach in dict.fromkeys(reach for entry in entries.values() for reach in entry.reaches):
-        told = [entry for entry in entries.values() if reach in entry.reaches]
-        rows = ledger.rows([entry.rows for entry in told])
-        spent = ledger.spent(entries, reach, rows, {})
-        times = len({entry.run for entry in told})
-        about = {"to": reach[0], "name": reach[1], "rows": len(rows), "times": times}
-        found.append({**about, "epsilon": spent.epsilon, "delta": spent.delta})
     return found

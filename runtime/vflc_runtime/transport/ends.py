@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from queue import Queue
 from threading import Event, Thread
 
@@ -21,25 +22,38 @@ Begun = Queue[tuple[int | None, bytes] | None]
 """The number of a stream that began, None where it was turned away, and the first frame to answer with."""
 
 
-class Dialing(ABC):
-    """Keeps a stream to one peer that listens: dials, and dials again, until `stop`.
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Whom to dial, and how.
 
     Args:
-        place: whose dialer this is.
         link: to the peer.
+        address: of the peer, without its scheme.
+        parties: all names of the run, of which a certificate must have only the peer's.
+        largest: bytes of payload in a frame.
         patience: seconds that a stream may take to begin.
         fail: is told what cannot be mended.
         delay: seconds for which the peer may dial instead.
     """
 
-    def __init__(
-        self, place: str, link: Link, patience: float, fail: Callable[[Exception], None], delay: float
-    ) -> None:
-        self._place, self.link = place, link
-        self._patience, self._fail, self._delay = patience, fail, delay
+    link: Link
+    address: str
+    parties: Collection[str]
+    largest: int
+    patience: float
+    fail: Callable[[Exception], None]
+    delay: float
+
+
+class Dialing(ABC):
+    """Keeps a stream from `place` to one peer that listens: dials, and dials again, until `stop`."""
+
+    def __init__(self, place: str, dial: Dial) -> None:
+        self._place, self.link = place, dial.link
+        self._patience, self._fail, self._delay = dial.patience, dial.fail, dial.delay
         self._stopped = Event()
         self._begun = 0.0
-        self.thread = Thread(target=self._run, name=f"dial {link.peer}", daemon=True)
+        self.thread = Thread(target=self._run, name=f"dial {dial.link.peer}", daemon=True)
 
     def stop(self) -> None:
         """No more streams; ends the one there is."""

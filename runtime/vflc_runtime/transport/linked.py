@@ -19,7 +19,7 @@ from vflc_common.plugins import BrokenPlugin
 from vflc_runtime import events
 from vflc_runtime.bundle.plugins import unusable
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.ends import PATIENCE, Dialing
+from vflc_runtime.transport.ends import PATIENCE, Dial, Dialing
 from vflc_runtime.transport.link import Link, bye, generation_frame, taken
 from vflc_runtime.transport.mailbox import Mailbox, overdue
 from vflc_runtime.transport.messages import Envelope
@@ -173,9 +173,10 @@ class LinkedNetwork:
         delay = 0.0 if self._listen is None or self.place > peer else _DELAY
         names, patience = (self.place, *self.peers), min(PATIENCE, self._mailbox.timeout)
         scheme, ends, to = self._ends(address)
-        link, largest, fail = self._links[peer], self._rules.largest([peer]), self._failing(scheme)
+        largest = self._rules.largest([peer])
+        dial = Dial(self._links[peer], to, names, largest, patience, self._failing(scheme), delay)
         with trusting(scheme):
-            self._dialers.append(ends.dialer(link, to, names, largest, patience, fail, delay))
+            self._dialers.append(ends.dialer(dial))
 
     def _failing(self, scheme: str) -> Callable[[Exception], None]:
         """Is told what cannot be mended, of which what another package raises is VFL0695."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, Queue
 from threading import Thread
 from typing import Protocol
 
 from vflc_runtime.errors import Failure
-from vflc_runtime.transport.ends import PATIENCE, Begun, Dialing, serve
+from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, serve
 from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
 from vflc_runtime.transport.link import Link, refused
 from vflc_runtime.transport.transport import Fail
@@ -53,7 +53,7 @@ class TooLong(Exception):
     """A block has more bytes than it may have."""
 
 
-Dial = Callable[[str], Stream]
+Connect = Callable[[str], Stream]
 Listen = Callable[[str], Acceptor]
 
 
@@ -68,7 +68,7 @@ class PlainEnds:
 
     expires = math.inf
 
-    def __init__(self, place: str, dial: Dial, listen: Listen) -> None:
+    def __init__(self, place: str, dial: Connect, listen: Listen) -> None:
         self._place, self._dial, self._listen = place, dial, listen
 
     def check(self, address: str) -> None:
@@ -85,35 +85,17 @@ class PlainEnds:
                 "choose another address for `listen`, or stop the process that uses this one",
             ) from None
 
-    def dialer(
-        self,
-        link: Link,
-        address: str,
-        parties: Collection[str],
-        largest: int,
-        patience: float,
-        fail: Fail,
-        delay: float,
-    ) -> PlainDialer:
+    def dialer(self, dial: Dial) -> PlainDialer:
         """Dials, and dials again."""
-        return PlainDialer(self._place, link, lambda: self._dial(address), largest, patience, fail, delay)
+        return PlainDialer(self._place, dial, lambda: self._dial(dial.address))
 
 
 class PlainDialer(Dialing):
     """See `Dialing`."""
 
-    def __init__(
-        self,
-        place: str,
-        link: Link,
-        dial: Callable[[], Stream],
-        largest: int,
-        patience: float,
-        fail: Fail,
-        delay: float,
-    ) -> None:
-        super().__init__(place, link, patience, fail, delay)
-        self._dial, self._most = dial, largest + MAX_HEADER
+    def __init__(self, place: str, dial: Dial, connect: Callable[[], Stream]) -> None:
+        super().__init__(place, dial)
+        self._connect, self._most = connect, dial.largest + MAX_HEADER
         self._open: Stream | None = None
 
     def cut(self) -> None:
@@ -127,7 +109,7 @@ class PlainDialer(Dialing):
     def _stream(self) -> tuple[bool, Failure | None]:
         link, met, why = self.link, False, "closed by the peer"
         try:
-            self._begun, self._open = time.monotonic(), self._dial()
+            self._begun, self._open = time.monotonic(), self._connect()
         except OSError as error:
             link.state = f"not connected: {error.strerror or error}"
             return False, None

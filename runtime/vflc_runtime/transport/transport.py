@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from vflc_runtime.transport.ends import Dialing
+from vflc_runtime.transport.ends import Dial, Dialing
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.tls import Tls
 
@@ -40,17 +40,8 @@ class Ends(Protocol):
         """Listens at an address for the peers of `links`; no frame has over `largest` bytes of payload."""
         ...
 
-    def dialer(
-        self,
-        link: Link,
-        address: str,
-        parties: Collection[str],
-        largest: int,
-        patience: float,
-        fail: Fail,
-        delay: float,
-    ) -> Dialing:
-        """Dials an address for a link; `parties` are the names of all, the others as `Dialing` says."""
+    def dialer(self, dial: Dial) -> Dialing:
+        """Dials a peer, and dials again."""
         ...
 
 

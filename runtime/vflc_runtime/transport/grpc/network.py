@@ -7,8 +7,9 @@ loopback this way, and 300 µs with `grpc.aio` in a thread of its own, which add
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
+from vflc_runtime.transport.ends import Dial
 from vflc_runtime.transport.grpc.streams import Dialer, StreamServer
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.linked import LinkedNetwork
@@ -39,17 +40,8 @@ class GrpcEnds:
     def server(self, address: str, links: Mapping[str, Link], largest: int, fail: Fail) -> StreamServer:
         return StreamServer(self._place, address, links, self._own, largest, fail)
 
-    def dialer(
-        self,
-        link: Link,
-        address: str,
-        parties: Collection[str],
-        largest: int,
-        patience: float,
-        fail: Fail,
-        delay: float,
-    ) -> Dialer:
-        return Dialer(self._place, link, address, parties, self._own, largest, patience, fail, delay)
+    def dialer(self, dial: Dial) -> Dialer:
+        return Dialer(self._place, dial, self._own)
 
 
 class GrpcNetwork(LinkedNetwork):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from queue import Empty, Queue
@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.ends import PATIENCE, Begun, Dialing, serve
+from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, serve
 from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.link import Link, refused
@@ -53,33 +53,16 @@ class Dialer(Dialing):
 
     Args:
         place: whose dialer this is.
-        link: to the peer.
-        address: of the peer.
-        parties: all names of the run, of which a certificate must have only the peer's.
+        dial: whom to dial, and how.
         own: None for a stream without encryption.
-        largest: bytes of payload in a frame.
-        patience: seconds that a stream may take to begin.
-        fail: is told what cannot be mended.
-        delay: seconds for which the peer may dial instead.
     """
 
-    def __init__(
-        self,
-        place: str,
-        link: Link,
-        address: str,
-        parties: Collection[str],
-        own: Identity | None,
-        largest: int,
-        patience: float,
-        fail: Callable[[Exception], None],
-        delay: float,
-    ) -> None:
-        super().__init__(place, link, patience, fail, delay)
-        self._address, self._own, self._parties = address, own, parties
-        self._options: list[tuple[str, Any]] = [*options(largest)]
+    def __init__(self, place: str, dial: Dial, own: Identity | None) -> None:
+        super().__init__(place, dial)
+        self._address, self._own, self._parties = dial.address, own, dial.parties
+        self._options: list[tuple[str, Any]] = [*options(dial.largest)]
         if own is not None:
-            self._options.append(("grpc.ssl_target_name_override", link.peer))
+            self._options.append(("grpc.ssl_target_name_override", dial.link.peer))
         self._call: Any = None
 
     def cut(self) -> None:

@@ -1,4 +1,4 @@
-"""A network between threads of one process: what tests and trials of a party run on."""
+"""A network between threads of one process: what tests of parties run on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from functools import partial
 from threading import Lock
 
 import numpy as np
-
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.events import Listener
 from vflc_runtime.transport.mailbox import Mailbox
