@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from vflc_common.plugins import MEND, at_fault
 from vflc_common.words import DEFAULT_BACKEND
 
 from vflc.diagnostics import Collector, Diagnostic, Refused, Source
-from vflc.diagnostics.diagnostic import in_order
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.learn import Learned
 from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
@@ -22,6 +20,7 @@ from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import UNWATCHED, Watch, pipeline, population_pipeline
+from vflc.passes.split import split
 from vflc.syntax import tree
 from vflc.syntax.parser import parse, read_source
 
@@ -232,62 +231,6 @@ def compile_source(
             again = pipeline(unsplit, fuse=False, protections=protections, push_down=model.pushed)
             unfused = again.run(lowered, Collector())
         return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
-
-
-def split(
-    lowered: Lowered,
-    collector: Collector,
-    watch: Watch = UNWATCHED,
-    protections: bool = True,
-    push_down: bool = True,
-) -> Scheduled:
-    """Runs the passes of a spec with parties.
-
-    What `push_down` finds must not disclose more than what is written, or break a limit that this keeps:
-    where the analysis finds more, the model is taken as it is written.
-
-    Raises:
-        Refused: a pass found a mistake.
-    """
-    found = _Attempt(lowered, protections, push_down, watch)
-    if found.pushed and found.diagnostics:
-        written = _Attempt(lowered, protections, False, watch)
-        if written.model and (found.model is None or _fewer(written.diagnostics, found.diagnostics)):
-            found = written
-    collector.diagnostics += found.diagnostics
-    for name, model in found.made:
-        watch.after(name, model)
-    if found.model is None:
-        raise Refused(in_order(collector.diagnostics))
-    return found.model
-
-
-class _Attempt:
-    """One way through the passes of a spec with parties, whatever comes of it."""
-
-    def __init__(self, lowered: Lowered, protections: bool, push_down: bool, watch: Watch) -> None:
-        collector = Collector()
-        self.made: list[tuple[str, Lowered]] = []
-        self.model: Scheduled | None = None
-        passes = pipeline(protections=protections, push_down=push_down)
-        try:
-            self.model = passes.run(lowered, collector, Watch(self._after, watch.checked))
-            self.diagnostics = collector.diagnostics
-        except Refused as refused:
-            self.diagnostics = refused.diagnostics
-
-    def _after(self, name: str, model: Lowered) -> None:
-        self.made.append((name, model))
-
-    @property
-    def pushed(self) -> bool:
-        return bool(self.made) and self.made[-1][1].pushed
-
-
-def _fewer(some: list[Diagnostic], others: list[Diagnostic]) -> bool:
-    """Whether the others have all findings that some have, and more: by code."""
-    here, there = Counter(d.code for d in some), Counter(d.code for d in others)
-    return here != there and here <= there
 
 
 def kind_of(path: Path) -> str:

@@ -18,10 +18,10 @@ from push_down.random_one_table import one_table_specs
 from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Collector, Refused, Source
-from vflc.driver import split
 from vflc.emit.bundle import Bundle
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import Watch
+from vflc.passes.split import split
 from vflc.syntax.parser import parse
 
 STEPS, ROWS, BATCH = 3, 7, 8

@@ -22,6 +22,8 @@ from vflc_runtime.errors import Failure, Where
 Indices = NDArray[np.int64]
 Inputs = Mapping[str, NDArray[np.generic]]
 T = TypeVar("T")
+EVALUATION_BATCH = 4096
+"""Rows of a batch where nothing is learned."""
 
 
 def permutation(count: int, seed: int, purpose: str) -> Indices:

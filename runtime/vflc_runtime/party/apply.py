@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vflc_runtime.bundle.plugins import find_engine
-from vflc_runtime.data.batches import sequential
+from vflc_runtime.data.batches import EVALUATION_BATCH, sequential
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.data.output import check_out, write_table
 from vflc_runtime.errors import Failure
@@ -21,7 +21,6 @@ from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, take_part
 from vflc_runtime.protect import record
 from vflc_runtime.run import loading
-from vflc_runtime.run.loop import EVALUATION_BATCH
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.settings import version
 from vflc_runtime.run.state import RunFolder

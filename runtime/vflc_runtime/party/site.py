@@ -12,13 +12,13 @@ from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.data.batches import EVALUATION_BATCH
 from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import BeganAgain, Listener
 from vflc_runtime.party.joined import attending
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import Rows
-from vflc_runtime.run.loop import EVALUATION_BATCH
 from vflc_runtime.transport.network import Ended, Network, Restarted
 
 Connect = Callable[[Manifest, int], Network]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vflc_common.metrics import METRICS
 
 from vflc_runtime import events
-from vflc_runtime.data.batches import Indices, Inputs, Order, ahead, sequential
+from vflc_runtime.data.batches import EVALUATION_BATCH, Indices, Inputs, Order, ahead, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.finite import NotFinite, check_kept
 from vflc_runtime.interrupts import Interrupts
@@ -29,8 +29,6 @@ from vflc_runtime.run.state import RunFolder, Tensors
 from vflc_runtime.run.training import State, TrainingLoop
 
 Scores = dict[str, float | None]
-EVALUATION_BATCH = 4096
-"""Rows of a batch where nothing is learned."""
 _REPORT_SECONDS = 0.2
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from vflc_runtime.bundle.folder import is_population
-from vflc_runtime.data.batches import sequential
+from vflc_runtime.data.batches import EVALUATION_BATCH, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.output import titled
 from vflc_runtime.data.source import Source
@@ -28,7 +28,7 @@ from vflc_runtime.population.worker_pool import LocalPool, groups
 from vflc_runtime.protect import record, spending
 from vflc_runtime.run import loading
 from vflc_runtime.run.client_executor import ClientExecutor
-from vflc_runtime.run.loop import EVALUATION_BATCH, measure
+from vflc_runtime.run.loop import measure
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.settings import chosen
 from vflc_runtime.run.state import RunFolder

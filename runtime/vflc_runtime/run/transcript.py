@@ -22,9 +22,8 @@ from safetensors.numpy import save_file
 
 from vflc_runtime import files
 from vflc_runtime.bundle.manifest import Manifest
-from vflc_runtime.data.batches import Indices, Order
+from vflc_runtime.data.batches import EVALUATION_BATCH, Indices, Order
 from vflc_runtime.errors import Failure
-from vflc_runtime.run.loop import EVALUATION_BATCH
 from vflc_runtime.transport.messages import Envelope
 
 Array = NDArray[Any]
