@@ -191,10 +191,10 @@ def test_mistakes_are_all_shown_and_the_bundle_is_untouched(project: Path) -> No
     done(project, "compile", "model.vfl", "-o", "build")
     before = (project / "build" / "manifest.json").read_bytes()
     spec = project / "model.vfl"
-    spec.write_text(spec.read_text().replace("concat(a, b)", "concat(a, bb)").replace("adam", "adamm"))
+    spec.write_text(spec.read_text().replace("embed(fields", "embed(fieldss").replace("adam", "adamm"))
     refused = vflc(project, "compile", "model.vfl", "-o", "build")
     assert refused.returncode == 1
-    assert refused.stderr.count("error[VFL01") == 2 and "model.vfl:27:" in refused.stderr
+    assert refused.stderr.count("error[VFL01") == 2 and "model.vfl:22:" in refused.stderr
     assert (project / "build" / "manifest.json").read_bytes() == before
     found = vflc(project, "check", "model.vfl", "--format", "json")
     assert found.returncode == 1 and len(json.loads(found.stdout)) == 2

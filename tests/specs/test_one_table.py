@@ -39,7 +39,8 @@ def test_what_crosses_is_what_the_readme_says() -> None:
 
 
 def test_the_table_of_the_readme() -> None:
-    bytes_ = [int(size) for size in re.findall(r"^\|[^|]+\| (\d+) \|", README, re.MULTILINE)]
+    table = README[README.index("| | bytes |") : README.index("## Data")]
+    bytes_ = [int(size) for size in re.findall(r"^\|[^|]+\| (\d+) \|", table, re.MULTILINE)]
     by_hand = EXAMPLES["deepfm"].read_text("utf-8")
     wide = TEXT.replace(UNITS, "units = [64, 32]")
     ways = [sent(by_hand), sent(TEXT), sent(TEXT, push_down=False), sent(wide)]
