@@ -17,6 +17,7 @@ from vflc.driver import check_source, compile_source
 from vflc.ir.build import Build, Init
 from vflc.ir.graph import Graph, Node, Source
 from vflc.ir.model import Gradient, Loss
+from vflc.ir.model import names_of
 from vflc.ir.release import Guard, Protection, Target
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
@@ -34,7 +35,7 @@ from vflc.passes.protect.joint import (
 from vflc.passes.protect.row_gradients import Parting
 from vflc.passes.protect.row_summands import Each, Looked, Outer
 from vflc.passes.protect.sums import GuardedSum, find_sum, offered
-from vflc.passes.protect.weights import _listed, _names
+from vflc.passes.protect.weights import _listed
 
 SPAN = Span(Text("spec.vfl", "x"), 0, 1)
 ROW = TensorType((ROWS, Axis(None, 2)))
@@ -315,9 +316,9 @@ def test_rows_of_a_table_are_at_most_as_long_as_their_parts_together(shape: tupl
 
 
 def test_names_of_weights() -> None:
-    assert _names(node("w", "bob")) == ["w"] and _names(node("w", "bob", attrs={"parts": None})) == ["w"]
+    assert names_of(node("w", "bob")) == ["w"] and names_of(node("w", "bob", attrs={"parts": None})) == ["w"]
     parts = [SimpleNamespace(name="u"), SimpleNamespace(name="v")]
-    assert _names(node("w", "bob", attrs={"parts": parts})) == ["u", "v"]
+    assert names_of(node("w", "bob", attrs={"parts": parts})) == ["u", "v"]
     assert _listed([f"w{i}" for i in range(8)]).endswith("`w7`")
     assert _listed([f"w{i}" for i in range(9)]).endswith("`w7` …")
 
