@@ -16,8 +16,7 @@ from vflc.diagnostics import Source as Text
 from vflc.driver import check_source, compile_source
 from vflc.ir.build import Build, Init
 from vflc.ir.graph import Graph, Node, Source
-from vflc.ir.model import Gradient, Loss
-from vflc.ir.model import names_of
+from vflc.ir.model import Gradient, Loss, names_of
 from vflc.ir.release import Guard, Protection, Target
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
@@ -316,7 +315,7 @@ def test_rows_of_a_table_are_at_most_as_long_as_their_parts_together(shape: tupl
 
 
 def test_names_of_weights() -> None:
-    assert names_of(node("w", "bob")) == ["w"] and names_of(node("w", "bob", attrs={"parts": None})) == ["w"]
+    assert names_of(node("w", "bob")) == ["w"]
     parts = [SimpleNamespace(name="u"), SimpleNamespace(name="v")]
     assert names_of(node("w", "bob", attrs={"parts": parts})) == ["u", "v"]
     assert _listed([f"w{i}" for i in range(8)]).endswith("`w7`")
