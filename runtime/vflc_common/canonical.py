@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 DIGEST = "digest"
 """The name that a document has its own digest under, which is over everything else in it."""
 
@@ -17,7 +19,10 @@ def canonical(data: Any) -> str:
     Raises:
         ValueError: a number is not finite.
     """
-    return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # With `indent`, json.dumps writes the same in plain Python, four times as slowly.
+    dense = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    shown = msgspec.json.format(dense.encode("utf-8", "surrogatepass"), indent=1)
+    return shown.decode("utf-8", "surrogatepass") + "\n"
 
 
 def digest(document: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Diagnostic, Source
 from vflc.driver import check_source, compile_source
+from vflc.emit.bundle import Bundle
 
 TWO = """
 party alice {
@@ -121,8 +123,14 @@ def bundle(text: str, folder: Path, **options: Any) -> Path:
     """Compiles a spec, with the grants that it lacks."""
     if "keras" in options.get("backends", ()):
         pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
-    compile_source(Source("test.vfl", granted(text)), **options).write(folder)
+    compiled(granted(text), **options).write(folder)
     return folder
+
+
+@lru_cache(maxsize=32)
+def compiled(text: str, **options: Any) -> Bundle:
+    """Many tests are of one spec."""
+    return compile_source(Source("test.vfl", text), **options)
 
 
 def rows(count: int, seed: int = 0) -> dict[str, pa.Table]:
