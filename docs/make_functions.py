@@ -50,15 +50,15 @@ KINDS = {
 }
 
 LOSS_IS = (
-    "the objective as it is trained, in units of the encoded label; always reported, also by its terms, "
-    "each under its label's name, where there are several"
+    "the training objective, in units of the encoded label; always reported, and if it has several terms, "
+    "so is each of them, under its label's name"
 )
 PREDICTED_ARE = {"binary": "binary", "multiclass": "classes", "number": "number"}
 STATIC_DO = {
     "size": "`size(list)`, `size(x)`, `size(x, axis = NAME)`: how many items a list has, or positions an "
-    "axis (the last one where none is named). A number, known at once: `dense(x, size(x))`.",
-    "where": "With a condition that is true or false at once, builds only what it chooses: "
-    "`where(layers > 1, …, …)`. With a condition on values it is the function above.",
+    "axis (the last one by default). A number that is known at compile time: `dense(x, size(x))`.",
+    "where": "With a condition that is known at compile time, builds only the branch that it chooses: "
+    "`where(layers > 1, …, …)`. With a condition on values, it is the function above.",
 }
 
 
@@ -133,7 +133,7 @@ def _names(names: tuple[str, ...]) -> str:
 
 def _operators() -> Iterator[str]:
     yield from ("## Operators", "")
-    yield "On values of the graph each is a function; `-x` is `neg`, `not x` is `logical_not`."
+    yield "On values of the graph, each operator is a function; `-x` is `neg`, and `not x` is `logical_not`."
     yield from ("", "| operator | function |", "| --- | --- |")
     for symbol, name in ELEMENTWISE.items():
         yield f"| `{symbol}` | `{name}` |"
@@ -141,7 +141,7 @@ def _operators() -> Iterator[str]:
 
 
 def _static() -> Iterator[str]:
-    yield from ("## Answered while compiling", "", "| | |", "| --- | --- |")
+    yield from ("## Evaluated at compile time", "", "| | |", "| --- | --- |")
     for name in STATIC:
         yield f"| `{name}` | {STATIC_DO[name]} |"
     yield ""
@@ -176,9 +176,9 @@ def _optimizers() -> Iterator[str]:
     yield from (
         "",
         "The formulas are those of Keras 3. A step updates only the rows of a table that its batch reads, "
-        "and makes up for what they missed, so that they are where the dense optimizer would have brought "
-        "them. With `lazy = true` it does not: rows that are not read stay as they are, as in LazyAdam and "
-        "SparseAdam.",
+        "after these have caught up on the steps that they missed, so that they are where the dense "
+        "optimizer would have brought them. With `lazy = true`, they do not catch up: rows that are "
+        "not read stay as they are, as in LazyAdam and SparseAdam.",
         "",
     )
     yield from ("## Schedules of a learning rate", "", "| schedule | |", "| --- | --- |")

@@ -29,6 +29,8 @@ CASES = [
     ("protect h with quantize(bits = 4)\nprotect h with gaussian(clip = 2.0, noise = 1.0)", "VFL0336", None),
     ("protect bob.liked with label_dp(epsilon = 1)\nprotect bob.liked with label_dp(epsilon = 2)",
      "VFL0336", "a label is drawn only once"),
+    ("protect bob.liked with label_dp(epsilon = 1)\nprotect gradients to alice with marvell(sum_kl = 0.25)",
+     "VFL0333", "use `gaussian`, `iso` or `max_norm`: they need no label"),
     ("protect h with gaussian(clip = 1.0, epsilon = 0.0001, delta = 1e-9)", "VFL0337", "larger ε"),
     ("protect h with gaussian(clip = 1.0, epsilon = 0.5, limit = 10.0)", "VFL0337", "larger ε"),
     ("protect h with gaussian(clip = 1.0, noise = 1.0, epsilon = 1)", "VFL0312", "remove `noise`"),

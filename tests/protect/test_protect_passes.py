@@ -246,7 +246,7 @@ def test_guards_of_a_masked_sum() -> None:
         assert guard.id == f"protect_1.{place}" and guard.options["range"] == 64
         assert guard.options["members"] == ["a", "c"] or guard.options["members"] == ["c", "a"]
         assert guard.promise.startswith(
-            f"bob is sent the sum with {other} and no term of it; with {other} it"
+            f"bob gets the sum with {other} and none of its terms; together with {other}, it has"
         )
     two = SUM.replace("a + b + c", "concat(a + b + c, d + e)").replace(
         "fuse at bob", "d = dense(alice.Age, 2)\ne = dense(carol.Income, 2)\nfuse at bob"

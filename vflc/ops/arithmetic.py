@@ -269,7 +269,7 @@ _binary(
     keeps_zero=True, uncopied=True,
 )  # fmt: skip
 _binary(
-    "div", "The first value over the second.", "Div", "divide", vjp_div,
+    "div", "The first value divided by the second.", "Div", "divide", vjp_div,
     (factor(1), ANY), multiplied, positive(BINARY, only=1), uncopied=True,
 )  # fmt: skip
 _binary(
@@ -277,29 +277,29 @@ _binary(
     (MASK, ANY), FREE, positive(BINARY),
 )  # fmt: skip
 _binary(
-    "minimum", "The smaller of two values; of equal ones the first gets the gradient.", "Min", "minimum",
+    "minimum", "The smaller of two values; if they are equal, the first gets the gradient.", "Min", "minimum",
     vjp_choice("less_equal"), MASK, smaller,
 )  # fmt: skip
 _binary(
-    "maximum", "The larger of two values; of equal ones the first gets the gradient.", "Max", "maximum",
+    "maximum", "The larger of two values; if they are equal, the first gets the gradient.", "Max", "maximum",
     vjp_choice("greater_equal"), MASK, larger,
 )  # fmt: skip
 
-_unary("neg", "The value with the opposite sign.", "Neg", "negative", vjp_neg, FLIP, negated, keeps_zero=True)
+_unary("neg", "The value with its sign reversed.", "Neg", "negative", vjp_neg, FLIP, negated, keeps_zero=True)
 _unary("exp", "e to the power of the value.", "Exp", "exp", vjp_unary(lambda b, x, y: y), SIGN, POSITIVE)
 _unary("log", "The natural logarithm.", "Log", "log", vjp_log, SIGN, FREE, positive(UNARY))
 _unary("sqrt", "The square root.", "Sqrt", "sqrt", vjp_sqrt, SIGN, AT_LEAST_0, positive(UNARY))
 _unary(
-    "square", "The value times itself.", onnx_square, "square", vjp_unary(_double), factor(0), AT_LEAST_0,
+    "square", "The square of the value.", onnx_square, "square", vjp_unary(_double), factor(0), AT_LEAST_0,
     keeps_zero=True,
 )  # fmt: skip
 _unary(
-    "abs", "The value without its sign; its gradient at 0 is 0.", "Abs", "abs",
+    "abs", "The absolute value; its gradient at 0 is 0.", "Abs", "abs",
     vjp_unary(lambda b, x, y: b.op("sign", x)), factor(0), AT_LEAST_0,
 )  # fmt: skip
 _unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", vjp_flat, NONE, Range(-1, 1), jumps=True)
 _unary(
-    "floor", "The largest whole number not above the value; no gradient.", "Floor", "floor", vjp_flat, NONE,
+    "floor", "The value rounded down to a whole number; no gradient.", "Floor", "floor", vjp_flat, NONE,
     FREE,
 )  # fmt: skip
 _unary("cos", "The cosine of an angle in radians.", "Cos", "cos", vjp_unary(_cos_slope), ANY, Range(-1, 1))

@@ -97,11 +97,11 @@ def reference_cast(node: Node, inputs: Sequence[Array], types: Sequence[TensorTy
 
 
 for _name, _onnx, _doc in (
-    ("less", "Less", "Where the first value is below the second."),
-    ("less_equal", "LessOrEqual", "Where the first value is at most the second."),
-    ("greater", "Greater", "Where the first value is above the second."),
-    ("greater_equal", "GreaterOrEqual", "Where the first value is at least the second."),
-    ("equal", "Equal", "Where two values are equal."),
+    ("less", "Less", "Whether the first value is less than the second."),
+    ("less_equal", "LessOrEqual", "Whether the first value is at most the second."),
+    ("greater", "Greater", "Whether the first value is greater than the second."),
+    ("greater_equal", "GreaterOrEqual", "Whether the first value is at least the second."),
+    ("equal", "Equal", "Whether two values are equal."),
 ):
     register(
         Op(
@@ -117,15 +117,15 @@ def onnx_not_equal(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequ
 
 register(
     Op(
-        "not_equal", "Where two values differ.", infer_compare("not_equal"), onnx_not_equal,
+        "not_equal", "Whether two values differ.", infer_compare("not_equal"), onnx_not_equal,
         keras_call("not_equal"), numpy_call("not_equal"), vjp_flat, PAIRS, slopes=NONE, bounds=UNIT,
         elementwise=True, jumps=True,
     )
 )  # fmt: skip
 
 for _name, _onnx, _doc in (
-    ("logical_and", "And", "Where both conditions hold."),
-    ("logical_or", "Or", "Where at least one condition holds."),
+    ("logical_and", "And", "Whether both conditions hold."),
+    ("logical_or", "Or", "Whether at least one condition holds."),
 ):
     register(
         Op(
@@ -135,7 +135,7 @@ for _name, _onnx, _doc in (
     )  # fmt: skip
 register(
     Op(
-        "logical_not", "Where the condition does not hold.", infer_logical("logical_not"), onnx_node("Not"),
+        "logical_not", "Whether the condition does not hold.", infer_logical("logical_not"), onnx_node("Not"),
         keras_call("logical_not"), numpy_call("logical_not"), vjp_flat,
         (Sample((tensor(None, 3, dtype="bool"),)),), slopes=NONE, bounds=UNIT, elementwise=True,
     )

@@ -38,18 +38,18 @@ def leaky_relu(b: Build, x: Node, alpha: float = 0.2) -> Node:
 
 
 def clip(b: Build, x: Node, low: float, high: float) -> Node:
-    """The value, or the nearest bound where it lies outside `low` to `high`."""
+    """The value, or the nearest bound if it lies outside `low` to `high`."""
     return b.op("clip", numeric(b, x), low=float(low), high=float(high))
 
 
 def softmax(b: Build, x: Node, axis: AxisName | None = None) -> Node:
-    """Shares that add up to 1 along an axis (the last one where none is named)."""
+    """Softmax along an axis (the last one by default): shares that add up to 1."""
     x, position = find_axis(b, numeric(b, x), axis, "softmax")
     return b.op("softmax", x, axis=position)
 
 
 def log_softmax(b: Build, x: Node, axis: AxisName | None = None) -> Node:
-    """The logarithm of softmax along an axis (the last one where none is named)."""
+    """The logarithm of the softmax along an axis (the last one by default)."""
     x, position = find_axis(b, numeric(b, x), axis, "log_softmax")
     return b.op("log_softmax", x, axis=position)
 
@@ -80,12 +80,12 @@ def power(b: Build, x: Node, y: Node) -> Node:
 
 
 def floordiv(b: Build, x: Node, y: Node) -> Node:
-    """How many whole times the second value is in the first."""
+    """The quotient, rounded down to a whole number."""
     return b.op("floor", b.op("div", *align(b, numeric(b, x), numeric(b, y))))
 
 
 def mod(b: Build, x: Node, y: Node) -> Node:
-    """What a whole division leaves, with the sign of the second value."""
+    """The remainder of `//`, with the sign of the second value."""
     x, y = align(b, numeric(b, x), numeric(b, y))
     return b.op("sub", x, b.op("mul", y, b.op("floor", b.op("div", x, y))))
 
@@ -118,22 +118,22 @@ for _name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_eq
 
 
 def logical_and(b: Build, x: Node, y: Node) -> Node:
-    """Where both conditions hold."""
+    """Whether both conditions hold."""
     return b.op("logical_and", *align(b, as_condition(b, x), as_condition(b, y)))
 
 
 def logical_or(b: Build, x: Node, y: Node) -> Node:
-    """Where at least one condition holds."""
+    """Whether at least one condition holds."""
     return b.op("logical_or", *align(b, as_condition(b, x), as_condition(b, y)))
 
 
 def logical_not(b: Build, x: Node) -> Node:
-    """Where the condition does not hold."""
+    """Whether the condition does not hold."""
     return b.op("logical_not", as_condition(b, x))
 
 
 def where(b: Build, condition: Node, x: Node, y: Node) -> Node:
-    """The second value where the condition holds, the third elsewhere: `where(x > 0, x, 0)`."""
+    """The second value where the condition holds, and the third elsewhere: `where(x > 0, x, 0)`."""
     test, x, y = as_condition(b, condition), numeric(b, x), numeric(b, y)
     x, y = align(b, x, y)
     test, x = align(b, test, x)

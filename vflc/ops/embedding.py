@@ -19,7 +19,7 @@ COMBINERS = ("sum", "mean")
 
 
 def weight(b: Build, *sizes: int, init: AxisName = "uniform", scale: float = 0.05) -> Node:
-    """A trained weight of these sizes: `weight(50)`. Starts uniform in ±`scale`."""
+    """A trained weight of these sizes: `weight(50)`. By default it starts uniform in ±`scale`."""
     axes = [Axis(None, positive("a size of a weight", size)) for size in sizes]
     return b.weight("weight", axes, initial(init, scale))
 
@@ -90,10 +90,10 @@ def embed(
     init: AxisName = "uniform",
     scale: float = 0.05,
 ) -> Node:
-    """A learned vector for each field: [dim] for one feature, [field, dim] for a list.
+    """An embedding of each field: [dim] for one feature, [field, dim] for a list.
 
-    An id reads its row of a table; many ids add up (`combiner = mean`: average) theirs; a number
-    is multiplied with a learned vector. With `table = …` all ids read that one table.
+    An id reads its row of a table; the rows of several ids are summed (`combiner = mean`: averaged);
+    a number multiplies a learned vector. With `table = …`, all ids read that table.
     """
     pick("combiner", combiner, COMBINERS)
     positive("`dim`", dim)

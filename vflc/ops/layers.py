@@ -105,10 +105,10 @@ def mlp(
     last: AxisName = "same",
     bias: bool = True,
 ) -> Node:
-    """Fully connected layers one after another: `mlp(x, [256, 32])`.
+    """A stack of fully connected layers: `mlp(x, [256, 32])`.
 
     Every layer has the activation; `last = linear` gives the last one another. `dropout` is the
-    share of values dropped after every layer but the last.
+    rate of the dropout after every layer but the last.
     """
     if not units:
         raise OpError("an mlp without layers", "give the units of each: `mlp(x, [256, 32])`", "VFL0107")
@@ -123,7 +123,7 @@ def mlp(
 
 
 def dropout_(b: Build, x: Node, rate: float) -> Node:
-    """In training, the share `rate` of the values becomes 0 and the others grow by 1 / (1 - rate).
+    """In training, each value becomes 0 with the probability `rate`; the others are divided by 1 - `rate`.
 
     Which ones follows from the seed, the step and the name alone (Srivastava et al. 2014).
     """
@@ -145,7 +145,7 @@ def _along(b: Build, vector: Node, x: Node, position: int) -> Node:
 
 
 def layer_norm(b: Build, x: Node, axis: AxisName | None = None, epsilon: float = 1e-3) -> Node:
-    """Mean 0 and variance 1 along an axis of each row, times gamma plus beta (Ba et al. 2016)."""
+    """Normalizes each row to mean 0 and variance 1 along an axis, times gamma plus beta (Ba et al. 2016)."""
     x, position = find_axis(b, numeric(b, x), axis, "layer_norm")
     kept = x.type.axes[position]
     with b.within(scope=layer(b, "layer_norm")):
@@ -164,9 +164,9 @@ def layer_norm(b: Build, x: Node, axis: AxisName | None = None, epsilon: float =
 def batch_norm(
     b: Build, x: Node, axis: AxisName | None = None, momentum: float = 0.99, epsilon: float = 1e-3
 ) -> Node:
-    """Mean 0 and variance 1 over the batch for each position of an axis, times gamma plus beta.
+    """Normalizes each position of an axis to mean 0 and variance 1 over the batch, times gamma plus beta.
 
-    Outside training the running statistics of training stand in (Ioffe & Szegedy 2015).
+    Outside training, the running statistics are used (Ioffe & Szegedy 2015).
     """
     x, position = find_axis(b, numeric(b, x), axis, "batch_norm")
     if not 0 <= momentum <= 1:

@@ -21,7 +21,7 @@ NEVER = -1e9
 
 
 def present(b: Build, feature: Node) -> Node:
-    """1 where a many-valued feature has an id, 0 where it has none any more: [value]."""
+    """A mask of a many-valued feature: 1 at its ids, 0 at the padding after them: [value]."""
     if feature.op not in ("feature", "label") or feature.type.dtype != "int":
         raise OpError(f"present of {feature.type}", "give it a categorical feature: `present(bob.History)`")
     ids = feature if feature.type.rank > 1 else b.op("unsqueeze", feature, axis=1, name="value")
@@ -29,7 +29,7 @@ def present(b: Build, feature: Node) -> Node:
 
 
 def expand(b: Build, x: Node, like: Node) -> Node:
-    """The value repeated along the axes that it lacks: `expand(candidate, like = history)`."""
+    """The value, repeated along the axes of `like` that it lacks: `expand(candidate, like = history)`."""
     x, like = numeric(b, x), numeric(b, like)
     spread, whole = align(b, x, like)
     if whole is not like:
@@ -38,7 +38,7 @@ def expand(b: Build, x: Node, like: Node) -> Node:
 
 
 def positions(b: Build, x: Node, axis: AxisName = "value", scale: float = 0.05) -> Node:
-    """The value plus a learned vector for each position of an axis, uniform in ±`scale` at first."""
+    """The value plus a learned vector for each position of an axis, initially uniform in ±`scale`."""
     x, position = find_axis(b, numeric(b, x), axis, "positions")
     kept = x.type.axes[position:]
     if None in (a.size for a in kept):
@@ -50,7 +50,7 @@ def positions(b: Build, x: Node, axis: AxisName = "value", scale: float = 0.05) 
 def attention(b: Build, query: Node, key: Node, value: Node, mask: Node | None = None) -> Node:
     """Scaled dot-product attention (Vaswani et al. 2017): [n, d], [m, d], [m, e] give [n, e].
 
-    A query [d] gives [e]. Keys where the mask [m] is 0 take no part.
+    A query [d] gives [e]. Keys at which the mask [m] is 0 are ignored.
     """
     query, key, value = numeric(b, query), numeric(b, key), numeric(b, value)
     single = len(query.type.row_axes) == 1

@@ -43,7 +43,7 @@ def max_(b: Build, x: Node, axis: AxisName | None = None) -> Node:
 
 
 def concat(b: Build, *values: Nodes, axis: AxisName | None = None) -> Node:
-    """Values one after another along an axis (the last one where none is named)."""
+    """Values concatenated along an axis (the last one by default)."""
     nodes = [numeric(b, x) for x in flat(values)]
     if not nodes:
         raise OpError("concat of nothing", "give it at least one value", "VFL0107")
@@ -54,7 +54,7 @@ def concat(b: Build, *values: Nodes, axis: AxisName | None = None) -> Node:
 
 
 def stack(b: Build, values: Nodes, axis: AxisName) -> Node:
-    """Values of one shape along a new axis, which comes first: `stack([x, y], axis = expert)`."""
+    """Values of the same shape, stacked along a new first axis: `stack([x, y], axis = expert)`."""
     nodes = [numeric(b, x) for x in flat([values])]
     if not nodes:
         raise OpError("stack of nothing", "give it at least one value", "VFL0107")
@@ -66,7 +66,7 @@ def stack(b: Build, values: Nodes, axis: AxisName) -> Node:
 
 
 def flatten(b: Build, x: Node) -> Node:
-    """All values of a row along one axis without a name."""
+    """All values of a row along a single axis without a name."""
     x = numeric(b, x)
     if len(x.type.row_axes) == 1:
         return x
@@ -74,13 +74,13 @@ def flatten(b: Build, x: Node) -> Node:
 
 
 def slice_(b: Build, x: Node, axis: AxisName, start: int, stop: int) -> Node:
-    """The part of an axis from position `start` (counted from 0) up to, not including, `stop`."""
+    """The part of an axis from position `start` (counted from 0) up to, but not including, `stop`."""
     x, position = find_axis(b, numeric(b, x), axis, "slice")
     return b.op("slice", x, axis=position, start=start, stop=stop)
 
 
 def reshape(b: Build, x: Node, *sizes: int) -> Node:
-    """The values of a row in axes of these sizes; one size may be -1: what is left."""
+    """The values of a row, in axes of these sizes. One size may be -1: it follows from the others."""
     x, wanted = numeric(b, x), list(sizes)
     total = x.type.row_size
     if wanted.count(-1) == 1 and total is not None:
@@ -95,7 +95,7 @@ def reshape(b: Build, x: Node, *sizes: int) -> Node:
 
 
 def rename(b: Build, x: Node, axis: AxisName, to: AxisName) -> Node:
-    """The same value with an axis called otherwise: `rename(x, field, to = position)`."""
+    """The same value with an axis renamed: `rename(x, field, to = position)`."""
     x, position = find_axis(b, numeric(b, x), axis, "rename")
     names = [a.name for a in x.type.axes]
     names[position] = to
@@ -103,7 +103,7 @@ def rename(b: Build, x: Node, axis: AxisName, to: AxisName) -> Node:
 
 
 def matmul(b: Build, x: Node, y: Node) -> Node:
-    """The matrix product over the last axis of the first value and the last but one of the second.
+    """The matrix product over the last axis of the first value and the second to last axis of the second.
 
     A value of a row with a single axis is a vector: [k] and [k, n] give [n].
     """
@@ -126,7 +126,7 @@ def _matmul(b: Build, x: Node, y: Node) -> Node:
 
 
 def dot(b: Build, x: Node, y: Node) -> Node:
-    """The sum of the products of two values of one shape: [1]."""
+    """The dot product of two values of the same shape: [1]."""
     return reduced(b, "sum", b.op("mul", *align(b, numeric(b, x), numeric(b, y))), None)
 
 

@@ -6,7 +6,7 @@ _SHARE = OfSums((right, weight), share)
 
 METRIC = Metric(
     "accuracy",
-    "share of rows guessed right; a binary guess is a probability above 0.5",
+    "share of rows that are predicted correctly; a binary row is predicted positive above 0.5",
     {"binary": _SHARE, "multiclass": _SHARE},
     known_as={"acc binary_accuracy": "write accuracy"},
 )

@@ -38,7 +38,7 @@ def auc(scores: Array, positive: Array, weights: Array | None = None) -> float |
 
 METRIC = Metric(
     "auc",
-    "area under the ROC curve, exact, ties counted half",
+    "area under the ROC curve, exact; ties count half",
     {"binary": OfRanks(auc)},
     known_as={"roc_auc roc_auc_score": "write auc"},
 )

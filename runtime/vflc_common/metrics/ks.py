@@ -26,6 +26,6 @@ def ks(scores: Array, positive: Array, weights: Array | None = None) -> float | 
 
 METRIC = Metric(
     "ks",
-    "largest distance between the shares of positives and of negatives above a score",
+    "largest difference between the shares of positives and of negatives above a score",
     {"binary": OfRanks(ks)},
 )

@@ -13,7 +13,7 @@ _MEAN = OfSums((surprise, weight), share)
 
 METRIC = Metric(
     "log_loss",
-    "mean of -log of the probability of what was true, cut off at 1e-7",
+    "mean of -log of the probability of the true class, which counts as 1e-7 at least",
     {"binary": _MEAN, "multiclass": _MEAN},
     smaller_is_better=True,
 )

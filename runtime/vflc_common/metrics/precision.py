@@ -1,4 +1,4 @@
-"""The share of the rows guessed positive that are."""
+"""The share of the rows predicted positive that are positive."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def guessed_by_class(block: ClassBlock) -> Array:
 
 METRIC = Metric(
     "precision",
-    "share of the rows guessed positive that are; of classes, the mean over those that occur, and each "
-    "by its name in an evaluation",
+    "share of the rows predicted positive that are positive; for classes, the mean over those that occur, "
+    "and in an evaluation also each class by its name",
     {
         "binary": OfSums((hits, guessed), share),
         "multiclass": OfSums(

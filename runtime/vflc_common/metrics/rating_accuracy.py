@@ -14,6 +14,6 @@ def near(block: Block) -> float:
 
 METRIC = Metric(
     "rating_accuracy",
-    "share of the predictions that are off by at most 0.5",
+    "share of predictions that are off by at most 0.5",
     {"number": OfSums((near, weight), share)},
 )

@@ -1,4 +1,4 @@
-"""The share of the positive rows that are guessed positive."""
+"""The share of the positive rows that are predicted positive."""
 
 from vflc_common.measure import (
     Block,
@@ -20,7 +20,7 @@ def positives(block: Block) -> float:
 
 METRIC = Metric(
     "recall",
-    "share of the positive rows that are guessed positive; of classes as precision",
+    "share of the positive rows that are predicted positive; for classes, as precision",
     {
         "binary": OfSums((hits, positives), share),
         "multiclass": OfSums(

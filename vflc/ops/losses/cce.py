@@ -101,7 +101,7 @@ register(
 def cce(b: Build, logits: Node, label: Node, weight: Node | None = None) -> Node:
     """Categorical cross-entropy of logits [classes] (before `softmax`) and a class; mean over the batch.
 
-    The label is an id (`vocab` or `index`), or a share for each class: [classes].
+    The label is an id (`vocab` or `index`), or a probability for each class: [classes].
     """
     z = numeric(b, logits)
     classes = z.type.axes[-1].size if len(z.type.row_axes) == 1 else None

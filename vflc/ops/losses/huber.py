@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def huber(b: Build, prediction: Node, label: Node, delta: float = 1.0, weight: Node | None = None) -> Node:
-    """Half the squared difference up to `delta`, linear beyond (Huber 1964); mean over the batch."""
+    """Half the squared difference up to `delta`, and linear beyond (Huber 1964); mean over the batch."""
     if delta <= 0:
         raise OpError(f"huber with delta = {delta:g}", "delta must be above 0", "VFL0205")
     x, y = pair(b, "huber", prediction, label)

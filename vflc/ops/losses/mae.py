@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def mae(b: Build, prediction: Node, label: Node, weight: Node | None = None) -> Node:
-    """The absolute difference of prediction and label; mean over the batch."""
+    """The absolute difference between prediction and label; mean over the batch."""
     x, y = pair(b, "mae", prediction, label)
     return mean(b, "mae", b.op("abs", b.op("sub", x, y)), weight, prediction, label)
 

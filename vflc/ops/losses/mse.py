@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def mse(b: Build, prediction: Node, label: Node, weight: Node | None = None) -> Node:
-    """The squared difference of prediction and label; mean over the batch."""
+    """The squared difference between prediction and label; mean over the batch."""
     x, y = pair(b, "mse", prediction, label)
     return mean(b, "mse", b.op("square", b.op("sub", x, y)), weight, prediction, label)
 

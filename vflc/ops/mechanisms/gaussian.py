@@ -40,20 +40,20 @@ def promise_gaussian(options: Options) -> str:
     if passes is not None:
         later = f" and {passes} pass{'es' * (passes != 1)} of evaluation or prediction" * (passes > 0)
         span = f"in training, its validation{later}"
-        further = f"; each{' further' * (passes > 0)} pass sends one message of each row more"
+        further = f"; each{' further' * (passes > 0)} pass sends one more message of each row"
     return (
         f"a row's own messages {span} are {told(options)} differentially private: joint rows are "
-        f"clipped to an L2 norm of {options['clip']:g} and carry Gaussian noise{further}"
+        f"clipped to an L2 norm of {options['clip']:g}, and Gaussian noise is added{further}"
     )
 
 
 MECHANISM = Mechanism(
     "gaussian",
-    "Clips each joint row to an L2 norm and adds Gaussian noise: differential privacy of the row's "
-    "own messages. Give `epsilon` and `delta`, or `noise`, a multiple of `clip`; no calibration goes "
-    "beyond a noise of `limit`. On an activation the noise is there in all phases, enough for the "
-    f"epochs and `passes` of evaluation or prediction ({PASSES} where nothing is said), and `in "
-    "training` limits it.",
+    "Clips each joint row to an L2 norm and adds Gaussian noise, so that the row's own messages are "
+    "differentially private. Give `epsilon` and `delta`, or the `noise` as a multiple of `clip`; "
+    "calibration stops at a noise of `limit`. On an activation, noise is added in all phases, enough for "
+    f"the epochs and for `passes` passes of evaluation or prediction ({PASSES} by default); `in training` "
+    "limits it to training.",
     NOISE | {"passes": Option("a whole number, 0 or more", whole_within(0, 2**20))}, BOTH, "noise",
     "proven", promise_gaussian, gaussian, accounting="messages", check=check_noise("gaussian"), passes=PASSES,
     suggests="gaussian(clip = 1.0, epsilon = {epsilon:g})",

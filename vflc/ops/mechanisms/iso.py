@@ -33,7 +33,7 @@ def iso(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
 
 MECHANISM = Mechanism(
     "iso",
-    "Isotropic Gaussian noise whose expected norm is `scale` times the largest norm of the batch.",
+    "Adds isotropic Gaussian noise; its root mean square norm is `scale` times the batch's largest norm.",
     {"scale": Option(*POSITIVE, required=True)},
     GRADIENTS, "noise", "partial",
     lambda o: f"each gradient carries noise of {o['scale']:g} times the batch's largest norm; "

@@ -32,10 +32,10 @@ def answers(options: Options) -> Answers:
 
 
 def promise_label_dp(options: Options) -> str:
-    among = ", answered among the likeliest classes of a public prior" if options["prior"] else ""
+    among = ", among the likeliest classes of a public prior" if options["prior"] else ""
     return (
-        f"labels are ε = {options['epsilon']:g} differentially private: all that training sends "
-        f"depends on labels drawn once for each row by randomised response{among}"
+        f"labels are ε = {options['epsilon']:g} differentially private: what training sends depends on them "
+        f"only through answers that are drawn once per row by randomised response{among}"
     )
 
 
@@ -48,9 +48,9 @@ PRIOR = ("a list of shares, one for each class, that are 1 together", _are_share
 
 MECHANISM = Mechanism(
     "label_dp",
-    "Draws each row's label once by randomised response; the loss is that of the answer, by the "
-    "chance that the model gives it. With a `prior`, a public share for each class, answers are "
-    "among the likeliest classes alone.",
+    "Draws an answer for each row's label once, by randomised response. The loss is that of the answer, "
+    "by the probability that the model gives it. With a `prior`, a public share for each class, only the "
+    "likeliest classes are answered.",
     {"epsilon": Option(*EPSILON, required=True), "prior": Option(*PRIOR)},
     frozenset({"labels"}), "labels", "proven", promise_label_dp, accounting="draw", answers=answers,
     suggests="label_dp(epsilon = {epsilon:g})",

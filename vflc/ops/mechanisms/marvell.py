@@ -9,11 +9,11 @@ from vflc.ops.protection import GRADIENTS, POSITIVE, Mechanism, Option
 
 MECHANISM = Mechanism(
     "marvell",
-    "Noise after which the gradients of both classes vary alike in every direction, their means "
-    "so close that the sum of both Kullback-Leibler divergences is `sum_kl`, solved for each batch.",
+    "Adds noise after which the gradients of both classes have the same covariance, and means so close "
+    "that the sum of both Kullback-Leibler divergences is at most `sum_kl`. It is solved for each batch.",
     {"sum_kl": Option(*POSITIVE, required=True)},
     GRADIENTS, "noise", "partial",
     lambda o: "the sum of both KL divergences between the classes' gradients in a batch is at most "
-    f"{o['sum_kl']:g} as far as both are Gaussian; no bound on what leaks",
+    f"{o['sum_kl']:g} if both are Gaussian; no bound on what leaks",
     solver="marvell",
 )  # fmt: skip

@@ -25,8 +25,10 @@ def max_norm(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
 
 MECHANISM = Mechanism(
     "max_norm",
-    "Noise along each gradient, so that all rows have the largest norm of the batch in expectation.",
+    "Adds noise along each gradient, so that the expected squared norm of each, unless it is 0 or nearly "
+    "so, is the largest squared norm of the batch.",
     {}, GRADIENTS, "noise", "partial",
-    lambda o: "the norms of a batch's gradients are alike in expectation; no bound on what leaks",
+    lambda o: "the gradients of a batch have the same expected squared norm, unless they are 0 or "
+    "nearly so; no bound on what leaks",
     max_norm,
 )  # fmt: skip

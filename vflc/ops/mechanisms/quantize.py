@@ -52,16 +52,16 @@ def alone_in_its_row(options: Options, width: int) -> str | None:
 
 MECHANISM = Mechanism(
     "quantize",
-    "Rounds each number to `bits` bits, on a grid `per` row or batch, and remembers what was lost "
-    "for the row's next message.",
+    "Rounds each number to `bits` bits, on a grid `per` row or batch, and adds what was lost to the row's "
+    "next message.",
     {
         "bits": Option("a whole number from 2 to 16", whole_within(2, 16), required=True),
         "per": Option("row or batch", lambda v: v in PER, default="row", words=PER),
     },
     BOTH, "compression", "none",
     lambda o: f"numbers of {o['bits']} bits: compression, no privacy"
-    + ("; the least and the largest number of the batch cross, and every number that is received "
-       "depends on them" if o["per"] == "batch" else ""),
+    + ("; the smallest and the largest number of the batch cross, and every number that is "
+       "received depends on them" if o["per"] == "batch" else ""),
     quantize, joint=False, useless=alone_in_its_row,
     packs=Packs("quantize", lambda o, width: {"bits": o["bits"]}, lambda o: o["per"] == "batch"),
 )  # fmt: skip

@@ -9,10 +9,10 @@ from vflc.ops.protection import Mechanism, Option, number_within
 
 MECHANISM = Mechanism(
     "secure_sum",
-    "Pairwise masks, so that the receiver sees the sum of two or more parties' values and none of "
-    "them; exact in fixed point for magnitudes up to `range`.",
+    "Adds pairwise masks, so that the receiver sees the sum of two or more parties' values and none of "
+    "the values; exact in fixed point for magnitudes up to `range`.",
     {"range": Option("a number above 0, below 2^41", number_within(0, 2.0**41), default=float(2**20))},
     frozenset({"activations"}), "sum", "partial",
-    lambda o: "the receiver is sent a sum with other parties' values and no term of it; no bound on "
+    lambda o: "the receiver gets a sum with other parties' values and none of its terms; no bound on "
     "what a sum tells",
 )  # fmt: skip

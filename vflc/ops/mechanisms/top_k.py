@@ -19,9 +19,10 @@ def top_k(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:
 
 MECHANISM = Mechanism(
     "top_k",
-    "Sends the `k` largest numbers of a row and remembers the others for the row's next message.",
+    "Sends the `k` numbers of a row that are largest in magnitude, and adds the others to the row's next "
+    "message.",
     {"k": Option("a whole number, 1 or more", whole_within(1, 2**24), required=True)},
     BOTH, "compression", "none",
-    lambda o: f"at most {o['k']} numbers a row: compression, no privacy",
+    lambda o: f"at most {o['k']} numbers per row: compression, no privacy",
     top_k, joint=False, packs=Packs("top_k", lambda o, width: {"k": min(o["k"], width)}),
 )  # fmt: skip

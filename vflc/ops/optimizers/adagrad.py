@@ -38,7 +38,7 @@ def _refuses(o: Options) -> tuple[str, str] | None:
 
 
 OPTIMIZER = Optimizer(
-    "adagrad", "A rate for each weight that falls with its squared gradients (Duchi et al. 2011).",
+    "adagrad", "A rate for each weight, which falls as its squared gradients add up (Duchi et al. 2011).",
     {"lr": 0.001, "initial": 0.1, "eps": 1e-7, **LAZY}, _adagrad_slots, _adagrad, refuses=_refuses,
     keras="Adagrad", keras_options={"initial": "initial_accumulator_value", "eps": "epsilon"},
 )  # fmt: skip

@@ -101,6 +101,6 @@ ADAM: dict[str, Any] = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-7}
 KERAS = {"beta1": "beta_1", "beta2": "beta_2", "eps": "epsilon"}
 
 OPTIMIZER = Optimizer(
-    "adam", "Adaptive moments (Kingma & Ba 2015).", {**ADAM, **LAZY}, adam_slots, adam,
+    "adam", "Adaptive moment estimation (Kingma & Ba 2015).", {**ADAM, **LAZY}, adam_slots, adam,
     _adam_missed, adam_series, adam_catch_up, no_eps, close=True, keras="Adam", keras_options=KERAS,
 )  # fmt: skip

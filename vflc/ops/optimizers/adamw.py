@@ -47,7 +47,7 @@ def _refuses(o: Options) -> tuple[str, str] | None:
 
 
 OPTIMIZER = Optimizer(
-    "adamw", "Adam with weight decay apart (Loshchilov & Hutter 2019).",
+    "adamw", "Adam with decoupled weight decay (Loshchilov & Hutter 2019).",
     {**ADAM, "weight_decay": 0.004, **LAZY}, adam_slots, _adamw,
     _adamw_missed, _adamw_series, adam_catch_up, lambda o: no_eps(o) or _refuses(o),
     close=True, keras="AdamW", keras_options=KERAS,

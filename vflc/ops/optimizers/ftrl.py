@@ -69,7 +69,7 @@ def _refuses(o: Options) -> tuple[str, str] | None:
 
 
 OPTIMIZER = Optimizer(
-    "ftrl", "Follow the regularized leader, which makes weights sparse (McMahan et al. 2013).",
+    "ftrl", "Follow the regularized leader; `l1` makes weights sparse (McMahan et al. 2013).",
     {"lr": 0.001, "l1": 0.0, "l2": 0.0, "initial": 0.1, "lr_power": -0.5, **LAZY},
     _ftrl_slots, _ftrl, _ftrl_missed, _ftrl_series, _ftrl_catch_up, _refuses, keras="Ftrl",
     keras_options={

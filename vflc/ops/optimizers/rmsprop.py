@@ -58,7 +58,7 @@ def _rmsprop_catch_up(
 
 
 OPTIMIZER = Optimizer(
-    "rmsprop", "A rate divided by a running size of the gradient (Tieleman & Hinton 2012).",
+    "rmsprop", "The rate is divided by a running root mean square of the gradient (Tieleman & Hinton 2012).",
     {"lr": 0.001, "rho": 0.9, "momentum": 0.0, "eps": 1e-7, "centered": False, **LAZY},
     _rmsprop_slots, _rmsprop, _rmsprop_missed, None, _rmsprop_catch_up, no_eps,
     keras="RMSprop", keras_options={"eps": "epsilon"},

@@ -91,7 +91,7 @@ def _under_l2(l2: float) -> Optimizer:
 
 
 OPTIMIZER = Optimizer(
-    "sgd", "Gradient descent, with momentum (Polyak 1964), also ahead of itself (Nesterov 1983).",
+    "sgd", "Gradient descent, with `momentum` (Polyak 1964) or Nesterov's momentum (1983).",
     {"lr": 0.01, "momentum": 0.0, "nesterov": False, **LAZY}, _sgd_slots, _sgd,
     _sgd_missed, None, _sgd_catch_up, under_l2=_under_l2, keras="SGD",
 )  # fmt: skip

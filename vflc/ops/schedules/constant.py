@@ -4,7 +4,7 @@ from vflc.ops.rules import number
 from vflc.ops.schedule import Schedule, highest, reaches_zero
 
 SCHEDULE = Schedule(
-    "constant", "One rate for all steps.", {"lr": None},
+    "constant", "The same rate in all steps.", {"lr": None},
     make=lambda b, done, o: number(b, o["lr"]),
     highest=lambda o: highest(o["lr"]),
     reaches_zero=lambda o: reaches_zero(o["lr"]),

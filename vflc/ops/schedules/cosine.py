@@ -21,7 +21,7 @@ def _make(b: Build, done: Node, o: Options) -> Node:
 
 
 SCHEDULE = Schedule(
-    "cosine", "Falls in `steps` along half a cosine to `alpha` times the rate.",
+    "cosine", "Falls from `lr` to `alpha` times `lr` along half a cosine, over `steps` steps.",
     {"lr": None, "steps": None, "alpha": 0.0}, _make,
     highest=lambda o: highest(o["lr"]),
     reaches_zero=lambda o: o["alpha"] == 0 or reaches_zero(o["lr"]),

@@ -19,7 +19,7 @@ def _make(b: Build, done: Node, o: Options) -> Node:
 
 
 SCHEDULE = Schedule(
-    "step", "Times `factor` after `every` so many steps.",
+    "step", "Multiplies the rate by `factor` each time that `every` steps are done.",
     {"lr": None, "every": None, "factor": 0.1}, _make,
     highest=lambda o: math.inf if o["factor"] > 1 and o["lr"] else highest(o["lr"]),
     reaches_zero=lambda o: reaches_zero(o["lr"]),

@@ -24,7 +24,7 @@ def _make(b: Build, done: Node, o: Options) -> Node:
 
 
 SCHEDULE = Schedule(
-    "warmup", "Rises from 0 over `steps`, then stays, or goes on as the schedule `then` does.",
+    "warmup", "Rises linearly from 0 over `steps` steps, then stays, or continues as the schedule `then`.",
     {"lr": None, "steps": None, "then": "lr"}, _make,
     highest=lambda o: max(highest(o["lr"]), highest(_then(o))),
     rates=("then",),

@@ -156,7 +156,17 @@ class _Gradients(Struct):
         labels = sorted({str(source) for node in nodes for source in node.sources if source.label})
         binary = {loss.label for loss in self.model.losses if rule_of(loss.kind).predicted == "binary"}
         if len(labels) == 1 and labels[0] in binary and graph[labels[0]].place == place:
-            return labels[0]
+            answered = next((g for g in self.model.guards if labels[0] in g.before), None)
+            if answered is None:
+                return labels[0]
+            self.collector.error(
+                "VFL0333",
+                f"`{protection.mechanism}` reads the true `{labels[0]}`, which `{answered.mechanism}` hides "
+                "behind answers",
+                protection.span,
+                f"use {_other_noise()}: they need no label",
+            )
+            return None
         what = " and ".join(f"`{name}`" for name in labels) or "no label"
         self.collector.error(
             "VFL0333",

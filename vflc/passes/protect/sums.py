@@ -48,8 +48,9 @@ def guard_sum(model: Placed, protection: Protection, values: Sequence[str], coll
             guards.append(
                 guard_of(
                     protection, guard, place, "forward", own, own,
-                    f"{found.place} is sent the sum with {' and '.join(others)} and no term of it; with "
-                    f"{' or '.join(others)} it has the sum without that part; no bound on what a sum tells",
+                    f"{found.place} gets the sum with {' and '.join(others)} and none of its terms; together "
+                    f"with {' or '.join(others)}, it has the sum without that part; no bound on what a sum "
+                    "tells",
                     {"sum": found.root, "members": list(found.leaves)}, programs=PROGRAMS,
                 )
             )  # fmt: skip
