@@ -234,10 +234,13 @@ def test_the_label_that_parts_a_batch(sources: set[str], losses: Any, place: str
     labels = frozenset(Source(*each.split("."), True) for each in sources)  # type: ignore[misc]
     g = graph(node("bob.y", "bob", op="label"), node("bob.z", "bob", op="label"))
     made = tuple(Loss("y", "l", 1.0, kind, None, label, SPAN) for kind, label in losses)
-    collector = Collector()
-    work = _Gradients(SimpleNamespace(graph=g, losses=made), collector)  # type: ignore[arg-type]
-    assert work._label(protection("marvell"), [node("g", "bob", sources=labels | AGE)], place) == found
-    assert codes(collector) == ["VFL0333"] * (found is None)
+    drawn = Guard("p", "bob", "forward", ("bob.y",), ("z",), "proven", "", mechanism="label_dp")
+    for guards in ((), (drawn,)):
+        model: Any = SimpleNamespace(graph=g, losses=made, guards=guards)
+        collector, wanted = Collector(), None if guards else found
+        work = _Gradients(model, collector)
+        assert work._label(protection("marvell"), [node("g", "bob", sources=labels | AGE)], place) == wanted
+        assert codes(collector) == ["VFL0333"] * (wanted is None)
 
 
 # --- rows of gradients ------------------------------------------------------------------------------
