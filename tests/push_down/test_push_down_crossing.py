@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from push_down.one_table import NAMES, compiled, floats, one_table
 
 from vflc.diagnostics import Refused
+
+LANGUAGE = (Path(__file__).resolve().parents[2] / "docs" / "language.md").read_text("utf-8")
+ROWS = re.findall(r"^\| `(\w+\(F.*)` \| (\d+) \| (\d+) \|", LANGUAGE, re.MULTILINE)
+
+
+def measured(model: str, count: int, push_down: bool) -> dict[str, int]:
+    """What parties with 10 ids and 10 numbers each send forward of a model of docs/language.md."""
+    made = re.sub(r"\bF\b", "FEATURES", model)
+    text = f"logit = {made}" if "tasks" not in made else f"logits = {made}\nlogit = logits[0] + logits[1]"
+    return floats(compiled(one_table(text, count, ids=10, numbers=10), push_down=push_down))
+
+
+@pytest.mark.parametrize(("model", "pushed", "written"), ROWS)
+def test_the_table_of_the_language_is_what_crosses(model: str, pushed: str, written: str) -> None:
+    for count in (2, 5):
+        senders = NAMES[: count - 1]
+        assert measured(model, count, True) == dict.fromkeys(senders, int(pushed))
+    assert measured(model, 2, False) == {"alice": int(written)}
+
+
+def test_the_table_of_the_language_has_the_models_it_should() -> None:
+    names = [model.partition("(")[0] for model, _, _ in ROWS]
+    assert names == ["LogisticRegression", "FM", "DeepFM", "WideDeep", "MMoE", "DCN"]
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
