@@ -11,6 +11,7 @@ import pytest
 from audit.auditing import LINEAR, spec, tables
 from granting import granted
 from vflc_runtime.audit import bounds
+from vflc_runtime.run import new_run
 from vflc_runtime.run.state import RunFolder
 
 from vflc.cli.main import run
@@ -107,13 +108,12 @@ def test_what_is_trained_again_for_an_audit_keeps_the_same_rows_for_validation(
     out, spec, seen = str(tmp_path / "run"), str(tmp_path / "planted.vfl"), []
     options = ["--validation", "0.25", "--fold", "3", "--seed", "5", "--batch", "30"]
     assert run(["train", spec, *data, "--out", out, *options]) == 0
-    begin = RunFolder.create.__func__  # type: ignore[attr-defined]
 
-    def spied(cls: Any, path: Path, bundle: Any, settings: Any, *rest: Any) -> Any:
+    def spied(path: Path, bundle: Any, settings: Any, *rest: Any) -> RunFolder:
         seen.append(settings)
-        return begin(cls, path, bundle, settings, *rest)
+        return new_run.create(path, bundle, settings, *rest)
 
-    monkeypatch.setattr(RunFolder, "create", classmethod(spied))
+    monkeypatch.setattr("vflc_runtime.run.train.create", spied)
     assert run(["audit", out, *data, "--steps", "4", "--party", "alice"]) == 0
     (again,), first = seen, RunFolder(Path(out)).settings
     same = ("seed", "batch", "validation", "fold", "data", "digest")

@@ -15,10 +15,11 @@ from granting import granted
 from vflc_common.keras import _quiet
 from vflc_runtime.bundle.plan import Init, Weight
 from vflc_runtime.bundle.plan_keras import Gradients, Held, RowGradient, Seed
-from vflc_runtime.engines import keras_setup, keras_updates
+from vflc_runtime.engines import keras_setup
 from vflc_runtime.engines.keras import KerasEngine
 from vflc_runtime.engines.keras_gradients import TapeGradients
 from vflc_runtime.engines.keras_models import PlaceWeights, call_model, load_model
+from vflc_runtime.engines.keras_optimizer import KerasOptimizer
 from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.session import Session
@@ -333,7 +334,7 @@ def test_no_longer_than_is_allowed(
     tf: Any, limit: float | None, given: list[float], found: list[float]
 ) -> None:
     optimizer: Any = SimpleNamespace(clip_norm=limit, _tf=tf)
-    clipped = keras_updates._Optimizer.clipped(optimizer, tf.constant(given, tf.float32))
+    clipped = KerasOptimizer.clipped(optimizer, tf.constant(given, tf.float32))
     assert clipped.dtype == tf.float32
     np.testing.assert_allclose(clipped, found, rtol=1e-6)
 
@@ -350,7 +351,7 @@ def test_rows_go_through_what_they_missed(tf: Any, precision: str) -> None:
     last = np.array([4, 1, 5, 2, 1])
     weight, m = np.arange(10.0).reshape(5, 2).astype(precision), np.ones((5, 2), precision)
     given = {"weight": tf.constant(weight), "m": tf.constant(m)}
-    found = keras_updates._Optimizer._replayed(optimizer, given, last, 5)
+    found = KerasOptimizer._replayed(optimizer, given, last, 5)
     for row, start in enumerate(last):
         for step in range(start + 1, 6):
             weight[row], m[row] = weight[row] * 2 + step, m[row] - step

@@ -12,7 +12,7 @@ import pytest
 from vflc_runtime.bundle import plan as bundle_plan
 from vflc_runtime.bundle.plan import Array, DenseUpdate, RowsUpdate, Slot
 from vflc_runtime.bundle.plan_rows import CatchUp, Newest, Power, Replay
-from vflc_runtime.engines import keras_models, keras_setup, keras_updates
+from vflc_runtime.engines import keras_models, keras_optimizer, keras_setup, keras_updates
 from vflc_runtime.engines.keras_models import Forward
 from vflc_runtime.errors import Failure
 
@@ -225,7 +225,7 @@ def test_an_optimizer_is_its_models_by_name(
 
         return Model()
 
-    monkeypatch.setattr(keras_updates, "load_model", load)
+    monkeypatch.setattr(keras_optimizer, "load_model", load)
     graphs = {name: SimpleNamespace(inputs=given, outputs=made) for name, (given, made) in entries.items()}
     plan: Any = SimpleNamespace(
         graphs=graphs,
@@ -235,7 +235,7 @@ def test_an_optimizer_is_its_models_by_name(
     )
     missed = (Newest("a", "s") if series else Power("a", 0.25), Power("b", 0.5))
     late = CatchUp("late", "series" if series else None, missed)
-    made = keras_updates._Optimizer(
+    made = keras_optimizer.KerasOptimizer(
         plan, bundle_plan.Optimizer("o", "new", (Slot("m", 0.0),), clip_norm, late)
     )
     assert made.clip_norm == clip_norm and [slot.name for slot in made.slots] == ["m"]
@@ -297,7 +297,7 @@ def test_tables_that_catch_up_have_changed_whenever_they_do() -> None:
 def test_all_weights_of_a_place_are_updated_by_their_rules(
     late: object, tf: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keras_updates, "_Optimizer", lambda plan, rule: Optimizer(rule.late))
+    monkeypatch.setattr(keras_updates, "KerasOptimizer", lambda plan, rule: Optimizer(rule.late))
     plan, weights = place(tf)
     weights.changed = (changed := list[str]()).append
     plan.optimizers = {"o": SimpleNamespace(late=None), "of rows": SimpleNamespace(late=late)}

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.plan import DenseUpdate, Optimizer, Plan, RowsUpdate
-from vflc_runtime.bundle.plan_rows import CatchUp, Replay
+from vflc_runtime.bundle.plan import DenseUpdate, Plan, RowsUpdate
+from vflc_runtime.bundle.plan_rows import Replay
 from vflc_runtime.engines.buffers import LAST
-from vflc_runtime.engines.keras_models import PlaceWeights, Values, call_model, load_model
+from vflc_runtime.engines.keras_models import PlaceWeights, Values
+from vflc_runtime.engines.keras_optimizer import KerasOptimizer
 from vflc_runtime.engines.keras_setup import tensorflow
-from vflc_runtime.engines.missed import History
-from vflc_runtime.engines.replay import Rounds, replay
+from vflc_runtime.engines.replay import Rounds
 from vflc_runtime.engines.updates import Ids
 
 Array = NDArray[Any]
@@ -35,7 +32,7 @@ class Updates:
         self._tf = tensorflow().tf
         self._plan, self._weights = plan, weights
         optimizers = {
-            name: _Optimizer(plan, plan.optimizers[name])
+            name: KerasOptimizer(plan, plan.optimizers[name])
             for name in dict.fromkeys(update.optimizer for update in plan.updates.values())
         }
         self._updaters: list[_DenseUpdater | _RowsUpdater] = []
@@ -99,95 +96,6 @@ class Updates:
             updater.load(slots)
 
 
-class _Optimizer:
-    """The models of an optimizer, called on tensors by name, and its history."""
-
-    def __init__(self, plan: Plan, optimizer: Optimizer) -> None:
-        self._tf = tensorflow().tf
-        self._plan, self._graph, self.late = plan, optimizer.graph, optimizer.catch_up
-        graphs = [self._graph]
-        if isinstance(self.late, CatchUp):
-            graphs += [self.late.graph, *([self.late.series] if self.late.series else [])]
-        self._calls = {
-            name: _function(_Model(plan.graph_content(name), plan.graph_path(name))) for name in graphs
-        }
-        self.slots = optimizer.slots
-        self.clip_norm = optimizer.clip_norm
-        if isinstance(self.late, CatchUp):
-            self.history = History(self.late.missed, self._series if self.late.series else None)
-
-    def _run(self, graph: str, given: dict[str, Any]) -> dict[str, Any]:
-        entry = self._plan.graphs[graph]
-        made = self._calls[graph](*(given[name] for name in entry.inputs))
-        return dict(zip(entry.outputs, made, strict=True))
-
-    def _series(self, steps: Array) -> dict[str, Array]:
-        assert isinstance(self.late, CatchUp)
-        made = self._run(str(self.late.series), {"step": self._tf.constant(steps)})
-        return {name: value.numpy() for name, value in made.items()}
-
-    def new(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The new weight and slots by name, along one axis."""
-        return {name.removeprefix("new."): v for name, v in self._run(self._graph, given).items()}
-
-    def caught_up(self, given: dict[str, Any], last: Array, step: int) -> dict[str, Any]:
-        """Rows of a weight and its slots, last updated in steps `last`, after `step` steps."""
-        if not isinstance(self.late, CatchUp):
-            return self._replayed(given, last, step)
-        numbers = self.history.numbers(last, step, self._plan.precision)
-        names = [f"missed.{each.name}" for each in self.late.missed]
-        missed = {name: self._tf.constant(numbers[:, [i]]) for i, name in enumerate(names)}
-        made = self._run(self.late.graph, {**given, **missed})
-        return {name.removeprefix("new."): value for name, value in made.items()}
-
-    def _replayed(self, given: dict[str, Any], last: Array, step: int) -> dict[str, Any]:
-        """The same where rows go through the steps themselves."""
-        tf, width = self._tf, given["weight"].shape[1]
-        found = {name: tf.Variable(value) for name, value in given.items()}
-        for block in replay(np.arange(len(last)), last, step, len(last)):
-            parts = {name: tf.reshape(tf.gather(part, block.rows), (-1,)) for name, part in found.items()}
-            for count, first, end in block.steps:
-                numbers = count * width
-                now = {name: part[:numbers] for name, part in parts.items()}
-                nothing = tf.zeros_like(now["weight"])
-                for each in range(first, end + 1):
-                    at = tf.constant(each, self._plan.precision)
-                    now = self.new({**now, "gradient": nothing, "step": at})
-                parts = {name: tf.concat([now[name], part[numbers:]], 0) for name, part in parts.items()}
-            for name, part in parts.items():
-                found[name].scatter_update(tf.IndexedSlices(tf.reshape(part, (-1, width)), block.rows))
-        return {name: part.value() for name, part in found.items()}
-
-    def clipped(self, gradient: Any) -> Any:
-        """The gradient of one weight, its norm at most what the plan allows."""
-        if self.clip_norm is None:
-            return gradient
-        tf = self._tf
-        norm = tf.sqrt(tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64))))
-        limit = tf.constant(self.clip_norm, tf.float64)
-        factor = tf.where(norm > limit, limit / norm, tf.ones((), tf.float64))
-        return gradient * tf.cast(factor, gradient.dtype)
-
-
-@dataclass(frozen=True)
-class _Model:
-    """A model without weights: its file's bytes, and where they lay, for messages."""
-
-    content: bytes
-    path: Path = field(compare=False)
-
-
-@lru_cache(maxsize=64)
-def _function(of: _Model) -> Any:
-    """A model as a function of tensors whose sizes it does not know, one for all that train by the same rule.
-
-    Where they are known Keras 3 takes [n, 1] that is added to [n, n] for a bias, and adds it to columns.
-    """
-    tf, model = tensorflow().tf, load_model(of.content, of.path)
-    signature = [tf.TensorSpec(each.shape, each.dtype) for each in model.inputs]
-    return tf.function(lambda *x: call_model(model, list(x)), autograph=False, input_signature=signature)
-
-
 def _positions(rows: Any, some: Any) -> Any:
     """Where in `rows`, which ascend, each of some stands: [n, 1], without 20 nodes of `tf.searchsorted`."""
     tf = tensorflow().tf
@@ -198,7 +106,9 @@ def _positions(rows: Any, some: Any) -> Any:
 class _DenseUpdater:
     """The weights of an update one after another; each slot is one flat variable of them all."""
 
-    def __init__(self, plan: Plan, update: DenseUpdate, optimizer: _Optimizer, weights: PlaceWeights) -> None:
+    def __init__(
+        self, plan: Plan, update: DenseUpdate, optimizer: KerasOptimizer, weights: PlaceWeights
+    ) -> None:
         self._tf = tf = tensorflow().tf
         self._plan, self._update, self._optimizer, self._weights = plan, update, optimizer, weights
         self._sizes = [plan.arrays[name].size for name in update.arrays]
@@ -244,7 +154,9 @@ class _DenseUpdater:
 class _RowsUpdater:
     """Takes the rows touched out of table and slots, updates them, puts them back."""
 
-    def __init__(self, plan: Plan, update: RowsUpdate, optimizer: _Optimizer, weights: PlaceWeights) -> None:
+    def __init__(
+        self, plan: Plan, update: RowsUpdate, optimizer: KerasOptimizer, weights: PlaceWeights
+    ) -> None:
         self._tf = tf = tensorflow().tf
         self._plan, self._update, self._optimizer, self._weights = plan, update, optimizer, weights
         self._shape = shape = plan.arrays[update.array].shape

@@ -22,6 +22,7 @@ from vflc_runtime.party.rows import Rows
 from vflc_runtime.party.site import Site, giving_notice, take_part
 from vflc_runtime.run import loading
 from vflc_runtime.run.loop import EpochLoop
+from vflc_runtime.run.new_run import create, refuse_existing
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.settings import (
     EPOCHS,
@@ -31,7 +32,7 @@ from vflc_runtime.run.settings import (
     resumed_settings,
     version,
 )
-from vflc_runtime.run.state import RunFolder, refuse_existing
+from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import Result, TrainOptions
 from vflc_runtime.run.work import account, order_of
 from vflc_runtime.transport.network import Ended, Restarted
@@ -155,7 +156,7 @@ class _Training:
         if self._run is None:
             self.settings["data"] = fingerprint
             account(self.out, self.site.ledger, self.settings, self.bundle, data, order)
-            run = RunFolder.create(self.out, self.bundle, self.settings, data.state, self.options.overwrite)
+            run = create(self.out, self.bundle, self.settings, data.state, self.options.overwrite)
             self._held.enter_context(run.locked())
             return run
         if fingerprint != self.settings["data"]:

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import fcntl
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle, Population, of_parties, of_population, open_any
@@ -37,14 +36,14 @@ from vflc_runtime.run.checkpoints import (
     read_checkpoint,
 )
 
-__all__ = ["KEPT", "Checkpoint", "RunFolder", "RunProgress", "Tensors", "refuse_existing"]
+__all__ = ["FORMAT", "KEPT", "Checkpoint", "RunFolder", "RunProgress", "Tensors"]
 
 FORMAT = 1
 MODEL = "model.safetensors"
 
 
 class RunFolder:
-    """A run's folder; make one with `create` or `open`."""
+    """A run's folder that is there; `new_run.create` makes one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,36 +64,6 @@ class RunFolder:
         damage = files.differing(self.path, files.read_sums(self.path), names)
         if damage is not None:
             raise Failure("VFL0621", damage, "restore the run's folder from a copy, or train again")
-
-    @classmethod
-    def create(
-        cls,
-        path: Path,
-        bundle: Bundle | Population,
-        settings: Mapping[str, Any],
-        fitted: Mapping[str, Any],
-        overwrite: bool,
-    ) -> Self:
-        """Makes the folder of a new run, in one instant.
-
-        `settings` go to run.json; `fitted` is what encoders fitted, by input id. With
-        `overwrite` a run that is there gives way in the same instant.
-        """
-        refuse_existing(path, overwrite)
-        new, old = (path.with_name(f".{path.name}.{end}") for end in ("new", "old"))
-        with files.writing(path):
-            try:
-                for left in (new, old):
-                    shutil.rmtree(left, ignore_errors=True)
-                _lay_out(new, bundle, settings, fitted)
-                if path.exists():
-                    path.rename(old)
-                new.rename(path)
-                files.sync(path.parent)
-            finally:
-                for left in (new, old):
-                    shutil.rmtree(left, ignore_errors=True)
-        return cls(path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -300,38 +269,3 @@ class RunFolder:
         """`metrics.json`: what ran and what came of it."""
         text = json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
         files.replace_with(self.path / "metrics.json", text.encode())
-
-
-def _lay_out(
-    new: Path, bundle: Bundle | Population, settings: Mapping[str, Any], fitted: Mapping[str, Any]
-) -> None:
-    files.make_folder(new)
-    others = {item.name for item in bundle.folder.iterdir() if item.is_dir()} - set(bundle.plans)
-    left_out = lambda folder, names: others if Path(folder) == bundle.folder else ()  # noqa: E731
-    shutil.copytree(bundle.folder, new / "bundle", ignore=left_out)
-    files.make_folder(new / "checkpoints")
-    for place, plan in bundle.plans.items():
-        files.make_folder(new / place)
-        own = {name: state for name, state in fitted.items() if name.partition(".")[0] in plan.tables}
-        files.write_json(new / place / "encoders.json", own)
-    files.write_json(new / "run.json", {"format": FORMAT, **settings})
-    kept = ["run.json", *(f"{place}/encoders.json" for place in bundle.plans)]
-    files.write_bytes(new / files.SUMS, files.sums_content(files.checksums(new, kept)))
-
-
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """VFL0624 where `path` holds something that a new run may not replace."""
-    if not path.exists():
-        return
-    if path.is_dir() and not any(path.iterdir()):
-        return
-    if not (path.is_dir() and (path / "run.json").exists()):
-        raise Failure(
-            "VFL0624", f"{path} already exists and is not a run", "choose another folder with --out"
-        )
-    if not overwrite:
-        raise Failure(
-            "VFL0624",
-            f"{path} already holds a run",
-            "continue it with --resume, replace it with --overwrite, or choose another folder with --out",
-        )

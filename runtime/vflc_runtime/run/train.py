@@ -13,8 +13,9 @@ from vflc_runtime.data.source import Source
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.interrupts import Interrupts
+from vflc_runtime.run.new_run import create, refuse_existing
 from vflc_runtime.run.settings import TrainOptions, check_options, new_settings, resumed_settings
-from vflc_runtime.run.state import Checkpoint, RunFolder, refuse_existing
+from vflc_runtime.run.state import Checkpoint, RunFolder
 from vflc_runtime.run.transcript import Recorder
 from vflc_runtime.run.work import Work, work_of
 
@@ -65,7 +66,7 @@ def train(
     settings["data"] = work.fingerprint()
     with work.at_work(out, settings):
         work.begin(out, settings)
-        run = RunFolder.create(out, work.bundle, settings, work.fitted, options.overwrite)
+        run = create(out, work.bundle, settings, work.fitted, options.overwrite)
         with run.locked():
             return _run(run, work, settings, None, listen)
 
