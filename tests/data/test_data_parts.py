@@ -13,7 +13,7 @@ from vflc_common.text import DIGITS, text
 from vflc_runtime.data import align, dataset, query, read
 from vflc_runtime.data import overlap as overlaps
 from vflc_runtime.data import source as sources
-from vflc_runtime.data.align import WIDTH, _parts, _rows, _shown, look_at_tables, open_tables
+from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.batches import Order, ahead, gather, split, trimmed
 from vflc_runtime.data.column_buffer import ColumnBuffer, Room
 from vflc_runtime.data.dataset import check_parties
@@ -21,6 +21,8 @@ from vflc_runtime.data.overlap import overlap
 from vflc_runtime.data.query import _nodes
 from vflc_runtime.data.read import Wanted, _positions, _top_level
 from vflc_runtime.data.source import Opened, _reason, describe
+from vflc_runtime.data.table import WIDTH, in_parts, in_rows
+from vflc_runtime.data.table import shown as shown_value
 from vflc_runtime.data.values import is_long, restored, what_to_do
 from vflc_runtime.errors import Failure
 
@@ -39,16 +41,16 @@ from vflc_runtime.errors import Failure
     ],
 )
 def test_values_in_messages(value, shown):
-    assert _shown(value) == shown
+    assert shown_value(value) == shown
 
 
 def test_rows_in_messages():
-    assert [_rows(n) for n in (0, 1, 2)] == ["0 rows", "one row", "2 rows"]
+    assert [in_rows(n) for n in (0, 1, 2)] == ["0 rows", "one row", "2 rows"]
 
 
 @pytest.mark.parametrize("count", [0, 1, WIDTH, WIDTH + 1, 2 * WIDTH])
 def test_columns_in_parts(count):
-    parts = _parts(range(count))
+    parts = in_parts(range(count))
     assert [i for part in parts for i in part] == list(range(count))
     assert [len(part) for part in parts[:-1]] == [WIDTH] * (len(parts) - 1) and len(parts[-1]) <= WIDTH
     assert len(parts) == max(1, -(-count // WIDTH))

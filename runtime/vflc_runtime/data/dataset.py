@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from vflc_common.expressions import columns as columns_read
 
 from vflc_runtime.data import expressions
-from vflc_runtime.data.align import WIDTH, Aligned, look_at_tables, open_tables
+from vflc_runtime.data.align import look_at_tables, open_tables
+from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.batches import Indices, gather
 from vflc_runtime.data.chain import Chain, State
 from vflc_runtime.data.column_buffer import ColumnBuffer, Room
 from vflc_runtime.data.source import Source, unreadable
+from vflc_runtime.data.table import WIDTH
 from vflc_runtime.errors import Failure
 
 Encoders = Mapping[str, Any]

@@ -9,9 +9,10 @@ from typing import Any
 
 import duckdb
 
-from vflc_runtime.data.align import check_keys, half_of_memory, join_keys, key_text, raw_name
+from vflc_runtime.data.align import half_of_memory, join_keys
 from vflc_runtime.data.read import Wanted, connect, counted, load, open_sources
 from vflc_runtime.data.source import Opened, Source, quote, unreadable
+from vflc_runtime.data.table import check_keys, key_text, raw_name
 from vflc_runtime.data.values import MACROS
 from vflc_runtime.errors import Failure
 

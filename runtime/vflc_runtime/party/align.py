@@ -14,7 +14,8 @@ from vflc_common.control import ALIGN_HELLO
 
 from vflc_runtime.alignment.align import align
 from vflc_runtime.bundle.folder import Bundle, open_bundle
-from vflc_runtime.data.align import Aligned, look_at_tables, open_tables
+from vflc_runtime.data.align import look_at_tables, open_tables
+from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.dataset import BLOCK
 from vflc_runtime.data.output import check_out, write_table
 from vflc_runtime.data.source import unreadable

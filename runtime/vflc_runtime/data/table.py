@@ -1,0 +1,166 @@
+"""One party's table as it is read: its key as text, its columns, and that all its rows can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import duckdb
+
+from vflc_runtime.data import values
+from vflc_runtime.data.read import Wanted, load
+from vflc_runtime.data.source import Opened, literal, quote
+from vflc_runtime.data.values import Expression
+from vflc_runtime.errors import Failure
+
+Column = Mapping[str, Any]
+"""A column of encoders.json."""
+T = TypeVar("T")
+
+WIDTH = 50
+"""Columns that one query computes."""
+
+
+def wanted_of(info: Mapping[str, Any]) -> list[Wanted]:
+    """What is read of a table: its columns, and at last its key."""
+    key = Wanted(info["key"], info.get("where"))
+    return [*(Wanted(c["name"], c.get("where")) for c in info["columns"]), key]
+
+
+def raw_name(party: str) -> str:
+    """The table of a party as it was read; its column `key` is text."""
+    return quote(f"raw {party}")
+
+
+def in_parts(columns: Sequence[T]) -> list[Sequence[T]]:
+    """Columns in groups of `WIDTH`; at least one group."""
+    return [columns[i : i + WIDTH] for i in range(0, len(columns), WIDTH)] or [columns]
+
+
+@dataclass(frozen=True, slots=True)
+class TableRead:
+    """What was read of a party: its rows, the type of its key, and SQL for its columns."""
+
+    rows: int
+    key_type: str
+    columns: Sequence[Expression]
+
+
+def read_table(connection: duckdb.DuckDBPyConnection, info: Mapping[str, Any], source: Opened) -> TableRead:
+    """Reads one party's table and checks keys and numbers."""
+    party, columns = source.party, info["columns"]
+    *_, key = wanted = wanted_of(info)
+    read = f"read {party}"
+    types = load(connection, read, source, wanted)
+    exprs = [
+        typed_column(c, type, f"c{i}", party) for i, (c, type) in enumerate(zip(columns, types, strict=False))
+    ]
+    kept = "".join(f", c{i}" for i in range(len(columns)))
+    text_key = key_text(types[-1], f"c{len(columns)}", party, key)
+    connection.execute(f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{kept} FROM {quote(read)}")
+    connection.execute(f"DROP TABLE {quote(read)}")
+    check_keys(connection, party, key, repeated=bool(info.get("population")))
+    return TableRead(_check_values(connection, party, columns, exprs), types[-1], exprs)
+
+
+def key_text(type: str, name: str, party: str, key: Wanted) -> str:
+    """SQL for the text by which keys are compared; VFL0634 where a key of this type has none."""
+    found = values.as_text(type, name)
+    if found is None:
+        raise Failure(
+            "VFL0634",
+            f"{party}'s key column {key.name} holds {type}, whose values have no unique text to compare",
+            values.what_to_do(key.name, "string", type),
+            key.where,
+        )
+    return found.value
+
+
+def typed_column(column: Column, type: str, name: str, party: str) -> Expression:
+    found = values.typed(column["type"], type, name)
+    if found is None:
+        raise Failure(
+            "VFL0603",
+            f"column {column['name']} of {party} is declared {column['type']}, but the table holds {type}",
+            values.what_to_do(column["name"], column["type"], type),
+            column.get("where"),
+        )
+    return found
+
+
+def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, repeated: bool) -> None:
+    """VFL0616 where a key is missing or blank, VFL0605 where one is there twice and may not."""
+    blank = connection.execute(
+        f"SELECT rowid + 1, count(*) OVER () FROM {raw_name(party)} "
+        "WHERE key IS NULL OR regexp_full_match(key, '\\s*') ORDER BY rowid LIMIT 1"
+    ).fetchone()
+    if blank:
+        raise Failure(
+            "VFL0616",
+            f"{party}'s key column {key.name} is blank in {in_rows(blank[1])}, first in row {blank[0]}",
+            "leave such rows out of the source: every row needs a key",
+            key.where,
+        )
+    if repeated:
+        return
+    doubled = connection.execute(
+        f"SELECT key, count(*) FROM {raw_name(party)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 3"
+    ).fetchall()
+    if doubled:
+        examples = ", ".join(f"{shown(value)} ({times} times)" for value, times in doubled)
+        raise Failure(
+            "VFL0605",
+            f"{party}'s key column {key.name} has the same key in several rows: {examples}",
+            "choose a key column that identifies a row, or leave the other rows out",
+            key.where,
+        )
+
+
+def _check_values(
+    connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], typed: Sequence[Expression]
+) -> int:
+    """Refuses text where numbers are declared; gives the number of rows."""
+    doubtful = [i for i, expr in enumerate(typed) if expr.bad != "false"]
+    for part in in_parts(doubtful):
+        asked = ", ".join(["count(*)", *(f"count(*) FILTER ({typed[i].bad})" for i in part)])
+        # All is fetched: a result that is not finished would stand in the way of the next table.
+        ((rows, *counts),) = connection.execute(f"SELECT {asked} FROM {raw_name(party)}").fetchall()
+        for i, bad in zip(part, counts, strict=True):
+            if bad:
+                _refuse_value(connection, party, columns[i], typed[i], f"c{i}", bad)
+    return int(rows)
+
+
+def _refuse_value(
+    connection: duckdb.DuckDBPyConnection, party: str, column: Column, typed: Expression, name: str, bad: int
+) -> None:
+    ((row, key, value),) = connection.execute(
+        f"SELECT rowid + 1, key, CAST({name} AS VARCHAR) FROM {raw_name(party)} "
+        f"WHERE {typed.bad} ORDER BY rowid LIMIT 1"
+    ).fetchall()
+    help = "correct the values, leave missing ones empty, or declare the column string"
+    if column["type"] == "int" and values.is_long(value):
+        help = "declare the column string: this number does not fit a 64-bit int"
+    elif column["type"] == "string":
+        help = values.what_to_do(column["name"], "string", "JSON")
+    raise Failure(
+        "VFL0603",
+        f"column {column['name']} of {party} is declared {column['type']}, but row {row} "
+        f"(key {shown(key)}) holds {shown(value)}; {in_rows(bad)} in all",
+        help,
+        column.get("where"),
+    )
+
+
+def in_rows(count: int) -> str:
+    return "one row" if count == 1 else f"{count} rows"
+
+
+def shown(value: object) -> str:
+    """A value of the data as messages show it: in quotes, so that blanks are seen, and not too long.
+
+    What does not show is written out: two keys that look alike are not to look the same here.
+    """
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
+    return literal(text if len(text) <= 40 else text[:39] + "…")
