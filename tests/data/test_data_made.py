@@ -8,8 +8,9 @@ import pytest
 from test_data_encoders import chain, encode, hash_of, keys, refused, vocab
 from vflc_common.moments import ROUNDING, Moments
 from vflc_runtime.data import generate as made_up
-from vflc_runtime.data.chain import MOST_VALUES, SPARSE, WIDE, Counts
+from vflc_runtime.data.chain import SPARSE, WIDE, Counts
 from vflc_runtime.data.encoders import settled
+from vflc_runtime.data.refusals import MOST_VALUES
 from vflc_runtime.errors import Failure
 
 SPLIT = {"name": "split", "separator": "|"}

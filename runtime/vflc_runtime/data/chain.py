@@ -7,8 +7,7 @@ spread out again; nothing loops over rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,23 +17,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from vflc_common.backends import Statistic
 from vflc_common.encoder import DEFAULT, Settings
-from vflc_common.encoders import ENCODERS, length, record
+from vflc_common.encoders import length, record
 from vflc_common.encoding import Values, numbers_of
 from vflc_common.text import text
 
 from vflc_runtime.data.encoders import encode, present
-from vflc_runtime.errors import Failure
+from vflc_runtime.data.refusals import EXAMPLES, Codes, Offsets, Refusals, spread
 
 State = list[dict[str, float] | None]
 """What a chain has fitted: of each encoder its parameters, or None."""
 
-EXAMPLES = 5
 WIDE, SPARSE = 64, 16
 """A column is said to be too wide for its rows from more values than WIDE on, SPARSE times the mean."""
-LARGEST = 1e140
-"""Of numbers that an encoder is fitted to: the sum of their squares is finite, however many there are."""
-MOST_VALUES = 4096
-"""Values that a row may have where no `sequence` says how many: every row of a batch is as wide."""
 
 
 @dataclass
@@ -91,6 +85,7 @@ class Chain:
         self.counts = Counts(expected=[text(value) for value in listed])
         self.state: State = list(state) if state is not None else [None] * len(self.encoders)
         self._statistic: Statistic | None = None
+        self._refuse = Refusals(name, self.kind, self.rows, self.where)
 
     @property
     def unfitted(self) -> int | None:
@@ -108,10 +103,10 @@ class Chain:
         fit = record(self.encoders[at]).fit
         assert fit is not None, "what is not fitted can be"
         encoded = self._run(Values(present(values)), keys, self.encoders[:at], None)
-        with self._converting("what is fitted to it"):
+        with self._refuse.converting("what is fitted to it"):
             numbers, null = numbers_of(encoded.flat)
-        self._refuse_large(self.encoders[at]["name"], numbers, encoded.offsets, keys)
-        with self._converting(self.encoders[at]["name"]):
+        self._refuse.large(self.encoders[at]["name"], numbers, encoded.offsets, keys)
+        with self._refuse.converting(self.encoders[at]["name"]):
             if self._statistic is None:
                 self._statistic = fit.start()
             self._statistic.add(numbers[~null])
@@ -127,15 +122,10 @@ class Chain:
             return
         encoder, statistic, self._statistic = self.encoders[at], self._statistic, None
         if statistic is None or not statistic.count:
-            raise Failure(
-                "VFL0610",
-                f"{self.name} has no values in the training rows to fit {encoder['name']} to",
-                "give the parameters in the spec, or use missing(…) before it",
-                self.where,
-            )
+            raise self._refuse.nothing_to_fit(encoder["name"])
         fit = record(encoder).fit
         assert fit is not None, "what is not fitted can be"
-        with self._converting(encoder["name"]):
+        with self._refuse.converting(encoder["name"]):
             fitted = fit.result(statistic)
             given = {name: encoder.get(name) for name in fit.neutral}
             state = {name: float(fitted[name] if v is None else v) for name, v in given.items()}
@@ -165,18 +155,19 @@ class Chain:
         done = self._run(Values(distinct), keys, self.encoders, codes)
         self._count_unknown(done, codes)
         if done.offsets is not None:
-            self._refuse_long(done.offsets, keys, codes)
+            if self.length is None:
+                self._refuse.long(done.offsets, keys, codes)
             self._count_widths(np.diff(done.offsets), codes)
             return _padded(self._ids(done, keys, codes), done.offsets, codes, self.length)
         if done.flat.null_count:
-            self._refuse_missing(done.flat, keys, codes)
+            self._refuse.missing(done.flat, keys, codes)
         if self.shape == "number":
-            with self._converting("its use as a number"):
+            with self._refuse.converting("its use as a number"):
                 numbers, _ = numbers_of(done.flat)
-            return _spread(numbers, codes).reshape(-1, 1)
-        return _spread(self._ids(done, keys, codes), codes)
+            return spread(numbers, codes).reshape(-1, 1)
+        return spread(self._ids(done, keys, codes), codes)
 
-    def _distinct(self, values: pa.Array) -> tuple[pa.Array, NDArray[np.int64] | None]:
+    def _distinct(self, values: pa.Array) -> tuple[pa.Array, Codes]:
         """Distinct values and each row's position among them; None where that would not pay."""
         records = map(record, self.encoders)
         costly = any(encoder.dear or encoder.encode is None for encoder in records)
@@ -194,144 +185,31 @@ class Chain:
         values: Values,
         keys: pa.Array,
         encoders: Sequence[Settings],
-        codes: NDArray[np.int64] | None,
+        codes: Codes,
     ) -> Values:
         for encoder, fitted in zip(encoders, self.state, strict=False):
-            with self._converting(encoder["name"]):
+            with self._refuse.converting(encoder["name"]):
                 result = encode(values, encoder, fitted)
             looks_up = record(encoder).lookup is not None
             if looks_up and result.unknown is not None and encoder.get(DEFAULT) is None:
-                self._refuse_unknown(encoder, values, result.unknown, keys, codes)
+                self._refuse.unknown(encoder, values, result.unknown, keys, codes)
             values = result
         return values
 
-    @contextmanager
-    def _converting(self, into: str) -> Iterator[None]:
-        """Says which column was no text, or no number, where one was needed, or what its encoder raised."""
-        try:
-            yield
-        except Failure:
-            raise
-        except Exception as error:
-            self._refuse_plugin(into, error)
-            if not isinstance(error, pa.ArrowInvalid | pa.ArrowNotImplementedError | pa.ArrowTypeError):
-                raise
-            raise Failure(
-                "VFL0603",
-                f"{self.name} cannot be encoded by {into}: {str(error).splitlines()[0]}",
-                "check the column's declared type against its encoders",
-                self.where,
-            ) from None
-
-    def _refuse_plugin(self, name: str, error: Exception) -> None:
-        """VFL0504 where the encoder is another package's: it is not ours to say what was wrong."""
-        plugin = ENCODERS.plugin(name) if name in ENCODERS else None
-        if plugin is None:
-            return
-        said = (str(error).splitlines() or [""])[0]
-        raise Failure(
-            "VFL0504",
-            f"{name!r} of the package {plugin.package} {plugin.version} cannot encode {self.name}: "
-            f"{type(error).__name__}: {said}",
-            f"report it to {plugin.package}, or encode the column by something else",
-            self.where,
-        ) from error
-
-    def _ids(self, values: Values, keys: pa.Array, codes: NDArray[np.int64] | None) -> NDArray[np.int32]:
+    def _ids(self, values: Values, keys: pa.Array, codes: Codes) -> NDArray[np.int32]:
         """The flat values as ids; checks that they lie in the column's range."""
-        with self._converting("its use as an id"):
+        with self._refuse.converting("its use as an id"):
             numbers, _ = numbers_of(values.flat)
-        outside = (numbers < 0) | (numbers != np.floor(numbers))
-        outside |= numbers >= (np.iinfo(np.int32).max if self.rows is None else self.rows)
-        if outside.any():
-            at = int(np.flatnonzero(outside)[0])
-            raise Failure(
-                "VFL0604",
-                f"{self.name} holds {numbers[at]:.15g} in the row with key "
-                f"{_key(at, values.offsets, keys, codes)}, which is not an id from 0 to "
-                f"{(self.rows or np.iinfo(np.int32).max) - 1}",
-                "use index(n, default = other) or vocab(…) for values outside the range",
-                self.where,
-            )
+        self._refuse.outside(numbers, values.offsets, keys, codes)
         return numbers.astype(np.int32)
 
-    def _refuse_unknown(
-        self,
-        encoder: Settings,
-        before: Values,
-        unknown: NDArray[np.bool_],
-        keys: pa.Array,
-        codes: NDArray[np.int64] | None,
-    ) -> None:
-        found = np.flatnonzero(unknown)
-        if not len(found):
-            return
-        values = dict.fromkeys(str(before.flat[int(i)].as_py()) for i in found[:100])
-        examples = ", ".join(repr(value) for value in list(values)[:EXAMPLES])
-        lookup = record(encoder).lookup
-        assert lookup is not None, "no other encoder has values that it does not know"
-        known = lookup.called(encoder)
-        raise Failure(
-            "VFL0604",
-            f"{self.name} holds values that its {known} does not: {examples}"
-            f"; first in the row with key {_key(int(found[0]), before.offsets, keys, codes)}",
-            f"{lookup.help(encoder)}; a label has a class for each"
-            if self.kind == "label"
-            else f"{lookup.help(encoder)}, or give a default: default = other keeps an id for all others",
-            self.where,
-        )
-
-    def _refuse_large(
-        self, encoder: str, numbers: NDArray[np.float64], offsets: NDArray[np.int64] | None, keys: pa.Array
-    ) -> None:
-        sizes = np.abs(numbers)
-        if sizes.max(initial=0.0) > LARGEST:
-            at = int(sizes.argmax())
-            raise Failure(
-                "VFL0506",
-                f"{self.name} is {numbers[at]:g} in the row with key {_key(at, offsets, keys, None)}, "
-                f"too large to fit {encoder} to",
-                f"scale it first, as by -> log1p -> {encoder}, or leave such rows out",
-                self.where,
-            )
-
-    def _refuse_long(
-        self, offsets: NDArray[np.int64], keys: pa.Array, codes: NDArray[np.int64] | None
-    ) -> None:
-        lengths = np.diff(offsets)
-        if self.length is None and lengths.max(initial=0) > MOST_VALUES:
-            at = int(np.argmax(lengths))
-            raise Failure(
-                "VFL0635",
-                f"{self.name} has {lengths[at]:,} values in the row with key {_key(at, None, keys, codes)}, "
-                "and would make all rows that wide",
-                f"a row may have {MOST_VALUES:,}; keep only the last values of each row: -> sequence(max "
-                "= 100)",
-                self.where,
-            )
-
-    def _count_widths(self, lengths: NDArray[np.int64], codes: NDArray[np.int64] | None) -> None:
+    def _count_widths(self, lengths: NDArray[np.int64], codes: Codes) -> None:
         if self.length is None:
             self.counts.widest = max(self.counts.widest, int(lengths.max(initial=0)))
-            self.counts.values += int(_spread(lengths, codes).sum())
+            self.counts.values += int(spread(lengths, codes).sum())
             self.counts.rows += len(lengths) if codes is None else len(codes)
 
-    def _refuse_missing(self, flat: pa.Array, keys: pa.Array, codes: NDArray[np.int64] | None) -> None:
-        null = pc.is_null(flat).to_numpy(zero_copy_only=False)
-        rows = _spread(null, codes)
-        raise Failure(
-            "VFL0610",
-            f"{self.name} has no value in {int(rows.sum())} of {len(rows)} rows, "
-            f"first in the row with key {keys[int(np.argmax(rows))].as_py()!r}",
-            "leave the rows out, or make the label of is_missing(…)"
-            if self.kind == "label"
-            else "leave the rows out, or say how much they count: -> missing(1)"
-            if self.kind == "weight"
-            else "begin the encoders with missing(value) to fill such values, or leave the rows out",
-            self.where,
-        )
-
-    def _count_unknown(self, done: Values, codes: NDArray[np.int64] | None) -> None:
+    def _count_unknown(self, done: Values, codes: Codes) -> None:
         if done.unknown is None or done.looked_up is None:
             return
         known = pc.is_valid(done.looked_up).to_numpy(zero_copy_only=False) & ~done.unknown
@@ -345,9 +223,7 @@ class Chain:
                 self.counts.examples.append(example)
 
 
-def _occurrences(
-    which: NDArray[np.bool_], offsets: NDArray[np.int64] | None, codes: NDArray[np.int64] | None
-) -> int:
+def _occurrences(which: NDArray[np.bool_], offsets: Offsets, codes: Codes) -> int:
     """How often these of the flat values occur in the rows."""
     each = which.astype(np.int64)
     if offsets is not None:
@@ -355,25 +231,12 @@ def _occurrences(
     return int((each if codes is None else each[codes]).sum())
 
 
-def _spread(values: NDArray[Any], codes: NDArray[np.int64] | None) -> NDArray[Any]:
-    return values if codes is None else values[codes]
-
-
-def _key(at: int, offsets: NDArray[np.int64] | None, keys: pa.Array, codes: NDArray[np.int64] | None) -> str:
-    """The key of the first row that holds the flat value at `at`."""
-    if offsets is not None:
-        at = int(np.searchsorted(offsets, at, side="right")) - 1
-    if codes is not None:
-        at = int(np.argmax(codes == at))
-    return repr(keys[at].as_py())
-
-
 def _padded(
-    ids: NDArray[np.int32], offsets: NDArray[np.int64], codes: NDArray[np.int64] | None, width: int | None
+    ids: NDArray[np.int32], offsets: NDArray[np.int64], codes: Codes, width: int | None
 ) -> NDArray[np.int32]:
     lengths = np.diff(offsets)
     if width is None:
         width = max(int(lengths.max(initial=0)), 1)
     block = np.full((len(lengths), width), -1, np.int32)
     block[np.arange(block.shape[1]) < lengths[:, None]] = ids
-    return _spread(block, codes)
+    return spread(block, codes)
