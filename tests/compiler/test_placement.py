@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from granting import granted
 
 from vflc.diagnostics import Collector, Refused, Source
+from vflc.driver import check_source
 from vflc.ir.graph import Graph
 from vflc.passes import place as placing
 from vflc.passes.cut import Cut
@@ -294,6 +296,28 @@ def test_features_that_may_not_be_read_here_are_one_finding(read: str, said: str
     assert [label.text.split(".")[0] for label in found.labels] == list(
         dict.fromkeys(each.split(".")[0] for each in read.split(", "))
     )
+
+
+@pytest.mark.parametrize("other", ["bob.z", "dave.u"])
+def test_a_placed_layer_over_several_parties_may_be_left_to_the_compiler(other: str) -> None:
+    spec = f"logit = dense(concat(alice.x1, {other}), 1) at bob\npredict p = logit\n"
+    spec += "objective mse(logit, bob.w)\n"
+    parties = MANY.replace("feature z: float", "feature z: float\n  label w: float")
+    with pytest.raises(Refused) as refused:
+        model(spec, parties)
+    (found,) = refused.value.diagnostics
+    assert found.code == "VFL0302" and found.help is not None and found.help.startswith("leave its place out")
+    examined = check_source(Source("x.vfl", granted(parties + spec.replace(" at bob", ""))))
+    assert not [each for each in examined if each.level == "error"]
+
+
+def test_what_one_party_has_is_not_told_to_have_no_place() -> None:
+    """Without a place, all of the model would be computed at alice, who has no label."""
+    spec = "logit = dense(alice.x1, 1) at carol\npredict p = logit\nobjective mse(logit, carol.y)\n"
+    with pytest.raises(Refused) as refused:
+        model(spec, MANY)
+    (found,) = refused.value.diagnostics
+    assert found.help is not None and found.help.startswith("embed or encode it at alice")
 
 
 def test_weights_live_where_they_are_read() -> None:

@@ -51,7 +51,8 @@ class Place(Struct, frozen=True):
         collector.refuse_errors()
         _follow(graph, places)
         placed = _moved(graph, places)
-        refuse_raw(placed, model.acceptances, collector)
+        demanded = {node.id for node in graph if node.place is not None}
+        refuse_raw(placed, demanded, model.acceptances, collector)
         return Placed.of(model, graph=placed, places=tuple(party.name for party in model.parties))
 
 

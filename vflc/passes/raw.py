@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from vflc.diagnostics import Collector, Label, Span
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.release import Acceptance
@@ -26,10 +28,17 @@ def raw_code(node: Node) -> str:
     return "VFL0302" if node.op == "feature" else "VFL0301"
 
 
-def refuse_raw(graph: Graph, acceptances: tuple[Acceptance, ...], collector: Collector) -> None:
+OR_SPLIT = "leave its place out, and the compiler splits it between the parties; or "
+"""What else helps where a value of several parties was placed by the spec."""
+
+
+def refuse_raw(
+    graph: Graph, demanded: Set[str], acceptances: tuple[Acceptance, ...], collector: Collector
+) -> None:
     """Refuses every raw value that crosses, once for each place that would read it.
 
-    One that a waiver names is left to the analysis of what crosses, which has the edges.
+    One that a waiver names is left to the analysis of what crosses, which has the edges. `demanded` are the
+    values whose place the spec says.
     """
     waived = {(a.code, name) for a in acceptances for name in (*a.target.values, a.target.text)}
     raw = raw_values(graph)
@@ -44,14 +53,16 @@ def refuse_raw(graph: Graph, acceptances: tuple[Acceptance, ...], collector: Col
                 refused.add((source.id, node.place))
                 groups.setdefault((raw_code(source), node.place, node.span), []).append((source, node))
     for pairs in groups.values():
+        splits = any(node.id in demanded and len(node.owners) > 1 for _, node in pairs)
+        first = OR_SPLIT if splits else ""
         if len(pairs) > 1 and raw_code(pairs[0][0]) == "VFL0302":
-            _refuse_several([source for source, _ in pairs], pairs[0][1], collector)
+            _refuse_several([source for source, _ in pairs], pairs[0][1], first, collector)
         else:
             for source, node in pairs:
-                _refuse(source, node, collector)
+                _refuse(source, node, first, collector)
 
 
-def _refuse_several(features: list[Node], reader: Node, collector: Collector) -> None:
+def _refuse_several(features: list[Node], reader: Node, first: str, collector: Collector) -> None:
     """One finding for all features that one expression reads where it may not."""
     by_party: dict[str, list[str]] = {}
     for feature in features:
@@ -72,12 +83,12 @@ def _refuse_several(features: list[Node], reader: Node, collector: Collector) ->
         "VFL0302",
         f"{len(features)} features are read at {reader.place}, which may not see them: {names}{more}",
         reader.span,
-        help,
+        first + help,
         *(Label(f.span, f"{f.id} comes from here") for f in firsts if f.span and f.span != reader.span),
     )
 
 
-def _refuse(source: Node, reader: Node, collector: Collector) -> None:
+def _refuse(source: Node, reader: Node, first: str, collector: Collector) -> None:
     labels = sorted(str(s) for s in source.sources if s.label)
     names = ", ".join(sorted(str(s) for s in source.sources))
     here = (
@@ -100,7 +111,7 @@ def _refuse(source: Node, reader: Node, collector: Collector) -> None:
             code,
             f"the feature {names} is read {where}, which may not see it",
             reader.span,
-            f"embed or encode it at {source.place}, in a binding of its own, and use the result here",
+            f"{first}embed or encode it at {source.place}, in a binding of its own, and use the result here",
             *here,
         )
     else:
@@ -108,6 +119,6 @@ def _refuse(source: Node, reader: Node, collector: Collector) -> None:
             code,
             f"{names} would reach {reader.place} raw: no weight stands between",
             reader.span,
-            f"put a trained layer between, at {source.place}",
+            f"{first}put a trained layer between, at {source.place}",
             *here,
         )
