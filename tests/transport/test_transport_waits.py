@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_runtime import events
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport import link as links
-from vflc_runtime.transport import mailbox
+from vflc_runtime.transport import mailbox, refusing
 from vflc_runtime.transport.frames import (
     BadFrame,
     Frame,
@@ -384,7 +383,7 @@ def test_reasons_of_byes_and_of_refusals(reason: int) -> None:
 
 
 def test_failures_name_both_ends() -> None:
-    found = [links.refused("alice", "bob", BadFrame("why")), links.taken("alice", "bob")]
+    found = [refusing.refused("alice", "bob", BadFrame("why")), refusing.taken("alice", "bob")]
     assert [(each.code, each.exit_code) for each in found] == [("VFL0645", PEER), ("VFL0657", PEER)]
     assert found[0].message == "'alice' refused a frame of 'bob': why"
     assert found[1].message.startswith("another process runs as 'alice': 'bob' is connected to that one")

@@ -11,7 +11,8 @@ from threading import Event, Thread
 
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.frames import BadFrame, FrameKind, decode
-from vflc_runtime.transport.link import Link, refusal, refused, taken
+from vflc_runtime.transport.link import Link
+from vflc_runtime.transport.refusing import refusal, refused, taken
 
 PATIENCE = 10.0
 """Seconds within which a stream begins, and within which something is heard on it."""

@@ -21,10 +21,10 @@ from functools import partial
 from queue import SimpleQueue
 from threading import Lock
 
-from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.frames import VERSION, BadFrame, Frame, FrameKind, NotFinite, decode, encode
+from vflc_runtime.transport.frames import VERSION, BadFrame, Frame, FrameKind, decode, encode
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import BYES, REASONS, Reason, Traffic
+from vflc_runtime.transport.refusing import refusal
 from vflc_runtime.transport.rules import Rules
 
 
@@ -321,47 +321,3 @@ class Link:
                 if self._taken - self._told > self._window_in // 4:
                     self._owes = True
                     self._ring()
-
-
-def refused(place: str, peer: str, why: BadFrame) -> Failure:
-    """VFL0645: what a peer sent is no frame or may not come; VFL0611: it is not finite. Nothing was used."""
-    if isinstance(why, NotFinite):
-        return Failure(
-            "VFL0611",
-            f"{place!r} refused what {peer!r} sent: NaN or an infinity in {why}",
-            f"check the data and the loss of {peer!r}; lower the learning rate or clip gradients",
-            exit_code=PEER,
-        )
-    return Failure(
-        "VFL0645",
-        f"{place!r} refused a frame of {peer!r}: {why}",
-        "run the same bundle and the same version on both sides; check what is between them",
-        exit_code=PEER,
-    )
-
-
-def taken(place: str, peer: str) -> Failure:
-    """VFL0657: the peer speaks with another process of this party."""
-    return Failure(
-        "VFL0657",
-        f"another process runs as {place!r}: {peer!r} is connected to that one and continues with it",
-        f"run one process of {place!r} at a time; if the other one is the wrong one, stop it",
-        exit_code=PEER,
-    )
-
-
-def generation_frame(number: int, generation: int) -> bytes:
-    """The frame that says that this place began a generation."""
-    return encode(Frame(FrameKind.GENERATION, number=number, generation=generation))
-
-
-def refusal(reason: Reason) -> bytes:
-    """The last frame of a stream that is refused."""
-    return encode(Frame(FrameKind.REFUSAL, reason=REASONS.index(reason)))
-
-
-def bye(reason: Reason, generation: int) -> Callable[[int], bytes]:
-    """Makes the last frame."""
-    return lambda number: encode(
-        Frame(FrameKind.BYE, number=number, generation=generation, reason=REASONS.index(reason))
-    )

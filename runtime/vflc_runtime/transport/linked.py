@@ -20,10 +20,12 @@ from vflc_runtime import events
 from vflc_runtime.bundle.plugins import unusable
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.transport.ends import PATIENCE, Dial, Dialing
-from vflc_runtime.transport.link import Link, bye, generation_frame, taken
+from vflc_runtime.transport.frames import Frame, FrameKind, encode
+from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.mailbox import Mailbox, overdue
 from vflc_runtime.transport.messages import Envelope
-from vflc_runtime.transport.network import Reason, Restarted, Traffic
+from vflc_runtime.transport.network import REASONS, Reason, Restarted, Traffic
+from vflc_runtime.transport.refusing import taken
 from vflc_runtime.transport.rules import Rules
 from vflc_runtime.transport.schemes import TRANSPORTS
 from vflc_runtime.transport.tls import expired, expires_soon
@@ -273,3 +275,15 @@ class LinkedNetwork:
             f"start {peer!r}, check addresses and certificates, or raise the timeout",
             exit_code=PEER,
         )
+
+
+def generation_frame(number: int, generation: int) -> bytes:
+    """The frame that says that this place began a generation."""
+    return encode(Frame(FrameKind.GENERATION, number=number, generation=generation))
+
+
+def bye(reason: Reason, generation: int) -> Callable[[int], bytes]:
+    """Makes the last frame."""
+    return lambda number: encode(
+        Frame(FrameKind.BYE, number=number, generation=generation, reason=REASONS.index(reason))
+    )

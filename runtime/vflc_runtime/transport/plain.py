@@ -15,7 +15,8 @@ from typing import Protocol
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, serve
 from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
-from vflc_runtime.transport.link import Link, refused
+from vflc_runtime.transport.link import Link
+from vflc_runtime.transport.refusing import refused
 from vflc_runtime.transport.transport import Fail
 
 _LONGEST_NAME = 256

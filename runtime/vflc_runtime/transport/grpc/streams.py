@@ -15,7 +15,8 @@ from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, serve
 from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
-from vflc_runtime.transport.link import Link, refused
+from vflc_runtime.transport.link import Link
+from vflc_runtime.transport.refusing import refused
 from vflc_runtime.transport.tls import Identity, expiry, listed, party_of, probe
 
 METHOD = "/vflc.Places/Exchange"
