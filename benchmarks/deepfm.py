@@ -148,7 +148,8 @@ def keras_deepfm() -> Any:
     from keras import layers, ops
 
     def given(field: str, size: int) -> Any:
-        return keras.Input((size,)) if field == "Genres" else keras.Input((), dtype="int32")
+        shape, dtype = ((size,), "float32") if field == "Genres" else ((), "int32")
+        return keras.Input(shape, dtype=dtype, name=field)
 
     x = {(use, field): given(field, size) for use in SIZES for field, size in SIZES[use].items()}
 

@@ -20,6 +20,7 @@ GROUPS = {
     "VFL04": "Placement",
     "VFL05": "Emission",
     "VFL06": "Data and runtime",
+    "VFL07": "Import of models",
 }
 
 

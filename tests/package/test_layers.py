@@ -21,8 +21,9 @@ MAY_IMPORT = {
     "library": set(),
     "fixes": {*BELOW},
     "driver": {*BELOW, "library", "fixes"},
+    "importing": {*BELOW, "driver"},
     "api": {*BELOW, "driver", "runtime"},
-    "cli": {*BELOW, "driver", "library", "api", "runtime"},
+    "cli": {*BELOW, "driver", "library", "api", "runtime", "importing"},
     "runtime": {"common"},
     "grammars": set(),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from vflc import __version__
 
 COMMANDS = (
-    "init", "check", "compile", "train", "evaluate", "predict", "export", "party",
+    "init", "import", "check", "compile", "train", "evaluate", "predict", "export", "party",
     "align", "certs", "ledger", "verify", "audit", "graph", "fmt", "explain",
 )  # fmt: skip
 
@@ -24,7 +25,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"vflc.cli.{cmd_name}").command
+        module = f"vflc.cli.{cmd_name}{'_' * keyword.iskeyword(cmd_name)}"
+        command: click.Command = importlib.import_module(module).command
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

@@ -183,4 +183,10 @@ CODES: dict[str, str] = {
     "VFL0691": "An option that does not apply to this kind of model",
     "VFL0695": "An extension that cannot be used",
     "VFL0696": "An extension that does not match the bundle",
+    "VFL0700": "A file that is not a whole model",
+    "VFL0701": "A layer without a counterpart",
+    "VFL0702": "Inputs and owners that do not match",
+    "VFL0703": "A value that depends on other rows of the batch",
+    "VFL0704": "Outputs and labels that do not match",
+    "VFL0705": "A loss, metric or optimizer without a counterpart",
 }

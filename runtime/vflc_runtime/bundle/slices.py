@@ -29,6 +29,16 @@ def joined(plans: Iterable[Plan], weights: Mapping[str, Array]) -> dict[str, Arr
     return found
 
 
+def cut(plan: Plan, weights: Mapping[str, Array]) -> dict[str, Array]:
+    """Of weights as users know them, what a place holds: its slices of those that it has a part of."""
+    found = {}
+    for name, weight in plan.weights.items():
+        if weight.whole in weights:
+            part, whole = weight.slice, weights[weight.whole]
+            found[name] = whole if part is None else whole[part.start : part.start + weight.shape[0]]
+    return found
+
+
 def check_slices(plans: Iterable[Plan]) -> None:
     """VFL0613 where slices do not make up the weight that they are of, or not one weight."""
     plans = list(plans)

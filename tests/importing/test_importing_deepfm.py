@@ -1,0 +1,61 @@
+"""The Keras DeepFM of the benchmarks: imported, split by the compiler, trained as Keras itself trains it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from importing_testing import session
+from keras_backend.keras_testing import needs_tensorflow
+
+from vflc.importing.archive import Archive
+from vflc.importing.keras_weights import Weights
+from vflc.importing.run import import_model
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+OWNERS = {"alice": ["UserID", "Gender", "Age", "Occupation"], "bob": ["MovieID", "Genres"]}
+
+
+@needs_tensorflow
+def test_ten_steps_of_sgd_are_those_of_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64, from the same weights and on the same rows, to 1e-6 in every weight."""
+    import deepfm
+    import keras
+
+    sizes = {"a": {**deepfm.SIZES["a"], "UserID": 40}, "b": {**deepfm.SIZES["b"], "MovieID": 30}}
+    monkeypatch.setattr(deepfm, "SIZES", sizes)
+    keras.backend.set_floatx("float64")
+    try:
+        model = deepfm.keras_deepfm()
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.05), loss)
+        rng = np.random.default_rng(1)
+        for weight in model.weights:
+            weight.assign(rng.normal(0, 0.2, weight.shape))
+        model.save(tmp_path / "before.keras")
+        spec = import_model(tmp_path / "before.keras", OWNERS, {"bob": ["liked"]})
+        made = session(spec, tmp_path / "before.keras", tmp_path / "bundle", "float64")
+        for _ in range(10):
+            ids = [
+                rng.integers(0, size, 64)
+                for use in sizes
+                for field, size in sizes[use].items()
+                if field != "Genres"
+            ]
+            genres, liked = rng.integers(0, 2, (64, 18)).astype("float64"), rng.integers(0, 2, 64)
+            model.train_on_batch([*ids, genres], liked.astype("float64")[:, None])
+            names = ("alice.UserID", "alice.Gender", "alice.Age", "alice.Occupation", "bob.MovieID")
+            given = {name: values.astype("int32") for name, values in zip(names, ids, strict=True)}
+            given |= {f"bob.Genres{i + 1}": genres[:, i : i + 1] for i in range(18)}
+            made.step({**given, "bob.liked": liked.astype("float64")[:, None]}, 64)
+        model.save(tmp_path / "after.keras")
+    finally:
+        keras.backend.set_floatx("float32")
+    after, found = Weights(Archive(tmp_path / "after.keras")), made.weights()
+    assert set(found) == set(spec.weights)
+    for name, at in spec.weights.items():
+        np.testing.assert_allclose(found[name], after.read(at), rtol=0, atol=1e-6, err_msg=name)
+    crossing = {e.sender for e in made.bundle.manifest.edges.values() if e.phase == "forward"}
+    assert crossing == {"alice"}, "alice's part of the model crosses, to where the label is"

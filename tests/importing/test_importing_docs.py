@@ -1,0 +1,32 @@
+"""The example of docs/importing.md is what the command makes of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from keras_backend.keras_testing import needs_tensorflow
+
+from vflc.cli.main import run as vflc
+from vflc.importing.keras_columns import COLUMN_LAYERS
+from vflc.importing.keras_layers import LAYERS
+from vflc.importing.keras_training import RULES
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "importing.md").read_text("utf-8")
+
+
+@needs_tensorflow
+def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = dict(re.findall(r"^```(sh|python|vfl imported)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+    exec(blocks["python"], {})
+    command = blocks["sh"].replace("\\\n", " ").split()
+    assert vflc(command[1:]) == 0, capsys.readouterr().err
+    assert (tmp_path / "spec.vfl").read_text("utf-8") == blocks["vfl imported"]
+
+
+def test_everything_that_is_read_is_in_the_table() -> None:
+    known = {*LAYERS, *COLUMN_LAYERS, *RULES}
+    assert all(f"`{name}`" in PAGE for name in known), [n for n in known if f"`{n}`" not in PAGE]

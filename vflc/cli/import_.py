@@ -1,0 +1,60 @@
+"""`vflc import`: a model that exists already, as a spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vflc.cli.outputs import check_output, force
+
+
+def _owned(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, list[str]]:
+    """`PARTY=COLUMN,…` by party."""
+    found: dict[str, list[str]] = {}
+    for value in values:
+        party, _, columns = value.partition("=")
+        names = [name.strip() for name in columns.split(",")]
+        if not party.isidentifier() or not all(names):
+            raise click.BadParameter(f"{value!r} is not PARTY=COLUMN,COLUMN, as in alice=UserID,Gender")
+        found.setdefault(party, []).extend(names)
+    return found
+
+
+@click.command("import", short_help="Write a spec for a Keras model.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The spec to write.")
+@click.option(
+    "--owner",
+    "owners",
+    metavar="PARTY=INPUT,…",
+    multiple=True,
+    callback=_owned,
+    help="The inputs of the model that are a party's columns; x{1..3} are columns of a vector x.",
+)
+@click.option(
+    "--label",
+    "labels",
+    metavar="PARTY=COLUMN",
+    multiple=True,
+    callback=_owned,
+    help="The column that the model predicts; of several outputs, one each, in their order.",
+)
+@click.option("--key", default="ID", show_default=True, help="The key column of each party.")
+@force
+def command(
+    model: Path, out: Path, owners: dict[str, list[str]], labels: dict[str, list[str]], key: str, force: bool
+) -> None:
+    """Write a spec for MODEL, a file that Keras 3 saved (`.keras`).
+
+    The spec is written as if all columns lay in one table; the compiler splits it. It holds the grants that
+    it needs: read them before you keep them. MODEL is read as data, and no code in it runs.
+    """
+    from vflc_runtime.files import replace_with
+
+    from vflc.importing.run import import_model
+
+    check_output(out, force, [model])
+    written = import_model(model, owners, labels, key, str(out))
+    replace_with(out, written.text.encode(), private=False)
+    click.echo(f"wrote {out}: `vflc compile {out} --explain` says how it is split")

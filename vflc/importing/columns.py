@@ -1,0 +1,84 @@
+"""Values of columns before they are numbers or ids of the graph: chains of encoders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vflc.importing.graph import Column, Value, refuse
+
+
+def raw(column: Column) -> Value:
+    """A column as it stands in the table."""
+    return Value("raw", (), column.shape, {"column": column, "chain": (), "kind": column.type, "rows": None})
+
+
+def is_raw(value: Any) -> bool:
+    return isinstance(value, Value) and value.op == "raw"
+
+
+def encode(value: Value, encoder: str, kind: str, rows: int | None = None) -> Value:
+    """The column after one more encoder; `kind` is `id` with so many `rows`, or `float`."""
+    attrs = {**value.attrs, "chain": (*value.attrs["chain"], encoder), "kind": kind, "rows": rows}
+    return Value("raw", (), value.shape, attrs)
+
+
+def _feature(value: Value, chain: tuple[str, ...], layer: str) -> Value:
+    column: Column = value.attrs["column"]
+    if len(value.shape) > 1:
+        refuse(
+            "VFL0703",
+            f"`{layer}` reads the input `{column.name}` of {len(value.shape)} axes a row",
+            "give it an input for each column, of shape () or (1,), or vectors of columns, of shape (n,)",
+        )
+    encoding = " -> ".join(chain)
+    if encoding not in column.encodings:
+        column.encodings.append(encoding)
+    return Value("feature", (), value.shape, {"column": column, "encoding": encoding})
+
+
+def numeric(value: Value, layer: str) -> Value:
+    """The value as one that arithmetic takes.
+
+    Raises:
+        Refused: VFL0701, it is text or an id.
+    """
+    if value.op != "raw":
+        return value
+    name, kind = value.attrs["column"].name, value.attrs["kind"]
+    if kind in ("string", "id"):
+        what = "text" if kind == "string" else "ids of categories"
+        refuse(
+            "VFL0701",
+            f"`{layer}` computes with {what} of the input `{name}`",
+            "give ids to an Embedding or a CategoryEncoding layer, and text to a lookup first",
+        )
+    return _feature(value, value.attrs["chain"], layer)
+
+
+def ids(value: Value, rows: int, layer: str) -> Value:
+    """The value as ids below `rows`.
+
+    Raises:
+        Refused: VFL0701, it is no column, or one of another kind.
+    """
+    if value.op != "raw":
+        refuse(
+            "VFL0701",
+            f"`{layer}` reads ids that the model computes",
+            "let it read an input, or a lookup, hash or discretization of one",
+        )
+    column, kind, chain = value.attrs["column"], value.attrs["kind"], value.attrs["chain"]
+    if kind == "id":
+        most = value.attrs["rows"]
+        if most > rows:
+            refuse(
+                "VFL0700", f"`{layer}` has {rows} rows for {most} ids of `{column.name}`", "give it more rows"
+            )
+        return _feature(value, chain, layer)
+    if kind == "string" or chain:
+        what = "text" if kind == "string" else "computed numbers"
+        refuse(
+            "VFL0701", f"`{layer}` takes {what} of `{column.name}` for ids", "look them up or hash them first"
+        )
+    column.type = "int"
+    return _feature(value, (f"index({rows})",), layer)

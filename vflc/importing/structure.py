@@ -1,0 +1,232 @@
+"""Structures that repeat: layers one after another as `mlp`, embeddings of fields as one `embed`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from msgspec import Struct
+
+from vflc.importing.activations import IN_LAYERS
+from vflc.importing.graph import Value, ordered
+
+Users = Mapping[int, list[tuple[Value, int]]]
+"""Of a value, by its `id`, who reads it and at which position."""
+
+
+class Chain(Struct, eq=False):
+    """Fully connected layers one after another.
+
+    Args:
+        layers: from the first to the last.
+        dropout: the share that is dropped after each but the last.
+        name: what the person called them; None where nobody did.
+    """
+
+    layers: list[Value]
+    dropout: float
+    name: str | None
+
+
+class Group(Struct, eq=False):
+    """Embeddings that always stand side by side, in order; `name` as in `Chain`."""
+
+    members: list[Value]
+    name: str | None
+
+
+class Structures(Struct, eq=False):
+    """What was found, by the `id` of a value: of a chain its last layer, of a group each member."""
+
+    values: list[Value]
+    users: Users
+    chains: dict[int, Chain]
+    inside: set[int]
+    groups: dict[int, Group]
+
+
+def find(outputs: Sequence[Value]) -> Structures:
+    """Structures of a model; activations and sums are first put into the layers and sums they belong to."""
+    used = users(ordered(outputs), outputs)
+    for value in ordered(outputs):
+        _take_flat(value, used)
+        _take_activation(value, used)
+        _take_sums(value, used)
+        _take_joined(value, used)
+    values = ordered(outputs)
+    used = users(values, outputs)
+    chains = _chains(values, used)
+    inside = {id(v) for chain in chains.values() for layer in chain.layers for v in (layer, layer.inputs[0])}
+    inside -= {id(chain.layers[0].inputs[0]) for chain in chains.values()} | set(chains)
+    return Structures(values, used, chains, inside, _groups(values, used))
+
+
+def users(values: Sequence[Value], outputs: Sequence[Value]) -> dict[int, list[tuple[Value, int]]]:
+    """Who reads each value; an output is read by the world, which is a value of its own."""
+    found: dict[int, list[tuple[Value, int]]] = {id(value): [] for value in values}
+    for value in values:
+        for position, given in enumerate(value.inputs):
+            found[id(given)].append((value, position))
+    world = Value("world")
+    for position, output in enumerate(outputs):
+        found[id(output)].append((world, position))
+    return found
+
+
+def _take_activation(value: Value, used: Users) -> None:
+    """`relu(dense(x, 8))` becomes `dense(x, 8, activation = relu)`."""
+    below = value.inputs[0] if value.inputs else value
+    if value.op not in IN_LAYERS or below.op != "dense" or below.attrs["activation"] != "linear":
+        return
+    usual = value.attrs in ({}, {"alpha": 0.2}, {"axis": len(value.shape) - 1})
+    if not usual or len(used[id(below)]) > 1 or (value.named and below.named):
+        return
+    if below.named or not value.named:
+        value.layer, value.named = below.layer, below.named
+    value.attrs = {**below.attrs, "activation": value.op}
+    value.op, value.inputs, value.weights, value.many = "dense", below.inputs, below.weights, below.many
+
+
+def _take_flat(value: Value, used: Users) -> None:
+    """A vector of one id that is flattened is the vector: `embed` gives no axis of size 1."""
+    below = value.inputs[0] if value.inputs else value
+    if value.op != "reshape" or below.op != "embed" or value.named or value.shape != below.shape[-1:]:
+        return
+    if len(used[id(below)]) == 1:
+        value.op, value.inputs, value.attrs = below.op, below.inputs, below.attrs
+        value.layer, value.named = below.layer, below.named
+        value.weights, value.many = below.weights, below.many
+
+
+def _take_sums(value: Value, used: Users) -> None:
+    """`(a + b) + c` becomes one sum, in the same order."""
+    if value.op != "add" or (below := value.inputs[0]).op != "add":
+        return
+    if len(used[id(below)]) == 1 and not below.named and all(v.shape == value.shape for v in value.inputs):
+        value.inputs = (*below.inputs, *value.inputs[1:])
+
+
+def _take_joined(value: Value, used: Users) -> None:
+    """`concat(concat(a, b), c)` of vectors becomes one."""
+    if value.op == "concat" and len(value.shape) == 1:
+        value.inputs = tuple(
+            inner
+            for given in value.inputs
+            for inner in (given.inputs if _joined_here(given, used) else (given,))
+        )
+
+
+def _joined_here(value: Value, used: Users) -> bool:
+    return value.op == "concat" and not value.named and len(used[id(value)]) == 1
+
+
+# --- chains -------------------------------------------------------------------------------------------
+
+
+def _chains(values: Sequence[Value], used: Users) -> dict[int, Chain]:
+    taken: set[int] = set()
+    found: dict[int, Chain] = {}
+    for value in reversed(values):
+        if id(value) not in taken and _plain_dense(value):
+            chain = _chain(value, used)
+            if len(chain.layers) > 1:
+                taken |= {id(layer) for layer in chain.layers}
+                found[id(value)] = chain
+    return found
+
+
+def _plain_dense(value: Value) -> bool:
+    return value.op == "dense" and not value.many and value.attrs["init"] == "glorot_uniform"
+
+
+def _chain(last: Value, used: Users) -> Chain:
+    """As many layers before the last as `mlp` can write together with it."""
+    layers, rates = [last], list[float]()
+    while True:
+        below, rate = layers[0].inputs[0], 0.0
+        if below.op == "dropout" and len(used[id(below)]) == 1 and not below.named:
+            below, rate = below.inputs[0], below.attrs["rate"]
+        if not _plain_dense(below) or len(used[id(below)]) != 1 or (rates and rate != rates[0]):
+            break
+        if any(below.attrs[key] != last.attrs[key] for key in ("activation", "bias")):
+            break
+        if common_name([below, *layers]) is None and any(layer.named for layer in (below, *layers)):
+            break
+        layers.insert(0, below)
+        rates.append(rate)
+    return Chain(layers, rates[0] if rates else 0.0, common_name(layers) if len(layers) > 1 else None)
+
+
+def common_name(values: Sequence[Value]) -> str | None:
+    """What names that a person gave have in common, if they only count up: `deep` of `deep_0`, `deep_1`."""
+    if not all(value.named for value in values):
+        return None
+    found = [
+        re.fullmatch(r"(.*?)(?:[._/-]?(?:mlp|dense|layer|hidden|fc))?[._/-]?(\d+)", v.layer) for v in values
+    ]
+    if any(match is None or not match[1] for match in found):
+        return None
+    stems = {match[1] for match in found if match}
+    numbers = [int(match[2]) for match in found if match]
+    return stems.pop() if len(stems) == 1 and all(b == a + 1 for a, b in pairwise(numbers)) else None
+
+
+# --- groups -------------------------------------------------------------------------------------------
+
+
+def _groups(values: Sequence[Value], used: Users) -> dict[int, Group]:
+    found: dict[int, Group] = {}
+    for value in values:
+        run: list[Value] = []
+        for given in (*value.inputs, Value("end")):
+            if run and not _beside(run, given, used):
+                if len(run) > 1 and not any(id(v) in found for v in run):
+                    found |= dict.fromkeys(map(id, run), Group(run, _prefix(run)))
+                run = []
+            if _groupable(given, used):
+                run = [*run, given]
+    return found
+
+
+def _groupable(value: Value, used: Users) -> bool:
+    if value.op != "embed" or value.many or value.inputs[0].shape not in ((), (1,)):
+        return False
+    return all(_takes_groups(user, value) for user, _ in used[id(value)])
+
+
+def _takes_groups(user: Value, value: Value) -> bool:
+    """Whether it reads fields side by side: one after another, one above another, or their sum."""
+    dim = value.shape[-1]
+    if user.op == "concat":
+        return value.shape in ((dim,), (1, dim)) and all(
+            v.shape in ((v.shape[-1],), (1, v.shape[-1])) for v in user.inputs
+        )
+    if user.op == "stack":
+        return bool(user.attrs["axis"] == 0) and value.shape == (dim,)
+    return user.op == "add" and all(v.shape == value.shape for v in user.inputs)
+
+
+def _beside(run: Sequence[Value], value: Value, used: Users) -> bool:
+    """Whether every reader of the last of a run reads the value right behind it."""
+    last = run[-1]
+    if not _groupable(value, used) or any(value is member for member in run):
+        return False
+    settings = ("dim", "init", "scale")
+    if value.shape != last.shape or any(value.attrs.get(k) != last.attrs.get(k) for k in settings):
+        return False
+    if any(value.inputs[0].attrs["column"] is member.inputs[0].attrs["column"] for member in run):
+        return False
+    if _prefix([*run, value]) is None and any(v.named for v in (*run, value)):
+        return False
+    before = [(id(user), position + 1) for user, position in used[id(last)]]
+    return sorted(before) == sorted((id(user), position) for user, position in used[id(value)])
+
+
+def _prefix(values: Sequence[Value]) -> str | None:
+    """What a person's names have in common before the columns' own: `a.e` of `a.e.Age`, `a.e.City`."""
+    if not all(value.named for value in values):
+        return None
+    found = [re.fullmatch(r"(.+)[._/-]([^._/-]+)", value.layer) for value in values]
+    stems = {match[1] if match else None for match in found}
+    return stems.pop() if len(stems) == 1 else None

@@ -1,0 +1,153 @@
+"""The spec of a model, as one table: parties with their columns, the graph, predictions, training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vflc.importing.expressions import Graph
+from vflc.importing.graph import Column, Imported, Output, refuse
+from vflc.importing.names import Names, identifier, literal
+from vflc.importing.owners import Owned, assigned, families, twice
+
+MADE = {"bce": "sigmoid({})", "cce": "softmax({})"}
+"""The prediction that is made of a logit."""
+
+
+class Label:
+    """A label: its party, its column, and how the column is declared for a loss."""
+
+    def __init__(self, party: str, column: str, output: Output) -> None:
+        self.party, self.column = party, column
+        types = (
+            {"bce": "int", "cce": f"int -> index({output.value.shape[-1]})"}
+            if output.value.shape
+            else {"bce": "int"}
+        )
+        self.declared = f"label {column}: {types.get(output.loss, 'float')}"
+
+
+def spec(
+    model: Imported, owners: Owned, labels: Owned, key: str, source: str
+) -> tuple[str, Mapping[str, str]]:
+    """The text of a spec, not yet formatted, and where the file holds each weight of it.
+
+    Args:
+        model: what to write.
+        owners: the columns of each party.
+        labels: the label columns of each party, in the order of the model's outputs.
+        key: the column that says which rows belong together.
+        source: the file's name, for the head of the spec.
+
+    Raises:
+        Refused: VFL0702 to VFL0704.
+    """
+    owner = assigned(model.columns, owners)
+    columns = _columns(model.columns, owner)
+    learned = _labels(model.outputs, labels)
+    parties = list(dict.fromkeys([*owners, *(label.party for label in learned)]))
+    names = {f"{label.party}.{label.column}" for label in learned}
+    clashing = sorted(names & {f"{owner[raw]}.{name}" for raw, name in columns.items()})
+    if clashing:
+        refuse(
+            "VFL0702",
+            f"`{clashing[0]}` is an input of the model and its label",
+            "give the label another column",
+        )
+    graph = Graph(model, columns, owner, Names([*parties, *RESERVED]))
+    bound = graph.write([output.value for output in model.outputs], [output.loss for output in model.outputs])
+    blocks = [_head(model, source)]
+    blocks += [_party(party, key, model.columns, owner, columns, learned) for party in parties]
+    blocks += ["\n".join(graph.lines), *_learning(model.outputs, learned, bound)]
+    if model.settings:
+        blocks.append("train {\n" + "\n".join(model.settings) + "\n}")
+    return "\n\n".join(blocks) + "\n", graph.weights
+
+
+RESERVED = (
+    "party", "population", "feature", "label", "weight", "column", "key", "block", "fuse", "predict",
+    "objective", "train",
+    "release", "protect", "accept", "use", "schedule", "at", "return", "for", "if", "in",
+    "true",
+    "false", "and", "or", "not", "global", "local",
+)  # fmt: skip
+
+
+def _head(model: Imported, source: str) -> str:
+    notes = dict.fromkeys([*model.notes, *(note for output in model.outputs for note in output.notes)])
+    return "\n".join(f"# {line}" for line in (f"Imported from {source} by `vflc import`.", *notes))
+
+
+def _columns(columns: Sequence[Column], owner: Mapping[str, str]) -> dict[str, str]:
+    """The name in the spec of every column of the model; VFL0702 where two would have one name."""
+    found = {name: identifier(name) for column in columns for name in column.members}
+    again = twice([f"{owner[raw]}.{name}" for raw, name in found.items()])
+    if again:
+        refuse(
+            "VFL0702",
+            f"two inputs of the model are `{again[0]}` in a spec",
+            "name its inputs by letters and digits",
+        )
+    return found
+
+
+def _labels(outputs: Sequence[Output], labels: Owned) -> list[Label]:
+    given = [(party, name) for party, names in labels.items() for name in names]
+    if len(given) != len(outputs):
+        message = (
+            f"the model has {len(outputs)} output{'s' * (len(outputs) != 1)}, and --label names {len(given)}"
+        )
+        refuse(
+            "VFL0704", message, "name the column that each output predicts, in their order: --label bob=liked"
+        )
+    again = twice([name for _, name in given])
+    if again:
+        refuse("VFL0704", f"two outputs have the label `{again[0]}`", "give each a column of its own")
+    wrong = next((name for _, name in given if name != identifier(name)), None)
+    if wrong is not None:
+        refuse("VFL0704", f"`{wrong}` is not a name of a column in a spec", f"name it {identifier(wrong)}")
+    return [Label(party, name, output) for (party, name), output in zip(given, outputs, strict=True)]
+
+
+def _party(
+    party: str, key: str, columns: Sequence[Column], owner: Mapping[str, str], names: Mapping[str, str],
+    labels: Sequence[Label],
+) -> str:  # fmt: skip
+    lines = [f"party {party} {{", f"key {key}"]
+    for column in columns:
+        own = [names[name] for name in column.members if owner[name] == party]
+        for text, _ in families(own) if len(column.members) > 1 else [(name, []) for name in own]:
+            lines += _declared(column, text)
+    lines += [label.declared for label in labels if label.party == party]
+    return "\n".join([*lines, "}"])
+
+
+def _declared(column: Column, name: str) -> list[str]:
+    """A feature; a column and a feature for each, where the model encodes it in several ways."""
+    chains = column.encodings or [""]
+    if len(chains) == 1:
+        return [f"feature {name}: {column.type}" + (f" -> {chains[0]}" if chains[0] else "")]
+    if "{" in name:
+        refuse(
+            "VFL0702",
+            f"the model encodes the vector `{column.name}` in {len(chains)} ways",
+            "give it an input for each",
+        )
+    return [f"column {name}: {column.type}"] + [
+        f"feature {encoded_name(column, name, chain)} = {name}" + (f" -> {chain}" if chain else "")
+        for chain in chains
+    ]
+
+
+def encoded_name(column: Column, name: str, chain: str) -> str:
+    """What the feature of a column is called: by its place among several encodings of it."""
+    return name if len(column.encodings) < 2 else f"{name}_{column.encodings.index(chain) + 1}"
+
+
+def _learning(outputs: Sequence[Output], labels: Sequence[Label], bound: Sequence[str]) -> list[str]:
+    predictions, terms = [], []
+    for output, label, name in zip(outputs, labels, bound, strict=True):
+        predictions.append(f"predict {label.column} = {MADE.get(output.loss, '{}').format(name)}")
+        settings = "".join(f", {key} = {literal(value)}" for key, value in output.settings.items())
+        weight = "" if output.weight == 1 else f"{literal(output.weight)} * "
+        terms.append(f"{weight}{output.loss}({name}, {label.party}.{label.column}{settings})")
+    return ["\n".join([*predictions, f"objective {' + '.join(terms)}"])]
