@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from vflc.ir.model import names_of
 from vflc.ir.stages import Lowered
 from vflc.passes.place import FORBIDDEN
 from vflc.passes.push_down.cost import cost
@@ -38,6 +39,13 @@ def choose(model: Lowered) -> Choice:
 
 
 def attempt(model: Lowered, joined: tuple[str, ...], left: frozenset[str]) -> Choice:
-    """The model with all rewrites, but of the values in `left`."""
+    """The model with all rewrites, but of the values in `left`.
+
+    It has no price where a weight got lost that nothing but a value that is cut off depends on.
+    """
     made = rewritten(model, left)
-    return Choice(made, joined, left, cost(made))
+    return Choice(made, joined, left, cost(made) if _weights(made) == _weights(model) else FORBIDDEN)
+
+
+def _weights(model: Lowered) -> set[str]:
+    return {name for node in model.graph if node.op == "weight" for name in names_of(node)}

@@ -16,16 +16,11 @@ def linear(rewriting: Rewriting, node: Node) -> Form | None:
 
 
 def matmul(rewriting: Rewriting, node: Node) -> Form | None:
-    """The product of x in pieces and a weight [n, m]."""
+    """The product of x in pieces and a weight [n, m], or what is made of weights alone."""
     x, kernel = node.inputs
-    pieces = rewriting.pieces(x)
+    pieces, right = rewriting.pieces(x), rewriting.old[kernel]
     turned = node.attrs["transpose_x"] or node.attrs["transpose_y"]
-    if (
-        pieces is None
-        or turned
-        or rewriting.old[kernel].op != "weight"
-        or rewriting.old[kernel].type.rank != 2
-    ):
+    if pieces is None or turned or right.sources or right.type.rank != 2:
         return None
     return _over_others(rewriting, node, pieces) or _product(rewriting, node, pieces, kernel, [])
 
