@@ -21,6 +21,7 @@ from vflc.ir.budget import MOST_FREE
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import UNSPLIT
 from vflc.ir.stages import Lowered, Placed
+from vflc.passes.apart import apart
 from vflc.passes.properties import GRAPH, NEEDED, PLACED
 from vflc.passes.raw import raw_values, refuse_raw
 
@@ -53,7 +54,7 @@ class Place(Struct, frozen=True):
         placed = _moved(graph, places)
         demanded = {node.id for node in graph if node.place is not None}
         refuse_raw(placed, demanded, model.acceptances, collector)
-        return Placed.of(model, graph=placed, places=tuple(party.name for party in model.parties))
+        return apart(Placed.of(model, graph=placed, places=tuple(party.name for party in model.parties)))
 
 
 def _moved(graph: Graph, places: Mapping[str, str]) -> Graph:

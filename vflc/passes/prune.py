@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from msgspec.structs import replace
 
 from vflc.diagnostics import Collector
 from vflc.ir.stages import Lowered
 from vflc.passes.properties import GRAPH, NEEDED
+
+Model = TypeVar("Model", bound=Lowered)
 
 
 class Prune:
@@ -19,9 +21,14 @@ class Prune:
     ensures: ClassVar = (*GRAPH, NEEDED)
 
     def __call__(self, model: Lowered, collector: Collector) -> Lowered:
-        roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
-        roots += [name for p in model.predictions for name in p.measured]
-        keep = model.graph.ancestors(roots)
-        assigns = tuple((weight, value) for weight, value in model.assigns if weight in keep)
-        keep |= model.graph.ancestors(value for _, value in assigns)
-        return replace(model, graph=model.graph.only(keep), assigns=assigns)
+        return pruned(model)
+
+
+def pruned(model: Model) -> Model:
+    """The model without what nothing needs."""
+    roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
+    roots += [name for p in model.predictions for name in p.measured]
+    keep = model.graph.ancestors(roots)
+    assigns = tuple((weight, value) for weight, value in model.assigns if weight in keep)
+    keep |= model.graph.ancestors(value for _, value in assigns)
+    return replace(model, graph=model.graph.only(keep), assigns=assigns)

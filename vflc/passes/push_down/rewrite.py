@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.stages import Lowered
 from vflc.ops import OPS, infer
-from vflc.passes.prune import Prune
+from vflc.passes.prune import pruned
 from vflc.passes.push_down.elementwise import elementwise
 from vflc.passes.push_down.forms import Form, Pieces, Rewriting, Terms
 from vflc.passes.push_down.join import join
@@ -65,7 +64,7 @@ def rewritten(model: Lowered, left: frozenset[str]) -> Lowered:
             rewriting.whole(node.id)
     for name in kept:
         rewriting.whole(name)
-    return Prune()(replace(model, graph=rewriting.build.graph, pushed=True), Collector())
+    return pruned(replace(model, graph=rewriting.build.graph, pushed=True))
 
 
 def _form(rewriting: Rewriting, node: Node) -> Form | Node | None:
