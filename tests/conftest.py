@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+HERE = Path(__file__).parent
 imported = keras_setup._imported.__wrapped__
 
 
@@ -39,11 +41,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Each worker collects all tests, and begins elsewhere: what one has compiled the next reads."""
+    worker = getattr(config, "workerinput", None)
+    if worker and config.args == ["tests"]:
+        folders = sorted(f"tests/{path.name}" for path in HERE.iterdir() if any(path.glob("test_*.py")))
+        first = len(folders) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        config.args = folders[first:] + folders[:first]
+
+
 EXAMPLES = int(os.environ.get("EXAMPLES", "1"))
 """How many times as many examples of each property are tried as stand at its test."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path)  # wherever it began
     tests: dict[int, Any] = {id(test): test for item in items if (test := getattr(item, "function", None))}
     for test in tests.values():
         if EXAMPLES > 1 and getattr(test, "is_hypothesis_test", False):

@@ -6,6 +6,7 @@ Unsplit, which is half as many graphs; that Keras is split as onnx is: tests/ker
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,17 @@ from vflc.driver import compile_source
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed"
 )
+
+
+@pytest.fixture(autouse=True)
+def untraced() -> Iterator[None]:
+    """Three steps take less than tracing one; traced, too, is one block: tests/keras_backend."""
+    from vflc_runtime.engines.keras_setup import tensorflow
+
+    config = tensorflow().tf.config
+    config.run_functions_eagerly(True)
+    yield
+    config.run_functions_eagerly(False)
 
 
 @pytest.mark.parametrize("name", [*LOGITS, *TASKS])
