@@ -7,13 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from installing import package, spec, tables, vflc
+from installing import found, package, spec, tables, vflc
 
 RULE = """
 from vflc.ops.optimizer import Optimizer
 
+made = []
+
 def update(b, weight, gradient, step, slots, o):
-    BODY
+    made.append(step)
+    if len(made) > 1:
+        BODY
+    return weight, slots
 
 OPTIMIZER = Optimizer("odd", "Odd.", {"lr": 0.1}, lambda o: SLOTS, update)
 """
@@ -90,13 +95,26 @@ def test_what_fails_while_graphs_are_made_is_a_finding_at_its_place(
     assert line in told and ("ValueError: no such luck" in told) == body.startswith("raise")
 
 
-@pytest.mark.parametrize("slots", ["None", "{'m': 'x'}"])
-def test_slots_that_are_none_are_a_finding(slots: str, tmp_path: Path) -> None:
-    code = RULE.replace("SLOTS", slots).replace("BODY", "return weight, slots")
+WRONG = {
+    "slots = None": "'odd' among the optimizers of the package strange 0.3 fails: AttributeError",
+    "slots = {'m': 'x'}": "could not convert string to float: 'x'",
+    "made = weight, {}": "`odd` of another package gives new values for weight, not for weight, m",
+    "made = weight, {'m': weight, 'n': weight}": "gives new values for weight, m, n, not for weight, m",
+    "made = b.op('sum', weight, axes=(0,), keep=False), given": "than one number for each of weight",
+    "made = weight, {'m': 3}": "it makes 3, which is no value of a graph",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_update_that_is_none_is_a_finding_of_check(wrong: str, tmp_path: Path) -> None:
+    code = "from vflc.ops.optimizer import Optimizer\nslots = {'m': 0.0}\n"
+    code += wrong * wrong.startswith("slots")
+    code += "\ndef update(b, weight, gradient, step, given, o):\n    made = weight, given\n"
+    code += f"    {wrong * wrong.startswith('made') or 'pass'}\n    return made\n"
+    code += 'OPTIMIZER = Optimizer("odd", "Odd.", {"lr": 0.1}, lambda o: slots, update)\n'
     site = installed(tmp_path, "optimizers", code)
-    (tmp_path / "m.vfl").write_text(OPTIMIZED, "utf-8")
-    done = vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site)
-    assert done.returncode == 1 and "error[VFL0695]: 'odd' among the optimizers" in done.stdout + done.stderr
+    told = found(OPTIMIZED, tmp_path, site)
+    assert "error[VFL0695]" in told and WRONG[wrong] in told and "optimizer odd(0.5)" in told
 
 
 def test_what_fails_in_a_run_names_the_package(tmp_path: Path) -> None:

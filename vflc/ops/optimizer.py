@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from vflc.ir.types import Axis, TensorType
 from vflc.ops.missed import Missed, Series
 from vflc.ops.registry import OpError
-from vflc.ops.rules import number
+from vflc.ops.rules import as_node, number
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -115,6 +116,40 @@ class Optimizer(Struct, frozen=True):
         """The weight and the slots after the steps that `missed` tells of."""
         assert self.make_catch_up is not None
         return self.make_catch_up(b, weight, slots, missed, self.filled(options))
+
+
+def check_foreign(found: Optimizer, options: Options) -> None:
+    """Refuses a rule of another package that makes something else of weight and slots than new ones.
+
+    Raises:
+        OpError: VFL0695, with what is wrong.
+    """
+    from vflc.ir.build import Build
+    from vflc.ir.graph import Graph, Node
+    from vflc.ops import infer
+
+    b, flat = Build(Graph(), infer), TensorType((Axis("element", None),))
+    types = {
+        "weight": flat,
+        "gradient": flat,
+        "step": TensorType(()),
+        **dict.fromkeys(found.slots(options), flat),
+    }
+    given = {name: b.graph.add(Node(name, "feature", (), {}, each)) for name, each in types.items()}
+    weight, gradient, step, *_ = given.values()
+    slots = {name: given[name] for name in found.slots(options)}
+    new, kept = found.update(b, weight, gradient, step, slots, options)
+    made = {"weight": as_node(new), **{name: as_node(each) for name, each in kept.items()}}
+
+    def wrong(what: str) -> OpError:
+        help = "docs/extending.md says what an optimizer of another package may be"
+        return OpError(f"`{found.name}` of another package gives {what}", help, "VFL0695")
+
+    if made.keys() != {"weight", *slots}:
+        raise wrong(f"new values for {', '.join(made)}, not for {', '.join(['weight', *slots])}")
+    for name, each in made.items():
+        if each.type.sizes != flat.sizes:
+            raise wrong(f"something else than one number for each of {name}")
 
 
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {

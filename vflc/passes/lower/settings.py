@@ -9,6 +9,7 @@ from vflc_common.metrics import METRICS
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, Prediction, TrainConfig
+from vflc.ops.optimizer import Optimizer, check_foreign
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.schedules import SCHEDULES
 from vflc.passes.lower import foreign
@@ -183,7 +184,14 @@ def lower_optimizer(
     if options is None:
         return None
     options = {**(defaults or {}), **options}
-    if ev.record(OPTIMIZERS, name.name, setting.span, lambda found: found.check(options)) is None:
+    ours = name.name in OPTIMIZERS.ours
+
+    def check(found: Optimizer) -> None:
+        found.check(options)
+        if not ours:
+            check_foreign(found, options)
+
+    if ev.record(OPTIMIZERS, name.name, setting.span, check) is None:
         return None
     return OptimizerRule(name.name, name.name, options, tuple(p.text for p in setting.patterns), setting.span)
 
