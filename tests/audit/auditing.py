@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vflc_runtime.run.transcript import Stretch
 
 from vflc.diagnostics import Source
 from vflc.driver import compile_source
+from vflc.emit.bundle import Bundle
 
 PARTIES = """
 party alice {
@@ -89,9 +91,15 @@ def tables(rows: int, seed: int = 0) -> dict[str, Any]:
     return {"alice": pa.table(alice), "bob": pa.table({"ID": keys, "z": z, "score": score, "grade": grade})}
 
 
+@lru_cache(maxsize=8)
+def compiled(text: str) -> Bundle:
+    """Tests of several runs are of one spec."""
+    return compile_source(Source("planted.vfl", text))
+
+
 def recorded(text: str, sources: dict[str, Any], out: Path, epochs: int = 1, **options: Any) -> Path:
     """Compiles, trains and records; the run's folder."""
-    compile_source(Source("planted.vfl", granted(text))).write(out / "bundle")
+    compiled(granted(text)).write(out / "bundle")
     record = Stretch(epochs, epochs=True)
     given = TrainOptions(epochs=epochs, threads=1, record=record, **options)
     return train(out / "bundle", sources, out / "run", given).folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,10 +23,13 @@ COUNTS = {"census-income": 32561, "criteo": 8000, "ml-1m": 1000209}
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of an example's tables, made once of the published files."""
+    """The folder of an example's tables, made once of the published files for all that have the same."""
 
     @cache
     def of(name: str) -> Path:
+        script = (EXAMPLES[name].parent / "prepare.py").read_text("utf-8")
+        if same := re.search(r"^from (\w+)\.prepare import generate, prepare$", script, re.MULTILINE):
+            return of(same[1])
         folder = tmp_path_factory.mktemp(name)
         prepared(name, folder, "--from", published(name))
         return folder
