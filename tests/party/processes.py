@@ -94,10 +94,10 @@ class Party:
         return self._log.read_text(errors="replace")[-4000:]
 
 
-def start(parties: Sequence[Party], before: Callable[[], None] | None = None) -> None:
+def start(parties: Sequence[Party]) -> None:
     """Starts all, and waits until they are at work."""
     for party in parties:
-        party.start(before)
+        party.start()
     until(lambda: all(party.at_work(2) for party in parties))
 
 

@@ -28,8 +28,10 @@ def without_ctrl_c() -> None:
 def test_ctrl_c_at_one_leaves_the_same_step_at_all(
     two: list[Party], example: dict[str, Any], at: int, number: int
 ) -> None:
-    start(two, without_ctrl_c if number == signal.SIGTERM else None)
     pressed, other = two[at], two[1 - at]
+    pressed.start(without_ctrl_c if number == signal.SIGTERM else None)
+    other.start()
+    until(lambda: all(party.at_work(2) for party in two))
     pressed.signal(number)
     assert pressed.wait() == 130, pressed.log()
     assert other.wait() == PEER and "VFL0653" in other.log()
@@ -42,7 +44,7 @@ def test_ctrl_c_at_one_leaves_the_same_step_at_all(
 def test_sigterm_does_not_wait_for_a_peer_that_stalls(example: dict[str, Any], tmp_path: Path) -> None:
     deploy = write_deploy(tmp_path, example["sources"], timeout=8)
     two = [Party(name, example["bundle"], deploy, tmp_path / name, FLAGS) for name in ("alice", "bob")]
-    start(two, without_ctrl_c)
+    start(two)
     two[1].signal(signal.SIGSTOP)
     two[0].signal(signal.SIGTERM)
     assert two[0].wait() == 130, two[0].log()

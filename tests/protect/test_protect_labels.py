@@ -37,8 +37,9 @@ def said(at: Recorded, inputs: dict) -> np.ndarray:
     return np.concatenate([1 - found, found], axis=1) if found.shape[1] == 1 else found.copy()
 
 
-@pytest.mark.parametrize("engine", ["onnx", "keras"])
-@pytest.mark.parametrize(("text", "classes"), [(BINARY, 2), (MANY, 3)])
+@pytest.mark.parametrize(
+    ("text", "classes", "engine"), [(BINARY, 2, "onnx"), (MANY, 3, "onnx"), (MANY, 3, "keras")]
+)
 def test_the_loss_is_that_of_the_answer_by_its_chance(engine, text, classes, tmp_path):
     """For each answer that rows could get: its chance is that of the labels through the answers' table."""
     options = {"backends": ("onnx", "keras") if engine == "keras" else ("onnx",), "precision": "float64"}
