@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from vflc_common.text import text
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.read import connect, open_sources
-from vflc_runtime.data.values import INTEGERS, MACROS, PLAIN, as_text, restored, typed
+from vflc_runtime.data.values import INTEGERS, MACROS, PLAIN, as_text, define, restored, typed
 from vflc_runtime.errors import Failure
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
     connection = connect(1 << 28, str(tmp_path_factory.mktemp("spill")))
-    connection.execute(MACROS)
+    define(connection, MACROS)
     open_sources(connection, {})
     return connection
 

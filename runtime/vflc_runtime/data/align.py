@@ -13,7 +13,6 @@ from typing import Any
 
 import duckdb
 
-from vflc_runtime.data import values
 from vflc_runtime.data.aligned import Aligned, part_name
 from vflc_runtime.data.read import connect, counted, look, open_sources
 from vflc_runtime.data.source import Source, unreadable
@@ -56,7 +55,6 @@ def open_tables(
     temporary = tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True)
     connection = connect(memory_limit or half_of_memory(), temporary.name)
     try:
-        connection.execute(values.MACROS)
         opened = open_sources(connection, {party: given[party] for party in parties})
         read = {party: read_table(connection, info, opened[party]) for party, info in parties.items()}
         rows = join_keys(connection, list(parties), parties)
@@ -87,7 +85,6 @@ def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str,
     with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
         connection = connect(half_of_memory(), folder)
         try:
-            connection.execute(values.MACROS)
             opened = open_sources(connection, {party: given[party] for party in parties})
             for party, info in parties.items():
                 *types, key = look(connection, opened[party], wanted_of(info))

@@ -13,7 +13,7 @@ from vflc_runtime.data.align import half_of_memory, join_keys
 from vflc_runtime.data.read import Wanted, connect, counted, load, open_sources
 from vflc_runtime.data.source import Opened, Source, quote, unreadable
 from vflc_runtime.data.table import check_keys, key_text, raw_name
-from vflc_runtime.data.values import MACROS
+from vflc_runtime.data.values import define
 from vflc_runtime.errors import Failure
 
 Connection = duckdb.DuckDBPyConnection
@@ -83,7 +83,6 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, Source
     with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
         connection = connect(half_of_memory(), folder)
         try:
-            connection.execute(MACROS)
             for party, opened in open_sources(connection, {party: given[party] for party in parties}).items():
                 _read(connection, parties[party], opened)
             common = _common(connection, list(parties), "key")
@@ -104,6 +103,7 @@ def _read(connection: Connection, info: Mapping[str, Any], source: Opened) -> No
     key, read = Wanted(info["key"], info.get("where")), quote(f"read {source.party}")
     (type,) = load(connection, f"read {source.party}", source, [key])
     text = key_text(type, "c0", source.party, key)
+    define(connection, [text])
     connection.execute(f"CREATE TABLE {raw_name(source.party)} AS SELECT {text} AS key FROM {read}")
     connection.execute(f"DROP TABLE {read}")
 

@@ -58,6 +58,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, info: Mapping[str, Any], s
     ]
     kept = "".join(f", c{i}" for i in range(len(columns)))
     text_key = key_text(types[-1], f"c{len(columns)}", party, key)
+    values.define(connection, [text_key, *(sql for each in exprs for sql in (each.value, each.bad))])
     connection.execute(f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{kept} FROM {quote(read)}")
     connection.execute(f"DROP TABLE {quote(read)}")
     check_keys(connection, party, key, repeated=bool(info.get("population")))

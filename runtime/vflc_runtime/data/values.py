@@ -15,6 +15,7 @@ Keys are compared by it, `string` columns are looked up and hashed by it. docs/l
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import duckdb
@@ -30,40 +31,41 @@ PLAIN = INTEGERS | {
 }  # fmt: skip
 """Types whose values DuckDB itself writes in one way, given that its time zone is UTC."""
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
-MACROS = f"""
-CREATE MACRO vfl_finite(x) AS CASE WHEN isfinite(x) THEN x END;
-CREATE MACRO vfl_whole(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END;
-CREATE MACRO vfl_absent(t) AS lower(trim(t)) IN ('', 'nan', 'inf', '+inf', '-inf', 'infinity', '-infinity');
-CREATE MACRO vfl_number(t) AS
-    CASE WHEN regexp_full_match(trim(t), '{_NUMBER}') THEN vfl_finite(TRY_CAST(trim(t) AS DOUBLE)) END;
-CREATE MACRO vfl_integer(t) AS
+MACROS = {
+    "vfl_finite": """(x) AS CASE WHEN isfinite(x) THEN x END""",
+    "vfl_whole": """(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END""",
+    "vfl_absent": """(t) AS lower(trim(t)) IN ('', 'nan', 'inf', '+inf', '-inf', 'infinity', '-infinity')""",
+    "vfl_number": f"""(t) AS
+    CASE WHEN regexp_full_match(trim(t), '{_NUMBER}') THEN vfl_finite(TRY_CAST(trim(t) AS DOUBLE)) END""",
+    "vfl_integer": """(t) AS
     CASE WHEN regexp_full_match(trim(t), '[+-]?[0-9]+(\\.0*)?')
         THEN TRY_CAST(regexp_replace(trim(t), '\\.0*$', '') AS BIGINT)
-    ELSE vfl_whole(vfl_number(t)) END;
-CREATE MACRO vfl_real(x) AS
+    ELSE vfl_whole(vfl_number(t)) END""",
+    "vfl_real": f"""(x) AS
     CASE WHEN NOT isfinite(x) THEN NULL
     WHEN x = floor(x) AND abs(x) < {DIGITS:.0e} THEN CAST(CAST(x AS HUGEINT) AS VARCHAR)
-    ELSE CAST(x AS VARCHAR) END;
-CREATE MACRO vfl_small(t, zeros) AS
+    ELSE CAST(x AS VARCHAR) END""",
+    "vfl_small": """(t, zeros) AS
     concat(left(t, 1), CASE WHEN length(t) > 1 THEN '.' ELSE '' END, substr(t, 2), 'e-',
-        lpad(CAST(zeros + 1 AS VARCHAR), 2, '0'));
-CREATE MACRO vfl_decimal(t) AS
+        lpad(CAST(zeros + 1 AS VARCHAR), 2, '0'))""",
+    "vfl_decimal": """(t) AS
     CASE WHEN NOT contains(t, '.') THEN t
     WHEN regexp_full_match(t, '-?0?\\.0*') THEN '0'
     WHEN regexp_matches(t, '^-?0?\\.0000') THEN concat(
         CASE WHEN starts_with(t, '-') THEN '-' ELSE '' END,
         vfl_small(trim(regexp_extract(t, '\\.0*([0-9]*)$', 1), '0'),
             length(regexp_extract(t, '\\.(0*)', 1))))
-    ELSE rtrim(rtrim(regexp_replace(t, '^(-?)\\.', '\\10.'), '0'), '.') END;
-CREATE MACRO vfl_nfc(t) AS
+    ELSE rtrim(rtrim(regexp_replace(t, '^(-?)\\.', '\\10.'), '0'), '.') END""",
+    "vfl_nfc": """(t) AS
     CASE WHEN contains(t, chr(0))
         THEN array_to_string(list_transform(string_split(t, chr(0)), lambda p: nfc_normalize(p)), chr(0))
-    ELSE nfc_normalize(t) END;
-CREATE MACRO vfl_json(j) AS
+    ELSE nfc_normalize(t) END""",
+    "vfl_json": """(j) AS
     CASE WHEN json_type(j) = 'NULL' THEN NULL
     WHEN json_type(j) IN ('VARCHAR', 'BOOLEAN') OR regexp_full_match(j->>'$', '-?[1-9][0-9]*') THEN j->>'$'
-    ELSE vfl_real(TRY_CAST(j->>'$' AS DOUBLE)) END;
-"""
+    ELSE vfl_real(TRY_CAST(j->>'$' AS DOUBLE)) END""",
+}
+"""What expressions call, by name: each calls none but those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,17 @@ class Expression:
 
     value: str
     bad: str = "false"
+
+
+def define(connection: duckdb.DuckDBPyConnection, queries: Iterable[str]) -> None:
+    """Makes the macros that some SQL calls, where they are not there yet: each takes a millisecond."""
+    calling, called = " ".join(queries), list[str]()
+    for name, definition in reversed(MACROS.items()):
+        if name in calling:
+            called.append(name)
+            calling += definition
+    for name in reversed(called):
+        connection.execute(f"CREATE MACRO IF NOT EXISTS {name}{MACROS[name]}")
 
 
 def typed(declared: str, type: str, name: str) -> Expression | None:
