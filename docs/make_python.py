@@ -83,7 +83,8 @@ vflc.compile("model.vfl").fit(data, on_event=show)
 `%%vfl model` compiles the cell, shows its findings, and binds the model to `model`. Both need
 `pip install 'vflc[notebook]'`. [notebook.ipynb](notebook.ipynb) is a complete example.
 
-**An audit** attacks what each party received ([audit.md](audit.md)); the run has to record this.
+**An audit** attacks what each party received ([audit.md](audit.md)). A run that did not record this is
+trained again for it.
 
 ```python
 run = vflc.compile("model.vfl").fit(data, record="1epochs")

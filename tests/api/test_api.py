@@ -187,6 +187,23 @@ def test_options_that_are_none(model: vflc.Model, data: dict[str, pa.Table]) -> 
         run.predict(data, top=3)
 
 
+def test_a_run_that_was_not_recorded_is_trained_again_for_an_audit(
+    model: vflc.Model, data: dict[str, pa.Table], tmp_path: Path
+) -> None:
+    scores = []
+    for name, more in (("recorded", {"record": "3epochs"}), ("other", {})):
+        run = model.fit(data, out=tmp_path / name, epochs=3, **more)
+        scores.append([*map(str, run.audit(data, party="alice").scores.rows)])
+    assert scores[0] == scores[1] and scores[0]
+
+
+def test_a_weight_that_there_is_not(model: vflc.Model, data: dict[str, pa.Table]) -> None:
+    weights = model.fit(data, steps=1).weights
+    name = next(iter(weights))
+    with pytest.raises(KeyError, match=f"did you mean '{name}'"):
+        _ = weights[f"{name}s"]
+
+
 def test_export_and_audit(model: vflc.Model, data: dict[str, pa.Table], tmp_path: Path) -> None:
     run = model.fit(data, out=tmp_path / "run", record="2epochs")
     exported = run.export(tmp_path / "models")

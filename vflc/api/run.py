@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from vflc_common.words import DEFAULT_ENGINE
 
 from vflc.api import tables
 from vflc.api.errors import told
+from vflc.diagnostics.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +79,14 @@ def _options(terms: Terms, given: Mapping[str, Any]) -> TrainOptions:
     return TrainOptions(**{**given, "record": None if record is None else Stretch.of(record)})
 
 
+class Weights(dict[str, "np.ndarray[Any, Any]"]):
+    """Arrays by name; a name that there is not is answered with the nearest."""
+
+    def __missing__(self, name: str) -> np.ndarray[Any, Any]:
+        near = did_you_mean(name, tuple(self))
+        raise KeyError(f"there is no weight {name!r}" + (f"; did you mean {near!r}?" if near else ""))
+
+
 class Run:
     """A trained run, from `fit` or `vflc.load`."""
 
@@ -120,7 +130,7 @@ class Run:
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """The trained weights of all parties, by name: `weights["a.deep.kernel"]`."""
         with told():
-            return dict(self._opened.weights())
+            return Weights(self._opened.weights())
 
     def fit(self, data: Mapping[str, Any], *, on_event: Listener | None = None, **options: Any) -> Run:
         """Continues the run on the data that it was started with, as `vflc train --resume` does.
@@ -210,14 +220,23 @@ class Run:
             data: the tables that the run was trained on. They are the truth that attacks are judged by.
             party: the parties that attack; all if none is named.
 
-        Raises:
-            vflc.Error: VFL0680 if nothing was recorded: train with `record`.
-        """
-        from vflc_runtime.audit.run import AuditOptions, audit
+        A run that was trained with `record` is attacked as it was. Another one is trained again for the
+        audit, with the same settings, for at most 3 epochs or 600 steps.
 
-        with told():
-            parties = (party,) if isinstance(party, str) else party
-            return Audit(audit(self.path, tables.sources(data), AuditOptions(parties)))
+        Raises:
+            vflc.Error: the data are not those of the run, or nothing crosses in it (VFL0680).
+        """
+        from vflc_runtime.audit.again import settings_of, trained_again
+        from vflc_runtime.audit.run import AuditOptions, audit
+        from vflc_runtime.run.transcript import recorded
+
+        with told(), ExitStack() as held:
+            sources, transcripts = tables.sources(data), self.path
+            if not recorded(self.path):
+                again = trained_again(self.path / "bundle", sources, **settings_of(self.path))
+                transcripts = held.enter_context(again)
+            options = AuditOptions((party,) if isinstance(party, str) else party)
+            return Audit(audit(self.path, sources, options, transcripts))
 
 
 class Audit:

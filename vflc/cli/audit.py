@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from vflc_runtime.audit import EPOCHS, STEPS
 
 from vflc.cli.options import SPEC, data, engine, threads
 from vflc.cli.outputs import check_output, force
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 FEATURES, VERDICTS = 12, 6
 """Attacks on features, and verdicts, that a terminal shows."""
-STEPS = 600
-EPOCHS = 3
-"""How long a spec, or a run without a transcript, is trained for an audit that does not say: the shorter."""
 
 
 @click.command("audit", short_help="Attack what each party of a run received.")
@@ -204,12 +201,8 @@ def _trained(
     screen: Console,
 ) -> Iterator[tuple[Path, Path]]:
     """The run to audit, and where its transcripts lie: trained for it where there are none."""
-    from vflc_runtime.bundle.folder import is_population
-    from vflc_runtime.errors import Failure
-    from vflc_runtime.run.settings import EPOCHS as SETTINGS
-    from vflc_runtime.run.state import RunFolder
-    from vflc_runtime.run.train import TrainOptions, train
-    from vflc_runtime.run.transcript import Stretch, recorded
+    from vflc_runtime.audit.again import settings_of, trained_again
+    from vflc_runtime.run.transcript import recorded
 
     from vflc.cli.train import bundle_of
 
@@ -224,25 +217,13 @@ def _trained(
     settings: dict[str, Any] = {}
     if is_run:
         screen.print(f"{target} was not recorded: training its bundle again with the same settings")
-        known = RunFolder(target).settings
-        settings = {name: known[name] for name in SETTINGS.lasting}
-    epochs, steps = training["epochs"] or EPOCHS, training["steps"]
-    if steps is None and training["epochs"] is None:
-        steps = STEPS
-    settings |= {"batch": training["batch"]} if training["batch"] else {}
-    options = TrainOptions(
-        epochs, steps=steps, engine=engine, threads=threads, record=Stretch(epochs, True), **settings
-    )
-    with (
-        tempfile.TemporaryDirectory(prefix="vflc-") as folder,
-        bundle_of(target / "bundle" if is_run else target, None, engine) as bundle,
-    ):
-        run = Path(folder) / "run"
-        if is_population(bundle):
-            help = "see manifest.md for what its hub and its users may learn"
-            raise Failure("VFL0502", "populations cannot be audited", help)
+        settings = settings_of(target)
+    settings |= {name: value for name, value in training.items() if value}
+    whole = target / "bundle" if is_run else target
+    with bundle_of(whole, None, engine) as bundle, ExitStack() as held:
         with screen.status("training"):
-            train(bundle, sources, run, options)
+            again = trained_again(bundle, sources, engine=engine, threads=threads, **settings)
+            run = held.enter_context(again)
         yield (target if is_run else run), run
 
 

@@ -1,0 +1,64 @@
+"""A run that was not recorded, trained again so that it can be attacked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vflc_common.words import DEFAULT_ENGINE
+
+from vflc_runtime.audit import EPOCHS, STEPS
+from vflc_runtime.bundle.folder import is_population
+from vflc_runtime.data.source import Source
+from vflc_runtime.errors import Failure
+from vflc_runtime.run.settings import EPOCHS as SETTINGS
+from vflc_runtime.run.state import RunFolder
+from vflc_runtime.run.train import TrainOptions, train
+from vflc_runtime.run.transcript import Stretch
+
+
+def settings_of(run: Path) -> dict[str, Any]:
+    """The settings by which a run was trained, for `trained_again`."""
+    known = RunFolder(run).settings
+    return {name: known[name] for name in SETTINGS.lasting}
+
+
+@contextmanager
+def trained_again(
+    bundle: Path,
+    sources: Mapping[str, Source],
+    epochs: int | None = None,
+    steps: int | None = None,
+    engine: str = DEFAULT_ENGINE,
+    threads: int | None = None,
+    **settings: Any,
+) -> Iterator[Path]:
+    """A run that is recorded from its first step, in a folder that is removed afterwards.
+
+    Args:
+        bundle: its folder.
+        sources: of each party its table.
+        epochs: how long to train; `EPOCHS` where None.
+        steps: at most so many; `STEPS` where neither is given.
+        engine: that trains.
+        threads: as those of a run.
+        settings: further options of the training.
+
+    Raises:
+        Failure: VFL0502, it is of a population; and those of training.
+    """
+    if is_population(bundle):
+        help = "see manifest.md for what its hub and its users may learn"
+        raise Failure("VFL0502", "populations cannot be audited", help)
+    if steps is None and epochs is None:
+        steps = STEPS
+    epochs = epochs or EPOCHS
+    record = Stretch(epochs, True)
+    options = TrainOptions(epochs, steps=steps, engine=engine, threads=threads, record=record, **settings)
+    with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+        run = Path(folder) / "run"
+        train(bundle, sources, run, options)
+        yield run
