@@ -227,6 +227,8 @@ def test_a_population_has_the_same_verbs(tmp_path: Path) -> None:
         run.evaluate({"users": users}, threads=2)
     with pytest.raises(TypeError, match="no option 'epochs' for this model"):
         model.fit({"users": users}, epochs=2)
+    with pytest.raises(vflc.Error, match="VFL0502"):
+        run.audit({"users": users})
 
 
 STOPPED = """

@@ -13,6 +13,8 @@ from vflc_common import canonical
 from vflc_common.bound import LEAST_FIRST, Bound
 from vflc_common.expressions import CALLS, columns, operation_type, type_of
 
+from vflc.ops.mechanisms import MECHANISMS
+
 ROOT = Path(__file__).parents[2]
 SIDES = {"compiler": ROOT / "vflc", "runtime": ROOT / "runtime" / "vflc_runtime"}
 PLAIN = (ast.Constant, ast.Tuple)
@@ -109,3 +111,29 @@ def test_columns_of_an_expression() -> None:
 def test_bounds_from_the_least_to_the_most() -> None:
     words = [str(Bound(kind, 3.0, 2.0)) for kind in LEAST_FIRST]
     assert words == ["nothing", "which rows are common", "ε = 2", "its code (3 bits a row)", "all"]
+
+
+# --- mechanisms -------------------------------------------------------------------------------------------
+
+
+KERAS = {("vflc/importing/keras_training.py", "top_k")}
+"""Words of Keras that a mechanism has by chance."""
+
+
+def names_in(path: Path) -> Iterator[str]:
+    """The texts and names of a file's code, its documentation aside."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.Name):
+            yield node.id
+
+
+def test_a_mechanism_is_named_by_its_own_files_alone() -> None:
+    """Whatever else must know of one reads its record, or what the compiler has written of it."""
+    names, found = set(MECHANISMS.ours), set()
+    for top in SIDES.values():
+        for path in top.rglob("*.py"):
+            if path.stem not in names:
+                found |= {(str(path.relative_to(ROOT)), each) for each in names.intersection(names_in(path))}
+    assert found - KERAS == set()

@@ -21,7 +21,8 @@ from vflc_runtime.run.transcript import Stretch
 
 
 def settings_of(run: Path) -> dict[str, Any]:
-    """The settings by which a run was trained, for `trained_again`."""
+    """The settings by which a run was trained, for `trained_again`; VFL0502 where it is of a population."""
+    _check_kind(run / "bundle")
     known = RunFolder(run).settings
     return {name: known[name] for name in SETTINGS.lasting}
 
@@ -50,9 +51,7 @@ def trained_again(
     Raises:
         Failure: VFL0502, it is of a population; and those of training.
     """
-    if is_population(bundle):
-        help = "see manifest.md for what its hub and its users may learn"
-        raise Failure("VFL0502", "populations cannot be audited", help)
+    _check_kind(bundle)
     if steps is None and epochs is None:
         steps = STEPS
     epochs = epochs or EPOCHS
@@ -62,3 +61,9 @@ def trained_again(
         run = Path(folder) / "run"
         train(bundle, sources, run, options)
         yield run
+
+
+def _check_kind(bundle: Path) -> None:
+    if is_population(bundle):
+        help = "see manifest.md for what its hub and its users may learn"
+        raise Failure("VFL0502", "populations cannot be audited", help)
