@@ -52,9 +52,9 @@ def refuse_raw(
             if (source.id, node.place) not in refused:
                 refused.add((source.id, node.place))
                 groups.setdefault((raw_code(source), node.place, node.span), []).append((source, node))
+    joint = {node.span for node in graph if node.id in demanded and len(node.owners) > 1}
     for pairs in groups.values():
-        splits = any(node.id in demanded and len(node.owners) > 1 for _, node in pairs)
-        first = OR_SPLIT if splits else ""
+        first = OR_SPLIT if any(node.span in joint for _, node in pairs) else ""
         if len(pairs) > 1 and raw_code(pairs[0][0]) == "VFL0302":
             _refuse_several([source for source, _ in pairs], pairs[0][1], first, collector)
         else:
@@ -64,12 +64,12 @@ def refuse_raw(
 
 def _refuse_several(features: list[Node], reader: Node, first: str, collector: Collector) -> None:
     """One finding for all features that one expression reads where it may not."""
-    by_party: dict[str, list[str]] = {}
+    by_party: dict[str, list[Node]] = {}
     for feature in features:
-        by_party.setdefault(str(feature.place), []).append(feature.id)
+        by_party.setdefault(str(feature.place), []).append(feature)
     names = ", ".join(feature.id for feature in features[:MOST_NAMED])
     more = f" and {len(features) - MOST_NAMED} more" if len(features) > MOST_NAMED else ""
-    shares = [f"dense(concat({', '.join(n[:2])}{', …' * (len(n) > 2)}), 8)" for n in by_party.values()]
+    shares = list(map(_share, by_party.values()))
     if len(shares) == 1:
         help = f"compute with them at {features[0].place}: bind h = {shares[0]}, and use h here"
     else:
@@ -78,7 +78,7 @@ def _refuse_several(features: list[Node], reader: Node, first: str, collector: C
             f"h1 = {shares[0]}, h2 = {shares[1]}{', …' * (len(shares) > 2)}, and compute here with "
             f"h1 + h2{' + …' * (len(shares) > 2)}"
         )
-    firsts = (next(f for f in features if str(f.place) == party) for party in by_party)
+    firsts = (own[0] for own in by_party.values())
     collector.error(
         "VFL0302",
         f"{len(features)} features are read at {reader.place}, which may not see them: {names}{more}",
@@ -86,6 +86,14 @@ def _refuse_several(features: list[Node], reader: Node, first: str, collector: C
         first + help,
         *(Label(f.span, f"{f.id} comes from here") for f in firsts if f.span and f.span != reader.span),
     )
+
+
+def _share(features: list[Node]) -> str:
+    """A layer over one party's features, with two of them written out."""
+    names = ", ".join(feature.id for feature in features[:2]) + ", …" * (len(features) > 2)
+    if all(feature.attrs["kind"] == "number" for feature in features):
+        return f"dense(concat({names}), 8)"
+    return f"dense(flatten(embed([{names}], dim = 8)), 8)"
 
 
 def _refuse(source: Node, reader: Node, first: str, collector: Collector) -> None:

@@ -115,6 +115,15 @@ def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope,
     return result
 
 
+def _by_position(expr: tree.Call, block: tree.Block, name: str) -> str | None:
+    """What to say where a parameter has an argument by its position already."""
+    names = [parameter.name.text for parameter in block.parameters]
+    taken = expr.arguments[min(names.index(name), len(expr.arguments) - 1)]
+    if taken.name is not None:
+        return None
+    return f"`{taken.span.text}` is `{name}` by its position: the arguments are {', '.join(names)}"
+
+
 def _bind_block(ev: Evaluator, block: tree.Block, expr: tree.Call, scope: Scope, inner: Scope) -> bool:
     """Puts the arguments into `inner`; False where one is missing or wrong."""
     parameters = {p.name.text: p for p in block.parameters}
@@ -133,7 +142,7 @@ def _bind_block(ev: Evaluator, block: tree.Block, expr: tree.Call, scope: Scope,
             assert argument.name
             return _no_argument(ev, block.name.text, argument.name, list(parameters))
         if name in given:
-            ev.error("VFL0107", f"`{name}` is given twice", argument.span)
+            ev.error("VFL0107", f"`{name}` is given twice", argument.span, _by_position(expr, block, name))
             return False
         given[name] = _option_or_value(ev, argument.value, scope)
     for name, parameter in parameters.items():

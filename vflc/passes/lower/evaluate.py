@@ -22,7 +22,7 @@ from vflc.ops import FUNCTIONS, expand
 from vflc.ops.registry import OpError
 from vflc.ops.source import COLUMNS
 from vflc.passes.lower import access
-from vflc.passes.lower.values import POISON, BlockValue, Bound, Poison, Record, Scope, describe
+from vflc.passes.lower.values import POISON, BlockValue, Bound, PartyValue, Poison, Record, Scope, describe
 from vflc.syntax import tree
 from vflc.syntax.expressions import LARGEST_FLOAT
 
@@ -280,6 +280,8 @@ class Evaluator(Struct):
             if listed
             else None
         )
+        if isinstance(left, PartyValue) and isinstance(right, PartyValue):
+            help = f"a model reads features: {left.name}.features {expr.operator} {right.name}.features"
         return self.error("VFL0203", text, expr.span, help)
 
     def _plain(self, expr: tree.Binary, left: Any, right: Any) -> Any:
