@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from push_down.one_table import NAMES, compiled, floats, one_table
 
 from vflc.diagnostics import Refused
+from vflc.passes.push_down import choose
+from vflc.passes.push_down.choose import attempt
 
 LANGUAGE = (Path(__file__).resolve().parents[2] / "docs" / "language.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(\w+\(F.*)` \| (\d+) \| (\d+) \|", LANGUAGE, re.MULTILINE)
@@ -96,3 +100,23 @@ def test_what_has_a_place_is_left_where_it_is() -> None:
     fuse at bob { logit = dense(flatten(a), 1) + dense(flatten(embed(bob.features, dim = 4)), 1) }
     """
     assert floats(compiled(one_table(model))) == {"alice": 12}
+
+
+@pytest.mark.parametrize(("wide", "most"), [(lambda _: 4, 2), (lambda index: 4 + index, 34)])
+def test_joined_values_that_are_alike_are_decided_together(
+    wide: Callable[[int], int], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of many kinds the last ones, too: a way that is tried takes as long as the model is large."""
+    models = [f"v{index} = mlp(flatten(embed(FEATURES, dim = {wide(index)})), [8])" for index in range(40)]
+    logit = "logit = " + " + ".join(f"dense(v{index}, 1)" for index in range(40))
+    tried = []
+
+    def counted(*arguments: Any) -> Any:
+        tried.append(arguments)
+        return attempt(*arguments)
+
+    text = one_table("\n".join([*models, logit]))
+    monkeypatch.setattr(choose, "attempt", counted)
+    bundle = compiled(text, protections=False)
+    assert floats(bundle) == {"alice": sum(min(8, 3 * wide(index)) for index in range(40))}
+    assert len(tried) <= most

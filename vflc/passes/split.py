@@ -28,7 +28,7 @@ def split(
     found = _Attempt(lowered, protections, push_down, watch)
     if found.pushed and found.diagnostics:
         written = _Attempt(lowered, protections, False, watch)
-        if written.model and (found.model is None or _fewer(written.diagnostics, found.diagnostics)):
+        if written.model and (found.model is None or _more(found.diagnostics, written.diagnostics)):
             found = written
     collector.diagnostics += found.diagnostics
     for name, model in found.made:
@@ -60,7 +60,6 @@ class _Attempt:
         return bool(self.made) and self.made[-1][1].pushed
 
 
-def _fewer(some: list[Diagnostic], others: list[Diagnostic]) -> bool:
-    """Whether the others have all findings that some have, and more: by code."""
-    here, there = Counter(d.code for d in some), Counter(d.code for d in others)
-    return here != there and here <= there
+def _more(some: list[Diagnostic], others: list[Diagnostic]) -> bool:
+    """Whether of any code some are more than the others."""
+    return not Counter(d.code for d in some) <= Counter(d.code for d in others)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 from msgspec import Struct
 
+from vflc.ir.graph import Graph
 from vflc.ir.model import names_of
 from vflc.ir.stages import Lowered
 from vflc.passes.place import FORBIDDEN
 from vflc.passes.push_down.cost import cost
 from vflc.passes.push_down.meeting import joins
 from vflc.passes.push_down.rewrite import rewritten
+
+MOST_TRIED = 32
+"""So many kinds of joined values are decided one by one."""
 
 
 class Choice(Struct, frozen=True):
@@ -28,14 +35,29 @@ class Choice(Struct, frozen=True):
 
 
 def choose(model: Lowered) -> Choice:
-    """The cheapest way that is found by leaving one joined value after another as it is written."""
+    """The cheapest way that is found by leaving one joined value after another as it is written.
+
+    Those that are alike are decided together: trying a way takes as long as the whole model is large.
+    """
     joined = tuple(node.id for node in model.graph if joins(node))
     written = Choice(model, joined, frozenset(joined), FORBIDDEN)
     best = attempt(model, joined, frozenset())
-    for name in joined:
-        other = attempt(model, joined, best.left | {name})
+    for names in _groups(model.graph, joined):
+        other = attempt(model, joined, best.left.union(names))
         best = other if other.price <= best.price else best
     return best if best.price < cost(model) else written
+
+
+def _groups(graph: Graph, joined: Iterable[str]) -> list[list[str]]:
+    """Joined values by what they are made of and what reads them; beyond `MOST_TRIED`, all others."""
+    alike: dict[object, list[str]] = defaultdict(list)
+    for name in joined:
+        node, readers = graph[name], graph.users()[name]
+        parts = tuple((part.owners, part.type) for part in graph.inputs(node))
+        alike[node.op, node.type, parts, tuple((each.op, each.type) for each in readers)].append(name)
+    groups = list(alike.values())
+    others = [name for group in groups[MOST_TRIED:] for name in group]
+    return [*groups[:MOST_TRIED], *([others] if others else [])]
 
 
 def attempt(model: Lowered, joined: tuple[str, ...], left: frozenset[str]) -> Choice:
