@@ -250,8 +250,12 @@ def unsplit_model(path: Path) -> Scheduled:
     Raises:
         Refused: the spec has mistakes.
     """
-    lowered = _read(read_source(path), path.parent, Collector())
-    return pipeline(unsplit=True, fuse=False).run(lowered, Collector())
+    return unsplit_source(read_source(path), path.parent)
+
+
+def unsplit_source(source: Source, folder: Path | None = None) -> Scheduled:
+    """The same of a text; `folder` is where files it uses are looked for. Raises as `unsplit_model`."""
+    return pipeline(unsplit=True, fuse=False).run(_read(source, folder, Collector()), Collector())
 
 
 def _refuse_unsplit(model: Lowered, collector: Collector) -> None:

@@ -37,7 +37,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 def test_every_command_file_is_listed() -> None:
     folder = Path(main.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if "click.command(" in path.read_text("utf-8")}
-    assert files == set(COMMANDS)
+    assert {name.removesuffix("_") for name in files} == set(COMMANDS)  # `import` is a word of Python
 
 
 def test_unknown_command_is_usage_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

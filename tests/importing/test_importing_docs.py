@@ -20,7 +20,8 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "importing.md").read_text
 @needs_tensorflow
 def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = dict(re.findall(r"^```(sh|python|vfl imported)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+    found = re.findall(r"^```(sh|python|vfl imported)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    blocks = dict(reversed(found))  # the first of each kind
     exec(blocks["python"], {})
     command = blocks["sh"].replace("\\\n", " ").split()
     assert vflc(command[1:]) == 0, capsys.readouterr().err

@@ -41,9 +41,16 @@ def _owned(context: click.Context, option: click.Parameter, values: tuple[str, .
     help="The column that the model predicts; of several outputs, one each, in their order.",
 )
 @click.option("--key", default="ID", show_default=True, help="The key column of each party.")
+@click.option("--weights", is_flag=True, help="Also write the trained weights, for `vflc train --from`.")
 @force
 def command(
-    model: Path, out: Path, owners: dict[str, list[str]], labels: dict[str, list[str]], key: str, force: bool
+    model: Path,
+    out: Path,
+    owners: dict[str, list[str]],
+    labels: dict[str, list[str]],
+    key: str,
+    weights: bool,
+    force: bool,
 ) -> None:
     """Write a spec for MODEL, a file that Keras 3 saved (`.keras`).
 
@@ -52,9 +59,14 @@ def command(
     """
     from vflc_runtime.files import replace_with
 
-    from vflc.importing.run import import_model
+    from vflc.importing.run import import_model, write_weights
 
-    check_output(out, force, [model])
+    beside = out.with_suffix(".safetensors")
+    for file in (out, *[beside] * weights):
+        check_output(file, force, [model])
     written = import_model(model, owners, labels, key, str(out))
+    if weights:
+        write_weights(model, written, beside)
+        click.echo(f"wrote {beside}: `vflc train {out} --from {beside}` starts from these weights")
     replace_with(out, written.text.encode(), private=False)
     click.echo(f"wrote {out}: `vflc compile {out} --explain` says how it is split")

@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the ledger of ε; default: beside --out.",
 )
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Weights to start from, as `vflc import --weights` writes them.",
+)
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads

@@ -189,4 +189,5 @@ CODES: dict[str, str] = {
     "VFL0703": "A value that depends on other rows of the batch",
     "VFL0704": "Outputs and labels that do not match",
     "VFL0705": "A loss, metric or optimizer without a counterpart",
+    "VFL0706": "Weights that do not fit the spec",
 }

@@ -47,6 +47,40 @@ def read(path: Path) -> Imported:
     return Imported(model.name, model.columns, learned, settings, model.notes)
 
 
+def write_weights(path: Path, spec: Spec, out: Path) -> None:
+    """Writes the trained weights of a file by the spec's names, as `vflc train --from` reads them.
+
+    Raises:
+        Refused: VFL0503, h5py is not installed; VFL0700, the file's weights are not those of its model.
+        Failure: VFL0612, the file cannot be written.
+    """
+    from vflc_runtime.files import write_tensors, writing
+
+    from vflc.importing.keras_weights import Weights
+
+    held = Weights(Archive(path))
+    shapes = weight_shapes(spec)
+    weights = {name: held.read(at, shapes.get(name)) for name, at in spec.weights.items()}
+    new = out.with_name(f".{out.name}.new")
+    with writing(out):
+        try:
+            write_tensors(new, {name: weights[name] for name in shapes}, {})
+            new.replace(out)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight of a spec that training changes or keeps."""
+    graph = driver.unsplit_source(Source("imported.vfl", spec.text)).graph
+    weights = {str(node.attrs["name"]): node.type.sizes for node in graph if node.op == "weight"}
+    return {
+        name: tuple(size for size in sizes if size is not None)
+        for name, sizes in weights.items()
+        if name in spec.weights
+    }
+
+
 def import_model(path: Path, owners: Owned, labels: Owned, key: str = "ID", name: str = "spec.vfl") -> Spec:
     """A spec for the model in a file.
 

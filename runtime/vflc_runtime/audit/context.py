@@ -142,7 +142,8 @@ class Context:
             for party, info in described.items()
             for column in info["columns"]
         }
-        return imitate(self.bundle, self.run.settings["seed"], sizes, self.threads)
+        start = self.run.path if self.run.settings.get("given") else None
+        return imitate(self.bundle, self.run.settings["seed"], sizes, self.threads, start)
 
     def passed(self, attacked: Collection[str], places: Collection[str]) -> dict[str, str]:
         """What crosses that no attack looked at, and why: edges by id, and control messages.

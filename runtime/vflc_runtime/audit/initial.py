@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from vflc_runtime.audit.features import CATEGORIES, Spelling, invert
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.plan import Input
+from vflc_runtime.run import given
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.transcript import RecordedStep
 from vflc_runtime.transport.messages import Envelope
@@ -42,7 +44,13 @@ class Imitation:
     step: RecordedStep
 
 
-def imitate(bundle: Bundle, seed: int, sizes: Mapping[str, int | None], threads: int | None) -> Imitation:
+def imitate(
+    bundle: Bundle,
+    seed: int,
+    sizes: Mapping[str, int | None],
+    threads: int | None,
+    start: Path | None = None,
+) -> Imitation:
     """Runs the initial model, which anybody can make from the spec.
 
     Args:
@@ -50,6 +58,7 @@ def imitate(bundle: Bundle, seed: int, sizes: Mapping[str, int | None], threads:
         seed: of its initial weights.
         sizes: how many ids each input may have, as its encoder says; None for a number.
         threads: threads an operator may use.
+        start: the run's folder, where it keeps the weights of a file that it started from.
     """
     heard: dict[str, Array] = {}
 
@@ -57,6 +66,8 @@ def imitate(bundle: Bundle, seed: int, sizes: Mapping[str, int | None], threads:
         heard.update({edge: np.array(tensor) for edge, tensor in envelope.tensors.items()})
 
     session = Session(bundle, bundle.engine, seed, threads, ("predict",), hear)
+    if start is not None:
+        given.take(start, session.engines)
     rng = np.random.default_rng(0)
     inputs = {
         each.id: _made_up(each, sizes.get(each.id), rng, bundle.manifest.precision)

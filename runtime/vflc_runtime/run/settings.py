@@ -46,6 +46,7 @@ class TrainOptions:
         threads: threads an operator may use; a core each where None.
         record: keep a transcript of so much of the run, for an audit.
         ledger: the folder of the ledgers; `ledger` beside the run's where None.
+        start: a file of weights that a new run starts from; of the seed where None.
         rounds: rounds in all, those before a resumption included.
         cohort: users a round.
         evaluate_every: rounds between measurements of the validation users.
@@ -67,6 +68,7 @@ class TrainOptions:
     threads: int | None = None
     record: Stretch | None = None
     ledger: Path | None = None
+    start: Path | None = None
     rounds: int | None = None
     cohort: int | None = None
     evaluate_every: int | None = None
@@ -108,7 +110,7 @@ EPOCHS = Terms(
     "a model over parties",
     lasting=("batch", "seed", "validation", "fold"),
     changing=("epochs", "steps", "checkpoint_steps"),
-    others=("threads", "record", "ledger"),
+    others=("threads", "record", "ledger", "start"),
     instead=("epochs", "batch"),
 )
 ROUNDS = Terms(
@@ -133,7 +135,8 @@ def only_those_of(terms: Terms, options: TrainOptions) -> None:
     """VFL0691 where an option is given that a kind of model does not have."""
     for field in fields(options):
         if getattr(options, field.name) != field.default and field.name not in terms.options:
-            given, *has = (f"--{name.replace('_', '-')}" for name in (field.name, *terms.instead))
+            named = "from" if field.name == "start" else field.name
+            given, *has = (f"--{name.replace('_', '-')}" for name in (named, *terms.instead))
             raise Failure("VFL0691", f"{given} does not apply to {terms.of}", f"it has {', '.join(has)}")
 
 

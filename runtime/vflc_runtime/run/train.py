@@ -53,6 +53,8 @@ def train(
     options, out = options or TrainOptions(), Path(out)
     check_options(options)
     find_engine(options.engine)
+    if options.resume and options.start is not None:
+        raise Failure("VFL0627", "a run starts once: --resume does not take --from", "remove --from")
     if options.resume:
         run = RunFolder(out)
         with run.locked():

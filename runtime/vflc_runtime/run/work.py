@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from pathlib import Path
 from typing import Any, ClassVar
 
+from numpy.typing import NDArray
+
 from vflc_runtime.bundle.folder import Bundle, Population
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
@@ -24,7 +26,7 @@ from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.population.worker_pool import WorkerPool
 from vflc_runtime.protect import spending
-from vflc_runtime.run import loading
+from vflc_runtime.run import given, loading
 from vflc_runtime.run.client_executor import ClientExecutor, local_pool
 from vflc_runtime.run.loop import EpochLoop, facts
 from vflc_runtime.run.rounds import RoundLoop
@@ -84,6 +86,7 @@ class PartyWork(Work):
 
     def __init__(self, bundle: Bundle, options: TrainOptions) -> None:
         self.bundle, self.options = bundle, options
+        self.start: dict[str, dict[str, NDArray[Any]]] = {}
 
     def load(
         self,
@@ -123,6 +126,9 @@ class PartyWork(Work):
 
     def begin(self, out: Path, settings: dict[str, Any]) -> None:
         """See `Work`."""
+        if self.options.start is not None:
+            self.start = given.read(self.options.start, self.bundle)
+            settings["given"] = True
         self.session.prepare(facts(settings, self.order))
         account(out, self.options.ledger, settings, self.bundle, self.data, self.order)
 
@@ -130,6 +136,10 @@ class PartyWork(Work):
         self, run: RunFolder, settings: Mapping[str, Any], listen: Listener, interrupts: Interrupts
     ) -> TrainingLoop:
         """See `Work`."""
+        if self.start:
+            given.keep(run.path, self.start)
+        if settings.get("given"):
+            given.take(run.path, self.session.engines)
         return EpochLoop(run, self.session, self.data, self.order, settings, listen, interrupts)
 
 
