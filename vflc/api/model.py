@@ -145,9 +145,9 @@ class Model:
             overwrite: replace a run that is in `out`.
             on_event: called with each event of `vflc_runtime.events`, such as the end of an epoch.
             options: for parties, `epochs`, `batch`, `steps`, `validation`, `fold`, `seed`, `engine`,
-                `threads`, `checkpoint_steps`, `record`, `ledger`; for populations, `rounds`, `cohort`,
-                `batch`, `seed`, `evaluate_every`, `checkpoint_rounds`, `engine`, `on`, `workers`. Options
-                that are not given are as the spec says.
+                `threads`, `checkpoint_steps`, `record`, `ledger`, `start`; for populations, `rounds`,
+                `cohort`, `batch`, `seed`, `evaluate_every`, `checkpoint_rounds`, `engine`, `on`, `workers`.
+                Options that are not given are as the spec says.
 
         Raises:
             vflc.Error: data or options are wrong, or training diverged.

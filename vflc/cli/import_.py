@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +21,12 @@ def _owned(context: click.Context, option: click.Parameter, values: tuple[str, .
             raise click.BadParameter(f"{value!r} is not PARTY=COLUMN,COLUMN, as in alice=UserID,Gender")
         found.setdefault(party, []).extend(names)
     return found
+
+
+def _name(context: click.Context, option: click.Parameter, value: str) -> str:
+    if not value.isidentifier():
+        raise click.BadParameter(f"{value!r} is not the name of a column in a spec")
+    return value
 
 
 @click.command("import", short_help="Write a spec for a Keras model.")
@@ -40,7 +48,7 @@ def _owned(context: click.Context, option: click.Parameter, values: tuple[str, .
     callback=_owned,
     help="The column that the model predicts; of several outputs, one each, in their order.",
 )
-@click.option("--key", default="ID", show_default=True, help="The key column of each party.")
+@click.option("--key", default="ID", show_default=True, callback=_name, help="The key column of each party.")
 @click.option("--weights", is_flag=True, help="Also write the trained weights, for `vflc train --from`.")
 @force
 def command(
@@ -59,14 +67,27 @@ def command(
     """
     from vflc_runtime.files import replace_with
 
-    from vflc.importing.run import import_model, write_weights
+    from vflc.importing.run import import_model, weights_of
 
     beside = out.with_suffix(".safetensors")
     for file in (out, *[beside] * weights):
         check_output(file, force, [model])
     written = import_model(model, owners, labels, key, str(out))
     if weights:
-        write_weights(model, written, beside)
+        _write(beside, weights_of(model, written))
         click.echo(f"wrote {beside}: `vflc train {out} --from {beside}` starts from these weights")
     replace_with(out, written.text.encode(), private=False)
     click.echo(f"wrote {out}: `vflc compile {out} --explain` says how it is split")
+
+
+def _write(path: Path, weights: Mapping[str, Any]) -> None:
+    """Puts a file of weights in its place in one instant."""
+    from vflc_runtime.files import write_tensors, writing
+
+    new = path.with_name(f".{path.name}.new")
+    with writing(path):
+        try:
+            write_tensors(new, weights, {})
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -47,27 +48,16 @@ def read(path: Path) -> Imported:
     return Imported(model.name, model.columns, learned, settings, model.notes)
 
 
-def write_weights(path: Path, spec: Spec, out: Path) -> None:
-    """Writes the trained weights of a file by the spec's names, as `vflc train --from` reads them.
+def weights_of(path: Path, spec: Spec) -> dict[str, Any]:
+    """The trained weights of a file by the spec's names, each an array of the weight's shape.
 
     Raises:
         Refused: VFL0503, h5py is not installed; VFL0700, the file's weights are not those of its model.
-        Failure: VFL0612, the file cannot be written.
     """
-    from vflc_runtime.files import write_tensors, writing
-
     from vflc.importing.keras_weights import Weights
 
     held = Weights(Archive(path))
-    shapes = weight_shapes(spec)
-    weights = {name: held.read(at, shapes.get(name)) for name, at in spec.weights.items()}
-    new = out.with_name(f".{out.name}.new")
-    with writing(out):
-        try:
-            write_tensors(new, {name: weights[name] for name in shapes}, {})
-            new.replace(out)
-        finally:
-            new.unlink(missing_ok=True)
+    return {name: held.read(spec.weights[name], shape) for name, shape in weight_shapes(spec).items()}
 
 
 def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
