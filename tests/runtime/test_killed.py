@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import handmade
 import pyarrow.parquet
 import pytest
+from chance import seeded
 from forked import Command
 from test_train import state
 from vflc_runtime.run.train import TrainOptions, train
@@ -56,11 +56,13 @@ def sources(place: Path) -> dict[str, Any]:
 
 
 def test_sigkill_at_random_instants(place: Path, expected: dict[str, Any]) -> None:
-    generator = random.Random(os.urandom(8))
+    generator, hit = seeded(), 0
     run = place / "run"
     script = place / "script.py"
     script.write_text(SCRIPT)
-    for number in range(5):
+    for number in range(50):
+        if hit == 5:
+            break
         said = place / f"said{number}"
         process = Command(script, place, "resume" if run.exists() else "start", stdout=said, stderr=said)
         while not (said.exists() and said.read_bytes()):
@@ -69,7 +71,13 @@ def test_sigkill_at_random_instants(place: Path, expected: dict[str, Any]) -> No
         assert said.read_text() == "loaded\n"
         time.sleep(generator.random() * 0.25)
         process.send_signal(signal.SIGKILL)
-        assert process.wait() in (0, -signal.SIGKILL), said.read_text()
+        ended = process.wait()
+        assert ended in (0, -signal.SIGKILL), said.read_text()
+        hit += ended != 0
+        if ended == 0:  # it was at its end: nobody was hit
+            assert state(run) == expected
+            shutil.rmtree(run)
+    assert hit == 5, "no process was hit while it lived"
     train(place / "b", sources(place), run, TrainOptions(**OPTIONS, resume=run.exists()))
     assert state(run) == expected
 
@@ -108,7 +116,7 @@ def test_death_at_every_touch_of_the_disk(
         train(place / "b", sources(place), tmp_path / "counted", TrainOptions(**OPTIONS))
         total = calls
         every = total // 8
-        for number in range(random.randint(1, every), total, every):
+        for number in range(seeded().randint(1, every), total, every):
             run, calls, limit = tmp_path / f"run{number}", 0, number
             with pytest.raises(Killed):
                 train(place / "b", sources(place), run, TrainOptions(**OPTIONS))
