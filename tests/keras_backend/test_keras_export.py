@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from vflc_runtime.data.chain import Chain
 from vflc_runtime.data.generate import generate
 from vflc_runtime.engines.onnx_session import onnx_errors
 from vflc_runtime.errors import Failure
+from vflc_runtime.export import keras as exported_keras
 from vflc_runtime.export import run as exporting
 from vflc_runtime.export.description import _column, encoded, signature
 from vflc_runtime.export.encode import Refused, encode
+from vflc_runtime.export.loads import main
 from vflc_runtime.export.onnx import ELEMENTS, Encoding, OnnxFormat
 from vflc_runtime.export.raw import Raw
 from vflc_runtime.export.run import _cut, export
@@ -340,9 +343,20 @@ def test_an_export_needs_an_empty_folder_and_the_format(folder: Path, tmp_path: 
     assert "--spec" in str(failure.value.help)
 
 
+def loaded_here(arguments: list[str], folder: str) -> None:
+    """What `_load_elsewhere` does, but for the process of its own, which loads TensorFlow again."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("vflc", "vflc_runtime"):
+            patch.setitem(sys.modules, name, sys.modules[name])
+        for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL"):
+            patch.setenv(name, "")
+        patch.setattr(sys, "path", sys.path)
+        main(*arguments)
+
+
 @needs_tensorflow
 def test_a_run_changes_engines_and_exports_to_keras(
-    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two epochs by onnx are an epoch by onnx and one by Keras, whose plan is added on the way."""
     run, whole, sources = tmp_path / "run", tmp_path / "whole", tables(folder)
@@ -363,6 +377,7 @@ def test_a_run_changes_engines_and_exports_to_keras(
     past = "alice.past: encode.py does split -> hash -> sequence (Keras has no layer for `sequence`)"
     assert past in printed
     assert "alice.hashed" not in printed
+    monkeypatch.setattr(exported_keras, "_load_elsewhere", loaded_here)
     arguments = ["export", str(run), "--format", "keras", "--merged", "-o", str(tmp_path / "all"), "--json"]
     assert vflc(arguments) == 0
     found = json.loads(capfd.readouterr().out)

@@ -14,6 +14,18 @@ import vflc
 ROOT = Path(vflc.__file__).parent.parent
 BENCHMARKS = {"alignment": "grpc", "cluster": "ray", "deepfm": "tensorflow", "transport": "grpc"}
 
+SPEC = """
+party shop {
+  key id
+  feature Region: int -> index(3)
+  label Late: int
+}
+logit = dense(embed(shop.Region, dim = 2), 1)
+predict late = sigmoid(logit)
+objective bce(logit, shop.Late)
+train { batch 4 }
+"""
+
 
 def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True)
@@ -27,10 +39,12 @@ def test_python_m_vflc(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs the extra keras")
 def test_a_run_with_keras_says_nothing_of_its_libraries(tmp_path: Path) -> None:
-    assert python(tmp_path, "-m", "vflc", "init", "mine").returncode == 0
-    tables = ("--data", "bank=mine/data/bank.csv", "--data", "shop=mine/data/shop.csv")
+    (tmp_path / "m.vfl").write_text(SPEC)
+    (tmp_path / "shop.csv").write_text(
+        "id,Region,Late\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(9))
+    )
     trained = python(
-        tmp_path, "-m", "vflc", "train", "mine/model.vfl", *tables, "--out", "run",
+        tmp_path, "-m", "vflc", "train", "m.vfl", "--data", "shop=shop.csv", "--out", "run",
         "--engine", "keras", "--steps", "2",
     )  # fmt: skip
     assert trained.returncode == 0 and trained.stderr == ""
