@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_common import canonical
 from vflc_common.bound import LEAST_FIRST, Bound
@@ -58,6 +58,7 @@ plain = st.recursive(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(), plain))
 def test_a_document_is_known_by_its_digest(document: dict[str, Any]) -> None:
     signed = canonical.signed(document)

@@ -215,7 +215,7 @@ def survives(text: str) -> None:
         assert format_spec(formatted) == formatted
 
 
-@settings(max_examples=250, deadline=20_000)
+@settings(max_examples=150, deadline=20_000)
 @given(mutated())
 def test_mutations_give_findings_only(text: str) -> None:
     survives(text)
