@@ -88,6 +88,13 @@ def test_raw_numbers_pass_where_a_trained_weight_has_touched_them() -> None:
     assert {found.code for found in refused.value.diagnostics} == {"VFL0302"}
 
 
+def test_the_end_stays_with_the_labels_though_a_raw_number_makes_it_cheaper_elsewhere() -> None:
+    """Put together as written, the raw number keeps it all at alice: bob's 4 numbers would go there for 8."""
+    model = "x = concat(alice.x0, dense(embed(bob.c0, dim = 4), 4))\nlogit = dense(mlp(x, [8]), 1)"
+    bundle = compiled(one_table(model))
+    assert floats(bundle) == {"alice": 8} and bundle.model.graph["logit"].place == "bob"
+
+
 def test_push_down_false_leaves_all_as_written() -> None:
     model = "logit = LogisticRegression(FEATURES)"
     plain = compiled(one_table(model, train="push_down false"))

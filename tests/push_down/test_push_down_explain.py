@@ -33,6 +33,12 @@ def test_it_says_that_the_model_would_be_refused() -> None:
     assert "otherwise the model is refused" in text and "(VFL0302)" in text
 
 
+def test_it_says_what_more_is_sent_so_that_the_end_stays_with_the_labels() -> None:
+    model = "x = concat(alice.x0, dense(embed(bob.c0, dim = 4), 4))\nlogit = dense(mlp(x, [8]), 1)"
+    said = " ".join(told(one_table(model)).split())
+    assert "sends 24 bytes more, so that the end of the model stays with the labels" in said
+
+
 def test_it_says_what_is_left_as_written() -> None:
     model = "logit = dense(mlp(flatten(embed(FEATURES, dim = 2)), [64]), 1)"
     assert "left as written, as this sends no more: logit.stack" in told(one_table(model))

@@ -22,6 +22,8 @@ from vflc.diagnostics import Collector, Refused, Source
 from vflc.emit.bundle import Bundle
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import Watch
+from vflc.passes.place import Place, astray
+from vflc.passes.prune import Prune
 from vflc.passes.split import split
 from vflc.syntax.parser import parse
 
@@ -84,8 +86,17 @@ def test_all_ways_are_one_model(text: str, tmp_path_factory: Any) -> None:
             same(ours[name], weights[name], f"{name} {way}")
         for name in predictions:
             same(predicted[name], predictions[name], f"{name} {way}")
-    if "written" in ways:
+    if "written" in ways and not end_is_astray(text):
         assert crossing(ways["pushed"]) <= crossing(ways["written"])
+
+
+def end_is_astray(text: str) -> bool:
+    """Whether the model as written may meet where no label is, for fewer bytes."""
+    collector = Collector()
+    lowered = lower(parse(Source("random.vfl", text), collector), "random", None, collector)
+    assert lowered is not None
+    pruned = Prune()(lowered, collector)
+    return astray(pruned, Place(unsplit=False)(pruned, collector))
 
 
 def same(ours: Any, theirs: Any, what: str) -> None:

@@ -49,7 +49,13 @@ def _one(each: Explained, width: int) -> Iterator[str]:
         yield from broken(f"otherwise the model is refused: {each.refused}", width, "    ")
     else:
         yield from _table("instead of", each.instead, width)
-        yield from broken(f"saves {each.saved:,.0f} bytes", width, "    ")
+        yield from broken(_saving(each.saved), width, "    ")
+
+
+def _saving(saved: float) -> str:
+    if saved >= 0:
+        return f"saves {saved:,.0f} bytes"
+    return f"sends {-saved:,.0f} bytes more, so that the end of the model stays with the labels"
 
 
 def _table(title: str, crossings: Crossings, width: int) -> Iterator[str]:

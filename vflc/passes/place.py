@@ -11,7 +11,7 @@ Complexity of Multiterminal Cuts", SIAM J. Comput. 23, 1994), within twice the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
@@ -80,15 +80,27 @@ def _meet(model: Lowered, places: dict[str, str]) -> None:
     there. Who has placed values has split the model: what they lead to, and what leads to them, is left to
     the cut as well.
     """
-    graph = model.graph
-    raw, homes = raw_values(graph), _homes(model)
-    for node in graph:
+    raw = raw_values(model.graph)
+    for node, home in _meetings(model, places):
+        if all(s.id not in raw or places[s.id] == home for s in model.graph.inputs(node) if s.owners):
+            places[node.id] = home
+
+
+def astray(model: Lowered, placed: Placed) -> bool:
+    """Whether values of several parties had to meet elsewhere than at the labels' owner, as some are raw."""
+    places = _owned(model.graph)
+    return any(placed.graph[node.id].place != home for node, home in _meetings(model, places))
+
+
+def _meetings(model: Lowered, places: Mapping[str, str]) -> Iterator[tuple[Node, str]]:
+    """Where values that lie with their parties first meet, and the one owner of what they are learned for."""
+    homes = _homes(model)
+    for node in model.graph:
         if node.id in places or len(node.owners) < 2 or len(homes.get(node.id, ())) != 1:
             continue
-        (home,) = homes[node.id]
-        data = [source for source in graph.inputs(node) if source.owners]
-        if all({places.get(s.id)} == s.owners and (s.id not in raw or places[s.id] == home) for s in data):
-            places[node.id] = home
+        if all({places.get(s.id)} == s.owners for s in model.graph.inputs(node) if s.owners):
+            (home,) = homes[node.id]
+            yield node, home
 
 
 def _homes(model: Lowered) -> dict[str, set[str]]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from vflc.diagnostics import Collector, Refused
 from vflc.ir.graph import PLACELESS, Graph
 from vflc.ir.stages import Lowered, Placed
-from vflc.passes.place import FORBIDDEN, Place, bytes_a_row, trainable_below
+from vflc.passes.place import FORBIDDEN, Place, astray, bytes_a_row, trainable_below
+
+ASTRAY = 1e9
+"""Bytes a row that it is worth to keep the end of a model at the owner of the labels."""
 
 
 def cost(model: Lowered) -> float:
@@ -15,7 +18,9 @@ def cost(model: Lowered) -> float:
         placed = Place(unsplit=False)(model, collector)
     except Refused:
         return FORBIDDEN
-    return FORBIDDEN if collector.errors else sum(crossing(placed).values())
+    if collector.errors:
+        return FORBIDDEN
+    return sum(crossing(placed).values()) + ASTRAY * astray(model, placed)
 
 
 def crossing(model: Placed) -> dict[tuple[str, str], float]:
