@@ -24,8 +24,9 @@ CHANCE = {
     frozenset({"attack", "bound", "channel", "level", "measure", "party", "score", "secret"}),
     frozenset({"rows", "kept", "dropped"}),
     frozenset({"batch", "seed", "validation"}),
+    frozenset({"float32", "float64", "int32", "int64", "string"}),
 }
-"""Keys of reports, which one side writes and the other shows."""
+"""Keys of reports, which one side writes and the other shows; element types, here of Keras, there of ONNX."""
 
 
 def vocabularies(top: Path) -> Iterator[frozenset[str]]:
