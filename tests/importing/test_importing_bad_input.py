@@ -16,7 +16,7 @@ from keras_backend.keras_testing import needs_tensorflow
 
 from vflc.cli.main import run as vflc
 from vflc.diagnostics import Refused
-from vflc.importing import archive
+from vflc.importing import archive, keras_model
 from vflc.importing.run import import_model
 
 
@@ -215,6 +215,65 @@ def test_all_layers_without_a_counterpart_are_named_at_once(tmp_path: Path, caps
     )
     said = refused(write(tmp_path, model), capsys)
     assert "`cut` is a Conv1D" in said and "`f` is a Lambda layer" in said and "2 errors" in said
+
+
+def test_models_that_multiply_inside_each_other(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small file whose models are used twice inside models that are used twice: bounded."""
+    monkeypatch.setattr(keras_model, "MOST_CALLS", 500)
+
+    def twice(depth: int) -> dict[str, Any]:
+        below = dense("in", "x", units=3) if depth == 0 else {**twice(depth - 1), "name": "in"}
+        uses = [{"args": [tensor(name)], "kwargs": {}} for name in ("x", "x")]
+        ends = {
+            **layer("Add", "y", []),
+            "inbound_nodes": [{"args": [[tensor("in"), tensor("in", 1)]], "kwargs": {}}],
+        }
+        return functional(given_input("x", 3), {**below, "inbound_nodes": uses}, ends)
+
+    model = functional(
+        given_input("Age", 1),
+        given_input("x", 3),
+        {**twice(10), "name": "many", "inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]},
+        layer("Concatenate", "joined", ["Age", "many"], axis=-1),
+        dense("y", "joined"),
+    )
+    assert "uses its layers more than 500 times" in refused(write(tmp_path, model), capsys)
+
+
+def tensor(name: str, use: int = 0) -> dict[str, Any]:
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, use, 0]}}
+
+
+ODD = {
+    "user id": "alice.user_id",
+    "1st": "alice.x1st",
+    "größe": "alice.größe",
+    "alice": "alice.alice",
+    "label": "alice.label",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_inputs_of_odd_names(name: str, tmp_path: Path, capsys: Any) -> None:
+    model = functional(given_input(name, 1), dense("dense", name, units=2), dense("y", "dense"))
+    code, out = run(write(tmp_path, model), "--owner", f"alice={name}", "--label", "bob=liked")
+    assert code == 0, capsys.readouterr().err
+    assert ODD[name] in out.read_text("utf-8")
+
+
+def test_a_column_named_as_the_list_of_all(tmp_path: Path, capsys: Any) -> None:
+    """`alice.features` is then the column, so that the list names each."""
+    model = functional(
+        given_input("features", 1),
+        given_input("Age", 1),
+        layer("Concatenate", "both", ["features", "Age"], axis=-1),
+        dense("y", "both"),
+    )
+    code, out = run(write(tmp_path, model), "--owner", "alice=features,Age", "--label", "bob=liked")
+    assert code == 0, capsys.readouterr().err
+    assert "concat(alice.features, alice.Age)" in out.read_text("utf-8")
 
 
 INPUTS: dict[str, tuple[dict[str, Any], str]] = {

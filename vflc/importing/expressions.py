@@ -476,7 +476,7 @@ class Graph:
             if self.owner[raw] == party
         ]
         plain = all(len(column.encodings) < 2 for column in self.model.columns)
-        if names == everything and plain and len(names) > 1:
+        if names == everything and plain and len(names) > 1 and "features" not in names:
             return f"{party}.features"
         found = families(names)
         if len(found) == 1 and len(names) > 1:

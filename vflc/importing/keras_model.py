@@ -17,6 +17,8 @@ from vflc.importing.keras_ops import OPS, Call
 
 MOST_LAYERS = 10_000
 MOST_DEPTH = 20
+MOST_CALLS = 100_000
+"""Uses of layers: models that are used twice inside models that are used twice grow without bound."""
 MODELS = ("Functional", "Sequential", "Model")
 Tensors = dict[tuple[str, int, int], Any]
 
@@ -32,6 +34,7 @@ class Model:
         self.archive = archive
         self.columns: list[Column] = []
         self.notes: list[str] = []
+        self.calls = 0
         self.name = str(_config(archive.config).get("name", "model"))
         self._layers: dict[tuple[str, ...], Layer] = {}
         _check_known(archive.config)
@@ -254,6 +257,11 @@ class _Container:
         calls: int,
     ) -> Any:
         calls *= self.calls
+        self.model.calls += 1
+        if self.model.calls > MOST_CALLS:
+            refuse(
+                "VFL0700", f"the model uses its layers more than {MOST_CALLS:,} times", "import a part of it"
+            )
         if is_op(entry):
             return OPS[entry["class_name"]](Call(entry["class_name"], name, _config(entry), args, named))
         for key, value in named.items():
