@@ -148,9 +148,9 @@ LAYERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "LSTM": (layer("LSTM", "memory", ["x"], units=3), "VFL0701", "`memory` is a LSTM"),
     "frozen": (dense("b", "x", trainable=False), "VFL0701", "`b` (Dense) is frozen"),
     "penalty": (
-        dense("b", "x", kernel_regularizer={"class_name": "L2"}),
+        dense("b", "x", kernel_regularizer={"class_name": "Orthogonal"}),
         "VFL0701",
-        "kernel_regularizer = L2",
+        "kernel_regularizer = Orthogonal",
     ),
     "half precision": (dense("b", "x", dtype="mixed_float16"), "VFL0701", "computes in mixed_float16"),
     "unknown setting": (dense("b", "x", sparsity=0.5), "VFL0701", "`sparsity`"),

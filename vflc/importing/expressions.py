@@ -77,6 +77,7 @@ class Graph:
         self._texts: dict[int, Text] = {}
         self._grouped: dict[int, str] = {}
         self._shared: dict[str, str] = {}
+        self.penalties: list[str] = []
         self._results: dict[int, str] = {}
         self._found: Structures
 
@@ -401,7 +402,14 @@ class Graph:
         """A binding of its own, below which the weights have their names."""
         bound = self._bind(self._called(value), text)
         self.weights |= {f"{bound.text}.{called}.{key}": at for key, at in weights.items()}
+        self._penalise(value, f"{bound.text}.weights[0]")
         return bound
+
+    def _penalise(self, value: Value, weights: str) -> None:
+        """Terms of the objective for what the file penalises: kernels, and all rows of tables."""
+        rows = ", rows = all" if value.op == "embed" else ""
+        for name, coefficient in value.attrs.get("penalty", {}).items():
+            self.penalties.append(f"{name}({literal(coefficient)}, {weights}{rows})")
 
     def _shared_dense(self, value: Value, x: Text) -> Text:
         """A layer that is used several times: its weights are made once."""
@@ -415,6 +423,7 @@ class Graph:
             for part, text in made.items():
                 self.lines.append(f"{self.fresh.fresh(f'{name}_{part}')} = {text}")
                 self.weights[f"{name}_{part}"] = value.weights[part]
+            self._penalise(value, f"{name}_kernel")
         name = self._shared[key]
         text = f"{x.within(PRODUCT)} @ {name}_kernel" + f" + {name}_bias" * a["bias"]
         text = text if a["activation"] == "linear" else f"{a['activation']}({text})"
@@ -494,6 +503,7 @@ class Graph:
             text = f"embed({', '.join([self._one(feature), dim, *first])})"
             bound = self._bind(self._called(value, f"e_{feature.attrs['column'].name}"), Text(text, ATOM, ()))
             self.weights[f"{bound.text}.{self._one(feature).partition('.')[2]}"] = value.weights["table"]
+            self._penalise(value, f"{bound.text}.tables")
             return Text(bound.text, ATOM, flat(a["dim"]))
         table = self._table(value, first)
         if not many:
@@ -510,6 +520,7 @@ class Graph:
             called = self.fresh.fresh(f"{value.layer if value.named else column}_table")
             bound = self._bind(called, Text(text, ATOM, ()))
             self._shared[key] = bound.text
+            self._penalise(value, bound.text)
             self.weights[bound.text] = value.weights["table"]
         return self._shared[key]
 
@@ -523,6 +534,7 @@ class Graph:
             text = f"embed({', '.join([self.features(owned), dim, *_first(a, 'uniform')])})"
             bound = self._bind(self.fresh.fresh(group.name or "e"), Text(text, ATOM, ())).text
             self._grouped[key] = bound
+            self._penalise(group.members[0], f"{bound}.tables")
             for (_, name), member in zip(owned, group.members, strict=True):
                 self.weights[f"{bound}.{name}"] = member.weights["table"]
         return self._grouped[key]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -19,7 +19,7 @@ from vflc.importing.graph import (
     reshape,
     unary,
 )  # fmt: skip
-from vflc.importing.keras_layer import Layer, first_values, function_name, only, trained
+from vflc.importing.keras_layer import Layer, first_values, function_name, only, plain, trained
 
 Made = Callable[[Layer, list[Value], list[str]], Value]
 """From a layer, what it reads, and the notes of the model."""
@@ -33,6 +33,27 @@ NO_PENALTY = {
 
 def _penalties(*names: str) -> dict[str, None]:
     return {key: None for key in NO_PENALTY if key.split("_")[0] in names}
+
+
+def penalty(layer: Layer, key: str) -> dict[str, Any]:
+    """`penalty` of a layer: what its regularizer adds to the objective, as functions and coefficients.
+
+    Keras's L2 is the whole sum of squares, and `l2` half of it.
+    """
+    given = layer.config.get(key)
+    if given is None:
+        return {}
+    kind = given.get("class_name") if isinstance(given, Mapping) else given
+    settings = given.get("config") or {} if isinstance(given, Mapping) else {}
+    names = {"L1": ("l1",), "L2": ("l2",), "L1L2": ("l1", "l2")}.get(str(kind))
+    if names is None or not all(isinstance(settings.get(name), (int, float)) for name in names):
+        refuse(
+            "VFL0701",
+            f"`{layer.name}` has {key} = {str(kind)[:40]}, which has no counterpart",
+            "use L1 or L2",
+        )
+    found = {name: plain(settings[name]) * (2 if name == "l2" else 1) for name in names}
+    return {"penalty": {name: value for name, value in found.items() if value}} if any(found.values()) else {}
 
 
 def one(layer: Layer, values: Sequence[Value]) -> Value:
@@ -61,7 +82,7 @@ def _named(layer: Layer, value: Value, inputs: Sequence[Value]) -> Value:
 def dense(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     x = one(layer, values)
     only(layer, units=..., activation=..., use_bias=..., kernel_initializer=..., bias_initializer=...,
-         **_penalties("kernel", "bias"))  # fmt: skip
+         **{**_penalties("kernel", "bias"), "kernel_regularizer": ...})  # fmt: skip
     trained(layer)
     if not x.shape:
         refuse(
@@ -74,6 +95,7 @@ def dense(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     weights = {"kernel": f"{layer.path}/vars/0"} | ({"bias": f"{layer.path}/vars/1"} if bias else {})
     name = function_name(layer.config.get("activation"))
     attrs = {"units": units, "bias": bool(bias), "activation": "linear", **first}
+    attrs |= penalty(layer, "kernel_regularizer")
     made = Value(
         "dense", (x,), (*x.shape[:-1], units), attrs, layer.name, layer.named, weights, layer.calls > 1
     )
@@ -85,14 +107,14 @@ def dense(layer: Layer, values: list[Value], notes: list[str]) -> Value:
 
 def embedding(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     only(layer, input_dim=..., output_dim=..., embeddings_initializer=..., mask_zero=False, input_length=...,
-         weights=None, **_penalties("embeddings"))  # fmt: skip
+         weights=None, embeddings_constraint=None, embeddings_regularizer=...)  # fmt: skip
     trained(layer)
     rows, dim = layer.size("input_dim"), layer.size("output_dim")
     if len(values) != 1:
         refuse("VFL0700", f"`{layer.name}` (Embedding) reads {len(values)} values", DAMAGED)
     feature = columns.ids(values[0], rows, layer.name)
     first = first_values(layer, "embeddings_initializer", (rows, dim), notes)
-    attrs = {"rows": rows, "dim": dim, **first}
+    attrs = {"rows": rows, "dim": dim, **first, **penalty(layer, "embeddings_regularizer")}
     weights = {"table": f"{layer.path}/vars/0"}
     shape = (*feature.shape, dim)
     return Value("embed", (feature,), shape, attrs, layer.name, layer.named, weights, layer.calls > 1)

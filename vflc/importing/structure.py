@@ -137,7 +137,12 @@ def _chains(values: Sequence[Value], used: Users) -> dict[int, Chain]:
 
 
 def _plain_dense(value: Value) -> bool:
-    return value.op == "dense" and not value.many and value.attrs["init"] == "glorot_uniform"
+    return (
+        value.op == "dense"
+        and not value.many
+        and value.attrs["init"] == "glorot_uniform"
+        and "penalty" not in value.attrs
+    )
 
 
 def _chain(last: Value, used: Users) -> Chain:
@@ -212,7 +217,7 @@ def _beside(run: Sequence[Value], value: Value, used: Users) -> bool:
     last = run[-1]
     if not _groupable(value, used) or any(value is member for member in run):
         return False
-    settings = ("dim", "init", "scale")
+    settings = ("dim", "init", "scale", "penalty")
     if value.shape != last.shape or any(value.attrs.get(k) != last.attrs.get(k) for k in settings):
         return False
     if any(value.inputs[0].attrs["column"] is member.inputs[0].attrs["column"] for member in run):

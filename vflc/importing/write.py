@@ -57,7 +57,7 @@ def spec(
     bound = graph.write([output.value for output in model.outputs], [output.loss for output in model.outputs])
     blocks = [_head(model, source)]
     blocks += [_party(party, key, model.columns, owner, columns, learned) for party in parties]
-    blocks += ["\n".join(graph.lines), *_learning(model.outputs, learned, bound)]
+    blocks += ["\n".join(graph.lines), _learning(model.outputs, learned, bound, graph.penalties)]
     if model.settings:
         blocks.append("train {\n" + "\n".join(model.settings) + "\n}")
     return "\n\n".join(blocks) + "\n", graph.weights
@@ -143,11 +143,14 @@ def encoded_name(column: Column, name: str, chain: str) -> str:
     return name if len(column.encodings) < 2 else f"{name}_{column.encodings.index(chain) + 1}"
 
 
-def _learning(outputs: Sequence[Output], labels: Sequence[Label], bound: Sequence[str]) -> list[str]:
+def _learning(
+    outputs: Sequence[Output], labels: Sequence[Label], bound: Sequence[str], penalties: Sequence[str]
+) -> str:
+    """Predictions and the objective."""
     predictions, terms = [], []
     for output, label, name in zip(outputs, labels, bound, strict=True):
         predictions.append(f"predict {label.column} = {MADE.get(output.loss, '{}').format(name)}")
         settings = "".join(f", {key} = {literal(value)}" for key, value in output.settings.items())
         weight = "" if output.weight == 1 else f"{literal(output.weight)} * "
         terms.append(f"{weight}{output.loss}({name}, {label.party}.{label.column}{settings})")
-    return ["\n".join([*predictions, f"objective {' + '.join(terms)}"])]
+    return "\n".join([*predictions, f"objective {' + '.join([*terms, *penalties])}"])
