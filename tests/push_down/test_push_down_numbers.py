@@ -98,17 +98,29 @@ def test_an_optimizer_finds_slices_by_the_name_of_the_whole(tmp_path: Path) -> N
     assert {rule for arrays, rule in rules.items() if any("kernel" in name for name in arrays)} == {"adagrad"}
 
 
+ONCE = {
+    "a penalty on tables of several parties": (
+        "e = embed(bob.features + alice.features, dim = 3)\nlogit = dense(flatten(e), 1)\n"
+        "objective l1(0.01, e.weights)",
+        0,
+    ),
+    "a product of two parties' means": (
+        "a = dense(alice.x0, 2)\nb = dense(bob.x0, 2)\nlogit = sum(a + b)\nobjective mse(a, 0) * mse(b, 0)",
+        2,
+    ),
+}
+"""And how many numbers without axes cross for it once a step: forward, and back."""
+
+
+@pytest.mark.parametrize("name", ONCE)
 @pytest.mark.parametrize("push_down", [True, False])
-def test_a_penalty_on_tables_of_several_parties_crosses_as_a_number(push_down: bool, tmp_path: Path) -> None:
-    """One number a step, without axes: neither it nor its gradient gets any on the way."""
-    model = """
-    e = embed(bob.features + alice.features, dim = 3)
-    logit = dense(flatten(e), 1)
-    objective l1(0.01, e.weights)
-    """
+def test_what_is_one_number_a_step_stays_one(name: str, push_down: bool, tmp_path: Path) -> None:
+    """It has no axes, and gets none on its way. A penalty is a term where its weights are."""
+    model, crossing = ONCE[name]
     text = one_table(model, ids=1)
-    whole = compiled(text, precision="float64", unsplit=True)
-    encoders = json.loads(whole.files["unsplit/encoders.json"])
+    edges = compiled(text, push_down=push_down).manifest["edges"]
+    assert len([edge for edge in edges if edge["shape"] == []]) == crossing
+    encoders = json.loads(compiled(text, unsplit=True).files["unsplit/encoders.json"])
     data = [batch(encoders, ROWS, seed) for seed in range(STEPS)]
     _, losses = trained(text, tmp_path / "split", data, push_down=push_down)
     _, expected = trained(text, tmp_path / "unsplit", data, unsplit=True)
