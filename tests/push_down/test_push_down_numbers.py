@@ -122,7 +122,9 @@ def test_what_is_one_number_a_step_stays_one(name: str, push_down: bool, tmp_pat
     assert len([edge for edge in edges if edge["shape"] == []]) == crossing
     encoders = json.loads(compiled(text, unsplit=True).files["unsplit/encoders.json"])
     data = [batch(encoders, ROWS, seed) for seed in range(STEPS)]
-    _, losses = trained(text, tmp_path / "split", data, push_down=push_down)
+    split, losses = trained(text, tmp_path / "split", data, push_down=push_down)
+    split.engines["bob"].put("number", np.array(2.0))
+    assert split.engines["bob"].get("number").shape == ()
     _, expected = trained(text, tmp_path / "unsplit", data, unsplit=True)
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-9)
 
