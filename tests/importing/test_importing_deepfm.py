@@ -26,7 +26,8 @@ def test_ten_steps_of_sgd_are_those_of_keras(tmp_path: Path, monkeypatch: pytest
 
     sizes = {"a": {**deepfm.SIZES["a"], "UserID": 40}, "b": {**deepfm.SIZES["b"], "MovieID": 30}}
     monkeypatch.setattr(deepfm, "SIZES", sizes)
-    keras.backend.set_floatx("float64")
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # it does not follow, once a layer has been made
     try:
         model = deepfm.keras_deepfm()
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
@@ -52,7 +53,8 @@ def test_ten_steps_of_sgd_are_those_of_keras(tmp_path: Path, monkeypatch: pytest
             made.step({**given, "bob.liked": liked.astype("float64")[:, None]}, 64)
         model.save(tmp_path / "after.keras")
     finally:
-        keras.backend.set_floatx("float32")
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
     after, found = Weights(Archive(tmp_path / "after.keras")), made.weights()
     assert set(found) == set(spec.weights)
     for name, at in spec.weights.items():
@@ -68,7 +70,8 @@ def test_penalties_are_those_of_keras(tmp_path: Path) -> None:
     from keras import layers as k
     from keras.regularizers import L1, L1L2, L2
 
-    keras.backend.set_floatx("float64")
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # it does not follow, once a layer has been made
     try:
         x = keras.Input((2,), name="x")
         item, other = (keras.Input((), dtype="int32", name=name) for name in ("i", "o"))
@@ -91,7 +94,8 @@ def test_penalties_are_those_of_keras(tmp_path: Path) -> None:
             made.step({**given, "bob.y": y}, 8)
         model.save(tmp_path / "after.keras")
     finally:
-        keras.backend.set_floatx("float32")
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
     after, found = Weights(Archive(tmp_path / "after.keras")), made.weights()
     for name, at in spec.weights.items():
         np.testing.assert_allclose(found[name], after.read(at), rtol=0, atol=1e-7, err_msg=spec.text)
