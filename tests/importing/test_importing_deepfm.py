@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,17 @@ from vflc.importing.archive import Archive
 from vflc.importing.keras_weights import Weights
 from vflc.importing.run import import_model
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 OWNERS = {"alice": ["UserID", "Gender", "Age", "Occupation"], "bob": ["MovieID", "Genres"]}
 
 
 @needs_tensorflow
 def test_ten_steps_of_sgd_are_those_of_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In float64, from the same weights and on the same rows, to 1e-6 in every weight."""
-    import deepfm
     import keras
 
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    deepfm = import_module("deepfm")
     sizes = {"a": {**deepfm.SIZES["a"], "UserID": 40}, "b": {**deepfm.SIZES["b"], "MovieID": 30}}
     monkeypatch.setattr(deepfm, "SIZES", sizes)
     keras.config.set_floatx("float64")
