@@ -89,7 +89,9 @@ def test_what_crosses_is_what_the_manifest_says(
     beside = found[f"{name}.range"]
     assert (beside["shape"], beside["bytes_per_row"], beside["bytes_per_step"]) == ([2], 0, 8)
     assert beside["depends_on"] == found[name]["depends_on"]
-    assert "the least and the largest number of the batch cross" in found[name]["protections"][0]["promise"]
+    assert (
+        "the smallest and the largest number of the batch cross" in found[name]["protections"][0]["promise"]
+    )
     sent = at.session.sent()
     assert (sent[name], sent[f"{name}.range"]) == (32 * size, 8)
     ends = at.sent["train", f"{name}.range"]

@@ -22,7 +22,7 @@ ALL = TWO + (
     "protect h with gaussian(clip = 1.0, epsilon = 8, delta = 1e-5)\n"
     "protect g with quantize(bits = 6)\n"
     "protect bob.liked with label_dp(epsilon = 2)\n"
-    "protect gradients to alice with marvell(sum_kl = 0.5)\n"
+    "protect gradients to alice with iso(scale = 1.0)\n"
 )
 
 
@@ -42,7 +42,7 @@ def kept(out: Path, place: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def test_metrics_say_what_was_applied(tmp_path):
     metrics = run(bundle(ALL, tmp_path / "b"), tmp_path / "run")
     found = {entry["mechanism"]: entry for entry in metrics["protections"]}
-    assert set(found) == {"gaussian", "quantize", "label_dp", "marvell"}
+    assert set(found) == {"gaussian", "quantize", "label_dp", "iso"}
     assert {entry["steps"] for entry in found.values()} == {12} == {metrics["steps"]}
     assert {entry["rows"] for entry in found.values()} == {300}
     assert found["gaussian"]["epsilon"] == pytest.approx(8, rel=1e-6) and found["gaussian"]["delta"] == 1e-5
@@ -176,13 +176,14 @@ def test_without_the_library_nothing_is_promised(tmp_path, monkeypatch):
 def test_a_protection_that_does_not_run_ends_the_run(times, tmp_path, monkeypatch):
     from vflc_runtime.protect.guards import Guards
 
-    at = Recorded(bundle(ALL, tmp_path / "b"))
+    text = TWO + "protect gradients to alice with marvell(sum_kl = 0.5)\n"
+    at = Recorded(bundle(text, tmp_path / "b"))
     original = Guards.apply
 
     def apply(self: Guards, name: str, *rest: Any) -> None:
-        for _ in range(times if name == "protect_4" else 1):
+        for _ in range(times if name == "protect_1" else 1):
             original(self, name, *rest)
-        if name == "protect_4" and not times:  # as if a faulty step had let the gradients through
+        if name == "protect_1" and not times:  # as if a faulty step had let the gradients through
             engine, guard = rest[0], self._plan.guards[name]
             for before, after in zip(guard.before, guard.after, strict=True):
                 engine.put(after, engine.get(before))
@@ -261,4 +262,4 @@ def test_verify_compares_without_protections_and_says_so(tmp_path):
     path.write_text(ALL)
     options = {"steps": 3, "rows": 60, "batch": 16, "seed": 0, "engines": ("onnx",), "precision": "float64"}
     found = verify(path, {**options, "threads": 1, "sources": {}}, quiet=True)
-    assert found["within"] and found["protections_off"] == ["gaussian", "quantize", "label_dp", "marvell"]
+    assert found["within"] and found["protections_off"] == ["gaussian", "quantize", "label_dp", "iso"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from vflc_common.engine import EngineRecord
 from vflc_runtime.bundle.plan import DenseUpdate, Plan, RowsUpdate, Weight
-from vflc_runtime.engines.initial import initial_value
+from vflc_runtime.engines.initial import first_value
 from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.engines.updates import clip_factor
 from vflc_runtime.errors import Failure
@@ -35,7 +35,7 @@ class Reference:
                     slot.name: np.full(self._arrays[array].shape, slot.init, plan.precision) for slot in kept
                 }
         for weight in plan.weights.values():
-            value = initial_value(seed, weight.name, weight.shape, weight.init, plan.precision)
+            value = first_value(seed, weight, plan.precision)
             self._part(self._arrays[weight.array], weight)[...] = value
 
     def _part(self, array: Array, weight: Weight) -> Array:
