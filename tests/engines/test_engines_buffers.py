@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from vflc_runtime.bundle.plan import Array, DenseUpdate, Init, Optimizer, RowsUpdate, Slot, Weight
+from vflc_runtime.bundle.plan import Array, DenseUpdate, Init, Optimizer, RowsUpdate, Slice, Slot, Weight
 from vflc_runtime.bundle.plan_rows import Replay
 from vflc_runtime.engines import buffers
 from vflc_runtime.engines.buffers import Buffers, row_groups
@@ -105,6 +106,15 @@ def test_what_does_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Buffers, "_allocate", allocate)
     with pytest.raises(Failure, match="the weights of 'alice' do not fit in memory") as refused:
         Buffers(plan(), 0)
+    assert refused.value.code == "VFL0613"
+
+
+def test_a_slice_of_what_does_not_fit_in_memory() -> None:
+    given = plan()
+    whole = Slice("w", 10**15, 0)
+    given.weights["d"] = replace(given.weights["d"], init=Init("uniform", 1.0), slice=whole)
+    with pytest.raises(Failure, match="the weights of 'alice' do not fit in memory") as refused:
+        Buffers(given, 0)
     assert refused.value.code == "VFL0613"
 
 

@@ -93,10 +93,12 @@ class Buffers:
         self.plan = plan
         try:
             self._allocate()
-        except MemoryError:
+            for weight in plan.weights.values():
+                self._part(self.array(weight.array), weight)[...] = first_value(seed, weight, plan.precision)
+        except (
+            MemoryError
+        ):  # also of the whole that a slice is of, whose size the plan of one place only claims
             raise damaged(f"the weights of {plan.place!r} do not fit in memory") from None
-        for weight in plan.weights.values():
-            self._part(self.array(weight.array), weight)[...] = first_value(seed, weight, plan.precision)
 
     def _allocate(self) -> None:
         plan = self.plan
