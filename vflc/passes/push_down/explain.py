@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -52,7 +52,7 @@ def explain(model: Lowered) -> tuple[list[Explained], list[str]]:
     chosen = [name for name in choice.joined if name not in choice.left]
     for name in chosen:
         other = attempt(model, choice.joined, choice.left | {name}).model
-        found.append(_compared(name, _spans(model, [name]), choice.model, other))
+        found.append(_compared(name, _spans(model, [name]), choice.model, other, model.graph[name].inputs))
     sums = attempt(model, choice.joined, frozenset(choice.joined)).model
     compared = _compared("", (), sums, model)
     if compared.saved > 0:
@@ -61,11 +61,18 @@ def explain(model: Lowered) -> tuple[list[Explained], list[str]]:
     return found, [name for name in choice.joined if name in choice.left]
 
 
-def _compared(value: str, spans: tuple[Span, ...], model: Lowered, other: Lowered) -> Explained:
+def _compared(
+    value: str, spans: tuple[Span, ...], model: Lowered, other: Lowered, parts: Sequence[str] = ()
+) -> Explained:
+    """Two ways beside each other. Where the other one is refused, what crosses is what is made of `parts`."""
     (here, _), (there, refused) = _placed(model), _placed(other)
+    if refused:
+        graph = model.graph
+        made = {key: size for key, size in here.items() if not graph.ancestors([key[0]]).isdisjoint(parts)}
+        return Explained(value, spans, made, {}, refused)
     crosses = {key: size for key, size in here.items() if key not in there}
     instead = {key: size for key, size in there.items() if key not in here}
-    return Explained(value, spans, {} if refused else crosses, instead, refused)
+    return Explained(value, spans, crosses, instead)
 
 
 def _placed(model: Lowered) -> tuple[Crossings, str | None]:
