@@ -19,8 +19,8 @@ def split(
 ) -> Scheduled:
     """Runs the passes of a spec with parties.
 
-    What `push_down` finds must not disclose more than what is written, or break a limit that this keeps:
-    where the analysis finds more, the model is taken as it is written.
+    What `push_down` finds must have no more findings of any code than what is written, and break no limit
+    that this keeps: else the model is taken as it is written. Within grants, bounds are not compared.
 
     Raises:
         Refused: a pass found a mistake.
