@@ -474,3 +474,28 @@ release bob { to alice: liked at most epsilon 2 }
     (refused,) = check_source(Source("s.vfl", text + "train { epochs 4  validation 0.2 }\n"))
     assert refused.code == "VFL0340" and refused.help is not None
     assert "`control best, loss`: remove `validation`" in refused.help
+
+
+def test_a_sum_over_three_parties_offers_to_hide_its_terms() -> None:
+    parties = (
+        "party alice { key ID feature A{1..2}: float -> standardize }\n"
+        "party carol { key ID feature C{1..2}: float -> standardize }\n"
+        "party bob { key ID feature B: float -> standardize label Y: int }\n"
+    )
+    model = (
+        "logit = dense(concat(alice.features, carol.features, bob.features), 1)\n"
+        "predict Y = sigmoid(logit)\nobjective bce(logit, bob.Y)\n"
+    )
+
+    def helps(text: str) -> list[str]:
+        found = [d.help or "" for d in check_source(Source("spec.vfl", text)) if d.code == "VFL0340"]
+        return [help for help in found if "`to bob: " in help]
+
+    offer = (
+        "bob reads `logit.alice` and `logit.carol` only as a sum: `protect logit.alice with secure_sum` "
+        "would show it the sum alone, under the same grant"
+    )
+    assert [offer in help for help in helps(parties + model)] == [True, True], "at alice and at carol"
+    assert not any("secure_sum" in h for h in helps(f"{parties}{model}protect logit.alice with secure_sum\n"))
+    two = model.replace("carol.features, ", "")
+    assert helps(parties + two) and not any("secure_sum" in help for help in helps(parties + two))

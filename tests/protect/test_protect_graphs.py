@@ -172,7 +172,8 @@ def test_what_enters_more_than_a_sum_is_in_none() -> None:
 def test_sums_that_could_travel_masked_are_offered() -> None:
     g = summed()
     (offer,) = offered(g, [])
-    assert offer.startswith("hub reads `a`, `c` and `b` only as a sum: `protect a with secure_sum`")
+    assert (offer.place, offer.terms) == ("hub", ("a", "c", "b"))
+    assert offer.text.startswith("hub reads `a`, `c` and `b` only as a sum: `protect a with secure_sum`")
     masked = Guard("p", "alice", "forward", ("c",), ("c",), "partial", "")
     assert not offered(g, [masked])
     noisy = Guard("p", "alice", "forward", ("c",), ("d",), "proven", "")

@@ -164,6 +164,20 @@ class Guard(Struct, frozen=True):
         return (self.phase == "forward" or bool(self.weights)) and not self.masks
 
 
+class Offer(Struct, frozen=True):
+    """A sum of which the terms could travel masked, and do not.
+
+    Args:
+        place: where the sum is made.
+        terms: the values from elsewhere that enter it and nothing else.
+        text: what a person is told.
+    """
+
+    place: str
+    terms: tuple[str, ...]
+    text: str
+
+
 class Finding(Struct, frozen=True):
     """What the analysis found about edges, for the manifests.
 

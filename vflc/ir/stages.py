@@ -30,7 +30,7 @@ from vflc.ir.model import (
     TrainConfig,
     Update,
 )
-from vflc.ir.release import Acceptance, Finding, Guard, Protection, Release
+from vflc.ir.release import Acceptance, Finding, Guard, Offer, Protection, Release
 
 
 class Lowered(Struct, frozen=True, kw_only=True, eq=False):
@@ -71,12 +71,12 @@ class Placed(Lowered, frozen=True, kw_only=True, eq=False):
 
     Args:
         places: in the order of the spec.
-        offers: places that a masked sum is offered to.
+        offers: sums of which the terms could travel masked, and do not.
     """
 
     places: tuple[str, ...]
     guards: tuple[Guard, ...] = ()
-    offers: tuple[str, ...] = ()
+    offers: tuple[Offer, ...] = ()
 
     def guards_of(self, node: str) -> tuple[Guard, ...]:
         """The guards that a value that crosses has passed, in that order: noise, then compression."""

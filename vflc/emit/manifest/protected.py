@@ -37,7 +37,7 @@ def protections(model: Scheduled) -> dict[str, Any]:
         for guard in model.guards
     ]
     found: dict[str, Any] = {"protections": guards} if guards else {}
-    return found | ({"offers": list(model.offers)} if model.offers else {})
+    return found | ({"offers": [offer.text for offer in model.offers]} if model.offers else {})
 
 
 def protected(data: Mapping[str, Any]) -> list[str]:

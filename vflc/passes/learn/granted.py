@@ -249,9 +249,19 @@ class _Deal(Struct, frozen=True):
             f"{self._who} may learn {what}, which {self.party} does not grant{more}",
             release.span if release else self._info.named,
             f"`to {self.receiver}: {shown}` in `release {self.party}` grants it, and `vflc check --fix` "
-            "writes it; `stop_gradient`, a mechanism with a proof or another place may lower it",
+            "writes it; `stop_gradient`, a mechanism with a proof or another place may lower it"
+            f"{self._sums()}",
             *self._path(first),
         )
+
+    def _sums(self) -> str:
+        """Sums by which these columns reach the receiver, of which a mask would hide the terms."""
+        if not isinstance(self.model, Partitioned):
+            return ""
+        edges = {way.edge for own in self.secrets.values() for secret in own for way in self.ways[secret]}
+        read = {edge.node for edge in self.model.edges if edge.id in edges}
+        offers = (o for o in self.model.offers if o.place == self.receiver and read.intersection(o.terms))
+        return "".join(f"; {offer.text}, under the same grant" for offer in offers)
 
     def _named(self) -> dict[str, set[str]]:
         """The columns that are granted, by the program in which they may be learned."""

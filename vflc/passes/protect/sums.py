@@ -14,7 +14,7 @@ from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import Collector
 from vflc.ir.graph import Graph, Node
-from vflc.ir.release import Guard, Protection
+from vflc.ir.release import Guard, Offer, Protection
 from vflc.ir.stages import Placed
 from vflc.ops import OPS
 from vflc.ops.mechanisms import MECHANISMS
@@ -68,8 +68,8 @@ def find_sum(graph: Graph, users: Mapping[str, Sequence[Node]], name: str) -> Gu
     return GuardedSum(top.id, str(top.place), tuple(_leaves(graph, users, top)))
 
 
-def offered(graph: Graph, guards: Sequence[Guard]) -> tuple[str, ...]:
-    """Sums of several parties' values that could travel masked and do not, in words."""
+def offered(graph: Graph, guards: Sequence[Guard]) -> tuple[Offer, ...]:
+    """Sums of several parties' values that could travel masked and do not."""
     users, masked = graph.users(), {name for guard in guards if guard.masks for name in guard.before}
     sums: dict[str, GuardedSum] = {}
     for node in graph:
@@ -79,8 +79,12 @@ def offered(graph: Graph, guards: Sequence[Guard]) -> tuple[str, ...]:
             sums[found.root] = found
     name = next(mechanism.name for mechanism in MECHANISMS if mechanism.role == "sum")
     return tuple(
-        f"{found.place} reads {_list(found.leaves)} only as a sum: `protect {found.leaves[0]} with "
-        f"{name}` would show it the sum alone"
+        Offer(
+            found.place,
+            found.leaves,
+            f"{found.place} reads {_list(found.leaves)} only as a sum: `protect {found.leaves[0]} with "
+            f"{name}` would show it the sum alone",
+        )
         for found in sums.values()
     )
 
