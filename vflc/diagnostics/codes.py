@@ -190,4 +190,7 @@ CODES: dict[str, str] = {
     "VFL0704": "Outputs and labels that do not match",
     "VFL0705": "A loss, metric or optimizer without a counterpart",
     "VFL0706": "Weights that do not fit the spec",
+    "VFL0707": "A file that is not a whole ONNX model",
+    "VFL0708": "Weights of an ONNX model in a file that is not read",
+    "VFL0709": "A part of ONNX without a counterpart",
 }
