@@ -13,7 +13,7 @@ TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string",
     9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
 }  # fmt: skip
-"""ONNX's numbers of element types, in numpy's words; others (complex, of 4 to 8 bits, bfloat16) are not read."""
+"""ONNX's numbers of element types in numpy's words; complex, bfloat16 and 4 to 8 bits are not read."""
 FIELDS = {
     "float32": "float_data", "float64": "double_data", "int64": "int64_data", "uint32": "uint64_data",
     "uint64": "uint64_data",
