@@ -24,7 +24,7 @@ from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.transport.grpc.network import GrpcNetwork
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 from vflc_runtime.transport.tls import Tls
 
 from vflc.cli.certs import make
@@ -43,7 +43,7 @@ def party(place: str, folder: Path, rows: int, method: str, ports: Any, results:
     """One process: alice listens, bob dials; puts (place, seconds, common rows, wire bytes out)."""
     certs = folder / "certs"
     tls = Tls(certs / "authority.pem", certs / f"{place}.pem", certs / f"{place}.key")
-    rules = Rules(read_manifest(folder / "bundle" / "manifest.json"), place, 1)
+    rules = MessageRules(read_manifest(folder / "bundle" / "manifest.json"), place, 1)
     if place == "alice":
         network = GrpcNetwork(place, {"bob": None}, "127.0.0.1:0", rules, tls, 60)
         ports.put(network.bind())

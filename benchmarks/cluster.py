@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from extras import need
-from vflc_runtime.bundle.folder import Population, of_population, open_any
+from vflc_runtime.bundle.folder import PopulationBundle, of_population, open_any
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.ray_pool import RayPool
 from vflc_runtime.population.rounds import Rounds
@@ -56,7 +56,7 @@ def write(path: Path, users: int) -> None:
             writer.write_table(pa.table([user, movie, rating], schema=schema))
 
 
-def loaded(folder: Path, cohort: int) -> tuple[Population, Users]:
+def loaded(folder: Path, cohort: int) -> tuple[PopulationBundle, Users]:
     """The compiled spec with a cohort of this size, and its users."""
     compile_spec(SPEC).write(folder / "bundle")
     population = of_population(open_any(folder / "bundle"))
@@ -68,7 +68,7 @@ def loaded(folder: Path, cohort: int) -> tuple[Population, Users]:
     return replace(population, users=plan), Users.of(data)
 
 
-def speed(population: Population, users: Users, workers: int, rounds: int) -> tuple[float, float]:
+def speed(population: PopulationBundle, users: Users, workers: int, rounds: int) -> tuple[float, float]:
     """Users a second in the median round, with so many Ray workers, 0 for none; and the peak in GB."""
     settings = population.users.settings
     pool: Any

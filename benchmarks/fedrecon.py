@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vflc_runtime.bundle.folder import Population, of_population, open_any
+from vflc_runtime.bundle.folder import PopulationBundle, of_population, open_any
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, cohort_of, group_of, split_users
@@ -59,14 +59,14 @@ def rounds_of(data: str | None, folder: Path) -> Rounds:
     return started(population, users, plan.settings.seed)
 
 
-def started(population: Population, users: Users, seed: int) -> Rounds:
+def started(population: PopulationBundle, users: Users, seed: int) -> Rounds:
     """The spec before its first round, with another seed than its own."""
     settings = dataclasses.replace(population.users.settings, seed=seed)
     pool = local_pool(population, settings, users)
     return Rounds(population, settings, users, split_users(users, settings), pool)
 
 
-def results(population: Population, users: Users, seed: int) -> tuple[float | None, ...]:
+def results(population: PopulationBundle, users: Users, seed: int) -> tuple[float | None, ...]:
     """Of a whole training what `TARGETS` names."""
     rounds = started(population, users, seed)
     done = [rounds.step(number) for number in range(rounds.settings.rounds)]

@@ -32,7 +32,7 @@ from extras import need
 from vflc_runtime.bundle.manifest import Edge, Manifest, Message
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.messages import Envelope
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 from vflc_runtime.transport.tls import Tls
 
 from vflc.cli.certs import make
@@ -121,10 +121,10 @@ def through_network(folder: Path) -> tuple[float, float]:
     }
     declared = manifest()
     alice = GrpcNetwork(
-        "alice", {"bob": None}, "127.0.0.1:0", Rules(declared, "alice", BATCH), tls["alice"], 30
+        "alice", {"bob": None}, "127.0.0.1:0", MessageRules(declared, "alice", BATCH), tls["alice"], 30
     )
     address = f"127.0.0.1:{alice.bind()}"
-    bob = GrpcNetwork("bob", {"alice": address}, None, Rules(declared, "bob", BATCH), tls["bob"], 30)
+    bob = GrpcNetwork("bob", {"alice": address}, None, MessageRules(declared, "bob", BATCH), tls["bob"], 30)
     tensor = np.ones((BATCH, 8), np.float32)
 
     def answer() -> None:

@@ -18,7 +18,7 @@ from vflc.ops import FUNCTIONS
 from vflc.ops.embedding import COMBINERS
 from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.optimizers import OPTIMIZERS
-from vflc.ops.registry import REQUIRED, Function, Parameter
+from vflc.ops.registry import REQUIRED, Function, FunctionParameter
 from vflc.ops.schedules import SCHEDULES
 from vflc.passes.lower.evaluate import ELEMENTWISE
 from vflc.passes.lower.modules import library_names
@@ -40,7 +40,7 @@ SECTIONS = {
 KINDS = {
     "Node": "a value",
     "Nodes": "a value or a list of values",
-    "Weights": "weights or lists of them",
+    "WeightNodes": "weights or lists of them",
     "float": "a number",
     "int": "a whole number",
     "bool": "`true` or `false`",
@@ -102,7 +102,7 @@ def _section(module: str, functions: list[Function]) -> Iterator[str]:
     yield ""
 
 
-def _parameter(parameter: Parameter) -> str:
+def _parameter(parameter: FunctionParameter) -> str:
     if parameter.variadic:
         return f"{parameter.name}, …"
     if parameter.default is REQUIRED:
@@ -116,7 +116,7 @@ def _shown(default: Any) -> str:
     return str(default).lower() if isinstance(default, bool) else f"{default}"
 
 
-def _kind(parameter: Parameter) -> str:
+def _kind(parameter: FunctionParameter) -> str:
     kinds = [kind.strip() for kind in parameter.kind.split("|")]
     if parameter.variadic and parameter.kind == "int":
         return "whole numbers"
@@ -202,10 +202,10 @@ def _metrics() -> Iterator[str]:
 
 def _library(name: str, text: str) -> Iterator[str]:
     """The blocks of a library: how each is called, and its own first sentence."""
-    from vflc.diagnostics import Collector, Source
+    from vflc.diagnostics import DiagnosticCollector, SourceText
     from vflc.syntax.parser import parse
 
-    spec = parse(Source(f"library/{name}.vfl", text), Collector())
+    spec = parse(SourceText(f"library/{name}.vfl", text), DiagnosticCollector())
     yield from (f"## Blocks of the library `{name}`", "")
     yield from (
         f"They come into a spec by name, with `use {name}.{{DeepFM, FM}}`.",

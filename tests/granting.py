@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import examine, repaired
 
 
 @cache
 def granted(text: str, folder: Path | None = None) -> str:
     """The spec with all grants that it lacks; a spec with mistakes as it is."""
-    return repaired(examine(Source("granted.vfl", text), folder))
+    return repaired(examine(SourceText("granted.vfl", text), folder))

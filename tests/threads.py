@@ -11,7 +11,7 @@ from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.events import Listener
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.messages import Envelope
-from vflc_runtime.transport.network import Control, Reason, Restarted, Traffic
+from vflc_runtime.transport.network import ControlMessage, Reason, Restarted, Traffic
 
 
 class Exchange:
@@ -22,7 +22,7 @@ class Exchange:
         controls: the kinds of control messages that are declared.
     """
 
-    def __init__(self, places: Iterable[str], controls: Iterable[Control] = ()) -> None:
+    def __init__(self, places: Iterable[str], controls: Iterable[ControlMessage] = ()) -> None:
         self.places = tuple(places)
         self.controls = {(each.sender, each.receiver, each.kind): each.bytes for each in controls}
         self.networks: dict[str, ThreadsNetwork] = {}

@@ -12,7 +12,7 @@ from msgspec import Struct
 from vflc_common.plugins import MEND, at_fault
 from vflc_common.words import DEFAULT_BACKEND
 
-from vflc.diagnostics import Collector, Diagnostic, Refused, Source
+from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused, SourceText
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.learn import Learned
 from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
@@ -41,7 +41,7 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextmanager
-def naming_plugins(model: Lowered, collector: Collector) -> Iterator[None]:
+def naming_plugins(model: Lowered, collector: DiagnosticCollector) -> Iterator[None]:
     """Makes a finding at its place of what another package's record raises when graphs are made of it."""
     try:
         yield
@@ -65,7 +65,7 @@ class Examined(Struct, frozen=True):
         model: as far as passes came without a mistake; None where lowering found one.
     """
 
-    source: Source
+    source: SourceText
     folder: Path | None
     diagnostics: list[Diagnostic]
     spec: tree.Spec | None = None
@@ -81,7 +81,7 @@ def check(path: Path) -> list[Diagnostic]:
     return examine_file(path).diagnostics
 
 
-def check_source(source: Source, folder: Path | None = None) -> list[Diagnostic]:
+def check_source(source: SourceText, folder: Path | None = None) -> list[Diagnostic]:
     """Everything that is to say about a text; `folder` is where files it uses are looked for."""
     return examine(source, folder).diagnostics
 
@@ -91,13 +91,13 @@ def examine_file(path: Path) -> Examined:
     try:
         return examine(read_source(path), path.parent)
     except Refused as refused:
-        return Examined(Source(str(path), ""), path.parent, refused.diagnostics)
+        return Examined(SourceText(str(path), ""), path.parent, refused.diagnostics)
 
 
 @undisturbed()
-def examine(source: Source, folder: Path | None = None) -> Examined:
+def examine(source: SourceText, folder: Path | None = None) -> Examined:
     """Checks a text and keeps what was made of it; a mistake is never raised."""
-    collector, spec, models = Collector(), None, list[Lowered]()
+    collector, spec, models = DiagnosticCollector(), None, list[Lowered]()
     try:
         spec = parse(source, collector)
         models.append(_lowered(spec, source, folder, collector))
@@ -127,7 +127,7 @@ def repaired(examined: Examined) -> str:
         return source.text
     text = without_waivers(source, spec)
     if text != source.text:
-        return repaired(examine(Source(source.name, text), examined.folder))
+        return repaired(examine(SourceText(source.name, text), examined.folder))
     model = examined.model
     if isinstance(model, Vectorised):
         reaching = received_of_users(model)
@@ -149,7 +149,7 @@ def learned_together(model: Lowered, places: tuple[str, ...]) -> tuple[Learned, 
     Raises:
         Refused: there is no place of such a name; the model has a population.
     """
-    collector = Collector()
+    collector = DiagnosticCollector()
     if not isinstance(model, Partitioned):
         help = "see docs/populations.md for what its hub learns"
         collector.error("VFL0502", "users of a population cannot be merged", None, help)
@@ -201,7 +201,7 @@ def compile_spec(
 
 @undisturbed()
 def compile_source(
-    source: Source,
+    source: SourceText,
     folder: Path | None = None,
     *,
     precision: str = "float32",
@@ -214,7 +214,7 @@ def compile_source(
     """Compiles a text; `folder` is where files it uses are looked for. Raises as `compile_spec`."""
     from vflc.emit.emit import emit, emit_population  # imports onnx, which checking must not
 
-    collector = Collector()
+    collector = DiagnosticCollector()
     lowered = _read(source, folder, collector)
     with naming_plugins(lowered, collector):
         if lowered.population is not None:
@@ -229,7 +229,7 @@ def compile_source(
         unfused = None
         if "keras" in backends:
             again = pipeline(unsplit, fuse=False, protections=protections, push_down=model.pushed)
-            unfused = again.run(lowered, Collector())
+            unfused = again.run(lowered, DiagnosticCollector())
         return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
 
 
@@ -240,7 +240,9 @@ def kind_of(path: Path) -> str:
         Refused: the spec has mistakes.
     """
     return (
-        "parties" if _read(read_source(path), path.parent, Collector()).population is None else "population"
+        "parties"
+        if _read(read_source(path), path.parent, DiagnosticCollector()).population is None
+        else "population"
     )
 
 
@@ -253,28 +255,32 @@ def unsplit_model(path: Path) -> Scheduled:
     return unsplit_source(read_source(path), path.parent)
 
 
-def unsplit_source(source: Source, folder: Path | None = None) -> Scheduled:
+def unsplit_source(source: SourceText, folder: Path | None = None) -> Scheduled:
     """The same of a text; `folder` is where files it uses are looked for. Raises as `unsplit_model`."""
-    return pipeline(unsplit=True, fuse=False).run(_read(source, folder, Collector()), Collector())
+    return pipeline(unsplit=True, fuse=False).run(
+        _read(source, folder, DiagnosticCollector()), DiagnosticCollector()
+    )
 
 
-def _refuse_unsplit(model: Lowered, collector: Collector) -> None:
+def _refuse_unsplit(model: Lowered, collector: DiagnosticCollector) -> None:
     span = next(party.span for party in model.parties if party.population)
     help = "use `vflc verify SPEC`: it compares users that run together with users that run one at a time"
     collector.error("VFL0502", "a population cannot be compiled unsplit", span, help)
     collector.refuse_errors()
 
 
-def _read(source: Source, folder: Path | None, collector: Collector) -> Lowered:
+def _read(source: SourceText, folder: Path | None, collector: DiagnosticCollector) -> Lowered:
     return _lowered(parse(source, collector), source, folder, collector)
 
 
-def _lowered(spec: tree.Spec, source: Source, folder: Path | None, collector: Collector) -> Lowered:
+def _lowered(
+    spec: tree.Spec, source: SourceText, folder: Path | None, collector: DiagnosticCollector
+) -> Lowered:
     model = lower(spec, _name(source), folder, collector)
     collector.refuse_errors()
     assert model is not None, "lowering gives a model or a diagnostic"
     return model
 
 
-def _name(source: Source) -> str:
+def _name(source: SourceText) -> str:
     return Path(source.name).stem

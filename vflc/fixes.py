@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from vflc_common.bound import Bound
 from vflc_common.words import PROGRAM_WORDS
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.passes.learn.granted import Missing
 from vflc.passes.lower.release import EVIDENCE
 from vflc.syntax import tree
@@ -19,14 +19,16 @@ MEANINGS = {
 }
 
 
-def with_grants(source: Source, spec: tree.Spec, missing: Mapping[str, Mapping[str, list[Missing]]]) -> str:
+def with_grants(
+    source: SourceText, spec: tree.Spec, missing: Mapping[str, Mapping[str, list[Missing]]]
+) -> str:
     """The text with the grants that are missing, by party and receiver.
 
     They go to the end of a party's last `release`, or into one of their own at the end of the text.
     """
     text = source.text
     edits: list[tuple[int, int, str]] = []
-    releases = {i.party.text: i for i in spec.items if isinstance(i, tree.Release)}
+    releases = {i.party.text: i for i in spec.items if isinstance(i, tree.ReleaseStatement)}
     for party, receivers in missing.items():
         lines = _lines(receivers)
         if (release := releases.get(party)) is not None:
@@ -41,7 +43,7 @@ def with_grants(source: Source, spec: tree.Spec, missing: Mapping[str, Mapping[s
     return text
 
 
-def without_waivers(source: Source, spec: tree.Spec) -> str:
+def without_waivers(source: SourceText, spec: tree.Spec) -> str:
     """The text without those `accept` whose code is evidence now, which grants have taken the place of."""
     text = source.text
     old = [i.span for i in spec.items if isinstance(i, tree.Accept) and i.code.text in EVIDENCE]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vflc_common.encoder import Settings
+from vflc_common.encoder import EncoderSettings
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Statistic(Protocol):
+class ColumnStatistic(Protocol):
     """What is learned of a column in one pass over its training rows.
 
     `count` says how many numbers there were: nothing is fitted to none.
@@ -23,7 +23,7 @@ class Statistic(Protocol):
         """Takes in some more numbers [n]; all are finite."""
 
 
-class Ops(Protocol):
+class GraphBuilder(Protocol):
     """What `undo` is given: it adds nodes to the graph, and values are nodes.
 
     `op` takes the name of an op of the language (`add`, `mul`, `exp`, …) and its inputs.
@@ -34,7 +34,7 @@ class Ops(Protocol):
     def constant(self, value: float) -> Any: ...
 
 
-class Raw(Protocol):
+class RawColumn(Protocol):
     """The column that a backend encodes."""
 
     @property
@@ -45,11 +45,11 @@ class Raw(Protocol):
     def many(self) -> bool:
         """Whether a row has many ids. A piece that is no text is an id of -1, which is none."""
 
-    def id_of(self, settings: Settings, value: Any) -> int:
+    def id_of(self, settings: EncoderSettings, value: Any) -> int:
         """The id that an encoder gives to one value; one that no table has where it gives none."""
 
 
-class Onnx(Protocol):
+class OnnxBuilder(Protocol):
     """What `onnx` is given: it adds nodes, and values are their names.
 
     Called with an operator of ONNX, its inputs and attributes, it gives the name of its first output. Texts
@@ -58,7 +58,7 @@ class Onnx(Protocol):
     """
 
     @property
-    def raw(self) -> Raw: ...
+    def raw(self) -> RawColumn: ...
 
     def __call__(
         self, op: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any
@@ -67,11 +67,11 @@ class Onnx(Protocol):
     def constant(self, value: Any, dtype: Any = ...) -> str: ...
 
 
-class Keras(Protocol):
+class KerasBuilder(Protocol):
     """What `keras` is given, with values as for ONNX: `keras.ops`, `keras.layers`, names for layers."""
 
     @property
-    def raw(self) -> Raw: ...
+    def raw(self) -> RawColumn: ...
 
     ops: Any
     layers: Any

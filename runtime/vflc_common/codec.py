@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-Settings = Mapping[str, int]
+CodecSettings = Mapping[str, int]
 
 
 class Unreadable(Exception):
     """Bytes that no codec of these settings has made; its text says why."""
 
 
-class Form(Struct, frozen=True):
+class RowFormat(Struct, frozen=True):
     """Rows as a codec meets them.
 
     Args:
@@ -28,7 +28,7 @@ class Form(Struct, frozen=True):
         size: bytes of a number.
     """
 
-    settings: Settings
+    settings: CodecSettings
     width: int
     size: int
 
@@ -47,7 +47,7 @@ class Codec(Struct, frozen=True):
 
     name: str
     settings: Mapping[str, tuple[int, int]]
-    bytes: Callable[[Form, bool], int]
-    pack: Callable[[Form, Array, Array | None], Array]
-    unpack: Callable[[Form, Array, Array | None, Any], Array]
+    bytes: Callable[[RowFormat, bool], int]
+    pack: Callable[[RowFormat, Array, Array | None], Array]
+    unpack: Callable[[RowFormat, Array, Array | None, Any], Array]
     by_range: bool = False

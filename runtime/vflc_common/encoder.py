@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from vflc_common.backends import Keras, Onnx, Ops, Statistic
+    from vflc_common.backends import ColumnStatistic, GraphBuilder, KerasBuilder, OnnxBuilder
     from vflc_common.encoding import Values
 
 Kind = Literal["string", "int", "float", "strings", "id", "ids"]
@@ -23,7 +23,7 @@ IDS = ("id", "ids")
 SHAPE = {"int": "number", "float": "number"}
 """What a column is in the graph, by what its chain gives: ids are what they are, texts are nothing."""
 
-Settings = Mapping[str, Any]
+EncoderSettings = Mapping[str, Any]
 """An encoder of a chain, as encoders.json has it: its `name`, and each parameter or None."""
 
 MOST_IDS = 2**31 - 1
@@ -31,7 +31,7 @@ LARGEST = 2**63
 """Whole numbers of tables lie below it."""
 
 
-class Argument(Struct, frozen=True):
+class ArgumentType(Struct, frozen=True):
     """What a parameter takes.
 
     Args:
@@ -62,16 +62,16 @@ def is_value(value: Any) -> bool:
     return isinstance(value, str | bool) or is_number(value)
 
 
-def whole(low: int, high: int) -> Argument:
-    return Argument(f"a whole number from {low} to {high:,}", lambda value: is_whole(value, low, high))
+def whole(low: int, high: int) -> ArgumentType:
+    return ArgumentType(f"a whole number from {low} to {high:,}", lambda value: is_whole(value, low, high))
 
 
-NUMBER = Argument("a number", is_number)
-TEXT = Argument("text", lambda value: isinstance(value, str) and value != "")
-VALUE = Argument("a number or text", is_value)
+NUMBER = ArgumentType("a number", is_number)
+TEXT = ArgumentType("text", lambda value: isinstance(value, str) and value != "")
+VALUE = ArgumentType("a number or text", is_value)
 
 
-class Parameter(Struct, frozen=True):
+class EncoderParameter(Struct, frozen=True):
     """A parameter of an encoder.
 
     Args:
@@ -82,7 +82,7 @@ class Parameter(Struct, frozen=True):
     """
 
     name: str
-    takes: Argument
+    takes: ArgumentType
     needed: bool = False
     many: bool = False
 
@@ -99,7 +99,7 @@ class Parameter(Struct, frozen=True):
 DEFAULT = "default"
 OTHER = "other"
 """As a default: unknown and missing values have an id of their own, 0."""
-_TAKES_DEFAULT = Argument(
+_TAKES_DEFAULT = ArgumentType(
     f"one of the values, or `{OTHER}`",
     lambda value: value == OTHER or (isinstance(value, dict) and {*value} == {"value"}),
 )
@@ -115,12 +115,12 @@ class Lookup(Struct, frozen=True):
         plain: whether the ids are the values.
     """
 
-    values: Callable[[Settings], Sequence[Any]]
-    called: Callable[[Settings], str]
-    help: Callable[[Settings], str]
+    values: Callable[[EncoderSettings], Sequence[Any]]
+    called: Callable[[EncoderSettings], str]
+    help: Callable[[EncoderSettings], str]
     plain: bool = False
 
-    def wrong(self, settings: Settings) -> str | None:
+    def wrong(self, settings: EncoderSettings) -> str | None:
         """What is wrong with the default."""
         default, values = settings.get(DEFAULT), self.values(settings)
         if default is None or default == OTHER:
@@ -144,9 +144,9 @@ class Fit(Struct, frozen=True):
         neutral: parameters with which numbers stay as they are.
     """
 
-    start: Callable[[], Statistic]
+    start: Callable[[], ColumnStatistic]
     result: Callable[[Any], Mapping[str, float]]
-    settled: Callable[[Settings], Settings]
+    settled: Callable[[EncoderSettings], EncoderSettings]
     neutral: Mapping[str, float]
 
 
@@ -160,7 +160,7 @@ class Python(Struct, frozen=True):
             too. `lookup`: a value, and it gives a position or None. `row`: all ids of a row, as a list.
     """
 
-    function: Callable[[Any, Settings], Any]
+    function: Callable[[Any, EncoderSettings], Any]
     takes: Literal["value", "missing", "lookup", "row"] = "value"
 
 
@@ -180,7 +180,7 @@ class Suits(Struct, frozen=True):
     separator: str | None = None
 
 
-def _nothing(settings: Settings, kind: str) -> str | None:
+def _nothing(settings: EncoderSettings, kind: str) -> str | None:
     return None
 
 
@@ -221,23 +221,23 @@ class Encoder(Struct, frozen=True, kw_only=True):
     reads: tuple[Kind, ...]
     python: Python
     gives: Kind | None = None
-    parameters: tuple[Parameter, ...] = ()
-    wrong: Callable[[Settings, str], str | None] = _nothing
-    encode: Callable[[Values, Settings], Values] | None = None
+    parameters: tuple[EncoderParameter, ...] = ()
+    wrong: Callable[[EncoderSettings, str], str | None] = _nothing
+    encode: Callable[[Values, EncoderSettings], Values] | None = None
     dear: bool = False
-    codes: Callable[[Settings], int] | None = None
-    classes: Callable[[Settings], Sequence[str | int | float]] | None = None
+    codes: Callable[[EncoderSettings], int] | None = None
+    classes: Callable[[EncoderSettings], Sequence[str | int | float]] | None = None
     lookup: Lookup | None = None
-    length: Callable[[Settings], int] | None = None
+    length: Callable[[EncoderSettings], int] | None = None
     fit: Fit | None = None
-    fills: Callable[[Settings], Any] | None = None
-    undo: Callable[[Ops, Any, Mapping[str, Any]], Any] | None = None
+    fills: Callable[[EncoderSettings], Any] | None = None
+    undo: Callable[[GraphBuilder, Any, Mapping[str, Any]], Any] | None = None
     keeps_units: bool = False
     may_empty: bool = True
-    suits: Callable[[Settings], Suits] | None = None
-    not_exported: Callable[[Settings, str], str | None] = _nothing
-    onnx: Callable[[Onnx, str, Settings], str] | None = None
-    keras: Callable[[Keras, Any, Settings], Any] | None = None
+    suits: Callable[[EncoderSettings], Suits] | None = None
+    not_exported: Callable[[EncoderSettings, str], str | None] = _nothing
+    onnx: Callable[[OnnxBuilder, str, EncoderSettings], str] | None = None
+    keras: Callable[[KerasBuilder, Any, EncoderSettings], Any] | None = None
     misfit: str | None = None
     known_as: Mapping[str, str] = {}
 
@@ -257,7 +257,7 @@ class Encoder(Struct, frozen=True, kw_only=True):
         """What it gives of what it reads."""
         return "ids" if self.gives == "id" and kind == "strings" else self.gives or kind
 
-    def mistake(self, settings: Settings, kind: str) -> str | None:
+    def mistake(self, settings: EncoderSettings, kind: str) -> str | None:
         """What is wrong with the parameters, all of which are there; None where nothing is."""
         for parameter in self.parameters:
             wrong = parameter.wrong(self.name, settings[parameter.name])
@@ -265,23 +265,23 @@ class Encoder(Struct, frozen=True, kw_only=True):
                 return wrong
         return self.wrong(settings, kind) or (self.lookup.wrong(settings) if self.lookup else None)
 
-    def count(self, settings: Settings) -> int | None:
+    def count(self, settings: EncoderSettings) -> int | None:
         """How many ids there are; None of one that makes none."""
         if self.lookup is not None:
             return len(self.lookup.values(settings)) + (settings.get(DEFAULT) == OTHER)
         return self.codes(settings) if self.codes is not None else None
 
-    def unfitted(self, settings: Settings) -> tuple[str, ...]:
+    def unfitted(self, settings: EncoderSettings) -> tuple[str, ...]:
         """The parameters that a run has to fit."""
         return tuple(p for p in self.fit.neutral if settings.get(p) is None) if self.fit else ()
 
-    def allows_missing(self, settings: Settings) -> bool:
+    def allows_missing(self, settings: EncoderSettings) -> bool:
         """Whether a missing value becomes something."""
         defaults = self.lookup is not None and settings.get(DEFAULT) is not None
         return self.fills is not None or defaults
 
 
-def examined(encoder: Encoder, settings: Settings, kind: str) -> tuple[str | None, int | None]:
+def examined(encoder: Encoder, settings: EncoderSettings, kind: str) -> tuple[str | None, int | None]:
     """What is wrong with settings where the encoder follows a `kind`, and how many ids there are.
 
     Raises:
@@ -300,5 +300,5 @@ def examined(encoder: Encoder, settings: Settings, kind: str) -> tuple[str | Non
     return None, count
 
 
-lookup_default = Parameter(DEFAULT, _TAKES_DEFAULT)
+lookup_default = EncoderParameter(DEFAULT, _TAKES_DEFAULT)
 """The last parameter of every lookup."""

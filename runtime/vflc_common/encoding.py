@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vflc_common.arrow import pa, pc
-from vflc_common.encoder import DEFAULT, OTHER, Encoder, Settings
+from vflc_common.encoder import DEFAULT, OTHER, Encoder, EncoderSettings
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Values:
         return Values(flat, self.offsets, self.unknown, self.looked_up)
 
 
-Encode = Callable[[Values, Settings], Values]
+Encode = Callable[[Values, EncoderSettings], Values]
 
 
 def numbers_of(array: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -51,10 +51,10 @@ def numbers_of(array: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]
     return numbers, null
 
 
-def of_numbers(function: Callable[[NDArray[np.float64], Settings], NDArray[Any]]) -> Encode:
+def of_numbers(function: Callable[[NDArray[np.float64], EncoderSettings], NDArray[Any]]) -> Encode:
     """`encode` from a function over numpy, [n] to [n]; what is not finite is missing."""
 
-    def encode(values: Values, settings: Settings) -> Values:
+    def encode(values: Values, settings: EncoderSettings) -> Values:
         numbers, null = numbers_of(values.flat)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             result = function(numbers, settings)
@@ -69,7 +69,7 @@ def of_texts(function: Callable[[pa.Array], pa.Array]) -> Encode:
 
 
 def of_lookup(
-    find: Callable[[pa.Array, Settings], pa.Array], position: Callable[[Settings, Any], int]
+    find: Callable[[pa.Array, EncoderSettings], pa.Array], position: Callable[[EncoderSettings, Any], int]
 ) -> Encode:
     """`encode` of a lookup, with its default.
 
@@ -78,7 +78,7 @@ def of_lookup(
         position: of a value that it knows.
     """
 
-    def encode(values: Values, settings: Settings) -> Values:
+    def encode(values: Values, settings: EncoderSettings) -> Values:
         found = find(values.flat, settings)
         unknown = pc.and_(pc.is_null(found), pc.is_valid(values.flat)).to_numpy(zero_copy_only=False)
         default = settings.get(DEFAULT)
@@ -94,7 +94,7 @@ def of_lookup(
 def by_value(encoder: Encoder) -> Encode:
     """`encode` of an encoder that says it for one value alone."""
 
-    def one_by_one(flat: pa.Array, settings: Settings) -> pa.Array:
+    def one_by_one(flat: pa.Array, settings: EncoderSettings) -> pa.Array:
         one, missing = encoder.python.function, encoder.python.takes == "missing"
         made = [one(v, settings) if v is not None or missing else None for v in flat.to_pylist()]
         if encoder.gives is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-Tree = Mapping[str, Any]
+ExpressionTree = Mapping[str, Any]
 """`{"op", "args"}`, `{"call", "args"}`, `{"column"}`, `{"number"}` or `{"string"}`."""
 
 CALLS = {
@@ -18,7 +18,7 @@ CONDITIONS = (*COMPARISONS, "and", "or", "not")
 """Operators whose value is true or false."""
 
 
-def columns(tree: Tree) -> Iterator[str]:
+def columns(tree: ExpressionTree) -> Iterator[str]:
     """The names of the columns that an expression reads, as often as it does."""
     if "column" in tree:
         yield tree["column"]
@@ -35,7 +35,7 @@ def operation_type(operator: str, types: tuple[str, ...]) -> str:
     return "int" if operator == "//" or (set(types) == {"int"} and operator not in ("/", "**")) else "float"
 
 
-def type_of(tree: Tree, types: Mapping[str, str]) -> str:
+def type_of(tree: ExpressionTree, types: Mapping[str, str]) -> str:
     """The type of an expression, given those of the columns: `int`, `float` or `string`."""
     if "column" in tree:
         return types[tree["column"]]

@@ -22,7 +22,7 @@ LEAST = 1e-7
 """What a probability counts as at least in a logarithm."""
 
 
-class Block:
+class ScoredRows:
     """Rows of a binary prediction or of numbers.
 
     Args:
@@ -59,7 +59,7 @@ class Block:
         return self.prediction.astype(np.float64) - self.label
 
 
-class ClassBlock:
+class ScoredClassRows:
     """Rows of a prediction of classes, with the same names.
 
     Args:
@@ -90,7 +90,7 @@ class ClassBlock:
         return likely
 
 
-Statistic = Callable[[Any], Any]
+MetricSum = Callable[[Any], Any]
 """From a block to a number, or to an array of one for each class, that is added up over blocks."""
 
 
@@ -103,7 +103,7 @@ class OfSums(Struct, frozen=True):
         by_class: from the same to what it is of each class, NaN where it is not defined.
     """
 
-    sums: tuple[Statistic, ...]
+    sums: tuple[MetricSum, ...]
     result: Callable[..., float | None]
     by_class: Callable[..., Array] | None = None
 
@@ -140,31 +140,31 @@ class Metric(Struct, frozen=True):
 # --- sums that several metrics have -----------------------------------------------------------------------
 
 
-def weight(block: Block | ClassBlock) -> float:
+def weight(block: ScoredRows | ScoredClassRows) -> float:
     """Of all rows."""
     return float(block.weight.sum())
 
 
-def right(block: Block | ClassBlock) -> float:
+def right(block: ScoredRows | ScoredClassRows) -> float:
     """Weight of the rows that are guessed right."""
     return float(block.weight[block.guess == block.truth].sum())
 
 
-def hits(block: Block) -> float:
+def hits(block: ScoredRows) -> float:
     """Weight of the positive rows that are held for positive."""
     return float(block.weight[block.guess & block.truth].sum())
 
 
-def of_classes(block: ClassBlock, which: Array, classes: Array) -> Array:
+def of_classes(block: ScoredClassRows, which: Array, classes: Array) -> Array:
     """Weight of the chosen rows, by class."""
     return np.bincount(classes[which], block.weight[which], block.classes)
 
 
-def right_by_class(block: ClassBlock) -> Array:
+def right_by_class(block: ScoredClassRows) -> Array:
     return of_classes(block, block.guess == block.truth, block.truth)
 
 
-def occurs_by_class(block: ClassBlock) -> Array:
+def occurs_by_class(block: ScoredClassRows) -> Array:
     return np.bincount(block.truth, block.weight, block.classes)
 
 

@@ -45,8 +45,8 @@ COLUMN_TYPES = ("string", "int", "float")
 """Declared types of raw columns."""
 COLUMN_KINDS = ("feature", "label", "weight", "column")
 """What a column is for; one of the last kind is only computed with."""
-Shape = Literal["id", "ids", "number"]
-SHAPES: tuple[Shape, ...] = get_args(Shape)
+ColumnShape = Literal["id", "ids", "number"]
+SHAPES: tuple[ColumnShape, ...] = get_args(ColumnShape)
 """What a column's encoders give for a row."""
 Predicted = Literal["binary", "multiclass", "number"]
 PREDICTED: tuple[Predicted, ...] = get_args(Predicted)

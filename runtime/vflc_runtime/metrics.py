@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vflc_common.measure import Block, ClassBlock, OfRanks, OfSums, Statistic
+from vflc_common.measure import MetricSum, OfRanks, OfSums, ScoredClassRows, ScoredRows
 from vflc_common.metrics import METRICS
 from vflc_common.words import Predicted
 
 Array = NDArray[Any]
-Classes = tuple[str | int | float, ...]
+ClassNames = tuple[str | int | float, ...]
 
 BLOCK = 1 << 16
 """Rows that are collected before they are summed."""
@@ -27,7 +27,7 @@ _KEPT = ("scores", "positive", "weights")
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class MeasuredPrediction:
     """A prediction, and what is measured of it.
 
     Args:
@@ -39,17 +39,17 @@ class Scored:
     kind: Predicted
     metrics: tuple[str, ...]
     programs: dict[str, tuple[str, ...]]
-    classes: Classes = ()
+    classes: ClassNames = ()
 
 
-class Collector:
+class MetricCollector:
     """The metrics of one prediction over an epoch or a data set."""
 
-    def __init__(self, scored: Scored) -> None:
+    def __init__(self, scored: MeasuredPrediction) -> None:
         self.scored = scored
         found = {name: METRICS[name].measures.get(scored.kind) for name in scored.metrics}
         self._measures = {name: measure for name, measure in found.items() if measure is not None}
-        self._sums: dict[Statistic, Any] = {
+        self._sums: dict[MetricSum, Any] = {
             each: 0.0
             for measure in self._measures.values()
             if isinstance(measure, OfSums)
@@ -90,13 +90,13 @@ class Collector:
         prediction, label, *rest = (block[: self._filled] for block in self._pending)
         self._filled = 0
         weight = rest[0][:, 0].astype(np.float64) if rest else np.ones(len(prediction))
-        block: Block | ClassBlock
+        block: ScoredRows | ScoredClassRows
         if self.scored.kind == "multiclass":
-            block = ClassBlock(prediction, label, weight)
+            block = ScoredClassRows(prediction, label, weight)
         else:
             if prediction.shape[1] > 1:  # several numbers a row count as rows of their own
                 weight = np.repeat(weight, prediction.shape[1])
-            block = Block(prediction.reshape(-1), label.reshape(-1), weight)
+            block = ScoredRows(prediction.reshape(-1), label.reshape(-1), weight)
             if self._ranked:
                 self._kept.append((block.prediction.copy(), block.truth, weight))
         for statistic in self._sums:
@@ -173,8 +173,8 @@ class Meter:
         parts: the places that have a part of the loss, in the manifest's order.
     """
 
-    def __init__(self, metrics: Mapping[tuple[str, str], Scored], parts: Iterable[str]) -> None:
-        self.collectors = {key: Collector(scored) for key, scored in metrics.items()}
+    def __init__(self, metrics: Mapping[tuple[str, str], MeasuredPrediction], parts: Iterable[str]) -> None:
+        self.collectors = {key: MetricCollector(scored) for key, scored in metrics.items()}
         self.rows = 0
         self.parts = dict.fromkeys(parts, 0.0)
         self.losses: dict[str, float] = {}

@@ -15,7 +15,7 @@ from vflc_common.text import text
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import FOUND_BY_ALL, AlignSettings
 from vflc_runtime.events import silent
-from vflc_runtime.transport.network import Control
+from vflc_runtime.transport.network import ControlMessage
 
 SHARED = b"a key that only the parties know"
 
@@ -58,7 +58,7 @@ class Ended:
 
 def controls(places):
     pairs = itertools.permutations(places, 2)
-    return [Control(kind.name, a, b, kind.bytes) for a, b in pairs for kind in ALIGNING]
+    return [ControlMessage(kind.name, a, b, kind.bytes) for a, b in pairs for kind in ALIGNING]
 
 
 def together(

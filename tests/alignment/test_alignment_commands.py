@@ -24,7 +24,7 @@ from vflc_runtime.party.align import align_party
 from vflc_runtime.party.site import Site
 
 from vflc.cli.main import run
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 SPEC = """party alice { key ID feature a: float -> standardize }
@@ -58,7 +58,7 @@ OTHERS = {
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle") / "model"
-    compile_source(Source("model.vfl", SPEC)).write(folder)
+    compile_source(SourceText("model.vfl", SPEC)).write(folder)
     return folder
 
 

@@ -197,7 +197,7 @@ def test_an_alignment_has_a_minute_and_a_thousandth_of_a_second_for_each_row(mon
 @pytest.mark.parametrize("numbers", [[1, 2, 3], [1, 3, 2], [2, 1, 3], [1, 1, 2], [1, 2, 2]])
 def test_hashes_come_in_ascending_order(numbers):
     hashes = [bytes([number]) * HASH for number in numbers]
-    link = exchange.Link("bob", 3, Said(b"".join(hashes)), exchange.Clock(60))
+    link = exchange.PeerExchange("bob", 3, Said(b"".join(hashes)), exchange.Clock(60))
     if numbers == sorted(set(numbers)):
         assert hub._hear_hashes(link, ALIGN_COMMON, 3).tolist() == hashes
     else:

@@ -10,7 +10,7 @@ import pytest
 from aligning import SHARED, controls, together
 from vflc_common.control import ALIGNING
 from vflc_runtime.alignment.kept import Kept
-from vflc_runtime.alignment.keys import Keys
+from vflc_runtime.alignment.keys import SortedKeys
 from vflc_runtime.alignment.settings import AlignSettings
 
 TABLES = {"alice": ["b", "a", "c", "d"], "bob": ["e", "d", "c", "b"], "carol": ["d", "b", "c", "x", "y"]}
@@ -79,7 +79,7 @@ def test_a_party_that_forgot_is_heard(kept, tmp_path):
     ],
 )
 def test_what_cannot_have_been_kept_is_not_used(tmp_path, token, positions, kept_so):
-    keys = Keys("alice", pa.array(["a", "b", "c"]))
+    keys = SortedKeys("alice", pa.array(["a", "b", "c"]))
     Kept.open(tmp_path, "psi", "alice", ("bob",), keys).save(
         bytes(token), np.array(positions, None if positions else np.int64)
     )

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vflc_common.control import ALIGN_COUNT, POINT, Control
 from vflc_runtime.alignment import exchange, hub, points
-from vflc_runtime.alignment.exchange import Clock, Link
+from vflc_runtime.alignment.exchange import Clock, PeerExchange
 from vflc_runtime.alignment.handshake import Handshake
 from vflc_runtime.alignment.kept import _possible
-from vflc_runtime.alignment.keys import Keys
-from vflc_runtime.alignment.points import WorkerPool
+from vflc_runtime.alignment.keys import SortedKeys
+from vflc_runtime.alignment.points import PointThreads
 from vflc_runtime.alignment.settings import AlignSettings, check_settings
 from vflc_runtime.errors import PEER, Failure
 
@@ -38,7 +38,7 @@ class Wire:
 
 
 def link(wire, rows=9, peer="bob"):
-    return Link(peer, rows, wire, Clock(60))
+    return PeerExchange(peer, rows, wire, Clock(60))
 
 
 @given(st.binary(max_size=40), st.integers(1, 9))
@@ -81,7 +81,7 @@ def test_the_time_that_is_left(passed, left, monkeypatch):
         assert clock.left("bob") == left
         wire = Wire(late)
         with pytest.raises(Failure, match="nothing came"):
-            Link("bob", 1, wire, clock).hear(ALIGN_COUNT, 8)
+            PeerExchange("bob", 1, wire, clock).hear(ALIGN_COUNT, 8)
         assert wire.waits == [left]
         return
     with pytest.raises(Failure, match="has taken longer than 5 s, and bob has not finished") as refused:
@@ -101,7 +101,7 @@ def test_who_waited_until_the_end_says_so(code, told, monkeypatch):
             raise Failure(code, "nothing came")
 
     with pytest.raises(Failure) as refused:
-        Link("bob", 1, Late(), clock).hear(ALIGN_COUNT, 8)
+        PeerExchange("bob", 1, Late(), clock).hear(ALIGN_COUNT, 8)
     assert refused.value.code == told
 
 
@@ -159,7 +159,7 @@ def test_keys_are_compared_a_few_times_only(count, threads, sizes, monkeypatch):
 
     done = lambda made: SimpleNamespace(result=lambda: made)  # noqa: E731
     pool = SimpleNamespace(threads=threads, submit=lambda work, *given: done(work(*given)))
-    private = hub.Private(Keys("a", pa.array(["k"])), pool, reported.append)
+    private = hub.Private(SortedKeys("a", pa.array(["k"])), pool, reported.append)
     asking = SimpleNamespace(points=bytes(POINT * count), compare=compare)
     found = private._ask(link(Wire()), asking, "keys", count)
     assert found.tolist() == list(range(count)) and compared == sizes
@@ -171,7 +171,7 @@ def test_keys_are_compared_a_few_times_only(count, threads, sizes, monkeypatch):
 def test_a_pool_that_ends_begins_nothing_more():
     pytest.importorskip("private_set_intersection.python", reason="needs vflc[psi]")
     gate, begun = threading.Event(), []
-    with pytest.raises(KeyError), WorkerPool(1) as pool:
+    with pytest.raises(KeyError), PointThreads(1) as pool:
         first = pool.submit(gate.wait, 10)
         rest = [pool.submit(begun.append, number) for number in range(3)]
         rest[-1].add_done_callback(lambda _: gate.set())
@@ -183,7 +183,7 @@ def test_a_pool_that_ends_begins_nothing_more():
 def test_as_many_threads_as_are_given(threads, cores, used, monkeypatch):
     monkeypatch.setattr(points, "library", lambda: None)
     monkeypatch.setattr(points.os, "cpu_count", lambda: cores)
-    with WorkerPool(threads) as pool:
+    with PointThreads(threads) as pool:
         assert pool.threads == used == pool._pool._max_workers
 
 
@@ -193,7 +193,7 @@ def test_pieces_come_in_their_order(items, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(points, "library", lambda: None)
         patch.setattr(points, "PIECE", size)
-        with WorkerPool(2) as pool:
+        with PointThreads(2) as pool:
             doubled = pool.pieces(
                 lambda part: [2 * each for each in part], items, lambda *now: made.append(now)
             )
@@ -212,7 +212,7 @@ def test_the_fewest_rows_are_compared_first():
         asked.append((link.peer, len(ranks)))
         return ranks[1:]
 
-    keys = Keys("alice", pa.array([f"k{n}" for n in range(5)]))
+    keys = SortedKeys("alice", pa.array([f"k{n}" for n in range(5)]))
     common = hub.intersect(keys, handshake, SimpleNamespace(at_hub=at_hub))
     assert asked == [("carol", 5), ("dora", 4), ("bob", 3)] and common.tolist() == [3, 4]
     told = [(2).to_bytes(8, "big"), np.sort(keys.hashes(bytes(32), common)).tobytes()]
@@ -229,7 +229,7 @@ def test_the_fewest_rows_are_compared_first():
 )
 def test_keys_that_name_no_row(keys, code, told):
     with pytest.raises(Failure) as refused:
-        Keys("a", pa.array(keys))
+        SortedKeys("a", pa.array(keys))
     assert (refused.value.code, refused.value.message) == (code, told)
 
 

@@ -17,7 +17,7 @@ from specs.examples import prepared, text_of
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.party.align import align_party
 from vflc_runtime.party.train import train_party
-from vflc_runtime.run.train import Result, TrainOptions
+from vflc_runtime.run.train import TrainOptions, TrainResult
 
 OPTIONS = TrainOptions(epochs=2, batch=32, validation=0.2, threads=1)
 SETTINGS = AlignSettings(key=b"known to the parties alone", threads=1)
@@ -65,7 +65,7 @@ def test_the_weights_are_those_of_one_process(
     bundle, sources, alone = model
     train = lambda place, here: train_party(bundle, here, tmp_path / place, OPTIONS)  # noqa: E731
     for place, result in together(work_of(bundle, sources, method, train)).items():
-        assert isinstance(result, Result), result
+        assert isinstance(result, TrainResult), result
         assert result.metrics["data"]["parties"][place]["dropped"] > 0
         assert tensors(tmp_path / place, place) == tensors(alone, place)
 

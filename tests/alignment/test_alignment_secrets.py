@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from aligning import SHARED, together
 from vflc_common.control import HASH, POINT
-from vflc_runtime.alignment.keys import Keys
+from vflc_runtime.alignment.keys import SortedKeys
 
 TABLES = {
     "alice": [f"user {n}" for n in range(40)],
@@ -29,7 +29,7 @@ def salt_of(ended, place, tables):
 
 
 def hashes(place, keys, key):
-    found = Keys(place, pa.array(sorted(keys))).hashes(key).tobytes()
+    found = SortedKeys(place, pa.array(sorted(keys))).hashes(key).tobytes()
     return {found[i : i + HASH] for i in range(0, len(found), HASH)}
 
 

@@ -12,14 +12,14 @@ from vflc_runtime.audit.adversary_view import AdversaryView
 from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import drawn, units
 from vflc_runtime.audit.judge import Judge
-from vflc_runtime.audit.knowledge import Knowledge, Label
+from vflc_runtime.audit.knowledge import AttackedLabel, Knowledge
 from vflc_runtime.audit.labels import LABEL_ATTACKS
 from vflc_runtime.audit.rehearsal import first_steps, rehearse
 from vflc_runtime.audit.targets import target
 from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.data.dataset import Dataset
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 ROWS = 512
@@ -52,7 +52,7 @@ def reached(
     Of two classes the AUC, of several the share of rows that are named rightly, of a number the correlation,
     where rows are linked the AUC of pairs.
     """
-    compile_source(Source("attacked.vfl", granted(text))).write(folder)
+    compile_source(SourceText("attacked.vfl", granted(text))).write(folder)
     bundle = open_bundle(folder)
     data = columns(bundle)
     settings = {"seed": 1, "validation": 0.0, "fold": 0, "batch": batch, "shuffle": True, "epochs": 99}
@@ -65,11 +65,11 @@ def reached(
     assert aimed is not None
     if column.dtype == np.float32 and len(np.unique(column)) > 2:
         label, knowledge = (
-            Label(secret, "number", 2),
-            Knowledge(Label(secret, "number", 2), column[:, 0].astype(float)),
+            AttackedLabel(secret, "number", 2),
+            Knowledge(AttackedLabel(secret, "number", 2), column[:, 0].astype(float)),
         )
     else:
-        label = Label(secret, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
+        label = AttackedLabel(secret, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
         knowledge = Knowledge(label, aimed.classes, None, aimed.spelled)
     judge = Judge(label, column[:, 0] if label.kind == "number" else aimed.classes)
     found = []

@@ -15,7 +15,7 @@ from vflc_runtime.audit.labels import FEATURE_ATTACKS, LABEL_ATTACKS
 from vflc_runtime.run.train import TrainOptions, train
 from vflc_runtime.run.transcript import Stretch
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.emit.bundle import Bundle
 
@@ -94,7 +94,7 @@ def tables(rows: int, seed: int = 0) -> dict[str, Any]:
 @lru_cache(maxsize=8)
 def compiled(text: str) -> Bundle:
     """Tests of several runs are of one spec."""
-    return compile_source(Source("planted.vfl", text))
+    return compile_source(SourceText("planted.vfl", text))
 
 
 def recorded(text: str, sources: dict[str, Any], out: Path, epochs: int = 1, **options: Any) -> Path:

@@ -16,8 +16,8 @@ from vflc_runtime.audit.attacks.attack import Look
 from vflc_runtime.audit.features import Spelling
 from vflc_runtime.audit.html import page
 from vflc_runtime.audit.judge import Judge
-from vflc_runtime.audit.knowledge import Label
-from vflc_runtime.audit.report import LEVELS, MEANING, Report, Score
+from vflc_runtime.audit.knowledge import AttackedLabel
+from vflc_runtime.audit.report import LEVELS, MEANING, AttackScore, Report
 from vflc_runtime.audit.run import AuditOptions, audit
 from vflc_runtime.errors import Failure
 
@@ -40,7 +40,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     return made
 
 
-def found(report: Report, party: str, attack: str, channel: str | None = None) -> Score:
+def found(report: Report, party: str, attack: str, channel: str | None = None) -> AttackScore:
     return next(
         s for s in report.scores if (s.party, s.attack) == (party, attack) and channel in (None, s.channel)
     )
@@ -129,7 +129,7 @@ def test_completion_is_held_against_the_same_labels_without_the_bottom(reports: 
 
 def test_a_class_that_no_batch_has_enough_of_is_left_out() -> None:
     truth = np.array([0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 2.0, 0.0])
-    judge = Judge(Label("bob.grade", "classes", 4), truth)
+    judge = Judge(AttackedLabel("bob.grade", "classes", 4), truth)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         spread = judge.looks([Look(np.arange(8), truth)])

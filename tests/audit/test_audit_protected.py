@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from audit.auditing import DEEP, LINEAR, only, protected, recorded, tables
-from vflc_runtime.audit.report import Report, Score
+from vflc_runtime.audit.report import AttackScore, Report
 from vflc_runtime.audit.run import AuditOptions, audit
 from vflc_runtime.protect.noise import Noise
 
@@ -25,7 +25,7 @@ def audited(text: str, sources: dict[str, Any], out: Path, epochs: int, **option
     return audit(run, sources, AuditOptions(("alice",), threads=1, bounds=False))
 
 
-def found(report: Report, attack: str) -> Score:
+def found(report: Report, attack: str) -> AttackScore:
     return next(score for score in report.scores if score.attack == attack)
 
 

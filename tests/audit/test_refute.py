@@ -25,7 +25,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.protect import spending
 from vflc_runtime.run import loading
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 ROWS, STEPS = 1200, 40
@@ -34,7 +34,7 @@ SETTINGS = {"seed": 0, "validation": 0.1, "fold": 0, "batch": 64, "shuffle": Tru
 
 
 def opened(text: str, folder: Path) -> Bundle:
-    compile_source(Source("planted.vfl", granted(text))).write(folder)
+    compile_source(SourceText("planted.vfl", granted(text))).write(folder)
     return open_bundle(folder)
 
 
@@ -101,7 +101,7 @@ def test_no_bound_of_a_random_spec_is_exceeded(text: str, seed: int, tmp_path_fa
     from learn.test_noninterference import _encoders, batch
 
     folder = tmp_path_factory.mktemp("refute")
-    bundle = compile_source(Source("random.vfl", text))
+    bundle = compile_source(SourceText("random.vfl", text))
     bundle.write(folder)
     inputs = batch(_encoders(bundle.files), 200, seed)
     data = Dataset(200, inputs, None, {}, {})

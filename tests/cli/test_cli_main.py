@@ -13,7 +13,7 @@ from vflc_runtime.errors import Failure
 from vflc.api.errors import at
 from vflc.cli import failures, main
 from vflc.cli.commands import COMMANDS
-from vflc.diagnostics import Diagnostic, Refused, Source, Span
+from vflc.diagnostics import Diagnostic, Refused, SourceText, Span
 
 
 def vflc(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -51,7 +51,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_refused_shows_every_finding_at_its_place(capsys: pytest.CaptureFixture[str]) -> None:
-    source = Source("a.vfl", "x = y\nz = w\n")
+    source = SourceText("a.vfl", "x = y\nz = w\n")
     found = [
         Diagnostic("VFL0101", "nothing is called 'y'", Span(source, 4, 5), "define it"),
         Diagnostic("VFL0101", "nothing is called 'w'", Span(source, 10, 11)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from vflc.diagnostics import Collector, Source
+from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.diagnostics.diagnostic import MOST_ERRORS
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.driver import check_source
@@ -36,7 +36,7 @@ objective bce(logit, bob.liked)
 
 def said(body: str, head: str = HEAD, tail: str = TAIL) -> list[tuple[str, str, str]]:
     """Code, message and underlined text of every finding; nothing is granted here."""
-    found = check_source(Source("x.vfl", head + body + tail))
+    found = check_source(SourceText("x.vfl", head + body + tail))
     errors = [d for d in found if d.level != "warning" and d.code != "VFL0340"]
     return [(d.code, d.message, d.span.text if d.span else "") for d in errors]
 
@@ -163,12 +163,12 @@ def test_a_hundred_errors_are_enough(body: str) -> None:
 
 
 def test_strays_are_placed_without_a_walk_for_each() -> None:
-    found = check_source(Source("x.vfl", "@;!&|^" * 30_000))
+    found = check_source(SourceText("x.vfl", "@;!&|^" * 30_000))
     assert len(found) == MOST_ERRORS + 1
 
 
 def test_a_finding_is_collected_once_and_the_rest_counted() -> None:
-    collector = Collector()
+    collector = DiagnosticCollector()
     for number in range(3 * MOST_ERRORS):
         collector.error("VFL0001", f"mistake {number // 2}")
         collector.warning("VFL0325", "the same warning")

@@ -9,7 +9,7 @@ import pytest
 from granting import granted
 
 from vflc.cli.main import run
-from vflc.diagnostics import Diagnostic, Source
+from vflc.diagnostics import Diagnostic, SourceText
 from vflc.driver import check_source, compile_source
 from vflc.syntax.format import format_spec
 
@@ -48,7 +48,7 @@ ENDS = PARTIES.replace("party carol {}", "party carol {\n  key ID\n  feature c: 
 
 
 def found(text: str) -> list[Diagnostic]:
-    return [d for d in check_source(Source("spec.vfl", text)) if d.level == "error"]
+    return [d for d in check_source(SourceText("spec.vfl", text)) if d.level == "error"]
 
 
 def told(text: str) -> list[tuple[str, str]]:
@@ -223,10 +223,10 @@ def test_a_waiver_of_what_was_not_found(target: str) -> None:
 
 
 def test_warnings_are_waived_as_errors_are() -> None:
-    shown = check_source(Source("spec.vfl", granted(ENDS)))
+    shown = check_source(SourceText("spec.vfl", granted(ENDS)))
     assert {d.code for d in shown} == {"VFL0325"} and {d.level for d in shown} == {"warning"}
     waiver = accept("gradients to carol", "VFL0325", "carol has licensed the model")
-    assert not check_source(Source("spec.vfl", granted(ENDS + waiver)))
+    assert not check_source(SourceText("spec.vfl", granted(ENDS + waiver)))
 
 
 # --- where waivers stand ---------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_warnings_are_waived_as_errors_are() -> None:
 
 def test_manifests_have_the_reasons() -> None:
     text = RAW + accept("alice.Age", reason="one | reason, and\\n## more of it")
-    bundle = compile_source(Source("spec.vfl", text))
+    bundle = compile_source(SourceText("spec.vfl", text))
     edges = {edge["id"]: edge for edge in json.loads(bundle.files["manifest.json"])["edges"]}
     waiver = {"code": "VFL0302", "because": "one | reason, and ## more of it"}
     assert {name: e["accepted"] for name, e in edges.items() if e["accepted"]} == {"alice.Age": [waiver]}
@@ -246,7 +246,7 @@ def test_manifests_have_the_reasons() -> None:
 
 def test_the_page_says_what_each_edge_tells() -> None:
     text = granted(NONLINEAR.replace("[alice.Age, alice.City]", "[alice.Gender, alice.City]"))
-    bundle = compile_source(Source("spec.vfl", text))
+    bundle = compile_source(SourceText("spec.vfl", text))
     page = bundle.files["manifest.md"].decode()
     size = "at most 5.322 bits a row, one of 40 values; each column through 1 number"
     assert f"| `a.deep` | {size} |" in page and f"| `a.first` | {size}, linear |" in page
@@ -274,9 +274,9 @@ def test_many_values_are_told_by_their_bits_alone() -> None:
     text = granted(
         NONLINEAR.replace("hash(20)", "hash(100000000)").replace("[alice.Age, ", "[alice.Gender, ")
     )
-    page = compile_source(Source("spec.vfl", text)).files["manifest.md"].decode()
+    page = compile_source(SourceText("spec.vfl", text)).files["manifest.md"].decode()
     assert "| `a.deep` | at most 27.57 bits a row, one of 200,000,000 values;" in page
-    unbounded = compile_source(Source("spec.vfl", NONLINEAR)).files["manifest.md"].decode()
+    unbounded = compile_source(SourceText("spec.vfl", NONLINEAR)).files["manifest.md"].decode()
     assert "| `a.deep` | at most 192 bits a row; each column" in unbounded and "one of" not in unbounded
 
 

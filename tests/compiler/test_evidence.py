@@ -7,7 +7,7 @@ import pytest
 from granting import granted
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Collector, Source
+from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.driver import check_source, compile_source
 from vflc.ir.learn import Evidence
 from vflc.ir.release import Finding
@@ -41,14 +41,14 @@ def spec(body: str, loss: str = "bce(logit, bob.liked)", more: str = "") -> str:
 
 
 def compiled(text: str) -> Scheduled:
-    collector = Collector()
-    model = lower(parse(Source("spec.vfl", granted(text)), collector), "spec", None, collector)
+    collector = DiagnosticCollector()
+    model = lower(parse(SourceText("spec.vfl", granted(text)), collector), "spec", None, collector)
     assert model is not None
     return pipeline().run(model, collector)
 
 
 def codes(text: str) -> list[str]:
-    return sorted({found.code for found in check_source(Source("spec.vfl", granted(text)))})
+    return sorted({found.code for found in check_source(SourceText("spec.vfl", granted(text)))})
 
 
 def of_labels(text: str, receiver: str = "alice") -> dict[str, Evidence]:
@@ -171,7 +171,7 @@ def test_the_gradient_at_the_score_is_the_slope(tmp_path_factory: pytest.TempPat
     text = spec(DEEP).replace("fuse at bob", "fuse at hub")
     text = text.replace("predict liked = sigmoid(logit)", "predict liked = sigmoid(logit) at bob")
     folder = tmp_path_factory.mktemp("hub")
-    compile_source(Source("spec.vfl", granted(text)), precision="float64").write(folder)
+    compile_source(SourceText("spec.vfl", granted(text)), precision="float64").write(folder)
     heard = []
     session = Session(folder, listen=heard.append)
     rng = np.random.default_rng(0)
@@ -224,7 +224,7 @@ def test_every_kind_says_which_columns_by_which_edges() -> None:
 
 
 def test_evidence_stands_beside_the_bounds_in_the_manifest() -> None:
-    bundle = compile_source(Source("spec.vfl", granted(KINDS)))
+    bundle = compile_source(SourceText("spec.vfl", granted(KINDS)))
     (ids,) = [e for e in bundle.manifest["evidence"] if e["kind"] == "ids"]
     assert ids["to"] == "alice" and ids["of"] == ["bob.City"] and ids["edges"] == ["t.gradient"]
     page = bundle.files["manifest.md"].decode()

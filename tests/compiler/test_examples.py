@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from snapshot import same_as
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.driver import compile_spec
 from vflc.emit.bundle import Bundle
 from vflc.ir.show import show_graph, show_ops, show_schedule
@@ -37,7 +37,7 @@ def compiled(path: Path) -> Bundle:
 
 @each_spec
 def test_tree(path: Path) -> None:
-    collector = Collector()
+    collector = DiagnosticCollector()
     spec = parse(read_source(path), collector)
     assert not collector.diagnostics
     same_as(SNAPSHOTS / path.stem / "tree.txt", show(spec))

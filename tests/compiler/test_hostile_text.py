@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import check_source, compile_source
 from vflc.emit.manifest.text import plain
 
@@ -31,13 +31,15 @@ release bob { to alice: liked }
 
 
 def errors(text: str) -> list[tuple[str, str]]:
-    found = check_source(Source("spec.vfl", text))
+    found = check_source(SourceText("spec.vfl", text))
     return [(d.code, d.span.text if d.span else "") for d in found if d.level == "error"]
 
 
 @pytest.mark.parametrize("reason", ["<!-- ", "a | b", "`x", "[x](y)", "</td><script>", "# x", "a & b", "**x"])
 def test_a_reason_adds_nothing_to_the_manifest(reason: str) -> None:
-    page = compile_source(Source("spec.vfl", SPEC.replace("REASON", reason))).files["manifest.md"].decode()
+    page = (
+        compile_source(SourceText("spec.vfl", SPEC.replace("REASON", reason))).files["manifest.md"].decode()
+    )
     (line,) = [line for line in page.splitlines() if "because:" in line]
     for special in "<|`[#&*":
         bare = line.replace(f"\\{special}", "").partition("because:")[2]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import check_source
 
 PARTIES = """
@@ -41,8 +41,8 @@ MODELS = {
 
 def lines(body: str, count: int) -> int:
     """Lines of the compiler that `check` executes; a comprehension's line counts every time round."""
-    source = Source("x.vfl", (PARTIES + body + END).format(count=count))
-    check_source(Source("y.vfl", source.text.replace(f"1..{count}", "1..2")))  # loads what is loaded once
+    source = SourceText("x.vfl", (PARTIES + body + END).format(count=count))
+    check_source(SourceText("y.vfl", source.text.replace(f"1..{count}", "1..2")))  # loads what is loaded once
     counted = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:

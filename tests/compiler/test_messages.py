@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from granting import granted
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import check_source
 
 SPEC = """party alice {
@@ -34,7 +34,7 @@ def first(line: str) -> tuple[str, str, str]:
         text += "predict liked = sigmoid(logit)\n"
     if "objective" not in line:
         text += "objective bce(logit, bob.liked)\n"
-    error = next(d for d in check_source(Source("s.vfl", granted(text))) if d.level == "error")
+    error = next(d for d in check_source(SourceText("s.vfl", granted(text))) if d.level == "error")
     return error.code, error.message, error.help or ""
 
 
@@ -98,7 +98,7 @@ predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
 """
     )
-    assert not [d.message for d in check_source(Source("s.vfl", granted(text))) if d.level == "error"]
+    assert not [d.message for d in check_source(SourceText("s.vfl", granted(text))) if d.level == "error"]
 
 
 def test_a_layer_over_many_parties_is_one_finding() -> None:
@@ -112,7 +112,7 @@ predict y = logit
 objective mse(logit, q.y)
 """
     )
-    (error,) = (d for d in check_source(Source("s.vfl", granted(text))) if d.level == "error")
+    (error,) = (d for d in check_source(SourceText("s.vfl", granted(text))) if d.level == "error")
     assert error.code == "VFL0302" and error.message.startswith("16 features are read at q")
     assert "h1 = dense(concat(p0.F1, p0.F2, …), 8), h2 = dense(concat(p1.F1" in (error.help or "")
 
@@ -131,6 +131,6 @@ objective bce(logit, bob.liked) + cce(z, bob.stars) + 0.1 * mse(sigmoid(logit), 
 objective l2(0.1, h.weights) + l2(0.2, logit.weights)
 """
     )
-    model = compile_source(Source("s.vfl", granted(text))).model
+    model = compile_source(SourceText("s.vfl", granted(text))).model
     assert model is not None
     assert [loss.name for loss in model.losses] == ["liked.bce", "stars", "liked.mse", "l2", "l2_2"]

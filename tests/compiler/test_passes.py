@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from granting import granted
 
-from vflc.diagnostics import Refused, Source
+from vflc.diagnostics import Refused, SourceText
 from vflc.driver import compile_source
 from vflc.emit.bundle import Bundle
 from vflc.passes import place
@@ -28,7 +28,7 @@ party bob {
 
 
 def compiled(text: str, **options: Any) -> Bundle:
-    return compile_source(Source("test.vfl", granted(PARTIES + text)), **options)
+    return compile_source(SourceText("test.vfl", granted(PARTIES + text)), **options)
 
 
 def edges(bundle: Bundle, phase: str) -> dict[str, tuple[str, str, list[Any]]]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from granting import granted
 
-from vflc.diagnostics import Collector, Refused, Source
+from vflc.diagnostics import DiagnosticCollector, Refused, SourceText
 from vflc.driver import check_source
 from vflc.ir.graph import Graph
 from vflc.passes import place as placing
@@ -17,7 +17,7 @@ from vflc.passes.levels import levels
 from vflc.passes.lower import lower
 from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
-from vflc.passes.place import Place, trainable_below
+from vflc.passes.place import Placement, trainable_below
 from vflc.passes.prune import Prune
 from vflc.passes.raw import raw_values
 from vflc.passes.schedule import Scheduling
@@ -40,13 +40,13 @@ party carol {
 }
 """
 PASSES = (
-    Prune(), Place(unsplit=False), Modes(), Differentiate(), Optimize(), Simplify(), Cut(), Scheduling(),
+    Prune(), Placement(unsplit=False), Modes(), Differentiate(), Optimize(), Simplify(), Cut(), Scheduling(),
 )  # fmt: skip
 
 
 def model(body: str, parties: str = PARTIES, passes: int = len(PASSES)) -> Any:
-    collector = Collector()
-    made = lower(parse(Source("x.vfl", parties + body), collector), "x", None, collector)
+    collector = DiagnosticCollector()
+    made = lower(parse(SourceText("x.vfl", parties + body), collector), "x", None, collector)
     collector.refuse_errors()
     assert made is not None
     for step in PASSES[:passes]:
@@ -307,7 +307,7 @@ def test_a_placed_layer_over_several_parties_may_be_left_to_the_compiler(other: 
         model(spec, parties)
     (found,) = refused.value.diagnostics
     assert found.code == "VFL0302" and found.help is not None and found.help.startswith("leave its place out")
-    examined = check_source(Source("x.vfl", granted(parties + spec.replace(" at bob", ""))))
+    examined = check_source(SourceText("x.vfl", granted(parties + spec.replace(" at bob", ""))))
     assert not [each for each in examined if each.level == "error"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from granting import granted
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import check_source, compile_source
 from vflc.syntax.format import format_spec
 
@@ -38,7 +38,9 @@ z = dense(mlp(h, [8]), 5) at bob
 def found(tail: str) -> list[str]:
     text = SPEC + tail + "\n"
     return [
-        f"{d.code} {d.message}" for d in check_source(Source("s.vfl", granted(text))) if d.level == "error"
+        f"{d.code} {d.message}"
+        for d in check_source(SourceText("s.vfl", granted(text)))
+        if d.level == "error"
     ]
 
 
@@ -71,7 +73,7 @@ def test_a_name_alone_is_brought_to_the_place_that_is_demanded() -> None:
         "h = mlp", "party hub {}\n\nh = mlp"
     )
     text += "predict liked = p at alice\npredict again = q\nobjective bce(y, bob.liked)\n"
-    model = compile_source(Source("s.vfl", granted(text))).model
+    model = compile_source(SourceText("s.vfl", granted(text))).model
     assert model is not None
     places = {each.name: model.inference[each.node].place for each in model.predictions}
     assert places == {"liked": "alice", "again": "hub"}
@@ -140,7 +142,7 @@ def test_unlike_things_are_refused(tail: str, code: str, says: str) -> None:
 def test_a_weight_of_another_party_is_refused() -> None:
     text = SPEC.replace("feature Age: float", "feature Age: float\n  weight U: float")
     text += "predict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = alice.U)\n"
-    (error,) = (d for d in check_source(Source("s.vfl", granted(text))) if d.level == "error")
+    (error,) = (d for d in check_source(SourceText("s.vfl", granted(text))) if d.level == "error")
     assert error.code == "VFL0211" and "alice.U is at alice, but the label is at bob" in error.message
 
 
@@ -153,7 +155,7 @@ def test_a_weight_of_another_party_is_refused() -> None:
 )
 def test_a_weight_is_a_number(line: str, says: str) -> None:
     text = SPEC.replace("weight W: float", line) + "predict liked = sigmoid(y)\nobjective bce(y, bob.liked)\n"
-    (error,) = (d for d in check_source(Source("s.vfl", granted(text))) if d.level == "error")
+    (error,) = (d for d in check_source(SourceText("s.vfl", granted(text))) if d.level == "error")
     assert error.code == "VFL0204" and says in error.message
 
 
@@ -171,11 +173,11 @@ s = sum(lookup(items, users.M))
 predict r = s
 objective mse(s, users.r, weight = users.w)
 """
-    assert "VFL0502" in {d.code for d in check_source(Source("s.vfl", granted(text)))}
+    assert "VFL0502" in {d.code for d in check_source(SourceText("s.vfl", granted(text)))}
     scaled = text.replace("  weight w: float\n", "").replace(", weight = users.w", "")
-    assert not [d for d in check_source(Source("s.vfl", granted(scaled))) if d.level == "error"]
+    assert not [d for d in check_source(SourceText("s.vfl", granted(scaled))) if d.level == "error"]
     scaled = scaled.replace("label r: float", "label r: float -> scale(0.2)")
-    (error,) = check_source(Source("s.vfl", granted(scaled)))
+    (error,) = check_source(SourceText("s.vfl", granted(scaled)))
     assert error.code == "VFL0502" and "cannot undo the encoders" in error.message
 
 
@@ -195,4 +197,4 @@ predict of = sigmoid(weighed) of alice.y at alice
 objective bce(weighed, alice.y, weight = alice.w)
 """
     assert format_spec(text) == text
-    assert [d.code for d in check_source(Source("s.vfl", granted(text))) if d.level == "error"] == []
+    assert [d.code for d in check_source(SourceText("s.vfl", granted(text))) if d.level == "error"] == []

@@ -8,7 +8,7 @@ import pytest
 from granting import granted
 
 from vflc.cli.crossings import crossing
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 SPEC = """
@@ -44,7 +44,7 @@ def test_open_sizes_are_listed_with_their_columns(
     value: str, at_bob: str, told: dict[str, list[str]]
 ) -> None:
     text = SPEC.replace("VALUE", value).replace("dense(x, 1)", f"dense({at_bob}, 1)")
-    files = compile_source(Source("spec.vfl", granted(text))).files
+    files = compile_source(SourceText("spec.vfl", granted(text))).files
     manifest, page = json.loads(files["manifest.json"]), files["manifest.md"].decode()
     assert {edge["id"]: edge["sized_by"] for edge in manifest["edges"] if edge["sized_by"]} == told
     assert all(bool(edge["bytes_per_row"]) != bool(edge["sized_by"]) for edge in manifest["edges"])

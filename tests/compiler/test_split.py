@@ -14,7 +14,7 @@ from granting import granted
 from hypothesis import HealthCheck, given, settings, target
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.emit.bundle import Bundle
 
@@ -23,7 +23,7 @@ STEPS, ROWS = 4, 7
 
 @lru_cache(maxsize=2)
 def compiled(text: str, unsplit: bool) -> Bundle:
-    return compile_source(Source("random.vfl", text), precision="float64", unsplit=unsplit)
+    return compile_source(SourceText("random.vfl", text), precision="float64", unsplit=unsplit)
 
 
 def trained(

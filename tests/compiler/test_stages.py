@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from random_specs import specs
 
 from vflc.cli.commands import vflc
-from vflc.diagnostics import Collector, Refused, Source
+from vflc.diagnostics import DiagnosticCollector, Refused, SourceText
 from vflc.driver import compile_spec
 from vflc.ir.graph import Graph
 from vflc.ir.stages import Lowered, Scheduled
@@ -41,8 +41,8 @@ objective mse(logit, bob.y)
 
 
 def lowered(text: str = TEXT) -> Lowered:
-    collector = Collector()
-    model = lower(parse(Source("x.vfl", text), collector), "x", None, collector)
+    collector = DiagnosticCollector()
+    model = lower(parse(SourceText("x.vfl", text), collector), "x", None, collector)
     assert model is not None
     return model
 
@@ -54,7 +54,7 @@ def saboteur(name: str, spoil: Any, whole: Pipeline[Any] | None = None) -> Pipel
         def __init__(self, own: Any) -> None:
             self.own, self.name, self.requires, self.ensures = own, own.name, own.requires, own.ensures
 
-        def __call__(self, model: Any, collector: Collector) -> Any:
+        def __call__(self, model: Any, collector: DiagnosticCollector) -> Any:
             return spoil(self.own(model, collector))
 
     whole = whole or pipeline()
@@ -141,7 +141,7 @@ def without_receipts(schedule: Any) -> Any:
 def test_a_pass_that_breaks_its_promise_is_named(spoiled: str) -> None:
     name, spoil, promise = SPOILED[spoiled]
     with pytest.raises(Refused) as caught:
-        saboteur(name, spoil).run(lowered(), Collector(), Watch(checked=True))
+        saboteur(name, spoil).run(lowered(), DiagnosticCollector(), Watch(checked=True))
     (found,) = caught.value.diagnostics
     assert found.code == "VFL0501" and promise in found.message
     assert found.message.startswith(f"after `{name}`")
@@ -169,7 +169,7 @@ def test_a_pass_over_a_population_that_breaks_its_promise_is_named(spoiled: str)
     path = next(path for path in SPECS if path.stem == "fedrecon")
     with pytest.raises(Refused) as caught:
         saboteur(name, spoil, population_pipeline()).run(
-            lowered(path.read_text("utf-8")), Collector(), Watch(checked=True)
+            lowered(path.read_text("utf-8")), DiagnosticCollector(), Watch(checked=True)
         )
     (found,) = caught.value.diagnostics
     assert found.code == "VFL0501" and promise in found.message
@@ -182,14 +182,14 @@ def test_a_pass_that_does_not_get_what_it_requires_is_named() -> None:
     class Mover:
         name, requires, ensures = "mover", (), ()
 
-        def __call__(self, model: Any, collector: Collector) -> Any:
+        def __call__(self, model: Any, collector: DiagnosticCollector) -> Any:
             return replace(model, updates=model.updates[1:])
 
     passes = pipeline().passes
     at = next(i for i, step in enumerate(passes) if step.name == "cut")
     spoiled = Pipeline((*passes[:at], Mover(), *passes[at:]), Scheduled)
     with pytest.raises(Refused, match="before `cut`"):
-        spoiled.run(lowered(), Collector(), Watch(checked=True))
+        spoiled.run(lowered(), DiagnosticCollector(), Watch(checked=True))
 
 
 @pytest.mark.parametrize("passes", [pipeline(), pipeline(unsplit=True, fuse=False), population_pipeline()])
@@ -210,7 +210,7 @@ def test_examples_keep_every_promise(path: Path) -> None:
 @settings(max_examples=10, deadline=None)
 @given(specs())
 def test_random_specs_keep_every_promise(text: str) -> None:
-    pipeline().run(lowered(granted(text)), Collector(), Watch(checked=True))
+    pipeline().run(lowered(granted(text)), DiagnosticCollector(), Watch(checked=True))
 
 
 def dump(spec: str, *options: str) -> tuple[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import check_source
 
 SPEC = """party alice {
@@ -43,7 +43,7 @@ release bob { to alice: Price1, Price2, Price3, liked }
 
 
 def found(text: str) -> list[str]:
-    return [f"{d.code} {d.message}" for d in check_source(Source("x.vfl", text)) if d.level == "error"]
+    return [f"{d.code} {d.message}" for d in check_source(SourceText("x.vfl", text)) if d.level == "error"]
 
 
 def test_the_spec_has_no_mistake_of_its_own() -> None:
@@ -103,5 +103,5 @@ def test_what_is_missing_is_said_where_all_could_be_read_and_where_it_was_not_le
     "column", ['key "User ID"', 'feature "PT08.S1": float', "feature PT08.S1(CO): float", "key user-id"]
 )
 def test_a_name_that_is_none_is_to_be_given_in_a_query(column: str) -> None:
-    first = check_source(Source("x.vfl", f"party alice {{\n  {column}\n}}\n"))[0]
+    first = check_source(SourceText("x.vfl", f"party alice {{\n  {column}\n}}\n"))[0]
     assert first.code == "VFL0001" and "AS user_id" in (first.help or ""), first.help

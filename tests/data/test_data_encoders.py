@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_common.moments import Moments
-from vflc_runtime.data.chain import Chain
+from vflc_runtime.data.chain import EncoderChain
 from vflc_runtime.errors import Failure
 
 WHERE = {"file": "spec.vfl", "line": 4, "column": 3, "end_column": 9, "text": "  feature f: string"}
@@ -21,7 +21,7 @@ HASHED_NUMBERS = [537292, 285648, 64469, 35490]
 
 
 def chain(*encoders, shape="id", state=None, **column):
-    return Chain("p.f", {"encoders": encoders, "shape": shape, "where": WHERE, **column}, state)
+    return EncoderChain("p.f", {"encoders": encoders, "shape": shape, "where": WHERE, **column}, state)
 
 
 def encode(values, *encoders, type=None, **column):

@@ -8,7 +8,7 @@ import pytest
 from test_data_encoders import chain, encode, hash_of, keys, refused, vocab
 from vflc_common.moments import ROUNDING, Moments
 from vflc_runtime.data import generate as made_up
-from vflc_runtime.data.chain import SPARSE, WIDE, Counts
+from vflc_runtime.data.chain import SPARSE, WIDE, UnplacedCounts
 from vflc_runtime.data.encoders import settled
 from vflc_runtime.data.refusals import MOST_VALUES
 from vflc_runtime.errors import Failure
@@ -41,7 +41,7 @@ def test_what_varies_by_rounding_alone_is_constant():
 )
 def test_a_column_that_few_rows_make_wide_is_reported(widest, values, said):
     assert (WIDE, SPARSE) == (64, 16)
-    report = Counts(widest=widest, values=values, rows=10).report()
+    report = UnplacedCounts(widest=widest, values=values, rows=10).report()
     assert (report.get("widest") == widest) is said and ("mean" in report) is said
     if said:
         assert report["mean"] == round(values / 10, 1)

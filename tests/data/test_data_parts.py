@@ -20,7 +20,7 @@ from vflc_runtime.data.dataset import check_parties
 from vflc_runtime.data.overlap import overlap
 from vflc_runtime.data.query import _nodes
 from vflc_runtime.data.read import Wanted, _positions, _top_level
-from vflc_runtime.data.source import Opened, _reason, describe
+from vflc_runtime.data.source import OpenedSource, _reason, describe
 from vflc_runtime.data.table import WIDTH, in_parts, in_rows
 from vflc_runtime.data.table import shown as shown_value
 from vflc_runtime.data.values import is_long, restored, what_to_do
@@ -236,7 +236,7 @@ def test_the_columns_at_the_top_of_nested_schemas():
 
 
 def test_where_columns_are():
-    source = Opened("alice", "t.csv", "csv")
+    source = OpenedSource("alice", "t.csv", "csv")
     assert _positions(["a", "b", "A"], [Wanted("A"), Wanted("a")], source) == [2, 0]
     for names, wanted, code, says in (
         (["Age", "b"], "age", "VFL0602", "did you mean Age? its columns are: Age, b"),

@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from snapshot import same_as
 
 import vflc
-from vflc.diagnostics import Diagnostic, Label, Source, Span, render_json, render_sarif, render_text
+from vflc.diagnostics import Diagnostic, RelatedSpan, SourceText, Span, render_json, render_sarif, render_text
 from vflc.diagnostics.diagnostic import in_order
 from vflc.diagnostics.render_text import MOST_ALSO, MOST_BLOCKS
 from vflc.driver import check
 
-SPEC = Source(
+SPEC = SourceText(
     "deepfm.vfl",
     "party alice {\n\tkey ID\n\tfeature Größe: int\n}\n"
     "名前 = f(未知の値, x)\nlogit = dense(\n  alice.Age,\n  1)\n\nlast",
 )
-OTHER = Source("blocks/towers.vfl", "block Tower(x) {\n  return mlp(x, [8])\n}\n")
+OTHER = SourceText("blocks/towers.vfl", "block Tower(x) {\n  return mlp(x, [8])\n}\n")
 
 
-def at(text: str, source: Source = SPEC) -> Span:
+def at(text: str, source: SourceText = SPEC) -> Span:
     start = source.text.index(text)
     return Span(source, start, start + len(text))
 
@@ -33,10 +33,12 @@ def at(text: str, source: Source = SPEC) -> Span:
 FINDINGS = [
     Diagnostic("VFL0101", "unknown name `未知の値`", at("未知の値"), "did you mean `値`?"),
     Diagnostic(
-        "VFL0105", "no column `Größe`", at("Größe"), None, (Label(at("party alice"), "declared here"),)
+        "VFL0105", "no column `Größe`", at("Größe"), None, (RelatedSpan(at("party alice"), "declared here"),)
     ),
     Diagnostic("VFL0201", "over several lines", at("dense(\n  alice.Age,\n  1)"), "bring both to one shape"),
-    Diagnostic("VFL0107", "`Tower` needs `x`", at("f("), None, (Label(at("(x)", OTHER), "its parameters"),)),
+    Diagnostic(
+        "VFL0107", "`Tower` needs `x`", at("f("), None, (RelatedSpan(at("(x)", OTHER), "its parameters"),)
+    ),
     Diagnostic("VFL0005", "the file ends here", Span(SPEC, len(SPEC.text), len(SPEC.text)), "add `}`"),
     Diagnostic("VFL0310", "one feature only", at("last"), None, (), "warning"),
     Diagnostic("VFL0016", "cannot read\x1b[31m x.vfl", None, "check the path"),
@@ -62,7 +64,7 @@ def test_carets_stand_under_what_they_mean() -> None:
 
 
 def test_long_lines_are_cut_around_the_place() -> None:
-    source = Source("x", "a" * 5000 + "HERE" + "b" * 5000)
+    source = SourceText("x", "a" * 5000 + "HERE" + "b" * 5000)
     text = render_text.render([Diagnostic("VFL0101", "m", at("HERE", source))])
     line, carets = text.splitlines()[3:5]
     assert len(line) < 160 and line.startswith("1 | …") and line.endswith("…")
@@ -71,7 +73,7 @@ def test_long_lines_are_cut_around_the_place() -> None:
 
 @pytest.mark.parametrize("text", ["", "\n", "x", "x\n", "\r\n\r\n"])
 def test_empty_files(text: str) -> None:
-    source = Source("empty.vfl", text)
+    source = SourceText("empty.vfl", text)
     for offset in range(len(text) + 1):
         rendered = render_text.render([Diagnostic("VFL0109", "nothing", Span(source, offset, offset))])
         assert rendered.splitlines()[-1].rstrip().endswith("^")
@@ -120,17 +122,19 @@ def test_sarif() -> None:
             assert (region["endLine"], region["endColumn"]) >= (region["startLine"], region["startColumn"])
             assert place["physicalLocation"]["artifactLocation"]["uri"]
     assert render_sarif.render([]).count('"results": []') == 1
-    spaced = Diagnostic("VFL0101", "m", at("x", Source("my specs/ü.vfl", "x")))
+    spaced = Diagnostic("VFL0101", "m", at("x", SourceText("my specs/ü.vfl", "x")))
     assert '"my%20specs/%C3%BC.vfl"' in render_sarif.render([spaced])
 
 
 @settings(deadline=None)
 @given(st.text(alphabet="ab\t\n\r界\u0301\x00é "), st.data())
 def test_any_span_of_any_text(text: str, data: st.DataObject) -> None:
-    source = Source("x", text)
+    source = SourceText("x", text)
     places = st.integers(0, len(text))
     spans = [Span(source, *sorted((data.draw(places), data.draw(places)))) for _ in range(3)]
-    finding = Diagnostic("VFL0001", text, spans[0], text, tuple(Label(span, text) for span in spans[1:]))
+    finding = Diagnostic(
+        "VFL0001", text, spans[0], text, tuple(RelatedSpan(span, text) for span in spans[1:])
+    )
     rendered = render_text.render([finding])
     assert "^" in rendered and not any(char in rendered for char in "\t\r\x00")
     json.loads(render_json.render([finding]))
@@ -147,7 +151,7 @@ def test_findings_of_one_code_at_one_place_are_one_block() -> None:
 
 
 def test_of_many_warnings_the_first_are_shown_whole() -> None:
-    source = Source("x.vfl", "\n" * 50)
+    source = SourceText("x.vfl", "\n" * 50)
     places = [Span(source, n, n) for n in range(40)]
     text = render_text.render([Diagnostic("VFL0321", "alone", place, level="warning") for place in places])
     assert text.count("warning[VFL0321]") == MOST_BLOCKS
@@ -158,7 +162,7 @@ def test_of_many_warnings_the_first_are_shown_whole() -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_terminal_breaks_no_word(width: int) -> None:
-    long = Source("x.vfl", "x = " + " + ".join(f"value_{n}" for n in range(60)))
+    long = SourceText("x.vfl", "x = " + " + ".join(f"value_{n}" for n in range(60)))
     found = Diagnostic("VFL0302", "a message of words " * 12, Span(long, 100, 120), "some help " * 20)
     lines = render_text.render([found], width=width).splitlines()
     assert max(map(len, lines)) <= width

@@ -7,7 +7,7 @@ import pytest
 from granting import granted
 
 from vflc import driver
-from vflc.diagnostics import Collector, Refused, Source
+from vflc.diagnostics import DiagnosticCollector, Refused, SourceText
 from vflc.passes.lower import lower
 from vflc.syntax.format import format_spec
 from vflc.syntax.parser import parse
@@ -56,13 +56,13 @@ def test_kinds_are_known() -> None:
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if not e[0].startswith("refused")], ids=ids)
 def test_example_compiles(example: tuple[str, str]) -> None:
-    driver.compile_source(Source("language.vfl", granted(whole(*example))))
+    driver.compile_source(SourceText("language.vfl", granted(whole(*example))))
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e[0].startswith("refused")], ids=ids)
 def test_example_is_refused(example: tuple[str, str]) -> None:
     with pytest.raises(Refused) as refused:
-        driver.compile_source(Source("language.vfl", whole(*example)))
+        driver.compile_source(SourceText("language.vfl", whole(*example)))
     errors = {found.code for found in refused.value.diagnostics if found.level == "error"}
     assert errors == {example[0].split()[1]}
 
@@ -80,9 +80,9 @@ def test_shapes_in_comments_are_those_of_the_values() -> None:
     for kind, text in EXAMPLES:
         if kind != "statements":
             continue
-        collector = Collector()
+        collector = DiagnosticCollector()
         model = lower(
-            parse(Source("language.vfl", whole(kind, text)), collector), "language", None, collector
+            parse(SourceText("language.vfl", whole(kind, text)), collector), "language", None, collector
         )
         assert model is not None
         for name, shape in SHAPE.findall(text):

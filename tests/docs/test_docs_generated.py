@@ -12,7 +12,7 @@ from vflc_common.metrics import METRICS
 from vflc_runtime.bundle.folder import open_bundle
 
 from vflc import driver
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.diagnostics.codes import CODES
 from vflc.ops import FUNCTIONS
 from vflc.ops.optimizers import OPTIMIZERS
@@ -77,7 +77,7 @@ def test_every_metric_can_be_asked_for(tmp_path: Path) -> None:
     binary = [metric.name for metric in METRICS if "binary" in metric.measures]
     asked = spec.replace("metrics   auc, precision, recall", f"metrics {', '.join(binary)}")
     assert asked != spec
-    driver.compile_source(Source("m.vfl", asked)).write(tmp_path / "bundle")
+    driver.compile_source(SourceText("m.vfl", asked)).write(tmp_path / "bundle")
     measured = open_bundle(tmp_path / "bundle").plans["bob"].metrics[0].metrics
     assert measured == tuple(binary) and {*binary, "rating_accuracy"} == {*METRICS.ours}
 

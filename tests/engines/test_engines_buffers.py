@@ -8,8 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vflc_runtime.bundle.plan import Array, DenseUpdate, Init, Optimizer, RowsUpdate, Slice, Slot, Weight
-from vflc_runtime.bundle.plan_rows import Replay
+from vflc_runtime.bundle.plan import (
+    DenseUpdate,
+    Initializer,
+    Optimizer,
+    RowsUpdate,
+    Slice,
+    Slot,
+    Weight,
+    WeightArray,
+)
+from vflc_runtime.bundle.plan_rows import ReplaySteps
 from vflc_runtime.engines import buffers
 from vflc_runtime.engines.buffers import Buffers, row_groups
 from vflc_runtime.errors import Failure
@@ -25,10 +34,12 @@ def plan(**ids: str) -> Any:
     Weight `t` is rows 1 and 2 of its array, and `u2` rows 3 and 4 of another one.
     """
 
-    def optimizer(name: str, slots: tuple[tuple[str, float], ...], late: Replay | None = None) -> Optimizer:
+    def optimizer(
+        name: str, slots: tuple[tuple[str, float], ...], late: ReplaySteps | None = None
+    ) -> Optimizer:
         return Optimizer(name, name, tuple(Slot(*slot) for slot in slots), None, late)
 
-    optimizers = [optimizer("dense", DENSE), optimizer("rows", ROWS), optimizer("late", LATE, Replay())]
+    optimizers = [optimizer("dense", DENSE), optimizer("rows", ROWS), optimizer("late", LATE, ReplaySteps())]
     updates = [DenseUpdate("dense.0", "dense", "gradient.dense", ("d", "e"), 7)] + [
         RowsUpdate(f"rows.{name}", rule, name, ((ids.get(name, "i"), f"gradient.{name}"),), None)
         for name, rule in (("t", "rows"), ("u", "rows"), ("late", "late"))
@@ -43,11 +54,11 @@ def plan(**ids: str) -> Any:
     return SimpleNamespace(
         place="alice",
         precision="float64",
-        arrays={name: Array(name, shape, name in TABLES) for name, shape in ARRAYS.items()},
+        arrays={name: WeightArray(name, shape, name in TABLES) for name, shape in ARRAYS.items()},
         optimizers={each.id: each for each in optimizers},
         updates={each.id: each for each in updates},
         weights={
-            name: Weight(name, shape, Init("constant", float(number)), True, array, offset)
+            name: Weight(name, shape, Initializer("constant", float(number)), True, array, offset)
             for number, (name, array, offset, shape) in enumerate(weights, 1)
         },
     )
@@ -112,7 +123,7 @@ def test_what_does_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_slice_of_what_does_not_fit_in_memory() -> None:
     given = plan()
     whole = Slice("w", 10**15, 0)
-    given.weights["d"] = replace(given.weights["d"], init=Init("uniform", 1.0), slice=whole)
+    given.weights["d"] = replace(given.weights["d"], init=Initializer("uniform", 1.0), slice=whole)
     with pytest.raises(Failure, match="the weights of 'alice' do not fit in memory") as refused:
         Buffers(given, 0)
     assert refused.value.code == "VFL0613"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from vflc_common.keras import _quiet
-from vflc_runtime.bundle.plan import Init, Weight
-from vflc_runtime.bundle.plan_keras import Held
+from vflc_runtime.bundle.plan import Initializer, Weight
+from vflc_runtime.bundle.plan_keras import LayerVariable
 from vflc_runtime.engines import keras_setup
 from vflc_runtime.engines.keras_models import PlaceWeights, call_model, load_model
 from vflc_runtime.errors import Failure
@@ -162,7 +162,7 @@ def weights(
 ) -> tuple[PlaceWeights, dict[str, Any]]:
     """Weights of models whose layers hold variables of these shapes, and the variables by `MODEL.WEIGHT`."""
     named = {
-        name: Weight(name, shape, Init("constant", start), True, name, 0)
+        name: Weight(name, shape, Initializer("constant", start), True, name, 0)
         for start, (name, shape) in enumerate({"a": (2, 3), "b": (4,), "alone": (1,)}.items(), 1)
     }
     variables: dict[str, Any] = {}
@@ -180,7 +180,7 @@ def weights(
                 raise ValueError(name)
             return layers[name]
 
-        entry = SimpleNamespace(held=[Held(name, name, 1) for name, _ in held])
+        entry = SimpleNamespace(held=[LayerVariable(name, name, 1) for name, _ in held])
         forwards[graph] = SimpleNamespace(entry=entry, model=SimpleNamespace(get_layer=get_layer))
     plan: Any = SimpleNamespace(weights=named, precision="float64")
     return PlaceWeights(plan, forwards, 0), variables

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from granting import granted
-from vflc_runtime.bundle.plan_keras import Gradients, RowGradient, Seed
+from vflc_runtime.bundle.plan_keras import RowGradient, Seed, TapePlan
 from vflc_runtime.engines import keras_setup
 from vflc_runtime.engines.keras import KerasEngine
 from vflc_runtime.engines.keras_gradients import TapeGradients
@@ -19,7 +19,7 @@ from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 pytestmark = [
@@ -46,7 +46,7 @@ def gradients(tf: Any, variables: dict[str, list[Any]], **spec: Any) -> TapeGrad
     plan: Any = SimpleNamespace(arrays=arrays, precision="float64")
     held: Any = SimpleNamespace(in_models=lambda name, graphs: variables[name])
     parts: dict[str, Any] = {"seeds": (), "crossing": (), "dense": (), "rows": (), "received": {}}
-    return TapeGradients(plan, Gradients(**{**parts, **spec}), held, {"train"})
+    return TapeGradients(plan, TapePlan(**{**parts, **spec}), held, {"train"})
 
 
 def test_gradients_by_hand(tf: Any) -> None:
@@ -170,7 +170,9 @@ train { optimizer OPTIMIZER
 @pytest.fixture
 def session(tmp_path: Path, request: pytest.FixtureRequest) -> Session:
     text = SPEC.replace("OPTIMIZER", request.param)
-    made = compile_source(Source("keras.vfl", granted(text)), precision="float64", backends=("onnx", "keras"))
+    made = compile_source(
+        SourceText("keras.vfl", granted(text)), precision="float64", backends=("onnx", "keras")
+    )
     made.write(tmp_path / "bundle")
     return Session(tmp_path / "bundle", "keras")
 
@@ -230,7 +232,9 @@ def test_random_values_are_drawn_where_they_are_read(tmp_path: Path) -> None:
     """Those of the seed, the step and the id, with a row for each of the batch; in training only."""
     text = SPEC.replace("OPTIMIZER", "sgd(lr = 0.1)").replace("h = dense(", "h = dropout(dense(")
     text = text.replace("a.x), 3)", "a.x), 3), 0.5)")
-    made = compile_source(Source("keras.vfl", granted(text)), precision="float64", backends=("onnx", "keras"))
+    made = compile_source(
+        SourceText("keras.vfl", granted(text)), precision="float64", backends=("onnx", "keras")
+    )
     made.write(tmp_path / "bundle")
     engine: Any = Session(tmp_path / "bundle", "keras", seed=9).engines["a"]
     (drawn,) = engine.plan.randoms.values()

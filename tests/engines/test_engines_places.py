@@ -17,7 +17,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.run.session import Session
 
 from runtime import handmade
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 
@@ -185,7 +185,7 @@ def trained(folder: Path, widths: list[int], penalty: str, optimizer: str, setti
         optimizer=optimizer,
         settings=settings,
     )
-    compile_source(Source("rows.vfl", granted(text)), precision="float64").write(folder)
+    compile_source(SourceText("rows.vfl", granted(text)), precision="float64").write(folder)
     return Session(folder, programs=("train", "evaluate"))
 
 

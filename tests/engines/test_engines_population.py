@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from vflc_runtime.bundle.plan import Loss, Slot
-from vflc_runtime.bundle.population_plan import Graph, Optimizer
-from vflc_runtime.engines.population_rows import Update, sum_rows
+from vflc_runtime.bundle.population_plan import PopulationGraph, PopulationOptimizer
+from vflc_runtime.engines.population_rows import RowsOptimizer, sum_rows
 from vflc_runtime.engines.population_runners import OnnxRunner, runners
 from vflc_runtime.errors import Failure
 
@@ -36,8 +36,8 @@ def graph(*nodes: tuple[str, list[str], str], inputs: dict[str, list[Any]], outp
 ADDS = graph(("Add", ["x", "y"], "z"), inputs={"x": ["n"], "y": ["m"]}, outputs=["z"])
 
 
-def file(content: bytes, inputs: tuple[str, ...], outputs: tuple[str, ...], **more: Any) -> Graph:
-    return Graph(Path("hub/g"), content, inputs, outputs, **more)
+def file(content: bytes, inputs: tuple[str, ...], outputs: tuple[str, ...], **more: Any) -> PopulationGraph:
+    return PopulationGraph(Path("hub/g"), content, inputs, outputs, **more)
 
 
 def test_an_engine_is_that_of_the_bundle() -> None:
@@ -75,7 +75,7 @@ def test_a_graph_that_cannot_run() -> None:
 # --- rows ----------------------------------------------------------------------------------------
 
 
-def update(precision: str = "float64") -> Update:
+def update(precision: str = "float64") -> RowsOptimizer:
     """new m = m + gradient, new weight = weight - step · new m, of vectors; m begins at 3."""
 
     def step(values: Any) -> dict[str, Any]:
@@ -84,8 +84,8 @@ def update(precision: str = "float64") -> Update:
         m = values["m"] + values["gradient"]
         return {"new.m": m, "new.weight": values["weight"] - values["step"] * m}
 
-    optimizer = Optimizer(file(b"", (), ()), (Slot("m", 3.0),), True)
-    return Update(optimizer, precision, lambda given: step if given is optimizer.graph else None)
+    optimizer = PopulationOptimizer(file(b"", (), ()), (Slot("m", 3.0),), True)
+    return RowsOptimizer(optimizer, precision, lambda given: step if given is optimizer.graph else None)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])

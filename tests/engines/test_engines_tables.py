@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from vflc_runtime.bundle import plan as bundle_plan
-from vflc_runtime.bundle.plan import Array, DenseUpdate, RowsUpdate, Slot
-from vflc_runtime.bundle.plan_rows import CatchUp, Newest, Power, Replay
+from vflc_runtime.bundle.plan import DenseUpdate, RowsUpdate, Slot, WeightArray
+from vflc_runtime.bundle.plan_rows import CatchUp, Newest, Power, ReplaySteps
 from vflc_runtime.engines import keras_models, keras_optimizer, keras_setup, keras_updates
 from vflc_runtime.engines.keras_models import Forward
 from vflc_runtime.errors import Failure
@@ -69,7 +69,11 @@ def test_a_model_of_other_inputs(
 
 # --- updates -----------------------------------------------------------------------------------------
 
-ARRAYS = {"t": Array("t", (4, 2), True), "w": Array("w", (2, 2), False), "b": Array("b", (3,), False)}
+ARRAYS = {
+    "t": WeightArray("t", (4, 2), True),
+    "w": WeightArray("w", (2, 2), False),
+    "b": WeightArray("b", (3,), False),
+}
 
 
 class Optimizer:
@@ -159,7 +163,7 @@ def test_rows_that_go_through_each_step_take_others_along(tf: Any, monkeypatch: 
     monkeypatch.setattr(keras_updates, "BLOCK_NUMBERS", 4)
     plan, weights = place(tf)
     update = RowsUpdate("rows", "o", "t", (("ids", "gradient"),), ("i",))
-    rows = keras_updates._RowsUpdater(plan, update, Optimizer(Replay()), weights)
+    rows = keras_updates._RowsUpdater(plan, update, Optimizer(ReplaySteps()), weights)
     assert rows.last is not None
     for step, read, last in (
         (1, 2, [1, 1, 1, 0]),

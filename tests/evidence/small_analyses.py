@@ -9,20 +9,24 @@ from typing import Any
 
 from vflc_common.words import PROGRAMS
 
-from vflc.diagnostics import Source as Text
+from vflc.diagnostics import SourceText as Text
 from vflc.diagnostics import Span
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.model import ColumnInfo, Edge, Loss, PartyInfo
 from vflc.ir.release import Guard
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.passes.evidence.analysis import Analysis, Leak
 from vflc.passes.evidence.coefficients import Coefficient
-from vflc.passes.evidence.scores import Score
+from vflc.passes.evidence.scores import ScoreBesideLabels
 from vflc.passes.evidence.values import Dependence, Fact
 
 SPAN = Span(Text("spec.vfl", "x"), 0, 1)
-AGE, CITY, PAY = Source("alice", "Age"), Source("alice", "City"), Source("alice", "Pay")
-ITEM, LIKED, OWED = Source("bob", "Item"), Source("bob", "liked", True), Source("carol", "owed", True)
+AGE, CITY, PAY = SecretSource("alice", "Age"), SecretSource("alice", "City"), SecretSource("alice", "Pay")
+ITEM, LIKED, OWED = (
+    SecretSource("bob", "Item"),
+    SecretSource("bob", "liked", True),
+    SecretSource("carol", "owed", True),
+)
 
 
 def column(name: str, rows: int | None = None, kind: str = "feature") -> ColumnInfo:
@@ -82,7 +86,7 @@ def guard(privacy: Any = "proven") -> Guard:
 NOISY, PARTIAL, COMPRESSED = (guard(),), (guard("partial"),), (guard("none"),)
 
 
-def fact(*sources: Source, distinct: float = inf, linear: bool = True, injective: bool = False) -> Fact:
+def fact(*sources: SecretSource, distinct: float = inf, linear: bool = True, injective: bool = False) -> Fact:
     return Fact({source: Dependence(1, linear, injective) for source in sources}, distinct)
 
 
@@ -98,10 +102,10 @@ def leak(
     edges: Mapping[str, Coefficient],
     kind: str = "bce",
     receiver: str = "alice",
-    labels: tuple[Source, ...] = (LIKED,),
+    labels: tuple[SecretSource, ...] = (LIKED,),
     guarded: bool = False,
     score: str = "logit",
     width: int = 4,
     slopes: int = 1,
 ) -> Leak:
-    return Leak(receiver, Score(loss(kind), score, labels, guarded), edges, {}, width, slopes)
+    return Leak(receiver, ScoreBesideLabels(loss(kind), score, labels, guarded), edges, {}, width, slopes)

@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
 
-from vflc.diagnostics import Source as Text
+from vflc.diagnostics import SourceText as Text
 from vflc.diagnostics import Span
-from vflc.ir.build import Build, Init
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.build import Build, Initializer
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.model import ColumnInfo, Edge, Loss, PartyInfo, TrainConfig
 from vflc.ir.stages import Partitioned
 from vflc.ir.types import ROWS, Axis, TensorType
@@ -39,7 +39,7 @@ class Small:
             if column is not None:
                 name, kind = column
                 columns = (ColumnInfo(name, kind, "float", None, (), "number", None, SPAN),)
-                source = Source(party, name, kind == "label")
+                source = SecretSource(party, name, kind == "label")
                 attrs = {"party": party, "name": name, "kind": "number", "rows": None}
                 self.b.graph.add(Node(name, kind, (), attrs, NUMBER, frozenset({source}), party))
             self.parties.append(PartyInfo(party, "ID", columns, SPAN, SPAN))
@@ -60,13 +60,13 @@ class Small:
 
     def weight(self, name: str, place: str, *sizes: int) -> None:
         with self.b.within(place=place):
-            self.b.weight(name, [Axis(None, size) for size in sizes], Init("zeros"))
+            self.b.weight(name, [Axis(None, size) for size in sizes], Initializer("zeros"))
 
     def named(self, name: str, place: str, op: str, *inputs: Node) -> Node:
         attrs = {"transpose_x": False, "transpose_y": False} if op == "matmul" else {}
         type, sources = (
             infer(op, [x.type for x in inputs], attrs),
-            frozenset[Source]().union(*(x.sources for x in inputs)),
+            frozenset[SecretSource]().union(*(x.sources for x in inputs)),
         )
         ids = tuple(x.id for x in inputs)
         return self.b.graph.add(Node(name, op, ids, attrs, type, sources, place))

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from vflc.ir.build import Build, Init
+from vflc.ir.build import Build, Initializer
 from vflc.ir.graph import Graph, Node
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
-from vflc.ops.traits import AT_LEAST_0, AT_MOST_0, FREE, POSITIVE, Range
+from vflc.ops.traits import AT_LEAST_0, AT_MOST_0, FREE, POSITIVE, ValueRange
 from vflc.passes.evidence.coefficients import ONE, UNKNOWN, Backward, Coefficient, added, scattered
 from vflc.passes.evidence.values import Fact
 
@@ -130,7 +130,7 @@ class Small:
     x and z are rows of 3 numbers, s and r of one, w is a weight of 3 and k a matrix.
     """
 
-    def __init__(self, *knows: str, several: bool = False, **ranges: Range) -> None:
+    def __init__(self, *knows: str, several: bool = False, **ranges: ValueRange) -> None:
         self.b = Build(Graph(), infer, (), "bob")
         self.knows, self.several, self.ranges, self.still = frozenset(knows), several, ranges, set[str]()
         for name, size in (("x", 3), ("z", 3), ("s", 1), ("r", 1)):
@@ -143,7 +143,7 @@ class Small:
         setattr(self, name, self.b.graph.add(Node(name, "feature", (), {"name": name}, type, place="bob")))
 
     def weight(self, name: str, *sizes: int) -> Node:
-        return self.b.weight(name, [Axis(None, size) for size in sizes], Init("zeros"))
+        return self.b.weight(name, [Axis(None, size) for size in sizes], Initializer("zeros"))
 
     def __getattr__(self, name: str) -> Node:
         return self.b.graph[name]
@@ -249,7 +249,7 @@ def test_slopes_at_joined_values_are_apart_for_who_knows_one_of_them() -> None:
         (FREE, 1, UNKNOWN),
     ],
 )
-def test_times_a_value_of_others(range: Range, sign: int | None, found: Coefficient) -> None:
+def test_times_a_value_of_others(range: ValueRange, sign: int | None, found: Coefficient) -> None:
     small = Small(z=range, s=range)
     assert small.at(small.op("mul", small.x, small.z), C(sign=sign)) == found
     assert small.at(small.op("mul", small.z, small.x), C(sign=sign)) == found
@@ -261,7 +261,7 @@ def test_times_a_value_of_others(range: Range, sign: int | None, found: Coeffici
 @pytest.mark.parametrize(
     ("range", "zeros"), [(POSITIVE, False), (AT_MOST_0, True), (FREE, True), (POSITIVE.negated(), False)]
 )
-def test_times_a_value_that_the_receiver_knows(range: Range, zeros: bool) -> None:
+def test_times_a_value_that_the_receiver_knows(range: ValueRange, zeros: bool) -> None:
     small = Small("z", "s", z=range, s=range)
     assert small.at(small.op("mul", small.x, small.z)) == C(known=("z",), zeros=zeros)
     assert small.at(small.op("mul", small.x, small.s)) == C(common=("s",), zeros=zeros)
@@ -271,7 +271,7 @@ def test_times_a_value_that_the_receiver_knows(range: Range, zeros: bool) -> Non
 @pytest.mark.parametrize(
     ("range", "sign"), [(POSITIVE, 1), (POSITIVE.negated(), -1), (FREE, None), (AT_LEAST_0, None)]
 )
-def test_times_a_weight(range: Range, sign: int | None) -> None:
+def test_times_a_weight(range: ValueRange, sign: int | None) -> None:
     small = Small(w=range)
     assert small.at(small.op("mul", small.x, small.w)) == C(sign=sign, whole=False)
     small.knows = frozenset({"w"})

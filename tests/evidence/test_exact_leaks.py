@@ -13,7 +13,7 @@ from vflc_runtime.audit.exact import agrees, flat, proportional, recover
 from vflc_runtime.run.session import Session
 from vflc_runtime.transport.messages import Envelope
 
-from vflc.diagnostics import Collector, Source
+from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.driver import compile_source
 from vflc.passes.evidence.analysis import Leak, analyse
 from vflc.passes.lower import lower
@@ -23,8 +23,8 @@ from vflc.syntax.parser import parse
 
 def leaks(text: str) -> tuple[Leak, ...]:
     """What the analysis knows of every receiver."""
-    collector = Collector()
-    model = lower(parse(Source("leak.vfl", text), collector), "leak", None, collector)
+    collector = DiagnosticCollector()
+    model = lower(parse(SourceText("leak.vfl", text), collector), "leak", None, collector)
     assert model is not None
     return analyse(pipeline().run(model, collector)).leaks
 
@@ -41,7 +41,7 @@ class Attacked:
     """
 
     def __init__(self, spec: Spec, text: str, folder: Path) -> None:
-        compile_source(Source("leak.vfl", text), precision="float64").write(folder)
+        compile_source(SourceText("leak.vfl", text), precision="float64").write(folder)
         self.spec, self.heard = spec, list[Envelope]()
         self.session = Session(folder, seed=5, threads=1, listen=self.heard.append)
         ids = [i for plan in self.session.bundle.plans.values() for i in plan.inputs]

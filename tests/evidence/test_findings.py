@@ -28,7 +28,7 @@ from evidence.small_analyses import (
 from msgspec.structs import replace
 
 from vflc.ir.release import Guard
-from vflc.ops.traits import FREE, Range
+from vflc.ops.traits import FREE, ValueRange
 from vflc.passes.evidence import forward
 from vflc.passes.evidence.analysis import owners
 from vflc.passes.evidence.coefficients import ONE, UNKNOWN
@@ -168,7 +168,7 @@ def test_edges_of_several_places_are_solved_apart() -> None:
 
 def test_what_is_known_of_an_activation_in_the_manifest() -> None:
     way, wide = Dependence(3, True, False), Dependence(inf, False, True)
-    known = Fact({PAY: way, AGE: wide}, 2.0**53, Range(-1, inf))
+    known = Fact({PAY: way, AGE: wide}, 2.0**53, ValueRange(-1, inf))
     many = Fact({}, 2.0**54, FREE)
     nodes = (node("a", type=row(3)), node("b", type=row(None)))
     case = Case(edge("a"), edge("b", programs=("predict",)), nodes=nodes)

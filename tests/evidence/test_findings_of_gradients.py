@@ -19,7 +19,7 @@ from evidence.small_analyses import (
 )
 from msgspec.structs import replace
 
-from vflc.ir.graph import Source
+from vflc.ir.graph import SecretSource
 from vflc.ir.release import Guard
 from vflc.ir.types import Axis, TensorType
 from vflc.passes.evidence import backward, forward
@@ -49,7 +49,7 @@ def test_an_exact_label(coefficient: Coefficient, words: str) -> None:
     case = Case(back("a"), back("b"), back("c"))
     known = {"a.gradient": UNKNOWN, "b.gradient": coefficient, "c.gradient": coefficient}
     (told,) = backward.labels_in_gradients(
-        case.known(leaks=(leak(known, labels=(LIKED, Source("alice", "z", True))),))
+        case.known(leaks=(leak(known, labels=(LIKED, SecretSource("alice", "z", True))),))
     )
     assert (told.kind, told.receiver, told.sources) == ("exact label", "alice", (LIKED,))
     assert told.edges == ("b.gradient", "c.gradient") and told.says.startswith(
@@ -136,8 +136,8 @@ def test_rows_of_a_table_that_move_are_the_ids_of_others() -> None:
 
 def test_secrets_of_all_but_the_receiver_are_told_whatever_their_names() -> None:
     """To bob, of alice before him and carol behind him in the alphabet."""
-    labels = tuple(Source(party, "l", True) for party in ("alice", "bob", "carol"))
-    ids = tuple(Source(party, "i") for party in ("alice", "bob", "carol"))
+    labels = tuple(SecretSource(party, "l", True) for party in ("alice", "bob", "carol"))
+    ids = tuple(SecretSource(party, "i") for party in ("alice", "bob", "carol"))
     others = (labels[0], labels[2])
     nodes = (
         node("ids", "feature", sources=frozenset(ids)), node("t", "weight"),

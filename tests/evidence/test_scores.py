@@ -5,19 +5,19 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from vflc.diagnostics import Source as Text
+from vflc.diagnostics import SourceText as Text
 from vflc.diagnostics import Span
-from vflc.ir.build import Build, Init
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.build import Build, Initializer
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.model import Loss
 from vflc.ir.release import Guard
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
-from vflc.passes.evidence.scores import Score, scores
+from vflc.passes.evidence.scores import ScoreBesideLabels, scores
 
 SPAN = Span(Text("spec.vfl", "x"), 0, 1)
 NUMBER = TensorType((ROWS, Axis(None, 1)))
-LIKED, STARS = Source("bob", "liked", True), Source("bob", "stars", True)
+LIKED, STARS = SecretSource("bob", "liked", True), SecretSource("bob", "stars", True)
 
 
 class Small:
@@ -26,11 +26,11 @@ class Small:
     def __init__(self) -> None:
         self.b = Build(Graph(), infer)
         for name, op, source in (
-            ("x", "feature", Source("alice", "x")), ("y", "label", LIKED), ("s", "label", STARS),
+            ("x", "feature", SecretSource("alice", "x")), ("y", "label", LIKED), ("s", "label", STARS),
         ):  # fmt: skip
             self.b.graph.add(Node(name, op, (), {"name": source.name}, NUMBER, frozenset({source})))
         for name in ("w", "v", "f"):
-            self.b.weight(name, [Axis(None, 1)], Init("zeros"), trainable=name != "f")
+            self.b.weight(name, [Axis(None, 1)], Initializer("zeros"), trainable=name != "f")
 
     def __getattr__(self, name: str) -> Node:
         return self.b.graph[name]
@@ -44,7 +44,7 @@ class Small:
     def loss(self, value: Node, logit: Node | None = None) -> Loss:
         return Loss("liked", value.id, 1.0, "bce", logit.id if logit else None, None, SPAN)
 
-    def scores(self, *losses: Loss, guards: tuple[Guard, ...] = ()) -> list[Score]:
+    def scores(self, *losses: Loss, guards: tuple[Guard, ...] = ()) -> list[ScoreBesideLabels]:
         model: Any = SimpleNamespace(graph=self.b.graph, losses=losses, guards=guards)
         return scores(model)
 

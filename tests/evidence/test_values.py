@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from vflc.diagnostics import Source as Text
+from vflc.diagnostics import SourceText as Text
 from vflc.diagnostics import Span
-from vflc.ir.build import Build, Init
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.build import Build, Initializer
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
-from vflc.ops.traits import AT_LEAST_0, FREE, POSITIVE, SHARE, UNIT, Range
+from vflc.ops.traits import AT_LEAST_0, FREE, POSITIVE, SHARE, UNIT, ValueRange
 from vflc.passes.evidence.values import Dependence, Fact, facts
 
 SPAN = Span(Text("spec.vfl", "x"), 0, 1)
@@ -44,13 +44,13 @@ class Small:
         for name, _, shape, rows in COLUMNS:
             type = TYPES.get(shape) or TensorType((ROWS, Axis("value", LENGTHS[name])), "int")
             attrs = {"party": "alice", "name": name, "kind": shape, "rows": rows}
-            node = Node(name, "feature", (), attrs, type, frozenset({Source("alice", name)}), "alice")
+            node = Node(name, "feature", (), attrs, type, frozenset({SecretSource("alice", name)}), "alice")
             self.b.graph.add(node)
         self.k = self.weight("k", 1, 4)
         self.table = self.weight("table", 8, 3)
 
     def weight(self, name: str, *sizes: int) -> Node:
-        return self.b.weight(name, [Axis(None, size) for size in sizes], Init("zeros"))
+        return self.b.weight(name, [Axis(None, size) for size in sizes], Initializer("zeros"))
 
     def __getattr__(self, name: str) -> Node:
         return self.b.graph[name]
@@ -66,7 +66,7 @@ class Small:
 
     def way(self, node: Node, name: str = "Age") -> tuple[float, bool, bool]:
         """How a column reaches a value: its width, whether linear, whether injective."""
-        found = self.of(node).ways[Source("alice", name)]
+        found = self.of(node).ways[SecretSource("alice", name)]
         return found.width, found.linear, found.injective
 
 
@@ -77,7 +77,7 @@ class Small:
 def test_a_column(name: str, width: float, distinct: float) -> None:
     small = Small()
     fact = small.of(small.b.graph[name])
-    assert fact == Fact({Source("alice", name): Dependence(width, True, True)}, distinct, FREE, True)
+    assert fact == Fact({SecretSource("alice", name): Dependence(width, True, True)}, distinct, FREE, True)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_most_bits_of_a_row(distinct: float, type: TensorType, bits: float) 
 def test_values_without_columns_are_one_and_the_same() -> None:
     small = Small()
     assert small.of(small.k) == Fact({}, 1, FREE, False)
-    assert small.of(small.b.constant(2.0)) == Fact({}, 1, Range(2, 2), False)
+    assert small.of(small.b.constant(2.0)) == Fact({}, 1, ValueRange(2, 2), False)
     drawn = small.b.random("chance", small.Age)
     assert small.of(drawn).varies and small.of(small.op("add", drawn, small.k)).varies
     total = small.op("sum", small.Age, axes=(0,), keep=False)
@@ -132,9 +132,15 @@ def test_how_many_values_come_of_how_many() -> None:
 
 @pytest.mark.parametrize(
     ("op", "range"),
-    [("sigmoid", SHARE), ("exp", POSITIVE), ("square", AT_LEAST_0), ("neg", FREE), ("sign", Range(-1, 1))],
+    [
+        ("sigmoid", SHARE),
+        ("exp", POSITIVE),
+        ("square", AT_LEAST_0),
+        ("neg", FREE),
+        ("sign", ValueRange(-1, 1)),
+    ],
 )
-def test_ranges(op: str, range: Range) -> None:
+def test_ranges(op: str, range: ValueRange) -> None:
     small = Small()
     assert small.of(small.op(op, small.Age)).range == range
 

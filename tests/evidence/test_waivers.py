@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from evidence.small_analyses import SPAN, back, edge
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.model import Edge
 from vflc.ir.release import Acceptance, Finding, Target
 from vflc.passes.evidence.found import Found, covers, settle
@@ -52,7 +52,7 @@ A, B = edge("a"), edge("b")
 def settled(
     acceptances: tuple[Acceptance, ...], *findings: Found
 ) -> tuple[tuple[Finding, ...], list[tuple[str, str]]]:
-    collector, model = Collector(), SimpleNamespace(acceptances=acceptances)
+    collector, model = DiagnosticCollector(), SimpleNamespace(acceptances=acceptances)
     kept = settle(model, findings, collector)  # type: ignore[arg-type]
     return kept, [(d.level, f"{d.code}: {d.help}") for d in collector.diagnostics]
 

@@ -23,13 +23,13 @@ from vflc_common.encoders.strip import strip
 from vflc_common.hashes import fingerprint64
 from vflc_common.siphash import siphash
 from vflc_runtime.data import expressions
-from vflc_runtime.data.chain import Chain
+from vflc_runtime.data.chain import EncoderChain
 from vflc_runtime.errors import Failure
 from vflc_runtime.export import encode as export_encode
 from vflc_runtime.export.description import _column as described
 from vflc_runtime.export.description import describe, encoded  # noqa: F401
-from vflc_runtime.export.encode import Refused
-from vflc_runtime.export.raw import Raw
+from vflc_runtime.export.encode import RefusedValue
+from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.export.standalone import source, steps
 
 PAGE = Path(__file__).parents[2] / "docs" / "exports.md"
@@ -167,15 +167,15 @@ def test_a_value_becomes_what_the_runtime_makes_of_it(
 ) -> None:
     type, encoders, shape = chain
     rows = None if shape == "number" else 10
-    raw = Raw("p.c", "p", "c", type, tuple(encoders), shape, rows).all_before()
+    raw = RawFeature("p.c", "p", "c", type, tuple(encoders), shape, rows).all_before()
     value = data.draw(VALUES[type])
     column = {"encoders": encoders, "shape": shape, "rows": rows}
     description = {"inputs": [described(raw, "float64")]}
     json.dumps(description, allow_nan=False)
     try:
-        wanted = Chain("p.c", column).encode(pa.array([value], ARROW[type]), pa.array(["1"]))
+        wanted = EncoderChain("p.c", column).encode(pa.array([value], ARROW[type]), pa.array(["1"]))
     except Failure:
-        with pytest.raises(Refused, match=r"^p\.c "):
+        with pytest.raises(RefusedValue, match=r"^p\.c "):
             encode(description, [{"c": value}])
         return
     found = encoded(description, [{"p.c": value}])["p.c"]
@@ -243,14 +243,14 @@ def test_values_are_read_by_the_declared_type(value: Any, declared: str, wanted:
     ("value", "declared"), [("x", "int"), ("0x7", "int"), (7.5, "int"), (2**63, "int"), ("1_000", "float")]
 )
 def test_what_is_not_of_the_type_is_refused_by_name(value: Any, declared: str) -> None:
-    with pytest.raises(Refused, match=r"^p\.c is .* is to be a"):
+    with pytest.raises(RefusedValue, match=r"^p\.c is .* is to be a"):
         export_encode.typed(value, declared, "p.c")
 
 
 def test_as_a_program(tmp_path: Path) -> None:
     """JSON lines and CSV give the same; what is refused ends with a line and no traceback."""
     chain = ({"name": "vocab", "values": ["a", "b"]},)
-    raw = Raw("p.c", "p", "c", "string", chain, "id", 2).all_before()
+    raw = RawFeature("p.c", "p", "c", "string", chain, "id", 2).all_before()
     (tmp_path / "m.json").write_text(json.dumps({"inputs": [described(raw, "float32")]}))
     (tmp_path / "rows.jsonl").write_text('{"c": "b"}\n\n{"c": "a", "more": [1]}\n')
     (tmp_path / "rows.csv").write_text("more,c\n1,b\n2,a\n")

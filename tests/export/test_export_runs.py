@@ -18,7 +18,7 @@ from vflc_runtime.export.run import export
 from vflc_runtime.run.predict import predict
 from vflc_runtime.run.train import TrainOptions, train
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 SERVE = Path(__file__).with_name("serve.py")
@@ -61,7 +61,7 @@ def check(folder: Path, sources: dict[str, str], merged: bool) -> None:
 @pytest.mark.parametrize(("name", "merged"), [("deepfm", False), ("mmoe", True), ("three_parties", False)])
 def test_example_serves_raw_rows(name: str, merged: bool, tmp_path: Path) -> None:
     sources = prepared(name, tmp_path / "data", "--generate", 200)
-    compile_source(Source(f"{name}.vfl", text_of(name, small=True))).write(tmp_path / "bundle")
+    compile_source(SourceText(f"{name}.vfl", text_of(name, small=True))).write(tmp_path / "bundle")
     train(tmp_path / "bundle", sources, tmp_path / "run", TrainOptions(epochs=1, batch=64, threads=1))
     check(tmp_path, sources, merged)
 
@@ -156,7 +156,7 @@ def test_odd_values_serve_as_they_predict(merged: bool, tmp_path: Path) -> None:
     for party, table in hard_tables(300).items():
         sources[party] = str(tmp_path / f"{party}.parquet")
         pq.write_table(table, sources[party])
-    compile_source(Source("hard.vfl", HARD)).write(tmp_path / "bundle")
+    compile_source(SourceText("hard.vfl", HARD)).write(tmp_path / "bundle")
     train(tmp_path / "bundle", sources, tmp_path / "run", TrainOptions(epochs=2, batch=50, threads=1))
     check(tmp_path, sources, merged)
     with pytest.raises(Failure) as failure:
@@ -206,7 +206,7 @@ def test_predictions_are_in_the_units_of_the_table_and_classes_are_named(tmp_pat
     for party, each in made.items():
         sources[party] = str(tmp_path / f"{party}.parquet")
         pq.write_table(each, sources[party])
-    compile_source(Source("units.vfl", UNITS)).write(tmp_path / "bundle")
+    compile_source(SourceText("units.vfl", UNITS)).write(tmp_path / "bundle")
     train(tmp_path / "bundle", sources, tmp_path / "run", TrainOptions(epochs=1, threads=1))
     check(tmp_path, sources, merged=False)
     outputs = [

@@ -16,7 +16,7 @@ from installing import found, package, vflc
 from vflc_common import plugins
 from vflc_common.canonical import canonical, digest
 from vflc_common.encoders import ENCODERS
-from vflc_runtime.data.chain import Chain
+from vflc_runtime.data.chain import EncoderChain
 from vflc_runtime.data.generate import generate
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.standalone import source
@@ -136,7 +136,7 @@ HEAD = """
 import os, re
 import numpy as np
 import pyarrow as pa
-from vflc_common.encoder import Encoder, Fit, Parameter, Python, NUMBER
+from vflc_common.encoder import Encoder, EncoderParameter, Fit, Python, NUMBER
 from vflc_common.encoding import Values
 
 def odd(value, step):
@@ -237,7 +237,7 @@ def test_rows_of_many_values_are_checked(encoder: Install) -> None:
         offsets.append(wrong)
         refused("VFL0504", "cannot encode p.c", chain, "ids")
     offsets.append([0, 1, 1, 2])  # of the three different texts, of which one is none
-    made = Chain("p.c", {"encoders": chain, "shape": "ids", "rows": 3}).encode(TEXTS, TEXTS)
+    made = EncoderChain("p.c", {"encoders": chain, "shape": "ids", "rows": 3}).encode(TEXTS, TEXTS)
     assert made.shape == (4, 1) and made[1, 0] == -1 and made[0, 0] == made[3, 0] != -1
 
 
@@ -266,9 +266,10 @@ FITS = {
 def test_an_encoder_that_cannot_be_fitted(how: str, encoder: Install) -> None:
     encoder(
         "class Count:\n    count = 1\n    def add(self, numbers): pass\n\n"
-        f"ENCODER = made(gives='float', codes=None, parameters=(Parameter('mean', NUMBER),), fit={FITS[how]})"
+        "ENCODER = made(gives='float', codes=None, parameters=(EncoderParameter('mean', NUMBER),), "
+        f"fit={FITS[how]})"
     )
-    chain = Chain("p.c", {"encoders": [{"name": "odd", "mean": None}], "shape": "number"})
+    chain = EncoderChain("p.c", {"encoders": [{"name": "odd", "mean": None}], "shape": "number"})
     with pytest.raises(Failure, match="'odd' of the package strange") as caught:
         chain.observe(pa.array([1.0, 2.0]), TEXTS)
         chain.settle()
@@ -278,7 +279,7 @@ def test_an_encoder_that_cannot_be_fitted(how: str, encoder: Install) -> None:
 def refused(code: str, says: str, chain: object = ({"name": "odd"},), shape: str = "id") -> None:
     column = {"encoders": chain, "shape": shape, "rows": 3, "where": None}
     with pytest.raises(Failure) as caught:
-        Chain("p.c", column).encode(TEXTS, TEXTS)
+        EncoderChain("p.c", column).encode(TEXTS, TEXTS)
     assert caught.value.code == code and says in caught.value.message, caught.value
     assert caught.value.help
 

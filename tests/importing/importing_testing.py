@@ -15,21 +15,21 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.run import loading
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.importing.archive import Archive
-from vflc.importing.keras_weights import Weights
-from vflc.importing.run import Spec, import_model
+from vflc.importing.keras_weights import WeightsFile
+from vflc.importing.run import WrittenSpec, import_model
 
 Owned = Mapping[str, Sequence[str]]
 Array = NDArray[Any]
 
 
-def session(spec: Spec, archive: Path, folder: Path, precision: str = "float32") -> Session:
+def session(spec: WrittenSpec, archive: Path, folder: Path, precision: str = "float32") -> Session:
     """The spec compiled, with the weights of the file."""
-    compile_source(Source("imported.vfl", spec.text), precision=precision).write(folder)
+    compile_source(SourceText("imported.vfl", spec.text), precision=precision).write(folder)
     made = Session(folder, threads=1)
-    held = Weights(Archive(archive))
+    held = WeightsFile(Archive(archive))
     weights = {name: held.read(at).astype(precision) for name, at in spec.weights.items()}
     trained = {w.whole for e in made.engines.values() for w in e.plan.weights.values() if w.fitted is None}
     assert trained <= set(weights), "weights that the file does not have"

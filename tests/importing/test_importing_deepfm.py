@@ -11,7 +11,7 @@ from importing_testing import session
 from keras_backend.keras_testing import needs_tensorflow
 
 from vflc.importing.archive import Archive
-from vflc.importing.keras_weights import Weights
+from vflc.importing.keras_weights import WeightsFile
 from vflc.importing.run import import_model
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -56,7 +56,7 @@ def test_ten_steps_of_sgd_are_those_of_keras(tmp_path: Path, monkeypatch: pytest
     finally:
         keras.config.set_floatx("float32")
         keras.config.set_dtype_policy("float32")
-    after, found = Weights(Archive(tmp_path / "after.keras")), made.weights()
+    after, found = WeightsFile(Archive(tmp_path / "after.keras")), made.weights()
     assert set(found) == set(spec.weights)
     for name, at in spec.weights.items():
         np.testing.assert_allclose(found[name], after.read(at), rtol=0, atol=1e-6, err_msg=name)
@@ -97,6 +97,6 @@ def test_penalties_are_those_of_keras(tmp_path: Path) -> None:
     finally:
         keras.config.set_floatx("float32")
         keras.config.set_dtype_policy("float32")
-    after, found = Weights(Archive(tmp_path / "after.keras")), made.weights()
+    after, found = WeightsFile(Archive(tmp_path / "after.keras")), made.weights()
     for name, at in spec.weights.items():
         np.testing.assert_allclose(found[name], after.read(at), rtol=0, atol=1e-7, err_msg=spec.text)

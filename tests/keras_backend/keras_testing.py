@@ -15,7 +15,7 @@ from compiler.random_specs import batch
 from granting import granted
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.emit.bundle import Bundle
 
@@ -50,7 +50,10 @@ train { optimizer adam(lr = 0.01)
 @functools.cache
 def compiled(text: str, precision: str = "float64", unsplit: bool = False) -> Bundle:
     return compile_source(
-        Source("tested.vfl", granted(text)), precision=precision, unsplit=unsplit, backends=("onnx", "keras")
+        SourceText("tested.vfl", granted(text)),
+        precision=precision,
+        unsplit=unsplit,
+        backends=("onnx", "keras"),
     )
 
 

@@ -15,17 +15,17 @@ import pytest
 from keras_testing import needs_tensorflow
 from vflc_common.encoders import ENCODERS
 from vflc_common.encoding import MISSING, UNKNOWN
-from vflc_runtime.data.chain import Chain
+from vflc_runtime.data.chain import EncoderChain
 from vflc_runtime.data.generate import generate
 from vflc_runtime.engines.onnx_session import onnx_errors
 from vflc_runtime.errors import Failure
 from vflc_runtime.export import keras as exported_keras
 from vflc_runtime.export import run as exporting
 from vflc_runtime.export.description import _column, encoded, signature
-from vflc_runtime.export.encode import Refused, encode
+from vflc_runtime.export.encode import RefusedValue, encode
 from vflc_runtime.export.loads import main
 from vflc_runtime.export.onnx import ELEMENTS, Encoding, OnnxFormat
-from vflc_runtime.export.raw import Raw
+from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.export.run import _cut, export
 from vflc_runtime.export.standalone import steps
 from vflc_runtime.run.train import TrainOptions, train
@@ -107,7 +107,7 @@ def expected(name: str, value: Any) -> list[Any] | None:
     type, chain, shape = CHAINS[name]
     described = {"encoders": chain, "shape": shape, "rows": ROWS[shape]}
     try:
-        made = Chain("p.c", described).encode(pa.array([value], ARROW[type]), pa.array(["1"]))
+        made = EncoderChain("p.c", described).encode(pa.array([value], ARROW[type]), pa.array(["1"]))
     except Failure:
         return None
     return [x for x in made.reshape(-1).tolist() if shape != "ids" or x >= 0]
@@ -116,12 +116,12 @@ def expected(name: str, value: Any) -> list[Any] | None:
 ROWS = {"id": 30, "ids": 30, "number": None}
 
 
-def raw(name: str, id: str = "p.c") -> Raw:
+def raw(name: str, id: str = "p.c") -> RawFeature:
     type, chain, shape = CHAINS[name]
-    return Raw(id, "p", "c", type, tuple(chain), shape, ROWS[shape])
+    return RawFeature(id, "p", "c", type, tuple(chain), shape, ROWS[shape])
 
 
-def described(cut: Raw) -> dict[str, Any]:
+def described(cut: RawFeature) -> dict[str, Any]:
     return {"inputs": [_column(cut, "float64")]}
 
 
@@ -131,7 +131,7 @@ def accepted(name: str) -> list[Any]:
     for value in MANY[CHAINS[name][0]]:
         try:
             encode(described(raw(name).all_before()), [{"c": value}], steps(ENCODERS.ours))
-        except Refused as refused:
+        except RefusedValue as refused:
             assert expected(name, value) is None, f"{name} of {value!r}"
             assert str(refused).startswith("p.c "), "what is refused has a name"
         else:
@@ -161,7 +161,7 @@ class Alone:
             precision = "float64"
 
 
-def onnx_model(cut: Raw) -> onnxruntime.InferenceSession:
+def onnx_model(cut: RawFeature) -> onnxruntime.InferenceSession:
     from onnx import helper
 
     encoding = Encoding(cut, "float64")

@@ -87,11 +87,11 @@ def test_the_plan_says_where_each_weight_lies() -> None:
 
 
 def test_backends_alone_and_together_have_one_manifest() -> None:
-    from vflc.diagnostics import Source
+    from vflc.diagnostics import SourceText
     from vflc.driver import compile_source
 
     both = compiled(SPEC)
-    alone = compile_source(Source("tested.vfl", granted(SPEC)), precision="float64", backends=("keras",))
+    alone = compile_source(SourceText("tested.vfl", granted(SPEC)), precision="float64", backends=("keras",))
     assert alone.manifest == both.manifest
     assert not any(name.endswith(".onnx") for name in alone.files)
     assert {name for name in alone.files if "keras" in name} == {

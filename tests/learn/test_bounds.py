@@ -6,7 +6,7 @@ import pytest
 from granting import granted
 from vflc_common.bound import Bound
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 HEAD = """
@@ -36,7 +36,7 @@ TAIL = "predict liked = sigmoid(logit)\n"
 
 def bounds(text: str) -> dict[str, dict[str, str]]:
     """By receiver and column the bound in short."""
-    model = compile_source(Source("spec.vfl", granted(HEAD + text + TAIL))).model
+    model = compile_source(SourceText("spec.vfl", granted(HEAD + text + TAIL))).model
     found: dict[str, dict[str, str]] = {}
     for row in model.disclosed.learned:
         if row.bound.kind != "rows":  # of keys, always
@@ -156,7 +156,7 @@ protect a with gaussian(clip = 1.0, epsilon = 8, delta = 1e-6)
 def test_noise_on_an_activation_counts_before_frozen_weights_alone() -> None:
     frozen = NOISY.format(bottom="dense(alice.Age, 3)", more="")
     for text, bound in ((frozen, "epsilon 8, 1e-06"), (frozen.replace("stop_gradient", ""), "all")):
-        model = compile_source(Source("spec.vfl", granted(HEAD + text + TAIL))).model
+        model = compile_source(SourceText("spec.vfl", granted(HEAD + text + TAIL))).model
         (row,) = [r for r in model.disclosed.learned if (r.receiver, r.column) == ("bob", "Age")]
         assert short(row.bound) == bound and "evaluate" in row.programs
 
@@ -181,7 +181,7 @@ def test_a_weight_of_rows_is_a_column_like_others() -> None:
     head = HEAD.replace(
         "label   churn = Churn", "label   churn = Churn\n  weight  much = 1 + 9 * (Churn > 0)"
     )
-    model = compile_source(Source("spec.vfl", granted(head + text + TAIL))).model
+    model = compile_source(SourceText("spec.vfl", granted(head + text + TAIL))).model
     told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.disclosed.learned}
     assert told["alice: Churn"] == "code 1" and told["alice: Stars"] == "code 1"
 
@@ -190,7 +190,7 @@ def test_what_is_fitted_to_a_label_depends_on_it() -> None:
     """The prediction is in the units of the table, so its scale is the label's own."""
     head = HEAD.replace("label   churn = Churn", "label   churn = Churn -> standardize")
     text = "h = dense(alice.Age, 3)\ny = dense(h, 1) at bob\npredict churn = y\nobjective mse(y, bob.churn)\n"
-    model = compile_source(Source("spec.vfl", granted(head + text))).model
+    model = compile_source(SourceText("spec.vfl", granted(head + text))).model
     told = {f"{row.receiver}: {row.column}": short(row.bound) for row in model.disclosed.learned}
     assert told["alice: Churn"] == "all"
 
@@ -219,7 +219,7 @@ protect bob.liked with label_dp(epsilon = 2)
 train { best false }
 """)
     told = [
-        compile_source(Source("spec.vfl", text)).model.disclosed.learned
+        compile_source(SourceText("spec.vfl", text)).model.disclosed.learned
         for text in (spec, spec.replace("best false", f"best false {more}"))
     ]
     assert told[0] == told[1]
@@ -248,7 +248,7 @@ train reconstruct { cohort 10 weighting uniform%s }
     [("", ("code 6", "all")), (" clip_norm 1 noise 1.0 noise_delta 1e-5", ("noise", "noise"))],
 )
 def test_what_the_hub_and_other_users_learn_of_a_user(more: str, others: tuple[str, str]) -> None:
-    model = compile_source(Source("spec.vfl", granted(POPULATION % more))).model
+    model = compile_source(SourceText("spec.vfl", granted(POPULATION % more))).model
     told = {
         (row.receiver, row.column): (
             "noise" if row.bound.kind == "epsilon" else short(row.bound),
@@ -271,5 +271,5 @@ def test_what_the_hub_and_other_users_learn_of_a_user(more: str, others: tuple[s
 def test_the_best_epoch_is_kept_where_rows_are_for_validation_and_told(settings: str, best: bool) -> None:
     text = "a = stop_gradient(dense(alice.Age, 3))\nlogit = dense(a, 1) at bob\n"
     text += f"objective bce(logit, bob.liked)\ntrain {{ {settings} }}\n"
-    assert compile_source(Source("spec.vfl", granted(HEAD + text + TAIL))).model.train.best is best
+    assert compile_source(SourceText("spec.vfl", granted(HEAD + text + TAIL))).model.train.best is best
     assert bounds(text)["alice"]["bob.Stars"] == ("code 1" if best else "nothing")

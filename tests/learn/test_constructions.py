@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 from vflc_common.bound import Bound
 
-from vflc.diagnostics import Collector, Source
+from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.ir.stages import Partitioned
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.received import received
@@ -45,8 +45,8 @@ END = "predict liked = sigmoid(logit) at bob\nobjective bce(logit, bob.liked)\n"
 
 def bounds(body: str) -> dict[tuple[str, str], Bound]:
     """By receiver and column, without the grants that the spec would need."""
-    collector = Collector()
-    model = lower(parse(Source("spec.vfl", PARTIES + body), collector), "spec", None, collector)
+    collector = DiagnosticCollector()
+    model = lower(parse(SourceText("spec.vfl", PARTIES + body), collector), "spec", None, collector)
     collector.refuse_errors()
     assert model is not None
     steps = pipeline().passes

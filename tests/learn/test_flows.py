@@ -8,23 +8,27 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from vflc.diagnostics import Source as Text
+from vflc.diagnostics import SourceText as Text
 from vflc.diagnostics import Span
 from vflc.ir.build import Build
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.model import ColumnInfo, Gradient, PartyInfo, Update
 from vflc.ir.release import Guard
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
 from vflc.ops.mechanisms import MECHANISMS
 from vflc.ops.protection import Draw
-from vflc.passes.learn.flow import Flow
+from vflc.passes.learn.flow import FlowAnalysis
 from vflc.passes.protect.joint import draw_node
 
 SPAN = Span(Text("spec.vfl", "x"), 0, 1)
 NUMBER = TensorType((ROWS, Axis(None, 1)))
 TAGS = TensorType((ROWS, Axis(None, None)))
-AGE, TAGGED, LIKED = Source("alice", "Age"), Source("alice", "Tags"), Source("bob", "liked", label=True)
+AGE, TAGGED, LIKED = (
+    SecretSource("alice", "Age"),
+    SecretSource("alice", "Tags"),
+    SecretSource("bob", "liked", label=True),
+)
 
 
 def column(name: str, kind: str = "feature", *encoders: dict[str, Any]) -> ColumnInfo:
@@ -41,7 +45,7 @@ def node(id: str, op: str, *inputs: str, type: TensorType = NUMBER, **attrs: Any
     return Node(id, op, inputs, attrs, type)
 
 
-def read(id: str, source: Source, type: TensorType = NUMBER) -> Node:
+def read(id: str, source: SecretSource, type: TensorType = NUMBER) -> Node:
     op = "label" if source.label else "feature"
     return replace(node(id, op, type=type, name=source.name), sources=frozenset({source}))
 
@@ -58,7 +62,7 @@ class Found:
         given = {"guards": (), "gradients": (), "updates": (), "assigns": (), "parties": PARTIES} | parts
         graphs = [Graph({each.id: each for each in part}) for part in (nodes, inference or nodes)]
         model: Any = SimpleNamespace(graph=graphs[0], inference=graphs[1], **given)
-        self.flow = Flow(model)
+        self.flow = FlowAnalysis(model)
 
     def names(self, members: int) -> set[str]:
         return {

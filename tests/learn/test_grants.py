@@ -10,7 +10,7 @@ import pytest
 
 from vflc.cli.learned import paragraphs
 from vflc.cli.main import run
-from vflc.diagnostics import Diagnostic, Source
+from vflc.diagnostics import Diagnostic, SourceText
 from vflc.driver import check_source, compile_source, examine, repaired
 from vflc.syntax.format import format_spec
 
@@ -46,15 +46,15 @@ ALL = {
 def errors(more: str) -> list[Diagnostic]:
     """Errors of the spec in which every party without a `release` of its own grants all that is learned."""
     rest = "".join(text for party, text in ALL.items() if f"release {party}" not in more)
-    return [d for d in check_source(Source("spec.vfl", SPEC + more + rest)) if d.level == "error"]
+    return [d for d in check_source(SourceText("spec.vfl", SPEC + more + rest)) if d.level == "error"]
 
 
 def fixed(text: str) -> str:
-    return repaired(examine(Source("spec.vfl", text)))
+    return repaired(examine(SourceText("spec.vfl", text)))
 
 
 def test_nothing_is_granted_by_silence() -> None:
-    found = [d for d in check_source(Source("spec.vfl", SPEC)) if d.level == "error"]
+    found = [d for d in check_source(SourceText("spec.vfl", SPEC)) if d.level == "error"]
     assert [d.code for d in found] == ["VFL0340", "VFL0340"]
     assert [d.message.partition(",")[0] for d in found] == [
         "bob may learn Age",
@@ -126,7 +126,7 @@ def test_a_second_label_made_of_the_same_column_is_not_covered() -> None:
     granted = ALL["bob"] + ALL["alice"]
     text = SPEC.replace("label   liked = Stars > 3", "label   liked = Stars > 3\n  label   best = Stars > 4")
     text += "objective bce(dense(logit, 1), bob.best)\n"
-    found = [d for d in check_source(Source("spec.vfl", text + granted)) if d.level == "error"]
+    found = [d for d in check_source(SourceText("spec.vfl", text + granted)) if d.level == "error"]
     assert [d.code for d in found] == ["VFL0340"] and "best" in found[0].message
     assert "liked" not in found[0].message
 
@@ -177,7 +177,9 @@ def test_mistakes(clause: str, code: str, marked: str) -> None:
 
 def test_grants_stand_in_the_manifest() -> None:
     bundle = compile_source(
-        Source("spec.vfl", SPEC + ALL["bob"] + "release alice { to bob: Age, City at most 6 bits, Rich }\n")
+        SourceText(
+            "spec.vfl", SPEC + ALL["bob"] + "release alice { to bob: Age, City at most 6 bits, Rich }\n"
+        )
     )
     assert [
         (g["to"], g["column"], g["bits"]) for g in bundle.manifest["grants"] if g["party"] == "alice"
@@ -203,7 +205,7 @@ def test_formatting() -> None:
 def test_missing_grants_are_written_into_the_text() -> None:
     for spec in (SPEC, SPEC + "release alice { to bob: Age }\n", SPEC + "release bob { only to alice }\n"):
         text = fixed(spec)
-        assert not [d for d in check_source(Source("spec.vfl", text)) if d.level == "error"]
+        assert not [d for d in check_source(SourceText("spec.vfl", text)) if d.level == "error"]
         assert text.count("to bob: ") >= 1
         assert (
             "  # at most the code of these is learned: a bucket, hash or class\n  to alice: Item, liked\n"
@@ -238,7 +240,7 @@ release bob { to alice: liked }
 
 
 def of_families(release: str, spec: str = FAMILIES) -> list[Diagnostic]:
-    return [d for d in check_source(Source("spec.vfl", spec + release)) if d.level == "error"]
+    return [d for d in check_source(SourceText("spec.vfl", spec + release)) if d.level == "error"]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +281,7 @@ def test_what_a_family_lacks_is_said_at_its_place(release: str, code: str, says:
 
 def test_what_a_receiver_has_anyway_stands_in_the_table() -> None:
     spec = SPEC + ALL["alice"] + "release bob { alice knows liked\n to alice: Item }\n"
-    bundle = compile_source(Source("spec.vfl", spec))
+    bundle = compile_source(SourceText("spec.vfl", spec))
     held = {(row.receiver, row.column): row.held for row in bundle.model.disclosed.learned if row.held}
     assert held == {("alice", "Stars"): ("liked",)}, "the column that the label is made of, by the label"
     page = bundle.files["manifest.md"].decode()
@@ -306,7 +308,7 @@ def test_phases_that_a_grant_lacks_are_said_and_written() -> None:
         + "release bob { to alice: Item in prediction, liked in training at most 1 bit }\n"
     )
     assert "  to alice: Item in training" in text
-    assert not [d for d in check_source(Source("spec.vfl", text)) if d.level == "error"]
+    assert not [d for d in check_source(SourceText("spec.vfl", text)) if d.level == "error"]
 
 
 def test_one_finding_for_a_family_and_grants_of_two_phases_are_two() -> None:
@@ -390,7 +392,7 @@ def test_an_epsilon_for_users_of_a_population_says_why_there_is_none(
 ) -> None:
     text = RATED.replace("HUB", hub).replace("USERS", users)
     setting = "clip_norm 1 noise 1.0 noise_delta 1e-5 weighting uniform" if noise else ""
-    found = check_source(Source("spec.vfl", text.replace("NOISE", setting)))
+    found = check_source(SourceText("spec.vfl", text.replace("NOISE", setting)))
     if why is None or helps is None:
         assert not found
         return
@@ -416,7 +418,7 @@ def test_waivers_of_earlier_versions_give_way_to_grants(
         'accept VFL0320 on a\n  because "it is written so"\n'
     )
     spec.write_text(SPEC + waivers, encoding="utf-8")
-    assert [d.code for d in check_source(Source("spec.vfl", SPEC + waivers))] == ["VFL0307", "VFL0307"]
+    assert [d.code for d in check_source(SourceText("spec.vfl", SPEC + waivers))] == ["VFL0307", "VFL0307"]
     assert run(["check", "--fix", str(spec)]) == 0
     shown = capsys.readouterr().out
     assert "removed accept VFL0310" in shown and "added   to bob: City, Rich" in shown
@@ -470,8 +472,8 @@ protect bob.liked with label_dp(epsilon = 2)
 release alice { to bob: Age }
 release bob { to alice: liked at most epsilon 2 }
 """
-    assert not check_source(Source("s.vfl", text))
-    (refused,) = check_source(Source("s.vfl", text + "train { epochs 4  validation 0.2 }\n"))
+    assert not check_source(SourceText("s.vfl", text))
+    (refused,) = check_source(SourceText("s.vfl", text + "train { epochs 4  validation 0.2 }\n"))
     assert refused.code == "VFL0340" and refused.help is not None
     assert "`control best, loss`: remove `validation`" in refused.help
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from vflc import driver
 from vflc.cli.main import run
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.ir.graph import Graph
 from vflc.passes.levels import levels
 from vflc.passes.pipeline import Pipeline
@@ -66,7 +66,7 @@ def test_a_check_goes_through_the_passes_once(more: list[str], monkeypatch: pyte
 
 def test_what_a_graph_is_asked_is_found_anew_when_it_grows() -> None:
     text = (SPECS / "u_shape" / "u_shape.vfl").read_text(encoding="utf-8")
-    model = driver.examine(Source("spec.vfl", text)).model
+    model = driver.examine(SourceText("spec.vfl", text)).model
     assert model is not None
     graph = Graph(dict(model.graph.nodes))
     last = list(graph)[-1]

@@ -14,7 +14,7 @@ from learn.learn_specs import learn_specs
 from vflc_runtime.run.session import Session
 from vflc_runtime.transport.messages import Envelope
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.passes.learn.received import received
 
@@ -50,7 +50,7 @@ class Heard:
 @given(text=st.one_of(learn_specs(), learn_specs(), specs()))
 def test_what_is_not_learned_moves_no_message(text: str, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("learn")
-    bundle = compile_source(Source("random.vfl", text), precision="float64")
+    bundle = compile_source(SourceText("random.vfl", text), precision="float64")
     bundle.write(folder)
     heard, reaching = Heard(folder, bundle.manifest["messages"]), received(bundle.model)
     batches = [batch(_encoders(bundle.files), ROWS, seed) for seed in range(STEPS)]

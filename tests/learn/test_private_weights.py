@@ -7,7 +7,7 @@ from granting import granted
 from vflc_common.bound import Bound
 from vflc_common.words import Program
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.passes.learn.bounds import bound_of, declared
 from vflc.passes.learn.received import received
@@ -49,7 +49,7 @@ def bound(
     """What a place may learn of a column in one program."""
     text = SPEC.replace("BOTTOM", parts.get("bottom", BOTTOM)).replace("MORE", parts.get("more", ""))
     text = text.replace("TOP", parts.get("top", "concat(a, bob.Item)"))
-    model = compile_source(Source("spec.vfl", granted(text + protect))).model
+    model = compile_source(SourceText("spec.vfl", granted(text + protect))).model
     secrets = received(model)[to]
     reached = [s for s, ways in secrets.items() if any(way.program == program for way in ways)]
     return bound_of([s for s in reached if str(s.source) == of], declared(model))

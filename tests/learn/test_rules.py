@@ -10,15 +10,15 @@ import pytest
 from vflc_common.bound import Bound, BoundKind
 from vflc_common.words import Program
 
-from vflc.diagnostics import Source as Text
+from vflc.diagnostics import SourceText as Text
 from vflc.diagnostics import Span
-from vflc.ir.graph import Source
+from vflc.ir.graph import SecretSource
 from vflc.ir.learn import ALL, NOTHING, Spend
 from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.release import Grant, Guard
 from vflc.passes.learn.bounds import bound_of, codes_of
 from vflc.passes.learn.columns import CONDITIONS, code_bits, folded, table_columns
-from vflc.passes.learn.flow import Flow, Flows, Secret, Secrets, _joined, _read
+from vflc.passes.learn.flow import FlowAnalysis, Flows, Secret, Secrets, _joined, _read
 from vflc.passes.learn.granted import _cheaper, _kin, _phases, _ways, _within, listed
 from vflc.passes.learn.limits import _named as is_edge
 from vflc.passes.learn.received import NAMED, Route, _crossings, _named, together
@@ -119,7 +119,11 @@ def test_families_are_folded_where_members_follow_each_other() -> None:
 
 # --- sets of secrets -----------------------------------------------------------------------------
 
-AGE, CITY, LIKED = Source("alice", "Age"), Source("alice", "City"), Source("bob", "liked", label=True)
+AGE, CITY, LIKED = (
+    SecretSource("alice", "Age"),
+    SecretSource("alice", "City"),
+    SecretSource("bob", "liked", label=True),
+)
 
 
 def test_secrets_are_numbered_as_they_come_and_once() -> None:
@@ -161,7 +165,7 @@ def test_what_a_node_reads_of_its_inputs(read: Any, found: Flows) -> None:
 
 def test_only_training_has_the_flows_of_training() -> None:
     flow: Any = SimpleNamespace(train="train", inference="inference")
-    found = [Flow.graph(flow, program) for program in ("train", "evaluate", "predict")]
+    found = [FlowAnalysis.graph(flow, program) for program in ("train", "evaluate", "predict")]
     assert found == ["train", "inference", "inference"]
 
 
@@ -179,7 +183,7 @@ RUN = guard("run", None, delta=None)  # as strong as the run finds
 
 
 def secret(name: str, behind: Guard | None = None, of: str = "alice") -> Secret:
-    return Secret(Source(of, name), behind.id if behind else None, behind)
+    return Secret(SecretSource(of, name), behind.id if behind else None, behind)
 
 
 @pytest.mark.parametrize(

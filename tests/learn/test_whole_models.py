@@ -6,7 +6,7 @@ import pytest
 from granting import granted
 
 from vflc.diagnostics import Diagnostic
-from vflc.diagnostics import Source as Text
+from vflc.diagnostics import SourceText as Text
 from vflc.driver import check_source, compile_source
 
 SPEC = """

@@ -10,7 +10,7 @@ import pytest
 from library.library_specs import LOGITS, TASKS, rows, spec
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Collector, Source
+from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.driver import compile_source
 from vflc.syntax import tree
 from vflc.syntax.parser import parse
@@ -22,7 +22,7 @@ HELPERS = {"Pairs", "CrossNet", "CrossLayers", "Tower", "Mixture", "Extraction",
 
 def library() -> list[tree.Block]:
     text = (files("vflc.library") / "recsys.vfl").read_text(encoding="utf-8")
-    items = parse(Source("recsys.vfl", text), Collector()).items
+    items = parse(SourceText("recsys.vfl", text), DiagnosticCollector()).items
     return [item for item in items if isinstance(item, tree.Block)]
 
 
@@ -37,7 +37,7 @@ def test_every_block_says_what_it_is_and_is_trained_here():
 
 
 def session(name: str, folder: Path, precision: str, unsplit: bool) -> Session:
-    bundle = compile_source(Source("library.vfl", spec(name)), precision=precision, unsplit=unsplit)
+    bundle = compile_source(SourceText("library.vfl", spec(name)), precision=precision, unsplit=unsplit)
     bundle.write(folder)
     return Session(folder, seed=3, threads=1)
 

@@ -14,7 +14,7 @@ import pytest
 from library.library_specs import LOGITS, TASKS, rows, spec
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 pytestmark = pytest.mark.skipif(
@@ -36,7 +36,7 @@ def untraced() -> Iterator[None]:
 @pytest.mark.parametrize("name", [*LOGITS, *TASKS])
 def test_keras_is_onnx(name: str, tmp_path: Path):
     bundle = compile_source(
-        Source("library.vfl", spec(name)), precision="float64", unsplit=True, backends=("onnx", "keras")
+        SourceText("library.vfl", spec(name)), precision="float64", unsplit=True, backends=("onnx", "keras")
     )
     bundle.write(tmp_path)
     ours, theirs = (Session(tmp_path, engine, seed=3, programs=("train",)) for engine in ("onnx", "keras"))

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from granting import granted
-from vflc_runtime.data.chain import Chain
+from vflc_runtime.data.chain import EncoderChain
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Refused, Source
+from vflc.diagnostics import Refused, SourceText
 from vflc.driver import compile_source
 
 PARTY = """party bob {
@@ -28,7 +28,7 @@ END = "predict y = sigmoid(logit)\nobjective bce(logit, bob.y)\n"
 
 
 def compiled(body: str, precision: str = "float64") -> Any:
-    return compile_source(Source("spec.vfl", granted(PARTY + body + END)), precision=precision)
+    return compile_source(SourceText("spec.vfl", granted(PARTY + body + END)), precision=precision)
 
 
 def refused(body: str) -> str:
@@ -49,8 +49,10 @@ def predicted(body: str, folder: Path, past: list[list[int]], item: list[int]) -
 # --- the encoder -------------------------------------------------------------------------------------
 
 
-def chain(*encoders: dict[str, Any]) -> Chain:
-    return Chain("bob.past", {"shape": "ids", "rows": 5, "kind": "feature", "encoders": list(encoders)})
+def chain(*encoders: dict[str, Any]) -> EncoderChain:
+    return EncoderChain(
+        "bob.past", {"shape": "ids", "rows": 5, "kind": "feature", "encoders": list(encoders)}
+    )
 
 
 SPLIT = {"name": "split", "separator": " "}
@@ -77,11 +79,11 @@ def test_the_plan_knows_the_length_of_a_sequence():
 def test_a_sequence_follows_many_ids():
     broken = PARTY.replace('string -> split(" ") -> hash(20)', "int -> index(20)")
     with pytest.raises(Refused) as error:
-        compile_source(Source("spec.vfl", broken + "logit = dense(embed(bob.item, dim = 2), 1)\n" + END))
+        compile_source(SourceText("spec.vfl", broken + "logit = dense(embed(bob.item, dim = 2), 1)\n" + END))
     assert "VFL0204" in {d.code for d in error.value.diagnostics}
     broken = PARTY.replace("max = 3", "max = 0")
     with pytest.raises(Refused) as error:
-        compile_source(Source("spec.vfl", broken + "logit = dense(embed(bob.item, dim = 2), 1)\n" + END))
+        compile_source(SourceText("spec.vfl", broken + "logit = dense(embed(bob.item, dim = 2), 1)\n" + END))
     assert "VFL0205" in {d.code for d in error.value.diagnostics}
 
 
@@ -155,7 +157,7 @@ def test_size_refuses_what_has_none():
     body = "logit = dense(embed(bob.item, dim = 2), size(lookup(table(20, 2), bob.past), axis = value))\n"
     text = PARTY.replace(" -> sequence(max = 3)", "") + body + END
     with pytest.raises(Refused, match="VFL0205"):
-        compile_source(Source("spec.vfl", text))
+        compile_source(SourceText("spec.vfl", text))
 
 
 def test_where_with_a_known_condition_builds_only_what_it_chooses():
@@ -187,7 +189,7 @@ def test_the_gradient_of_a_table_may_come_straight_from_another_place(tmp_path: 
         + "e = embed(alice.features + [bob.item], dim = 2)\nfuse at bob { logit = sum(e) }\n"
         + END
     )
-    bundle = compile_source(Source("spec.vfl", granted(text)), precision="float64")
+    bundle = compile_source(SourceText("spec.vfl", granted(text)), precision="float64")
     bundle.write(tmp_path)
     session = Session(tmp_path, seed=1, threads=1)
     before = session.weights()

@@ -10,7 +10,7 @@ import numpy as np
 
 from vflc.emit.onnx.writer import OnnxGraphWriter
 from vflc.ir.build import Build
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import FUNCTIONS, OPS, infer
 
@@ -35,7 +35,7 @@ def value(b: Build, name: str, *axes, dtype="float") -> Node:
     ]
     attrs = {"party": "p", "name": name, "kind": "number", "rows": None}
     return b.graph.add(
-        Node(name, "feature", (), attrs, TensorType(tuple(made), dtype), frozenset({Source("p", name)}))
+        Node(name, "feature", (), attrs, TensorType(tuple(made), dtype), frozenset({SecretSource("p", name)}))
     )
 
 
@@ -43,7 +43,7 @@ def feature(b: Build, name: str, kind: str, rows: int | None = None, op: str = "
     axes = {"id": (), "ids": (Axis(None, None),), "number": (Axis(None, 1),)}[kind]
     type_ = TensorType((ROWS, *axes), "float" if kind == "number" else "int")
     attrs = {"party": "p", "name": name, "kind": kind, "rows": rows}
-    return b.graph.add(Node(name, op, (), attrs, type_, frozenset({Source("p", name, op == "label")})))
+    return b.graph.add(Node(name, op, (), attrs, type_, frozenset({SecretSource("p", name, op == "label")})))
 
 
 def evaluate(graph: Graph, feeds: dict, outputs: list[str], training: bool = True) -> list:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from op_testing import build, call, evaluate, feature, value
 
-from vflc.ir.build import Build, Init
+from vflc.ir.build import Build, Initializer
 from vflc.ir.graph import Node
 from vflc.ir.types import Axis
 from vflc.ops import LOSSES, OpError
@@ -252,7 +252,7 @@ def test_a_layer_is_a_product_and_a_sum(sizes: str, bias: bool) -> None:
     x = value(b, "x", *[None if a == "B" else int(a) for a in sizes.split()])
     made = call("dense", b, x, 3, activation="tanh", bias=bias, init="normal", scale=0.25)
     kernel, *more = weights(b)
-    assert kernel.attrs["init"] == Init("normal", 0.25) and len(more) == bias
+    assert kernel.attrs["init"] == Initializer("normal", 0.25) and len(more) == bias
     feeds = numbers(x, kernel, *more)
     product = feeds["x"] @ feeds[kernel.id] + (feeds[more[0].id] if bias else 0)
     assert made.type.sizes == (*x.type.sizes[:-1], 3)
@@ -268,9 +268,9 @@ def test_norms_along_any_axis(name: str, axis: str | None, place: int) -> None:
     assert made.type == x.type
     gamma, beta, *running = weights(b)
     assert gamma.type.sizes == beta.type.sizes == (x.type.sizes[place],)
-    assert (gamma.attrs["init"], beta.attrs["init"]) == (Init("constant", 1.0), Init("zeros"))
+    assert (gamma.attrs["init"], beta.attrs["init"]) == (Initializer("constant", 1.0), Initializer("zeros"))
     starts = [node.attrs["init"] for node in running]
-    assert starts == [Init("zeros"), Init("constant", 1.0)][: len(running)]
+    assert starts == [Initializer("zeros"), Initializer("constant", 1.0)][: len(running)]
     feeds = numbers(x, gamma, beta, *running)
     over = place if name == "layer_norm" else tuple(i for i in range(3) if i != place)
     mean, spread = (f(feeds["x"], axis=over, keepdims=True) for f in (np.mean, np.var))
@@ -290,7 +290,7 @@ def test_positions_are_learned_for_an_axis_and_all_after_it() -> None:
     x = value(b, "x", None, ("f", 2), ("value", 3), 4)
     made = call("positions", b, x, scale=0.5)
     (vectors,) = weights(b)
-    assert vectors.type.sizes == (3, 4) and vectors.attrs["init"] == Init("uniform", 0.5)
+    assert vectors.type.sizes == (3, 4) and vectors.attrs["init"] == Initializer("uniform", 0.5)
     feeds = numbers(x, vectors)
     np.testing.assert_allclose(found(b, feeds, made)[0], feeds["x"] + feeds[vectors.id])
 
@@ -330,7 +330,7 @@ def test_what_is_present_of_one_id_and_of_many() -> None:
 def test_ids_of_many_values_look_up_rows_and_zeros() -> None:
     b = build()
     table = call("table", b, 4, 2, init="normal", scale=0.5)
-    assert table.attrs["init"] == Init("normal", 0.5) and table.attrs["table"]
+    assert table.attrs["init"] == Initializer("normal", 0.5) and table.attrs["table"]
     assert [axis.name for axis in table.type.axes] == ["row", None]
     one, many = feature(b, "one", "id", 4), feature(b, "many", "ids", 4)
     made = [call("lookup", b, table, each) for each in (one, many)]
@@ -348,8 +348,8 @@ def test_a_lone_feature_is_embedded_without_an_axis_of_fields() -> None:
     assert str(call("embed", b, one, 2, scale=0.5).type) == "[2]"
     assert str(call("embed", b, [one], 2).type) == "[field 1, 2]"
     (table, _) = weights(b)
-    assert table.attrs["init"] == Init("uniform", 0.5)
-    assert call("weight", b, 2, 3, init="ones").attrs["init"] == Init("constant", 1.0)
+    assert table.attrs["init"] == Initializer("uniform", 0.5)
+    assert call("weight", b, 2, 3, init="ones").attrs["init"] == Initializer("constant", 1.0)
 
 
 # --- losses and penalties ------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ def test_hints_of_losses() -> None:
 def test_a_penalty_notes_what_it_covers() -> None:
     b = build()
     w = call("weight", b, 2)
-    table = b.weight("t", (Axis("row", 3), Axis(None, 2)), Init("zeros"), table=True)
+    table = b.weight("t", (Axis("row", 3), Axis(None, 2)), Initializer("zeros"), table=True)
     call("lookup", b, table, feature(b, "U", "id", 3))
     read, whole = call("l2", b, 0.5, [w, table]), call("l1", b, 0.25, table, w, rows="all")
     assert [(t.node_id, t.kind, t.whole, t.strength) for t in b.losses] == [

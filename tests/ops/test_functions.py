@@ -17,7 +17,7 @@ from op_testing import (
     value,
 )
 
-from vflc.ir.build import Init
+from vflc.ir.build import Initializer
 from vflc.ops import FUNCTIONS, OpError, find_function
 
 RNG = np.random.default_rng(3)
@@ -47,7 +47,7 @@ def refused(name, *arguments, **named):
 
 
 def test_signatures_use_the_kinds_that_lowering_knows():
-    kinds = {"Node", "Nodes", "Weights", "float", "int", "bool", "str", "Ints", "AxisName"}
+    kinds = {"Node", "Nodes", "WeightNodes", "float", "int", "bool", "str", "Ints", "AxisName"}
     for function in FUNCTIONS.values():
         assert {p.kind.removesuffix(" | None") for p in function.parameters} <= kinds, function.name
 
@@ -152,8 +152,8 @@ def test_layers_name_their_weights_by_scope():
         call("dense", b, y, 1, bias=False)
     names = ["a.deep.mlp.0.kernel", "a.deep.mlp.0.bias", "a.deep.mlp.1.kernel", "a.deep.mlp.1.bias"]
     assert list(weights(b)) == [*names, "logit.dense.kernel", "logit.dense.bias", "logit.dense_2.kernel"]
-    assert weights(b)["logit.dense.kernel"].attrs["init"] == Init("glorot_uniform")
-    assert weights(b)["logit.dense.bias"].attrs["init"] == Init("zeros")
+    assert weights(b)["logit.dense.kernel"].attrs["init"] == Initializer("glorot_uniform")
+    assert weights(b)["logit.dense.bias"].attrs["init"] == Initializer("zeros")
 
 
 def test_mlp_has_its_activation_on_the_last_layer_unless_told():
@@ -251,7 +251,7 @@ def test_embed_reads_ids_adds_up_many_and_scales_numbers():
     again = feeds["a.e.G_2"]
     np.testing.assert_allclose(averaged, [(2 * again[1] + again[3]) / 3, again[2]])
     assert weights(b)["a.e.U"].attrs["table"] and not weights(b)["a.e.age"].attrs["table"]
-    assert weights(b)["a.e.U"].attrs["init"] == Init("uniform", 0.05)
+    assert weights(b)["a.e.U"].attrs["init"] == Initializer("uniform", 0.05)
 
 
 def test_no_ids_at_all_give_zeros():

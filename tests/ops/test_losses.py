@@ -17,7 +17,7 @@ from op_testing import (
 )
 from test_functions import RNG, feeds_for, needs_keras, refused, weights
 
-from vflc.ir.build import Init
+from vflc.ir.build import Initializer
 from vflc.ir.types import Axis
 
 
@@ -175,7 +175,7 @@ def test_the_gradient_of_a_penalty_reaches_touched_rows_only():
 
 def test_a_table_that_nobody_reads_is_penalised_whole():
     b = build()
-    table = b.weight("t", (Axis("row", 3), Axis(None, 2)), Init("zeros"), table=True)
+    table = b.weight("t", (Axis("row", 3), Axis(None, 2)), Initializer("zeros"), table=True)
     (found,) = evaluate(b.graph, {"t": np.ones((3, 2))}, [call("l2", b, 2.0, table).id])
     assert found == 6
     refused("l2", b, 1.0)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from op_testing import evaluate
-from vflc_runtime.bundle.plan_rows import MOST_TERMS, CatchUp, Replay, read_catch_up, terms
+from vflc_runtime.bundle.plan_rows import MOST_TERMS, CatchUp, ReplaySteps, read_catch_up, terms
 from vflc_runtime.bundle.reading import Json
 from vflc_runtime.engines.missed import BLOCK, History
 from vflc_runtime.errors import Failure
@@ -234,7 +234,7 @@ def test_only_linear_steps_are_made_up_for_in_one_go(name: str) -> None:
         assert makes_up(rule) and more is not None
         assert ("replay" in more) == (name != "sgd" or bool(penalty.l1) or clip is not None)
         plan = read_catch_up(Json(json.loads(json.dumps(more)), "plan"))
-        assert isinstance(plan, Replay) == ("replay" in more)
+        assert isinstance(plan, ReplaySteps) == ("replay" in more)
 
 
 @pytest.mark.parametrize(

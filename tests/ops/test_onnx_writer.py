@@ -13,7 +13,7 @@ from vflc.emit.onnx.writer import IR_VERSION, OPSET, OnnxGraphWriter
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import OPS
 from vflc.ops.activation import write_erf
-from vflc.ops.registry import Sample
+from vflc.ops.registry import OpSample
 from vflc.ops.rules import tensor
 
 ROW = TensorType((ROWS, Axis(None, 2)))
@@ -105,7 +105,7 @@ def test_comparisons_with_other_things_than_a_float_zero_stay():
 
 def kernels(op: str, *types: TensorType, double: bool = False, **attrs: object) -> list[str]:
     """The operators that an op is lowered to."""
-    writer, case = OnnxGraphWriter(double), sample_case(op, Sample(types, attrs), np.random.default_rng(0))
+    writer, case = OnnxGraphWriter(double), sample_case(op, OpSample(types, attrs), np.random.default_rng(0))
     OPS[op].onnx(writer, case.node, [x.id for x in case.inputs], types)
     return [name for name, *_ in writer._nodes]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ops.op_testing import build, call, feature, value
 
-from vflc.ir.build import Init
+from vflc.ir.build import Initializer
 from vflc.ir.types import BATCH, Axis, TensorType
 from vflc.ops import FUNCTIONS, OPS, OpError
 from vflc.ops import traits as t
@@ -24,7 +24,7 @@ from vflc.ops.schedule import highest, reaches_zero
 
 def made(b):
     """Values to try functions on, by name."""
-    items = b.weight("items", (Axis("row", 4), Axis(None, 2)), Init("zeros"), table=True)
+    items = b.weight("items", (Axis("row", 4), Axis(None, 2)), Initializer("zeros"), table=True)
     return {
         "x": value(b, "x", None, 3),
         "grid": value(b, "grid", None, ("field", 4), 3),
@@ -43,7 +43,7 @@ def made(b):
         "y": feature(b, "y", "number", op="label"),
         "one": value(b, "one", None, 1),
         "items": items,
-        "w": b.weight("w", (Axis(None, 3),), Init("zeros")),
+        "w": b.weight("w", (Axis(None, 3),), Initializer("zeros")),
     }
 
 
@@ -135,8 +135,9 @@ def test_how_weights_start():
     """A scale is read where it counts."""
     found = {name: initial(name, 0.25) for name in INITS}
     assert found == {
-        "glorot_uniform": Init("glorot_uniform"), "uniform": Init("uniform", 0.25),
-        "normal": Init("normal", 0.25), "zeros": Init("zeros"), "ones": Init("constant", 1.0),
+        "glorot_uniform": Initializer("glorot_uniform"), "uniform": Initializer("uniform", 0.25),
+        "normal": Initializer("normal", 0.25), "zeros": Initializer("zeros"),
+        "ones": Initializer("constant", 1.0),
     }  # fmt: skip
 
 
@@ -273,7 +274,7 @@ def test_only_rows_of_numbers_have_a_largest(wrong):
 
 ENDS = [-math.inf, -2.0, -1.0, 0.0, 1.0, 2.0, math.inf]
 RANGES = [
-    t.Range(low, high, *opened)
+    t.ValueRange(low, high, *opened)
     for low, high in itertools.combinations_with_replacement(ENDS, 2)
     for opened in itertools.product((False, True), repeat=2)
     if low < high or (math.isfinite(low) and not any(opened))
@@ -335,7 +336,7 @@ def test_signs_are_those_of_all_numbers(range_):
     kept = {1: t.AT_LEAST_0, -1: t.AT_MOST_0, 0: t.FREE}
     assert t.reduced(None, (range_,)) == kept[weak]
     assert t.first(None, (range_, t.SHARE)) == range_ and t.chosen(None, (t.SHARE, range_)) == range_
-    assert t.with_zero(None, (range_,)) == range_.hull(t.Range(0, 0))
+    assert t.with_zero(None, (range_,)) == range_.hull(t.ValueRange(0, 0))
 
 
 def test_products_of_signs():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from op_testing import build, evaluate, value
 
-from vflc.diagnostics import Refused, Source
+from vflc.diagnostics import Refused, SourceText
 from vflc.driver import compile_source
 from vflc.ir.model import OptimizerRule, Penalty
 from vflc.ops.missed import Power
@@ -200,9 +200,9 @@ objective bce(logit, bob.y)
 train {{ optimizer {name}(beta1 = {beta1}, beta2 = 0.81{more}) }}
 """
     if fits:
-        compile_source(Source("m.vfl", text))
+        compile_source(SourceText("m.vfl", text))
         return
     with pytest.raises(Refused) as refused:
-        compile_source(Source("m.vfl", text))
+        compile_source(SourceText("m.vfl", text))
     (found,) = refused.value.diagnostics
     assert found.code == "VFL0208" and f"{ratio:.4g} times the square root" in found.message

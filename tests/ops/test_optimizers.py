@@ -9,7 +9,7 @@ import pytest
 from op_testing import build, evaluate, keras, run_onnx, value
 from vflc_runtime.engines.updates import clip_parts
 
-from vflc.diagnostics import Refused, Source
+from vflc.diagnostics import Refused, SourceText
 from vflc.driver import compile_source
 from vflc.ops.optimizer import RANGES, check_options
 from vflc.ops.optimizers import OPTIMIZERS
@@ -251,7 +251,7 @@ def test_a_rate_may_be_0_where_nothing_is_divided_by_it(name, lr):
 def test_a_schedule_stands_only_where_a_rate_does(text):
     spec = "party a { key K  feature x: float  label y: float }\nz = dense(a.x, 1)\npredict p = z\n"
     with pytest.raises(Refused) as refused:
-        compile_source(Source("m.vfl", f"{spec}objective mse(z, a.y)\ntrain {{ optimizer {text} }}\n"))
+        compile_source(SourceText("m.vfl", f"{spec}objective mse(z, a.y)\ntrain {{ optimizer {text} }}\n"))
     assert {d.code for d in refused.value.diagnostics} == {"VFL0203"}
 
 

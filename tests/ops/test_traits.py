@@ -14,7 +14,7 @@ from ops.op_testing import sample_case
 
 from vflc.ir.types import Axis, TensorType
 from vflc.ops import OPS
-from vflc.ops.traits import COPY, FREE, SIGN, Range
+from vflc.ops.traits import COPY, FREE, SIGN, ValueRange
 
 SILENT = {"weight", "feature", "label", "log", "leaky_relu"}
 """Ops whose slopes and bounds are those of an op that says nothing."""
@@ -130,8 +130,8 @@ CHECKS: dict[str, Callable[[Case, int], None]] = {
 def test_bounds_hold(name: str, index: int) -> None:
     case = Case(name, index, seed=index)
     out = case.at(case.arrays)
-    given = [Range(float(a.min()), float(a.max())) for a in case.arrays]
-    bounds = case.op.bounds if isinstance(case.op.bounds, Range) else case.op.bounds(case.node, given)
+    given = [ValueRange(float(a.min()), float(a.max())) for a in case.arrays]
+    bounds = case.op.bounds if isinstance(case.op.bounds, ValueRange) else case.op.bounds(case.node, given)
     assert (out >= bounds.low - 1e-9).all() and (out <= bounds.high + 1e-9).all()
     if bounds.open_low and np.abs(np.concatenate([a.reshape(-1) for a in case.arrays])).max() < 15:
         assert (out > bounds.low).all(), "an open bound is not reached"
@@ -148,7 +148,7 @@ FIXED = {
 """Ranges of outputs whatever the inputs, in the notation of intervals."""
 
 
-def _interval(range_: Range) -> str:
+def _interval(range_: ValueRange) -> str:
     low = "(" if range_.open_low or math.isinf(range_.low) else "["
     high = ")" if range_.open_high or math.isinf(range_.high) else "]"
     return f"{low}{range_.low:g}, {range_.high:g}{high}"
@@ -156,7 +156,7 @@ def _interval(range_: Range) -> str:
 
 def test_ranges_of_outputs_are_no_wider_than_said() -> None:
     """A wider one holds as well, and gives findings away; a bound is open where no number reaches it."""
-    fixed = {n: op.bounds for n, op in OPS.items() if isinstance(op.bounds, Range) and op.bounds != FREE}
+    fixed = {n: op.bounds for n, op in OPS.items() if isinstance(op.bounds, ValueRange) and op.bounds != FREE}
     assert {name: _interval(range_) for name, range_ in fixed.items()} == FIXED
 
 
@@ -166,8 +166,8 @@ def test_a_constant_lies_between_its_numbers() -> None:
         rule: Any = OPS["constant"].bounds
         return rule(node, ())
 
-    assert bounds(0.5) == Range(0.5, 0.5) and bounds(True) == Range(1, 1)
-    assert bounds(((1, -2), [3, 0])) == Range(-2, 3) and bounds(()) == FREE
+    assert bounds(0.5) == ValueRange(0.5, 0.5) and bounds(True) == ValueRange(1, 1)
+    assert bounds(((1, -2), [3, 0])) == ValueRange(-2, 3) and bounds(()) == FREE
 
 
 def test_a_slope_of_each_input() -> None:
@@ -185,11 +185,11 @@ def test_a_slope_of_each_input() -> None:
 
 
 def test_ranges() -> None:
-    share, free = Range(0, 1, True, True), Range()
+    share, free = ValueRange(0, 1, True, True), ValueRange()
     assert share.sign == 1 and share.negated().sign == -1 and free.sign == 0
-    assert Range(0, 5).sign == 0 and Range(0, 5).weak_sign == 1
-    assert share.hull(Range(0, 1)) == Range(0, 1)
-    assert share.hull(Range(-2, 0.5)) == Range(-2, 1, False, True)
+    assert ValueRange(0, 5).sign == 0 and ValueRange(0, 5).weak_sign == 1
+    assert share.hull(ValueRange(0, 1)) == ValueRange(0, 1)
+    assert share.hull(ValueRange(-2, 0.5)) == ValueRange(-2, 1, False, True)
 
 
 # --- how passes may treat it ------------------------------------------------------------------------------

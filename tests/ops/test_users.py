@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from op_testing import evaluate
 
-from vflc.ir.build import Build, Init
+from vflc.ir.build import Build, Initializer
 from vflc.ir.graph import Graph, Node
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import OpError, infer
@@ -30,7 +30,7 @@ class One:
             type = TensorType((ROWS, *(Axis(None, size) for size in sizes)))
             self.b.graph.add(Node(name, "feature", (), {"name": name}, type))
         for name, sizes in (("w", (3,)), ("k", (3, 2)), ("c", (2,))):
-            self.b.weight(name, [Axis(None, size) for size in sizes], Init("zeros"))
+            self.b.weight(name, [Axis(None, size) for size in sizes], Initializer("zeros"))
 
     def __getattr__(self, name: str) -> Node:
         return self.b.graph[name]

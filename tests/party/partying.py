@@ -16,17 +16,17 @@ from vflc_runtime.bundle.manifest import Manifest, read_manifest
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.party.site import Site
 from vflc_runtime.party.train import train_party
-from vflc_runtime.run.train import Result, TrainOptions, train
+from vflc_runtime.run.train import TrainOptions, TrainResult, train
 from vflc_runtime.transport.network import Network
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 TIMEOUT = 60.0
 
 
 def compiled(name: str, text: str, folder: Path) -> Path:
-    compile_source(Source(f"{name}.vfl", text)).write(folder)
+    compile_source(SourceText(f"{name}.vfl", text)).write(folder)
     return folder
 
 
@@ -66,7 +66,7 @@ def train_together(
     """Every place of the bundle trains in a thread; `out/PLACE` is its run."""
     meeting = exchange(bundle)
 
-    def one(place: str) -> Callable[[], Result]:
+    def one(place: str) -> Callable[[], TrainResult]:
         here = site(place, sources.get(place), lambda manifest, rows: meeting.join(place, TIMEOUT))
         return lambda: train_party(bundle, replace(here, **changed), out / place, options)
 

@@ -32,7 +32,7 @@ from vflc_runtime.party.train import train_party
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.predict import predict
 from vflc_runtime.run.state import RunFolder
-from vflc_runtime.run.train import Result, TrainOptions, train
+from vflc_runtime.run.train import TrainOptions, TrainResult, train
 
 EXAMPLES = {"three_parties": 300, "wide_deep": 300, "label_only": 200}
 OPTIONS = TrainOptions(epochs=2, batch=64, validation=0.2, fold=2, checkpoint_steps=3)
@@ -58,7 +58,7 @@ release b { to a, c, d: y }
 def same(out: Path, alone: Path, found: dict[str, Any]) -> None:
     expected: dict[str, Any] = json.loads((alone / "metrics.json").read_text())
     for place, result in found.items():
-        assert isinstance(result, Result), result
+        assert isinstance(result, TrainResult), result
         assert tensors(out / place, place) == tensors(alone, place)
         assert (result.metrics["ended"], result.metrics["steps"]) == (expected["ended"], expected["steps"])
         for edge, count in result.metrics["bytes_sent"].items():

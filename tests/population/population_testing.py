@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from vflc_runtime.bundle.folder import Population, of_population, open_any
+from vflc_runtime.bundle.folder import PopulationBundle, of_population, open_any
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.run.client_executor import local_pool
 from vflc_runtime.run.loading import encoders
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 
@@ -37,13 +37,13 @@ def table(users: dict[str, list[tuple[int, float]]]) -> pa.Table:
     return pa.table({name: [row[i] for row in rows] for i, name in enumerate(("user", "item", "stars"))})
 
 
-def compiled(text: str, folder: Path, precision: str = "float64", engine: str = "onnx") -> Population:
-    bundle = compile_source(Source("p.vfl", text), precision=precision, backends=("onnx", engine))
+def compiled(text: str, folder: Path, precision: str = "float64", engine: str = "onnx") -> PopulationBundle:
+    bundle = compile_source(SourceText("p.vfl", text), precision=precision, backends=("onnx", engine))
     bundle.write(folder / "bundle")
     return of_population(open_any(folder / "bundle", engine=engine))
 
 
-def rounds_of(population: Population, source: pa.Table, **options: int) -> Rounds:
+def rounds_of(population: PopulationBundle, source: pa.Table, **options: int) -> Rounds:
     plan = population.users
     data = Dataset.load(encoders(population), {plan.place: source}, precision=plan.precision)
     users = Users.of(data)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from granting import granted
-from vflc_runtime.bundle.plan import Init
+from vflc_runtime.bundle.plan import Initializer
 from vflc_runtime.engines.initial import generator, initial_value
 from vflc_runtime.population import random
 
-UNIFORM = Init("uniform", 0.05)
+UNIFORM = Initializer("uniform", 0.05)
 ITEMS, FACTORS = 30, 4
 
 SPEC = f"""

@@ -25,10 +25,10 @@ from vflc_runtime.interrupts import Interrupted
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.opened import open_run
 from vflc_runtime.run.predict import predict
-from vflc_runtime.run.train import Result, TrainOptions, train
+from vflc_runtime.run.train import TrainOptions, TrainResult, train
 from vflc_runtime.run.training import TrainingLoop
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import check_source, compile_source, compile_spec
 
 SETTINGS = "rounds 6  cohort 5  batch 3  keep_local true  metrics rmse, rating_accuracy  evaluate_every 3"
@@ -36,11 +36,11 @@ SETTINGS = "rounds 6  cohort 5  batch 3  keep_local true  metrics rmse, rating_a
 
 @pytest.fixture
 def bundle(tmp_path) -> Path:
-    compile_source(Source("p.vfl", spec(SETTINGS))).write(tmp_path / "bundle")
+    compile_source(SourceText("p.vfl", spec(SETTINGS))).write(tmp_path / "bundle")
     return tmp_path / "bundle"
 
 
-def trained(bundle: Path, out: Path, **options) -> Result:
+def trained(bundle: Path, out: Path, **options) -> TrainResult:
     return train(bundle, {"users": table(ratings())}, out, TrainOptions(**options))
 
 
@@ -48,7 +48,7 @@ def trained(bundle: Path, out: Path, **options) -> Result:
 def test_a_resumed_run_ends_with_the_same_bits(server, tmp_path):
     """What the server's optimizer keeps is part of a checkpoint."""
     bundle = tmp_path / "bundle"
-    compile_source(Source("p.vfl", spec(f"{SETTINGS}  server {server}"))).write(bundle)
+    compile_source(SourceText("p.vfl", spec(f"{SETTINGS}  server {server}"))).write(bundle)
     whole = trained(bundle, tmp_path / "whole")
     trained(bundle, tmp_path / "parts", rounds=2)
     again = trained(None, tmp_path / "parts", rounds=6, resume=True)
@@ -186,7 +186,9 @@ def test_what_a_run_leaves_is_its_owners_alone(bundle, tmp_path):
 
 def test_a_limit_leaves_no_row_without_its_prediction(tmp_path):
     """It bounds what a user is trained and measured on."""
-    compile_source(Source("p.vfl", spec("rounds 1  cohort 5  batch 3  limit 2"))).write(tmp_path / "bundle")
+    compile_source(SourceText("p.vfl", spec("rounds 1  cohort 5  batch 3  limit 2"))).write(
+        tmp_path / "bundle"
+    )
     run = trained(tmp_path / "bundle", tmp_path / "run").folder
     rows = [("new", item, 3.0 if item < 6 else None) for item in range(9)]
     source = pa.table({name: [row[i] for row in rows] for i, name in enumerate(("user", "item", "stars"))})
@@ -245,7 +247,7 @@ def test_who_has_a_row_about_every_item_is_recommended_none(bundle, tmp_path):
 
 def test_all_other_items_are_none_to_recommend(tmp_path):
     text = spec("rounds 1  cohort 5  batch 3").replace("index(30)", "index(29, default = other)")
-    compile_source(Source("p.vfl", text)).write(tmp_path / "bundle")
+    compile_source(SourceText("p.vfl", text)).write(tmp_path / "bundle")
     run = trained(tmp_path / "bundle", tmp_path / "run").folder
     given = {"new": [(3, 1.0), (4, 5.0)]}
     assert predict(run, {"users": table(given)}, tmp_path / "best.parquet", top=50) == 27
@@ -340,7 +342,7 @@ release users { to hub, users: item, mood }
 
 
 def test_keys_keep_their_type_and_classes_are_named(tmp_path):
-    compile_source(Source("p.vfl", CLASSES)).write(tmp_path / "bundle")
+    compile_source(SourceText("p.vfl", CLASSES)).write(tmp_path / "bundle")
     rng = np.random.default_rng(5)
     users = np.repeat(np.arange(7, dtype=np.int64), 6)
     moods = np.where(rng.random(users.size) < 0.5, "bad", "good").tolist()
@@ -363,5 +365,5 @@ def test_keys_keep_their_type_and_classes_are_named(tmp_path):
 @pytest.mark.parametrize("name", ["user", "item"])
 def test_no_prediction_is_called_like_a_column_beside_it(name):
     text = CLASSES.replace("predict mood", f"predict {name}")
-    found = check_source(Source("p.vfl", text))
+    found = check_source(SourceText("p.vfl", text))
     assert [d.code for d in found] == ["VFL0160"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from population.reference import spec
 
-from vflc.diagnostics import Refused, Source
+from vflc.diagnostics import Refused, SourceText
 from vflc.driver import compile_source
 
 SECOND = "population others {\n  key user\n  feature item: int -> index(30)\n}\n"
@@ -14,7 +14,7 @@ SECOND = "population others {\n  key user\n  feature item: int -> index(30)\n}\n
 def refused(text: str) -> set[str]:
     """The codes of the errors that a spec ends with; none where it compiles."""
     try:
-        compile_source(Source("p.vfl", text))
+        compile_source(SourceText("p.vfl", text))
     except Refused as found:
         return {each.code for each in found.diagnostics if each.level == "error"}
     return set()

@@ -17,7 +17,7 @@ from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import cohort_of, group_of
 from vflc_runtime.run.train import train
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 
@@ -101,7 +101,7 @@ def test_a_hub_that_overflows_ends_the_run_before_it_is_saved(tmp_path) -> None:
     text = spec(
         "rounds 6  cohort 3  batch 3  test 0.0  validation 0.0  checkpoint_rounds 1  server sgd(1e38)"
     )
-    compile_source(Source("p.vfl", text)).write(tmp_path / "bundle")
+    compile_source(SourceText("p.vfl", text)).write(tmp_path / "bundle")
     rows = {name: [(i, 1000.0) for i in range(8)] for name in "abc"}
     with pytest.raises(Failure) as failure, np.errstate(over="ignore", invalid="ignore"):
         train(tmp_path / "bundle", {"users": table(rows)}, tmp_path / "run")

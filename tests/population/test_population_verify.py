@@ -15,7 +15,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.population.users import Users
 from vflc_runtime.run.loading import encoders
 from vflc_runtime.verify import LIMITS
-from vflc_runtime.verify.population import Way, verify
+from vflc_runtime.verify.population import PopulationWay, verify
 
 SETTINGS = "rounds 3  cohort 6  batch 3  client adam(0.02)  keep_local true"
 ENGINES = ["onnx", "keras"] if importlib.util.find_spec("tensorflow") else ["onnx"]
@@ -76,7 +76,7 @@ def test_networks_and_cells_without_ids(tmp_path):
 def test_a_difference_is_found(tmp_path):
     plans = [compiled(spec(f"{SETTINGS}  rebuild sgd({lr})"), tmp_path / lr) for lr in ("0.1", "0.1000001")]
     data = Dataset.load(encoders(plans[0]), {"users": table(ratings())}, precision="float64")
-    ways = [Way(name, plan, 6) for name, plan in zip(("right", "wrong"), plans, strict=True)]
+    ways = [PopulationWay(name, plan, 6) for name, plan in zip(("right", "wrong"), plans, strict=True)]
     (comparison,) = verify(ways, Users.of(data), plans[0].users.settings).comparisons
     worst = comparison.worst["weight"]
     assert worst is not None and worst.measure > LIMITS["float64"]
@@ -87,4 +87,4 @@ def test_where_no_change_is_finite_there_is_nothing_to_compare(tmp_path):
     plan = compiled(spec(SETTINGS), tmp_path)
     data = Dataset.load(encoders(plan), {"users": table(users)}, precision="float64")
     with pytest.raises(Failure, match="the loss is None in round 1, one"):
-        verify([Way("one", plan, 6)], Users.of(data), plan.users.settings)
+        verify([PopulationWay("one", plan, 6)], Users.of(data), plan.users.settings)

@@ -15,7 +15,7 @@ from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Diagnostic, Source
+from vflc.diagnostics import Diagnostic, SourceText
 from vflc.driver import check_source, compile_source
 from vflc.emit.bundle import Bundle
 
@@ -110,7 +110,7 @@ release bob { to alice: Item, kind }
 
 def found(text: str) -> list[Diagnostic]:
     """Mistakes in what a spec protects."""
-    return [each for each in check_source(Source("test.vfl", text)) if each.code in PROTECTING]
+    return [each for each in check_source(SourceText("test.vfl", text)) if each.code in PROTECTING]
 
 
 PROTECTING = {
@@ -130,7 +130,7 @@ def bundle(text: str, folder: Path, **options: Any) -> Path:
 @lru_cache(maxsize=32)
 def compiled(text: str, **options: Any) -> Bundle:
     """Many tests are of one spec."""
-    return compile_source(Source("test.vfl", text), **options)
+    return compile_source(SourceText("test.vfl", text), **options)
 
 
 def rows(count: int, seed: int = 0) -> dict[str, pa.Table]:

@@ -18,7 +18,7 @@ from vflc_runtime.run.predict import predict
 from vflc_runtime.run.train import TrainOptions, train
 
 from vflc import driver
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 
 FORWARD = TWO + "protect h with quantize(6, per = batch)\n"
 BACKWARD = TWO + "protect gradients to alice with quantize(bits = 5, per = batch)\n"
@@ -150,7 +150,7 @@ def test_a_single_number_a_row_is_a_warning(line: str, code: str) -> None:
         "predict liked = sigmoid(logit)\nobjective bce(logit, bob.liked)\n"
         f"protect one with {line}\n"
     )
-    found = driver.check_source(Source("one.vfl", text))
+    found = driver.check_source(SourceText("one.vfl", text))
     assert {d.code for d in found} & {"VFL0226"} == ({code} if code else set())
     if code:
         (finding,) = [d for d in found if d.code == code]

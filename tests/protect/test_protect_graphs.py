@@ -11,11 +11,11 @@ import pytest
 from granting import granted
 from vflc_common.words import PROGRAMS
 
-from vflc.diagnostics import Collector, Span
-from vflc.diagnostics import Source as Text
+from vflc.diagnostics import DiagnosticCollector, Span
+from vflc.diagnostics import SourceText as Text
 from vflc.driver import check_source, compile_source
-from vflc.ir.build import Build, Init
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.build import Build, Initializer
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.model import Gradient, Loss, names_of
 from vflc.ir.release import Guard, Protection, Target
 from vflc.ir.types import ROWS, Axis, TensorType
@@ -23,7 +23,7 @@ from vflc.ops import infer
 from vflc.ops.source import INPUTS
 from vflc.passes.protect.gradients import _check_budget, _Gradients
 from vflc.passes.protect.joint import (
-    Chain,
+    ProtectionChain,
     covers_rows,
     fresh,
     named,
@@ -38,7 +38,7 @@ from vflc.passes.protect.weights import _listed
 
 SPAN = Span(Text("spec.vfl", "x"), 0, 1)
 ROW = TensorType((ROWS, Axis(None, 2)))
-AGE = frozenset({Source("alice", "Age")})
+AGE = frozenset({SecretSource("alice", "Age")})
 
 
 def node(
@@ -55,7 +55,7 @@ def protection(mechanism: str = "gaussian", target: str = "a", **options: Any) -
     return Protection("p", Target((), None, target, SPAN), mechanism, options, SPAN)
 
 
-def codes(collector: Collector) -> list[str]:
+def codes(collector: DiagnosticCollector) -> list[str]:
     return [each.code for each in collector.diagnostics]
 
 
@@ -100,7 +100,7 @@ def test_a_graph_whose_nodes_read_others_keeps_inputs_before_users() -> None:
     ],
 )
 def test_protections_cover_rows_of_numbers(type: TensorType, covered: bool) -> None:
-    collector = Collector()
+    collector = DiagnosticCollector()
     assert covers_rows([node("good", "x"), node("a", "x", type=type)], protection(), collector) is covered
     assert codes(collector) == ["VFL0333"] * (not covered)
 
@@ -111,7 +111,7 @@ def test_protections_cover_rows_of_numbers(type: TensorType, covered: bool) -> N
      ("top_k", "row", 1, False)],
 )  # fmt: skip
 def test_a_number_alone_in_its_row_saves_nothing(mechanism: str, per: str, size: int, warned: bool) -> None:
-    collector, one = Collector(), TensorType((ROWS, Axis(None, size)))
+    collector, one = DiagnosticCollector(), TensorType((ROWS, Axis(None, size)))
     values = [node("wide", "x"), node("a", "x", type=one), node("b", "x", type=one)]
     warn_of_nothing_saved(values, protection(mechanism, per=per, bits=4), collector)
     assert codes(collector) == ["VFL0226"] * warned
@@ -127,7 +127,10 @@ def test_a_number_alone_in_its_row_saves_nothing(mechanism: str, per: str, size:
     ],
 )  # fmt: skip
 def test_what_may_follow_what(before: str | None, after: str, follows: bool) -> None:
-    chain, collector = Chain({} if before is None else {"a": protection(before)}), Collector()
+    chain, collector = (
+        ProtectionChain({} if before is None else {"a": protection(before)}),
+        DiagnosticCollector(),
+    )
     assert chain.follows(["free", "a"], protection(after), collector) is follows
     assert codes(collector) == ["VFL0336"] * (not follows)
 
@@ -210,7 +213,7 @@ def test_an_epsilon_has_to_do_for_all_messages_of_a_row(
     guard = Guard("p", "bob", "backward", ("a",), ("b",), "proven", "", options=given)
     other = Guard("other", "bob", "backward", ("a",), ("b",), "proven", "", options={"passes": 99})
     model: Any = SimpleNamespace(guards=[other, *[guard] * guards], train=SimpleNamespace(epochs=epochs))
-    collector = Collector()
+    collector = DiagnosticCollector()
     _check_budget(model, protection(**given), collector)
     assert codes(collector) == ([] if code is None else [code])
     if code == "VFL0312":
@@ -232,13 +235,13 @@ def test_an_epsilon_has_to_do_for_all_messages_of_a_row(
     ],
 )
 def test_the_label_that_parts_a_batch(sources: set[str], losses: Any, place: str, found: str | None) -> None:
-    labels = frozenset(Source(*each.split("."), True) for each in sources)  # type: ignore[misc]
+    labels = frozenset(SecretSource(*each.split("."), True) for each in sources)  # type: ignore[misc]
     g = graph(node("bob.y", "bob", op="label"), node("bob.z", "bob", op="label"))
     made = tuple(Loss("y", "l", 1.0, kind, None, label, SPAN) for kind, label in losses)
     drawn = Guard("p", "bob", "forward", ("bob.y",), ("z",), "proven", "", mechanism="label_dp")
     for guards in ((), (drawn,)):
         model: Any = SimpleNamespace(graph=g, losses=made, guards=guards)
-        collector, wanted = Collector(), None if guards else found
+        collector, wanted = DiagnosticCollector(), None if guards else found
         work = _Gradients(model, collector)
         assert work._label(protection("marvell"), [node("g", "bob", sources=labels | AGE)], place) == wanted
         assert codes(collector) == ["VFL0333"] * (wanted is None)
@@ -300,7 +303,7 @@ def test_rows_of_a_table_are_at_most_as_long_as_their_parts_together(shape: tupl
         **types, other=TensorType((ROWS,), "int"), f=TensorType((ROWS, Axis(None, 1)))
     )
     more = b.graph.add(Node("more", "feature", (), {"name": "more"}, ROW))
-    table = b.weight("table", [Axis(None, 4), Axis(None, 2)], Init("zeros"))
+    table = b.weight("table", [Axis(None, 4), Axis(None, 2)], Initializer("zeros"))
     looked, draw = Looked(table, ((ids, values), (other, more))), np.random.default_rng(1)
     given = {
         "ids": draw.integers(-1, 2, (3, *shape)), "values": draw.normal(size=(3, *shape, 2)), "f": FACTOR,

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from protecting import TWO, Recorded, batch, bundle, found
 from vflc_runtime.protect.noise import Noise
-from vflc_runtime.protect.solvers.marvell import Classes, Marvell, measure, solve, sum_kl
+from vflc_runtime.protect.solvers.marvell import ClassStatistics, Marvell, measure, solve, sum_kl
 
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def classes(d: int, seed: int, ranks: tuple[int, int], gap: float) -> Classes:
+def classes(d: int, seed: int, ranks: tuple[int, int], gap: float) -> ClassStatistics:
     """Two classes that vary in some directions each, and whose means are some way apart."""
     draw = np.random.default_rng(seed)
     spreads = [draw.normal(size=(d, rank)) * draw.uniform(0.01, 2, rank) for rank in ranks]
-    return Classes(gap * draw.normal(size=d), spreads[0] @ spreads[0].T, spreads[1] @ spreads[1].T)
+    return ClassStatistics(gap * draw.normal(size=d), spreads[0] @ spreads[0].T, spreads[1] @ spreads[1].T)
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,7 +48,7 @@ def test_both_classes_vary_alike_and_one_of_them_is_left_as_it_is(
 
 
 def test_no_noise_where_both_are_alike_already():
-    about = Classes(np.array([1e-4, 0.0]), np.eye(2), np.eye(2))
+    about = ClassStatistics(np.array([1e-4, 0.0]), np.eye(2), np.eye(2))
     noises = solve(about, 0.25)
     assert noises.along == 0 and not noises.negative.any() and not noises.positive.any()
 
@@ -70,16 +70,16 @@ def test_where_gradients_have_nothing_neither_class_shows_anything(seed: int, fe
 
 def test_the_divergence_of_two_gaussians() -> None:
     """By the textbook's formula, in one dimension and in two."""
-    about = Classes(np.array([1.0]), np.array([[2.0]]), np.array([[2.0]]))
-    none = solve(Classes(np.zeros(1), np.eye(1), np.eye(1)), 1.0)
+    about = ClassStatistics(np.array([1.0]), np.array([[2.0]]), np.array([[2.0]]))
+    none = solve(ClassStatistics(np.zeros(1), np.eye(1), np.eye(1)), 1.0)
     assert sum_kl(about, none) == pytest.approx(0.5)
-    wide = Classes(np.zeros(2), np.diag([1.0, 1.0]), np.diag([1.0, 4.0]))
-    none = solve(Classes(np.zeros(2), np.eye(2), np.eye(2)), 1.0)
+    wide = ClassStatistics(np.zeros(2), np.diag([1.0, 1.0]), np.diag([1.0, 4.0]))
+    none = solve(ClassStatistics(np.zeros(2), np.eye(2), np.eye(2)), 1.0)
     assert sum_kl(wide, none) == pytest.approx((4 + 0.25) / 2 - 1)
     for gap in (1.0, -1.0):
-        apart = Classes(np.array([0.0, gap]), np.diag([1.0, 0]), np.diag([1.0, 0]))
+        apart = ClassStatistics(np.array([0.0, gap]), np.diag([1.0, 0]), np.diag([1.0, 0]))
         assert sum_kl(apart, none) == math.inf
-    assert sum_kl(Classes(np.zeros(2), np.diag([1.0, 0]), np.diag([1.0, 1.0])), none) == math.inf
+    assert sum_kl(ClassStatistics(np.zeros(2), np.diag([1.0, 0]), np.diag([1.0, 1.0])), none) == math.inf
 
 
 def gradients(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

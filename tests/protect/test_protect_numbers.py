@@ -15,7 +15,7 @@ from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.protect import replay
 from vflc_runtime.protect.account import Facts, calibrate, epsilon_of, spent
 from vflc_runtime.protect.noise import SUMMANDS, Noise
-from vflc_runtime.protect.replay import RECORD, Replay, Sent, noise_from
+from vflc_runtime.protect.replay import RECORD, NoiseReplay, Sent, noise_from
 from vflc_runtime.protect.wire import pack, unpack
 
 # --- random numbers -----------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class Guarded:
         self.id, self.calibrated = id, calibrated
 
 
-def made(at: Replay, times: int = 0, guard: Any = None) -> bytes:
+def made(at: NoiseReplay, times: int = 0, guard: Any = None) -> bytes:
     return at.noise(guard or Guarded(), times).uniform(4).tobytes()
 
 
@@ -164,7 +164,7 @@ def test_a_key_gives_a_stream_and_each_part_of_it_once() -> None:
 
 def test_noise_depends_on_all_that_was_heard() -> None:
     def at(terms: Any = 1, secret: bytes = bytes(32), **changes: Any) -> bytes:
-        one = Replay(secret, {"terms": terms}, FACTS)
+        one = NoiseReplay(secret, {"terms": terms}, FACTS)
         one.begin(changes.get("program", "train"))
         one.hear(changes.get("edge", "e"), changes.get("values", np.array([[1.0, 2.0]])))
         if changes.get("twice"):
@@ -184,7 +184,7 @@ def test_noise_depends_on_all_that_was_heard() -> None:
 
 
 def test_a_program_that_did_not_end_is_forgotten() -> None:
-    one, other = (Replay(bytes(32), {}, FACTS) for _ in range(2))
+    one, other = (NoiseReplay(bytes(32), {}, FACTS) for _ in range(2))
     one.begin("train")
     one.hear("e", np.ones(2))
     for each in (one, other):
@@ -192,7 +192,7 @@ def test_a_program_that_did_not_end_is_forgotten() -> None:
         each.hear("e", np.zeros(2))
         each.finish()
     assert one.chain == other.chain and len(one.chain) == 32 and one.chain != bytes(32)
-    again = Replay(bytes(32), {}, FACTS)
+    again = NoiseReplay(bytes(32), {}, FACTS)
     again.resume(one.chain, 1)
     for each in (one, again):
         each.begin("train")
@@ -205,7 +205,7 @@ def test_what_is_charged_is_charged_once_an_epoch(tmp_path: Any) -> None:
     Sent.create(path)
 
     def run(salt: float, steps: int, guard: Any = None, program: str = "train") -> None:
-        sent, at = Sent(path), Replay(bytes(32), {}, FACTS)
+        sent, at = Sent(path), NoiseReplay(bytes(32), {}, FACTS)
         at.watch(sent, charged.append)
         for _ in range(steps):
             at.begin(program)

@@ -28,7 +28,7 @@ from vflc_runtime.protect.applied import DEFECT
 from vflc_runtime.protect.draws import Draws
 from vflc_runtime.protect.guards import Guards
 from vflc_runtime.protect.masks import Masks, Sums, scale
-from vflc_runtime.protect.solvers.marvell import Classes, Noises, measure, solve
+from vflc_runtime.protect.solvers.marvell import ClassStatistics, Noises, measure, solve
 from vflc_runtime.protect.wire import Wire, pack, span, unpack
 
 # --- draws that are kept ------------------------------------------------------------------------------
@@ -230,9 +230,9 @@ def test_covariances_add_up() -> None:
     noises = Noises(np.eye(2), np.array([1.0, 0]), np.array([0, 2.0]), np.array([0.0, 1]), 3.0)
     assert noises.covariance(noises.negative).tolist() == [[1, 0], [0, 3]]
     assert noises.covariance(noises.positive).tolist() == [[0, 0], [0, 5]]
-    even = solve(Classes(np.zeros(2), np.eye(2), np.eye(2)), 1.0)
+    even = solve(ClassStatistics(np.zeros(2), np.eye(2), np.eye(2)), 1.0)
     assert even.along == 0 and not even.direction.any()
-    apart = solve(Classes(np.array([3.0, 4]), np.eye(2), np.eye(2)), 1.0)
+    apart = solve(ClassStatistics(np.array([3.0, 4]), np.eye(2), np.eye(2)), 1.0)
     assert apart.direction.tolist() == [0.6, 0.8] and apart.along == pytest.approx(
         25 * (1 - 1 / 25), rel=1e-4
     )

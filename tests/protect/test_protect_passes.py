@@ -14,7 +14,7 @@ from test_protect_rows import type_of
 from test_protect_weights import HEAD, TAIL
 from vflc_common.words import PROGRAMS
 
-from vflc.diagnostics import Collector, Diagnostic, Source
+from vflc.diagnostics import Diagnostic, DiagnosticCollector, SourceText
 from vflc.driver import check_source, compile_source
 from vflc.ir.graph import Node
 from vflc.ir.release import Guard
@@ -27,12 +27,12 @@ from vflc.passes.protect.values import unknown_edge
 
 
 def model_of(text: str) -> Any:
-    return compile_source(Source("m.vfl", granted(text))).model
+    return compile_source(SourceText("m.vfl", granted(text))).model
 
 
 def told(text: str) -> Diagnostic:
     """The one mistake in a spec."""
-    (found,) = [each for each in check_source(Source("m.vfl", granted(text))) if each.level == "error"]
+    (found,) = [each for each in check_source(SourceText("m.vfl", granted(text))) if each.level == "error"]
     return found
 
 
@@ -114,19 +114,19 @@ def test_sentences_on_rows() -> None:
         (TensorType((ROWS, Axis(None, None))), "has a number of values that depends on the data"),
         (TensorType((Axis(None, 2),)), "does not belong to a row"),
     ):
-        collector = Collector()
+        collector = DiagnosticCollector()
         assert not covers_rows([node("a", "x", type=type_)], protection(), collector)
         (found,) = collector.diagnostics
         assert found.message == f"`gaussian` protects rows of numbers, but `a` {type_} {says}" and found.help
-    collector = Collector()
+    collector = DiagnosticCollector()
     one = TensorType((ROWS, Axis(None, 1)))
     warn_of_nothing_saved([node("a", "x", type=one)], protection("quantize", per="row", bits=4), collector)
     assert collector.diagnostics[0].help == "scale per batch: quantize(4, per = batch)"
     for count, shown in ((0, "none"), (1, "`e0`"), (9, ", ".join(f"`e{i}`" for i in range(8)))):
-        collector = Collector()
+        collector = DiagnosticCollector()
         unknown_edge(protection(target="zzz"), [f"e{i}" for i in range(count)], collector)
         assert collector.diagnostics[0].help == f"the edges are {shown}"
-    collector = Collector()
+    collector = DiagnosticCollector()
     unknown_edge(protection(target="edgy"), ["edge", "other"], collector)
     assert collector.diagnostics[0].help == "did you mean `edge`?" and codes(collector) == ["VFL0330"]
 
@@ -146,7 +146,7 @@ def test_what_an_epsilon_does_not_allow(options: dict[str, Any], epochs: int, co
     given = {"noise": None, "delta": 1e-6, "limit": 100.0} | options
     guard = Guard("p", "bob", "backward", ("a",), ("b",), "proven", "", options=given)
     model: Any = SimpleNamespace(guards=[guard], train=SimpleNamespace(epochs=epochs))
-    collector = Collector()
+    collector = DiagnosticCollector()
     _check_budget(model, protection(**given), collector)
     (found,) = collector.diagnostics
     assert found.code == code and says in found.message and found.help
@@ -337,7 +337,7 @@ def test_what_is_said_of_weights() -> None:
     spec = weights(f"at alice {noise}", "h = dense(concat(alice.x, alice.y), 2)")
     (none,) = [
         each
-        for each in check_source(Source("m.vfl", granted(spec.replace("flatten(h)", "stop_gradient(h)"))))
+        for each in check_source(SourceText("m.vfl", granted(spec.replace("flatten(h)", "stop_gradient(h)"))))
         if each.code == "VFL0345"
     ]
     assert none.message.startswith("no weight is trained at alice") and none.help.startswith(

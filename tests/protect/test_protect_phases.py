@@ -24,7 +24,7 @@ from vflc_runtime.run.predict import predict
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.train import TrainOptions, train
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.ops.mechanisms.gaussian import PASSES
 
@@ -151,7 +151,7 @@ def test_passes_are_counted_and_cost_noise(tmp_path):
 
 def learned(text: str) -> dict[str, Any]:
     """The bounds of alice's columns at bob, without grants to compare with."""
-    model = compile_source(Source("test.vfl", text)).model
+    model = compile_source(SourceText("test.vfl", text)).model
     learned = model.disclosed.learned
     return {row.column: row.bound for row in learned if (row.receiver, row.party) == ("bob", "alice")}
 

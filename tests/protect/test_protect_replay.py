@@ -28,7 +28,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.protect import replay
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.protect.noise import Noise
-from vflc_runtime.protect.replay import UNSYNCED, Replay, Sent
+from vflc_runtime.protect.replay import UNSYNCED, NoiseReplay, Sent
 from vflc_runtime.protect.solvers.marvell import Marvell
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.train import TrainOptions, train
@@ -132,7 +132,7 @@ def test_who_sends_other_gradients_the_second_time_learns_nothing_of_the_noise(b
     """
     heard = Heard(monkeypatch)
     if not bound:
-        monkeypatch.setattr(Replay, "hear", lambda *rest: None)
+        monkeypatch.setattr(NoiseReplay, "hear", lambda *rest: None)
     text = PLAIN + "protect h with gaussian(clip = 1.0, noise = 1000, passes = 0)\n"
     folder, out = bundle(text, tmp_path / "b"), tmp_path / "run"
     begun(folder, out, heard, 3, batch=16)  # there is no checkpoint yet
@@ -244,7 +244,7 @@ def test_no_row_sends_more_than_was_counted(processes):
         checkpoints = {0: bytes(32)}
         for start, programs, salt, closes in processes:
             steps = max(step for step in checkpoints if step <= start)
-            at = Replay(bytes(32), {}, FACTS)
+            at = NoiseReplay(bytes(32), {}, FACTS)
             if steps:
                 at.resume(checkpoints[steps], steps)
             log = Sent(path)
@@ -267,7 +267,7 @@ def test_no_row_sends_more_than_was_counted(processes):
         assert max(map(len, sent.values())) <= 3 + len(charges)
 
 
-def message(at: Replay, program: str, salt: int, sent: Any, row: str) -> None:
+def message(at: NoiseReplay, program: str, salt: int, sent: Any, row: str) -> None:
     at.begin(program)
     at.hear("edge", np.array([salt]))
     sent[row].add(at.noise(GUARD, 0).uniform(1)[0])
@@ -324,7 +324,7 @@ def test_noise_follows_from_everything_it_must(tmp_path):
     def noise(**changed: Any) -> bytes:
         how = {"secret": 0, "terms": 0, "edge": "e", "value": 0.0, "before": 0, "program": "train",
                "guard": "g", "time": 0, "shape": (1, 1), **changed}  # fmt: skip
-        at = Replay(bytes([how["secret"]]) * 32, {"threads": how["terms"]}, FACTS)
+        at = NoiseReplay(bytes([how["secret"]]) * 32, {"threads": how["terms"]}, FACTS)
         for value in (how["before"], how["value"]):
             at.begin(how["program"])
             at.hear(how["edge"], np.full(how["shape"], value, np.float32))

@@ -11,9 +11,9 @@ from granting import granted
 from test_protect_graphs import builder, evaluated
 from test_protect_weights import BOTTOMS, HEAD, PROTECT, TAIL
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
-from vflc.ir.build import Init
+from vflc.ir.build import Initializer
 from vflc.ir.graph import Node
 from vflc.ir.model import Gradient
 from vflc.ir.types import ROWS, Axis, TensorType
@@ -39,7 +39,7 @@ class At:
         )  # fmt: skip
         for name, sizes in (("w", (3,)), ("v", (3, 2)), ("u", (2, 4)), ("table", (5, 2)), ("one", ())):
             axes = [Axis("row" if name == "table" and not i else None, size) for i, size in enumerate(sizes)]
-            self.b.weight(name, axes, Init("zeros"))
+            self.b.weight(name, axes, Initializer("zeros"))
         for node in [*self.b.graph]:
             place = "bob" if node.id in ("sent", "alone") else "alice"
             self.b.graph.nodes[node.id] = type(node)(
@@ -268,8 +268,8 @@ def test_values_as_matrices_and_in_the_shape_of_others() -> None:
     )  # fmt: skip
     assert matrix(b, g) is g
     assert matrix(b, deep).type.sizes == (None, 10, 3) and matrix(b, open_).type.sizes == (None, None, 3)
-    like = b.weight("like", [Axis("p", 12)], Init("zeros"))
-    named = b.weight("same", [Axis("q", 4), Axis(None, 3)], Init("zeros"))
+    like = b.weight("like", [Axis("p", 12)], Initializer("zeros"))
+    named = b.weight("same", [Axis("q", 4), Axis(None, 3)], Initializer("zeros"))
     assert shaped(b, g, named) is g
     made = shaped(b, g, like)
     assert made.type.sizes == (None, 12) and made.type.axes[1].name == "p"
@@ -282,7 +282,7 @@ def test_ids_of_axes_with_other_names_are_compared() -> None:
         values=TensorType((ROWS, Axis("value", None), Axis(None, 2))),
         more=TensorType((ROWS, Axis("tag", 2), Axis(None, 2))),
     )  # fmt: skip
-    table = b.weight("table", [Axis("row", 5), Axis(None, 2)], Init("zeros"))
+    table = b.weight("table", [Axis("row", 5), Axis(None, 2)], Initializer("zeros"))
     looked, draw = Looked(table, ((ids, values), (tags, more))), np.random.default_rng(0)
     given = {
         "ids": np.array([[0, 0, -1], [1, 2, 3]]), "tags": np.array([[0, 4], [-1, -1]]),
@@ -318,7 +318,7 @@ def inputs(graph: Any, count: int, seed: int) -> dict[str, Any]:
 
 def private(spec: str) -> tuple[Any, dict[str, str]]:
     """A model, and by weight of alice's the value that it learns from."""
-    model = compile_source(Source("m.vfl", granted(spec))).model
+    model = compile_source(SourceText("m.vfl", granted(spec))).model
     found = {g.weight: g for g in model.gradients if model.graph[g.weight].place == "alice"}
     return model, {weight: g.dense for weight, g in found.items()}
 

@@ -16,7 +16,7 @@ from vflc_runtime.protect.account import Facts, calibrate
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.train import TrainOptions, train
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import check_source
 from vflc.ops.protection import HAIR
 
@@ -236,7 +236,9 @@ def test_noise_of_each_number_is_what_was_asked_for_and_its_own_in_each_step(
 
 
 def mistakes(spec: str) -> list[Any]:
-    return [each for each in check_source(Source("test.vfl", spec)) if each.code in ("VFL0345", "VFL0346")]
+    return [
+        each for each in check_source(SourceText("test.vfl", spec)) if each.code in ("VFL0345", "VFL0346")
+    ]
 
 
 @pytest.mark.parametrize(

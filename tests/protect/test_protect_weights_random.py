@@ -18,7 +18,7 @@ from test_protect_weights import Silent, length
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Refused, Source
+from vflc.diagnostics import Refused, SourceText
 from vflc.driver import compile_source
 from vflc.emit.bundle import Bundle
 
@@ -73,7 +73,7 @@ def test_the_parts_add_up_to_the_gradient_and_none_is_longer_than_the_clip(
     text: str, chance: int, tmp_path_factory: Any
 ) -> None:
     text = re.sub(r"train \{.*?\n?\}\n", TRAIN + "\n", text, flags=re.DOTALL)
-    plain = compile_source(Source("random.vfl", text), precision="float64")
+    plain = compile_source(SourceText("random.vfl", text), precision="float64")
     folder = tmp_path_factory.mktemp("weights")
     places = sorted({str(node.place) for node in plain.model.graph if node.op == "weight"})
     place = places[chance % len(places)]
@@ -81,7 +81,9 @@ def test_the_parts_add_up_to_the_gradient_and_none_is_longer_than_the_clip(
     for clip in (1e9, 1e-4):
         protect = f"protect weights at {place} with dp_sgd(clip = {clip}, noise = 1.0)\n"
         try:
-            made.append(compile_source(Source("random.vfl", granted(text + protect)), precision="float64"))
+            made.append(
+                compile_source(SourceText("random.vfl", granted(text + protect)), precision="float64")
+            )
         except Refused as refused:
             (code,) = {each.code for each in refused.diagnostics if each.level == "error"}
             event(code)

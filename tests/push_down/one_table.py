@@ -6,7 +6,7 @@ from typing import Any
 
 from granting import granted
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.emit.bundle import Bundle
 
@@ -40,7 +40,7 @@ def one_table(model: str, count: int = 2, train: str = "optimizer sgd(lr = 0.1)"
 
 
 def compiled(text: str, **options: Any) -> Bundle:
-    return compile_source(Source("one.vfl", text), **options)
+    return compile_source(SourceText("one.vfl", text), **options)
 
 
 def floats(bundle: Bundle, phase: str = "forward") -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from push_down.one_table import compiled, one_table
 
 from vflc.cli.explained import explained
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.ir.stages import Lowered
 from vflc.passes.pipeline import Watch
@@ -14,7 +14,7 @@ from vflc.passes.pipeline import Watch
 def told(text: str, width: int = 80) -> str:
     before: list[Lowered] = []
     watch = Watch(lambda name, model: before.append(model) if name == "prune" else None)
-    bundle = compile_source(Source("one.vfl", text), watch=watch)
+    bundle = compile_source(SourceText("one.vfl", text), watch=watch)
     return explained(before[0], bundle.model.pushed, width)
 
 

@@ -18,11 +18,11 @@ from push_down.one_table import compiled, one_table
 from push_down.random_one_table import one_table_specs
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Collector, Refused, Source
+from vflc.diagnostics import DiagnosticCollector, Refused, SourceText
 from vflc.emit.bundle import Bundle
 from vflc.passes.lower import lower
 from vflc.passes.pipeline import Watch
-from vflc.passes.place import Place, astray
+from vflc.passes.place import Placement, astray
 from vflc.passes.prune import Prune
 from vflc.passes.split import split
 from vflc.syntax.parser import parse
@@ -92,11 +92,11 @@ def test_all_ways_are_one_model(text: str, tmp_path_factory: Any) -> None:
 
 def end_is_astray(text: str) -> bool:
     """Whether the model as written may meet where no label is, for fewer bytes."""
-    collector = Collector()
-    lowered = lower(parse(Source("random.vfl", text), collector), "random", None, collector)
+    collector = DiagnosticCollector()
+    lowered = lower(parse(SourceText("random.vfl", text), collector), "random", None, collector)
     assert lowered is not None
     pruned = Prune()(lowered, collector)
-    return astray(pruned, Place(unsplit=False)(pruned, collector))
+    return astray(pruned, Placement(unsplit=False)(pruned, collector))
 
 
 def same(ours: Any, theirs: Any, what: str) -> None:
@@ -118,7 +118,7 @@ def test_no_more_is_found_than_as_it_is_written(text: str) -> None:
 
 def findings(text: str, push_down: bool) -> tuple[Counter[str], bool]:
     """Codes of findings, and whether the spec is refused."""
-    source, collector = Source("random.vfl", text), Collector()
+    source, collector = SourceText("random.vfl", text), DiagnosticCollector()
     lowered = lower(parse(source, collector), "random", None, collector)
     assert lowered is not None
     try:

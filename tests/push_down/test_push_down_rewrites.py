@@ -13,13 +13,13 @@ from ops.op_testing import evaluate
 from push_down.one_table import one_table
 from snapshot import same_as
 
-from vflc.diagnostics import Collector, Source
+from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.ir.graph import Graph, Node
 from vflc.ir.stages import Lowered
 from vflc.passes.differentiate import differentiated
 from vflc.passes.lower import lower
 from vflc.passes.modes import Modes
-from vflc.passes.place import Place
+from vflc.passes.place import Placement
 from vflc.passes.prune import Prune
 from vflc.passes.push_down.choose import attempt, choose
 from vflc.passes.push_down.rewrite import REWRITES
@@ -63,7 +63,7 @@ MODELS = {
 
 def model_of(text: str) -> Lowered:
     """As `PushDown` gets it."""
-    source, collector = Source("one.vfl", text), Collector()
+    source, collector = SourceText("one.vfl", text), DiagnosticCollector()
     lowered = lower(parse(source, collector), "one", None, collector)
     collector.refuse_errors()
     assert lowered is not None
@@ -141,7 +141,7 @@ def test_values_and_gradients_stay(name: str) -> None:
 
 def computed(model: Lowered) -> tuple[dict[str, Any], dict[str, Any]]:
     """All forward values, and the gradients of whole weights by their names."""
-    trained = Modes()(Place(unsplit=True)(model, Collector()), Collector())
+    trained = Modes()(Placement(unsplit=True)(model, DiagnosticCollector()), DiagnosticCollector())
     graph, gradients = differentiated(trained.graph, trained.losses)
     forward = [node.id for node in trained.graph]
     backward = [gradient.dense for gradient in gradients]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from vflc_runtime.engines.replay import Rounds, replay
+from vflc_runtime.engines.replay import TableSweep, replay
 
 
 @given(st.lists(st.integers(0, 12), max_size=30), st.integers(0, 12), st.integers(1, 40))
@@ -26,7 +26,7 @@ def test_each_row_goes_through_what_it_missed(last: list[int], step: int, size: 
 @given(st.integers(1, 30), st.integers(1, 10), st.lists(st.integers(0, 40), min_size=1, max_size=20))
 def test_rounds_are_as_long_as_what_the_step_itself_took(rows: int, size: int, steps: list[int]) -> None:
     """In turn, at most once round, and no further than one part beyond."""
-    rounds, visited, parts = Rounds(rows, size), list[int](), -(-rows // size)
+    rounds, visited, parts = TableSweep(rows, size), list[int](), -(-rows // size)
     for calls in steps:
         taken: list[int] = []
 

@@ -12,7 +12,7 @@ from granting import granted
 from rows.dense import Dense, cosine, gradient, steps, warmup
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 pytestmark = pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
@@ -70,7 +70,7 @@ def bundle(folder: Path, name: str, options: dict[str, Any], rate: str, unsplit:
     text = SPEC.format(rows=ROWS, width=WIDTH, optimizer=f"{name}({written(options, rate)})")
     backends = ("onnx",) if unsplit else ("onnx", "keras")
     made = compile_source(
-        Source("rows.vfl", granted(text)), precision="float64", unsplit=unsplit, backends=backends
+        SourceText("rows.vfl", granted(text)), precision="float64", unsplit=unsplit, backends=backends
     )
     path = folder / ("unsplit" if unsplit else "split")
     made.write(path)

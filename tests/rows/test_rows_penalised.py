@@ -14,7 +14,7 @@ from rows.test_rows_dense import ADAM, RATES, RISING, ROWS, SPEC, STAGES, WIDTH,
 from vflc_runtime.engines import onnx_replay
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 pytestmark = pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
@@ -40,7 +40,7 @@ def penalised(folder: Path, optimizer: str, penalties: str, settings: str = "") 
     for unsplit in (False, True):
         backends = ("onnx",) if unsplit else ("onnx", "keras")
         made = compile_source(
-            Source("rows.vfl", granted(text)), precision="float64", unsplit=unsplit, backends=backends
+            SourceText("rows.vfl", granted(text)), precision="float64", unsplit=unsplit, backends=backends
         )
         made.write(folder / str(unsplit))
     return [(folder / "False", "onnx"), (folder / "True", "onnx"), (folder / "False", "keras")]

@@ -18,7 +18,7 @@ from vflc_runtime.run.session import Session
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import TrainOptions, train
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 SPEC = """
@@ -61,7 +61,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def bundle(folder: Path, optimizer: str, penalty: str = "") -> Path:
     text = granted(SPEC.replace("OPTIMIZER", optimizer).replace("PENALTY", penalty))
-    compile_source(Source("runs.vfl", text), precision="float64").write(folder / "bundle")
+    compile_source(SourceText("runs.vfl", text), precision="float64").write(folder / "bundle")
     return folder / "bundle"
 
 

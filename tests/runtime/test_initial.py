@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from vflc_runtime.bundle.plan import Init
+from vflc_runtime.bundle.plan import Initializer
 from vflc_runtime.engines.initial import glorot_scale, initial_value
 from vflc_runtime.engines.randoms import uniform
 
@@ -16,16 +16,16 @@ PINNED_RANDOM = [[0.3337720036506653, 0.6589811444282532], [0.36421263217926025,
 
 
 def test_pinned_values() -> None:
-    drawn = initial_value(0, "b.e.MovieID", (2, 2), Init("uniform", 0.05), "float64")
+    drawn = initial_value(0, "b.e.MovieID", (2, 2), Initializer("uniform", 0.05), "float64")
     np.testing.assert_array_equal(drawn, PINNED_UNIFORM)
-    normal = initial_value(1, "w", (3,), Init("normal", 1.0), "float64")
+    normal = initial_value(1, "w", (3,), Initializer("normal", 1.0), "float64")
     np.testing.assert_array_equal(normal, PINNED_NORMAL)
     np.testing.assert_array_equal(uniform(5, "a.dropout", 3, (2, 2), "float32"), np.array(PINNED_RANDOM, "f"))
 
 
 @pytest.mark.parametrize("kind", ["uniform", "normal", "glorot_uniform"])
 def test_names_seeds_and_nothing_else_matter(kind: str) -> None:
-    init = Init(kind, 0.1)
+    init = Initializer(kind, 0.1)
     first = initial_value(3, "a", (4, 5), init, "float64")
     np.testing.assert_array_equal(first, initial_value(3, "a", (4, 5), init, "float64"))
     np.testing.assert_array_equal(first.astype("float32"), initial_value(3, "a", (4, 5), init, "float32"))
@@ -36,16 +36,16 @@ def test_names_seeds_and_nothing_else_matter(kind: str) -> None:
 @pytest.mark.parametrize(("kind", "value"), [("zeros", 0.0), ("ones", 1.0), ("constant", 0.3)])
 def test_constants(kind: str, value: float) -> None:
     np.testing.assert_array_equal(
-        initial_value(0, "x", (2, 3), Init(kind, 0.3), "float64"), np.full((2, 3), value)
+        initial_value(0, "x", (2, 3), Initializer(kind, 0.3), "float64"), np.full((2, 3), value)
     )
 
 
 def test_distributions() -> None:
-    drawn = initial_value(0, "x", (400, 100), Init("uniform", 0.05), "float64")
+    drawn = initial_value(0, "x", (400, 100), Initializer("uniform", 0.05), "float64")
     assert drawn.min() >= -0.05
     assert drawn.max() <= 0.05
     assert abs(drawn.mean()) < 0.001
-    normal = initial_value(0, "x", (400, 100), Init("normal", 2.0), "float64")
+    normal = initial_value(0, "x", (400, 100), Initializer("normal", 2.0), "float64")
     assert abs(normal.std() - 2.0) < 0.05
 
 

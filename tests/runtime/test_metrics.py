@@ -12,14 +12,14 @@ from vflc_common.metrics.auc import auc
 from vflc_common.metrics.ks import ks
 from vflc_common.metrics.pr_auc import pr_auc
 from vflc_runtime import metrics
-from vflc_runtime.metrics import Collector, Meter, Scored
+from vflc_runtime.metrics import MeasuredPrediction, Meter, MetricCollector
 
 EVERY = ("auc", "pr_auc", "ks", "accuracy", "precision", "recall", "log_loss", "rmse", "mae")
 ALL = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae")
 
 
-def collector(kind: str, names: tuple[str, ...]) -> Collector:
-    return Collector(Scored("y", kind, names, {}))
+def collector(kind: str, names: tuple[str, ...]) -> MetricCollector:
+    return MetricCollector(MeasuredPrediction("y", kind, names, {}))
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60))
@@ -139,7 +139,7 @@ def test_multiclass() -> None:
 
 def test_several_classes_are_measured_each_by_its_name() -> None:
     names = ("precision", "recall")
-    each = Collector(Scored("y", "multiclass", names, {}, ("low", "mid", "high")))
+    each = MetricCollector(MeasuredPrediction("y", "multiclass", names, {}, ("low", "mid", "high")))
     truth, guess = np.array([0, 0, 1, 1, 1, 0]), np.array([0, 1, 1, 1, 0, 0])
     weight = np.array([1.0, 2, 0, 3, 5, 1])
     each.add(np.eye(3)[guess], truth, weight[:, None])
@@ -152,7 +152,7 @@ def test_several_classes_are_measured_each_by_its_name() -> None:
         "precision": pytest.approx((2 / 7 + 3 / 5) / 2),
         "recall": pytest.approx((2 / 4 + 3 / 8) / 2),
     }
-    again = Collector(each.scored)
+    again = MetricCollector(each.scored)
     again.restore({name: tensor.copy() for name, tensor in each.saved().items()})
     assert (again.results(), again.by_class()) == (each.results(), each.by_class())
 
@@ -172,7 +172,7 @@ def test_what_is_not_defined_is_none() -> None:
 
 
 def test_the_meter_weighs_batches_by_rows_and_names_results() -> None:
-    first, second = (Scored(name, "number", ("mae",), {}) for name in ("x", "y"))
+    first, second = (MeasuredPrediction(name, "number", ("mae",), {}) for name in ("x", "y"))
     meter = Meter({("alice", "x"): first, ("bob", "y"): second}, ["alice", "bob"])
     one, two = np.ones((1, 1)), np.ones((3, 1))
     meter.add(

@@ -16,7 +16,7 @@ from vflc_runtime.run.session import Session
 from vflc_runtime.run.start import FILE, begin
 from vflc_runtime.run.train import TrainOptions, train
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 SPEC = """
@@ -53,7 +53,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def bundle(folder: Path, setting: str = "secret_start true") -> Path:
-    compile_source(Source("secret.vfl", SPEC % setting)).write(folder)
+    compile_source(SourceText("secret.vfl", SPEC % setting)).write(folder)
     return folder
 
 

@@ -15,7 +15,7 @@ from vflc_runtime.data.batches import trimmed
 from vflc_runtime.run import session as sessions
 from vflc_runtime.run.train import TrainOptions, train
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 SPEC = """
@@ -60,7 +60,7 @@ CHANGED = [
 def bundle(value: str, folder: Path, precision: str = "float64") -> bool:
     """Compiles the spec; whether its plan trims the tags."""
     text = granted(SPEC.replace("VALUE", value))
-    compile_source(Source("spec.vfl", text), precision=precision).write(folder)
+    compile_source(SourceText("spec.vfl", text), precision=precision).write(folder)
     plan = json.loads((folder / "alice" / "plan.json").read_bytes())
     return any(entry.get("trimmed", False) for entry in plan["inputs"])
 

@@ -22,7 +22,7 @@ from vflc_runtime.run.session import Session
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import TrainOptions, train
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 ROWS = 120
@@ -68,7 +68,7 @@ def tables() -> dict[str, Any]:
 
 
 def trained(text: str, tables: dict[str, Any], folder: Path) -> Path:
-    compile_source(Source("m.vfl", text)).write(folder / "bundle")
+    compile_source(SourceText("m.vfl", text)).write(folder / "bundle")
     train(folder / "bundle", tables, folder / "run", TrainOptions())
     return folder / "run"
 
@@ -258,7 +258,7 @@ def test_split_and_unsplit_agree_on_units(tables: dict[str, Any], tmp_path: Path
     found = []
     for unsplit in (False, True):
         folder = tmp_path / str(unsplit)
-        compile_source(Source("m.vfl", text), precision="float64", unsplit=unsplit).write(folder)
+        compile_source(SourceText("m.vfl", text), precision="float64", unsplit=unsplit).write(folder)
         found.append(Session(folder).evaluate(inputs).predictions["Price"].copy())
     assert found[0] == pytest.approx(found[1], abs=1e-12)
 
@@ -268,7 +268,7 @@ def test_the_manifest_and_the_plan_say_what_weighs(tables: dict[str, Any], tmp_p
         "label Price: float\n  weight W: float",
         "predict Price = y\nobjective mse(y, bob.Price, weight = bob.W)",
     )
-    bundle = compile_source(Source("m.vfl", text))
+    bundle = compile_source(SourceText("m.vfl", text))
     assert [party["weights"] for party in bundle.manifest["parties"]] == [[], ["W"]]
     assert "Price, W (weight)" in bundle.files["manifest.md"].decode()
     (gradient,) = (edge for edge in bundle.manifest["edges"] if edge["phase"] == "backward")

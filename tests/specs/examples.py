@@ -13,7 +13,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.run import loading
 from vflc_runtime.run.session import Session
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
@@ -64,7 +64,7 @@ def session(
     small: bool = True,
     protections: bool = True,
 ) -> Session:
-    source = Source(f"{name}.vfl", text_of(name, small))
+    source = SourceText(f"{name}.vfl", text_of(name, small))
     compile_source(source, precision=precision, unsplit=unsplit, protections=protections).write(folder)
     return Session(folder, seed=0, threads=1)
 

@@ -11,7 +11,7 @@ import pytest
 from specs.examples import EXAMPLES, prepared
 from vflc_runtime.run.train import TrainOptions
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 SPEC = EXAMPLES["one_table"]
@@ -22,7 +22,7 @@ UNITS = "units = [32, 32]"
 
 def sent(text: str, **options: Any) -> dict[str, int]:
     """Numbers a row that alice sends forward, by edge; nothing else crosses forward."""
-    edges = compile_source(Source("one_table.vfl", text), **options).manifest["edges"]
+    edges = compile_source(SourceText("one_table.vfl", text), **options).manifest["edges"]
     forward = [edge for edge in edges if edge["phase"] == "forward"]
     assert {edge["from"] for edge in forward} == {"alice"}
     return {edge["id"]: edge["shape"][1] for edge in forward}

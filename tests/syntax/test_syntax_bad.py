@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshot import same_as
 
-from vflc.diagnostics import Collector, Diagnostic, Refused, Source, render_json, render_sarif, render_text
+from vflc.diagnostics import (
+    Diagnostic,
+    DiagnosticCollector,
+    Refused,
+    SourceText,
+    render_json,
+    render_sarif,
+    render_text,
+)
 from vflc.diagnostics.diagnostic import MOST_ERRORS
 from vflc.syntax import tree
 from vflc.syntax.expressions import MAX_DEPTH
@@ -23,14 +31,14 @@ GOOD = [path.read_text(encoding="utf-8") for path in sorted((HERE / "good").glob
 
 
 def mistakes(text: str) -> tuple[tree.Spec, list[Diagnostic]]:
-    collector = Collector()
-    return parse(Source("x.vfl", text), collector), collector.diagnostics
+    collector = DiagnosticCollector()
+    return parse(SourceText("x.vfl", text), collector), collector.diagnostics
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
 def test_bad_example(path: Path) -> None:
-    collector = Collector()
-    spec = parse(Source(path.name, path.read_text(encoding="utf-8")), collector)
+    collector = DiagnosticCollector()
+    spec = parse(SourceText(path.name, path.read_text(encoding="utf-8")), collector)
     rendered = render_text.render(collector.diagnostics)
     same_as(path.with_suffix(".txt"), f"{rendered}\n\n--- what is left\n{show(spec)}")
 
@@ -211,7 +219,7 @@ def survives(text: str) -> None:
     show(spec, places=True)
     if not found:
         formatted = format_spec(text)
-        assert show(parse(Source("y", formatted), Collector())) == show(spec)
+        assert show(parse(SourceText("y", formatted), DiagnosticCollector())) == show(spec)
         assert format_spec(formatted) == formatted
 
 

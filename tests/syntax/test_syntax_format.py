@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshot import same_as
 
-from vflc.diagnostics import Collector, Refused, Source
+from vflc.diagnostics import DiagnosticCollector, Refused, SourceText
 from vflc.syntax.format import format_spec
 from vflc.syntax.layout import WIDTH
 from vflc.syntax.parser import parse
@@ -21,7 +21,7 @@ GOOD = sorted((HERE / "good").glob("*.vfl"))
 
 def content(text: str) -> tuple[str, list[str]]:
     """Everything in a text but its layout. Comments may move, so their order is not part of it."""
-    spec = parse(Source("x", text), collector := Collector())
+    spec = parse(SourceText("x", text), collector := DiagnosticCollector())
     assert collector.diagnostics == []
     return show(spec), sorted(comment.text for comment in spec.comments)
 

@@ -12,7 +12,7 @@ from lark import Lark
 from msgspec import Struct
 from snapshot import same_as
 
-from vflc.diagnostics import Collector, Source, Span
+from vflc.diagnostics import DiagnosticCollector, SourceText, Span
 from vflc.syntax import tree
 from vflc.syntax.parser import parse
 from vflc.syntax.show import show, show_expression
@@ -24,8 +24,8 @@ GOOD = sorted((HERE / "good").glob("*.vfl"))
 
 
 def parsed(text: str) -> tree.Spec:
-    collector = Collector()
-    spec = parse(Source("x.vfl", text), collector)
+    collector = DiagnosticCollector()
+    spec = parse(SourceText("x.vfl", text), collector)
     assert collector.diagnostics == []
     return spec
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vflc.diagnostics import Collector, Source
+from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.syntax.builder import Builder
 from vflc.syntax.lalr import END, TABLES, Lexer, Parser, Tables, Token
 from vflc.syntax.tables import OPTIONS, grammar, make_tables
@@ -88,8 +88,8 @@ def both(tokens: list[Token]) -> tuple[int, Any, int, Any]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_is_parsed_as_lark_does(text: str) -> None:
-    source = Source("spec.vfl", text)
-    tokens = scan(source, *Lexer(LOADED).lex(text), Collector()).tokens
+    source = SourceText("spec.vfl", text)
+    tokens = scan(source, *Lexer(LOADED).lex(text), DiagnosticCollector()).tokens
     here, made, there, wanted = both([*tokens, Token(END, "")])
     assert (here, made) == (there, wanted)
 

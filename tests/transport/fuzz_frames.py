@@ -12,10 +12,10 @@ import random
 import sys
 import tracemalloc
 
-from vflc_runtime.bundle.manifest import Control, Edge, Manifest, Message
+from vflc_runtime.bundle.manifest import ControlMessage, Edge, Manifest, Message
 from vflc_runtime.transport import frames, rules
 from vflc_runtime.transport.frames import BadFrame, Frame, FrameKind, Tensor, decode, encode
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 
 ROWS = 16
 
@@ -36,12 +36,12 @@ def manifest() -> Manifest:
         "one": Message("one", "alice", "bob", "forward", ("train",), ("a", "c", "d")),
         "two": Message("two", "alice", "bob", "forward", ("train", "predict"), ("b", "e")),
     }
-    controls = (Control("word", "alice", "bob", 40), Control("word", "bob", "alice", 40))
+    controls = (ControlMessage("word", "alice", "bob", 40), ControlMessage("word", "bob", "alice", 40))
     places = ("alice", "bob")
     return Manifest("m", "float32", "0", places, places, edges, messages, "d", {}, {}, controls=controls)
 
 
-RULES = {place: Rules(manifest(), place, ROWS) for place in ("alice", "bob")}
+RULES = {place: MessageRules(manifest(), place, ROWS) for place in ("alice", "bob")}
 
 
 def examples() -> dict[str, bytes]:
@@ -113,7 +113,7 @@ def main() -> None:
 
     import atheris
 
-    for holder in (frames, rules, Rules):
+    for holder in (frames, rules, MessageRules):
         for function in filter(inspect.isfunction, list(vars(holder).values())):
             atheris.instrument_func(function)
     seeds = Path(mkdtemp(prefix="frames"))

@@ -12,7 +12,7 @@ import wiring
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.network import Ended, Restarted
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_one_of_two_has_to_listen() -> None:
 def test_who_is_not_dialled_dials() -> None:
     """alice listens, but bob, who comes second, does not know where."""
     alice = wiring.listening()
-    rules = Rules(wiring.manifest(("alice", "bob")), "bob", wiring.ROWS)
+    rules = MessageRules(wiring.manifest(("alice", "bob")), "bob", wiring.ROWS)
     bob = GrpcNetwork("bob", {"alice": None}, "127.0.0.1:0", rules, None, wiring.LONG)
     alice._addresses["bob"] = f"127.0.0.1:{bob.bind()}"
     with wiring.closing(alice, bob):

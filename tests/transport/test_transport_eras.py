@@ -12,7 +12,7 @@ from vflc_runtime.transport.frames import Frame, FrameKind, decode, encode
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import Restarted
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 
 WORD = ("bob", "control", "word")
 
@@ -57,7 +57,7 @@ def test_the_end_of_a_stream_does_not_silence_the_next() -> None:
     """The thread that wrote to the old stream may see that it is over after the new one's waits."""
     declared = wiring.manifest(("alice", "bob"))
     mailbox = Mailbox(("bob",), timeout=wiring.LONG)
-    link = Link("bob", bytes(range(16)), Rules(declared, "alice", wiring.ROWS), mailbox)
+    link = Link("bob", bytes(range(16)), MessageRules(declared, "alice", wiring.ROWS), mailbox)
     hello = encode(Frame(FrameKind.HELLO, version=1, generation=1, incarnation=bytes(range(1, 17))))
     before, _ = link.attach()
     link.arrived(before, hello)

@@ -19,7 +19,7 @@ from vflc_runtime.transport.frames import (
 )
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.mailbox import Mailbox
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 
 FIRST, SECOND, THIRD = (bytes([number]) * 16 for number in (1, 2, 3))
 
@@ -27,7 +27,7 @@ FIRST, SECOND, THIRD = (bytes([number]) * 16 for number in (1, 2, 3))
 @pytest.fixture
 def link() -> Link:
     """alice's link to bob, who has said hello for the first time."""
-    rules = Rules(wiring.manifest(("alice", "bob")), "alice", wiring.ROWS)
+    rules = MessageRules(wiring.manifest(("alice", "bob")), "alice", wiring.ROWS)
     made = Link("bob", bytes(16), rules, Mailbox(("bob",), 5.0))
     greet(made, FIRST)
     return made
@@ -104,7 +104,7 @@ def test_who_has_left_and_is_gone_receives_nothing_more(link: Link, left: bool, 
 @pytest.mark.parametrize(("known", "again"), [(bytes(16), 2), (SECOND, 3), (b"", 3)])
 def test_what_another_process_received_is_sent_to_this_one_again(known: bytes, again: int) -> None:
     """A peer that speaks of what it has of a process before ours has nothing of ours."""
-    rules = Rules(wiring.manifest(("alice", "bob")), "alice", wiring.ROWS)
+    rules = MessageRules(wiring.manifest(("alice", "bob")), "alice", wiring.ROWS)
     link = Link("bob", bytes(16), rules, Mailbox(("bob",), 5.0))
     for _ in range(3):
         link.push(lambda number: encode(Frame(FrameKind.CONTROL, number=number, generation=1), [b"word"]))
@@ -157,7 +157,7 @@ def test_each_way_has_its_own_window() -> None:
     """alice sends far more than she is sent."""
     declared = wiring.manifest(("alice", "bob"))
     wide = {"alice>bob.wide": replace(declared.edges["alice>bob.wide"], shape=("batch", 1 << 16))}
-    rules = Rules(replace(declared, edges={**declared.edges, **wide}), "alice", wiring.ROWS)
+    rules = MessageRules(replace(declared, edges={**declared.edges, **wide}), "alice", wiring.ROWS)
     made = Link("bob", bytes(16), rules, Mailbox(("bob",), 5.0))
     out, back = (rules.window("bob", incoming=incoming) for incoming in (False, True))
     assert (made._window_out, made._window_in) == (out, back) and out > 2 * back

@@ -20,8 +20,8 @@ from vflc_runtime.transport.grpc import streams
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.messages import Envelope
-from vflc_runtime.transport.network import Control, Ended, Restarted
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.network import ControlMessage, Ended, Restarted
+from vflc_runtime.transport.rules import MessageRules
 
 
 def test_a_word_of_the_same_generation_brings_nobody_back() -> None:
@@ -83,7 +83,7 @@ def message(*tensors: Tensor, index: int = 0) -> Frame:
 @pytest.mark.parametrize(("rows", "taken"), [(2, True), (1, False), (3, False)])
 def test_all_edges_of_a_message_have_as_many_rows(rows: int, taken: bool) -> None:
     frame = message(Tensor(0, 0, (2, 4)), Tensor(1, 4, (rows,)), Tensor(2, 1, ()))
-    bob = Rules(manifest(), "bob", ROWS)
+    bob = MessageRules(manifest(), "bob", ROWS)
     if taken:
         assert set(bob.envelope("alice", frame).tensors) == {"a", "c", "d"}
         return
@@ -93,7 +93,7 @@ def test_all_edges_of_a_message_have_as_many_rows(rows: int, taken: bool) -> Non
 
 def test_tensors_are_views_but_where_they_lie_at_an_odd_address() -> None:
     frame = message(Tensor(0, 0, (3, 4)), Tensor(1, 4, (3,)), Tensor(2, 1, ()))
-    found = Rules(manifest(), "bob", ROWS).envelope("alice", frame).tensors
+    found = MessageRules(manifest(), "bob", ROWS).envelope("alice", frame).tensors
     payload = np.frombuffer(frame.payload, np.uint8)
     assert [np.shares_memory(found[name], payload) for name in "acd"] == [True, True, False]
     assert all(each.flags.aligned and not each.flags.writeable for each in found.values())
@@ -104,7 +104,7 @@ def test_where_only_the_data_knows_a_size_there_is_a_bound(
     rows: int, taken: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "OPEN", 64)
-    bob = Rules(manifest(), "bob", ROWS)
+    bob = MessageRules(manifest(), "bob", ROWS)
     frame = message(Tensor(0, 3, (rows, 2)), Tensor(1, 2, (3,)), index=1)
     if taken:
         assert bob.envelope("alice", frame).tensors["b"].shape == (4, 2)
@@ -115,14 +115,16 @@ def test_where_only_the_data_knows_a_size_there_is_a_bound(
 
 def test_a_window_has_room_for_two_of_the_largest_words() -> None:
     large = 10 << 20
-    declared = replace(wiring.manifest(("alice", "bob")), controls=(Control("word", "alice", "bob", large),))
-    assert Rules(declared, "bob", ROWS).window("alice", incoming=True) == 2 * large
-    assert Rules(declared, "alice", ROWS).window("bob", incoming=False) == 2 * large
+    declared = replace(
+        wiring.manifest(("alice", "bob")), controls=(ControlMessage("word", "alice", "bob", large),)
+    )
+    assert MessageRules(declared, "bob", ROWS).window("alice", incoming=True) == 2 * large
+    assert MessageRules(declared, "alice", ROWS).window("bob", incoming=False) == 2 * large
 
 
 def test_a_message_is_sent_in_its_own_programs_alone() -> None:
     tensors = {"a": np.zeros((2, 4), np.float32), "c": np.zeros(2, bool), "d": np.zeros((), np.float64)}
-    alice = Rules(manifest(), "alice", ROWS)
+    alice = MessageRules(manifest(), "alice", ROWS)
     envelope = Envelope("one", "alice", "forward", "train", 1, tensors)
     assert decode(alice.message("bob", envelope, 1, 1)).tensors
     with pytest.raises(Failure, match="message 'one' of 'predict'"):

@@ -15,7 +15,7 @@ from vflc_runtime.transport.frames import FrameKind, decode
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import REASONS, Reason, Restarted
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 
 TIMEOUT = 10.0
 PLACES = ("alice", "bob", "carol", "dave")
@@ -35,7 +35,7 @@ def make(
 ) -> GrpcNetwork:
     """A place of four, which knows the addresses of some; not open."""
     addresses = {peer: known.get(peer) for peer in PLACES if peer != place}
-    rules = Rules(wiring.manifest(PLACES), place, wiring.ROWS)
+    rules = MessageRules(wiring.manifest(PLACES), place, wiring.ROWS)
     return GrpcNetwork(place, addresses, listen, rules, None, timeout)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vflc_runtime.bundle.manifest import Control, Edge, Manifest, Message
+from vflc_runtime.bundle.manifest import ControlMessage, Edge, Manifest, Message
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.frames import (
     _FIELDS,
@@ -18,7 +18,7 @@ from vflc_runtime.transport.frames import (
     decode,
     encode,
 )
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 
 # --- rules --------------------------------------------------------------------------------------------
 
@@ -32,7 +32,7 @@ def uneven() -> Manifest:
         edges[name] = Edge(name, name, a, b, "forward", ("batch", width), "float32", ("train",))
         messages[name] = Message(name, a, b, "forward", ("train",), (name,))
         controls += [
-            Control(kind, a, b, size << 2 * count) for kind, size in (("word", 10), ("long", 1 << 23))
+            ControlMessage(kind, a, b, size << 2 * count) for kind, size in (("word", 10), ("long", 1 << 23))
         ]
     return Manifest(
         "m", "float32", "0", places, places, edges, messages, "d", {}, {}, controls=tuple(controls)
@@ -44,7 +44,7 @@ def test_room_for_four_steps_or_two_words_with_each_peer_each_way() -> None:
     step = {name: 4 * rows * edge.shape[1] for name, edge in manifest.edges.items()}
     word = {(c.sender, c.receiver): c.bytes for c in manifest.controls if c.kind == "long"}
     for place in manifest.places:
-        rules = Rules(manifest, place, rows)
+        rules = MessageRules(manifest, place, rows)
         for peer in manifest.places:
             if peer != place:
                 for incoming, (a, b) in ((False, (place, peer)), (True, (peer, place))):
@@ -53,7 +53,7 @@ def test_room_for_four_steps_or_two_words_with_each_peer_each_way() -> None:
                 both = [max(step[f"{a}>{b}"], word[a, b]) for a, b in ((place, peer), (peer, place))]
                 assert rules.largest([peer]) == max(both)
         assert rules.largest([]) == 0
-        assert Rules(manifest, place, 0).window("nobody", True) == 1 << 23
+        assert MessageRules(manifest, place, 0).window("nobody", True) == 1 << 23
 
 
 @pytest.mark.parametrize("kind", ["word", "long"])
@@ -61,7 +61,7 @@ def test_room_for_four_steps_or_two_words_with_each_peer_each_way() -> None:
 def test_words_up_to_what_is_declared(kind: str, a: str, b: str) -> None:
     manifest = uneven()
     small = tuple(
-        Control(c.kind, c.sender, c.receiver, index + 1) for index, c in enumerate(manifest.controls)
+        ControlMessage(c.kind, c.sender, c.receiver, index + 1) for index, c in enumerate(manifest.controls)
     )
     manifest = Manifest(
         "m",
@@ -77,7 +77,7 @@ def test_words_up_to_what_is_declared(kind: str, a: str, b: str) -> None:
         controls=small,
     )
     (most,) = (c.bytes for c in small if (c.kind, c.sender, c.receiver) == (kind, a, b))
-    sender, receiver = Rules(manifest, a, 2), Rules(manifest, b, 2)
+    sender, receiver = MessageRules(manifest, a, 2), MessageRules(manifest, b, 2)
     frame = decode(sender.control(b, kind, bytes(most), 5, 6))
     assert (frame.number, frame.generation) == (5, 6) and receiver.heard(a, frame) == (kind, bytes(most))
     with pytest.raises(Failure, match="which the manifest does not declare") as refused:

@@ -23,7 +23,7 @@ from vflc_runtime.transport.frames import (
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import Ended, Restarted
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 
 WORD = ("bob", "control", "word")
 
@@ -229,7 +229,7 @@ class Pair:
     def __init__(self) -> None:
         places = ("alice", "bob")
         self.boxes = [Mailbox((peer,), 5.0) for peer in reversed(places)]
-        rules = [Rules(wiring.manifest(places), place, wiring.ROWS) for place in places]
+        rules = [MessageRules(wiring.manifest(places), place, wiring.ROWS) for place in places]
         self.ends = [
             Link(peer, bytes([index]) * 16, rules[index], self.boxes[index])
             for index, peer in enumerate(reversed(places))

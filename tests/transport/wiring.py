@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from threads import Exchange
-from vflc_runtime.bundle.manifest import Control, Edge, Manifest, Message
+from vflc_runtime.bundle.manifest import ControlMessage, Edge, Manifest, Message
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import Network
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 from vflc_runtime.transport.tls import Tls
 
 from vflc.cli.certs import make
@@ -38,7 +38,9 @@ def manifest(places: Sequence[str], width: int = WIDTH) -> Manifest:
         edges |= {wide.id: wide, ids.id: ids}
         messages[f"{a}>{b}"] = Message(f"{a}>{b}", a, b, phase, ("train",), (wide.id, ids.id))
     controls = tuple(
-        Control(kind, a, b, 100) for kind in ("word", "late") for a, b in itertools.permutations(places, 2)
+        ControlMessage(kind, a, b, 100)
+        for kind in ("word", "late")
+        for a, b in itertools.permutations(places, 2)
     )
     names = tuple(places)
     return Manifest("m", "float32", "0", names, names, edges, messages, "d", {}, {}, controls=controls)
@@ -82,7 +84,7 @@ def grpc(
     networks = {}
     for place in places:
         addresses[place] = dict.fromkeys((each for each in places if each != place), "127.0.0.1:0")
-        rules = Rules(declared, place, ROWS)
+        rules = MessageRules(declared, place, ROWS)
         own = tls[place] if tls else None
         networks[place] = GrpcNetwork(place, addresses[place], "127.0.0.1:0", rules, own, timeout)
     for place, network in networks.items():
@@ -97,13 +99,13 @@ def dialling(
     address: str, timeout: float = LONG, tls: Tls | None = None, place: str = "bob", peer: str = "alice"
 ) -> GrpcNetwork:
     """A place that does not listen, not yet open."""
-    rules = Rules(manifest(("alice", "bob")), place, ROWS)
+    rules = MessageRules(manifest(("alice", "bob")), place, ROWS)
     return GrpcNetwork(place, {peer: address}, None, rules, tls, timeout)
 
 
 def listening(timeout: float = LONG, tls: Tls | None = None, port: int = 0) -> GrpcNetwork:
     """alice, at whom bob has to dial, not yet open."""
-    rules = Rules(manifest(("alice", "bob")), "alice", ROWS)
+    rules = MessageRules(manifest(("alice", "bob")), "alice", ROWS)
     return GrpcNetwork("alice", {"bob": None}, f"127.0.0.1:{port}", rules, tls, timeout)
 
 

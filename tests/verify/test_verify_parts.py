@@ -10,13 +10,13 @@ import pytest
 from vflc_runtime.engines.initial import generator
 from vflc_runtime.verify.differences import LIMITS, Comparison, compare
 from vflc_runtime.verify.non_smooth import MARGIN, Chooser, NonSmoothPoints, undecided
-from vflc_runtime.verify.recording import Key, Recording
+from vflc_runtime.verify.recording import Recording, RecordingKey
 
 from vflc import driver
 from vflc.emit.onnx.non_smooth import non_smooth_points
 
 
-def compared(folder: Path, precision: str, *values: dict[Key, Any]) -> Comparison:
+def compared(folder: Path, precision: str, *values: dict[RecordingKey, Any]) -> Comparison:
     recordings = {}
     for index, each in enumerate(values):
         recordings[str(index)] = recording = Recording(folder / str(index))
@@ -29,16 +29,18 @@ def compared(folder: Path, precision: str, *values: dict[Key, Any]) -> Compariso
 def test_a_recording_gives_back_what_it_was_given(tmp_path: Path) -> None:
     with Recording(tmp_path / "x") as recording:
         value = np.arange(6.0).reshape(2, 3)
-        recording.add(Key("weight", "w", None), value.T)
-        recording.add(Key("weight", "w", 0), np.float32(3))
+        recording.add(RecordingKey("weight", "w", None), value.T)
+        recording.add(RecordingKey("weight", "w", 0), np.float32(3))
         value[:] = 0
-        np.testing.assert_array_equal(recording.get(Key("weight", "w", None)), np.arange(6.0).reshape(2, 3).T)
-        assert recording.get(Key("weight", "w", 0)).dtype == np.float32
-        assert Key("weight", "v", 0) not in recording and len(list(recording)) == 2
+        np.testing.assert_array_equal(
+            recording.get(RecordingKey("weight", "w", None)), np.arange(6.0).reshape(2, 3).T
+        )
+        assert recording.get(RecordingKey("weight", "w", 0)).dtype == np.float32
+        assert RecordingKey("weight", "v", 0) not in recording and len(list(recording)) == 2
 
 
 def test_float64_is_absolute_up_to_one_and_relative_beyond(tmp_path: Path) -> None:
-    small, large = Key("weight", "small", None), Key("weight", "large", None)
+    small, large = RecordingKey("weight", "small", None), RecordingKey("weight", "large", None)
     found = compared(tmp_path, "float64", {small: [0.5, 0.1]}, {small: [0.5, 0.1 + 1e-8]}).worst["weight"]
     assert found is not None and found.measure == pytest.approx(1e-8) == pytest.approx(found.absolute)
     found = compared(tmp_path, "float64", {large: [-1e6]}, {large: [-1e6 - 1]}).worst["weight"]
@@ -46,7 +48,7 @@ def test_float64_is_absolute_up_to_one_and_relative_beyond(tmp_path: Path) -> No
 
 
 def test_float32_is_relative_to_the_largest_norm_that_the_tensor_ever_had(tmp_path: Path) -> None:
-    first, later = Key("message", "edge", 1), Key("message", "edge", 2)
+    first, later = RecordingKey("message", "edge", 1), RecordingKey("message", "edge", 2)
     ways = {first: [3.0, -4.0], later: [1e-7]}, {first: [3.0, -4.0], later: [3e-7]}
     found = compared(tmp_path, "float32", *ways).worst["message"]
     assert found is not None and found.step == 2
@@ -54,7 +56,7 @@ def test_float32_is_relative_to_the_largest_norm_that_the_tensor_ever_had(tmp_pa
 
 
 def test_one_wrong_number_of_a_large_tensor_is_beyond_the_limit(tmp_path: Path) -> None:
-    key, ones = Key("weight", "table", None), np.ones(16_000_000, np.float32)
+    key, ones = RecordingKey("weight", "table", None), np.ones(16_000_000, np.float32)
     wrong = ones.copy()
     wrong[77] = 0.0
     found = compared(tmp_path, "float32", {key: ones}, {key: wrong}).worst["weight"]
@@ -62,7 +64,11 @@ def test_one_wrong_number_of_a_large_tensor_is_beyond_the_limit(tmp_path: Path) 
 
 
 def test_the_worst_of_a_kind_is_named(tmp_path: Path) -> None:
-    a, b, loss = Key("weight", "a", None), Key("weight", "b", None), Key("loss", "bce", 3)
+    a, b, loss = (
+        RecordingKey("weight", "a", None),
+        RecordingKey("weight", "b", None),
+        RecordingKey("loss", "bce", 3),
+    )
     comparison = compared(
         tmp_path, "float32", {a: [1.0], b: [1e-3], loss: [1.0]}, {a: [1.001], b: [2e-3], loss: [1.0]}
     )
@@ -73,13 +79,17 @@ def test_the_worst_of_a_kind_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", [[1.0, 2.0], [np.nan]], ids=["shape", "nan"])
 def test_what_cannot_be_compared_is_infinitely_far(tmp_path: Path, other: list[float]) -> None:
-    key = Key("message", "edge", 1)
+    key = RecordingKey("message", "edge", 1)
     found = compared(tmp_path, "float64", {key: [1.0]}, {key: other}).worst["message"]
     assert found is not None and found.absolute == np.inf and not found.measure <= 1e-9
 
 
 def test_an_optimizer_that_rows_follow_nearly_is_measured_by_the_movement(tmp_path: Path) -> None:
-    before, after, loss = Key("weight", "w", 0), Key("weight", "w", None), Key("loss", "bce", 1)
+    before, after, loss = (
+        RecordingKey("weight", "w", 0),
+        RecordingKey("weight", "w", None),
+        RecordingKey("loss", "bce", 1),
+    )
     ways = (
         {before: [2.0, 0.0], after: [2.0, 0.01], loss: [0.5]},
         {after: [2.0, 0.01 + 5e-9], loss: [0.5 + 1e-7]},

@@ -14,7 +14,7 @@ import pytest
 from specs.examples import EXAMPLES, text_of
 from verify.verifying import KERAS, PAIRS, agreed, crosswise
 
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
 FULL = os.environ.get("VFLC_VERIFY") == "full"
@@ -36,7 +36,7 @@ def test_without_protections_they_are_one(name: str, other: str, unsplit: bool) 
 
 def computed(name: str, unsplit: bool) -> dict[str, Any]:
     """What is run of an example without protections: graphs, encoders, plans but for how long to train."""
-    source = Source("spec.vfl", text_of(name, small=True))
+    source = SourceText("spec.vfl", text_of(name, small=True))
     files = compile_source(source, unsplit=unsplit, protections=False).files
     plans = {file: json.loads(content) for file, content in files.items() if file.endswith("plan.json")}
     for plan in plans.values():

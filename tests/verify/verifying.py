@@ -17,11 +17,11 @@ from vflc_runtime.bundle.folder import open_bundle
 from vflc_runtime.data.generate import generate
 from vflc_runtime.events import silent
 from vflc_runtime.run import loading
-from vflc_runtime.verify import Comparison, Settings, Way
+from vflc_runtime.verify import Comparison, VerifySettings, Way
 from vflc_runtime.verify import verify as compared
 
 from vflc.cli.main import run
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 from vflc.ops import OPS
 
@@ -110,7 +110,7 @@ def crosswise(text: str, folder: Path, steps: int = 4, rows: int = 32, batch: in
     ways: list[Way] = []
     for name, engines in (("unsplit", ("onnx",)), ("split", ("onnx", "keras") if KERAS else ("onnx",))):
         made = compile_source(
-            Source("spec.vfl", text), precision="float64", unsplit=name == "unsplit", backends=engines,
+            SourceText("spec.vfl", text), precision="float64", unsplit=name == "unsplit", backends=engines,
             protections=False,
         )  # fmt: skip
         made.write(folder / name)
@@ -118,7 +118,7 @@ def crosswise(text: str, folder: Path, steps: int = 4, rows: int = 32, batch: in
     bundle = ways[0].bundle
     sources = generate(loading.encoders(bundle), rows, 0)
     data = loading.load_training(bundle, sources, {"seed": 0, "validation": 0.0, "fold": 0}, None, silent)
-    return compared(ways, data, Settings(steps, batch, 0, 1)).comparisons
+    return compared(ways, data, VerifySettings(steps, batch, 0, 1)).comparisons
 
 
 def worst(found: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from vflc_common.plugins import MEND, at_fault
 from vflc_runtime.errors import Failure
 from vflc_runtime.interrupts import Interrupted
 
-from vflc.diagnostics import Diagnostic, Refused, Source, Span
+from vflc.diagnostics import Diagnostic, Refused, SourceText, Span
 from vflc.diagnostics.render_text import render
 
 
@@ -60,6 +60,6 @@ def diagnostic(failure: Failure) -> Diagnostic:
 def at(where: Mapping[str, Any]) -> Span:
     """The span of a place that a plan carries: its one line of text, with empty lines before it."""
     before = "\n" * (int(where["line"]) - 1)
-    source = Source(str(where["file"]), before + str(where["text"]))
+    source = SourceText(str(where["file"]), before + str(where["text"]))
     start, end = (len(before) + int(where[key]) - 1 for key in ("column", "end_column"))
     return Span(source, min(start, len(source.text)), min(max(start, end), len(source.text)))

@@ -15,7 +15,7 @@ from vflc import driver
 from vflc.api import tables
 from vflc.api.errors import told
 from vflc.api.run import Listener, Run, fit
-from vflc.diagnostics import Diagnostic, Source
+from vflc.diagnostics import Diagnostic, SourceText
 from vflc.syntax.parser import read_source
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def compile(
     """
     with told():
         if isinstance(spec, str) and ("\n" in spec or "{" in spec):
-            source, folder = Source(f"{name}.vfl", spec), None
+            source, folder = SourceText(f"{name}.vfl", spec), None
         else:
             source, folder = read_source(Path(spec)), Path(spec).parent
         return Model(driver.compile_source(source, folder, precision=precision, backends=backends))

@@ -10,7 +10,7 @@ from typing import Any
 from vflc import driver
 from vflc.api.errors import told
 from vflc.api.model import Model
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.diagnostics.render_text import render
 
 USAGE = "give the model a name, as in `%%vfl model`"
@@ -35,7 +35,7 @@ def register(ipython: Any) -> None:
 
 def compiled(text: str, name: str) -> Model | None:
     """The model of a cell, or None if the text has mistakes. Prints the findings."""
-    source = Source(f"{name}.vfl", text)
+    source = SourceText(f"{name}.vfl", text)
     examined = driver.examine(source)
     if examined.diagnostics:
         print(render(examined.diagnostics))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from vflc_runtime.audit.report import Report
     from vflc_runtime.export.run import Exported
-    from vflc_runtime.run.opened import Opened
-    from vflc_runtime.run.settings import Terms, TrainOptions
+    from vflc_runtime.run.opened import OpenedRun
+    from vflc_runtime.run.settings import OptionRules, TrainOptions
 
     from vflc.api.plot import Curves
 
@@ -67,7 +67,7 @@ def fit(
         return Run(open_run(path), held)
 
 
-def _options(terms: Terms, given: Mapping[str, Any]) -> TrainOptions:
+def _options(terms: OptionRules, given: Mapping[str, Any]) -> TrainOptions:
     """The options by name; TypeError if this kind of model has no option of a name."""
     from vflc_runtime.run.settings import TrainOptions
     from vflc_runtime.run.transcript import Stretch
@@ -90,7 +90,7 @@ class Weights(dict[str, "np.ndarray[Any, Any]"]):
 class Run:
     """A trained run, from `fit` or `vflc.load`."""
 
-    def __init__(self, opened: Opened, held: tempfile.TemporaryDirectory[str] | None = None) -> None:
+    def __init__(self, opened: OpenedRun, held: tempfile.TemporaryDirectory[str] | None = None) -> None:
         self._opened, self._held = opened, held
 
     def __repr__(self) -> str:

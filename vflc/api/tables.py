@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from vflc_runtime.data.source import Source
+    from vflc_runtime.data.source import TableSource
 
 
 class Table:
@@ -57,7 +57,7 @@ def _text(value: Any) -> str:
     return ", ".join(map(_text, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def sources(tables: Mapping[str, Any]) -> dict[str, Source]:
+def sources(tables: Mapping[str, Any]) -> dict[str, TableSource]:
     """The table of each party, as the runtime reads it.
 
     Args:
@@ -72,7 +72,7 @@ def sources(tables: Mapping[str, Any]) -> dict[str, Source]:
     return {party: source(table, party) for party, table in tables.items()}
 
 
-def source(table: Any, party: str) -> Source:
+def source(table: Any, party: str) -> TableSource:
     """One table of `sources`."""
     import pyarrow as pa
 

@@ -79,7 +79,7 @@ def _fix(path: Path, examined: Examined, quiet: bool) -> Examined:
 
     from vflc import driver
     from vflc.cli.rewrite import replace
-    from vflc.diagnostics import Source
+    from vflc.diagnostics import SourceText
     from vflc.syntax.format import format_spec
 
     before = examined.source
@@ -92,4 +92,4 @@ def _fix(path: Path, examined: Examined, quiet: bool) -> Examined:
     for line in ndiff(before.text.splitlines(), text.splitlines()):
         if line[:2] in words and line[2:].strip():
             click.echo(f"{words[line[:2]]} {line[2:]}", err=quiet)
-    return driver.examine(Source(before.name, text), path.parent)
+    return driver.examine(SourceText(before.name, text), path.parent)

@@ -19,7 +19,7 @@ from vflc.emit.manifest.disclosed import kinds, waivers
 ALIKE = 4
 """So many edges in a row of one shape, with the same known of them, are told as one."""
 
-Edge = Mapping[str, Any]
+EdgeJson = Mapping[str, Any]
 Known = Mapping[str, Sequence[str]]
 """Kinds of evidence and findings, by edge id."""
 
@@ -33,7 +33,7 @@ def crossing(manifest: Mapping[str, Any], width: int) -> str:
     """
     unit = "client update" if "population" in manifest else "step"
     known = kinds(manifest)
-    blocks: dict[tuple[str, str, str], list[Edge]] = {}
+    blocks: dict[tuple[str, str, str], list[EdgeJson]] = {}
     for edge in manifest["edges"]:
         blocks.setdefault((edge["from"], edge["to"], _phase(edge)), []).append(edge)
     lines = ["What crosses"] if blocks else ["Nothing crosses"]
@@ -69,21 +69,21 @@ def _some(columns: Sequence[str], most: int = 12) -> str:
     return f"{', '.join(columns[: most - 1])} and {len(columns) - most + 1:,} more"
 
 
-def _phase(edge: Edge) -> str:
+def _phase(edge: EdgeJson) -> str:
     """The phase, and the programs it crosses in where that is not what the phase says."""
     usual = {"forward": [*PROGRAMS], "backward": ["train"]}[edge["phase"]]
     only = "" if edge["programs"] == usual else f" ({', '.join(edge['programs'])})"
     return f"{edge['phase']}{only}"
 
 
-def _total(edges: Sequence[Edge], unit: str) -> str:
+def _total(edges: Sequence[EdgeJson], unit: str) -> str:
     row, step = (sum(edge[key] or 0 for edge in edges) for key in ("bytes_per_row", "bytes_per_step"))
     parts = [f"{row:,} bytes a row"] * bool(row) + [f"{step:,} bytes a {unit}"] * bool(step)
     open_ended = any(edge.get("sized_by") for edge in edges) or not parts
     return " and ".join([*parts, *["size depends on the data"] * open_ended])
 
 
-def _alike(edges: Sequence[Edge], known: Known) -> Iterator[list[Edge]]:
+def _alike(edges: Sequence[EdgeJson], known: Known) -> Iterator[list[EdgeJson]]:
     """Neighbours of one shape and finding together, where they are many; others one by one."""
     for _, group in groupby(
         edges, key=lambda e: (e["shape"], e["bytes_per_row"], e["dtype"], known.get(e["id"]))
@@ -95,12 +95,12 @@ def _alike(edges: Sequence[Edge], known: Known) -> Iterator[list[Edge]]:
             yield from ([member] for member in members)
 
 
-def _columns(edges: Sequence[Edge]) -> list[str]:
+def _columns(edges: Sequence[EdgeJson]) -> list[str]:
     """What one edge, or all that are alike together, depend on."""
     return list(dict.fromkeys(column for edge in edges for column in edge["depends_on"]))
 
 
-def _row(edges: Sequence[Edge], unit: str, known: Known) -> tuple[str, str, str, str]:
+def _row(edges: Sequence[EdgeJson], unit: str, known: Known) -> tuple[str, str, str, str]:
     """Name, shape, bytes and what is known of one edge, or of several that are alike."""
     first = edges[0]
     name = first["id"]

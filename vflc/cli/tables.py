@@ -14,7 +14,7 @@ from rich.table import Table
 from vflc.cli.columns import aligned, broken
 
 if TYPE_CHECKING:
-    from vflc_runtime.audit.report import Report, Score
+    from vflc_runtime.audit.report import AttackScore, Report
 
 WIDE = 200
 """Columns of text where nobody's terminal limits them: a table in a log is not cut off."""
@@ -110,7 +110,7 @@ def worst_differences(found: Mapping[str, Any]) -> Table:
     return table
 
 
-def audited(scores: Sequence[Score], width: int) -> str:
+def audited(scores: Sequence[AttackScore], width: int) -> str:
     """What attacks found, a block for each party and secret."""
     lines = ["What adversaries learn"]
     blocks: dict[tuple[str, str], list[tuple[str, ...]]] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vflc.cli.options import reads
 
 if TYPE_CHECKING:
-    from vflc_runtime.data.source import Source
+    from vflc_runtime.data.source import TableSource
     from vflc_runtime.verify import NonSmoothPoints, Verification, Way
 
     from vflc.diagnostics import Diagnostic
@@ -93,7 +93,7 @@ def verified(
     from vflc_runtime.data.generate import generate
     from vflc_runtime.events import silent
     from vflc_runtime.run import loading
-    from vflc_runtime.verify import Settings, idle_weights, verify
+    from vflc_runtime.verify import VerifySettings, idle_weights, verify
 
     steps = options["steps"] or STEPS
     single = precision == "float32"
@@ -103,13 +103,13 @@ def verified(
     bundle = ways[0].bundle
     training = next(iter(bundle.plans.values())).training
     seed = training.seed if options["seed"] is None else options["seed"]
-    sources: Mapping[str, Source] = options["sources"]
+    sources: Mapping[str, TableSource] = options["sources"]
     if not sources:
         sources = generate(loading.encoders(bundle), options["rows"] or ROWS, seed)
     order = {"seed": seed, "validation": 0.0, "fold": 0}
     rows = loading.load_training(bundle, sources, order, None, silent)
     batch = options["batch"] or min(training.batch, max(1, rows.rows // EPOCH))
-    settings = Settings(steps, batch, seed, options["threads"])
+    settings = VerifySettings(steps, batch, seed, options["threads"])
     non_smooth, idle = None, list[str]()
     if single:
         non_smooth, double = _non_smooth_points(spec), _double(spec, options["engines"][:1], folder)

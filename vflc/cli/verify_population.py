@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vflc.cli.options import only, reads
 
 if TYPE_CHECKING:
-    from vflc_runtime.bundle.population_settings import Settings
+    from vflc_runtime.bundle.population_settings import ReconstructSettings
     from vflc_runtime.population.users import Users
     from vflc_runtime.verify import Verification
 
@@ -35,7 +35,7 @@ def verified(
     from vflc_runtime.population.users import Users
     from vflc_runtime.population.worker_pool import GROUP
     from vflc_runtime.run.loading import encoders
-    from vflc_runtime.verify.population import Way, verify
+    from vflc_runtime.verify.population import PopulationWay, verify
 
     from vflc import driver
 
@@ -45,8 +45,8 @@ def verified(
     bundle = driver.compile_spec(spec, precision=precision, backends=reads(options["engines"]))
     bundle.write(folder / "bundle")
     opened = [of_population(open_any(folder / "bundle", engine=engine)) for engine in options["engines"]]
-    ways = [Way(f"together {each.engine}", each, GROUP) for each in opened]
-    ways.insert(1, Way(f"one by one {opened[0].engine}", opened[0], 1))
+    ways = [PopulationWay(f"together {each.engine}", each, GROUP) for each in opened]
+    ways.insert(1, PopulationWay(f"one by one {opened[0].engine}", opened[0], 1))
     plan = opened[0].users
     given = {"seed": options["seed"], "batch": options["batch"], "rounds": rounds}
     settings = replace(plan.settings, **{n: value for n, value in given.items() if value is not None})
@@ -59,7 +59,7 @@ def verified(
     return verify(ways, users, settings, step), {**numbers, "cohort": settings.cohort}, bundle.warnings
 
 
-def _fitting(settings: Settings, users: Users) -> Settings:
+def _fitting(settings: ReconstructSettings, users: Users) -> ReconstructSettings:
     """The settings with a cohort that there are users for; VFL0608 where there are none."""
     from dataclasses import replace
 

@@ -9,7 +9,7 @@ from vflc.ir.stages import Scheduled
 from vflc.ops.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
-    from vflc_runtime.verify import Rules
+    from vflc_runtime.verify import ModelOptimizers
 
 BETA1, BETA2 = 0.9, 0.999
 """Up to that, and from that on, rows catch up with Adam to a ten-millionth of the movement."""
@@ -35,9 +35,9 @@ def unlike_keras(model: Scheduled) -> str | None:
     return None
 
 
-def keras_rules(model: Scheduled, steps: int) -> Rules:
+def keras_rules(model: Scheduled, steps: int) -> ModelOptimizers:
     """The optimizers for so many steps."""
-    from vflc_runtime.verify import Rule, Rules
+    from vflc_runtime.verify import ModelOptimizers, OptimizerSettings
 
     from vflc.emit.onnx.update import rates
 
@@ -52,8 +52,8 @@ def keras_rules(model: Scheduled, steps: int) -> Rules:
         kind = OPTIMIZERS[rule.name]
         named = {kind.keras_options.get(name, name): value for name, value in own.items()} | common
         assert kind.keras is not None, "`unlike_keras` has said so"
-        rules[rule.id] = Rule(kind.keras, named, rates(options["lr"], steps), *penalty)
-    return Rules(rules, not any(_close(rule) and rule.id in tables for rule in train.optimizers))
+        rules[rule.id] = OptimizerSettings(kind.keras, named, rates(options["lr"], steps), *penalty)
+    return ModelOptimizers(rules, not any(_close(rule) and rule.id in tables for rule in train.optimizers))
 
 
 def _close(rule: OptimizerRule) -> bool:

@@ -1,6 +1,6 @@
 """Diagnostics: spans, codes, one model of a finding, and a renderer a file."""
 
-from vflc.diagnostics.diagnostic import Collector, Diagnostic, Label, Level, Refused
-from vflc.diagnostics.span import Source, Span
+from vflc.diagnostics.diagnostic import Diagnostic, DiagnosticCollector, Refused, RelatedSpan, Severity
+from vflc.diagnostics.span import SourceText, Span
 
-__all__ = ["Collector", "Diagnostic", "Label", "Level", "Refused", "Source", "Span"]
+__all__ = ["Diagnostic", "DiagnosticCollector", "Refused", "RelatedSpan", "Severity", "SourceText", "Span"]

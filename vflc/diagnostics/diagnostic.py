@@ -10,10 +10,10 @@ from msgspec import Struct, field
 
 from vflc.diagnostics.span import Span
 
-Level = Literal["error", "warning", "note"]
+Severity = Literal["error", "warning", "note"]
 
 
-class Label(Struct, frozen=True):
+class RelatedSpan(Struct, frozen=True):
     """A second place in the text and what it has to do with the finding."""
 
     span: Span
@@ -27,8 +27,8 @@ class Diagnostic(Struct, frozen=True):
     message: str
     span: Span | None = None
     help: str | None = None
-    labels: tuple[Label, ...] = ()
-    level: Level = "error"
+    labels: tuple[RelatedSpan, ...] = ()
+    level: Severity = "error"
 
 
 class Refused(Exception):
@@ -46,11 +46,11 @@ WHOLE = frozenset({"VFL0109"})
 MISSING = WHOLE | {"VFL0101", "VFL0105", "VFL0106", "VFL0403"}
 """Codes that say that a name is unknown, at that name, and those of `WHOLE`."""
 ANYTHING = "*"
-"""Stands in `Collector.left_out` for names that nobody knows."""
+"""Stands in `DiagnosticCollector.left_out` for names that nobody knows."""
 _WORDS = re.compile(r"\w+")
 
 
-class Collector(Struct):
+class DiagnosticCollector(Struct):
     """Collects findings so that one run reports them all, each once."""
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
@@ -60,13 +60,13 @@ class Collector(Struct):
     _seen: set[Diagnostic] = field(default_factory=set)
 
     def error(
-        self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label
+        self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: RelatedSpan
     ) -> None:
         if not self._follows(code, span):
             self._collect(Diagnostic(code, message, span, help, labels))
 
     def warning(
-        self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: Label
+        self, code: str, message: str, span: Span | None = None, help: str | None = None, *labels: RelatedSpan
     ) -> None:
         self._collect(Diagnostic(code, message, span, help, labels, "warning"))
 

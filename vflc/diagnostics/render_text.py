@@ -10,7 +10,7 @@ from textwrap import wrap
 from msgspec import Struct
 
 from vflc.diagnostics.diagnostic import Diagnostic, in_order
-from vflc.diagnostics.span import Source, Span
+from vflc.diagnostics.span import SourceText, Span
 
 TAB = 4
 WIDEST = 140
@@ -134,9 +134,9 @@ def _notes(diagnostic: Diagnostic, also: Sequence[str]) -> Iterator[str]:
         yield f"help: {diagnostic.help}"
 
 
-def _marks(diagnostic: Diagnostic) -> dict[Source, list[_Mark]]:
+def _marks(diagnostic: Diagnostic) -> dict[SourceText, list[_Mark]]:
     """What to underline, by source; the finding's own place comes first."""
-    marks: dict[Source, list[_Mark]] = {}
+    marks: dict[SourceText, list[_Mark]] = {}
     if diagnostic.span is not None:
         marks.setdefault(diagnostic.span.source, []).extend(_of_span(diagnostic.span, "", True))
     for label in diagnostic.labels:

@@ -8,7 +8,7 @@ from functools import cached_property
 from msgspec import Struct
 
 
-class Source(Struct, frozen=True, dict=True):
+class SourceText(Struct, frozen=True, dict=True):
     """A text and the name it is shown under; `library` where it came with vflc and no user wrote it."""
 
     name: str
@@ -37,7 +37,7 @@ class Source(Struct, frozen=True, dict=True):
 class Span(Struct, frozen=True):
     """Characters `start` to `end` (exclusive) of a source."""
 
-    source: Source
+    source: SourceText
     start: int
     end: int
 

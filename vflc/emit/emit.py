@@ -9,7 +9,7 @@ from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.emit.bundle import Bundle
-from vflc.emit.manifest.hashes import Hashes, hashes, keras_folders
+from vflc.emit.manifest.hashes import FileHashes, hashes, keras_folders
 from vflc.emit.manifest.manifest import manifest, markdown, parties
 from vflc.emit.onnx.subgraph import to_onnx
 from vflc.emit.onnx.update import build_updates, optimizers_at
@@ -34,7 +34,7 @@ def emit(
     The Keras backend takes `unfused`, the same model with its tables not fused.
     """
     files: dict[str, bytes] = {}
-    contents: dict[str, Hashes] = {}
+    contents: dict[str, FileHashes] = {}
     for schedule in model.schedules:
         mine = _place(model, schedule, precision)
         contents[schedule.place] = hashes(mine)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vflc.importing.graph import Column, Value, refuse
+from vflc.importing.graph import InputColumn, Value, refuse
 
 
-def raw(column: Column) -> Value:
+def raw(column: InputColumn) -> Value:
     """A column as it stands in the table."""
     return Value("raw", (), column.shape, {"column": column, "chain": (), "kind": column.type, "rows": None})
 
@@ -23,7 +23,7 @@ def encode(value: Value, encoder: str, kind: str, rows: int | None = None) -> Va
 
 
 def _feature(value: Value, chain: tuple[str, ...], layer: str) -> Value:
-    column: Column = value.attrs["column"]
+    column: InputColumn = value.attrs["column"]
     if len(value.shape) > 1:
         refuse(
             "VFL0703",

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from vflc.importing.graph import Shape, Value, refuse, shown
-from vflc.importing.layers import Layers
+from vflc.importing.graph import AxisSizes, Value, refuse, shown
+from vflc.importing.layers import LayerWriter
 from vflc.importing.names import literal
-from vflc.importing.structure import Group, find
+from vflc.importing.structure import EmbeddingGroup, find
 from vflc.importing.text import ATOM, AXES, POWER, PRODUCT, SUM, UNARY, Text, flat, widest
 
 INFIX = {
@@ -24,7 +24,7 @@ INFIX = {
 }
 
 
-class Graph(Layers):
+class GraphWriter(LayerWriter):
     """Writes a model's values; see `Bindings`."""
 
     def write(self, outputs: Sequence[Value], losses: Sequence[str]) -> list[str]:
@@ -94,9 +94,9 @@ class Graph(Layers):
             for group, members in runs
         ]
 
-    def _runs(self, values: Sequence[Value]) -> list[tuple[Group | None, list[Value]]]:
+    def _runs(self, values: Sequence[Value]) -> list[tuple[EmbeddingGroup | None, list[Value]]]:
         """Groups of embeddings, and between them values one by one."""
-        found: list[tuple[Group | None, list[Value]]] = []
+        found: list[tuple[EmbeddingGroup | None, list[Value]]] = []
         for value in values:
             group = self._found.groups.get(id(value))
             if group is not None and found and found[-1][0] is group:
@@ -145,7 +145,7 @@ class Graph(Layers):
             "stack along the first or last axis of a row",
         )
 
-    def _above(self, values: Sequence[Value], rest: Shape) -> Text:
+    def _above(self, values: Sequence[Value], rest: AxisSizes) -> Text:
         """Values above one another along a new axis, which gets a name."""
         wanted = rest or (1,)
         runs, parts, single = self._runs(values), list[str](), list[Text]()

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from vflc.diagnostics import Diagnostic, Refused
 
-Shape = tuple[int, ...]
+AxisSizes = tuple[int, ...]
 
 
 def refuse(code: str, message: str, help: str) -> NoReturn:
@@ -38,7 +38,7 @@ class Value(Struct, eq=False):
 
     op: str
     inputs: tuple[Value, ...] = ()
-    shape: Shape = ()
+    shape: AxisSizes = ()
     attrs: dict[str, Any] = field(default_factory=dict)
     layer: str = ""
     named: bool = False
@@ -46,7 +46,7 @@ class Value(Struct, eq=False):
     many: bool = False
 
 
-class Column(Struct, eq=False):
+class InputColumn(Struct, eq=False):
     """An input of the model, and what is done to it before it is a number or an id.
 
     Args:
@@ -58,7 +58,7 @@ class Column(Struct, eq=False):
 
     name: str
     type: str
-    shape: Shape
+    shape: AxisSizes
     encodings: list[str] = field(default_factory=list)
 
     @property
@@ -99,7 +99,7 @@ class Imported(Struct, eq=False):
     """
 
     name: str
-    columns: list[Column]
+    columns: list[InputColumn]
     outputs: list[Output]
     settings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -154,7 +154,7 @@ def binary(op: str, x: Value, y: Value, layer: str) -> Value:
     return Value(op, (x, y), tuple(shape), {}, layer)
 
 
-def reshape(x: Value, shape: Shape, layer: str) -> Value:
+def reshape(x: Value, shape: AxisSizes, layer: str) -> Value:
     """The same values of a row in other axes; one size may be -1."""
     if shape.count(-1) == 1 and (known := -prod(shape)) > 0:
         shape = tuple(prod(x.shape) // known if size == -1 else size for size in shape)
@@ -206,7 +206,7 @@ def part(x: Value, axis: int, start: int, stop: int, layer: str) -> Value:
     )  # fmt: skip
 
 
-def shown(shape: Shape) -> str:
+def shown(shape: AxisSizes) -> str:
     """A shape as the language writes it."""
     return f"[{', '.join(map(str, shape))}]"
 

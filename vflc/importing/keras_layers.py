@@ -21,7 +21,7 @@ from vflc.importing.graph import (
 )  # fmt: skip
 from vflc.importing.keras_layer import Layer, first_values, function_name, only, plain, trained
 
-Made = Callable[[Layer, list[Value], list[str]], Value]
+LayerReader = Callable[[Layer, list[Value], list[str]], Value]
 """From a layer, what it reads, and the notes of the model."""
 
 NO_PENALTY = {
@@ -214,7 +214,7 @@ def row_axis(axis: Any, rank: int, layer: str) -> int:
     return axis - 1 if axis > 0 else axis + rank
 
 
-def joined(op: str) -> Made:
+def joined(op: str) -> LayerReader:
     """Add, Multiply, Maximum, Minimum: two or more values, one after another."""
 
     def made(layer: Layer, values: list[Value], notes: list[str]) -> Value:
@@ -293,7 +293,7 @@ def softmax(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     return _named(layer, unary("softmax", x, layer.name, axis=axis), [x])
 
 
-def pooled(op: str) -> Made:
+def pooled(op: str) -> LayerReader:
     """GlobalAveragePooling1D and GlobalMaxPooling1D: over the first of two axes."""
 
     def made(layer: Layer, values: list[Value], notes: list[str]) -> Value:
@@ -311,7 +311,7 @@ def passed(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     return values[0] if values else one(layer, values)
 
 
-LAYERS: dict[str, Made] = {
+LAYERS: dict[str, LayerReader] = {
     "Dense": dense,
     "Embedding": embedding,
     "BatchNormalization": batch_normalization,

@@ -9,21 +9,21 @@ from typing import Any, TypeGuard
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.importing import columns
 from vflc.importing.archive import Archive
-from vflc.importing.graph import DAMAGED, Column, Value, refuse
+from vflc.importing.graph import DAMAGED, InputColumn, Value, refuse
 from vflc.importing.keras_columns import COLUMN_LAYERS
 from vflc.importing.keras_layer import Layer, snake
 from vflc.importing.keras_layers import LAYERS
-from vflc.importing.keras_ops import OPS, Call
+from vflc.importing.keras_ops import OPS, KerasCall
 
 MOST_LAYERS = 10_000
 MOST_DEPTH = 20
 MOST_CALLS = 100_000
 """Uses of layers: models that are used twice inside models that are used twice grow without bound."""
-MODELS = ("Functional", "Sequential", "Model")
-Tensors = dict[tuple[str, int, int], Any]
+MODELS = ("Functional", "Sequential", "KerasModelReader")
+ValuesByTensor = dict[tuple[str, int, int], Any]
 
 
-class Model:
+class KerasModelReader:
     """Reads layers one by one and keeps what the whole model needs.
 
     Args:
@@ -32,7 +32,7 @@ class Model:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
-        self.columns: list[Column] = []
+        self.columns: list[InputColumn] = []
         self.notes: list[str] = []
         self.calls = 0
         self.name = str(_config(archive.config).get("name", "model"))
@@ -52,7 +52,7 @@ class Model:
             refuse("VFL0700", "the model does not say what its outputs are", DAMAGED)
         return [(name, columns.numeric(value, name)) for name, value in zip(names, found, strict=True)]
 
-    def _column(self, entry: Mapping[str, Any]) -> Column:
+    def _column(self, entry: Mapping[str, Any]) -> InputColumn:
         config = _config(entry)
         name, shape = str(config.get("name")), config.get("batch_shape") or config.get("batch_input_shape")
         if not isinstance(shape, list) or not shape:
@@ -77,7 +77,7 @@ class Model:
         kind = (
             "string" if dtype == "string" else "int" if dtype.startswith(("int", "uint", "bool")) else "float"
         )
-        column = Column(name, kind, tuple(shape[1:]))
+        column = InputColumn(name, kind, tuple(shape[1:]))
         self.columns.append(column)
         return column
 
@@ -172,7 +172,12 @@ class _Container:
     """A functional or sequential model inside the whole, called as a layer."""
 
     def __init__(
-        self, model: Model, entry: Mapping[str, Any], at: tuple[str, ...], path: str, calls: int = 1
+        self,
+        model: KerasModelReader,
+        entry: Mapping[str, Any],
+        at: tuple[str, ...],
+        path: str,
+        calls: int = 1,
     ):
         self.model, self.entry, self.at, self.calls = model, entry, at, calls
         self.config = _config(entry)
@@ -203,7 +208,7 @@ class _Container:
         """The outputs, in the structure of the configuration."""
         if self.sequential:
             return self._in_a_row(given)
-        tensors: Tensors = {}
+        tensors: ValuesByTensor = {}
         for entry, value in zip(self.inputs(), given, strict=False):
             tensors[str(entry.get("name")), 0, 0] = value
         if len(given) != len(self.inputs()):
@@ -234,7 +239,9 @@ class _Container:
                 values = _list(self._apply(entry, name, index, values, {}, 1))
         return values[0]
 
-    def _node(self, tensors: Tensors, entry: Mapping[str, Any], index: int, node: Mapping[str, Any]) -> bool:
+    def _node(
+        self, tensors: ValuesByTensor, entry: Mapping[str, Any], index: int, node: Mapping[str, Any]
+    ) -> bool:
         """Computes a use of a layer as soon as all that it reads is there."""
         try:
             args, named = _given(node.get("args", []), tensors), _given(node.get("kwargs", {}), tensors)
@@ -263,7 +270,7 @@ class _Container:
                 "VFL0700", f"the model uses its layers more than {MOST_CALLS:,} times", "import a part of it"
             )
         if is_op(entry):
-            return OPS[entry["class_name"]](Call(entry["class_name"], name, _config(entry), args, named))
+            return OPS[entry["class_name"]](KerasCall(entry["class_name"], name, _config(entry), args, named))
         for key, value in named.items():
             if value is not None and not (key == "training" and value is False):
                 what = "a mask" if key == "mask" else f"{key} = {str(value)[:20]}"
@@ -333,7 +340,7 @@ def _is_history(given: Any) -> TypeGuard[list[Any]]:
     return isinstance(given, list) and [type(each) for each in given] == [str, int, int]
 
 
-def _structure(structure: Any, tensors: Tensors) -> Any:
+def _structure(structure: Any, tensors: ValuesByTensor) -> Any:
     if _is_history(structure):
         found = tensors.get((structure[0], structure[1], structure[2]))
         if not isinstance(found, Value):
@@ -344,7 +351,7 @@ def _structure(structure: Any, tensors: Tensors) -> Any:
     return [_structure(each, tensors) for each in structure]
 
 
-def _given(given: Any, tensors: Tensors) -> Any:
+def _given(given: Any, tensors: ValuesByTensor) -> Any:
     """Arguments with tensors in their places; KeyError where one is not made yet."""
     if isinstance(given, list):
         return [_given(each, tensors) for each in given]

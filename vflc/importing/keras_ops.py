@@ -13,7 +13,7 @@ from vflc.importing.keras_layer import plain, snake
 from vflc.importing.keras_layers import row_axis
 
 
-class Call:
+class KerasCall:
     """A node: its name, its settings, and what it is called with, positional and by name."""
 
     def __init__(
@@ -55,27 +55,27 @@ class Call:
                 )
 
 
-Made = Callable[[Call], Value]
+OpReader = Callable[[KerasCall], Value]
 
 
-def _unary(op: str) -> Made:
-    def made(call: Call) -> Value:
+def _unary(op: str) -> OpReader:
+    def made(call: KerasCall) -> Value:
         call.only()
         return unary(op, call.value(0), call.name)
 
     return made
 
 
-def _binary(op: str) -> Made:
-    def made(call: Call) -> Value:
+def _binary(op: str) -> OpReader:
+    def made(call: KerasCall) -> Value:
         call.only()
         return binary(op, call.value(0), call.value(1), call.name)
 
     return made
 
 
-def _activation(name: str) -> Made:
-    def made(call: Call) -> Value:
+def _activation(name: str) -> OpReader:
+    def made(call: KerasCall) -> Value:
         call.only("approximate", "axis", "negative_slope", "alpha")
         if call.settings.get("alpha", 1) != 1:
             refuse("VFL0701", f"`{call.name}` is an elu with alpha = {call.settings['alpha']}", "use alpha=1")
@@ -93,8 +93,8 @@ def _activation(name: str) -> Made:
     return made
 
 
-def _reduce(op: str) -> Made:
-    def made(call: Call) -> Value:
+def _reduce(op: str) -> OpReader:
+    def made(call: KerasCall) -> Value:
         call.only("axis", "keepdims")
         x, axis = call.value(0), call.setting("axis", 1)
         rank = len(x.shape)
@@ -106,7 +106,7 @@ def _reduce(op: str) -> Made:
     return made
 
 
-def _listed(call: Call) -> list[Value]:
+def _listed(call: KerasCall) -> list[Value]:
     given = call.args[0] if call.args and isinstance(call.args[0], list) else call.args
     if not given or not all(isinstance(v, Value) for v in given):
         refuse(
@@ -117,19 +117,19 @@ def _listed(call: Call) -> list[Value]:
     return [columns.numeric(value, call.name) for value in given]
 
 
-def _concatenate(call: Call) -> Value:
+def _concatenate(call: KerasCall) -> Value:
     call.only("axis")
     given = _listed(call)
     return concat(given, row_axis(call.setting("axis", 1, -1), len(given[0].shape), call.name), call.name)
 
 
-def _stack(call: Call) -> Value:
+def _stack(call: KerasCall) -> Value:
     call.only("axis", "x")
     given = _listed(call)
     return stack(given, row_axis(call.setting("axis", 1, 0), len(given[0].shape) + 1, call.name), call.name)
 
 
-def _reshape(call: Call) -> Value:
+def _reshape(call: KerasCall) -> Value:
     call.only("newshape")
     x, target = call.value(0), call.setting("newshape", 1)
     if not isinstance(target, list) or not all(isinstance(size, int) or size is None for size in target):
@@ -144,7 +144,7 @@ def _reshape(call: Call) -> Value:
     return reshape(x, sizes[1:], call.name)
 
 
-def _expand(call: Call) -> Value:
+def _expand(call: KerasCall) -> Value:
     call.only("axis")
     x, axis = call.value(0), call.setting("axis", 1)
     for each in axis if isinstance(axis, list) else [axis]:
@@ -153,7 +153,7 @@ def _expand(call: Call) -> Value:
     return x
 
 
-def _squeeze(call: Call) -> Value:
+def _squeeze(call: KerasCall) -> Value:
     call.only("axis")
     x, axis = call.value(0), call.setting("axis", 1)
     axes = [row_axis(a, len(x.shape), call.name) for a in (axis if isinstance(axis, list) else [axis])]
@@ -162,7 +162,7 @@ def _squeeze(call: Call) -> Value:
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes), call.name)
 
 
-def _matmul(call: Call) -> Value:
+def _matmul(call: KerasCall) -> Value:
     call.only()
     x, y = call.value(0), call.value(1)
     if min(len(x.shape), len(y.shape)) < 2 or len(x.shape) != len(y.shape) or x.shape[-1] != y.shape[-2]:
@@ -174,13 +174,13 @@ def _matmul(call: Call) -> Value:
     return Value("matmul", (x, y), (*x.shape[:-1], y.shape[-1]), {}, call.name)
 
 
-def _clip(call: Call) -> Value:
+def _clip(call: KerasCall) -> Value:
     call.only("x_min", "x_max")
     low, high = (call.plain(call.setting(name, at)) for at, name in enumerate(("x_min", "x_max"), 1))
     return unary("clip", call.value(0), call.name, low=low, high=high)
 
 
-def _cast(call: Call) -> Value:
+def _cast(call: KerasCall) -> Value:
     """To numbers; ids stay ids."""
     call.only()
     dtype = str(call.config.get("dtype"))
@@ -192,7 +192,7 @@ def _cast(call: Call) -> Value:
     return call.value(0)
 
 
-def _item(call: Call) -> Value:
+def _item(call: KerasCall) -> Value:
     """`x[:, …]`: whole positions, stretches and new axes of a row."""
     x, keys = call.value(0), call.args[1] if len(call.args) > 1 else None
     keys = keys if isinstance(keys, list) else [keys]
@@ -225,12 +225,12 @@ def _is_all(key: Any) -> bool:
     return isinstance(key, slice) and key == slice(None)
 
 
-def _silu(call: Call) -> Value:
+def _silu(call: KerasCall) -> Value:
     call.only()
     return activate(call.value(0), "silu", call.name)
 
 
-def _rsqrt(call: Call) -> Value:
+def _rsqrt(call: KerasCall) -> Value:
     call.only()
     return binary(
         "div", Value("number", attrs={"value": 1}), unary("sqrt", call.value(0), call.name), call.name
@@ -249,7 +249,7 @@ ACTIVATIONS = (
     "Relu", "Sigmoid", "Tanh", "Softplus", "Gelu", "Softmax", "LogSoftmax", "LeakyRelu", "Softsign", "Elu",
     "Relu6",
 )  # fmt: skip
-OPS: dict[str, Made] = {
+OPS: dict[str, OpReader] = {
     **{kind: _unary(op) for kind, op in UNARY.items()},
     **{kind: _binary(op) for kind, op in BINARY.items()},
     **{kind: _activation(snake(kind)) for kind in ACTIVATIONS},

@@ -21,10 +21,10 @@ def read(archive: Archive, name: str, shape: tuple[int, ...] | None = None) -> A
     Raises:
         Refused: VFL0503, h5py is not installed; VFL0700, it is not in the file as it should be.
     """
-    return Weights(archive).read(name, shape)
+    return WeightsFile(archive).read(name, shape)
 
 
-class Weights:
+class WeightsFile:
     """The HDF5 file of an archive, opened once."""
 
     def __init__(self, archive: Archive) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vflc.importing.bindings import Bindings
-from vflc.importing.graph import Column, Value
+from vflc.importing.graph import InputColumn, Value
 from vflc.importing.names import literal
 from vflc.importing.owners import families
-from vflc.importing.structure import Chain, Group
+from vflc.importing.structure import DenseChain, EmbeddingGroup
 from vflc.importing.text import ATOM, PRODUCT, SUM, Text, flat
 
 
-class Layers(Bindings):
+class LayerWriter(Bindings):
     """Writes values that have weights; each is bound, so that its weights have a name."""
 
     # --- layers with weights ----------------------------------------------------------------------------
@@ -40,7 +40,7 @@ class Layers(Bindings):
             else self._fit(value)
         )
 
-    def _mlp(self, chain: Chain) -> Text:
+    def _mlp(self, chain: DenseChain) -> Text:
         x, last = self._last_axis(chain.layers[0].inputs[0]), chain.layers[-1]
         units = ", ".join(str(layer.attrs["units"]) for layer in chain.layers)
         a = last.attrs
@@ -116,7 +116,7 @@ class Layers(Bindings):
 
     def _list(self, value: Value) -> str:
         """The columns of a vector as a list of features."""
-        column: Column = value.attrs["column"]
+        column: InputColumn = value.attrs["column"]
         return self.features([(self.owner[raw], self.names[raw]) for raw in column.members])
 
     def features(self, members: Sequence[tuple[str, str]]) -> str:
@@ -182,7 +182,7 @@ class Layers(Bindings):
             self.weights[bound.text] = value.weights["table"]
         return self._shared[key]
 
-    def _group(self, group: Group) -> str:
+    def _group(self, group: EmbeddingGroup) -> str:
         """The name of the embeddings of several fields, [field, dim]."""
         key = id(group)
         if key not in self._grouped:

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.importing.graph import Column
+from vflc.importing.graph import InputColumn
 
 Owned = Mapping[str, Sequence[str]]
 """Columns by party, in the order of the options; `x{1..3}` stands for `x1`, `x2`, `x3`."""
 
 
-def assigned(columns: Sequence[Column], owners: Owned) -> dict[str, str]:
+def assigned(columns: Sequence[InputColumn], owners: Owned) -> dict[str, str]:
     """The party of every column of the model.
 
     Args:

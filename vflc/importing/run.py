@@ -9,17 +9,17 @@ from typing import Any
 from msgspec import Struct
 
 from vflc import driver
-from vflc.diagnostics import Refused, Source
+from vflc.diagnostics import Refused, SourceText
 from vflc.importing.archive import Archive
 from vflc.importing.graph import Imported, refuse
-from vflc.importing.keras_model import Model
+from vflc.importing.keras_model import KerasModelReader
 from vflc.importing.keras_training import metrics, optimizer, outputs
 from vflc.importing.owners import Owned
 from vflc.importing.write import spec
 from vflc.syntax.format import format_spec
 
 
-class Spec(Struct, frozen=True):
+class WrittenSpec(Struct, frozen=True):
     """A spec that was written for a model.
 
     Args:
@@ -38,7 +38,7 @@ def read(path: Path) -> Imported:
         Refused: VFL0700, VFL0701, VFL0703 or VFL0705; each layer that has no counterpart is named.
     """
     archive = Archive(path)
-    model = Model(archive)
+    model = KerasModelReader(archive)
     compiled = archive.config.get("compile_config")
     compiled = compiled if isinstance(compiled, Mapping) else {}
     learned = outputs(model.outputs, compiled)
@@ -48,21 +48,21 @@ def read(path: Path) -> Imported:
     return Imported(model.name, model.columns, learned, settings, model.notes)
 
 
-def weights_of(path: Path, spec: Spec) -> dict[str, Any]:
+def weights_of(path: Path, spec: WrittenSpec) -> dict[str, Any]:
     """The trained weights of a file by the spec's names, each an array of the weight's shape.
 
     Raises:
         Refused: VFL0503, h5py is not installed; VFL0700, the file's weights are not those of its model.
     """
-    from vflc.importing.keras_weights import Weights
+    from vflc.importing.keras_weights import WeightsFile
 
-    held = Weights(Archive(path))
+    held = WeightsFile(Archive(path))
     return {name: held.read(spec.weights[name], shape) for name, shape in weight_shapes(spec).items()}
 
 
-def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
+def weight_shapes(spec: WrittenSpec) -> dict[str, tuple[int, ...]]:
     """The shape of each weight of a spec that training changes or keeps."""
-    graph = driver.unsplit_source(Source("imported.vfl", spec.text)).graph
+    graph = driver.unsplit_source(SourceText("imported.vfl", spec.text)).graph
     weights = {str(node.attrs["name"]): node.type.sizes for node in graph if node.op == "weight"}
     return {
         name: tuple(size for size in sizes if size is not None)
@@ -71,7 +71,9 @@ def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
     }
 
 
-def import_model(path: Path, owners: Owned, labels: Owned, key: str = "ID", name: str = "spec.vfl") -> Spec:
+def import_model(
+    path: Path, owners: Owned, labels: Owned, key: str = "ID", name: str = "spec.vfl"
+) -> WrittenSpec:
     """A spec for the model in a file.
 
     Args:
@@ -90,9 +92,9 @@ def import_model(path: Path, owners: Owned, labels: Owned, key: str = "ID", name
         )
     written, weights = spec(read(path), owners, labels, key, path.name)
     text = format_spec(written, name)
-    examined = driver.examine(Source(name, text))
+    examined = driver.examine(SourceText(name, text))
     text = driver.repaired(examined)
-    examined = driver.examine(Source(name, format_spec(text, name)))
+    examined = driver.examine(SourceText(name, format_spec(text, name)))
     if examined.refused:
         raise Refused(examined.diagnostics)
-    return Spec(examined.source.text, weights)
+    return WrittenSpec(examined.source.text, weights)

@@ -11,11 +11,11 @@ from msgspec import Struct
 from vflc.importing.activations import IN_LAYERS
 from vflc.importing.graph import Value, ordered
 
-Users = Mapping[int, list[tuple[Value, int]]]
+UsesByValue = Mapping[int, list[tuple[Value, int]]]
 """Of a value, by its `id`, who reads it and at which position."""
 
 
-class Chain(Struct, eq=False):
+class DenseChain(Struct, eq=False):
     """Fully connected layers one after another.
 
     Args:
@@ -29,8 +29,8 @@ class Chain(Struct, eq=False):
     name: str | None
 
 
-class Group(Struct, eq=False):
-    """Embeddings that always stand side by side, in order; `name` as in `Chain`."""
+class EmbeddingGroup(Struct, eq=False):
+    """Embeddings that always stand side by side, in order; `name` as in `DenseChain`."""
 
     members: list[Value]
     name: str | None
@@ -40,10 +40,10 @@ class Structures(Struct, eq=False):
     """What was found, by the `id` of a value: of a chain its last layer, of a group each member."""
 
     values: list[Value]
-    users: Users
-    chains: dict[int, Chain]
+    users: UsesByValue
+    chains: dict[int, DenseChain]
     inside: set[int]
-    groups: dict[int, Group]
+    groups: dict[int, EmbeddingGroup]
 
 
 def find(outputs: Sequence[Value]) -> Structures:
@@ -74,7 +74,7 @@ def users(values: Sequence[Value], outputs: Sequence[Value]) -> dict[int, list[t
     return found
 
 
-def _take_activation(value: Value, used: Users) -> None:
+def _take_activation(value: Value, used: UsesByValue) -> None:
     """`relu(dense(x, 8))` becomes `dense(x, 8, activation = relu)`."""
     below = value.inputs[0] if value.inputs else value
     if value.op not in IN_LAYERS or below.op != "dense" or below.attrs["activation"] != "linear":
@@ -88,7 +88,7 @@ def _take_activation(value: Value, used: Users) -> None:
     value.op, value.inputs, value.weights, value.many = "dense", below.inputs, below.weights, below.many
 
 
-def _take_flat(value: Value, used: Users) -> None:
+def _take_flat(value: Value, used: UsesByValue) -> None:
     """A vector of one id that is flattened is the vector: `embed` gives no axis of size 1."""
     below = value.inputs[0] if value.inputs else value
     if value.op != "reshape" or below.op != "embed" or value.named or value.shape != below.shape[-1:]:
@@ -99,7 +99,7 @@ def _take_flat(value: Value, used: Users) -> None:
         value.weights, value.many = below.weights, below.many
 
 
-def _take_sums(value: Value, used: Users) -> None:
+def _take_sums(value: Value, used: UsesByValue) -> None:
     """`(a + b) + c` becomes one sum, in the same order."""
     if value.op != "add" or (below := value.inputs[0]).op != "add":
         return
@@ -107,7 +107,7 @@ def _take_sums(value: Value, used: Users) -> None:
         value.inputs = (*below.inputs, *value.inputs[1:])
 
 
-def _take_joined(value: Value, used: Users) -> None:
+def _take_joined(value: Value, used: UsesByValue) -> None:
     """`concat(concat(a, b), c)` of vectors becomes one."""
     if value.op == "concat" and len(value.shape) == 1:
         value.inputs = tuple(
@@ -117,16 +117,16 @@ def _take_joined(value: Value, used: Users) -> None:
         )
 
 
-def _joined_here(value: Value, used: Users) -> bool:
+def _joined_here(value: Value, used: UsesByValue) -> bool:
     return value.op == "concat" and not value.named and len(used[id(value)]) == 1
 
 
 # --- chains -------------------------------------------------------------------------------------------
 
 
-def _chains(values: Sequence[Value], used: Users) -> dict[int, Chain]:
+def _chains(values: Sequence[Value], used: UsesByValue) -> dict[int, DenseChain]:
     taken: set[int] = set()
-    found: dict[int, Chain] = {}
+    found: dict[int, DenseChain] = {}
     for value in reversed(values):
         if id(value) not in taken and _plain_dense(value):
             chain = _chain(value, used)
@@ -145,7 +145,7 @@ def _plain_dense(value: Value) -> bool:
     )
 
 
-def _chain(last: Value, used: Users) -> Chain:
+def _chain(last: Value, used: UsesByValue) -> DenseChain:
     """As many layers before the last as `mlp` can write together with it."""
     layers, rates = [last], list[float]()
     while True:
@@ -160,7 +160,7 @@ def _chain(last: Value, used: Users) -> Chain:
             break
         layers.insert(0, below)
         rates.append(rate)
-    return Chain(layers, rates[0] if rates else 0.0, common_name(layers) if len(layers) > 1 else None)
+    return DenseChain(layers, rates[0] if rates else 0.0, common_name(layers) if len(layers) > 1 else None)
 
 
 def common_name(values: Sequence[Value]) -> str | None:
@@ -180,21 +180,21 @@ def common_name(values: Sequence[Value]) -> str | None:
 # --- groups -------------------------------------------------------------------------------------------
 
 
-def _groups(values: Sequence[Value], used: Users) -> dict[int, Group]:
-    found: dict[int, Group] = {}
+def _groups(values: Sequence[Value], used: UsesByValue) -> dict[int, EmbeddingGroup]:
+    found: dict[int, EmbeddingGroup] = {}
     for value in values:
         run: list[Value] = []
         for given in (*value.inputs, Value("end")):
             if run and not _beside(run, given, used):
                 if len(run) > 1 and not any(id(v) in found for v in run):
-                    found |= dict.fromkeys(map(id, run), Group(run, _prefix(run)))
+                    found |= dict.fromkeys(map(id, run), EmbeddingGroup(run, _prefix(run)))
                 run = []
             if _groupable(given, used):
                 run = [*run, given]
     return found
 
 
-def _groupable(value: Value, used: Users) -> bool:
+def _groupable(value: Value, used: UsesByValue) -> bool:
     if value.op != "embed" or value.many or value.inputs[0].shape not in ((), (1,)):
         return False
     return all(_takes_groups(user, value) for user, _ in used[id(value)])
@@ -212,7 +212,7 @@ def _takes_groups(user: Value, value: Value) -> bool:
     return user.op == "add" and all(v.shape == value.shape for v in user.inputs)
 
 
-def _beside(run: Sequence[Value], value: Value, used: Users) -> bool:
+def _beside(run: Sequence[Value], value: Value, used: UsesByValue) -> bool:
     """Whether every reader of the last of a run reads the value right behind it."""
     last = run[-1]
     if not _groupable(value, used) or any(value is member for member in run):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from vflc.importing.graph import Shape
+from vflc.importing.graph import AxisSizes
 
 ATOM, POWER, UNARY, PRODUCT, SUM = 9, 7, 6, 5, 4
 """How tightly text holds together."""
@@ -23,7 +23,7 @@ class Text(Struct, frozen=True):
     axes: Axes
 
     @property
-    def sizes(self) -> Shape:
+    def sizes(self) -> AxisSizes:
         return tuple(size for _, size in self.axes)
 
     def within(self, level: int) -> str:

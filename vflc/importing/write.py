@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vflc.importing.expressions import Graph
-from vflc.importing.graph import Column, Imported, Output, refuse
+from vflc.importing.expressions import GraphWriter
+from vflc.importing.graph import Imported, InputColumn, Output, refuse
 from vflc.importing.names import Names, identifier, literal
 from vflc.importing.owners import Owned, assigned, families, twice
 
@@ -13,7 +13,7 @@ MADE = {"bce": "sigmoid({})", "cce": "softmax({})"}
 """The prediction that is made of a logit."""
 
 
-class Label:
+class LabelColumn:
     """A label: its party, its column, and how the column is declared for a loss."""
 
     def __init__(self, party: str, column: str, output: Output) -> None:
@@ -53,7 +53,7 @@ def spec(
             f"`{clashing[0]}` is an input of the model and its label",
             "give the label another column",
         )
-    graph = Graph(model, columns, owner, Names([*parties, *RESERVED]))
+    graph = GraphWriter(model, columns, owner, Names([*parties, *RESERVED]))
     bound = graph.write([output.value for output in model.outputs], [output.loss for output in model.outputs])
     blocks = [_head(model, source)]
     blocks += [_party(party, key, model.columns, owner, columns, learned) for party in parties]
@@ -77,7 +77,7 @@ def _head(model: Imported, source: str) -> str:
     return "\n".join(f"# {line}" for line in (f"Imported from {source} by `vflc import`.", *notes))
 
 
-def _columns(columns: Sequence[Column], owner: Mapping[str, str]) -> dict[str, str]:
+def _columns(columns: Sequence[InputColumn], owner: Mapping[str, str]) -> dict[str, str]:
     """The name in the spec of every column of the model; VFL0702 where two would have one name."""
     found = {name: identifier(name) for column in columns for name in column.members}
     again = twice([f"{owner[raw]}.{name}" for raw, name in found.items()])
@@ -90,7 +90,7 @@ def _columns(columns: Sequence[Column], owner: Mapping[str, str]) -> dict[str, s
     return found
 
 
-def _labels(outputs: Sequence[Output], labels: Owned) -> list[Label]:
+def _labels(outputs: Sequence[Output], labels: Owned) -> list[LabelColumn]:
     given = [(party, name) for party, names in labels.items() for name in names]
     if len(given) != len(outputs):
         message = (
@@ -105,12 +105,12 @@ def _labels(outputs: Sequence[Output], labels: Owned) -> list[Label]:
     wrong = next((name for _, name in given if name != identifier(name)), None)
     if wrong is not None:
         refuse("VFL0704", f"`{wrong}` is not a name of a column in a spec", f"name it {identifier(wrong)}")
-    return [Label(party, name, output) for (party, name), output in zip(given, outputs, strict=True)]
+    return [LabelColumn(party, name, output) for (party, name), output in zip(given, outputs, strict=True)]
 
 
 def _party(
-    party: str, key: str, columns: Sequence[Column], owner: Mapping[str, str], names: Mapping[str, str],
-    labels: Sequence[Label],
+    party: str, key: str, columns: Sequence[InputColumn], owner: Mapping[str, str], names: Mapping[str, str],
+    labels: Sequence[LabelColumn],
 ) -> str:  # fmt: skip
     lines = [f"party {party} {{", f"key {key}"]
     for column in columns:
@@ -121,7 +121,7 @@ def _party(
     return "\n".join([*lines, "}"])
 
 
-def _declared(column: Column, name: str) -> list[str]:
+def _declared(column: InputColumn, name: str) -> list[str]:
     """A feature; a column and a feature for each, where the model encodes it in several ways."""
     chains = column.encodings or [""]
     if len(chains) == 1:
@@ -138,13 +138,13 @@ def _declared(column: Column, name: str) -> list[str]:
     ]
 
 
-def encoded_name(column: Column, name: str, chain: str) -> str:
+def encoded_name(column: InputColumn, name: str, chain: str) -> str:
     """What the feature of a column is called: by its place among several encodings of it."""
     return name if len(column.encodings) < 2 else f"{name}_{column.encodings.index(chain) + 1}"
 
 
 def _learning(
-    outputs: Sequence[Output], labels: Sequence[Label], bound: Sequence[str], penalties: Sequence[str]
+    outputs: Sequence[Output], labels: Sequence[LabelColumn], bound: Sequence[str], penalties: Sequence[str]
 ) -> str:
     """Predictions and the objective."""
     predictions, terms = [], []

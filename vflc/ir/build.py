@@ -10,20 +10,20 @@ from vflc_common.words import Phase
 
 from vflc.diagnostics.span import Span
 from vflc.ir.budget import Budget
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.types import Axis, DType, TensorType
 
 UNSHARED = frozenset({"weight", "random", "drawn"})
 """Ops of which two equal ones are still two values."""
 
 
-class Ops(Protocol):
+class OpTypes(Protocol):
     """The one thing a build asks of the registry: the type of an op's output."""
 
     def __call__(self, op: str, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType: ...
 
 
-class Init(Struct, frozen=True):
+class Initializer(Struct, frozen=True):
     """How a weight starts: `zeros`, `constant`, `uniform` (±scale), `normal` (scale), `glorot_uniform`."""
 
     kind: str
@@ -62,7 +62,7 @@ class Build(Struct):
     """
 
     graph: Graph
-    infer: Ops
+    infer: OpTypes
     scope: tuple[str, ...] = ()
     place: str | None = None
     phase: Phase = "forward"
@@ -120,7 +120,7 @@ class Build(Struct):
         return self.op("constant", value=_frozen(value), dtype=dtype)
 
     def weight(
-        self, label: str, axes: Sequence[Axis], init: Init, trainable: bool = True, table: bool = False
+        self, label: str, axes: Sequence[Axis], init: Initializer, trainable: bool = True, table: bool = False
     ) -> Node:
         """A weight named after the scope. A `table`'s first axis are rows that `gather` reads."""
         with self.within(phase="forward"):
@@ -167,7 +167,7 @@ class _Within:
             setattr(self.build, name, value)
 
 
-def _joined(sets: Sequence[frozenset[Source]]) -> frozenset[Source]:
+def _joined(sets: Sequence[frozenset[SecretSource]]) -> frozenset[SecretSource]:
     """All secrets together: the largest set itself where it has them all, as gradients of many columns do."""
     largest = max(sets, key=len, default=frozenset())
     if all(each is largest or each <= largest for each in sets):

@@ -26,7 +26,7 @@ STEPS = frozenset({"guarded"})
 """Ops whose values a step of the run makes, between two graphs."""
 
 
-class Source(Struct, frozen=True):
+class SecretSource(Struct, frozen=True):
     """One raw input whose secret flows through the graph."""
 
     party: str
@@ -57,7 +57,7 @@ class Node(Struct, frozen=True):
     inputs: tuple[str, ...]
     attrs: Mapping[str, Any]
     type: TensorType
-    sources: frozenset[Source] = frozenset()
+    sources: frozenset[SecretSource] = frozenset()
     place: str | None = None
     phase: Phase = "forward"
     span: Span | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from vflc_common.bound import Bound
 
-from vflc.ir.graph import Source
+from vflc.ir.graph import SecretSource
 
 NOTHING = Bound("nothing")
 ALL = Bound("all")
@@ -25,7 +25,7 @@ class Evidence(Struct, frozen=True):
 
     kind: str
     receiver: str
-    sources: tuple[Source, ...]
+    sources: tuple[SecretSource, ...]
     edges: tuple[str, ...]
     says: str
     columns: tuple[str, ...] = ()

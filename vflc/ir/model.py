@@ -340,7 +340,7 @@ class PlaceSchedule(Struct, frozen=True):
     stages: Mapping[Program, tuple[Stage, ...]]
 
 
-class Part(Struct, frozen=True):
+class TablePart(Struct, frozen=True):
     """A weight that lies inside a fused table, from row `offset` on."""
 
     name: str

@@ -18,7 +18,7 @@ from vflc.ops import (  # noqa: F401  isort: skip
 )  # fmt: skip
 from vflc.ops.losses import bce, cce, mse, mae, huber, l1, l2  # noqa: F401  isort: skip
 from vflc.ops.loss import LOSSES
-from vflc.ops.registry import FUNCTIONS, OPS, Function, Op, OpError, Parameter
+from vflc.ops.registry import FUNCTIONS, OPS, Function, FunctionParameter, Op, OpError
 from vflc.ops.rules import as_node
 
 __all__ = [
@@ -27,9 +27,9 @@ __all__ = [
     "OPS",
     "PLUGINS",
     "Function",
+    "FunctionParameter",
     "Op",
     "OpError",
-    "Parameter",
     "expand",
     "find_function",
     "infer",

@@ -11,21 +11,21 @@ from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
 from vflc.ops.arithmetic import UNARY, infer_unary, vjp_unary
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients, keras_call, need_float, number, onnx_node, tensor
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.rules import InputGradients, keras_call, need_float, number, onnx_node, tensor
 from vflc.ops.traits import ANY, AT_LEAST_0, AT_MOST_0, BETWEEN, MASK, POSITIVE, SHARE, SIGN
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-WIDE = (Sample((tensor(None, 40),), {}, lambda rng: (rng.normal(0, 6, (5, 40)),)),)
+WIDE = (OpSample((tensor(None, 40),), {}, lambda rng: (rng.normal(0, 6, (5, 40)),)),)
 """Values far out, where a formula that is not stable overflows or cancels."""
 
 # --- relu and leaky_relu ------------------------------------------------------------------------
 
 
-def vjp_relu(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_relu(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     """From the output, so that the input need not be kept; Cast and Mul are the fastest kernels."""
     return (b.op("mul", g, b.op("cast", b.op("greater", node, number(b, 0)), dtype="float")),)
 
@@ -50,7 +50,7 @@ def reference_leaky_relu(node: Node, inputs: Sequence[Array], types: Sequence[Te
     return np.where(inputs[0] > 0, inputs[0], inputs[0] * node.attrs["alpha"])
 
 
-def vjp_leaky_relu(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_leaky_relu(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     rising = b.op("greater", node, number(b, 0))
     return (b.op("where", rising, g, b.op("mul", g, number(b, node.attrs["alpha"]))),)
 
@@ -199,22 +199,22 @@ def reference_softmax(node: Node, inputs: Sequence[Array], types: Sequence[Tenso
     return np.exp(reference_log_softmax(node, inputs, types))
 
 
-def vjp_softmax(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_softmax(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     weighted = b.op("mul", g, node)
     total = b.op("sum", weighted, axes=(node.attrs["axis"],), keep=True)
     return (b.op("sub", weighted, b.op("mul", node, total)),)
 
 
-def vjp_log_softmax(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_log_softmax(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     total = b.op("sum", g, axes=(node.attrs["axis"],), keep=True)
     return (b.op("sub", g, b.op("mul", b.op("exp", node), total)),)
 
 
 SOFTMAX = (
-    Sample((tensor(None, 3),), {"axis": 1}),
-    Sample((tensor(None, ("expert", 3), 2),), {"axis": 1}),
-    Sample((tensor(4),), {"axis": 0}),
-    Sample((tensor(2, 3),), {"axis": 1}, lambda rng: (rng.normal(0, 300, (2, 3)),)),
+    OpSample((tensor(None, 3),), {"axis": 1}),
+    OpSample((tensor(None, ("expert", 3), 2),), {"axis": 1}),
+    OpSample((tensor(4),), {"axis": 0}),
+    OpSample((tensor(2, 3),), {"axis": 1}, lambda rng: (rng.normal(0, 300, (2, 3)),)),
 )
 
 # --- registration -------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ register(
     Op(
         "leaky_relu", "The value, or `alpha` times the value where it is negative.", infer_leaky_relu,
         onnx_leaky_relu, keras_leaky_relu, reference_leaky_relu, vjp_leaky_relu,
-        tuple(Sample(s.types, {"alpha": 0.2}) for s in UNARY), slopes=SIGN, elementwise=True,
+        tuple(OpSample(s.types, {"alpha": 0.2}) for s in UNARY), slopes=SIGN, elementwise=True,
     )
 )  # fmt: skip
 register(

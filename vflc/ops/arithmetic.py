@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import (
-    Gradients,
     Infer,
-    Onnx,
+    InputGradients,
+    OnnxRule,
     broadcast,
     keras_call,
     need_float,
@@ -34,9 +34,9 @@ from vflc.ops.traits import (
     NONE,
     POSITIVE,
     SIGN,
-    Bounds,
-    Range,
+    RangeRule,
     Slopes,
+    ValueRange,
     added,
     clipped,
     factor,
@@ -52,22 +52,22 @@ if TYPE_CHECKING:
     from vflc.ir.graph import Node
 
 UNARY = (
-    Sample((tensor(None, 3),)),
-    Sample((tensor(4, 2),)),
-    Sample((tensor(None, 2, 3, 2),)),
-    Sample((tensor(),)),
+    OpSample((tensor(None, 3),)),
+    OpSample((tensor(4, 2),)),
+    OpSample((tensor(None, 2, 3, 2),)),
+    OpSample((tensor(),)),
 )
 BINARY = (
-    Sample((tensor(None, 3), tensor(None, 3))),
-    Sample((tensor(None, 1), tensor(None, 4))),
-    Sample((tensor(None, 2, 3), tensor(3))),
-    Sample((tensor(2, 1), tensor(None, 2, 3))),
-    Sample((tensor(3), tensor())),
-    Sample((tensor(None, 1, 3, 1), tensor(None, 2, 1, 2))),
+    OpSample((tensor(None, 3), tensor(None, 3))),
+    OpSample((tensor(None, 1), tensor(None, 4))),
+    OpSample((tensor(None, 2, 3), tensor(3))),
+    OpSample((tensor(2, 1), tensor(None, 2, 3))),
+    OpSample((tensor(3), tensor())),
+    OpSample((tensor(None, 1, 3, 1), tensor(None, 2, 1, 2))),
 )
 
 
-def positive(samples: tuple[Sample, ...], only: int | None = None) -> tuple[Sample, ...]:
+def positive(samples: tuple[OpSample, ...], only: int | None = None) -> tuple[OpSample, ...]:
     """The samples with positive values in every input, or in the one input at `only`."""
 
     def draw(types: tuple[TensorType, ...]) -> Callable[[np.random.Generator], tuple[Array, ...]]:
@@ -79,7 +79,7 @@ def positive(samples: tuple[Sample, ...], only: int | None = None) -> tuple[Samp
 
         return values
 
-    return tuple(Sample(s.types, s.attrs, draw(s.types)) for s in samples)
+    return tuple(OpSample(s.types, s.attrs, draw(s.types)) for s in samples)
 
 
 def infer_binary(name: str) -> Infer:
@@ -103,27 +103,27 @@ def infer_unary(name: str) -> Infer:
 # --- gradients -------------------------------------------------------------------------------
 
 
-def vjp_add(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_add(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return tuple(sum_to(b, g, x) for x in inputs)
 
 
-def vjp_sub(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_sub(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     x, y = inputs
     return sum_to(b, g, x), b.op("neg", sum_to(b, g, y))
 
 
-def vjp_mul(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_mul(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     x, y = inputs
     return sum_to(b, b.op("mul", g, y), x), sum_to(b, b.op("mul", g, x), y)
 
 
-def vjp_div(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_div(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     x, y = inputs
     slope = b.op("neg", b.op("div", node, y))
     return sum_to(b, b.op("div", g, y), x), sum_to(b, b.op("mul", g, slope), y)
 
 
-def vjp_pow(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_pow(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     x, y = inputs
     by_base = b.op("mul", y, b.op("pow", x, b.op("sub", y, number(b, 1))))
     defined = b.op("greater", x, number(b, 0))
@@ -132,10 +132,10 @@ def vjp_pow(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
     return sum_to(b, b.op("mul", g, by_base), x), sum_to(b, b.op("mul", g, by_exponent), y)
 
 
-def vjp_choice(first: str) -> Callable[[Build, Node, Sequence[Node], Node], Gradients]:
+def vjp_choice(first: str) -> Callable[[Build, Node, Sequence[Node], Node], InputGradients]:
     """The gradient goes to the first operand where `first` holds (ties too), else to the second."""
 
-    def vjp(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    def vjp(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
         x, y = inputs
         chosen = b.op(first, x, y)
         zero = number(b, 0)
@@ -147,7 +147,7 @@ def vjp_choice(first: str) -> Callable[[Build, Node, Sequence[Node], Node], Grad
     return vjp
 
 
-def vjp_clip(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_clip(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     (x,) = inputs
     inside = b.op(
         "logical_and",
@@ -160,28 +160,28 @@ def vjp_clip(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients
 SlopeRule = Callable[["Build", "Node", "Node"], "Node"]
 
 
-def vjp_unary(slope: SlopeRule) -> Callable[[Build, Node, Sequence[Node], Node], Gradients]:
+def vjp_unary(slope: SlopeRule) -> Callable[[Build, Node, Sequence[Node], Node], InputGradients]:
     """From `slope(build, input, output)`, the derivative."""
 
-    def vjp(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+    def vjp(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
         return (b.op("mul", g, slope(b, inputs[0], node)),)
 
     return vjp
 
 
-def vjp_sqrt(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_sqrt(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return (b.op("div", b.op("mul", g, number(b, 0.5)), node),)
 
 
-def vjp_log(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_log(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return (b.op("div", g, inputs[0]),)
 
 
-def vjp_neg(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_neg(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return (b.op("neg", g),)
 
 
-def vjp_flat(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_flat(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     """Constant almost everywhere: no gradient flows."""
     return tuple(None for _ in inputs)
 
@@ -232,8 +232,8 @@ def _binary(
     function: str,
     vjp: Any,
     slopes: Slopes,
-    bounds: Bounds,
-    samples: tuple[Sample, ...] = BINARY,
+    bounds: RangeRule,
+    samples: tuple[OpSample, ...] = BINARY,
     **traits: Any,
 ) -> None:
     """Registers an op that `keras.ops` and numpy call `function`, and ONNX `onnx`."""
@@ -245,15 +245,15 @@ def _binary(
 def _unary(
     name: str,
     doc: str,
-    onnx: str | Onnx,
+    onnx: str | OnnxRule,
     function: str,
     vjp: Any,
     slopes: Slopes,
-    bounds: Bounds,
-    samples: tuple[Sample, ...] = UNARY,
+    bounds: RangeRule,
+    samples: tuple[OpSample, ...] = UNARY,
     **traits: Any,
 ) -> None:
-    to_onnx: Onnx = onnx_node(onnx) if isinstance(onnx, str) else onnx
+    to_onnx: OnnxRule = onnx_node(onnx) if isinstance(onnx, str) else onnx
     lowered = to_onnx, keras_call(function), numpy_call(function)
     traits |= {"slopes": slopes, "bounds": bounds, "elementwise": True}
     register(Op(name, doc, infer_unary(name), *lowered, vjp, samples, **traits))
@@ -297,12 +297,14 @@ _unary(
     "abs", "The absolute value; its gradient at 0 is 0.", "Abs", "abs",
     vjp_unary(lambda b, x, y: b.op("sign", x)), factor(0), AT_LEAST_0,
 )  # fmt: skip
-_unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", vjp_flat, NONE, Range(-1, 1), jumps=True)
+_unary("sign", "-1, 0 or 1; no gradient.", "Sign", "sign", vjp_flat, NONE, ValueRange(-1, 1), jumps=True)
 _unary(
     "floor", "The value rounded down to a whole number; no gradient.", "Floor", "floor", vjp_flat, NONE,
     FREE,
 )  # fmt: skip
-_unary("cos", "The cosine of an angle in radians.", "Cos", "cos", vjp_unary(_cos_slope), ANY, Range(-1, 1))
+_unary(
+    "cos", "The cosine of an angle in radians.", "Cos", "cos", vjp_unary(_cos_slope), ANY, ValueRange(-1, 1)
+)
 
 register(
     Op(
@@ -310,7 +312,7 @@ register(
         "The value, or the nearest of two bounds where it lies outside them; the gradient is that of "
         "the value within the bounds (the bounds included) and 0 outside.",
         infer_clip, onnx_clip, keras_clip, reference_clip, vjp_clip,
-        tuple(Sample(s.types, {"low": -0.4, "high": 0.7}) for s in UNARY), slopes=MASK, bounds=clipped,
+        tuple(OpSample(s.types, {"low": -0.4, "high": 0.7}) for s in UNARY), slopes=MASK, bounds=clipped,
         elementwise=True,
     )
 )  # fmt: skip

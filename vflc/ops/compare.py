@@ -9,10 +9,10 @@ from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
 from vflc.ops.arithmetic import vjp_flat
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import (
-    Gradients,
     Infer,
+    InputGradients,
     broadcast,
     keras_call,
     number,
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from vflc.ir.graph import Node
 
 PAIRS = (
-    Sample((tensor(None, 3), tensor(None, 3))),
-    Sample((tensor(None, 2, 3), tensor(3))),
-    Sample((tensor(None, 3, dtype="int"), tensor(dtype="int"))),
+    OpSample((tensor(None, 3), tensor(None, 3))),
+    OpSample((tensor(None, 2, 3), tensor(3))),
+    OpSample((tensor(None, 3, dtype="int"), tensor(dtype="int"))),
 )
 TRUTHS = (
-    Sample((tensor(None, 3, dtype="bool"), tensor(None, 3, dtype="bool"))),
-    Sample((tensor(None, 2, 3, dtype="bool"), tensor(3, dtype="bool"))),
+    OpSample((tensor(None, 3, dtype="bool"), tensor(None, 3, dtype="bool"))),
+    OpSample((tensor(None, 2, 3, dtype="bool"), tensor(3, dtype="bool"))),
 )
 
 
@@ -67,7 +67,7 @@ def infer_where(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     return TensorType(broadcast((*types[1:], types[0])), types[1].dtype)
 
 
-def vjp_where(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_where(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     condition, x, y = inputs
     zero = number(b, 0)
     return (
@@ -137,7 +137,7 @@ register(
     Op(
         "logical_not", "Whether the condition does not hold.", infer_logical("logical_not"), onnx_node("Not"),
         keras_call("logical_not"), numpy_call("logical_not"), vjp_flat,
-        (Sample((tensor(None, 3, dtype="bool"),)),), slopes=NONE, bounds=UNIT, elementwise=True,
+        (OpSample((tensor(None, 3, dtype="bool"),)),), slopes=NONE, bounds=UNIT, elementwise=True,
     )
 )  # fmt: skip
 register(
@@ -145,9 +145,9 @@ register(
         "where", "The second value where the condition (the first) holds, the third elsewhere.",
         infer_where, onnx_node("Where"), keras_call("where"), numpy_call("where"), vjp_where,
         (
-            Sample((tensor(None, 3, dtype="bool"), tensor(None, 3), tensor(None, 3))),
-            Sample((tensor(None, 2, 3, dtype="bool"), tensor(3), tensor())),
-            Sample((tensor(3, dtype="bool"), tensor(None, 1), tensor(None, 3))),
+            OpSample((tensor(None, 3, dtype="bool"), tensor(None, 3), tensor(None, 3))),
+            OpSample((tensor(None, 2, 3, dtype="bool"), tensor(3), tensor())),
+            OpSample((tensor(3, dtype="bool"), tensor(None, 1), tensor(None, 3))),
         ), slopes=(NONE, MASK, MASK), bounds=chosen, elementwise=True,
     )
 )  # fmt: skip
@@ -156,9 +156,9 @@ register(
         "cast", "The value as another element type; truth values become 1 and 0. No gradient.",
         infer_cast, onnx_cast, keras_cast, reference_cast, vjp_flat,
         (
-            Sample((tensor(None, 3, dtype="bool"),), {"dtype": "float"}),
-            Sample((tensor(None, dtype="int"),), {"dtype": "float"}),
-            Sample((tensor(2, 3, dtype="bool"),), {"dtype": "int"}),
+            OpSample((tensor(None, 3, dtype="bool"),), {"dtype": "float"}),
+            OpSample((tensor(None, dtype="int"),), {"dtype": "float"}),
+            OpSample((tensor(2, 3, dtype="bool"),), {"dtype": "int"}),
         ), slopes=NONE, bounds=first, elementwise=True, differs="type", reads_codes=True, keeps_zero=True,
     )
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vflc.ir.build import Init
+from vflc.ir.build import Initializer
 from vflc.ir.graph import Node
 from vflc.ir.types import Axis
 from vflc.ops.kinds import AxisName, Nodes, flat
@@ -29,7 +29,7 @@ def table(b: Build, rows: int, dim: int, init: AxisName = "uniform", scale: floa
     return _table(b, "table", positive("`rows`", rows), positive("`dim`", dim), initial(init, scale))
 
 
-def _table(b: Build, label: str, rows: int, dim: int, init: Init) -> Node:
+def _table(b: Build, label: str, rows: int, dim: int, init: Initializer) -> Node:
     return b.weight(label, (Axis("row", rows), Axis(None, dim)), init, table=True)
 
 
@@ -68,7 +68,9 @@ def combined(b: Build, source: Node, ids: Node, combiner: str) -> Node:
     return b.op("div", total, b.op("maximum", count, number(b, 1)))
 
 
-def _embed_one(b: Build, field: Node, dim: int, combiner: str, source: Node | None, init: Init) -> Node:
+def _embed_one(
+    b: Build, field: Node, dim: int, combiner: str, source: Node | None, init: Initializer
+) -> Node:
     name, kind = str(field.attrs["name"]), field.attrs["kind"]
     if kind == "number":
         vector = b.weight(name, (Axis(None, dim),), init)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from vflc_common.numpy import np
 
 from vflc.ir.types import Axis, TensorType
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients, same_dtype, tensor
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.rules import InputGradients, same_dtype, tensor
 from vflc.ops.traits import COPY, same, with_zero
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def reference_concat(node: Node, inputs: Sequence[Array], types: Sequence[Tensor
     return np.concatenate(list(inputs), axis=node.attrs["axis"])
 
 
-def vjp_concat(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_concat(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     axis, start, parts = node.attrs["axis"], 0, []
     for x in inputs:
         size = x.type.axes[axis].size
@@ -94,7 +94,7 @@ def reference_stack(node: Node, inputs: Sequence[Array], types: Sequence[TensorT
     return np.stack(list(inputs), axis=node.attrs["axis"])
 
 
-def vjp_stack(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_stack(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     axis = node.attrs["axis"]
     return tuple(
         b.op("squeeze", b.op("slice", g, axis=axis, start=i, stop=i + 1), axis=axis)
@@ -135,7 +135,7 @@ def reference_slice(node: Node, inputs: Sequence[Array], types: Sequence[TensorT
     return inputs[0][_window(node, inputs[0].ndim)]
 
 
-def vjp_slice(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_slice(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     a = node.attrs
     size = inputs[0].type.axes[a["axis"]].size
     assert size is not None, "infer refuses slices of an axis of unknown size"
@@ -172,7 +172,7 @@ def reference_pad(node: Node, inputs: Sequence[Array], types: Sequence[TensorTyp
     return np.pad(inputs[0], _margins(node, inputs[0].ndim))
 
 
-def vjp_pad(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_pad(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     a = node.attrs
     size = inputs[0].type.axes[a["axis"]].size
     assert size is not None, "infer refuses to pad an axis of unknown size"
@@ -187,9 +187,9 @@ register(
         "concat", "Values one after another along an axis.", infer_concat, onnx_concat, keras_concat,
         reference_concat, vjp_concat,
         (
-            Sample((tensor(None, 3), tensor(None, 1)), {"axis": 1}),
-            Sample((_FIELDS, tensor(None, 2, 3), _FIELDS), {"axis": 1}),
-            Sample((tensor(2), tensor(3)), {"axis": 0}),
+            OpSample((tensor(None, 3), tensor(None, 1)), {"axis": 1}),
+            OpSample((_FIELDS, tensor(None, 2, 3), _FIELDS), {"axis": 1}),
+            OpSample((tensor(2), tensor(3)), {"axis": 0}),
         ),
         slopes=COPY, bounds=same, axes=("axis",), places="joined",
     )
@@ -199,8 +199,8 @@ register(
         "stack", "Values of one shape along a new axis.", infer_stack, onnx_stack, keras_stack,
         reference_stack, vjp_stack,
         (
-            Sample((tensor(None, 3), tensor(None, 3)), {"axis": 1, "name": "expert"}),
-            Sample((tensor(2), tensor(2), tensor(2)), {"axis": 1, "name": None}),
+            OpSample((tensor(None, 3), tensor(None, 3)), {"axis": 1, "name": "expert"}),
+            OpSample((tensor(2), tensor(2), tensor(2)), {"axis": 1, "name": None}),
         ),
         slopes=COPY, bounds=same, axes=("axis",), places="joined",
     )
@@ -210,8 +210,8 @@ register(
         "slice", "The part of an axis from `start` up to, not including, `stop`.", infer_slice, onnx_slice,
         keras_slice, reference_slice, vjp_slice,
         (
-            Sample((_FIELDS,), {"axis": 1, "start": 1, "stop": 3}),
-            Sample((tensor(4),), {"axis": 0, "start": 0, "stop": 1}),
+            OpSample((_FIELDS,), {"axis": 1, "start": 1, "stop": 3}),
+            OpSample((tensor(4),), {"axis": 0, "start": 0, "stop": 1}),
         ),
         slopes=COPY, bounds=same, axes=("axis",), keeps_zero=True,
     )
@@ -221,8 +221,8 @@ register(
         "pad", "Zeros before and after the values along an axis.", infer_pad, onnx_pad, keras_pad,
         reference_pad, vjp_pad,
         (
-            Sample((_FIELDS,), {"axis": 1, "before": 1, "after": 2}),
-            Sample((tensor(4),), {"axis": 0, "before": 0, "after": 1}),
+            OpSample((_FIELDS,), {"axis": 1, "before": 1, "after": 2}),
+            OpSample((tensor(4),), {"axis": 0, "before": 0, "after": 1}),
         ),
         slopes=COPY, bounds=with_zero, axes=("axis",), places="padded",
     )

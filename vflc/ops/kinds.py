@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vflc.ir.graph import Node
 
 Nodes = Node | Sequence[Node]
-Weights = Node | Sequence[Node]
+WeightNodes = Node | Sequence[Node]
 Ints = Sequence[int]
 AxisName = str
 """A bare name: an axis, or one of a function's options, as `activation = relu`."""

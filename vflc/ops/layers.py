@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vflc.ir.build import Init
+from vflc.ir.build import Initializer
 from vflc.ir.types import Axis
 from vflc.ops.align import find_axis, numeric, spread
 from vflc.ops.kinds import AxisName, Ints
@@ -37,12 +37,12 @@ def pick(what: str, name: str, names: Sequence[str]) -> str:
     return name
 
 
-def initial(init: str, scale: float) -> Init:
+def initial(init: str, scale: float) -> Initializer:
     """How a weight starts, from the names users write; `scale` is for `uniform` (±) and `normal`."""
     pick("initialisation", init, INITS)
     if init == "ones":
-        return Init("constant", 1.0)
-    return Init(init, float(scale)) if init in ("uniform", "normal") else Init(init)
+        return Initializer("constant", 1.0)
+    return Initializer(init, float(scale)) if init in ("uniform", "normal") else Initializer(init)
 
 
 def layer(b: Build, name: str) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def activate(b: Build, x: Node, activation: str) -> Node:
 
 
 def apply_dense(
-    b: Build, x: Node, units: int, activation: str, bias: bool = True, init: Init | None = None
+    b: Build, x: Node, units: int, activation: str, bias: bool = True, init: Initializer | None = None
 ) -> Node:
     """A fully connected layer whose weights lie in the scope at hand."""
     x = numeric(b, x)
@@ -72,9 +72,9 @@ def apply_dense(
     if single:
         x = b.op("unsqueeze", x, axis=0, name=None)
     fan_in, out = Axis(None, x.type.axes[-1].size), Axis(None, positive("`units`", units))
-    inputs = [x, b.weight("kernel", (fan_in, out), init or Init("glorot_uniform"))]
+    inputs = [x, b.weight("kernel", (fan_in, out), init or Initializer("glorot_uniform"))]
     if bias:
-        inputs.append(b.weight("bias", (out,), Init("zeros")))
+        inputs.append(b.weight("bias", (out,), Initializer("zeros")))
     y = b.op("linear", *inputs)
     return activate(b, b.op("squeeze", y, axis=0) if single else y, activation)
 
@@ -150,8 +150,8 @@ def layer_norm(b: Build, x: Node, axis: AxisName | None = None, epsilon: float =
     kept = x.type.axes[position]
     with b.within(scope=layer(b, "layer_norm")):
         gamma, beta = (
-            b.weight("gamma", (kept,), Init("constant", 1.0)),
-            b.weight("beta", (kept,), Init("zeros")),
+            b.weight("gamma", (kept,), Initializer("constant", 1.0)),
+            b.weight("beta", (kept,), Initializer("zeros")),
         )
         centred = b.op("sub", x, b.op("mean", x, axes=(position,), keep=True))
         variance = b.op("mean", b.op("square", centred), axes=(position,), keep=True)
@@ -176,11 +176,11 @@ def batch_norm(
     kept, others = x.type.axes[position], tuple(i for i in range(x.type.rank) if i != position)
     with b.within(scope=layer(b, "batch_norm")):
         gamma, beta = (
-            b.weight("gamma", (kept,), Init("constant", 1.0)),
-            b.weight("beta", (kept,), Init("zeros")),
+            b.weight("gamma", (kept,), Initializer("constant", 1.0)),
+            b.weight("beta", (kept,), Initializer("zeros")),
         )
-        running_mean = b.weight("moving_mean", (kept,), Init("zeros"), trainable=False)
-        running_variance = b.weight("moving_variance", (kept,), Init("constant", 1.0), trainable=False)
+        running_mean = b.weight("moving_mean", (kept,), Initializer("zeros"), trainable=False)
+        running_variance = b.weight("moving_variance", (kept,), Initializer("constant", 1.0), trainable=False)
         batch_mean = b.op("mean", x, axes=others, keep=False)
         spread_out = b.op("square", b.op("sub", x, _along(b, batch_mean, x, position)))
         batch_variance = b.op("mean", spread_out, axes=others, keep=False)

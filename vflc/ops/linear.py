@@ -16,10 +16,10 @@ from vflc.ops.registry import (
     OnnxWriter,
     Op,
     OpError,
-    Sample,
+    OpSample,
     register,
 )
-from vflc.ops.rules import Gradients, broadcast, need_float, sum_to, tensor
+from vflc.ops.rules import InputGradients, broadcast, need_float, sum_to, tensor
 from vflc.ops.traits import COPY, mix
 from vflc.ops.users import levelled, multiplied
 
@@ -75,7 +75,7 @@ def _product(b: Build, x: Node, y: Node, transpose_x: bool = False, transpose_y:
     return b.op("matmul", x, y, transpose_x=transpose_x, transpose_y=transpose_y)
 
 
-def vjp_matmul(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_matmul(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     x, y = inputs
     flip_x, flip_y = node.attrs["transpose_x"], node.attrs["transpose_y"]
     if flip_x:
@@ -136,7 +136,7 @@ def reference_linear(node: Node, inputs: Sequence[Array], types: Sequence[Tensor
     return np.asarray(product + inputs[2] if len(inputs) == 3 else product)
 
 
-def vjp_linear(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_linear(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     x, kernel = inputs[:2]
     gradients = (_product(b, g, kernel, transpose_y=True), b.op("contract", x, g))
     return (*gradients, sum_to(b, g, inputs[2])) if len(inputs) == 3 else gradients
@@ -171,7 +171,7 @@ def reference_contract(node: Node, inputs: Sequence[Array], types: Sequence[Tens
     return np.asarray(x.T @ y)
 
 
-def vjp_contract(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_contract(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     x, y = inputs
     return _product(b, y, g, transpose_y=True), _product(b, x, g)
 
@@ -188,16 +188,16 @@ register(
         "matmul", "The matrix product over the last two axes, either matrix transposed on demand.",
         infer_matmul, onnx_matmul, keras_matmul, reference_matmul, vjp_matmul,
         (
-            Sample((tensor(None, 3), tensor(3, 4)), _flips(False, False)),
-            Sample((tensor(None, 3), tensor(4, 3)), _flips(False, True)),
-            Sample((tensor(3, 2), tensor(4, 3)), _flips(True, True)),
-            Sample((tensor(3, 2), tensor(3, 4)), _flips(True, False)),
-            Sample((tensor(None, 2, 3), tensor(3, 4)), _flips(False, False)),
-            Sample((tensor(None, 2, 3), tensor(4, 3)), _flips(False, True)),
-            Sample((tensor(None, 2, 3), tensor(None, 3, 4)), _flips(False, False)),
-            Sample((tensor(None, 3, 2), tensor(None, 4, 3)), _flips(True, True)),
-            Sample((tensor(2, 3), tensor(None, 3, 4)), _flips(False, False)),
-            Sample((tensor(None, 1, 2, 3), tensor(None, 5, 2, 3)), _flips(False, True)),
+            OpSample((tensor(None, 3), tensor(3, 4)), _flips(False, False)),
+            OpSample((tensor(None, 3), tensor(4, 3)), _flips(False, True)),
+            OpSample((tensor(3, 2), tensor(4, 3)), _flips(True, True)),
+            OpSample((tensor(3, 2), tensor(3, 4)), _flips(True, False)),
+            OpSample((tensor(None, 2, 3), tensor(3, 4)), _flips(False, False)),
+            OpSample((tensor(None, 2, 3), tensor(4, 3)), _flips(False, True)),
+            OpSample((tensor(None, 2, 3), tensor(None, 3, 4)), _flips(False, False)),
+            OpSample((tensor(None, 3, 2), tensor(None, 4, 3)), _flips(True, True)),
+            OpSample((tensor(2, 3), tensor(None, 3, 4)), _flips(False, False)),
+            OpSample((tensor(None, 1, 2, 3), tensor(None, 5, 2, 3)), _flips(False, True)),
         ),
         slopes=(mix(1), mix(0)), users=levelled,
     )
@@ -207,10 +207,10 @@ register(
         "linear", "A linear map of the last axis by a kernel [in, out], plus a bias [out] where given.",
         infer_linear, onnx_linear, keras_linear, reference_linear, vjp_linear,
         (
-            Sample((tensor(None, 3), tensor(3, 4), tensor(4))),
-            Sample((tensor(None, 3), tensor(3, 1))),
-            Sample((tensor(None, ("field", 2), 3), tensor(3, 4), tensor(4))),
-            Sample((tensor(None, 2, 2, 3), tensor(3, 4))),
+            OpSample((tensor(None, 3), tensor(3, 4), tensor(4))),
+            OpSample((tensor(None, 3), tensor(3, 1))),
+            OpSample((tensor(None, ("field", 2), 3), tensor(3, 4), tensor(4))),
+            OpSample((tensor(None, 2, 2, 3), tensor(3, 4))),
         ),
         KerasLayer(lambda node: tuple(range(1, len(node.inputs))), make_dense, call_dense),
         slopes=(mix(1), mix(0), COPY), users=multiplied,
@@ -221,9 +221,9 @@ register(
         "contract", "The sum over all axes but the last of outer products: [.., m] and [.., n] give [m, n].",
         infer_contract, onnx_contract, keras_contract, reference_contract, vjp_contract,
         (
-            Sample((tensor(None, 3), tensor(None, 4))),
-            Sample((tensor(None, 2, 3), tensor(None, 2, 4))),
-            Sample((tensor(5, 2), tensor(5, 1))),
+            OpSample((tensor(None, 3), tensor(None, 4))),
+            OpSample((tensor(None, 2, 3), tensor(None, 2, 4))),
+            OpSample((tensor(5, 2), tensor(5, 1))),
         ),
         slopes=(mix(1), mix(0)),
     )

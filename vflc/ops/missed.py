@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-Series = Callable[["Build", "Node"], "Node"]
+SeriesRule = Callable[["Build", "Node"], "Node"]
 """From the steps [n], counted from 1, to a number for each of them."""
 Mix = tuple[tuple[float, float], ...]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vflc.ir.types import TensorType
-from vflc.ops.registry import Array, Attrs, KerasOps, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients, onnx_node, tensor
+from vflc.ops.registry import Array, Attrs, KerasOps, Op, OpError, OpSample, register
+from vflc.ops.rules import InputGradients, onnx_node, tensor
 from vflc.ops.source import vjp_none
 from vflc.ops.traits import COPY, NONE, same
 
@@ -34,7 +34,7 @@ def reference_when_training(node: Node, inputs: Sequence[Array], types: Sequence
     return inputs[0]
 
 
-def vjp_when_training(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_when_training(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     """Gradients exist in training only."""
     return g, None
 
@@ -58,7 +58,7 @@ register(
     Op(
         "stop_gradient", "The same value, through which no gradient flows.", infer_same,
         onnx_node("Identity"), keras_stop_gradient, lambda node, inputs, types: inputs[0], vjp_none,
-        (Sample((tensor(None, 3),)), Sample((tensor(2, 3),))),
+        (OpSample((tensor(None, 3),)), OpSample((tensor(2, 3),))),
         slopes=NONE, bounds=same, elementwise=True, keeps_zero=True,
     )
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from vflc.ir.types import Axis, TensorType
-from vflc.ops.missed import Missed, Series
+from vflc.ops.missed import Missed, SeriesRule
 from vflc.ops.registry import OpError
 from vflc.ops.rules import as_node, number
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Options = Mapping[str, Any]
 Updated = tuple["Node", "dict[str, Node]"]
-Update = Callable[["Build", "Node", "Node", "Node", "dict[str, Node]", Options], Updated]
-CatchUp = Callable[["Build", "Node", "dict[str, Node]", "dict[str, Node]", Options], Updated]
+UpdateRule = Callable[["Build", "Node", "Node", "Node", "dict[str, Node]", Options], Updated]
+CatchUpRule = Callable[["Build", "Node", "dict[str, Node]", "dict[str, Node]", Options], Updated]
 
 
 class Optimizer(Struct, frozen=True):
@@ -54,10 +54,10 @@ class Optimizer(Struct, frozen=True):
     doc: str
     parameters: Options
     make_slots: Callable[[Options], dict[str, float]]
-    make_update: Update
+    make_update: UpdateRule
     make_missed: Callable[[Options], dict[str, Missed]] | None = None
-    make_series: Callable[[Options], dict[str, Series]] | None = None
-    make_catch_up: CatchUp | None = None
+    make_series: Callable[[Options], dict[str, SeriesRule]] | None = None
+    make_catch_up: CatchUpRule | None = None
     refuses: Callable[[Options], tuple[str, str] | None] | None = None
     under_l2: Callable[[float], Optimizer] | None = None
     close: bool = False
@@ -106,7 +106,7 @@ class Optimizer(Struct, frozen=True):
         options = self.filled(options)
         return {} if self.make_missed is None or options.get("lazy") else self.make_missed(options)
 
-    def series(self, options: Options) -> dict[str, Series]:
+    def series(self, options: Options) -> dict[str, SeriesRule]:
         """By name the series that `missed` speaks of."""
         return {} if self.make_series is None else self.make_series(self.filled(options))
 

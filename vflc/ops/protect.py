@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from vflc_common.numpy import np
 
 from vflc.ir.types import ROWS, Axis, TensorType
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients, tensor
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.rules import InputGradients, tensor
 from vflc.ops.source import fed, infer_input, vjp_none
 from vflc.ops.traits import COPY, FREE, MASK, NONE
 
@@ -65,7 +65,7 @@ def reference_keep_largest(node: Node, inputs: Sequence[Array], types: Sequence[
     return kept
 
 
-def vjp_keep_largest(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_keep_largest(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     """Through the values that stay; one that is 0 anyway counts as left out."""
     kept = b.op("cast", b.op("not_equal", node, b.constant(0.0)), dtype="float")
     return (b.op("mul", g, kept),)
@@ -98,7 +98,7 @@ def reference_shifted(node: Node, inputs: Sequence[Array], types: Sequence[Tenso
     return np.where(moved >= node.attrs["classes"], moved - node.attrs["classes"], moved).astype(moved.dtype)
 
 
-def vjp_shifted(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_shifted(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return (g, g) if node.type.dtype == "float" else (None, None)
 
 
@@ -174,7 +174,7 @@ register(
     Op(
         "keep_largest", "The k values of a row that are largest in magnitude, 0 for the others.",
         infer_keep_largest, onnx_keep_largest, keras_keep_largest, reference_keep_largest, vjp_keep_largest,
-        (Sample((tensor(None, 7),), {"k": 3}), Sample((tensor(None, 1),), {"k": 1})),
+        (OpSample((tensor(None, 7),), {"k": 3}), OpSample((tensor(None, 1),), {"k": 1})),
         slopes=MASK, bounds=FREE,
     )
 )  # fmt: skip
@@ -183,8 +183,8 @@ register(
         "shifted", "A class so many classes further on, counted in a circle: randomised response.",
         infer_shifted, onnx_shifted, keras_shifted, reference_shifted, vjp_shifted,
         (
-            Sample((tensor(None, dtype="int"), tensor(None, dtype="int")), {"classes": 3}, _classes),
-            Sample((tensor(None, 1), tensor(None, 1)), {"classes": 2}, _zero_or_one),
+            OpSample((tensor(None, dtype="int"), tensor(None, dtype="int")), {"classes": 3}, _classes),
+            OpSample((tensor(None, 1), tensor(None, 1)), {"classes": 2}, _zero_or_one),
         ),
         slopes=COPY, bounds=FREE,
     )
@@ -194,7 +194,7 @@ register(
         "answered", "A class of the `top` ones: of these one so many places further on, counted in a circle, "
         "of others the one that was drawn: randomised response with a prior.",
         infer_answered, onnx_answered, keras_answered, reference_answered, vjp_none,
-        (Sample((tensor(None, dtype="int"),) * 3, {"classes": 5, "top": (3, 0, 4)}, _answers),),
+        (OpSample((tensor(None, dtype="int"),) * 3, {"classes": 5, "top": (3, 0, 4)}, _answers),),
         slopes=NONE, bounds=FREE,
     )
 )  # fmt: skip

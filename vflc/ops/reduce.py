@@ -10,8 +10,8 @@ from vflc_common.numpy import np
 
 from vflc.ir.types import BATCH, Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients, Infer, number, tensor
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.rules import Infer, InputGradients, number, tensor
 from vflc.ops.traits import COPY, MASK, NONE, POSITIVE, reduced, same
 from vflc.ops.users import meant, no_batch, summed
 
@@ -54,19 +54,19 @@ def _restore(b: Build, node: Node, x: Node, value: Node) -> Node:
     return value
 
 
-def vjp_sum(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_sum(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     (x,) = inputs
     return (b.op("expand_like", _restore(b, node, x, g), x),)
 
 
-def vjp_mean(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_mean(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     (x,) = inputs
     fixed = fixed_count(x.type, node.attrs["axes"])
     count = number(b, fixed) if fixed is not None else b.op("count", x, axes=node.attrs["axes"])
     return (b.op("expand_like", _restore(b, node, x, b.op("div", g, count)), x),)
 
 
-def vjp_max(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_max(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     """Equal maxima share the gradient, as in TensorFlow."""
     (x,) = inputs
     largest = b.op("cast", b.op("equal", x, _restore(b, node, x, node)), dtype="float")
@@ -153,25 +153,25 @@ def reference_count(node: Node, inputs: Sequence[Array], types: Sequence[TensorT
 
 
 SAMPLES = (
-    Sample((tensor(None, 3),), {"axes": (1,), "keep": False}),
-    Sample((tensor(None, 3),), {"axes": (0,), "keep": False}),
-    Sample((tensor(None, 3),), {"axes": (0, 1), "keep": False}),
-    Sample((tensor(None, ("field", 4), 2),), {"axes": (1,), "keep": False}),
-    Sample((tensor(None, ("field", 3), 20),), {"axes": (1,), "keep": False}),
-    Sample((tensor(None, ("field", 40), 16),), {"axes": (1,), "keep": False}),
-    Sample((tensor(None, ("field", None), 3),), {"axes": (1,), "keep": False}),
-    Sample((tensor(None, 3, ("unit", 2)),), {"axes": (2,), "keep": False}),
-    Sample((tensor(None, ("field", 4), 2),), {"axes": (1,), "keep": True}),
-    Sample((tensor(None, 3),), {"axes": (0,), "keep": True}),
-    Sample((tensor(4, 3, 2),), {"axes": (1,), "keep": False}),
-    Sample((tensor(4, 3, 2),), {"axes": (2, 0), "keep": False}),
-    Sample((tensor(None, ("field", 4), 2),), {"axes": (0, 1), "keep": False}),
-    Sample((tensor(None, 2, 2),), {"axes": (0, 2), "keep": True}),
-    Sample((tensor(3),), {"axes": (0,), "keep": False}),
-    Sample((tensor(2, 3, 1, 2),), {"axes": (1, 3), "keep": False}),
+    OpSample((tensor(None, 3),), {"axes": (1,), "keep": False}),
+    OpSample((tensor(None, 3),), {"axes": (0,), "keep": False}),
+    OpSample((tensor(None, 3),), {"axes": (0, 1), "keep": False}),
+    OpSample((tensor(None, ("field", 4), 2),), {"axes": (1,), "keep": False}),
+    OpSample((tensor(None, ("field", 3), 20),), {"axes": (1,), "keep": False}),
+    OpSample((tensor(None, ("field", 40), 16),), {"axes": (1,), "keep": False}),
+    OpSample((tensor(None, ("field", None), 3),), {"axes": (1,), "keep": False}),
+    OpSample((tensor(None, 3, ("unit", 2)),), {"axes": (2,), "keep": False}),
+    OpSample((tensor(None, ("field", 4), 2),), {"axes": (1,), "keep": True}),
+    OpSample((tensor(None, 3),), {"axes": (0,), "keep": True}),
+    OpSample((tensor(4, 3, 2),), {"axes": (1,), "keep": False}),
+    OpSample((tensor(4, 3, 2),), {"axes": (2, 0), "keep": False}),
+    OpSample((tensor(None, ("field", 4), 2),), {"axes": (0, 1), "keep": False}),
+    OpSample((tensor(None, 2, 2),), {"axes": (0, 2), "keep": True}),
+    OpSample((tensor(3),), {"axes": (0,), "keep": False}),
+    OpSample((tensor(2, 3, 1, 2),), {"axes": (1, 3), "keep": False}),
 )
 TIES = (
-    Sample(
+    OpSample(
         (tensor(None, 3),), {"axes": (1,), "keep": False},
         lambda rng: (np.array([[1.0, 5.0, -4.0], [2.0, -1.0, 0.0], [0.5, 0.25, 0.75]]),),
     ),
@@ -203,9 +203,9 @@ register(
         "count", "How many elements the value has along axes, as a number; no gradient.", infer_count,
         onnx_count, keras_count, reference_count, vjp_flat,
         (
-            Sample((tensor(None, 3),), {"axes": (0,)}),
-            Sample((tensor(None, 3, 2),), {"axes": (0, 2)}),
-            Sample((tensor(None, dtype="int"),), {"axes": (0,)}),
+            OpSample((tensor(None, 3),), {"axes": (0,)}),
+            OpSample((tensor(None, 3, 2),), {"axes": (0, 2)}),
+            OpSample((tensor(None, dtype="int"),), {"axes": (0,)}),
         ),
         slopes=NONE, bounds=POSITIVE, shape_only=1,
     )

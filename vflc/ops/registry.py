@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
-from vflc.ops.traits import COPY, FLIP, FREE, SIGN, Bounds, Slope, Slopes
+from vflc.ops.traits import COPY, FLIP, FREE, SIGN, RangeRule, Slope, Slopes
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -92,7 +92,7 @@ class KerasLayer(Struct, frozen=True):
     call: Callable[[KerasOps, Any, Node, Sequence[Any], Sequence[TensorType]], Any]
 
 
-class Sample(Struct, frozen=True):
+class OpSample(Struct, frozen=True):
     """One application of an op that every test over the registry makes.
 
     `inputs` are types or, where values must be of a certain kind, arrays with the type;
@@ -104,7 +104,7 @@ class Sample(Struct, frozen=True):
     values: Callable[[np.random.Generator], tuple[Array, ...]] | None = None
 
 
-class Users(Protocol):
+class UserAxis(Protocol):
     """What a rule for many users at once may use: every value has a leading axis of users.
 
     Users have batches of different sizes, which are filled up.
@@ -143,7 +143,7 @@ class Users(Protocol):
         ...
 
 
-UsersRule = Callable[[Users, "Node"], "Node"]
+UsersRule = Callable[[UserAxis, "Node"], "Node"]
 """Makes for many users at once what a node is for one."""
 
 
@@ -194,10 +194,10 @@ class Op(Struct, frozen=True):
     keras: Callable[[KerasOps, Node, Sequence[Any], Sequence[TensorType]], Any]
     reference: Callable[[Node, Sequence[Array], Sequence[TensorType]], Array]
     vjp: Callable[[Build, Node, Sequence[Node], Node], tuple[Node | None, ...]] | None = None
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[OpSample, ...] = ()
     keras_layer: KerasLayer | None = None
     slopes: Slopes = SIGN
-    bounds: Bounds = FREE
+    bounds: RangeRule = FREE
     elementwise: bool = False
     axes: tuple[str, ...] = ()
     leading: Mapping[str, Any] = field(default_factory=dict)
@@ -235,10 +235,10 @@ class Op(Struct, frozen=True):
 REQUIRED: Any = inspect.Parameter.empty
 
 
-class Parameter(Struct, frozen=True):
+class FunctionParameter(Struct, frozen=True):
     """A function's argument. `kind` is the annotation's name:
 
-    `Node` (numbers become constants), `Nodes` (one or a list of them), `Weights` (weights and lists
+    `Node` (numbers become constants), `Nodes` (one or a list of them), `WeightNodes` (weights and lists
     of them), `float`, `int`, `bool`, `str`, `Ints`, `AxisName` (a bare name, not looked up: an axis
     or one of a function's options). `… | None` takes `none` too.
     """
@@ -260,9 +260,9 @@ class Function(Struct, frozen=True, dict=True):
         return inspect.cleandoc(self.expand.__doc__ or "")
 
     @cached_property
-    def parameters(self) -> tuple[Parameter, ...]:
+    def parameters(self) -> tuple[FunctionParameter, ...]:
         return tuple(
-            Parameter(p.name, _kind(p.annotation), p.default, p.kind is p.VAR_POSITIONAL)
+            FunctionParameter(p.name, _kind(p.annotation), p.default, p.kind is p.VAR_POSITIONAL)
             for p in list(inspect.signature(self.expand).parameters.values())[1:]
         )
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from vflc.ir.graph import Node
 
 Infer = Callable[[Sequence[TensorType], Attrs], TensorType]
-Onnx = Callable[[OnnxWriter, "Node", Sequence[str], Sequence[TensorType]], str]
-Keras = Callable[[KerasOps, "Node", Sequence[Any], Sequence[TensorType]], Any]
+OnnxRule = Callable[[OnnxWriter, "Node", Sequence[str], Sequence[TensorType]], str]
+KerasRule = Callable[[KerasOps, "Node", Sequence[Any], Sequence[TensorType]], Any]
 Reference = Callable[["Node", Sequence[Array], Sequence[TensorType]], Array]
-Gradients = tuple["Node | None", ...]
+InputGradients = tuple["Node | None", ...]
 
 
 def as_node(made: Any) -> Node:
@@ -98,12 +98,12 @@ def number(b: Build, value: float) -> Node:
     return b.constant(float(value))
 
 
-def onnx_node(op_type: str) -> Onnx:
+def onnx_node(op_type: str) -> OnnxRule:
     """The lowering to one ONNX node without attributes."""
     return lambda w, node, inputs, types: w(op_type, *inputs)
 
 
-def keras_call(name: str) -> Keras:
+def keras_call(name: str) -> KerasRule:
     """The lowering to one function of `keras.ops`."""
     return lambda k, node, inputs, types: getattr(k.ops, name)(*inputs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from vflc.ir.build import Init
+from vflc.ir.build import Initializer
 from vflc.ops.align import align, find_axis, numeric
 from vflc.ops.kinds import AxisName
 from vflc.ops.layers import layer
@@ -44,7 +44,7 @@ def positions(b: Build, x: Node, axis: AxisName = "value", scale: float = 0.05) 
     if None in (a.size for a in kept):
         raise OpError(f"positions of {x.type}", "fix the length: `-> sequence(max = 20)` after the encoders")
     with b.within(scope=layer(b, "positions")):
-        return b.op("add", x, b.weight("vectors", kept, Init("uniform", float(scale))))
+        return b.op("add", x, b.weight("vectors", kept, Initializer("uniform", float(scale))))
 
 
 def attention(b: Build, query: Node, key: Node, value: Node, mask: Node | None = None) -> Node:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from vflc_common.numpy import np
 
 from vflc.ir.types import BATCH, Axis, TensorType
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients, broadcast, sum_to, tensor
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.rules import InputGradients, broadcast, sum_to, tensor
 from vflc.ops.traits import COPY, NONE, first, same
 from vflc.ops.users import levelled, renamed, reshaped
 
@@ -60,7 +60,7 @@ def reference_reshape(node: Node, inputs: Sequence[Array], types: Sequence[Tenso
     return np.reshape(inputs[0], _target(node, inputs[0].shape[0] if inputs[0].ndim else 1))
 
 
-def vjp_reshape(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_reshape(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     axes = inputs[0].type.row_axes
     sizes, names = tuple(axis.size for axis in axes), tuple(axis.name for axis in axes)
     return (b.op("reshape", g, sizes=sizes, names=names),)
@@ -88,7 +88,7 @@ def reference_transpose(node: Node, inputs: Sequence[Array], types: Sequence[Ten
     return np.transpose(inputs[0], node.attrs["perm"])
 
 
-def vjp_transpose(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_transpose(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     perm = node.attrs["perm"]
     return (b.op("transpose", g, perm=tuple(perm.index(i) for i in range(len(perm)))),)
 
@@ -118,7 +118,7 @@ def reference_expand_like(node: Node, inputs: Sequence[Array], types: Sequence[T
     return np.broadcast_to(inputs[0], inputs[1].shape)
 
 
-def vjp_expand_like(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_expand_like(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return sum_to(b, g, inputs[0]), None
 
 
@@ -141,7 +141,7 @@ def reference_unsqueeze(node: Node, inputs: Sequence[Array], types: Sequence[Ten
     return np.expand_dims(inputs[0], node.attrs["axis"])
 
 
-def vjp_unsqueeze(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_unsqueeze(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return (b.op("squeeze", g, axis=node.attrs["axis"]),)
 
 
@@ -164,7 +164,7 @@ def reference_squeeze(node: Node, inputs: Sequence[Array], types: Sequence[Tenso
     return np.squeeze(inputs[0], node.attrs["axis"])
 
 
-def vjp_squeeze(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_squeeze(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     axis = node.attrs["axis"]
     return (b.op("unsqueeze", g, axis=axis, name=inputs[0].type.axes[axis].name),)
 
@@ -193,7 +193,7 @@ def reference_rename(node: Node, inputs: Sequence[Array], types: Sequence[Tensor
     return inputs[0]
 
 
-def vjp_rename(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_rename(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return (b.op("rename", g, names=tuple(axis.name for axis in inputs[0].type.axes)),)
 
 
@@ -205,11 +205,11 @@ register(
         "reshape", "The same values in other row axes.", infer_reshape, onnx_reshape, keras_reshape,
         reference_reshape, vjp_reshape,
         (
-            Sample((_FIELDS,), {"sizes": (12,), "names": (None,)}),
-            Sample((tensor(None, 6),), {"sizes": (1, 2, 3), "names": (None, "a", None)}),
-            Sample((tensor(4, 2),), {"sizes": (2, 4), "names": (None, None)}),
-            Sample((tensor(None, 3, None, 2),), {"sizes": (None, 6), "names": (None, None)}),
-            Sample((tensor(),), {"sizes": (1,), "names": (None,)}),
+            OpSample((_FIELDS,), {"sizes": (12,), "names": (None,)}),
+            OpSample((tensor(None, 6),), {"sizes": (1, 2, 3), "names": (None, "a", None)}),
+            OpSample((tensor(4, 2),), {"sizes": (2, 4), "names": (None, None)}),
+            OpSample((tensor(None, 3, None, 2),), {"sizes": (None, 6), "names": (None, None)}),
+            OpSample((tensor(),), {"sizes": (1,), "names": (None,)}),
         ),
         slopes=COPY, bounds=same, differs="shape", users=reshaped,
     )
@@ -218,7 +218,7 @@ register(
     Op(
         "transpose", "The same values with the axes in another order.", infer_transpose, onnx_transpose,
         keras_transpose, reference_transpose, vjp_transpose,
-        (Sample((_FIELDS,), {"perm": (0, 2, 1)}), Sample((tensor(2, 3, 4),), {"perm": (2, 0, 1)})),
+        (OpSample((_FIELDS,), {"perm": (0, 2, 1)}), OpSample((tensor(2, 3, 4),), {"perm": (2, 0, 1)})),
         slopes=COPY, bounds=same, axes=("perm",), leading={"perm": 0},
     )
 )  # fmt: skip
@@ -227,10 +227,10 @@ register(
         "expand_like", "The first value repeated to the shape of the second.", infer_expand_like,
         onnx_expand_like, keras_expand_like, reference_expand_like, vjp_expand_like,
         (
-            Sample((tensor(), tensor(None, 3))),
-            Sample((tensor(None, 1), tensor(None, 3))),
-            Sample((tensor(1, 1, 3), tensor(None, ("field", 4), 3))),
-            Sample((tensor(3), tensor(3))),
+            OpSample((tensor(), tensor(None, 3))),
+            OpSample((tensor(None, 1), tensor(None, 3))),
+            OpSample((tensor(1, 1, 3), tensor(None, ("field", 4), 3))),
+            OpSample((tensor(3), tensor(3))),
         ),
         slopes=(COPY, NONE), bounds=first, shape_only=1, users=levelled,
     )
@@ -240,9 +240,9 @@ register(
         "unsqueeze", "A new axis of size 1.", infer_unsqueeze, onnx_unsqueeze, keras_unsqueeze,
         reference_unsqueeze, vjp_unsqueeze,
         (
-            Sample((_FIELDS,), {"axis": 1, "name": None}),
-            Sample((tensor(3),), {"axis": 1, "name": "a"}),
-            Sample((tensor(None, dtype="int"),), {"axis": 1, "name": None}),
+            OpSample((_FIELDS,), {"axis": 1, "name": None}),
+            OpSample((tensor(3),), {"axis": 1, "name": "a"}),
+            OpSample((tensor(None, dtype="int"),), {"axis": 1, "name": None}),
         ),
         slopes=COPY, bounds=same, axes=("axis",), differs="shape",
     )
@@ -251,7 +251,7 @@ register(
     Op(
         "squeeze", "The value without an axis of size 1.", infer_squeeze, onnx_squeeze, keras_squeeze,
         reference_squeeze, vjp_squeeze,
-        (Sample((tensor(None, 1),), {"axis": 1}), Sample((tensor(("a", 1), 3),), {"axis": 0})),
+        (OpSample((tensor(None, 1),), {"axis": 1}), OpSample((tensor(("a", 1), 3),), {"axis": 0})),
         slopes=COPY, bounds=same, axes=("axis",), differs="shape",
     )
 )  # fmt: skip
@@ -259,7 +259,7 @@ register(
     Op(
         "rename", "The same value with other names of axes.", infer_rename, onnx_rename, keras_rename,
         reference_rename, vjp_rename,
-        (Sample((_FIELDS,), {"names": (BATCH, None, "unit")}), Sample((tensor(3),), {"names": ("a",)})),
+        (OpSample((_FIELDS,), {"names": (BATCH, None, "unit")}), OpSample((tensor(3),), {"names": ("a",)})),
         slopes=COPY, bounds=same, differs="names", leading={"names": BATCH}, users=renamed,
     )
 )  # fmt: skip

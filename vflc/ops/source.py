@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from vflc_common.numpy import np
 
 from vflc.ir.types import Axis, TensorType
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients
-from vflc.ops.traits import NONE, Range, of_constant
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.rules import InputGradients
+from vflc.ops.traits import NONE, ValueRange, of_constant
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
@@ -44,7 +44,7 @@ def reference_constant(node: Node, inputs: Sequence[Array], types: Sequence[Tens
     return np.asarray(node.attrs["value"], kinds[node.attrs["dtype"]])
 
 
-def vjp_none(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_none(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return tuple(None for _ in inputs)
 
 
@@ -67,9 +67,9 @@ register(
         "constant", "A number or an array of numbers that the spec fixes.", infer_constant, onnx_constant,
         keras_constant, reference_constant, vjp_none,
         (
-            Sample((), {"value": 0.5, "dtype": "float"}),
-            Sample((), {"value": ((1, 2, 3), (4, 5, 6)), "dtype": "int"}),
-            Sample((), {"value": True, "dtype": "bool"}),
+            OpSample((), {"value": 0.5, "dtype": "float"}),
+            OpSample((), {"value": ((1, 2, 3), (4, 5, 6)), "dtype": "int"}),
+            OpSample((), {"value": True, "dtype": "bool"}),
         ),
         slopes=NONE, bounds=of_constant,
     )
@@ -84,13 +84,13 @@ register(
     Op(
         "example_weight", "A column of a party that says how much each row counts in losses and metrics.",
         infer_input, fed, fed, fed,
-        bounds=Range(0.0),
+        bounds=ValueRange(0.0),
     )
 )  # fmt: skip
 register(
     Op(
         "random", "Uniform random numbers in [0, 1) of the shape of a value, from seed, step and id alone.",
         infer_random, fed, fed, fed, vjp_none,
-        slopes=NONE, bounds=Range(0, 1, open_high=True), shape_only=1,
+        slopes=NONE, bounds=ValueRange(0, 1, open_high=True), shape_only=1,
     )
 )  # fmt: skip

@@ -17,10 +17,10 @@ from vflc.ops.registry import (
     OnnxWriter,
     Op,
     OpError,
-    Sample,
+    OpSample,
     register,
 )
-from vflc.ops.rules import Gradients, tensor
+from vflc.ops.rules import InputGradients, tensor
 from vflc.ops.traits import COPY, NONE, UNIT, with_zero
 from vflc.ops.users import alike
 
@@ -99,7 +99,7 @@ def reference_gather(node: Node, inputs: Sequence[Array], types: Sequence[Tensor
     return np.where(present, table[np.maximum(ids, 0)], 0)
 
 
-def vjp_gather(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_gather(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     table, ids = inputs
     return b.op("rows", ids, g, axes=table.type.axes), None
 
@@ -144,7 +144,7 @@ def reference_rows(node: Node, inputs: Sequence[Array], types: Sequence[TensorTy
     return table
 
 
-def vjp_rows(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_rows(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     return None, b.op("gather", g, inputs[0], missing=True)
 
 
@@ -229,11 +229,11 @@ register(
         "gather", "The rows of a table that ids name; with `missing`, an id of -1 gives a row of zeros.",
         infer_gather, onnx_gather, keras_gather, reference_gather, vjp_gather,
         (
-            Sample((_READ, _ID), {"missing": False}, _ids((5,), 0, 6)((6, 3))),
-            Sample((_READ, _IDS), {"missing": True}, _ids((5, 4), -1, 6)((6, 3))),
-            Sample((_READ, _ID), {"missing": True}, _ids((5,), -1, 6)((6, 3))),
-            Sample((tensor(4), tensor(None, 2, dtype="int")), {"missing": True}, _ids((5, 2), -1, 4)((4,))),
-            Sample((_READ, _DISTINCT), {"missing": False}, _ids((3,), 0, 6)((6, 3))),
+            OpSample((_READ, _ID), {"missing": False}, _ids((5,), 0, 6)((6, 3))),
+            OpSample((_READ, _IDS), {"missing": True}, _ids((5, 4), -1, 6)((6, 3))),
+            OpSample((_READ, _ID), {"missing": True}, _ids((5,), -1, 6)((6, 3))),
+            OpSample((tensor(4), tensor(None, 2, dtype="int")), {"missing": True}, _ids((5, 2), -1, 4)((4,))),
+            OpSample((_READ, _DISTINCT), {"missing": False}, _ids((3,), 0, 6)((6, 3))),
         ),
         KerasLayer(lambda node: (0,), make_embedding, call_embedding),
         slopes=(COPY, NONE), bounds=with_zero, reads_codes=True,
@@ -245,8 +245,8 @@ register(
         "rows", "The sum of rows by id in the shape of a table, the gradient of `gather`; -1 is no id.",
         infer_rows, onnx_rows, keras_rows, reference_rows, vjp_rows,
         (
-            Sample((_ID, tensor(None, 3)), {"axes": _TABLE}, _reversed(_ids((5,), 0, 6)((5, 3)))),
-            Sample(
+            OpSample((_ID, tensor(None, 3)), {"axes": _TABLE}, _reversed(_ids((5,), 0, 6)((5, 3)))),
+            OpSample(
                 (_IDS, tensor(None, ("value", None), 3)), {"axes": _TABLE},
                 _reversed(_ids((5, 4), -1, 6)((5, 4, 3))),
             ),
@@ -262,9 +262,9 @@ register(
         "unique", "The distinct ids among all inputs, ascending, without -1; no gradient.", infer_unique,
         onnx_unique, keras_unique, reference_unique, vjp_flat,
         (
-            Sample((_ID,), {}, _ids((7,), 0, 4)()),
-            Sample((_IDS,), {}, _ids((5, 3), -1, 9)()),
-            Sample(
+            OpSample((_ID,), {}, _ids((7,), 0, 4)()),
+            OpSample((_IDS,), {}, _ids((5, 3), -1, 9)()),
+            OpSample(
                 (_ID, tensor(None, 2, dtype="int")), {},
                 lambda rng: (np.array([3, 1, 3], np.int32), np.array([[0, 3], [-1, 7], [1, 1]], np.int32)),
             ),
@@ -277,8 +277,8 @@ register(
         "one_hot", "1 at the position of the id, 0 elsewhere; all 0 for -1. No gradient.", infer_one_hot,
         onnx_one_hot, keras_one_hot, reference_one_hot, vjp_flat,
         (
-            Sample((_ID,), {"depth": 4}, _ids((5,), -1, 4)()),
-            Sample((tensor(None, 2, dtype="int"),), {"depth": 3}, _ids((5, 2), 0, 3)()),
+            OpSample((_ID,), {"depth": 4}, _ids((5,), -1, 4)()),
+            OpSample((tensor(None, 2, dtype="int"),), {"depth": 3}, _ids((5, 2), 0, 3)()),
         ),
         slopes=NONE, bounds=UNIT, reads_codes=True, zero_for_none=lambda attrs: True, users=alike,
     )

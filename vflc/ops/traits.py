@@ -59,7 +59,7 @@ Slopes = tuple[Slope, ...] | Slope
 """One for each input, or one for all of them."""
 
 
-class Range(Struct, frozen=True):
+class ValueRange(Struct, frozen=True):
     """Bounds of every element; `open_…` where the bound itself is never reached."""
 
     low: float = -INFINITY
@@ -79,31 +79,31 @@ class Range(Struct, frozen=True):
         """As `sign`, where 0 itself may occur."""
         return 1 if self.low >= 0 else -1 if self.high <= 0 else 0
 
-    def negated(self) -> Range:
-        return Range(-self.high, -self.low, self.open_high, self.open_low)
+    def negated(self) -> ValueRange:
+        return ValueRange(-self.high, -self.low, self.open_high, self.open_low)
 
-    def hull(self, other: Range) -> Range:
+    def hull(self, other: ValueRange) -> ValueRange:
         """The least range that holds both."""
         (low, closed_low), (high, open_high) = (
             min((self.low, self.open_low), (other.low, other.open_low)),
             max((self.high, not self.open_high), (other.high, not other.open_high)),
         )
-        return Range(low, high, closed_low, not open_high)
+        return ValueRange(low, high, closed_low, not open_high)
 
 
-FREE = Range()
-POSITIVE = Range(0, INFINITY, open_low=True)
-AT_LEAST_0 = Range(0, INFINITY)
-SHARE = Range(0, 1, open_low=True, open_high=True)
-UNIT = Range(0, 1)
-BETWEEN = Range(-1, 1, open_low=True, open_high=True)
-AT_MOST_0 = Range(-INFINITY, 0)
+FREE = ValueRange()
+POSITIVE = ValueRange(0, INFINITY, open_low=True)
+AT_LEAST_0 = ValueRange(0, INFINITY)
+SHARE = ValueRange(0, 1, open_low=True, open_high=True)
+UNIT = ValueRange(0, 1)
+BETWEEN = ValueRange(-1, 1, open_low=True, open_high=True)
+AT_MOST_0 = ValueRange(-INFINITY, 0)
 
-Bounds = Range | Callable[["Node", Sequence[Range]], Range]
+RangeRule = ValueRange | Callable[["Node", Sequence[ValueRange]], ValueRange]
 """A fixed range, or one that follows from those of the inputs."""
 
 
-def same(node: Node, ranges: Sequence[Range]) -> Range:
+def same(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     """Elements of the inputs, in another order or place."""
     found = ranges[0]
     for other in ranges[1:]:
@@ -111,24 +111,24 @@ def same(node: Node, ranges: Sequence[Range]) -> Range:
     return found
 
 
-def first(node: Node, ranges: Sequence[Range]) -> Range:
+def first(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     """Elements of the first input."""
     return ranges[0]
 
 
-def with_zero(node: Node, ranges: Sequence[Range]) -> Range:
+def with_zero(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     """Elements of the first input, and zeros."""
-    return ranges[0].hull(Range(0, 0))
+    return ranges[0].hull(ValueRange(0, 0))
 
 
-def chosen(node: Node, ranges: Sequence[Range]) -> Range:
+def chosen(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     """Elements of all inputs but the first, which chooses."""
     return same(node, ranges[1:])
 
 
-def of_constant(node: Node, ranges: Sequence[Range]) -> Range:
+def of_constant(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     values = list(_flat(node.attrs["value"]))
-    return Range(min(values), max(values)) if values else FREE
+    return ValueRange(min(values), max(values)) if values else FREE
 
 
 def _flat(value: Any) -> Sequence[float]:
@@ -137,20 +137,20 @@ def _flat(value: Any) -> Sequence[float]:
     return [float(value)]
 
 
-def added(node: Node, ranges: Sequence[Range]) -> Range:
+def added(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     x, y = ranges
-    return Range(x.low + y.low, x.high + y.high, x.open_low or y.open_low, x.open_high or y.open_high)
+    return ValueRange(x.low + y.low, x.high + y.high, x.open_low or y.open_low, x.open_high or y.open_high)
 
 
-def subtracted(node: Node, ranges: Sequence[Range]) -> Range:
+def subtracted(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     return added(node, (ranges[0], ranges[1].negated()))
 
 
-def negated(node: Node, ranges: Sequence[Range]) -> Range:
+def negated(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     return ranges[0].negated()
 
 
-def multiplied(node: Node, ranges: Sequence[Range]) -> Range:
+def multiplied(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     """By signs alone: bounds of a product are seldom of use."""
     x, y = ranges
     strict, weak = x.sign * y.sign, x.weak_sign * y.weak_sign
@@ -161,25 +161,25 @@ def multiplied(node: Node, ranges: Sequence[Range]) -> Range:
     return FREE
 
 
-def reduced(node: Node, ranges: Sequence[Range]) -> Range:
+def reduced(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     """A sum or a mean keeps a sign; an empty one is 0."""
     weak = ranges[0].weak_sign
     return AT_LEAST_0 if weak > 0 else AT_MOST_0 if weak < 0 else FREE
 
 
-def clipped(node: Node, ranges: Sequence[Range]) -> Range:
+def clipped(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     attrs: Mapping[str, Any] = node.attrs
-    return Range(attrs["low"], attrs["high"])
+    return ValueRange(attrs["low"], attrs["high"])
 
 
-def smaller(node: Node, ranges: Sequence[Range]) -> Range:
+def smaller(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     """Of two, the smaller: below the bound of either."""
     x, y = ranges
     (low, open_low) = min((x.low, x.open_low), (y.low, y.open_low))
     (high, closed_high) = min((x.high, not x.open_high), (y.high, not y.open_high))
-    return Range(low, high, open_low, not closed_high)
+    return ValueRange(low, high, open_low, not closed_high)
 
 
-def larger(node: Node, ranges: Sequence[Range]) -> Range:
+def larger(node: Node, ranges: Sequence[ValueRange]) -> ValueRange:
     """Of two, the larger: above the bound of either."""
     return smaller(node, [r.negated() for r in ranges]).negated()

@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from vflc.ir.types import BATCH, Axis
-from vflc.ops.registry import OPS, OpError, Users
+from vflc.ops.registry import OPS, OpError, UserAxis
 
 if TYPE_CHECKING:
     from vflc.ir.graph import Node
@@ -19,18 +19,18 @@ EXAMPLE = Axis("examples of a user", None)
 """The batch of one user; a name that no axis of a spec can have."""
 
 
-def _like(users: Users, node: Node, *inputs: Node, **attrs: Any) -> Node:
+def _like(users: UserAxis, node: Node, *inputs: Node, **attrs: Any) -> Node:
     return users.op(node.op, *inputs, **{**node.attrs, **attrs})
 
 
-def levelled(users: Users, node: Node) -> Node:
+def levelled(users: UserAxis, node: Node) -> Node:
     """The same op of inputs of one rank."""
     inputs = users.inputs(node)
     rank = max(source.type.rank for source in inputs)
     return _like(users, node, *(users.level(source, rank) for source in inputs))
 
 
-def moved(users: Users, node: Node) -> Node:
+def moved(users: UserAxis, node: Node) -> Node:
     """The same op along the axes that are one further on."""
     inputs = users.inputs(node)
     if any(users.same_for_all(source) for source in inputs):
@@ -38,12 +38,12 @@ def moved(users: Users, node: Node) -> Node:
     return _like(users, node, *map(users.made, inputs), **OPS[node.op].one_axis_on(node.attrs))
 
 
-def alike(users: Users, node: Node) -> Node:
+def alike(users: UserAxis, node: Node) -> Node:
     """The same op: it takes whatever axes come first as they are."""
     return _like(users, node, *map(users.made, users.inputs(node)))
 
 
-def no_batch(users: Users, node: Node) -> Node:
+def no_batch(users: UserAxis, node: Node) -> Node:
     """A reduction that must not meet the batch, which is filled up."""
     (x,) = users.inputs(node)
     if x.type.batched and 0 in node.attrs["axes"]:
@@ -51,7 +51,7 @@ def no_batch(users: Users, node: Node) -> Node:
     return moved(users, node)
 
 
-def summed(users: Users, node: Node) -> Node:
+def summed(users: UserAxis, node: Node) -> Node:
     """A sum, over the batch without what fills it up."""
     (x,) = users.inputs(node)
     value = users.made(x)
@@ -60,7 +60,7 @@ def summed(users: Users, node: Node) -> Node:
     return _like(users, node, value, **OPS[node.op].one_axis_on(node.attrs))
 
 
-def meant(users: Users, node: Node) -> Node:
+def meant(users: UserAxis, node: Node) -> Node:
     """A mean, over the batch of what each user has of it."""
     (x,) = users.inputs(node)
     axes = OPS[node.op].one_axis_on(node.attrs)["axes"]
@@ -78,7 +78,7 @@ def meant(users: Users, node: Node) -> Node:
     return users.op("div", total, rows)
 
 
-def multiplied(users: Users, node: Node) -> Node:
+def multiplied(users: UserAxis, node: Node) -> Node:
     """A linear layer, whose kernel each user may have of its own, as a product of matrices."""
     x, kernel, *bias = users.inputs(node)
     rank = x.type.rank
@@ -88,13 +88,13 @@ def multiplied(users: Users, node: Node) -> Node:
     return users.op("add", product, users.level(bias[0], rank)) if bias else product
 
 
-def renamed(users: Users, node: Node) -> Node:
+def renamed(users: UserAxis, node: Node) -> Node:
     """Other names of the axes, of which the first is that of users."""
     names = [EXAMPLE.name if name == BATCH else name for name in node.attrs["names"]]
     return _like(users, node, *map(users.made, users.inputs(node)), names=(BATCH, *names))
 
 
-def reshaped(users: Users, node: Node) -> Node:
+def reshaped(users: UserAxis, node: Node) -> Node:
     """Other axes of a row: the examples of a user are one of them."""
     sizes, names = tuple(node.attrs["sizes"]), tuple(node.attrs["names"])
     if node.type.batched:

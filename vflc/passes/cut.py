@@ -13,7 +13,7 @@ from typing import ClassVar
 from msgspec import Struct
 from vflc_common.words import PROGRAMS, Program
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import PLACELESS
 from vflc.ir.model import Edge, Message
 from vflc.ir.stages import Optimized, Partitioned
@@ -35,7 +35,7 @@ class Cut:
     requires: ClassVar = (*GRAPH, PLACED, UPDATED)
     ensures: ClassVar = (*GRAPH, CUT)
 
-    def __call__(self, model: Optimized, collector: Collector) -> Partitioned:
+    def __call__(self, model: Optimized, collector: DiagnosticCollector) -> Partitioned:
         used: dict[tuple[str, str, str], list[Program]] = defaultdict(list)
         crossing_in = {program: crossings(model, program) for program in PROGRAMS}
         for program in PROGRAMS:

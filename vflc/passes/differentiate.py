@@ -15,7 +15,7 @@ from typing import ClassVar
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Gradient, Loss
@@ -32,7 +32,7 @@ class Differentiate:
     requires: ClassVar = (*GRAPH, PLACED, ONE_MODE)
     ensures: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
 
-    def __call__(self, model: ByMode, collector: Collector) -> Differentiated:
+    def __call__(self, model: ByMode, collector: DiagnosticCollector) -> Differentiated:
         graph, gradients = differentiated(model.graph, model.losses)
         return Differentiated.of(model, graph=graph, gradients=gradients)
 

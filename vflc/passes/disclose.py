@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.learn import Evidence
 from vflc.ir.stages import Disclosed, Partitioned
 from vflc.passes.evidence import backward, forward
@@ -46,7 +46,7 @@ class Disclose:
     requires: ClassVar = (*GRAPH, CUT)
     ensures: ClassVar = (*GRAPH, CUT)
 
-    def __call__(self, model: Partitioned, collector: Collector) -> Partitioned:
+    def __call__(self, model: Partitioned, collector: DiagnosticCollector) -> Partitioned:
         analysis, columns = analyse(model), declared(model)
         reaching = received(model)
         check_features(model, model.inference, collector)

@@ -13,10 +13,10 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Part
+from vflc.ir.model import TablePart
 from vflc.ir.stages import Placed
 from vflc.ir.types import Axis, TensorType
 from vflc.ops import infer
@@ -31,7 +31,7 @@ class FuseTables:
     requires: ClassVar = (*GRAPH, PLACED)
     ensures: ClassVar = (*GRAPH, PLACED)
 
-    def __call__(self, model: Placed, collector: Collector) -> Placed:
+    def __call__(self, model: Placed, collector: DiagnosticCollector) -> Placed:
         groups = [group for group in _groups(model) if len(group) > 1]
         return replace(model, graph=_fused(model.graph, groups)) if groups else model
 
@@ -86,13 +86,13 @@ def _fused(graph: Graph, groups: list[list[Node]]) -> Graph:
 
 def _merge(build: Build, group: list[Node]) -> dict[str, _Home]:
     first = group[0]
-    parts: list[Part] = []
+    parts: list[TablePart] = []
     homes: dict[str, _Home] = {}
     rows = 0
     for table in group:
         size = table.type.sizes[0]
         assert size is not None
-        parts.append(Part(table.attrs["name"], size, rows))
+        parts.append(TablePart(table.attrs["name"], size, rows))
         rows += size
     widths = "x".join(str(size) for size in first.type.sizes[1:])
     fused = build.fresh(f"tables.{first.place}.{widths}")

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import Graph
 from vflc.ir.stages import ByMode, Placed
 from vflc.passes.properties import GRAPH, ONE_MODE, PLACED
@@ -23,7 +23,7 @@ class Modes:
     requires: ClassVar = (*GRAPH, PLACED)
     ensures: ClassVar = (*GRAPH, PLACED, ONE_MODE)
 
-    def __call__(self, model: Placed, collector: Collector) -> ByMode:
+    def __call__(self, model: Placed, collector: DiagnosticCollector) -> ByMode:
         roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
         roots += [name for p in model.predictions for name in p.measured]
         training = resolved(model.graph, 0)

@@ -13,7 +13,7 @@ from collections import defaultdict
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
 from vflc.ir.model import Gradient, OptimizerRule, TrainConfig, Update, names_of
@@ -45,7 +45,7 @@ class Optimize:
     requires: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
     ensures: ClassVar = (*GRAPH, PLACED, UPDATED)
 
-    def __call__(self, model: Differentiated, collector: Collector) -> Optimized:
+    def __call__(self, model: Differentiated, collector: DiagnosticCollector) -> Optimized:
         _check_patterns(model, collector)
         _check_rows(model, collector)
         graph = Graph(dict(model.graph.nodes))
@@ -90,7 +90,7 @@ def _flat(build: Build, gradients: list[Gradient], update_id: str, place: str) -
         return build.op("concat", *pieces, axis=0).id if len(pieces) > 1 else pieces[0].id
 
 
-def _check_rows(model: Differentiated, collector: Collector) -> None:
+def _check_rows(model: Differentiated, collector: DiagnosticCollector) -> None:
     """Refuses rules by which what a row of a table missed has no sum."""
     weights = {gradient.weight for gradient in model.gradients if gradient.dense is None}
     for rule in {(r := rule_for(model.train, _name(model, weight))).id: r for weight in weights}.values():
@@ -109,7 +109,7 @@ def _check_rows(model: Differentiated, collector: Collector) -> None:
             )
 
 
-def _check_penalties(model: Differentiated, collector: Collector) -> None:
+def _check_penalties(model: Differentiated, collector: DiagnosticCollector) -> None:
     """Refuses penalties on all rows of tables that no update changes."""
     learning = {name for gradient in model.gradients for name in names_of(model.graph[gradient.weight])}
     for rule in model.train.optimizers:
@@ -120,7 +120,7 @@ def _check_penalties(model: Differentiated, collector: Collector) -> None:
                 collector.error("VFL0150", message, rule.penalty.span, help)
 
 
-def _check_patterns(model: Differentiated, collector: Collector) -> None:
+def _check_patterns(model: Differentiated, collector: DiagnosticCollector) -> None:
     names: list[str] = []
     for node in model.graph:
         if node.op == "weight":

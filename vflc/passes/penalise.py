@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
 from vflc.ir.model import Loss, OptimizerRule, Penalty, TrainConfig
@@ -33,7 +33,7 @@ class Penalise:
     requires: ClassVar = GRAPH
     ensures: ClassVar = GRAPH
 
-    def __call__(self, model: Lowered, collector: Collector) -> Lowered:
+    def __call__(self, model: Lowered, collector: DiagnosticCollector) -> Lowered:
         graph = Graph(dict(model.graph.nodes))
         found: dict[str, list[Loss]] = defaultdict(list)
         losses = []
@@ -66,7 +66,9 @@ def _term(graph: Graph, loss: Loss, weights: list[str]) -> str:
         return penalty(build, loss.kind, loss.strength, [graph[name] for name in weights], "all").id
 
 
-def _rule(train: TrainConfig, weight: str, terms: list[Loss], collector: Collector) -> OptimizerRule:
+def _rule(
+    train: TrainConfig, weight: str, terms: list[Loss], collector: DiagnosticCollector
+) -> OptimizerRule:
     """The rule of a table with the penalties on all its rows."""
     rule = rule_for(train, weight)
     strength = {kind: sum(t.coefficient * t.strength for t in terms if t.kind == kind) for kind in PENALTIES}

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from vflc.diagnostics import Collector, Diagnostic, Refused
+from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused
 from vflc.ir.stages import Lowered, Scheduled, Vectorised
 from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
@@ -16,9 +16,9 @@ from vflc.passes.fuse_tables import FuseTables
 from vflc.passes.modes import Modes
 from vflc.passes.optimize import Optimize
 from vflc.passes.penalise import Penalise
-from vflc.passes.place import Place
+from vflc.passes.place import Placement
 from vflc.passes.properties import Property
-from vflc.passes.protect.passes import Protect, ProtectGradients, ProtectWeights
+from vflc.passes.protect.passes import ProtectGradients, ProtectValues, ProtectWeights
 from vflc.passes.prune import Prune
 from vflc.passes.push_down.push_down import PushDown
 from vflc.passes.schedule import Scheduling
@@ -43,7 +43,7 @@ class Pass(Protocol):
     @property
     def ensures(self) -> tuple[Property, ...]: ...
 
-    def __call__(self, model: Any, collector: Collector) -> Lowered: ...
+    def __call__(self, model: Any, collector: DiagnosticCollector) -> Lowered: ...
 
 
 class Watch(Struct, frozen=True):
@@ -70,7 +70,7 @@ class Pipeline(Struct, Generic[Result], frozen=True):
     def run(
         self,
         model: Lowered,
-        collector: Collector,
+        collector: DiagnosticCollector,
         watch: Watch = UNWATCHED,
     ) -> Result:
         """Runs the passes; stops after one that found a mistake.
@@ -120,9 +120,9 @@ def pipeline(
         Penalise(),
         Prune(),
         *((PushDown(),) if push_down and not unsplit else ()),
-        Place(unsplit),
+        Placement(unsplit),
         *((FuseTables(),) if fuse else ()),
-        *((Protect(),) if guarded else ()),
+        *((ProtectValues(),) if guarded else ()),
         Modes(),
         Differentiate(),
         *((ProtectWeights(),) if guarded else ()),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.budget import MOST_FREE
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import UNSPLIT
@@ -32,7 +32,7 @@ FORBIDDEN = 1e15
 """Bytes a row that no model has."""
 
 
-class Place(Struct, frozen=True):
+class Placement(Struct, frozen=True):
     """The pass; `unsplit` puts everything at one place, to compare with."""
 
     unsplit: bool
@@ -40,7 +40,7 @@ class Place(Struct, frozen=True):
     requires: ClassVar = (*GRAPH, NEEDED)
     ensures: ClassVar = (*GRAPH, PLACED)
 
-    def __call__(self, model: Lowered, collector: Collector) -> Placed:
+    def __call__(self, model: Lowered, collector: DiagnosticCollector) -> Placed:
         graph = model.graph
         if self.unsplit:
             places = {node.id: UNSPLIT for node in graph}
@@ -129,7 +129,7 @@ def _follow(graph: Graph, places: dict[str, str]) -> None:
 # --- minimum cut ----------------------------------------------------------------------------------
 
 
-def _cut(model: Lowered, places: dict[str, str], collector: Collector) -> None:
+def _cut(model: Lowered, places: dict[str, str], collector: DiagnosticCollector) -> None:
     """Places what is free, one connected piece after another: pieces do not bear on each other."""
     readers = _readers(model)
     for piece in _pieces(model.graph, readers, places):

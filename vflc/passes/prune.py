@@ -6,11 +6,11 @@ from typing import ClassVar, TypeVar
 
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.stages import Lowered
 from vflc.passes.properties import GRAPH, NEEDED
 
-Model = TypeVar("Model", bound=Lowered)
+PrunedModel = TypeVar("PrunedModel", bound=Lowered)
 
 
 class Prune:
@@ -20,11 +20,11 @@ class Prune:
     requires: ClassVar = GRAPH
     ensures: ClassVar = (*GRAPH, NEEDED)
 
-    def __call__(self, model: Lowered, collector: Collector) -> Lowered:
+    def __call__(self, model: Lowered, collector: DiagnosticCollector) -> Lowered:
         return pruned(model)
 
 
-def pruned(model: Model) -> Model:
+def pruned(model: PrunedModel) -> PrunedModel:
     """The model without what nothing needs."""
     roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
     roots += [name for p in model.predictions for name in p.measured]

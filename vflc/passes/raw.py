@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from vflc.diagnostics import Collector, Label, Span
+from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.release import Acceptance
 
@@ -33,7 +33,7 @@ OR_SPLIT = "leave its place out, and the compiler splits it between the parties;
 
 
 def refuse_raw(
-    graph: Graph, demanded: Set[str], acceptances: tuple[Acceptance, ...], collector: Collector
+    graph: Graph, demanded: Set[str], acceptances: tuple[Acceptance, ...], collector: DiagnosticCollector
 ) -> None:
     """Refuses every raw value that crosses, once for each place that would read it.
 
@@ -62,7 +62,7 @@ def refuse_raw(
                 _refuse(source, node, first, collector)
 
 
-def _refuse_several(features: list[Node], reader: Node, first: str, collector: Collector) -> None:
+def _refuse_several(features: list[Node], reader: Node, first: str, collector: DiagnosticCollector) -> None:
     """One finding for all features that one expression reads where it may not."""
     by_party: dict[str, list[Node]] = {}
     for feature in features:
@@ -84,7 +84,7 @@ def _refuse_several(features: list[Node], reader: Node, first: str, collector: C
         f"{len(features)} features are read at {reader.place}, which may not see them: {names}{more}",
         reader.span,
         first + help,
-        *(Label(f.span, f"{f.id} comes from here") for f in firsts if f.span and f.span != reader.span),
+        *(RelatedSpan(f.span, f"{f.id} comes from here") for f in firsts if f.span and f.span != reader.span),
     )
 
 
@@ -96,11 +96,11 @@ def _share(features: list[Node]) -> str:
     return f"dense(flatten(embed([{names}], dim = 8)), 8)"
 
 
-def _refuse(source: Node, reader: Node, first: str, collector: Collector) -> None:
+def _refuse(source: Node, reader: Node, first: str, collector: DiagnosticCollector) -> None:
     labels = sorted(str(s) for s in source.sources if s.label)
     names = ", ".join(sorted(str(s) for s in source.sources))
     here = (
-        (Label(source.span, f"{names} comes from here"),)
+        (RelatedSpan(source.span, f"{names} comes from here"),)
         if source.span and source.span != reader.span
         else ()
     )

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from vflc_common.words import PROGRAMS, Program
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
 from vflc.ir.model import Message, PlaceSchedule, Stage, Step, Update
 from vflc.ir.release import Guard
@@ -31,7 +31,7 @@ class Scheduling:
     requires: ClassVar = (*GRAPH, CUT)
     ensures: ClassVar = (SCHEDULED,)
 
-    def __call__(self, model: Partitioned, collector: Collector) -> Scheduled:
+    def __call__(self, model: Partitioned, collector: DiagnosticCollector) -> Scheduled:
         schedules = []
         for place in model.places:
             stages: dict[Program, tuple[Stage, ...]] = {}

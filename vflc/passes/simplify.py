@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Gradient, Update
 from vflc.ir.stages import Optimized
@@ -29,7 +29,7 @@ class Simplify:
     requires: ClassVar = (*GRAPH, PLACED, UPDATED)
     ensures: ClassVar = (*GRAPH, PLACED, UPDATED)
 
-    def __call__(self, model: Optimized, collector: Collector) -> Optimized:
+    def __call__(self, model: Optimized, collector: DiagnosticCollector) -> Optimized:
         fixed = _named(model)
         graph, same = _simplified(model.graph, fixed)
         inference, _ = _simplified(model.inference, fixed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vflc.diagnostics import Collector, Diagnostic, Refused
+from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused
 from vflc.diagnostics.diagnostic import in_order
 from vflc.ir.stages import Lowered, Scheduled
 from vflc.passes.pipeline import UNWATCHED, Watch, pipeline
@@ -12,7 +12,7 @@ from vflc.passes.pipeline import UNWATCHED, Watch, pipeline
 
 def split(
     lowered: Lowered,
-    collector: Collector,
+    collector: DiagnosticCollector,
     watch: Watch = UNWATCHED,
     protections: bool = True,
     push_down: bool = True,
@@ -42,7 +42,7 @@ class _Attempt:
     """One way through the passes of a spec with parties, whatever comes of it."""
 
     def __init__(self, lowered: Lowered, protections: bool, push_down: bool, watch: Watch) -> None:
-        collector = Collector()
+        collector = DiagnosticCollector()
         self.made: list[tuple[str, Lowered]] = []
         self.model: Scheduled | None = None
         passes = pipeline(protections=protections, push_down=push_down)

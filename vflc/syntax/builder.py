@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from vflc.diagnostics import Label, Span
+from vflc.diagnostics import RelatedSpan, Span
 from vflc.syntax import tree
-from vflc.syntax.expressions import Bounds, Expressions, members
+from vflc.syntax.expressions import Expressions, FamilyNumbers, members
 from vflc.syntax.lalr import Token
 
 _Leaf = (
@@ -65,7 +65,7 @@ class Builder(Expressions):
                 f"party `{parts[1]}` has a second key",
                 extra.span,
                 "a party has one key: the column on which its rows are matched with the other parties' rows",
-                Label(keys[0].span, "the first one"),
+                RelatedSpan(keys[0].span, "the first one"),
             )
         columns = tuple(part for part in parts if isinstance(part, tree.Column))
         key = keys[0].name if keys else None
@@ -76,21 +76,21 @@ class Builder(Expressions):
 
     def column(self, parts: list[Any]) -> _Leaf | Dropped:
         kind, name = str(parts[0]), self._name(parts[1])
-        bounds = (parts[2].low, parts[2].high) if isinstance(parts[2], Bounds) else None
+        bounds = (parts[2].low, parts[2].high) if isinstance(parts[2], FamilyNumbers) else None
         rest = parts[3:] if bounds else parts[2:]
-        encoders = tuple(part for part in rest if isinstance(part, tree.Encoder))
+        encoders = tuple(part for part in rest if isinstance(part, tree.EncoderCall))
         typed = rest[0].type == "COLON"
         type_, value = (self._name(rest[1]), None) if typed else (None, rest[1])
         node = tree.Column(kind, name, bounds, type_, value, encoders, self._over(parts))
         return self._leaf(node, name.text, *(members(name.text, *bounds) if bounds else ()))
 
-    def encoder(self, parts: list[Any]) -> tree.Encoder:
-        return tree.Encoder(self._name(parts[0]), self._given(parts), self._over(parts))
+    def encoder(self, parts: list[Any]) -> tree.EncoderCall:
+        return tree.EncoderCall(self._name(parts[0]), self._given(parts), self._over(parts))
 
     def block(self, parts: list[Any]) -> tree.Block | Dropped:
         name, span = self._name(parts[1]), self._over(parts)
         doc = next((part.value for part in parts if isinstance(part, tree.String)), None)
-        parameters = tuple(part for part in parts if isinstance(part, tree.Parameter))
+        parameters = tuple(part for part in parts if isinstance(part, tree.BlockParameter))
         results = [part for part in parts if isinstance(part, _Result)]
         for extra in results[1:]:
             self._slip(
@@ -98,7 +98,7 @@ class Builder(Expressions):
                 f"block `{name.text}` returns twice",
                 extra.span,
                 "return one value, or a record: `return {a = …, b = …}`",
-                Label(results[0].span, "the first one"),
+                RelatedSpan(results[0].span, "the first one"),
             )
         if not results:
             self._slip("VFL0014", f"block `{name.text}` returns nothing", name.span, "end it with `return …`")
@@ -109,9 +109,9 @@ class Builder(Expressions):
         body = tuple(part for part in parts if isinstance(part, tree.Binding))
         return tree.Block(name, parameters, body, results[0].value, doc, span)
 
-    def parameter(self, parts: list[Any]) -> tree.Parameter:
+    def parameter(self, parts: list[Any]) -> tree.BlockParameter:
         default = parts[2] if len(parts) > 1 else None
-        return tree.Parameter(self._name(parts[0]), default, self._over(parts))
+        return tree.BlockParameter(self._name(parts[0]), default, self._over(parts))
 
     def result(self, parts: list[Any]) -> _Result:
         return _Result(parts[1], self._over(parts))
@@ -147,10 +147,10 @@ class Builder(Expressions):
         mode = self._name(parts[1]) if parts[1].type == "NAME" else None
         return tree.Train(mode, settings, self._over(parts))
 
-    def schedule(self, parts: list[Any]) -> tree.Schedule:
+    def schedule(self, parts: list[Any]) -> tree.ScheduleStatement:
         settings = tuple(part for part in parts if isinstance(part, tree.Setting))
         name = self._name(parts[1]) if parts[1].type == "NAME" else None
-        return tree.Schedule(name, settings, self._over(parts))
+        return tree.ScheduleStatement(name, settings, self._over(parts))
 
     def setting(self, parts: list[Any]) -> _Leaf | Dropped:
         values = tuple(p for p in parts[1:] if not isinstance(p, Token | tree.Pattern))
@@ -161,7 +161,7 @@ class Builder(Expressions):
     def pattern(self, parts: list[Any]) -> tree.Pattern:
         return tree.Pattern("".join(parts), self._over(parts))
 
-    def release(self, parts: list[Any]) -> tree.Release:
+    def release(self, parts: list[Any]) -> tree.ReleaseStatement:
         """A clause ends at a comma or where a word stands on a new line."""
         clauses: list[list[Any]] = []
         fresh, end = True, self._at(parts[2]).end
@@ -180,7 +180,7 @@ class Builder(Expressions):
                 clauses.append([])
             clauses[-1].append(word)
             fresh, end = False, word.span.end
-        return tree.Release(self._name(parts[1]), tuple(map(tuple, clauses)), self._over(parts))
+        return tree.ReleaseStatement(self._name(parts[1]), tuple(map(tuple, clauses)), self._over(parts))
 
     def family(self, parts: list[Any]) -> tree.Family:
         path, bounds = parts
@@ -196,10 +196,10 @@ class Builder(Expressions):
         reason = self.string([parts[5]]) if len(parts) > 4 else None
         return self._leaf(tree.Accept(self._name(parts[1]), parts[3], reason, self._over(parts)))
 
-    def target(self, parts: list[Any]) -> tree.Target:
+    def target(self, parts: list[Any]) -> tree.EdgeTarget:
         if isinstance(parts[0], Token):
-            return tree.Target(self._name(parts[2]), None, self._over(parts))
-        return tree.Target(None, parts[0], self._over(parts))
+            return tree.EdgeTarget(self._name(parts[2]), None, self._over(parts))
+        return tree.EdgeTarget(None, parts[0], self._over(parts))
 
     def weights(self, parts: list[Any]) -> tree.WeightsTarget:
         patterns = tuple(part for part in parts if isinstance(part, tree.Pattern))

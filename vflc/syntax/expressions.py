@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vflc.diagnostics import Diagnostic, Label, Source, Span
+from vflc.diagnostics import Diagnostic, RelatedSpan, SourceText, Span
 from vflc.syntax import tree
 from vflc.syntax.lalr import Token
 
@@ -42,7 +42,7 @@ def members(prefix: str, low: int, high: int) -> Iterator[str]:
     return (f"{prefix}{number}" for number in range(low, high + 1))
 
 
-class Bounds(Struct, frozen=True):
+class FamilyNumbers(Struct, frozen=True):
     """`{1..26}` behind a name."""
 
     low: int
@@ -54,9 +54,9 @@ class Expressions:
     """Holds what one parse needs; `begin` sets it afresh."""
 
     def __init__(self) -> None:
-        self.begin(Source("", ""), set())
+        self.begin(SourceText("", ""), set())
 
-    def begin(self, source: Source, damaged: set[int]) -> None:
+    def begin(self, source: SourceText, damaged: set[int]) -> None:
         """`damaged` are offsets in statements that must not be taken at their word."""
         self.source = source
         self._damaged = sorted(damaged)
@@ -81,7 +81,7 @@ class Expressions:
     def _names(self, parts: list[Any]) -> list[tree.Name]:
         return [self._name(part) for part in parts if isinstance(part, Token) and part.type == "NAME"]
 
-    def _slip(self, code: str, message: str, span: Span, help: str, *labels: Label) -> None:
+    def _slip(self, code: str, message: str, span: Span, help: str, *labels: RelatedSpan) -> None:
         """Notes a mistake; the statement that it is in will be dropped."""
         self.slips.append(Diagnostic(code, message, span, help, labels))
         insort(self._damaged, span.start)
@@ -165,7 +165,7 @@ class Expressions:
                         "a positional argument follows a named one",
                         argument.span,
                         "name it, or move it to the front",
-                        Label(first.span, "the named one"),
+                        RelatedSpan(first.span, "the named one"),
                     )
                 continue
             self._once(argument.name, seen, "argument")
@@ -175,7 +175,7 @@ class Expressions:
     def _once(self, name: tree.Name, seen: dict[str, Any], what: str) -> None:
         if name.text in seen:
             message = f"{what} `{name.text}` is given twice"
-            first = Label(seen[name.text].span, "the first one")
+            first = RelatedSpan(seen[name.text].span, "the first one")
             self._slip("VFL0012", message, name.span, "keep one of them", first)
 
     def argument(self, parts: list[Any]) -> tree.Argument:
@@ -219,16 +219,16 @@ class Expressions:
     def field(self, parts: list[Any]) -> tree.Field:
         return self._deep(tree.Field(self._name(parts[0]), parts[2], self._over(parts)), parts)
 
-    def bounds(self, parts: list[Any]) -> Bounds:
+    def bounds(self, parts: list[Any]) -> FamilyNumbers:
         span = self._over(parts)
         low, high = (self.number([part]).value for part in (parts[1], parts[3]))
         if not (isinstance(low, int) and isinstance(high, int)):
             self._slip("VFL0013", "the bounds of a family must be whole numbers", span, "as in `C{1..26}`")
-            return Bounds(1, 1, span)
+            return FamilyNumbers(1, 1, span)
         if low > high:
             message = f"this family runs from {low} down to {high}"
             self._slip("VFL0013", message, span, f"write `{{{high}..{low}}}`")
-            return Bounds(low, low, span)
+            return FamilyNumbers(low, low, span)
         if high - low >= MAX_FAMILY:
             self._slip(
                 "VFL0013",
@@ -236,7 +236,7 @@ class Expressions:
                 span,
                 f"a family has at most {MAX_FAMILY}",
             )
-            return Bounds(low, low, span)
-        return Bounds(low, high, span)
+            return FamilyNumbers(low, low, span)
+        return FamilyNumbers(low, high, span)
 
     # --- statements -----------------------------------------------------------------------------

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from vflc.diagnostics import Collector, Source
+from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.syntax import tree
-from vflc.syntax.layout import STEP, WIDTH, Layout, Line, Slot, join, quote
+from vflc.syntax.layout import STEP, WIDTH, Layout, LayoutSlot, Line, join, quote
 from vflc.syntax.parser import parse
 
 ALIGNED_COMMENTS = 80
@@ -21,9 +21,9 @@ def format_spec(source_text: str, name: str = "spec.vfl") -> str:
     Raises:
         Refused: it does not parse.
     """
-    collector = Collector()
+    collector = DiagnosticCollector()
     text = source_text.replace("\r\n", "\n").removeprefix("\ufeff")
-    spec = parse(Source(name, text), collector)
+    spec = parse(SourceText(name, text), collector)
     collector.refuse_errors()
     return _Formatter(text, spec).text()
 
@@ -42,7 +42,7 @@ class _Formatter:
     # --- bodies ---------------------------------------------------------------------------------
 
     def _body(
-        self, head: str, slots: Sequence[Slot], start: int, node: tree.Item, tail: str = ""
+        self, head: str, slots: Sequence[LayoutSlot], start: int, node: tree.Item, tail: str = ""
     ) -> list[Line]:
         """`head {`, the slots, `}`; on one line where there is nothing between."""
         lines = self.layout.fill([Line(f"{head} {{")], slots, start, node.span.end, Line("}"))
@@ -61,9 +61,9 @@ class _Formatter:
         if run:
             yield run
 
-    def _bindings(self, nodes: Sequence[tree.Item], indent: int) -> list[Slot]:
+    def _bindings(self, nodes: Sequence[tree.Item], indent: int) -> list[LayoutSlot]:
         """Slots of statements, bindings of a run with their `=` under each other."""
-        slots: list[Slot] = []
+        slots: list[LayoutSlot] = []
         for run in self._runs(nodes):
             for kind, group in groupby((nodes[index] for index in run), key=_alignment):
                 members = list(group)
@@ -76,7 +76,7 @@ class _Formatter:
                         draw = self._binding(node, heads[id(node)], indent, width)
                     else:
                         draw = self._drawing(node)
-                    slots.append(Slot(node.span.start, node.span.end, draw))
+                    slots.append(LayoutSlot(node.span.start, node.span.end, draw))
         return slots
 
     def _heads(self, bindings: Sequence[tree.Binding]) -> dict[int, str]:
@@ -136,9 +136,9 @@ class _Formatter:
                 return self._value("objective ", node.value, 0)
             case tree.Train():
                 return self._settings("train", node.mode, node)
-            case tree.Schedule():
+            case tree.ScheduleStatement():
                 return self._settings("schedule", node.name, node)
-            case tree.Release():
+            case tree.ReleaseStatement():
                 return self._release(node)
             case tree.Protect():
                 phase = f" in {node.phase.text}" if node.phase else ""
@@ -150,7 +150,7 @@ class _Formatter:
             case tree.Binding():
                 return self._value(f"{node.name.text} = ", node.value, 0, node.at)
 
-    def _target(self, target: tree.Target | tree.WeightsTarget) -> str:
+    def _target(self, target: tree.EdgeTarget | tree.WeightsTarget) -> str:
         if isinstance(target, tree.WeightsTarget):
             patterns = ", ".join(pattern.text for pattern in target.patterns)
             return f"weights {patterns} at {target.at.text}" if patterns else f"weights at {target.at.text}"
@@ -171,24 +171,24 @@ class _Formatter:
             start = end
         slots = self._bindings(node.body, STEP)
         at = node.result.span
-        slots.append(Slot(at.start, at.end, lambda: self._value("return ", node.result, STEP)))
+        slots.append(LayoutSlot(at.start, at.end, lambda: self._value("return ", node.result, STEP)))
         slots.sort(key=lambda slot: slot.start)
         if node.doc is not None:
             lines.append(Line(quote(node.doc), STEP))
         return self.layout.fill(lines, slots, start, node.span.end, Line("}"))
 
     def _parameters(self, head: str, node: tree.Block, start: int, end: int) -> list[Line]:
-        def draw(parameter: tree.Parameter) -> Callable[[], list[Line]]:
+        def draw(parameter: tree.BlockParameter) -> Callable[[], list[Line]]:
             return lambda: join(self.layout.lay(parameter, STEP, STEP), [Line(",")])
 
-        slots = [Slot(p.span.start, p.span.end, draw(p)) for p in node.parameters]
+        slots = [LayoutSlot(p.span.start, p.span.end, draw(p)) for p in node.parameters]
         return self.layout.fill([Line(f"{head}(")], slots, start, end, Line(") {"))
 
-    def _columns(self, party: tree.Party) -> list[Slot]:
-        slots: list[Slot] = []
+    def _columns(self, party: tree.Party) -> list[LayoutSlot]:
+        slots: list[LayoutSlot] = []
         if party.key is not None:
             key = Line(f"key {party.key.text}", STEP)
-            slots.append(Slot(party.key.span.start, party.key.span.end, lambda: [key]))
+            slots.append(LayoutSlot(party.key.span.start, party.key.span.end, lambda: [key]))
         for run in self._runs(party.columns):
             columns = [party.columns[index] for index in run]
             typed = [column for column in columns if column.type is not None]
@@ -196,7 +196,7 @@ class _Formatter:
             name = max((len(_column_name(column)) for column in typed), default=0)
             encoded = (len(c.type.text) for c in typed if c.type and c.encoders)
             widths = kind, name, max(encoded, default=0)
-            slots += [Slot(c.span.start, c.span.end, self._column(c, *widths)) for c in columns]
+            slots += [LayoutSlot(c.span.start, c.span.end, self._column(c, *widths)) for c in columns]
         return sorted(slots, key=lambda slot: slot.start)
 
     def _column(self, column: tree.Column, kind: int, name: int, type_: int) -> Callable[[], list[Line]]:
@@ -218,14 +218,16 @@ class _Formatter:
 
     # --- settings and clauses -------------------------------------------------------------------
 
-    def _settings(self, word: str, name: tree.Name | None, node: tree.Train | tree.Schedule) -> list[Line]:
+    def _settings(
+        self, word: str, name: tree.Name | None, node: tree.Train | tree.ScheduleStatement
+    ) -> list[Line]:
         """One setting a line, values under each other; settings written on one line stay there."""
-        slots: list[Slot] = []
+        slots: list[LayoutSlot] = []
         for run in self._runs(node.settings):
             rows = list(self._rows([node.settings[index] for index in run]))
             pad = max((len(row[0].name.text) for row in rows if len(row) == 1), default=0)
             for row in rows:
-                slots.append(Slot(row[0].span.start, row[-1].span.end, self._row(row, pad)))
+                slots.append(LayoutSlot(row[0].span.start, row[-1].span.end, self._row(row, pad)))
         start = name.span.end if name else node.span.start
         return self._body(word + (f" {name.text}" if name else ""), slots, start, node)
 
@@ -262,7 +264,7 @@ class _Formatter:
         values = ", ".join(self.layout.flat(value) for value in setting.values)
         return f"{setting.name.text} {values}{_patterns(setting)}"
 
-    def _release(self, node: tree.Release) -> list[Line]:
+    def _release(self, node: tree.ReleaseStatement) -> list[Line]:
         head, start = f"release {node.party.text}", node.party.span.end
         parts = [part for limit in node.limits() for part in self._lines(limit)]
         texts = [self._list(part) for part in parts]
@@ -275,7 +277,7 @@ class _Formatter:
             return lambda: _folded(text)
 
         spans = [(part[0][0].span.start, part[-1][-1].span.end) for part in parts]
-        slots = [Slot(*span, draw(text)) for span, text in zip(spans, texts, strict=True)]
+        slots = [LayoutSlot(*span, draw(text)) for span, text in zip(spans, texts, strict=True)]
         return self._body(head, slots, start, node)
 
     def _lines(self, limit: list[Clause]) -> list[list[Clause]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from vflc.diagnostics import Collector, Label, Source, Span
+from vflc.diagnostics import DiagnosticCollector, RelatedSpan, SourceText, Span
 from vflc.syntax.lalr import Token
 
 VISIBLE = "\t\n\r"
@@ -29,7 +29,7 @@ _LOOKS = {
 """Letters of other alphabets that look like one of a to z in most typefaces."""
 
 
-def report_hidden(source: Source, collector: Collector) -> None:
+def report_hidden(source: SourceText, collector: DiagnosticCollector) -> None:
     """Refuses what nobody sees, in strings and comments too."""
     hidden = {char for char in set(source.text) if is_hidden(char)}
     for index, char in enumerate(source.text if hidden else ""):
@@ -50,7 +50,7 @@ def is_hidden(char: str) -> bool:
     )
 
 
-def report_lookalikes(source: Source, tokens: Sequence[Token], collector: Collector) -> None:
+def report_lookalikes(source: SourceText, tokens: Sequence[Token], collector: DiagnosticCollector) -> None:
     """Refuses names of several alphabets, and two different names that look the same."""
     first: dict[str, Token] = {}
     names: dict[str, Token] = {}
@@ -67,7 +67,7 @@ def report_lookalikes(source: Source, tokens: Sequence[Token], collector: Collec
             continue
         before = first.setdefault(looks(token.value), token)
         if before.value != token.value:
-            label = Label(Span(source, before.start_pos, before.end_pos), "this one")
+            label = RelatedSpan(Span(source, before.start_pos, before.end_pos), "this one")
             text = f"`{token.value}` looks like another name but differs from it"
             collector.error("VFL0026", text, place, "rename one of them", label)
 

@@ -38,7 +38,7 @@ class Token(str):
         return self
 
 
-class Rule(Struct, frozen=True):
+class GrammarRule(Struct, frozen=True):
     """One way to make `origin`, of `size` parts.
 
     Args:
@@ -83,7 +83,7 @@ class Tables(Struct, frozen=True):
     pattern: str
     words: Mapping[str, str]
     ignored: tuple[str, ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[GrammarRule, ...]
     states: tuple[Row, ...]
     start: int
 
@@ -93,7 +93,7 @@ class Tables(Struct, frozen=True):
         content = get_data("vflc_grammars", TABLES)
         assert content is not None, "the package has its tables"
         data = json.decode(content)
-        rules, rows = tuple(Rule(*rule) for rule in data["rules"]), data.pop("rows")
+        rules, rows = tuple(GrammarRule(*rule) for rule in data["rules"]), data.pop("rows")
         return cls(**{**data, "rules": rules, "states": tuple(rows[row] for row in data["states"])})
 
     def advance(self, stack: list[int], type: str) -> bool:

@@ -22,7 +22,7 @@ _NOT, _MINUS, _POSTFIX = 3, 7, 9
 _PLAIN = tree.Number | tree.String | tree.Bool | tree.Ref
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "\\": "\\\\"}
 
-Part = tree.Expr | tree.Argument | tree.Field | tree.Parameter | tree.Encoder
+SyntaxPart = tree.Expr | tree.Argument | tree.Field | tree.BlockParameter | tree.EncoderCall
 
 
 class Line(Struct):
@@ -33,7 +33,7 @@ class Line(Struct):
     comments: list[str] = field(default_factory=list)
 
 
-class Slot(Struct, frozen=True):
+class LayoutSlot(Struct, frozen=True):
     """One part of a body or a broken bracket: where it stands in the source, how it is drawn."""
 
     start: int
@@ -72,7 +72,7 @@ class Layout:
 
     # --- on one line ----------------------------------------------------------------------------
 
-    def flat(self, node: Part) -> str:
+    def flat(self, node: SyntaxPart) -> str:
         """The text of a node without a line's end in it."""
         match node:
             case tree.Number():
@@ -110,12 +110,12 @@ class Layout:
                 return (f"{node.name.text} = " if node.name else "") + self.flat(node.value)
             case tree.Field():
                 return f"{node.name.text} = {self.flat(node.value)}"
-            case tree.Parameter():
+            case tree.BlockParameter():
                 return node.name.text + (f" = {self.flat(node.default)}" if node.default else "")
-            case tree.Encoder():
+            case tree.EncoderCall():
                 return node.name.text + (f"({self._all(node.arguments)})" if node.arguments else "")
 
-    def _all(self, parts: Iterable[Part]) -> str:
+    def _all(self, parts: Iterable[SyntaxPart]) -> str:
         return ", ".join(self.flat(part) for part in parts)
 
     def _operand(self, node: tree.Expr, least: int) -> str:
@@ -127,7 +127,7 @@ class Layout:
 
     # --- on several lines -----------------------------------------------------------------------
 
-    def lay(self, node: Part, indent: int, used: int) -> list[Line]:
+    def lay(self, node: SyntaxPart, indent: int, used: int) -> list[Line]:
         """The lines of a node: the first goes on at column `used`, the last may be gone on from."""
         if not self.broken(node) and used + len(flat := self.flat(node)) <= WIDTH:
             return [Line(flat, indent)]
@@ -135,7 +135,7 @@ class Layout:
             case tree.Call():
                 head = self._inside(node.function, _POSTFIX, indent, used)
                 return join(head, self.bracket("(", node.arguments, ")", node, indent))
-            case tree.Encoder() if node.arguments:
+            case tree.EncoderCall() if node.arguments:
                 head = [Line(node.name.text, indent)]
                 return join(head, self.bracket("(", node.arguments, ")", node, indent))
             case tree.ListOf():
@@ -158,7 +158,7 @@ class Layout:
             case tree.Argument() | tree.Field():
                 name = f"{node.name.text} = " if node.name else ""
                 return join([Line(name, indent)], self.lay(node.value, indent, used + len(name)))
-            case tree.Parameter() if node.default:
+            case tree.BlockParameter() if node.default:
                 name = f"{node.name.text} = "
                 return join([Line(name, indent)], self.lay(node.default, indent, used + len(name)))
             case _:
@@ -196,22 +196,22 @@ class Layout:
         inner = indent + STEP
         clause = Line(self._clause(node), inner)
         slots = [
-            Slot(node.body.span.start, node.body.span.end, lambda: self.lay(node.body, inner, inner)),
-            Slot(node.variable.span.start, node.span.end, lambda: [clause]),
+            LayoutSlot(node.body.span.start, node.body.span.end, lambda: self.lay(node.body, inner, inner)),
+            LayoutSlot(node.variable.span.start, node.span.end, lambda: [clause]),
         ]
         return self.fill([Line("[", indent)], slots, node.span.start, node.span.end, Line("]", indent))
 
     def bracket(
         self,
         opening: str,
-        parts: Sequence[Part],
+        parts: Sequence[SyntaxPart],
         closing: str,
-        whole: Part | tree.Block,
+        whole: SyntaxPart | tree.Block,
         indent: int,
     ) -> list[Line]:
         """The parts of a bracket, each on its line; plain ones as many as fit on one."""
         start, end = whole.span.start, whole.span.end
-        if isinstance(whole, tree.Call | tree.Encoder):
+        if isinstance(whole, tree.Call | tree.EncoderCall):
             start = whole.function.span.end if isinstance(whole, tree.Call) else whole.name.span.end
         inner = indent + STEP
         if parts and all(_plain(part) for part in parts) and not self._between(parts, start, end):
@@ -219,7 +219,7 @@ class Layout:
         names = [part.name.text for part in parts if isinstance(part, tree.Field)]
         pad = max(map(len, names), default=0)
 
-        def draw(part: Part) -> list[Line]:
+        def draw(part: SyntaxPart) -> list[Line]:
             if isinstance(part, tree.Field):
                 name = f"{part.name.text:<{pad}} = "
                 return self._then(
@@ -227,10 +227,10 @@ class Layout:
                 )
             return self._then(self.lay(part, inner, inner), ",")
 
-        slots = [Slot(p.span.start, p.span.end, lambda p=p: draw(p)) for p in parts]  # type: ignore[misc]
+        slots = [LayoutSlot(p.span.start, p.span.end, lambda p=p: draw(p)) for p in parts]  # type: ignore[misc]
         return self.fill([Line(opening, indent)], slots, start, end, Line(closing, indent))
 
-    def _rows(self, parts: Sequence[Part], indent: int) -> list[Line]:
+    def _rows(self, parts: Sequence[SyntaxPart], indent: int) -> list[Line]:
         rows = [Line("", indent)]
         for part in parts:
             text = self.flat(part) + ","
@@ -241,14 +241,14 @@ class Layout:
 
     # --- comments -------------------------------------------------------------------------------
 
-    def broken(self, node: Part) -> bool:
+    def broken(self, node: SyntaxPart) -> bool:
         """Whether a bracket in it was broken by hand or has comments between its parts."""
         match node:
             case tree.Call():
                 return self.broken(node.function) or self.opened(
                     node.arguments, node.function.span.end, node.span.end
                 )
-            case tree.Encoder():
+            case tree.EncoderCall():
                 return self.opened(node.arguments, node.name.span.end, node.span.end)
             case tree.ListOf():
                 return self.opened(node.items, node.span.start, node.span.end)
@@ -266,17 +266,17 @@ class Layout:
                 return self.broken(node.value) or self.broken(node.index)
             case tree.Range():
                 return self.broken(node.low) or self.broken(node.high)
-            case tree.Parameter():
+            case tree.BlockParameter():
                 return node.default is not None and self.broken(node.default)
             case _:
                 return False
 
-    def opened(self, parts: Sequence[Part], start: int, end: int) -> bool:
+    def opened(self, parts: Sequence[SyntaxPart], start: int, end: int) -> bool:
         """Whether a bracket over start..end has to be drawn a part a line."""
         by_hand = bool(parts) and "\n" in self.text[start : parts[0].span.start]
         return by_hand or self._between(parts, start, end) or any(map(self.broken, parts))
 
-    def _between(self, parts: Sequence[Part], start: int, end: int) -> bool:
+    def _between(self, parts: Sequence[SyntaxPart], start: int, end: int) -> bool:
         """Whether comments stand in start..end outside the parts."""
         for index in range(bisect_left(self._starts, start), bisect_left(self._starts, end)):
             place = self._starts[index]
@@ -285,7 +285,7 @@ class Layout:
         return False
 
     def fill(
-        self, lines: list[Line], slots: Sequence[Slot], start: int, end: int, closing: Line | None
+        self, lines: list[Line], slots: Sequence[LayoutSlot], start: int, end: int, closing: Line | None
     ) -> list[Line]:
         """Draws the slots into `lines`, with the comments of start..end and single blank lines."""
         inner = 0 if closing is None else closing.indent + STEP
@@ -345,7 +345,7 @@ def quote(value: str) -> str:
     return '"' + "".join(escaped).replace('"', '\\"') + '"'
 
 
-def _plain(part: Part) -> bool:
+def _plain(part: SyntaxPart) -> bool:
     if isinstance(part, tree.Argument):
         return part.name is None and isinstance(part.value, _PLAIN)
     return isinstance(part, _PLAIN)

@@ -12,7 +12,7 @@ from threading import Lock
 
 from msgspec import Struct
 
-from vflc.diagnostics import Collector, Diagnostic, Refused, Source, Span
+from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused, SourceText, Span
 from vflc.syntax.builder import Builder
 from vflc.syntax.expressions import MAX_DEPTH, TooDeep
 from vflc.syntax.hidden import is_hidden, report_hidden, report_lookalikes
@@ -34,7 +34,7 @@ _STRAY_HELP = {
 }
 
 
-def read_source(path: Path, name: str | None = None) -> Source:
+def read_source(path: Path, name: str | None = None) -> SourceText:
     """The text of a file, shown in diagnostics as `name` (the path as given).
 
     Raises:
@@ -45,8 +45,8 @@ def read_source(path: Path, name: str | None = None) -> Source:
         with path.open("rb") as file:  # no more than a spec may have: a device may have no end
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise Refused([_too_large(Source(shown, ""))])
-        return Source(shown, content.decode("utf-8-sig"))
+            raise Refused([_too_large(SourceText(shown, ""))])
+        return SourceText(shown, content.decode("utf-8-sig"))
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise Refused([_not_text(shown, content, error.start)]) from None
@@ -57,12 +57,12 @@ def read_source(path: Path, name: str | None = None) -> Source:
 
 def _not_text(shown: str, content: bytes, start: int) -> Diagnostic:
     good = content[:start].decode("utf-8-sig", "replace")
-    place = Span(Source(shown, good), len(good), len(good))
+    place = Span(SourceText(shown, good), len(good), len(good))
     message = f"{shown} is not UTF-8 text: byte {start + 1} is invalid"
     return Diagnostic("VFL0007", message, place, "save the file as UTF-8")
 
 
-def parse(source: Source, collector: Collector) -> Spec:
+def parse(source: SourceText, collector: DiagnosticCollector) -> Spec:
     """The tree of what can be parsed; what cannot goes to `collector` (VFL0001 to VFL0015).
 
     Never raises for anything in the text.
@@ -77,7 +77,7 @@ def parse(source: Source, collector: Collector) -> Spec:
         return parser.parse(source, collector, everything)
 
 
-def _too_large(source: Source) -> Diagnostic:
+def _too_large(source: SourceText) -> Diagnostic:
     message = f"{source.name} has more than {MAX_CHARACTERS:,} characters"
     return Diagnostic(
         "VFL0008", message, Span(source, 0, 0), "check that this is the right file: specs are short"
@@ -99,7 +99,7 @@ class _Parser:
         self.lexer = Lexer(self.tables)
         self.methods = Parser.methods_of(self.tables, self.builder)
 
-    def parse(self, source: Source, collector: Collector, everything: Span) -> Spec:
+    def parse(self, source: SourceText, collector: DiagnosticCollector, everything: Span) -> Spec:
         tokens, ignored = self.lexer.lex(source.text)
         report_hidden(source, collector)
         _report_strays(source, ignored, collector)
@@ -123,7 +123,7 @@ class _Parser:
         collector.left_out |= poisoned
         return Spec(items, found.comments, frozenset(poisoned), everything)
 
-    def _left_out(self, found: Scan, stopped: _Stopped, collector: Collector) -> list[str]:
+    def _left_out(self, found: Scan, stopped: _Stopped, collector: DiagnosticCollector) -> list[str]:
         """Reports a statement that does not parse, and takes it out; the names in it."""
         from vflc.syntax import recovery
 
@@ -158,7 +158,7 @@ class _Stopped(Struct, frozen=True):
     deep: Span | None = None
 
 
-def _report_strays(source: Source, ignored: list[Token], collector: Collector) -> None:
+def _report_strays(source: SourceText, ignored: list[Token], collector: DiagnosticCollector) -> None:
     end = -1
     for token in ignored:
         start = token.start_pos
@@ -177,7 +177,7 @@ def _report_strays(source: Source, ignored: list[Token], collector: Collector) -
             collector.error("VFL0004", f"unexpected character `{shown}`", place, help)
 
 
-def _report_deep(span: Span, collector: Collector) -> None:
+def _report_deep(span: Span, collector: DiagnosticCollector) -> None:
     collector.error(
         "VFL0006",
         f"this expression is nested more than {MAX_DEPTH} levels deep",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.diagnostics.diagnostic import ANYTHING
 from vflc.syntax import advice
 from vflc.syntax.expressions import MAX_FAMILY, members
@@ -26,7 +26,7 @@ _NAMES_AFTER = {
 }  # fmt: skip
 
 
-class Failure(Struct, frozen=True):
+class ParseFailure(Struct, frozen=True):
     """Where the parser stopped: at token `index` (the number of tokens: at the end).
 
     `start` is where the statement begins that it was in, `expected` what could have stood
@@ -41,7 +41,7 @@ class Failure(Struct, frozen=True):
     unfinished: bool = False
 
 
-def locate(tables: Tables, scan: Scan, stopped: int) -> Failure:
+def locate(tables: Tables, scan: Scan, stopped: int) -> ParseFailure:
     """Why the parser stopped at token `stopped`: often the mistake is a statement earlier."""
     stack, starts, tokens = [tables.start], [0], scan.tokens
     for index, token in enumerate(tokens[: stopped + 1]):
@@ -53,17 +53,17 @@ def locate(tables: Tables, scan: Scan, stopped: int) -> Failure:
         expected = tables.expected(stack) if unfinished or index == stopped else frozenset()
         if unfinished or (index == stopped and not complete):
             if _misplaced(scan, index - 1, starts):
-                return Failure(index - 1, starts[-2], expected, complete=True)
-            return Failure(index, starts[-1], expected, unfinished=unfinished)
+                return ParseFailure(index - 1, starts[-2], expected, complete=True)
+            return ParseFailure(index, starts[-1], expected, unfinished=unfinished)
         taken = tables.advance(stack, token.type)
         if complete and word and taken:
             starts.append(index)
         if index == stopped:
             fresh = scan.starts_line(index) or tokens[index - 1].type in ("LBRACE", "RBRACE")
-            return Failure(index, index if fresh and not taken else starts[-1], expected, complete=True)
+            return ParseFailure(index, index if fresh and not taken else starts[-1], expected, complete=True)
     if _misplaced(scan, len(tokens) - 1, starts):
-        return Failure(len(tokens) - 1, starts[-2], tables.expected(stack), complete=True)
-    return Failure(len(tokens), starts[-1], tables.expected(stack))
+        return ParseFailure(len(tokens) - 1, starts[-2], tables.expected(stack), complete=True)
+    return ParseFailure(len(tokens), starts[-1], tables.expected(stack))
 
 
 def _misplaced(scan: Scan, index: int, starts: list[int]) -> bool:
@@ -73,7 +73,7 @@ def _misplaced(scan: Scan, index: int, starts: list[int]) -> bool:
     return scan.tokens[index].type == "NAME" and scan.bodies[index] != "settings"
 
 
-def report(scan: Scan, failure: Failure, collector: Collector) -> None:
+def report(scan: Scan, failure: ParseFailure, collector: DiagnosticCollector) -> None:
     """Says what is wrong, unless the place has been complained about before."""
     index, tokens = failure.index, scan.tokens
     found = tokens[index] if index < len(tokens) else None
@@ -98,7 +98,7 @@ def report(scan: Scan, failure: Failure, collector: Collector) -> None:
     collector.error("VFL0001", message, place, hint)
 
 
-def extent(scan: Scan, failure: Failure) -> tuple[int, int]:
+def extent(scan: Scan, failure: ParseFailure) -> tuple[int, int]:
     """The tokens of the smallest statement that holds the failure: from, to (exclusive)."""
     tokens, start = scan.tokens, failure.start
     if failure.unfinished:

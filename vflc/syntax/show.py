@@ -93,11 +93,11 @@ def _item(item: tree.Item, places: bool) -> Iterator[str]:
             yield line(text, item.span)
         case tree.Objective():
             yield line(f"objective {show_expression(item.value)}", item.span)
-        case tree.Train() | tree.Schedule():
+        case tree.Train() | tree.ScheduleStatement():
             word, name = ("train", item.mode) if isinstance(item, tree.Train) else ("schedule", item.name)
             yield line(word + (f" {name.text}" if name else ""), item.span)
             yield from (line(_setting(setting), setting.span, 1) for setting in item.settings)
-        case tree.Release():
+        case tree.ReleaseStatement():
             yield line(f"release {item.party.text}", item.span)
             yield from ("  " + " ".join(map(_word, clause)) for clause in item.clauses)
         case tree.Protect():
@@ -126,7 +126,7 @@ def _column(column: tree.Column) -> str:
     return " -> ".join([f"{column.kind} {name}{is_}", *chain])
 
 
-def _parameters(parameters: Sequence[tree.Parameter]) -> str:
+def _parameters(parameters: Sequence[tree.BlockParameter]) -> str:
     return "".join(
         f" {p.name.text}" + (f"={show_expression(p.default)}" if p.default else "") for p in parameters
     )
@@ -150,7 +150,7 @@ def _word(word: tree.Expr | tree.Name) -> str:
     return word.text if isinstance(word, tree.Name) else show_expression(word)
 
 
-def _target(target: tree.Target | tree.WeightsTarget) -> str:
+def _target(target: tree.EdgeTarget | tree.WeightsTarget) -> str:
     if isinstance(target, tree.WeightsTarget):
         return " ".join(("weights", *(pattern.text for pattern in target.patterns), "at", target.at.text))
     if target.gradients_to is not None:

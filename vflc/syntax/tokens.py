@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct, field
 
-from vflc.diagnostics import Collector, Label, Source, Span
+from vflc.diagnostics import DiagnosticCollector, RelatedSpan, SourceText, Span
 from vflc.syntax.lalr import Token
 from vflc.syntax.tree import Comment
 
@@ -56,7 +56,7 @@ OPERAND_END = {"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "RPAR", "RSQB", "RBR
 class Scan(Struct):
     """The tokens of a source and what was found on the way to them."""
 
-    source: Source
+    source: SourceText
     tokens: list[Token]
     comments: tuple[Comment, ...]
     bodies: list[str] = field(default_factory=list)
@@ -90,7 +90,9 @@ class Scan(Struct):
         return body == "settings" and self.starts_line(index) and self.tokens[index - 1].type != "COMMA"
 
 
-def scan(source: Source, tokens: Iterable[Token], ignored: Iterable[Token], collector: Collector) -> Scan:
+def scan(
+    source: SourceText, tokens: Iterable[Token], ignored: Iterable[Token], collector: DiagnosticCollector
+) -> Scan:
     """Classifies the lexer's tokens; `ignored` are comments and what no token begins with."""
     comments: list[Comment] = []
     strays: list[int] = []
@@ -134,7 +136,7 @@ def scan(source: Source, tokens: Iterable[Token], ignored: Iterable[Token], coll
     return result
 
 
-def _comment(source: Source, token: Token) -> Comment:
+def _comment(source: SourceText, token: Token) -> Comment:
     start = token.start_pos
     before = source.text[source.text.rfind("\n", 0, start) + 1 : start]
     text = token.value.rstrip()
@@ -167,7 +169,7 @@ def _balanced(tokens: list[Token]) -> bool:
     return not open_
 
 
-def _match(scan: Scan, collector: Collector) -> None:
+def _match(scan: Scan, collector: DiagnosticCollector) -> None:
     """Makes brackets match: by indentation, once it is clear that they do not."""
     if _balanced(scan.tokens):
         return
@@ -191,7 +193,7 @@ def _match(scan: Scan, collector: Collector) -> None:
             wanted = CLOSERS[token.type]
             if token.type == "RBRACE" and not stack and (last := _headless(out, head)) is not None:
                 place, at = scan.span(out[last]), out[last].end_pos
-                label = Label(scan.span(token), "what it opens ends here")
+                label = RelatedSpan(scan.span(token), "what it opens ends here")
                 collector.error("VFL0002", f"`{{` is missing after `{out[last]}`", place, "add `{`", label)
                 out.insert(last + 1, Token("LBRACE", "{", at, at))
                 out.append(token)
@@ -233,7 +235,7 @@ def _headless(tokens: list[Token], start: int) -> int | None:
     return start + size - 1 if whole else None
 
 
-def _report_open(scan: Scan, opener: Token, noticed: Token | None, collector: Collector) -> None:
+def _report_open(scan: Scan, opener: Token, noticed: Token | None, collector: DiagnosticCollector) -> None:
     close = _TEXT[OPENERS[opener.type]]
     if noticed is None:
         end = len(scan.source.text.rstrip())
@@ -242,7 +244,7 @@ def _report_open(scan: Scan, opener: Token, noticed: Token | None, collector: Co
             f"the file ends before `{opener}` is closed",
             Span(scan.source, end, end),
             f"add `{close}`",
-            Label(scan.span(opener), "opened here"),
+            RelatedSpan(scan.span(opener), "opened here"),
         )
         return
     collector.error(
@@ -250,7 +252,7 @@ def _report_open(scan: Scan, opener: Token, noticed: Token | None, collector: Co
         f"`{opener}` is never closed",
         scan.span(opener),
         f"add `{close}`",
-        Label(scan.span(noticed), "it is still open here"),
+        RelatedSpan(scan.span(noticed), "it is still open here"),
     )
 
 

@@ -142,7 +142,7 @@ Expr = (
 # --- parties --------------------------------------------------------------------------------
 
 
-class Encoder(Struct, frozen=True):
+class EncoderCall(Struct, frozen=True):
     """One link of an encoder chain: `vocab("F", "M")`, `log1p`."""
 
     name: Name
@@ -163,7 +163,7 @@ class Column(Struct, frozen=True):
     family: tuple[int, int] | None
     type: Name | None
     value: Expr | None
-    encoders: tuple[Encoder, ...]
+    encoders: tuple[EncoderCall, ...]
     span: Span
 
 
@@ -190,7 +190,7 @@ class Binding(Struct, frozen=True):
     span: Span
 
 
-class Parameter(Struct, frozen=True):
+class BlockParameter(Struct, frozen=True):
     name: Name
     default: Expr | None
     span: Span
@@ -200,7 +200,7 @@ class Block(Struct, frozen=True):
     """`block Name(parameters) { bindings; return result }`."""
 
     name: Name
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[BlockParameter, ...]
     body: tuple[Binding, ...]
     result: Expr
     doc: str | None
@@ -267,7 +267,7 @@ COLON = ":"
 """The word of a `release` that ends the receivers of a grant."""
 
 
-class Release(Struct, frozen=True):
+class ReleaseStatement(Struct, frozen=True):
     """`release alice { to bob: Age, Gender … }`; clauses as words, `:` a word of its own."""
 
     party: Name
@@ -313,7 +313,7 @@ def _word(word: Expr | Name) -> str:
     return word.text if isinstance(word, Name) else ""
 
 
-class Target(Struct, frozen=True):
+class EdgeTarget(Struct, frozen=True):
     """An edge in `protect` and `accept`: `gradients to alice` or a value's name, `a.deep`."""
 
     gradients_to: Name | None
@@ -332,7 +332,7 @@ class WeightsTarget(Struct, frozen=True):
 class Protect(Struct, frozen=True):
     """`protect TARGET with MECHANISM(…)`, and where noise is for one phase alone `in training`."""
 
-    target: Target | WeightsTarget
+    target: EdgeTarget | WeightsTarget
     mechanism: Expr
     phase: Name | None
     span: Span
@@ -340,12 +340,12 @@ class Protect(Struct, frozen=True):
 
 class Accept(Struct, frozen=True):
     code: Name
-    target: Target
+    target: EdgeTarget
     reason: String | None
     span: Span
 
 
-class Schedule(Struct, frozen=True):
+class ScheduleStatement(Struct, frozen=True):
     """`schedule NAME { … }`."""
 
     name: Name | None
@@ -355,7 +355,7 @@ class Schedule(Struct, frozen=True):
 
 Item = (
     Import | Party | Block | Fuse | Binding | Predict | Objective | Train
-    | Release | Protect | Accept | Schedule
+    | ReleaseStatement | Protect | Accept | ScheduleStatement
 )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """Brier's score: the mean squared distance of a probability from what was true (1950)."""
 
-from vflc_common.measure import Block, Metric, OfSums, share, weight
+from vflc_common.measure import Metric, OfSums, ScoredRows, share, weight
 
 
-def squares(block: Block) -> float:
+def squares(block: ScoredRows) -> float:
     """Squared distances, summed; a row counts by its weight."""
     return float((block.weight * (block.prediction - block.truth) ** 2).sum())
 

@@ -2,12 +2,12 @@
 
 import re
 
-from vflc_common.encoder import Encoder, Python, Settings, Suits
+from vflc_common.encoder import Encoder, EncoderSettings, Python, Suits
 
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?: |T)(2[0-3]|[01][0-9]):[0-5][0-9]")
 
 
-def hour(text: str, step: Settings) -> int | None:
+def hour(text: str, step: EncoderSettings) -> int | None:
     """0 to 23 of `2024-01-31 08:30:00`; None of any other text."""
     found = MOMENT.match(text)
     return int(found[1]) if found else None

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.codec import Codec, Form, Unreadable
+from vflc_common.codec import Codec, RowFormat, Unreadable
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
     from vflc_common.codec import Array
 
 
-def size(form: Form, by_range: bool) -> int:
+def size(form: RowFormat, by_range: bool) -> int:
     """Bytes of a row."""
     return -(-form.width * form.settings["bits"] // 8) + (0 if by_range else form.size)
 
 
-def pack(form: Form, rows: Array, between: Array | None) -> Array:
+def pack(form: RowFormat, rows: Array, between: Array | None) -> Array:
     """Rows of points of the grid, [rows, width], as bytes."""
     return _pack_row(form, rows) if between is None else _pack_batch(form, rows, between)
 
 
-def unpack(form: Form, packed: Array, between: Array | None, dtype: Any) -> Array:
+def unpack(form: RowFormat, packed: Array, between: Array | None, dtype: Any) -> Array:
     """The rows again, [rows, width]."""
     return _unpack_row(form, packed, dtype) if between is None else _unpack_batch(form, packed, between)
 
@@ -35,13 +35,13 @@ def levels(bits: int, by_range: bool) -> int:
     return int(2**bits if by_range else 2 ** (bits - 1)) - 1
 
 
-def _coded(form: Form, codes: Array) -> Array:
+def _coded(form: RowFormat, codes: Array) -> Array:
     """Whole numbers [rows, width] as so many bits each, rows filled up to bytes."""
     bits = (codes[:, :, None] >> np.arange(form.settings["bits"] - 1, -1, -1)) & 1
     return np.packbits(bits.astype(np.uint8).reshape(len(codes), -1), axis=1)
 
 
-def _codes(form: Form, packed: Array) -> Array:
+def _codes(form: RowFormat, packed: Array) -> Array:
     bits, width = form.settings["bits"], form.width
     parts = np.unpackbits(packed, axis=1)[:, : width * bits].astype(np.int32)
     codes: Array = parts.reshape(len(packed), width, bits) @ (1 << np.arange(bits - 1, -1, -1))
@@ -51,7 +51,7 @@ def _codes(form: Form, packed: Array) -> Array:
 # --- of a row ---------------------------------------------------------------------------------------------
 
 
-def _pack_row(form: Form, rows: Array) -> Array:
+def _pack_row(form: RowFormat, rows: Array) -> Array:
     steps = levels(form.settings["bits"], False)
     top = np.abs(rows).max(axis=1, initial=0.0).astype(rows.dtype)
     safe = np.where(top > 0, top, 1).astype(rows.dtype)
@@ -59,7 +59,7 @@ def _pack_row(form: Form, rows: Array) -> Array:
     return np.concatenate([top.reshape(-1, 1).view(np.uint8).reshape(len(rows), -1), packed], axis=1)
 
 
-def _unpack_row(form: Form, packed: Array, dtype: Any) -> Array:
+def _unpack_row(form: RowFormat, packed: Array, dtype: Any) -> Array:
     steps = levels(form.settings["bits"], False)
     top = np.ascontiguousarray(packed[:, : form.size]).view(dtype).reshape(-1, 1)
     codes = _codes(form, packed[:, form.size :]) - steps
@@ -73,7 +73,7 @@ def _unpack_row(form: Form, packed: Array, dtype: Any) -> Array:
 # --- of a batch -------------------------------------------------------------------------------------------
 
 
-def _points(form: Form, between: Array) -> Array:
+def _points(form: RowFormat, between: Array) -> Array:
     """Every point of the grid, as the graph computes it."""
     low, high = between
     steps = levels(form.settings["bits"], True)
@@ -82,7 +82,7 @@ def _points(form: Form, between: Array) -> Array:
     return points
 
 
-def _pack_batch(form: Form, rows: Array, between: Array) -> Array:
+def _pack_batch(form: RowFormat, rows: Array, between: Array) -> Array:
     """The codes of points: where the grid is finer than floats are, of the first that is the number."""
     points = _points(form, between)
     order = np.argsort(points, kind="stable")
@@ -93,7 +93,7 @@ def _pack_batch(form: Form, rows: Array, between: Array) -> Array:
     return _coded(form, order[nearest].astype(np.int32))
 
 
-def _unpack_batch(form: Form, packed: Array, between: Array) -> Array:
+def _unpack_batch(form: RowFormat, packed: Array, between: Array) -> Array:
     if not between[0] <= between[1]:
         raise Unreadable(f"its range is {between.tolist()}")
     points: Array = _points(form, between)[_codes(form, packed)]

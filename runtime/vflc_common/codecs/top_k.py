@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.codec import Codec, Form, Unreadable
+from vflc_common.codec import Codec, RowFormat, Unreadable
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
@@ -14,16 +14,16 @@ SHORT = 2**16
 """Numbers a row whose positions have two bytes; those of more have four."""
 
 
-def _position(form: Form) -> str:
+def _position(form: RowFormat) -> str:
     return "<u2" if form.width <= SHORT else "<u4"
 
 
-def size(form: Form, by_range: bool) -> int:
+def size(form: RowFormat, by_range: bool) -> int:
     """Bytes of a row."""
     return form.settings["k"] * (form.size + (2 if form.width <= SHORT else 4))
 
 
-def pack(form: Form, rows: Array, between: Array | None) -> Array:
+def pack(form: RowFormat, rows: Array, between: Array | None) -> Array:
     """Rows of which `k` numbers are not 0 at most, [rows, width], as bytes."""
     order = np.argsort(rows == 0, axis=1, kind="stable")[:, : form.settings["k"]]
     values = np.take_along_axis(rows, order, axis=1)
@@ -31,7 +31,7 @@ def pack(form: Form, rows: Array, between: Array | None) -> Array:
     return np.concatenate([part.view(np.uint8).reshape(len(rows), -1) for part in parts], axis=1)
 
 
-def unpack(form: Form, packed: Array, between: Array | None, dtype: Any) -> Array:
+def unpack(form: RowFormat, packed: Array, between: Array | None, dtype: Any) -> Array:
     """The rows again, [rows, width]."""
     kind = np.dtype(_position(form))
     split = form.settings["k"] * kind.itemsize

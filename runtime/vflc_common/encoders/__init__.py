@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vflc_common.encoder import Encoder, Settings
+from vflc_common.encoder import Encoder, EncoderSettings
 from vflc_common.plugins import Records
 
 ENCODERS: Records[Encoder] = Records("encoders", __name__, "ENCODER", Encoder)
 
 
-def record(settings: Settings) -> Encoder:
+def record(settings: EncoderSettings) -> Encoder:
     """The encoder that a link of a chain is."""
     return ENCODERS[settings["name"]]
 
 
-def length(chain: Iterable[Settings]) -> int | None:
+def length(chain: Iterable[EncoderSettings]) -> int | None:
     """How many ids a row has at most after a chain; None where the data says."""
     for settings in chain:
         found = record(settings).length

@@ -5,31 +5,31 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.encoder import NUMBER, Encoder, Parameter, Python, Settings, Suits
+from vflc_common.encoder import NUMBER, Encoder, EncoderParameter, EncoderSettings, Python, Suits
 from vflc_common.encoding import UNKNOWN, of_numbers
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
-    from vflc_common.backends import Keras, Onnx
+    from vflc_common.backends import KerasBuilder, OnnxBuilder
 
 
-def wrong(settings: Settings, kind: str) -> str | None:
+def wrong(settings: EncoderSettings, kind: str) -> str | None:
     grow = all(a < b for a, b in pairwise(settings["edges"]))
     return None if grow else "the edges of `bucketize` must be increasing numbers"
 
 
-def ranges(settings: Settings) -> list[str]:
+def ranges(settings: EncoderSettings) -> list[str]:
     """Of `bucketize(18, 25)`: `<18`, `18..25`, `>=25`."""
     edges = [f"{edge:g}" for edge in settings["edges"]]
     return [f"<{edges[0]}", *(f"{low}..{high}" for low, high in pairwise(edges)), f">={edges[-1]}"]
 
 
-def bucketize(value: float, step: Settings) -> int:
+def bucketize(value: float, step: EncoderSettings) -> int:
     """How many edges are at most the value."""
     return sum(edge <= float(value) for edge in step["edges"])
 
 
-def onnx(g: Onnx, value: str, settings: Settings) -> str:
+def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     """How many edges are at most the value; of a missing one an id that no table has."""
     column = g("Unsqueeze", value, g.constant([-1], "int64"))
     passed = g("GreaterOrEqual", column, g.constant(settings["edges"]))
@@ -37,7 +37,7 @@ def onnx(g: Onnx, value: str, settings: Settings) -> str:
     return g("Where", g("IsNaN", value), g.constant(UNKNOWN, "int64"), found)
 
 
-def keras(k: Keras, value: Any, settings: Settings) -> Any:
+def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     """Keras's layer rounds to float32, which moves no whole number past such an edge, but fractions."""
     edges, ops = [float(edge) for edge in settings["edges"]], k.ops
     if k.raw.type == "int" and all(edge.is_integer() and abs(edge) < 2**24 for edge in edges):
@@ -56,7 +56,7 @@ ENCODER = Encoder(
     step="how many edges are not greater than the number",
     reads=("int", "float"),
     gives="id",
-    parameters=(Parameter("edges", NUMBER, needed=True, many=True),),
+    parameters=(EncoderParameter("edges", NUMBER, needed=True, many=True),),
     wrong=wrong,
     python=Python(bucketize),
     encode=of_numbers(lambda x, s: np.searchsorted(np.asarray(s["edges"], np.float64), x, side="right")),

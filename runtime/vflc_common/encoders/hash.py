@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from vflc_common.arrow import pa, pc
 from vflc_common.encoder import (
     MOST_IDS,
-    Argument,
+    ArgumentType,
     Encoder,
-    Parameter,
+    EncoderParameter,
+    EncoderSettings,
     Python,
-    Settings,
     Suits,
     is_whole,
     whole,
@@ -21,7 +21,7 @@ from vflc_common.numpy import np
 from vflc_common.siphash import siphash as siphash_of_many
 
 if TYPE_CHECKING:
-    from vflc_common.backends import Keras
+    from vflc_common.backends import KerasBuilder
     from vflc_common.encoding import Values
 
 
@@ -31,7 +31,7 @@ def is_salt(salt: Any) -> bool:
     return all(is_whole(part, 0, 2**64 - 1) for part in parts)
 
 
-def encode(values: Values, settings: Settings) -> Values:
+def encode(values: Values, settings: EncoderSettings) -> Values:
     """FarmHash's Fingerprint64, or SipHash-2-4 with a salt, of the text, modulo the buckets."""
     flat, salt, buckets = values.flat, settings.get("salt"), settings["buckets"]
     texts = flat.cast(pa.string()).fill_null("").to_pylist()
@@ -47,7 +47,7 @@ def encode(values: Values, settings: Settings) -> Values:
     return values.with_flat(pa.array(ids, mask=null))
 
 
-def hash_(value: Any, step: Settings) -> int:
+def hash_(value: Any, step: EncoderSettings) -> int:
     """A text's bytes in UTF-8, or a whole number's decimal digits, hashed, modulo the buckets."""
     data, salt = str(value).encode(), step.get("salt")
     if salt is None:
@@ -56,7 +56,7 @@ def hash_(value: Any, step: Settings) -> int:
     return siphash(data, low, high) % int(step["buckets"])
 
 
-def keras(k: Keras, value: Any, settings: Settings) -> Any:
+def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     """The empty text is hashed like any other, but among pieces, where it is none."""
     salt = settings.get("salt")
     hashed = k.layers.Hashing(settings["buckets"], salt=salt, name=k.name("hashing"))(value)
@@ -77,8 +77,10 @@ ENCODER = Encoder(
     reads=("string", "int", "strings"),
     gives="id",
     parameters=(
-        Parameter("buckets", whole(1, MOST_IDS), needed=True),
-        Parameter("salt", Argument("a whole number from 0 to 2**64 - 1, or a list of two", is_salt)),
+        EncoderParameter("buckets", whole(1, MOST_IDS), needed=True),
+        EncoderParameter(
+            "salt", ArgumentType("a whole number from 0 to 2**64 - 1, or a list of two", is_salt)
+        ),
     ),
     python=Python(hash_),
     encode=encode,

@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vflc_common.arrow import pa, pc
-from vflc_common.encoder import MOST_IDS, Encoder, Lookup, Parameter, Python, Settings, lookup_default, whole
+from vflc_common.encoder import (
+    MOST_IDS,
+    Encoder,
+    EncoderParameter,
+    EncoderSettings,
+    Lookup,
+    Python,
+    lookup_default,
+    whole,
+)
 from vflc_common.encoding import of_lookup
 
 if TYPE_CHECKING:
-    from vflc_common.backends import Keras, Onnx
+    from vflc_common.backends import KerasBuilder, OnnxBuilder
 
 
-def find(flat: pa.Array, settings: Settings) -> pa.Array:
+def find(flat: pa.Array, settings: EncoderSettings) -> pa.Array:
     if pa.types.is_string(flat.type):
         is_one = pc.match_substring_regex(flat, r"^[+-]?[0-9]{1,18}$")
         flat = pc.if_else(is_one, flat, pa.scalar(None, pa.string())).cast(pa.int64())
@@ -22,19 +31,19 @@ def find(flat: pa.Array, settings: Settings) -> pa.Array:
     return pc.if_else(inside, flat, pa.scalar(None, flat.type)).cast(pa.int64())
 
 
-def index(value: Any, step: Settings) -> int | None:
+def index(value: Any, step: EncoderSettings) -> int | None:
     """A whole number from 0 to n - 1 as it is."""
     return int(value) if 0 <= value < step["n"] else None
 
 
-def onnx(g: Onnx, value: str, settings: Settings) -> str:
+def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     low = g("GreaterOrEqual", value, g.constant(0, "int64"))
     inside = g("And", low, g("Less", value, g.constant(settings["n"], "int64")))
     shifted = g("Add", value, g.constant(g.raw.id_of(settings, 0), "int64"))
     return g("Where", inside, shifted, g.constant(g.raw.id_of(settings, None), "int64"))
 
 
-def keras(k: Keras, value: Any, settings: Settings) -> Any:
+def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     ops = k.ops
     low = ops.greater_equal(value, k.constant(0, "int64"))
     inside = ops.logical_and(low, ops.less(value, k.constant(settings["n"], "int64")))
@@ -42,7 +51,7 @@ def keras(k: Keras, value: Any, settings: Settings) -> Any:
     return ops.where(inside, shifted, k.constant(k.raw.id_of(settings, None), "int64"))
 
 
-def help(settings: Settings) -> str:
+def help(settings: EncoderSettings) -> str:
     n = settings["n"]
     return f"index({n}) takes 0 to {n - 1}; for values from 1, use vocab(1..{n})"
 
@@ -53,7 +62,7 @@ ENCODER = Encoder(
     step="a whole number from 0 to `n` - 1 as it is",
     reads=("int",),
     gives="id",
-    parameters=(Parameter("n", whole(1, MOST_IDS), needed=True), lookup_default),
+    parameters=(EncoderParameter("n", whole(1, MOST_IDS), needed=True), lookup_default),
     python=Python(index, "lookup"),
     encode=of_lookup(find, lambda settings, value: int(value)),
     lookup=Lookup(

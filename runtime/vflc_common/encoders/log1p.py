@@ -6,29 +6,29 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.encoder import Encoder, Python, Settings
+from vflc_common.encoder import Encoder, EncoderSettings, Python
 from vflc_common.encoding import of_numbers
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
-    from vflc_common.backends import Keras, Onnx, Ops
+    from vflc_common.backends import GraphBuilder, KerasBuilder, OnnxBuilder
 
 
-def log1p(value: float, step: Settings) -> float:
+def log1p(value: float, step: EncoderSettings) -> float:
     return math.copysign(math.log1p(abs(float(value))), float(value))
 
 
-def undo(b: Ops, value: Any, parameters: Mapping[str, Any]) -> Any:
+def undo(b: GraphBuilder, value: Any, parameters: Mapping[str, Any]) -> Any:
     size = b.op("sub", b.op("exp", b.op("abs", value)), b.constant(1.0))
     return b.op("mul", b.op("sign", value), size)
 
 
-def onnx(g: Onnx, value: str, settings: Settings) -> str:
+def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     grown = g("Add", g("Abs", value), g.constant(1.0))
     return g("Mul", g("Sign", value), g("Log", grown))
 
 
-def keras(k: Keras, value: Any, settings: Settings) -> Any:
+def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     return k.ops.multiply(k.ops.sign(value), k.ops.log1p(k.ops.absolute(value)))
 
 

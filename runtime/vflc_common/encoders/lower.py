@@ -1,11 +1,11 @@
 """Texts in small letters."""
 
 from vflc_common.arrow import pc
-from vflc_common.encoder import Encoder, Python, Settings
+from vflc_common.encoder import Encoder, EncoderSettings, Python
 from vflc_common.encoding import of_texts
 
 
-def lower(text: str, step: Settings) -> str:
+def lower(text: str, step: EncoderSettings) -> str:
     """Each code point by itself by its simple lower-case mapping: no rules for the ends of words, and
     U+0130 becomes `i`."""
     return "".join(c.lower()[0] for c in text)

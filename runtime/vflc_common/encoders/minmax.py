@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.encoder import NUMBER, Encoder, Fit, Parameter, Python, Settings
+from vflc_common.encoder import NUMBER, Encoder, EncoderParameter, EncoderSettings, Fit, Python
 from vflc_common.encoders.clip import NOTHING, wrong
 from vflc_common.encoding import of_numbers
 from vflc_common.moments import Moments
@@ -14,29 +14,29 @@ from vflc_common.numpy import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vflc_common.backends import Keras, Onnx, Ops
+    from vflc_common.backends import GraphBuilder, KerasBuilder, OnnxBuilder
 
 
-def of_block(x: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
+def of_block(x: NDArray[np.float64], settings: EncoderSettings) -> NDArray[np.float64]:
     low, high = float(settings["low"]), float(settings["high"])
     return (x - low) / (high - low)
 
 
-def minmax(value: float, step: Settings) -> float:
+def minmax(value: float, step: EncoderSettings) -> float:
     return float((float(value) - step["low"]) / (step["high"] - step["low"]))
 
 
-def undo(b: Ops, value: Any, parameters: Mapping[str, Any]) -> Any:
+def undo(b: GraphBuilder, value: Any, parameters: Mapping[str, Any]) -> Any:
     width = b.op("sub", parameters["high"], parameters["low"])
     return b.op("add", b.op("mul", value, width), parameters["low"])
 
 
-def onnx(g: Onnx, value: str, settings: Settings) -> str:
+def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     low, high = settings["low"], settings["high"]
     return g("Div", g("Sub", value, g.constant(low)), g.constant(high - low))
 
 
-def keras(k: Keras, value: Any, settings: Settings) -> Any:
+def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     low, high = settings["low"], settings["high"]
     less, over = k.constant(low, "float64"), k.constant(high - low, "float64")
     return k.ops.divide(k.ops.subtract(k.ops.cast(value, "float64"), less), over)
@@ -49,7 +49,7 @@ ENCODER = Encoder(
     step="(x - low) / (high - low)",
     reads=("int", "float"),
     gives="float",
-    parameters=(Parameter("low", NUMBER), Parameter("high", NUMBER)),
+    parameters=(EncoderParameter("low", NUMBER), EncoderParameter("high", NUMBER)),
     wrong=wrong,
     python=Python(minmax),
     encode=of_numbers(of_block),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vflc_common.arrow import pa
-from vflc_common.encoder import VALUE, Encoder, Parameter, Python, Settings
+from vflc_common.encoder import VALUE, Encoder, EncoderParameter, EncoderSettings, Python
 from vflc_common.text import text
 
 if TYPE_CHECKING:
-    from vflc_common.backends import Keras, Onnx
+    from vflc_common.backends import KerasBuilder, OnnxBuilder
     from vflc_common.encoding import Values
 
 
-def encode(values: Values, settings: Settings) -> Values:
+def encode(values: Values, settings: EncoderSettings) -> Values:
     value, flat = settings["value"], values.flat
     if pa.types.is_string(flat.type):
         return values.with_flat(flat.fill_null(text(value)))
@@ -22,26 +22,26 @@ def encode(values: Values, settings: Settings) -> Values:
     return values.with_flat(flat.fill_null(pa.scalar(value).cast(flat.type)))
 
 
-def missing(value: Any, step: Settings) -> Any:
+def missing(value: Any, step: EncoderSettings) -> Any:
     return step["value"] if value is None else value
 
 
-def wrong(settings: Settings, kind: str) -> str | None:
+def wrong(settings: EncoderSettings, kind: str) -> str | None:
     if isinstance(settings["value"], str) == (kind == "string"):
         return None
     return f"the value for a missing {kind} must be {'text' if kind == 'string' else 'a number'}"
 
 
-def onnx(g: Onnx, value: str, settings: Settings) -> str:
+def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     return g("Where", g("IsNaN", value), g.constant(settings["value"]), value)
 
 
-def keras(k: Keras, value: Any, settings: Settings) -> Any:
+def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     instead = k.constant(settings["value"], str(value.dtype))
     return k.ops.where(k.ops.isnan(value), instead, value)
 
 
-def filling(value: Any) -> Settings:
+def filling(value: Any) -> EncoderSettings:
     """The link that puts `value` where nothing is."""
     return {"name": ENCODER.name, "value": value}
 
@@ -52,7 +52,7 @@ ENCODER = Encoder(
     "`missing(0)` is the mean.",
     step="a missing value becomes `value`",
     reads=("string", "int", "float"),
-    parameters=(Parameter("value", VALUE, needed=True),),
+    parameters=(EncoderParameter("value", VALUE, needed=True),),
     wrong=wrong,
     python=Python(missing, "missing"),
     encode=encode,

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.encoder import NUMBER, Encoder, Parameter, Python, Settings
+from vflc_common.encoder import NUMBER, Encoder, EncoderParameter, EncoderSettings, Python
 from vflc_common.encoding import of_numbers
 
 if TYPE_CHECKING:
-    from vflc_common.backends import Keras, Onnx, Ops
+    from vflc_common.backends import GraphBuilder, KerasBuilder, OnnxBuilder
 
 
-def scale(value: float, step: Settings) -> float:
+def scale(value: float, step: EncoderSettings) -> float:
     return float(float(value) * step["factor"])
 
 
-def undo(b: Ops, value: Any, parameters: Mapping[str, Any]) -> Any:
+def undo(b: GraphBuilder, value: Any, parameters: Mapping[str, Any]) -> Any:
     return b.op("div", value, parameters["factor"])
 
 
-def onnx(g: Onnx, value: str, settings: Settings) -> str:
+def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     return g("Mul", value, g.constant(settings["factor"]))
 
 
-def keras(k: Keras, value: Any, settings: Settings) -> Any:
+def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     return k.ops.multiply(value, k.constant(settings["factor"], str(value.dtype)))
 
 
@@ -34,7 +34,7 @@ ENCODER = Encoder(
     step="x times `factor`",
     reads=("int", "float"),
     gives="float",
-    parameters=(Parameter("factor", NUMBER, needed=True),),
+    parameters=(EncoderParameter("factor", NUMBER, needed=True),),
     python=Python(scale),
     encode=of_numbers(lambda x, s: x * s["factor"]),
     undo=undo,

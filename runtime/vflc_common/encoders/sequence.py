@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vflc_common.arrow import pa
-from vflc_common.encoder import Encoder, Parameter, Python, Settings, whole
+from vflc_common.encoder import Encoder, EncoderParameter, EncoderSettings, Python, whole
 from vflc_common.encoding import Values
 from vflc_common.numpy import np
 
@@ -13,7 +13,7 @@ LONGEST = 100_000
 """Values of a row that may be kept."""
 
 
-def encode(values: Values, settings: Settings) -> Values:
+def encode(values: Values, settings: EncoderSettings) -> Values:
     """The last `max` values of each row, in their order."""
     assert values.offsets is not None, "a sequence follows a split"
     lengths = np.diff(values.offsets)
@@ -28,7 +28,7 @@ def encode(values: Values, settings: Settings) -> Values:
     )
 
 
-def sequence(ids: list[Any], step: Settings) -> list[Any]:
+def sequence(ids: list[Any], step: EncoderSettings) -> list[Any]:
     return ids[-step["max"] :]
 
 
@@ -37,7 +37,7 @@ ENCODER = Encoder(
     doc="Keeps the last `max` ids of each row, in order, and fixes the length of the axis.",
     step="the last `max` ids; the axis is that long",
     reads=("ids",),
-    parameters=(Parameter("max", whole(1, LONGEST), needed=True),),
+    parameters=(EncoderParameter("max", whole(1, LONGEST), needed=True),),
     python=Python(sequence, "row"),
     encode=encode,
     length=lambda settings: int(settings["max"]),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vflc_common.arrow import pc
-from vflc_common.encoder import TEXT, Encoder, Parameter, Python, Settings, Suits
+from vflc_common.encoder import TEXT, Encoder, EncoderParameter, EncoderSettings, Python, Suits
 from vflc_common.encoding import Values
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
-    from vflc_common.backends import Onnx
+    from vflc_common.backends import OnnxBuilder
 
 
-def encode(values: Values, settings: Settings) -> Values:
+def encode(values: Values, settings: EncoderSettings) -> Values:
     """Pieces between separators; empty pieces are none."""
     lists = pc.split_pattern(values.flat.fill_null(""), pattern=settings["separator"])
     flat, offsets = lists.values, lists.offsets.to_numpy().astype(np.int64)
@@ -22,11 +22,11 @@ def encode(values: Values, settings: Settings) -> Values:
     return Values(flat.filter(kept), before[offsets])
 
 
-def split(value: str | None, step: Settings) -> list[str]:
+def split(value: str | None, step: EncoderSettings) -> list[str]:
     return [piece for piece in (value or "").split(step["separator"]) if piece]
 
 
-def onnx(g: Onnx, value: str, settings: Settings) -> str:
+def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     return g("StringSplit", value, delimiter=settings["separator"], outputs=2)
 
 
@@ -37,7 +37,7 @@ ENCODER = Encoder(
     "none. Later steps are done for each piece",
     reads=("string",),
     gives="strings",
-    parameters=(Parameter("separator", TEXT, needed=True),),
+    parameters=(EncoderParameter("separator", TEXT, needed=True),),
     python=Python(split, "missing"),
     encode=encode,
     suits=lambda settings: Suits(separator=settings["separator"]),

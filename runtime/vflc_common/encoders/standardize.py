@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.encoder import NUMBER, Encoder, Fit, Parameter, Python, Settings
+from vflc_common.encoder import NUMBER, Encoder, EncoderParameter, EncoderSettings, Fit, Python
 from vflc_common.encoders.clip import NOTHING
 from vflc_common.encoding import of_numbers
 from vflc_common.moments import Moments
@@ -14,34 +14,34 @@ from vflc_common.numpy import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vflc_common.backends import Keras, Onnx, Ops
+    from vflc_common.backends import GraphBuilder, KerasBuilder, OnnxBuilder
 
 SPREAD = 1e3
 """The largest mean, in deviations, with which Keras's `Normalization` in float32 is exact enough."""
 
 
-def wrong(settings: Settings, kind: str) -> str | None:
+def wrong(settings: EncoderSettings, kind: str) -> str | None:
     return "`std` must be above 0" if settings["std"] is not None and settings["std"] <= 0 else None
 
 
-def of_block(x: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
+def of_block(x: NDArray[np.float64], settings: EncoderSettings) -> NDArray[np.float64]:
     return (x - float(settings["mean"])) / float(settings["std"])
 
 
-def standardize(value: float, step: Settings) -> float:
+def standardize(value: float, step: EncoderSettings) -> float:
     return float((float(value) - step["mean"]) / step["std"])
 
 
-def undo(b: Ops, value: Any, parameters: Mapping[str, Any]) -> Any:
+def undo(b: GraphBuilder, value: Any, parameters: Mapping[str, Any]) -> Any:
     return b.op("add", b.op("mul", value, parameters["std"]), parameters["mean"])
 
 
-def onnx(g: Onnx, value: str, settings: Settings) -> str:
+def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     less = g("Sub", value, g.constant(settings["mean"]))
     return g("Div", less, g.constant(settings["std"]))
 
 
-def keras(k: Keras, value: Any, settings: Settings) -> Any:
+def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     mean, std = settings["mean"], settings["std"]
     if k.precision == "float32" and abs(mean) < SPREAD * std and std > 1e-6:
         return k.layers.Normalization(
@@ -58,7 +58,7 @@ ENCODER = Encoder(
     step="(x - mean) / std",
     reads=("int", "float"),
     gives="float",
-    parameters=(Parameter("mean", NUMBER), Parameter("std", NUMBER)),
+    parameters=(EncoderParameter("mean", NUMBER), EncoderParameter("std", NUMBER)),
     wrong=wrong,
     python=Python(standardize),
     encode=of_numbers(of_block),

@@ -1,11 +1,11 @@
 """Texts without blanks around them."""
 
 from vflc_common.arrow import pc
-from vflc_common.encoder import Encoder, Python, Settings
+from vflc_common.encoder import Encoder, EncoderSettings, Python
 from vflc_common.encoding import of_texts
 
 
-def strip(text: str, step: Settings) -> str:
+def strip(text: str, step: EncoderSettings) -> str:
     """Without white space at its ends: the code points for which Unicode's White_Space holds, and U+001C to
     U+001F, as `str.strip` has it."""
     return text.strip()

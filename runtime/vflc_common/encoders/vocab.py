@@ -6,15 +6,23 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from vflc_common.arrow import pa, pc
-from vflc_common.encoder import VALUE, Encoder, Lookup, Parameter, Python, Settings, lookup_default
+from vflc_common.encoder import (
+    VALUE,
+    Encoder,
+    EncoderParameter,
+    EncoderSettings,
+    Lookup,
+    Python,
+    lookup_default,
+)
 from vflc_common.encoding import MISSING, of_lookup
 from vflc_common.text import text
 
 if TYPE_CHECKING:
-    from vflc_common.backends import Keras, Onnx
+    from vflc_common.backends import KerasBuilder, OnnxBuilder
 
 
-def wrong(settings: Settings, kind: str) -> str | None:
+def wrong(settings: EncoderSettings, kind: str) -> str | None:
     values = settings["values"]
     if len(set(values)) != len(values):
         return "the vocabulary has a value twice"
@@ -28,7 +36,7 @@ def wrong(settings: Settings, kind: str) -> str | None:
     return None
 
 
-def find(flat: pa.Array, settings: Settings) -> pa.Array:
+def find(flat: pa.Array, settings: EncoderSettings) -> pa.Array:
     listed = list(settings["values"])
     if pa.types.is_string(flat.type) or isinstance(listed[0], str):
         flat, known = flat.cast(pa.string()), pa.array([text(value) for value in listed], pa.string())
@@ -39,7 +47,7 @@ def find(flat: pa.Array, settings: Settings) -> pa.Array:
     return pc.index_in(flat, value_set=known, skip_nulls=True).cast(pa.int64())
 
 
-def vocab(value: Any, step: Settings) -> int | None:
+def vocab(value: Any, step: EncoderSettings) -> int | None:
     """The position among the values: compared as text where either is text, otherwise as numbers."""
     listed = step["values"]
     if isinstance(value, str) or isinstance(listed[0], str):
@@ -47,13 +55,13 @@ def vocab(value: Any, step: Settings) -> int | None:
     return listed.index(value) if value in listed else None
 
 
-def not_exported(settings: Settings, type: str) -> str | None:
+def not_exported(settings: EncoderSettings, type: str) -> str | None:
     if type == "int" and any(isinstance(value, float) for value in settings["values"]):
         return "whole numbers are looked up among fractions"
     return None
 
 
-def keys(settings: Settings, type: str) -> list[Any]:
+def keys(settings: EncoderSettings, type: str) -> list[Any]:
     """The listed values as a column of this type has them; whole numbers may be listed as text."""
     texts = [text(value) for value in settings["values"]]
     if type == "string":
@@ -61,7 +69,7 @@ def keys(settings: Settings, type: str) -> list[Any]:
     return [int(key) for key in texts if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", key)]
 
 
-def onnx(g: Onnx, value: str, settings: Settings) -> str:
+def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     whole = g.raw.type == "int"
     ids = {key: g.raw.id_of(settings, key) for key in keys(settings, g.raw.type)}
     if g.raw.many:
@@ -75,7 +83,7 @@ def onnx(g: Onnx, value: str, settings: Settings) -> str:
     return g("LabelEncoder", value, domain="ai.onnx.ml", **attributes)
 
 
-def keras(k: Keras, value: Any, settings: Settings) -> Any:
+def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     """A lookup whose positions (0 is unknown) are then read as the ids that they stand for."""
     whole = k.raw.type == "int"
     known = keys(settings, k.raw.type)
@@ -108,7 +116,7 @@ ENCODER = Encoder(
     "text, otherwise as numbers",
     reads=("string", "int", "strings"),
     gives="id",
-    parameters=(Parameter("values", VALUE, needed=True, many=True), lookup_default),
+    parameters=(EncoderParameter("values", VALUE, needed=True, many=True), lookup_default),
     wrong=wrong,
     python=Python(vocab, "lookup"),
     encode=of_lookup(find, lambda settings, value: list(settings["values"]).index(value)),

@@ -1,10 +1,10 @@
 """The mean of -log of the probability of what was true."""
 
-from vflc_common.measure import LEAST, Block, ClassBlock, Metric, OfSums, share, weight
+from vflc_common.measure import LEAST, Metric, OfSums, ScoredClassRows, ScoredRows, share, weight
 from vflc_common.numpy import np
 
 
-def surprise(block: Block | ClassBlock) -> float:
+def surprise(block: ScoredRows | ScoredClassRows) -> float:
     """-log of the probability of what was true, summed."""
     return -float((block.weight * np.log(np.maximum(block.likely, LEAST))).sum())
 

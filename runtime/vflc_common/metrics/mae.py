@@ -1,10 +1,10 @@
 """The mean absolute error."""
 
-from vflc_common.measure import Block, Metric, OfSums, share, weight
+from vflc_common.measure import Metric, OfSums, ScoredRows, share, weight
 from vflc_common.numpy import np
 
 
-def absolute(block: Block) -> float:
+def absolute(block: ScoredRows) -> float:
     """Sizes of the errors, summed."""
     return float((block.weight * np.abs(block.error)).sum())
 

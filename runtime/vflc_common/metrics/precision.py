@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vflc_common.measure import (
-    Block,
-    ClassBlock,
     Metric,
     OfSums,
+    ScoredClassRows,
+    ScoredRows,
     hits,
     mean_share,
     occurs_by_class,
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-def guessed(block: Block) -> float:
+def guessed(block: ScoredRows) -> float:
     """Weight of the rows that are held for positive."""
     return float(block.weight[block.guess].sum())
 
 
-def guessed_by_class(block: ClassBlock) -> Array:
+def guessed_by_class(block: ScoredClassRows) -> Array:
     return np.bincount(block.guess, block.weight, block.classes)
 
 

@@ -1,9 +1,9 @@
 """The share of the positive rows that are predicted positive."""
 
 from vflc_common.measure import (
-    Block,
     Metric,
     OfSums,
+    ScoredRows,
     hits,
     mean_share,
     occurs_by_class,
@@ -13,7 +13,7 @@ from vflc_common.measure import (
 )
 
 
-def positives(block: Block) -> float:
+def positives(block: ScoredRows) -> float:
     """Weight of the positive rows."""
     return float(block.weight[block.truth].sum())
 

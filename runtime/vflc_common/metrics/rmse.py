@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from vflc_common.measure import Block, Metric, OfSums, weight
+from vflc_common.measure import Metric, OfSums, ScoredRows, weight
 from vflc_common.numpy import np
 
 
-def squared(block: Block) -> float:
+def squared(block: ScoredRows) -> float:
     """Squares of the errors, summed."""
     return float((block.weight * np.square(block.error)).sum())
 

@@ -13,8 +13,8 @@ from vflc_runtime.alignment.exchange import Exchange, wrong
 from vflc_runtime.alignment.handshake import NO_TOKEN, Handshake, confirm_key, meet
 from vflc_runtime.alignment.hub import Hashed, Private, intersect
 from vflc_runtime.alignment.kept import Kept
-from vflc_runtime.alignment.keys import Keys, Ranks
-from vflc_runtime.alignment.points import WorkerPool, library
+from vflc_runtime.alignment.keys import Ranks, SortedKeys
+from vflc_runtime.alignment.points import PointThreads, library
 from vflc_runtime.alignment.settings import AlignSettings, check_settings
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
@@ -54,7 +54,7 @@ def align(
     check_settings(method, (place, *peers), settings)
     if method == "psi":
         library()
-    own = Keys(place, keys)
+    own = SortedKeys(place, keys)
     if not peers:
         return own.order
     kept = None if settings.cache is None else Kept.open(settings.cache, method, place, peers, own)
@@ -71,7 +71,9 @@ def align(
     return positions
 
 
-def _common(method: str, own: Keys, handshake: Handshake, settings: AlignSettings, listen: Listener) -> Ranks:
+def _common(
+    method: str, own: SortedKeys, handshake: Handshake, settings: AlignSettings, listen: Listener
+) -> Ranks:
     """The keys that all have, by one of the methods; all parties have made sure that they agree."""
     if method == "aligned":
         common = np.arange(len(own), dtype=np.int64)
@@ -83,7 +85,7 @@ def _common(method: str, own: Keys, handshake: Handshake, settings: AlignSetting
         confirm_key(handshake, key)
         common = intersect(own, handshake, Hashed(own, handshake, key))
     else:
-        with WorkerPool(settings.threads) as pool:
+        with PointThreads(settings.threads) as pool:
             common = intersect(own, handshake, Private(own, pool, listen))
     if not len(common):
         raise Failure(
@@ -95,7 +97,7 @@ def _common(method: str, own: Keys, handshake: Handshake, settings: AlignSetting
     return common
 
 
-def _check_equal(own: Keys, common: Ranks, handshake: Handshake, method: str) -> None:
+def _check_equal(own: SortedKeys, common: Ranks, handshake: Handshake, method: str) -> None:
     """All parties hold the same keys, or none goes on."""
     digest = own.digest(handshake.salt, common)
     for link in handshake.links.values():

@@ -54,7 +54,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PeerExchange:
     """What is said to and heard from one peer.
 
     Args:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vflc_common.control import ALIGN_CHECK, ALIGN_HELLO
 
-from vflc_runtime.alignment.exchange import Clock, Exchange, Link, wrong
+from vflc_runtime.alignment.exchange import Clock, Exchange, PeerExchange, wrong
 from vflc_runtime.alignment.settings import METHODS, AlignSettings
 from vflc_runtime.errors import PEER, Failure
 
@@ -38,7 +38,7 @@ class Handshake:
     """
 
     place: str
-    links: dict[str, Link]
+    links: dict[str, PeerExchange]
     hub: str
     salt: bytes
     kept: bool
@@ -88,7 +88,7 @@ def meet(
     salt = hashlib.sha256(b"".join(nonces[each] for each in places)).digest()
     return Handshake(
         place,
-        {peer: Link(peer, counts[peer], exchange, clock) for peer in peers},
+        {peer: PeerExchange(peer, counts[peer], exchange, clock) for peer in peers},
         settings.hub or min(places, key=lambda each: (counts[each], each)),
         salt,
         len(tokens) == 1 and token != NO_TOKEN,

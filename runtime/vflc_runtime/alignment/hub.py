@@ -27,29 +27,29 @@ from vflc_common.control import (
     Control,
 )
 
-from vflc_runtime.alignment.exchange import Link, wrong
+from vflc_runtime.alignment.exchange import PeerExchange, wrong
 from vflc_runtime.alignment.handshake import Handshake
-from vflc_runtime.alignment.keys import Keys, Ranks
-from vflc_runtime.alignment.points import Answering, Asking, OnPiece, WorkerPool, read_setup, split
+from vflc_runtime.alignment.keys import Ranks, SortedKeys
+from vflc_runtime.alignment.points import Answering, Asking, OnPiece, PointThreads, read_setup, split
 from vflc_runtime.events import Aligning, Listener
 
 UNDER_WAY = 4
 """Requests that are sent before their answers come, so that both sides and the link are busy."""
 
 
-class Comparison(Protocol):
+class KeyComparison(Protocol):
     """How two parties find which keys both have, of which only the hub learns."""
 
-    def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
+    def at_hub(self, link: PeerExchange, ranks: Ranks) -> Ranks:
         """Those of the hub's keys `ranks` that the partner has."""
         ...
 
-    def at_partner(self, link: Link) -> None:
+    def at_partner(self, link: PeerExchange) -> None:
         """The other side of it."""
         ...
 
 
-def intersect(keys: Keys, handshake: Handshake, comparison: Comparison) -> Ranks:
+def intersect(keys: SortedKeys, handshake: Handshake, comparison: KeyComparison) -> Ranks:
     """The keys that all parties have."""
     salted = keys.hashes(handshake.salt)
     if handshake.place != handshake.hub:
@@ -67,7 +67,7 @@ def intersect(keys: Keys, handshake: Handshake, comparison: Comparison) -> Ranks
     return common
 
 
-def _hear_common(link: Link, salted: NDArray[Any]) -> Ranks:
+def _hear_common(link: PeerExchange, salted: NDArray[Any]) -> Ranks:
     """Hashes under a salt that all know, of keys that all have: each finds its own among them."""
     count = link.hear_number(ALIGN_COUNT, min(len(salted), link.rows))
     told = _hear_hashes(link, ALIGN_COMMON, count)
@@ -77,7 +77,7 @@ def _hear_common(link: Link, salted: NDArray[Any]) -> Ranks:
     return ranks
 
 
-def _hear_hashes(link: Link, kind: Control, count: int) -> NDArray[Any]:
+def _hear_hashes(link: PeerExchange, kind: Control, count: int) -> NDArray[Any]:
     """Hashes in ascending order, none twice."""
     found = np.frombuffer(b"".join(link.hear_all(kind, HASH * count)), dtype=f"S{HASH}")
     if (found[1:] <= found[:-1]).any():
@@ -88,15 +88,15 @@ def _hear_hashes(link: Link, kind: Control, count: int) -> NDArray[Any]:
 class Hashed:
     """Keyed hashes: who knows the key can test any guess of a key, so only the hub gets them."""
 
-    def __init__(self, keys: Keys, handshake: Handshake, key: bytes) -> None:
+    def __init__(self, keys: SortedKeys, handshake: Handshake, key: bytes) -> None:
         self._hashes = keys.hashes(key + handshake.salt)
 
-    def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
+    def at_hub(self, link: PeerExchange, ranks: Ranks) -> Ranks:
         link.tell_number(ALIGN_TURN, 0)
         theirs = _hear_hashes(link, ALIGN_HASHES, link.rows)
         return ranks[np.isin(self._hashes[ranks], theirs)]
 
-    def at_partner(self, link: Link) -> None:
+    def at_partner(self, link: PeerExchange) -> None:
         link.hear_number(ALIGN_TURN, 0)
         link.tell_all(ALIGN_HASHES, np.sort(self._hashes).tobytes())
 
@@ -104,13 +104,13 @@ class Hashed:
 class Private:
     """Points under secrets: nobody can test a guess, not even the hub."""
 
-    def __init__(self, keys: Keys, pool: WorkerPool, listen: Listener) -> None:
+    def __init__(self, keys: SortedKeys, pool: PointThreads, listen: Listener) -> None:
         self._keys, self._pool, self._listen = keys, pool, listen
 
     def _report(self, what: str) -> OnPiece:
         return lambda done, total: self._listen(Aligning(what, done, total))
 
-    def at_hub(self, link: Link, ranks: Ranks) -> Ranks:
+    def at_hub(self, link: PeerExchange, ranks: Ranks) -> Ranks:
         texts = [self._keys.texts[rank] for rank in ranks]
         asking = Asking(self._pool, texts, self._report(f"keys for {link.peer}"))
         link.tell_number(ALIGN_TURN, len(texts))
@@ -123,7 +123,7 @@ class Private:
         found = self._ask(link, asking, read_setup(self._pool, points), len(texts))
         return ranks[np.sort(found)]
 
-    def _ask(self, link: Link, asking: Asking, setup: Any, count: int) -> NDArray[np.int64]:
+    def _ask(self, link: PeerExchange, asking: Asking, setup: Any, count: int) -> NDArray[np.int64]:
         """Sends the points, and compares what comes back while more is under way."""
         # Each comparison reads the peer's keys anew: few large ones where there are many answers.
         least = max(POINTS, count // (4 * self._pool.threads))
@@ -142,7 +142,7 @@ class Private:
             report(min(done * least, count), count)
         return np.concatenate(found)
 
-    def at_partner(self, link: Link) -> None:
+    def at_partner(self, link: PeerExchange) -> None:
         answering = Answering(self._pool, self._keys.texts, self._report("own keys"))
         count = link.hear_number(ALIGN_TURN, link.rows)
         if not count:
@@ -155,7 +155,7 @@ class Private:
             report(done, count)
 
 
-def _answers(link: Link, points: bytes) -> Iterator[bytes]:
+def _answers(link: PeerExchange, points: bytes) -> Iterator[bytes]:
     """Sends points and hears them under the peer's secret as well, some messages behind."""
     size = ALIGN_REQUEST.bytes
     blocks = [points[start : start + size] for start in range(0, len(points), size)]

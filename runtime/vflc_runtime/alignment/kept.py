@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime import files
-from vflc_runtime.alignment.keys import Keys
+from vflc_runtime.alignment.keys import SortedKeys
 from vflc_runtime.errors import Failure
 
 FORMAT = "1"
@@ -35,7 +35,7 @@ class Kept:
     positions: NDArray[np.int64] | None = None
 
     @classmethod
-    def open(cls, folder: Path, method: str, place: str, peers: tuple[str, ...], keys: Keys) -> Kept:
+    def open(cls, folder: Path, method: str, place: str, peers: tuple[str, ...], keys: SortedKeys) -> Kept:
         """What is kept for these keys; a file that cannot be used is as none."""
         seen = hashlib.sha256("\0".join((FORMAT, method, place, *sorted(peers), "")).encode())
         seen.update(keys.fingerprint())

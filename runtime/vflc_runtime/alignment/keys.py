@@ -18,7 +18,7 @@ Ranks = NDArray[np.int64]
 """Places of keys in the order of their bytes, ascending."""
 
 
-class Keys:
+class SortedKeys:
     """The keys of a table, sorted by their bytes, as a run in one process sorts them.
 
     Args:

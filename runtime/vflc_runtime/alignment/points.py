@@ -41,7 +41,7 @@ def library() -> ModuleType:
     return module
 
 
-class WorkerPool:
+class PointThreads:
     """Threads that compute. The library lets go of the interpreter; an object of it serves one thread."""
 
     def __init__(self, threads: int | None) -> None:
@@ -49,7 +49,7 @@ class WorkerPool:
         self.threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self.threads, "alignment")
 
-    def __enter__(self) -> WorkerPool:
+    def __enter__(self) -> PointThreads:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -93,7 +93,7 @@ class Asking:
         report: is told how many points are done.
     """
 
-    def __init__(self, pool: WorkerPool, texts: Sequence[bytes], report: OnPiece) -> None:
+    def __init__(self, pool: PointThreads, texts: Sequence[bytes], report: OnPiece) -> None:
         self._pool, self._psi = pool, pool.psi
         # A secret a peer: two peers together cannot follow a key through both intersections.
         self._client = Holder(self._psi.client)
@@ -129,7 +129,7 @@ class Asking:
 class Answering:
     """The side that learns no more than how many keys the other asks for."""
 
-    def __init__(self, pool: WorkerPool, texts: Sequence[bytes], report: OnPiece) -> None:
+    def __init__(self, pool: PointThreads, texts: Sequence[bytes], report: OnPiece) -> None:
         self._pool, self._psi = pool, pool.psi
         self._server = Holder(self._psi.server)
         # Sorted, points say nothing about the order of the keys.
@@ -165,7 +165,7 @@ def split(block: bytes) -> list[bytes]:
     return [block[start : start + POINT] for start in range(0, len(block), POINT)]
 
 
-def read_setup(pool: WorkerPool, points: Sequence[bytes]) -> Any:
+def read_setup(pool: PointThreads, points: Sequence[bytes]) -> Any:
     """A peer's keys as the library reads them."""
     setup = pool.psi.ServerSetup()
     setup.raw.encrypted_elements.extend(points)

@@ -29,7 +29,7 @@ BATCHES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class ObservedEdges:
     """Edges whose values a place sees side by side, as one row: the joint row, or one edge.
 
     Args:
@@ -80,22 +80,22 @@ class AdversaryView:
         self.start: Any = None
         self.learned = manifest.document.get("learned", ())
 
-    def channels(self, phase: str, program: str = "train", sent: bool = False) -> list[Channel]:
+    def channels(self, phase: str, program: str = "train", sent: bool = False) -> list[ObservedEdges]:
         """The joint row of all edges of a phase, and where there are several, each edge by itself."""
         edges = tuple(edge.id for edge in self._own_edges(program, sent) if edge.phase == phase)
         if len(edges) < 2:
-            return [Channel(edge, phase, (edge,), sent, program) for edge in edges]
-        alone = [Channel(edge, phase, (edge,), sent, program, part=True) for edge in edges]
-        return [Channel("all", phase, edges, sent, program), *alone]
+            return [ObservedEdges(edge, phase, (edge,), sent, program) for edge in edges]
+        alone = [ObservedEdges(edge, phase, (edge,), sent, program, part=True) for edge in edges]
+        return [ObservedEdges("all", phase, edges, sent, program), *alone]
 
-    def every_channel(self) -> Iterator[Channel]:
+    def every_channel(self) -> Iterator[ObservedEdges]:
         """All that comes, of training, evaluation and prediction; and what the place sent in training."""
         yield from self.channels("backward")
         for program in PROGRAMS:
             yield from self.channels("forward", program)
         yield from self.channels("forward", sent=True)
 
-    def answered(self, channel: Channel) -> Channel | None:
+    def answered(self, channel: ObservedEdges) -> ObservedEdges | None:
         """What the place sent itself that gradients are of, in their order; None where it did not.
 
         An edge's gradient is called `VALUE.gradient`, with more behind it where it is protected.
@@ -105,21 +105,22 @@ class AdversaryView:
         edges = tuple(known.get(edge.partition(".gradient")[0], "") for edge in channel.edges)
         if "" in edges or not edges:
             return None
-        return Channel(channel.name, "forward", edges, True, channel.program)
+        return ObservedEdges(channel.name, "forward", edges, True, channel.program)
 
-    def senders(self) -> dict[str, Channel]:
+    def senders(self) -> dict[str, ObservedEdges]:
         """What each other place sends of a row for a prediction, as one channel, and masked sums."""
         edges: dict[str, list[str]] = {}
-        sums: dict[str, Channel] = {}
+        sums: dict[str, ObservedEdges] = {}
         for edge in self._own_edges("predict", False):
             edges.setdefault(edge.sender, []).append(edge.id)
             if edge.packing is not None and edge.packing.kind == MASKED:
                 members = edge.packing.members
-                sums[" + ".join(edge.packing.places)] = Channel(
+                sums[" + ".join(edge.packing.places)] = ObservedEdges(
                     f"sum of {len(members)}", "forward", members, program="predict"
                 )
         alone = {
-            sender: Channel("all", "forward", tuple(ids), program="predict") for sender, ids in edges.items()
+            sender: ObservedEdges("all", "forward", tuple(ids), program="predict")
+            for sender, ids in edges.items()
         }
         return alone | sums
 
@@ -140,7 +141,7 @@ class AdversaryView:
         if program == "evaluate":
             yield from self._transcript.evaluations(most)
 
-    def rows(self, step: RecordedStep, channel: Channel) -> Array:
+    def rows(self, step: RecordedStep, channel: ObservedEdges) -> Array:
         """The values of a channel [n, w], as float64."""
         tensors = step.sent if channel.sent else step.received
         for edge in channel.edges:
@@ -154,21 +155,21 @@ class AdversaryView:
         parts = [flat(self._read(edge, tensors, sums)) for edge in channel.edges]
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
-    def whole(self, program: str = "train") -> list[Channel]:
+    def whole(self, program: str = "train") -> list[ObservedEdges]:
         """Edges that come with one value for the whole batch, each by itself."""
         return [
-            Channel(edge.id, edge.phase, (edge.id,), program=program, rows=False)
+            ObservedEdges(edge.id, edge.phase, (edge.id,), program=program, rows=False)
             for edge in self._edges.values()
             if edge.receiver == self.place and program in edge.programs and "batch" not in edge.shape
             and all(isinstance(size, int) for size in edge.shape) and edge.packing is None
         ]  # fmt: skip
 
-    def sums(self, step: RecordedStep, channel: Channel) -> Array:
+    def sums(self, step: RecordedStep, channel: ObservedEdges) -> Array:
         """The values of such a channel [w], as float64."""
         (edge,) = channel.edges
         return step.received[edge].reshape(-1).astype(np.float64)
 
-    def _masked(self, channel: Channel) -> tuple[Sums, set[str]]:
+    def _masked(self, channel: ObservedEdges) -> tuple[Sums, set[str]]:
         """What adds up those masked sums of which a channel has every term, and these terms."""
         packed = {edge: self._edges[edge].packing for edge in channel.edges}
         whole = {

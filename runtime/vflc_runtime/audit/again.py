@@ -12,7 +12,7 @@ from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.audit import EPOCHS, STEPS
 from vflc_runtime.bundle.folder import is_population
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.settings import EPOCHS as SETTINGS
 from vflc_runtime.run.state import RunFolder
@@ -30,7 +30,7 @@ def settings_of(run: Path) -> dict[str, Any]:
 @contextmanager
 def trained_again(
     bundle: Path,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, TableSource],
     epochs: int | None = None,
     steps: int | None = None,
     engine: str = DEFAULT_ENGINE,

@@ -16,13 +16,13 @@ from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import drawn, units
 from vflc_runtime.audit.initial import Imitation, imitate
 from vflc_runtime.audit.judge import Judge
-from vflc_runtime.audit.knowledge import Knowledge, Label
+from vflc_runtime.audit.knowledge import AttackedLabel, Knowledge
 from vflc_runtime.audit.rehearsal import PREDICTED, Hearing, first_steps, heard_whole
 from vflc_runtime.audit.targets import target
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Edge
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener
 from vflc_runtime.run import loading
@@ -50,7 +50,7 @@ class Context:
         cls,
         run: Path,
         transcripts: Path,
-        sources: Mapping[str, Source],
+        sources: Mapping[str, TableSource],
         engine: str,
         threads: int | None,
         listen: Listener,
@@ -106,10 +106,12 @@ class Context:
             if aimed is None:
                 continue
             if values.dtype.kind == "f" and len(np.unique(values[:PREDICTED])) > 2:
-                label, truth = Label(name, "number", 2), values.reshape(-1).astype(np.float64)
+                label, truth = AttackedLabel(name, "number", 2), values.reshape(-1).astype(np.float64)
                 yield Knowledge(label, truth), Judge(label, truth)
             else:
-                label = Label(name, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
+                label = AttackedLabel(
+                    name, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares)
+                )
                 items = values if values.ndim == 1 else aimed.classes
                 yield Knowledge(label, aimed.classes, None, aimed.spelled), Judge(label, aimed.classes, items)
 
@@ -169,11 +171,11 @@ class Context:
         metrics = json.loads(path.read_bytes()) if path.exists() else {}
         return {rows: metrics[rows] for rows in ("train", "validation") if metrics.get(rows)}
 
-    def _label(self, name: str, truth: Array) -> Label:
+    def _label(self, name: str, truth: Array) -> AttackedLabel:
         if truth.dtype.kind != "f":
-            return Label(name, "classes", int(truth.max(initial=1)) + 1)
+            return AttackedLabel(name, "classes", int(truth.max(initial=1)) + 1)
         binary = bool(np.isin(truth, (0, 1)).all())
-        return Label(name, "binary" if binary else "number", 2)
+        return AttackedLabel(name, "binary" if binary else "number", 2)
 
 
 def _heard(

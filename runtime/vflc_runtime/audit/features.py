@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.knowledge import Knowledge
-from vflc_runtime.audit.learn import Network, solved
+from vflc_runtime.audit.learn import SurrogateNetwork, solved
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -55,7 +55,7 @@ class Completion:
 
 
 def complete(
-    view: AdversaryView, channel: Channel, knowledge: Knowledge, count: int, draw: int
+    view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge, count: int, draw: int
 ) -> Completion:
     """A head on `count` known labels, with and without the trained bottom."""
     rows = view.prediction.rows
@@ -68,7 +68,7 @@ def complete(
 
     def head(values: Array) -> Array:
         output = "linear" if knowledge.label.kind == "number" else "softmax"
-        return Network(values[known], targets, output)(values[rest])  # type: ignore[arg-type]
+        return SurrogateNetwork(values[known], targets, output)(values[rest])  # type: ignore[arg-type]
 
     own = [array[rows] for array in view.own.values()]
     spelled = [Spelling.of(array[known])(array) for array in own]
@@ -120,7 +120,7 @@ def invert(
     joint = np.concatenate(list(targets.values()), axis=1)
     if learned:
         size, mean = np.maximum(joint.std(axis=0), 1e-12), joint.mean(axis=0)
-        network = Network(activations[known], (joint - mean) / size, "linear", HIDDEN)
+        network = SurrogateNetwork(activations[known], (joint - mean) / size, "linear", HIDDEN)
         guess = network(activations) * size + mean
     else:
         guess = solved(activations[known], joint, activations)

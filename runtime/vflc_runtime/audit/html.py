@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from vflc_runtime.audit.report import LEVELS, MEANING, Report, Score, heads, worst, worst_first
+from vflc_runtime.audit.report import LEVELS, MEANING, AttackScore, Report, heads, worst, worst_first
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #ffffff; --text: #1c2330; --soft: #5b6475; --line: #dfe3ea;
@@ -109,7 +109,7 @@ def _task(task: dict[str, Any]) -> str:
     return f'<p class="soft">The model as trained: {" · ".join(said)}</p>' if said else ""
 
 
-def _summary(scores: Iterable[Score]) -> str:
+def _summary(scores: Iterable[AttackScore]) -> str:
     """The worst of each party and secret, in words."""
     rows = []
     for score in worst(scores):
@@ -139,7 +139,7 @@ def _trials(report: Report) -> str:
     return _table(["party", "after", "may learn at most", "attack", "right|n", "at most|n", "p|n", ""], rows)
 
 
-def _scores(scores: Iterable[Score]) -> str:
+def _scores(scores: Iterable[AttackScore]) -> str:
     rows = []
     for score in scores:
         details = "".join(
@@ -162,7 +162,7 @@ def _scores(scores: Iterable[Score]) -> str:
     )
 
 
-def _meter(score: Score) -> str:
+def _meter(score: AttackScore) -> str:
     """How far a score is on the way from nothing to everything, with a mark at chance."""
     nothing = {"auc": 0.5, "error": 1.0}.get(score.measure, 0.0)
     everything = 0.0 if score.measure == "error" else 1.0
@@ -203,7 +203,7 @@ def _name(entry: Any) -> str:
     return str(next((entry[key] for key in ("mechanism", "code", "id") if key in entry), entry))
 
 
-def _papers(scores: Iterable[Score]) -> str:
+def _papers(scores: Iterable[AttackScore]) -> str:
     follows: dict[str, list[str]] = {}
     for score in scores:
         attacks = follows.setdefault(score.paper, [])
@@ -213,7 +213,7 @@ def _papers(scores: Iterable[Score]) -> str:
     return f"<ul>{''.join(items)}</ul>"
 
 
-def _level(score: Score) -> str:
+def _level(score: AttackScore) -> str:
     assert score.level in LEVELS
     return f'<b class="{score.level}">{score.level}</b>'
 

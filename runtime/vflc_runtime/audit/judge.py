@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vflc_runtime.audit import scores
 from vflc_runtime.audit.attacks.attack import Look, spread_out
 from vflc_runtime.audit.features import Completion
-from vflc_runtime.audit.knowledge import Label
+from vflc_runtime.audit.knowledge import AttackedLabel
 from vflc_runtime.audit.scores import Spread
 
 Array = NDArray[Any]
@@ -24,7 +24,7 @@ SHUFFLES = 5
 class Judge:
     """Knows a label of all rows [rows]; and what makes two rows alike, where that is finer than the label."""
 
-    def __init__(self, label: Label, truth: Array, items: Array | None = None) -> None:
+    def __init__(self, label: AttackedLabel, truth: Array, items: Array | None = None) -> None:
         self.label, self._truth, self._items = label, truth, truth if items is None else items
         self._high = float(np.median(truth)) if label.kind == "number" else 0.5
 

@@ -20,7 +20,7 @@ LabelKind = Literal["binary", "classes", "number"]
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class AttackedLabel:
     """A label under attack; that it exists and what kind it is stands in every manifest.
 
     Args:
@@ -45,7 +45,7 @@ class Knowledge:
     """
 
     def __init__(
-        self, label: Label, truth: Array, known: Array | None = None, spelled: Spelled | None = None
+        self, label: AttackedLabel, truth: Array, known: Array | None = None, spelled: Spelled | None = None
     ) -> None:
         self.label, self._truth, self._known = label, truth, known
         self.spelled: Spelled = spelled or (lambda column: column.reshape(-1))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
-from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.alike import ALIKE, LINKED
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.attacks.epochs import EPOCHS
@@ -33,12 +33,12 @@ SUN = (
 FU = 'Fu et al., "Label Inference Attacks Against Vertical Federated Learning", USENIX Security 2022'
 
 
-def _norm(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _norm(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_norm(view.rows(step, channel)))
 
 
-def _cosine(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _cosine(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         known = knowledge.one_positive(step.rows)
         if known is not None:
@@ -46,12 +46,12 @@ def _cosine(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iter
             yield Look(np.delete(step.rows, known), np.delete(values, known))  # its own cosine is 1
 
 
-def _sign(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _sign(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_projection(view.rows(step, channel)))
 
 
-def _columns(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _columns(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     columns: Indices | None = None
     for step in view.steps(BATCHES // 4, channel.program):
         rows = view.rows(step, channel)
@@ -59,30 +59,30 @@ def _columns(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Ite
         yield Look(step.rows, rows[:, columns])
 
 
-def _consensus(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _consensus(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_consensus(view.rows(step, channel)))
 
 
-def _factor(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _factor(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     own = view.channels("forward", sent=True)
     for step in view.steps(BATCHES // 4, channel.program) if own else ():
         yield Look(step.rows, exact.by_factor(view.rows(step, channel), view.rows(step, own[0])))
 
 
-def _direction(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _direction(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         rows = view.rows(step, channel)
         if len(rows) >= knowledge.label.classes:
             yield Look(step.rows, exact.by_direction(rows, knowledge.label.classes), "purity")
 
 
-def _residual(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _residual(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         yield Look(step.rows, exact.by_projection(view.rows(step, channel)), "correlation")
 
 
-def _spectral(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _spectral(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(program=channel.program):
         rows = view.rows(step, channel)
         yield Look(step.rows, exact.by_projection(rows - rows.mean(axis=0)))
@@ -132,7 +132,7 @@ FEATURE_ATTACKS = {"backward": (TAUGHT, START, EPOCHS, ALIKE, LINKED), "forward"
 """Attacks on features by what crosses of them, besides those that invert a batch of prediction."""
 
 
-def tally(views: Sequence[AdversaryView], channel: Channel) -> tuple[Indices, Array]:
+def tally(views: Sequence[AdversaryView], channel: ObservedEdges) -> tuple[Indices, Array]:
     """Signs of every row's gradient, added up over the epochs it was seen in, of one run after another.
 
     Gradients of a step are told apart up to one global sign; later steps are turned to agree with what

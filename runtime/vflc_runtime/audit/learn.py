@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Layers = list[tuple[Array, Array]]
+LayerWeights = list[tuple[Array, Array]]
 """Weight [a, b] and bias [b] of each."""
 
 FLOAT = np.float32
@@ -41,7 +41,7 @@ class Scale:
         return np.clip((rows - self.mean) / self.size, -10, 10)
 
 
-class Network:
+class SurrogateNetwork:
     """Learns `targets` [n, k] from `examples` [n, w]; call it with rows [m, w] to get [m, k].
 
     Args:
@@ -82,7 +82,7 @@ class Network:
         gradient, layers = zeros(sizes)
         adam(self._flat, gradient, lambda: self._differentiate(examples, targets, layers), STEPS, RATE)
 
-    def _differentiate(self, examples: Array, targets: Array, found: Layers) -> None:
+    def _differentiate(self, examples: Array, targets: Array, found: LayerWeights) -> None:
         values = self._forward(examples)
         error = (values[-1] - targets) / len(examples)  # the same for softmax and for squares
         for index in range(len(self._layers) - 1, -1, -1):
@@ -117,7 +117,7 @@ def adam(
         parameters -= rate * corrected / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
 
 
-def zeros(sizes: list[int]) -> tuple[Array, Layers]:
+def zeros(sizes: list[int]) -> tuple[Array, LayerWeights]:
     """Zeros for the parameters of layers of these sizes [p], and each layer's weight and bias in them."""
     flat = np.zeros(sum(a * b + b for a, b in pairwise(sizes)), FLOAT)
     layers, at = [], 0

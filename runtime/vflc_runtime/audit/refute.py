@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.audit import bounds
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import Look, spread_out
 from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import Unit, drawn, units
-from vflc_runtime.audit.knowledge import Knowledge, Label
+from vflc_runtime.audit.knowledge import AttackedLabel, Knowledge
 from vflc_runtime.audit.labels import LABEL_ATTACKS
 from vflc_runtime.audit.rehearsal import ROOM, charged, first_steps, rehearse
 from vflc_runtime.audit.report import BoundTest
@@ -132,7 +132,7 @@ def _trials(
 ) -> Iterator[BoundTest]:
     """Every attack on one secret at every channel, of all runs together, where it names at least one row."""
     view = views[0]
-    label = Label(aimed.id, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
+    label = AttackedLabel(aimed.id, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares))
     knowledge = Knowledge(label, aimed.classes, known, aimed.spelled)
     for channel in (*view.every_channel(), *view.whole()):
         for attack in LABEL_ATTACKS:
@@ -219,7 +219,7 @@ def _judged(
     aimed: AttackTarget,
     bound: bounds.Tested,
     attack: str,
-    channel: Channel,
+    channel: ObservedEdges,
     guesses: tuple[Indices, Indices],
 ) -> Iterator[BoundTest]:
     """Guesses held against the bound: of each class by itself, or all together where a code bounds them."""

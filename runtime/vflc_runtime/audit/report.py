@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-Level = Literal["recovered", "leaks", "hints", "quiet"]
-LEVELS: tuple[Level, ...] = ("recovered", "leaks", "hints", "quiet")
+LeakLevel = Literal["recovered", "leaks", "hints", "quiet"]
+LEVELS: tuple[LeakLevel, ...] = ("recovered", "leaks", "hints", "quiet")
 """From bad to good."""
-MEANING: dict[Level, str] = {
+MEANING: dict[LeakLevel, str] = {
     "recovered": "a secret of another party can be read as if it had been sent",
     "leaks": "a secret of another party can be told for many rows",
     "hints": "what was received makes guesses better than they would be without it",
@@ -18,7 +18,7 @@ MEANING: dict[Level, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class AttackScore:
     """One attack of one party on one secret.
 
     Args:
@@ -56,7 +56,7 @@ class Score:
     quantile: float
     chance: float
     batches: int
-    level: Level
+    level: LeakLevel
     verdict: str
     bound: str
     advice: str | None
@@ -129,12 +129,12 @@ class Report:
     known: dict[str, int]
     edges: tuple[dict[str, Any], ...]
     passed: dict[str, str]
-    scores: tuple[Score, ...]
+    scores: tuple[AttackScore, ...]
     trials: tuple[BoundTest, ...] | None = None
     runs: int = 1
 
     @property
-    def worst(self) -> Level:
+    def worst(self) -> LeakLevel:
         """The worst level of any score."""
         return min((score.level for score in self.scores), key=LEVELS.index, default="quiet")
 
@@ -155,31 +155,31 @@ class Report:
         return {"format": 3, "worst": self.worst, "reached": self.reached, **asdict(self)}
 
 
-def worst_first(scores: Iterable[Score]) -> list[Score]:
+def worst_first(scores: Iterable[AttackScore]) -> list[AttackScore]:
     """Scores ordered by how bad they are.
 
     Of one level labels come first, links last of these; then attacks that know nothing besides, then what is
     far from chance.
     """
 
-    def order(score: Score) -> tuple[int, int, bool, float]:
+    def order(score: AttackScore) -> tuple[int, int, bool, float]:
         kind = {"error": 2, "pairs": 1}.get(score.measure, 0)
         return LEVELS.index(score.level), kind, bool(score.knows), -abs(score.score - score.chance)
 
     return sorted(scores, key=order)
 
 
-def heads(scores: Iterable[Score]) -> list[Score]:
+def heads(scores: Iterable[AttackScore]) -> list[AttackScore]:
     """Of each party and secret the attacks, each on the channel where it did best; worst first."""
-    best: dict[tuple[str, str, str], Score] = {}
+    best: dict[tuple[str, str, str], AttackScore] = {}
     for score in worst_first(scores):
         best.setdefault((score.party, score.secret, score.attack), score)
     return worst_first(best.values())
 
 
-def worst(scores: Iterable[Score]) -> list[Score]:
+def worst(scores: Iterable[AttackScore]) -> list[AttackScore]:
     """Of each party and secret the worst score; worst first."""
-    found: dict[tuple[str, str], Score] = {}
+    found: dict[tuple[str, str], AttackScore] = {}
     for score in worst_first(scores):
         found.setdefault((score.party, score.secret), score)
     return list(found.values())

@@ -13,7 +13,7 @@ from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.audit import bounds, features, verdict
 from vflc_runtime.audit import runs as several
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack
 from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.context import Context
@@ -22,9 +22,9 @@ from vflc_runtime.audit.judge import Judge, relative_error
 from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.labels import FEATURE_ATTACKS, FU, LABEL_ATTACKS, tally
 from vflc_runtime.audit.refute import refute
-from vflc_runtime.audit.report import BoundTest, Report, Score, worst_first
+from vflc_runtime.audit.report import AttackScore, BoundTest, Report, worst_first
 from vflc_runtime.audit.scores import Spread
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.run.state import RunFolder
@@ -63,7 +63,7 @@ class AuditOptions:
 
 def audit(
     run: Path | str,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, TableSource],
     options: AuditOptions | None = None,
     transcripts: Path | str | None = None,
     listen: Listener = silent,
@@ -115,7 +115,7 @@ def audit(
 
 
 def _other(
-    context: Context, run: Path, sources: Mapping[str, Source], options: AuditOptions, listen: Listener
+    context: Context, run: Path, sources: Mapping[str, TableSource], options: AuditOptions, listen: Listener
 ) -> Context:
     """Another run on the same rows; VFL0689 where it is of another spec."""
     theirs = RunFolder(run).settings.get("digest")
@@ -128,7 +128,7 @@ def _other(
     return Context.open(run, run, sources, options.engine, options.threads, listen)
 
 
-def _over_runs(runs: Sequence[Context], place: str) -> Iterator[Score]:
+def _over_runs(runs: Sequence[Context], place: str) -> Iterator[AttackScore]:
     """Attacks on labels whose scores are added up, row by row, over all runs."""
     first, views = runs[0], [context.view(place) for context in runs]
     settings = [context.run.settings for context in runs]
@@ -155,7 +155,9 @@ def _trials(context: Context, options: AuditOptions, tell: Tell) -> tuple[BoundT
     return refute(bundle, context.data, settings, TRIED, *given, runs=runs, tell=tell)
 
 
-def _place(context: Context, place: str, start: Start, options: AuditOptions, tell: Tell) -> Iterator[Score]:
+def _place(
+    context: Context, place: str, start: Start, options: AuditOptions, tell: Tell
+) -> Iterator[AttackScore]:
     view = context.view(place)
     view.start = start
     for knowledge, judge in context.labels(place):
@@ -181,7 +183,7 @@ def _looks(
     knowledge: Knowledge,
     judge: Judge,
     attacks: Mapping[str, tuple[LabelAttack, ...]] | None = None,
-) -> Iterator[Score]:
+) -> Iterator[AttackScore]:
     """Attacks that look at batches: those on labels, or by phase the ones given, where told of the secret."""
     label = knowledge.label
     for channel in (*view.every_channel(), *view.whole()):
@@ -200,7 +202,9 @@ def _looks(
                     )
 
 
-def _votes(context: Context, view: AdversaryView, knowledge: Knowledge, judge: Judge) -> Iterator[Score]:
+def _votes(
+    context: Context, view: AdversaryView, knowledge: Knowledge, judge: Judge
+) -> Iterator[AttackScore]:
     """A vote over epochs, where rows were recorded more than once."""
     if knowledge.label.kind == "classes":
         return
@@ -218,7 +222,7 @@ def _votes(context: Context, view: AdversaryView, knowledge: Knowledge, judge: J
 
 def _completion(
     view: AdversaryView, knowledge: Knowledge, judge: Judge, options: AuditOptions
-) -> Iterator[Score]:
+) -> Iterator[AttackScore]:
     sent = view.channels("forward", "predict", sent=True)
     channels = sent or view.channels("forward", "predict")
     if not channels:
@@ -238,8 +242,8 @@ def _completion(
 
 
 def _inversion(
-    context: Context, view: AdversaryView, channel: Channel, options: AuditOptions
-) -> Iterator[Score]:
+    context: Context, view: AdversaryView, channel: ObservedEdges, options: AuditOptions
+) -> Iterator[AttackScore]:
     rows = view.prediction.rows
     known = np.sort(
         np.random.default_rng(0).permutation(len(rows))[: min(options.known_rows, len(rows) // 2)]
@@ -267,8 +271,8 @@ def _inversion(
 
 
 def _initial(
-    context: Context, view: AdversaryView, channel: Channel, first: RecordedStep, imitation: Imitation
-) -> Iterator[Score]:
+    context: Context, view: AdversaryView, channel: ObservedEdges, first: RecordedStep, imitation: Imitation
+) -> Iterator[AttackScore]:
     """Features of the rows of step 1, from the initial weights that everybody knows."""
     values = context.features(view.place, channel.edges)
     made, received = view.rows(imitation.step, channel), view.rows(first, channel)
@@ -290,7 +294,7 @@ def _right(guess: Array, truth: Array, known: Array, rest: Array) -> dict[str, f
 def _score(
     view: AdversaryView,
     secret: str,
-    channel: Channel,
+    channel: ObservedEdges,
     attack: str,
     words: tuple[str, str, str],
     measure: str,
@@ -298,11 +302,11 @@ def _score(
     level: Any,
     details: dict[str, float] | None = None,
     phase: str | None = None,
-) -> Score:
+) -> AttackScore:
     title, paper, knows = words
     help = verdict.advice(attack, view.place, secret, level, phase)
     bound = bounds.of_secret(view.learned, view.place, secret)
-    return Score(
+    return AttackScore(
         party=view.place,
         secret=secret,
         channel=channel.name,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vflc_common.bound import Bound
 
 from vflc_runtime.audit import bounds
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.labels import FU, LABEL_ATTACKS, tally
@@ -33,7 +33,7 @@ _VOTE = LabelAttack(
 
 
 def sums(
-    views: Sequence[AdversaryView], channel: Channel, knowledge: Knowledge, told: bool
+    views: Sequence[AdversaryView], channel: ObservedEdges, knowledge: Knowledge, told: bool
 ) -> Iterator[tuple[LabelAttack, Indices, Array]]:
     """What attacks make of a channel in several runs.
 

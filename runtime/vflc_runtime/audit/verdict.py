@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vflc_runtime.audit.report import Level
+from vflc_runtime.audit.report import LeakLevel
 from vflc_runtime.audit.scores import Spread
 
 RECOVERED = 0.99
@@ -11,7 +11,7 @@ LEAKS = 0.95
 """95 % quantile of the AUC that is called a leak in the literature's unprotected models."""
 MARGIN = 0.05
 """By how much a score must beat chance to count at all."""
-ERRORS: tuple[tuple[float, Level], ...] = ((0.01, "recovered"), (0.5, "leaks"), (0.9, "hints"))
+ERRORS: tuple[tuple[float, LeakLevel], ...] = ((0.01, "recovered"), (0.5, "leaks"), (0.9, "hints"))
 """Relative errors of inverted features, at most so much for each level."""
 
 
@@ -31,7 +31,7 @@ _REMEDIES = {
 }
 
 
-def of_label(spread: Spread) -> Level:
+def of_label(spread: Spread) -> LeakLevel:
     """How bad a label's score over batches is."""
     if spread.mean >= RECOVERED:
         return "recovered"
@@ -40,19 +40,19 @@ def of_label(spread: Spread) -> Level:
     return "hints" if spread.quantile > spread.chance + MARGIN else "quiet"
 
 
-def of_completion(score: float, plain: float) -> Level:
+def of_completion(score: float, plain: float) -> LeakLevel:
     """How bad it is what a bottom adds to a party's own columns."""
     if score <= plain + MARGIN:
         return "quiet"
     return "leaks" if score >= LEAKS else "hints"
 
 
-def of_error(error: float) -> Level:
+def of_error(error: float) -> LeakLevel:
     """How bad an inverted feature is."""
     return next((level for most, level in ERRORS if error <= most), "quiet")
 
 
-def sentence(level: Level, party: str, secret: str, how: str, linked: bool = False) -> str:
+def sentence(level: LeakLevel, party: str, secret: str, how: str, linked: bool = False) -> str:
     """The verdict for a person; `linked` where rows of one value are found, and not which value it is."""
     if linked and level in ("recovered", "leaks"):
         all_or_many = "all" if level == "recovered" else "many"
@@ -65,7 +65,7 @@ def sentence(level: Level, party: str, secret: str, how: str, linked: bool = Fal
     }[level]
 
 
-def advice(attack: str, party: str, secret: str, level: Level, phase: str | None = None) -> str | None:
+def advice(attack: str, party: str, secret: str, level: LeakLevel, phase: str | None = None) -> str | None:
     """The remedy, where there is anything; `phase` is the one that told of a feature, None for a label."""
     if level == "quiet":
         return None

@@ -10,7 +10,6 @@ from vflc_common.metrics import METRICS
 from vflc_runtime.bundle.columns import check_columns
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.bundle.plan import (
-    Array,
     DenseUpdate,
     Optimizer,
     PlacePlan,
@@ -18,6 +17,7 @@ from vflc_runtime.bundle.plan import (
     RowsUpdate,
     Step,
     Weight,
+    WeightArray,
 )
 from vflc_runtime.bundle.plan_rows import CatchUp, Matrix, Newest, Product, Sum
 from vflc_runtime.bundle.plugins import load
@@ -68,11 +68,11 @@ def _check_arrays(plan: Plan) -> None:
             )
 
 
-def _is_single(array: Array, weights: list[Weight]) -> bool:
+def _is_single(array: WeightArray, weights: list[Weight]) -> bool:
     return len(weights) == 1 and weights[0].shape == array.shape and weights[0].offset == 0
 
 
-def _is_stack(array: Array, weights: list[Weight]) -> bool:
+def _is_stack(array: WeightArray, weights: list[Weight]) -> bool:
     row = 0
     for weight in weights:
         if weight.offset != row or not weight.shape or weight.shape[1:] != array.shape[1:]:
@@ -168,7 +168,7 @@ def _check_guards(plan: Plan, manifest: Manifest) -> None:
 P = TypeVar("P", bound=PlacePlan)
 
 
-class Flow(Generic[P]):
+class ProgramCheck(Generic[P]):
     """Follows one program and knows which values exist at every step; a kind of plan adds its own steps.
 
     Args:
@@ -222,7 +222,7 @@ class Flow(Generic[P]):
         self.known.update(self._message(step, "receive"))
 
 
-class _PlaceFlow(Flow[Plan]):
+class _PlaceFlow(ProgramCheck[Plan]):
     """That of a place of a model over parties."""
 
     def __init__(self, plan: Plan, manifest: Manifest, program: str) -> None:

@@ -20,7 +20,7 @@ from vflc_common.words import ENCODERS_FILE, KERAS_FOLDER
 from vflc_runtime.bundle.reading import Json, damaged
 from vflc_runtime.errors import Failure
 
-Hashes = Mapping[str, Mapping[str, str]]
+PlaceHashes = Mapping[str, Mapping[str, str]]
 """Of each place, the SHA-256 of its files by name."""
 
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
@@ -64,7 +64,7 @@ def _hash(name: str, item: Json) -> tuple[str, str]:
 class KerasHashes:
     """What keras.json says: the hashes of the Keras files, and the SHA-256 of the list itself."""
 
-    hashes: Hashes = field(repr=False)
+    hashes: PlaceHashes = field(repr=False)
     digest: str
 
 
@@ -87,7 +87,7 @@ def read_keras_hashes(folder: Path, places: Iterable[str], digest: str, backend:
 
 
 def open_contents(
-    folder: Path, place: str, hashes: Hashes, keras: KerasHashes | None, backend: str
+    folder: Path, place: str, hashes: PlaceHashes, keras: KerasHashes | None, backend: str
 ) -> Contents:
     """The files of a place for a backend.
 

@@ -45,7 +45,7 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
-class Population:
+class PopulationBundle:
     """The same of a model over a population: what all users do, and what their hub does."""
 
     folder: Path
@@ -76,7 +76,7 @@ READERS: dict[str, Callable[[Contents], PlacePlan]] = {
 
 def open_any(
     folder: Path | str, places: tuple[str, ...] | None = None, engine: str = DEFAULT_ENGINE
-) -> Bundle | Population:
+) -> Bundle | PopulationBundle:
     """Reads the bundle in `folder`, all places or those given, with the plans that an engine runs.
 
     Every file of the places is hashed and compared with the manifest, and used as it was then.
@@ -98,7 +98,7 @@ def open_any(
     match tuple(plans.values()):
         case (UsersPlan() as users, HubPlan() as hub) if manifest.population:
             check_population(users, hub, manifest)
-            return Population(folder, manifest, users, hub, engine, digest)
+            return PopulationBundle(folder, manifest, users, hub, engine, digest)
     own = {place: plan for place, plan in plans.items() if isinstance(plan, Plan)}
     if len(own) < len(plans) or manifest.population:
         raise damaged(f"the plans of {folder} are not all of one kind of model, that of manifest.json")
@@ -116,7 +116,7 @@ def open_bundle(
     return of_parties(open_any(folder, places, engine))
 
 
-def of_parties(found: Bundle | Population) -> Bundle:
+def of_parties(found: Bundle | PopulationBundle) -> Bundle:
     """The bundle, if it is of a model over parties; VFL0502 otherwise."""
     if isinstance(found, Bundle):
         return found
@@ -128,9 +128,9 @@ def of_parties(found: Bundle | Population) -> Bundle:
     )
 
 
-def of_population(found: Bundle | Population) -> Population:
+def of_population(found: Bundle | PopulationBundle) -> PopulationBundle:
     """The bundle, if it is of a model over a population; VFL0502 otherwise."""
-    if isinstance(found, Population):
+    if isinstance(found, PopulationBundle):
         return found
     raise Failure("VFL0502", f"{found.folder} is a model over parties, not over a population")
 

@@ -12,7 +12,7 @@ from vflc_common.canonical import digest
 from vflc_common.plugins import Plugin
 from vflc_common.words import BYTES, FORMAT, PHASES, PRECISIONS, PROGRAMS, RANGE
 
-from vflc_runtime.bundle.contents import Hashes, read_hashes
+from vflc_runtime.bundle.contents import PlaceHashes, read_hashes
 from vflc_runtime.bundle.packing import Packing, read_packing
 from vflc_runtime.bundle.plugins import read_plugins
 from vflc_runtime.bundle.protections import Promised, read_promised
@@ -60,7 +60,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
+class ControlMessage:
     """A kind of control message that `sender` may tell `receiver`, of at most `bytes` bytes."""
 
     kind: str
@@ -87,10 +87,10 @@ class Manifest:
     edges: dict[str, Edge]
     messages: dict[str, Message]
     digest: str
-    contents: Hashes
+    contents: PlaceHashes
     document: Mapping[str, Any] = field(repr=False)
     population: bool = False
-    controls: tuple[Control, ...] = ()
+    controls: tuple[ControlMessage, ...] = ()
     decides: dict[str, str] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
     protections: Mapping[str, Promised] = field(default_factory=dict)
@@ -143,11 +143,11 @@ def _digest(document: Json) -> str:
         raise damaged(f"{document.path} has a number that is not finite: {error}") from None
 
 
-def _controls(item: Json, places: tuple[str, ...]) -> list[Control]:
+def _controls(item: Json, places: tuple[str, ...]) -> list[ControlMessage]:
     """A kind, once for each sender and receiver."""
     kind, size = item["id"].text(), item["bytes"].integer(1)
     senders, receivers = ([place.one_of(*places) for place in item[end]] for end in ("from", "to"))
-    return [Control(kind, a, b, size) for a in senders for b in receivers if a != b]
+    return [ControlMessage(kind, a, b, size) for a in senders for b in receivers if a != b]
 
 
 def _items(item: Json | None) -> list[tuple[str, Json]]:

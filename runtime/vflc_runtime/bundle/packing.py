@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from vflc_common.codec import Form
+from vflc_common.codec import RowFormat
 from vflc_common.codecs import CODECS
 from vflc_common.plugins import Plugin
 from vflc_common.words import BYTES, MASKED, RANGE
@@ -41,9 +41,9 @@ class Packing:
     places: tuple[str, ...] = ()
     range: float = 0.0
 
-    def form(self, precision: str) -> Form:
+    def form(self, precision: str) -> RowFormat:
         """What its codec must know of the rows."""
-        return Form(self.settings, prod(self.row), BYTES[precision])
+        return RowFormat(self.settings, prod(self.row), BYTES[precision])
 
 
 def read_packing(edge: Json, precision: str, plugins: Sequence[Plugin]) -> Packing | None:

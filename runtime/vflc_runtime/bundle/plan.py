@@ -13,9 +13,9 @@ from vflc_common.words import ENCODERS_FILE, StepKind
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan_guards import Guard
-from vflc_runtime.bundle.plan_keras import Gradients, Held
-from vflc_runtime.bundle.plan_rows import CatchUp, Replay
-from vflc_runtime.metrics import Classes, Scored
+from vflc_runtime.bundle.plan_keras import LayerVariable, TapePlan
+from vflc_runtime.bundle.plan_rows import CatchUp, ReplaySteps
+from vflc_runtime.metrics import ClassNames, MeasuredPrediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Init:
+class Initializer:
     """How a weight starts; `scale` is the bound, the deviation or the constant."""
 
     kind: str
@@ -71,7 +71,7 @@ class Weight:
 
     name: str
     shape: tuple[int, ...]
-    init: Init
+    init: Initializer
     trainable: bool
     array: str
     offset: int
@@ -85,7 +85,7 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
-class Array:
+class WeightArray:
     """What graphs take: one weight, or several tables of one width stacked along the first axis."""
 
     name: str
@@ -122,8 +122,8 @@ class GraphFile:
     file: str | None
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    held: tuple[Held, ...] = ()
-    gradients: Gradients | None = None
+    held: tuple[LayerVariable, ...] = ()
+    gradients: TapePlan | None = None
     serial: bool = False
 
 
@@ -148,7 +148,7 @@ class Optimizer:
     graph: str
     slots: tuple[Slot, ...]
     clip_norm: float | None
-    catch_up: CatchUp | Replay | None
+    catch_up: CatchUp | ReplaySteps | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class ProgramReport:
 
     losses: tuple[Loss, ...] = ()
     predictions: tuple[tuple[str, str], ...] = ()
-    classes: dict[str, Classes] = field(default_factory=dict)
+    classes: dict[str, ClassNames] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,14 +262,14 @@ class Plan(PlacePlan):
 
     inputs: dict[str, Input]
     weights: dict[str, Weight]
-    arrays: dict[str, Array]
+    arrays: dict[str, WeightArray]
     randoms: dict[str, Random]
     graphs: dict[str, GraphFile]
     optimizers: dict[str, Optimizer]
     updates: dict[str, Update]
     assigns: dict[str, str]
     reports: dict[str, ProgramReport]
-    metrics: tuple[Scored, ...]
+    metrics: tuple[MeasuredPrediction, ...]
     training: Training
 
     @property

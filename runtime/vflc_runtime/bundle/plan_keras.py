@@ -8,7 +8,7 @@ from vflc_runtime.bundle.reading import Json
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LayerVariable:
     """A weight lies in the variable `index` of the layer `layer`; both have its size."""
 
     weight: str
@@ -36,7 +36,7 @@ class RowGradient:
 
 
 @dataclass(frozen=True, slots=True)
-class Gradients:
+class TapePlan:
     """One use of the tape.
 
     Args:
@@ -52,14 +52,14 @@ class Gradients:
     received: dict[str, tuple[str, ...]]
 
 
-def read_held(items: Json) -> tuple[Held, ...]:
+def read_held(items: Json) -> tuple[LayerVariable, ...]:
     """Reads `held`; VFL0613 where it is not as it must be."""
-    return tuple(Held(i["weight"].text(), i["layer"].text(), i["index"].integer()) for i in items)
+    return tuple(LayerVariable(i["weight"].text(), i["layer"].text(), i["index"].integer()) for i in items)
 
 
-def read_gradients(item: Json) -> Gradients:
+def read_gradients(item: Json) -> TapePlan:
     """Reads `gradients`; VFL0613 where it is not as it must be."""
-    return Gradients(
+    return TapePlan(
         seeds=tuple(_seed(seed) for seed in item["seeds"]),
         crossing=tuple((each["gradient"].text(), each["value"].text()) for each in item["crossing"]),
         dense=tuple((each["gradient"].text(), each["weights"].texts()) for each in item["dense"]),

@@ -20,11 +20,10 @@ from vflc_common.words import (
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan import (
-    Array,
     DenseUpdate,
     Fitted,
     GraphFile,
-    Init,
+    Initializer,
     Input,
     Loss,
     Optimizer,
@@ -38,12 +37,13 @@ from vflc_runtime.bundle.plan import (
     Training,
     Update,
     Weight,
+    WeightArray,
 )
 from vflc_runtime.bundle.plan_guards import read_guard
 from vflc_runtime.bundle.plan_keras import read_gradients, read_held
 from vflc_runtime.bundle.plan_rows import read_catch_up
 from vflc_runtime.bundle.reading import Json, damaged
-from vflc_runtime.metrics import Classes, Scored
+from vflc_runtime.metrics import ClassNames, MeasuredPrediction
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ def _weight(item: Json) -> Weight:
     return Weight(
         name=item["name"].text(),
         shape=item["shape"].shape(),
-        init=Init(init["kind"].one_of(*INITIALS), 0.0 if scale is None else scale.number()),
+        init=Initializer(init["kind"].one_of(*INITIALS), 0.0 if scale is None else scale.number()),
         trainable=item["trainable"].flag(),
         array=item["array"].text(),
         offset=item["offset"].integer(),
@@ -138,14 +138,14 @@ def _fitted(item: Json) -> Fitted:
     return Fitted(item["input"].text(), item["encoder"].integer(), parameter)
 
 
-def read_classes(item: Json) -> Classes:
+def read_classes(item: Json) -> ClassNames:
     """What the table holds for each class of a prediction: texts or numbers."""
     classes = item.get("classes")
     return () if classes is None else tuple(each.text_or_number() for each in classes)
 
 
-def _array(item: Json) -> Array:
-    return Array(item["name"].text(), item["shape"].shape(), item["table"].flag())
+def _array(item: Json) -> WeightArray:
+    return WeightArray(item["name"].text(), item["shape"].shape(), item["table"].flag())
 
 
 def _graph(name: str, item: Json) -> GraphFile:
@@ -233,8 +233,8 @@ def read_metrics(items: Json) -> tuple[str, ...]:
     return names
 
 
-def _metric(item: Json) -> Scored:
-    return Scored(
+def _metric(item: Json) -> MeasuredPrediction:
+    return MeasuredPrediction(
         name=item["name"].text(),
         kind=cast(Predicted, item["kind"].one_of(*PREDICTED)),
         metrics=read_metrics(item["metrics"]),

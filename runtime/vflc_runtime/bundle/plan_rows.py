@@ -69,7 +69,7 @@ MissedKind = Literal["power", "product", "newest", "sum", "matrix"]
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class ReplaySteps:
     """Rows catch up by going through the optimizer's own steps, one by one, with a gradient of 0."""
 
 
@@ -89,10 +89,10 @@ class CatchUp:
     missed: tuple[Missed, ...]
 
 
-def read_catch_up(item: Json) -> CatchUp | Replay:
+def read_catch_up(item: Json) -> CatchUp | ReplaySteps:
     """Reads `catch_up`; VFL0613 where it is not as it must be."""
     if (replay := item.get("replay")) is not None and replay.flag():
-        return Replay()
+        return ReplaySteps()
     series = item.get("series")
     return CatchUp(
         item["graph"].text(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from vflc_runtime.bundle.checks import Flow
+from vflc_runtime.bundle.checks import ProgramCheck
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.bundle.plan import Step
 from vflc_runtime.bundle.population_plan import HubPlan, UsersPlan
@@ -33,11 +33,11 @@ def check_population(users: UsersPlan, hub: HubPlan, manifest: Manifest) -> None
 P = TypeVar("P", UsersPlan, HubPlan)
 
 
-class _PopulationFlow(Flow[P]):
+class _PopulationFlow(ProgramCheck[P]):
     def _only(self, step: Step, due: set[str]) -> None:
         """Receives a message that has values of these alone."""
         before = set(self.known)
-        Flow._receive(self, step)
+        ProgramCheck._receive(self, step)
         if extra := sorted(self.known - before - due):
             raise damaged(f"plan.json of {self.plan.place!r}: it has no use for {', '.join(extra)}")
 

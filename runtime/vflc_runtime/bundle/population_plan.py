@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vflc_runtime.bundle.plan import Init, Loss, PlacePlan, Slot
-from vflc_runtime.bundle.population_settings import Settings
-from vflc_runtime.metrics import Classes, Scored
+from vflc_runtime.bundle.plan import Initializer, Loss, PlacePlan, Slot
+from vflc_runtime.bundle.population_settings import ReconstructSettings
+from vflc_runtime.metrics import ClassNames, MeasuredPrediction
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class PopulationInput:
     """A column's values. `kind` is `id`, `ids` or `number`."""
 
     id: str
@@ -20,7 +20,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Ids:
+class TableIds:
     """What is fed to read the copies of `table`; `distinct`: each id of a user's batch once, then -1."""
 
     id: str
@@ -30,7 +30,7 @@ class Ids:
 
 
 @dataclass(frozen=True, slots=True)
-class Weight:
+class PopulationWeight:
     """A global weight of the hub, or a local one of every user; `shape` is that of one.
 
     What crosses for a global one: users ask for rows of a table by the value `ids`, they get what
@@ -39,7 +39,7 @@ class Weight:
 
     name: str
     shape: tuple[int, ...]
-    init: Init
+    init: Initializer
     table: bool
     local: bool
     ids: str | None = None
@@ -47,7 +47,7 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class PopulationGraph:
     """A file and the ids of its inputs and outputs.
 
     Args:
@@ -67,13 +67,13 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
-class Optimizer:
+class PopulationOptimizer:
     """Graphs from (weight, gradient, step, slots) to (new weight, new slots), as those of a party's plan.
 
     `sparse`: a row without a gradient stays as it is, and so do its slots.
     """
 
-    graph: Graph
+    graph: PopulationGraph
     slots: tuple[Slot, ...]
     sparse: bool
 
@@ -91,11 +91,11 @@ class Gradient:
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class LocalPhase:
     """`rebuild` or `client`: what it changes and how."""
 
-    graph: Graph | None
-    optimizer: Optimizer
+    graph: PopulationGraph | None
+    optimizer: PopulationOptimizer
     gradients: tuple[Gradient, ...]
 
 
@@ -109,8 +109,8 @@ class Prediction:
     name: str
     value: str
     label: str | None
-    metric: Scored | None
-    classes: Classes = ()
+    metric: MeasuredPrediction | None
+    classes: ClassNames = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,18 +121,18 @@ class UsersPlan(PlacePlan):
     a user says how much its changes count.
     """
 
-    inputs: dict[str, Input]
-    ids: tuple[Ids, ...]
+    inputs: dict[str, PopulationInput]
+    ids: tuple[TableIds, ...]
     mask: str | None
-    weights: dict[str, Weight]
-    rebuild: Phase
-    client: Phase
-    evaluate: Graph
-    predict: Graph
+    weights: dict[str, PopulationWeight]
+    rebuild: LocalPhase
+    client: LocalPhase
+    evaluate: PopulationGraph
+    predict: PopulationGraph
     losses: tuple[Loss, ...]
     predictions: tuple[Prediction, ...]
     examples: str
-    settings: Settings
+    settings: ReconstructSettings
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -140,11 +140,11 @@ class UsersPlan(PlacePlan):
         return tuple(name for each in self.predictions if each.metric for name in each.metric.metrics)
 
     @property
-    def globals(self) -> list[Weight]:
+    def globals(self) -> list[PopulationWeight]:
         return [weight for weight in self.weights.values() if not weight.local]
 
     @property
-    def locals(self) -> list[Weight]:
+    def locals(self) -> list[PopulationWeight]:
         return [weight for weight in self.weights.values() if weight.local]
 
 
@@ -152,6 +152,6 @@ class UsersPlan(PlacePlan):
 class HubPlan(PlacePlan):
     """That of the hub, which keeps the global `weights` and changes them by the optimizer `server`."""
 
-    weights: dict[str, Weight]
-    server: Optimizer
+    weights: dict[str, PopulationWeight]
+    server: PopulationOptimizer
     examples: str

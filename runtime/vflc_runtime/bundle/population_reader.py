@@ -7,23 +7,23 @@ from typing import cast
 from vflc_common.words import INITIALS, PREDICTED, SCOPES, SHAPES, Predicted
 
 from vflc_runtime.bundle.contents import Contents
-from vflc_runtime.bundle.plan import Init, Loss
+from vflc_runtime.bundle.plan import Initializer, Loss
 from vflc_runtime.bundle.plan_reader import read_classes, read_head, read_metrics, read_slots
 from vflc_runtime.bundle.population_plan import (
     Gradient,
-    Graph,
     HubPlan,
-    Ids,
-    Input,
-    Optimizer,
-    Phase,
+    LocalPhase,
+    PopulationGraph,
+    PopulationInput,
+    PopulationOptimizer,
+    PopulationWeight,
     Prediction,
+    TableIds,
     UsersPlan,
-    Weight,
 )
 from vflc_runtime.bundle.population_settings import read_settings
 from vflc_runtime.bundle.reading import Json, damaged
-from vflc_runtime.metrics import Scored
+from vflc_runtime.metrics import MeasuredPrediction
 
 
 def read_users(contents: Contents) -> UsersPlan:
@@ -97,38 +97,40 @@ def _loss(item: Json) -> Loss:
     return Loss(item["name"].text(), item["value"].text(), item["coefficient"].number())
 
 
-def _graph(contents: Contents, item: Json, losses: tuple[Loss, ...]) -> Graph:
+def _graph(contents: Contents, item: Json, losses: tuple[Loss, ...]) -> PopulationGraph:
     name = item["file"].text()
     taken = item.get("gradients")
     gradients = tuple((each["gradient"].text(), each["weight"].text()) for each in taken or ())
     inputs, outputs = item["inputs"].texts(), item["outputs"].texts()
     path, content = contents.folder / name, contents.read(name)
-    return Graph(path, content, inputs, outputs, gradients, losses if gradients else ())
+    return PopulationGraph(path, content, inputs, outputs, gradients, losses if gradients else ())
 
 
-def _named(graphs: dict[str, Graph], name: str, where: Json) -> Graph:
+def _named(graphs: dict[str, PopulationGraph], name: str, where: Json) -> PopulationGraph:
     if name not in graphs:
         raise damaged(f"{where.path}: there is no graph {name!r}")
     return graphs[name]
 
 
-def _input(item: Json) -> Input:
-    return Input(item["id"].text(), item["kind"].one_of(*SHAPES), item["label"].flag())
+def _input(item: Json) -> PopulationInput:
+    return PopulationInput(item["id"].text(), item["kind"].one_of(*SHAPES), item["label"].flag())
 
 
-def _ids(item: Json) -> Ids:
-    return Ids(item["id"].text(), item["table"].text(), item["features"].texts(), item["distinct"].flag())
+def _ids(item: Json) -> TableIds:
+    return TableIds(
+        item["id"].text(), item["table"].text(), item["features"].texts(), item["distinct"].flag()
+    )
 
 
-def _weight(item: Json) -> Weight:
-    init = Init(item["init"]["kind"].one_of(*INITIALS), item["init"]["scale"].number())
+def _weight(item: Json) -> PopulationWeight:
+    init = Initializer(item["init"]["kind"].one_of(*INITIALS), item["init"]["scale"].number())
     table, local = item["table"].flag(), item["scope"].one_of(*SCOPES) == "local"
     ids = item["ids"].text() if table and not local else None
     delta = None if local else item["delta"].text()
-    return Weight(item["name"].text(), item["shape"].shape(), init, table, local, ids, delta)
+    return PopulationWeight(item["name"].text(), item["shape"].shape(), init, table, local, ids, delta)
 
 
-def _phase(item: Json, graphs: dict[str, Graph], graph: Graph | None) -> Phase:
+def _phase(item: Json, graphs: dict[str, PopulationGraph], graph: PopulationGraph | None) -> LocalPhase:
     gradients = tuple(
         Gradient(
             each["weight"].text(),
@@ -137,7 +139,7 @@ def _phase(item: Json, graphs: dict[str, Graph], graph: Graph | None) -> Phase:
         )
         for each in item["gradients"]
     )
-    return Phase(graph, _optimizer(item["optimizer"], graphs), gradients)
+    return LocalPhase(graph, _optimizer(item["optimizer"], graphs), gradients)
 
 
 def _pair(item: Json) -> tuple[str, str]:
@@ -147,8 +149,8 @@ def _pair(item: Json) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def _optimizer(item: Json, graphs: dict[str, Graph]) -> Optimizer:
-    return Optimizer(
+def _optimizer(item: Json, graphs: dict[str, PopulationGraph]) -> PopulationOptimizer:
+    return PopulationOptimizer(
         _named(graphs, item["graph"].text(), item),
         read_slots(item["slots"]),
         item["sparse"].flag(),
@@ -160,5 +162,5 @@ def _prediction(item: Json, metrics: tuple[str, ...]) -> Prediction:
     if item.get("label") is None:
         return Prediction(name, value, None, None, read_classes(item))
     label, kind = item["label"].text(), cast(Predicted, item["kind"].one_of(*PREDICTED))
-    metric = Scored(name, kind, metrics, {"train": (value, label)})
+    metric = MeasuredPrediction(name, kind, metrics, {"train": (value, label)})
     return Prediction(name, value, label, metric, read_classes(item))

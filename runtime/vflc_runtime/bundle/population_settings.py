@@ -10,7 +10,7 @@ from vflc_runtime.bundle.reading import Json, damaged
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ReconstructSettings:
     """`train reconstruct`; see the reference of the language for what each means."""
 
     rounds: int
@@ -37,7 +37,7 @@ class Settings:
     checkpoint_rounds: int | None
 
 
-def read_settings(item: Json) -> Settings:
+def read_settings(item: Json) -> ReconstructSettings:
     """Reads `reconstruct` of a plan; VFL0613 where it is not as it must be."""
 
     def whole(name: str, least: int = 1) -> int:
@@ -49,7 +49,7 @@ def read_settings(item: Json) -> Settings:
     def number(name: str) -> float | None:
         return None if item.get(name) is None else item[name].number()
 
-    settings = Settings(
+    settings = ReconstructSettings(
         rounds=whole("rounds"),
         cohort=whole("cohort"),
         batch=whole("batch"),

@@ -15,7 +15,7 @@ import duckdb
 
 from vflc_runtime.data.aligned import Aligned, part_name
 from vflc_runtime.data.read import connect, counted, look, open_sources
-from vflc_runtime.data.source import Source, unreadable
+from vflc_runtime.data.source import TableSource, unreadable
 from vflc_runtime.data.table import (
     WIDTH,
     in_parts,
@@ -37,7 +37,7 @@ def half_of_memory() -> int:
 
 def open_tables(
     parties: Mapping[str, Mapping[str, Any]],
-    given: Mapping[str, Source],
+    given: Mapping[str, TableSource],
     memory_limit: int | None = None,
 ) -> Aligned:
     """Reads and aligns the tables of all `parties`.
@@ -74,7 +74,7 @@ def open_tables(
     return Aligned(rows, report, names, types, connection, temporary)
 
 
-def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, Source]) -> None:
+def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableSource]) -> None:
     """Whether the tables are there, with the columns and the types of columns that `open_tables` reads.
 
     Reads no more than their first rows: what is in the others only reading tells.

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from vflc_common.backends import Statistic
-from vflc_common.encoder import DEFAULT, Settings
+from vflc_common.backends import ColumnStatistic
+from vflc_common.encoder import DEFAULT, EncoderSettings
 from vflc_common.encoders import length, record
 from vflc_common.encoding import Values, numbers_of
 from vflc_common.text import text
@@ -24,7 +24,7 @@ from vflc_common.text import text
 from vflc_runtime.data.encoders import encode, present
 from vflc_runtime.data.refusals import EXAMPLES, Codes, Offsets, Refusals, spread
 
-State = list[dict[str, float] | None]
+ChainState = list[dict[str, float] | None]
 """What a chain has fitted: of each encoder its parameters, or None."""
 
 WIDE, SPARSE = 64, 16
@@ -32,7 +32,7 @@ WIDE, SPARSE = 64, 16
 
 
 @dataclass
-class Counts:
+class UnplacedCounts:
     """What a chain could not place: unknown values (with examples) and missing ones.
 
     Attributes:
@@ -65,7 +65,7 @@ class Counts:
         return counted
 
 
-class Chain:
+class EncoderChain:
     """The encoders of one column.
 
     Args:
@@ -74,17 +74,17 @@ class Chain:
         state: what was fitted before; None to fit.
     """
 
-    def __init__(self, name: str, column: Mapping[str, Any], state: State | None = None) -> None:
+    def __init__(self, name: str, column: Mapping[str, Any], state: ChainState | None = None) -> None:
         self.name, self.shape, self.where = name, column["shape"], column.get("where")
-        self.encoders: Sequence[Settings] = column.get("encoders", ())
+        self.encoders: Sequence[EncoderSettings] = column.get("encoders", ())
         self.kind = column.get("kind")
         self.rows: int | None = column.get("rows")
         self.length = length(self.encoders)
         lookups = ((e, lookup) for e in self.encoders if (lookup := record(e).lookup) is not None)
         listed = next((lookup.values(e)[:EXAMPLES] for e, lookup in lookups), ())
-        self.counts = Counts(expected=[text(value) for value in listed])
-        self.state: State = list(state) if state is not None else [None] * len(self.encoders)
-        self._statistic: Statistic | None = None
+        self.counts = UnplacedCounts(expected=[text(value) for value in listed])
+        self.state: ChainState = list(state) if state is not None else [None] * len(self.encoders)
+        self._statistic: ColumnStatistic | None = None
         self._refuse = Refusals(name, self.kind, self.rows, self.where)
 
     @property
@@ -184,7 +184,7 @@ class Chain:
         self,
         values: Values,
         keys: pa.Array,
-        encoders: Sequence[Settings],
+        encoders: Sequence[EncoderSettings],
         codes: Codes,
     ) -> Values:
         for encoder, fitted in zip(encoders, self.state, strict=False):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.errors import Failure
 
-Block = NDArray[Any]
+ColumnBlock = NDArray[Any]
 
 
 @dataclass
@@ -36,11 +36,11 @@ class ColumnBuffer:
     def __init__(self, file: Path, dtype: np.dtype[Any], room: Room) -> None:
         self._path, self._dtype, self._room = file, dtype, room
         self._file: Path | None = None
-        self._blocks: list[Block] = []
+        self._blocks: list[ColumnBlock] = []
         self._parts: list[tuple[int, ...]] = []
         self._held = 0
 
-    def append(self, block: Block) -> None:
+    def append(self, block: ColumnBlock) -> None:
         """Adds rows at the end.
 
         Raises:
@@ -89,7 +89,7 @@ class ColumnBuffer:
         narrow.unlink()
 
     @staticmethod
-    def _write(file: Path, block: Block) -> None:
+    def _write(file: Path, block: ColumnBlock) -> None:
         # Written as a file, not through the mapping: a full disk then is an error, not a SIGBUS.
         try:
             with file.open("ab") as stream:
@@ -102,7 +102,7 @@ class ColumnBuffer:
             ) from None
 
 
-def _widened(block: Block, width: tuple[int, ...]) -> Block:
+def _widened(block: ColumnBlock, width: tuple[int, ...]) -> ColumnBlock:
     if block.shape[1:] == width:
         return block
     wide = np.full((len(block), *width), -1, block.dtype)

@@ -19,9 +19,9 @@ from vflc_runtime.data import expressions
 from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.batches import Indices, gather
-from vflc_runtime.data.chain import Chain, State
+from vflc_runtime.data.chain import ChainState, EncoderChain
 from vflc_runtime.data.column_buffer import ColumnBuffer, Room
-from vflc_runtime.data.source import Source, unreadable
+from vflc_runtime.data.source import TableSource, unreadable
 from vflc_runtime.data.table import WIDTH
 from vflc_runtime.errors import Failure
 
@@ -55,15 +55,15 @@ class Dataset:
     inputs: dict[str, NDArray[Any]]
     keys: pa.Array
     report: dict[str, Any]
-    state: dict[str, State]
+    state: dict[str, ChainState]
     key_types: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(
         cls,
         encoders: Encoders,
-        sources: Mapping[str, Source],
-        state: Mapping[str, State] | None = None,
+        sources: Mapping[str, TableSource],
+        state: Mapping[str, ChainState] | None = None,
         labels: bool = True,
         *,
         only: Collection[str] | None = None,
@@ -124,7 +124,9 @@ class Dataset:
         return cls(aligned.rows, inputs, keys, report, fitted, aligned.key_types)
 
     @staticmethod
-    def look(encoders: Encoders, sources: Mapping[str, Source], labels: bool, only: Collection[str]) -> None:
+    def look(
+        encoders: Encoders, sources: Mapping[str, TableSource], labels: bool, only: Collection[str]
+    ) -> None:
         """Whether `load` would find the tables and their columns, as far as their first rows show.
 
         Raises:
@@ -151,16 +153,16 @@ class _Table:
         info: Mapping[str, Any],
         labels: bool,
         only: Collection[str] | None,
-        state: Mapping[str, State] | None,
+        state: Mapping[str, ChainState] | None,
     ) -> None:
         self.party = party
         self.columns = {column["name"]: column for column in info["columns"]}
-        self.chains: dict[str, Chain] = {}
+        self.chains: dict[str, EncoderChain] = {}
         for name, column in self.columns.items():
             id = f"{party}.{name}"
             wanted = id in only if only is not None else labels or column["kind"] == "feature"
             if "shape" in column and wanted:
-                self.chains[id] = Chain(id, column, _saved(id, column, state))
+                self.chains[id] = EncoderChain(id, column, _saved(id, column, state))
         names = {raw for id in self.chains for raw in self._reads(id.removeprefix(f"{party}."))}
         self.raw = [column for name, column in self.columns.items() if name in names]
 
@@ -203,15 +205,17 @@ class _Table:
         return {id: buffer.finish() for id, buffer in buffers.items()}
 
     def _blocks(
-        self, aligned: Aligned, chains: Iterable[Chain]
-    ) -> Iterator[tuple[int, pa.Array, Callable[[Chain], pa.Array]]]:
+        self, aligned: Aligned, chains: Iterable[EncoderChain]
+    ) -> Iterator[tuple[int, pa.Array, Callable[[EncoderChain], pa.Array]]]:
         """Of each block its first row, its keys, and a function that gives the column of one of `chains`."""
         start = 0
         names = {raw for c in chains for raw in self._reads(c.name.removeprefix(f"{self.party}."))}
         for keys, batch in aligned.batches(self.party, BLOCK, names):
             known = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
 
-            def values(chain: Chain, known: dict[str, pa.Array] = known, rows: int = len(keys)) -> pa.Array:
+            def values(
+                chain: EncoderChain, known: dict[str, pa.Array] = known, rows: int = len(keys)
+            ) -> pa.Array:
                 return self._value(chain.name.removeprefix(f"{self.party}."), known, rows)
 
             yield start, keys, values
@@ -226,13 +230,13 @@ class _Table:
         return known[name]
 
 
-def _some(chains: Sequence[Chain]) -> Iterator[Sequence[Chain]]:
+def _some(chains: Sequence[EncoderChain]) -> Iterator[Sequence[EncoderChain]]:
     """As many chains at a time as their columns fit in memory, however many there are."""
     for i in range(0, len(chains), WIDTH):
         yield chains[i : i + WIDTH]
 
 
-def _held(block: NDArray[Any], number: np.dtype[Any], chain: Chain, keys: pa.Array) -> NDArray[Any]:
+def _held(block: NDArray[Any], number: np.dtype[Any], chain: EncoderChain, keys: pa.Array) -> NDArray[Any]:
     """Numbers [n, 1] in the precision of the model; VFL0506 where one of them is too large for it."""
     try:
         with np.errstate(over="raise"):
@@ -248,7 +252,7 @@ def _held(block: NDArray[Any], number: np.dtype[Any], chain: Chain, keys: pa.Arr
         ) from None
 
 
-def _check_undone(chain: Chain, number: np.dtype[Any]) -> None:
+def _check_undone(chain: EncoderChain, number: np.dtype[Any]) -> None:
     """VFL0506 where what a label's encoders were fitted to, which predictions are undone by, is too large."""
     if chain.kind != "label":
         return
@@ -269,12 +273,12 @@ def _within(chosen: Indices, start: int, rows: int) -> Indices:
     return chosen[first:last] - start
 
 
-def _saved(id: str, column: Mapping[str, Any], state: Mapping[str, State] | None) -> State | None:
+def _saved(id: str, column: Mapping[str, Any], state: Mapping[str, ChainState] | None) -> ChainState | None:
     """What was fitted for an input before; None where it is to be fitted now."""
     if state is None:
         return None
     saved = state.get(id)
-    if saved is None and Chain(id, column).unfitted is not None:
+    if saved is None and EncoderChain(id, column).unfitted is not None:
         raise Failure(
             "VFL0613",
             f"the run has no fitted encoder parameters for {id}",
@@ -284,7 +288,7 @@ def _saved(id: str, column: Mapping[str, Any], state: Mapping[str, State] | None
     return saved
 
 
-def check_parties(parties: Mapping[str, Any], sources: Mapping[str, Source]) -> None:
+def check_parties(parties: Mapping[str, Any], sources: Mapping[str, TableSource]) -> None:
     """VFL0618 where there is data for nobody, or nobody's data."""
     listed = ", ".join(parties)
     for party in sources:

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from vflc_common.encoder import Settings
+from vflc_common.encoder import EncoderSettings
 from vflc_common.encoders import ENCODERS, record
 from vflc_common.encoding import Values, by_value
 
 
-def settled(encoder: Settings, fitted: Mapping[str, float] | None) -> Settings:
+def settled(encoder: EncoderSettings, fitted: Mapping[str, float] | None) -> EncoderSettings:
     """An encoder with the parameters that were fitted, as it computes with them."""
     fit = record(encoder).fit
     if fit is None:
@@ -26,7 +26,7 @@ def settled(encoder: Settings, fitted: Mapping[str, float] | None) -> Settings:
     return fit.settled({**encoder, **{name: float(known[name]) for name in fit.neutral}})
 
 
-def encode(values: Values, encoder: Settings, fitted: Mapping[str, float] | None = None) -> Values:
+def encode(values: Values, encoder: EncoderSettings, fitted: Mapping[str, float] | None = None) -> Values:
     """What an encoder makes of values.
 
     Raises:

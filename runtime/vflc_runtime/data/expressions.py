@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from vflc_common.expressions import Tree
+from vflc_common.expressions import ExpressionTree
 from vflc_common.text import text
 
 from vflc_runtime.errors import Failure, Where
 
 
-def evaluate(tree: Tree, values: Mapping[str, pa.Array], rows: int, where: Where | None = None) -> pa.Array:
+def evaluate(
+    tree: ExpressionTree, values: Mapping[str, pa.Array], rows: int, where: Where | None = None
+) -> pa.Array:
     """The value of an expression in each row: string, int64, double or bool.
 
     Args:
@@ -40,7 +42,7 @@ def evaluate(tree: Tree, values: Mapping[str, pa.Array], rows: int, where: Where
         ) from None
 
 
-def _evaluate(tree: Tree, values: Mapping[str, pa.Array], rows: int) -> pa.Array:
+def _evaluate(tree: ExpressionTree, values: Mapping[str, pa.Array], rows: int) -> pa.Array:
     if "column" in tree:
         return values[tree["column"]]
     if "number" in tree:

@@ -15,15 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from vflc_common.encoder import DEFAULT, Encoder, Settings, Suits
+from vflc_common.encoder import DEFAULT, Encoder, EncoderSettings, Suits
 from vflc_common.encoders import record
-from vflc_common.expressions import CALLS, Tree
+from vflc_common.expressions import CALLS, ExpressionTree
 from vflc_common.expressions import columns as columns_read
 from vflc_common.text import text
 
 from vflc_runtime.data import expressions
 
-Column = Mapping[str, Any]
+ColumnJson = Mapping[str, Any]
 EXAMPLES = 20
 """Rows a user of a population, on average."""
 GAPS = 0.1
@@ -75,7 +75,7 @@ def _arrow(type: str) -> pa.DataType:
 
 
 def _fitting(
-    party: str, columns: Mapping[str, Column], raw: Mapping[str, Column], rows: int, seed: int
+    party: str, columns: Mapping[str, ColumnJson], raw: Mapping[str, ColumnJson], rows: int, seed: int
 ) -> dict[str, pa.Array]:
     """The raw columns of one party: the first try whose labels vary and have no gaps, or the best one."""
     best: tuple[int, dict[str, pa.Array]] = (-1, {})
@@ -98,7 +98,7 @@ def _fitting(
     return best[1]
 
 
-def _looked_up(name: str, columns: Mapping[str, Column]) -> list[str]:
+def _looked_up(name: str, columns: Mapping[str, ColumnJson]) -> list[str]:
     """Values of the vocabularies that a text is looked up in as it is, or stripped or in small letters."""
     found: list[str] = []
     for column in columns.values():
@@ -118,7 +118,7 @@ def _tries() -> Iterator[tuple[float, bool]]:
             yield scale, gaps
 
 
-def _uses(column: Column, name: str, columns: Mapping[str, Column]) -> bool:
+def _uses(column: ColumnJson, name: str, columns: Mapping[str, ColumnJson]) -> bool:
     used = {*columns_read(column["value"])}
     return name in used or any(
         columns[other].get("value") is not None and _uses(columns[other], name, columns) for other in used
@@ -126,7 +126,7 @@ def _uses(column: Column, name: str, columns: Mapping[str, Column]) -> bool:
 
 
 def _value(
-    column: Column, columns: Mapping[str, Column], made: Mapping[str, pa.Array], rows: int
+    column: ColumnJson, columns: Mapping[str, ColumnJson], made: Mapping[str, pa.Array], rows: int
 ) -> pa.Array:
     known = {
         name: made[name] if name in made else _value(columns[name], columns, made, rows)
@@ -136,8 +136,8 @@ def _value(
 
 
 def _column(
-    column: Column,
-    trees: Sequence[Tree],
+    column: ColumnJson,
+    trees: Sequence[ExpressionTree],
     known: Sequence[str],
     rows: int,
     random: np.random.Generator,
@@ -177,7 +177,7 @@ class _Wanted:
         gaps: whether some may be missing.
     """
 
-    def __init__(self, encoders: Iterable[Settings]) -> None:
+    def __init__(self, encoders: Iterable[EncoderSettings]) -> None:
         self.listed: Sequence[Any] = ()
         self.anchors: Sequence[float] = ()
         self.distinct: int | None = None
@@ -193,7 +193,7 @@ class _Wanted:
             self.gaps = self.gaps or encoder.allows_missing(settings)
 
 
-def _listed(encoder: Encoder, settings: Settings) -> Sequence[Any]:
+def _listed(encoder: Encoder, settings: EncoderSettings) -> Sequence[Any]:
     if encoder.lookup is None:
         return ()
     values = encoder.lookup.values(settings)
@@ -238,7 +238,7 @@ def _texts(wanted: _Wanted, literals: Sequence[str], rows: int, random: np.rando
 
 
 def _numbers(
-    column: Column,
+    column: ColumnJson,
     wanted: _Wanted,
     literals: Sequence[float],
     derives: bool,
@@ -267,7 +267,7 @@ def _numbers(
     return [float(v) for v in (np.rint(values) if whole else values)]
 
 
-def _literals(tree: Tree) -> Iterator[Any]:
+def _literals(tree: ExpressionTree) -> Iterator[Any]:
     for name in ("number", "string"):
         if name in tree:
             yield tree[name]
@@ -275,5 +275,5 @@ def _literals(tree: Tree) -> Iterator[Any]:
         yield from _literals(argument)
 
 
-def _tests_missing(tree: Tree) -> bool:
+def _tests_missing(tree: ExpressionTree) -> bool:
     return tree.get("call") == "is_missing" or any(_tests_missing(a) for a in tree.get("args", ()))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime import files
 from vflc_runtime.errors import Failure
-from vflc_runtime.metrics import Classes
+from vflc_runtime.metrics import ClassNames
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -62,7 +62,7 @@ def _writer(suffix: str, path: Path, schema: pa.Schema) -> Any:
     return parquet.ParquetWriter(str(path), schema)
 
 
-def titled(name: str, values: NDArray[Any], classes: Classes) -> dict[str, pa.Array]:
+def titled(name: str, values: NDArray[Any], classes: ClassNames) -> dict[str, pa.Array]:
     """The columns of a prediction [n, …].
 
     One number is `NAME`, several are `NAME.0`, `NAME.1`, …. Shares of classes with names are

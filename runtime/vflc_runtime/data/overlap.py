@@ -11,7 +11,7 @@ import duckdb
 
 from vflc_runtime.data.align import half_of_memory, join_keys
 from vflc_runtime.data.read import Wanted, connect, counted, load, open_sources
-from vflc_runtime.data.source import Opened, Source, quote, unreadable
+from vflc_runtime.data.source import OpenedSource, TableSource, quote, unreadable
 from vflc_runtime.data.table import check_keys, key_text, raw_name
 from vflc_runtime.data.values import define
 from vflc_runtime.errors import Failure
@@ -32,7 +32,7 @@ _FORMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class RowCounts:
     """Rows of one party's table.
 
     Args:
@@ -64,13 +64,13 @@ class Overlap:
         problem: what a run would stop at.
     """
 
-    parties: dict[str, Counts]
+    parties: dict[str, RowCounts]
     common: int
     nearly: dict[str, int]
     problem: Failure | None
 
 
-def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, Source]) -> Overlap:
+def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableSource]) -> Overlap:
     """Reads the key columns alone and compares them as a run would.
 
     Args:
@@ -99,7 +99,7 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, Source
             connection.close()
 
 
-def _read(connection: Connection, info: Mapping[str, Any], source: Opened) -> None:
+def _read(connection: Connection, info: Mapping[str, Any], source: OpenedSource) -> None:
     key, read = Wanted(info["key"], info.get("where")), quote(f"read {source.party}")
     (type,) = load(connection, f"read {source.party}", source, [key])
     text = key_text(type, "c0", source.party, key)
@@ -118,10 +118,10 @@ def _common(connection: Connection, parties: Sequence[str], form: str) -> int:
     return counted(connection, f"SELECT count(*) FROM ({_intersection(parties, form)})")
 
 
-def _counts(connection: Connection, party: str) -> Counts:
+def _counts(connection: Connection, party: str) -> RowCounts:
     name = raw_name(party)
     doubled = f"SELECT count(*) AS times FROM {name} WHERE NOT {_BLANK} GROUP BY key HAVING count(*) > 1"
-    return Counts(
+    return RowCounts(
         rows=counted(connection, f"SELECT count(*) FROM {name}"),
         blank=counted(connection, f"SELECT count(*) FROM {name} WHERE {_BLANK}"),
         doubled=counted(connection, f"SELECT coalesce(sum(times), 0) FROM ({doubled})"),

@@ -16,8 +16,8 @@ import duckdb
 
 from vflc_runtime.errors import Failure
 
-Tree = dict[str, Any]
-Place = Callable[[str], str]
+SqlTree = dict[str, Any]
+ResolvePath = Callable[[str], str]
 """Makes a path of a query absolute, or refuses it."""
 
 NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
@@ -53,7 +53,7 @@ class Query:
     paths: list[str] = field(default_factory=list)
 
 
-def check(connection: duckdb.DuckDBPyConnection, text: str, party: str, place: Place) -> Query:
+def check(connection: duckdb.DuckDBPyConnection, text: str, party: str, place: ResolvePath) -> Query:
     """Parses and checks the SQL of a party; runs nothing of it.
 
     Args:
@@ -97,7 +97,7 @@ def _call(connection: duckdb.DuckDBPyConnection, function: str, text: str) -> st
     return str(found)
 
 
-def _nodes(tree: Any) -> Iterator[Tree]:
+def _nodes(tree: Any) -> Iterator[SqlTree]:
     """Every object of the tree, those further up first."""
     waiting = [tree]
     while waiting:
@@ -109,7 +109,7 @@ def _nodes(tree: Any) -> Iterator[Tree]:
             waiting.extend(reversed(each))
 
 
-def _check(node: Tree, named: set[str], query: Query, party: str, place: Place) -> None:
+def _check(node: SqlTree, named: set[str], query: Query, party: str, place: ResolvePath) -> None:
     kind = node.get("type")
     if not isinstance(kind, str):
         return
@@ -125,7 +125,7 @@ def _check(node: Tree, named: set[str], query: Query, party: str, place: Place) 
         _function(node["function"], query, party, place)
 
 
-def _base(node: Tree, named: set[str], query: Query, party: str, place: Place) -> None:
+def _base(node: SqlTree, named: set[str], query: Query, party: str, place: ResolvePath) -> None:
     """A name after FROM: of a WITH, or a file."""
     name = node["table_name"]
     if node.get("schema_name") or node.get("catalog_name") or node.get("at_clause"):
@@ -138,7 +138,7 @@ def _base(node: Tree, named: set[str], query: Query, party: str, place: Place) -
     query.paths.append(node["table_name"])
 
 
-def _function(function: Tree, query: Query, party: str, place: Place) -> None:
+def _function(function: SqlTree, query: Query, party: str, place: ResolvePath) -> None:
     """A function after FROM: one that reads the files it names, or one that reads none."""
     name = function["function_name"].lower()
     if name in MAKERS:
@@ -159,14 +159,14 @@ def _function(function: Tree, query: Query, party: str, place: Place) -> None:
         query.paths.append(holder[key])
 
 
-def _arguments(function: Tree) -> Sequence[Tree]:
+def _arguments(function: SqlTree) -> Sequence[SqlTree]:
     """The arguments, by the trees of DuckDB 1 and of DuckDB 2."""
     if "arguments" in function:
         return [argument["expression"] for argument in function["arguments"] if not argument["name"]]
     return list(function["children"])
 
 
-def _text(tree: Tree) -> tuple[Tree, str] | None:
+def _text(tree: SqlTree) -> tuple[SqlTree, str] | None:
     """Where a constant text stands; None for everything else."""
     literal, value = tree.get("literal"), tree.get("value")
     if isinstance(literal, dict) and literal.get("kind") == "STRING":

@@ -21,8 +21,8 @@ import pyarrow as pa
 from vflc_runtime.data.source import (
     BUFFER,
     LINE,
-    Opened,
-    Source,
+    OpenedSource,
+    TableSource,
     empty,
     escaped,
     failed,
@@ -76,7 +76,9 @@ def counted(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     return int(found)
 
 
-def open_sources(connection: duckdb.DuckDBPyConnection, given: Mapping[str, Source]) -> dict[str, Opened]:
+def open_sources(
+    connection: duckdb.DuckDBPyConnection, given: Mapping[str, TableSource]
+) -> dict[str, OpenedSource]:
     """Opens the sources of all parties, and then lets DuckDB open their files and nothing else, for good.
 
     Raises:
@@ -93,7 +95,7 @@ def open_sources(connection: duckdb.DuckDBPyConnection, given: Mapping[str, Sour
 
 
 def load(
-    connection: duckdb.DuckDBPyConnection, table: str, source: Opened, wanted: Sequence[Wanted]
+    connection: duckdb.DuckDBPyConnection, table: str, source: OpenedSource, wanted: Sequence[Wanted]
 ) -> list[str]:
     """Reads the wanted columns of a source into `table` as columns c0, c1, …; rows keep their order.
 
@@ -114,7 +116,7 @@ def load(
     return types
 
 
-def look(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequence[Wanted]) -> list[str]:
+def look(connection: duckdb.DuckDBPyConnection, source: OpenedSource, wanted: Sequence[Wanted]) -> list[str]:
     """What `load` would return, from a table's first rows; of a query from what it is alone."""
     with _reading(source):
         query = _query(connection, source, wanted)
@@ -127,7 +129,7 @@ def look(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequence
 
 
 @contextmanager
-def _reading(source: Opened) -> Iterator[None]:
+def _reading(source: OpenedSource) -> Iterator[None]:
     """What goes wrong while a source is read, as a failure that names it."""
     try:
         yield
@@ -137,7 +139,7 @@ def _reading(source: Opened) -> Iterator[None]:
         raise failed(source.party, source.shown, str(error)) from None
 
 
-def _query(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequence[Wanted]) -> str:
+def _query(connection: duckdb.DuckDBPyConnection, source: OpenedSource, wanted: Sequence[Wanted]) -> str:
     files = f"[{', '.join(literal(escaped(file)) for file in source.files)}]"
     if source.table is not None:
         positions = _positions(source.table.column_names, wanted, source)
@@ -168,7 +170,7 @@ def _query(connection: duckdb.DuckDBPyConnection, source: Opened, wanted: Sequen
 
 
 def _select(
-    connection: duckdb.DuckDBPyConnection, table: str, wanted: Sequence[Wanted], source: Opened
+    connection: duckdb.DuckDBPyConnection, table: str, wanted: Sequence[Wanted], source: OpenedSource
 ) -> str:
     _positions(_names(connection, table), wanted, source)
     return _picked(table, wanted)
@@ -181,7 +183,7 @@ def _alike(names: Iterable[str]) -> bool:
 
 
 def _parquet(
-    connection: duckdb.DuckDBPyConnection, files: str, wanted: Sequence[Wanted], source: Opened
+    connection: duckdb.DuckDBPyConnection, files: str, wanted: Sequence[Wanted], source: OpenedSource
 ) -> str:
     query = f"SELECT file_name, name, coalesce(num_children, 0) FROM parquet_schema({files})"
     schemas = _top_level(connection.execute(query).fetchall())
@@ -217,7 +219,7 @@ def _top_level(schema: Sequence[tuple[str, str, int]]) -> list[list[str]]:
 
 
 def _objects(
-    connection: duckdb.DuckDBPyConnection, files: str, wanted: Sequence[Wanted], source: Opened
+    connection: duckdb.DuckDBPyConnection, files: str, wanted: Sequence[Wanted], source: OpenedSource
 ) -> str:
     """JSON read object by object, where names differ in case only; slower, so only there."""
     table = f"read_json_objects({files})"
@@ -244,7 +246,7 @@ def _aliases(wanted: Sequence[Wanted]) -> list[str]:
     return [f"c{i}" for i in range(len(wanted))]
 
 
-def _positions(names: Sequence[str], wanted: Sequence[Wanted], source: Opened) -> list[int]:
+def _positions(names: Sequence[str], wanted: Sequence[Wanted], source: OpenedSource) -> list[int]:
     """Where the wanted columns are among `names`; exact case, though DuckDB itself would not mind."""
     at: dict[str, list[int]] = {}
     for i, name in enumerate(names):
@@ -272,7 +274,7 @@ def _positions(names: Sequence[str], wanted: Sequence[Wanted], source: Opened) -
     return [at[column.name][0] for column in wanted]
 
 
-def _csv(source: Opened, wanted: Sequence[Wanted]) -> str:
+def _csv(source: OpenedSource, wanted: Sequence[Wanted]) -> str:
     """One query over all files; files with the same header are read together."""
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for file in source.files:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from vflc_common.encoder import Settings
+from vflc_common.encoder import EncoderSettings
 from vflc_common.encoders import ENCODERS, record
 from vflc_common.encoding import Values
 
@@ -102,7 +102,7 @@ class Refusals:
 
     def unknown(
         self,
-        encoder: Settings,
+        encoder: EncoderSettings,
         before: Values,
         unknown: NDArray[np.bool_],
         keys: pa.Array,

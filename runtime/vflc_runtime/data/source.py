@@ -52,12 +52,12 @@ class Below:
         return self.text
 
 
-Source: TypeAlias = str | Path | Below | pa.Table
+TableSource: TypeAlias = str | Path | Below | pa.Table
 """A path, a glob, a folder of Parquet, `sql:SELECT …`, one of these out of a file, or a table in memory."""
 
 
 @dataclass
-class Opened:
+class OpenedSource:
     """A source whose files are known and may be read.
 
     Attributes:
@@ -79,7 +79,7 @@ class Opened:
     table: pa.Table | None = None
 
 
-def open_source(connection: duckdb.DuckDBPyConnection, source: Source, party: str) -> Opened:
+def open_source(connection: duckdb.DuckDBPyConnection, source: TableSource, party: str) -> OpenedSource:
     """Finds the files of a source; reads none of their rows.
 
     Args:
@@ -93,19 +93,19 @@ def open_source(connection: duckdb.DuckDBPyConnection, source: Source, party: st
     """
     shown = describe(source)
     if isinstance(source, pa.Table):
-        return Opened(party, shown, "arrow", table=source)
+        return OpenedSource(party, shown, "arrow", table=source)
     text, folder = str(source), source.folder if isinstance(source, Below) else None
     try:
         if SQL.match(text):
             return _query(connection, text, folder, party, shown)
         files = _files(text if folder is None else str(folder / Path(text).expanduser()), party)
         _permitted(files, folder, party)
-        return Opened(party, shown, _format(files, party), files)
+        return OpenedSource(party, shown, _format(files, party), files)
     except (OSError, ValueError, re.error) as error:
         raise failed(party, shown, str(error)) from None
 
 
-def describe(source: Source) -> str:
+def describe(source: TableSource) -> str:
     """A source as messages show it."""
     if isinstance(source, pa.Table):
         return "a table in memory"
@@ -183,7 +183,7 @@ def _reason(text: str) -> str:
 
 def _query(
     connection: duckdb.DuckDBPyConnection, text: str, folder: Path | None, party: str, shown: str
-) -> Opened:
+) -> OpenedSource:
     """A query, and every file that its globs stand for."""
 
     def place(path: str) -> str:
@@ -204,7 +204,7 @@ def _query(
             raise failed(party, shown, f"there is no file {path}", help)
         _permitted(files, folder, party)
     files = sorted({file for files in found.values() for file in files})
-    return Opened(party, shown, "query", files, checked.paths, sql=checked.sql)
+    return OpenedSource(party, shown, "query", files, checked.paths, sql=checked.sql)
 
 
 def _local(path: str, party: str) -> None:

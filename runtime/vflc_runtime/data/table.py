@@ -10,11 +10,11 @@ import duckdb
 
 from vflc_runtime.data import values
 from vflc_runtime.data.read import Wanted, load
-from vflc_runtime.data.source import Opened, literal, quote
+from vflc_runtime.data.source import OpenedSource, literal, quote
 from vflc_runtime.data.values import Expression
 from vflc_runtime.errors import Failure
 
-Column = Mapping[str, Any]
+ColumnJson = Mapping[str, Any]
 """A column of encoders.json."""
 T = TypeVar("T")
 
@@ -47,7 +47,9 @@ class TableRead:
     columns: Sequence[Expression]
 
 
-def read_table(connection: duckdb.DuckDBPyConnection, info: Mapping[str, Any], source: Opened) -> TableRead:
+def read_table(
+    connection: duckdb.DuckDBPyConnection, info: Mapping[str, Any], source: OpenedSource
+) -> TableRead:
     """Reads one party's table and checks keys and numbers."""
     party, columns = source.party, info["columns"]
     *_, key = wanted = wanted_of(info)
@@ -78,7 +80,7 @@ def key_text(type: str, name: str, party: str, key: Wanted) -> str:
     return found.value
 
 
-def typed_column(column: Column, type: str, name: str, party: str) -> Expression:
+def typed_column(column: ColumnJson, type: str, name: str, party: str) -> Expression:
     found = values.typed(column["type"], type, name)
     if found is None:
         raise Failure(
@@ -119,7 +121,10 @@ def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, r
 
 
 def _check_values(
-    connection: duckdb.DuckDBPyConnection, party: str, columns: Sequence[Column], typed: Sequence[Expression]
+    connection: duckdb.DuckDBPyConnection,
+    party: str,
+    columns: Sequence[ColumnJson],
+    typed: Sequence[Expression],
 ) -> int:
     """Refuses text where numbers are declared; gives the number of rows."""
     doubtful = [i for i, expr in enumerate(typed) if expr.bad != "false"]
@@ -134,7 +139,12 @@ def _check_values(
 
 
 def _refuse_value(
-    connection: duckdb.DuckDBPyConnection, party: str, column: Column, typed: Expression, name: str, bad: int
+    connection: duckdb.DuckDBPyConnection,
+    party: str,
+    column: ColumnJson,
+    typed: Expression,
+    name: str,
+    bad: int,
 ) -> None:
     ((row, key, value),) = connection.execute(
         f"SELECT rowid + 1, key, CAST({name} AS VARCHAR) FROM {raw_name(party)} "

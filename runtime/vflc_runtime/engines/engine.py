@@ -15,7 +15,7 @@ from vflc_runtime.bundle.plugins import find_engine
 Array = NDArray[Any]
 
 
-class Steps(Protocol):
+class StepRunner(Protocol):
     """What the executor asks of whatever does one place's work, step by step.
 
     Arrays that `get` returns may share memory with the engine: they hold until the next update.
@@ -50,7 +50,7 @@ class Steps(Protocol):
         ...
 
 
-class Engine(Steps, Protocol):
+class Engine(StepRunner, Protocol):
     """One place's weights, optimizer slots and values of the batch at hand.
 
     Arrays that `get` and `weights` return may share memory with the engine: they hold until

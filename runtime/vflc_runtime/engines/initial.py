@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.plan import Init, Weight
+from vflc_runtime.bundle.plan import Initializer, Weight
 
 
 def generator(*key: object) -> np.random.Generator:
@@ -32,7 +32,9 @@ def first_value(seed: int | str, weight: Weight, dtype: str) -> NDArray[Any]:
     return whole[part.start : part.start + rows]
 
 
-def initial_value(seed: int | str, name: str, shape: tuple[int, ...], init: Init, dtype: str) -> NDArray[Any]:
+def initial_value(
+    seed: int | str, name: str, shape: tuple[int, ...], init: Initializer, dtype: str
+) -> NDArray[Any]:
     """The first value of weight `name`, shape `shape`; drawn in float64, then cast to `dtype`."""
     if init.kind in ("zeros", "ones", "constant"):
         value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}[init.kind]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.bundle.plan_keras import Gradients, RowGradient
-from vflc_runtime.engines.keras_models import PlaceWeights, Values
+from vflc_runtime.bundle.plan_keras import RowGradient, TapePlan
+from vflc_runtime.engines.keras_models import KerasValues, PlaceWeights
 from vflc_runtime.engines.keras_setup import tensorflow
 
 
@@ -17,7 +17,7 @@ class TapeGradients:
         graphs: the models whose variables the tape sees.
     """
 
-    def __init__(self, plan: Plan, spec: Gradients, weights: PlaceWeights, graphs: set[str]) -> None:
+    def __init__(self, plan: Plan, spec: TapePlan, weights: PlaceWeights, graphs: set[str]) -> None:
         self._tf = tensorflow().tf
         self._plan, self._spec = plan, spec
         names = [name for _, group in spec.dense for name in group] + [row.weight for row in spec.rows]
@@ -29,7 +29,7 @@ class TapeGradients:
         self._inputs = list(dict.fromkeys(read))
         self._sorted = self._tf.function(self._sort, autograph=False, reduce_retracing=True)
 
-    def run(self, tape: Any, values: Values) -> None:
+    def run(self, tape: Any, values: KerasValues) -> None:
         """Takes the seeds from `values`, which hold what the tape has seen."""
         given = [values[name] for name in self._inputs]
         values.update(zip(self._outputs, self._sorted(self._taken(tape, values), given), strict=True))
@@ -47,7 +47,7 @@ class TapeGradients:
             made += self._rows(rows, by_weight[rows.weight], values)
         return made
 
-    def _taken(self, tape: Any, values: Values) -> list[Any]:
+    def _taken(self, tape: Any, values: KerasValues) -> list[Any]:
         """The tape's gradients, None where nothing flows."""
         tf, seeds = self._tf, dict[str, Any]()
         for seed in self._spec.seeds:
@@ -71,12 +71,12 @@ class TapeGradients:
         ]
         return tf.add_n(shaped) if shaped else tf.zeros_like(like)
 
-    def _weight(self, name: str, parts: list[Any], values: Values) -> Any:
+    def _weight(self, name: str, parts: list[Any], values: KerasValues) -> Any:
         """The gradient of a weight: what the tape found in each model, and what other places sent."""
         received = [values[gradient] for gradient in self._spec.received.get(name, ())]
         return self._dense(parts + received, self._variables[name][0])
 
-    def _rows(self, rows: RowGradient, parts: list[Any], values: Values) -> tuple[Any, Any]:
+    def _rows(self, rows: RowGradient, parts: list[Any], values: KerasValues) -> tuple[Any, Any]:
         """The distinct rows that ids name, -1 none of them, and the sum of each row's gradients."""
         tf = self._tf
         read = tf.concat([tf.reshape(values[name], (-1,)) for name in rows.read], 0)

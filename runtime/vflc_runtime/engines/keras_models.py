@@ -15,7 +15,7 @@ from vflc_runtime.engines.initial import first_value
 from vflc_runtime.engines.keras_setup import tensorflow
 
 Array = NDArray[Any]
-Values = dict[str, Any]
+KerasValues = dict[str, Any]
 
 
 class Forward:
@@ -35,7 +35,7 @@ class Forward:
     def _outputs(self, *inputs: Any) -> list[Any]:
         return call_model(self.model, list(inputs))
 
-    def run(self, values: Values) -> None:
+    def run(self, values: KerasValues) -> None:
         """Takes inputs from `values` and puts outputs there."""
         made = self._call(*(values[name] for name in self.entry.inputs), *self._alone)
         values.update(zip(self.entry.outputs, made, strict=True))

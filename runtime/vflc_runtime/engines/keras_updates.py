@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan, RowsUpdate
-from vflc_runtime.bundle.plan_rows import Replay
+from vflc_runtime.bundle.plan_rows import ReplaySteps
 from vflc_runtime.engines.buffers import LAST
-from vflc_runtime.engines.keras_models import PlaceWeights, Values
+from vflc_runtime.engines.keras_models import KerasValues, PlaceWeights
 from vflc_runtime.engines.keras_optimizer import KerasOptimizer
 from vflc_runtime.engines.keras_setup import tensorflow
-from vflc_runtime.engines.replay import Rounds
-from vflc_runtime.engines.updates import Ids
+from vflc_runtime.engines.replay import TableSweep
+from vflc_runtime.engines.updates import Indices
 
 Array = NDArray[Any]
 BLOCK_NUMBERS = 1 << 20
@@ -50,7 +50,7 @@ class Updates:
         step = self._tf.TensorSpec((), plan.precision)
         self._call = self._tf.function(self._apply, autograph=False, input_signature=[given, step])
 
-    def apply(self, values: Values, step: int) -> None:
+    def apply(self, values: KerasValues, step: int) -> None:
         """Updates weights and slots; `values` holds the gradients, `step` counts from 1."""
         given = [updater.given(values) for updater in self._updaters]
         self._call(given, self._tf.constant(step, self._plan.precision))
@@ -59,7 +59,7 @@ class Updates:
         for name in self._changed:
             self._weights.changed(name)
 
-    def catch_up(self, update: str, values: Values, step: int) -> None:
+    def catch_up(self, update: str, values: KerasValues, step: int) -> None:
         """Makes up for what the rows that the batch reads missed before `step`."""
         rows = self._late[update]
         rows.catch_up(values, step - 1)
@@ -118,7 +118,7 @@ class _DenseUpdater:
         }
         self.arrays = update.arrays
 
-    def given(self, values: Values) -> list[Any]:
+    def given(self, values: KerasValues) -> list[Any]:
         """What `apply` takes."""
         return [values[self._update.gradient]]
 
@@ -165,12 +165,12 @@ class _RowsUpdater:
         }
         self.last = None if optimizer.late is None else np.zeros(shape[0], np.int64)
         self._rounds = None
-        if isinstance(optimizer.late, Replay):
-            self._rounds = Rounds(shape[0], max(1, BLOCK_NUMBERS // shape[1]))
+        if isinstance(optimizer.late, ReplaySteps):
+            self._rounds = TableSweep(shape[0], max(1, BLOCK_NUMBERS // shape[1]))
         self._read = np.empty(0, np.int64)
         self.arrays = (update.array,)
 
-    def given(self, values: Values) -> list[Any]:
+    def given(self, values: KerasValues) -> list[Any]:
         """What `apply` takes."""
         rows, gradient = self._update.gradients[0]
         read = [] if self.last is None else [self._tf.constant(self._read)]
@@ -205,7 +205,7 @@ class _RowsUpdater:
         assert self.last is not None
         self.last[self._read] = step
 
-    def catch_up(self, values: Values, step: int) -> None:
+    def catch_up(self, values: KerasValues, step: int) -> None:
         """Makes up for what the rows that are about to be read missed up to `step`."""
         assert self.last is not None
         if self._update.reads is None:
@@ -221,7 +221,7 @@ class _RowsUpdater:
         """The same for all rows."""
         self._catch_up(np.arange(self._shape[0]), step)
 
-    def _catch_up(self, rows: Ids, step: int) -> int:
+    def _catch_up(self, rows: Indices, step: int) -> int:
         """Lets rows catch up, and says how many steps the oldest of them had missed."""
         assert self.last is not None
         missed = step - int(self.last[rows].min(initial=step))
@@ -234,7 +234,7 @@ class _RowsUpdater:
     def current(self, step: int) -> Any:
         """The table as it is after `step` steps: a copy, unless its rows go through each step but once."""
         assert self.last is not None
-        if isinstance(self._optimizer.late, Replay):
+        if isinstance(self._optimizer.late, ReplaySteps):
             self.catch_up_all(step)
             return self._table(self._parts()["weight"])
         given = {name: self._table(part) for name, part in self._parts().items()}

@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 from vflc_runtime.bundle.plan_rows import Matrix, Missed, Newest, Power, Product, Sum, terms
 
 Array = NDArray[Any]
-Steps = NDArray[np.int64]
-Series = Callable[[Array], Mapping[str, Array]]
+Indices = NDArray[np.int64]
+SeriesOfSteps = Callable[[Array], Mapping[str, Array]]
 """From steps [n] in float64, counted from 1, to numbers of them by name."""
 
 BLOCK = 1024
@@ -29,13 +29,13 @@ class History:
     many calls there are.
     """
 
-    def __init__(self, missed: Sequence[Missed], series: Series | None) -> None:
+    def __init__(self, missed: Sequence[Missed], series: SeriesOfSteps | None) -> None:
         self._series = series
         runs = [list(alike) for _, alike in groupby(missed, _alike)]
         self._parts = [_PARTS[type(run[0])](run) for run in runs]
         self._step, self._block = 0, dict[str, list[float]]()
 
-    def numbers(self, last: Steps, step: int, dtype: DTypeLike = np.float64) -> Array:
+    def numbers(self, last: Indices, step: int, dtype: DTypeLike = np.float64) -> Array:
         """Of rows [n] the numbers [n, …] in the order of the plan, after `step` steps.
 
         `last` says in which step each row was last updated, 0 for none.
@@ -63,7 +63,7 @@ class _Part(Protocol):
         """Takes in the next step, for which the series are `now`."""
         ...
 
-    def at(self, last: Steps, step: int) -> Array:
+    def at(self, last: Indices, step: int) -> Array:
         """The numbers [n, …] of the steps after each of `last` [n] up to and with `step`."""
         ...
 
@@ -90,7 +90,7 @@ class _Powers:
             steps = np.arange(blocks * BLOCK, dtype=np.float64)
             self._made = np.column_stack([np.power(base, steps) for base in self._bases])
 
-    def at(self, last: Steps, step: int) -> Array:
+    def at(self, last: Indices, step: int) -> Array:
         return self._made.take(step - last, axis=0, mode="clip")
 
 
@@ -106,7 +106,7 @@ class _Products:
         with np.errstate(divide="ignore", invalid="ignore"):
             self._logs[step] = self._logs[step - 1] + np.log([now[name] for name in self._of])
 
-    def at(self, last: Steps, step: int) -> Array:
+    def at(self, last: Indices, step: int) -> Array:
         with np.errstate(invalid="ignore"):
             return np.asarray(np.exp(self._logs[step] - self._logs[last]))
 
@@ -121,7 +121,7 @@ class _Newest:
     def go(self, step: int, now: Mapping[str, float]) -> None:
         self._now = np.array([now[name] for name in self._of])
 
-    def at(self, last: Steps, step: int) -> Array:
+    def at(self, last: Indices, step: int) -> Array:
         return np.full((len(last), len(self._now)), self._now)
 
 
@@ -151,7 +151,7 @@ class _Matrices:
             return products
         return np.concatenate([products, np.repeat(self._same, products.shape[2], axis=2)], axis=2)
 
-    def at(self, last: Steps, step: int) -> Array:
+    def at(self, last: Indices, step: int) -> Array:
         products = _times(self._after[:, :, last // BLOCK], self._within[:, :, last])
         return products[self._entries].T
 
@@ -188,7 +188,7 @@ class _Sums:
             recent *= now[self._kept]
         recent += now[self._of] * self._terms[first - step - 1 : -1]
 
-    def at(self, last: Steps, step: int) -> Array:
+    def at(self, last: Indices, step: int) -> Array:
         found = self._made.take(last, axis=0)
         if self._keeps is not None:  # what was summed up long ago is kept like the weight itself
             found *= self._keeps.at(np.minimum(last + self._count, step), step)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.bundle.plan_rows import CatchUp, Replay
+from vflc_runtime.bundle.plan_rows import CatchUp, ReplaySteps
 from vflc_runtime.engines.buffers import TableGroup
 from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.onnx_replay import RowsReplayer
 from vflc_runtime.engines.onnx_rows_graphs import row_reader
 from vflc_runtime.engines.onnx_session import CPU, load_series, ort_value
-from vflc_runtime.engines.updates import Ids
+from vflc_runtime.engines.updates import Indices
 
 Array = NDArray[Any]
 BLOCK_ROWS = 1 << 16
@@ -34,7 +34,7 @@ def history_of(plan: Plan, optimizer: str) -> History | None:
 class Reader(Protocol):
     """Lets tables catch up that the same ids read."""
 
-    def catch_up(self, rows: Ids, step: int) -> tuple[Any, Any]:
+    def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
         """Rows of the tables become what they are after `step` steps.
 
         Returns:
@@ -55,7 +55,7 @@ def make_reader(
     plan: Plan, group: TableGroup, tables: Sequence[Array], history: History | None
 ) -> Reader | None:
     """What lets the tables of a group catch up, where they have to."""
-    if isinstance(group.optimizer.catch_up, Replay):
+    if isinstance(group.optimizer.catch_up, ReplaySteps):
         return RowsReplayer(plan, group, tables)
     return None if history is None else RowsReader(plan, group, tables, history)
 
@@ -84,11 +84,11 @@ class RowsReader:
             binding.bind_ortvalue_input("kept", ort_value(kept))
         return binding
 
-    def catch_up(self, rows: Ids, step: int) -> tuple[Any, Any]:
+    def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
         assert self._group.last is not None
         return self._run(self._binding, rows, self._group.last[rows], step)
 
-    def _run(self, binding: Any, rows: Ids, last: Ids, step: int) -> tuple[Any, Any]:
+    def _run(self, binding: Any, rows: Indices, last: Indices, step: int) -> tuple[Any, Any]:
         missed = self._history.numbers(last, step, self._precision)
         binding.bind_ortvalue_input("rows", ort_value(rows))
         binding.bind_ortvalue_input("missed", ort_value(missed))

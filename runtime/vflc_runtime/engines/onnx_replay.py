@@ -13,8 +13,8 @@ from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.engines.buffers import TableGroup
 from vflc_runtime.engines.onnx_memory import read_before_written
 from vflc_runtime.engines.onnx_session import load, ort_value, read_model
-from vflc_runtime.engines.replay import Rounds, replay
-from vflc_runtime.engines.updates import Ids
+from vflc_runtime.engines.replay import TableSweep, replay
+from vflc_runtime.engines.updates import Indices
 
 Array = NDArray[Any]
 BLOCK_NUMBERS = 1 << 16
@@ -46,9 +46,9 @@ class RowsReplayer:
         self._parts = {name: np.empty(numbers, plan.precision) for name in ("weight", *group.slot_widths)}
         self._nothing = np.zeros(numbers, plan.precision)
         self._taken: tuple[Array, ...] = ()
-        self._rounds = Rounds(len(group.kept), self._block)
+        self._rounds = TableSweep(len(group.kept), self._block)
 
-    def catch_up(self, rows: Ids, step: int) -> tuple[Any, Any]:
+    def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
         """Rows of the tables become what they are after `step` steps.
 
         Returns:
@@ -71,7 +71,7 @@ class RowsReplayer:
         """All rows and all that is kept for them become what they are after `step` steps."""
         self._replay(np.arange(len(self._group.kept)), step)
 
-    def _replay(self, rows: Ids, step: int) -> int:
+    def _replay(self, rows: Indices, step: int) -> int:
         """Lets rows catch up, and says how many calls that took."""
         group, width, calls = self._group, self._group.width, 0
         last = group.last

@@ -17,7 +17,7 @@ from vflc_runtime.engines.onnx_session import ort_value
 from vflc_runtime.engines.updates import DistinctRows, clip_tables
 
 Array = NDArray[Any]
-Values = dict[str, Any]
+OrtValues = dict[str, Any]
 
 
 class RowsUpdater:
@@ -72,7 +72,7 @@ class RowsUpdater:
         self._read = self._batch = 0
         self._rows = self._positions = np.empty(0, np.int64)
 
-    def catch_up(self, values: Values, step: int, batch: int) -> None:
+    def catch_up(self, values: OrtValues, step: int, batch: int) -> None:
         """The rows that the batch is about to read become what they are after the steps before `step`."""
         if batch == self._read or self.reader is None:
             return
@@ -84,7 +84,7 @@ class RowsUpdater:
             if self._group.slot_widths:
                 self._binding.bind_ortvalue_input("slots", slots)
 
-    def _find(self, values: Values) -> None:
+    def _find(self, values: OrtValues) -> None:
         """The distinct rows that the batch reads, and where among them each id's is."""
         if self._reads is None:
             self._rows = np.arange(self._distinct.rows)
@@ -97,7 +97,7 @@ class RowsUpdater:
             ends = np.cumsum(sizes).tolist()
             self._at = {n: slice(e - s, e) for n, s, e in zip(self._reads, sizes, ends, strict=True)}
 
-    def _places(self, values: Values) -> dict[str, Any]:
+    def _places(self, values: OrtValues) -> dict[str, Any]:
         """Of each part of the gradients, which of the sums its rows are added to."""
         if self._reads is None:
             ids = [values[name].numpy().reshape(-1) for name in self._ids]
@@ -106,7 +106,7 @@ class RowsUpdater:
             self._all = [self._positions[self._at[name]] for name in self._ids]
         return {f"at.{index}": ort_value(part.reshape(-1, 1)) for index, part in enumerate(self._all)}
 
-    def apply(self, values: Values, step: int, batch: int) -> None:
+    def apply(self, values: OrtValues, step: int, batch: int) -> None:
         if batch == self._batch:
             return
         self._batch = batch
@@ -129,7 +129,7 @@ class RowsUpdater:
         if self._group.last is not None:
             self._group.last[rows] = step
 
-    def _bind_sums(self, values: Values) -> None:
+    def _bind_sums(self, values: OrtValues) -> None:
         """Hands over what is to be added up, as far as it is not where it was in the last batch."""
         bind = self._binding.bind_ortvalue_input
         if not self._placed or self._reads is None:
@@ -142,7 +142,7 @@ class RowsUpdater:
                 self._given[name] = value
                 bind(name, value)
 
-    def _clipped(self, values: Values, limit: float) -> Array:
+    def _clipped(self, values: OrtValues, limit: float) -> Array:
         """The gradient of each distinct row of all tables side by side, no longer than is allowed."""
         rows, given = self._rows, {name: values[gradient] for name, gradient in self._gradients.items()}
         given |= {"count": ort_value(self._count), **self._places(values)}

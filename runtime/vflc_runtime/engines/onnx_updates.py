@@ -18,17 +18,17 @@ from vflc_runtime.engines.onnx_session import ort_value
 from vflc_runtime.engines.updates import clip_parts
 
 Array = NDArray[Any]
-Values = dict[str, Any]
+OrtValues = dict[str, Any]
 
 
 class Updater(Protocol):
     """Changes weights and slots in place."""
 
-    def catch_up(self, values: Values, step: int, batch: int) -> None:
+    def catch_up(self, values: OrtValues, step: int, batch: int) -> None:
         """Makes up for the steps that rows missed which are about to be read."""
         ...
 
-    def apply(self, values: Values, step: int, batch: int) -> None:
+    def apply(self, values: OrtValues, step: int, batch: int) -> None:
         """`values` holds the gradients; `step` counts from 1; `batch` is another for every batch."""
         ...
 
@@ -76,10 +76,10 @@ class _DenseUpdater:
         if any(given.name == "step" for given in session.inputs_meta):
             self._binding.bind_ortvalue_input("step", ort_value(self._step))
 
-    def catch_up(self, values: Values, step: int, batch: int) -> None:
+    def catch_up(self, values: OrtValues, step: int, batch: int) -> None:
         """Dense weights miss no step."""
 
-    def apply(self, values: Values, step: int, batch: int) -> None:
+    def apply(self, values: OrtValues, step: int, batch: int) -> None:
         buffer, gradient = self._buffer, values[self._gradient]
         if gradient.data_ptr() != self._home.data_ptr():
             np.copyto(buffer.flat["gradient"], gradient.numpy())

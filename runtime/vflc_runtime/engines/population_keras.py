@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Graph
+from vflc_runtime.bundle.population_plan import PopulationGraph
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.keras_models import call_model, load_model
 from vflc_runtime.engines.keras_setup import tensorflow
@@ -17,7 +17,7 @@ from vflc_runtime.engines.keras_setup import tensorflow
 Array = NDArray[Any]
 
 
-def keras_runners(precision: str) -> Callable[[Graph], KerasRunner]:
+def keras_runners(precision: str) -> Callable[[PopulationGraph], KerasRunner]:
     """What makes runners on TensorFlow."""
     return partial(KerasRunner, precision=precision)
 
@@ -28,7 +28,7 @@ class KerasRunner:
     A user's loss depends on that user's weights alone, so each gets its own gradient.
     """
 
-    def __init__(self, graph: Graph, precision: str) -> None:
+    def __init__(self, graph: PopulationGraph, precision: str) -> None:
         self.graph, self._precision = graph, precision
         self._tf = tf = tensorflow().tf
         self._model = load_model(graph.content, graph.path)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Optimizer
+from vflc_runtime.bundle.population_plan import PopulationOptimizer
 from vflc_runtime.engines.onnx_rows_graphs import row_adder
 from vflc_runtime.engines.onnx_session import ort_value
 from vflc_runtime.engines.population_runners import Runners
@@ -15,10 +15,10 @@ from vflc_runtime.engines.population_runners import Runners
 Array = NDArray[Any]
 
 
-class Update:
+class RowsOptimizer:
     """An optimizer's graph, over arrays and over rows of them."""
 
-    def __init__(self, optimizer: Optimizer, precision: str, runners: Runners) -> None:
+    def __init__(self, optimizer: PopulationOptimizer, precision: str, runners: Runners) -> None:
         self.optimizer, self.precision = optimizer, precision
         self._flat = runners(optimizer.graph)
         self.slots = [slot.name for slot in optimizer.slots]

@@ -11,7 +11,7 @@ from vflc_common.engines import ENGINES
 from vflc_common.plugins import BrokenPlugin
 
 from vflc_runtime.bundle.plugins import find_engine, unusable
-from vflc_runtime.bundle.population_plan import Graph
+from vflc_runtime.bundle.population_plan import PopulationGraph
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.onnx_session import onnx_errors, ort_value, self_contained, session, short
 from vflc_runtime.errors import Failure
@@ -22,14 +22,14 @@ Array = NDArray[Any]
 class Runner(Protocol):
     """One graph. Weights are inputs like any other, as every user has its own."""
 
-    graph: Graph
+    graph: PopulationGraph
 
     def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """From contiguous arrays by input id to arrays by output id, which are the caller's."""
         ...
 
 
-Runners = Callable[[Graph], Runner]
+Runners = Callable[[PopulationGraph], Runner]
 
 
 def runners(engine: str, precision: str) -> Runners:
@@ -52,7 +52,7 @@ def onnx_runners(precision: str) -> Runners:
 class OnnxRunner:
     """A graph on onnxruntime, in one thread."""
 
-    def __init__(self, graph: Graph, precision: str) -> None:
+    def __init__(self, graph: PopulationGraph, precision: str) -> None:
         self.graph = graph
         try:
             loaded = session(self_contained(graph.content, graph.path), 1, precision == "float64")

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vflc_runtime.engines.updates import Ids
+from vflc_runtime.engines.updates import Indices
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class ReplayBlock:
     """Rows, and in order (count, first, end): the first `count` of them go through steps `first` to `end`."""
 
-    rows: Ids
+    rows: Indices
     steps: tuple[tuple[int, int, int], ...]
 
     @property
@@ -32,7 +32,7 @@ class Block:
         return sum(end - first + 1 for _, first, end in self.steps)
 
 
-def replay(rows: Ids, last: Ids, step: int, size: int) -> Iterator[Block]:
+def replay(rows: Indices, last: Indices, step: int, size: int) -> Iterator[ReplayBlock]:
     """How rows [n], last updated in steps `last` [n], go through those up to `step`; `size` rows at a time.
 
     Rows that missed nothing are left out.
@@ -44,10 +44,10 @@ def replay(rows: Ids, last: Ids, step: int, size: int) -> Iterator[Block]:
         done, counts = np.unique(last[part], return_counts=True)
         ends = [*done[1:].tolist(), step]
         through = zip(np.cumsum(counts).tolist(), (done + 1).tolist(), ends, strict=True)
-        yield Block(rows[part], tuple(through))
+        yield ReplayBlock(rows[part], tuple(through))
 
 
-class Rounds:
+class TableSweep:
     """Goes round a table, part by part, a little further in every step of the run.
 
     Args:
@@ -59,7 +59,7 @@ class Rounds:
         self._parts = [np.arange(start, min(start + size, rows)) for start in range(0, rows, size)]
         self._next = 0
 
-    def go(self, calls: int, catch_up: Callable[[Ids], int]) -> None:
+    def go(self, calls: int, catch_up: Callable[[Indices], int]) -> None:
         """Lets parts catch up for about so many calls, once round at most; `catch_up` returns how many."""
         for _ in self._parts:
             if calls <= 0:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vflc_runtime.bundle.reading import damaged
 
 Array = NDArray[Any]
-Ids = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 class Scratch:
@@ -42,7 +42,7 @@ class DistinctRows:
         self._counting = np.arange(1024)
         self._ids, self._positions, self._last = Scratch("int64"), Scratch("int64"), Scratch("bool")
 
-    def find(self, parts: Sequence[Array]) -> tuple[Ids, Ids]:
+    def find(self, parts: Sequence[Array]) -> tuple[Indices, Indices]:
         """The distinct ids, and each id's position among them [n], for ids in arrays of any shape.
 
         Distinct ids stand in the order of their last occurrence; where an id is -1 its position
@@ -61,7 +61,7 @@ class DistinctRows:
         counting, marks = self._counting[:count], self._marks
         marks[ids] = counting
         marks.take(ids, out=positions, mode="wrap")
-        distinct: Ids = ids[np.equal(positions, counting, out=last)]
+        distinct: Indices = ids[np.equal(positions, counting, out=last)]
         none = marks[0]
         if none < count and ids[none] == 0:
             distinct = distinct[distinct > 0]
@@ -86,7 +86,7 @@ def clip_parts(gradient: Array, parts: Iterable[slice], limit: float) -> None:
             gradient[part] *= factor
 
 
-def clip_tables(gradient: Array, rows: Ids, ends: Array, limit: float) -> None:
+def clip_tables(gradient: Array, rows: Indices, ends: Array, limit: float) -> None:
     """Clips in place the summed `gradient` [n, k] of `rows`, jointly for the rows of each table.
 
     `ends` has the row after the last of each table of the stack, ascending.

@@ -13,8 +13,8 @@ from vflc_common.encoding import MISSING
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.export import encode as export_encode
-from vflc_runtime.export.model import Model, Signature
-from vflc_runtime.export.raw import Raw
+from vflc_runtime.export.model import ExportedModel, Signature
+from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.export.standalone import steps
 
 Array = NDArray[Any]
@@ -24,7 +24,7 @@ MOST = "most"
 """The size of an axis that is as long as the longest row of the batch."""
 
 
-def describe(model: Model, bundle: Bundle, types: Mapping[str, Signature]) -> Description:
+def describe(model: ExportedModel, bundle: Bundle, types: Mapping[str, Signature]) -> Description:
     """A model as JSON; docs/exports.md says what each entry means.
 
     Args:
@@ -62,7 +62,7 @@ def _value(name: str, signature: Signature) -> Description:
     return {"name": name, "type": signature[0], "shape": list(signature[1])}
 
 
-def _column(raw: Raw, precision: str) -> Description:
+def _column(raw: RawFeature, precision: str) -> Description:
     type, shape = signature(raw, precision)
     return {
         "name": raw.id,
@@ -85,7 +85,7 @@ def _step(encoder: Mapping[str, Any]) -> Description:
     return {name: value for name, value in encoder.items() if value is not None}
 
 
-def signature(raw: Raw, precision: str) -> Signature:
+def signature(raw: RawFeature, precision: str) -> Signature:
     """The type and shape in which a model takes a column."""
     if raw.encoded:
         if raw.shape == "number":
@@ -105,7 +105,7 @@ def encoded(description: Description, rows: Sequence[Mapping[str, Any]]) -> dict
     names = _used(description)
     try:
         inputs = export_encode.encode(description, rows, steps(names))
-    except export_encode.Refused as refused:
+    except export_encode.RefusedValue as refused:
         message = f"the exported encoder refuses a row that the trained model accepts: {refused}"
         others = [plugin for name in names if (plugin := ENCODERS.plugin(name)) is not None]
         if others:

@@ -27,12 +27,12 @@ MISSING = -(2**63)
 """What a missing whole number is given as, where the model takes whole numbers."""
 
 
-class Refused(Exception):
+class RefusedValue(Exception):
     """A value that the model was not trained for; the message names its column."""
 
 
 def encode(
-    description: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], steps: Steps | None = None
+    description: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], steps: EncodeSteps | None = None
 ) -> dict[str, list[Any]]:
     """The inputs of a model, each a list with an item a row.
 
@@ -58,7 +58,7 @@ def encode(
     return inputs
 
 
-def _row(given: Mapping[str, Any], row: Mapping[str, Any], steps: Steps) -> Any:
+def _row(given: Mapping[str, Any], row: Mapping[str, Any], steps: EncodeSteps) -> Any:
     """What the model is given for one row; all steps are done, so that what is refused has a name."""
     name = f"{given['party']}.{given['column']}"
     if given.get("computed") is not None:
@@ -72,7 +72,7 @@ def _row(given: Mapping[str, Any], row: Mapping[str, Any], steps: Steps) -> Any:
     for step in given["inside"]:
         value = _step(value, step, name, steps)
     if value is None:
-        raise Refused(f"{name} has no value")
+        raise RefusedValue(f"{name} has no value")
     if given["rows"] is not None:
         _check_ids(value, given["rows"], name)
     return _as_given(taken, given)
@@ -85,7 +85,7 @@ def _raw(party: str, column: str, row: Mapping[str, Any]) -> Any:
 def _check_ids(value: Any, rows: int, name: str) -> None:
     for one in value if isinstance(value, list) else [value]:
         if one != math.floor(one) or not 0 <= one < rows:
-            raise Refused(f"{name} is {one!r}, which is not an id from 0 to {rows - 1}")
+            raise RefusedValue(f"{name} is {one!r}, which is not an id from 0 to {rows - 1}")
 
 
 def _as_given(value: Any, given: Mapping[str, Any]) -> Any:
@@ -120,7 +120,7 @@ def typed(value: Any, declared: str, name: str) -> Any:
     if declared == "float":
         return float(value)
     if value != int(value) or not -(2**63) <= value < 2**63:
-        raise Refused(f"{name} is {value!r}, and is to be a whole number of 64 bits")
+        raise RefusedValue(f"{name} is {value!r}, and is to be a whole number of 64 bits")
     return int(value)
 
 
@@ -138,7 +138,7 @@ def _number_in(text: str, name: str) -> int | float | None:
     if text.lower() in ABSENT:
         return None
     if NUMBER.fullmatch(text) is None:
-        raise Refused(f"{name} is {text!r}, and is to be a number")
+        raise RefusedValue(f"{name} is {text!r}, and is to be a number")
     if re.fullmatch("[+-]?[0-9]+", text):
         return int(text)
     number = float(text)
@@ -147,13 +147,13 @@ def _number_in(text: str, name: str) -> int | float | None:
 
 # --- steps ------------------------------------------------------------------------------------------
 
-Step = Mapping[str, Any]
-Steps = Mapping[str, tuple[str, Callable[[Any, Step], Any]]]
+EncodeStep = Mapping[str, Any]
+EncodeSteps = Mapping[str, tuple[str, Callable[[Any, EncodeStep], Any]]]
 """Of each encoder what its function is given, and the function."""
-STEPS: Steps = {}
+STEPS: EncodeSteps = {}
 
 
-def _step(value: Any, step: Step, name: str, steps: Steps) -> Any:
+def _step(value: Any, step: EncodeStep, name: str, steps: EncodeSteps) -> Any:
     """One step on a value, on each of several, or on a missing one."""
     takes, function = steps[step["name"]]
     if isinstance(value, list) and takes != "row":
@@ -163,11 +163,11 @@ def _step(value: Any, step: Step, name: str, steps: Steps) -> Any:
     try:
         made = _looked_up(value, step, name, function) if takes == "lookup" else function(value, step)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise Refused(f"{name} is {value!r}, which {step['name']} cannot encode: {error}") from None
+        raise RefusedValue(f"{name} is {value!r}, which {step['name']} cannot encode: {error}") from None
     return None if isinstance(made, float) and not math.isfinite(made) else made
 
 
-def _looked_up(value: Any, step: Step, name: str, find: Callable[[Any, Step], Any]) -> Any:
+def _looked_up(value: Any, step: EncodeStep, name: str, find: Callable[[Any, EncodeStep], Any]) -> Any:
     """The position that an encoder finds, with the default for what is unknown or missing."""
     default = step.get("default")
     at = None if value is None else find(value, step)
@@ -178,7 +178,7 @@ def _looked_up(value: Any, step: Step, name: str, find: Callable[[Any, Step], An
     if default is not None:
         return find(default["value"], step)
     if value is not None:
-        raise Refused(f"{name} is {value!r}, which its {step['name']} does not list")
+        raise RefusedValue(f"{name} is {value!r}, which its {step['name']} does not list")
     return None
 
 
@@ -268,7 +268,7 @@ def main(arguments: list[str]) -> int:
     description = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
         json.dump(encode(description, _rows(arguments[1])), sys.stdout, ensure_ascii=False)
-    except Refused as refused:
+    except RefusedValue as refused:
         print(refused, file=sys.stderr)
         return 1
     print()

@@ -21,11 +21,11 @@ from vflc_common.encoding import MISSING, NotExpressed
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.description import signature
-from vflc_runtime.export.raw import Raw
+from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.run.session import Session
 
 if TYPE_CHECKING:
-    from vflc_runtime.export.model import FedFile, Model, Signature
+    from vflc_runtime.export.model import ExportedModel, FedFile, Signature
 
 Array = NDArray[Any]
 ALONE = "one"
@@ -41,7 +41,7 @@ class KerasFormat:
         self._session = session
         self._precision = session.bundle.manifest.precision
 
-    def check(self, raw: Raw) -> None:
+    def check(self, raw: RawFeature) -> None:
         kind, chain = raw.taken, raw.encoders if raw.type == "string" else raw.filled()[1]
         for encoder in chain:
             after = record(encoder).after(kind)
@@ -49,7 +49,7 @@ class KerasFormat:
                 raise NotExpressed(f"Keras has no layer for `{encoder['name']}`")
             kind = after
 
-    def signatures(self, model: Model) -> dict[str, Signature]:
+    def signatures(self, model: ExportedModel) -> dict[str, Signature]:
         found: dict[str, Signature] = {}
         for part in model.parts:
             core = self._core(part.place, part.graph)
@@ -59,7 +59,7 @@ class KerasFormat:
                     found[name] = (tensor.dtype, shape)
         return found
 
-    def write(self, model: Model, path: Path, description: dict[str, Any]) -> None:
+    def write(self, model: ExportedModel, path: Path, description: dict[str, Any]) -> None:
         keras = tensorflow().keras
         inputs: dict[str, Any] = {}
         values: dict[str, Any] = {}
@@ -128,7 +128,7 @@ def _layer_name(name: str) -> str:
     return kept if kept[0].isalnum() else f"v{kept}"
 
 
-def _input(raw: Raw, precision: str) -> Any:
+def _input(raw: RawFeature, precision: str) -> Any:
     type, shape = signature(raw, precision)
     batch_shape = tuple(None for _ in shape)
     return tensorflow().keras.Input(batch_shape=batch_shape, dtype=type, name=_layer_name(raw.id))
@@ -137,7 +137,7 @@ def _input(raw: Raw, precision: str) -> Any:
 class _Encoding:
     """The layers that encode one raw column as the runtime does."""
 
-    def __init__(self, raw: Raw, precision: str) -> None:
+    def __init__(self, raw: RawFeature, precision: str) -> None:
         keras = tensorflow().keras
         self.raw, self.precision, self.ops, self.layers = raw, precision, keras.ops, keras.layers
 

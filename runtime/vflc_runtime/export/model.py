@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.errors import Failure
-from vflc_runtime.export.raw import Raw
+from vflc_runtime.export.raw import RawFeature
 
 Array = NDArray[Any]
 
@@ -22,7 +22,7 @@ Signature = tuple[str, tuple[int | str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ModelPart:
     """A graph of the predict program: what it reads and leaves, by ids of values."""
 
     place: str
@@ -32,7 +32,7 @@ class Part:
 
 
 @dataclass
-class Model:
+class ExportedModel:
     """One exported file.
 
     Args:
@@ -46,10 +46,10 @@ class Model:
     """
 
     name: str
-    parts: list[Part]
+    parts: list[ModelPart]
     inputs: list[str]
     outputs: list[str]
-    raw: dict[str, Raw] = field(default_factory=dict)
+    raw: dict[str, RawFeature] = field(default_factory=dict)
     not_expressed: dict[str, str] = field(default_factory=dict)
     difference: float = 0.0
 
@@ -68,15 +68,15 @@ class Format(Protocol):
 
     suffix: str
 
-    def check(self, raw: Raw) -> None:
+    def check(self, raw: RawFeature) -> None:
         """NotExpressed where the format cannot do `raw.encoders`."""
         ...
 
-    def signatures(self, model: Model) -> dict[str, Signature]:
+    def signatures(self, model: ExportedModel) -> dict[str, Signature]:
         """Type and shape of what graphs take and leave, by name."""
         ...
 
-    def write(self, model: Model, path: Path, description: dict[str, Any]) -> None:
+    def write(self, model: ExportedModel, path: Path, description: dict[str, Any]) -> None:
         """Writes the file of a model with the trained weights."""
         ...
 
@@ -85,7 +85,7 @@ class Format(Protocol):
         ...
 
 
-def _order(bundle: Bundle) -> Iterator[Part]:
+def _order(bundle: Bundle) -> Iterator[ModelPart]:
     """The graphs of the predict program of all places, each after those it waits for."""
     steps = {place: list(plan.programs.get("predict", ())) for place, plan in bundle.plans.items()}
     sent: set[str] = set()
@@ -99,7 +99,7 @@ def _order(bundle: Bundle) -> Iterator[Part]:
                 elif step.do == "run":
                     graph = bundle.plans[place].graphs[step.target]
                     own = tuple(x for x in graph.inputs if x not in bundle.plans[place].arrays)
-                    yield Part(place, step.target, own, graph.outputs)
+                    yield ModelPart(place, step.target, own, graph.outputs)
         if sum(map(len, steps.values())) == before:
             raise Failure("VFL0636", "the run does not have the models of all places that prediction needs")
 
@@ -108,18 +108,18 @@ def _predictions(plan: Plan) -> list[str]:
     return [value for _, value in plan.reports["predict"].predictions]
 
 
-def by_place(bundle: Bundle) -> list[Model]:
+def by_place(bundle: Bundle) -> list[ExportedModel]:
     """A model of every graph of every place."""
     return [
-        Model(f"{part.place}/{part.graph}", [part], list(part.inputs), list(part.outputs))
+        ExportedModel(f"{part.place}/{part.graph}", [part], list(part.inputs), list(part.outputs))
         for part in _order(bundle)
     ]
 
 
-def merged_model(bundle: Bundle) -> Model:
+def merged_model(bundle: Bundle) -> ExportedModel:
     """One model of all graphs, from the inputs of all parties to the predictions."""
     parts = list(_order(bundle))
     made = {value for part in parts for value in part.outputs}
     inputs = dict.fromkeys(value for part in parts for value in part.inputs if value not in made)
     outputs = dict.fromkeys(value for plan in bundle.plans.values() for value in _predictions(plan))
-    return Model(bundle.manifest.model, parts, list(inputs), list(outputs))
+    return ExportedModel(bundle.manifest.model, parts, list(inputs), list(outputs))

@@ -16,13 +16,13 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.export.description import input_line, output_line, signature, text
 from vflc_runtime.export.onnx_encoders import Encoding, encoded
 from vflc_runtime.export.onnx_slices import join_slices
-from vflc_runtime.export.raw import Raw
+from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.run.session import Session
 
 if TYPE_CHECKING:
     import onnx
 
-    from vflc_runtime.export.model import FedFile, Model, Part, Signature
+    from vflc_runtime.export.model import ExportedModel, FedFile, ModelPart, Signature
 
 Array = NDArray[Any]
 OPSETS = {"": 20, "ai.onnx.ml": 2}
@@ -39,10 +39,10 @@ class OnnxFormat:
         self._session = session
         self._precision = session.bundle.manifest.precision
 
-    def check(self, raw: Raw) -> None:
+    def check(self, raw: RawFeature) -> None:
         Encoding(raw, self._precision).build()
 
-    def signatures(self, model: Model) -> dict[str, Signature]:
+    def signatures(self, model: ExportedModel) -> dict[str, Signature]:
         infos = [
             info
             for part in model.parts
@@ -51,13 +51,13 @@ class OnnxFormat:
         ]
         return {info.name: _signature(info) for info in infos}
 
-    def write(self, model: Model, path: Path, description: dict[str, Any]) -> None:
+    def write(self, model: ExportedModel, path: Path, description: dict[str, Any]) -> None:
         path.write_bytes(self._built(model, description).SerializeToString(deterministic=True))
 
-    def _source(self, part: Part) -> onnx.GraphProto:
+    def _source(self, part: ModelPart) -> onnx.GraphProto:
         return read_model(self._session.bundle.plans[part.place], part.graph).graph
 
-    def _built(self, model: Model, description: dict[str, Any]) -> onnx.ModelProto:
+    def _built(self, model: ExportedModel, description: dict[str, Any]) -> onnx.ModelProto:
         import onnx
         from onnx import helper
 
@@ -93,7 +93,7 @@ class OnnxFormat:
         return built
 
     def _add(
-        self, graph: Any, part: Part, model: Model, known: dict[str, Any], inside: dict[str, str]
+        self, graph: Any, part: ModelPart, model: ExportedModel, known: dict[str, Any], inside: dict[str, str]
     ) -> None:
         """Appends a graph of the bundle; names that are no values get the graph's name before them.
 

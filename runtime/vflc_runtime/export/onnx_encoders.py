@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from vflc_common.encoder import Settings
+from vflc_common.encoder import EncoderSettings
 from vflc_common.encoders import record
 from vflc_common.encoding import MISSING, NotExpressed
 
-from vflc_runtime.export.raw import Raw
+from vflc_runtime.export.raw import RawFeature
 
 _INT32 = 6
 
@@ -22,7 +22,7 @@ def encoded(name: str) -> str:
 class Encoding:
     """The nodes that encode one raw column [batch] as the runtime does."""
 
-    def __init__(self, raw: Raw, precision: str) -> None:
+    def __init__(self, raw: RawFeature, precision: str) -> None:
         self.raw, self._precision = raw, precision
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
@@ -88,7 +88,7 @@ class Encoding:
             value = self._done(value, encoder)
         return value
 
-    def _done(self, value: str, encoder: Settings) -> str:
+    def _done(self, value: str, encoder: EncoderSettings) -> str:
         add = record(encoder).onnx
         if add is None:
             raise _no_operator(encoder)
@@ -111,5 +111,5 @@ class Encoding:
         return names[0]
 
 
-def _no_operator(encoder: Settings) -> NotExpressed:
+def _no_operator(encoder: EncoderSettings) -> NotExpressed:
     return NotExpressed(f"ONNX has no operator for `{encoder['name']}`")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from vflc_common.encoder import TEXTS, Settings
+from vflc_common.encoder import TEXTS, EncoderSettings
 from vflc_common.encoders import length, record
 from vflc_common.encoding import UNKNOWN, NotExpressed, Values
 from vflc_common.expressions import columns as columns_read
@@ -25,7 +25,7 @@ from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.encoders import encode, settled
 from vflc_runtime.data.generate import generate
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.run.loading import encoders
 
 Array = NDArray[Any]
@@ -34,7 +34,7 @@ SAMPLE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
+class RawFeature:
     """A feature's column and how a model takes it.
 
     Args:
@@ -55,10 +55,10 @@ class Raw:
     party: str
     column: str
     type: str
-    encoders: tuple[Settings, ...]
+    encoders: tuple[EncoderSettings, ...]
     shape: str
     rows: int | None = None
-    before: tuple[Settings, ...] = ()
+    before: tuple[EncoderSettings, ...] = ()
     encoded: bool = False
     computed: Mapping[str, Any] | None = None
     reads: Mapping[str, str] | None = None
@@ -90,7 +90,7 @@ class Raw:
         """How many ids a row has at most, where that is fixed."""
         return length((*self.before, *self.encoders))
 
-    def cuts(self) -> Iterator[Raw]:
+    def cuts(self) -> Iterator[RawFeature]:
         """Ways to leave a part of the chain to the caller, from nothing to all that is text."""
         for count in range(len(self.encoders) or 1):
             before = self.encoders[:count]
@@ -98,7 +98,7 @@ class Raw:
                 return
             yield replace(self, before=before, encoders=self.encoders[count:])
 
-    def all_before(self) -> Raw:
+    def all_before(self) -> RawFeature:
         """The column with all its encoders left to the caller."""
         return replace(self, before=(*self.before, *self.encoders), encoders=(), encoded=True)
 
@@ -126,13 +126,13 @@ class Raw:
         if missing not in (empty, UNKNOWN):
             raise NotExpressed("a model cannot tell empty text from none")
 
-    def id_of(self, encoder: Settings, value: Any) -> int:
+    def id_of(self, encoder: EncoderSettings, value: Any) -> int:
         """The id that an encoder gives to one value, UNKNOWN where it knows no id for it."""
         kind = {"string": pa.string(), "int": pa.int64()}[self.type]
         found = encode(Values(pa.array([value], kind)), encoder).flat[0].as_py()
         return UNKNOWN if found is None else int(found)
 
-    def filled(self) -> tuple[Any, tuple[Settings, ...]]:
+    def filled(self) -> tuple[Any, tuple[EncoderSettings, ...]]:
         """What missing numbers become first of all, None where nothing says, and the encoders after that."""
         rest = list(self.encoders)
         fills = record(rest[0]).fills if rest else None
@@ -142,16 +142,16 @@ class Raw:
         return value, tuple(rest)
 
 
-def _after(kind: str, chain: Iterable[Settings]) -> str:
+def _after(kind: str, chain: Iterable[EncoderSettings]) -> str:
     """What a chain gives of what it begins with."""
     for encoder in chain:
         kind = record(encoder).after(kind)
     return kind
 
 
-def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, Raw]:
+def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, RawFeature]:
     """Of every input of prediction the column it is made of."""
-    columns: dict[str, Raw] = {}
+    columns: dict[str, RawFeature] = {}
     for party, info in encoders(bundle)["parties"].items():
         types = {c["name"]: c["type"] for c in info["columns"] if c.get("value") is None}
         for column in info["columns"]:
@@ -160,7 +160,7 @@ def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, Raw]:
             name, value = f"{party}.{column['name']}", column.get("value")
             state = fitted.get(name) or [None] * len(column["encoders"])
             chain = tuple(settled(e, s) for e, s in zip(column["encoders"], state, strict=True))
-            columns[name] = Raw(
+            columns[name] = RawFeature(
                 name,
                 party,
                 column["name"],
@@ -175,14 +175,14 @@ def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, Raw]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class RowSample:
     """Aligned rows: raw values by `party.column`, None where missing, and `inputs` encoded."""
 
     rows: list[dict[str, Any]]
     inputs: dict[str, Array]
 
 
-def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Source] | None) -> Sample:
+def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, TableSource] | None) -> RowSample:
     """The first rows of the sources, or generated ones that fit the spec where there are none."""
     described = encoders(bundle)
     tables = sources or generate(described, SAMPLE, 1)
@@ -202,7 +202,7 @@ def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Sour
     finally:
         aligned.close()
     rows = [{name: column[at] for name, column in raw.items()} for at in range(count)]
-    return Sample(rows, data.batch(np.arange(count)))
+    return RowSample(rows, data.batch(np.arange(count)))
 
 
 def _read(party: str, columns: list[Mapping[str, Any]], wanted: set[str]) -> list[Mapping[str, Any]]:

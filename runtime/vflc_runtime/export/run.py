@@ -21,12 +21,12 @@ from vflc_common.encoding import NotExpressed
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.export import standalone
 from vflc_runtime.export.description import describe, encoded
-from vflc_runtime.export.model import FedFile, Format, Model, by_place, merged_model
-from vflc_runtime.export.raw import Raw, Sample, raw_columns, sample
+from vflc_runtime.export.model import ExportedModel, FedFile, Format, by_place, merged_model
+from vflc_runtime.export.raw import RawFeature, RowSample, raw_columns, sample
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.trained import trained_session
@@ -41,7 +41,7 @@ class Exported:
     """What was exported: a folder, each file's path inside it, and in words which epoch's model it is."""
 
     folder: Path
-    models: dict[str, Model]
+    models: dict[str, ExportedModel]
     which: str
 
 
@@ -50,7 +50,7 @@ def export(
     out: Path | str,
     format: str = "onnx",
     merged: bool = False,
-    sources: Mapping[str, Source] | None = None,
+    sources: Mapping[str, TableSource] | None = None,
 ) -> Exported:
     """Writes the inference models of the run in `run` to the folder `out`.
 
@@ -95,7 +95,9 @@ def export(
     return Exported(out, {f"{model.name}{writer.suffix}": model for model in models}, folder.which())
 
 
-def _sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Source] | None) -> Sample:
+def _sample(
+    bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, TableSource] | None
+) -> RowSample:
     try:
         return sample(bundle, fitted, sources)
     except Failure as failure:
@@ -146,7 +148,7 @@ def _format(format: str, session: Session) -> Format:
 # --- what is in a model -----------------------------------------------------------------------------
 
 
-def _take_raw(model: Model, columns: Mapping[str, Raw], writer: Format) -> None:
+def _take_raw(model: ExportedModel, columns: Mapping[str, RawFeature], writer: Format) -> None:
     """Leaves to the model as much of each column's encoders as its format can do."""
     for name in model.inputs:
         if name in columns:
@@ -156,7 +158,7 @@ def _take_raw(model: Model, columns: Mapping[str, Raw], writer: Format) -> None:
                 model.not_expressed[name] = note
 
 
-def _cut(raw: Raw, writer: Format) -> tuple[Raw, str]:
+def _cut(raw: RawFeature, writer: Format) -> tuple[RawFeature, str]:
     reasons = []
     for cut in raw.cuts():
         try:
@@ -169,7 +171,7 @@ def _cut(raw: Raw, writer: Format) -> tuple[Raw, str]:
     return raw.all_before(), reasons[-1]
 
 
-def _note(raw: Raw, why: str) -> str:
+def _note(raw: RawFeature, why: str) -> str:
     """What the caller does, for the summary."""
     done = ["computed"] if raw.computed is not None else []
     done += [encoder["name"] for encoder in raw.before]
@@ -182,7 +184,12 @@ def _note(raw: Raw, why: str) -> str:
 
 
 def _written(
-    model: Model, writer: Format, folder: Path, bundle: Bundle, rows: Sample, truth: Mapping[str, Array]
+    model: ExportedModel,
+    writer: Format,
+    folder: Path,
+    bundle: Bundle,
+    rows: RowSample,
+    truth: Mapping[str, Array],
 ) -> FedFile:
     """Writes a model and what describes it; what it is tried with comes through the encoder beside it."""
     path = folder / f"{model.name}{writer.suffix}"
@@ -194,7 +201,7 @@ def _written(
     return FedFile(path, feeds, model.outputs)
 
 
-def _truth(session: Session, rows: Sample) -> dict[str, Array]:
+def _truth(session: Session, rows: RowSample) -> dict[str, Array]:
     """Every value of the batch that the trained model has just computed."""
     found: dict[str, Array] = dict(rows.inputs)
     for engine in session.engines.values():
@@ -211,7 +218,9 @@ def _named(bundle: Bundle, predictions: Mapping[str, Array]) -> dict[str, Array]
     }
 
 
-def _compare(model: Model, found: Mapping[str, Array], truth: Mapping[str, Array], precision: str) -> None:
+def _compare(
+    model: ExportedModel, found: Mapping[str, Array], truth: Mapping[str, Array], precision: str
+) -> None:
     relative, absolute = TOLERANCE[precision]
     for name in model.outputs:
         expected = truth[name]

@@ -25,7 +25,7 @@ PLAIN = (bool, int, float, str, bytes, type(None))
 _PLACE = "STEPS: Steps = {}\n"
 
 
-def steps(names: Iterable[str]) -> dict[str, tuple[str, Callable[[Any, encode.Step], Any]]]:
+def steps(names: Iterable[str]) -> dict[str, tuple[str, Callable[[Any, encode.EncodeStep], Any]]]:
     """Of each encoder what its function is given, and the function."""
     found = ((name, ENCODERS[name].python) for name in names)
     return {name: (python.takes, python.function) for name, python in found}

@@ -24,7 +24,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import compare
 from vflc_runtime.party.coordinator import PartyCoordinator
 from vflc_runtime.party.peers import Peers
-from vflc_runtime.party.rows import Rows
+from vflc_runtime.party.rows import PlaceRows
 from vflc_runtime.party.site import Site, take_part
 from vflc_runtime.run import loading
 from vflc_runtime.run.settings import version
@@ -51,7 +51,7 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
 
     look_at_tables(parties, site.sources(bundle))
 
-    def once(peers: Peers, rows: Rows) -> dict[str, int]:
+    def once(peers: Peers, rows: PlaceRows) -> dict[str, int]:
         compare(peers, {"program": "align", "version": version(), "digest": bundle.manifest.digest})
         with _opened(parties, site, bundle) as table:
             others = peers.receivers(ALIGN_HELLO.name)

@@ -17,7 +17,7 @@ from vflc_runtime.party.coordinator import PartyCoordinator
 from vflc_runtime.party.joined import Joined
 from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
-from vflc_runtime.party.rows import Rows
+from vflc_runtime.party.rows import PlaceRows
 from vflc_runtime.party.site import Site, take_part
 from vflc_runtime.protect import record
 from vflc_runtime.run import loading
@@ -37,7 +37,7 @@ def evaluate_party(run: Path | str, site: Site) -> dict[str, Any]:
     """
     trained = _Trained(RunFolder(Path(run)), site, "evaluate")
 
-    def once(peers: Peers, rows: Rows) -> dict[str, Any]:
+    def once(peers: Peers, rows: PlaceRows) -> dict[str, Any]:
         session, data, model = trained.begin(peers, rows)
         found = measured(session, data)
         trained.end(peers)
@@ -63,7 +63,7 @@ def predict_party(run: Path | str, site: Site, out_file: Path | str | None) -> d
         raise Failure("VFL0612", f"{site.place} {why}", None if has else "remove --predictions")
     path = None if out_file is None else check_out(Path(out_file))
 
-    def once(peers: Peers, rows: Rows) -> dict[str, Any]:
+    def once(peers: Peers, rows: PlaceRows) -> dict[str, Any]:
         session, data, model = trained.begin(peers, rows)
         if path is None:
             for part in sequential(np.arange(data.rows), EVALUATION_BATCH):
@@ -86,7 +86,7 @@ class _Trained:
         self.bundle = run.bundle(site.engine)
         loading.look(self.bundle, site.sources(self.bundle), program == "evaluate")
 
-    def begin(self, peers: Peers, rows: Rows) -> tuple[Session, Dataset, str]:
+    def begin(self, peers: Peers, rows: PlaceRows) -> tuple[Session, Dataset, str]:
         """All agree on the rows and on the state of the run whose model is taken: the best where kept.
 
         Returns the model's epoch in words, too.

@@ -20,7 +20,7 @@ def connector(deploy: Deploy, insecure: bool = False) -> Connect:
         Failure: VFL0654 where a certificate is not named.
     """
     from vflc_runtime.transport.linked import LinkedNetwork
-    from vflc_runtime.transport.rules import Rules
+    from vflc_runtime.transport.rules import MessageRules
     from vflc_runtime.transport.schemes import chooser
     from vflc_runtime.transport.tls import Tls
 
@@ -39,7 +39,7 @@ def connector(deploy: Deploy, insecure: bool = False) -> Connect:
 
     def connect(manifest: Manifest, rows: int) -> Network:
         peers = {peer: deploy.addresses.get(peer) for peer in manifest.places if peer != deploy.place}
-        rules = Rules(manifest, deploy.place, rows)
+        rules = MessageRules(manifest, deploy.place, rows)
         ends = chooser(deploy.place, tls)
         return LinkedNetwork(deploy.place, peers, deploy.listen, rules, ends, deploy.timeout)
 

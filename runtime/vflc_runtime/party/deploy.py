@@ -31,7 +31,7 @@ from pathlib import Path
 
 from vflc_runtime.alignment.settings import METHODS, READING, ROWS, AlignSettings, read_key
 from vflc_runtime.data.source import Below
-from vflc_runtime.party.toml import Table
+from vflc_runtime.party.toml import TomlTable
 from vflc_runtime.transport.schemes import wrong_address
 
 TIMEOUT = 60.0
@@ -83,7 +83,7 @@ def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
     Raises:
         Failure: VFL0654, at its line, for everything that is wrong in it.
     """
-    top = Table.read(file).only(("timeout", "parties", "tls", "align"))
+    top = TomlTable.read(file).only(("timeout", "parties", "tls", "align"))
     parties = top.table("parties")
     for name in parties:
         if name not in places:
@@ -122,7 +122,7 @@ def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
     )
 
 
-def _address(table: Table, key: str) -> str | None:
+def _address(table: TomlTable, key: str) -> str | None:
     value = table.text(key)
     if value is None:
         return None
@@ -131,7 +131,7 @@ def _address(table: Table, key: str) -> str | None:
     return value
 
 
-def _data(table: Table) -> Below | None:
+def _data(table: TomlTable) -> Below | None:
     """A source; files are looked for beside deploy.toml, and read there and below alone."""
     value = table.text("data")
     return None if value is None else Below(table.folder, value)

@@ -22,7 +22,7 @@ Load = Callable[[Agree | None], Dataset]
 
 
 @dataclass
-class Rows:
+class PlaceRows:
     """The rows of one place; a place without a table has as many as the others say.
 
     Args:

@@ -13,12 +13,12 @@ from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.data.batches import EVALUATION_BATCH
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import BeganAgain, Listener
 from vflc_runtime.party.joined import attending
 from vflc_runtime.party.peers import Peers
-from vflc_runtime.party.rows import Rows
+from vflc_runtime.party.rows import PlaceRows
 from vflc_runtime.transport.network import Ended, Network, Restarted
 
 Connect = Callable[[Manifest, int], Network]
@@ -45,7 +45,7 @@ class Site:
     """
 
     place: str
-    source: Source | None
+    source: TableSource | None
     connect: Connect
     method: str
     align: AlignSettings
@@ -54,7 +54,7 @@ class Site:
     listen: Listener
     ledger: Path | None = None
 
-    def sources(self, bundle: Bundle) -> dict[str, Source]:
+    def sources(self, bundle: Bundle) -> dict[str, TableSource]:
         """The table by its party, as loading wants it; VFL0618 where there is none but must be."""
         if bool(bundle.parties) == (self.source is not None):
             return {} if self.source is None else {self.place: self.source}
@@ -68,7 +68,7 @@ class Site:
 
 
 def take_part(
-    site: Site, bundle: Bundle, batch: int, once: Callable[[Peers, Rows], T]
+    site: Site, bundle: Bundle, batch: int, once: Callable[[Peers, PlaceRows], T]
 ) -> tuple[T, dict[str, Any]]:
     """Runs `once` with the others, from its beginning whenever one of them began anew.
 
@@ -87,7 +87,7 @@ def take_part(
     network = site.connect(bundle.manifest, max(batch, EVALUATION_BATCH))
     network.report_to(site.listen)
     peers = Peers(network, bundle.manifest)
-    rows = Rows(peers, bundle, site.method, site.align, site.listen)
+    rows = PlaceRows(peers, bundle, site.method, site.align, site.listen)
     with attending(network):
         while True:
             try:

@@ -24,7 +24,7 @@ _AT = re.compile(r"\(at line (\d+), column (\d+)\)")
 Path_ = tuple[str, ...]
 
 
-class Table:
+class TomlTable:
     """A table of the file; what is asked of it is checked, and what nobody asks for is a mistake.
 
     Every way in which the content is wrong is VFL0654.
@@ -34,7 +34,7 @@ class Table:
         self._file, self._text, self._content, self.path = file, text, content, path
 
     @classmethod
-    def read(cls, file: Path) -> Table:
+    def read(cls, file: Path) -> TomlTable:
         """The whole file."""
         try:
             text = _bounded(file).decode("utf-8-sig")
@@ -68,7 +68,7 @@ class Table:
     def __iter__(self) -> Iterator[str]:
         return iter(self._content)
 
-    def only(self, keys: Collection[str]) -> Table:
+    def only(self, keys: Collection[str]) -> TomlTable:
         """This table; VFL0654 where it has another key than these."""
         for key in self._content:
             if key not in keys:
@@ -77,12 +77,12 @@ class Table:
                 raise self.wrong(key, f"there is no setting {key!r}{self._inside()}", help)
         return self
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> TomlTable:
         """The table `key`; an empty one where it is not there."""
         content = self._content.get(key, {})
         if not isinstance(content, dict):
             raise self.wrong(key, f"{key!r} must be a table", f"write [{'.'.join((*self.path, key))}]")
-        return Table(self._file, self._text, content, (*self.path, key))
+        return TomlTable(self._file, self._text, content, (*self.path, key))
 
     def text(self, key: str) -> str | None:
         """The text `key`; None where it is not there."""

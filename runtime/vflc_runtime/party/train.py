@@ -18,7 +18,7 @@ from vflc_runtime.party.coordinator import PartyCoordinator
 from vflc_runtime.party.joined import Joined
 from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
-from vflc_runtime.party.rows import Rows
+from vflc_runtime.party.rows import PlaceRows
 from vflc_runtime.party.site import Site, giving_notice, take_part
 from vflc_runtime.run import loading
 from vflc_runtime.run.loop import EpochLoop
@@ -33,7 +33,7 @@ from vflc_runtime.run.settings import (
     version,
 )
 from vflc_runtime.run.state import RunFolder
-from vflc_runtime.run.train import Result, TrainOptions
+from vflc_runtime.run.train import TrainOptions, TrainResult
 from vflc_runtime.run.work import account, order_of
 from vflc_runtime.transport.network import Ended, Restarted
 
@@ -43,7 +43,7 @@ SETTINGS = ("seed", "batch", "epochs", "steps", "validation", "fold", "shuffle",
 
 def train_party(
     bundle_dir: Path | str | None, site: Site, out: Path | str, options: TrainOptions | None = None
-) -> Result:
+) -> TrainResult:
     """Trains with the other parties and saves this one's part of the run in `out`.
 
     Weights, slots and what the loop decides are those of `train` on the same data, to the bit.
@@ -79,7 +79,7 @@ class _Training:
         self, bundle_dir: Path | str | None, site: Site, out: Path, options: TrainOptions, held: ExitStack
     ) -> None:
         self.site, self.out, self.options, self._held = site, out, options, held
-        self.over: Result | None = None
+        self.over: TrainResult | None = None
         self.parted = False  # whether all were heard to be at the end
         self._run: RunFolder | None = None
         check_options(options)
@@ -101,7 +101,7 @@ class _Training:
         self.settings = {**new_settings(self.bundle, options), "places": [site.place]}
         loading.look(self.bundle, site.sources(self.bundle))
 
-    def once(self, peers: Peers, rows: Rows) -> Result:
+    def once(self, peers: Peers, rows: PlaceRows) -> TrainResult:
         """From the first word to the last: all agree on where to begin, train, and part."""
         terms = {"program": "train", "version": version(), "digest": self.bundle.manifest.digest}
         terms |= {key: self.settings[key] for key in SETTINGS}
@@ -141,7 +141,7 @@ class _Training:
         with suppress(Ended, Failure):  # whoever is gone by now has all it needs
             coordinator.leave()
             self.parted = True
-        return Result(self.out, metrics, loop.progress.history)
+        return TrainResult(self.out, metrics, loop.progress.history)
 
     def _load(self, agree: Agree | None) -> Dataset:
         fitted = None if self._run is None else self._run.fitted(self.bundle)
@@ -187,7 +187,7 @@ def _bundle_of(run: RunFolder, bundle_dir: Path | str | None, site: Site) -> Bun
     return bundle
 
 
-def _over(run: RunFolder, settings: dict[str, Any]) -> Result | None:
+def _over(run: RunFolder, settings: dict[str, Any]) -> TrainResult | None:
     """What came of a run that all parties have trained to the end; None where there is something left to do.
 
     Where its metrics do not say `parted`, another process may have been killed that can learn from
@@ -201,7 +201,7 @@ def _over(run: RunFolder, settings: dict[str, Any]) -> Result | None:
     stopped_early = ended == "early stopping" or (steps is not None and metrics["steps"] >= steps)
     if not stopped_early and metrics["epochs"] < settings["epochs"]:
         return None
-    return Result(run.path, metrics, run.history())
+    return TrainResult(run.path, metrics, run.history())
 
 
 def _stopped(stopped: Interrupted) -> Failure:

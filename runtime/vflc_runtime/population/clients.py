@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import UsersPlan, Weight
-from vflc_runtime.bundle.population_settings import Settings
-from vflc_runtime.engines.population_rows import Update
+from vflc_runtime.bundle.population_plan import PopulationWeight, UsersPlan
+from vflc_runtime.bundle.population_settings import ReconstructSettings
+from vflc_runtime.engines.population_rows import RowsOptimizer
 from vflc_runtime.engines.population_runners import Runners
 from vflc_runtime.population import random
 from vflc_runtime.population.copies import fill, touched
 from vflc_runtime.population.delta import Changes, Delta, changes_of
-from vflc_runtime.population.measured import Measured, Scored
-from vflc_runtime.population.place import Place, refused
+from vflc_runtime.population.measured import Measured, UserMeasurements
+from vflc_runtime.population.place import PopulationPlace, refused
 from vflc_runtime.population.steps import GroupState
-from vflc_runtime.population.users import Group, Rows, Users, group_of
+from vflc_runtime.population.users import Indices, UserGroup, Users, group_of
 
 Array = NDArray[Any]
 
@@ -37,16 +37,16 @@ class ClientUpdate:
         sent: bytes that crossed, by edge id.
     """
 
-    scored: Scored
+    scored: UserMeasurements
     delta: Delta | None
     kept: dict[str, Array]
-    users: Rows
+    users: Indices
     small: int
     broken: int
     sent: dict[str, int] = field(default_factory=dict)
 
 
-class Clients(Place):
+class Clients(PopulationPlace):
     """Does a user's program for a group of users at once; holds graphs, and of users the last group's.
 
     `meet` says whom a batch of the executor is of. Its rows are users; what crosses has the users'
@@ -59,23 +59,25 @@ class Clients(Place):
         training: whether global weights will be trained.
     """
 
-    def __init__(self, plan: UsersPlan, settings: Settings, load: Runners, training: bool = True) -> None:
+    def __init__(
+        self, plan: UsersPlan, settings: ReconstructSettings, load: Runners, training: bool = True
+    ) -> None:
         super().__init__(plan)
         self.plan, self.settings = plan, settings
         graphs = {"rebuild": plan.rebuild.graph, "evaluate": plan.evaluate, "predict": plan.predict}
         if training:
             graphs["client"] = plan.client.graph
         self._runners = {name: load(graph) for name, graph in graphs.items() if graph is not None}
-        self._updates = {"rebuild": Update(plan.rebuild.optimizer, plan.precision, load)}
+        self._updates = {"rebuild": RowsOptimizer(plan.rebuild.optimizer, plan.precision, load)}
         if training:
-            self._updates["client"] = Update(plan.client.optimizer, plan.precision, load)
+            self._updates["client"] = RowsOptimizer(plan.client.optimizer, plan.precision, load)
         self._asked = {weight.ids: weight.name for weight in plan.globals if weight.ids}
         self._back = {weight.delta: weight.name for weight in plan.globals}
 
     def meet(
         self,
         users: Users,
-        chosen: Rows,
+        chosen: Indices,
         kept: Mapping[str, Array] | None = None,
         given: NDArray[np.bool_] | None = None,
     ) -> dict[str, Array]:
@@ -170,9 +172,9 @@ class Clients(Place):
             int(np.count_nonzero(state.whole & ~finite)),
         )
 
-    def predicted(self) -> tuple[Rows, dict[str, Array]]:
+    def predicted(self) -> tuple[Indices, dict[str, Array]]:
         """The rows of the data that were predicted, and their predictions by name."""
-        found: list[Rows] = []
+        found: list[Indices] = []
         made: dict[str, list[Array]] = {p.name: [] for p in self.plan.predictions}
         for values, rows in self._measured.seen():
             real = rows >= 0
@@ -183,7 +185,7 @@ class Clients(Place):
             return np.empty(0, np.int64), {}
         return np.concatenate(found), {name: np.concatenate(parts) for name, parts in made.items()}
 
-    def _give(self, weight: Weight, values: Array) -> None:
+    def _give(self, weight: PopulationWeight, values: Array) -> None:
         """Gives every user its part of `values` [user, …], of a global table [rows, k]."""
         if weight.table:
             fill(self._state.copies[weight.name], values)
@@ -191,7 +193,7 @@ class Clients(Place):
             self._state.values[weight.name] = np.array(values, order="C")
 
 
-def _in_order(kept: Mapping[str, Array] | None, chosen: Rows, group: Group) -> dict[str, Array]:
+def _in_order(kept: Mapping[str, Array] | None, chosen: Indices, group: UserGroup) -> dict[str, Array]:
     """Kept local weights in the order of the group's users instead of `chosen`."""
     if not kept:
         return {}

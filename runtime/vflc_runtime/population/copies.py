@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import UsersPlan, Weight
-from vflc_runtime.population.users import Group, Rows
+from vflc_runtime.bundle.population_plan import PopulationWeight, UsersPlan
+from vflc_runtime.population.users import Indices, UserGroup
 
 Array = NDArray[Any]
 FLAGS = 1 << 22
@@ -34,14 +34,16 @@ class Copies:
     """
 
     values: Array
-    ends: Rows
-    ids: Rows
-    owner: Rows
+    ends: Indices
+    ids: Indices
+    owner: Indices
     slots: dict[str, NDArray[np.int32]]
     once: bool
 
 
-def touched(plan: UsersPlan, weight: Weight, group: Group, features: dict[str, Array]) -> Copies:
+def touched(
+    plan: UsersPlan, weight: PopulationWeight, group: UserGroup, features: dict[str, Array]
+) -> Copies:
     """Where a table's rows lie for a group; `values` are for `fill`."""
     names = sorted({name for ids in plan.ids if ids.table == weight.name for name in ids.features})
     size, users = weight.shape[0], len(group.users)
@@ -65,7 +67,7 @@ def touched(plan: UsersPlan, weight: Weight, group: Group, features: dict[str, A
     return Copies(empty, ends, ids, owner, slots, once)
 
 
-def ranked(values: Array, size: int) -> tuple[Rows, Rows]:
+def ranked(values: Array, size: int) -> tuple[Indices, Indices]:
     """The distinct numbers among `values`, all below `size`, ascending; and each one's place there."""
     if size > FLAGS:
         found, places = np.unique(values, return_inverse=True)
@@ -78,7 +80,7 @@ def ranked(values: Array, size: int) -> tuple[Rows, Rows]:
     return found, place[values]
 
 
-def _pairs(owner: Rows, ids: Array, size: int) -> Rows:
+def _pairs(owner: Indices, ids: Array, size: int) -> Indices:
     """One number for user and id, in the shape of the ids; -1 where there is no id."""
     mine = owner.reshape(-1, *(1 for _ in ids.shape[1:]))
     return np.where(ids < 0, -1, mine * size + ids)

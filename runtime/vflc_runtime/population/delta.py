@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vflc_runtime.finite import finite
 from vflc_runtime.population.steps import GroupState
-from vflc_runtime.population.users import Rows
+from vflc_runtime.population.users import Indices
 
 Array = NDArray[Any]
 
@@ -27,7 +27,7 @@ class Delta:
     """
 
     dense: dict[str, Array]
-    rows: dict[str, tuple[Rows, Array]]
+    rows: dict[str, tuple[Indices, Array]]
     weight: float
 
 

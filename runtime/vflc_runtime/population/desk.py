@@ -16,12 +16,12 @@ from vflc_runtime.bundle.population_plan import HubPlan
 from vflc_runtime.engines.population_rows import sum_rows
 from vflc_runtime.population.copies import ranked
 from vflc_runtime.population.delta import Delta
-from vflc_runtime.population.place import Place, refused
+from vflc_runtime.population.place import PopulationPlace, refused
 
 Array = NDArray[Any]
 
 
-class Desk(Place):
+class Desk(PopulationPlace):
     """Does the hub's program for a group of users. Its inputs are the hub's weights, by name.
 
     `delta` is the sum of what came back, for the step that the hub takes when the round is over; None

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.bundle.population_plan import HubPlan
-from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.engines.initial import initial_value
-from vflc_runtime.engines.population_rows import Update, sum_rows
+from vflc_runtime.engines.population_rows import RowsOptimizer, sum_rows
 from vflc_runtime.engines.population_runners import Runners
 from vflc_runtime.finite import NotFinite
 from vflc_runtime.population.copies import ranked
@@ -31,9 +31,9 @@ class Hub:
         secret: what noise is drawn from, besides the seed that everybody knows.
     """
 
-    def __init__(self, plan: HubPlan, settings: Settings, load: Runners, secret: str = "") -> None:
+    def __init__(self, plan: HubPlan, settings: ReconstructSettings, load: Runners, secret: str = "") -> None:
         self.plan, self.settings, self._secret = plan, settings, secret
-        self.update = Update(plan.server, plan.precision, load)
+        self.update = RowsOptimizer(plan.server, plan.precision, load)
         self.weights: dict[str, Array] = {}
         self._slots: dict[str, dict[str, Array]] = {}
         for weight in plan.weights.values():

@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.bundle.population_plan import UsersPlan
-from vflc_runtime.population.users import Rows
+from vflc_runtime.population.users import Indices
 
 Array = NDArray[Any]
 
 
 @dataclass
-class Scored:
+class UserMeasurements:
     """Sums that a mean is made of, and predictions beside labels."""
 
     examples: int = 0
     losses: dict[str, float] = field(default_factory=dict)
     pairs: dict[str, list[tuple[Array, Array]]] = field(default_factory=dict)
 
-    def add(self, other: Scored) -> None:
+    def add(self, other: UserMeasurements) -> None:
         """Takes in what other users measured."""
         self.examples += other.examples
         for name, value in other.losses.items():
@@ -37,20 +37,22 @@ class Measured:
 
     def __init__(self) -> None:
         self._made: list[Mapping[str, Array]] = []
-        self._rows: list[Rows] = []
+        self._rows: list[Indices] = []
 
-    def see(self, made: Mapping[str, Array], rows: Rows) -> None:
+    def see(self, made: Mapping[str, Array], rows: Indices) -> None:
         """One step's values of the batches `rows` [user, example] of the first users."""
         self._made.append(made)
         self._rows.append(rows)
 
-    def seen(self) -> Iterator[tuple[Mapping[str, Array], Rows]]:
+    def seen(self) -> Iterator[tuple[Mapping[str, Array], Indices]]:
         """The steps so far."""
         return zip(self._made, self._rows, strict=True)
 
-    def scored(self, plan: UsersPlan, features: Mapping[str, Array], whole: NDArray[np.bool_]) -> Scored:
+    def scored(
+        self, plan: UsersPlan, features: Mapping[str, Array], whole: NDArray[np.bool_]
+    ) -> UserMeasurements:
         """Losses weighted by their examples, and predictions beside labels, of users that count."""
-        scored = Scored()
+        scored = UserMeasurements()
         if not self._rows:
             return scored
         rows = np.concatenate(self._rows)

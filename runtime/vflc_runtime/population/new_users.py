@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from vflc_common.encoder import DEFAULT, OTHER, Settings
+from vflc_common.encoder import DEFAULT, OTHER, EncoderSettings
 from vflc_common.encoders import record
 
 from vflc_runtime.bundle.population_plan import UsersPlan
 from vflc_runtime.data.output import titled
 from vflc_runtime.errors import Failure
-from vflc_runtime.population.users import Rows, Users
-from vflc_runtime.population.worker_pool import ClientRunner, Weights, groups
+from vflc_runtime.population.users import Indices, Users
+from vflc_runtime.population.worker_pool import ClientRunner, NamedArrays, groups
 
 Array = NDArray[Any]
 Given = NDArray[np.bool_]
@@ -42,7 +42,7 @@ class NewUsers:
     """
 
     def __init__(
-        self, plan: UsersPlan, runner: ClientRunner, weights: Weights, top: int | None = None
+        self, plan: UsersPlan, runner: ClientRunner, weights: NamedArrays, top: int | None = None
     ) -> None:
         self._plan, self._runner, self._weights, self._top = plan, runner, weights, top
         table = plan.encoders[plan.place]
@@ -56,7 +56,7 @@ class NewUsers:
                     self._decoders[feature.id] = decode
         self._item, self._items = ("", np.arange(0)) if top is None else self._ranked()
 
-    def _ranked(self) -> tuple[str, Rows]:
+    def _ranked(self) -> tuple[str, Indices]:
         """The one feature of the model, which tells items apart, and the ids of those that can be told."""
         features = [feature.id for feature in self._plan.inputs.values() if not feature.label]
         if len(features) != 1 or features != [*self._decoders]:
@@ -118,7 +118,7 @@ class NewUsers:
                 "remove --top, and leave the label empty in the rows to predict",
             )
 
-    def _with_all(self, users: Users, given: Given, group: Rows) -> tuple[Users, Given]:
+    def _with_all(self, users: Users, given: Given, group: Indices) -> tuple[Users, Given]:
         """Users with the rows they gave and one for every item that they have no row about."""
         inputs: dict[str, list[Array]] = {name: [] for name in users.inputs}
         starts, known = [0], []
@@ -135,7 +135,7 @@ class NewUsers:
         return Users(users.keys.take(pa.array(group)), np.array(starts), arrays), np.concatenate(known)
 
     def _batch(
-        self, users: Users, keys: pa.Array, rows: Rows, made: Mapping[str, Array], order: Rows
+        self, users: Users, keys: pa.Array, rows: Indices, made: Mapping[str, Array], order: Indices
     ) -> pa.RecordBatch:
         """Rows of the data with what was predicted of them, some of them in the order given."""
         rows = rows[order]
@@ -148,7 +148,7 @@ class NewUsers:
         return pa.record_batch(columns)
 
 
-def decoder(chain: Sequence[Settings]) -> Decode | None:
+def decoder(chain: Sequence[EncoderSettings]) -> Decode | None:
     """From ids back to what the table holds, for a lookup alone; null for the id of all other values."""
     lookup = record(chain[0]).lookup if len(chain) == 1 else None
     if lookup is None:

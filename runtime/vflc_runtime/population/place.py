@@ -15,8 +15,8 @@ from vflc_runtime.errors import PEER, Failure
 Array = NDArray[Any]
 
 
-class Place(ABC):
-    """One place as the executor drives it, see `Steps`; the bundle's checks let in only its own steps."""
+class PopulationPlace(ABC):
+    """One place as the executor drives it, see `StepRunner`; the bundle's checks admit only its own steps."""
 
     def __init__(self, plan: PlacePlan) -> None:
         self._place = plan.place
@@ -26,30 +26,30 @@ class Place(ABC):
 
     @abstractmethod
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
-        """See `Steps`."""
+        """See `StepRunner`."""
 
     @abstractmethod
     def put(self, value: str, tensor: Array) -> None:
-        """See `Steps`."""
+        """See `StepRunner`."""
 
     @abstractmethod
     def get(self, value: str) -> Array:
-        """See `Steps`."""
+        """See `StepRunner`."""
 
     def run(self, graph: str) -> None:
-        """See `Steps`."""
+        """See `StepRunner`."""
         self._none(f"run {graph!r}")
 
     def catch_up(self, update: str) -> None:
-        """See `Steps`."""
+        """See `StepRunner`."""
         self._none(f"catch up with {update!r}")
 
     def update(self, update: str) -> None:
-        """See `Steps`."""
+        """See `StepRunner`."""
         self._none(f"make update {update!r}")
 
     def assign(self, array: str) -> None:
-        """See `Steps`."""
+        """See `StepRunner`."""
         self._none(f"assign {array!r}")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.population_settings import ReconstructSettings
 
 
-def spent(settings: Settings, users: int, rounds: int) -> dict[str, Any] | None:
+def spent(settings: ReconstructSettings, users: int, rounds: int) -> dict[str, Any] | None:
     """The privacy that the noise of so many rounds gives each user; None without noise.
 
     Renyi accounting (Mironov 2017) of the subsampled Gaussian mechanism: a cohort of fixed size is

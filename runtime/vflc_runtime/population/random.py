@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.plan import Init
+from vflc_runtime.bundle.plan import Initializer
 from vflc_runtime.engines.initial import glorot_scale
 from vflc_runtime.protect.noise import Noise
 from vflc_runtime.protect.replay import noise_from
@@ -66,7 +66,7 @@ def uniform(streams: Words, size: int) -> NDArray[np.float64]:
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def initial_values(streams: Words, shape: tuple[int, ...], init: Init, dtype: str) -> NDArray[Any]:
+def initial_values(streams: Words, shape: tuple[int, ...], init: Initializer, dtype: str) -> NDArray[Any]:
     """The first values [user, *shape] of a local weight; drawn in float64, then cast to `dtype`."""
     users, size = len(streams), int(np.prod(shape, dtype=np.int64))
     if init.kind in ("zeros", "ones", "constant"):

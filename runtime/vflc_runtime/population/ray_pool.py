@@ -12,12 +12,12 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vflc_runtime.bundle.folder import Population
-from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.folder import PopulationBundle
+from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.population.clients import ClientUpdate
-from vflc_runtime.population.users import Rows, Users
-from vflc_runtime.population.worker_pool import ClientRunnerMaker, LocalPool, Weights
+from vflc_runtime.population.users import Indices, Users
+from vflc_runtime.population.worker_pool import ClientRunnerMaker, LocalPool, NamedArrays
 
 CONNECT_SECONDS = 5.0
 CALLS = 4
@@ -38,17 +38,21 @@ class Worker:
     """
 
     def __init__(
-        self, make: ClientRunnerMaker, population: Population, settings: Settings, users: Users
+        self,
+        make: ClientRunnerMaker,
+        population: PopulationBundle,
+        settings: ReconstructSettings,
+        users: Users,
     ) -> None:
         self.pool = LocalPool(make(population, settings), users)
 
     def train(
-        self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
+        self, groups: Sequence[Indices], weights: NamedArrays, number: int, kept: Sequence[NamedArrays] | None
     ) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         return self.pool.train(groups, weights, number, kept)
 
-    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[ClientUpdate]:
+    def evaluate(self, groups: Sequence[Indices], weights: NamedArrays) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         return self.pool.evaluate(groups, weights)
 
@@ -72,8 +76,8 @@ class RayPool:
     def __init__(
         self,
         make: ClientRunnerMaker,
-        population: Population,
-        settings: Settings,
+        population: PopulationBundle,
+        settings: ReconstructSettings,
         users: Users,
         on: str = "ray",
         workers: int | None = None,
@@ -87,7 +91,7 @@ class RayPool:
         self.replaced = 0
 
     def train(
-        self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
+        self, groups: Sequence[Indices], weights: NamedArrays, number: int, kept: Sequence[NamedArrays] | None
     ) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         shared = self._ray.put(dict(weights))
@@ -98,7 +102,7 @@ class RayPool:
 
         return self._all(len(groups), call)
 
-    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[ClientUpdate]:
+    def evaluate(self, groups: Sequence[Indices], weights: NamedArrays) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         shared = self._ray.put(dict(weights))
         return self._all(len(groups), lambda w, start, end: w.evaluate.remote(groups[start:end], shared))

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.folder import Population
+from vflc_runtime.bundle.folder import PopulationBundle
 from vflc_runtime.bundle.population_plan import UsersPlan
-from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.engines.population_runners import runners
-from vflc_runtime.metrics import Collector
+from vflc_runtime.metrics import MetricCollector
 from vflc_runtime.population import random
 from vflc_runtime.population.clients import ClientUpdate
 from vflc_runtime.population.hub import Hub
-from vflc_runtime.population.measured import Scored
-from vflc_runtime.population.users import Rows, Split, Users, cohort_of
-from vflc_runtime.population.worker_pool import GROUP, Weights, WorkerPool, groups
+from vflc_runtime.population.measured import UserMeasurements
+from vflc_runtime.population.users import Indices, Split, Users, cohort_of
+from vflc_runtime.population.worker_pool import GROUP, NamedArrays, WorkerPool, groups
 
 Array = NDArray[Any]
 Scores = dict[str, float | None]
@@ -60,8 +60,8 @@ class Rounds:
 
     def __init__(
         self,
-        population: Population,
-        settings: Settings,
+        population: PopulationBundle,
+        settings: ReconstructSettings,
         users: Users,
         split: Split,
         pool: WorkerPool,
@@ -90,7 +90,7 @@ class Rounds:
     def step(self, number: int) -> Round:
         """Round `number`, from 0."""
         parts = groups(cohort_of(self.split, self.settings, number, self._secret), self._together)
-        kept: Sequence[Weights] | None = None
+        kept: Sequence[NamedArrays] | None = None
         if self.kept:
             kept = [{name: array[part] for name, array in self.kept.items()} for part in parts]
         updates = self.pool.train(parts, self.hub.weights, number, kept)
@@ -100,14 +100,14 @@ class Rounds:
         self.hub.apply([one.delta for one in updates if one.delta is not None], number)
         return summed(self.plan, updates)
 
-    def measure(self, users: Rows) -> Round:
+    def measure(self, users: Indices) -> Round:
         """Rebuilds and measures users on their other half."""
         return summed(self.plan, self.pool.evaluate(groups(users, self._together), self.hub.weights))
 
 
 def summed(plan: UsersPlan, updates: Sequence[ClientUpdate]) -> Round:
     """The client updates of all groups as one."""
-    scored = Scored()
+    scored = UserMeasurements()
     sent: dict[str, int] = {}
     for one in updates:
         scored.add(one.scored)
@@ -122,7 +122,7 @@ def summed(plan: UsersPlan, updates: Sequence[ClientUpdate]) -> Round:
     )
 
 
-def scores_of(plan: UsersPlan, scored: Scored) -> Scores:
+def scores_of(plan: UsersPlan, scored: UserMeasurements) -> Scores:
     """`loss`, each term as `loss.NAME` where there are several, and the metrics of each prediction.
 
     What is not finite, as where a user's rebuilding diverges, is None.
@@ -138,7 +138,7 @@ def scores_of(plan: UsersPlan, scored: Scored) -> Scores:
     for prediction in plan.predictions:
         if prediction.metric is None or prediction.name not in scored.pairs:
             continue
-        collector = Collector(prediction.metric)
+        collector = MetricCollector(prediction.metric)
         pairs = scored.pairs[prediction.name]
         collector.add(np.concatenate([p for p, _ in pairs]), np.concatenate([t for _, t in pairs]))
         single = len(scored.pairs) == 1

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_plan import Gradient, Phase, UsersPlan
-from vflc_runtime.bundle.population_settings import Settings
-from vflc_runtime.engines.population_rows import Update, sum_rows
+from vflc_runtime.bundle.population_plan import Gradient, LocalPhase, UsersPlan
+from vflc_runtime.bundle.population_settings import ReconstructSettings
+from vflc_runtime.engines.population_rows import RowsOptimizer, sum_rows
 from vflc_runtime.engines.population_runners import Runner
 from vflc_runtime.population.copies import Copies, distinct, ranked
 from vflc_runtime.population.measured import Measured
-from vflc_runtime.population.users import Group, Half, Rows
+from vflc_runtime.population.users import Half, Indices, UserGroup
 
 Array = NDArray[Any]
 
@@ -34,7 +34,9 @@ class GroupState:
         whole: which users have examples in both halves, and so count.
     """
 
-    def __init__(self, plan: UsersPlan, settings: Settings, group: Group, features: dict[str, Array]) -> None:
+    def __init__(
+        self, plan: UsersPlan, settings: ReconstructSettings, group: UserGroup, features: dict[str, Array]
+    ) -> None:
         self.plan, self.settings, self.group, self.features = plan, settings, group, features
         self.copies: dict[str, Copies] = {}
         self.values: dict[str, Array] = {}
@@ -51,7 +53,9 @@ class GroupState:
 
     # --- a step -----------------------------------------------------------------------------------
 
-    def run(self, phase: Phase, runner: Runner, update: Update, half: Half, steps: Rows) -> Measured:
+    def run(
+        self, phase: LocalPhase, runner: Runner, update: RowsOptimizer, half: Half, steps: Indices
+    ) -> Measured:
         """All steps of a phase, `steps` of each user; measured are the values before each step."""
         slots = {g.weight: update.new_slots(self.values[g.weight].shape) for g in phase.gradients}
         first = self.inputs(half.rows, runner)
@@ -71,11 +75,11 @@ class GroupState:
                 self._update(gradient, update, made, feeds, users, slots[gradient.weight], number + 1)
         return measured
 
-    def made(self, runner: Runner, rows: Rows) -> dict[str, Array]:
+    def made(self, runner: Runner, rows: Indices) -> dict[str, Array]:
         """What a graph makes of the batches `rows` [user, example]."""
         return runner(self.inputs(rows, runner) | self.weights(len(rows), runner))
 
-    def inputs(self, rows: Rows, runner: Runner) -> dict[str, Array]:
+    def inputs(self, rows: Indices, runner: Runner) -> dict[str, Array]:
         """The data of batches: `rows` [.., user, example] as inputs [.., user, example, ..]."""
         plan, wanted = self.plan, runner.graph.inputs
         mask = rows >= 0
@@ -101,7 +105,7 @@ class GroupState:
         }
 
     def _ids(
-        self, table: str, features: tuple[str, ...], once: bool, real: Rows, mask: NDArray[np.bool_]
+        self, table: str, features: tuple[str, ...], once: bool, real: Indices, mask: NDArray[np.bool_]
     ) -> Array:
         found = []
         for name in features:
@@ -120,7 +124,7 @@ class GroupState:
     def _update(
         self,
         gradient: Gradient,
-        update: Update,
+        update: RowsOptimizer,
         made: Mapping[str, Array],
         feeds: Mapping[str, Array],
         users: int,

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.engines.initial import generator
 from vflc_runtime.errors import Failure
 from vflc_runtime.population import random
 
 Array = NDArray[Any]
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Users:
     """
 
     keys: pa.Array
-    starts: Rows
+    starts: Indices
     inputs: dict[str, Array]
 
     @classmethod
@@ -45,19 +45,19 @@ class Users:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def by_key(self) -> Rows:
+    def by_key(self) -> Indices:
         """Users in order of their keys, as numbers where all of them are whole numbers."""
         try:
-            found: Rows = np.argsort(pc.cast(self.keys, pa.int64()).to_numpy(), kind="stable")
+            found: Indices = np.argsort(pc.cast(self.keys, pa.int64()).to_numpy(), kind="stable")
         except pa.ArrowInvalid:
             return np.arange(len(self))
         return found
 
-    def words(self, users: Rows) -> random.Words:
+    def words(self, users: Indices) -> random.Words:
         """64 bits of each user's key."""
         return random.user_words(self.keys.take(pa.array(users)).to_pylist())
 
-    def counts(self, users: Rows, limit: int | None) -> Rows:
+    def counts(self, users: Indices, limit: int | None) -> Indices:
         """Examples of each user, at most `limit`."""
         found = self.starts[users + 1] - self.starts[users]
         return found if limit is None else np.minimum(found, limit)
@@ -67,12 +67,12 @@ class Users:
 class Split:
     """Which users are trained on and which are kept for measuring: positions in `Users`."""
 
-    train: Rows
-    validation: Rows
-    test: Rows
+    train: Indices
+    validation: Indices
+    test: Indices
 
 
-def split_users(users: Users, settings: Settings) -> Split:
+def split_users(users: Users, settings: ReconstructSettings) -> Split:
     """Divides users, the last to be tested and those before them to validate on.
 
     Raises:
@@ -100,7 +100,7 @@ def split_users(users: Users, settings: Settings) -> Split:
     return Split(train, np.sort(order[validation:test]), np.sort(order[test:]))
 
 
-def cohort_of(split: Split, settings: Settings, number: int, secret: str = "") -> Rows:
+def cohort_of(split: Split, settings: ReconstructSettings, number: int, secret: str = "") -> Indices:
     """The users of round `number`, drawn without replacement; from the seed alone, or with a secret."""
     if secret:
         noise = random.secret_noise(settings.seed, "cohort", number, secret)
@@ -118,31 +118,31 @@ class Half:
         examples: how many examples, [user].
     """
 
-    rows: Rows
-    batches: Rows
-    examples: Rows
+    rows: Indices
+    batches: Indices
+    examples: Indices
 
-    def step(self, number: int, users: int) -> Rows:
+    def step(self, number: int, users: int) -> Indices:
         """The rows [users, example] of a step of the first `users` users; epochs follow each other."""
         if number < len(self.rows) and (number < self.batches[:users]).all():
             return self.rows[number, :users]
         turn = number % self.batches[:users]
-        found: Rows = self.rows[turn, np.arange(users)]
+        found: Indices = self.rows[turn, np.arange(users)]
         return found
 
-    def passes(self) -> Iterator[Rows]:
+    def passes(self) -> Iterator[Indices]:
         """The rows [user, example] of each batch, once; -1 also for users who have no batch left."""
         for number, rows in enumerate(self.rows):
             yield rows[: int(np.flatnonzero(self.batches > number)[-1]) + 1]
 
-    def steps(self, epochs: int, most: int | None) -> Rows:
+    def steps(self, epochs: int, most: int | None) -> Indices:
         """How many steps each user makes, [user]."""
         steps = self.batches * epochs
         return steps if most is None else np.minimum(steps, most)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class UserGroup:
     """Users that run together as arrays, those with most examples to rebuild from first.
 
     Attributes:
@@ -153,17 +153,17 @@ class Group:
         rebuild, update: the two halves, as positions in `rows`.
     """
 
-    users: Rows
+    users: Indices
     words: random.Words
-    rows: Rows
-    owner: Rows
+    rows: Indices
+    owner: Indices
     rebuild: Half
     update: Half
 
 
 def group_of(
-    users: Users, chosen: Sequence[int] | Rows, settings: Settings, given: Array | None = None
-) -> Group:
+    users: Users, chosen: Sequence[int] | Indices, settings: ReconstructSettings, given: Array | None = None
+) -> UserGroup:
     """Orders and halves the examples of the chosen users.
 
     A user's examples are ordered by the seed, the user's key and their number, the same way at
@@ -196,7 +196,7 @@ def group_of(
         late, place = _halves(number, counts[owner], settings)
         if settings.halves == "same":
             whole = _half(owner, number, counts, settings.batch)
-            return Group(chosen, words, rows, owner, whole, whole)
+            return UserGroup(chosen, words, rows, owner, whole, whole)
     else:
         late = ~given[rows]
         place = _ranks(late, owner)
@@ -205,10 +205,12 @@ def group_of(
         _half(owner, place, size, settings.batch, part)
         for part, size in zip((~late, late), sizes, strict=True)
     )
-    return Group(chosen, words, rows, owner, first, second)
+    return UserGroup(chosen, words, rows, owner, first, second)
 
 
-def _halves(number: Rows, count: Rows, settings: Settings) -> tuple[NDArray[np.bool_], Rows]:
+def _halves(
+    number: Indices, count: Indices, settings: ReconstructSettings
+) -> tuple[NDArray[np.bool_], Indices]:
     """Which examples are of the update half, and each one's place in its half."""
     batch = settings.batch
     if settings.halves == "batches":
@@ -221,7 +223,7 @@ def _halves(number: Rows, count: Rows, settings: Settings) -> tuple[NDArray[np.b
     return number % 2 == 1, number // 2
 
 
-def _ranks(late: NDArray[np.bool_], owner: Rows) -> Rows:
+def _ranks(late: NDArray[np.bool_], owner: Indices) -> Indices:
     """Each example's place among those of its user and half."""
     place = np.zeros(len(late), np.int64)
     for part in (late, ~late):
@@ -231,7 +233,9 @@ def _ranks(late: NDArray[np.bool_], owner: Rows) -> Rows:
     return place
 
 
-def _half(owner: Rows, place: Rows, sizes: Rows, batch: int, part: NDArray[np.bool_] | None = None) -> Half:
+def _half(
+    owner: Indices, place: Indices, sizes: Indices, batch: int, part: NDArray[np.bool_] | None = None
+) -> Half:
     batches = -(-sizes // batch)
     rows = np.full((int(batches.max(initial=0)), len(sizes), batch), -1, np.int64)
     at = np.arange(len(owner)) if part is None else np.flatnonzero(part)

@@ -11,19 +11,19 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.folder import Population
-from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.folder import PopulationBundle
+from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.population.clients import ClientUpdate
-from vflc_runtime.population.users import Rows, Users
+from vflc_runtime.population.users import Indices, Users
 
 Array = NDArray[Any]
-Weights = Mapping[str, Array]
+NamedArrays = Mapping[str, Array]
 
 GROUP = 256
 """Users that run together as arrays. It does not depend on the number of workers: nor do the sums."""
 
 
-def groups(users: Rows, together: int = GROUP) -> list[Rows]:
+def groups(users: Indices, together: int = GROUP) -> list[Indices]:
     """Users in groups that run together, in order."""
     return [users[start : start + together] for start in range(0, len(users), together)]
 
@@ -32,18 +32,23 @@ class ClientRunner(Protocol):
     """Has both places' programs run for a group of users."""
 
     def train(
-        self, users: Users, chosen: Rows, weights: Weights, number: int, kept: Weights | None = None
+        self,
+        users: Users,
+        chosen: Indices,
+        weights: NamedArrays,
+        number: int,
+        kept: NamedArrays | None = None,
     ) -> ClientUpdate:
         """The client updates of round `number`: rebuilds, trains, and adds up what changed."""
         ...
 
-    def evaluate(self, users: Users, chosen: Rows, weights: Weights) -> ClientUpdate:
+    def evaluate(self, users: Users, chosen: Indices, weights: NamedArrays) -> ClientUpdate:
         """Rebuilds, and measures on the other half."""
         ...
 
     def predict(
-        self, users: Users, chosen: Rows, weights: Weights, given: NDArray[np.bool_]
-    ) -> tuple[Rows, dict[str, Array]]:
+        self, users: Users, chosen: Indices, weights: NamedArrays, given: NDArray[np.bool_]
+    ) -> tuple[Indices, dict[str, Array]]:
         """Rebuilds from the rows whose label is given and predicts the others.
 
         Returns:
@@ -52,19 +57,19 @@ class ClientRunner(Protocol):
         ...
 
 
-ClientRunnerMaker = Callable[[Population, Settings], ClientRunner]
+ClientRunnerMaker = Callable[[PopulationBundle, ReconstructSettings], ClientRunner]
 
 
 class WorkerPool(Protocol):
     """Computes client updates."""
 
     def train(
-        self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
+        self, groups: Sequence[Indices], weights: NamedArrays, number: int, kept: Sequence[NamedArrays] | None
     ) -> list[ClientUpdate]:
         """A round's client updates; `kept` are the local weights of each group where they are kept."""
         ...
 
-    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[ClientUpdate]:
+    def evaluate(self, groups: Sequence[Indices], weights: NamedArrays) -> list[ClientUpdate]:
         """Measures users."""
         ...
 
@@ -80,7 +85,7 @@ class LocalPool:
         self.runner, self.users = runner, users
 
     def train(
-        self, groups: Sequence[Rows], weights: Weights, number: int, kept: Sequence[Weights] | None
+        self, groups: Sequence[Indices], weights: NamedArrays, number: int, kept: Sequence[NamedArrays] | None
     ) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         return [
@@ -88,7 +93,7 @@ class LocalPool:
             for index, group in enumerate(groups)
         ]
 
-    def evaluate(self, groups: Sequence[Rows], weights: Weights) -> list[ClientUpdate]:
+    def evaluate(self, groups: Sequence[Indices], weights: NamedArrays) -> list[ClientUpdate]:
         """See `WorkerPool`."""
         return [self.runner.evaluate(self.users, np.asarray(group), weights) for group in groups]
 

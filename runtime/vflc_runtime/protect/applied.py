@@ -7,14 +7,14 @@ from typing import Any
 from vflc_runtime.bundle.plan_guards import Guard
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, spent
-from vflc_runtime.protect.state import State
+from vflc_runtime.protect.state import GuardState
 
 DEFECT = 4
 """Exit code where vflc itself is at fault."""
 
 
 def entry(
-    guard: Guard, state: State, edges: list[str], steps: int, place: str, facts: Facts | None
+    guard: Guard, state: GuardState, edges: list[str], steps: int, place: str, facts: Facts | None
 ) -> dict[str, Any]:
     """Of a guard at a place: what it is, on which edges, how often it ran, and what that spends.
 

@@ -25,7 +25,7 @@ from vflc_runtime.bundle.plan_guards import Guard
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.noise import Noise
 
-Keys = NDArray[np.uint64]
+RowKeys = NDArray[np.uint64]
 Drawn = dict[str, NDArray[np.int64]]
 """By draw, counted from 0, a number for each row."""
 
@@ -41,7 +41,7 @@ class Labels:
     """
 
     guard: Guard
-    keys: Keys
+    keys: RowKeys
     values: NDArray[np.float64]
 
     @property

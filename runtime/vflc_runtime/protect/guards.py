@@ -11,7 +11,7 @@ from vflc_common.plugins import Plugin
 
 from vflc_runtime.bundle.plan import PlacePlan
 from vflc_runtime.bundle.plan_guards import Draw, Guard
-from vflc_runtime.engines.engine import Steps
+from vflc_runtime.engines.engine import StepRunner
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.applied import DEFECT, entry
 from vflc_runtime.protect.noise import Noise
@@ -43,7 +43,7 @@ class Guards(States):
         if self.replay is not None:
             self.replay.hear(edge, values)
 
-    def apply(self, name: str, engine: Steps, rows: int, indices: Indices | None) -> None:
+    def apply(self, name: str, engine: StepRunner, rows: int, indices: Indices | None) -> None:
         """Feeds a guard for a batch of `rows` rows, which are the rows `indices` of the data.
 
         Raises:
@@ -80,7 +80,7 @@ class Guards(States):
             scale = state.noise * guard.number("clip")
         return (noise.normal(shape) * scale).astype(self._plan.precision)
 
-    def _solve(self, guard: Guard, engine: Steps, rows: int, noise: Noise) -> None:
+    def _solve(self, guard: Guard, engine: StepRunner, rows: int, noise: Noise) -> None:
         parts = [engine.get(value) for value in guard.before]
         joint = np.concatenate([part.reshape(rows, -1) for part in parts], axis=1)
         assert guard.reads is not None, "read_plan has checked it"
@@ -91,7 +91,7 @@ class Guards(States):
             engine.put(value, noisy[:, start : start + width].reshape(part.shape))
             start += width
 
-    def finish(self, program: str, engine: Steps, rows: int, indices: Indices | None) -> None:
+    def finish(self, program: str, engine: StepRunner, rows: int, indices: Indices | None) -> None:
         """Keeps what rows are owed, and checks that every guard of the program ran once.
 
         Raises:

@@ -33,7 +33,7 @@ from vflc_runtime.protect.account import epsilon_of
 FORMAT = 1
 SLACK = 1 + 1e-6
 """Calibration finds ε to about a millionth."""
-Keys = NDArray[np.uint64]
+RowKeys = NDArray[np.uint64]
 Reach = tuple[str, str]
 """A receiver, and what the party calls the feature, label or column that it learns of."""
 
@@ -100,7 +100,9 @@ class Ledger:
         self.folder, self.party = folder, party
         self.path = folder / f"{party}.json"
 
-    def change(self, change: Callable[[Entries], Entries], keys: Mapping[str, Keys], limits: Limits) -> None:
+    def change(
+        self, change: Callable[[Entries], Entries], keys: Mapping[str, RowKeys], limits: Limits
+    ) -> None:
         """Replaces or adds entries, unless with them rows would have cost more than a limit.
 
         Args:
@@ -147,7 +149,7 @@ class Ledger:
             raise self._damaged("it has an invalid entry") from None
         return {entry.key: entry for entry in found}
 
-    def spent(self, entries: Entries, reach: Reach, rows: Keys, new: Mapping[str, Keys]) -> Spent:
+    def spent(self, entries: Entries, reach: Reach, rows: RowKeys, new: Mapping[str, RowKeys]) -> Spent:
         """What the costliest of `rows` has cost in what `reach` names; `new` are sets not written yet."""
         told = [entry for entry in entries.values() if reach in entry.reaches]
         square, pure, delta = np.zeros((3, len(rows)))
@@ -165,13 +167,13 @@ class Ledger:
             worst = max(worst, Spent(epsilon, float(d)), key=lambda each: each.epsilon)
         return worst
 
-    def rows(self, names: Sequence[str]) -> Keys:
+    def rows(self, names: Sequence[str]) -> RowKeys:
         """The rows of some sets together."""
         found = [self._keys(name, {}) for name in dict.fromkeys(names)]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.uint64)
 
     def _check(
-        self, before: Entries, after: Entries, new: Entries, keys: Mapping[str, Keys], limits: Limits
+        self, before: Entries, after: Entries, new: Entries, keys: Mapping[str, RowKeys], limits: Limits
     ) -> None:
         known: dict[tuple[Any, ...], Spent] = {}
         for reach, limit in limits.items():
@@ -210,7 +212,7 @@ class Ledger:
     def _rows_file(self, name: str) -> Path:
         return self.folder / f"{self.party}-{name}.safetensors"
 
-    def _keys(self, name: str, new: Mapping[str, Keys]) -> Keys:
+    def _keys(self, name: str, new: Mapping[str, RowKeys]) -> RowKeys:
         if name in new:
             return new[name]
         try:
@@ -229,17 +231,17 @@ class Ledger:
         )
 
 
-def keys_of(keys: pa.Array) -> Keys:
+def keys_of(keys: pa.Array) -> RowKeys:
     """Keys of rows as numbers, in order and each once; two keys are one number with hardly any chance."""
     return np.unique(numbered(keys))
 
 
-def numbered(keys: pa.Array) -> Keys:
+def numbered(keys: pa.Array) -> RowKeys:
     """The number of each key, in the order of the rows."""
     return siphash([str(key).encode() for key in keys.to_pylist()], 0, 0)
 
 
-def name_of(keys: Keys) -> str:
+def name_of(keys: RowKeys) -> str:
     """What a set of rows is called."""
     return hashlib.sha256(np.ascontiguousarray(keys, "<u8").tobytes()).hexdigest()[:32]
 

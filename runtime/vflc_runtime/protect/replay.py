@@ -45,7 +45,7 @@ _OPENED, _CLOSED = b"opened".ljust(RECORD, b"\0"), b"closed".ljust(RECORD, b"\0"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-class Replay:
+class NoiseReplay:
     """What a place has heard since its run began, and the noise that follows from it.
 
     Args:

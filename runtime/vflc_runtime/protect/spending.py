@@ -27,10 +27,10 @@ from vflc_runtime.protect.draws import Draws, Labels
 from vflc_runtime.protect.ledger import (
     Entries,
     Entry,
-    Keys,
     Ledger,
     Limits,
     Reach,
+    RowKeys,
     forgotten,
     keys_of,
     name_of,
@@ -100,7 +100,7 @@ def drawn(settings: Mapping[str, Any], plans: Plans, data: Dataset) -> dict[str,
 def _labels(plans: Plans, data: Dataset) -> dict[str, dict[str, Labels]]:
     """By place and guard the labels that are answered for."""
     found: dict[str, dict[str, Labels]] = {}
-    keys: Keys | None = None
+    keys: RowKeys | None = None
     for place, plan in plans.items():
         for guard in plan.guards.values():
             if guard.answers and guard.reads in data.inputs:
@@ -186,7 +186,9 @@ def go_over(
             continue
         ledger, rows = Ledger(Path(kept["folder"]), party), keys_of(keys)
 
-        def once(before: Entries, ledger: Ledger = ledger, noisy: Any = noisy, rows: Keys = rows) -> Entries:
+        def once(
+            before: Entries, ledger: Ledger = ledger, noisy: Any = noisy, rows: RowKeys = rows
+        ) -> Entries:
             found = {}
             for entry in _of_run(before, ledger, kept, noisy):
                 mine = replace(entry, program=program, rows=name_of(rows), count=len(rows), resumed=None)
@@ -201,7 +203,7 @@ def _training(
     manifest: Manifest,
     reaches: Mapping[str, tuple[Reach, ...]],
     kept: Mapping[str, Any],
-    rows: Keys,
+    rows: RowKeys,
     facts: Facts,
 ) -> list[Entry]:
     found = []

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 @dataclass(slots=True)
-class State:
+class GuardState:
     """A guard in a run.
 
     Args:

@@ -15,9 +15,9 @@ from vflc_runtime.bundle.plan_guards import Draw
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts, noise_of
 from vflc_runtime.protect.noise import Noise
-from vflc_runtime.protect.replay import SECRET, Replay
+from vflc_runtime.protect.replay import SECRET, NoiseReplay
 from vflc_runtime.protect.solvers import Solved
-from vflc_runtime.protect.state import State, fitting, lost
+from vflc_runtime.protect.state import GuardState, fitting, lost
 
 Array = NDArray[Any]
 HEARD, SECRET_NAME = "heard", "secret"
@@ -35,11 +35,11 @@ class States:
 
     def __init__(self, plan: PlacePlan, noise: Noise | None = None, plugins: Sequence[Plugin] = ()) -> None:
         self._plan, self._noise = plan, noise or Noise()
-        self._states = {name: State() for name in plan.guards}
+        self._states = {name: GuardState() for name in plan.guards}
         self._facts: Facts | None = None
         self._restored = False
         self._silent = False
-        self.replay: Replay | None = None
+        self.replay: NoiseReplay | None = None
         self._solving = {
             name: Solved(guard.solver, guard, plugins)
             for name, guard in plan.guards.items()
@@ -183,7 +183,7 @@ class States:
                 elif draw.kind == "shift":
                     state.kept[draw.id] = fitting(drawn, draw.id, self._first(draw, facts.rows))
 
-    def bind(self, terms: Mapping[str, Any], drawn: Mapping[str, Array] | None = None) -> Replay | None:
+    def bind(self, terms: Mapping[str, Any], drawn: Mapping[str, Array] | None = None) -> NoiseReplay | None:
         """Makes noise from a secret and what is heard: a new one, or that of the run that has `drawn`.
 
         `terms` are all that bits depend on besides. None where there is no noise. VFL0621 where the
@@ -192,7 +192,7 @@ class States:
         if self.noisy and self._facts is not None:
             fresh = np.frombuffer(secrets.token_bytes(SECRET), np.uint8)
             secret = fresh if drawn is None else fitting(drawn, SECRET_NAME, fresh)
-            self.replay = Replay(secret.tobytes(), terms, self._facts)
+            self.replay = NoiseReplay(secret.tobytes(), terms, self._facts)
         return self.replay
 
     def resume(self, counts: Mapping[str, Mapping[str, int]], memories: Mapping[str, Array]) -> None:

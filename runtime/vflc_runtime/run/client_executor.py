@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.folder import Population
-from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.folder import PopulationBundle
+from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.engines.population_runners import runners
 from vflc_runtime.population.clients import Clients, ClientUpdate
 from vflc_runtime.population.delta import Delta
 from vflc_runtime.population.desk import Desk
-from vflc_runtime.population.users import Rows, Users
-from vflc_runtime.population.worker_pool import LocalPool, Weights
+from vflc_runtime.population.users import Indices, Users
+from vflc_runtime.population.worker_pool import LocalPool, NamedArrays
 from vflc_runtime.run.executor import Executor
 from vflc_runtime.transport.local import LocalNetwork
 from vflc_runtime.transport.messages import Envelope
@@ -35,8 +35,8 @@ class ClientExecutor:
 
     def __init__(
         self,
-        population: Population,
-        settings: Settings,
+        population: PopulationBundle,
+        settings: ReconstructSettings,
         training: bool = True,
         listen: Callable[[Envelope], None] | None = None,
     ) -> None:
@@ -51,7 +51,12 @@ class ClientExecutor:
         self._places = population.users.place, population.hub.place
 
     def train(
-        self, users: Users, chosen: Rows, weights: Weights, number: int, kept: Weights | None = None
+        self,
+        users: Users,
+        chosen: Indices,
+        weights: NamedArrays,
+        number: int,
+        kept: NamedArrays | None = None,
     ) -> ClientUpdate:
         """The client updates of round `number`: rebuilds, trains, and adds up what changed.
 
@@ -65,20 +70,20 @@ class ClientExecutor:
         self._run("train", self._users.meet(users, chosen, kept), chosen, weights, number + 1)
         return self._update(self._hub.delta)
 
-    def evaluate(self, users: Users, chosen: Rows, weights: Weights) -> ClientUpdate:
+    def evaluate(self, users: Users, chosen: Indices, weights: NamedArrays) -> ClientUpdate:
         """Rebuilds, and measures on the other half."""
         self._run("evaluate", self._users.meet(users, chosen), chosen, weights)
         return self._update()
 
     def predict(
-        self, users: Users, chosen: Rows, weights: Weights, given: NDArray[np.bool_]
-    ) -> tuple[Rows, dict[str, Array]]:
+        self, users: Users, chosen: Indices, weights: NamedArrays, given: NDArray[np.bool_]
+    ) -> tuple[Indices, dict[str, Array]]:
         """See `ClientRunner`."""
         self._run("predict", self._users.meet(users, chosen, given=given), chosen, weights)
         return self._users.predicted()
 
     def _run(
-        self, program: str, columns: Mapping[str, Array], chosen: Rows, weights: Weights, step: int = 0
+        self, program: str, columns: Mapping[str, Array], chosen: Indices, weights: NamedArrays, step: int = 0
     ) -> None:
         inputs = dict(zip(self._places, (columns, weights), strict=True))
         for executor in self._executors.values():
@@ -100,6 +105,8 @@ class ClientExecutor:
         return update
 
 
-def local_pool(population: Population, settings: Settings, users: Users, training: bool = True) -> LocalPool:
+def local_pool(
+    population: PopulationBundle, settings: ReconstructSettings, users: Users, training: bool = True
+) -> LocalPool:
     """All client updates in this process."""
     return LocalPool(ClientExecutor(population, settings, training), users)

@@ -14,7 +14,7 @@ from vflc_common.words import MASKED
 
 from vflc_runtime.bundle.manifest import Manifest, Message
 from vflc_runtime.bundle.plan import PlacePlan
-from vflc_runtime.engines.engine import Steps
+from vflc_runtime.engines.engine import StepRunner
 from vflc_runtime.finite import NotFinite, check_received, finite
 from vflc_runtime.protect.guards import Guards
 from vflc_runtime.protect.masks import Masks
@@ -37,7 +37,7 @@ class Executor:
         self,
         plan: PlacePlan,
         manifest: Manifest,
-        engine: Steps,
+        engine: StepRunner,
         channel: Channel,
         guards: Guards | None = None,
     ) -> None:

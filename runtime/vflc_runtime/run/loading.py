@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from vflc_common.encoders import record
 from vflc_common.encoders.missing import filling
 
-from vflc_runtime.bundle.folder import Bundle, Population
+from vflc_runtime.bundle.folder import Bundle, PopulationBundle
 from vflc_runtime.bundle.plan import Input, Plan
 from vflc_runtime.data.batches import split
 from vflc_runtime.data.dataset import Agree, Dataset
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, Loaded
 
-State = Mapping[str, Any]
+FittedColumns = Mapping[str, Any]
 ABSENT = "is missing: "
 """Prefix of the columns that say whether a label is absent; no column of a spec has such a name."""
 
 
-def encoders(bundle: Bundle | Population) -> dict[str, Any]:
+def encoders(bundle: Bundle | PopulationBundle) -> dict[str, Any]:
     """The encoders of all places of the bundle, as one encoders.json."""
     plans = bundle.plans.values()
     return {"parties": {party: found for plan in plans for party, found in plan.encoders.items()}}
@@ -33,9 +33,9 @@ def encoders(bundle: Bundle | Population) -> dict[str, Any]:
 
 def load_training(
     bundle: Bundle,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, TableSource],
     settings: Mapping[str, Any],
-    fitted: State | None,
+    fitted: FittedColumns | None,
     listen: Listener,
     agree: Agree | None = None,
 ) -> Dataset:
@@ -59,8 +59,8 @@ def load_training(
 
 def load_trained(
     bundle: Bundle,
-    sources: Mapping[str, Source],
-    fitted: State,
+    sources: Mapping[str, TableSource],
+    fitted: FittedColumns,
     labels: bool,
     listen: Listener,
     agree: Agree | None = None,
@@ -82,13 +82,13 @@ def load_trained(
     return data
 
 
-def load_users(population: Population, sources: Mapping[str, Source], listen: Listener) -> Dataset:
+def load_users(population: PopulationBundle, sources: Mapping[str, TableSource], listen: Listener) -> Dataset:
     """The rows of all users in order of their keys."""
     return _of_users(population, sources, listen, population.users.encoders)
 
 
 def load_new_users(
-    population: Population, sources: Mapping[str, Source], listen: Listener
+    population: PopulationBundle, sources: Mapping[str, TableSource], listen: Listener
 ) -> tuple[Dataset, NDArray[np.bool_]]:
     """The rows of users who are predicted for, and for each whether all its labels are given."""
     plan = population.users
@@ -114,8 +114,8 @@ def _any_value(column: Mapping[str, Any]) -> Any:
 
 
 def _of_users(
-    population: Population,
-    sources: Mapping[str, Source],
+    population: PopulationBundle,
+    sources: Mapping[str, TableSource],
     listen: Listener,
     described: Mapping[str, Any],
     more: Sequence[str] = (),
@@ -132,7 +132,7 @@ def _of_users(
     return data
 
 
-def look(bundle: Bundle, sources: Mapping[str, Source], labels: bool = True) -> None:
+def look(bundle: Bundle, sources: Mapping[str, TableSource], labels: bool = True) -> None:
     """Whether the tables are there with their columns, before anybody waits for their being read."""
     Dataset.look(encoders(bundle), sources, labels, _inputs(bundle, labels))
 

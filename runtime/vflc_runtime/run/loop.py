@@ -26,7 +26,7 @@ from vflc_runtime.run.coordinator import Coordinator
 from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.run.settings import bits
 from vflc_runtime.run.state import RunFolder, Tensors
-from vflc_runtime.run.training import State, TrainingLoop
+from vflc_runtime.run.training import CheckpointState, TrainingLoop
 
 Scores = dict[str, float | None]
 _REPORT_SECONDS = 0.2
@@ -226,13 +226,13 @@ class EpochLoop(TrainingLoop):
         check_kept(place, state, self.progress.step)
         return state
 
-    def state(self) -> State:
+    def state(self) -> CheckpointState:
         """See `TrainingLoop`."""
         progress = self.progress
         progress.sent = self.session.sent()
         progress.meter = self.meter.sums() if progress.position else {}
         meters = self.meter.tensors() if progress.position else {}
-        tensors: State = {}
+        tensors: CheckpointState = {}
         for place in self.session.engines:
             tensors[place] = self._state(place)
             if place in meters:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vflc_runtime import files
-from vflc_runtime.bundle.folder import Bundle, Population
+from vflc_runtime.bundle.folder import Bundle, PopulationBundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.state import FORMAT, RunFolder
 
 
 def create(
     path: Path,
-    bundle: Bundle | Population,
+    bundle: Bundle | PopulationBundle,
     settings: Mapping[str, Any],
     fitted: Mapping[str, Any],
     overwrite: bool,
@@ -43,7 +43,7 @@ def create(
 
 
 def _lay_out(
-    new: Path, bundle: Bundle | Population, settings: Mapping[str, Any], fitted: Mapping[str, Any]
+    new: Path, bundle: Bundle | PopulationBundle, settings: Mapping[str, Any], fitted: Mapping[str, Any]
 ) -> None:
     files.make_folder(new)
     others = {item.name for item in bundle.folder.iterdir() if item.is_dir()} - set(bundle.plans)

@@ -13,18 +13,18 @@ from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.bundle.folder import is_population
 from vflc_runtime.bundle.slices import joined
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.predict import predict
-from vflc_runtime.run.settings import EPOCHS, ROUNDS, Terms
+from vflc_runtime.run.settings import EPOCHS, ROUNDS, OptionRules
 from vflc_runtime.run.state import RunFolder, Tensors
-from vflc_runtime.run.train import Result, TrainOptions, train
+from vflc_runtime.run.train import TrainOptions, TrainResult, train
 from vflc_runtime.run.trained import PartyModel, PopulationModel
 
 
-class Opened(ABC):
+class OpenedRun(ABC):
     """A run; `open_run` gives it.
 
     Attributes:
@@ -35,7 +35,7 @@ class Opened(ABC):
     """
 
     takes: ClassVar[frozenset[str]]
-    terms: ClassVar[Terms]
+    terms: ClassVar[OptionRules]
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,14 +54,17 @@ class Opened(ABC):
         """Edges by which values of single rows cross between parties in a program."""
 
     def train(
-        self, sources: Mapping[str, Source], options: TrainOptions | None = None, listen: Listener = silent
-    ) -> Result:
+        self,
+        sources: Mapping[str, TableSource],
+        options: TrainOptions | None = None,
+        listen: Listener = silent,
+    ) -> TrainResult:
         """Goes on with it on the rows that it was started with; see `train`."""
         return train(None, sources, self.path, replace(options or TrainOptions(), resume=True), listen)
 
     def evaluate(
         self,
-        sources: Mapping[str, Source],
+        sources: Mapping[str, TableSource],
         engine: str = DEFAULT_ENGINE,
         threads: int | None = None,
         listen: Listener = silent,
@@ -71,7 +74,7 @@ class Opened(ABC):
 
     def predict(
         self,
-        sources: Mapping[str, Source],
+        sources: Mapping[str, TableSource],
         out: Path,
         engine: str = DEFAULT_ENGINE,
         threads: int | None = None,
@@ -90,7 +93,7 @@ class Opened(ABC):
         return found
 
 
-class OfParties(Opened):
+class PartyRun(OpenedRun):
     """Of parties that train on rows which they have in common."""
 
     takes, terms = PartyModel.takes, EPOCHS
@@ -105,7 +108,7 @@ class OfParties(Opened):
         return tuple(edge.id for edge in edges if program in edge.programs)
 
 
-class OfPopulation(Opened):
+class PopulationRun(OpenedRun):
     """Of users with weights of their own."""
 
     takes, terms = PopulationModel.takes, ROUNDS
@@ -118,8 +121,8 @@ class OfPopulation(Opened):
         return ()
 
 
-def open_run(path: Path | str) -> Opened:
+def open_run(path: Path | str) -> OpenedRun:
     """The run in a folder; VFL0614 where there is none."""
     path = Path(path)
     RunFolder(path)
-    return OfPopulation(path) if is_population(path / "bundle") else OfParties(path)
+    return PopulationRun(path) if is_population(path / "bundle") else PartyRun(path)

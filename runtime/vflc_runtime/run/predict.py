@@ -8,7 +8,7 @@ from pathlib import Path
 from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.data.output import check_out, write_table
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.trained import trained_model
@@ -16,7 +16,7 @@ from vflc_runtime.run.trained import trained_model
 
 def predict(
     run: Path | str,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, TableSource],
     out_file: Path | str,
     engine: str = DEFAULT_ENGINE,
     threads: int | None = None,

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from vflc_runtime import events
-from vflc_runtime.bundle.folder import Population
+from vflc_runtime.bundle.folder import PopulationBundle
 from vflc_runtime.finite import check_kept
 from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.population.privacy import spent
 from vflc_runtime.population.rounds import Round, Rounds
 from vflc_runtime.run.state import RunFolder, RunProgress, Tensors
-from vflc_runtime.run.training import State, TrainingLoop
+from vflc_runtime.run.training import CheckpointState, TrainingLoop
 
 SAVE_EVERY = 60.0
 """Seconds between two checkpoints where the spec says nothing."""
@@ -34,7 +34,7 @@ class RoundLoop(TrainingLoop):
     def __init__(
         self,
         run: RunFolder,
-        population: Population,
+        population: PopulationBundle,
         rounds: Rounds,
         report: Mapping[str, Any],
         settings: Mapping[str, Any],
@@ -101,10 +101,10 @@ class RoundLoop(TrainingLoop):
         for name, array in tensors.get(self.population.users.place, {}).get("model", {}).items():
             self.rounds.kept[name] = np.array(array)
 
-    def state(self) -> State:
+    def state(self) -> CheckpointState:
         """See `TrainingLoop`."""
         hub, places = self.rounds.hub, self.population
-        tensors: State = {places.hub.place: {"model": hub.weights, "slots": hub.slots()}}
+        tensors: CheckpointState = {places.hub.place: {"model": hub.weights, "slots": hub.slots()}}
         if self.rounds.kept:
             tensors[places.users.place] = {"model": self.rounds.kept}
         for place, kinds in tensors.items():

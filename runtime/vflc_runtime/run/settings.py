@@ -15,9 +15,9 @@ import numpy
 from vflc_common.engines import ENGINES
 from vflc_common.words import DEFAULT_ENGINE
 
-from vflc_runtime.bundle.folder import Bundle, Population, is_population
+from vflc_runtime.bundle.folder import Bundle, PopulationBundle, is_population
 from vflc_runtime.bundle.plugins import find_engine
-from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.state import RunFolder
 
@@ -78,7 +78,7 @@ class TrainOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class OptionRules:
     """Which options training has for a kind of model.
 
     Attributes:
@@ -106,14 +106,14 @@ class Terms:
         return frozenset({*self.settings, *self.others, "engine", "resume", "overwrite"})
 
 
-EPOCHS = Terms(
+EPOCHS = OptionRules(
     "a model over parties",
     lasting=("batch", "seed", "validation", "fold"),
     changing=("epochs", "steps", "checkpoint_steps"),
     others=("threads", "record", "ledger", "start"),
     instead=("epochs", "batch"),
 )
-ROUNDS = Terms(
+ROUNDS = OptionRules(
     "a model over a population",
     lasting=("cohort", "batch", "seed"),
     changing=("rounds", "checkpoint_rounds", "evaluate_every"),
@@ -126,12 +126,12 @@ COUNTS = (
 )  # fmt: skip
 
 
-def terms_of(folder: Path) -> Terms:
+def terms_of(folder: Path) -> OptionRules:
     """Which options the bundle in a folder has; VFL0613 where there is none."""
     return ROUNDS if is_population(folder) else EPOCHS
 
 
-def only_those_of(terms: Terms, options: TrainOptions) -> None:
+def only_those_of(terms: OptionRules, options: TrainOptions) -> None:
     """VFL0691 where an option is given that a kind of model does not have."""
     for field in fields(options):
         if getattr(options, field.name) != field.default and field.name not in terms.options:
@@ -156,10 +156,10 @@ def check_options(options: TrainOptions) -> None:
         raise Failure("VFL0638", f"workers is {options.workers}, but no workers are used", "add --on ray")
 
 
-def new_settings(bundle: Bundle | Population, options: TrainOptions) -> dict[str, Any]:
+def new_settings(bundle: Bundle | PopulationBundle, options: TrainOptions) -> dict[str, Any]:
     """The settings of a new run: the options, and the spec's where they say nothing."""
     found = {"model": bundle.manifest.model, "digest": bundle.manifest.digest}
-    if isinstance(bundle, Population):
+    if isinstance(bundle, PopulationBundle):
         return found | _settings(ROUNDS, bundle.users.settings, options)
     spec = next(iter(bundle.plans.values())).training
     settings = _settings(EPOCHS, spec, options) | {"fold": options.fold or 0, "shuffle": spec.shuffle}
@@ -170,12 +170,12 @@ def new_settings(bundle: Bundle | Population, options: TrainOptions) -> dict[str
     return found | settings
 
 
-def _settings(terms: Terms, spec: Any, options: TrainOptions) -> dict[str, Any]:
+def _settings(terms: OptionRules, spec: Any, options: TrainOptions) -> dict[str, Any]:
     given = {name: getattr(options, name) for name in terms.settings}
     return {name: getattr(spec, name, None) if value is None else value for name, value in given.items()}
 
 
-def chosen(population: Population, settings: Mapping[str, Any]) -> Settings:
+def chosen(population: PopulationBundle, settings: Mapping[str, Any]) -> ReconstructSettings:
     """The settings of a population's run."""
     return replace(population.users.settings, **{name: settings[name] for name in ROUNDS.settings})
 
@@ -215,7 +215,7 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
-def resumed_settings(run: RunFolder, options: TrainOptions, terms: Terms = EPOCHS) -> dict[str, Any]:
+def resumed_settings(run: RunFolder, options: TrainOptions, terms: OptionRules = EPOCHS) -> dict[str, Any]:
     """The settings of a run that goes on: how long may change, what is done may not (VFL0627)."""
     settings = dict(run.settings)
     for name in terms.lasting:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vflc_runtime import files
-from vflc_runtime.bundle.folder import Bundle, Population, of_parties, of_population, open_any
+from vflc_runtime.bundle.folder import Bundle, PopulationBundle, of_parties, of_population, open_any
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import FellBack, Listener, silent
 from vflc_runtime.finite import NotFinite
@@ -83,7 +83,7 @@ class RunFolder:
         places = self.settings.get("places")
         return None if places is None else tuple(places)
 
-    def opened(self, engine: str) -> Bundle | Population:
+    def opened(self, engine: str) -> Bundle | PopulationBundle:
         """The bundle that ran, checked to be the one, with the plans that an engine runs."""
         found = open_any(self.path / "bundle", self.places, engine)
         if found.manifest.digest != self.settings.get("digest"):
@@ -94,7 +94,7 @@ class RunFolder:
         """The same of a model over parties; VFL0502 where it is over a population."""
         return of_parties(self.opened(engine))
 
-    def population(self, engine: str) -> Population:
+    def population(self, engine: str) -> PopulationBundle:
         """The same of a model over a population; VFL0502 where it is over parties."""
         return of_population(self.opened(engine))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vflc_runtime.bundle.folder import add_files, open_any
 from vflc_runtime.bundle.plugins import find_engine
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.interrupts import Interrupts
@@ -19,11 +19,11 @@ from vflc_runtime.run.state import Checkpoint, RunFolder
 from vflc_runtime.run.transcript import Recorder
 from vflc_runtime.run.work import Work, work_of
 
-__all__ = ["Result", "TrainOptions", "train"]
+__all__ = ["TrainOptions", "TrainResult", "train"]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TrainResult:
     """A run that is over: its folder, what `metrics.json` holds, and the lines of the history.
 
     `recorder` knows what was recorded, where something was to be.
@@ -37,11 +37,11 @@ class Result:
 
 def train(
     bundle_dir: Path | str | None,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, TableSource],
     out: Path | str,
     options: TrainOptions | None = None,
     listen: Listener = silent,
-) -> Result:
+) -> TrainResult:
     """Trains the bundle in `bundle_dir` on each party's source and saves the run in `out`.
 
     To resume, `bundle_dir` may be None: the run has a copy of its bundle.
@@ -76,10 +76,10 @@ def train(
 def _resume(
     run: RunFolder,
     bundle_dir: Path | str | None,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, TableSource],
     options: TrainOptions,
     listen: Listener,
-) -> Result:
+) -> TrainResult:
     if bundle_dir is not None:
         add_files(run.path / "bundle", Path(bundle_dir), options.engine)
     if run.places is not None:
@@ -106,9 +106,9 @@ def _resume(
 
 def _run(
     run: RunFolder, work: Work, settings: Mapping[str, Any], checkpoint: Checkpoint | None, listen: Listener
-) -> Result:
+) -> TrainResult:
     with Interrupts() as interrupts:
         loop = work.loop(run, settings, listen, interrupts)
         if checkpoint is not None:
             loop.restore(checkpoint)
-        return Result(run.path, loop.run(), loop.progress.history, work.recorder)
+        return TrainResult(run.path, loop.run(), loop.progress.history, work.recorder)

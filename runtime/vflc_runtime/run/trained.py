@@ -17,7 +17,7 @@ from vflc_runtime.bundle.folder import is_population
 from vflc_runtime.data.batches import EVALUATION_BATCH, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.output import titled
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
@@ -35,7 +35,7 @@ from vflc_runtime.run.state import RunFolder
 from vflc_runtime.transport.messages import Envelope
 
 
-class Trained(ABC):
+class TrainedModel(ABC):
     """The model of a run, for one program, and after `load` the rows that it is applied to.
 
     Attributes:
@@ -49,7 +49,7 @@ class Trained(ABC):
         self.run, self.program = run, program
 
     @abstractmethod
-    def load(self, sources: Mapping[str, Source], listen: Listener) -> None:
+    def load(self, sources: Mapping[str, TableSource], listen: Listener) -> None:
         """Reads the rows; to measure, with their labels."""
 
     @abstractmethod
@@ -61,7 +61,7 @@ class Trained(ABC):
         """The key and the columns of each prediction, in order of the keys, for a file of that suffix."""
 
 
-class PartyModel(Trained):
+class PartyModel(TrainedModel):
     """Of parties that are all in this process."""
 
     takes = frozenset({"threads"})
@@ -72,22 +72,22 @@ class PartyModel(Trained):
         super().__init__(run, program)
         self.session = trained_session(run, program, engine, threads, listen=listen)
 
-    def load(self, sources: Mapping[str, Source], listen: Listener) -> None:
-        """See `Trained`."""
+    def load(self, sources: Mapping[str, TableSource], listen: Listener) -> None:
+        """See `TrainedModel`."""
         bundle, labels = self.session.bundle, self.program == "evaluate"
         self.data = loading.load_trained(bundle, sources, self.run.fitted(bundle), labels, listen)
         charge(self.session, self.run, self.program, self.data)
 
     def measured(self) -> dict[str, Any]:
-        """See `Trained`."""
+        """See `TrainedModel`."""
         return measured(self.session, self.data)
 
     def predicted(self, suffix: str) -> Iterator[pa.RecordBatch]:
-        """See `Trained`."""
+        """See `TrainedModel`."""
         return predicted(self.session, self.data, suffix)
 
 
-class PopulationModel(Trained):
+class PopulationModel(TrainedModel):
     """Of users that it has not seen; they run together on one thread."""
 
     takes = frozenset({"top"})
@@ -102,8 +102,8 @@ class PopulationModel(Trained):
         self.runner = ClientExecutor(population, chosen(population, run.settings), training=False)
         self.new = NewUsers(population.users, self.runner, self.weights, top)
 
-    def load(self, sources: Mapping[str, Source], listen: Listener) -> None:
-        """See `Trained`."""
+    def load(self, sources: Mapping[str, TableSource], listen: Listener) -> None:
+        """See `TrainedModel`."""
         if self.program == "evaluate":
             self.data = loading.load_users(self.population, sources, listen)
         else:
@@ -127,7 +127,9 @@ class PopulationModel(Trained):
         return self.new.predicted(self.users, self.given, keys)
 
 
-def trained_model(run: RunFolder, program: str, engine: str, listen: Listener, **options: Any) -> Trained:
+def trained_model(
+    run: RunFolder, program: str, engine: str, listen: Listener, **options: Any
+) -> TrainedModel:
     """The model of a run; TypeError where an option that is given, and so is not None, has no use."""
     kind = PopulationModel if is_population(run.path / "bundle") else PartyModel
     given = {name: value for name, value in options.items() if value is not None}

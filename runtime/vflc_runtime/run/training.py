@@ -18,7 +18,7 @@ from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.run.coordinator import Alone, Coordinator
 from vflc_runtime.run.state import Checkpoint, RunFolder, RunProgress, Tensors
 
-State = dict[str, dict[str, Tensors]]
+CheckpointState = dict[str, dict[str, Tensors]]
 """What a checkpoint holds: by place and kind."""
 
 
@@ -64,7 +64,7 @@ class TrainingLoop(ABC):
         """Takes up what a checkpoint holds; `progress` is the checkpoint's already."""
 
     @abstractmethod
-    def state(self) -> State:
+    def state(self) -> CheckpointState:
         """What a checkpoint holds now; `progress` is brought up to date with it."""
 
     @abstractmethod

@@ -9,11 +9,11 @@ import numpy as np
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
 
-State = Sequence[Mapping[str, float] | None]
+FittedColumn = Sequence[Mapping[str, float] | None]
 """What the encoders of one column were fitted to, as a data set has it."""
 
 
-def begin(engines: Mapping[str, Engine], fitted: Mapping[str, State]) -> None:
+def begin(engines: Mapping[str, Engine], fitted: Mapping[str, FittedColumn]) -> None:
     """Sets the weights that are not trained but fitted.
 
     Raises:

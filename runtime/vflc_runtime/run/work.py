@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from vflc_runtime.bundle.folder import Bundle, Population
+from vflc_runtime.bundle.folder import Bundle, PopulationBundle
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
-from vflc_runtime.data.source import Source
+from vflc_runtime.data.source import TableSource
 from vflc_runtime.events import Listener
 from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.population.rounds import Rounds
@@ -31,7 +31,7 @@ from vflc_runtime.run.client_executor import ClientExecutor, local_pool
 from vflc_runtime.run.loop import EpochLoop, facts
 from vflc_runtime.run.rounds import RoundLoop
 from vflc_runtime.run.session import Session
-from vflc_runtime.run.settings import EPOCHS, ROUNDS, Terms, TrainOptions, chosen, only_those_of
+from vflc_runtime.run.settings import EPOCHS, ROUNDS, OptionRules, TrainOptions, chosen, only_those_of
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.training import TrainingLoop
 from vflc_runtime.run.transcript import Recorder
@@ -46,14 +46,14 @@ class Work(ABC):
         recorder: keeps a transcript, where one was asked for.
     """
 
-    terms: ClassVar[Terms]
+    terms: ClassVar[OptionRules]
     fitted: Mapping[str, Any] = {}
     recorder: Recorder | None = None
 
     @abstractmethod
     def load(
         self,
-        sources: Mapping[str, Source],
+        sources: Mapping[str, TableSource],
         settings: Mapping[str, Any],
         run: RunFolder | None,
         listen: Listener,
@@ -90,7 +90,7 @@ class PartyWork(Work):
 
     def load(
         self,
-        sources: Mapping[str, Source],
+        sources: Mapping[str, TableSource],
         settings: Mapping[str, Any],
         run: RunFolder | None,
         listen: Listener,
@@ -148,12 +148,12 @@ class UsersWork(Work):
 
     terms = ROUNDS
 
-    def __init__(self, bundle: Population, options: TrainOptions) -> None:
+    def __init__(self, bundle: PopulationBundle, options: TrainOptions) -> None:
         self.bundle, self.options = bundle, options
 
     def load(
         self,
-        sources: Mapping[str, Source],
+        sources: Mapping[str, TableSource],
         settings: Mapping[str, Any],
         run: RunFolder | None,
         listen: Listener,
@@ -199,7 +199,7 @@ class UsersWork(Work):
         return RoundLoop(run, self.bundle, rounds, self.data.report, settings, listen, interrupts)
 
 
-def work_of(bundle: Bundle | Population, options: TrainOptions) -> PartyWork | UsersWork:
+def work_of(bundle: Bundle | PopulationBundle, options: TrainOptions) -> PartyWork | UsersWork:
     """What there is to do; VFL0691 where an option is given that it has no use for."""
     work = PartyWork(bundle, options) if isinstance(bundle, Bundle) else UsersWork(bundle, options)
     only_those_of(work.terms, options)

@@ -45,7 +45,7 @@ class BadFrame(Exception):
     """Bytes that are no frame, or a frame that may not come now; the text says why."""
 
 
-class NotFinite(BadFrame):
+class NotFiniteFrame(BadFrame):
     """A tensor with NaN or an infinity, which would be in every weight before long."""
 
 

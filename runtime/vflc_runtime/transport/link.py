@@ -25,7 +25,7 @@ from vflc_runtime.transport.frames import VERSION, BadFrame, Frame, FrameKind, d
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import BYES, REASONS, Reason, Traffic
 from vflc_runtime.transport.refusing import refusal
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 
 
 class Link:
@@ -42,7 +42,7 @@ class Link:
     the peer turns this process away because another one has its name.
     """
 
-    def __init__(self, peer: str, incarnation: bytes, rules: Rules, mailbox: Mailbox) -> None:
+    def __init__(self, peer: str, incarnation: bytes, rules: MessageRules, mailbox: Mailbox) -> None:
         self.peer, self._own, self._rules, self._mailbox = peer, incarnation, rules, mailbox
         self.traffic = Traffic()
         self.heard = time.monotonic()

@@ -1,7 +1,7 @@
 """`Network` over streams, whatever carries them: one for every peer, kept up by threads of its own.
 
-What may pass is decided here, by `Rules` and `Link`, before a transport is given anything and after it has
-brought something: a transport carries bytes, and cannot let through what the manifest does not declare.
+What may pass is decided here, by `MessageRules` and `Link`, before a transport is given anything and after it
+has brought something: a transport carries bytes, and cannot let through what the manifest does not declare.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vflc_runtime.transport.mailbox import Mailbox, overdue
 from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import REASONS, Reason, Restarted, Traffic
 from vflc_runtime.transport.refusing import taken
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 from vflc_runtime.transport.schemes import TRANSPORTS
 from vflc_runtime.transport.tls import expired, expires_soon
 from vflc_runtime.transport.transport import Ends, Server
@@ -70,7 +70,7 @@ class LinkedNetwork:
         place: str,
         peers: Mapping[str, str | None],
         listen: str | None,
-        rules: Rules,
+        rules: MessageRules,
         ends: Choose,
         timeout: float,
     ) -> None:

@@ -21,7 +21,7 @@ from vflc_runtime.transport.network import Ended, Reason, Restarted
 NOTICE = 10.0
 """Seconds of a wait after which it is told, and told again when it has lasted twice as long."""
 
-Key = tuple[str, str, str]
+MessageKey = tuple[str, str, str]
 """Sender, "message" or "control", and the name of the message or the kind."""
 
 _Item = tuple[int, Any, Callable[[], None]]
@@ -51,7 +51,7 @@ class Mailbox:
         self._lock = Lock()
         self._wake_up: SimpleQueue[None] = SimpleQueue()
         self._waiting = False
-        self._boxes: dict[Key, deque[_Item]] = {}
+        self._boxes: dict[MessageKey, deque[_Item]] = {}
         self._generations = dict.fromkeys(self.waited, 1)
         self._again: str | None = None
         self._ended: dict[str, Reason] = {}
@@ -62,7 +62,7 @@ class Mailbox:
     # --- by the threads of the transport -----------------------------------------------------
 
     def deliver(
-        self, key: Key, generation: int, content: Any, done: Callable[[], None] = lambda: None
+        self, key: MessageKey, generation: int, content: Any, done: Callable[[], None] = lambda: None
     ) -> None:
         """Keeps what came, unless it is from a generation that this place has left.
 
@@ -137,7 +137,7 @@ class Mailbox:
             )
         return payload
 
-    def wait(self, key: Key, timeout: float | None = None) -> Any:
+    def wait(self, key: MessageKey, timeout: float | None = None) -> Any:
         """The next of what came under this key."""
         with self._lock:
             item = self._next(key)
@@ -225,7 +225,7 @@ class Mailbox:
         if self._again is not None:
             raise Restarted(self._again)
 
-    def _next(self, key: Key) -> _Item | None:
+    def _next(self, key: MessageKey) -> _Item | None:
         self._raise()
         box = self._boxes.get(key)
         if box and box[0][0] == self.generation:
@@ -234,7 +234,7 @@ class Mailbox:
             raise Ended(key[0], self._ended[key[0]])
         return None
 
-    def _patiently(self, key: Key, timeout: float) -> _Item:
+    def _patiently(self, key: MessageKey, timeout: float) -> _Item:
         begin, notice = time.monotonic(), NOTICE
         since, what = time.strftime("%H:%M:%S"), f"{key[1]} {key[2]!r}"
         try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from vflc_runtime.bundle.manifest import Control as Control
 from vflc_runtime.events import Listener
 from vflc_runtime.transport.messages import Envelope
 

@@ -54,7 +54,7 @@ class TooLong(Exception):
     """A block has more bytes than it may have."""
 
 
-Connect = Callable[[str], Stream]
+OpenStream = Callable[[str], Stream]
 Listen = Callable[[str], Acceptor]
 
 
@@ -69,7 +69,7 @@ class PlainEnds:
 
     expires = math.inf
 
-    def __init__(self, place: str, dial: Connect, listen: Listen) -> None:
+    def __init__(self, place: str, dial: OpenStream, listen: Listen) -> None:
         self._place, self._dial, self._listen = place, dial, listen
 
     def check(self, address: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from vflc_runtime.errors import PEER, Failure
-from vflc_runtime.transport.frames import BadFrame, Frame, FrameKind, NotFinite, encode
+from vflc_runtime.transport.frames import BadFrame, Frame, FrameKind, NotFiniteFrame, encode
 from vflc_runtime.transport.network import REASONS, Reason
 
 
 def refused(place: str, peer: str, why: BadFrame) -> Failure:
     """VFL0645: what a peer sent is no frame or may not come; VFL0611: it is not finite. Nothing was used."""
-    if isinstance(why, NotFinite):
+    if isinstance(why, NotFiniteFrame):
         return Failure(
             "VFL0611",
             f"{place!r} refused what {peer!r} sent: NaN or an infinity in {why}",

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from vflc_common.words import PROGRAMS
 
-from vflc_runtime.bundle.manifest import Control, Edge, Manifest, Message
+from vflc_runtime.bundle.manifest import ControlMessage, Edge, Manifest, Message
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.transport.frames import (
     DTYPES,
@@ -17,7 +17,7 @@ from vflc_runtime.transport.frames import (
     BadFrame,
     Frame,
     FrameKind,
-    NotFinite,
+    NotFiniteFrame,
     Tensor,
     encode,
 )
@@ -36,7 +36,7 @@ class _Declared:
     bytes: int
 
 
-class Rules:
+class MessageRules:
     """The manifest as one place's transport needs it.
 
     Args:
@@ -56,8 +56,8 @@ class Rules:
                 self._declared[message.receiver, message.id] = declared
             elif message.receiver == place:
                 self._expected[message.sender, index] = declared
-        self._tell: dict[tuple[str, str], tuple[int, Control]] = {}
-        self._hear: dict[tuple[str, int], Control] = {}
+        self._tell: dict[tuple[str, str], tuple[int, ControlMessage]] = {}
+        self._hear: dict[tuple[str, int], ControlMessage] = {}
         for index, control in enumerate(manifest.controls):
             if control.sender == place:
                 self._tell[control.receiver, control.kind] = index, control
@@ -150,7 +150,7 @@ class Rules:
             rows = next((n for n, due in zip(tensor.shape, edge.shape, strict=True) if due == "batch"), rows)
             tensors[edge.id] = view = _view(frame.payload[at : at + tensor.nbytes], tensor)
             if view.dtype.kind == "f" and not np.isfinite(view).all():
-                raise NotFinite(f"edge {edge.id!r} at step {frame.step} of {PROGRAMS[frame.program]!r}")
+                raise NotFiniteFrame(f"edge {edge.id!r} at step {frame.step} of {PROGRAMS[frame.program]!r}")
             at += tensor.nbytes
         if at > declared.bytes:
             raise BadFrame(f"message {message.id!r} of {at} bytes, declared are at most {declared.bytes}")

@@ -6,21 +6,21 @@ rounding. The command line compiles the ways; here they are run, recorded and co
 
 from vflc_runtime.verify.differences import KINDS, LIMITS, Comparison, Difference
 from vflc_runtime.verify.non_smooth import NonSmoothPoints
-from vflc_runtime.verify.rules import Rule, Rules
-from vflc_runtime.verify.ways import Settings, Trained, Verification, Way, idle_weights, verify
+from vflc_runtime.verify.rules import ModelOptimizers, OptimizerSettings
+from vflc_runtime.verify.ways import Verification, VerifySettings, Way, WayResult, idle_weights, verify
 
 __all__ = [
     "KINDS",
     "LIMITS",
     "Comparison",
     "Difference",
+    "ModelOptimizers",
     "NonSmoothPoints",
-    "Rule",
-    "Rules",
-    "Settings",
-    "Trained",
+    "OptimizerSettings",
     "Verification",
+    "VerifySettings",
     "Way",
+    "WayResult",
     "idle_weights",
     "verify",
 ]

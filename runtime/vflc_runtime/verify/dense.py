@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan
-from vflc_runtime.engines.keras_models import PlaceWeights, Values
+from vflc_runtime.engines.keras_models import KerasValues, PlaceWeights
 from vflc_runtime.engines.keras_setup import tensorflow
-from vflc_runtime.verify.rules import Rule
+from vflc_runtime.verify.rules import OptimizerSettings
 
 Array = NDArray[Any]
 
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 class DenseUpdates:
     """In place of the Keras engine's `Updates`: no row is ever behind."""
 
-    def __init__(self, plan: Plan, weights: PlaceWeights, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, plan: Plan, weights: PlaceWeights, rules: Mapping[str, OptimizerSettings]) -> None:
         self._plan, self._weights, self._rules = plan, weights, rules
         self._tf, keras = tensorflow().tf, tensorflow().keras
         self._step = 0
@@ -45,10 +45,10 @@ class DenseUpdates:
         optimizer.build(list(self._variables[each].values()))
         return optimizer
 
-    def _rate(self, rule: Rule) -> Any:
+    def _rate(self, rule: OptimizerSettings) -> Any:
         return self._tf.constant(rule.rates[self._step - 1], self._plan.precision)
 
-    def apply(self, values: Values, step: int) -> None:
+    def apply(self, values: KerasValues, step: int) -> None:
         """Updates all weights; `values` holds the gradients, `step` counts from 1."""
         self._step, gradients = step, self._gradients(values)
         for each, variables in self._variables.items():
@@ -60,7 +60,7 @@ class DenseUpdates:
             for name, variable in variables.items():
                 self._weights.assign(name, variable.value)
 
-    def _penalties(self, rule: Rule, variables: list[Any]) -> list[Any]:
+    def _penalties(self, rule: OptimizerSettings, variables: list[Any]) -> list[Any]:
         """The gradients of Keras's own penalty on whole weights."""
         if not rule.l1 and not rule.l2:
             return [0.0] * len(variables)
@@ -69,7 +69,7 @@ class DenseUpdates:
             total = self._tf.add_n([penalty(variable.value) for variable in variables])
         return list(tape.gradient(total, [variable.value for variable in variables]))
 
-    def _gradients(self, values: Values) -> dict[str, Any]:
+    def _gradients(self, values: KerasValues) -> dict[str, Any]:
         tf, arrays, found = self._tf, self._plan.arrays, dict[str, Any]()
         for update in self._plan.updates.values():
             if isinstance(update, DenseUpdate):
@@ -83,7 +83,7 @@ class DenseUpdates:
                 found[update.array] = tf.convert_to_tensor(tf.IndexedSlices(gradient, rows, shape))
         return found
 
-    def catch_up(self, update: str, values: Values, step: int) -> None:
+    def catch_up(self, update: str, values: KerasValues, step: int) -> None:
         """Nothing was missed."""
 
     def current(self, step: int) -> dict[str, Any]:

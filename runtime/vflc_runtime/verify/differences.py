@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from vflc_runtime.verify.recording import Recording
 
 Array = NDArray[Any]
-Name = tuple[str, str]
+RecordName = tuple[str, str]
 """Kind and name of a tensor."""
 Pair = tuple[str, str]
 """Names of two ways."""
@@ -92,8 +92,8 @@ def compare(
     In float64 pairs in `close` need only be as near to each other as rows of tables catch up with Adam.
     """
     pairs = list(combinations(recordings, 2)) if pairs is None else pairs
-    sizes: dict[Name, _Size] = defaultdict(_Size)
-    gaps: dict[Pair, dict[Name, _Gap]] = {pair: defaultdict(_Gap) for pair in pairs}
+    sizes: dict[RecordName, _Size] = defaultdict(_Size)
+    gaps: dict[Pair, dict[RecordName, _Gap]] = {pair: defaultdict(_Gap) for pair in pairs}
     for key in dict.fromkeys(key for recording in recordings.values() for key in recording):
         found = {way: r.get(key).astype(np.float64) for way, r in recordings.items() if key in r}
         for array in found.values():
@@ -151,7 +151,7 @@ def _norm(array: Array) -> float:
 
 
 def _worst(
-    gaps: Mapping[Name, _Gap], sizes: Mapping[Name, _Size], precision: str, moved: float | None
+    gaps: Mapping[RecordName, _Gap], sizes: Mapping[RecordName, _Size], precision: str, moved: float | None
 ) -> dict[str, Difference | None]:
     """Of each kind the worst; weights are measured by how far weights `moved`, where that is given."""
     worst: dict[str, Difference | None] = dict.fromkeys(KINDS)

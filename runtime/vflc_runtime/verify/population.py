@@ -16,30 +16,30 @@ from pathlib import Path
 
 import numpy as np
 
-from vflc_runtime.bundle.folder import Population
-from vflc_runtime.bundle.population_settings import Settings
+from vflc_runtime.bundle.folder import PopulationBundle
+from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.errors import Failure
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.population.worker_pool import groups
 from vflc_runtime.run.client_executor import ClientExecutor, local_pool
-from vflc_runtime.verify import Trained, Verification
+from vflc_runtime.verify import Verification, WayResult
 from vflc_runtime.verify.differences import compare
-from vflc_runtime.verify.recording import Key, Recording
+from vflc_runtime.verify.recording import Recording, RecordingKey
 from vflc_runtime.verify.ways import OnStep
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class PopulationWay:
     """A bundle, opened for an engine, and how many users run together."""
 
     name: str
-    population: Population
+    population: PopulationBundle
     together: int
 
 
 def verify(
-    ways: Sequence[Way], users: Users, settings: Settings, listen: OnStep | None = None
+    ways: Sequence[PopulationWay], users: Users, settings: ReconstructSettings, listen: OnStep | None = None
 ) -> Verification:
     """Trains every way for the settings' rounds, one after another, and compares all pairs.
 
@@ -63,15 +63,19 @@ def verify(
 
 
 def _train(
-    way: Way, users: Users, settings: Settings, recording: Recording, listen: OnStep | None
-) -> Trained:
+    way: PopulationWay,
+    users: Users,
+    settings: ReconstructSettings,
+    recording: Recording,
+    listen: OnStep | None,
+) -> WayResult:
     started, losses = time.perf_counter(), []
     pool, split = local_pool(way.population, settings, users), split_users(users, settings)
     rounds = Rounds(way.population, settings, users, split, pool, together=way.together)
 
     def weights(step: int | None) -> None:
         for name, value in {**rounds.hub.weights, **rounds.kept}.items():
-            recording.add(Key("weight", name, step), value)
+            recording.add(RecordingKey("weight", name, step), value)
 
     weights(0)
     for number in range(settings.rounds):
@@ -83,17 +87,17 @@ def _train(
                 "lower the learning rates or clip changes: there is nothing to compare",
             )
         losses.append(loss)
-        recording.add(Key("loss", "loss", number + 1), np.asarray(loss))
+        recording.add(RecordingKey("loss", "loss", number + 1), np.asarray(loss))
         weights(number + 1)
         if listen is not None:
             listen(way.name, number + 1)
     weights(None)
     for name, value in _predictions(way, users, rounds).items():
-        recording.add(Key("prediction", name, None), value)
-    return Trained(way.name, time.perf_counter() - started, (losses[0], losses[-1]))
+        recording.add(RecordingKey("prediction", name, None), value)
+    return WayResult(way.name, time.perf_counter() - started, (losses[0], losses[-1]))
 
 
-def _predictions(way: Way, users: Users, rounds: Rounds) -> dict[str, np.ndarray]:
+def _predictions(way: PopulationWay, users: Users, rounds: Rounds) -> dict[str, np.ndarray]:
     """Of every other row, by users rebuilt from the rest, in order of the rows."""
     given = np.arange(int(users.starts[-1])) % 2 == 0
     found: dict[str, list[np.ndarray]] = {p.name: [] for p in rounds.plan.predictions}

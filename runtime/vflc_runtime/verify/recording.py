@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Key(NamedTuple):
+class RecordingKey(NamedTuple):
     """What was recorded: `kind` is one of `KINDS`; `step` counts from 1, 0 is before training, None after."""
 
     kind: str
@@ -24,14 +24,14 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w+b")
-        self._where: dict[Key, int] = {}
+        self._where: dict[RecordingKey, int] = {}
 
-    def add(self, key: Key, value: NDArray[Any]) -> None:
+    def add(self, key: RecordingKey, value: NDArray[Any]) -> None:
         """Writes an array, as it is now."""
         self._where[key] = self._file.seek(0, 2)
         np.save(self._file, np.ascontiguousarray(value), allow_pickle=False)
 
-    def get(self, key: Key) -> NDArray[Any]:
+    def get(self, key: RecordingKey) -> NDArray[Any]:
         """Reads an array back."""
         self._file.seek(self._where[key])
         array: NDArray[Any] = np.load(self._file, allow_pickle=False)
@@ -40,7 +40,7 @@ class Recording:
     def __contains__(self, key: object) -> bool:
         return key in self._where
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[RecordingKey]:
         return iter(self._where)
 
     def __enter__(self) -> Recording:

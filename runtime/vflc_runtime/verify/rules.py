@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class OptimizerSettings:
     """An optimizer of a spec.
 
     Args:
@@ -25,8 +25,8 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ModelOptimizers:
     """The optimizers of a model by id; `exact` where rows of tables catch up without an approximation."""
 
-    by_id: Mapping[str, Rule]
+    by_id: Mapping[str, OptimizerSettings]
     exact: bool

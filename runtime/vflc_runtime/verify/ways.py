@@ -27,8 +27,8 @@ from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.verify.differences import Comparison, Pair, compare
 from vflc_runtime.verify.idle import Shares, hold
 from vflc_runtime.verify.non_smooth import Chooser, NonSmoothPoints
-from vflc_runtime.verify.recording import Key, Recording
-from vflc_runtime.verify.rules import Rules
+from vflc_runtime.verify.recording import Recording, RecordingKey
+from vflc_runtime.verify.rules import ModelOptimizers
 
 if TYPE_CHECKING:
     from vflc_runtime.engines.keras import KerasEngine
@@ -45,7 +45,7 @@ class Way:
 
     name: str
     bundle: Bundle
-    rules: Rules | None = None
+    rules: ModelOptimizers | None = None
 
     @property
     def engine(self) -> str:
@@ -53,7 +53,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class VerifySettings:
     """How long to train and on what.
 
     Args:
@@ -70,7 +70,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class WayResult:
     """How a way's training went.
 
     Args:
@@ -97,7 +97,7 @@ class Verification:
     """
 
     comparisons: list[Comparison]
-    trained: list[Trained]
+    trained: list[WayResult]
     exchanged: int
     idle: Mapping[str, float] = field(default_factory=dict)
 
@@ -109,7 +109,7 @@ OnStep = Callable[[str, int], None]
 def verify(
     ways: Sequence[Way],
     data: Dataset,
-    settings: Settings,
+    settings: VerifySettings,
     non_smooth: NonSmoothPoints | None = None,
     listen: OnStep | None = None,
     idle: Sequence[str] = (),
@@ -136,7 +136,7 @@ def verify(
         for edge in way.bundle.manifest.edges.values()
         if "train" in edge.programs
     }
-    trained: list[Trained] = []
+    trained: list[WayResult] = []
     planned = [rows.copy() for rows in batches]
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder, ExitStack() as files:
         recordings: dict[str, Recording] = {}
@@ -167,7 +167,9 @@ def _pairs(ways: Sequence[Way]) -> tuple[list[Pair], list[Pair]]:
     return pairs, close
 
 
-def idle_weights(way: Way, data: Dataset, settings: Settings, listen: OnStep | None = None) -> list[str]:
+def idle_weights(
+    way: Way, data: Dataset, settings: VerifySettings, listen: OnStep | None = None
+) -> list[str]:
     """Trains in float64 to see which weights the objective does not depend on.
 
     `way` is unsplit and in float64, as is `data`. Raises as `verify`.
@@ -182,7 +184,7 @@ def idle_weights(way: Way, data: Dataset, settings: Settings, listen: OnStep | N
     return shares.idle()
 
 
-def _batches(data: Dataset, settings: Settings) -> list[Indices]:
+def _batches(data: Dataset, settings: VerifySettings) -> list[Indices]:
     """The rows of every step."""
     order = Order(data.rows, settings.seed, 0.0, settings.batch)
     rows = (rows for epoch in count() for rows in order.batches(epoch))
@@ -195,7 +197,7 @@ class _Run:
     def __init__(
         self,
         way: Way,
-        settings: Settings,
+        settings: VerifySettings,
         recording: Recording,
         crossing: Mapping[str, str],
         idle: Sequence[str],
@@ -215,7 +217,7 @@ class _Run:
 
     def train(
         self, data: Dataset, batches: list[Indices], choose: Chooser | None, listen: OnStep | None
-    ) -> Trained:
+    ) -> WayResult:
         """Trains on the batches; where `choose` is given, the batches become what it chose."""
         started, losses = time.perf_counter(), []
         self._step = 0
@@ -237,7 +239,7 @@ class _Run:
             self._add("prediction", name, value)
         self._add_weights()
         seconds, ends = time.perf_counter() - started, (losses[0], losses[-1])
-        return Trained(self._way.name, seconds, ends, self._shares.largest)
+        return WayResult(self._way.name, seconds, ends, self._shares.largest)
 
     def _add_weights(self) -> None:
         for name, value in self._weights().items():
@@ -276,4 +278,4 @@ class _Run:
             self._add("message", edge, tensor)
 
     def _add(self, kind: str, name: str, value: Array) -> None:
-        self._recording.add(Key(kind, name, self._step), value)
+        self._recording.add(RecordingKey(kind, name, self._step), value)

@@ -20,7 +20,7 @@ from vflc.ir.types import DType
 from vflc.ops import OPS
 
 
-class Held(Struct, frozen=True):
+class LayerVariable(Struct, frozen=True):
     """Where a model holds a weight: the variable `index` of a layer, of the weight's size."""
 
     weight: str
@@ -44,7 +44,7 @@ class KerasModel(Struct, frozen=True):
     content: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    held: tuple[Held, ...]
+    held: tuple[LayerVariable, ...]
 
 
 class Lowering(Struct):
@@ -84,7 +84,7 @@ class _Emitter:
         self._names: set[str] = set()
         self._named: set[int] = set()  # operations, by id: tensors keep them alive
         self._seen: set[tuple[int, int]] = set()  # calls of operations
-        self.held: list[Held] = []
+        self.held: list[LayerVariable] = []
         self.inputs: dict[str, Any] = {}
         self._values: dict[str, Any] = {}
         self._layers: dict[tuple[str, ...], Any] = {}
@@ -173,7 +173,7 @@ class _Emitter:
             trainable=bool(node.attrs["trainable"]),
         )
         self._named.add(id(layer))
-        self.held.append(Held(node.id, name, 0))
+        self.held.append(LayerVariable(node.id, name, 0))
         return self._k.ops.reshape(layer(self._constant_one()), node.type.sizes)
 
     def _layer_of(self, node: Node) -> Any:
@@ -184,7 +184,7 @@ class _Emitter:
             name = self._fresh(_scope(self._graph, weights))
             self._layers[weights] = layer = rule.make(node, types, name, self._k.float_dtype)
             self._named.add(id(layer))
-            self.held += [Held(weight, name, index) for index, weight in enumerate(weights)]
+            self.held += [LayerVariable(weight, name, index) for index, weight in enumerate(weights)]
         positions = rule.weights(node)
         sources = self._graph.inputs(node)
         inputs = [None if i in positions else self._value(source) for i, source in enumerate(sources)]

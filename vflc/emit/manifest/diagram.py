@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-Manifest = Mapping[str, Any]
+ManifestJson = Mapping[str, Any]
 
 ROWS_TOUCHED = "rows touched"
 """The axis of the rows of a table that a client update of a population is about."""
@@ -24,7 +24,7 @@ class Arrow(Struct, frozen=True):
     backward: bool
 
 
-def arrows(manifest: Manifest) -> Iterator[Arrow]:
+def arrows(manifest: ManifestJson) -> Iterator[Arrow]:
     """The messages of a training step, in the order of the manifest."""
     edges = {edge["id"]: edge for edge in manifest["edges"]}
     for message in manifest["messages"]:
@@ -52,7 +52,7 @@ def volume(edge: Mapping[str, Any]) -> str:
     return " + ".join(parts) or "-"
 
 
-def mermaid(manifest: Manifest) -> str:
+def mermaid(manifest: ManifestJson) -> str:
     """A Mermaid flowchart, as GitHub and many editors show it. Gradients are dotted."""
     lines = ["flowchart LR"]
     for place, boxes in _places(manifest):
@@ -72,7 +72,7 @@ def mermaid(manifest: Manifest) -> str:
     return "\n".join(lines) + "\n"
 
 
-def dot(manifest: Manifest) -> str:
+def dot(manifest: ManifestJson) -> str:
     """The same for Graphviz: `dot -Tsvg`. Gradients are dashed."""
     lines = [
         f"digraph {_dot_text(manifest['model'])} {{",
@@ -93,14 +93,14 @@ def dot(manifest: Manifest) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-FORMATS: Mapping[str, Callable[[Manifest], str]] = {"mermaid": mermaid, "dot": dot}
+FORMATS: Mapping[str, Callable[[ManifestJson], str]] = {"mermaid": mermaid, "dot": dot}
 
 
 def _edge(edge: Mapping[str, Any]) -> str:
     return f"{edge['id']} {shape(edge)} {volume(edge)}"
 
 
-def _places(manifest: Manifest) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
+def _places(manifest: ManifestJson) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     """Each place with its boxes: (id, kind, text)."""
     parties = {party["name"]: party for party in manifest["parties"]}
     for place in manifest["places"]:

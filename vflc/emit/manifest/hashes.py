@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from vflc_common.canonical import canonical
 from vflc_common.words import FORMAT, KERAS_FOLDER
 
-Hashes = dict[str, str]
+FileHashes = dict[str, str]
 """SHA-256 by the name of a file."""
 
 
-def hashes(files: Mapping[str, bytes]) -> Hashes:
+def hashes(files: Mapping[str, bytes]) -> FileHashes:
     """The SHA-256 of each file."""
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from vflc_common.codec import Form
+from vflc_common.codec import RowFormat
 from vflc_common.codecs import CODECS
 from vflc_common.words import BYTES, MASKED, RANGE
 
@@ -31,7 +31,7 @@ def packed(model: Scheduled, edge: Edge, node: Node, precision: str) -> dict[str
     width, by_range = prod(sizes), packs.by_range(guard.options)
     with MECHANISMS.using(mechanism.name):
         settings = packs.settings(guard.options, width)
-        size = CODECS[packs.codec].bytes(Form(settings, width, BYTES[precision]), by_range)
+        size = CODECS[packs.codec].bytes(RowFormat(settings, width, BYTES[precision]), by_range)
     if size >= width * BYTES[precision]:
         return {}
     packing = {"as": packs.codec, **settings, "row": sizes}

@@ -19,7 +19,7 @@ from vflc.ir.model import OptimizerRule
 from vflc.ir.stages import Scheduled
 from vflc.ir.types import Axis, TensorType
 from vflc.ops import infer
-from vflc.ops.missed import Series
+from vflc.ops.missed import SeriesRule
 from vflc.ops.optimizer import Optimizer
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.penalised import in_one_go, makes_up, with_penalty
@@ -112,7 +112,7 @@ def _catch_up(rule: OptimizerRule, optimizer: Optimizer) -> UpdateGraph:
     return _finish(build, ("weight", *slots, *(f"missed.{name}" for name in missed)), *made)
 
 
-def _series_graph(series: Mapping[str, Series]) -> UpdateGraph:
+def _series_graph(series: Mapping[str, SeriesRule]) -> UpdateGraph:
     """From the numbers of steps, counted from 1, to what each of them does to all rows alike."""
     build = Build(Graph(), infer)
     step = _given(build, "step", VECTOR)

@@ -15,8 +15,8 @@ from vflc_common.numpy import np
 from vflc.ir.types import TensorType
 from vflc.ops.activation import write_softplus
 from vflc.ops.loss import LossRule, loss, mean, pair
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients, broadcast, need_float, sum_to, tensor
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.rules import InputGradients, broadcast, need_float, sum_to, tensor
 from vflc.ops.traits import ANY
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def reference_bce_terms(node: Node, inputs: Sequence[Array], types: Sequence[Ten
     return np.asarray(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))))
 
 
-def vjp_bce_terms(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_bce_terms(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     z, y = inputs
     by_logit = b.op("mul", g, b.op("sub", b.op("sigmoid", z), y))
     return sum_to(b, by_logit, z), sum_to(b, b.op("neg", b.op("mul", g, z)), y)
@@ -58,8 +58,8 @@ register(
         "bce_terms", "max(z, 0) - z·y + log(1 + exp(-|z|)) of a logit z and a label y, for each row.",
         infer_bce_terms, onnx_bce_terms, keras_bce_terms, reference_bce_terms, vjp_bce_terms,
         (
-            Sample((tensor(None, 1), tensor(None, 1))),
-            Sample(
+            OpSample((tensor(None, 1), tensor(None, 1))),
+            OpSample(
                 (tensor(None, 2), tensor(None, 2)), {},
                 lambda rng: (rng.normal(0, 20, (5, 2)), rng.integers(0, 2, (5, 2)).astype(float)),
             ),

@@ -15,8 +15,8 @@ from vflc_common.numpy import np
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.align import numeric
 from vflc.ops.loss import LossRule, loss, mean
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, Sample, register
-from vflc.ops.rules import Gradients, need_float, tensor
+from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.rules import InputGradients, need_float, tensor
 from vflc.ops.traits import ANY
 from vflc.ops.users import alike
 
@@ -61,7 +61,7 @@ def reference_cce_terms(node: Node, inputs: Sequence[Array], types: Sequence[Ten
     return np.asarray((y * (norm - z)).sum(-1, keepdims=True))
 
 
-def vjp_cce_terms(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Gradients:
+def vjp_cce_terms(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     """softmax(z) less the label, of shares times their sum; by shares, what each class would cost."""
     z, y = inputs
     last = z.type.rank - 1
@@ -86,12 +86,12 @@ register(
         "cce_terms", "log Σ exp(z) - z of the class y, for each row; of shares y, the mean of it by them.",
         infer_cce_terms, onnx_cce_terms, keras_cce_terms, reference_cce_terms, vjp_cce_terms,
         (
-            Sample((tensor(None, 4), tensor(None, dtype="int")), {}, _labelled((5,), 4, 1)),
-            Sample((tensor(None, 3), tensor(None, dtype="int")), {}, _labelled((5,), 3, 20)),
-            Sample(
+            OpSample((tensor(None, 4), tensor(None, dtype="int")), {}, _labelled((5,), 4, 1)),
+            OpSample((tensor(None, 3), tensor(None, dtype="int")), {}, _labelled((5,), 3, 20)),
+            OpSample(
                 (tensor(None, ("task", 2), 3), tensor(None, 2, dtype="int")), {}, _labelled((5, 2), 3, 1)
             ),
-            Sample((tensor(None, 4), tensor(None, 4))),
+            OpSample((tensor(None, 4), tensor(None, 4))),
         ),
         slopes=ANY, users=alike,
     )

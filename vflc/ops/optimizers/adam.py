@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from vflc.ops.missed import Missed, Power, Series, Sum
+from vflc.ops.missed import Missed, Power, SeriesRule, Sum
 from vflc.ops.optimizer import (
     LAZY,
     Optimizer,
@@ -77,7 +77,7 @@ def adam_moves(o: Options, kept: str | None = None) -> dict[str, Missed]:
     }
 
 
-def adam_series(o: Options) -> dict[str, Series]:
+def adam_series(o: Options) -> dict[str, SeriesRule]:
     return {"size": lambda b, step: adam_size(b, step, o)}
 
 

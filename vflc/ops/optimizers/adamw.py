@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vflc.ops.missed import Missed, Power, Product, Series
+from vflc.ops.missed import Missed, Power, Product, SeriesRule
 from vflc.ops.optimizer import (
     LAZY,
     Optimizer,
@@ -27,7 +27,7 @@ def _adamw_missed(o: Options) -> dict[str, Missed]:
     return {**means, **adam_moves(o, "kept")}
 
 
-def _adamw_series(o: Options) -> dict[str, Series]:
+def _adamw_series(o: Options) -> dict[str, SeriesRule]:
     def kept(b: Build, step: Node) -> Node:
         return b.op("sub", number(b, 1), times(b, o["weight_decay"], rate(b, step, o["lr"])))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vflc.ops.missed import Missed, Newest, Series
+from vflc.ops.missed import Missed, Newest, SeriesRule
 from vflc.ops.optimizer import (
     LAZY,
     SMALLEST,
@@ -49,7 +49,7 @@ def _ftrl_missed(o: Options) -> dict[str, Missed]:
     return {"lr": Newest("lr")}
 
 
-def _ftrl_series(o: Options) -> dict[str, Series]:
+def _ftrl_series(o: Options) -> dict[str, SeriesRule]:
     return {"lr": lambda b, step: rate(b, step, o["lr"])}
 
 

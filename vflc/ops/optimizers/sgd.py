@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from vflc.ops.missed import Matrix, Missed, Power, Series
+from vflc.ops.missed import Matrix, Missed, Power, SeriesRule
 from vflc.ops.optimizer import (
     LAZY,
     Optimizer,
@@ -61,15 +61,15 @@ def _under_l2(l2: float) -> Optimizer:
         entries = (("ww", "wu"), ("uw", "uu"))
         return {entries[i][j]: Matrix(entries, i, j) for i in (0, 1) for j in (0, 1)}
 
-    def series(o: Options) -> dict[str, Series]:
+    def series(o: Options) -> dict[str, SeriesRule]:
         momentum, ahead = o["momentum"], o["momentum"] if o["nesterov"] else 0.0
 
-        def less(scale: float, start: float) -> Series:
+        def less(scale: float, start: float) -> SeriesRule:
             return lambda b, step: b.op(
                 "sub", number(b, start), b.op("mul", number(b, scale), rate(b, step, o["lr"]))
             )
 
-        def always(value: float) -> Series:
+        def always(value: float) -> SeriesRule:
             return lambda b, step: number(b, value)
 
         found = {"ww": less(l2 * (1 + ahead), 1.0)}

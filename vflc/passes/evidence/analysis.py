@@ -8,13 +8,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
 
-from vflc.ir.graph import Node, Source
+from vflc.ir.graph import Node, SecretSource
 from vflc.ir.model import Edge
 from vflc.ir.release import Guard
 from vflc.ir.stages import Partitioned
 from vflc.ops.loss import rule_of
 from vflc.passes.evidence.coefficients import Backward, Coefficient
-from vflc.passes.evidence.scores import Score, scores
+from vflc.passes.evidence.scores import ScoreBesideLabels, scores
 from vflc.passes.evidence.values import Fact, facts
 from vflc.passes.raw import raw_values
 
@@ -34,7 +34,7 @@ class Leak(Struct, frozen=True):
     """
 
     receiver: str
-    score: Score
+    score: ScoreBesideLabels
     edges: Mapping[str, Coefficient]
     paths: Mapping[str, Coefficient]
     width: int
@@ -93,11 +93,11 @@ def analyse(model: Partitioned) -> Analysis:
     return replace(found, leaks=tuple(leaks))
 
 
-def owners(labels: tuple[Source, ...]) -> set[str]:
+def owners(labels: tuple[SecretSource, ...]) -> set[str]:
     return {label.party for label in labels}
 
 
-def _leaks(analysis: Analysis, score: Score) -> list[Leak]:
+def _leaks(analysis: Analysis, score: ScoreBesideLabels) -> list[Leak]:
     """What each receiver of gradients learns of a loss; owners of all its labels know them."""
     model = analysis.model
     found = []
@@ -121,7 +121,7 @@ def _leaks(analysis: Analysis, score: Score) -> list[Leak]:
 
 def _leak(
     analysis: Analysis,
-    score: Score,
+    score: ScoreBesideLabels,
     receiver: str,
     edges: Mapping[str, Coefficient],
     paths: Mapping[str, Coefficient],
@@ -134,7 +134,7 @@ def _leak(
     return Leak(receiver, score, edges, paths, width, slopes)
 
 
-def _slopes(analysis: Analysis, score: Score) -> int:
+def _slopes(analysis: Analysis, score: ScoreBesideLabels) -> int:
     """How many numbers δ has a row."""
     classes = rule_of(score.loss.kind).predicted == "multiclass"
     size = analysis.model.graph[score.node].type.row_size if classes else 1
@@ -142,7 +142,7 @@ def _slopes(analysis: Analysis, score: Score) -> int:
 
 
 def _coefficient(
-    backward: Backward, paths: Mapping[str, Coefficient], score: Score, edge: Edge
+    backward: Backward, paths: Mapping[str, Coefficient], score: ScoreBesideLabels, edge: Edge
 ) -> Coefficient | None:
     """Of the gradient that an edge carries: the part of those readers that are at its source."""
     assert edge.gradient_of is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vflc.ir.graph import Source
+from vflc.ir.graph import SecretSource
 from vflc.ir.learn import Evidence
 from vflc.ir.model import Edge
 from vflc.ops.loss import rule_of
@@ -43,7 +43,7 @@ def _exact(leak: Leak, edges: list[Edge]) -> Evidence:
     return Evidence("exact label", leak.receiver, _secret(leak), tuple(edge.id for edge in edges), says)
 
 
-def _secret(leak: Leak) -> tuple[Source, ...]:
+def _secret(leak: Leak) -> tuple[SecretSource, ...]:
     """The labels that the receiver does not own."""
     return tuple(label for label in leak.score.labels if label.party != leak.receiver)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from math import isinf
 
-from vflc.ir.graph import Source
+from vflc.ir.graph import SecretSource
 from vflc.ir.learn import Evidence
 from vflc.ir.model import Edge
 from vflc.ir.stages import Partitioned
@@ -94,10 +94,10 @@ def _forward(model: Partitioned) -> list[Edge]:
     return [edge for edge in model.edges if edge.phase == "forward"]
 
 
-def _foreign(analysis: Analysis, edge: Edge) -> dict[Source, Dependence]:
+def _foreign(analysis: Analysis, edge: Edge) -> dict[SecretSource, Dependence]:
     """Secrets in an edge that its receiver does not own."""
     return {s: way for s, way in analysis.fact(edge).ways.items() if s.party != edge.target}
 
 
-def _names(sources: tuple[Source, ...]) -> str:
+def _names(sources: tuple[SecretSource, ...]) -> str:
     return ", ".join(map(str, sources))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vflc.diagnostics import Collector, Span
+from vflc.diagnostics import DiagnosticCollector, Span
 from vflc.ir.model import Edge
 from vflc.ir.release import Acceptance, Finding
 from vflc.ir.stages import Partitioned
@@ -45,7 +45,7 @@ def covers(acceptance: Acceptance, edge: Edge) -> bool:
     return any(name == target.text or name.startswith(f"{target.text}.") for name in names)
 
 
-def settle(model: Partitioned, found: Sequence[Found], collector: Collector) -> tuple[Finding, ...]:
+def settle(model: Partitioned, found: Sequence[Found], collector: DiagnosticCollector) -> tuple[Finding, ...]:
     """Reports what nobody waived, and waivers of what was not found; returns all for the manifest."""
     used: set[Acceptance] = set()
     settled = []
@@ -72,7 +72,7 @@ def _waived(model: Partitioned, finding: Found, used: set[Acceptance]) -> str | 
     return "; ".join(dict.fromkeys(a.reason for a in chosen))
 
 
-def _refuse(acceptance: Acceptance, found: Sequence[Found], collector: Collector) -> None:
+def _refuse(acceptance: Acceptance, found: Sequence[Found], collector: DiagnosticCollector) -> None:
     """A waiver of nothing hides that the spec has changed since it was signed."""
     same = [f for f in found if f.code == acceptance.code]
     edges = ", ".join(dict.fromkeys(f"`{edge.id}`" for finding in same for edge in finding.edges))

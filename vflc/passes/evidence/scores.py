@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.model import Loss
 from vflc.ir.stages import Partitioned
 from vflc.ops.source import COLUMNS
 from vflc.passes.place import trainable_below
 
 
-class Score(Struct, frozen=True):
+class ScoreBesideLabels(Struct, frozen=True):
     """A value that a loss compares with labels, and the labels.
 
     Args:
@@ -23,11 +23,11 @@ class Score(Struct, frozen=True):
 
     loss: Loss
     node: str
-    labels: tuple[Source, ...]
+    labels: tuple[SecretSource, ...]
     guarded: bool
 
 
-def scores(model: Partitioned) -> list[Score]:
+def scores(model: Partitioned) -> list[ScoreBesideLabels]:
     """Those of every term of the objective that depends on a label; a loss may have several."""
     graph = model.graph
     learning = trainable_below(graph)
@@ -41,7 +41,7 @@ def scores(model: Partitioned) -> list[Score]:
         bare = _labels_past(graph, loss, noised)
         ids = {node.id for node in interior}
         judged = _judged(graph, loss, ids, learning)
-        found += [Score(loss, name, tuple(labels), not bare) for name in judged]
+        found += [ScoreBesideLabels(loss, name, tuple(labels), not bare) for name in judged]
     return found
 
 

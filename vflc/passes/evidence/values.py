@@ -11,12 +11,12 @@ from math import inf, log2
 
 from msgspec import Struct, field
 
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.model import ColumnInfo
 from vflc.ir.stages import Partitioned
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS
-from vflc.ops.traits import FREE, Range, Slope
+from vflc.ops.traits import FREE, Slope, ValueRange
 from vflc.passes.learn.bounds import Columns, declared
 from vflc.passes.learn.columns import codes
 
@@ -48,9 +48,9 @@ class Fact(Struct, frozen=True):
         varies: whether it differs from row to row.
     """
 
-    ways: Mapping[Source, Dependence] = field(default_factory=dict)
+    ways: Mapping[SecretSource, Dependence] = field(default_factory=dict)
     distinct: float = inf
-    range: Range = FREE
+    range: ValueRange = FREE
     varies: bool = True
 
     def bits(self, node: Node) -> float:
@@ -106,9 +106,9 @@ def _source(node: Node, column: ColumnInfo) -> Fact:
     )
 
 
-def _carriers(inputs: Sequence[Fact]) -> dict[Source, list[int]]:
+def _carriers(inputs: Sequence[Fact]) -> dict[SecretSource, list[int]]:
     """The positions of the inputs that each secret flows into."""
-    carriers: dict[Source, list[int]] = {}
+    carriers: dict[SecretSource, list[int]] = {}
     for position, each in enumerate(inputs):
         for source in each.ways:
             carriers.setdefault(source, []).append(position)
@@ -126,13 +126,18 @@ def _distinct(node: Node, inputs: Sequence[Fact]) -> float:
     return product
 
 
-def _range(node: Node, inputs: Sequence[Fact]) -> Range:
+def _range(node: Node, inputs: Sequence[Fact]) -> ValueRange:
     bounds = OPS[node.op].bounds
-    return bounds if isinstance(bounds, Range) else bounds(node, [each.range for each in inputs])
+    return bounds if isinstance(bounds, ValueRange) else bounds(node, [each.range for each in inputs])
 
 
 def _way(
-    graph: Graph, node: Node, inputs: Sequence[Fact], source: Source, carriers: list[int], size: int | None
+    graph: Graph,
+    node: Node,
+    inputs: Sequence[Fact],
+    source: SecretSource,
+    carriers: list[int],
+    size: int | None,
 ) -> Dependence:
     width = sum({node.inputs[i]: inputs[i].ways[source].width for i in carriers}.values())
     linear = all(inputs[i].ways[source].linear and _linear(node, inputs, i, source) for i in carriers)
@@ -144,7 +149,7 @@ def _slope(node: Node, position: int) -> Slope:
     return OPS[node.op].slope(position)
 
 
-def _linear(node: Node, inputs: Sequence[Fact], position: int, source: Source) -> bool:
+def _linear(node: Node, inputs: Sequence[Fact], position: int, source: SecretSource) -> bool:
     """Whether the op is affine in this input, with coefficients that the secret does not enter."""
     if OPS[node.op].reads_codes and position == len(inputs) - 1:
         return True

@@ -8,7 +8,7 @@ from math import isinf
 from vflc_common.bound import Bound
 from vflc_common.words import PROGRAMS
 
-from vflc.ir.graph import Source
+from vflc.ir.graph import SecretSource
 from vflc.ir.learn import ALL, NOTHING, Learned
 from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.release import Guard
@@ -25,7 +25,7 @@ def declared(model: Lowered) -> Columns:
     return {(party.name, column.name): column for party in model.parties for column in party.columns}
 
 
-def made_of(source: Source, columns: Columns) -> tuple[str, ...]:
+def made_of(source: SecretSource, columns: Columns) -> tuple[str, ...]:
     """The columns of its party's table that a feature or label is computed from."""
     return table_columns(columns[source.party, source.name])
 

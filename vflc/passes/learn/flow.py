@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct, field
 from vflc_common.words import PROGRAMS
 
-from vflc.ir.graph import Graph, Node, Source
+from vflc.ir.graph import Graph, Node, SecretSource
 from vflc.ir.release import Guard
 from vflc.ir.stages import Partitioned
 from vflc.ops import OPS
@@ -28,7 +28,7 @@ from vflc.passes.lower.units import is_fitted
 class Secret(Struct, frozen=True):
     """A column of the graph, in the clear or as the mechanism of a guard, `behind`, lets it through."""
 
-    source: Source
+    source: SecretSource
     behind: str | None = None
     guard: Guard | None = None
 
@@ -61,10 +61,10 @@ class Flows(Struct, frozen=True):
 class Secrets(Struct):
     """Numbers secrets: bit i of a set is the i-th."""
 
-    known: dict[tuple[Source, str | None], int] = field(default_factory=dict)
+    known: dict[tuple[SecretSource, str | None], int] = field(default_factory=dict)
     members: list[Secret] = field(default_factory=list)
 
-    def bit(self, source: Source, guard: Guard | None = None) -> int:
+    def bit(self, source: SecretSource, guard: Guard | None = None) -> int:
         key = (source, guard.id if guard else None)
         if key not in self.known:
             self.known[key] = len(self.members)
@@ -90,7 +90,7 @@ def _bits(members: int) -> Iterator[int]:
         members ^= lowest
 
 
-class Flow:
+class FlowAnalysis:
     """The flows of a placed, differentiated, protected and cut model, in training and outside of it."""
 
     def __init__(self, model: Partitioned) -> None:

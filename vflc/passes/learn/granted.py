@@ -10,8 +10,8 @@ from msgspec import Struct
 from vflc_common.bound import Bound
 from vflc_common.words import PROGRAM_WORDS, PROGRAMS, Program
 
-from vflc.diagnostics import Collector, Label, Span
-from vflc.ir.graph import Source
+from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
+from vflc.ir.graph import SecretSource
 from vflc.ir.model import PartyInfo
 from vflc.ir.release import Grant
 from vflc.ir.stages import Lowered, Partitioned
@@ -28,7 +28,7 @@ MOST_NAMED = 12
 Reaching = Mapping[str, Received]
 
 
-def check_grants(model: Lowered, reaching: Reaching, collector: Collector) -> None:
+def check_grants(model: Lowered, reaching: Reaching, collector: DiagnosticCollector) -> None:
     """Refuses what a place may learn beyond the grants of the party whose columns they are."""
     for deal in _deals(model, reaching):
         deal.exceeded(collector)
@@ -58,7 +58,7 @@ def missing_grants(model: Lowered, reaching: Reaching) -> dict[str, dict[str, li
     return found
 
 
-def check_denials(model: Lowered, reaching: Reaching, collector: Collector) -> None:
+def check_denials(model: Lowered, reaching: Reaching, collector: DiagnosticCollector) -> None:
     """Refuses every way from a column that `never` names to a place that may have nothing of it."""
     columns = declared(model)
     for release in model.releases:
@@ -102,7 +102,7 @@ def _deals(model: Lowered, reaching: Reaching) -> Iterator[_Deal]:
     """For every receiver, one with each party whose columns reach it."""
     columns = declared(model)
     for receiver, secrets in reaching.items():
-        by_party: dict[str, dict[Source, list[Secret]]] = {}
+        by_party: dict[str, dict[SecretSource, list[Secret]]] = {}
         for secret in secrets:
             by_party.setdefault(secret.source.party, {}).setdefault(secret.source, []).append(secret)
         for party, by_source in by_party.items():
@@ -122,11 +122,11 @@ class _Deal(Struct, frozen=True):
     party: str
     receiver: str
     ways: Received
-    secrets: Mapping[Source, list[Secret]]
+    secrets: Mapping[SecretSource, list[Secret]]
     grants: tuple[Grant, ...]
     columns: Columns
 
-    def exceeded(self, collector: Collector) -> None:
+    def exceeded(self, collector: DiagnosticCollector) -> None:
         """One finding for each grant whose bound is not kept: of a family, for all members together."""
         found: dict[tuple[Span, Bound, str], list[str]] = {}
         for grant, bound, help in self._exceeded():
@@ -194,11 +194,11 @@ class _Deal(Struct, frozen=True):
     def _who(self) -> str:
         return "other users" if self.receiver == self.party else self.receiver
 
-    def bound(self, source: Source) -> Bound:
+    def bound(self, source: SecretSource) -> Bound:
         """What may be learned of one source in all."""
         return bound_of(self.secrets[source], self.columns)
 
-    def missing(self) -> list[Source]:
+    def missing(self) -> list[SecretSource]:
         """Sources that no grant covers, in some program in which they are learned.
 
         What `never` denies is a finding of its own, and no grant would mend it.
@@ -219,17 +219,17 @@ class _Deal(Struct, frozen=True):
             if denied.isdisjoint((source.name, *made_of(source, self.columns))) and self._left(source, named)
         ]
 
-    def terms(self, source: Source) -> tuple[Bound, tuple[Program, ...]]:
+    def terms(self, source: SecretSource) -> tuple[Bound, tuple[Program, ...]]:
         """What a grant that is missing would have to say."""
         return self.bound(source), self.lacking(source)
 
-    def lacking(self, source: Source) -> tuple[Program, ...]:
+    def lacking(self, source: SecretSource) -> tuple[Program, ...]:
         """The programs that a grant of this name lacks; none where there is no such grant."""
         if not any(grant.column == source.name for grant in self.grants):
             return ()
         return tuple(dict.fromkeys(way.program for way in self._left(source, self._named())))
 
-    def ungranted(self, collector: Collector) -> None:
+    def ungranted(self, collector: DiagnosticCollector) -> None:
         """One finding for all that is not granted, at the party's release or, without one, at the party."""
         sources = self.missing()
         if not sources:
@@ -271,7 +271,7 @@ class _Deal(Struct, frozen=True):
                 named[program].add(grant.column)
         return named
 
-    def _left(self, source: Source, named: Mapping[str, set[str]]) -> list[Route]:
+    def _left(self, source: SecretSource, named: Mapping[str, set[str]]) -> list[Route]:
         """Crossings of a source that are not granted, by its own name or all columns that it is made of."""
         made = made_of(source, self.columns)
         covered = {
@@ -282,13 +282,13 @@ class _Deal(Struct, frozen=True):
         ways = (way for secret in self.secrets[source] for way in self.ways[secret])
         return [way for way in ways if way.program not in covered]
 
-    def _path(self, source: Source) -> list[Label]:
+    def _path(self, source: SecretSource) -> list[RelatedSpan]:
         """Where a column is declared, and the first value by which it leaves."""
         info = self.columns[source.party, source.name]
-        labels = [Label(info.span, f"{source} comes from here")]
+        labels = [RelatedSpan(info.span, f"{source} comes from here")]
         way = self._left(source, self._named())[0]
         if isinstance(self.model, Partitioned) and (span := _crossing(self.model, way.edge)) is not None:
-            labels.append(Label(span, f"and crosses to {self.receiver} in `{way.edge}`"))
+            labels.append(RelatedSpan(span, f"and crosses to {self.receiver} in `{way.edge}`"))
         return labels
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from vflc.diagnostics import Collector, Label
+from vflc.diagnostics import DiagnosticCollector, RelatedSpan
 from vflc.ir.graph import Graph
 from vflc.ir.stages import Lowered
 from vflc.passes.learn.bounds import declared, made_of
 
 
-def check_features(model: Lowered, graph: Graph, collector: Collector) -> None:
+def check_features(model: Lowered, graph: Graph, collector: DiagnosticCollector) -> None:
     """Warns of a prediction that reads what it is compared with, by another name.
 
     Args:
@@ -31,5 +31,5 @@ def check_features(model: Lowered, graph: Graph, collector: Collector) -> None:
                         f"`{prediction.name}` predicts that label",
                         columns[source.party, source.name].span,
                         "remove the feature: as long as the label is unknown, so is this feature",
-                        Label(columns[label.party, label.name].span, "the label"),
+                        RelatedSpan(columns[label.party, label.name].span, "the label"),
                     )

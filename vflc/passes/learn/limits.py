@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from vflc_common.words import PROGRAMS
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.model import Edge
 from vflc.ir.release import Limit, Release
 from vflc.passes.evidence.analysis import Analysis
 
 
-def check_releases(analysis: Analysis, collector: Collector) -> None:
+def check_releases(analysis: Analysis, collector: DiagnosticCollector) -> None:
     """Refuses every edge that leaves a party beyond a limit, at the limit."""
     for release in analysis.model.releases:
         leaving = [edge for edge in analysis.model.edges if edge.source == release.party]

@@ -7,7 +7,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.release import Guard
 from vflc.ir.stages import Disclosed, Vectorised
 from vflc.passes.learn.bounds import learned
@@ -25,7 +25,7 @@ class LearnOfUsers:
     requires: ClassVar = (*GRAPH, VECTORISED, PHASES)
     ensures: ClassVar = GRAPH
 
-    def __call__(self, model: Vectorised, collector: Collector) -> Vectorised:
+    def __call__(self, model: Vectorised, collector: DiagnosticCollector) -> Vectorised:
         check_features(model, model.graph, collector)
         reaching = received_of_users(model)
         check_denials(model, reaching, collector)
@@ -33,7 +33,7 @@ class LearnOfUsers:
         return replace(model, disclosed=Disclosed(learned=learned(model, reaching)))
 
 
-def _without_epsilon(model: Vectorised, collector: Collector) -> Vectorised:
+def _without_epsilon(model: Vectorised, collector: DiagnosticCollector) -> Vectorised:
     """The model with its grants of ε reported, and as if they had no bound.
 
     No ε holds for the hub, which is sent what each user asks for and changes. That of the noise is of one

@@ -9,7 +9,7 @@ from msgspec import Struct
 from vflc_common.words import PROGRAMS, Program
 
 from vflc.ir.stages import Partitioned
-from vflc.passes.learn.flow import Flow, Secret
+from vflc.passes.learn.flow import FlowAnalysis, Secret
 
 NAMED = 64
 """Edges that are named of all that depend on the same secrets in a program."""
@@ -33,11 +33,11 @@ def received(model: Partitioned) -> dict[str, Received]:
 
     Runs on a placed, differentiated, protected and cut model.
     """
-    flow = Flow(model)
+    flow = FlowAnalysis(model)
     return {place: _at(model, flow, place) for place in model.places}
 
 
-def _at(model: Partitioned, flow: Flow, place: str) -> Received:
+def _at(model: Partitioned, flow: FlowAnalysis, place: str) -> Received:
     by_set: dict[int, dict[Route, None]] = defaultdict(dict)
     for members, way in _crossings(model, flow, place):
         by_set[members][way] = None
@@ -61,7 +61,7 @@ def _named(ways: Iterable[Route]) -> dict[Route, None]:
     return found
 
 
-def _crossings(model: Partitioned, flow: Flow, place: str) -> Iterator[tuple[int, Route]]:
+def _crossings(model: Partitioned, flow: FlowAnalysis, place: str) -> Iterator[tuple[int, Route]]:
     """Everything that a place is told, with the set of secrets that it depends on."""
     for edge in model.edges:
         if edge.target == place:
@@ -77,7 +77,7 @@ def _crossings(model: Partitioned, flow: Flow, place: str) -> Iterator[tuple[int
             yield _watched(model, flow, program), Route(WATCHED, program)
 
 
-def _watched(model: Partitioned, flow: Flow, program: Program) -> int:
+def _watched(model: Partitioned, flow: FlowAnalysis, program: Program) -> int:
     """What any metric or loss depends on: more than the one that is watched, and simple to see."""
     graph, together = flow.graph(program), 0
     measured = [loss.node for loss in model.losses]

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.budget import MOST_TERMS, Budget
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
@@ -30,15 +30,15 @@ from vflc.passes.lower.protect import lower_protect
 from vflc.passes.lower.release import lower_accept, lower_release
 from vflc.passes.lower.settings import check_metrics, lower_train
 from vflc.passes.lower.terms import check_terms
-from vflc.passes.lower.values import Bound, Scope
+from vflc.passes.lower.values import LazyValue, Scope
 from vflc.syntax import tree
 
 UNSUPPORTED: dict[type, str] = {
-    tree.Schedule: "`schedule`",
+    tree.ScheduleStatement: "`schedule`",
 }
 
 
-def lower(spec: tree.Spec, name: str, folder: Path | None, collector: Collector) -> Lowered | None:
+def lower(spec: tree.Spec, name: str, folder: Path | None, collector: DiagnosticCollector) -> Lowered | None:
     """The model that a spec describes, or None after mistakes, which are in `collector`."""
     _refuse_unsupported(spec, collector)
     modules = Modules(collector, folder)
@@ -60,7 +60,7 @@ def lower(spec: tree.Spec, name: str, folder: Path | None, collector: Collector)
         return None
 
 
-def _refuse_unsupported(spec: tree.Spec, collector: Collector) -> None:
+def _refuse_unsupported(spec: tree.Spec, collector: DiagnosticCollector) -> None:
     """What the language has and this version does not: said, never accepted and ignored."""
     for item in spec.items:
         what = UNSUPPORTED.get(type(item))
@@ -82,8 +82,8 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     train = next((i for i in spec.items if isinstance(i, tree.Train) and i.mode is None), None)
     config = lower_train(ev, train, scope)
     population = lower_population(ev, spec, parties, scope)
-    penalised: list[Bound] = []
-    plain: list[Bound] = []
+    penalised: list[LazyValue] = []
+    plain: list[LazyValue] = []
     for bound in scope.names.values():
         (penalised if bound.expr is not None and _has_penalty(bound.expr) else plain).append(bound)
     for bound in plain:
@@ -127,7 +127,9 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         if p
     )
     assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
-    releases = [lower_release(ev, i, scope, parties, ids) for i in spec.items if isinstance(i, tree.Release)]
+    releases = [
+        lower_release(ev, i, scope, parties, ids) for i in spec.items if isinstance(i, tree.ReleaseStatement)
+    ]
     check_terms([each for each in releases if each], parties.values(), collector)
     accepted = [
         lower_accept(ev, i, scope, tuple(parties), ids) for i in spec.items if isinstance(i, tree.Accept)
@@ -160,7 +162,7 @@ def _parties(spec: tree.Spec, scope: Scope, modules: Modules, ev: Evaluator) -> 
     for item in spec.items:  # encoders may use numbers bound anywhere: hash(BINS)
         if isinstance(item, tree.Binding) and isinstance(item.value, (tree.Number, tree.String, tree.ListOf)):
             constants.names.setdefault(
-                item.name.text, Bound(item.name.text, item.name.span, item.value, None)
+                item.name.text, LazyValue(item.name.text, item.name.span, item.value, None)
             )
     parties: dict[str, PartyInfo] = {}
     for item in spec.items:
@@ -168,14 +170,18 @@ def _parties(spec: tree.Spec, scope: Scope, modules: Modules, ev: Evaluator) -> 
             if item.name.text not in parties:
                 info, value = lower_party(ev, item, constants)
                 parties[item.name.text] = info
-                modules.bind(scope, Bound.known(item.name.text, item.name.span, value))
+                modules.bind(scope, LazyValue.known(item.name.text, item.name.span, value))
             else:
-                modules.bind(scope, Bound.known(item.name.text, item.name.span, None))
+                modules.bind(scope, LazyValue.known(item.name.text, item.name.span, None))
     return parties
 
 
 def _bindings(
-    spec: tree.Spec, scope: Scope, modules: Modules, parties: Mapping[str, PartyInfo], collector: Collector
+    spec: tree.Spec,
+    scope: Scope,
+    modules: Modules,
+    parties: Mapping[str, PartyInfo],
+    collector: DiagnosticCollector,
 ) -> None:
     """Binds top-level names and those inside fuses, each with its demanded place."""
 
@@ -198,12 +204,12 @@ def _bindings(
                 item.scope is not None
             ):  # says where weights live; what is computed with them runs at the users
                 place = None
-            modules.bind(scope, Bound(item.name.text, item.name.span, item.value, place))
+            modules.bind(scope, LazyValue(item.name.text, item.name.span, item.value, place))
         elif isinstance(item, tree.Fuse):
             fused = check(item.place)
             for binding in item.body:
                 place = check(binding.at) if binding.at else fused
-                modules.bind(scope, Bound(binding.name.text, binding.name.span, binding.value, place))
+                modules.bind(scope, LazyValue(binding.name.text, binding.name.span, binding.value, place))
         elif isinstance(item, tree.Predict) and item.at:
             check(item.at)
 
@@ -231,7 +237,7 @@ def _has_penalty(part: Any) -> bool:
     return any(_has_penalty(getattr(part, slot)) for slot in slots if slot not in ("span", "name"))
 
 
-def _whole(spec: tree.Spec, parties: Mapping[str, PartyInfo], collector: Collector) -> None:
+def _whole(spec: tree.Spec, parties: Mapping[str, PartyInfo], collector: DiagnosticCollector) -> None:
     """Reports what a complete spec cannot lack."""
     if not parties:
         collector.error(
@@ -262,7 +268,7 @@ def _renamed(ev: Evaluator) -> tuple[Graph, Any]:
     return graph, rename
 
 
-def _trainable(graph: Graph, losses: tuple[Loss, ...], collector: Collector) -> None:
+def _trainable(graph: Graph, losses: tuple[Loss, ...], collector: DiagnosticCollector) -> None:
     for loss in losses:
         above = graph.ancestors([loss.node])
         weights: list[Node] = [

@@ -6,20 +6,20 @@ from typing import Any
 
 from vflc_common.plugins import MEND, BrokenPlugin
 
-from vflc.diagnostics import Label
+from vflc.diagnostics import RelatedSpan
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.graph import Node
 from vflc.ops import FUNCTIONS, PLUGINS, find_function, known_functions
 from vflc.ops.embedding import COMBINERS
 from vflc.ops.layers import ACTIVATIONS, INITS
-from vflc.ops.registry import REQUIRED, Function, Parameter
+from vflc.ops.registry import REQUIRED, Function, FunctionParameter
 from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator, is_categorical
 from vflc.passes.lower.static import STATIC, call_static
 from vflc.passes.lower.values import (
     POISON,
     BlockValue,
-    Bound,
+    LazyValue,
     PartyValue,
     Poison,
     Record,
@@ -101,11 +101,11 @@ def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope,
                 f"`{name}` is bound twice in this block",
                 binding.name.span,
                 None,
-                Label(inner.names[name].span, "first here"),
+                RelatedSpan(inner.names[name].span, "first here"),
             )
             continue
         place = binding.at.text if binding.at else ev.build.place
-        inner.names[name] = Bound(name, binding.name.span, binding.value, place)
+        inner.names[name] = LazyValue(name, binding.name.span, binding.value, place)
     ev.active.append(id(block))
     with ev.build.within(scope=path, span=ev.at(expr.span)):
         for bound in list(inner.names.values()):
@@ -153,11 +153,11 @@ def _bind_block(ev: Evaluator, block: tree.Block, expr: tree.Call, scope: Scope,
                     f"`{block.name.text}` needs `{name}`",
                     expr.span,
                     None,
-                    Label(parameter.span, "declared here"),
+                    RelatedSpan(parameter.span, "declared here"),
                 )
                 return False
             given[name] = _option_or_value(ev, parameter.default, inner)
-        inner.names[name] = Bound.known(name, parameter.name.span, given[name])
+        inner.names[name] = LazyValue.known(name, parameter.name.span, given[name])
     return not any(isinstance(value, Poison) for value in given.values())
 
 
@@ -217,12 +217,12 @@ def _call_function(ev: Evaluator, function: Function, expr: tree.Call, scope: Sc
     return ev.op(function.name, expr.span, *before, *positional, **named)
 
 
-def _before_variadic(function: Function) -> list[Parameter]:
+def _before_variadic(function: Function) -> list[FunctionParameter]:
     index = next(i for i, p in enumerate(function.parameters) if p.variadic)
     return list(function.parameters[:index])
 
 
-def _parameter_for(function: Function, position: int, argument: tree.Argument) -> Parameter | None:
+def _parameter_for(function: Function, position: int, argument: tree.Argument) -> FunctionParameter | None:
     if argument.name is not None:
         return next((p for p in function.parameters if p.name == argument.name.text and not p.variadic), None)
     for index, parameter in enumerate(function.parameters):
@@ -247,7 +247,9 @@ def _shown(default: Any) -> str:
     return "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def coerce(ev: Evaluator, function: Function, parameter: Parameter, expr: tree.Expr, scope: Scope) -> Any:
+def coerce(
+    ev: Evaluator, function: Function, parameter: FunctionParameter, expr: tree.Expr, scope: Scope
+) -> Any:
     """The argument as what the parameter's annotation asks for, or POISON with a diagnostic."""
     kinds = [kind.strip() for kind in parameter.kind.split("|")]
     if isinstance(expr, tree.Ref) and (found := scope.find(expr.name)) is None:
@@ -299,7 +301,7 @@ def _instead(parameter: str, kinds: list[str], value: Any, expr: tree.Expr) -> s
 _WORDS = {
     "Node": "a value",
     "Nodes": "a list of values",
-    "Weights": "weights",
+    "WeightNodes": "weights",
     "float": "a number",
     "int": "a whole number",
     "bool": "true or false",
@@ -317,15 +319,15 @@ def _fit(ev: Evaluator, kind: str, value: Any, reads_ids: bool) -> tuple[bool, A
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     whole = isinstance(value, int) and not isinstance(value, bool)
     match kind:
-        case "Node" | "Nodes" | "Weights" if _holds_ids(value) and not reads_ids:
+        case "Node" | "Nodes" | "WeightNodes" if _holds_ids(value) and not reads_ids:
             return False, None
         case "Node" if isinstance(value, Node):
             return True, value
         case "Node" if number:
             return True, ev.build.constant(float(value))
-        case "Nodes" | "Weights" if isinstance(value, Node):
+        case "Nodes" | "WeightNodes" if isinstance(value, Node):
             return True, value
-        case "Nodes" | "Weights" if isinstance(value, list) and value:
+        case "Nodes" | "WeightNodes" if isinstance(value, list) and value:
             flat = [inner for item in value for inner in (item if isinstance(item, list) else [item])]
             return all(isinstance(item, Node) for item in flat), flat
         case "float" if number:

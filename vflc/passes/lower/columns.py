@@ -14,10 +14,10 @@ from vflc_common.encoders import length
 from vflc_common.expressions import columns as columns_read
 from vflc_common.words import COLUMN_TYPES
 
-from vflc.diagnostics import Label
+from vflc.diagnostics import RelatedSpan
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.budget import MOST_COLUMNS
-from vflc.ir.graph import Node, Source
+from vflc.ir.graph import Node, SecretSource
 from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.passes.lower import foreign
@@ -42,7 +42,7 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
                     f"{party.name.text} has two columns `{name}`",
                     column.name.span,
                     None,
-                    Label(seen[name].name.span, "first here"),
+                    RelatedSpan(seen[name].name.span, "first here"),
                 )
                 continue
             seen[name] = column
@@ -121,14 +121,14 @@ def column_node(ev: Evaluator, party: PartyInfo, column: ColumnInfo) -> Node:
     )
 
 
-def _secrets(party: PartyInfo, column: ColumnInfo) -> frozenset[Source]:
+def _secrets(party: PartyInfo, column: ColumnInfo) -> frozenset[SecretSource]:
     """A column's own secret; a weight has, too, those of the labels that share a column with it."""
-    own = Source(party.name, column.name, column.kind == "label")
+    own = SecretSource(party.name, column.name, column.kind == "label")
     if column.kind != "weight":
         return frozenset({own})
     read = _read_by(column)
     shared = (other for other in party.columns if other.kind == "label" and _read_by(other) & read)
-    return frozenset({own, *(Source(party.name, label.name, True) for label in shared)})
+    return frozenset({own, *(SecretSource(party.name, label.name, True) for label in shared)})
 
 
 def _read_by(column: ColumnInfo) -> frozenset[str]:

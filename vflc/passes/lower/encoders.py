@@ -48,7 +48,7 @@ def lower_chain(
     return encoders, kind, rows
 
 
-def _encoder(ev: Evaluator, link: tree.Encoder) -> Encoder | None:
+def _encoder(ev: Evaluator, link: tree.EncoderCall) -> Encoder | None:
     name = link.name.text
     if name in ENCODERS:
         return ev.record(ENCODERS, name, link.name.span)
@@ -79,7 +79,7 @@ def _help(kind: str, encoder: Encoder) -> str:
     return encoder.misfit or "change the column's declared type, or the encoder"
 
 
-def _settings(ev: Evaluator, link: tree.Encoder, encoder: Encoder, scope: Scope) -> dict[str, Any] | None:
+def _settings(ev: Evaluator, link: tree.EncoderCall, encoder: Encoder, scope: Scope) -> dict[str, Any] | None:
     """The arguments of a link, each under its name; None after a report."""
     names = [parameter.name for parameter in encoder.parameters]
     many = next((parameter.name for parameter in encoder.parameters if parameter.many), None)

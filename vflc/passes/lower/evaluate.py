@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from msgspec import Struct, field
 from vflc_common.plugins import MEND, BrokenPlugin, Named, Plugin, Records
 
-from vflc.diagnostics import Collector, Label, Span
+from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.budget import TooLarge
 from vflc.ir.build import Build
@@ -22,7 +22,16 @@ from vflc.ops import FUNCTIONS, expand
 from vflc.ops.registry import OpError
 from vflc.ops.source import COLUMNS
 from vflc.passes.lower import access
-from vflc.passes.lower.values import POISON, BlockValue, Bound, PartyValue, Poison, Record, Scope, describe
+from vflc.passes.lower.values import (
+    POISON,
+    BlockValue,
+    LazyValue,
+    PartyValue,
+    Poison,
+    Record,
+    Scope,
+    describe,
+)
 from vflc.syntax import tree
 from vflc.syntax.expressions import LARGEST_FLOAT
 
@@ -80,7 +89,7 @@ class Evaluator(Struct):
     """Computes bindings and expressions into `build`'s graph."""
 
     build: Build
-    collector: Collector
+    collector: DiagnosticCollector
     call: Callable[[Evaluator, tree.Call, Scope, bool], Any]
     aliases: dict[str, str] = field(default_factory=dict)
     active: list[int] = field(default_factory=list)
@@ -91,7 +100,7 @@ class Evaluator(Struct):
     """Blocks that use themselves without end, by identity: reported once, and not entered again."""
     plugins: dict[Plugin, Span] = field(default_factory=dict)
     """What the spec uses of other packages, and where first."""
-    _busy: list[Bound] = field(default_factory=list)
+    _busy: list[LazyValue] = field(default_factory=list)
     _named: set[str] = field(default_factory=set)
 
     @property
@@ -99,10 +108,12 @@ class Evaluator(Struct):
         """Where the binding that is computed now stands."""
         return self._busy[-1].span if self._busy else None
 
-    def error(self, code: str, message: str, span: Span, help: str | None = None, *labels: Label) -> Poison:
+    def error(
+        self, code: str, message: str, span: Span, help: str | None = None, *labels: RelatedSpan
+    ) -> Poison:
         shown = self.at(span)
         if shown is not span:
-            labels = (*labels, Label(span, "in this block of the library"))
+            labels = (*labels, RelatedSpan(span, "in this block of the library"))
         self.collector.error(code, message, shown, help, *labels)
         if self.collector.full:
             raise Stop
@@ -143,13 +154,13 @@ class Evaluator(Struct):
 
     # --- names ------------------------------------------------------------------------------
 
-    def force(self, bound: Bound, scope: Scope) -> Any:
+    def force(self, bound: LazyValue, scope: Scope) -> Any:
         """The value of a binding, computed on first use."""
         if bound.state == "done":
             return bound.value
         if bound.state == "busy":
             circle = self._busy[self._busy.index(bound) :]
-            labels = [Label(other.span, f"{other.name} depends on it") for other in circle[1:]]
+            labels = [RelatedSpan(other.span, f"{other.name} depends on it") for other in circle[1:]]
             self.error(
                 "VFL0103",
                 f"`{bound.name}` is defined in terms of itself",
@@ -363,7 +374,7 @@ class Evaluator(Struct):
         for turn, value in enumerate(values):
             label = str(value) if isinstance(value, (int, str)) else str(turn)
             name = expr.variable.text
-            inner = Scope(scope.path, scope, {name: Bound.known(name, expr.variable.span, value)})
+            inner = Scope(scope.path, scope, {name: LazyValue.known(name, expr.variable.span, value)})
             with self.build.within(scope=(*self.build.scope, label)):
                 keep = True if expr.condition is None else self.evaluate(expr.condition, inner)
                 if keep is True:

@@ -8,9 +8,9 @@ from pkgutil import get_data
 
 from msgspec import Struct, field
 
-from vflc.diagnostics import Collector, Label, Refused, Source, Span
+from vflc.diagnostics import DiagnosticCollector, Refused, RelatedSpan, SourceText, Span
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.passes.lower.values import BlockValue, Bound, Scope
+from vflc.passes.lower.values import BlockValue, LazyValue, Scope
 from vflc.syntax import tree
 from vflc.syntax.parser import MAX_CHARACTERS, parse, read_source
 
@@ -29,7 +29,7 @@ def library_names() -> list[str]:
 class Modules(Struct):
     """Parses each used file once. `folder` is where the spec lies, None where it has no file."""
 
-    collector: Collector
+    collector: DiagnosticCollector
     folder: Path | None
     _loaded: dict[str, Scope] = field(default_factory=dict)
     _files: int = 0
@@ -39,12 +39,12 @@ class Modules(Struct):
         """Binds the blocks of a module and what it imports."""
         for item in spec.items:
             if isinstance(item, tree.Block):
-                self.bind(scope, Bound.known(item.name.text, item.name.span, BlockValue(item, scope)))
+                self.bind(scope, LazyValue.known(item.name.text, item.name.span, BlockValue(item, scope)))
         for item in spec.items:
             if isinstance(item, tree.Import):
                 self._import(item, scope, folder)
 
-    def bind(self, scope: Scope, bound: Bound) -> None:
+    def bind(self, scope: Scope, bound: LazyValue) -> None:
         """Adds a name that must not be bound yet."""
         first = scope.names.get(bound.name)
         if first is not None:
@@ -53,7 +53,7 @@ class Modules(Struct):
                 f"`{bound.name}` is bound twice",
                 bound.span,
                 "choose another name: a name can be bound only once",
-                Label(first.span, "first here"),
+                RelatedSpan(first.span, "first here"),
             )
             return
         scope.names[bound.name] = bound
@@ -70,7 +70,7 @@ class Modules(Struct):
         }
         for name in item.names or [tree.Name(n, item.span) for n in blocks]:
             if name.text in blocks:
-                self.bind(scope, Bound.known(name.text, name.span, blocks[name.text].value))
+                self.bind(scope, LazyValue.known(name.text, name.span, blocks[name.text].value))
                 continue
             near = did_you_mean(name.text, blocks)
             help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(blocks) or 'no blocks'}"
@@ -93,7 +93,7 @@ class Modules(Struct):
             return None
         text = content.decode()
         return self._load(
-            f"library:{name}", None, lambda: Source(f"library/{name}.vfl", text, True), item.span
+            f"library:{name}", None, lambda: SourceText(f"library/{name}.vfl", text, True), item.span
         )
 
     def _file(self, item: tree.Import, folder: Path | None) -> Scope | None:
@@ -108,7 +108,9 @@ class Modules(Struct):
         name = item.file.value
         return self._load(str(path), path.parent, lambda: read_source(path, name), item.file.span)
 
-    def _load(self, key: str, folder: Path | None, load: Callable[[], Source], span: Span) -> Scope | None:
+    def _load(
+        self, key: str, folder: Path | None, load: Callable[[], SourceText], span: Span
+    ) -> Scope | None:
         if key not in self._loaded:
             try:
                 source = load()
@@ -124,7 +126,7 @@ class Modules(Struct):
             self.open(parse(source, self.collector), scope, folder)
         return self._loaded[key]
 
-    def _within_budget(self, source: Source, span: Span) -> bool:
+    def _within_budget(self, source: SourceText, span: Span) -> bool:
         """Files are read one after another, each once, until they are more than one spec may be."""
         self._files += 1
         self._characters += len(source.text)

@@ -10,7 +10,7 @@ from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import record
 from vflc_common.plugins import MEND, BrokenPlugin
 
-from vflc.diagnostics import Label, Span
+from vflc.diagnostics import RelatedSpan, Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import ColumnInfo, Loss, PartyInfo, Prediction
@@ -20,14 +20,14 @@ from vflc.passes.lower.columns import column_node
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.expressions import is_text
 from vflc.passes.lower.units import changes_units, classes_of, is_fitted, no_way_back, undone
-from vflc.passes.lower.values import Bound, Poison, Scope, describe
+from vflc.passes.lower.values import LazyValue, Poison, Scope, describe
 from vflc.syntax import tree
 
 ROW = "row"
 """Heads the first column of a file of predictions at a place that knows no keys."""
 
 
-class Predicted(Struct, frozen=True):
+class PredictedValue(Struct, frozen=True):
     """The value of one `predict`, before it is known what it is compared with."""
 
     item: tree.Predict
@@ -43,11 +43,11 @@ class Predicted(Struct, frozen=True):
         return self.item.value.span
 
 
-def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> Predicted | None:
+def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> PredictedValue | None:
     """The value of `predict NAME = …`; None after a mistake."""
     name = item.name.text
     path = (name,) if name not in scope.names else ("predict", name)
-    bound = Bound(name, item.name.span, item.value, item.at.text if item.at else None)
+    bound = LazyValue(name, item.name.span, item.value, item.at.text if item.at else None)
     with ev.build.within(scope=path, place=bound.place, span=item.value.span):
         value = ev.moved(ev.evaluate(item.value, scope, direct=True))
     if isinstance(value, Poison):
@@ -63,11 +63,11 @@ def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> Predicted 
         message = f"a prediction must have one value per row; this is {describe(value)}"
         ev.error("VFL0203", message, item.value.span, help)
         return None
-    return Predicted(item, value, path)
+    return PredictedValue(item, value, path)
 
 
 def bind_prediction(
-    ev: Evaluator, predicted: Predicted, losses: tuple[Loss, ...], parties: dict[str, PartyInfo]
+    ev: Evaluator, predicted: PredictedValue, losses: tuple[Loss, ...], parties: dict[str, PartyInfo]
 ) -> Prediction | None:
     """The prediction in the units of the table, with the label or column it is measured against.
 
@@ -92,7 +92,7 @@ def bind_prediction(
     return prediction
 
 
-def _taken(ev: Evaluator, predicted: Predicted, parties: Mapping[str, PartyInfo]) -> bool:
+def _taken(ev: Evaluator, predicted: PredictedValue, parties: Mapping[str, PartyInfo]) -> bool:
     """Whether the file of predictions has another column of this name, which is reported."""
     for party in parties.values():
         beside = {party.key or ROW: "the key" if party.key else "the number of a row"}
@@ -107,7 +107,7 @@ def _taken(ev: Evaluator, predicted: Predicted, parties: Mapping[str, PartyInfo]
     return False
 
 
-def _matching(graph: Graph, predicted: Predicted, losses: tuple[Loss, ...]) -> Loss | None:
+def _matching(graph: Graph, predicted: PredictedValue, losses: tuple[Loss, ...]) -> Loss | None:
     above = graph.ancestors([predicted.node.id])
     fitting = [loss for loss in losses if loss.logit in above and _learns(graph, loss)]
     named = (loss for loss in fitting if loss.label and loss.label.split(".")[-1] == predicted.name)
@@ -127,7 +127,7 @@ def _is(graph: Graph, node: Node, value: str | None) -> bool:
 
 
 def _of_classes(
-    ev: Evaluator, predicted: Predicted, loss: Loss, of: Node | None, parties: Mapping[str, PartyInfo]
+    ev: Evaluator, predicted: PredictedValue, loss: Loss, of: Node | None, parties: Mapping[str, PartyInfo]
 ) -> Prediction | None:
     """A prediction of probabilities: of one class, or of each."""
     node, graph, rule = predicted.node, ev.build.graph, rule_of(loss.kind)
@@ -161,7 +161,7 @@ def _of_classes(
 
 def _of_numbers(
     ev: Evaluator,
-    predicted: Predicted,
+    predicted: PredictedValue,
     loss: Loss | None,
     of: Node | None,
     parties: Mapping[str, PartyInfo],
@@ -208,7 +208,7 @@ def _of_numbers(
     return Prediction(predicted.name, node.id, target.id, "number", predicted.span, weight)
 
 
-def _unlike(ev: Evaluator, predicted: Predicted, loss: Loss, label: Node) -> None:
+def _unlike(ev: Evaluator, predicted: PredictedValue, loss: Loss, label: Node) -> None:
     party = label.id.split(".")[0]
     _refuse(
         ev,
@@ -223,7 +223,7 @@ def _unlike(ev: Evaluator, predicted: Predicted, loss: Loss, label: Node) -> Non
 
 def _undone(
     ev: Evaluator,
-    predicted: Predicted,
+    predicted: PredictedValue,
     value: Node,
     label: Node,
     column: ColumnInfo | None,
@@ -258,7 +258,7 @@ def _undone(
             at.span,
             f"predict at {label.place}, or give the encoder its parameters, as in: "
             "standardize(mean = 0, std = 1000)",
-            Label(column.span, "fitted here"),
+            RelatedSpan(column.span, "fitted here"),
         )
         return None
     place = label.place if is_fitted(column) or value.op == "label" else value.place
@@ -292,12 +292,12 @@ def _values_are_ids(column: ColumnInfo) -> bool:
     return column.shape == "id" and lookup is not None and lookup.plain and last.get(DEFAULT) != OTHER
 
 
-def _refuse(ev: Evaluator, predicted: Predicted, message: str, help: str, loss: Loss | None) -> None:
-    labels = [Label(loss.span, "compared here")] if loss is not None else []
+def _refuse(ev: Evaluator, predicted: PredictedValue, message: str, help: str, loss: Loss | None) -> None:
+    labels = [RelatedSpan(loss.span, "compared here")] if loss is not None else []
     ev.error("VFL0210", message, predicted.span, help, *labels)
 
 
-def check_inputs(ev: Evaluator, predicted: list[Predicted]) -> None:
+def check_inputs(ev: Evaluator, predicted: list[PredictedValue]) -> None:
     """Refuses labels and weights that enter the model: whoever predicts has none of them."""
     graph = ev.build.graph
     above = graph.ancestors(each.node.id for each in predicted)

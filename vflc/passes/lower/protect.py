@@ -14,13 +14,13 @@ from vflc.ops import OpError
 from vflc.ops.mechanisms import MECHANISMS, suggested
 from vflc.ops.protection import Mechanism, Option, check_foreign
 from vflc.passes.lower.evaluate import Evaluator
-from vflc.passes.lower.targets import Ids, lower_target, lower_weights
+from vflc.passes.lower.targets import IdsOfValue, lower_target, lower_weights
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
 
 def lower_protect(
-    ev: Evaluator, item: tree.Protect, scope: Scope, places: tuple[str, ...], ids: Ids, number: int
+    ev: Evaluator, item: tree.Protect, scope: Scope, places: tuple[str, ...], ids: IdsOfValue, number: int
 ) -> Protection | None:
     """The protection, the `number`th of the spec; None after a mistake, which is reported."""
     expr = item.mechanism

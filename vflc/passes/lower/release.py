@@ -13,7 +13,7 @@ from vflc.ir.model import PartyInfo
 from vflc.ir.release import Acceptance, Grant, Limit, Release
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.grants import GrantReader, Word, spelled, text
-from vflc.passes.lower.targets import Ids, look_up, lower_target, nodes_in
+from vflc.passes.lower.targets import IdsOfValue, look_up, lower_target, nodes_in
 from vflc.passes.lower.values import Scope
 from vflc.syntax import tree
 
@@ -35,7 +35,11 @@ Clause = tuple[Word, ...]
 
 
 def lower_release(
-    ev: Evaluator, item: tree.Release, scope: Scope, parties: Mapping[str, PartyInfo], ids: Ids
+    ev: Evaluator,
+    item: tree.ReleaseStatement,
+    scope: Scope,
+    parties: Mapping[str, PartyInfo],
+    ids: IdsOfValue,
 ) -> Release | None:
     """The limits of one `release`; None where the party is unknown, which is reported."""
     party = parties.get(item.party.text)
@@ -66,7 +70,7 @@ def lower_release(
 
 
 def lower_accept(
-    ev: Evaluator, item: tree.Accept, scope: Scope, places: tuple[str, ...], ids: Ids
+    ev: Evaluator, item: tree.Accept, scope: Scope, places: tuple[str, ...], ids: IdsOfValue
 ) -> Acceptance | None:
     """A waiver; None after a mistake. Whether there is anything to waive is known after the analysis."""
     target = lower_target(ev, item.target, scope, places, ids)
@@ -101,7 +105,7 @@ class _Reader:
     """Reads the clauses of one party's release."""
 
     def __init__(
-        self, ev: Evaluator, scope: Scope, party: PartyInfo, places: tuple[str, ...], ids: Ids
+        self, ev: Evaluator, scope: Scope, party: PartyInfo, places: tuple[str, ...], ids: IdsOfValue
     ) -> None:
         self.ev, self.scope, self.party, self.places, self.ids = ev, scope, party, places, ids
 

@@ -12,12 +12,12 @@ from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.values import Record, Scope
 from vflc.syntax import tree
 
-Ids = Callable[[str], str]
+IdsOfValue = Callable[[str], str]
 """From the id of a value while lowering to the one it ends up with."""
 
 
 def lower_target(
-    ev: Evaluator, target: tree.Target, scope: Scope, places: tuple[str, ...], ids: Ids
+    ev: Evaluator, target: tree.EdgeTarget, scope: Scope, places: tuple[str, ...], ids: IdsOfValue
 ) -> Target | None:
     """The target with the values it names; None after a mistake.
 

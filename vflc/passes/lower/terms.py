@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vflc.diagnostics import Collector, Label, Span
+from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
 from vflc.ir.model import PartyInfo
 from vflc.ir.release import Grant, Limit, Release
 
@@ -12,7 +12,9 @@ Said = dict[tuple[str, str, str, str], Grant]
 """By party, receiver, column and program the first grant."""
 
 
-def check_terms(releases: Sequence[Release], parties: Iterable[PartyInfo], collector: Collector) -> None:
+def check_terms(
+    releases: Sequence[Release], parties: Iterable[PartyInfo], collector: DiagnosticCollector
+) -> None:
     """Refuses grants to the party itself, of nothing, twice of one column, and of what is denied.
 
     Args:
@@ -37,7 +39,7 @@ def check_terms(releases: Sequence[Release], parties: Iterable[PartyInfo], colle
                 _check_denied(release.party, limit, said, collector)
 
 
-def _check(grant: Grant, many: bool, said: Said, collector: Collector) -> None:
+def _check(grant: Grant, many: bool, said: Said, collector: DiagnosticCollector) -> None:
     if grant.receiver == grant.party and not many:
         message = f"{grant.party} grants a column to itself"
         collector.error("VFL0341", message, grant.span, "name the party that may learn it")
@@ -52,11 +54,11 @@ def _check(grant: Grant, many: bool, said: Said, collector: Collector) -> None:
         if first.span != grant.span:
             message = f"{grant.party}.{grant.column} is granted to {grant.receiver} twice"
             help = "keep one of them: all grants apply, so the narrower one decides"
-            collector.error("VFL0343", message, grant.span, help, Label(first.span, "first here"))
+            collector.error("VFL0343", message, grant.span, help, RelatedSpan(first.span, "first here"))
             return
 
 
-def _check_denied(party: str, limit: Limit, said: Said, collector: Collector) -> None:
+def _check_denied(party: str, limit: Limit, said: Said, collector: DiagnosticCollector) -> None:
     for name in limit.names:
         for (owner, receiver, column, _), grant in said.items():
             if (owner, column) == (party, name) and (not limit.to or receiver in limit.to):
@@ -65,6 +67,6 @@ def _check_denied(party: str, limit: Limit, said: Said, collector: Collector) ->
                     f"{party}.{name} is granted to {receiver}, but also denied to it",
                     grant.span,
                     "keep one of the two",
-                    Label(limit.span, "denied here"),
+                    RelatedSpan(limit.span, "denied here"),
                 )
                 return

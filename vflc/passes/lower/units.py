@@ -11,7 +11,7 @@ from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import ENCODERS, record
 
 from vflc.ir.budget import TooLarge
-from vflc.ir.build import Build, Init
+from vflc.ir.build import Build, Initializer
 from vflc.ir.graph import Node
 from vflc.ir.model import ColumnInfo
 from vflc.ir.types import Axis, TensorType
@@ -71,7 +71,7 @@ def _fitted(b: Build, label: Node, column: ColumnInfo, position: int, name: str,
         return b.graph[node_id]
     attrs = {
         "name": node_id,
-        "init": Init("constant", start),
+        "init": Initializer("constant", start),
         "trainable": False,
         "table": False,
         "fitted": {"input": label.id, "encoder": position, "parameter": name},

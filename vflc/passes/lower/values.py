@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from vflc.diagnostics import Collector, Label, Span
+from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.syntax import tree
@@ -51,7 +51,7 @@ class BlockValue(Struct, frozen=True):
     module: Scope
 
 
-class Bound(Struct, eq=False):
+class LazyValue(Struct, eq=False):
     """A name and its value, computed when first needed."""
 
     name: str
@@ -62,7 +62,7 @@ class Bound(Struct, eq=False):
     state: str = "waiting"
 
     @classmethod
-    def known(cls, name: str, span: Span, value: Any) -> Bound:
+    def known(cls, name: str, span: Span, value: Any) -> LazyValue:
         return cls(name, span, None, None, value, "done")
 
 
@@ -76,9 +76,9 @@ class Scope(Struct, eq=False):
 
     path: tuple[str, ...] = ()
     parent: Scope | None = None
-    names: dict[str, Bound] = field(default_factory=dict)
+    names: dict[str, LazyValue] = field(default_factory=dict)
 
-    def find(self, name: str) -> tuple[Bound, Scope] | None:
+    def find(self, name: str) -> tuple[LazyValue, Scope] | None:
         scope: Scope | None = self
         while scope is not None:
             if name in scope.names:
@@ -99,12 +99,12 @@ class Evaluating(Protocol):
     """What helpers of the evaluator ask of it."""
 
     build: Build
-    collector: Collector
+    collector: DiagnosticCollector
 
     def evaluate(self, expr: tree.Expr, scope: Scope, direct: bool = False) -> Any: ...
 
     def error(
-        self, code: str, message: str, span: Span, help: str | None = None, *labels: Label
+        self, code: str, message: str, span: Span, help: str | None = None, *labels: RelatedSpan
     ) -> Poison: ...
 
 

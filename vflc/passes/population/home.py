@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from vflc_common.encoders import record
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import PartyInfo, Population
 from vflc.ir.stages import Housed, Lowered
@@ -25,7 +25,7 @@ class Home:
     requires: ClassVar = (*GRAPH, NEEDED)
     ensures: ClassVar = (*GRAPH, PLACED)
 
-    def __call__(self, model: Lowered, collector: Collector) -> Housed:
+    def __call__(self, model: Lowered, collector: DiagnosticCollector) -> Housed:
         population = model.population
         assert population is not None
         for party in model.parties:
@@ -57,7 +57,9 @@ def _below_local(graph: Graph, population: Population) -> dict[str, str]:
     return found
 
 
-def _placed(node: Node, population: Population, local: dict[str, str], collector: Collector) -> Node:
+def _placed(
+    node: Node, population: Population, local: dict[str, str], collector: DiagnosticCollector
+) -> Node:
     if node.op in PLACELESS:
         return node
     if node.op == "weight":
@@ -70,7 +72,7 @@ def _placed(node: Node, population: Population, local: dict[str, str], collector
     return node.moved(population.place)
 
 
-def _weight(node: Node, population: Population, collector: Collector) -> Node:
+def _weight(node: Node, population: Population, collector: DiagnosticCollector) -> Node:
     scope = population.scope_of(node.id)
     if scope is None:
         collector.error(
@@ -86,7 +88,9 @@ def _weight(node: Node, population: Population, collector: Collector) -> Node:
     return node.moved(population.hub if scope == "global" else population.place)
 
 
-def _refuse(node: Node, population: Population, local: dict[str, str], collector: Collector) -> None:
+def _refuse(
+    node: Node, population: Population, local: dict[str, str], collector: DiagnosticCollector
+) -> None:
     hub, here = population.hub, f"at {population.place}"
     labels = sorted(str(source) for source in node.sources if source.label)
     features = sorted(str(source) for source in node.sources if not source.label)
@@ -102,7 +106,7 @@ def _refuse(node: Node, population: Population, local: dict[str, str], collector
         collector.error("VFL0407", f"{hub} only keeps weights and cannot compute", node.span, help)
 
 
-def _check_encoders(party: PartyInfo, collector: Collector) -> None:
+def _check_encoders(party: PartyInfo, collector: DiagnosticCollector) -> None:
     for column in party.columns:
         for encoder in column.encoders:
             unfitted = record(encoder).unfitted(encoder)

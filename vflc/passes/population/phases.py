@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.stages import Vectorised
@@ -27,7 +27,7 @@ class Phases:
     requires: ClassVar = (*GRAPH, VECTORISED)
     ensures: ClassVar = (*GRAPH, VECTORISED, PHASES)
 
-    def __call__(self, model: Vectorised, collector: Collector) -> Vectorised:
+    def __call__(self, model: Vectorised, collector: DiagnosticCollector) -> Vectorised:
         population, client = model.population, model.client
         scopes = {"rebuild": ("local",), "client": ("global", "local")[: 1 + population.config.joint]}
         graphs, gradients = {}, {}

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector, Refused
+from vflc.diagnostics import DiagnosticCollector, Refused
 from vflc.diagnostics.diagnostic import in_order
 from vflc.ir.build import Build
 from vflc.ir.graph import PLACELESS, Graph, Node
@@ -36,7 +36,7 @@ class Vectorise:
     requires: ClassVar = (*GRAPH, PLACED)
     ensures: ClassVar = (*GRAPH, VECTORISED)
 
-    def __call__(self, model: Housed, collector: Collector) -> Vectorised:
+    def __call__(self, model: Housed, collector: DiagnosticCollector) -> Vectorised:
         lift = _Lift(model, Build(Graph(), infer, place=model.population.place))
         for node in model.graph:
             try:

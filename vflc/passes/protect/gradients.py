@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.release import Protection
@@ -23,8 +23,8 @@ from vflc.passes.cut import crossings
 from vflc.passes.levels import levels
 from vflc.passes.modes import resolved
 from vflc.passes.protect.joint import (
-    Chain,
     GuardedValues,
+    ProtectionChain,
     called,
     covers_rows,
     fresh,
@@ -36,7 +36,7 @@ from vflc.passes.protect.joint import (
 from vflc.passes.protect.values import unknown_edge
 
 
-def protected(model: Optimized, collector: Collector) -> Optimized:
+def protected(model: Optimized, collector: DiagnosticCollector) -> Optimized:
     """The model with what protects gradients on their way back."""
     done = {guard.protection for guard in model.guards}
     work = _Gradients(model, collector)
@@ -51,10 +51,10 @@ def protected(model: Optimized, collector: Collector) -> Optimized:
 
 class _Gradients(Struct):
     model: Optimized
-    collector: Collector
+    collector: DiagnosticCollector
     now: dict[tuple[str, str], str] = field(default_factory=dict)
     """Of a gradient and the place it goes to what crosses in its stead."""
-    chain: Chain = field(default_factory=lambda: Chain({}))
+    chain: ProtectionChain = field(default_factory=lambda: ProtectionChain({}))
 
     def protect(self, protection: Protection) -> None:
         """Guards the gradients that the target names, by the place and the time at which they leave."""
@@ -185,7 +185,7 @@ def _other_noise() -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def _check_budget(model: Optimized, protection: Protection, collector: Collector) -> None:
+def _check_budget(model: Optimized, protection: Protection, collector: DiagnosticCollector) -> None:
     """Refuses an ε that the epochs of the spec cannot keep, as far as that is known without a run."""
     options, epochs = protection.options, model.train.epochs
     guards = [guard for guard in model.guards if guard.protection == protection.id]

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from vflc_common.words import Phase
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.release import Guard, Protection
@@ -37,7 +37,7 @@ def named(text: str, ids: Iterable[str]) -> list[str]:
     return [name for name in ids if name == text or name.startswith(f"{text}.")]
 
 
-def covers_rows(nodes: Iterable[Node], protection: Protection, collector: Collector) -> bool:
+def covers_rows(nodes: Iterable[Node], protection: Protection, collector: DiagnosticCollector) -> bool:
     """Whether all values are numbers, so many for each row; reports the first that is not."""
     for node in nodes:
         if not node.type.batched or node.type.row_size is None or node.type.dtype != "float":
@@ -57,7 +57,9 @@ def covers_rows(nodes: Iterable[Node], protection: Protection, collector: Collec
     return True
 
 
-def warn_of_nothing_saved(nodes: Iterable[Node], protection: Protection, collector: Collector) -> None:
+def warn_of_nothing_saved(
+    nodes: Iterable[Node], protection: Protection, collector: DiagnosticCollector
+) -> None:
     """Warns of the first value whose rows the mechanism sends as they are."""
     mechanism = MECHANISMS[protection.mechanism]
     for node in nodes:
@@ -93,12 +95,12 @@ def guard_of(
     )  # fmt: skip
 
 
-class Chain(Struct):
+class ProtectionChain(Struct):
     """Which protections an edge has already, by the value that crosses now."""
 
     role: dict[str, Protection]
 
-    def follows(self, ids: Iterable[str], protection: Protection, collector: Collector) -> bool:
+    def follows(self, ids: Iterable[str], protection: Protection, collector: DiagnosticCollector) -> bool:
         """Whether the protection may come after those that are there; reports where not."""
         mechanism = MECHANISMS[protection.mechanism]
         for name in ids:

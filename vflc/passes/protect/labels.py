@@ -13,7 +13,7 @@ import math
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.release import Protection
@@ -27,7 +27,7 @@ NEVER = -1e4
 """The logit of a class that is never answered."""
 
 
-def guard_labels(model: Placed, protection: Protection, collector: Collector) -> Placed:
+def guard_labels(model: Placed, protection: Protection, collector: DiagnosticCollector) -> Placed:
     """The model whose losses read drawn labels in training; the same model after a mistake."""
     mechanism = MECHANISMS[protection.mechanism]
     if not (labels := _labels(model, protection, collector)) or mechanism.answers is None:
@@ -41,7 +41,7 @@ def guard_labels(model: Placed, protection: Protection, collector: Collector) ->
     return model
 
 
-def _labels(model: Placed, protection: Protection, collector: Collector) -> list[Node]:
+def _labels(model: Placed, protection: Protection, collector: DiagnosticCollector) -> list[Node]:
     target, graph = protection.target, model.graph
     names = target.values or (target.text,)
     labels = [graph[name] for name in names if name in graph and graph[name].op == "label"]
@@ -73,7 +73,7 @@ class _Label(Struct):
     model: Placed
     protection: Protection
     label: Node
-    collector: Collector
+    collector: DiagnosticCollector
     answers: Answers
     shaped: set[str] = field(default_factory=set)
     ends: list[tuple[str, str]] = field(default_factory=list)

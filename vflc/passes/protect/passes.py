@@ -9,20 +9,20 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.stages import Differentiated, Optimized, Placed
 from vflc.passes.properties import DIFFERENTIATED, GRAPH, PLACED, UPDATED
 from vflc.passes.protect.sums import offered
 
 
-class Protect:
+class ProtectValues:
     """The pass for values on their way, and labels; it finds the sums that could be masked, too."""
 
     name: ClassVar = "protect"
     requires: ClassVar = (*GRAPH, PLACED)
     ensures: ClassVar = (*GRAPH, PLACED)
 
-    def __call__(self, model: Placed, collector: Collector) -> Placed:
+    def __call__(self, model: Placed, collector: DiagnosticCollector) -> Placed:
         if model.protections:
             from vflc.passes.protect.values import protected
 
@@ -37,7 +37,7 @@ class ProtectWeights:
     requires: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
     ensures: ClassVar = (*GRAPH, PLACED, DIFFERENTIATED)
 
-    def __call__(self, model: Differentiated, collector: Collector) -> Differentiated:
+    def __call__(self, model: Differentiated, collector: DiagnosticCollector) -> Differentiated:
         if not model.protections:
             return model
         from vflc.passes.protect.weights import protected
@@ -52,7 +52,7 @@ class ProtectGradients:
     requires: ClassVar = (*GRAPH, PLACED, UPDATED)
     ensures: ClassVar = (*GRAPH, PLACED, UPDATED)
 
-    def __call__(self, model: Optimized, collector: Collector) -> Optimized:
+    def __call__(self, model: Optimized, collector: DiagnosticCollector) -> Optimized:
         if not model.protections:
             return model
         from vflc.passes.protect.gradients import protected

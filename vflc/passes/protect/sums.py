@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import Graph, Node
 from vflc.ir.release import Guard, Offer, Protection
 from vflc.ir.stages import Placed
@@ -29,7 +29,9 @@ class GuardedSum(Struct, frozen=True):
     leaves: tuple[str, ...]
 
 
-def guard_sum(model: Placed, protection: Protection, values: Sequence[str], collector: Collector) -> Placed:
+def guard_sum(
+    model: Placed, protection: Protection, values: Sequence[str], collector: DiagnosticCollector
+) -> Placed:
     """The model with a guard at each place that adds to the sums that the values enter."""
     graph, users = model.graph, model.graph.users()
     sums: dict[str, GuardedSum] = {}
@@ -124,7 +126,7 @@ def _fits(graph: Graph, found: GuardedSum, name: str) -> bool:
 
 
 def _refuse(
-    graph: Graph, protection: Protection, found: GuardedSum | None, name: str, collector: Collector
+    graph: Graph, protection: Protection, found: GuardedSum | None, name: str, collector: DiagnosticCollector
 ) -> None:
     if found is None or name not in found.leaves:
         text = f"`{name}` is not used in exactly one sum at one other place, so masks would not cancel"

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
@@ -22,8 +22,8 @@ from vflc.ir.stages import Placed
 from vflc.ops import infer
 from vflc.ops.mechanisms import MECHANISMS
 from vflc.passes.protect.joint import (
-    Chain,
     GuardedValues,
+    ProtectionChain,
     called,
     covers_rows,
     fresh,
@@ -37,7 +37,7 @@ from vflc.passes.protect.labels import guard_labels
 from vflc.passes.protect.sums import guard_sum
 
 
-def protected(model: Placed, collector: Collector) -> Placed:
+def protected(model: Placed, collector: DiagnosticCollector) -> Placed:
     """The model with what protects its values on their way, and its labels."""
     work = _Activations(model, collector)
     for protection in model.protections:
@@ -51,10 +51,10 @@ def protected(model: Placed, collector: Collector) -> Placed:
 
 class _Activations(Struct):
     model: Placed
-    collector: Collector
+    collector: DiagnosticCollector
     now: dict[str, str] = field(default_factory=dict)
     """Of a protected value what crosses in its place."""
-    chain: Chain = field(default_factory=lambda: Chain({}))
+    chain: ProtectionChain = field(default_factory=lambda: ProtectionChain({}))
 
     def protect(self, protection: Protection) -> None:
         """Guards the values that the target names, at each of their places."""
@@ -172,7 +172,7 @@ def _renamed(model: Placed, after: dict[str, str], place: str) -> Placed:
     )
 
 
-def unknown_edge(protection: Protection, ids: list[str], collector: Collector) -> None:
+def unknown_edge(protection: Protection, ids: list[str], collector: DiagnosticCollector) -> None:
     """Reports a target that names no value and no edge."""
     near = did_you_mean(protection.target.text, ids)
     shown = ", ".join(f"`{name}`" for name in ids[:8])

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Gradient, names_of
@@ -29,7 +29,7 @@ from vflc.passes.protect.row_gradients import NoSum, Parting
 from vflc.passes.protect.row_summands import Summands
 
 
-def protected(model: Differentiated, collector: Collector) -> Differentiated:
+def protected(model: Differentiated, collector: DiagnosticCollector) -> Differentiated:
     """The model with what protects the gradients of weights."""
     for protection in model.protections:
         if MECHANISMS[protection.mechanism].role == "weights":
@@ -45,7 +45,7 @@ class _Part(Struct, frozen=True):
     rows: Summands
 
 
-def _guarded(model: Differentiated, protection: Protection, collector: Collector) -> Differentiated:
+def _guarded(model: Differentiated, protection: Protection, collector: DiagnosticCollector) -> Differentiated:
     """The model with one guard more; the same one after a mistake."""
     gradients = _chosen(model, protection, collector)
     place = protection.target.weights_at
@@ -108,7 +108,7 @@ def _noisy(b: Build, part: _Part, sums: tuple[Node, ...], count: Node, options: 
     return called(b, noisy, fresh(graph, f"{part.weight}.gradient.private"))
 
 
-def _chosen(model: Differentiated, protection: Protection, collector: Collector) -> list[Gradient]:
+def _chosen(model: Differentiated, protection: Protection, collector: DiagnosticCollector) -> list[Gradient]:
     """The gradients of the weights that are meant; none after a mistake."""
     target, graph = protection.target, model.graph
     here = [g for g in model.gradients if graph[g.weight].place == target.weights_at]
@@ -142,7 +142,11 @@ def _chosen(model: Differentiated, protection: Protection, collector: Collector)
 
 
 def _refuse(
-    model: Differentiated, protection: Protection, gradient: Gradient, found: NoSum, collector: Collector
+    model: Differentiated,
+    protection: Protection,
+    gradient: Gradient,
+    found: NoSum,
+    collector: DiagnosticCollector,
 ) -> None:
     collector.error(
         "VFL0346",

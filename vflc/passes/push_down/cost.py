@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vflc.diagnostics import Collector, Refused
+from vflc.diagnostics import DiagnosticCollector, Refused
 from vflc.ir.graph import PLACELESS, Graph
 from vflc.ir.stages import Lowered, Placed
-from vflc.passes.place import FORBIDDEN, Place, astray, bytes_a_row, trainable_below
+from vflc.passes.place import FORBIDDEN, Placement, astray, bytes_a_row, trainable_below
 
 ASTRAY = 1e9
 """Bytes a row that it is worth to keep the end of a model at the owner of the labels."""
@@ -13,9 +13,9 @@ ASTRAY = 1e9
 
 def cost(model: Lowered) -> float:
     """Bytes a row that a step of training sends, once values are placed; FORBIDDEN where that is refused."""
-    collector = Collector()
+    collector = DiagnosticCollector()
     try:
-        placed = Place(unsplit=False)(model, collector)
+        placed = Placement(unsplit=False)(model, collector)
     except Refused:
         return FORBIDDEN
     if collector.errors:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from vflc.diagnostics import Collector, Refused, Span
+from vflc.diagnostics import DiagnosticCollector, Refused, Span
 from vflc.ir.stages import Lowered
-from vflc.passes.place import Place
+from vflc.passes.place import Placement
 from vflc.passes.push_down.choose import attempt, choose
 from vflc.passes.push_down.cost import crossing
 
@@ -76,9 +76,9 @@ def _compared(
 
 
 def _placed(model: Lowered) -> tuple[Crossings, str | None]:
-    collector = Collector()
+    collector = DiagnosticCollector()
     try:
-        placed = Place(unsplit=False)(model, collector)
+        placed = Placement(unsplit=False)(model, collector)
         collector.refuse_errors()
     except Refused as refused:
         first = refused.diagnostics[0]

@@ -1,6 +1,6 @@
 """The two forms in which a value of several parties can wait for its reader, instead of being put together.
 
-`Pieces` lie one after another along an axis, each computed from one party's data; `Terms` add up to the
+`Pieces` lie one after another along an axis, each computed from one party's data; `SumTerms` add up to the
 value. What reads a value in such a form may work on the parts where they lie. Whoever needs the value
 whole asks for it, and only then is it put together.
 """
@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from vflc.ir.build import Build
-from vflc.ir.graph import PLACELESS, Graph, Node, Source
+from vflc.ir.graph import PLACELESS, Graph, Node, SecretSource
 from vflc.ir.model import Slice
 from vflc.ir.types import Axis
 
@@ -45,13 +45,13 @@ class Pieces(Struct, frozen=True):
         return Pieces(axis, tuple(Piece(p.owner, n) for p, n in zip(self.pieces, nodes, strict=True)))
 
 
-class Terms(Struct, frozen=True):
+class SumTerms(Struct, frozen=True):
     """A value that is a sum: of what each owner has of it, in the order in which they came."""
 
     terms: Mapping[str, Node]
 
 
-Form = Pieces | Terms
+SplitForm = Pieces | SumTerms
 
 
 def length(node: Node, axis: int) -> int:
@@ -79,7 +79,7 @@ class Rewriting(Struct):
     named: frozenset[str]
     kept: frozenset[str]
     sliced: bool
-    forms: dict[str, Form] = field(default_factory=dict)
+    forms: dict[str, SplitForm] = field(default_factory=dict)
 
     def readers(self, name: str) -> Sequence[Node]:
         return self.old.users()[name]
@@ -91,7 +91,7 @@ class Rewriting(Struct):
         node, form = self.old[name], self.forms.get(name)
         if isinstance(form, Pieces):
             return self.finish(node, "concat", *(p.node for p in form.pieces), axis=form.axis)
-        if isinstance(form, Terms):
+        if isinstance(form, SumTerms):
             *others, last = form.terms.values()
             with self.near(node):
                 total = added(self.build, others)
@@ -108,7 +108,9 @@ class Rewriting(Struct):
 
     def finish(self, node: Node, op: str, *inputs: Node, **attrs: Any) -> Node:
         """The value at hand, whole: under its own id, with the secrets of its inputs."""
-        sources = frozenset[Source]().union(*(each.sources for each in inputs)) if inputs else node.sources
+        sources = (
+            frozenset[SecretSource]().union(*(each.sources for each in inputs)) if inputs else node.sources
+        )
         names = tuple(each.id for each in inputs)
         return self.build.graph.add(replace(node, op=op, attrs=attrs, inputs=names, sources=sources))
 
@@ -168,7 +170,7 @@ def added(build: Build, terms: Sequence[Node]) -> Node:
     return total
 
 
-def gathered(rewriting: Rewriting, terms: Iterable[tuple[str, Node]]) -> Terms:
+def gathered(rewriting: Rewriting, terms: Iterable[tuple[str, Node]]) -> SumTerms:
     """Terms, each owner's added up; what belongs to nobody comes last."""
     by_owner: dict[str, list[Node]] = {}
     for owner, node in terms:
@@ -182,4 +184,4 @@ def gathered(rewriting: Rewriting, terms: Iterable[tuple[str, Node]]) -> Terms:
         found[owner] = total
     if rest:
         found[REST] = added(rewriting.build, rest)
-    return Terms(found)
+    return SumTerms(found)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vflc.ir.graph import Node
-from vflc.passes.push_down.forms import REST, Form, Pieces, Rewriting, gathered
+from vflc.passes.push_down.forms import REST, Pieces, Rewriting, SplitForm, gathered
 
 
-def linear(rewriting: Rewriting, node: Node) -> Form | None:
+def linear(rewriting: Rewriting, node: Node) -> SplitForm | None:
     """`dense(x, units)` of x in pieces: the kernel's rows lie with the pieces that they multiply."""
     x, kernel, *bias = node.inputs
     pieces = rewriting.pieces(x)
@@ -15,7 +15,7 @@ def linear(rewriting: Rewriting, node: Node) -> Form | None:
     return _over_others(rewriting, node, pieces) or _product(rewriting, node, pieces, kernel, bias)
 
 
-def matmul(rewriting: Rewriting, node: Node) -> Form | None:
+def matmul(rewriting: Rewriting, node: Node) -> SplitForm | None:
     """The product of x in pieces and a weight [n, m], or what is made of weights alone."""
     x, kernel = node.inputs
     pieces, right = rewriting.pieces(x), rewriting.old[kernel]
@@ -35,7 +35,9 @@ def _over_others(rewriting: Rewriting, node: Node, pieces: Pieces) -> Pieces | N
     return pieces.mapped(pieces.axis, made)
 
 
-def _product(rewriting: Rewriting, node: Node, pieces: Pieces, kernel: str, bias: list[str]) -> Form | None:
+def _product(
+    rewriting: Rewriting, node: Node, pieces: Pieces, kernel: str, bias: list[str]
+) -> SplitForm | None:
     slices = rewriting.slices(kernel, pieces, 0)
     if slices is None:
         return None

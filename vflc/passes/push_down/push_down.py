@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vflc.diagnostics import Collector
+from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.stages import Lowered
 from vflc.passes.properties import GRAPH, NEEDED
 from vflc.passes.push_down.meeting import meets
@@ -25,7 +25,7 @@ class PushDown:
     requires: ClassVar = (*GRAPH, NEEDED)
     ensures: ClassVar = (*GRAPH, NEEDED)
 
-    def __call__(self, model: Lowered, collector: Collector) -> Lowered:
+    def __call__(self, model: Lowered, collector: DiagnosticCollector) -> Lowered:
         if not model.train.push_down or not any(map(meets, model.graph)):
             return model
         from vflc.passes.push_down.choose import choose  # few specs need it

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vflc.ir.graph import Node
-from vflc.passes.push_down.forms import Form, Pieces, Rewriting, Terms, gathered
+from vflc.passes.push_down.forms import Pieces, Rewriting, SplitForm, SumTerms, gathered
 
 
-def reduce(rewriting: Rewriting, node: Node) -> Form | Node | None:
+def reduce(rewriting: Rewriting, node: Node) -> SplitForm | Node | None:
     """`sum`, `mean` and `max` of a value in pieces."""
     (name,) = node.inputs
     axes, batched = node.attrs["axes"], rewriting.old[name].type.batched
@@ -22,7 +22,7 @@ def reduce(rewriting: Rewriting, node: Node) -> Form | Node | None:
     return _largest(rewriting, node, pieces) if node.op == "max" else _partial(rewriting, node, pieces)
 
 
-def _partial(rewriting: Rewriting, node: Node, pieces: Pieces) -> Terms:
+def _partial(rewriting: Rewriting, node: Node, pieces: Pieces) -> SumTerms:
     """A mean is the sum of each piece's mean times its share of the axis."""
     terms = []
     for piece, size in zip(pieces.pieces, pieces.sizes, strict=True):

@@ -12,7 +12,7 @@ from vflc.ir.stages import Lowered
 from vflc.ops import OPS, infer
 from vflc.passes.prune import pruned
 from vflc.passes.push_down.elementwise import elementwise
-from vflc.passes.push_down.forms import Form, Pieces, Rewriting, Terms
+from vflc.passes.push_down.forms import Pieces, Rewriting, SplitForm, SumTerms
 from vflc.passes.push_down.join import join
 from vflc.passes.push_down.linear import linear, matmul
 from vflc.passes.push_down.meeting import meets
@@ -21,7 +21,7 @@ from vflc.passes.push_down.shape import rename, reshape, slice_, squeeze, transp
 from vflc.passes.push_down.softmax import softmax
 from vflc.passes.push_down.terms import add, each_term, scale
 
-Rewrite = Callable[[Rewriting, Node], Form | Node | None]
+Rewrite = Callable[[Rewriting, Node], SplitForm | Node | None]
 
 REWRITES: dict[str, tuple[Rewrite, ...]] = {
     "add": (add,),
@@ -58,7 +58,7 @@ def rewritten(model: Lowered, left: frozenset[str]) -> Lowered:
         made = None
         if node.place is None and node.id not in left and node.id not in rewriting.named:
             made = _form(rewriting, node)
-        if isinstance(made, (Pieces, Terms)):
+        if isinstance(made, (Pieces, SumTerms)):
             rewriting.forms[node.id] = made
         elif made is None:
             rewriting.whole(node.id)
@@ -67,7 +67,7 @@ def rewritten(model: Lowered, left: frozenset[str]) -> Lowered:
     return pruned(replace(model, graph=rewriting.build.graph, pushed=True))
 
 
-def _form(rewriting: Rewriting, node: Node) -> Form | Node | None:
+def _form(rewriting: Rewriting, node: Node) -> SplitForm | Node | None:
     rewrites = REWRITES.get(node.op, ())
     if OPS[node.op].elementwise:
         rewrites = (elementwise, *rewrites)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from vflc.ir.graph import Node
-from vflc.passes.push_down.forms import Form, Pieces, Rewriting, length
+from vflc.passes.push_down.forms import Pieces, Rewriting, SplitForm, length
 
 
 def reshape(rewriting: Rewriting, node: Node) -> Pieces | None:
@@ -63,7 +63,7 @@ def _moved(rewriting: Rewriting, node: Node, axis: object) -> Pieces | None:
     return pieces.mapped(axis(pieces), made)
 
 
-def slice_(rewriting: Rewriting, node: Node) -> Form | Node | None:
+def slice_(rewriting: Rewriting, node: Node) -> SplitForm | Node | None:
     """Along the joined axis the stretches that lie inside; along another axis the same of each piece."""
     pieces = rewriting.pieces(node.inputs[0])
     if pieces is None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vflc.ir.graph import PLACELESS, Node
-from vflc.passes.push_down.forms import REST, Rewriting, Terms, gathered
+from vflc.passes.push_down.forms import REST, Rewriting, SumTerms, gathered
 
 
-def add(rewriting: Rewriting, node: Node) -> Terms | None:
+def add(rewriting: Rewriting, node: Node) -> SumTerms | None:
     """`x + y` and `x - y` of values of one shape, or with a weight or constant that is copied out."""
     left, right = (_terms(rewriting, node, name) for name in node.inputs)
     if left is None or right is None:
@@ -31,7 +31,7 @@ def _terms(rewriting: Rewriting, node: Node, name: str) -> list[tuple[str, Node]
     return [(owner if stays else REST, whole)]
 
 
-def scale(rewriting: Rewriting, node: Node) -> Terms | None:
+def scale(rewriting: Rewriting, node: Node) -> SumTerms | None:
     """A sum times or divided by a constant: every term is."""
     x, y = (rewriting.old[name] for name in node.inputs)
     constant, other = (y, x) if y.op in PLACELESS else (x, y)
@@ -48,7 +48,7 @@ def scale(rewriting: Rewriting, node: Node) -> Terms | None:
     return gathered(rewriting, made)
 
 
-def each_term(rewriting: Rewriting, node: Node) -> Terms | None:
+def each_term(rewriting: Rewriting, node: Node) -> SumTerms | None:
     """What is linear, and turns no number of axes into another by copying: `unsqueeze`, `neg`, `sum`, …"""
     terms = sum_of(rewriting, node.inputs[0])
     sizes = rewriting.old[node.inputs[0]].type.sizes
@@ -60,6 +60,6 @@ def each_term(rewriting: Rewriting, node: Node) -> Terms | None:
 def sum_of(rewriting: Rewriting, name: str) -> list[tuple[str, Node]] | None:
     """The terms of a sum that has not been put together and that nothing else needs."""
     known = rewriting.forms.get(name)
-    if not isinstance(known, Terms) or name in rewriting.build.graph or not rewriting.alone(name):
+    if not isinstance(known, SumTerms) or name in rewriting.build.graph or not rewriting.alone(name):
         return None
     return list(known.terms.items())

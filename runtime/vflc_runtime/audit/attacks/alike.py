@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 
@@ -39,13 +39,13 @@ def lines(rows: Array) -> Array:
     return turned
 
 
-def _alike(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _alike(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(BATCHES // 4, channel.program):
         rows = view.rows(step, channel)
         yield Look(step.rows, np.stack([rows, lines(rows)], axis=1), "pairs")
 
 
-def _quotient(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _quotient(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     """Quotients by each edge of one number, and the same less what was sent."""
     singles = [each for each in view.channels(channel.phase) if each.name != "all"]
     own = view.answered(channel)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.knowledge import Knowledge, LabelKind
 
 Array = NDArray[Any]
@@ -56,11 +56,11 @@ class LabelAttack:
     knows: str
     phase: Literal["forward", "backward", "any"]
     kinds: tuple[LabelKind, ...]
-    run: Callable[[AdversaryView, Channel, Knowledge], Iterator[Look]]
+    run: Callable[[AdversaryView, ObservedEdges, Knowledge], Iterator[Look]]
     rows: bool = True
     parts: bool = True
 
-    def looks_at(self, channel: Channel, told: bool = True) -> bool:
+    def looks_at(self, channel: ObservedEdges, told: bool = True) -> bool:
         """Whether it is for what crosses there; `told` whether that depends on the secret."""
         return (
             self.rows == channel.rows

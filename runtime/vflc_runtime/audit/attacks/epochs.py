@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.attacks.taught import look
 from vflc_runtime.audit.knowledge import Knowledge
@@ -29,7 +29,7 @@ KNOWN = 200
 ROWS = 4000
 
 
-def every_time(view: AdversaryView, channel: Channel) -> tuple[Indices, Array]:
+def every_time(view: AdversaryView, channel: ObservedEdges) -> tuple[Indices, Array]:
     """What came of each row each time, of rows that came at least twice: [n] and [n, times, w]."""
     found: dict[int, list[Array]] = {}
     for step in view.steps(None):
@@ -44,7 +44,7 @@ def every_time(view: AdversaryView, channel: Channel) -> tuple[Indices, Array]:
     return np.array(rows, np.int64), values
 
 
-def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     if channel.program != "train":
         return
     numbers, values = every_time(view, channel)

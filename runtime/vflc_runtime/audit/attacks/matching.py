@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
-from vflc_runtime.audit.learn import FLOAT, Layers, adam, zeros
+from vflc_runtime.audit.learn import FLOAT, LayerWeights, adam, zeros
 
 Array = NDArray[Any]
 
@@ -57,7 +57,7 @@ def by_matching(rows: Array, sent: Array) -> Array:
     return found
 
 
-def _slopes(inputs: Array, layers: Layers) -> tuple[Array, Array, Array]:
+def _slopes(inputs: Array, layers: LayerWeights) -> tuple[Array, Array, Array]:
     """The values of the surrogate's hidden units [n, h], their slopes, and its own at each row [n, w]."""
     (first, shift), (last, _) = layers
     hidden = np.tanh(inputs @ first + shift)
@@ -65,7 +65,7 @@ def _slopes(inputs: Array, layers: Layers) -> tuple[Array, Array, Array]:
     return hidden, units, units @ (first * last[:, 0]).T
 
 
-def _differentiate(inputs: Array, wanted: Array, layers: Layers, found: Layers) -> None:
+def _differentiate(inputs: Array, wanted: Array, layers: LayerWeights, found: LayerWeights) -> None:
     """The gradient of the mean squared cosine between slopes and what is wanted, times -1."""
     (first, _), (last, _) = layers
     (by_first, by_shift), (by_last, _) = found
@@ -83,7 +83,7 @@ def _differentiate(inputs: Array, wanted: Array, layers: Layers, found: Layers) 
     back.sum(axis=0, out=by_last[:, 0])
 
 
-def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     own = view.answered(channel)
     if own is None:
         return

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 
@@ -72,7 +72,7 @@ def _sparsest(left: Array, start: Array) -> Array:
     return found
 
 
-def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     for step in view.steps(BATCHES // 4, channel.program):
         rows = view.rows(step, channel)
         if rows.any() and len(rows) > 1:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
-from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 
@@ -83,7 +83,7 @@ def behind_softmax(rows: Array, sent: Array) -> Array:
     return found
 
 
-def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     own = view.answered(channel)
     if own is None:
         return

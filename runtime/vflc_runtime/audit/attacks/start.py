@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks import taught
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
@@ -36,7 +36,7 @@ class Start:
     steps: tuple[RecordedStep, ...]
 
 
-def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     first = next(iter(view.steps(1)), None)
     start: Start | None = view.start
     if (

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vflc_runtime.audit import exact
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.run.transcript import RecordedStep
@@ -58,7 +58,7 @@ def covered(batches: Sequence[tuple[Indices, Array, Array]], total: int) -> bool
     return len(np.unique(np.concatenate([rows for rows, _, _ in batches]))) == total
 
 
-def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     steps = list(view.steps(MOST))
     alone = [step for step in steps if len(step.rows) == 1]
     if len(alone) > 1:
@@ -79,7 +79,7 @@ def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterato
             yield Look(rows, by_sums(batches, len(rows)))
 
 
-def _single(view: AdversaryView, channel: Channel, alone: Sequence[RecordedStep]) -> Array:
+def _single(view: AdversaryView, channel: ObservedEdges, alone: Sequence[RecordedStep]) -> Array:
     """Sums of one row, as they are, and divided by what was sent of the row, along their lines [n, c]."""
     sums = np.stack([view.sums(step, channel) for step in alone])
     found = [*sums.T, exact.by_projection(sums)]

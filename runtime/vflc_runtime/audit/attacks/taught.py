@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vflc_runtime.audit.adversary_view import AdversaryView, Channel
+from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
-from vflc_runtime.audit.learn import Network
+from vflc_runtime.audit.learn import SurrogateNetwork
 from vflc_runtime.run.transcript import RecordedStep
 
 Array = NDArray[Any]
@@ -46,12 +46,12 @@ def guesses(rows: Array, known: Array, labels: Array, classes: int) -> Array:
     joint = np.concatenate([rows, unit], axis=1)
     if classes == 1:
         middle, scale = labels.mean(), max(float(labels.std()), 1e-12)
-        taught = Network(joint[known], ((labels - middle) / scale).reshape(-1, 1), "linear", HIDDEN)
+        taught = SurrogateNetwork(joint[known], ((labels - middle) / scale).reshape(-1, 1), "linear", HIDDEN)
         return taught(joint)[:, 0]
-    return Network(joint[known], np.eye(classes)[labels.astype(np.int64)], "softmax", HIDDEN)(joint)
+    return SurrogateNetwork(joint[known], np.eye(classes)[labels.astype(np.int64)], "softmax", HIDDEN)(joint)
 
 
-def _run(view: AdversaryView, channel: Channel, knowledge: Knowledge) -> Iterator[Look]:
+def _run(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> Iterator[Look]:
     numbers, rows = gathered(view, channel)
     known, labels = knowledge.some(numbers, KNOWN, 0)
     classes = 1 if knowledge.label.kind == "number" else knowledge.label.classes
@@ -68,7 +68,7 @@ def look(rows: Array, found: Array) -> Look:
     return Look(rows, found[:, 1]) if found.shape[1] == 2 else Look(rows, found, "accuracy")
 
 
-def gathered(view: AdversaryView, channel: Channel) -> tuple[Array, Array]:
+def gathered(view: AdversaryView, channel: ObservedEdges) -> tuple[Array, Array]:
     """Every row as it was seen first, up to `ROWS`: numbers [n], and what came and was sent of it [n, w]."""
     done = np.zeros(view.total, bool)
     numbers: list[Array] = []
@@ -83,7 +83,7 @@ def gathered(view: AdversaryView, channel: Channel) -> tuple[Array, Array]:
     return (np.concatenate(numbers), np.concatenate(found)) if numbers else (np.arange(0), np.zeros((0, 0)))
 
 
-def seen(view: AdversaryView, step: RecordedStep, channel: Channel) -> Array:
+def seen(view: AdversaryView, step: RecordedStep, channel: ObservedEdges) -> Array:
     """What came of each row of a step, and what the place sent of it [n, w]."""
     own = [] if channel.sent else view.channels("forward", channel.program, sent=True)[:1]
     return np.concatenate([view.rows(step, each) for each in (channel, *own)], axis=1)

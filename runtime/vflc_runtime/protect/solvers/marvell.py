@@ -41,7 +41,7 @@ MARGIN = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class ClassStatistics:
     """What a batch shows of the gradients of both classes.
 
     Args:
@@ -75,12 +75,12 @@ class Noises:
         return (self.axes * variances) @ self.axes.T + self.along * np.outer(self.direction, self.direction)
 
 
-def measure(gradients: Array, positive: NDArray[np.bool_]) -> Classes | None:
+def measure(gradients: Array, positive: NDArray[np.bool_]) -> ClassStatistics | None:
     """The classes of a batch [batch, d]; None where one of them is absent."""
     if positive.all() or not positive.any():
         return None
     ones, zeros = gradients[positive].astype(np.float64), gradients[~positive].astype(np.float64)
-    return Classes(ones.mean(0) - zeros.mean(0), _covariance(zeros), _covariance(ones))
+    return ClassStatistics(ones.mean(0) - zeros.mean(0), _covariance(zeros), _covariance(ones))
 
 
 def _covariance(rows: Array) -> Array:
@@ -89,7 +89,7 @@ def _covariance(rows: Array) -> Array:
     return found
 
 
-def solve(classes: Classes, bound: float) -> Noises:
+def solve(classes: ClassStatistics, bound: float) -> Noises:
     """The noise after which `sum_kl` is at most `bound`."""
     values, axes = np.linalg.eigh(classes.positive - classes.negative)
     largest = max(np.trace(classes.positive), np.trace(classes.negative), 0.0)
@@ -112,7 +112,7 @@ def _inverse(covariance: Array, difference: Array) -> float:
     return float(1 / (parts[~bare] / values[~bare]).sum())
 
 
-def sum_kl(classes: Classes, noises: Noises) -> float:
+def sum_kl(classes: ClassStatistics, noises: Noises) -> float:
     """Sum of both KL divergences between the classes with the noise, as Gaussians; infinite where one
     varies in a direction in which the other does not, or the means differ where neither does."""
     zero = classes.negative + noises.covariance(noises.negative)

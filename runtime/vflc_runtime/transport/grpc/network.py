@@ -13,7 +13,7 @@ from vflc_runtime.transport.ends import Dial
 from vflc_runtime.transport.grpc.streams import Dialer, StreamServer
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.linked import LinkedNetwork
-from vflc_runtime.transport.rules import Rules
+from vflc_runtime.transport.rules import MessageRules
 from vflc_runtime.transport.schemes import USUAL
 from vflc_runtime.transport.tls import Identity, Tls, check_insecure, identity
 from vflc_runtime.transport.transport import Fail
@@ -52,7 +52,7 @@ class GrpcNetwork(LinkedNetwork):
         place: str,
         peers: Mapping[str, str | None],
         listen: str | None,
-        rules: Rules,
+        rules: MessageRules,
         tls: Tls | None,
         timeout: float,
     ) -> None:
