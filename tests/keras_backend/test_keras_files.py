@@ -45,10 +45,10 @@ for path in sorted(bundle.rglob("*.keras.json")):
     found[str(path.relative_to(bundle))] = [names, [list(i.shape) for i in model.inputs]]
 for package in ("vflc", "vflc_runtime"):
     del sys.modules[package]
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
-source = Source("tested.vfl", text.read_text())
+source = SourceText("tested.vfl", text.read_text())
 again = compile_source(source, precision="float64", backends=("onnx", "keras"))
 print(json.dumps([found, {name: hashlib.sha256(each).hexdigest() for name, each in again.files.items()}]))
 """

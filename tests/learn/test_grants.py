@@ -490,7 +490,7 @@ def test_a_sum_over_three_parties_offers_to_hide_its_terms() -> None:
     )
 
     def helps(text: str) -> list[str]:
-        found = [d.help or "" for d in check_source(Source("spec.vfl", text)) if d.code == "VFL0340"]
+        found = [d.help or "" for d in check_source(SourceText("spec.vfl", text)) if d.code == "VFL0340"]
         return [help for help in found if "`to bob: " in help]
 
     offer = (

@@ -9,9 +9,9 @@ import pytest
 
 SESSION = "from vflc_runtime.engines.onnx_session import CPU"
 COMPILED = """
-from vflc.diagnostics import Source
+from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
-compile_source(Source("s.vfl", '''
+compile_source(SourceText("s.vfl", '''
 party a { key k feature x: float }
 party b { key k label y: float }
 h = dense(a.x, 2)

@@ -162,8 +162,8 @@ def digest_elsewhere(path: Path, seed: str) -> str:
     """The digest of the pushed bundle, compiled in a process of its own."""
     code = (
         "import sys; from pathlib import Path; from vflc.driver import compile_source; "
-        "from vflc.diagnostics import Source; text = Path(sys.argv[1]).read_text('utf-8'); "
-        "made = compile_source(Source('one.vfl', text), precision='float64', protections=False); "
+        "from vflc.diagnostics import SourceText; text = Path(sys.argv[1]).read_text('utf-8'); "
+        "made = compile_source(SourceText('one.vfl', text), precision='float64', protections=False); "
         "print(made.manifest['digest'])"
     )
     result = subprocess.run(

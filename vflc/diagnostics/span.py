@@ -16,7 +16,7 @@ class SourceText(Struct, frozen=True, dict=True):
     library: bool = False
 
     def __repr__(self) -> str:
-        return f"Source({self.name!r})"
+        return f"SourceText({self.name!r})"
 
     @cached_property
     def _starts(self) -> list[int]:
