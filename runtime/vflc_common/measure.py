@@ -73,6 +73,11 @@ class ScoredClassRows:
         self.classes = prediction.shape[1]
 
     @cached_property
+    def shares(self) -> Array:
+        """How much of each class a row is [n, classes]."""
+        return self.label if self.label.shape[1] > 1 else np.eye(self.classes)[self.truth]
+
+    @cached_property
     def truth(self) -> Array:
         """The class of each row."""
         return self.label.argmax(1) if self.label.shape[1] > 1 else self.label[:, 0].astype(np.int64)
@@ -90,15 +95,39 @@ class ScoredClassRows:
         return likely
 
 
-MetricSum = Callable[[Any], Any]
-"""From a block to a number, or to an array of one for each class, that is added up over blocks."""
+class Pooled(Struct, frozen=True):
+    """A statistic of which two blocks' values are put together by a rule of its own, where a sum would round.
+
+    Args:
+        of: from a block to an array.
+        pool: from the arrays of two sets of rows to that of both.
+    """
+
+    of: Callable[[Any], Any]
+    pool: Callable[[Any, Any], Any]
+
+    def __call__(self, block: Any) -> Any:
+        return self.of(block)
+
+
+MetricSum = Callable[[Any], Any] | Pooled
+"""From a block to a number, or to an array, that is added up over blocks, or `Pooled`."""
+
+
+def joined(statistic: MetricSum, before: Any, block: Any) -> Any:
+    """A statistic of the rows before, 0.0 where there were none, and those of a block."""
+    value = statistic(block)
+    if isinstance(statistic, Pooled):
+        return statistic.pool(before, value) if np.ndim(before) else value
+    return before + value
 
 
 class OfSums(Struct, frozen=True):
     """A metric of sums.
 
     Args:
-        sums: what is added up; functions that several metrics have are computed once.
+        sums: what is summed over all rows; functions that several metrics have are computed once. Where there
+            have been no rows, each is the number 0.
         result: from these sums, in order, to the metric; None where it is not defined.
         by_class: from the same to what it is of each class, NaN where it is not defined.
     """
@@ -113,10 +142,13 @@ class OfRanks(Struct, frozen=True):
 
     Args:
         result: from scores [n], which rows are positive [n], and how much each counts [n] or None, to the
-            metric; None where it is not defined.
+            metric; None where it is not defined. Of classes, scores are [n, classes], and instead of which
+            rows are positive it is given the class of each [n].
+        by_class: from the same to what it is of each class [classes], NaN where it is not defined.
     """
 
     result: Callable[[Array, Array, Array | None], float | None]
+    by_class: Callable[[Array, Array, Array | None], Array] | None = None
 
 
 class Metric(Struct, frozen=True):
@@ -155,6 +187,21 @@ def hits(block: ScoredRows) -> float:
     return float(block.weight[block.guess & block.truth].sum())
 
 
+def positives(block: ScoredRows) -> float:
+    """Weight of the positive rows."""
+    return float(block.weight[block.truth].sum())
+
+
+def guessed(block: ScoredRows) -> float:
+    """Weight of the rows that are held for positive."""
+    return float(block.weight[block.guess].sum())
+
+
+def squared(block: ScoredRows) -> float:
+    """Squares of the errors, summed."""
+    return float((block.weight * np.square(block.error)).sum())
+
+
 def of_classes(block: ScoredClassRows, which: Array, classes: Array) -> Array:
     """Weight of the chosen rows, by class."""
     return np.bincount(classes[which], block.weight[which], block.classes)
@@ -166,6 +213,10 @@ def right_by_class(block: ScoredClassRows) -> Array:
 
 def occurs_by_class(block: ScoredClassRows) -> Array:
     return np.bincount(block.truth, block.weight, block.classes)
+
+
+def guessed_by_class(block: ScoredClassRows) -> Array:
+    return np.bincount(block.guess, block.weight, block.classes)
 
 
 def share(part: float, whole: float) -> float | None:

@@ -7,13 +7,13 @@ every score. Where the rows of a loss have weights, a row counts by its weight i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vflc_common.measure import MetricSum, OfRanks, OfSums, ScoredClassRows, ScoredRows
+from vflc_common.measure import MetricSum, OfRanks, OfSums, ScoredClassRows, ScoredRows, joined
 from vflc_common.metrics import METRICS
 from vflc_common.words import Predicted
 
@@ -97,10 +97,10 @@ class MetricCollector:
             if prediction.shape[1] > 1:  # several numbers a row count as rows of their own
                 weight = np.repeat(weight, prediction.shape[1])
             block = ScoredRows(prediction.reshape(-1), label.reshape(-1), weight)
-            if self._ranked:
-                self._kept.append((block.prediction.copy(), block.truth, weight))
-        for statistic in self._sums:
-            self._sums[statistic] = self._sums[statistic] + statistic(block)
+        if self._ranked:
+            self._kept.append((block.prediction.copy(), block.truth, weight))
+        for statistic, before in self._sums.items():
+            self._sums[statistic] = joined(statistic, before, block)
 
     def results(self) -> dict[str, float | None]:
         """Each metric that measures such a prediction by name; None where it is not defined, as the
@@ -117,21 +117,26 @@ class MetricCollector:
         return {
             f"{metric}.{name}": None if np.isnan(value) else float(value)
             for metric, measure in self._measures.items()
-            if isinstance(measure, OfSums) and measure.by_class is not None and np.ndim(self._of(measure)[0])
-            for name, value in self._named(measure.by_class(*self._of(measure)))
+            if measure.by_class is not None and self._rows
+            for name, value in self._named(measure.by_class(*self._given(measure)))
         }
 
     def _named(self, values: Array) -> Iterable[tuple[Any, Any]]:
         return zip(self.scored.classes or range(len(values)), values, strict=False)
 
-    def _of(self, measure: OfSums) -> list[Any]:
-        """The sums of a metric; before there are rows also those of each class are the number 0."""
-        return [self._sums[each] for each in measure.sums]
+    @property
+    def _rows(self) -> bool:
+        """Whether a row has been absorbed."""
+        return bool(self._kept) or any(np.ndim(value) for value in self._sums.values())
+
+    def _given(self, measure: OfSums | OfRanks) -> Sequence[Any]:
+        """What a metric is computed from: its sums, or all scores."""
+        return self._scores() if isinstance(measure, OfRanks) else [self._sums[each] for each in measure.sums]
 
     def _result(self, measure: OfSums | OfRanks) -> float | None:
-        if isinstance(measure, OfRanks):
-            return measure.result(*self._scores()) if self._kept else None
-        return measure.result(*self._of(measure))
+        if isinstance(measure, OfRanks) and not self._kept:
+            return None
+        return measure.result(*self._given(measure))
 
     def _scores(self) -> tuple[Array, Array, Array | None]:
         scores, positive, weights = (np.concatenate(each) for each in zip(*self._kept, strict=True))
@@ -141,7 +146,12 @@ class MetricCollector:
         """All that was collected, for a checkpoint in the middle of an epoch."""
         if not self._pending:
             return {}
-        empty = (self._pending[0][:0, 0], np.empty(0, bool), np.empty(0))
+        several = self.scored.kind == "multiclass"
+        empty = (
+            self._pending[0][:0] if several else self._pending[0][:0, 0],
+            np.empty(0, np.int64 if several else bool),
+            np.empty(0),
+        )
         kept = (np.concatenate(each) for each in zip(*self._kept, empty, strict=True))
         return {
             "sums": np.array([value for value in self._sums.values() if not np.ndim(value)]),

@@ -79,7 +79,7 @@ def test_every_metric_can_be_asked_for(tmp_path: Path) -> None:
     assert asked != spec
     driver.compile_source(SourceText("m.vfl", asked)).write(tmp_path / "bundle")
     measured = open_bundle(tmp_path / "bundle").plans["bob"].metrics[0].metrics
-    assert measured == tuple(binary) and {*binary, "rating_accuracy"} == {*METRICS.ours}
+    assert measured == tuple(binary)
 
 
 def test_every_code_is_in_the_index() -> None:

@@ -36,9 +36,28 @@ def auc(scores: Array, positive: Array, weights: Array | None = None) -> float |
     return float(area / (hits[-1] * misses[-1]))
 
 
+def auc_by_class(scores: Array, classes: Array, weights: Array | None = None) -> Array:
+    """The area of each class against all others; NaN where no row, or every row, is of the class.
+
+    Args:
+        scores: [rows, classes].
+        classes: the class of each row [rows].
+        weights: how much each row counts [rows]; every row as much where None.
+    """
+    found = (auc(scores[:, i], classes == i, weights) for i in range(scores.shape[1]))
+    return np.array([np.nan if area is None else area for area in found])
+
+
+def auc_of_classes(scores: Array, classes: Array, weights: Array | None = None) -> float | None:
+    """The mean of `auc_by_class` over the classes of which it is defined; None where it is of none."""
+    areas = auc_by_class(scores, classes, weights)
+    return None if np.isnan(areas).all() else float(np.nanmean(areas))
+
+
 METRIC = Metric(
     "auc",
-    "area under the ROC curve, exact; ties count half",
-    {"binary": OfRanks(auc)},
+    "area under the ROC curve, exact; ties count half; for classes, the mean over each against the others, "
+    "and in an evaluation also each class by its name",
+    {"binary": OfRanks(auc), "multiclass": OfRanks(auc_of_classes, auc_by_class)},
     known_as={"roc_auc roc_auc_score": "write auc"},
 )

@@ -3,20 +3,14 @@
 from vflc_common.measure import (
     Metric,
     OfSums,
-    ScoredRows,
     hits,
     mean_share,
     occurs_by_class,
+    positives,
     right_by_class,
     share,
     shares,
 )
-
-
-def positives(block: ScoredRows) -> float:
-    """Weight of the positive rows."""
-    return float(block.weight[block.truth].sum())
-
 
 METRIC = Metric(
     "recall",

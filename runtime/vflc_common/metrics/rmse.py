@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vflc_common.measure import Metric, OfSums, ScoredRows, weight
-from vflc_common.numpy import np
-
-
-def squared(block: ScoredRows) -> float:
-    """Squares of the errors, summed."""
-    return float((block.weight * np.square(block.error)).sum())
-
+from vflc_common.measure import Metric, OfSums, squared, weight
 
 _ROOT = OfSums((squared, weight), lambda squares, whole: math.sqrt(squares / whole) if whole else None)
 
