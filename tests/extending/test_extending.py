@@ -26,13 +26,13 @@ def test_a_function_and_a_metric_of_another_package(site: Path, tmp_path: Path) 
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text("utf-8"))
     assert manifest["plugins"] == [
         {"kind": kind, "name": name, "package": "vflc-example", "version": "1.0"}
-        for kind, name in (("functions", "swish"), ("metrics", "brier"))
+        for kind, name in (("functions", "swish"), ("metrics", "cubed_error"))
     ]
     data = tables(tmp_path)
     done = vflc("train", "bundle", *data, "--out", "run", at=tmp_path, site=site)
     assert done.returncode == 0, done.stderr
     history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
-    best = min(epoch["validation"]["brier"] for epoch in history)
+    best = min(epoch["validation"]["cubed_error"] for epoch in history)
     kept = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert 0 < best < 1 and kept["best"]["value"] == best
     # a probability is known for each row: the metric is the mean of what it says it is
@@ -41,8 +41,8 @@ def test_a_function_and_a_metric_of_another_package(site: Path, tmp_path: Path) 
     assert scored.returncode == told.returncode == 0, scored.stderr + told.stderr
     predicted, labels = (read(tmp_path / name) for name in ("out.csv", "bob.csv"))
     late = {row["ID"]: float(row["late"]) for row in predicted}
-    squares = [(late[row["ID"]] - int(row["Late"])) ** 2 for row in labels]
-    assert json.loads(told.stdout)["evaluation"]["brier"] == pytest.approx(np.mean(squares), abs=1e-6)
+    cubes = [abs(late[row["ID"]] - int(row["Late"])) ** 3 for row in labels]
+    assert json.loads(told.stdout)["evaluation"]["cubed_error"] == pytest.approx(np.mean(cubes), abs=1e-6)
 
     without = vflc("train", "bundle", *data, "--out", "other", at=tmp_path)
     assert without.returncode == 1 and "error[VFL0696]" in without.stderr
@@ -78,7 +78,7 @@ def test_a_metric_that_the_manifest_does_not_name_is_not_run(
     path.write_text(canonical({**manifest, "digest": digest(manifest)}), "utf-8")
     refused = vflc("train", "bundle", *tables(tmp_path), "--out", "run", at=tmp_path, site=site)
     assert refused.returncode == 1, refused.stdout
-    assert "error[VFL0613]: 'brier' among the metrics is of the package vflc-example 1.0" in refused.stderr
+    assert "error[VFL0613]: 'cubed_error' among the metrics is of the package vflc-example" in refused.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -229,7 +229,7 @@ def test_what_is_not_asked_for_is_not_imported(tmp_path: Path) -> None:
 
 def test_a_near_name_is_suggested(site: Path, tmp_path: Path) -> None:
     told = found(spec("swich", "briar"), tmp_path, site)
-    assert "did you mean `brier`?" in told and "did you mean `swish`?" in told
+    assert "did you mean `cubed_error`?" in told and "did you mean `swish`?" in told
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as peer
 from vflc_common.metrics import METRICS
 from vflc_runtime import metrics
-from vflc_runtime.metrics import MetricCollector, MeasuredPrediction
+from vflc_runtime.metrics import MeasuredPrediction, MetricCollector
 
 Array = np.ndarray[Any, Any]
 Peer = Callable[[Array, Array, Array], float]
@@ -133,7 +133,9 @@ def test_metrics_are_their_peers(kind: str, count: int, weighed: bool, block: in
 
 def test_each_class_has_its_own_area_and_f1() -> None:
     truth, score = rows("multiclass", np.random.default_rng(5), 60)
-    collector = MetricCollector(MeasuredPrediction("y", "multiclass", ("auc", "f1"), {}, ("a", "b", "c", "d")))
+    collector = MetricCollector(
+        MeasuredPrediction("y", "multiclass", ("auc", "f1"), {}, ("a", "b", "c", "d"))
+    )
     collector.add(score, truth)
     found = collector.by_class()
     f1 = peer.f1_score(truth, score.argmax(1), average=None)
