@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct, field
 
+from vflc_common.arrays import Array
 from vflc_common.numpy import np
 from vflc_common.words import Predicted
-
-if TYPE_CHECKING:
-    Array = np.ndarray[Any, Any]
 
 LEAST = 1e-7
 """What a probability counts as at least in a logarithm."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from vflc_common.arrays import Array
 from vflc_common.numpy import np
-
-if TYPE_CHECKING:
-    Array = np.ndarray[Any, Any]
 
 
 def reached(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vflc_common.arrays import Words
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Words = NDArray[np.uint64]
+    pass
 
 
 def siphash(texts: Sequence[bytes], low: int, high: int) -> Words:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Scores = Mapping[str, float | None]
+"""Losses and metrics by name; None where a metric is not defined."""
 
 
 @dataclass(frozen=True, slots=True)

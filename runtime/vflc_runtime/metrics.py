@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.measure import MetricSum, OfRanks, OfSums, ScoredClassRows, ScoredRows, joined
 from vflc_common.metrics import METRICS
 from vflc_common.words import Predicted
 
-Array = NDArray[Any]
 ClassNames = tuple[str | int | float, ...]
 
 BLOCK = 1 << 16

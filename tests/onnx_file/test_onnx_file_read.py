@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from vflc.diagnostics import Refused
-from vflc.onnx_file import Graph, read
+from vflc.onnx_file import OnnxGraph, read
 
 KERNEL = np.arange(6, dtype="float32").reshape(2, 3)
 
@@ -202,7 +202,7 @@ def test_weights_elsewhere_are_not_read(case: str, tmp_path: Path) -> None:
 # --- damage --------------------------------------------------------------------------------------------
 
 
-def whole_or_refused(path: Path) -> Graph | None:
+def whole_or_refused(path: Path) -> OnnxGraph | None:
     try:
         return read(path)
     except Refused as error:

@@ -50,6 +50,47 @@ def test_no_vocabulary_stands_at_both() -> None:
     assert compiler & runtime - CHANCE == set()
 
 
+# --- names ------------------------------------------------------------------------------------------------
+
+HALVES = {
+    "Bundle", "Draw", "Edge", "Gradient", "Guard", "Initializer", "LayerVariable", "Loss", "Matrix",
+    "Message", "Missed", "Newest", "Optimizer", "Power", "Prediction", "Product", "Slice", "Step",
+    "Sum", "Update",
+}  # fmt: skip
+"""What the compiler writes into a bundle and the runtime reads from it: each has its half of one thing."""
+
+
+def types_defined(top: Path) -> Iterator[tuple[str, str]]:
+    """The public classes and aliases of types that files define, with their file."""
+    for path in sorted(top.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                node.body = []
+            names: list[str] = []
+            if isinstance(node, ast.ClassDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+                names = [name for name in names if name[0].isupper() and not name.isupper()]
+            yield from ((name, str(path.relative_to(ROOT))) for name in names if not name.startswith("_"))
+
+
+def test_a_type_bears_a_name_of_its_own() -> None:
+    """One word has one meaning, for whoever reads `Rows` or searches for it."""
+    where: dict[str, dict[str, set[str]]] = {}
+    for side, top in {**SIDES, "both": ROOT / "runtime" / "vflc_common"}.items():
+        for name, path in types_defined(top):
+            where.setdefault(name, {}).setdefault(side, set()).add(path)
+    alike = {name: found for name, found in where.items() if sum(map(len, found.values())) > 1}
+    halves = {
+        name for name, found in alike.items()
+        if {*found} == {"compiler", "runtime"} and all(len(paths) == 1 for paths in found.values())
+    }  # fmt: skip
+    assert {name: alike[name] for name in alike.keys() - (HALVES & halves)} == {}
+    assert HALVES - halves == set(), "these are no longer defined by both"
+
+
 # --- the canonical form -----------------------------------------------------------------------------------
 
 plain = st.recursive(

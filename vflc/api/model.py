@@ -14,11 +14,13 @@ from vflc_common.words import DEFAULT_BACKEND
 from vflc import driver
 from vflc.api import tables
 from vflc.api.errors import told
-from vflc.api.run import Listener, Run, fit
+from vflc.api.run import Run, fit
 from vflc.diagnostics import Diagnostic, SourceText
 from vflc.syntax.parser import read_source
 
 if TYPE_CHECKING:
+    from vflc_runtime.events import Listener
+
     from vflc.emit.bundle import Bundle
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from vflc_runtime.audit.report import Report
+    from vflc_runtime.events import Listener
     from vflc_runtime.export.run import Exported
     from vflc_runtime.run.opened import OpenedRun
     from vflc_runtime.run.settings import OptionRules, TrainOptions
 
     from vflc.api.plot import Curves
-
-Listener = Callable[[Any], None]
-"""Called with each event: see `vflc_runtime.events`."""
 
 
 def load(folder: str | Path) -> Run:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct, field
-from vflc_common.words import Division, Phase, Predicted, Program, StepKind, Weighting
+from vflc_common.words import Division, Halves, Phase, Predicted, Program, StepKind, Weighting
 
 from vflc.diagnostics.span import Span
 from vflc.ir.graph import Graph, Node
@@ -162,9 +162,6 @@ class TrainConfig(Struct, frozen=True):
     clip_norm: float | None = None
     clip_value: float | None = None
     push_down: bool = True
-
-
-Halves = Literal["examples", "batches", "fraction", "same"]
 
 
 class Reconstruction(Struct, frozen=True):

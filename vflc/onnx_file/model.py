@@ -29,7 +29,7 @@ class Port(Struct, frozen=True):
     shape: tuple[int | None, ...] | None
 
 
-class Node(Struct, frozen=True, eq=False):
+class OnnxNode(Struct, frozen=True, eq=False):
     """An operation.
 
     Args:
@@ -56,7 +56,7 @@ class Node(Struct, frozen=True, eq=False):
         return f"`{self.name[:80]}` ({self.domain + '.' if self.domain else ''}{self.op[:40]})"
 
 
-class Graph(Struct, frozen=True, eq=False):
+class OnnxGraph(Struct, frozen=True, eq=False):
     """A graph whose names all lead somewhere.
 
     Args:
@@ -72,7 +72,7 @@ class Graph(Struct, frozen=True, eq=False):
     name: str
     inputs: Sequence[Port]
     outputs: Sequence[Port]
-    nodes: Sequence[Node]
+    nodes: Sequence[OnnxNode]
     constants: Mapping[str, Any]
     opsets: Mapping[str, int]
     metadata: Mapping[str, str] = field(default_factory=dict)

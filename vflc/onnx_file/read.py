@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vflc.onnx_file.model import Graph, Node, Port, refuse
+from vflc.onnx_file.model import OnnxGraph, OnnxNode, Port, refuse
 from vflc.onnx_file.tensors import AGAIN, MOST_AXES, TYPES, array
 
 MOST_BYTES = 2 << 30
@@ -18,7 +18,7 @@ OLDEST = 13
 INLINE = "inline its functions (onnx.inliner.inline_local_functions) and save the model again"
 
 
-def read(path: Path) -> Graph:
+def read(path: Path) -> OnnxGraph:
     """The graph in a file.
 
     Args:
@@ -46,7 +46,7 @@ def read(path: Path) -> Graph:
     return parse(content, path.parent, str(path))
 
 
-def parse(content: bytes, folder: Path, shown: str) -> Graph:
+def parse(content: bytes, folder: Path, shown: str) -> OnnxGraph:
     """The graph in the bytes of a file; see `read`.
 
     Args:
@@ -97,7 +97,7 @@ class _Reader:
         self._model, self._graph, self._folder, self._shown = model, model.graph, folder, shown
         self._known: set[str] = set()
 
-    def graph(self) -> Graph:
+    def graph(self) -> OnnxGraph:
         graph = self._graph
         if len(graph.node) > MOST_NODES:
             _broken(self._shown, f"has more than {MOST_NODES:,} nodes")
@@ -117,7 +117,7 @@ class _Reader:
         if absent is not None:
             _broken(self._shown, f"does not make its output `{absent[:80]}`")
         metadata = {entry.key: entry.value for entry in self._model.metadata_props}
-        return Graph(graph.name, inputs, outputs, nodes, constants, opsets, metadata)
+        return OnnxGraph(graph.name, inputs, outputs, nodes, constants, opsets, metadata)
 
     def _opsets(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -155,7 +155,7 @@ class _Reader:
             _broken(self._shown, f"gives `{value.name[:80]}` the sizes {str(sizes)[:80]}")
         return Port(value.name, kind, tuple(sizes))
 
-    def _node(self, node: Any, opsets: Mapping[str, int]) -> Node:
+    def _node(self, node: Any, opsets: Mapping[str, int]) -> OnnxNode:
         domain = "" if node.domain == "ai.onnx" else node.domain
         name = node.name or next((each for each in node.output if each), "")
         shown = f"`{name[:80]}` ({node.op_type[:40]})"
@@ -176,7 +176,7 @@ class _Reader:
             if each:
                 self._gives(each, "an output")
         scope = _scope(node)
-        return Node(node.op_type, domain, name, tuple(node.input), tuple(node.output), attrs, scope)
+        return OnnxNode(node.op_type, domain, name, tuple(node.input), tuple(node.output), attrs, scope)
 
     def _attribute(self, given: Any, shown: str) -> Any:
         match given.type:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
 from vflc.ops.arithmetic import UNARY, infer_unary, vjp_unary
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, keras_call, need_float, number, onnx_node, tensor
 from vflc.ops.traits import ANY, AT_LEAST_0, AT_MOST_0, BETWEEN, MASK, POSITIVE, SHARE, SIGN
 

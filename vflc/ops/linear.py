@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
-from vflc.ops.registry import (
-    Array,
-    Attrs,
-    KerasLayer,
-    KerasOps,
-    OnnxWriter,
-    Op,
-    OpError,
-    OpSample,
-    register,
-)
+from vflc.ops.registry import Attrs, KerasLayer, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, broadcast, need_float, sum_to, tensor
 from vflc.ops.traits import COPY, mix
 from vflc.ops.users import levelled, multiplied

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.arrays import Array
+
 from vflc.ir.types import TensorType
-from vflc.ops.registry import Array, Attrs, KerasOps, Op, OpError, OpSample, register
+from vflc.ops.registry import Attrs, KerasOps, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, onnx_node, tensor
 from vflc.ops.source import vjp_none
 from vflc.ops.traits import COPY, NONE, same

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from vflc.ops.protection import MULTIPLE, POSITIVE, Option, Options, number_within
-from vflc.ops.registry import OpError
+from vflc.ops.protection import MULTIPLE, POSITIVE, Option, number_within
+from vflc.ops.registry import OpError, Options
 
 EPSILON = ("a number above 0 and below 100", number_within(0, 100))
 DELTA = ("a number above 0 and below 1", number_within(0, 1))

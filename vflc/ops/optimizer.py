@@ -13,14 +13,13 @@ from msgspec import Struct, field
 
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.missed import Missed, SeriesRule
-from vflc.ops.registry import OpError
+from vflc.ops.registry import OpError, Options
 from vflc.ops.rules import as_node, number
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-Options = Mapping[str, Any]
 Updated = tuple["Node", "dict[str, Node]"]
 UpdateRule = Callable[["Build", "Node", "Node", "Node", "dict[str, Node]", Options], Updated]
 CatchUpRule = Callable[["Build", "Node", "dict[str, Node]", "dict[str, Node]", Options], Updated]

@@ -18,10 +18,9 @@ from vflc_common.words import Accounting, DrawKind, Privacy
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.types import ROWS, Axis, TensorType
-from vflc.ops.registry import OpError
+from vflc.ops.registry import OpError, Options
 from vflc.ops.rules import number
 
-Options = Mapping[str, Any]
 Role = Literal["noise", "compression", "sum", "labels", "weights"]
 
 HAIR = 1 - 2.0**-20

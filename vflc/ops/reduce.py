@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import BATCH, Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import Infer, InputGradients, number, tensor
 from vflc.ops.traits import COPY, MASK, NONE, POSITIVE, reduced, same
 from vflc.ops.users import meant, no_batch, summed

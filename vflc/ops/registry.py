@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct, field
+from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
@@ -25,11 +26,9 @@ if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-    Array = np.ndarray[Any, Any]
-else:
-    Array = Any
-
 Attrs = Mapping[str, Any]
+Options = Mapping[str, Any]
+"""What a spec gives to an optimizer, a schedule or a mechanism, by name, with the defaults of the others."""
 
 
 class OpError(Exception):

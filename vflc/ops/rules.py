@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import BATCH, Axis, TensorType
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, OpError
+from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, OpError
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

@@ -11,11 +11,10 @@ from msgspec import Struct
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.types import Axis, TensorType
-from vflc.ops.registry import OpError
+from vflc.ops.registry import OpError, Options
 from vflc.ops.rules import as_node, number
 
 T = TypeVar("T")
-Options = Mapping[str, Any]
 
 
 class Schedule(Struct, frozen=True):

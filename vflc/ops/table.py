@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
-from vflc.ops.registry import (
-    Array,
-    Attrs,
-    KerasLayer,
-    KerasOps,
-    OnnxWriter,
-    Op,
-    OpError,
-    OpSample,
-    register,
-)
+from vflc.ops.registry import Attrs, KerasLayer, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, tensor
 from vflc.ops.traits import COPY, NONE, UNIT, with_zero
 from vflc.ops.users import alike

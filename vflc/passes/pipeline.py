@@ -24,7 +24,7 @@ from vflc.passes.push_down.push_down import PushDown
 from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
 
-Result = TypeVar("Result", bound=Lowered)
+M = TypeVar("M", bound=Lowered)
 
 
 class Pass(Protocol):
@@ -61,18 +61,18 @@ class Watch(Struct, frozen=True):
 UNWATCHED = Watch()
 
 
-class Pipeline(Struct, Generic[Result], frozen=True):
+class Pipeline(Struct, Generic[M], frozen=True):
     """Passes in their order, and the stage that the last one leads to."""
 
     passes: tuple[Pass, ...]
-    result: type[Result]
+    result: type[M]
 
     def run(
         self,
         model: Lowered,
         collector: DiagnosticCollector,
         watch: Watch = UNWATCHED,
-    ) -> Result:
+    ) -> M:
         """Runs the passes; stops after one that found a mistake.
 
         Args:

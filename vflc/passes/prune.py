@@ -10,7 +10,7 @@ from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.stages import Lowered
 from vflc.passes.properties import GRAPH, NEEDED
 
-PrunedModel = TypeVar("PrunedModel", bound=Lowered)
+M = TypeVar("M", bound=Lowered)
 
 
 class Prune:
@@ -24,7 +24,7 @@ class Prune:
         return pruned(model)
 
 
-def pruned(model: PrunedModel) -> PrunedModel:
+def pruned(model: M) -> M:
     """The model without what nothing needs."""
     roots = [loss.node for loss in model.losses] + [p.node for p in model.predictions]
     roots += [name for p in model.predictions for name in p.measured]

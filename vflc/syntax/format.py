@@ -12,7 +12,6 @@ from vflc.syntax.parser import parse
 
 ALIGNED_COMMENTS = 80
 """Comments of lines longer than this do not move those of their neighbours."""
-Clause = tuple[tree.Expr | tree.Name, ...]
 
 
 def format_spec(source_text: str, name: str = "spec.vfl") -> str:
@@ -280,12 +279,12 @@ class _Formatter:
         slots = [LayoutSlot(*span, draw(text)) for span, text in zip(spans, texts, strict=True)]
         return self._body(head, slots, start, node)
 
-    def _lines(self, limit: list[Clause]) -> list[list[Clause]]:
+    def _lines(self, limit: list[tree.Clause]) -> list[list[tree.Clause]]:
         """A list in one piece, or, where it has comments, in its clauses."""
         text = self.source[limit[0][0].span.start : limit[-1][-1].span.end]
         return [limit] if "#" not in text else [[clause] for clause in limit]
 
-    def _list(self, clauses: list[Clause]) -> str:
+    def _list(self, clauses: list[tree.Clause]) -> str:
         text = ", ".join(" ".join(map(self._word, clause)) for clause in clauses)
         return text.replace(f" {tree.COLON}", tree.COLON)
 

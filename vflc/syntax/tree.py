@@ -267,16 +267,20 @@ COLON = ":"
 """The word of a `release` that ends the receivers of a grant."""
 
 
+Clause = tuple[Expr | Name, ...]
+"""What stands between two separators of a `release`, word by word."""
+
+
 class ReleaseStatement(Struct, frozen=True):
     """`release alice { to bob: Age, Gender … }`; clauses as words, `:` a word of its own."""
 
     party: Name
-    clauses: tuple[tuple[Expr | Name, ...], ...]
+    clauses: tuple[Clause, ...]
     span: Span
 
-    def limits(self) -> list[list[tuple[Expr | Name, ...]]]:
+    def limits(self) -> list[list[Clause]]:
         """Clauses by what they say together: the list of `never Gender, Age` is two clauses."""
-        limits: list[list[tuple[Expr | Name, ...]]] = []
+        limits: list[list[Clause]] = []
         for clause in self.clauses:
             if limits and _goes_on(limits[-1], clause):
                 limits[-1].append(clause)

@@ -12,7 +12,7 @@ from vflc_common.codec import Codec, RowFormat, Unreadable
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
-    from vflc_common.codec import Array
+    from vflc_common.arrays import Array
 
 
 def size(form: RowFormat, by_range: bool) -> int:

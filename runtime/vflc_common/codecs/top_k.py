@@ -8,7 +8,7 @@ from vflc_common.codec import Codec, RowFormat, Unreadable
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
-    from vflc_common.codec import Array
+    from vflc_common.arrays import Array
 
 SHORT = 2**16
 """Numbers a row whose positions have two bytes; those of more have four."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vflc_common.arrays import Array
 from vflc_common.measure import Metric, OfSums, ScoredClassRows, ScoredRows
 from vflc_common.numpy import np
-
-if TYPE_CHECKING:
-    Array = np.ndarray[Any, Any]
 
 BINS = 10
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vflc_common.arrays import Array
 from vflc_common.measure import (
     Metric,
     OfSums,
@@ -19,9 +20,7 @@ from vflc_common.measure import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    pass
 
 
 def _by_class(right: Array, guessed: Array, occurs: Array) -> Array:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vflc_common.arrays import Array
 from vflc_common.measure import Metric, OfRanks
 from vflc_common.metrics.auc import auc
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    pass
 
 
 def gini(scores: Array, positive: Array, weights: Array | None = None) -> float | None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from vflc_common.arrays import Array
 from vflc_common.measure import Metric, OfRanks
 from vflc_common.numpy import np
 from vflc_common.ranking import reached
-
-if TYPE_CHECKING:
-    Array = np.ndarray[Any, Any]
 
 
 def pr_auc(scores: Array, positive: Array, weights: Array | None = None) -> float | None:

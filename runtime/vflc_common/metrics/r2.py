@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vflc_common.arrays import Array
 from vflc_common.measure import Metric, OfSums, Pooled, ScoredRows, squared
 from vflc_common.numpy import np
-
-if TYPE_CHECKING:
-    Array = np.ndarray[Any, Any]
 
 ROUNDING = 16 * sys.float_info.epsilon
 """Relative deviation below which labels are taken for one and the same."""

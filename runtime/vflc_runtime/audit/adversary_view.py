@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.words import MASKED, PROGRAMS
 
 from vflc_runtime.audit.exact import flat
@@ -21,8 +21,6 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.protect.masks import Sums
 from vflc_runtime.protect.wire import unpack
 from vflc_runtime.run.transcript import RecordedStep, Transcript
-
-Array = NDArray[Any]
 
 BATCHES = 200
 """Batches that an attack looks at where each is attacked by itself; they lie evenly over the transcript."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.audit.adversary_view import AdversaryView, by_row
 from vflc_runtime.audit.attacks.start import Start
@@ -29,8 +29,6 @@ from vflc_runtime.run import loading
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.trained import trained_session
 from vflc_runtime.run.transcript import RecordedStep, Transcript
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

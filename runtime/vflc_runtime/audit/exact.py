@@ -15,12 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[Any]
+from vflc_common.arrays import Array
 
 COORDINATES = 64
 """Coordinates that are looked at one by one: those of the largest mean square."""

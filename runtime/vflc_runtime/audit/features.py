@@ -12,17 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.learn import SurrogateNetwork, solved
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 LUO = (
     'Luo et al., "Feature Inference Attack on Model Predictions in Vertical Federated Learning", ICDE 2021 '

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.audit.features import CATEGORIES, Spelling, invert
 from vflc_runtime.bundle.folder import Bundle
@@ -22,8 +21,6 @@ from vflc_runtime.run import given
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.transcript import RecordedStep
 from vflc_runtime.transport.messages import Envelope
-
-Array = NDArray[Any]
 
 MADE_UP, TAUGHT = 3000, 2000
 """Rows that the attacker makes up, and how many of them the way back is learned from."""

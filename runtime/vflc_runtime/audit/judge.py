@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.audit import scores
 from vflc_runtime.audit.attacks.attack import Look, spread_out
 from vflc_runtime.audit.features import Completion
 from vflc_runtime.audit.knowledge import AttackedLabel
 from vflc_runtime.audit.scores import Spread
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 SHUFFLES = 5
 """How often the truth is shuffled to see what an attack scores where there is nothing to find."""

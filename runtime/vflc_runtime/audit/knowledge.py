@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 Spelled = Callable[[Array], Array]
 LabelKind = Literal["binary", "classes", "number"]
 

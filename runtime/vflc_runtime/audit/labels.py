@@ -4,10 +4,9 @@ known labels, and gives what it makes of each batch."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.audit import exact
 from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, ObservedEdges
@@ -21,9 +20,6 @@ from vflc_runtime.audit.attacks.start import START
 from vflc_runtime.audit.attacks.sums import SUMS
 from vflc_runtime.audit.attacks.taught import TAUGHT
 from vflc_runtime.audit.knowledge import Knowledge, LabelKind
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 LI = 'Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022'
 SUN = (

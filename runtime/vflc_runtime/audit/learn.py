@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
-Array = NDArray[Any]
 LayerWeights = list[tuple[Array, Array]]
 """Weight [a, b] and bias [b] of each."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.audit import bounds
@@ -35,9 +35,6 @@ from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.protect.costs import of_runs
 from vflc_runtime.protect.ledger import Spent
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 RISK = 1e-6
 """The probability that an audit refutes a bound that holds, whatever it tries."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Message
-from vflc_runtime.data.batches import Indices, Order
+from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.protect import spending
 from vflc_runtime.protect.account import Facts
@@ -23,8 +23,6 @@ from vflc_runtime.run.session import Session
 from vflc_runtime.run.transcript import RecordedStep, evenly
 from vflc_runtime.run.work import order_of
 from vflc_runtime.transport.messages import Envelope
-
-Array = NDArray[Any]
 
 PREDICTED = 4000
 """Rows of the batches of evaluation and of prediction that are listened to; they lie evenly over all rows."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.audit import bounds, features, verdict
@@ -30,7 +30,6 @@ from vflc_runtime.events import Listener, silent
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.transcript import RecordedStep, Transcript
 
-Array = NDArray[Any]
 Tell = Callable[[str], None]
 
 TRIED = 60

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 from vflc_common.bound import Bound
 
 from vflc_runtime.audit import bounds
@@ -20,9 +20,6 @@ from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.labels import FU, LABEL_ATTACKS, tally
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect import costs
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 POINTED = tuple(attack for attack in LABEL_ATTACKS if attack.key in ("norm", "cosine", "taught"))
 """Attacks whose scores point the same way in every batch, and can be added up as they are."""

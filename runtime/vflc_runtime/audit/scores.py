@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.metrics.auc import auc
-
-Array = NDArray[Any]
 
 QUANTILE = 0.95
 PAIRED = 120

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.audit.knowledge import Spelled
-
-Array = NDArray[Any]
 
 CLASSES = 20
 """Values of a column that are told apart: the most frequent ones, and all others as one."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan, Weight
 from vflc_runtime.bundle.reading import damaged
-
-Array = NDArray[Any]
 
 
 def joined(plans: Iterable[Plan], weights: Mapping[str, Array]) -> dict[str, Array]:

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Indices
 
 from vflc_runtime.errors import Failure, Where
 
-Indices = NDArray[np.int64]
 Inputs = Mapping[str, NDArray[np.generic]]
 T = TypeVar("T")
 EVALUATION_BATCH = 4096

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.errors import Failure
-
-ColumnBlock = NDArray[Any]
 
 
 @dataclass
@@ -36,11 +35,11 @@ class ColumnBuffer:
     def __init__(self, file: Path, dtype: np.dtype[Any], room: Room) -> None:
         self._path, self._dtype, self._room = file, dtype, room
         self._file: Path | None = None
-        self._blocks: list[ColumnBlock] = []
+        self._blocks: list[Array] = []
         self._parts: list[tuple[int, ...]] = []
         self._held = 0
 
-    def append(self, block: ColumnBlock) -> None:
+    def append(self, block: Array) -> None:
         """Adds rows at the end.
 
         Raises:
@@ -89,7 +88,7 @@ class ColumnBuffer:
         narrow.unlink()
 
     @staticmethod
-    def _write(file: Path, block: ColumnBlock) -> None:
+    def _write(file: Path, block: Array) -> None:
         # Written as a file, not through the mapping: a full disk then is an error, not a SIGBUS.
         try:
             with file.open("ab") as stream:
@@ -102,7 +101,7 @@ class ColumnBuffer:
             ) from None
 
 
-def _widened(block: ColumnBlock, width: tuple[int, ...]) -> ColumnBlock:
+def _widened(block: Array, width: tuple[int, ...]) -> Array:
     if block.shape[1:] == width:
         return block
     wide = np.full((len(block), *width), -1, block.dtype)

@@ -13,12 +13,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.arrays import Indices
 from vflc_common.expressions import columns as columns_read
 
 from vflc_runtime.data import expressions
 from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.aligned import Aligned
-from vflc_runtime.data.batches import Indices, gather
+from vflc_runtime.data.batches import gather
 from vflc_runtime.data.chain import ChainState, EncoderChain
 from vflc_runtime.data.column_buffer import ColumnBuffer, Room
 from vflc_runtime.data.source import TableSource, unreadable

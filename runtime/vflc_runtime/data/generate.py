@@ -22,8 +22,8 @@ from vflc_common.expressions import columns as columns_read
 from vflc_common.text import text
 
 from vflc_runtime.data import expressions
+from vflc_runtime.data.table import ColumnJson
 
-ColumnJson = Mapping[str, Any]
 EXAMPLES = 20
 """Rows a user of a population, on average."""
 GAPS = 0.1

@@ -7,17 +7,15 @@ slot. Tables that are updated together have their slots side by side.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan, RowsUpdate, Weight
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.initial import first_value
 from vflc_runtime.errors import Failure
 
-Array = NDArray[Any]
 LAST = "last"
 """What slots call the step in which each row was last updated; 0 for none."""
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.engines import ENGINES
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.plugins import find_engine
-
-Array = NDArray[Any]
 
 
 class StepRunner(Protocol):

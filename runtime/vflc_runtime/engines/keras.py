@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.words import PROGRAMS
 
 from vflc_runtime.bundle.plan import Plan
@@ -17,8 +17,6 @@ from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.engines.keras_updates import Updates
 from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.errors import Failure
-
-Array = NDArray[Any]
 
 
 class KerasEngine:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan, Weight
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.initial import first_value
 from vflc_runtime.engines.keras_setup import tensorflow
 
-Array = NDArray[Any]
 KerasValues = dict[str, Any]
 
 

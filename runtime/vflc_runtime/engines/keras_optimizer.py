@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Optimizer, Plan
 from vflc_runtime.bundle.plan_rows import CatchUp
@@ -16,8 +16,6 @@ from vflc_runtime.engines.keras_models import call_model, load_model
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.replay import replay
-
-Array = NDArray[Any]
 
 
 class KerasOptimizer:

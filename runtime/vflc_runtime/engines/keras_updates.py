@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan, RowsUpdate
 from vflc_runtime.bundle.plan_rows import ReplaySteps
@@ -15,9 +15,7 @@ from vflc_runtime.engines.keras_models import KerasValues, PlaceWeights
 from vflc_runtime.engines.keras_optimizer import KerasOptimizer
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.engines.replay import TableSweep
-from vflc_runtime.engines.updates import Indices
 
-Array = NDArray[Any]
 BLOCK_NUMBERS = 1 << 20
 """Weights that go through steps together beside those that are read: many, as a call costs much."""
 

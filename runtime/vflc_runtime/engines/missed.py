@@ -7,12 +7,11 @@ from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.plan_rows import Matrix, Missed, Newest, Power, Product, Sum, terms
 
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 SeriesOfSteps = Callable[[Array], Mapping[str, Array]]
 """From steps [n] in float64, counted from 1, to numbers of them by name."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.reading import damaged
@@ -20,7 +20,6 @@ from vflc_runtime.engines.onnx_session import GraphSession, onnx_errors, ort_val
 from vflc_runtime.engines.onnx_updates import Updater, make_updaters, reader_of
 from vflc_runtime.engines.randoms import uniform
 
-Array = NDArray[Any]
 _DTYPES = {"int": "int32"}
 NONE: Mapping[str, Array] = {}
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.plan_rows import CatchUp, ReplaySteps
@@ -16,9 +16,7 @@ from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.onnx_replay import RowsReplayer
 from vflc_runtime.engines.onnx_rows_graphs import row_reader
 from vflc_runtime.engines.onnx_session import CPU, load_series, ort_value
-from vflc_runtime.engines.updates import Indices
 
-Array = NDArray[Any]
 BLOCK_ROWS = 1 << 16
 """Rows that catch up at once where all of a table does."""
 

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.engines.buffers import TableGroup
 from vflc_runtime.engines.onnx_memory import read_before_written
 from vflc_runtime.engines.onnx_session import load, ort_value, read_model
 from vflc_runtime.engines.replay import TableSweep, replay
-from vflc_runtime.engines.updates import Indices
 
-Array = NDArray[Any]
 BLOCK_NUMBERS = 1 << 16
 """Weights that go through steps together: few enough for a cache, and they cost more than the call itself."""
 

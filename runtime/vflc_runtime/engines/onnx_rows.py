@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.engines.buffers import Buffers, TableGroup
 from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.onnx_catch_up import make_reader
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
-from vflc_runtime.engines.onnx_session import ort_value
+from vflc_runtime.engines.onnx_session import OrtValues, ort_value
 from vflc_runtime.engines.updates import DistinctRows, clip_tables
-
-Array = NDArray[Any]
-OrtValues = dict[str, Any]
 
 
 class RowsUpdater:

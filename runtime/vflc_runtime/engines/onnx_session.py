@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnxruntime
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.reading import damaged
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 if os.environ["ORT_DISABLE_TELEMETRY"] == "1":
     onnxruntime.disable_telemetry_events()  # where a program imported it before vflc
-Array = NDArray[Any]
 
 PARALLEL_ROWS = 64
 """Rows of a batch from which on an operator uses several threads."""
+OrtValues = dict[str, Any]
+"""Values by id."""
 CPU = native.OrtDevice(native.OrtDevice.cpu(), native.OrtDevice.default_memory(), 0)
 
 

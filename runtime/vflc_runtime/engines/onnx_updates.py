@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan
@@ -14,11 +13,8 @@ from vflc_runtime.engines.buffers import Buffers, TableGroup
 from vflc_runtime.engines.onnx_catch_up import Reader, history_of
 from vflc_runtime.engines.onnx_replay import in_place
 from vflc_runtime.engines.onnx_rows import RowsUpdater
-from vflc_runtime.engines.onnx_session import ort_value
+from vflc_runtime.engines.onnx_session import OrtValues, ort_value
 from vflc_runtime.engines.updates import clip_parts
-
-Array = NDArray[Any]
-OrtValues = dict[str, Any]
 
 
 class Updater(Protocol):

@@ -7,14 +7,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.population_plan import PopulationGraph
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.keras_models import call_model, load_model
 from vflc_runtime.engines.keras_setup import tensorflow
-
-Array = NDArray[Any]
 
 
 def keras_runners(precision: str) -> Callable[[PopulationGraph], KerasRunner]:

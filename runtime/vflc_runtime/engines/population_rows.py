@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.population_plan import PopulationOptimizer
 from vflc_runtime.engines.onnx_rows_graphs import row_adder
 from vflc_runtime.engines.onnx_session import ort_value
 from vflc_runtime.engines.population_runners import Runners
-
-Array = NDArray[Any]
 
 
 class RowsOptimizer:

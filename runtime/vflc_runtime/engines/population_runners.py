@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.engines import ENGINES
 from vflc_common.plugins import BrokenPlugin
 
@@ -15,8 +15,6 @@ from vflc_runtime.bundle.population_plan import PopulationGraph
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.onnx_session import onnx_errors, ort_value, self_contained, session, short
 from vflc_runtime.errors import Failure
-
-Array = NDArray[Any]
 
 
 class Runner(Protocol):

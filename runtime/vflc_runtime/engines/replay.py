@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-
-from vflc_runtime.engines.updates import Indices
+from vflc_common.arrays import Indices
 
 
 @dataclass(frozen=True, slots=True)

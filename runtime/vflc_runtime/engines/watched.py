@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
+from vflc_common.arrays import Array
 from vflc_common.engines import ENGINES
 from vflc_common.plugins import BrokenPlugin
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.plugins import unusable
-from vflc_runtime.engines.engine import Array, Engine
+from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
 
 

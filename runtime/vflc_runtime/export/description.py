@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.encoders import ENCODERS
 from vflc_common.encoding import MISSING
 
@@ -17,7 +17,6 @@ from vflc_runtime.export.model import ExportedModel, Signature
 from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.export.standalone import steps
 
-Array = NDArray[Any]
 Description = dict[str, Any]
 VERSION = 1
 MOST = "most"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.encoder import TEXTS
 from vflc_common.encoders import record
 from vflc_common.encoding import MISSING, NotExpressed
@@ -27,7 +27,6 @@ from vflc_runtime.run.session import Session
 if TYPE_CHECKING:
     from vflc_runtime.export.model import ExportedModel, FedFile, Signature
 
-Array = NDArray[Any]
 ALONE = "one"
 """The input of a model that reads nothing: a single 1."""
 

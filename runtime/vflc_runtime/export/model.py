@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.raw import RawFeature
-
-Array = NDArray[Any]
-
 
 Signature = tuple[str, tuple[int | str, ...]]
 """Type and shape of a value; an axis without a fixed size has a name."""

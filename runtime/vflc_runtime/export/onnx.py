@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.engines.onnx_session import onnx_errors, read_model, short
 from vflc_runtime.errors import Failure
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from vflc_runtime.export.model import ExportedModel, FedFile, ModelPart, Signature
 
-Array = NDArray[Any]
 OPSETS = {"": 20, "ai.onnx.ml": 2}
 """`StringSplit` came with opset 20, which onnxruntime 1.17 reads."""
 IR_VERSION = 9

@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vflc_runtime.bundle.plan import Plan, Weight
 from vflc_runtime.bundle.slices import joined
-
-Array = NDArray[Any]
 
 
 def join_slices(graph: Any, plans: Iterable[Plan], inside: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.encoder import TEXTS, EncoderSettings
 from vflc_common.encoders import length, record
 from vflc_common.encoding import UNKNOWN, NotExpressed, Values
@@ -28,7 +28,6 @@ from vflc_runtime.data.generate import generate
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.run.loading import encoders
 
-Array = NDArray[Any]
 SAMPLE = 256
 """Rows that an export is compared on."""
 

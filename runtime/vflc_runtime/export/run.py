@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.encoding import NotExpressed
 
 from vflc_runtime import files
@@ -31,7 +31,6 @@ from vflc_runtime.run.session import Session
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.trained import trained_session
 
-Array = NDArray[Any]
 TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-9)}
 """Relative and absolute difference that rounding explains."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.population_plan import PopulationWeight, UsersPlan
 from vflc_runtime.bundle.population_settings import ReconstructSettings
@@ -19,9 +19,7 @@ from vflc_runtime.population.delta import Changes, Delta, changes_of
 from vflc_runtime.population.measured import Measured, UserMeasurements
 from vflc_runtime.population.place import PopulationPlace, refused
 from vflc_runtime.population.steps import GroupState
-from vflc_runtime.population.users import Indices, UserGroup, Users, group_of
-
-Array = NDArray[Any]
+from vflc_runtime.population.users import UserGroup, Users, group_of
 
 
 @dataclass

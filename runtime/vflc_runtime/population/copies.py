@@ -7,15 +7,14 @@ nobody's: batches that are not full are filled up with it, and a mask keeps it o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.population_plan import PopulationWeight, UsersPlan
-from vflc_runtime.population.users import Indices, UserGroup
+from vflc_runtime.population.users import UserGroup
 
-Array = NDArray[Any]
 FLAGS = 1 << 22
 """Up to so many possible numbers, marking those that are there is quicker than sorting them."""
 

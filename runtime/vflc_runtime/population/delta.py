@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.finite import finite
 from vflc_runtime.population.steps import GroupState
-from vflc_runtime.population.users import Indices
-
-Array = NDArray[Any]
 
 
 @dataclass

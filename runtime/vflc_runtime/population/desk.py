@@ -7,18 +7,15 @@ cohort's groups may run on many machines, and the hub gets one sum from each.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.population_plan import HubPlan
 from vflc_runtime.engines.population_rows import sum_rows
 from vflc_runtime.population.copies import ranked
 from vflc_runtime.population.delta import Delta
 from vflc_runtime.population.place import PopulationPlace, refused
-
-Array = NDArray[Any]
 
 
 class Desk(PopulationPlace):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.population_plan import HubPlan
 from vflc_runtime.bundle.population_settings import ReconstructSettings
@@ -17,8 +16,6 @@ from vflc_runtime.finite import NotFinite
 from vflc_runtime.population.copies import ranked
 from vflc_runtime.population.delta import Delta
 from vflc_runtime.population.random import secret_noise
-
-Array = NDArray[Any]
 
 
 class Hub:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.population_plan import UsersPlan
-from vflc_runtime.population.users import Indices
-
-Array = NDArray[Any]
 
 
 @dataclass

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 from vflc_common.encoder import DEFAULT, OTHER, EncoderSettings
 from vflc_common.encoders import record
 
 from vflc_runtime.bundle.population_plan import UsersPlan
 from vflc_runtime.data.output import titled
 from vflc_runtime.errors import Failure
-from vflc_runtime.population.users import Indices, Users
+from vflc_runtime.population.users import Users
 from vflc_runtime.population.worker_pool import ClientRunner, NamedArrays, groups
 
-Array = NDArray[Any]
 Given = NDArray[np.bool_]
 """For each row of the data, whether all its labels are given."""
 Decode = Callable[[Array], pa.Array]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import PlacePlan
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.errors import PEER, Failure
-
-Array = NDArray[Any]
 
 
 class PopulationPlace(ABC):

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Words
 
 from vflc_runtime.bundle.plan import Initializer
 from vflc_runtime.engines.initial import glorot_scale
 from vflc_runtime.protect.noise import Noise
 from vflc_runtime.protect.replay import noise_from
 
-Words = NDArray[np.uint64]
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 

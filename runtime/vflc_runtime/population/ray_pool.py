@@ -12,11 +12,13 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from vflc_common.arrays import Indices
+
 from vflc_runtime.bundle.folder import PopulationBundle
 from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.population.clients import ClientUpdate
-from vflc_runtime.population.users import Indices, Users
+from vflc_runtime.population.users import Users
 from vflc_runtime.population.worker_pool import ClientRunnerMaker, LocalPool, NamedArrays
 
 CONNECT_SECONDS = 5.0

@@ -5,25 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.folder import PopulationBundle
 from vflc_runtime.bundle.population_plan import UsersPlan
 from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.engines.population_runners import runners
+from vflc_runtime.events import Scores
 from vflc_runtime.metrics import MetricCollector
 from vflc_runtime.population import random
 from vflc_runtime.population.clients import ClientUpdate
 from vflc_runtime.population.hub import Hub
 from vflc_runtime.population.measured import UserMeasurements
-from vflc_runtime.population.users import Indices, Split, Users, cohort_of
+from vflc_runtime.population.users import Split, Users, cohort_of
 from vflc_runtime.population.worker_pool import GROUP, NamedArrays, WorkerPool, groups
-
-Array = NDArray[Any]
-Scores = dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)

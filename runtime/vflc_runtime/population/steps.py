@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.population_plan import Gradient, LocalPhase, UsersPlan
 from vflc_runtime.bundle.population_settings import ReconstructSettings
@@ -19,9 +19,7 @@ from vflc_runtime.engines.population_rows import RowsOptimizer, sum_rows
 from vflc_runtime.engines.population_runners import Runner
 from vflc_runtime.population.copies import Copies, distinct, ranked
 from vflc_runtime.population.measured import Measured
-from vflc_runtime.population.users import Half, Indices, UserGroup
-
-Array = NDArray[Any]
+from vflc_runtime.population.users import Half, UserGroup
 
 
 class GroupState:

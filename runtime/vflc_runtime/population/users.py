@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices, Words
 
 from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.engines.initial import generator
 from vflc_runtime.errors import Failure
 from vflc_runtime.population import random
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 
 @dataclass
@@ -53,7 +50,7 @@ class Users:
             return np.arange(len(self))
         return found
 
-    def words(self, users: Indices) -> random.Words:
+    def words(self, users: Indices) -> Words:
         """64 bits of each user's key."""
         return random.user_words(self.keys.take(pa.array(users)).to_pylist())
 
@@ -154,7 +151,7 @@ class UserGroup:
     """
 
     users: Indices
-    words: random.Words
+    words: Words
     rows: Indices
     owner: Indices
     rebuild: Half

@@ -6,17 +6,17 @@ Results come in the order of the groups.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.folder import PopulationBundle
 from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.population.clients import ClientUpdate
-from vflc_runtime.population.users import Indices, Users
+from vflc_runtime.population.users import Users
 
-Array = NDArray[Any]
 NamedArrays = Mapping[str, Array]
 
 GROUP = 256

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import RowKeys
 
 from vflc_runtime import files
 from vflc_runtime.bundle.plan_guards import Guard
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.noise import Noise
 
-RowKeys = NDArray[np.uint64]
 Drawn = dict[str, NDArray[np.int64]]
 """By draw, counted from 0, a number for each row."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 from vflc_common.plugins import Plugin
 
 from vflc_runtime.bundle.plan import PlacePlan
@@ -16,9 +16,6 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.protect.applied import DEFECT, entry
 from vflc_runtime.protect.noise import Noise
 from vflc_runtime.protect.states import States
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 
 class Guards(States):

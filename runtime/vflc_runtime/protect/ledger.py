@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.arrays import RowKeys
 from vflc_common.siphash import siphash
 
 from vflc_runtime import files
@@ -33,7 +34,6 @@ from vflc_runtime.protect.account import epsilon_of
 FORMAT = 1
 SLACK = 1 + 1e-6
 """Calibration finds ε to about a millionth."""
-RowKeys = NDArray[np.uint64]
 Reach = tuple[str, str]
 """A receiver, and what the party calls the feature, label or column that it learns of."""
 

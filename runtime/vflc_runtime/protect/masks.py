@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.words import PROGRAMS
 
 from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.errors import PEER, Failure
-
-Array = NDArray[Any]
 
 
 def scale(packing: Packing) -> float:

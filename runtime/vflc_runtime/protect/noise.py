@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
-Array = NDArray[Any]
 Bytes = Callable[[int], bytes]
 """Gives so many random bytes."""
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime import files
 from vflc_runtime.bundle.plan_guards import Guard
@@ -32,7 +32,6 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.protect.noise import Noise
 
-Array = NDArray[Any]
 MessageId = tuple[str, int, int, str, int]
 """Program, epoch, which step or batch of it, guard, which time: what a row sends once, and when."""
 SECRET = 32

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan_guards import Guard
 from vflc_runtime.protect.noise import Noise
-
-Array = NDArray[Any]
 
 
 class Solving(Protocol):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from vflc_common.arrays import RowKeys
 
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.bundle.plan import Plan
@@ -30,7 +31,6 @@ from vflc_runtime.protect.ledger import (
     Ledger,
     Limits,
     Reach,
-    RowKeys,
     forgotten,
     keys_of,
     name_of,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.errors import Failure
-
-Array = NDArray[Any]
 
 
 @dataclass(slots=True)

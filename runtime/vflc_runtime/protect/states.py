@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.plugins import Plugin
 
 from vflc_runtime.bundle.plan import PlacePlan
@@ -19,7 +19,6 @@ from vflc_runtime.protect.replay import SECRET, NoiseReplay
 from vflc_runtime.protect.solvers import Solved
 from vflc_runtime.protect.state import GuardState, fitting, lost
 
-Array = NDArray[Any]
 HEARD, SECRET_NAME = "heard", "secret"
 """What these are saved under; ids of draws have a dot."""
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.codec import Codec, Unreadable
 from vflc_common.codecs import CODECS
 from vflc_common.plugins import BrokenPlugin
@@ -21,8 +20,6 @@ from vflc_runtime.bundle.packing import Packing
 from vflc_runtime.bundle.plugins import unusable
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.protect.masks import Masks, Sums
-
-Array = NDArray[Any]
 
 
 class Wire:

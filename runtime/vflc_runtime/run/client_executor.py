@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.folder import PopulationBundle
 from vflc_runtime.bundle.population_settings import ReconstructSettings
@@ -14,13 +14,11 @@ from vflc_runtime.engines.population_runners import runners
 from vflc_runtime.population.clients import Clients, ClientUpdate
 from vflc_runtime.population.delta import Delta
 from vflc_runtime.population.desk import Desk
-from vflc_runtime.population.users import Indices, Users
+from vflc_runtime.population.users import Users
 from vflc_runtime.population.worker_pool import LocalPool, NamedArrays
 from vflc_runtime.run.executor import Executor
 from vflc_runtime.transport.local import LocalNetwork
 from vflc_runtime.transport.messages import Envelope
-
-Array = NDArray[Any]
 
 
 class ClientExecutor:

@@ -6,10 +6,10 @@ A batch is one of rows or, of a population, a group of users who run together.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.words import MASKED
 
 from vflc_runtime.bundle.manifest import Manifest, Message
@@ -21,8 +21,6 @@ from vflc_runtime.protect.masks import Masks
 from vflc_runtime.protect.wire import Wire
 from vflc_runtime.transport.channel import Channel
 from vflc_runtime.transport.messages import Envelope, Gate
-
-Array = NDArray[Any]
 
 
 class Executor:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle
@@ -21,7 +20,6 @@ from vflc_runtime.bundle.slices import cut
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
 
-Array = NDArray[Any]
 FILE = "start.safetensors"
 FITTING = (
     "give a file that `vflc import --weights` wrote for this spec, or start from the seed, without --from"

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Indices
 from vflc_common.metrics import METRICS
 
 from vflc_runtime import events
-from vflc_runtime.data.batches import EVALUATION_BATCH, Indices, Inputs, Order, ahead, sequential
+from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, ahead, sequential
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.events import Scores
 from vflc_runtime.finite import NotFinite, check_kept
 from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.metrics import Meter
@@ -28,7 +30,6 @@ from vflc_runtime.run.settings import bits
 from vflc_runtime.run.state import RunFolder, Tensors
 from vflc_runtime.run.training import CheckpointState, TrainingLoop
 
-Scores = dict[str, float | None]
 _REPORT_SECONDS = 0.2
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array
 from vflc_common.words import DEFAULT_ENGINE, PROGRAMS
 
 from vflc_runtime.bundle.folder import Bundle, opened
@@ -22,8 +23,6 @@ from vflc_runtime.run.executor import Executor
 from vflc_runtime.transport.channel import Channel
 from vflc_runtime.transport.local import LocalNetwork, Routine
 from vflc_runtime.transport.messages import Envelope
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime import files
 from vflc_runtime.bundle.manifest import Manifest
-from vflc_runtime.data.batches import EVALUATION_BATCH, Indices, Order
+from vflc_runtime.data.batches import EVALUATION_BATCH, Order
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.messages import Envelope
 
-Array = NDArray[Any]
 T = TypeVar("T")
 
 FOLDER = "transcript"

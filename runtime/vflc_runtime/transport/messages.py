@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.manifest import Dim, Manifest
 from vflc_runtime.errors import PEER, Failure
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

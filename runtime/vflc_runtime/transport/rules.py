@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from vflc_common.arrays import Array
 from vflc_common.words import PROGRAMS
 
 from vflc_runtime.bundle.manifest import ControlMessage, Edge, Manifest, Message
@@ -21,7 +22,7 @@ from vflc_runtime.transport.frames import (
     Tensor,
     encode,
 )
-from vflc_runtime.transport.messages import Array, Envelope
+from vflc_runtime.transport.messages import Envelope
 
 OPEN = 1 << 26
 """Bytes that a message may have where only the data knows a size."""

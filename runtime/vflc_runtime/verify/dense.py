@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan
 from vflc_runtime.engines.keras_models import KerasValues, PlaceWeights
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.verify.rules import OptimizerSettings
-
-Array = NDArray[Any]
 
 
 class DenseUpdates:

@@ -22,14 +22,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.verify.recording import Recording
 
-Array = NDArray[Any]
 RecordName = tuple[str, str]
 """Kind and name of a tensor."""
 Pair = tuple[str, str]

@@ -17,15 +17,13 @@ in every way alike, and their gradients, in every way and step, may be at most t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import DenseUpdate, Weight
 from vflc_runtime.run.session import Session
 
-Array = NDArray[Any]
 NOTHING = 1e-12
 """What a gradient in float64 may be, of the largest of its step, to be that of an idle weight."""
 

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.engines.initial import generator
 from vflc_runtime.engines.randoms import uniform
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 MARGIN = 1e-5
 """How near is near, of the largest magnitude: a hundred times float32's rounding."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations, count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.plugins import find_engine
@@ -33,8 +33,6 @@ from vflc_runtime.verify.rules import ModelOptimizers
 if TYPE_CHECKING:
     from vflc_runtime.engines.keras import KerasEngine
 
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 PREDICTED = 4096
 """Rows whose predictions are compared after training."""
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.align import numeric
 from vflc.ops.loss import LossRule, loss, mean
-from vflc.ops.registry import Array, Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
+from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, need_float, tensor
 from vflc.ops.traits import ANY
 from vflc.ops.users import alike

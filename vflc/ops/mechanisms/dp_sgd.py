@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vflc.ops.noise import NOISE, check_noise, told
-from vflc.ops.protection import Mechanism, Options
+from vflc.ops.protection import Mechanism
+from vflc.ops.registry import Options
 
 
 def promise_dp_sgd(options: Options) -> str:

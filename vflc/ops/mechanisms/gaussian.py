@@ -5,18 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vflc.ops.noise import NOISE, check_noise, told
-from vflc.ops.protection import (
-    BOTH,
-    Applied,
-    Draw,
-    Drawing,
-    Mechanism,
-    Option,
-    Options,
-    clipped,
-    whole_within,
-    width,
-)
+from vflc.ops.protection import BOTH, Applied, Draw, Drawing, Mechanism, Option, clipped, whole_within, width
+from vflc.ops.registry import Options
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

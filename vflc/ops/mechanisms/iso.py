@@ -5,17 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from vflc.ops.protection import (
-    GRADIENTS,
-    POSITIVE,
-    Applied,
-    Draw,
-    Drawing,
-    Mechanism,
-    Option,
-    Options,
-    width,
-)  # fmt: skip
+from vflc.ops.protection import GRADIENTS, POSITIVE, Applied, Draw, Drawing, Mechanism, Option, width
+from vflc.ops.registry import Options
 from vflc.ops.rules import number
 
 if TYPE_CHECKING:

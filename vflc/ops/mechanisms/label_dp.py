@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from vflc.ops.noise import EPSILON
-from vflc.ops.protection import TINY, Answers, Mechanism, Option, Options, number_within
+from vflc.ops.protection import TINY, Answers, Mechanism, Option, number_within
+from vflc.ops.registry import Options
 
 
 def likeliest(prior: Sequence[float], epsilon: float) -> tuple[int, ...]:

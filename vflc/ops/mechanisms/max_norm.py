@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vflc.ops.protection import GRADIENTS, TINY, Applied, Draw, Drawing, Mechanism, Options
+from vflc.ops.protection import GRADIENTS, TINY, Applied, Draw, Drawing, Mechanism
+from vflc.ops.registry import Options
 from vflc.ops.rules import number
 
 if TYPE_CHECKING:

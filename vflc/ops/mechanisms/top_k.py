@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vflc.ops.feedback import with_feedback
-from vflc.ops.protection import BOTH, Applied, Drawing, Mechanism, Option, Options, Packs, whole_within, width
+from vflc.ops.protection import BOTH, Applied, Drawing, Mechanism, Option, Packs, whole_within, width
+from vflc.ops.registry import Options
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

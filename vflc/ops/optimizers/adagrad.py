@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vflc.ops.optimizer import (
-    LAZY,
-    SMALLEST,
-    STILL,
-    Optimizer,
-    Options,
-    Updated,
-)  # fmt: skip
+from vflc.ops.optimizer import LAZY, SMALLEST, STILL, Optimizer, Updated
+from vflc.ops.registry import Options
 from vflc.ops.rules import number
 from vflc.ops.schedule import rate
 

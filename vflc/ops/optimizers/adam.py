@@ -6,15 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from vflc.ops.missed import Missed, Power, SeriesRule, Sum
-from vflc.ops.optimizer import (
-    LAZY,
-    Optimizer,
-    Options,
-    Updated,
-    less_power,
-    no_eps,
-    times,
-)  # fmt: skip
+from vflc.ops.optimizer import LAZY, Optimizer, Updated, less_power, no_eps, times
+from vflc.ops.registry import Options
 from vflc.ops.rules import number
 from vflc.ops.schedule import rate
 

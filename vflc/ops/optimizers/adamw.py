@@ -5,15 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vflc.ops.missed import Missed, Power, Product, SeriesRule
-from vflc.ops.optimizer import (
-    LAZY,
-    Optimizer,
-    Options,
-    Updated,
-    no_eps,
-    times,
-)  # fmt: skip
+from vflc.ops.optimizer import LAZY, Optimizer, Updated, no_eps, times
 from vflc.ops.optimizers.adam import ADAM, KERAS, adam, adam_catch_up, adam_moves, adam_series, adam_slots
+from vflc.ops.registry import Options
 from vflc.ops.rules import number
 from vflc.ops.schedule import highest, rate
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vflc.ops.missed import Missed, Power
-from vflc.ops.optimizer import (
-    LAZY,
-    Optimizer,
-    Options,
-    Updated,
-    no_eps,
-    times,
-)  # fmt: skip
+from vflc.ops.optimizer import LAZY, Optimizer, Updated, no_eps, times
+from vflc.ops.registry import Options
 from vflc.ops.rules import number
 from vflc.ops.schedule import rate
 

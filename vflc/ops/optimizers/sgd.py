@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from vflc.ops.missed import Matrix, Missed, Power, SeriesRule
-from vflc.ops.optimizer import (
-    LAZY,
-    Optimizer,
-    Options,
-    Updated,
-    times,
-)  # fmt: skip
+from vflc.ops.optimizer import LAZY, Optimizer, Updated, times
+from vflc.ops.registry import Options
 from vflc.ops.rules import number
 from vflc.ops.schedule import rate
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import Options, Schedule, highest, reaches_zero
+from vflc.ops.schedule import Schedule, highest, reaches_zero
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

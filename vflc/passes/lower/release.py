@@ -31,7 +31,6 @@ EVIDENCE = frozenset(f"VFL03{number}" for number in (10, 11, 20, 21, 22, 23, 24,
 """Codes of earlier versions for ways to learn that stand beside the bounds now."""
 FEWEST_WORDS = 3
 """Words that a sentence has at least."""
-Clause = tuple[Word, ...]
 
 
 def lower_release(
@@ -93,7 +92,7 @@ def lower_accept(
     return Acceptance(code, target, reason, item.span) if target else None
 
 
-def _spelled(words: Clause) -> Iterator[Word]:
+def _spelled(words: tree.Clause) -> Iterator[Word]:
     return (one for word in words for one in spelled(word))
 
 
@@ -109,10 +108,10 @@ class _Reader:
     ) -> None:
         self.ev, self.scope, self.party, self.places, self.ids = ev, scope, party, places, ids
 
-    def read(self, parts: list[Clause]) -> Sequence[Limit | Grant]:
+    def read(self, parts: list[tree.Clause]) -> Sequence[Limit | Grant]:
         """What the clauses of one list say together."""
         grants = GrantReader(self.ev, self.party, self.places, self._malformed)
-        clause: Clause = sum(parts, ())
+        clause: tree.Clause = sum(parts, ())
         match [_word(word) for word in clause]:
             case ["to", _, *_]:
                 return grants.grants(parts)
@@ -123,7 +122,7 @@ class _Reader:
             case _:
                 return _some(self._limit(clause, grants))
 
-    def _limit(self, clause: Clause, grants: GrantReader) -> Limit | None:
+    def _limit(self, clause: tree.Clause, grants: GrantReader) -> Limit | None:
         span = clause[0].span.to(clause[-1].span)
         match [_word(word) for word in clause]:
             case ["activations" | "gradients" as kind, "at", "most", None, "floats", "a", "row"]:
@@ -151,7 +150,7 @@ class _Reader:
         chosen: Literal["activations", "gradients"] = kind
         return Limit(chosen, span, floats=value)
 
-    def _edges(self, words: Clause, span: Span) -> Limit:
+    def _edges(self, words: tree.Clause, span: Span) -> Limit:
         """Names that are no values of the spec may be ids of edges: see `lower_target`."""
         names, values = [], []
         for word in _spelled(words):

@@ -15,7 +15,8 @@ from vflc.ir.build import Build
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.release import Guard, Protection
 from vflc.ops.mechanisms import MECHANISMS
-from vflc.ops.protection import Draw, Mechanism, Options
+from vflc.ops.protection import Draw, Mechanism
+from vflc.ops.registry import Options
 
 ORDER = ("noise", "compression"), ("noise", "sum")
 """What may follow what on one edge: noise is added to what will be compressed or summed, not after."""

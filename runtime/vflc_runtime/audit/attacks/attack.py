@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.knowledge import Knowledge, LabelKind
 
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 Measure = Literal["auc", "purity", "correlation", "accuracy", "pairs"]
 
 

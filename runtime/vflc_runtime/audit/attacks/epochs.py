@@ -8,10 +8,9 @@ numbers of the same row in every epoch: even one number a row is as many equatio
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.audit import exact
 from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
@@ -19,9 +18,6 @@ from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.attacks.taught import look
 from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.learn import solved
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 EQUATIONS = 64
 """Numbers a row that are solved with, from its first epochs on."""

@@ -9,17 +9,14 @@ known in closed form (variable projection), so only the weights are searched for
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.learn import FLOAT, LayerWeights, adam, zeros
-
-Array = NDArray[Any]
 
 HIDDEN = 16
 STEPS = 300

@@ -9,16 +9,13 @@ Wright, "Finding a Sparse Vector in a Subspace", NeurIPS 2014, by reweighting).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
-
-Array = NDArray[Any]
 
 STARTS = 6
 """Rows from which the search begins; the sparsest that is found counts."""

@@ -8,17 +8,15 @@ a line. Behind a softmax the slope is a matrix, which is undone up to a constant
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.audit import exact
 from vflc_runtime.audit.adversary_view import BATCHES, AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 
-Array = NDArray[Any]
 KnownSlope = Callable[[Array], Array]
 
 

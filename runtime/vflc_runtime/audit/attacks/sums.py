@@ -8,19 +8,15 @@ its rows, with coefficients that the receiver sent itself, and every epoch asks 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.audit import exact
 from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.run.transcript import RecordedStep
-
-Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 MOST = 1500
 """Rows, and equations of one column, that are solved for: the work grows with the cube."""

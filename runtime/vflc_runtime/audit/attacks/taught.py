@@ -8,18 +8,15 @@ idea is that of the black-box inversion of He et al. (ACSAC 2019), for gradients
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.audit.adversary_view import AdversaryView, ObservedEdges
 from vflc_runtime.audit.attacks.attack import LabelAttack, Look
 from vflc_runtime.audit.knowledge import Knowledge
 from vflc_runtime.audit.learn import SurrogateNetwork
 from vflc_runtime.run.transcript import RecordedStep
-
-Array = NDArray[Any]
 
 HE = 'He et al., "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019 (black-box inversion)'
 ROWS = 4000

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+from vflc_common.arrays import Array
 from vflc_common.plugins import BrokenPlugin, Plugin, Records
 
 from vflc_runtime.bundle.plan_guards import Guard
@@ -13,7 +14,7 @@ from vflc_runtime.bundle.plugins import load, unusable
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.noise import Noise
-from vflc_runtime.protect.solver import Array, Solver
+from vflc_runtime.protect.solver import Solver
 
 SOLVERS: Records[Solver] = Records("solvers", __name__, "SOLVER", Solver)
 

@@ -28,12 +28,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vflc_common.arrays import Array
 
 from vflc_runtime.blas import one_thread
 from vflc_runtime.protect.noise import Noise
 from vflc_runtime.protect.solver import Solver
 
-Array = NDArray[Any]
 NOTHING = 1e-9
 """Share of the largest variance below which a direction has none: what rounding leaves there."""
 MARGIN = 1e-6
