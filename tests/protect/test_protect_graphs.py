@@ -21,6 +21,7 @@ from vflc.ir.release import Guard, Protection, Target
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import infer
 from vflc.ops.source import INPUTS
+from vflc.ops.summands import Each, Looked, Outer
 from vflc.passes.protect.gradients import _check_budget, _Gradients
 from vflc.passes.protect.joint import (
     ProtectionChain,
@@ -32,7 +33,6 @@ from vflc.passes.protect.joint import (
     warn_of_nothing_saved,
 )
 from vflc.passes.protect.row_gradients import Parting
-from vflc.passes.protect.row_summands import Each, Looked, Outer
 from vflc.passes.protect.sums import GuardedSum, find_sum, offered
 from vflc.passes.protect.weights import _listed
 

@@ -18,8 +18,8 @@ from vflc.ir.graph import Node
 from vflc.ir.model import Gradient
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops.protection import HAIR
+from vflc.ops.summands import Each, Looked, Outer, matrix, shaped
 from vflc.passes.protect.row_gradients import NoSum, Parting
-from vflc.passes.protect.row_summands import Each, Looked, Outer, matrix, shaped
 
 BATCH = 3
 
@@ -122,6 +122,9 @@ SUMS: dict[str, Make] = {
     "times a weight": lambda a: a.op("mul", a.summed(a.op("sum", a.x, axes=(1,), keep=True)), a.one),
     "a weight times it": lambda a: a.op("mul", a.w, a.op("contract", a.y, a.x)),
     "times with free": lambda a: a.op("mul", a.op("add", a.op("contract", a.x, a.y), a.v), a.one),
+    "a number times a weight": lambda a: a.op("mul", a.summed(a.z), a.w),
+    "a number over a weight": lambda a: a.op("div", a.summed(a.z), a.w),
+    "a number copied out": lambda a: a.op("expand_like", a.summed(a.z), a.v),
     "over a weight": lambda a: a.op("div", a.op("contract", a.y, a.x), a.w),
     "copied out": lambda a: a.op(
         "expand_like", a.op("sum", a.op("contract", a.x, a.y), axes=(1,), keep=True), a.v
@@ -195,8 +198,6 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "a root": (lambda a: a.op("sqrt", a.summed(a.x)), "`sqrt` of a sum over the batch is not supported"),
     "over a sum": (lambda a: a.op("div", a.w, a.summed(a.x)), "`div` of a sum over the batch is not"),
-    "times as many axes": (lambda a: a.op("mul", a.summed(a.z), a.w), "`mul` of a sum over the batch"),
-    "over as many axes": (lambda a: a.op("div", a.summed(a.z), a.w), "`div` of a sum over the batch"),
     "a table less": (
         lambda a: a.op("sub", a.looked(a.ids, a.rows), a.looked(a.tags, a.pairs)), "read in another way",
     ),

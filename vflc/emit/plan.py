@@ -21,6 +21,7 @@ from vflc.ir.stages import Placed, Scheduled
 from vflc.ir.types import BATCH, TensorType
 from vflc.ops import OPS
 from vflc.ops.mechanisms import MECHANISMS
+from vflc.ops.reading import rows_read
 from vflc.ops.source import COLUMNS, INPUTS
 
 
@@ -183,7 +184,7 @@ def _update(model: Scheduled, update_id: str) -> dict[str, Any]:
             "kind": "rows",
             "optimizer": update.optimizer,
             "array": update.arrays[0],
-            "reads": None if (reads := model.rows_read(update)) is None else list(reads),
+            "reads": None if (reads := rows_read(model, update)) is None else list(reads),
             "gradients": [list(pair) for pair in update.pairs],
         }
     size = 0

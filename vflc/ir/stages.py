@@ -126,15 +126,6 @@ class Optimized(Differentiated, frozen=True, kw_only=True, eq=False):
                 wanted += prediction.measured
         return list(dict.fromkeys(wanted))
 
-    def rows_read(self, update: Update) -> tuple[str, ...] | None:
-        """The ids by which training reads the rows of a table; None where something in it reads all of it."""
-        (table,) = update.arrays
-        needed = self.graph.ancestors(self.roots("train"))
-        readers = [node for node in self.graph if table in node.inputs and node.id in needed]
-        if any(node.op != "gather" or node.place != update.place for node in readers):
-            return None
-        return tuple(dict.fromkeys(node.inputs[1] for node in readers))
-
     def _measured_in_training(self, prediction: Prediction) -> bool:
         """Training measures what is at the label's owner anyway, and sends nothing more for it."""
         graph, node, label = self.graph, prediction.node, prediction.label

@@ -12,6 +12,7 @@ from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
 from vflc.ops.arithmetic import UNARY, infer_unary, vjp_unary
+from vflc.ops.parts import Parts, beside
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, keras_call, need_float, number, onnx_node, tensor
 from vflc.ops.traits import ANY, AT_LEAST_0, AT_MOST_0, BETWEEN, MASK, POSITIVE, SHARE, SIGN
@@ -272,13 +273,13 @@ register(
     Op(
         "softmax", "exp(x) over its sum along an axis: shares that add up to 1.", infer_softmax,
         onnx_softmax, keras_softmax, reference_softmax, vjp_softmax, SOFTMAX, slopes=ANY, bounds=SHARE,
-        axes=("axis",),
+        axes=("axis",), parts=Parts(along=beside, shares="plain"),
     )
 )  # fmt: skip
 register(
     Op(
         "log_softmax", "The logarithm of softmax, exact for shares near 0.", infer_softmax,
         onnx_log_softmax, keras_log_softmax, reference_log_softmax, vjp_log_softmax, SOFTMAX,
-        slopes=ANY, bounds=AT_MOST_0, axes=("axis",),
+        slopes=ANY, bounds=AT_MOST_0, axes=("axis",), parts=Parts(along=beside, shares="logs"),
     )
 )  # fmt: skip

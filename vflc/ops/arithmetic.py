@@ -260,10 +260,10 @@ def _unary(
     register(Op(name, doc, infer_unary(name), *lowered, vjp, samples, **traits))
 
 
-_binary("add", "The sum of two values.", "Add", "add", vjp_add, COPY, added, adds=True, uncopied=True)
+_binary("add", "The sum of two values.", "Add", "add", vjp_add, COPY, added, signs=(1, 1), uncopied=True)
 _binary(
     "sub", "The first value minus the second.", "Sub", "subtract", vjp_sub, (COPY, FLIP), subtracted,
-    uncopied=True,
+    signs=(1, -1), uncopied=True,
 )  # fmt: skip
 _binary(
     "mul", "The product of two values.", "Mul", "multiply", vjp_mul, (factor(1), factor(0)), multiplied,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,17 +98,17 @@ def reference_cast(node: Node, inputs: Sequence[Array], types: Sequence[TensorTy
     return inputs[0].astype(kinds[node.attrs["dtype"]])
 
 
-for _name, _onnx, _doc in (
-    ("less", "Less", "Whether the first value is less than the second."),
-    ("less_equal", "LessOrEqual", "Whether the first value is at most the second."),
-    ("greater", "Greater", "Whether the first value is greater than the second."),
-    ("greater_equal", "GreaterOrEqual", "Whether the first value is at least the second."),
-    ("equal", "Equal", "Whether two values are equal."),
+for _name, _onnx, _holds, _doc in (
+    ("less", "Less", operator.lt, "Whether the first value is less than the second."),
+    ("less_equal", "LessOrEqual", operator.le, "Whether the first value is at most the second."),
+    ("greater", "Greater", operator.gt, "Whether the first value is greater than the second."),
+    ("greater_equal", "GreaterOrEqual", operator.ge, "Whether the first value is at least the second."),
+    ("equal", "Equal", operator.eq, "Whether two values are equal."),
 ):
     register(
         Op(
             _name, _doc, infer_compare(_name), onnx_node(_onnx), keras_call(_name), numpy_call(_name),
-            vjp_flat, PAIRS, slopes=NONE, bounds=UNIT, elementwise=True, jumps=True,
+            vjp_flat, PAIRS, slopes=NONE, bounds=UNIT, elementwise=True, jumps=True, holds=_holds,
         )
     )  # fmt: skip
 
@@ -120,7 +121,7 @@ register(
     Op(
         "not_equal", "Whether two values differ.", infer_compare("not_equal"), onnx_not_equal,
         keras_call("not_equal"), numpy_call("not_equal"), vjp_flat, PAIRS, slopes=NONE, bounds=UNIT,
-        elementwise=True, jumps=True,
+        elementwise=True, jumps=True, holds=operator.ne,
     )
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import Axis, TensorType
+from vflc.ops.parts import Parts, beside
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, same_dtype, tensor
 from vflc.ops.traits import COPY, same, with_zero
@@ -143,6 +144,11 @@ def vjp_slice(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGra
     return (b.op("pad", g, axis=a["axis"], before=a["start"], after=size - a["stop"]),)
 
 
+def stretch(attrs: Attrs) -> tuple[int, int, int]:
+    """The axis that is cut, and where."""
+    return attrs["axis"], attrs["start"], attrs["stop"]
+
+
 def infer_pad(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     (x,), axis = types, attrs["axis"]
     _check_axis("pad", x, axis, x.rank - 1)
@@ -203,7 +209,7 @@ register(
             OpSample((tensor(None, 3), tensor(None, 3)), {"axis": 1, "name": "expert"}),
             OpSample((tensor(2), tensor(2), tensor(2)), {"axis": 1, "name": None}),
         ),
-        slopes=COPY, bounds=same, axes=("axis",), places="joined",
+        slopes=COPY, bounds=same, axes=("axis",), places="stacked",
     )
 )  # fmt: skip
 register(
@@ -214,7 +220,7 @@ register(
             OpSample((_FIELDS,), {"axis": 1, "start": 1, "stop": 3}),
             OpSample((tensor(4),), {"axis": 0, "start": 0, "stop": 1}),
         ),
-        slopes=COPY, bounds=same, axes=("axis",), keeps_zero=True,
+        slopes=COPY, bounds=same, axes=("axis",), keeps_zero=True, parts=Parts(along=beside, cuts=stretch),
     )
 )  # fmt: skip
 register(
@@ -225,6 +231,6 @@ register(
             OpSample((_FIELDS,), {"axis": 1, "before": 1, "after": 2}),
             OpSample((tensor(4),), {"axis": 0, "before": 0, "after": 1}),
         ),
-        slopes=COPY, bounds=with_zero, axes=("axis",), places="padded",
+        slopes=COPY, bounds=with_zero, axes=("axis",), places="padded", parts=Parts(along=beside),
     )
 )  # fmt: skip

@@ -9,14 +9,16 @@ from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
+from vflc.ops.parts import Parts, leading
 from vflc.ops.registry import Attrs, KerasLayer, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, broadcast, need_float, sum_to, tensor
 from vflc.ops.traits import COPY, mix
-from vflc.ops.users import levelled, multiplied
+from vflc.ops.users import contracted, levelled, multiplied
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
+    from vflc.ops.summands import Summands
 
 
 def infer_matmul(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
@@ -80,6 +82,16 @@ def vjp_matmul(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGr
     else:
         by_y = sum_to(b, _product(b, x, g, not flip_x), y)
     return by_x, by_y
+
+
+def plain(types: Sequence[TensorType], attrs: Attrs) -> bool:
+    """Whether rows meet one matrix, and neither is transposed."""
+    return types[1].rank == 2 and not (attrs["transpose_x"] or attrs["transpose_y"])
+
+
+def rows_along(types: Sequence[TensorType], attrs: Attrs, axis: int) -> int | None:
+    """Every axis but the last, where rows meet one matrix."""
+    return leading(types, attrs, axis) if plain(types, attrs) else None
 
 
 # --- linear: the fully connected layer ----------------------------------------------------------
@@ -167,6 +179,17 @@ def vjp_contract(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> Input
     return _product(b, y, g, transpose_y=True), _product(b, x, g)
 
 
+def summands_contract(b: Build, node: Node, inputs: Sequence[Node]) -> Summands:
+    """A row's own outer product, or its sum of several."""
+    from vflc.ops.summands import Each, Outer, matrix  # few specs need it
+
+    x, y = inputs
+    if x.type.rank == 2:
+        return Outer(x, y)
+    x, y = (matrix(b, value) for value in inputs)
+    return Each(_product(b, x, y, transpose_x=True))
+
+
 # --- registration -----------------------------------------------------------------------------------
 
 
@@ -190,7 +213,7 @@ register(
             OpSample((tensor(2, 3), tensor(None, 3, 4)), _flips(False, False)),
             OpSample((tensor(None, 1, 2, 3), tensor(None, 5, 2, 3)), _flips(False, True)),
         ),
-        slopes=(mix(1), mix(0)), users=levelled,
+        slopes=(mix(1), mix(0)), users=levelled, parts=Parts(along=rows_along, product=plain),
     )
 )  # fmt: skip
 register(
@@ -205,6 +228,7 @@ register(
         ),
         KerasLayer(lambda node: tuple(range(1, len(node.inputs))), make_dense, call_dense),
         slopes=(mix(1), mix(0), COPY), users=multiplied,
+        parts=Parts(along=leading, product=lambda types, attrs: True),
     )
 )  # fmt: skip
 register(
@@ -216,6 +240,6 @@ register(
             OpSample((tensor(None, 2, 3), tensor(None, 2, 4))),
             OpSample((tensor(5, 2), tensor(5, 1))),
         ),
-        slopes=(mix(1), mix(0)),
+        slopes=(mix(1), mix(0)), users=contracted, summands=summands_contract,
     )
 )  # fmt: skip

@@ -11,6 +11,7 @@ from vflc_common.numpy import np
 
 from vflc.ir.types import BATCH, Axis, TensorType
 from vflc.ops.arithmetic import vjp_flat
+from vflc.ops.parts import Parts, reducing
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import Infer, InputGradients, number, tensor
 from vflc.ops.traits import COPY, MASK, NONE, POSITIVE, reduced, same
@@ -19,6 +20,7 @@ from vflc.ops.users import meant, no_batch, summed
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
+    from vflc.ops.summands import Summands
 
 
 def infer_reduce(name: str) -> Infer:
@@ -58,6 +60,15 @@ def _restore(b: Build, node: Node, x: Node, value: Node) -> Node:
 def vjp_sum(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
     (x,) = inputs
     return (b.op("expand_like", _restore(b, node, x, g), x),)
+
+
+def summands_sum(b: Build, node: Node, inputs: Sequence[Node]) -> Summands:
+    """A row's own sum, over the other axes."""
+    from vflc.ops.summands import Each, shaped  # few specs need it
+
+    (x,) = inputs
+    rest = tuple(axis for axis in node.attrs["axes"] if axis)
+    return Each(shaped(b, b.op("sum", x, axes=rest, keep=False) if rest else x, node))
 
 
 def vjp_mean(b: Build, node: Node, inputs: Sequence[Node], g: Node) -> InputGradients:
@@ -182,14 +193,14 @@ register(
     Op(
         "sum", "The sum over axes.", infer_reduce("sum"), onnx_sum, keras_reduce("sum"),
         reference_reduce("sum"), vjp_sum, SAMPLES, slopes=COPY, bounds=reduced,
-        axes=("axes",), users=summed,
+        axes=("axes",), users=summed, parts=Parts(along=reducing, reduces="sum"), summands=summands_sum,
     )
 )  # fmt: skip
 register(
     Op(
         "mean", "The mean over axes.", infer_reduce("mean"), onnx_reduce("ReduceMean"),
         keras_reduce("mean"), reference_reduce("mean"), vjp_mean, SAMPLES, slopes=COPY, bounds=reduced,
-        axes=("axes",), users=meant,
+        axes=("axes",), users=meant, parts=Parts(along=reducing, reduces="mean"),
     )
 )  # fmt: skip
 register(
@@ -197,6 +208,7 @@ register(
         "max", "The largest value over axes; equal ones share the gradient.", infer_reduce("max"),
         onnx_reduce("ReduceMax"), keras_reduce("max"), reference_reduce("max"), vjp_max,
         (*SAMPLES, *TIES), slopes=MASK, bounds=same, axes=("axes",), users=no_batch,
+        parts=Parts(along=reducing, reduces="max"),
     )
 )  # fmt: skip
 register(
@@ -208,6 +220,6 @@ register(
             OpSample((tensor(None, 3, 2),), {"axes": (0, 2)}),
             OpSample((tensor(None, dtype="int"),), {"axes": (0,)}),
         ),
-        slopes=NONE, bounds=POSITIVE, shape_only=1,
+        slopes=NONE, bounds=POSITIVE, shape_only=1, tells_sizes=lambda attrs: tuple(attrs["axes"]),
     )
 )  # fmt: skip

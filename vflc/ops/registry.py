@@ -20,11 +20,13 @@ from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
-from vflc.ops.traits import COPY, FLIP, FREE, SIGN, RangeRule, Slope, Slopes
+from vflc.ops.parts import WHOLE, Parts
+from vflc.ops.traits import FREE, SIGN, RangeRule, Slope, Slopes, factor
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
+    from vflc.ops.summands import Summands
 
 Attrs = Mapping[str, Any]
 Options = Mapping[str, Any]
@@ -150,6 +152,10 @@ def _never(attrs: Attrs) -> bool:
     return False
 
 
+def _no_axes(attrs: Attrs) -> Sequence[int]:
+    return ()
+
+
 class Op(Struct, frozen=True):
     """A primitive.
 
@@ -174,14 +180,22 @@ class Op(Struct, frozen=True):
         differs: in what alone the output differs from the first input: the names of axes, the `shape` (the
             elements are in the same order), or the element `type`.
         places: whether every element of an input stands once in the output: `joined` with those of other
-            inputs, or `padded` with zeros.
+            inputs along an axis, `stacked` with them along a new one, or `padded` with zeros.
+        parts: how it follows from pieces of the first input.
+        summands: where it is a sum over the batch: from (build, node, inputs) to what each row adds.
+        by_id: what it does with a table and ids. It `reads` (table, ids) the row that each id names, `sums`
+            (ids, values) up what goes to each row, or gives the `distinct` ids of all inputs, without -1.
         reads_codes: whether the last input is an id or a truth value whose 0s and 1s it is linear in.
         zero_for_none: whether -1 for an id gives zeros, given the static arguments.
         keeps_zero: whether it is 0 wherever an input is, if not cut along the axis in question.
         jumps: whether the value jumps: where two inputs meet, or one is 0.
         hides_sign: whether its gradient asks the output for the sign of the input, which 0 does not show.
-        adds: whether the output is the sum of the inputs.
+        holds: of a comparison: whether it holds of two numbers.
+        signs: where the output is the sum of the inputs, the sign of each: 1 or -1.
         shape_only: of how many of the last inputs the shape alone is read.
+        tells_sizes: of which axes the sizes can be told from the value itself, given the static arguments.
+        broadcasts: whether the output is the first input in another shape to which it broadcasts, given the
+            static arguments.
         uncopied: whether an input that was copied out to the shape of the others is better read as it was.
         serial: whether its kernel must, or had better, run in one thread.
     """
@@ -202,21 +216,45 @@ class Op(Struct, frozen=True):
     leading: Mapping[str, Any] = field(default_factory=dict)
     users: UsersRule | None = None
     differs: Literal["names", "shape", "type"] | None = None
-    places: Literal["joined", "padded"] | None = None
+    places: Literal["joined", "stacked", "padded"] | None = None
+    parts: Parts = WHOLE
+    summands: Callable[[Build, Node, Sequence[Node]], Summands] | None = None
+    by_id: Literal["reads", "sums", "distinct"] | None = None
     reads_codes: bool = False
     zero_for_none: Callable[[Attrs], bool] = _never
     keeps_zero: bool = False
     jumps: bool = False
     hides_sign: bool = False
-    adds: bool = False
+    holds: Callable[[float, float], bool] | None = None
+    signs: tuple[int, ...] = ()
     shape_only: int = 0
+    tells_sizes: Callable[[Attrs], Sequence[int]] = _no_axes
+    broadcasts: Callable[[Attrs], bool] = _never
     uncopied: bool = False
     serial: bool = False
 
+    def linear_in(self, position: int, inputs: int) -> bool:
+        """Whether the output is a linear function of one of so many inputs, whatever the others are."""
+        slope, others = self.slope(position), {self.slope(i).kind for i in range(inputs) if i != position}
+        if slope.kind == "factor":
+            return slope.by != position and "copy" not in others
+        allowed = {"copy": {"none"}, "mix": {"mix", "none"}}.get(slope.kind)
+        return allowed is not None and others <= allowed
+
     @property
-    def linear(self) -> bool:
-        """Whether the output is a linear function of the inputs."""
-        return self.slopes in (COPY, FLIP)
+    def multiplies(self) -> bool:
+        """Whether the output is the product of two inputs, elementwise."""
+        return self.slopes == (factor(1), factor(0))
+
+    @property
+    def joins(self) -> bool:
+        """Whether the output is the inputs side by side."""
+        return self.places in ("joined", "stacked")
+
+    @property
+    def adds(self) -> bool:
+        """Whether the output is the sum of the inputs."""
+        return bool(self.signs) and min(self.signs) > 0
 
     def one_axis_on(self, attrs: Attrs) -> dict[str, Any]:
         """The static arguments for inputs with one more axis before the others."""

@@ -9,6 +9,7 @@ from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import BATCH, Axis, TensorType
+from vflc.ops.parts import Parts, dropped, inserted, kept, permuted
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, broadcast, sum_to, tensor
 from vflc.ops.traits import COPY, NONE, first, same
@@ -220,7 +221,7 @@ register(
         "transpose", "The same values with the axes in another order.", infer_transpose, onnx_transpose,
         keras_transpose, reference_transpose, vjp_transpose,
         (OpSample((_FIELDS,), {"perm": (0, 2, 1)}), OpSample((tensor(2, 3, 4),), {"perm": (2, 0, 1)})),
-        slopes=COPY, bounds=same, axes=("perm",), leading={"perm": 0},
+        slopes=COPY, bounds=same, axes=("perm",), leading={"perm": 0}, parts=Parts(along=permuted),
     )
 )  # fmt: skip
 register(
@@ -234,6 +235,7 @@ register(
             OpSample((tensor(3), tensor(3))),
         ),
         slopes=(COPY, NONE), bounds=first, shape_only=1, users=levelled,
+        broadcasts=lambda attrs: True,
     )
 )  # fmt: skip
 register(
@@ -245,7 +247,8 @@ register(
             OpSample((tensor(3),), {"axis": 1, "name": "a"}),
             OpSample((tensor(None, dtype="int"),), {"axis": 1, "name": None}),
         ),
-        slopes=COPY, bounds=same, axes=("axis",), differs="shape",
+        slopes=COPY, bounds=same, axes=("axis",), differs="shape", parts=Parts(along=inserted),
+        broadcasts=lambda attrs: bool(attrs["axis"] == 0),
     )
 )  # fmt: skip
 register(
@@ -253,7 +256,7 @@ register(
         "squeeze", "The value without an axis of size 1.", infer_squeeze, onnx_squeeze, keras_squeeze,
         reference_squeeze, vjp_squeeze,
         (OpSample((tensor(None, 1),), {"axis": 1}), OpSample((tensor(("a", 1), 3),), {"axis": 0})),
-        slopes=COPY, bounds=same, axes=("axis",), differs="shape",
+        slopes=COPY, bounds=same, axes=("axis",), differs="shape", parts=Parts(along=dropped),
     )
 )  # fmt: skip
 register(
@@ -262,5 +265,6 @@ register(
         reference_rename, vjp_rename,
         (OpSample((_FIELDS,), {"names": (BATCH, None, "unit")}), OpSample((tensor(3),), {"names": ("a",)})),
         slopes=COPY, bounds=same, differs="names", leading={"names": BATCH}, users=renamed,
+        parts=Parts(along=kept),
     )
 )  # fmt: skip

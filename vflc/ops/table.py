@@ -227,7 +227,7 @@ register(
             OpSample((_READ, _DISTINCT), {"missing": False}, _ids((3,), 0, 6)((6, 3))),
         ),
         KerasLayer(lambda node: (0,), make_embedding, call_embedding),
-        slopes=(COPY, NONE), bounds=with_zero, reads_codes=True,
+        slopes=(COPY, NONE), bounds=with_zero, by_id="reads", reads_codes=True,
         zero_for_none=lambda attrs: bool(attrs["missing"]),
     )
 )  # fmt: skip
@@ -242,7 +242,7 @@ register(
                 _reversed(_ids((5, 4), -1, 6)((5, 4, 3))),
             ),
         ),
-        slopes=(NONE, COPY),
+        slopes=(NONE, COPY), by_id="sums",
         # onnxruntime's ScatterND with reduction="add" is a race in a session of several threads, and adds up
         # wrongly there; ScatterElements is not, and is five to ten times slower.
         serial=True,
@@ -260,7 +260,7 @@ register(
                 lambda rng: (np.array([3, 1, 3], np.int32), np.array([[0, 3], [-1, 7], [1, 1]], np.int32)),
             ),
         ),
-        slopes=NONE,
+        slopes=NONE, by_id="distinct",
     )
 )  # fmt: skip
 register(

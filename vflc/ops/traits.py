@@ -25,9 +25,10 @@ class Slope(Struct, frozen=True):
 
     Args:
         kind: `copy` (a fixed positive number times the element itself, whatever the row), `factor`
-            (elementwise another input), `mix` (a linear combination whose coefficients are another
-            input), `sign` (elementwise, above 0, different by row), `mask` (elementwise, 0 or
-            above, different by row), `any` (nothing is known), `none` (no gradient).
+            (elementwise another input: the output is their product, or this one over that), `mix` (a
+            linear combination whose coefficients are another input), `sign` (elementwise, above 0,
+            different by row), `mask` (elementwise, 0 or above, different by row), `any` (nothing is
+            known), `none` (no gradient).
         by: position of the input that is the factor.
         sign: -1 where the sign is turned.
     """

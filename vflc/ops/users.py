@@ -1,4 +1,4 @@
-"""How ops run for many users at once: every value has a leading axis of users, and users fill a batch up.
+"""How ops run for many at once: every value has a leading axis, of users, who fill a batch up, or of rows.
 
 An op that is not elementwise, and does more than count axes, names one of these in its record.
 """
@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from vflc.ir.types import BATCH, Axis
-from vflc.ops.registry import OPS, OpError, UserAxis
+from vflc.ops.registry import OPS, Op, OpError, UserAxis, UsersRule
 
 if TYPE_CHECKING:
     from vflc.ir.graph import Node
@@ -21,6 +21,18 @@ EXAMPLE = Axis("examples of a user", None)
 
 def _like(users: UserAxis, node: Node, *inputs: Node, **attrs: Any) -> Node:
     return users.op(node.op, *inputs, **{**node.attrs, **attrs})
+
+
+def rule_for(op: Op) -> UsersRule:
+    """How an op runs for many at once.
+
+    Raises:
+        OpError: nothing says how.
+    """
+    rule = op.users or (levelled if op.elementwise else moved if op.axes or op.leading else None)
+    if rule is None:
+        raise OpError(f"`{op.name}` is not supported here in this version")
+    return rule
 
 
 def levelled(users: UserAxis, node: Node) -> Node:
@@ -86,6 +98,14 @@ def multiplied(users: UserAxis, node: Node) -> Node:
         "matmul", users.level(x, rank), users.level(kernel, rank), transpose_x=False, transpose_y=False
     )
     return users.op("add", product, users.level(bias[0], rank)) if bias else product
+
+
+def contracted(users: UserAxis, node: Node) -> Node:
+    """Sums of outer products, each one's own."""
+    x, y = users.inputs(node)
+    if x.type.rank != 2 or x.type.batched:
+        raise OpError(f"`{node.op}` of values with a batch")
+    return users.op("matmul", users.level(x, 2), users.level(y, 2), transpose_x=True, transpose_y=False)
 
 
 def renamed(users: UserAxis, node: Node) -> Node:

@@ -14,7 +14,7 @@ from vflc.ir.build import Build
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import Loss
 from vflc.ir.stages import Placed
-from vflc.ops import infer
+from vflc.ops import OPS, infer
 from vflc.ops.penalty import PENALTIES
 from vflc.passes.prune import pruned
 
@@ -48,10 +48,11 @@ def _parts(graph: Graph, node: Node, factors: Factors) -> Iterator[tuple[Node, F
     """What a sum is made of, each with the constants that it is multiplied by."""
     inputs = graph.inputs(node)
     constants = [each for each in inputs if each.op in PLACELESS]
-    if node.op == "add":
+    op = OPS[node.op]
+    if op.adds:
         for each in inputs:
             yield from _parts(graph, each, factors)
-    elif node.op == "mul" and len(constants) == 1:
+    elif op.multiplies and len(constants) == 1:
         (other,) = (each for each in inputs if each.op not in PLACELESS)
         yield from _parts(graph, other, (*factors, constants[0].id))
     else:

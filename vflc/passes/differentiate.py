@@ -100,7 +100,7 @@ class _Reverse(Struct):
         ids is updated as a whole also where all of it lies in one place.
         """
         graph = self.build.graph
-        ids = [graph[part.inputs[0]] for part in parts if part.op == "rows"]
+        ids = [graph[part.inputs[0]] for part in parts if OPS[part.op].by_id == "sums"]
         owners: set[str] = set().union(*(value.owners for value in ids))
         return len(ids) == len(parts) and len(owners) <= 1
 

@@ -19,7 +19,8 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.model import TablePart
 from vflc.ir.stages import Placed
 from vflc.ir.types import Axis, TensorType
-from vflc.ops import infer
+from vflc.ops import OPS, infer
+from vflc.ops.reading import reads_rows
 from vflc.passes.optimize import rule_for
 from vflc.passes.properties import GRAPH, PLACED
 
@@ -44,7 +45,7 @@ def _groups(model: Placed) -> list[list[Node]]:
             continue
         # A table that another place reads crosses, and must not take its neighbours along.
         if all(
-            user.op == "gather" and user.inputs[0] == node.id and user.place == node.place
+            reads_rows(user) and user.inputs[0] == node.id and user.place == node.place
             for user in users[node.id]
         ):
             owners = frozenset().union(*(model.graph[u.inputs[1]].owners for u in users[node.id]))
@@ -76,9 +77,10 @@ def _fused(graph: Graph, groups: list[list[Node]]) -> Graph:
         with build.within(place=node.place, phase="forward", span=node.span, scope=(node.id,)):
             if node.id in batched:
                 node = _one_gather(build, graph, node, homes)
-            elif node.op == "gather" and node.inputs[0] in homes:
+            elif reads_rows(node) and node.inputs[0] in homes:
                 home = homes[node.inputs[0]]
-                ids = _shift(build, result[node.inputs[1]], home.offset, node.attrs["missing"])
+                missing = OPS[node.op].zero_for_none(node.attrs)
+                ids = _shift(build, result[node.inputs[1]], home.offset, missing)
                 node = replace(node, inputs=(home.table, ids.id))
         result.add(node)
     return result
@@ -110,17 +112,17 @@ def _merge(build: Build, group: list[Node]) -> dict[str, _Home]:
 
 
 def _stacks(graph: Graph, homes: dict[str, _Home]) -> set[str]:
-    """Stacks of nothing but gathers of one id a row from one fused table."""
+    """Stacks of nothing but gathers of one kind, of one id a row from one fused table."""
     found: set[str] = set()
     for node in graph:
-        if node.op != "stack" or node.attrs["axis"] != 1:
+        if OPS[node.op].places != "stacked" or node.attrs["axis"] != 1:
             continue
-        gathers = graph.inputs(node)
+        first, *_ = gathers = graph.inputs(node)
         plain = all(
-            g.op == "gather"
-            and g.place == node.place
+            reads_rows(g)
+            and (g.op, g.attrs, g.place) == (first.op, first.attrs, node.place)
             and g.inputs[0] in homes
-            and not g.attrs["missing"]
+            and not OPS[g.op].zero_for_none(g.attrs)
             and graph[g.inputs[1]].type.rank == 1
             for g in gathers
         )
@@ -130,7 +132,7 @@ def _stacks(graph: Graph, homes: dict[str, _Home]) -> set[str]:
 
 
 def _one_gather(build: Build, graph: Graph, stack: Node, homes: dict[str, _Home]) -> Node:
-    """stack(gather(T1, a), gather(T2, b)) = gather(T, stack(a, b) + offsets)."""
+    """stack(gather(T1, a), gather(T2, b)) = gather(T, stack(a, b) + offsets): each id is read by itself."""
     gathers = graph.inputs(stack)
     ids = build.op(
         "stack", *(build.graph[g.inputs[1]] for g in gathers), axis=1, name=stack.type.axes[1].name
@@ -138,7 +140,7 @@ def _one_gather(build: Build, graph: Graph, stack: Node, homes: dict[str, _Home]
     offsets = build.constant(tuple(homes[g.inputs[0]].offset for g in gathers), "int")
     shifted = build.op("add", ids, offsets)
     table = homes[gathers[0].inputs[0]].table
-    return replace(stack, op="gather", inputs=(table, shifted.id), attrs={"missing": False})
+    return replace(stack, op=gathers[0].op, inputs=(table, shifted.id), attrs=gathers[0].attrs)
 
 
 def _shift(build: Build, ids: Node, offset: int, missing: bool) -> Node:

@@ -21,6 +21,8 @@ from vflc.ir.budget import MOST_FREE
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import UNSPLIT
 from vflc.ir.stages import Lowered, Placed
+from vflc.ops import OPS
+from vflc.ops.traits import NONE
 from vflc.passes.apart import apart
 from vflc.passes.properties import GRAPH, NEEDED, PLACED
 from vflc.passes.raw import raw_values, refuse_raw
@@ -247,6 +249,7 @@ def trainable_below(graph: Graph) -> set[str]:
     found: set[str] = set()
     for node in graph:
         trainable = node.op == "weight" and node.attrs["trainable"]
-        if trainable or (node.op != "stop_gradient" and any(name in found for name in node.inputs)):
+        op = OPS[node.op]
+        if trainable or any(name in found and op.slope(i) != NONE for i, name in enumerate(node.inputs)):
             found.add(node.id)
     return found

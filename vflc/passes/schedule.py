@@ -19,6 +19,7 @@ from vflc.ir.model import Message, PlaceSchedule, Stage, Step, Update
 from vflc.ir.release import Guard
 from vflc.ir.stages import Partitioned, Scheduled
 from vflc.ops.penalised import makes_up
+from vflc.ops.reading import rows_read
 from vflc.ops.source import INPUTS
 from vflc.passes.levels import levels
 from vflc.passes.properties import CUT, GRAPH, SCHEDULED
@@ -78,14 +79,14 @@ class _Planner:
                 continue
             readers = [n for n in self.graph if update.arrays[0] in n.inputs and n.id in self.needed]
             level = min(self.depth[n.id] if n.place == self.place else 0 for n in readers)
-            assert all(self.depth[ids] <= level for ids in self.model.rows_read(update) or ())
+            assert all(self.depth[ids] <= level for ids in rows_read(self.model, update) or ())
             found[level].append(update)
         return found
 
     def _ids_read(self) -> frozenset[str]:
         """What the updates of tables ask for the rows that the batch reads, a prediction's too."""
         updates = [u for u in self.model.updates if u.place == self.place and not u.gradient]
-        return frozenset(name for update in updates for name in self.model.rows_read(update) or ())
+        return frozenset(name for update in updates for name in rows_read(self.model, update) or ())
 
     def plan(self) -> tuple[tuple[Stage, ...], tuple[Step, ...]]:
         groups = self._groups()
@@ -136,7 +137,7 @@ class _Planner:
         level = self._late(own)
         ids = {
             at: self.graph.ancestors(
-                name for update in updates for name in self.model.rows_read(update) or ()
+                name for update in updates for name in rows_read(self.model, update) or ()
             )
             for at, updates in self.late.items()
         }

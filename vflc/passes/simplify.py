@@ -133,10 +133,8 @@ def _without_copies(graph: Graph, node: Node) -> Node:
 
 
 def _before_copy(graph: Graph, source: Node, node: Node) -> str | None:
-    leading = source.op == "unsqueeze" and source.attrs["axis"] == 0
-    if (leading or source.op == "expand_like") and source.place == node.place:
-        return source.inputs[0]
-    return None
+    copied = OPS[source.op].broadcasts(source.attrs) and source.place == node.place
+    return source.inputs[0] if copied else None
 
 
 def _gives(graph: Graph, node: Node, inputs: Iterable[str]) -> bool:

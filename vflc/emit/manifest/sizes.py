@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vflc.ir.graph import Graph, Node
+from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.stages import Scheduled
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS
@@ -65,7 +65,7 @@ def _is_summed(graph: Graph, feature: Node) -> bool:
         if node is not feature and not readers:
             return False  # it is looked at as it is
         for reader in readers:
-            if reader.op == "sum" and VALUES in reader.attrs["axes"] and node is not feature:
+            if _sums_up(reader) and node is not feature:
                 continue
             if reader.place != node.place or not _is_zero(graph, reader, node, node is feature):
                 return False
@@ -75,11 +75,23 @@ def _is_summed(graph: Graph, feature: Node) -> bool:
     return True
 
 
+def _sums_up(reader: Node) -> bool:
+    """Whether it sums over the ids of a row, so that zeros make no difference."""
+    return OPS[reader.op].parts.reduces == "sum" and VALUES in reader.attrs["axes"]
+
+
+def _number(node: Node) -> float | None:
+    """The value of a constant number."""
+    value = node.attrs.get("value") if node.op in PLACELESS else None
+    return value if isinstance(value, (int, float)) else None
+
+
 def _is_zero(graph: Graph, reader: Node, node: Node, ids: bool) -> bool:
     """Whether a value is 0 for what is filled up: read by ids of -1, or made of what is 0 there."""
     op = OPS[reader.op]
     if ids and op.zero_for_none(reader.attrs):
         return reader.inputs[-1] == node.id and reader.inputs.count(node.id) == 1
-    if ids and reader.op == "greater_equal":
-        return reader.inputs[0] == node.id and graph[reader.inputs[1]].attrs.get("value") == 0
+    if ids and op.holds is not None:
+        x, y = (-1 if name == node.id else _number(graph[name]) for name in reader.inputs)
+        return x is not None and y is not None and not op.holds(x, y)
     return not ids and op.keeps_zero and reader.attrs.get("axis") != VALUES

@@ -8,6 +8,7 @@ from vflc.ir.graph import SecretSource
 from vflc.ir.learn import Evidence
 from vflc.ir.model import Edge
 from vflc.ops.loss import rule_of
+from vflc.ops.reading import reads_rows
 from vflc.passes.evidence.analysis import Analysis, Leak, owners
 from vflc.passes.evidence.found import Found
 
@@ -69,7 +70,7 @@ def table_rows(analysis: Analysis) -> Iterator[Evidence]:
         if edge.phase != "backward" or edge.gradient_of is None or analysis.private(edge):
             continue
         table = graph[edge.gradient_of]
-        readers = [n for n in users[table.id] if n.op == "gather" and n.phase == "forward"]
+        readers = [n for n in users[table.id] if reads_rows(n) and n.phase == "forward"]
         ids = {s for n in readers for s in graph[n.inputs[1]].sources if s.party != edge.target}
         if table.op == "weight" and ids:
             says = f"`{edge.id}` has rows that are not 0 for the values that the batch holds"

@@ -138,7 +138,7 @@ class Backward:
 
     def _step(self, reader: Node, node: Node, slope: Slope, c: Coefficient) -> Coefficient:
         """Back through one op."""
-        if OPS[reader.op].places == "joined" and node.id in self.knows:
+        if OPS[reader.op].joins and node.id in self.knows:
             c = replace(c, known=_joined(c.known, c.parts), parts=())
         c = scattered(c)
         if c.unknown or slope.kind == "any" or (node.type.batched and not reader.type.batched):
@@ -165,7 +165,7 @@ class Backward:
             return _divided(c, reader.id, single)
         if not any(self.facts[name].varies for name in reader.inputs):
             return replace(c, whole=False)
-        if OPS[node.op].places == "joined" and len(reader.inputs) == 1:
+        if OPS[node.op].joins and len(reader.inputs) == 1:
             return replace(c, parts=_joined(c.parts, (reader.id,)))
         return _varied(c, reader.id, single)
 

@@ -167,7 +167,7 @@ def _injective(graph: Graph, node: Node, inputs: Sequence[Fact], position: int) 
     op = OPS[node.op]
     if op.reads_codes:
         return position == len(inputs) - 1
-    if op.places == "joined":
+    if op.joins:
         return True
     others = [each for i, each in enumerate(inputs) if i != position]
     if size < width or any(each.varies for each in others):

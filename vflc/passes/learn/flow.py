@@ -174,12 +174,14 @@ class FlowAnalysis:
 
 def _read(node: Node, flows: Mapping[str, Flows]) -> list[Flows]:
     """What a node reads: of some inputs the shape alone. How many rows a batch has is no secret."""
-    values = len(node.inputs) - OPS[node.op].shape_only
+    op = OPS[node.op]
+    values = len(node.inputs) - op.shape_only
     found = [flows[name] for name in node.inputs[:values]]
-    if node.op == "count":
-        several = any(node.attrs["axes"])
-        return [Flows(mixed=flows[name].sizes if several else 0) for name in node.inputs]
-    return found + [Flows(sizes=flows[name].sizes) for name in node.inputs[values:]]
+    told = tuple(op.tells_sizes(node.attrs))
+    for name in node.inputs[values:]:
+        sizes = flows[name].sizes
+        found.append(Flows(mixed=sizes if any(told) else 0) if told else Flows(sizes=sizes))
+    return found
 
 
 def _joined(inputs: list[Flows]) -> Flows:

@@ -24,8 +24,9 @@ from vflc.ir.model import ClientGraphs, UserIds
 from vflc.ir.stages import Housed, Vectorised
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import OPS, infer
+from vflc.ops.reading import reads_rows
 from vflc.ops.registry import OpError
-from vflc.ops.users import EXAMPLE, levelled, moved
+from vflc.ops.users import EXAMPLE, rule_for
 from vflc.passes.properties import GRAPH, PLACED, VECTORISED
 
 
@@ -70,7 +71,7 @@ class _Lift(Struct):
                 self._made[node.id] = self._given(replace(node, type=_lifted(node.type)))
             elif node.op == "weight":
                 self._made[node.id] = self._weight(node)
-            elif node.op != "unique":  # is made where a table is read by it
+            elif OPS[node.op].by_id != "distinct":  # is made where a table is read by it
                 self._made[node.id] = self._rule(node)(node)
 
     def _inputs(self, node: Node) -> list[Node]:
@@ -89,15 +90,9 @@ class _Lift(Struct):
     def _rule(self, node: Node) -> Callable[[Node], Node]:
         graph = self.model.graph
         table = next((name for name in node.inputs if _is_table(graph[name])), None)
-        if table is not None and (node.op != "gather" or node.inputs[0] != table):
+        if table is not None and (not reads_rows(node) or node.inputs[0] != table):
             raise OpError(f"the table `{table}` is read whole", "read its rows: lookup(table, feature)")
-        op = OPS[node.op]
-        if node.op == "gather":
-            return self._gather
-        rule = op.users or (levelled if op.elementwise else moved if op.axes or op.leading else None)
-        if rule is None:
-            raise OpError(f"`{node.op}` is not supported in a population in this version")
-        return partial(rule, self)
+        return self._reads if reads_rows(node) else partial(rule_for(OPS[node.op]), self)
 
     # --- what rules of ops use -----------------------------------------------------------------------
 
@@ -137,14 +132,13 @@ class _Lift(Struct):
 
     # --- tables --------------------------------------------------------------------------------------
 
-    def _gather(self, node: Node) -> Node:
+    def _reads(self, node: Node) -> Node:
         table, ids = self.model.graph.inputs(node)
-        if ids.op == "unique":
-            return self.build.op(
-                "gather", self._made[table.id], self._ids(table, ids.inputs, True), missing=True
-            )
+        if OPS[ids.op].by_id == "distinct":  # users have different numbers of them: they are filled up
+            read = self._ids(table, ids.inputs, True)
+            return self.build.op("gather", self._made[table.id], read, missing=True)
         read = self._ids(table, (ids.id,), False)
-        return self.build.op("gather", self._made[table.id], read, missing=node.attrs["missing"])
+        return self.build.op(node.op, self._made[table.id], read, **node.attrs)
 
     def _ids(self, table: Node, features: tuple[str, ...], distinct: bool) -> Node:
         """The input that reads the copies of a table by these features."""

@@ -1,14 +1,16 @@
 """The gradient of a weight, taken apart into what each row of the batch adds to it.
 
-A weight's gradient is a sum over the batch, made at the end of backward: `contract` of a layer's
-inputs and gradients, a `sum` over rows, the `rows` of a table. What follows it is linear. So each
-row's own summand is the same expression with the batch axis kept, and where its size can be had
-without it, as that of an outer product can, it is never made.
+A weight's gradient is a sum over the batch, made at the end of backward: of the outer products of a
+layer's inputs and gradients, of rows, of what goes to the rows of a table. What follows it is linear. So
+each row's own summand is the same expression with the batch axis kept, and where its size can be had
+without it, as that of an outer product can, it is never made. What an op does to many at once it says in
+its record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -17,7 +19,8 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Gradient
 from vflc.ops import OPS, OpError
-from vflc.passes.protect.row_summands import Each, Looked, Outer, Summands, matrix, shaped
+from vflc.ops.summands import Each, Looked, Outer, Summands
+from vflc.ops.users import rule_for
 
 
 class NoSum(Exception):
@@ -104,21 +107,13 @@ class Parting(Struct):
 
     def _sum(self, node: Node, inputs: tuple[Node, ...]) -> Summands:
         """A sum over the batch."""
-        b = self.build
-        if node.op == "rows":
+        if OPS[node.op].by_id == "sums":
             return self._looked(node, ((inputs[0], inputs[1]),))
         self._check_rows(inputs)
-        if node.op == "contract":
-            x, y = inputs
-            if x.type.rank == 2:
-                return Outer(x, y)
-            x, y = (matrix(b, value) for value in inputs)
-            return Each(b.op("matmul", x, y, transpose_x=True, transpose_y=False))
-        if node.op == "sum":
-            (x,) = inputs
-            rest = tuple(axis for axis in node.attrs["axes"] if axis)
-            return Each(shaped(b, b.op("sum", x, axes=rest, keep=False) if rest else x, node))
-        raise NoSum(node, f"`{node.op}` of values of a batch is not a sum over its rows")
+        rule = OPS[node.op].summands
+        if rule is None:
+            raise NoSum(node, f"`{node.op}` of values of a batch is not a sum over its rows")
+        return rule(self.build, node, inputs)
 
     def _looked(self, table: Node, pairs: tuple[tuple[Node, Node], ...]) -> Looked:
         for ids, values in pairs:
@@ -130,7 +125,7 @@ class Parting(Struct):
     def _linear(self, node: Node, inputs: tuple[Node, ...]) -> Parts:
         """What comes after sums over the batch: a linear op does to each row's share what it does to all."""
         parts = [self._parts[source.id] for source in inputs]
-        if node.op in ("add", "sub"):
+        if len(OPS[node.op].signs) == 2:
             return self._added(node, *parts)
         at, *more = [index for index, (_, rows) in enumerate(parts) if rows is not None]
         free, rows = parts[at]
@@ -139,41 +134,35 @@ class Parting(Struct):
         assert rows is not None
         if OPS[node.op].differs == "names" and free is None:
             return None, rows
-        each = Each(self._moved(node, at, self._each(rows).leaf, [part for part, _ in parts]))
+        each = Each(self._moved(node, at, self._each(rows).leaf))
         if free is None:
             return None, each
         whole = [part for part, _ in parts if part is not None]
         return self.build.op(node.op, *whole, **node.attrs), each
 
-    def _moved(self, node: Node, at: int, each: Node, free: list[Node | None]) -> Node:
+    def _moved(self, node: Node, at: int, each: Node) -> Node:
         """The op of each row's share, its input `at`; the others depend on no row."""
-        b = self.build
         op = OPS[node.op]
-        if op.linear and len(node.inputs) == 1:
-            return b.op(node.op, each, **op.one_axis_on(node.attrs))
-        other = free[1 - at] if len(free) == 2 else None
-        if node.op == "expand_like" and other is not None and at == 0:
-            ones = b.op("expand_like", b.constant(1.0), other)
-            return self._moved(replace(node, op="mul"), at, each, [None, ones])
-        if other is not None and node.op in ("mul", "div") and (node.op == "mul" or at == 0):
-            if other.type.rank < each.type.rank:
-                return b.op(node.op, each, other)
-        elif other is not None and other.type.rank == 2 and node.op in ("matmul", "contract"):
-            flips = {"transpose_x": True, "transpose_y": False} if node.op == "contract" else node.attrs
-            return b.op("matmul", *((each, other) if at == 0 else (other, each)), **flips)
-        raise NoSum(node, f"`{node.op}` of a sum over the batch is not supported in this version")
+        if not op.linear_in(at, len(node.inputs) - op.shape_only):
+            raise NoSum(node, f"`{node.op}` of a sum over the batch is not supported in this version")
+        b, shares = self.build, _Shares(self.build, node.inputs[at], each)
+        if op.shape_only and op.broadcasts(node.attrs):
+            shape = b.graph[node.inputs[-1]]
+            share = shares.level(b.graph[node.inputs[at]], shape.type.rank)
+            return b.op("mul", share, b.op("expand_like", b.constant(1.0), shape))
+        return rule_for(op)(shares, node)
 
     def _added(self, node: Node, first: Parts, second: Parts) -> Parts:
         """The sum or difference of two gradients."""
-        b, (free, left), (rest, right) = self.build, first, second
+        b, (free, left), (rest, right), adds = self.build, first, second, OPS[node.op].adds
         if rest is not None:
-            signed = b.op("neg", rest) if node.op == "sub" else rest
+            signed = rest if adds else b.op("neg", rest)
             free = signed if free is None else b.op("add", free, signed)
         if right is None:
             return free, left
-        if left is None and node.op == "add":
+        if left is None and adds:
             return free, right
-        if isinstance(left, Looked) and isinstance(right, Looked) and node.op == "add":
+        if isinstance(left, Looked) and isinstance(right, Looked) and adds:
             return free, replace(left, pairs=(*left.pairs, *right.pairs))
         other = self._each(right).leaf
         if left is None:
@@ -201,6 +190,41 @@ class Parting(Struct):
                 if not source.type.batched and source.id in self._of_own:
                     raise NoSum(source, "this is computed from all rows of a batch, and used in every row")
                 stack.append(source)
+
+
+class _Shares(Struct, frozen=True):
+    """Runs an op for all rows of a batch at once: one value is each row's own, all others are the same."""
+
+    build: Build
+    name: str
+    each: Node
+
+    def op(self, op: str, *inputs: Node, **attrs: Any) -> Node:
+        return self.build.op(op, *inputs, **attrs)
+
+    def inputs(self, node: Node) -> tuple[Node, ...]:
+        return self.build.graph.inputs(node)
+
+    def made(self, node: Node) -> Node:
+        return self.each if node.id == self.name else node
+
+    def level(self, node: Node, rank: int) -> Node:
+        value = self.made(node)
+        for _ in range(rank - node.type.rank if node.id == self.name else 0):
+            value = self.build.op("unsqueeze", value, axis=1, name=None)
+        return value
+
+    def same_for_all(self, node: Node) -> bool:
+        return node.id != self.name
+
+    def constant(self, value: float) -> Node:
+        return self.build.constant(value)
+
+    def masked(self, value: Node) -> Node:
+        return value  # a share has no batch that is filled up
+
+    def rows(self) -> Node:
+        return self.build.constant(1.0)
 
 
 def _read(graph: Graph, node: Node) -> tuple[Node, ...]:

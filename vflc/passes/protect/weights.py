@@ -23,10 +23,10 @@ from vflc.ir.stages import Differentiated
 from vflc.ops import infer
 from vflc.ops.mechanisms import MECHANISMS
 from vflc.ops.protection import Draw, shrinking
+from vflc.ops.summands import Summands
 from vflc.passes.optimize import matches
 from vflc.passes.protect.joint import called, draw_node, fresh, guard_of
 from vflc.passes.protect.row_gradients import NoSum, Parting
-from vflc.passes.protect.row_summands import Summands
 
 
 def protected(model: Differentiated, collector: DiagnosticCollector) -> Differentiated:

@@ -8,12 +8,12 @@ from vflc.ops import OPS
 
 def joins(node: Node) -> bool:
     """Whether it puts values of several parties side by side, and nobody said where."""
-    return OPS[node.op].places == "joined" and _is_free(node)
+    return OPS[node.op].joins and _is_free(node)
 
 
 def meets(node: Node) -> bool:
     """Whether it joins values of several parties, or adds them, and nobody said where."""
-    return (OPS[node.op].places == "joined" or node.op in ("add", "sub")) and _is_free(node)
+    return (OPS[node.op].joins or bool(OPS[node.op].signs)) and _is_free(node)
 
 
 def _is_free(node: Node) -> bool:

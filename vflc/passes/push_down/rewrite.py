@@ -10,41 +10,34 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.stages import Lowered
 from vflc.ops import OPS, infer
+from vflc.ops.registry import Op
 from vflc.passes.prune import pruned
+from vflc.passes.push_down.along import along, cut, reshape
 from vflc.passes.push_down.elementwise import elementwise
 from vflc.passes.push_down.forms import Pieces, Rewriting, SplitForm, SumTerms
 from vflc.passes.push_down.join import join
-from vflc.passes.push_down.linear import linear, matmul
 from vflc.passes.push_down.meeting import meets
+from vflc.passes.push_down.product import product
 from vflc.passes.push_down.reduce import reduce
-from vflc.passes.push_down.shape import rename, reshape, slice_, squeeze, transpose, unsqueeze
 from vflc.passes.push_down.softmax import softmax
 from vflc.passes.push_down.terms import add, each_term, scale
 
 Rewrite = Callable[[Rewriting, Node], SplitForm | Node | None]
 
-REWRITES: dict[str, tuple[Rewrite, ...]] = {
-    "add": (add,),
-    "concat": (join,),
-    "div": (scale,),
-    "linear": (linear,),
-    "log_softmax": (softmax,),
-    "matmul": (matmul,),
-    "max": (reduce,),
-    "mean": (reduce,),
-    "mul": (scale,),
-    "rename": (rename,),
-    "reshape": (reshape,),
-    "slice": (slice_,),
-    "softmax": (softmax,),
-    "squeeze": (squeeze,),
-    "stack": (join,),
-    "sub": (add,),
-    "sum": (reduce,),
-    "transpose": (transpose,),
-    "unsqueeze": (unsqueeze,),
-}
-"""By op. Besides, what works element by element is tried on pieces first, and a linear op on terms last."""
+REWRITES: tuple[tuple[Callable[[Op], object], Rewrite], ...] = (
+    (lambda op: op.elementwise, elementwise),
+    (lambda op: True, along),
+    (lambda op: op.differs == "shape", reshape),
+    (lambda op: op.parts.cuts, cut),
+    (lambda op: op.parts.reduces, reduce),
+    (lambda op: True, product),
+    (lambda op: op.parts.shares, softmax),
+    (lambda op: op.joins, join),
+    (lambda op: op.signs, add),
+    (lambda op: op.elementwise, scale),
+    (lambda op: op.linear_in(0, 1), each_term),
+)
+"""What is tried, one after another, of the ops that say what it takes."""
 
 
 def rewritten(model: Lowered, left: frozenset[str]) -> Lowered:
@@ -68,15 +61,12 @@ def rewritten(model: Lowered, left: frozenset[str]) -> Lowered:
 
 
 def _form(rewriting: Rewriting, node: Node) -> SplitForm | Node | None:
-    rewrites = REWRITES.get(node.op, ())
-    if OPS[node.op].elementwise:
-        rewrites = (elementwise, *rewrites)
-    if OPS[node.op].linear and len(node.inputs) == 1:
-        rewrites = (*rewrites, each_term)
-    if not rewrites or not (meets(node) or any(name in rewriting.forms for name in node.inputs)):
+    if not (meets(node) or any(name in rewriting.forms for name in node.inputs)):
         return None
+    op = OPS[node.op]
+    fitting = (rewrite for says, rewrite in REWRITES if says(op))
     with rewriting.near(node):
-        return next((made for rewrite in rewrites if (made := rewrite(rewriting, node)) is not None), None)
+        return next((made for rewrite in fitting if (made := rewrite(rewriting, node)) is not None), None)
 
 
 def _kept(model: Lowered) -> tuple[str, ...]:

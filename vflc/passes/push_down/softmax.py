@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vflc.ir.graph import Node
+from vflc.ops import OPS
 from vflc.passes.push_down.forms import Pieces, Rewriting, added
 
 
@@ -12,11 +13,8 @@ def softmax(rewriting: Rewriting, node: Node) -> Pieces | None:
     As usual, the largest number is taken off first, and no gradient flows through it.
     """
     pieces, axis = rewriting.pieces(node.inputs[0]), node.attrs["axis"]
-    if pieces is None:
+    if pieces is None or pieces.axis != axis:
         return None
-    if pieces.axis != axis:
-        parts = [rewriting.at_owner(p.owner, node.op, p.node, **node.attrs) for p in pieces.pieces]
-        return pieces.mapped(pieces.axis, parts)
     op = rewriting.build.op
     over = {"axes": (axis,), "keep": True}
     tops = [rewriting.at_owner(p.owner, "max", p.node, **over) for p in pieces.pieces]
@@ -28,7 +26,7 @@ def softmax(rewriting: Rewriting, node: Node) -> Pieces | None:
     powers = [rewriting.at_owner(p.owner, "exp", each) for p, each in zip(pieces.pieces, less, strict=True)]
     sums = [rewriting.at_owner(p.owner, "sum", e, **over) for p, e in zip(pieces.pieces, powers, strict=True)]
     total = added(rewriting.build, sums)
-    if node.op == "log_softmax":
+    if OPS[node.op].parts.shares == "logs":
         op_name, shares, total = "sub", less, op("log", total)
     else:
         op_name, shares = "div", powers

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from vflc.ir.graph import PLACELESS, Node
+from vflc.ops import OPS
 from vflc.passes.push_down.forms import REST, Rewriting, SumTerms, gathered
 
 
 def add(rewriting: Rewriting, node: Node) -> SumTerms | None:
     """`x + y` and `x - y` of values of one shape, or with a weight or constant that is copied out."""
-    left, right = (_terms(rewriting, node, name) for name in node.inputs)
-    if left is None or right is None:
-        return None
-    if node.op == "sub":
-        right = [(owner, rewriting.at_owner(owner, "neg", term)) for owner, term in right]
-    owners = {owner for owner, _ in (*left, *right)} - {REST}
-    return gathered(rewriting, [*left, *right]) if len(owners) > 1 else None
+    found: list[tuple[str, Node]] = []
+    for name, sign in zip(node.inputs, OPS[node.op].signs, strict=True):
+        terms = _terms(rewriting, node, name)
+        if terms is None:
+            return None
+        found += terms if sign > 0 else [(o, rewriting.at_owner(o, "neg", term)) for o, term in terms]
+    return gathered(rewriting, found) if len({owner for owner, _ in found} - {REST}) > 1 else None
 
 
 def _terms(rewriting: Rewriting, node: Node, name: str) -> list[tuple[str, Node]] | None:
@@ -33,9 +34,11 @@ def _terms(rewriting: Rewriting, node: Node, name: str) -> list[tuple[str, Node]
 
 def scale(rewriting: Rewriting, node: Node) -> SumTerms | None:
     """A sum times or divided by a constant: every term is."""
+    if len(node.inputs) != 2:
+        return None
     x, y = (rewriting.old[name] for name in node.inputs)
     constant, other = (y, x) if y.op in PLACELESS else (x, y)
-    if constant.op not in PLACELESS or constant.type.axes or (node.op == "div" and constant is x):
+    if constant.op not in PLACELESS or constant.type.axes or not OPS[node.op].linear_in(int(other is y), 2):
         return None
     terms = sum_of(rewriting, other.id)
     if terms is None:
@@ -50,6 +53,8 @@ def scale(rewriting: Rewriting, node: Node) -> SumTerms | None:
 
 def each_term(rewriting: Rewriting, node: Node) -> SumTerms | None:
     """What is linear, and turns no number of axes into another by copying: `unsqueeze`, `neg`, `sum`, …"""
+    if len(node.inputs) != 1:
+        return None
     terms = sum_of(rewriting, node.inputs[0])
     sizes = rewriting.old[node.inputs[0]].type.sizes
     if terms is None or any(term.type.sizes != sizes for _, term in terms):
