@@ -46,3 +46,10 @@ def type_of(tree: ExpressionTree, types: Mapping[str, str]) -> str:
     if "call" in tree:
         return CALLS[tree["call"]]
     return operation_type(tree["op"], tuple(type_of(argument, types) for argument in tree["args"]))
+
+
+def renamed(tree: ExpressionTree, names: Mapping[str, str]) -> ExpressionTree:
+    """The same expression over columns of other names."""
+    if "column" in tree:
+        return {**tree, "column": names[tree["column"]]}
+    return {**tree, "args": [renamed(part, names) for part in tree["args"]]} if "args" in tree else tree

@@ -71,7 +71,7 @@ party alice {
   key ID
   feature hashed: string -> hash(50)
   feature salted: string -> missing("none") -> strip -> lower -> hash(50, salt = [3, 9223372036854775807])
-  feature word:   string -> missing("a") -> vocab("a", "é", "", default = other)
+  feature "the word": string as word -> missing("a") -> vocab("a", "é", "", default = other)
   feature given:  string -> vocab("a", "é", default = "é")
   feature tags:   string -> split("|") -> strip -> vocab("a", "É", default = other)
   feature past:   string -> split(" ") -> hash(20) -> sequence(max = 3)
@@ -82,7 +82,7 @@ party bob {
   feature item:   int -> missing(3) -> index(30, default = other)
   feature year:   int -> missing(0) -> bucketize(-5, 0, 2000)
   feature price:  float -> clip(-1000000000000.0, 1000000000000.0) -> log1p -> standardize -> missing(0)
-  column  Seen:   float
+  column  "Seen (times)": float as Seen
   column  Days:   int
   column  Name:   string
   feature rate = log(Seen / Days) -> missing(-1) -> minmax
@@ -133,7 +133,7 @@ def hard_tables(rows: int) -> dict[str, pa.Table]:
                 "hashed": column(filled, 3, pa.string()),
                 **{
                     n: column(TEXTS, i + 1, pa.string())
-                    for i, n in enumerate(["salted", "word", "given", "tags", "past"])
+                    for i, n in enumerate(["salted", "the word", "given", "tags", "past"])
                 },
             }
         ),
@@ -142,7 +142,7 @@ def hard_tables(rows: int) -> dict[str, pa.Table]:
                 "ID": keys,
                 "code": column(whole, 3, pa.int64()),
                 **{n: column(WHOLE, i + 2, pa.int64()) for i, n in enumerate(["item", "year", "Days"])},
-                **{n: column(REALS, i + 4, pa.float64()) for i, n in enumerate(["price", "Seen"])},
+                **{n: column(REALS, i + 4, pa.float64()) for i, n in enumerate(["price", "Seen (times)"])},
                 "Name": column(["ß", None, " NONE", "ẞ "], 1, pa.string()),
                 "target": column([1.0, -1.0, 2.0], 1, pa.float64()),
             }

@@ -14,7 +14,7 @@ BELOW = {"diagnostics", "syntax", "ir", "ops", "passes", "emit", "grammars", "co
 MAY_IMPORT = {
     "common": set(),
     "diagnostics": set(),
-    "syntax": {"diagnostics", "grammars"},
+    "syntax": {"diagnostics", "grammars", "common"},
     "ir": {"diagnostics", "common"},
     "ops": {"ir", "diagnostics", "common"},
     "onnx_file": {"diagnostics", "common"},

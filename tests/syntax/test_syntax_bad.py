@@ -65,6 +65,15 @@ def test_bad_example(path: Path) -> None:
         (r"x = 'a\q'", "VFL0010", r"\q"),
         (r"x = '\u{110000}'", "VFL0010", r"\u{110000}"),
         ("x = f(a = 1, 2)", "VFL0011", "2"),
+        ('party p { key "" }', "VFL0018", '""'),
+        ('party p { key k feature "Unit price": int }', "VFL0018", '"Unit price"'),
+        ('party p { key k feature "Price": int feature "1st": int }', "VFL0018", '"1st"'),
+        ('party p { key k feature "Price" = 1 }', "VFL0019", '"Price"'),
+        ("party p { key k feature C{1..3}: int as D }", "VFL0019", "as D"),
+        ('party p { key k feature "C"{1..3}: int }', "VFL0001", "{"),
+        ('party p { key k feature "C": int as }', "VFL0001", "}"),
+        ("party p { key k feature C as D: int }", "VFL0001", "as"),
+        ('party p { key k feature "a\\q": int as b }', "VFL0010", "\\q"),
         ("x = f(a = 1, a = 2)", "VFL0012", "a"),
         ("x = {a = 1, a = 2}", "VFL0012", "a"),
         ("party p { feature C{3..1}: int }", "VFL0013", "{3..1}"),
@@ -110,6 +119,24 @@ def test_each_mistake_is_reported_and_the_rest_is_kept() -> None:
     assert all(text in shown for text in ("b = 2", "feature y", "d = 3", "predict q"))
     assert {"a", "x", "z", "c", "e"} <= spec.poisoned
     assert not {"b", "y", "d", "p"} & spec.poisoned
+
+
+@pytest.mark.parametrize(
+    ("column", "help"),
+    [
+        ("feature PT08.S1(CO): float", 'feature "PT08.S1(CO)": … as PT08_S1_CO'),
+        ("feature Unit price: float", 'feature "Unit price": … as Unit_price'),
+        ("label bought-again = x", 'label "bought-again": … as bought_again'),
+        ("column 1 st: int", 'column "1 st": … as c_1_st'),
+        ("key User ID", 'key "User ID"'),
+        ("key shop.id  # the till's", 'key "shop.id"'),
+        ("feature Age int", "feature Age: int -> standardize"),
+        ("key A, B", "join them in a query"),
+    ],
+)
+def test_a_name_of_several_words_is_shown_in_quotes(column: str, help: str) -> None:
+    _, found = mistakes(f"party p {{\n  {column}\n  feature b: int\n}}\n")
+    assert found[0].code == "VFL0001" and found[0].help and help in found[0].help, found
 
 
 def test_poison_covers_what_a_bad_statement_would_have_bound() -> None:

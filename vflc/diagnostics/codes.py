@@ -21,6 +21,9 @@ CODES: dict[str, str] = {
     "VFL0015": "A party with two keys",
     "VFL0016": "The file cannot be read",
     "VFL0017": "More errors than are shown",
+    "VFL0018": "A column whose name is none of the language",
+    "VFL0019": "A name in a table for what no table has",
+    "VFL0020": "Two names for one column of a table",
     "VFL0026": "Names that look alike",
     # Names
     "VFL0101": "An unknown name",

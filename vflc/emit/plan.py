@@ -69,7 +69,7 @@ def _used(model: Scheduled, place: str) -> dict[str, Node]:
 
 
 def _tables(model: Placed, place: str) -> list[str]:
-    parties = [party.name for party in model.parties if party.columns]
+    parties = [party.name for party in model.parties if party.key is not None]
     return parties if place == UNSPLIT else [name for name in parties if name == place]
 
 
@@ -329,6 +329,8 @@ def encoders(model: Placed, place: str, graphs: Iterable[Graph]) -> dict[str, An
 
 def _column(column: ColumnInfo) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": column.name, "kind": column.kind, "where": where(column.span)}
+    if column.table is not None:
+        entry["table"] = column.table
     if column.kind != "column":  # what is only computed with has no place in the graph
         encoders = [dict(encoder) for encoder in column.encoders]
         entry |= {"shape": column.shape, "rows": column.rows, "encoders": encoders}

@@ -30,6 +30,7 @@ class ColumnInfo(Struct, frozen=True):
         shape: `id`, `ids`, `number`, or `raw` for columns that are only computed with.
         rows: how many ids there are, for `id` and `ids`.
         family: what stands before the number in its name, where it was declared with a family.
+        table: what the table calls it, where that is not its name.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ColumnInfo(Struct, frozen=True):
     rows: int | None
     span: Span
     family: str | None = None
+    table: str | None = None
 
 
 class PartyInfo(Struct, frozen=True, dict=True):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from vflc_common.text import quote
+from vflc_common.words import COLUMN_TYPES
+
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.syntax.lalr import Token
+from vflc.syntax.names import identifier
 from vflc.syntax.tokens import KEYWORDS, Scan
 
 _FORMS = {
@@ -40,11 +46,6 @@ _FOREIGN = {
 NEAR = 4
 """So many tokens from its start a statement's form is likely what is wrong."""
 
-_OTHER_NAME = (
-    "column names have only letters, digits and _: rename other columns in a query, "
-    'SELECT *, "User ID" AS user_id FROM …'
-)
-
 _OPERATORS = ("COMMA", "PLUS", "MINUS", "STAR", "TIMES", "COMPARE")
 
 
@@ -66,8 +67,8 @@ def unexpected(scan: Scan, start: int, index: int, expected: frozenset[str]) -> 
     if body == "settings" and (help := _in_settings(found, previous)):
         return help
     named = body == "party" and (previous.type in ("KEY", "COLUMN") or index - start == 2)
-    if named and found.type in ("STRING", "DOT", "LPAR", "MINUS"):
-        return _OTHER_NAME
+    if named and first.type in ("KEY", "COLUMN") and (help := _in_quotes(scan, start, index)):
+        return help
     if help := _sign(found, previous, body, expected):
         return help
     if first.type == "NAME" and start >= index - 1:
@@ -87,6 +88,19 @@ def short(token: Token) -> str:
     """A token as messages quote it."""
     text = str(token)
     return text if len(text) <= 30 else text[:29] + "…"
+
+
+def _in_quotes(scan: Scan, start: int, index: int) -> str | None:
+    """Help where a column's name is more than a word: the name as it may be written."""
+    first, found = scan.tokens[start], scan.tokens[index]
+    end = re.compile(r"[:=#{}\n]|$").search(scan.source.text, first.end_pos)
+    name = scan.source.text[first.end_pos : end.start()].strip() if end else ""
+    inside = first.end_pos < found.start_pos <= first.end_pos + len(name)
+    if not inside or found.value in COLUMN_TYPES or "," in name or name[:1] in "\"'":
+        return None
+    if first.type == "KEY":
+        return f"put such a name in quotes: key {quote(name)}"
+    return f"put it in quotes, and name it for the spec: {first} {quote(name)}: … as {identifier(name)}"
 
 
 def _in_settings(found: Token, previous: Token) -> str | None:

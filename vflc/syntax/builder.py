@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from vflc_common.text import is_name
 
 from vflc.diagnostics import RelatedSpan, Span
+from vflc.diagnostics.diagnostic import ANYTHING
 from vflc.syntax import tree
 from vflc.syntax.expressions import Expressions, FamilyNumbers, members
 from vflc.syntax.lalr import Token
+from vflc.syntax.names import identifier
 
 _Leaf = (
     tree.Import
@@ -30,6 +33,13 @@ class Dropped(Struct, frozen=True):
 
 
 class _Key(Struct, frozen=True):
+    name: tree.Name
+    span: Span
+
+
+class _Alias(Struct, frozen=True):
+    """`as NAME`, after a column's type."""
+
     name: tree.Name
     span: Span
 
@@ -72,17 +82,61 @@ class Builder(Expressions):
         return tree.Party(self._name(parts[1]), parts[0] == "population", key, columns, self._over(parts))
 
     def key(self, parts: list[Any]) -> _Key:
-        return _Key(self._name(parts[1]), self._over(parts))
+        return _Key(self._column_name(parts[1]), self._over(parts))
 
     def column(self, parts: list[Any]) -> _Leaf | Dropped:
-        kind, name = str(parts[0]), self._name(parts[1])
-        bounds = (parts[2].low, parts[2].high) if isinstance(parts[2], FamilyNumbers) else None
+        kind, called = str(parts[0]), self._column_name(parts[1])
+        bounds = parts[2] if isinstance(parts[2], FamilyNumbers) else None
         rest = parts[3:] if bounds else parts[2:]
         encoders = tuple(part for part in rest if isinstance(part, tree.EncoderCall))
         typed = rest[0].type == "COLON"
         type_, value = (self._name(rest[1]), None) if typed else (None, rest[1])
-        node = tree.Column(kind, name, bounds, type_, value, encoders, self._over(parts))
-        return self._leaf(node, name.text, *(members(name.text, *bounds) if bounds else ()))
+        alias = next((part for part in rest if isinstance(part, _Alias)), None)
+        name = alias.name if alias else called
+        self._check_name(kind, parts[1], called, bounds, alias, typed)
+        family = (bounds.low, bounds.high) if bounds else None
+        table = called.text if alias else None
+        node = tree.Column(kind, name, family, type_, value, encoders, self._over(parts), table)
+        return self._leaf(node, name.text, *(members(name.text, *family) if family else ()))
+
+    def alias(self, parts: list[Any]) -> _Alias:
+        return _Alias(self._name(parts[1]), self._over(parts))
+
+    def _column_name(self, token: Token) -> tree.Name:
+        """What a table calls a column: a name, or any text in quotes."""
+        if token.type == "NAME":
+            return self._name(token)
+        written = self.string([token])
+        if not written.value:
+            help = "write the name that the column has in the table"
+            self._slip("VFL0018", "a column's name is empty", written.span, help)
+        return tree.Name(written.value, written.span)
+
+    def _check_name(
+        self,
+        kind: str,
+        written: Token,
+        called: tree.Name,
+        bounds: FamilyNumbers | None,
+        alias: _Alias | None,
+        typed: bool,
+    ) -> None:
+        """A column has a name that the spec can speak of it by, and `as` is for one column of a table."""
+        text = called.span.text
+        if bounds and alias:
+            help = "leave `as` out: the columns of a family are called as in the table"
+            self._unnamed("VFL0019", "a family of columns cannot have another name", alias.span, help)
+        elif not typed and written.type == "STRING":
+            help = f"write a name: {kind} {identifier(called.text)} = …"
+            self._unnamed("VFL0019", f"{text} = … is computed, and no table has it", called.span, help)
+        elif alias is None and called.text and not is_name(called.text):
+            help = f"give it one after its type: {kind} {text}: … as {identifier(called.text)}"
+            self._unnamed("VFL0018", f"the spec has no name for the column {text}", called.span, help)
+
+    def _unnamed(self, code: str, message: str, span: Span, help: str) -> None:
+        """Notes a mistake in a name; nobody knows what the rest of the spec calls the column."""
+        self._slip(code, message, span, help)
+        self.dropped.add(ANYTHING)
 
     def encoder(self, parts: list[Any]) -> tree.EncoderCall:
         return tree.EncoderCall(self._name(parts[0]), self._given(parts), self._over(parts))

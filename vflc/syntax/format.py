@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
+from vflc_common.text import quote, written
+
 from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.syntax import tree
-from vflc.syntax.layout import STEP, WIDTH, Layout, LayoutSlot, Line, join, quote
+from vflc.syntax.layout import STEP, WIDTH, Layout, LayoutSlot, Line, join
 from vflc.syntax.parser import parse
 
 ALIGNED_COMMENTS = 80
@@ -186,14 +188,14 @@ class _Formatter:
     def _columns(self, party: tree.Party) -> list[LayoutSlot]:
         slots: list[LayoutSlot] = []
         if party.key is not None:
-            key = Line(f"key {party.key.text}", STEP)
+            key = Line(f"key {written(party.key.text)}", STEP)
             slots.append(LayoutSlot(party.key.span.start, party.key.span.end, lambda: [key]))
         for run in self._runs(party.columns):
             columns = [party.columns[index] for index in run]
             typed = [column for column in columns if column.type is not None]
             kind = max(len(column.kind) for column in columns)
             name = max((len(_column_name(column)) for column in typed), default=0)
-            encoded = (len(c.type.text) for c in typed if c.type and c.encoders)
+            encoded = (len(_type(c)) for c in typed if c.encoders)
             widths = kind, name, max(encoded, default=0)
             slots += [LayoutSlot(c.span.start, c.span.end, self._column(c, *widths)) for c in columns]
         return sorted(slots, key=lambda slot: slot.start)
@@ -203,7 +205,7 @@ class _Formatter:
             head = f"{column.kind:<{kind}} "
             if column.type is not None:
                 head += f"{_column_name(column) + ':':<{name + 1}} "
-                head += f"{column.type.text:<{type_}}" if column.encoders else column.type.text
+                head += f"{_type(column):<{type_}}" if column.encoders else _type(column)
                 lines = [Line(head, STEP)]
             else:
                 assert column.value is not None
@@ -320,7 +322,15 @@ def _import(node: tree.Import) -> str:
 
 
 def _column_name(column: tree.Column) -> str:
+    if column.table is not None:
+        return written(column.table)
     return column.name.text + (f"{{{column.family[0]}..{column.family[1]}}}" if column.family else "")
+
+
+def _type(column: tree.Column) -> str:
+    """The type, and after it the name in the spec where the table has another."""
+    assert column.type is not None, "a computed column has no type"
+    return column.type.text + (f" as {column.name.text}" if column.table is not None else "")
 
 
 def _patterns(setting: tree.Setting) -> str:

@@ -8,16 +8,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from vflc_common.text import is_hidden
+
 from vflc.diagnostics import DiagnosticCollector, RelatedSpan, SourceText, Span
 from vflc.syntax.lalr import Token
 
-VISIBLE = "\t\n\r"
-"""Control characters that every editor shows as what they are."""
-IGNORABLE = (
-    (0x34F, 0x34F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800), (0x3164, 0x3164),
-    (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF),
-)  # fmt: skip
-"""Letters, marks and signs that show as nothing: Unicode's default ignorable ones, the empty Braille cell."""
 ALPHABETS = "LATIN", "GREEK", "CYRILLIC"
 _LOOKS = {
     "а": "a", "е": "e", "о": "o", "р": "p", "с": "c", "у": "y", "х": "x", "і": "i", "ј": "j", "ѕ": "s",
@@ -39,15 +34,6 @@ def report_hidden(source: SourceText, collector: DiagnosticCollector) -> None:
         what = "changes how the text looks to a reader" if ord(char) > 0x9F else "is a control character"
         place = Span(source, index, index + 1)
         collector.error("VFL0004", f"U+{ord(char):04X} {what}", place, help)
-
-
-def is_hidden(char: str) -> bool:
-    """Whether a character shows as nothing, or moves what stands around it."""
-    if char in VISIBLE:
-        return False
-    return unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") or any(
-        low <= ord(char) <= high for low, high in IGNORABLE
-    )
 
 
 def report_lookalikes(source: SourceText, tokens: Sequence[Token], collector: DiagnosticCollector) -> None:

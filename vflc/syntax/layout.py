@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct, field
+from vflc_common.text import quote
 
 from vflc.syntax import tree
 
@@ -20,7 +21,6 @@ _LEVELS = {"or": 1, "and": 2, "+": 5, "-": 5, "**": 8}
 _LEVELS |= dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), 4) | dict.fromkeys(("*", "/", "//", "%", "@"), 6)
 _NOT, _MINUS, _POSTFIX = 3, 7, 9
 _PLAIN = tree.Number | tree.String | tree.Bool | tree.Ref
-_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "\\": "\\\\"}
 
 SyntaxPart = tree.Expr | tree.Argument | tree.Field | tree.BlockParameter | tree.EncoderCall
 
@@ -335,14 +335,6 @@ def _trails(comment: tree.Comment, lines: Sequence[Line]) -> bool:
     if comment.own_line or not lines or lines[-1].comments:
         return False
     return bool(lines[-1].text) and not lines[-1].text.startswith("#")
-
-
-def quote(value: str) -> str:
-    """A string as it is written, in double quotes."""
-    escaped = (
-        _ESCAPES.get(char) or (char if char.isprintable() else f"\\u{{{ord(char):X}}}") for char in value
-    )
-    return '"' + "".join(escaped).replace('"', '\\"') + '"'
 
 
 def _plain(part: SyntaxPart) -> bool:

@@ -11,11 +11,12 @@ from pathlib import Path
 from threading import Lock
 
 from msgspec import Struct
+from vflc_common.text import is_hidden
 
 from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused, SourceText, Span
 from vflc.syntax.builder import Builder
 from vflc.syntax.expressions import MAX_DEPTH, TooDeep
-from vflc.syntax.hidden import is_hidden, report_hidden, report_lookalikes
+from vflc.syntax.hidden import report_hidden, report_lookalikes
 from vflc.syntax.lalr import END, Lexer, Parser, Tables, Token
 from vflc.syntax.tokens import Scan, scan
 from vflc.syntax.tree import Item, Spec

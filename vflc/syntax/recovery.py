@@ -162,6 +162,8 @@ def _what(expected: frozenset[str], previous: Token | None) -> str:
         return _either(["an operator", *rest][: 3 + ("EQUAL" in expected)])
     if expected >= {"COLON", "EQUAL", "LBRACE"}:
         return "`:` and a type, or `=` and an expression,"
+    if expected == {"NAME", "STRING"} and previous is not None and previous.type in ("KEY", "COLUMN"):
+        return "a name"
     if expected == {"NAME"} and previous is not None and previous.type in _NAMES_AFTER:
         return _NAMES_AFTER[previous.type]
     return _either([shown for kind, shown in _SHOWN.items() if kind in expected][:4]) or "something else"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from vflc_common.text import written
+
 from vflc.diagnostics import Span
 from vflc.syntax import tree
 
@@ -73,7 +75,7 @@ def _item(item: tree.Item, places: bool) -> Iterator[str]:
             yield line(" ".join(["use", source, *(name.text for name in item.names)]), item.span)
         case tree.Party():
             kind = "population" if item.population else "party"
-            key = f" key {item.key.text}" if item.key else ""
+            key = f" key {written(item.key.text)}" if item.key else ""
             yield line(f"{kind} {item.name.text}{key}", item.span)
             yield from (line(_column(column), column.span, 1) for column in item.columns)
         case tree.Block():
@@ -120,6 +122,8 @@ def _column(column: tree.Column) -> str:
     if column.family:
         name += f"{{{column.family[0]}..{column.family[1]}}}"
     is_ = f": {column.type.text}" if column.type else ""
+    if column.table is not None:
+        is_ += f" of {column.table!r}"
     if column.value is not None:
         is_ = f" = {show_expression(column.value)}"
     chain = (_list([encoder.name.text, *map(_argument, encoder.arguments)]) for encoder in column.encoders)

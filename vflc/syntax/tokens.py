@@ -49,7 +49,7 @@ _HEADS = {
 _INFIX = {"at": "AT", "of": "OF", "for": "FOR", "in": "IN", "if": "IF", "and": "AND", "or": "OR"}
 _OF_PROTECT = {"on": "ON", "to": "TO", "with": "WITH", "because": "BECAUSE"}
 _ALWAYS = {"not": "NOT", "true": "TRUE", "false": "FALSE"}
-NAMED_NEXT = {"USE", "PARTY", "KEY", "COLUMN", "BLOCK", "SCOPE", "PREDICT", "PROTECT", "ACCEPT"}
+NAMED_NEXT = {"USE", "PARTY", "KEY", "COLUMN", "AS", "BLOCK", "SCOPE", "PREDICT", "PROTECT", "ACCEPT"}
 OPERAND_END = {"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "RPAR", "RSQB", "RBRACE"}
 
 
@@ -325,6 +325,8 @@ def _classify(scan: Scan) -> None:
             token.type = "WEIGHTS"
         elif before in NAMED_NEXT and not (protecting and token.value == "gradients"):
             pass
+        elif token.value == "as" and body == "party" and _is_type(tokens, index - 1):
+            token.type = "AS"
         elif token.value in _INFIX and (
             before in OPERAND_END
             or before in ("FUSE", "WEIGHTS")
@@ -337,6 +339,11 @@ def _classify(scan: Scan) -> None:
             token.type = _OF_PROTECT[token.value]
         elif token.value == "gradients" and following is not None and following.value == "to":
             token.type = "GRADIENTS" if protecting else "NAME"
+
+
+def _is_type(tokens: list[Token], index: int) -> bool:
+    """Whether a column's type stands there: `as` after it gives the column its name in the spec."""
+    return index > 0 and tokens[index].type == "NAME" and tokens[index - 1].type == "COLON"
 
 
 def _is_of_weights(following: Token | None) -> bool:

@@ -155,7 +155,8 @@ class Column(Struct, frozen=True):
 
     `feature Age: int -> vocab(…)` has `type` and `encoders`; `label liked = Rating > 3` has
     `value`, which may be followed by encoders too. A family `C{1..26}` has `family` set to its
-    bounds and `name` to its prefix.
+    bounds and `name` to its prefix. `table` is what the table calls it where that was said, as in
+    `feature "Unit price": float as Price`.
     """
 
     kind: str
@@ -165,6 +166,7 @@ class Column(Struct, frozen=True):
     value: Expr | None
     encoders: tuple[EncoderCall, ...]
     span: Span
+    table: str | None = None
 
 
 class Party(Struct, frozen=True):

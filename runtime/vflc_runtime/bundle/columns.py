@@ -46,6 +46,8 @@ def check_columns(contents: Contents, declared: Sequence[Plugin]) -> None:
 
 def _check_column(column: Json, types: Mapping[str, str], declared: Sequence[Plugin]) -> None:
     column["name"].text()
+    if column.get("table") is not None:
+        column["table"].text()
     _check_where(column)
     value = column.get("value")
     if value is not None:

@@ -22,7 +22,7 @@ from vflc_common.expressions import columns as columns_read
 from vflc_common.text import text
 
 from vflc_runtime.data import expressions
-from vflc_runtime.data.table import ColumnJson
+from vflc_runtime.data.table import ColumnJson, name_in_table
 
 EXAMPLES = 20
 """Rows a user of a population, on average."""
@@ -49,10 +49,12 @@ def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.
         columns = {column["name"]: column for column in info["columns"]}
         raw = {name: column for name, column in columns.items() if column.get("value") is None}
         made = _fitting(party, columns, raw, rows, seed)
+        made = {name_in_table(raw[name]): values for name, values in made.items()}
+        types = {name_in_table(column): column["type"] for column in raw.values()}
         key = info["key"]
         made[key] = pa.array(_keys(rows, info.get("population", False), _random(seed, party, "users")))
-        if key in raw:
-            made[key] = made[key].cast(_arrow(raw[key]["type"]))
+        if key in types:
+            made[key] = made[key].cast(_arrow(types[key]))
         order = _random(seed, party, "order").permutation(rows)
         names = [key, *(name for name in made if name != key)]
         tables[party] = pa.table({name: made[name].take(pa.array(order)) for name in names})

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+from vflc_common.text import composed, is_name, written
 
 from vflc_runtime.data.source import (
     BUFFER,
@@ -166,14 +167,14 @@ def _query(connection: duckdb.DuckDBPyConnection, source: OpenedSource, wanted: 
     if renamed or _alike(asked) or not set(asked) <= set(names):  # age_1 may be what DuckDB calls Age, age
         return _objects(connection, files, wanted, source)
     types = ", ".join(sorted({f"{literal(column.name)}: 'JSON'" for column in wanted}))
-    return _picked(f"read_json({files}, columns = {{{types}}})", wanted)
+    return _picked(f"read_json({files}, columns = {{{types}}})", asked)
 
 
 def _select(
     connection: duckdb.DuckDBPyConnection, table: str, wanted: Sequence[Wanted], source: OpenedSource
 ) -> str:
-    _positions(_names(connection, table), wanted, source)
-    return _picked(table, wanted)
+    names = _names(connection, table)
+    return _picked(table, [names[at] for at in _positions(names, wanted, source)])
 
 
 def _alike(names: Iterable[str]) -> bool:
@@ -196,8 +197,7 @@ def _parquet(
         )  # fmt: skip
     table = f"read_parquet({files})"
     known = _names(connection, table)
-    picked = [known[at] for at in _positions(schemas[0], wanted, source)]
-    return _picked(table, [Wanted(name) for name in picked])
+    return _picked(table, [known[at] for at in _positions(schemas[0], wanted, source)])
 
 
 def _top_level(schema: Sequence[tuple[str, str, int]]) -> list[list[str]]:
@@ -224,8 +224,9 @@ def _objects(
     """JSON read object by object, where names differ in case only; slower, so only there."""
     table = f"read_json_objects({files})"
     query = f"SELECT DISTINCT unnest(json_keys(json)) FROM {table} WHERE json_type(json) = 'OBJECT'"
-    _positions(sorted(row[0] for row in connection.execute(query).fetchall()), wanted, source)
-    pointers = ["/" + c.name.replace("~", "~0").replace("/", "~1") for c in wanted]
+    names = sorted(row[0] for row in connection.execute(query).fetchall())
+    picked = (names[at] for at in _positions(names, wanted, source))
+    pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in picked]
     picks = (
         f"json_extract(json, {literal(pointer)}) AS {alias}"
         for pointer, alias in zip(pointers, _aliases(wanted), strict=True)
@@ -233,8 +234,8 @@ def _objects(
     return f"SELECT {', '.join(picks)} FROM {table}"
 
 
-def _picked(table: str, wanted: Sequence[Wanted]) -> str:
-    picks = (f"{quote(c.name)} AS {alias}" for c, alias in zip(wanted, _aliases(wanted), strict=True))
+def _picked(table: str, names: Sequence[str]) -> str:
+    picks = (f"{quote(name)} AS {alias}" for name, alias in zip(names, _aliases(names), strict=True))
     return f"SELECT {', '.join(picks)} FROM {table}"
 
 
@@ -242,43 +243,55 @@ def _names(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     return [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
 
 
-def _aliases(wanted: Sequence[Wanted]) -> list[str]:
+def _aliases(wanted: Sequence[object]) -> list[str]:
     return [f"c{i}" for i in range(len(wanted))]
 
 
 def _positions(names: Sequence[str], wanted: Sequence[Wanted], source: OpenedSource) -> list[int]:
-    """Where the wanted columns are among `names`; exact case, though DuckDB itself would not mind."""
+    """Where the wanted columns are among `names`; exact case, though DuckDB itself would not mind.
+
+    Names are compared in the Unicode form NFC, as all texts are.
+    """
     at: dict[str, list[int]] = {}
     for i, name in enumerate(names):
-        at.setdefault(name, []).append(i)
+        at.setdefault(composed(name), []).append(i)
     for column in wanted:
-        found = len(at.get(column.name, ()))
+        found = len(at.get(composed(column.name), ()))
         if not found:
-            near = difflib.get_close_matches(column.name.lower(), [n.lower() for n in names], 1)
-            guess = next((n for n in names if near and n.lower() == near[0]), None)
-            listed = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
-            help = f"did you mean {guess}? " if guess else ""
-            raise Failure(
-                "VFL0602",
-                f"{source.party}'s table has no column {column.name}: {source.shown}",
-                f"{help}its columns are: {listed}",
-                column.where,
-            )
+            raise _no_column(column, names, source)
         if found > 1:
             raise Failure(
                 "VFL0601",
-                f"{source.party}'s table has {found} columns named {column.name}: {source.shown}",
+                f"{source.party}'s table has {found} columns named {written(column.name)}: {source.shown}",
                 "rename all but one of them",
                 column.where,
             )
-    return [at[column.name][0] for column in wanted]
+    return [at[composed(column.name)][0] for column in wanted]
+
+
+def _no_column(column: Wanted, names: Sequence[str], source: OpenedSource) -> Failure:
+    """VFL0602, with the column that is likely meant, as a spec writes it."""
+    lower = [name.lower() for name in names]
+    near = difflib.get_close_matches(column.name.lower(), lower, 1)
+    begun = [name for name in lower if name.startswith(column.name.lower())]  # PT08 of PT08.S1(CO)
+    guess = next((name for name in names if name.lower() in (near or begun)[:1]), None)
+    help = f"did you mean {written(guess)}? " if guess else ""
+    if guess and not is_name(guess):
+        help += f"in a spec: feature {written(guess)}: float as NAME; "
+    listed = ", ".join(map(written, names[:30])) + (", …" if len(names) > 30 else "")
+    return Failure(
+        "VFL0602",
+        f"{source.party}'s table has no column {written(column.name)}: {source.shown}",
+        f"{help}its columns are: {listed}",
+        column.where,
+    )
 
 
 def _csv(source: OpenedSource, wanted: Sequence[Wanted]) -> str:
     """One query over all files; files with the same header are read together."""
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for file in source.files:
-        heading = _heading(file, {column.name for column in wanted}, source.party)
+        heading = _heading(file, {composed(column.name) for column in wanted}, source.party)
         if heading is not None:
             groups.setdefault(heading, []).append(file)
     if not groups:
@@ -330,5 +343,5 @@ def _heading(file: str, wanted: set[str], party: str) -> tuple[str, tuple[str, .
             headings[delimiter] = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     if not headings:
         raise failed(party, file, "its first line has a name of more than 128 KiB")
-    best = max(headings, key=lambda d: (len(wanted & set(headings[d])), len(headings[d])))
+    best = max(headings, key=lambda d: (len(wanted & {*map(composed, headings[d])}), len(headings[d])))
     return best, tuple(headings[best])

@@ -25,7 +25,12 @@ WIDTH = 50
 def wanted_of(info: Mapping[str, Any]) -> list[Wanted]:
     """What is read of a table: its columns, and at last its key."""
     key = Wanted(info["key"], info.get("where"))
-    return [*(Wanted(c["name"], c.get("where")) for c in info["columns"]), key]
+    return [*(Wanted(name_in_table(c), c.get("where")) for c in info["columns"]), key]
+
+
+def name_in_table(column: ColumnJson) -> str:
+    """What the table calls a column, which the spec may have given another name."""
+    return str(column.get("table", column["name"]))
 
 
 def raw_name(party: str) -> str:
@@ -81,12 +86,12 @@ def key_text(type: str, name: str, party: str, key: Wanted) -> str:
 
 
 def typed_column(column: ColumnJson, type: str, name: str, party: str) -> Expression:
-    found = values.typed(column["type"], type, name)
+    found, called = values.typed(column["type"], type, name), name_in_table(column)
     if found is None:
         raise Failure(
             "VFL0603",
-            f"column {column['name']} of {party} is declared {column['type']}, but the table holds {type}",
-            values.what_to_do(column["name"], column["type"], type),
+            f"column {called} of {party} is declared {column['type']}, but the table holds {type}",
+            values.what_to_do(called, column["type"], type),
             column.get("where"),
         )
     return found
@@ -154,10 +159,10 @@ def _refuse_value(
     if column["type"] == "int" and values.is_long(value):
         help = "declare the column string: this number does not fit a 64-bit int"
     elif column["type"] == "string":
-        help = values.what_to_do(column["name"], "string", "JSON")
+        help = values.what_to_do(name_in_table(column), "string", "JSON")
     raise Failure(
         "VFL0603",
-        f"column {column['name']} of {party} is declared {column['type']}, but row {row} "
+        f"column {name_in_table(column)} of {party} is declared {column['type']}, but row {row} "
         f"(key {shown(key)}) holds {shown(value)}; {in_rows(bad)} in all",
         help,
         column.get("where"),

@@ -18,7 +18,7 @@ from vflc_common.encoder import TEXTS, EncoderSettings
 from vflc_common.encoders import length, record
 from vflc_common.encoding import UNKNOWN, NotExpressed, Values
 from vflc_common.expressions import columns as columns_read
-from vflc_common.expressions import type_of
+from vflc_common.expressions import renamed, type_of
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.align import open_tables
@@ -26,6 +26,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.encoders import encode, settled
 from vflc_runtime.data.generate import generate
 from vflc_runtime.data.source import TableSource
+from vflc_runtime.data.table import name_in_table
 from vflc_runtime.run.loading import encoders
 
 SAMPLE = 256
@@ -39,7 +40,7 @@ class RawFeature:
     Args:
         id: of the value that the encoders make.
         party: whose table has the column.
-        column: its name.
+        column: its name in the table, and so are those in `computed` and `reads`.
         type: `string`, `int` or `float`.
         before: encoders that the caller does, with what they fitted.
         encoders: those that the model does, after them.
@@ -153,6 +154,7 @@ def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, RawFeatu
     columns: dict[str, RawFeature] = {}
     for party, info in encoders(bundle)["parties"].items():
         types = {c["name"]: c["type"] for c in info["columns"] if c.get("value") is None}
+        called = {c["name"]: name_in_table(c) for c in info["columns"]}
         for column in info["columns"]:
             if column["kind"] != "feature":
                 continue
@@ -162,13 +164,15 @@ def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, RawFeatu
             columns[name] = RawFeature(
                 name,
                 party,
-                column["name"],
+                name_in_table(column),
                 types[column["name"]] if value is None else type_of(value, types),
                 chain,
                 column["shape"],
                 column["rows"],
-                computed=value,
-                reads=None if value is None else {c: types[c] for c in sorted({*columns_read(value)})},
+                computed=None if value is None else renamed(value, called),
+                reads=None
+                if value is None
+                else {called[c]: types[c] for c in sorted({*columns_read(value)})},
             )
     return columns
 
@@ -194,7 +198,7 @@ def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Tabl
     aligned = open_tables(parties, tables)
     try:
         raw = {
-            f"{party}.{c['name']}": aligned.column(party, c["name"]).slice(0, count).to_pylist()
+            f"{party}.{name_in_table(c)}": aligned.column(party, c["name"]).slice(0, count).to_pylist()
             for party, info in parties.items()
             for c in info["columns"]
         }

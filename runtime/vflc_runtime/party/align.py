@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.dataset import BLOCK
 from vflc_runtime.data.output import check_out, write_table
 from vflc_runtime.data.source import unreadable
+from vflc_runtime.data.table import name_in_table
 from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import compare
@@ -60,7 +61,7 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
             )
             table.keep(site.place, positions)
             if path is not None:
-                write_table(path, _written(table, site.place, parties[site.place]["key"], path.suffix))
+                write_table(path, _written(table, site.place, parties[site.place], path.suffix))
         with suppress(Ended, Failure):  # whoever is gone by now has all it needs
             PartyCoordinator(peers, "", "train").leave()
         return table.report[site.place]
@@ -94,7 +95,10 @@ def _opened(parties: dict[str, Any], site: Site, bundle: Bundle) -> Iterator[Ali
         table.close()
 
 
-def _written(table: Aligned, party: str, key: str, suffix: str) -> Iterator[pa.RecordBatch]:
+def _written(table: Aligned, party: str, info: Mapping[str, Any], suffix: str) -> Iterator[pa.RecordBatch]:
+    called = {column["name"]: name_in_table(column) for column in info["columns"]}
     for keys, batch in table.batches(party, BLOCK):
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        yield pa.record_batch({key: restored(keys, table.key_types[party], suffix), **columns})
+        columns = {
+            called[name]: values for name, values in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        yield pa.record_batch({info["key"]: restored(keys, table.key_types[party], suffix), **columns})

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from vflc_common.canonical import signed
+from vflc_common.text import quote
 from vflc_common.words import BYTES, FORMAT
 
 from vflc import __version__
@@ -16,7 +17,7 @@ from vflc.emit.manifest.packing import packed, ranges
 from vflc.emit.manifest.protected import protected, protection, protections
 from vflc.emit.manifest.sizes import sized_by, sizes_told
 from vflc.emit.manifest.text import plain
-from vflc.ir.model import Edge
+from vflc.ir.model import Edge, PartyInfo
 from vflc.ir.stages import Lowered, Scheduled
 
 
@@ -75,9 +76,15 @@ def parties(model: Lowered) -> list[dict[str, Any]]:
                 f"{kind}s": [c.name for c in party.columns if c.kind == kind]
                 for kind in ("feature", "column", "label", "weight")
             },
+            **({"in_table": named} if (named := _in_table(party)) else {}),
         }
         for party in model.parties
     ]
+
+
+def _in_table(party: PartyInfo) -> dict[str, str]:
+    """What the table calls the columns that the spec gives another name."""
+    return {column.name: column.table for column in party.columns if column.table is not None}
 
 
 def _with(first: Any, second: Any) -> tuple[Any, ...]:
@@ -134,8 +141,9 @@ def markdown(data: dict[str, Any]) -> str:
     ]
     for party in data["parties"]:
         cells = [party["name"], plain(party["key"] or "–")]
-        marked = {**party, "labels": [*party["labels"], *(f"{name} (weight)" for name in party["weights"])]}
-        cells += [plain(", ".join(marked[kind])) or "–" for kind in ("features", "labels", "columns")]
+        labels = [*_called(party, "labels"), *(f"{name} (weight)" for name in _called(party, "weights"))]
+        for names in (_called(party, "features"), labels, _called(party, "columns")):
+            cells.append(plain(", ".join(names)) or "–")
         lines.append(f"| {' | '.join(cells)} |")
     each = "step"
     if "population" in data:
@@ -177,6 +185,12 @@ def markdown(data: dict[str, Any]) -> str:
         lines.append(f"| `{message['id']}` | {', '.join(message['programs'])} | {edges} |")
     lines += described(data.get("control", []))
     return "\n".join([*lines, ""])
+
+
+def _called(party: dict[str, Any], kind: str) -> list[str]:
+    """The names of columns, each with what its table calls it where that is another."""
+    in_table = party.get("in_table", {})
+    return [f"{name}: {quote(in_table[name])}" if name in in_table else name for name in party[kind]]
 
 
 def _population(about: dict[str, Any]) -> list[str]:

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from vflc_common.encoder import SHAPE, TEXTS
 from vflc_common.encoders import length
 from vflc_common.expressions import columns as columns_read
+from vflc_common.text import composed, quote
 from vflc_common.words import COLUMN_TYPES
 
-from vflc.diagnostics import RelatedSpan
+from vflc.diagnostics import RelatedSpan, Span
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.budget import MOST_COLUMNS
 from vflc.ir.graph import Node, SecretSource
@@ -31,6 +32,7 @@ from vflc.syntax import tree
 def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyInfo, PartyValue]:
     """Checks a party's columns and adds its features and labels to the graph."""
     seen: dict[str, tree.Column] = {}
+    read: dict[str, tuple[str, Span]] = {}
     columns: list[ColumnInfo] = []
     _within_budget(ev, party)
     raw = _raw_types(party)
@@ -46,10 +48,13 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
                 )
                 continue
             seen[name] = column
+            if _is_read_twice(ev, party, column, name, read):
+                continue
             lowered = _column(ev, party, column, name, raw, scope)
             if lowered is not None:
                 family = column.name.text if column.family is not None else None
-                columns.append(replace(lowered, family=family))
+                table = None if column.table == name else column.table
+                columns.append(replace(lowered, family=family, table=table))
     if party.columns and party.key is None:
         ev.error(
             "VFL0109",
@@ -85,6 +90,25 @@ def _names(column: tree.Column) -> list[str]:
         return [column.name.text]
     low, high = column.family
     return [f"{column.name.text}{i}" for i in range(low, high + 1)]
+
+
+def _is_read_twice(
+    ev: Evaluator, party: tree.Party, column: tree.Column, name: str, read: dict[str, tuple[str, Span]]
+) -> bool:
+    """Whether a column of the table has another name already: it has one, by which others learn of it."""
+    if column.type is None:
+        return False
+    called = composed(column.table or name)
+    first, span = read.setdefault(called, (name, column.span))
+    if first != name:
+        ev.error(
+            "VFL0020",
+            f"`{first}` and `{name}` are one column of {party.name.text}'s table, {quote(called)}",
+            column.name.span,
+            f"declare it once; to encode it in another way as well: {column.kind} {name} = {first}",
+            RelatedSpan(span, "it is read here"),
+        )
+    return first != name
 
 
 def _raw_types(party: tree.Party) -> dict[str, str]:

@@ -119,12 +119,12 @@ def _need_population(ev: Evaluator, scoped: list[tree.Binding], trains: list[tre
 def _hub(ev: Evaluator, spec: tree.Spec, people: tree.Party, parties: Mapping[str, PartyInfo]) -> str | None:
     others = [i for i in spec.items if isinstance(i, tree.Party) and not i.population]
     for party in others:
-        if party.columns:
+        if party.columns or party.key:
             ev.error(
                 "VFL0502",
-                f"`{party.name.text}` has columns, which a party beside a population cannot have",
+                f"`{party.name.text}` has a table, which a party beside a population cannot have",
                 party.span,
-                "move the columns to the table of the users: a hub has no table",
+                f"move the columns to the table of the users, and write: party {party.name.text} {{}}",
             )
     if not others:
         ev.error(
