@@ -7,11 +7,12 @@ from functools import partial
 from threading import Lock
 
 import numpy as np
+from vflc_runtime.bundle.manifest import ControlMessage
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.events import Listener
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.messages import Envelope
-from vflc_runtime.transport.network import ControlMessage, Reason, Restarted, Traffic
+from vflc_runtime.transport.network import Reason, Restarted, Traffic
 
 
 class Exchange:
