@@ -60,7 +60,7 @@ def first(line: str) -> tuple[str, str, str]:
         ("loss bce(h, bob.liked)", "objective bce(logit, bob.liked)"),
         ("objective binary_crossentropy(h, bob.liked)", "bce(logit, label)"),
         ("objective CrossEntropyLoss(h, bob.stars)", "cce(logits, label)"),
-        ("objective mean(softplus(-h))", "the mean over all rows of the squares"),
+        ("objective softplus(-h)", "mse(x, 0) is mean(square(x))"),
         ("p = sigmoid(dense(h, 1)) at bob\nobjective bce(p, bob.liked)", "remove `sigmoid` here"),
         ("z = dense(h, 5) at bob\nobjective cce(softmax(z), bob.stars)", "remove `softmax` here"),
         ("train { optimizer adam(learning_rate = 0.001) }", "write lr"),
@@ -81,9 +81,9 @@ def test_what_to_write_instead(line: str, help: str) -> None:
     assert help in said + message, (code, message, said)
 
 
-def test_a_mean_within_a_row_is_no_loss() -> None:
-    code, message, _ = first("objective mean(softplus(-h))")
-    assert code == "VFL0201" and "one value per row, [1]" in message
+def test_a_value_for_each_row_is_no_objective() -> None:
+    code, message, help = first("objective softplus(-h)")
+    assert code == "VFL0201" and "one value per row, [16]" in message and "`mean(…)` around" in help
 
 
 @pytest.mark.parametrize("name", ["linear", "identity", "relu"])

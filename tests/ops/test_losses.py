@@ -30,6 +30,8 @@ from vflc.ir.types import Axis
         ("mse", "MeanSquaredError", {}),
         ("mae", "MeanAbsoluteError", {}),
         ("huber", "Huber", {"delta": 0.75}),
+        ("focal", "BinaryFocalCrossentropy", {"gamma": 1.5}),
+        ("hinge", "Hinge", {}),
     ],
 )
 def test_losses_are_those_of_keras(name, loss, options, weighted):
@@ -41,8 +43,8 @@ def test_losses_are_those_of_keras(name, loss, options, weighted):
     node = call(name, b, x, y, weight=w if weighted else None, **options)
     feeds = {"x": RNG.normal(0, 3, (6, 1)), "w": RNG.uniform(size=(6, 1))}
     feeds["y"] = RNG.integers(0, 2, (6, 1)).astype(float)
-    if name == "bce":
-        options = {"from_logits": True}
+    if name in ("bce", "focal"):
+        options = {**options, "from_logits": True}
     expected = getattr(losses, loss)(**options, dtype="float64")(
         feeds["y"], feeds["x"], sample_weight=feeds["w"] if weighted else None
     )
@@ -50,6 +52,41 @@ def test_losses_are_those_of_keras(name, loss, options, weighted):
     assert str(node.type) == "[] (once)"
     (term,) = b.losses
     assert (term.node_id, term.kind, term.logit_id, term.label_id) == (node.id, name, "x", "y")
+
+
+def test_losses_are_what_they_are_defined_as():
+    b = build()
+    x, y = value(b, "x", None, 1), feature(b, "y", "number", op="label")
+    z, t = RNG.normal(0, 3, (9, 1)), RNG.integers(0, 2, (9, 1)).astype(float)
+    p = 1 / (1 + np.exp(-z))
+    right = np.where(t == 1, p, 1 - p)
+    balanced = np.where(t == 1, 0.25, 0.75) * (1 - right) ** 3 * -np.log(right)
+    wanted = {
+        "focal": (balanced, {"gamma": 3.0, "alpha": 0.25}),
+        "poisson": (np.exp(z) - t * z, {}),
+        "quantile": (np.where(t > z, 0.8 * (t - z), 0.2 * (z - t)), {"q": 0.8}),
+    }
+    for name, (terms, options) in wanted.items():
+        node = call(name, b, x, y, **options)
+        np.testing.assert_allclose(
+            evaluate(b.graph, {"x": z, "y": t}, [node.id])[0], terms.mean(), rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("name", ["focal", "hinge"])
+def test_losses_of_classes_are_finite_far_out_and_their_slope_has_the_sign_of_the_label(name):
+    """As the analysis says of what its gradient tells: 0, or the label's sign."""
+    b = build()
+    x, y = value(b, "x", None, 1), feature(b, "y", "number", op="label")
+    node = call(name, b, x, y)
+    (g,) = gradients(b, node, [x])
+    feeds = {"x": np.array([[700.0], [-700.0], [700.0], [-700.0], [0.3], [-2.0], [0.1]])}
+    feeds["y"] = np.array([[0.0], [0.0], [1.0], [1.0], [1.0], [1.0], [0.0]])
+    for double in (False, True):
+        loss, slopes = run_onnx(b.graph, feeds, [node.id, g.id], double)
+        assert np.isfinite(loss) and np.isfinite(slopes).all()
+        assert (slopes[4:, 0] * (1 - 2 * feeds["y"][4:, 0]) > 0).all()
+        assert (slopes[:, 0] * (1 - 2 * feeds["y"][:, 0]) >= 0).all()
 
 
 @needs_keras
@@ -124,6 +161,10 @@ def test_losses_refuse_labels_that_do_not_fit():
     refused("bce", b, value(b, "x", None, 1), three)
     refused("mse", b, z, feature(b, "n", "number", op="label"))
     refused("huber", b, z, z, delta=0.0)
+    refused("quantile", b, z, z, q=1.0)
+    refused("focal", b, z, z, gamma=-1.0)
+    refused("focal", b, z, z, alpha=1.0)
+    assert "cce" in refused("hinge", b, value(b, "x1", None, 1), three).help
     assert "vocab" in refused("cce", b, z, feature(b, "m", "number", op="label")).help
 
 

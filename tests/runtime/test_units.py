@@ -273,3 +273,24 @@ def test_the_manifest_and_the_plan_say_what_weighs(tables: dict[str, Any], tmp_p
     assert "Price, W (weight)" in bundle.files["manifest.md"].decode()
     (gradient,) = (edge for edge in bundle.manifest["edges"] if edge["phase"] == "backward")
     assert gradient["depends_on"] == ["alice.Age", "bob.Price", "bob.W"]
+
+
+@pytest.mark.parametrize("factor", ["", "bob.W * "])
+def test_a_loss_written_out_is_the_loss(factor: str, tables: dict[str, Any], tmp_path: Path) -> None:
+    """The mean over the batch of what each row's loss is; its prediction is measured where `of` says."""
+    columns = "label liked = Level > 1\n  column Level: int\n  weight W: float"
+    weight = ", weight = bob.W" if factor else ""
+    known = spec(columns, f"predict p = sigmoid(y)\nobjective bce(y, bob.liked{weight})", "auc, log_loss")
+    by_hand = spec(
+        columns,
+        f"predict p = sigmoid(y) of bob.liked\nobjective mean({factor}(softplus(y) - bob.liked * y))",
+        "auc, log_loss",
+    )
+    runs = [trained(text, tables, tmp_path / name) for name, text in (("known", known), ("by_hand", by_hand))]
+    one, other = (np.asarray(predicted(run, tables)["p"]) for run in runs)
+    np.testing.assert_allclose(one, other, rtol=1e-4)
+    scores = [evaluate(run, tables)["evaluation"] for run in runs]
+    assert scores[0].keys() == scores[1].keys()
+    assert scores[0]["loss"] == pytest.approx(scores[1]["loss"], rel=1e-4)
+    if not factor:
+        assert scores[0] == pytest.approx(scores[1], rel=1e-4)

@@ -16,7 +16,9 @@ from vflc.ops import (  # noqa: F401  isort: skip
     arithmetic, compare, activation, reduce, shape, join, linear, table, source, mode,
     elementwise, structure, layers, embedding, sequence, protect,
 )  # fmt: skip
-from vflc.ops.losses import bce, cce, mse, mae, huber, l1, l2  # noqa: F401  isort: skip
+from vflc.ops.losses import (  # noqa: F401  isort: skip
+    bce, cce, focal, hinge, mse, mae, huber, quantile, poisson, l1, l2,
+)  # fmt: skip
 from vflc.ops.loss import LOSSES
 from vflc.ops.registry import FUNCTIONS, OPS, Function, FunctionParameter, Op, OpError
 from vflc.ops.rules import as_node

@@ -40,6 +40,8 @@ class LossRule(Struct, frozen=True):
 
 
 LOSSES: dict[str, LossRule] = {}
+BY_HAND = "mean"
+"""The function around a term of the objective that says what each row's loss is."""
 UNKNOWN = LossRule("", "it is the derivative of one example's loss, row by row", classifies=True)
 """What is known of a term of the objective that no loss function makes."""
 
@@ -78,6 +80,15 @@ def mean(b: Build, kind: str, terms: Node, weight: Node | None, score: Node, lab
     return mean
 
 
+def by_hand(b: Build, terms: Node) -> Node:
+    """The mean over the batch of a loss that is written out [rows, …]: the label's, where it reads one."""
+    whole = b.op("mean", terms, axes=tuple(range(terms.type.rank)), keep=False)
+    above = b.graph.ancestors([whole.id])
+    labels = [node.id for node in b.graph if node.id in above and node.op == "label"]
+    b.losses.append(LossTerm(whole.id, BY_HAND, label_id=labels[0] if len(labels) == 1 else None))
+    return whole
+
+
 def pair(b: Build, kind: str, score: Node, label: Node) -> tuple[Node, Node]:
     """Prediction and label in one shape.
 
@@ -90,3 +101,16 @@ def pair(b: Build, kind: str, score: Node, label: Node) -> tuple[Node, Node]:
         hint = f"a prediction of one number is `dense({'flatten(x)' if several else 'x'}, 1)`"
         raise OpError(f"{kind} of a prediction {score.type} and a label {target.type}", hint)
     return score, target
+
+
+def binary_pair(b: Build, kind: str, logit: Node, label: Node) -> tuple[Node, Node]:
+    """A logit and a label of 0 or 1 in one shape.
+
+    Raises:
+        OpError: their shapes differ, or the label has more than two classes.
+    """
+    z, y = pair(b, kind, logit, label)
+    rows = label.attrs.get("rows") if label.op == "label" else None
+    if rows is not None and rows > 2:
+        raise OpError(f"{kind} with a label of {rows} classes", "use `cce(logits, label)` for more than two")
+    return z, y

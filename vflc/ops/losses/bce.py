@@ -15,7 +15,7 @@ from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
 from vflc.ops.activation import write_softplus
-from vflc.ops.loss import LossRule, loss, mean, pair
+from vflc.ops.loss import LossRule, binary_pair, loss, mean
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, broadcast, need_float, sum_to, tensor
 from vflc.ops.traits import ANY
@@ -72,10 +72,7 @@ register(
 
 def bce(b: Build, logit: Node, label: Node, weight: Node | None = None) -> Node:
     """Binary cross-entropy of a logit (before `sigmoid`) and a label of 0 or 1; mean over the batch."""
-    z, y = pair(b, "bce", logit, label)
-    rows = label.attrs.get("rows") if label.op == "label" else None
-    if rows is not None and rows > 2:
-        raise OpError(f"bce with a label of {rows} classes", "use `cce(logits, label)` for more than two")
+    z, y = binary_pair(b, "bce", logit, label)
     return mean(b, "bce", b.op("bce_terms", z, y), weight, logit, label)
 
 

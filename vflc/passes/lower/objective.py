@@ -12,7 +12,7 @@ from vflc.ir.budget import MOST_TERMS
 from vflc.ir.build import LossTerm
 from vflc.ir.graph import Node
 from vflc.ir.model import Loss
-from vflc.ops.loss import rule_of
+from vflc.ops.loss import BY_HAND, by_hand, rule_of
 from vflc.ops.penalty import PENALTIES
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.values import Poison, Scope, describe
@@ -88,14 +88,17 @@ def _loss(ev: Evaluator, term: Term, scope: Scope) -> Loss | None:
     if not isinstance(node, Node):
         ev.error("VFL0203", f"the objective must be a loss; this is {describe(node)}", term.expr.span)
         return None
+    if node.type.batched and function == BY_HAND:
+        with ev.build.within(scope=("objective", function), span=term.expr.span):
+            node = by_hand(ev.build, node)
     if node.type.axes:
         help = "use a loss such as bce(logit, label), or mse(x, 0), the mean of the squares of x"
         text = f"the objective must be one number; this has shape {node.type}"
         if node.type.batched:
             text = f"the objective must be one number; this has one value per row, {node.type}"
             help = (
-                "use a loss, which ends in a mean over the rows (`mean`, `sum` and `max` work within a row): "
-                "mse(x, 0) is the mean over all rows of the squares of x, mae(x, 0) of its absolute values"
+                "use a loss, which ends in a mean over the rows, or write `mean(…)` around what each row's "
+                "loss is: mse(x, 0) is mean(square(x))"
             )
         ev.error("VFL0201", text, term.expr.span, help)
         return None

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import record
 from vflc_common.plugins import MEND, BrokenPlugin
+from vflc_common.words import Predicted
 
 from vflc.diagnostics import RelatedSpan, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -205,7 +206,15 @@ def _of_numbers(
     if target is None:
         return None
     weight = _counted(graph, loss) if loss is not None else None
-    return Prediction(predicted.name, node.id, target.id, "number", predicted.span, weight)
+    kind: Predicted = "binary" if loss is None and _is_share(graph, node) else "number"
+    return Prediction(predicted.name, node.id, target.id, kind, predicted.span, weight)
+
+
+def _is_share(graph: Graph, node: Node) -> bool:
+    """Whether a value is a probability by how it is made, where no loss says what it is."""
+    while OPS[node.op].differs in ("names", "shape"):
+        node = graph[node.inputs[0]]
+    return node.op == "sigmoid"
 
 
 def _unlike(ev: Evaluator, predicted: PredictedValue, loss: Loss, label: Node) -> None:
