@@ -14,7 +14,7 @@ from vflc_runtime.audit.draws import drawn, units
 from vflc_runtime.audit.judge import Judge
 from vflc_runtime.audit.knowledge import AttackedLabel, Knowledge
 from vflc_runtime.audit.labels import LABEL_ATTACKS
-from vflc_runtime.audit.rehearsal import first_steps, rehearse
+from vflc_runtime.audit.simulation import first_steps, simulate
 from vflc_runtime.audit.targets import target
 from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.data.dataset import Dataset
@@ -56,7 +56,7 @@ def reached(
     bundle = open_bundle(folder)
     data = columns(bundle)
     settings = {"seed": 1, "validation": 0.0, "fold": 0, "batch": batch, "shuffle": True, "epochs": 99}
-    heard = rehearse(bundle, data, settings, steps, DEFAULT_ENGINE, threads=1)
+    heard = simulate(bundle, data, settings, steps, DEFAULT_ENGINE, threads=1)
     view = AdversaryView(receiver, bundle.manifest, heard.train[receiver], heard.whole[receiver], {}, ROWS)
     made = drawn(data, units(bundle.manifest.document["learned"], data.inputs), np.random.default_rng(3))
     view.start = Start(made.inputs, first_steps(bundle, made, settings, DEFAULT_ENGINE, threads=1)[receiver])

@@ -13,7 +13,7 @@ from granting import granted
 from vflc_runtime.audit import refute, run
 from vflc_runtime.audit.labels import FEATURE_ATTACKS, LABEL_ATTACKS
 from vflc_runtime.run.train import TrainOptions, train
-from vflc_runtime.run.transcript import Stretch
+from vflc_runtime.run.transcript import RecordingLength
 
 from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
@@ -100,7 +100,7 @@ def compiled(text: str) -> Bundle:
 def recorded(text: str, sources: dict[str, Any], out: Path, epochs: int = 1, **options: Any) -> Path:
     """Compiles, trains and records; the run's folder."""
     compiled(granted(text)).write(out / "bundle")
-    record = Stretch(epochs, epochs=True)
+    record = RecordingLength(epochs, epochs=True)
     given = TrainOptions(epochs=epochs, threads=1, record=record, **options)
     return train(out / "bundle", sources, out / "run", given).folder
 

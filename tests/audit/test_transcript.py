@@ -14,7 +14,7 @@ from vflc_runtime.data.batches import Order
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.train import TrainOptions, train
-from vflc_runtime.run.transcript import FOLDER, Recorder, Stretch, Transcript, recorded
+from vflc_runtime.run.transcript import FOLDER, Recorder, RecordingLength, Transcript, recorded
 from vflc_runtime.transport.messages import Envelope
 
 
@@ -23,13 +23,15 @@ def bundle(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "bundle", batch=32)
 
 
-def recording(bundle: Path, out: Path, stretch: Stretch, **options: object) -> Path:
+def recording(bundle: Path, out: Path, stretch: RecordingLength, **options: object) -> Path:
     train(bundle, tables(203), out, TrainOptions(record=stretch, **options))  # type: ignore[arg-type]
     return out
 
 
 def test_each_place_keeps_what_it_received_and_sent(bundle: Path, tmp_path: Path) -> None:
-    run = recording(bundle, tmp_path / "run", Stretch(2, epochs=True), epochs=3, validation=0.1, seed=5)
+    run = recording(
+        bundle, tmp_path / "run", RecordingLength(2, epochs=True), epochs=3, validation=0.1, seed=5
+    )
     alice, bob = (list(Transcript(run, place).steps()) for place in ("alice", "bob"))
     assert [step.number for step in alice] == list(range(1, 13)), "two epochs of 180 rows by 32"
     for at_alice, at_bob in zip(alice, bob, strict=True):
@@ -43,7 +45,7 @@ def test_each_place_keeps_what_it_received_and_sent(bundle: Path, tmp_path: Path
 
 
 def test_recording_changes_nothing(bundle: Path, tmp_path: Path) -> None:
-    recording(bundle, tmp_path / "a", Stretch(3), epochs=2)
+    recording(bundle, tmp_path / "a", RecordingLength(3), epochs=2)
     train(bundle, tables(203), tmp_path / "b", TrainOptions(epochs=2))
     for place in ("alice", "bob"):
         a, b = (tmp_path / run / place / "model.safetensors" for run in "ab")
@@ -53,9 +55,9 @@ def test_recording_changes_nothing(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_goes_on_recording(bundle: Path, tmp_path: Path) -> None:
-    whole = recording(bundle, tmp_path / "whole", Stretch(20), epochs=2)
-    halved = recording(bundle, tmp_path / "halved", Stretch(20), epochs=2, steps=5)
-    recording(bundle, halved, Stretch(20), epochs=2, resume=True)
+    whole = recording(bundle, tmp_path / "whole", RecordingLength(20), epochs=2)
+    halved = recording(bundle, tmp_path / "halved", RecordingLength(20), epochs=2, steps=5)
+    recording(bundle, halved, RecordingLength(20), epochs=2, resume=True)
     for one, other in zip(
         Transcript(whole, "alice").steps(), Transcript(halved, "alice").steps(), strict=True
     ):
@@ -82,7 +84,9 @@ def test_what_is_kept_is_bounded(bundle: Path, tmp_path: Path) -> None:
 
 def test_validation_is_recorded_as_long_as_steps_are(bundle: Path, tmp_path: Path) -> None:
     """Two epochs of three, of 160 rows by 32, and 40 rows that are validated after each."""
-    run = recording(bundle, tmp_path / "run", Stretch(2, epochs=True), epochs=3, validation=0.2, seed=5)
+    run = recording(
+        bundle, tmp_path / "run", RecordingLength(2, epochs=True), epochs=3, validation=0.2, seed=5
+    )
     bob = Transcript(run, "bob")
     assert len(bob) == 10 and len(list(bob.steps())) == 10, "validation is no step"
     validated = list(bob.evaluations())

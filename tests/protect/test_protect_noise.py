@@ -79,10 +79,10 @@ def test_a_noise_beyond_the_limit_is_refused():
 
 
 def test_visits_follow_epochs_and_steps():
-    assert Facts(100, 100, 32, 5).visits == 5
-    assert Facts(100, 100, 32, 5, steps=8).visits == 2
-    assert Facts(100, 100, 32, 5, steps=9).visits == 3
-    assert Facts(100, 100, 32, 5, steps=400).visits == 5
+    assert Facts(100, 100, 32, 5).participations == 5
+    assert Facts(100, 100, 32, 5, steps=8).participations == 2
+    assert Facts(100, 100, 32, 5, steps=9).participations == 3
+    assert Facts(100, 100, 32, 5, steps=400).participations == 5
 
 
 GAUSSIAN = TWO + "protect h with gaussian(clip = 0.5, noise = 2.0)\n"

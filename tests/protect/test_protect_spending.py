@@ -32,10 +32,10 @@ from vflc_runtime.protect.ledger import Entry, Ledger, Spent, keys_of, name_of, 
 
 
 @pytest.mark.parametrize(
-    ("steps", "visits"), [(None, 4), (0, 0), (1, 1), (3, 1), (4, 2), (12, 4), (13, 4), (400, 4)]
+    ("steps", "participations"), [(None, 4), (0, 0), (1, 1), (3, 1), (4, 2), (12, 4), (13, 4), (400, 4)]
 )
-def test_how_often_a_row_is_trained_on(steps: int | None, visits: int) -> None:
-    assert replace(FACTS, steps=steps).visits == visits
+def test_how_often_a_row_is_trained_on(steps: int | None, participations: int) -> None:
+    assert replace(FACTS, steps=steps).participations == participations
     assert [FACTS.epochs_of(n) for n in (0, 1, 3, 4, 6, 7)] == [0, 1, 1, 2, 2, 3]
 
 

@@ -68,13 +68,13 @@ def fit(
 def _options(terms: OptionRules, given: Mapping[str, Any]) -> TrainOptions:
     """The options by name; TypeError if this kind of model has no option of a name."""
     from vflc_runtime.run.settings import TrainOptions
-    from vflc_runtime.run.transcript import Stretch
+    from vflc_runtime.run.transcript import RecordingLength
 
     if unknown := sorted(given.keys() - terms.options):
         chosen = ", ".join(sorted(terms.options - {"resume", "overwrite"}))
         raise TypeError(f"there is no option {unknown[0]!r} for this model; it has {chosen}")
     record = given.get("record")
-    return TrainOptions(**{**given, "record": None if record is None else Stretch.of(record)})
+    return TrainOptions(**{**given, "record": None if record is None else RecordingLength.of(record)})
 
 
 class Weights(dict[str, "np.ndarray[Any, Any]"]):

@@ -10,7 +10,7 @@ import click
 from vflc_common.words import DEFAULT_ENGINE, PRECISIONS
 
 if TYPE_CHECKING:
-    from vflc_runtime.run.transcript import Stretch
+    from vflc_runtime.run.transcript import RecordingLength
 
 SPEC = click.Path(path_type=Path)
 """A spec that cannot be read is a diagnostic of the driver, so click does not look at it."""
@@ -106,11 +106,11 @@ def validation(command: Any) -> Any:
     )(fold(command))
 
 
-def _stretch(context: click.Context, option: click.Parameter, value: str | None) -> Stretch | None:
-    from vflc_runtime.run.transcript import Stretch
+def _stretch(context: click.Context, option: click.Parameter, value: str | None) -> RecordingLength | None:
+    from vflc_runtime.run.transcript import RecordingLength
 
     try:
-        return None if value is None else Stretch.of(value)
+        return None if value is None else RecordingLength.of(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 

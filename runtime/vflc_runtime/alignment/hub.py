@@ -30,7 +30,7 @@ from vflc_common.control import (
 from vflc_runtime.alignment.exchange import PeerExchange, wrong
 from vflc_runtime.alignment.handshake import Handshake
 from vflc_runtime.alignment.keys import Ranks, SortedKeys
-from vflc_runtime.alignment.points import Answering, Asking, OnPiece, PointThreads, read_setup, split
+from vflc_runtime.alignment.points import OnPiece, PointThreads, PsiClient, PsiServer, read_setup, split
 from vflc_runtime.events import Aligning, Listener
 
 UNDER_WAY = 4
@@ -112,7 +112,7 @@ class Private:
 
     def at_hub(self, link: PeerExchange, ranks: Ranks) -> Ranks:
         texts = [self._keys.texts[rank] for rank in ranks]
-        asking = Asking(self._pool, texts, self._report(f"keys for {link.peer}"))
+        asking = PsiClient(self._pool, texts, self._report(f"keys for {link.peer}"))
         link.tell_number(ALIGN_TURN, len(texts))
         if not texts:
             return ranks
@@ -123,7 +123,7 @@ class Private:
         found = self._ask(link, asking, read_setup(self._pool, points), len(texts))
         return ranks[np.sort(found)]
 
-    def _ask(self, link: PeerExchange, asking: Asking, setup: Any, count: int) -> NDArray[np.int64]:
+    def _ask(self, link: PeerExchange, asking: PsiClient, setup: Any, count: int) -> NDArray[np.int64]:
         """Sends the points, and compares what comes back while more is under way."""
         # Each comparison reads the peer's keys anew: few large ones where there are many answers.
         least = max(POINTS, count // (4 * self._pool.threads))
@@ -143,7 +143,7 @@ class Private:
         return np.concatenate(found)
 
     def at_partner(self, link: PeerExchange) -> None:
-        answering = Answering(self._pool, self._keys.texts, self._report("own keys"))
+        answering = PsiServer(self._pool, self._keys.texts, self._report("own keys"))
         count = link.hear_number(ALIGN_TURN, link.rows)
         if not count:
             return

@@ -71,7 +71,7 @@ class PointThreads:
         return made
 
 
-class Holder:
+class ThreadLocalSecret:
     """A secret, and an object of the library with it for each thread: making one takes 5 ms."""
 
     def __init__(self, kind: Any) -> None:
@@ -84,7 +84,7 @@ class Holder:
         return self._own.made
 
 
-class Asking:
+class PsiClient:
     """The side that learns which of its keys the other has.
 
     Args:
@@ -96,7 +96,7 @@ class Asking:
     def __init__(self, pool: PointThreads, texts: Sequence[bytes], report: OnPiece) -> None:
         self._pool, self._psi = pool, pool.psi
         # A secret a peer: two peers together cannot follow a key through both intersections.
-        self._client = Holder(self._psi.client)
+        self._client = ThreadLocalSecret(self._psi.client)
         points = pool.pieces(self._hide, texts, report)
         self._order = sorted(range(len(points)), key=points.__getitem__)
         self.points = b"".join(points[i] for i in self._order)
@@ -126,12 +126,12 @@ class Asking:
         return np.array([self._order[first + index] for index in found], dtype=np.int64)
 
 
-class Answering:
+class PsiServer:
     """The side that learns no more than how many keys the other asks for."""
 
     def __init__(self, pool: PointThreads, texts: Sequence[bytes], report: OnPiece) -> None:
         self._pool, self._psi = pool, pool.psi
-        self._server = Holder(self._psi.server)
+        self._server = ThreadLocalSecret(self._psi.server)
         # Sorted, points say nothing about the order of the keys.
         self.setup = b"".join(sorted(pool.pieces(self._hide, texts, report)))
 

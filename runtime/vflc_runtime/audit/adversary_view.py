@@ -15,7 +15,7 @@ from vflc_common.arrays import Array
 from vflc_common.words import MASKED, PROGRAMS
 
 from vflc_runtime.audit.exact import flat
-from vflc_runtime.audit.rehearsal import Tape
+from vflc_runtime.audit.simulation import RecordedTraining
 from vflc_runtime.bundle.manifest import Edge, Manifest
 from vflc_runtime.errors import Failure
 from vflc_runtime.protect.masks import Sums
@@ -68,7 +68,7 @@ class AdversaryView:
         self,
         place: str,
         manifest: Manifest,
-        transcript: Tape | Transcript,
+        transcript: RecordedTraining | Transcript,
         whole: Mapping[str, RecordedStep],
         own: Mapping[str, Array],
         total: int,

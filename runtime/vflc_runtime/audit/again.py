@@ -17,7 +17,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.run.settings import EPOCHS as SETTINGS
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import TrainOptions, train
-from vflc_runtime.run.transcript import Stretch
+from vflc_runtime.run.transcript import RecordingLength
 
 
 def settings_of(run: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def trained_again(
     if steps is None and epochs is None:
         steps = STEPS
     epochs = epochs or EPOCHS
-    record = Stretch(epochs, True)
+    record = RecordingLength(epochs, True)
     options = TrainOptions(epochs, steps=steps, engine=engine, threads=threads, record=record, **settings)
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
         run = Path(folder) / "run"

@@ -17,7 +17,7 @@ from vflc_runtime.audit.draws import drawn, units
 from vflc_runtime.audit.initial import Imitation, imitate
 from vflc_runtime.audit.judge import Judge
 from vflc_runtime.audit.knowledge import AttackedLabel, Knowledge
-from vflc_runtime.audit.rehearsal import PREDICTED, Hearing, first_steps, heard_whole
+from vflc_runtime.audit.simulation import PREDICTED, MessageRecorder, first_steps, records_all
 from vflc_runtime.audit.targets import target
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Edge
@@ -180,9 +180,9 @@ def _heard(
     run: RunFolder, bundle: Bundle, data: Dataset, engine: str, threads: int | None
 ) -> dict[str, dict[str, RecordedStep]]:
     """One batch of evaluation and one of prediction with the trained model, as each place saw them."""
-    hearing = Hearing(bundle.manifest.messages, tuple(bundle.plans))
+    hearing = MessageRecorder(bundle.manifest.messages, tuple(bundle.plans))
     found = {
-        program: heard_whole(trained_session(run, program, engine, threads, hearing), hearing, data, program)
+        program: records_all(trained_session(run, program, engine, threads, hearing), hearing, data, program)
         for program in ("evaluate", "predict")
     }
     return {place: {program: found[program][place] for program in found} for place in bundle.plans}

@@ -17,7 +17,7 @@ from vflc_common.arrays import Array
 from vflc_runtime.audit.features import CATEGORIES, Spelling, invert
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.plan import Input
-from vflc_runtime.run import given
+from vflc_runtime.run import start_weights
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.transcript import RecordedStep
 from vflc_runtime.transport.messages import Envelope
@@ -64,7 +64,7 @@ def imitate(
 
     session = Session(bundle, bundle.engine, seed, threads, ("predict",), hear)
     if start is not None:
-        given.take(start, session.engines)
+        start_weights.take(start, session.engines)
     rng = np.random.default_rng(0)
     inputs = {
         each.id: _made_up(each, sizes.get(each.id), rng, bundle.manifest.precision)

@@ -27,8 +27,8 @@ from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import Unit, drawn, units
 from vflc_runtime.audit.knowledge import AttackedLabel, Knowledge
 from vflc_runtime.audit.labels import LABEL_ATTACKS
-from vflc_runtime.audit.rehearsal import ROOM, charged, first_steps, rehearse
 from vflc_runtime.audit.report import BoundTest
+from vflc_runtime.audit.simulation import ROOM, charged, first_steps, simulate
 from vflc_runtime.audit.tails import posterior, slack, tail
 from vflc_runtime.audit.targets import AttackTarget, target
 from vflc_runtime.bundle.folder import Bundle
@@ -79,7 +79,7 @@ def refute(
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
         kept = [charged(bundle, table, settings, steps, Path(folder)) for _ in range(runs) if runs > 1]
         heard = [
-            rehearse(bundle, table, settings, steps, engine, threads, each, ROOM // runs)
+            simulate(bundle, table, settings, steps, engine, threads, each, ROOM // runs)
             for each in kept or [None]
         ]
 

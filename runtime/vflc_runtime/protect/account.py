@@ -35,7 +35,7 @@ class Facts:
     steps: int | None = None
 
     @property
-    def visits(self) -> int:
+    def participations(self) -> int:
         """How often a row is trained on at most."""
         if self.steps is None:
             return self.epochs
@@ -75,14 +75,14 @@ def noise_of(options: Mapping[str, Any], guards: int, facts: Facts, where: Where
     if delta is None or limit is None or (noise is None and declared is None):
         raise damaged("a protection with noise has no `delta`, no `limit`, or neither `epsilon` nor `noise`")
     passes = int(passes or 0)
-    releases = guards * (facts.visits + passes)
+    releases = guards * (facts.participations + passes)
     if noise is None:
         return calibrate(declared or 0.0, delta, releases, limit, where)
     if declared is not None and spent(noise, delta, releases) > declared:
         after = f" and {passes} pass{'es' * (passes > 1)} after training" * (passes > 0)
         raise Failure(
             "VFL0672",
-            f"{facts.visits} epochs{after} with noise of {noise:g} times the clip spend ε = "
+            f"{facts.participations} epochs{after} with noise of {noise:g} times the clip spend ε = "
             f"{spent(noise, delta, releases):.4g}, but the spec declares {declared:g}",
             "remove `noise`, so that it is calibrated, declare the larger ε, or train for fewer epochs",
             where,

@@ -52,7 +52,7 @@ def begin(
         plans: of the places in this process.
         data: the aligned rows.
         facts: what else the run knows.
-        limited: whether grants limit it; nobody is sent anything of a rehearsal.
+        limited: whether grants limit it; nobody is sent anything of a simulation.
 
     Returns:
         What the run must keep to be known again, for `run.json`; None where nothing is to be counted.
@@ -133,7 +133,7 @@ def go_on(settings: Mapping[str, Any], manifest: Manifest, parties: Parties, fac
 
 
 def _counted(entry: Entry, resumed: int, facts: Facts) -> Entry:
-    messages = 1 if entry.noise is None else facts.visits + resumed
+    messages = 1 if entry.noise is None else facts.participations + resumed
     return replace(entry, resumed=resumed, messages=max(messages, entry.messages))
 
 
@@ -228,7 +228,9 @@ def _training(
             found.append(replace(entry, epsilon=about.number("epsilon")))
         else:
             noise = noise_of(about.options, about.guards, facts, None)
-            found.append(replace(entry, messages=facts.visits, noise=noise, delta=about.number("delta")))
+            found.append(
+                replace(entry, messages=facts.participations, noise=noise, delta=about.number("delta"))
+            )
     return found
 
 

@@ -80,7 +80,7 @@ class States:
         self._facts = facts
         for name, guard in self._plan.guards.items():
             state = self._states[name]
-            state.epochs = facts.visits
+            state.epochs = facts.participations
             if guard.calibrated:
                 state.noise = noise_of(guard.options, guard.releases, facts, guard.where)
             for draw in guard.draws:
@@ -169,10 +169,11 @@ class States:
             state.resumed = int(saved.get("resumed", 0))
             if guard.calibrated and state.noise is None:
                 raise lost(name)
-            if guard.options.get("epsilon") and guard.calibrated and facts.visits > state.epochs:
+            if guard.options.get("epsilon") and guard.calibrated and facts.participations > state.epochs:
                 raise Failure(
                     "VFL0671",
-                    f"the noise of this run is enough for {state.epochs} epochs, not for {facts.visits}",
+                    f"the noise of this run is enough for {state.epochs} epochs, "
+                    f"not for {facts.participations}",
                     "start again with the full number of epochs: noise that was sent cannot be increased",
                     guard.where,
                 )

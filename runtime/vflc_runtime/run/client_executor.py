@@ -11,9 +11,9 @@ from vflc_common.arrays import Array, Indices
 from vflc_runtime.bundle.folder import PopulationBundle
 from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.engines.population_runners import runners
+from vflc_runtime.population.aggregator import Aggregator
 from vflc_runtime.population.clients import Clients, ClientUpdate
 from vflc_runtime.population.delta import Delta
-from vflc_runtime.population.desk import Desk
 from vflc_runtime.population.users import Users
 from vflc_runtime.population.worker_pool import LocalPool, NamedArrays
 from vflc_runtime.run.executor import Executor
@@ -40,7 +40,7 @@ class ClientExecutor:
     ) -> None:
         load = runners(population.engine, population.users.precision)
         self._users = Clients(population.users, settings, load, training)
-        self._hub = Desk(population.hub)
+        self._hub = Aggregator(population.hub)
         self._network = LocalNetwork(listen)
         self._executors = {
             plan.place: Executor(plan, population.manifest, steps, self._network.channel(plan.place))

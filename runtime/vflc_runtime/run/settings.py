@@ -22,7 +22,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.run.state import RunFolder
 
 if TYPE_CHECKING:
-    from vflc_runtime.run.transcript import Stretch
+    from vflc_runtime.run.transcript import RecordingLength
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class TrainOptions:
     overwrite: bool = False
     checkpoint_steps: int | None = None
     threads: int | None = None
-    record: Stretch | None = None
+    record: RecordingLength | None = None
     ledger: Path | None = None
     start: Path | None = None
     rounds: int | None = None

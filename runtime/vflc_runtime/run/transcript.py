@@ -36,14 +36,14 @@ _EVALUATED = re.compile(r"evaluate-(\d{10})-(\d{3,})\.safetensors\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class RecordingLength:
     """How much of a run is recorded: its first `count` steps, or epochs."""
 
     count: int
     epochs: bool = False
 
     @classmethod
-    def of(cls, text: str | int) -> Stretch:
+    def of(cls, text: str | int) -> RecordingLength:
         """`200` as so many steps, `3epochs` as epochs; ValueError where it is neither."""
         text = str(text)
         count, epochs, _ = text.partition("epoch")

@@ -26,7 +26,7 @@ from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.population.worker_pool import WorkerPool
 from vflc_runtime.protect import spending
-from vflc_runtime.run import given, loading
+from vflc_runtime.run import loading, start_weights
 from vflc_runtime.run.client_executor import ClientExecutor, local_pool
 from vflc_runtime.run.loop import EpochLoop, facts
 from vflc_runtime.run.rounds import RoundLoop
@@ -127,7 +127,7 @@ class PartyWork(Work):
     def begin(self, out: Path, settings: dict[str, Any]) -> None:
         """See `Work`."""
         if self.options.start is not None:
-            self.start = given.read(Path(self.options.start), self.bundle)
+            self.start = start_weights.read(Path(self.options.start), self.bundle)
             settings["given"] = True
         self.session.prepare(facts(settings, self.order))
         account(out, self.options.ledger, settings, self.bundle, self.data, self.order)
@@ -137,9 +137,9 @@ class PartyWork(Work):
     ) -> TrainingLoop:
         """See `Work`."""
         if self.start:
-            given.keep(run.path, self.start)
+            start_weights.keep(run.path, self.start)
         if settings.get("given"):
-            given.take(run.path, self.session.engines)
+            start_weights.take(run.path, self.session.engines)
         return EpochLoop(run, self.session, self.data, self.order, settings, listen, interrupts)
 
 

@@ -12,7 +12,7 @@ from vflc.ir.model import names_of
 from vflc.ir.stages import Lowered
 from vflc.passes.place import FORBIDDEN
 from vflc.passes.push_down.cost import cost
-from vflc.passes.push_down.meeting import joins
+from vflc.passes.push_down.join_site import joins_parties
 from vflc.passes.push_down.rewrite import rewritten
 
 MOST_TRIED = 32
@@ -39,7 +39,7 @@ def choose(model: Lowered) -> Choice:
 
     Those that are alike are decided together: trying a way takes as long as the whole model is large.
     """
-    joined = tuple(node.id for node in model.graph if joins(node))
+    joined = tuple(node.id for node in model.graph if joins_parties(node))
     written = Choice(model, joined, frozenset(joined), FORBIDDEN)
     best = attempt(model, joined, frozenset())
     for names in _groups(model.graph, joined):

@@ -15,7 +15,7 @@ from typing import ClassVar
 from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.stages import Lowered
 from vflc.passes.properties import GRAPH, NEEDED
-from vflc.passes.push_down.meeting import meets
+from vflc.passes.push_down.join_site import is_join_site
 
 
 class PushDown:
@@ -26,7 +26,7 @@ class PushDown:
     ensures: ClassVar = (*GRAPH, NEEDED)
 
     def __call__(self, model: Lowered, collector: DiagnosticCollector) -> Lowered:
-        if not model.train.push_down or not any(map(meets, model.graph)):
+        if not model.train.push_down or not any(map(is_join_site, model.graph)):
             return model
         from vflc.passes.push_down.choose import choose  # few specs need it
 

@@ -16,7 +16,7 @@ from vflc.passes.push_down.along import along, cut, reshape
 from vflc.passes.push_down.elementwise import elementwise
 from vflc.passes.push_down.forms import Pieces, Rewriting, SplitForm, SumTerms
 from vflc.passes.push_down.join import join
-from vflc.passes.push_down.meeting import meets
+from vflc.passes.push_down.join_site import is_join_site
 from vflc.passes.push_down.product import product
 from vflc.passes.push_down.reduce import reduce
 from vflc.passes.push_down.softmax import softmax
@@ -61,7 +61,7 @@ def rewritten(model: Lowered, left: frozenset[str]) -> Lowered:
 
 
 def _form(rewriting: Rewriting, node: Node) -> SplitForm | Node | None:
-    if not (meets(node) or any(name in rewriting.forms for name in node.inputs)):
+    if not (is_join_site(node) or any(name in rewriting.forms for name in node.inputs)):
         return None
     op = OPS[node.op]
     fitting = (rewrite for says, rewrite in REWRITES if says(op))

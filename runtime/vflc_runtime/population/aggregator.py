@@ -1,4 +1,4 @@
-"""The hub's place in a client update: it answers what users ask for, and adds up what they send back.
+"""The hub's part in a client update: it answers what users ask for, and adds up what they send back.
 
 This is done where the group of users runs, with the weights that the hub gave for the round: a
 cohort's groups may run on many machines, and the hub gets one sum from each.
@@ -18,7 +18,7 @@ from vflc_runtime.population.delta import Delta
 from vflc_runtime.population.place import PopulationPlace, refused
 
 
-class Desk(PopulationPlace):
+class Aggregator(PopulationPlace):
     """Does the hub's program for a group of users. Its inputs are the hub's weights, by name.
 
     `delta` is the sum of what came back, for the step that the hub takes when the round is over; None

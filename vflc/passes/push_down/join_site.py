@@ -6,12 +6,12 @@ from vflc.ir.graph import Node
 from vflc.ops import OPS
 
 
-def joins(node: Node) -> bool:
+def joins_parties(node: Node) -> bool:
     """Whether it puts values of several parties side by side, and nobody said where."""
     return OPS[node.op].joins and _is_free(node)
 
 
-def meets(node: Node) -> bool:
+def is_join_site(node: Node) -> bool:
     """Whether it joins values of several parties, or adds them, and nobody said where."""
     return (OPS[node.op].joins or bool(OPS[node.op].signs)) and _is_free(node)
 

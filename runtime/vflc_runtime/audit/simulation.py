@@ -25,14 +25,14 @@ from vflc_runtime.run.work import order_of
 from vflc_runtime.transport.messages import Envelope
 
 PREDICTED = 4000
-"""Rows of the batches of evaluation and of prediction that are listened to; they lie evenly over all rows."""
+"""Rows of the batches of evaluation and of prediction that are recorded; they lie evenly over all rows."""
 PASSES = 2
-"""Of evaluation and prediction, which are listened to after training."""
+"""Of evaluation and prediction, which are recorded after training."""
 ROOM = 256 << 20
 """Bytes that are kept of training, over all places; it ends with the step that goes beyond."""
 
 
-class Hearing:
+class MessageRecorder:
     """Keeps a copy of what crosses, for those that receive it and for those that send it."""
 
     def __init__(self, messages: Mapping[str, Message], places: tuple[str, ...]) -> None:
@@ -48,7 +48,7 @@ class Hearing:
             self.bytes += kept.nbytes
 
     def taken(self, number: int, rows: Indices) -> dict[str, RecordedStep]:
-        """What was heard since, by place."""
+        """What was recorded since the last call, by place."""
         received, sent = self._received, self._sent
         self._clear()
         return {place: RecordedStep(number, rows, received[place], sent[place]) for place in self._places}
@@ -59,17 +59,17 @@ class Hearing:
 
 
 @dataclass
-class Tape:
-    """What one place heard of training, step by step."""
+class RecordedTraining:
+    """What one place received and sent in training, step by step."""
 
-    heard: list[RecordedStep] = field(default_factory=list)
+    recorded: list[RecordedStep] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.heard)
+        return len(self.recorded)
 
     def steps(self, most: int | None = None) -> Iterator[RecordedStep]:
         """Steps in order; not more than `most`, which then lie evenly over all of them."""
-        yield from evenly(self.heard, most)
+        yield from evenly(self.recorded, most)
 
     def evaluations(self, most: int | None = None) -> Iterator[RecordedStep]:
         """Nothing is validated in between."""
@@ -77,10 +77,10 @@ class Tape:
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """What each place heard: `train` step by step, and by program one batch with the weights at the end."""
+class SimulatedRun:
+    """What each place received and sent: in training step by step, and by program one batch afterwards."""
 
-    train: Mapping[str, Tape]
+    train: Mapping[str, RecordedTraining]
     whole: Mapping[str, Mapping[str, RecordedStep]]
 
 
@@ -89,15 +89,17 @@ def chosen(rows: int) -> Indices:
     return np.unique(np.linspace(0, rows - 1, min(PREDICTED, rows)).astype(np.int64))
 
 
-def heard_whole(session: Session, hearing: Hearing, data: Dataset, program: str) -> dict[str, RecordedStep]:
+def records_all(
+    session: Session, recorder: MessageRecorder, data: Dataset, program: str
+) -> dict[str, RecordedStep]:
     """One batch of evaluation or prediction, as each place saw it."""
     rows = chosen(data.rows)
     inputs = data.batch(rows)
     session.predict(inputs) if program == "predict" else session.evaluate(inputs)
-    return hearing.taken(0, rows)
+    return recorder.taken(0, rows)
 
 
-def rehearse(
+def simulate(
     bundle: Bundle,
     data: Dataset,
     settings: Mapping[str, Any],
@@ -106,20 +108,20 @@ def rehearse(
     threads: int | None = None,
     ledger: Mapping[str, Any] | None = None,
     room: int = ROOM,
-) -> Rehearsal:
+) -> SimulatedRun:
     """Trains `steps` steps, or the epochs of the run, as it would, and evaluates and predicts once.
 
     Noise is calibrated for a pass of evaluation and one of prediction more than the run has, so that bounds
-    cover all that is heard. Labels that a ledger has drawn are taken from there, see `charged`. Of training
-    at most `room` bytes are kept, over all places.
+    cover all that is recorded. Labels that a ledger has drawn are taken from there, see `charged`. At most
+    `room` bytes of training are kept, over all places.
 
     Raises:
         Failure: as training does.
     """
     order = order_of(settings, data.rows)
     places = tuple(bundle.plans)
-    hearing = Hearing(bundle.manifest.messages, places)
-    session = Session(bundle, engine, settings["seed"], threads, listen=hearing)
+    recorder = MessageRecorder(bundle.manifest.messages, places)
+    session = Session(bundle, engine, settings["seed"], threads, listen=recorder)
     epochs = _epochs(settings, order, steps)
     session.prepare(_facts(settings, order, steps))
     draws = spending.drawn({"ledger": ledger}, bundle.plans, data)
@@ -131,24 +133,24 @@ def rehearse(
             for place in places:
                 (Path(folder) / place).mkdir()
             start.begin(Path(folder), session.engines)
-    tapes = {place: Tape() for place in places}
+    recorded = {place: RecordedTraining() for place in places}
     for epoch in range(epochs):
         for rows in order.batches(epoch):
             session.step(data.batch(rows), len(rows), rows)
-            for place, step in hearing.taken(session.steps, rows).items():
-                tapes[place].heard.append(step)
-            if session.steps == steps or hearing.bytes >= room:
+            for place, step in recorder.taken(session.steps, rows).items():
+                recorded[place].recorded.append(step)
+            if session.steps == steps or recorder.bytes >= room:
                 break
-        if hearing.bytes >= room:
+        if recorder.bytes >= room:
             break
-    whole = {program: heard_whole(session, hearing, data, program) for program in ("evaluate", "predict")}
-    return Rehearsal(tapes, {place: {name: whole[name][place] for name in whole} for place in places})
+    whole = {program: records_all(session, recorder, data, program) for program in ("evaluate", "predict")}
+    return SimulatedRun(recorded, {place: {name: whole[name][place] for name in whole} for place in places})
 
 
 def charged(
     bundle: Bundle, data: Dataset, settings: Mapping[str, Any], steps: int, folder: Path
 ) -> dict[str, Any] | None:
-    """Charges one rehearsal to ledgers in a folder, whatever is granted: what it must keep of them."""
+    """Charges one simulation to ledgers in a folder, whatever is granted: what it must keep of them."""
     facts = _facts(settings, order_of(settings, data.rows), steps)
     return spending.begin(folder, bundle.manifest, bundle.plans, data, facts, limited=False)
 
@@ -174,18 +176,18 @@ def first_steps(
     threads: int | None = None,
 ) -> Mapping[str, tuple[RecordedStep, ...]]:
     """What each place sees of first steps, each from the initial weights, with rows of `data` in turn."""
-    hearing = Hearing(bundle.manifest.messages, tuple(bundle.plans))
-    session = Session(bundle, engine, settings["seed"], threads, ("train",), hearing)
+    recorder = MessageRecorder(bundle.manifest.messages, tuple(bundle.plans))
+    session = Session(bundle, engine, settings["seed"], threads, ("train",), recorder)
     order = Order(data.rows, settings["seed"], 0.0, settings["batch"])
     session.prepare(facts({**settings, "epochs": FIRST, "steps": FIRST}, order))
     units.begin(session.engines, data.state)
     weights = session.weights_by_place()
-    heard: list[Mapping[str, RecordedStep]] = []
+    recorded: list[Mapping[str, RecordedStep]] = []
     for rows in order.batches(0):
         for place, engine_ in session.engines.items():
             engine_.load(weights[place])
         session.step(data.batch(rows), len(rows), rows)
-        heard.append(hearing.taken(1, rows))
-        if len(heard) == FIRST or len(heard) * order.batch >= MADE_UP:
+        recorded.append(recorder.taken(1, rows))
+        if len(recorded) == FIRST or len(recorded) * order.batch >= MADE_UP:
             break
-    return {place: tuple(each[place] for each in heard) for place in bundle.plans}
+    return {place: tuple(each[place] for each in recorded) for place in bundle.plans}
