@@ -31,7 +31,7 @@ class NoSum(Exception):
         self.node, self.why = node, why
 
 
-Parts = tuple[Node | None, Summands | None]
+SplitGradient = tuple[Node | None, Summands | None]
 """What does not depend on the batch, a penalty say, and what each row adds."""
 
 
@@ -45,7 +45,7 @@ class Parting(Struct):
 
     build: Build
     place: str
-    _parts: dict[str, Parts] = field(default_factory=dict)
+    _parts: dict[str, SplitGradient] = field(default_factory=dict)
     _of_rows: set[str] = field(default_factory=set)
     """Values that depend on rows of the batch."""
     _of_own: set[str] = field(default_factory=set)
@@ -59,7 +59,7 @@ class Parting(Struct):
             if node.type.batched or (node.place == self.place and sources & self._of_own):
                 self._of_own.add(node.id)
 
-    def of(self, gradient: Gradient) -> Parts:
+    def of(self, gradient: Gradient) -> SplitGradient:
         """The parts of a gradient.
 
         Raises:
@@ -73,7 +73,7 @@ class Parting(Struct):
 
     # --- values of no row ---------------------------------------------------------------------------
 
-    def _value(self, node: Node) -> Parts:
+    def _value(self, node: Node) -> SplitGradient:
         for each in self._chain(node):
             if each.id not in self._parts:
                 self._parts[each.id] = self._part(each)
@@ -91,7 +91,7 @@ class Parting(Struct):
                 stack += fresh
         return [each for each in graph if each.id in found]
 
-    def _part(self, node: Node) -> Parts:
+    def _part(self, node: Node) -> SplitGradient:
         graph = self.build.graph
         if node.id not in self._of_rows:
             return node, None
@@ -122,7 +122,7 @@ class Parting(Struct):
             self._check_rows((ids, values))
         return Looked(table, pairs)
 
-    def _linear(self, node: Node, inputs: tuple[Node, ...]) -> Parts:
+    def _linear(self, node: Node, inputs: tuple[Node, ...]) -> SplitGradient:
         """What comes after sums over the batch: a linear op does to each row's share what it does to all."""
         parts = [self._parts[source.id] for source in inputs]
         if len(OPS[node.op].signs) == 2:
@@ -152,7 +152,7 @@ class Parting(Struct):
             return b.op("mul", share, b.op("expand_like", b.constant(1.0), shape))
         return rule_for(op)(shares, node)
 
-    def _added(self, node: Node, first: Parts, second: Parts) -> Parts:
+    def _added(self, node: Node, first: SplitGradient, second: SplitGradient) -> SplitGradient:
         """The sum or difference of two gradients."""
         b, (free, left), (rest, right), adds = self.build, first, second, OPS[node.op].adds
         if rest is not None:
