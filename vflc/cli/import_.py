@@ -29,7 +29,7 @@ def _name(context: click.Context, option: click.Parameter, value: str) -> str:
     return value
 
 
-@click.command("import", short_help="Write a spec for a Keras model.")
+@click.command("import", short_help="Write a spec for a model of Keras or ONNX.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The spec to write.")
 @click.option(
@@ -60,7 +60,7 @@ def command(
     weights: bool,
     force: bool,
 ) -> None:
-    """Write a spec for MODEL, a file that Keras 3 saved (`.keras`).
+    """Write a spec for MODEL, a file that Keras 3 saved (`.keras`) or an ONNX file, as PyTorch exports them.
 
     The spec is written as if all columns lay in one table; the compiler splits it. It holds the grants that
     it needs: read them before you keep them. MODEL is read as data, and no code in it runs.
@@ -77,6 +77,8 @@ def command(
         _write(beside, weights_of(model, written))
         click.echo(f"wrote {beside}: `vflc train {out} --from {beside}` starts from these weights")
     replace_with(out, written.text.encode(), private=False)
+    for note in written.notes:
+        click.echo(f"note: {note}")
     click.echo(f"wrote {out}: `vflc compile {out} --explain` says how it is split")
 
 

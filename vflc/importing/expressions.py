@@ -32,7 +32,9 @@ class GraphWriter(LayerWriter):
         self._found = find(outputs)
         for value, loss in zip(outputs, losses, strict=True):
             usual = "logit" if loss in ("bce", "cce") else "score"
-            self._results.setdefault(id(value), self.fresh.fresh(value.layer if value.named else usual))
+            chain = self._found.chains.get(id(value))
+            called = (chain and chain.name) or (value.layer if value.named else usual)
+            self._results.setdefault(id(value), self.fresh.fresh(called))
         for value in self._found.values:
             if id(value) not in self._found.inside:
                 self._texts[id(value)] = self._bound(value, self._text(value))

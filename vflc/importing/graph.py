@@ -54,12 +54,14 @@ class InputColumn(Struct, eq=False):
         type: `string`, `int` or `float`, as the spec declares it.
         shape: `()`, `(1,)`, or `(n,)`: n columns.
         encodings: chains of encoders in the text of the language, in the order of their use.
+        part_of: the input of the model whose column it is, where a vector is taken apart.
     """
 
     name: str
     type: str
     shape: AxisSizes
     encodings: list[str] = field(default_factory=list)
+    part_of: str = ""
 
     @property
     def count(self) -> int:
@@ -96,6 +98,7 @@ class Imported(Struct, eq=False):
     Args:
         settings: lines of `train`, such as `optimizer sgd(lr = 0.1)`.
         notes: what a person should know of the spec, a sentence each.
+        held: arrays of trained weights, where the file was read whole; those of Keras are read when needed.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Imported(Struct, eq=False):
     outputs: list[Output]
     settings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    held: dict[str, Any] | None = None
 
 
 def ordered(outputs: Iterable[Value]) -> list[Value]:
@@ -140,11 +144,13 @@ def binary(op: str, x: Value, y: Value, layer: str) -> Value:
     """An operation on two values, element by element."""
     if x.op == "number" or y.op == "number":
         return Value(op, (x, y), y.shape if x.op == "number" else x.shape, {}, layer)
+    if "weight" in (x.op, y.op):
+        return Value(op, (x, y), _with_weight(x, y, layer), {}, layer)
     if len(x.shape) != len(y.shape):
         refuse(
             "VFL0703",
             f"`{layer}` joins {shown(x.shape)} and {shown(y.shape)}, so that rows meet other rows",
-            "give both the same number of axes, as with `keras.ops.expand_dims`, and save the model again",
+            "give both the same number of axes (`expand_dims`, `unsqueeze`), and save the model again",
         )
     shape = []
     for a, b in zip(x.shape, y.shape, strict=True):
@@ -152,6 +158,20 @@ def binary(op: str, x: Value, y: Value, layer: str) -> Value:
             refuse("VFL0700", f"`{layer}` joins {shown(x.shape)} and {shown(y.shape)}", DAMAGED)
         shape.append(max(a, b))
     return Value(op, (x, y), tuple(shape), {}, layer)
+
+
+def _with_weight(x: Value, y: Value, layer: str) -> AxisSizes:
+    """The shape of a value and a weight together; a weight has no batch, and meets the last axes of a row."""
+    row = next((v.shape for v in (x, y) if v.op != "weight"), None)
+    if row is not None and any(prod(v.shape) == 1 for v in (x, y) if v.op == "weight"):
+        return row
+    rank = max(len(x.shape), len(y.shape))
+    if row is not None and len(row) < rank:
+        refuse("VFL0703", f"`{layer}` joins {shown(x.shape)} and {shown(y.shape)}", ALONG)
+    both = [(1,) * (rank - len(v.shape)) + v.shape for v in (x, y)]
+    if any(a != b and 1 not in (a, b) for a, b in zip(*both, strict=True)):
+        refuse("VFL0700", f"`{layer}` joins {shown(x.shape)} and {shown(y.shape)}", DAMAGED)
+    return tuple(map(max, *both))
 
 
 def reshape(x: Value, shape: AxisSizes, layer: str) -> Value:

@@ -43,8 +43,9 @@ class LayerWriter(Bindings):
     def _mlp(self, chain: DenseChain) -> Text:
         x, last = self._last_axis(chain.layers[0].inputs[0]), chain.layers[-1]
         units = ", ".join(str(layer.attrs["units"]) for layer in chain.layers)
-        a = last.attrs
-        settings = ["activation = " + a["activation"]] * (a["activation"] != "relu")
+        a, usual = last.attrs, chain.layers[0].attrs["activation"]
+        settings = ["activation = " + usual] * (usual != "relu")
+        settings += ["last = " + a["activation"]] * (usual != a["activation"])
         settings += [f"dropout = {literal(chain.dropout)}"] * bool(chain.dropout) + ["bias = false"] * (
             not a["bias"]
         )
@@ -87,6 +88,17 @@ class LayerWriter(Bindings):
         text = text if a["activation"] == "linear" else f"{a['activation']}({text})"
         level = ATOM if a["activation"] != "linear" else SUM if a["bias"] else PRODUCT
         return Text(text, level, (*x.axes[:-1], (None, a["units"])))
+
+    def _weight(self, value: Value) -> Text:
+        """A weight that arithmetic reads: made once, and held still where the file does."""
+        key, sizes = value.weights[""], value.shape or (1,)
+        if key not in self._shared:
+            settings = [*map(str, sizes), *_first(value.attrs, "uniform")]
+            made = Text(f"weight({', '.join(settings)})", ATOM, flat(*sizes))
+            self._shared[key] = self._bind(self.fresh.fresh(value.layer), made).text
+            self.weights[self._shared[key]] = key
+        name = self._shared[key]
+        return Text(f"stop_gradient({name})" if value.attrs["frozen"] else name, ATOM, flat(*sizes))
 
     def _layer_norm(self, value: Value) -> Text:
         x, a = self._last_axis(value.inputs[0]), value.attrs

@@ -26,6 +26,9 @@ def assigned(columns: Sequence[InputColumn], owners: Owned) -> dict[str, str]:
     """
     members = {name: column for column in columns for name in column.members}
     whole = {column.name: column.members for column in columns}
+    for each in columns:
+        if each.part_of:
+            whole[each.part_of] = (*whole.get(each.part_of, ()), *each.members)
     found: dict[str, str] = {}
     wrong: list[Diagnostic] = []
     for party, names in owners.items():

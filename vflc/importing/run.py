@@ -25,18 +25,25 @@ class WrittenSpec(Struct, frozen=True):
     Args:
         text: formatted, with the grants that it needs.
         weights: of each weight of the spec, where the file holds it.
+        notes: what a person should know of it; its head has the same.
+        held: arrays by where the file holds them, of a file that was read whole.
     """
 
     text: str
     weights: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    held: Mapping[str, Any] | None = None
 
 
 def read(path: Path) -> Imported:
     """The model in a file.
 
     Raises:
-        Refused: VFL0700, VFL0701, VFL0703 or VFL0705; each layer that has no counterpart is named.
+        Refused: VFL0700, VFL0701, VFL0703, VFL0705 or VFL0707 to VFL0709; each layer or operator that has no
+            counterpart is named.
     """
+    if path.suffix == ".onnx":
+        return onnx(path)
     archive = Archive(path)
     model = KerasModelReader(archive)
     compiled = archive.config.get("compile_config")
@@ -48,16 +55,41 @@ def read(path: Path) -> Imported:
     return Imported(model.name, model.columns, learned, settings, model.notes)
 
 
+def onnx(path: Path) -> Imported:
+    """The model in an ONNX file, which holds neither a loss nor an optimizer."""
+    from vflc import onnx_file
+    from vflc.importing import onnx_model
+
+    graph = onnx_file.read(path)
+    model = onnx_model.OnnxModelReader(graph)
+    learned = outputs(model.outputs, {})
+    notes = list(dict.fromkeys(model.notes))
+    return Imported(graph.name, model.columns, learned, [], notes, model.held)
+
+
 def weights_of(path: Path, spec: WrittenSpec) -> dict[str, Any]:
     """The trained weights of a file by the spec's names, each an array of the weight's shape.
 
     Raises:
         Refused: VFL0503, h5py is not installed; VFL0700, the file's weights are not those of its model.
     """
+    if spec.held is not None:
+        return {name: _held(path, spec, name, shape) for name, shape in weight_shapes(spec).items()}
     from vflc.importing.keras_weights import WeightsFile
 
     held = WeightsFile(Archive(path))
     return {name: held.read(spec.weights[name], shape) for name, shape in weight_shapes(spec).items()}
+
+
+def _held(path: Path, spec: WrittenSpec, name: str, shape: tuple[int, ...]) -> Any:
+    """A weight that was read with the model; VFL0707 where it is none."""
+    from vflc_common.numpy import np
+
+    found = (spec.held or {})[spec.weights[name]]
+    if tuple(found.shape) != shape or not np.isfinite(found).all():
+        message = f"{path} has no {list(shape)} finite numbers for {spec.weights[name]}"
+        refuse("VFL0707", message, "train the model again, and export it")
+    return np.ascontiguousarray(found)
 
 
 def weight_shapes(spec: WrittenSpec) -> dict[str, tuple[int, ...]]:
@@ -77,7 +109,7 @@ def import_model(
     """A spec for the model in a file.
 
     Args:
-        path: a `.keras` archive.
+        path: a `.keras` archive, or an ONNX file, `.onnx`.
         owners: the inputs that each party owns.
         labels: the label columns of each party, in the order of the outputs.
         key: the key column of every party.
@@ -90,11 +122,13 @@ def import_model(
         refuse(
             "VFL0702", "nobody owns the inputs of the model", "name their owners: --owner alice=UserID,Gender"
         )
-    written, weights = spec(read(path), owners, labels, key, path.name)
+    model = read(path)
+    written, weights = spec(model, owners, labels, key, path.name)
     text = format_spec(written, name)
     examined = driver.examine(SourceText(name, text))
     text = driver.repaired(examined)
     examined = driver.examine(SourceText(name, format_spec(text, name)))
     if examined.refused:
         raise Refused(examined.diagnostics)
-    return WrittenSpec(examined.source.text, weights)
+    notes = tuple(dict.fromkeys([*model.notes, *(note for out in model.outputs for note in out.notes)]))
+    return WrittenSpec(examined.source.text, weights, notes, model.held)

@@ -154,13 +154,24 @@ def _chain(last: Value, used: UsesByValue) -> DenseChain:
             below, rate = below.inputs[0], below.attrs["rate"]
         if not _plain_dense(below) or len(used[id(below)]) != 1 or (rates and rate != rates[0]):
             break
-        if any(below.attrs[key] != last.attrs[key] for key in ("activation", "bias")):
+        if not _fits(below, layers):
             break
         if common_name([below, *layers]) is None and any(layer.named for layer in (below, *layers)):
             break
         layers.insert(0, below)
         rates.append(rate)
     return DenseChain(layers, rates[0] if rates else 0.0, common_name(layers) if len(layers) > 1 else None)
+
+
+def _fits(below: Value, layers: Sequence[Value]) -> bool:
+    """Whether a layer has the settings of those behind it; the last alone may be linear, where a name says
+    that they belong together."""
+    first, last = layers[0].attrs, layers[-1].attrs
+    if below.attrs["bias"] != first["bias"]:
+        return False
+    if below.attrs["activation"] == first["activation"]:
+        return True
+    return len(layers) == 1 and last["activation"] == "linear" and common_name([below, *layers]) is not None
 
 
 def common_name(values: Sequence[Value]) -> str | None:
@@ -174,7 +185,7 @@ def common_name(values: Sequence[Value]) -> str | None:
         return None
     stems = {match[1] for match in found if match}
     numbers = [int(match[2]) for match in found if match]
-    return stems.pop() if len(stems) == 1 and all(b == a + 1 for a, b in pairwise(numbers)) else None
+    return stems.pop() if len(stems) == 1 and all(b > a for a, b in pairwise(numbers)) else None
 
 
 # --- groups -------------------------------------------------------------------------------------------

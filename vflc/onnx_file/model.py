@@ -15,7 +15,7 @@ def refuse(code: str, message: str, help: str) -> NoReturn:
     raise Refused([Diagnostic(code, message, None, help)])
 
 
-class Port(Struct, frozen=True):
+class OnnxPort(Struct, frozen=True):
     """An input or output of the graph.
 
     Args:
@@ -66,15 +66,19 @@ class OnnxGraph(Struct, frozen=True, eq=False):
         nodes: each after the nodes whose outputs it reads.
         constants: arrays by name, of exactly the bytes that the file has for them.
         opsets: the version of each domain.
+        kinds: what torch says that a constant is, `PARAMETER` or `BUFFER`, of those of which it says it.
+        producer: the program that wrote the file, as in `pytorch`.
         metadata: what its maker wrote beside it.
     """
 
     name: str
-    inputs: Sequence[Port]
-    outputs: Sequence[Port]
+    inputs: Sequence[OnnxPort]
+    outputs: Sequence[OnnxPort]
     nodes: Sequence[OnnxNode]
     constants: Mapping[str, Any]
     opsets: Mapping[str, int]
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    producer: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vflc.onnx_file.model import OnnxGraph, OnnxNode, Port, refuse
+from vflc.onnx_file.model import OnnxGraph, OnnxNode, OnnxPort, refuse
 from vflc.onnx_file.tensors import AGAIN, MOST_AXES, TYPES, array
 
 MOST_BYTES = 2 << 30
@@ -117,7 +117,14 @@ class _Reader:
         if absent is not None:
             _broken(self._shown, f"does not make its output `{absent[:80]}`")
         metadata = {entry.key: entry.value for entry in self._model.metadata_props}
-        return OnnxGraph(graph.name, inputs, outputs, nodes, constants, opsets, metadata)
+        kinds = {
+            value.name: entry.value
+            for value in graph.value_info
+            for entry in value.metadata_props
+            if entry.key == "pkg.torch.export.graph_signature.InputSpec.kind"
+        }
+        producer = str(self._model.producer_name)
+        return OnnxGraph(graph.name, inputs, outputs, nodes, constants, opsets, kinds, producer, metadata)
 
     def _opsets(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -140,7 +147,7 @@ class _Reader:
             _broken(self._shown, f"has {what} without a name" if not name else f"makes `{name[:80]}` twice")
         self._known.add(name)
 
-    def _port(self, value: Any) -> Port:
+    def _port(self, value: Any) -> OnnxPort:
         if not value.type.HasField("tensor_type"):
             refuse("VFL0709", f"`{value.name[:80]}` is no tensor", "give the model tensors alone")
         tensor = value.type.tensor_type
@@ -149,11 +156,11 @@ class _Reader:
             message = f"`{value.name[:80]}` has elements of ONNX's type {tensor.elem_type}"
             refuse("VFL0709", message, "use float32, float64, int32, int64, bool or string")
         if not tensor.HasField("shape"):
-            return Port(value.name, kind, None)
+            return OnnxPort(value.name, kind, None)
         sizes = [each.dim_value if each.HasField("dim_value") else None for each in tensor.shape.dim]
         if len(sizes) > MOST_AXES or any(size is not None and not 0 <= size < 1 << 31 for size in sizes):
             _broken(self._shown, f"gives `{value.name[:80]}` the sizes {str(sizes)[:80]}")
-        return Port(value.name, kind, tuple(sizes))
+        return OnnxPort(value.name, kind, tuple(sizes))
 
     def _node(self, node: Any, opsets: Mapping[str, int]) -> OnnxNode:
         domain = "" if node.domain == "ai.onnx" else node.domain

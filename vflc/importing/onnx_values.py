@@ -1,0 +1,192 @@
+"""What a name of an ONNX graph stands for: values of rows, constants, and sizes of shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec import Struct
+
+from vflc.importing import columns
+from vflc.importing.graph import AxisSizes, Value, number, refuse
+from vflc.onnx_file import OnnxNode
+
+if TYPE_CHECKING:
+    from vflc.importing.onnx_model import OnnxModelReader
+
+HAND = "replace it by operators that docs/importing.md lists, or write this part of the spec by hand"
+AGAIN = "the file contradicts itself: export the model again"
+ALONG = "let it work on the axes of a row: a spec computes each row by itself"
+GENERATED = re.compile(
+    r"(val|tmp|const|constant)_?\d*|\d+|\w+_(cast|min|max)(_\d+)?|.*(::|/).*", re.IGNORECASE
+)
+"""Names that programs give constants, and no person gives a weight."""
+
+
+class OnnxConstant(Struct, eq=False):
+    """What is the same for every row.
+
+    Args:
+        array: its numbers.
+        source: the file's constant that it was made of; "" of what is computed of several, or has no name.
+        form: how it was made of it, to tell uses of one weight in several forms apart.
+    """
+
+    array: Any
+    source: str = ""
+    form: str = ""
+
+    @property
+    def shape(self) -> AxisSizes:
+        return tuple(self.array.shape)
+
+    def changed(self, array: Any, form: str) -> OnnxConstant:
+        """The same numbers in other axes."""
+        return OnnxConstant(array, self.source, f"{self.form}.{form}")
+
+
+class ShapeSizes(Struct, frozen=True):
+    """ShapeSizes of a shape, of which the batch's is None; `alone` where it is one number and no list."""
+
+    sizes: tuple[int | None, ...]
+    alone: bool = False
+
+
+NodeValue = Value | OnnxConstant | ShapeSizes | None
+
+
+class NodeCall:
+    """A node and what it reads.
+
+    Args:
+        node: which.
+        inputs: what its inputs stand for; None for those that are left out.
+        model: that it is a part of.
+    """
+
+    def __init__(self, node: OnnxNode, inputs: Sequence[NodeValue], model: OnnxModelReader) -> None:
+        self.node, self.inputs, self.model = node, inputs, model
+        self.name = node.name
+
+    def fail(self, what: str, help: str = HAND, code: str = "VFL0709") -> NoReturn:
+        """VFL0709 with the node's name: `what` says what of it has no counterpart."""
+        refuse(code, f"{self.node.shown} {what}", help)
+
+    def input(self, index: int) -> NodeValue:
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def value(self, index: int) -> Value:
+        """An input as numbers of rows, a weight or a number."""
+        found = self.input(index)
+        if isinstance(found, OnnxConstant):
+            return self.weight(found)
+        if isinstance(found, Value):
+            return (
+                columns.numeric(found, self.name)
+                if found.op != "raws"
+                else self.model.joined(found, self.name)
+            )
+        self.fail(
+            "computes with the size of the batch" if found else "lacks an input",
+            ALONG,
+            "VFL0703" if found else "VFL0707",
+        )
+
+    def row(self, index: int = 0) -> Value:
+        """An input that has a batch."""
+        found = self.value(index)
+        if found.op in ("weight", "number"):
+            self.fail("computes with weights alone where a value of the rows is due")
+        return found
+
+    def weight(self, found: OnnxConstant) -> Value:
+        """A constant as a weight, or as a number where it is one."""
+        if found.array.size == 1 and not self.model.is_weight(found):
+            return number(self._plain(found.array.reshape(-1)[0].item()))
+        if found.array.dtype.kind != "f":
+            self.fail(f"computes with a list of {found.array.size} {found.array.dtype.name} numbers")
+        array = found.array
+        while array.ndim > 1 and array.shape[0] == 1:
+            array = array[0]
+        return self.model.weight(
+            found.changed(array, "row") if array.ndim < found.array.ndim else found, self
+        )
+
+    def _plain(self, value: Any) -> float:
+        if isinstance(value, str) or not isfinite(value):
+            self.fail(f"computes with {str(value)[:20]!r}")
+        return short(value)
+
+    def constant(self, index: int, default: Any = None) -> Any:
+        """An input that must be known, as an array.
+
+        Raises:
+            Refused: VFL0709, it is computed of rows; VFL0703, of the size of the batch.
+        """
+        found = self.input(index)
+        if isinstance(found, OnnxConstant):
+            return found.array
+        if found is None:
+            return default
+        if isinstance(found, ShapeSizes):
+            self.fail("depends on the size of the batch", ALONG, "VFL0703")
+        self.fail(f"has an input {index + 1} that is computed of the rows")
+
+    def number(self, index: int, default: float | None = None) -> float | None:
+        """An input that is one known number."""
+        found = self.constant(index)
+        if found is None:
+            return default
+        if found.size != 1:
+            self.fail(f"has {found.size} numbers where one is due")
+        return self._plain(found.reshape(-1)[0].item())
+
+    def whole(self, index: int, attr: str) -> list[int] | None:
+        """Whole numbers of an input, or of the setting that it was in older versions."""
+        if attr in self.node.attrs:
+            given = self.node.attrs[attr]
+            return list(given) if isinstance(given, list) else [given]
+        found = self.constant(index)
+        if found is None:
+            return None
+        if found.dtype.kind not in "iu" or found.size > 64:
+            self.fail("has axes or sizes that are not whole numbers", AGAIN, "VFL0707")
+        return [int(each) for each in found.reshape(-1)]
+
+    def attr(self, name: str, default: Any) -> Any:
+        """A setting, of the type of its default."""
+        found = self.node.attrs.get(name, default)
+        kind = (int, float) if isinstance(default, float) else type(default)
+        if not isinstance(found, kind):
+            self.fail(f"has {name} = {str(found)[:40]}", AGAIN, "VFL0707")
+        return short(found) if isinstance(default, float) else found
+
+    def only(self, **allowed: Any) -> None:
+        """VFL0709 where a setting has another value than the one here."""
+        for key, value in allowed.items():
+            if self.node.attrs.get(key, value) != value:
+                self.fail(f"has {key} = {str(self.node.attrs[key])[:40]}, which has no counterpart")
+
+    def axis(self, axis: int, rank: int) -> int:
+        """An axis of the row, of an axis of a value of `rank` axes with the batch."""
+        if not -rank <= axis < rank:
+            self.fail(f"has axis {axis} of {rank}", AGAIN, "VFL0707")
+        axis %= rank
+        if axis == 0:
+            self.fail("works along the batch", ALONG, "VFL0703")
+        return axis - 1
+
+
+def short(value: float) -> float:
+    """A number at the fewest digits that float32 has of it."""
+    from vflc_common.numpy import np
+
+    if isinstance(value, (bool, int)):
+        return value
+    with np.errstate(over="ignore"):
+        found = np.float32(value)
+    if not np.isfinite(found) or abs(value) >= 1e30 or float(found) != value:
+        return value
+    return float(str(found))
