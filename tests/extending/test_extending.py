@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from vflc_common.plugins import Plugin
 from vflc_runtime.bundle.plugins import read_plugins
 from vflc_runtime.bundle.reading import Json
 from vflc_runtime.errors import Failure
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_function_and_a_metric_of_another_package(site: Path, tmp_path: Path) -> None:
@@ -58,6 +61,36 @@ def test_a_new_python_finds_it(site: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vflc", "check", "m.vfl"]
     done = subprocess.run(command, cwd=tmp_path, env=finding(site), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_op_of_another_package_is_pushed_down(site: Path, tmp_path: Path) -> None:
+    """Each party sends its own smallest value: what the record says of pieces is enough."""
+    text = spec("relu", "auc").replace("fuse at bob {", "").replace("1)\n}", "1)")
+    sides = "logit = dense(smallest(concat(dense(alice.Age, 4), dense(bob.Income, 6))), 1)"
+    lines = [line for line in text.splitlines() if not line.startswith("a = ")]
+    text = "\n".join(sides if "logit = " in line else line for line in lines)
+    (tmp_path / "m.vfl").write_text(text.replace("metrics auc, auc", "metrics auc"), "utf-8")
+    made = vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site)
+    assert made.returncode == 0, made.stdout + made.stderr
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text("utf-8"))
+    forward = [edge for edge in manifest["edges"] if edge["phase"] == "forward"]
+    assert [(edge["from"], edge["shape"][1:]) for edge in forward] == [("alice", [])]
+    compared = vflc("verify", "m.vfl", at=tmp_path, site=site)
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    assert vflc("train", "bundle", *tables(tmp_path), "--out", "run", at=tmp_path, site=site).returncode == 0
+
+
+def test_what_the_op_says_of_itself_holds(site: Path, tmp_path: Path) -> None:
+    """As the page says, in a Python of its own."""
+    page = (ROOT / "docs" / "extending.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(from vflc.ops import OPS.+?)```", page, re.DOTALL)
+    lie = "from msgspec.structs import replace\nOPS['smallest'] = replace(OPS['smallest'], **%s)\n"
+    for field, right in ((None, True), ("{'differs': 'names'}", False), ("{'elementwise': True}", False)):
+        tried = code if field is None else code.replace("assert", lie % field + "assert")
+        done = subprocess.run(
+            [sys.executable, "-c", tried], cwd=tmp_path, env=finding(site), capture_output=True, text=True
+        )
+        assert (done.returncode == 0) == right, done.stderr
 
 
 @pytest.mark.parametrize("version", [None, "0.9"])
