@@ -261,7 +261,7 @@ def test_what_is_not_asked_for_is_not_imported(tmp_path: Path) -> None:
 
 
 def test_a_near_name_is_suggested(site: Path, tmp_path: Path) -> None:
-    told = found(spec("swich", "briar"), tmp_path, site)
+    told = found(spec("swich", "cubed_eror"), tmp_path, site)
     assert "did you mean `cubed_error`?" in told and "did you mean `swish`?" in told
 
 
