@@ -18,7 +18,7 @@ from vflc.syntax.format import format_spec
 PAGES = {page.name[:-3] for page in resources.files("vflc.diagnostics").joinpath("pages").iterdir()}
 NOT_IN_A_SPEC = {
     "VFL0007", "VFL0008", "VFL0016", "VFL0017", "VFL0326", "VFL0501", "VFL0503", "VFL0504", "VFL0505",
-    "VFL0506",
+    "VFL0506", "VFL0507", "VFL0508", "VFL0509",
     *(code for code in CODES if code > "VFL0600"),
 }  # fmt: skip
 ROOT = Path(vflc.__file__).parent.parent

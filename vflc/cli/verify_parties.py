@@ -121,9 +121,13 @@ def verified(
 
 def _non_smooth_points(spec: Path) -> NonSmoothPoints | None:
     from vflc_runtime.verify import NonSmoothPoints
+    from vflc_runtime.verify.non_smooth import OutsideInput
 
     from vflc import driver
     from vflc.emit.onnx.non_smooth import non_smooth_points
 
     found = non_smooth_points(driver.unsplit_model(spec), "float32")
-    return None if found is None else NonSmoothPoints(**found)
+    if found is None:
+        return None
+    outside = tuple(OutsideInput(**each) for each in found.pop("outside"))
+    return NonSmoothPoints(**found, outside=outside)

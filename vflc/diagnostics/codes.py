@@ -94,6 +94,9 @@ CODES: dict[str, str] = {
     "VFL0504": "An encoder of another package that fails",
     "VFL0505": "A label whose encoder cannot be undone",
     "VFL0506": "A number that is too large",
+    "VFL0507": "An ONNX file that does not run",
+    "VFL0508": "A gradient that would have to pass a model that runs as it is",
+    "VFL0509": "A model that runs as it is where it cannot",
     # Data and runtime
     "VFL0601": "A data source cannot be read",
     "VFL0602": "A column is missing from the data",
@@ -196,4 +199,8 @@ CODES: dict[str, str] = {
     "VFL0707": "A file that is not a whole ONNX model",
     "VFL0708": "Weights of an ONNX model in a file that is not read",
     "VFL0709": "A part of ONNX without a counterpart",
+    "VFL0716": "A file that is no ONNX model",
+    "VFL0717": "An ONNX model whose inputs or outputs do not fit",
+    "VFL0718": "An ONNX model with parts that are not allowed",
+    "VFL0719": "An ONNX file other than the one that is meant",
 }

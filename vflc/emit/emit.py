@@ -13,7 +13,8 @@ from vflc.emit.manifest.hashes import FileHashes, hashes, keras_folders
 from vflc.emit.manifest.manifest import manifest, markdown, parties
 from vflc.emit.onnx.subgraph import to_onnx
 from vflc.emit.onnx.update import build_updates, optimizers_at
-from vflc.emit.plan import encoders, guard_graph, plan
+from vflc.emit.outside import check_runs
+from vflc.emit.plan import encoders, guard_graph, outside_models, plan
 from vflc.emit.population.bundle import population_files, population_keras_files
 from vflc.emit.population.manifest import population_manifest
 from vflc.ir.model import PlaceSchedule
@@ -37,8 +38,12 @@ def emit(
     contents: dict[str, FileHashes] = {}
     for schedule in model.schedules:
         mine = _place(model, schedule, precision)
-        contents[schedule.place] = hashes(mine)
+        outside = outside_models(model, schedule.place)
+        for each in outside:
+            check_runs(each)
+        contents[schedule.place] = hashes(mine) | {each.file: each.sha256 for each in outside}
         written = mine if "onnx" in backends else {"encoders.json": mine["encoders.json"]}
+        written |= {each.file: each.content for each in outside if each.content is not None}
         files |= {f"{schedule.place}/{name}": content for name, content in written.items()}
     data = manifest(model, spec, precision, contents)
     if unfused is not None:

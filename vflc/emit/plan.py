@@ -16,6 +16,7 @@ from vflc.emit.manifest.sizes import only_summed
 from vflc.emit.onnx.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import UNSPLIT, ColumnInfo, PlaceSchedule, Prediction, Step
+from vflc.ir.outside import OP, OutsideModel, graph_name
 from vflc.ir.release import Guard
 from vflc.ir.stages import Placed, Scheduled
 from vflc.ir.types import BATCH, TensorType
@@ -66,6 +67,33 @@ def _used(model: Scheduled, place: str) -> dict[str, Node]:
         needed = graph.ancestors(model.roots(program))
         found |= {n.id: n for n in graph if n.id in needed and n.place == place and n.op not in PLACELESS}
     return found
+
+
+def outside_at(model: Scheduled, place: str) -> list[Node]:
+    """The values at a place that files of other tools give."""
+    return [node for node in _used(model, place).values() if node.op == OP]
+
+
+def outside_models(model: Scheduled, place: str) -> list[OutsideModel]:
+    """These files, each once."""
+    return list(dict.fromkeys(node.attrs["model"] for node in outside_at(model, place)))
+
+
+def outside_graphs(model: Scheduled, place: str) -> dict[str, Any]:
+    """These values among the graphs of a plan."""
+    return {
+        graph_name(node.id): {
+            "file": node.attrs["model"].file,
+            "inputs": list(node.inputs),
+            "outputs": [node.id],
+            "outside": {
+                "inputs": [list(sizes) for sizes in node.attrs["model"].inputs],
+                "outputs": [list(sizes) for sizes in node.attrs["model"].outputs],
+                "output": node.attrs["output"],
+            },
+        }
+        for node in outside_at(model, place)
+    }
 
 
 def _tables(model: Placed, place: str) -> list[str]:
@@ -138,6 +166,7 @@ def _graphs(model: Scheduled, schedule: PlaceSchedule, files: dict[str, str]) ->
                 "outputs": list(stage.outputs),
                 "serial": serial,
             }
+    graphs |= outside_graphs(model, schedule.place)
     for guard in model.guards:
         if guard.graph is not None and guard.place == schedule.place:
             _, _, inputs, outputs = guard_graph(guard)

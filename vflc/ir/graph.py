@@ -22,8 +22,8 @@ PLACELESS = frozenset({"constant"})
 """Ops whose values are made wherever they are read."""
 
 
-STEPS = frozenset({"guarded"})
-"""Ops whose values a step of the run makes, between two graphs."""
+STEPS = frozenset({"guarded", "onnx"})
+"""Ops whose values a step of the run makes, between two graphs of ours."""
 
 
 class SecretSource(Struct, frozen=True):

@@ -198,6 +198,7 @@ class Op(Struct, frozen=True):
             static arguments.
         uncopied: whether an input that was copied out to the shape of the others is better read as it was.
         serial: whether its kernel must, or had better, run in one thread.
+        mixes_rows: whether a row of the output may depend on any row of the inputs.
     """
 
     name: str
@@ -232,6 +233,7 @@ class Op(Struct, frozen=True):
     broadcasts: Callable[[Attrs], bool] = _never
     uncopied: bool = False
     serial: bool = False
+    mixes_rows: bool = False
 
     def linear_in(self, position: int, inputs: int) -> bool:
         """Whether the output is a linear function of one of so many inputs, whatever the others are."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
+from vflc.ir.graph import STEPS
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = frozenset({"feature", "label", "example_weight"})
 """Inputs that a run feeds from columns of a party's table."""
-INPUTS = COLUMNS | {"weight", "random", "drawn", "guarded"}
+INPUTS = COLUMNS | {"weight", "random", "drawn"} | STEPS
 """Ops without a lowering: values that come from outside the emitted graphs."""
 
 

@@ -14,6 +14,7 @@ from vflc_common.words import PROGRAMS, Program
 
 from vflc.ir.graph import PLACELESS, STEPS, Graph
 from vflc.ir.model import UNSPLIT, PlaceSchedule, Stage
+from vflc.ir.outside import OP, graph_name
 from vflc.ir.stages import (
     ByMode,
     Differentiated,
@@ -169,7 +170,7 @@ def _unready(model: Scheduled) -> Iterator[str]:
                     yield f"`{message.id}` is not sent once and received once in `{program}`"
         for root in model.roots(program):
             node = model.graph_of(program)[root]
-            if root not in made and node.op not in PLACELESS and node.op not in INPUTS:
+            if root not in made and node.op not in PLACELESS and node.op not in INPUTS - STEPS:
                 yield f"nothing makes `{root}` in `{program}`"
 
 
@@ -182,7 +183,8 @@ class _Replay(Struct):
 
     def breaches(self, made: set[str]) -> Iterator[str]:
         place, graph = self.schedule.place, self.model.graph_of(self.program)
-        there = {node.id for node in graph if node.place == place and node.op in INPUTS}
+        there = {node.id for node in graph if node.place == place and node.op in INPUTS - STEPS}
+        outside = {graph_name(node.id): node for node in graph if node.op == OP and node.place == place}
         stages = {stage.name: stage for stage in self.schedule.stages[self.program]}
         messages = {message.id: message for message in self.model.messages}
         carried = {edge.id: edge.node for edge in self.model.edges}
@@ -196,6 +198,10 @@ class _Replay(Struct):
                 yield from (f"{where}: `{name}` is not there" for name in lacking if name not in there)
             elif step.do == "protect" and step.what in guards:
                 there |= {*guards[step.what].after, *(name for _, name in guards[step.what].keeps)}
+            elif step.do == "run" and step.what in outside:
+                node = outside[step.what]
+                yield from (f"{where}: `{name}` is not there" for name in node.inputs if name not in there)
+                there.add(node.id)
             elif step.do == "run" and step.what in stages:
                 yield from (f"{where}: {what}" for what in self._run(graph, stages[step.what], there))
         made |= there

@@ -16,6 +16,7 @@ from vflc_common.words import PROGRAMS, Program
 from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
 from vflc.ir.model import Message, PlaceSchedule, Stage, Step, Update
+from vflc.ir.outside import OP, graph_name
 from vflc.ir.release import Guard
 from vflc.ir.stages import Partitioned, Scheduled
 from vflc.ops.penalised import makes_up
@@ -97,19 +98,24 @@ class _Planner:
         for message in self.receives:
             receives[self._level(message) + 1].append(message.id)
         guards = defaultdict(list)
+        outside = defaultdict(list)
+        for node in self.steps:
+            if node.op == OP:
+                outside[self.depth[node.id]].append(node)
         steps: list[Step] = []
         for guard in self.guards:
             if guard.inside or guard.masks:
                 steps.append(Step("protect", guard.id))
             else:
                 guards[self.depth[guard.after[0]]].append(guard)
-        for level in sorted({*(level for level, _ in stages), *sends, *receives, *guards, *self.late}):
+        for level in sorted({*(at for at, _ in stages), *sends, *receives, *guards, *outside, *self.late}):
             steps += [Step("receive", name) for name in receives[level]]
             if (level, False) in stages:
                 steps.append(Step("run", stages[level, False].name))
             steps += [Step("catch_up", update.id) for update in self.late.get(level, ())]
             if (level, True) in stages:
                 steps.append(Step("run", stages[level, True].name))
+            steps += [Step("run", graph_name(node.id)) for node in outside[level]]
             for guard in guards[level]:
                 steps.append(Step("protect", guard.id))
                 if guard.graph is not None:

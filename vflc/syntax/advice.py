@@ -12,12 +12,13 @@ from vflc.syntax.lalr import Token
 from vflc.syntax.names import identifier
 from vflc.syntax.tokens import KEYWORDS, Scan
 
+_BLOCK = "block NAME(parameters) { …  return … }"
 _FORMS = {
     "USE": "use library.{Block} or use \"file.vfl\".{Block}",
     "PARTY": "party NAME { key COLUMN  feature NAME: TYPE -> … }",
     "KEY": "key COLUMN (a key of several columns is not supported yet: join them in a query)",
     "COLUMN": "feature Age: int -> standardize, or label old = Age > 60",
-    "BLOCK": "block NAME(parameters) { …  return … }",
+    "BLOCK": f"{_BLOCK}, or block NAME = onnx(\"FILE.onnx\")",
     "SCOPE": "global NAME = … at PLACE",
     "FUSE": "fuse at PLACE { name = … }",
     "PREDICT": "predict NAME = …, or predict NAME = … of COLUMN",
@@ -31,7 +32,7 @@ _FORMS = {
 
 _FOREIGN = {
     **dict.fromkeys(("import", "from", "include", "require"), f"use other files with: {_FORMS['USE']}"),
-    **dict.fromkeys(("def", "function", "fn", "func", "class"), f"define a block with: {_FORMS['BLOCK']}"),
+    **dict.fromkeys(("def", "function", "fn", "func", "class"), f"define a block with: {_BLOCK}"),
     **dict.fromkeys(("let", "var", "const", "val"), "bind a name with `name = …`, without a keyword"),
     **dict.fromkeys(("if", "while"), "there are no branches: use `where(condition, a, b)`"),
     "loss": "say what to minimise: objective bce(logit, bob.liked)",

@@ -18,6 +18,7 @@ _Leaf = (
     tree.Import
     | tree.Column
     | tree.Binding
+    | tree.Outside
     | tree.Predict
     | tree.Objective
     | tree.Setting
@@ -162,6 +163,11 @@ class Builder(Expressions):
             return Dropped(span)
         body = tuple(part for part in parts if isinstance(part, tree.Binding))
         return tree.Block(name, parameters, body, results[0].value, doc, span)
+
+    def outside(self, parts: list[Any]) -> _Leaf | Dropped:
+        name, tool = self._name(parts[1]), self._name(parts[3])
+        made = tree.Call(tree.Ref(tool.text, tool.span), self._given(parts[4:]), self._over(parts[3:]))
+        return self._leaf(tree.Outside(name, made, self._over(parts)), name.text)
 
     def parameter(self, parts: list[Any]) -> tree.BlockParameter:
         default = parts[2] if len(parts) > 1 else None

@@ -127,6 +127,8 @@ class _Formatter:
                 return self._body(head, self._columns(node), node.name.span.end, node)
             case tree.Block():
                 return self._block(node)
+            case tree.Outside():
+                return self._value(f"block {node.name.text} = ", node.value, 0)
             case tree.Fuse():
                 slots = self._bindings(node.body, STEP)
                 return self._body(f"fuse at {node.place.text}", slots, node.place.span.end, node)

@@ -84,6 +84,8 @@ def _item(item: tree.Item, places: bool) -> Iterator[str]:
                 yield f"  doc {item.doc!r}"
             yield from (line(_binding(binding), binding.span, 1) for binding in item.body)
             yield line(f"return {show_expression(item.result)}", item.result.span, 1)
+        case tree.Outside():
+            yield line(f"block {item.name.text} = {show_expression(item.value)}", item.span)
         case tree.Fuse():
             yield line(f"fuse {item.place.text}", item.span)
             yield from (line(_binding(binding), binding.span, 1) for binding in item.body)

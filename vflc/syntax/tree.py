@@ -209,6 +209,14 @@ class Block(Struct, frozen=True):
     span: Span
 
 
+class Outside(Struct, frozen=True):
+    """`block Name = onnx("file.onnx")`: a model that another tool made, as a block."""
+
+    name: Name
+    value: Call
+    span: Span
+
+
 class Fuse(Struct, frozen=True):
     """`fuse at place { bindings }`: the bindings are visible outside too."""
 
@@ -360,7 +368,7 @@ class ScheduleStatement(Struct, frozen=True):
 
 
 Item = (
-    Import | Party | Block | Fuse | Binding | Predict | Objective | Train
+    Import | Party | Block | Outside | Fuse | Binding | Predict | Objective | Train
     | ReleaseStatement | Protect | Accept | ScheduleStatement
 )  # fmt: skip
 

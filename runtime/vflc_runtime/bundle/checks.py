@@ -31,6 +31,8 @@ def check_plan(plan: Plan, manifest: Manifest) -> None:
     for graph, entry in plan.graphs.items():
         if entry.gradients is None and str(entry.file) not in plan.contents.files:
             raise damaged(f"{plan.graph_path(graph)} is missing")
+        if entry.outside and (len(entry.inputs), len(entry.outputs)) != (len(entry.outside.inputs), 1):
+            raise damaged(f"plan.json: graph {graph!r} has other inputs or outputs than its file")
     _check_updates(plan)
     _check_guards(plan, manifest)
     for name in plan.programs:

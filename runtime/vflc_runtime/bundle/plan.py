@@ -109,6 +109,18 @@ class Random:
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideGraph:
+    """That a graph is a model of another tool: the sizes a row has in its inputs and outputs, in its order.
+
+    `output` is the number of the one that is wanted.
+    """
+
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
 class GraphFile:
     """A subgraph; names of its inputs and outputs are ids of values.
 
@@ -116,6 +128,7 @@ class GraphFile:
         file: None where there are only `gradients` to take.
         held: where a Keras model holds its weights.
         serial: whether it must, or had better, run in one thread.
+        outside: where the file is not vflc's own: names in it are other ones.
     """
 
     name: str
@@ -125,6 +138,7 @@ class GraphFile:
     held: tuple[LayerVariable, ...] = ()
     gradients: TapePlan | None = None
     serial: bool = False
+    outside: OutsideGraph | None = None
 
 
 @dataclass(frozen=True, slots=True)

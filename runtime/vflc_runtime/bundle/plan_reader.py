@@ -27,6 +27,7 @@ from vflc_runtime.bundle.plan import (
     Input,
     Loss,
     Optimizer,
+    OutsideGraph,
     Plan,
     ProgramReport,
     Random,
@@ -158,7 +159,16 @@ def _graph(name: str, item: Json) -> GraphFile:
         read_held(held) if held is not None else (),
         read_gradients(gradients) if gradients is not None else None,
         (serial := item.get("serial")) is not None and serial.flag(),
+        None if (outside := item.get("outside")) is None else _outside(outside),
     )
+
+
+def _outside(item: Json) -> OutsideGraph:
+    shapes = {name: tuple(each.shape() for each in item[name]) for name in ("inputs", "outputs")}
+    output = item["output"].integer()
+    if not 0 <= output < len(shapes["outputs"]):
+        raise item["output"].wrong("the number of an output")
+    return OutsideGraph(**shapes, output=output)
 
 
 def _optimizer(item: Json) -> Optimizer:

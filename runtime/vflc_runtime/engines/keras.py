@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from vflc_runtime.engines.keras_gradients import TapeGradients
 from vflc_runtime.engines.keras_models import Forward, PlaceWeights
 from vflc_runtime.engines.keras_setup import tensorflow
 from vflc_runtime.engines.keras_updates import Updates
+from vflc_runtime.engines.outside import OutsideRuns
 from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.errors import Failure
 
@@ -35,7 +37,10 @@ class KerasEngine:
         steps = {name: plan.programs.get(name, ()) for name in chosen}
         self._graphs = {name: {s.target for s in run if s.do == "run"} for name, run in steps.items()}
         runs = dict.fromkeys(s.target for run in steps.values() for s in run if s.do == "run")
-        self._models = {name: Forward(plan, name) for name in runs if plan.graphs[name].gradients is None}
+        outside = OutsideRuns(plan, threads or os.cpu_count() or 1)
+        self._outside = {name: run for name in runs if (run := outside.of(name)) is not None}
+        own = [name for name in runs if plan.graphs[name].gradients is None and name not in self._outside]
+        self._models = {name: Forward(plan, name) for name in own}
         self._weights = PlaceWeights(plan, self._models, seed)
         training = self._graphs.get("train", set())
         self._gradients = {
@@ -53,7 +58,7 @@ class KerasEngine:
         self._randoms = {name: self._needed(name) for name in chosen}
         self._values: dict[str, Any] = {}
         self._tape: Any = None
-        self._step = self._done = 0
+        self._step = self._done = self._rows = 0
         self._copies: Mapping[str, Any] = {}
 
     def _needed(self, program: str) -> list[str]:
@@ -62,7 +67,7 @@ class KerasEngine:
         return [name for name in self.plan.randoms if name in read]
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
-        self._step, self._values, self._updated = step, {}, False
+        self._step, self._rows, self._values, self._updated = step, rows, {}, False
         # of what a persistent tape sees TensorFlow prepares gradients of gradients, too
         several = len(self._gradients) > 1
         self._tape = self._tf.GradientTape(persistent=several) if program == "train" else None
@@ -76,6 +81,9 @@ class KerasEngine:
     def run(self, graph: str) -> None:
         if graph in self._gradients:
             self._gradients[graph].run(self._tape, self._values)
+        elif graph in self._outside:
+            found = self._outside[graph]
+            self.put(found.output, found([self.get(name) for name in found.inputs], self._rows))
         elif self._tape is None:
             self._models[graph].run(self._values)
         else:

@@ -18,6 +18,7 @@ from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.buffers import Buffers
 from vflc_runtime.engines.onnx_session import GraphSession, onnx_errors, ort_value, short
 from vflc_runtime.engines.onnx_updates import Updater, make_updaters, reader_of
+from vflc_runtime.engines.outside import OutsideRuns
 from vflc_runtime.engines.randoms import uniform
 
 _DTYPES = {"int": "int32"}
@@ -39,7 +40,10 @@ class OnnxEngine:
         steps = {name: plan.programs.get(name, ()) for name in programs}
         graphs = dict.fromkeys(step.target for run in steps.values() for step in run if step.do == "run")
         homes = self._buffers.gradients()
-        self._graphs = {name: GraphSession(plan, name, self.threads, homes) for name in graphs}
+        outside = OutsideRuns(plan, self.threads)
+        self._outside = {name: run for name in graphs if (run := outside.of(name)) is not None}
+        own = [name for name in graphs if name not in self._outside]
+        self._graphs = {name: GraphSession(plan, name, self.threads, homes) for name in own}
         self._randoms = {
             name: tuple(
                 plan.randoms[value]
@@ -100,7 +104,11 @@ class OnnxEngine:
         return self._copies or NONE
 
     def run(self, graph: str) -> None:
-        self._graphs[graph].run(self._values, self._rows)
+        found = self._outside.get(graph)
+        if found is None:
+            self._graphs[graph].run(self._values, self._rows)
+        else:
+            self.put(found.output, found([self.get(name) for name in found.inputs], self._rows))
 
     def catch_up(self, update: str) -> None:
         self._apply(self._updaters[update].catch_up, update)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,25 @@ TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideInput:
+    """A value that a file of another tool gives.
+
+    Args:
+        name: of the value.
+        model: an ONNX graph from `fed` to those of the `inputs` that are not fed; None where all are.
+        content: the file.
+        output: the number of the output that is the value.
+    """
+
+    name: str
+    model: bytes | None
+    fed: tuple[str, ...]
+    inputs: tuple[str, ...]
+    content: bytes
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
 class NonSmoothPoints:
     """Where the gradients of a model jump.
 
@@ -33,6 +53,7 @@ class NonSmoothPoints:
         weights: its inputs that are weights, by the name users know.
         randoms: its inputs that are random numbers, with their shapes; None is the batch.
         inputs: its inputs that are read from tables.
+        outside: its inputs that files of other tools give, each after those that it needs.
         pairs: names of two outputs whose order decides; the second may be a number.
     """
 
@@ -40,6 +61,7 @@ class NonSmoothPoints:
     weights: tuple[str, ...]
     randoms: Mapping[str, tuple[int | None, ...]]
     inputs: tuple[str, ...]
+    outside: tuple[OutsideInput, ...]
     pairs: tuple[tuple[str, str | float], ...]
 
 
@@ -58,12 +80,15 @@ class Chooser:
         rows: int,
         seed: int,
     ) -> None:
-        from vflc_runtime.engines.onnx_session import ort_value, session
+        from vflc_runtime.engines.onnx_session import session
+        from vflc_runtime.engines.outside import OutsideFile
 
         self._non_smooth, self._batch, self._rows, self._seed = non_smooth, batch, rows, seed
-        self._value = ort_value
         self._session = session(non_smooth.model, 1)
-        self._outputs = [output.name for output in self._session.outputs_meta]
+        self._outside = [
+            (each, each.model and session(each.model, 1), OutsideFile(each.content, each.name, 1))
+            for each in non_smooth.outside
+        ]
 
     def __call__(self, rows: Indices, step: int, weights: Mapping[str, Array]) -> Indices:
         """The rows of a batch, those near a non-smooth point exchanged; as many as can be in some tries."""
@@ -85,14 +110,26 @@ class Chooser:
         for name, shape in non_smooth.randoms.items():
             sizes = tuple(len(rows) if size is None else size for size in shape)
             given[name] = uniform(self._seed, name, step, sizes, "float32")
-        held = {name: np.ascontiguousarray(array) for name, array in given.items()}
-        feeds = {name: self._value(array) for name, array in held.items()}
-        made = self._session.run_with_ort_values(feeds, self._outputs, None)
-        found = {name: made[index].numpy() for index, name in enumerate(self._outputs)}
+        given = {name: np.ascontiguousarray(array) for name, array in given.items()}
+        for outside, before, file in self._outside:
+            read = given | _made(before, {name: given[name] for name in outside.fed}) if before else given
+            value = file.run([read[name] for name in outside.inputs], outside.output, len(rows))
+            given[outside.name] = value.astype(np.float32)
+        names = {meta.name for meta in self._session.inputs_meta}
+        found = _made(self._session, {name: given[name] for name in names})
         near = np.zeros(len(rows), bool)
         for first, second in non_smooth.pairs:
             near |= undecided(found[first], found[second] if isinstance(second, str) else second)
         return near
+
+
+def _made(session: Any, given: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs of a graph by name."""
+    from vflc_runtime.engines.onnx_session import ort_value
+
+    names = [output.name for output in session.outputs_meta]
+    made = session.run_with_ort_values({name: ort_value(array) for name, array in given.items()}, names, None)
+    return {name: made[index].numpy() for index, name in enumerate(names)}
 
 
 def undecided(a: Array, b: Array | float) -> NDArray[np.bool_]:

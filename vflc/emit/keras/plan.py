@@ -7,7 +7,7 @@ computed by vflc's own backward nodes here, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Set
 from typing import Any
 
 from vflc_common.canonical import canonical
@@ -16,7 +16,7 @@ from vflc_common.words import PROGRAMS, Program
 from vflc.emit.keras.gradients import gradient_graphs, private_graph, row_ids
 from vflc.emit.keras.models import ONE, KerasModel, to_keras
 from vflc.emit.onnx.update import UpdateGraph, build_updates, optimizers_at
-from vflc.emit.plan import guard_graph, plan
+from vflc.emit.plan import guard_graph, outside_at, outside_graphs, outside_models, plan
 from vflc.ir.graph import PLACELESS
 from vflc.ir.model import PlaceSchedule, Stage, Step
 from vflc.ir.stages import Scheduled
@@ -35,9 +35,12 @@ def keras_files(model: Scheduled, schedule: PlaceSchedule, precision: str) -> di
     made = models | updates | private
     files = {each.file: each.content for each in made.values()}
     graphs = {name: _entry(each) for name, each in made.items()}
-    steps, uses = gradient_graphs(model, schedule, models, private)
-    graphs |= {use.name: use.entry() for use in uses}
-    data = plan(model, _without_stages(schedule, steps, models), precision, dict.fromkeys(graphs, ""))
+    outside = outside_graphs(model, schedule.place)
+    run = {*models, *outside}
+    steps, uses = gradient_graphs(model, schedule, run, private)
+    graphs |= {use.name: use.entry() for use in uses} | outside
+    files |= {m.file: m.content for m in outside_models(model, schedule.place) if m.content is not None}
+    data = plan(model, _without_stages(schedule, steps, run), precision, dict.fromkeys(graphs, ""))
     data["graphs"] = graphs
     data["updates"] = [
         {**entry, "gradients": [list(row_ids(entry["id"]))]} if entry["kind"] == "rows" else entry
@@ -61,14 +64,12 @@ def _update_model(update: UpdateGraph, name: str, precision: str) -> KerasModel:
     return to_keras(update.graph, name, nodes, update.outputs, "float64" if update.double else precision)
 
 
-def _without_stages(
-    schedule: PlaceSchedule, steps: list[Step], models: Mapping[str, KerasModel]
-) -> PlaceSchedule:
-    """The schedule with the steps that run here."""
+def _without_stages(schedule: PlaceSchedule, steps: list[Step], run: Set[str]) -> PlaceSchedule:
+    """The schedule with the steps that run here, `run` the graphs that do."""
     programs: dict[Program, tuple[Step, ...]] = {"train": tuple(steps)}
     for program in ("evaluate", "predict"):
         all_steps = schedule.programs[program]
-        programs[program] = tuple(step for step in all_steps if step.do != "run" or step.what in models)
+        programs[program] = tuple(step for step in all_steps if step.do != "run" or step.what in run)
     return PlaceSchedule(schedule.place, programs, dict.fromkeys(PROGRAMS, ()))
 
 
@@ -122,6 +123,7 @@ def _wanted(model: Scheduled, schedule: PlaceSchedule, program: Program, stage: 
     wanted |= {
         edge.node for edge in model.edges if edge.source == schedule.place and program in edge.programs
     }
+    wanted |= {name for node in outside_at(model, schedule.place) for name in node.inputs}
     for other in schedule.stages[program]:
         if other.name != stage.name:
             wanted |= {x for n in other.nodes if graph[n].phase == "forward" for x in graph[n].inputs}

@@ -17,6 +17,8 @@ from vflc.emit.manifest.packing import packed, ranges
 from vflc.emit.manifest.protected import protected, protection, protections
 from vflc.emit.manifest.sizes import sized_by, sizes_told
 from vflc.emit.manifest.text import plain
+from vflc.emit.outside import described as described_models
+from vflc.emit.outside import listed
 from vflc.ir.model import Edge, PartyInfo
 from vflc.ir.stages import Lowered, Scheduled
 
@@ -55,6 +57,7 @@ def manifest(
         "control": control(model),
         "decides": decides(model),
         **plugins(model),
+        **listed(model),
         **protections(model),
         **learned(model),
     }
@@ -145,6 +148,7 @@ def markdown(data: dict[str, Any]) -> str:
         for names in (_called(party, "features"), labels, _called(party, "columns")):
             cells.append(plain(", ".join(names)) or "–")
         lines.append(f"| {' | '.join(cells)} |")
+    lines += described_models(data.get("models", []))
     each = "step"
     if "population" in data:
         each = "client update"

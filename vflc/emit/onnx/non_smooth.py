@@ -10,6 +10,7 @@ from typing import Any
 
 from vflc.emit.onnx.subgraph import to_onnx
 from vflc.ir.graph import Graph, Node
+from vflc.ir.outside import OP
 from vflc.ir.stages import Scheduled
 from vflc.ir.types import BATCH
 from vflc.ops import OPS
@@ -27,7 +28,8 @@ def non_smooth_points(model: Scheduled, precision: str) -> dict[str, Any] | None
 
     Returns:
         `model`, the graph; its inputs by name: `weights`, `inputs` (columns) and `randoms` with their
-        shapes; and `pairs` of outputs that are compared, the second of which may be a number.
+        shapes, and `outside`, values that files of other tools give, in order; and `pairs` of outputs
+        that are compared, the second of which may be a number.
     """
     graph = model.graph
     needed = graph.ancestors(model.roots("train"))
@@ -38,13 +40,31 @@ def non_smooth_points(model: Scheduled, precision: str) -> dict[str, Any] | None
     inside = graph.ancestors(outputs)
     fed = [node for node in graph if node.id in inside and node.op in FED - {"constant"}]
     nodes = [node.id for node in graph if node.id in inside and node.op not in FED]
+    outside = [node for node in graph if node.id in inside and node.op == OP]
     content = to_onnx(graph, "non_smooth", nodes, [node.id for node in fed], outputs, precision)
     return {
         "model": content,
         "weights": tuple(node.id for node in fed if node.op == "weight"),
         "inputs": tuple(node.id for node in fed if node.op in COLUMNS),
         "randoms": {node.id: _shape(node) for node in fed if node.op == "random"},
+        "outside": [_before(graph, node, precision) for node in outside],
         "pairs": pairs,
+    }
+
+
+def _before(graph: Graph, node: Node, precision: str) -> dict[str, Any]:
+    """What gives a value that a file of another tool gives: the file, and a graph for what it reads."""
+    made = list(dict.fromkeys(name for name in node.inputs if graph[name].op not in FED))
+    inside = graph.ancestors(made)
+    fed = [each.id for each in graph if each.id in inside and each.op in FED - {"constant"}]
+    nodes = [each.id for each in graph if each.id in inside and each.op not in FED]
+    return {
+        "name": node.id,
+        "model": to_onnx(graph, "before", nodes, fed, made, precision) if made else None,
+        "fed": tuple(fed),
+        "inputs": node.inputs,
+        "content": node.attrs["model"].content,
+        "output": node.attrs["output"],
     }
 
 
@@ -61,14 +81,14 @@ def _pairs(graph: Graph, node: Node) -> list[tuple[str, str | float]]:
     if first.type.dtype != "float" or all(x is None or x.op in FED for x in (first, second)):
         return []
     if second is None:
-        return [(_before(graph, first), 0.0)]
+        return [(_asked(graph, first), 0.0)]
     if first.op == "constant":
         first, second = second, first
     if second.op == "constant" and second.type.rank == 0:
-        return [(_before(graph, first), float(second.attrs["value"]))]
+        return [(_asked(graph, first), float(second.attrs["value"]))]
     return [(first.id, second.id)]
 
 
-def _before(graph: Graph, node: Node) -> str:
+def _asked(graph: Graph, node: Node) -> str:
     """ReLU's gradient asks its output for the sign of its input, which the output does not show."""
     return node.inputs[0] if OPS[node.op].hides_sign else node.id

@@ -117,6 +117,8 @@ def _carriers(inputs: Sequence[Fact]) -> dict[SecretSource, list[int]]:
 
 def _distinct(node: Node, inputs: Sequence[Fact]) -> float:
     """The product over the inputs; truth values bound it by themselves."""
+    if OPS[node.op].mixes_rows:
+        return inf
     product = 1.0
     for each in {id(each): each for each in inputs}.values():
         product *= each.distinct
@@ -140,6 +142,8 @@ def _way(
     size: int | None,
 ) -> Dependence:
     width = sum({node.inputs[i]: inputs[i].ways[source].width for i in carriers}.values())
+    if OPS[node.op].mixes_rows:
+        width = inf
     linear = all(inputs[i].ways[source].linear and _linear(node, inputs, i, source) for i in carriers)
     injective = any(inputs[i].ways[source].injective and _injective(graph, node, inputs, i) for i in carriers)
     return Dependence(min(width, inf if size is None else float(size)), linear, injective)

@@ -148,6 +148,8 @@ class FlowAnalysis:
         if node.op in COLUMNS:
             return self._source(node)
         found = _joined(_read(node, flows))
+        if OPS[node.op].mixes_rows:
+            found = Flows(found.row, found.all, found.sizes)
         if node.id in self._sums:
             # a row's share is bounded and the sum noisy; what rows have of each other is so in every share
             return Flows(0, self.secrets.behind(self._sums[node.id], found.row) | found.mixed, found.sizes)

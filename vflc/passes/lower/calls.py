@@ -15,11 +15,13 @@ from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.registry import REQUIRED, Function, FunctionParameter
 from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator, is_categorical
+from vflc.passes.lower.outside import call_outside
 from vflc.passes.lower.static import STATIC, call_static
 from vflc.passes.lower.values import (
     POISON,
     BlockValue,
     LazyValue,
+    OutsideValue,
     PartyValue,
     Poison,
     Record,
@@ -42,6 +44,8 @@ def call(ev: Evaluator, expr: tree.Call, scope: Scope, direct: bool) -> Any:
         value = ev.force(*found) if found else None
         if isinstance(value, BlockValue):
             return _call_block(ev, value, expr, scope, direct)
+        if isinstance(value, OutsideValue):
+            return call_outside(ev, value, expr, scope, direct)
         if expr.function.name in STATIC:
             answered, result = call_static(ev, expr.function.name, expr, scope, direct)
             if answered:

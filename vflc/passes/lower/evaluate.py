@@ -141,9 +141,13 @@ class Evaluator(Struct):
 
     def op(self, name: str, span: Span, *arguments: Any, **named: Any) -> Any:
         """Calls a function of the registry, turning a refusal into a diagnostic at `span`."""
+        return self.made(span, lambda: expand(name, self.build, *arguments, **named))
+
+    def made(self, span: Span, make: Callable[[], Any]) -> Any:
+        """What `make` adds to the graph, a refusal turned into a diagnostic at `span`."""
         try:
             with self.build.within(span=self.at(span)):
-                return expand(name, self.build, *arguments, **named)
+                return make()
         except BrokenPlugin as broken:
             return self.error("VFL0695", broken.message, span, MEND)
         except OpError as refused:

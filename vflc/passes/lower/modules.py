@@ -10,7 +10,8 @@ from msgspec import Struct, field
 
 from vflc.diagnostics import DiagnosticCollector, Refused, RelatedSpan, SourceText, Span
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.passes.lower.values import BlockValue, LazyValue, Scope
+from vflc.passes.lower.outside import ABSENT, NO_FOLDER, open_outside
+from vflc.passes.lower.values import POISON, BlockValue, LazyValue, OutsideValue, Poison, Scope
 from vflc.syntax import tree
 from vflc.syntax.parser import MAX_CHARACTERS, parse, read_source
 
@@ -40,6 +41,8 @@ class Modules(Struct):
         for item in spec.items:
             if isinstance(item, tree.Block):
                 self.bind(scope, LazyValue.known(item.name.text, item.name.span, BlockValue(item, scope)))
+            if isinstance(item, tree.Outside):
+                self._outside(item, scope, folder)
         for item in spec.items:
             if isinstance(item, tree.Import):
                 self._import(item, scope, folder)
@@ -58,6 +61,15 @@ class Modules(Struct):
             return
         scope.names[bound.name] = bound
 
+    def _outside(self, item: tree.Outside, scope: Scope, folder: Path | None) -> None:
+        """Binds a block that another tool made; after a mistake its uses are none."""
+        file = next((a.value for a in item.value.arguments if isinstance(a.value, tree.String)), None)
+        path: Path | str = NO_FOLDER
+        if file is not None and folder is not None and self.folder is not None:
+            path = _beside(file.value, folder, self.folder, ".onnx")
+        value = open_outside(item, path, self.collector)
+        self.bind(scope, LazyValue.known(item.name.text, item.name.span, value or POISON))
+
     def _import(self, item: tree.Import, scope: Scope, folder: Path | None) -> None:
         module = self._library(item) if item.library else self._file(item, folder)
         if module is None:
@@ -66,7 +78,8 @@ class Modules(Struct):
         blocks = {
             n: b
             for n, b in module.names.items()
-            if isinstance(b.value, BlockValue) and b.value.module is module
+            if (isinstance(b.value, BlockValue) and b.value.module is module)
+            or isinstance(b.value, OutsideValue | Poison)
         }
         for name in item.names or [tree.Name(n, item.span) for n in blocks]:
             if name.text in blocks:
@@ -99,9 +112,9 @@ class Modules(Struct):
     def _file(self, item: tree.Import, folder: Path | None) -> Scope | None:
         assert item.file
         if folder is None or self.folder is None:
-            self.collector.error("VFL0108", "a spec given as text cannot use files", item.file.span)
+            self.collector.error("VFL0108", NO_FOLDER, item.file.span)
             return None
-        path = _beside(item.file.value, folder, self.folder)
+        path = _beside(item.file.value, folder, self.folder, ".vfl")
         if isinstance(path, str):
             self.collector.error("VFL0108", path, item.file.span, BESIDE)
             return None
@@ -140,20 +153,20 @@ class Modules(Struct):
         return False
 
 
-def _beside(name: str, folder: Path, root: Path) -> Path | str:
+def _beside(name: str, folder: Path, root: Path, suffix: str) -> Path | str:
     """The file that `name` means in `folder`, or why it may not be used.
 
     A spec may come from somebody else, and a diagnostic shows lines of what it is about: what lies
-    elsewhere, or is no `.vfl` file, is not opened at all. That holds for what a link leads to.
+    elsewhere, or ends otherwise, is not opened at all. That holds for what a link leads to.
     """
     try:
         path = (folder / name).resolve()
         if Path(name).is_absolute() or not path.is_relative_to(root.resolve()):
             return f"{name} is outside the folder of the spec"
-        if path.suffix != ".vfl":
-            return f"{name} is not a .vfl file"
+        if path.suffix != suffix:
+            return f"{name} is not {'an' if suffix == '.onnx' else 'a'} {suffix} file"
         if not path.exists():
-            return f"there is no file {name}"
+            return f"{ABSENT} {name}"
         return path if path.is_file() else f"{name} is not a file"
     except (OSError, ValueError, RuntimeError):  # too long, with a zero byte, links in a circle
         return f"{name} is not the name of a file"

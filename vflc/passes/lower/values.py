@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
+from vflc.ir.outside import OutsideModel
 from vflc.syntax import tree
 
 
@@ -49,6 +50,14 @@ class BlockValue(Struct, frozen=True):
 
     block: tree.Block
     module: Scope
+
+
+class OutsideValue(Struct, frozen=True):
+    """A block that is a file which runs as it is; `span` is where it is declared."""
+
+    name: str
+    span: Span
+    model: OutsideModel
 
 
 class LazyValue(Struct, eq=False):
@@ -129,5 +138,7 @@ def describe(value: Any) -> str:
             return f"the party {value.name}"
         case BlockValue():
             return f"the block {value.block.name.text}"
+        case OutsideValue():
+            return f"the block {value.name}"
         case _:
             return "nothing"

@@ -186,6 +186,8 @@ class Parting(Struct):
             if node.id in seen or node.place != self.place or not node.type.batched:
                 continue
             seen.add(node.id)
+            if OPS[node.op].mixes_rows:
+                raise NoSum(node, "what runs as it is may compute a row from all rows of a batch")
             for source in _read(graph, node):
                 if not source.type.batched and source.id in self._of_own:
                     raise NoSum(source, "this is computed from all rows of a batch, and used in every row")

@@ -1,0 +1,90 @@
+"""Files of other tools in a bundle: tried where they were compiled, listed for whoever signs the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from vflc_common.onnx_usable import usable
+
+from vflc.diagnostics import Diagnostic, Refused
+from vflc.emit.manifest.text import plain
+from vflc.ir.outside import OP, OutsideModel
+from vflc.ir.stages import ByMode
+
+TRIED = (2, 3)
+"""Rows of the batches that a file is tried with."""
+
+
+def check_runs(model: OutsideModel) -> None:
+    """Runs a file; one that is not here is left to the party that has it.
+
+    Raises:
+        Refused: VFL0507, it does not run, or gives other shapes than it says.
+    """
+    wrong = None if model.content is None else _wrong(model.content)
+    if wrong is not None:
+        help = "export it again, and check it with onnx.checker and onnxruntime"
+        raise Refused([Diagnostic("VFL0507", f"{model.path} {wrong}", model.span, help)])
+
+
+def _wrong(content: bytes) -> str | None:
+    """Why a file cannot be run as it says; None where it can."""
+    import onnxruntime
+
+    _, signature = usable(content)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        for rows in TRIED:
+            feeds = {port.name: np.zeros((rows, *port.sizes), port.element) for port in signature.inputs}
+            made = session.run([port.name for port in signature.outputs], feeds)
+            for port, found in zip(signature.outputs, made, strict=True):
+                if found.shape != (rows, *port.sizes):
+                    return f"gives `{port.name}` of shape {list(found.shape)} for {rows} rows"
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"does not run: {first[:300]}"
+    return None
+
+
+def listed(model: ByMode) -> dict[str, Any]:
+    """What the manifest says of the files, by place and path; nothing where there are none."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for node in [*model.graph, *model.inference]:
+        if node.op == OP:
+            outside: OutsideModel = node.attrs["model"]
+            entry = {
+                "place": node.place, "path": outside.path, "sha256": outside.sha256,
+                "inputs": [list(sizes) for sizes in outside.inputs],
+                "outputs": [list(sizes) for sizes in outside.outputs],
+                "reads": sorted(map(str, node.sources)),
+            }  # fmt: skip
+            known = found.setdefault((str(node.place), outside.file), entry)
+            known["reads"] = sorted({*known["reads"], *entry["reads"]})
+    return {"models": [found[key] for key in sorted(found)]} if found else {}
+
+
+def described(models: list[Mapping[str, Any]]) -> list[str]:
+    """The part of the page about them."""
+    if not models:
+        return []
+    lines = [
+        "",
+        "## Models from elsewhere",
+        "",
+        "Each runs as it is, at one party, and is not trained. What it gives is taken for an arbitrary",
+        "function of what it reads.",
+        "",
+        "| at | file | SHA-256 | inputs | outputs | reads |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for model in models:
+        cells = [model["place"], plain(model["path"]), f"`{model['sha256']}`"]
+        for word in ("inputs", "outputs"):
+            cells.append(", ".join(" × ".join(map(str, sizes or [1])) for sizes in model[word]))
+        lines.append(f"| {' | '.join(cells)} | {plain(', '.join(model['reads'])) or '–'} |")
+    return lines
