@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,10 +86,10 @@ def check_source(source: SourceText, folder: Path | None = None) -> list[Diagnos
     return examine(source, folder).diagnostics
 
 
-def examine_file(path: Path) -> Examined:
+def examine_file(path: Path, overrides: Mapping[str, str] | None = None) -> Examined:
     """Checks a file, as `examine`; one that cannot be read is empty."""
     try:
-        return examine(read_source(path), path.parent)
+        return examine(_overridden(read_source(path), overrides), path.parent)
     except Refused as refused:
         return Examined(SourceText(str(path), ""), path.parent, refused.diagnostics)
 
@@ -171,6 +171,7 @@ def compile_spec(
     backends: tuple[str, ...] = (DEFAULT_BACKEND,),
     protections: bool = True,
     push_down: bool = True,
+    overrides: Mapping[str, str] | None = None,
     watch: Watch = UNWATCHED,
 ) -> Bundle:
     """Compiles the spec in a file.
@@ -182,6 +183,7 @@ def compile_spec(
         backends: what to emit, of `BACKENDS`.
         protections: put them in; without, a run only serves to compare numbers.
         push_down: find the split of what has no place; without, all is as written.
+        overrides: by name, values of top-level bindings and settings of `train`, in the spec's language.
         watch: how passes are looked at.
 
     Raises:
@@ -195,6 +197,7 @@ def compile_spec(
         backends=backends,
         protections=protections,
         push_down=push_down,
+        overrides=overrides,
         watch=watch,
     )
 
@@ -209,12 +212,14 @@ def compile_source(
     backends: tuple[str, ...] = (DEFAULT_BACKEND,),
     protections: bool = True,
     push_down: bool = True,
+    overrides: Mapping[str, str] | None = None,
     watch: Watch = UNWATCHED,
 ) -> Bundle:
     """Compiles a text; `folder` is where files it uses are looked for. Raises as `compile_spec`."""
     from vflc.emit.emit import emit, emit_population  # imports onnx, which checking must not
 
     collector = DiagnosticCollector()
+    source = _overridden(source, overrides)
     lowered = _read(source, folder, collector)
     with naming_plugins(lowered, collector):
         if lowered.population is not None:
@@ -267,6 +272,14 @@ def _refuse_unsplit(model: Lowered, collector: DiagnosticCollector) -> None:
     help = "use `vflc verify SPEC`: it compares users that run together with users that run one at a time"
     collector.error("VFL0502", "a population cannot be compiled unsplit", span, help)
     collector.refuse_errors()
+
+
+def _overridden(source: SourceText, overrides: Mapping[str, str] | None) -> SourceText:
+    if not overrides:
+        return source
+    from vflc.overrides import overridden
+
+    return overridden(source, overrides)
 
 
 def _read(source: SourceText, folder: Path | None, collector: DiagnosticCollector) -> Lowered:

@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "emit": {"ops", "ir", "diagnostics", "common"},
     "library": set(),
     "fixes": {*BELOW},
-    "driver": {*BELOW, "library", "fixes"},
+    "overrides": {*BELOW},
+    "driver": {*BELOW, "library", "fixes", "overrides"},
     "importing": {*BELOW, "driver", "onnx_file"},
     "api": {*BELOW, "driver", "runtime"},
     "cli": {*BELOW, "driver", "library", "api", "runtime", "importing"},
@@ -87,7 +88,7 @@ def sources() -> list[tuple[str, Path]]:
     compiler = [
         (path.relative_to(ROOT / "vflc").parts[0].removesuffix(".py"), path)
         for path in sorted((ROOT / "vflc").rglob("*.py"))
-        if path.parent != ROOT / "vflc" or path.stem in ("driver", "fixes")
+        if path.parent != ROOT / "vflc" or path.stem in ("driver", "fixes", "overrides")
     ]
     below = [
         (path.relative_to(ROOT / "runtime").parts[0].removeprefix("vflc_"), path)

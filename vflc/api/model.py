@@ -30,6 +30,7 @@ def compile(
     precision: str = "float32",
     backends: tuple[str, ...] = (DEFAULT_BACKEND,),
     name: str = "model",
+    overrides: Mapping[str, object] | None = None,
 ) -> Model:
     """Compiles a spec.
 
@@ -38,6 +39,8 @@ def compile(
         precision: `float32` or `float64`.
         backends: what to write: `onnx`, and `keras` to train with TensorFlow.
         name: the model's name if the spec is text.
+        overrides: other values for top-level bindings, and for settings of `train`, by name: numbers, `True`
+            and `False`, and text in the spec's language, as `{"LR": 0.01, "optimizer": "sgd(lr = LR)"}`.
 
     Raises:
         vflc.Error: the spec has mistakes; all of them are in `diagnostics`.
@@ -47,7 +50,15 @@ def compile(
             source, folder = SourceText(f"{name}.vfl", spec), None
         else:
             source, folder = read_source(Path(spec)), Path(spec).parent
-        return Model(driver.compile_source(source, folder, precision=precision, backends=backends))
+        values = {each: _written(value) for each, value in (overrides or {}).items()}
+        return Model(
+            driver.compile_source(source, folder, precision=precision, backends=backends, overrides=values)
+        )
+
+
+def _written(value: object) -> str:
+    """A value in the spec's language."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class Picture(str):

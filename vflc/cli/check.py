@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vflc.cli.options import SPEC
+from vflc.cli.options import SPEC, overrides
 
 if TYPE_CHECKING:
     from vflc.driver import Examined
@@ -29,8 +29,16 @@ if TYPE_CHECKING:
     metavar="PARTY,…",
     help="Print what these parties may learn of others by combining all that they receive.",
 )
+@overrides
 @click.pass_context
-def command(context: click.Context, spec: Path, form: str, fix: bool, together: str | None) -> None:
+def command(
+    context: click.Context,
+    spec: Path,
+    form: str,
+    fix: bool,
+    together: str | None,
+    overrides: dict[str, str],
+) -> None:
     """List all findings in SPEC. Exit code 1 where there are errors.
 
     With --fix, what others may learn and the spec does not grant is added to it as grants, each with a
@@ -44,7 +52,9 @@ def command(context: click.Context, spec: Path, form: str, fix: bool, together: 
         raise click.UsageError("--together prints text: remove --format")
     if together is not None and not places:
         raise click.UsageError("--together needs parties: --together bob,carol")
-    examined = driver.examine_file(spec)
+    if fix and overrides:
+        raise click.UsageError("--fix writes SPEC as it is: remove --set")
+    examined = driver.examine_file(spec, overrides)
     if fix:
         examined = _fix(spec, examined, form != "text")
     found = examined.diagnostics

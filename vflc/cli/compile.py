@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from vflc_common.words import BACKENDS, DEFAULT_BACKEND
 
-from vflc.cli.options import PRECISION, SPEC
+from vflc.cli.options import PRECISION, SPEC, overrides
 
 if TYPE_CHECKING:
     from vflc.ir.stages import Lowered
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     help="The format of the graphs.",
 )
 @click.option("--precision", type=PRECISION, default="float32", show_default=True)
+@overrides
 @click.option("--explain", is_flag=True, help="Print how the compiler has split what has no place.")
 @click.option("--dump-after", metavar="PASS", help="Print the graph after a pass, for debugging vflc.")
 @click.option(
@@ -40,6 +41,7 @@ def command(
     out: Path | None,
     backend: str,
     precision: str,
+    overrides: dict[str, str],
     explain: bool,
     dump_after: str | None,
     check_passes: bool,
@@ -75,6 +77,7 @@ def command(
         spec,
         precision=precision,
         backends=BACKENDS if backend == "all" else (backend,),
+        overrides=overrides,
         watch=Watch(dump, check_passes),
     )
     if dump_after is not None and dump_after not in passes:

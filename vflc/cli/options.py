@@ -48,6 +48,28 @@ def _sources(context: click.Context, option: click.Parameter, values: tuple[str,
     return sources
 
 
+def _overrides(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    overrides: dict[str, str] = {}
+    for text in values:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE, as in LR=0.01")
+        overrides[name] = value
+    return overrides
+
+
+def overrides(command: Any) -> Any:
+    """The option `--set NAME=VALUE`; arrives as `overrides`, by name, the last of each."""
+    return click.option(
+        "--set",
+        "overrides",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_overrides,
+        help="Another value for a top-level binding of SPEC, or for a setting of `train`. May be repeated.",
+    )(command)
+
+
 def engine(command: Any) -> Any:
     """The option `--engine`: what executes the graphs."""
     return click.option(

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from vflc_common.words import DEFAULT_BACKEND
 
-from vflc.cli.options import PRECISION, SPEC, data, engine, reads, record, runs, threads, validation
+from vflc.cli.options import (
+    PRECISION,
+    SPEC,
+    data,
+    engine,
+    overrides,
+    reads,
+    record,
+    runs,
+    threads,
+    validation,
+)
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import Recorder
@@ -55,8 +66,14 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads
 @click.option("--precision", type=PRECISION, help="Precision to compile a spec to; default: float32.")
+@overrides
 def command(
-    target: Path | None, sources: dict[str, str], out: Path | None, precision: str | None, **options: Any
+    target: Path | None,
+    sources: dict[str, str],
+    out: Path | None,
+    precision: str | None,
+    overrides: dict[str, str],
+    **options: Any,
 ) -> None:
     """Train SPEC, or what it compiled to.
 
@@ -69,7 +86,7 @@ def command(
 
     if target is None and not (options["resume"] and out):
         raise click.UsageError("name a SPEC or a BUNDLE, or --resume the run in --out")
-    with bundle_of(target, precision, options["engine"]) as folder, Screen() as screen:
+    with bundle_of(target, precision, options["engine"], overrides) as folder, Screen() as screen:
         where = out or runs(folder)
         result = train(folder, sources, where, TrainOptions(**options), screen)
     manifest = json.loads((result.folder / "bundle" / "manifest.json").read_bytes())
@@ -112,18 +129,24 @@ def recorded(recorder: Recorder) -> None:
 
 
 @contextmanager
-def bundle_of(target: Path | None, precision: str | None, engine: str) -> Iterator[Any]:
+def bundle_of(
+    target: Path | None, precision: str | None, engine: str, overrides: Mapping[str, str] | None = None
+) -> Iterator[Any]:
     """The folder of a bundle: the target itself, or what a spec compiles to, as long as needed."""
     if target is None or target.is_dir():
         if precision:
             raise click.UsageError("--precision is for a SPEC; a bundle is already compiled")
+        if overrides:
+            raise click.UsageError("--set is for a SPEC; a bundle is already compiled")
         yield target
         return
     from vflc import driver
     from vflc.cli import failures
 
     backends = tuple(dict.fromkeys((DEFAULT_BACKEND, *reads([engine]))))
-    bundle = driver.compile_spec(target, precision=precision or "float32", backends=backends)
+    bundle = driver.compile_spec(
+        target, precision=precision or "float32", backends=backends, overrides=overrides
+    )
     if bundle.warnings:
         failures.mention(bundle.warnings, target)
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder:

@@ -49,6 +49,9 @@ SETTINGS: dict[str, tuple[Check, str]] = {
     "clip_value": (_number, "a number above 0"),
 }
 
+LISTS = ("optimizer", "metrics", "monitor")
+"""Settings with values of their own kinds."""
+
 
 def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainConfig:
     """The configuration of a spec; the defaults with Adam where there is no `train`."""
@@ -73,7 +76,7 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
             if not isinstance(value, Poison):
                 values[name] = value
         else:
-            known = [*SETTINGS, "optimizer", "metrics", "monitor"]
+            known = [*SETTINGS, *LISTS]
             near = did_you_mean(name, known)
             ev.error(
                 "VFL0106",
