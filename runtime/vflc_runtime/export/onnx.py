@@ -15,6 +15,7 @@ from vflc_runtime.engines.onnx_session import onnx_errors, read_model, short
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.description import input_line, output_line, signature, text
 from vflc_runtime.export.onnx_encoders import Encoding, encoded
+from vflc_runtime.export.onnx_outside import outside_source
 from vflc_runtime.export.onnx_slices import join_slices
 from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.run.session import Session
@@ -54,7 +55,10 @@ class OnnxFormat:
         path.write_bytes(self._built(model, description).SerializeToString(deterministic=True))
 
     def _source(self, part: ModelPart) -> onnx.GraphProto:
-        return read_model(self._session.bundle.plans[part.place], part.graph).graph
+        plan = self._session.bundle.plans[part.place]
+        if plan.graphs[part.graph].outside is not None:
+            return outside_source(plan, part.graph, OPSETS[""])
+        return read_model(plan, part.graph).graph
 
     def _built(self, model: ExportedModel, description: dict[str, Any]) -> onnx.ModelProto:
         import onnx

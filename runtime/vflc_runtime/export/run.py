@@ -70,6 +70,8 @@ def export(
         raise Failure("VFL0612", f"{out} exists and is not empty", "choose another folder with -o")
     session = _trained(folder, format)
     _check_bare(session)
+    if format == "keras":
+        _check_own(session)
     fitted = folder.fitted(session.bundle)
     writer = _format(format, session)
     models = [merged_model(session.bundle)] if merged else by_place(session.bundle)
@@ -131,6 +133,19 @@ def _check_bare(session: Session) -> None:
                     "predict with `vflc predict` or `vflc party`, or limit the noise: "
                     f"{guard.mechanism}(…) in training",
                     guard.where,
+                )
+
+
+def _check_own(session: Session) -> None:
+    """VFL0509 where a file of another tool is a part of the model: Keras has no layer that runs it."""
+    for place, plan in session.bundle.plans.items():
+        for name, graph in plan.graphs.items():
+            if graph.outside is not None:
+                value = name.removeprefix("model.")
+                raise Failure(
+                    "VFL0509",
+                    f"{place} runs {graph.file} for {value!r}, which no Keras file can hold",
+                    "export ONNX files: `vflc export RUN --format onnx`",
                 )
 
 
