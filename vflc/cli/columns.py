@@ -19,7 +19,7 @@ def aligned(rows: Sequence[Sequence[str]], width: int, right: Collection[int] = 
     last = max(len(word) for row in rows for word in (row[-1] or " ").split(" "))
     middle = sum(size + 2 for size in widths[1:-1]) + (last + 2) * bool(widths[-1])
     widths[0] = max(min(widths[0], width - len(INDENT) - middle), 1)
-    room = max(width - len(INDENT) - widths[0] - middle + last, last)
+    room = max(width - len(INDENT) - widths[0] - middle + last, last, 1)
     for first, *others, note in rows:
         fits = len(first) <= widths[0]
         if not fits:

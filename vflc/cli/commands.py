@@ -11,7 +11,7 @@ import click
 from vflc import __version__
 
 COMMANDS = (
-    "init", "import", "check", "compile", "train", "evaluate", "predict", "export", "party",
+    "init", "import", "check", "compile", "train", "evaluate", "predict", "compare", "export", "party",
     "align", "certs", "ledger", "verify", "audit", "graph", "fmt", "explain",
 )  # fmt: skip
 

@@ -33,6 +33,12 @@ from vflc_runtime.run.training import CheckpointState, TrainingLoop
 _REPORT_SECONDS = 0.2
 
 
+def sign_of(measured: str) -> float:
+    """1.0 where more of what is measured is better, -1.0 where less: a loss, or a metric by its last part."""
+    loss = measured.split(".")[0] == "loss"
+    return -1.0 if loss or METRICS[measured.split(".")[-1]].smaller_is_better else 1.0
+
+
 class EpochLoop(TrainingLoop):
     """Trains by batches, and validates and saves at the end of each epoch; see `TrainingLoop`."""
 
@@ -187,8 +193,7 @@ class EpochLoop(TrainingLoop):
                 self._undefined = name
                 self.listen(events.Undefined(progress.epoch, name, bool(len(self.order.held_out))))
             return None
-        loss = name.split(".")[0] == "loss"
-        sign = -1.0 if loss or METRICS[name.split(".")[-1]].smaller_is_better else 1.0
+        sign = sign_of(name)
         better = best is None or sign * value > sign * best["value"]
         if better:
             progress.best = {"metric": name, "value": value}
