@@ -43,7 +43,11 @@ Encode = Callable[[Values, EncoderSettings], Values]
 
 
 def numbers_of(array: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """An array as float64, 0 where it is null, and where it is."""
+    """An array [n] as float64 [n], 0 where it is null, and where that is, bool [n].
+
+    Raises:
+        pa.ArrowInvalid: the array holds text.
+    """
     if pa.types.is_string(array.type):
         raise pa.ArrowInvalid("text is used as a number")
     null = pc.is_null(array).to_numpy(zero_copy_only=False)
@@ -64,7 +68,7 @@ def of_numbers(function: Callable[[NDArray[np.float64], EncoderSettings], NDArra
 
 
 def of_texts(function: Callable[[pa.Array], pa.Array]) -> Encode:
-    """`encode` from a function over an array of texts."""
+    """`encode` from a function over an array of texts [n], which gives as many."""
     return lambda values, settings: values.with_flat(function(values.flat))
 
 
@@ -74,7 +78,7 @@ def of_lookup(
     """`encode` of a lookup, with its default.
 
     Args:
-        find: from values to their positions among those that it knows, int64, null where it knows none.
+        find: from values [n] to their positions among those that it knows, int64 [n], null where it has none.
         position: of a value that it knows.
     """
 

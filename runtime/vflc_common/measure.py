@@ -201,19 +201,22 @@ def squared(block: ScoredRows) -> float:
 
 
 def of_classes(block: ScoredClassRows, which: Array, classes: Array) -> Array:
-    """Weight of the chosen rows, by class."""
+    """Weight [classes] of the rows that are chosen by `which`, bool [n], by their class in `classes` [n]."""
     return np.bincount(classes[which], block.weight[which], block.classes)
 
 
 def right_by_class(block: ScoredClassRows) -> Array:
+    """Weight [classes] of the rows that are predicted right, by class."""
     return of_classes(block, block.guess == block.truth, block.truth)
 
 
 def occurs_by_class(block: ScoredClassRows) -> Array:
+    """Weight [classes] of the rows that are of each class."""
     return np.bincount(block.truth, block.weight, block.classes)
 
 
 def guessed_by_class(block: ScoredClassRows) -> Array:
+    """Weight [classes] of the rows that are held for each class."""
     return np.bincount(block.guess, block.weight, block.classes)
 
 
@@ -223,7 +226,7 @@ def share(part: float, whole: float) -> float | None:
 
 
 def shares(part: Array, whole: Array) -> Array:
-    """Part of each whole; NaN where there is none."""
+    """The share of each part [n] in its whole [n]; NaN where the whole is 0."""
     found: Array = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
     return found
 

@@ -27,7 +27,7 @@ class Moments:
         self.low, self.high = math.inf, -math.inf
 
     def add(self, numbers: NDArray[np.float64]) -> None:
-        """Takes in some more numbers; all are finite."""
+        """Takes in some more numbers [n]; all are finite."""
         if not len(numbers):
             return
         count, mean = len(numbers), float(numbers.mean())

@@ -11,7 +11,8 @@ def reached(
 ) -> tuple[Array, Array] | None:
     """Weight of the positives and of the negatives that reach each score, from the highest one down.
 
-    None where there are no positives or, with `negatives`, no negatives.
+    Both are float64 [distinct scores], from scores [n], which rows are positive, bool [n], and how much each
+    counts [n]; None where there are no positives or, with `negatives`, no negatives.
     """
     order = np.argsort(-scores, kind="stable")
     scores, positive = scores[order], positive[order]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def siphash(texts: Sequence[bytes], low: int, high: int) -> Words:
-    """The 64-bit SipHash-2-4 of each text under the key (`low`, `high`)."""
+    """The 64-bit SipHash-2-4 [texts] of each text under the key (`low`, `high`), two numbers of 64 bits."""
     result = np.zeros(len(texts), np.uint64)
     blocks = np.fromiter((len(text) // 8 + 1 for text in texts), np.int64, len(texts))
     for count in np.unique(blocks):

@@ -101,7 +101,7 @@ METADATA = "vflc"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Writes a new safetensors file that its owner alone may read, and syncs it.
+    """Writes tensors of any shape [*] to a new file that its owner alone may read, and syncs it.
 
     The metadata are one entry: safetensors orders several as it likes, and equal tensors with equal
     metadata are to be equal files.
@@ -114,7 +114,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; VFL0621 where it cannot be read."""
+    """Tensors of any shape [*] and metadata of a safetensors file; VFL0621 where it cannot be read."""
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()

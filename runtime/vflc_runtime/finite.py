@@ -24,7 +24,7 @@ class NotFinite(Failure):
 
 
 def finite(array: NDArray[Any]) -> bool:
-    """Whether all numbers of an array are finite.
+    """Whether all numbers of an array [*] are finite.
 
     The product with itself, one pass without a copy, is finite for almost all arrays whose numbers
     are; where it is not, a number may be that large, and each is looked at.
@@ -35,7 +35,7 @@ def finite(array: NDArray[Any]) -> bool:
 
 
 def check_received(edge: str, sender: str, place: str, step: int, array: NDArray[Any]) -> None:
-    """VFL0611 where a peer sent a number that is not finite."""
+    """VFL0611 where a peer sent an array [*] with a number that is not finite."""
     if not finite(array):
         bad = array[~np.isfinite(array)]
         raise Failure(
@@ -48,7 +48,13 @@ def check_received(edge: str, sender: str, place: str, step: int, array: NDArray
 
 
 def check_kept(place: str, kinds: Mapping[str, Mapping[str, NDArray[Any]]], step: int) -> None:
-    """VFL0611 where a weight, or what is kept for one, is not finite: such numbers are never saved."""
+    """VFL0611 where a weight [*], or what is kept for one, is not finite: such numbers are never saved.
+
+    Args:
+        place: for messages.
+        kinds: by kind and name.
+        step: steps done so far.
+    """
     for tensors in kinds.values():
         for name, array in tensors.items():
             if not finite(array):

@@ -142,7 +142,7 @@ class MetricCollector:
         return scores, positive, weights if len(self._pending) > 2 else None
 
     def saved(self) -> dict[str, Array]:
-        """All that was collected, for a checkpoint in the middle of an epoch."""
+        """All that was collected, [rows, …] and sums by name, for a checkpoint in the middle of an epoch."""
         if not self._pending:
             return {}
         several = self.scored.kind == "multiclass"
@@ -160,7 +160,7 @@ class MetricCollector:
         }
 
     def restore(self, saved: Mapping[str, Array]) -> None:
-        """Goes on from what `saved` gave."""
+        """Goes on from what `saved` gave: arrays [rows, …] and sums by name."""
         if not saved:
             return
         self.add(*(saved[name] for name in _PENDING if name in saved))
@@ -200,7 +200,14 @@ class Meter:
         terms: Mapping[str, float],
         measured: Mapping[tuple[str, str], tuple[Array, ...]],
     ) -> None:
-        """Takes what one batch of `rows` rows left behind: the loss by place, its terms by name."""
+        """Takes what one batch left behind.
+
+        Args:
+            rows: of the batch.
+            parts: the loss by place, a mean over the rows.
+            terms: its terms by name, the same.
+            measured: by place and prediction what `MetricCollector.add` takes, [rows, …] each.
+        """
         self.rows += rows
         losses = self.losses
         for place, value in parts.items():
@@ -231,7 +238,7 @@ class Meter:
         return {"rows": self.rows, "parts": dict(self.parts), "losses": dict(self.losses)}
 
     def tensors(self) -> dict[str, dict[str, Array]]:
-        """What `restore` needs besides `sums`, by place."""
+        """What `restore` needs besides `sums`, by place and name, [rows, …] each."""
         found: dict[str, dict[str, Array]] = {}
         for (place, name), collector in self.collectors.items():
             for part, tensor in collector.saved().items():
@@ -239,7 +246,7 @@ class Meter:
         return found
 
     def restore(self, sums: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Array]]) -> None:
-        """Goes on from a checkpoint in the middle of an epoch."""
+        """Goes on from what `sums` and `tensors` gave, [rows, …] each, in the middle of an epoch."""
         self.rows, self.parts, self.losses = sums["rows"], dict(sums["parts"]), dict(sums["losses"])
         for (place, name), collector in self.collectors.items():
             saved = tensors.get(place, {})

@@ -33,7 +33,12 @@ class Error(Exception):
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turns what the compiler and the runtime raise into `Error`, and a stopped run into Ctrl-C."""
+    """Turns what the compiler and the runtime raise into `Error`, and a stopped run into Ctrl-C.
+
+    Raises:
+        Error: with all diagnostics; VFL0695 where a package beside vflc is at fault.
+        KeyboardInterrupt: the run was interrupted.
+    """
     try:
         yield
     except Refused as refused:

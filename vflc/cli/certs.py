@@ -51,7 +51,8 @@ def make(
 ) -> list[Path]:
     """Writes PARTY.pem and PARTY.key for each party; returns what was written.
 
-    VFL0647 without the `cryptography` package, VFL0648 where a file is there already.
+    VFL0612 where the disk refuses, VFL0647 without the `cryptography` package, VFL0648 where a file is there
+    already.
     """
     from vflc_runtime.errors import Failure
 

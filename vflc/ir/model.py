@@ -142,9 +142,10 @@ class OptimizerRule(Struct, frozen=True):
 
 
 class TrainConfig(Struct, frozen=True):
-    """Settings of `train`; the command line may override the numbers.
+    """Settings of `train`; a run may override the numbers.
 
-    `early_stopping` and `best` name a metric of the validation rows. With `secret_start` each place
+    `batch` is in rows, `patience` in epochs, `validation` a share of the rows; a checkpoint is written every
+    `checkpoint_steps` steps. `monitor` names a metric of the validation rows. With `secret_start` each place
     draws its initial weights for itself, where otherwise they follow from the seed. `push_down` lets the
     compiler find the split of what has no place.
     """

@@ -19,7 +19,7 @@ def numeric(b: Build, x: Node) -> Node:
     """The value as floats with at least one row axis; truth values become 1 and 0.
 
     Raises:
-        OpError: ids of categories, of which no arithmetic makes sense.
+        OpError: VFL0203, ids of categories, of which no arithmetic makes sense.
     """
     if x.type.dtype == "int":
         name = str(x.attrs.get("name", x.id))

@@ -51,6 +51,7 @@ def layer(b: Build, name: str) -> tuple[str, ...]:
 
 
 def positive(what: str, value: int) -> int:
+    """The value; VFL0205 where it is below 1."""
     if value < 1:
         raise OpError(f"{what} is {value}", "it must be at least 1", "VFL0205")
     return value

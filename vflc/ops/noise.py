@@ -25,7 +25,7 @@ NOISE = {
 
 
 def check_noise(name: str) -> Callable[[Options], None]:
-    """Refuses options of a calibrated mechanism that say nothing of its noise."""
+    """Refuses options of a calibrated mechanism that say nothing of its noise: OpError with VFL0332."""
 
     def check(options: Options) -> None:
         if options["noise"] is None and options["epsilon"] is None:

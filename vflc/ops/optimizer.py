@@ -165,7 +165,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_options(owner: str, options: Options) -> None:
-    """Refuses options of an optimizer or of a schedule within it that are out of their range."""
+    """Refuses options of an optimizer, or of a schedule in it, out of their range: OpError with VFL0205."""
     for name, value in options.items():
         if isinstance(value, Mapping):
             check_options(value["schedule"], value["options"])

@@ -34,7 +34,11 @@ def touched(b: Build, weight: Node) -> Node:
 
 
 def penalty(b: Build, kind: str, coefficient: float, weights: list[Node], rows: str) -> Node:
-    """A penalty of a `kind` in `PENALTIES` on the rows that the batch reads, or on all."""
+    """A penalty of a `kind` in `PENALTIES` on the rows that the batch reads, or on all.
+
+    Raises:
+        OpError: VFL0107, no weights; VFL0203, values that are no weights; VFL0205, a coefficient below 0.
+    """
     pick("choice of rows", rows, ROWS)
     if not weights:
         raise OpError(f"{kind} of no weights", f"name them: `{kind}(1e-5, a.deep.tables)`", "VFL0107")

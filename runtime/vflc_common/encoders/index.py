@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 def find(flat: pa.Array, settings: EncoderSettings) -> pa.Array:
+    """From values [values] to their ids [values], int64; null where a value is no whole number below `n`."""
     if pa.types.is_string(flat.type):
         is_one = pc.match_substring_regex(flat, r"^[+-]?[0-9]{1,18}$")
         flat = pc.if_else(is_one, flat, pa.scalar(None, pa.string())).cast(pa.int64())

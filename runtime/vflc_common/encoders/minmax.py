@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def of_block(x: NDArray[np.float64], settings: EncoderSettings) -> NDArray[np.float64]:
+    """Numbers [n] with `low` at 0 and `high` at 1."""
     low, high = float(settings["low"]), float(settings["high"])
     return (x - low) / (high - low)
 

@@ -25,6 +25,7 @@ def wrong(settings: EncoderSettings, kind: str) -> str | None:
 
 
 def of_block(x: NDArray[np.float64], settings: EncoderSettings) -> NDArray[np.float64]:
+    """Numbers [n] with `mean` at 0 and a deviation of 1."""
     return (x - float(settings["mean"])) / float(settings["std"])
 
 

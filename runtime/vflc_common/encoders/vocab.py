@@ -37,6 +37,7 @@ def wrong(settings: EncoderSettings, kind: str) -> str | None:
 
 
 def find(flat: pa.Array, settings: EncoderSettings) -> pa.Array:
+    """From values [values] to their places in the list [values], int64; null where it has no such value."""
     listed = list(settings["values"])
     if pa.types.is_string(flat.type) or isinstance(listed[0], str):
         flat, known = flat.cast(pa.string()), pa.array([text(value) for value in listed], pa.string())

@@ -45,7 +45,13 @@ def auc_by_class(scores: Array, classes: Array, weights: Array | None = None) ->
 
 
 def auc_of_classes(scores: Array, classes: Array, weights: Array | None = None) -> float | None:
-    """The mean of `auc_by_class` over the classes of which it is defined; None where it is of none."""
+    """The mean of `auc_by_class` over the classes of which it is defined; None where it is of none.
+
+    Args:
+        scores: of each class [n, classes].
+        classes: the true class of each row [n].
+        weights: how much each row counts [n]; each 1 where None.
+    """
     areas = auc_by_class(scores, classes, weights)
     return None if np.isnan(areas).all() else float(np.nanmean(areas))
 

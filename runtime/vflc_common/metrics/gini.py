@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def gini(scores: Array, positive: Array, weights: Array | None = None) -> float | None:
-    """Twice the area under the ROC curve, minus 1; arguments as those of `auc`."""
+    """Twice the area under the ROC curve, minus 1; arguments [n] as those of `auc`."""
     area = auc(scores, positive, weights)
     return None if area is None else 2 * area - 1
 

@@ -11,7 +11,7 @@ from vflc_common.ranking import reached
 def ks(scores: Array, positive: Array, weights: Array | None = None) -> float | None:
     """The largest distance between the shares of positives and of negatives that reach a score.
 
-    Arguments as those of `auc`; None without rows of both classes.
+    Arguments [n] as those of `auc`; None without rows of both classes.
     """
     found = reached(scores, positive, weights)
     if found is None:

@@ -9,7 +9,7 @@ from vflc_common.ranking import reached
 
 
 def pr_auc(scores: Array, positive: Array, weights: Array | None = None) -> float | None:
-    """The precision at each score, times the recall that it adds; arguments as those of `auc`.
+    """The precision at each score, times the recall that it adds; arguments [n] as those of `auc`.
 
     None without positive rows.
     """

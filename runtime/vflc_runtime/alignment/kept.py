@@ -48,7 +48,7 @@ class Kept:
         return cls(path)
 
     def save(self, token: bytes, positions: NDArray[np.int64]) -> None:
-        """Keeps a result; VFL0612 where the disk refuses."""
+        """Keeps a result, `positions` [rows]; VFL0612 where the disk refuses."""
         with files.writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             new = self.path.with_name(f".{self.path.name}.new")

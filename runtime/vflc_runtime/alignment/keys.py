@@ -23,7 +23,7 @@ class SortedKeys:
 
     Args:
         party: whose they are.
-        values: the keys as text, in the order of the rows.
+        values: the keys as text [rows], in the order of the rows.
 
     Raises:
         Failure: VFL0605 where a key is there twice, VFL0616 where one is missing or blank.
@@ -56,11 +56,11 @@ class SortedKeys:
             )
 
     def positions(self, ranks: Ranks) -> NDArray[np.int64]:
-        """The rows with the keys `ranks`."""
+        """The rows [keys] with the keys `ranks` [keys]."""
         return self.order[ranks]
 
     def hashes(self, key: bytes, ranks: Ranks | None = None) -> NDArray[Any]:
-        """Keyed BLAKE2b (RFC 7693) of the keys `ranks`, or of all; `S16`, in their order."""
+        """Keyed BLAKE2b (RFC 7693), 16 bytes each, `S16` [keys], of the keys `ranks`, or of all, in order."""
         texts = self.texts if ranks is None else [self.texts[rank] for rank in ranks]
         blake, key = hashlib.blake2b, hashlib.blake2b(key).digest()
         joined = b"".join([blake(text, digest_size=HASH, key=key).digest() for text in texts])

@@ -140,7 +140,7 @@ class AdversaryView:
             yield from self._transcript.evaluations(most)
 
     def rows(self, step: RecordedStep, channel: ObservedEdges) -> Array:
-        """The values of a channel [n, w], as float64."""
+        """The values of a channel, float64 [n, w]; VFL0621 where the transcript lacks some of them."""
         tensors = step.sent if channel.sent else step.received
         for edge in channel.edges:
             if edge not in tensors or len(tensors[edge]) != len(step.rows):

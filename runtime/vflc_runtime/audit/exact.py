@@ -161,7 +161,7 @@ def recover(
 
 
 def agrees(guess: Guess, labels: Array, zeros: bool = False) -> bool:
-    """Whether the guess is right for every row, up to the names of classes.
+    """Whether the guess is right for every row of `labels` [n] or [n, 1], up to the names of classes.
 
     With `zeros`, rows whose value is exactly 0 are no guess and do not count, as long as there are others.
     """

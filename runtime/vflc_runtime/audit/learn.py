@@ -32,10 +32,12 @@ class Scale:
 
     @classmethod
     def of(cls, examples: Array) -> Scale:
+        """From examples [n, columns]."""
         deviation = examples.std(axis=0)
         return cls(examples.mean(axis=0), np.where(deviation > 1e-12, deviation, np.inf))
 
     def __call__(self, rows: Array) -> Array:
+        """Rows [n, columns] on this scale, cut off at ±10."""
         # Rows far from all examples must not be what a linear head makes of them.
         return np.clip((rows - self.mean) / self.size, -10, 10)
 

@@ -141,8 +141,9 @@ def _trials(
 
 
 def named(looks: Iterator[Look], aimed: AttackTarget, known: Array) -> tuple[Indices, Indices] | None:
-    """The rows an attack looked at that are not known, and the class that it gives each.
+    """The rows an attack looked at that are not known, and the class that it gives each, both [rows].
 
+    `known` says of all rows, bool [rows of the run], whether the attacker knows theirs.
     What it makes of a batch is turned by the batch's known rows, so that more means more likely, and added
     up over batches; of several columns the known rows choose one.
     """

@@ -95,7 +95,7 @@ def usable(positive: Array) -> Array:
 
 
 def purity(clusters: Array, labels: Array) -> float:
-    """Share of rows that are in a cluster whose most frequent label is theirs."""
+    """Share of rows that are in a cluster whose most frequent label is theirs; both are numbers [n]."""
     _, inverse = np.unique(labels, return_inverse=True)
     counts = np.zeros((int(clusters.max()) + 1, int(inverse.max()) + 1), np.int64)
     np.add.at(counts, (clusters, inverse), 1)
@@ -103,7 +103,7 @@ def purity(clusters: Array, labels: Array) -> float:
 
 
 def correlation(values: Array, truth: Array) -> float:
-    """The absolute correlation of two columns; 0 where one of them is constant."""
+    """The absolute correlation of two columns [n]; 0 where one of them is constant."""
     a, b = (np.asarray(x, np.float64).reshape(-1) for x in (values, truth))
     a, b = a - a.mean(), b - b.mean()
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
@@ -111,7 +111,7 @@ def correlation(values: Array, truth: Array) -> float:
 
 
 def spread(found: Array, shuffled: Sequence[Array], measure: str = "auc") -> Spread:
-    """Scores of batches in one; of the shuffled ones the largest quantile counts."""
+    """Scores of batches [batches] in one; of the shuffled ones, as long, the largest quantile counts."""
     chance = max(_quantile(each) for each in shuffled)
     return Spread(float(found.mean()), _quantile(found), chance, len(found), measure)
 

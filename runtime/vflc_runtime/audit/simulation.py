@@ -48,7 +48,7 @@ class MessageRecorder:
             self.bytes += kept.nbytes
 
     def taken(self, number: int, rows: Indices) -> dict[str, RecordedStep]:
-        """What was recorded since the last call, by place."""
+        """What was recorded since the last call, by place, as of the step `number` on `rows` [batch]."""
         received, sent = self._received, self._sent
         self._clear()
         return {place: RecordedStep(number, rows, received[place], sent[place]) for place in self._places}
@@ -85,7 +85,7 @@ class SimulatedRun:
 
 
 def chosen(rows: int) -> Indices:
-    """The rows that the batches of evaluation and of prediction have."""
+    """Of so many rows those, in order [batch], that the batches of evaluation and of prediction have."""
     return np.unique(np.linspace(0, rows - 1, min(PREDICTED, rows)).astype(np.int64))
 
 

@@ -33,7 +33,13 @@ class AttackTarget:
 
 
 def target(id: str, values: Array, undrawn: Array) -> AttackTarget | None:
-    """A column as classes; None where all rows are alike. Numbers are told apart as high and low."""
+    """A column as classes; None where all rows are alike. Numbers are told apart as high and low.
+
+    Args:
+        id: of the input.
+        values: as the model has them, [rows] or [rows, width].
+        undrawn: the same before any protection drew answers.
+    """
     before = undrawn.reshape(len(undrawn), -1)
     if before.dtype.kind == "f" and len(found := np.unique(before)) > 2:
         middle = np.median(before)

@@ -167,7 +167,7 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class DenseUpdate:
-    """`arrays` lie one after another in a flat buffer of `size`, like the value `gradient`."""
+    """`arrays` lie one after another in a flat buffer of `size` numbers, like the value `gradient`."""
 
     id: str
     optimizer: str
@@ -228,8 +228,9 @@ class ProgramReport:
 class Training:
     """The defaults of a run, from the spec.
 
-    `monitor` is the result that says which epoch is the best; without `patience` epochs never
-    stop early. With `secret_start` initial weights are each place's own secret.
+    `batch` is in rows, `patience` in epochs, `validation` a share of the rows; a checkpoint is written every
+    `checkpoint_steps` steps. `monitor` is the result that says which epoch is the best; without `patience`
+    epochs never stop early. With `secret_start` initial weights are each place's own secret.
     """
 
     batch: int

@@ -11,7 +11,10 @@ from vflc_runtime.bundle.reading import Json, damaged
 
 @dataclass(frozen=True, slots=True)
 class ReconstructSettings:
-    """`train reconstruct`; see the reference of the language for what each means."""
+    """`train reconstruct`: `ir.model.Reconstruction` says what each means.
+
+    `cohort` is in users, `batch` in rows, `limit` in rows of a user; `evaluate_every` in rounds.
+    """
 
     rounds: int
     cohort: int

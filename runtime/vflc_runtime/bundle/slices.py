@@ -17,7 +17,7 @@ def joined(plans: Iterable[Plan], weights: Mapping[str, Array]) -> dict[str, Arr
 
     Args:
         plans: of the places whose weights they are.
-        weights: by the names of the plans.
+        weights: by the names of the plans, each of its own shape; slices lie along its first axis, [rows, …].
     """
     found, slices = dict(weights), _slices(plans)
     for name, parts in slices.items():
@@ -27,7 +27,7 @@ def joined(plans: Iterable[Plan], weights: Mapping[str, Array]) -> dict[str, Arr
 
 
 def cut(plan: Plan, weights: Mapping[str, Array]) -> dict[str, Array]:
-    """Of weights as users know them, what a place holds: its slices of those that it has a part of."""
+    """Of weights as users know them, [rows, …], what a place holds: its slices of those it has a part of."""
     found = {}
     for name, weight in plan.weights.items():
         if weight.whole in weights:

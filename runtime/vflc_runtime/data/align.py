@@ -98,7 +98,7 @@ def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str,
 def join_keys(
     connection: duckdb.DuckDBPyConnection, names: Sequence[str], parties: Mapping[str, Mapping[str, Any]]
 ) -> int:
-    """Makes the table of common keys; gives their number."""
+    """Makes the table of common keys; gives their number. VFL0606 where there is none."""
     if len(names) == 1:
         return counted(connection, f"SELECT count(*) FROM {raw_name(names[0])}")
     others = " ".join(f"SEMI JOIN {raw_name(name)} USING (key)" for name in names[1:])

@@ -35,7 +35,7 @@ class Aligned:
 
     @property
     def keys(self) -> pa.Array:
-        """The keys as text, in the order of the rows."""
+        """The keys as text [rows], in the order of the rows."""
         first = next(iter(self.parties))
         return self._table(f"SELECT key FROM {part_name(first, 0)}").column(0).combine_chunks()
 
@@ -47,7 +47,7 @@ class Aligned:
     def batches(
         self, party: str, size: int, names: Collection[str] | None = None
     ) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
-        """The keys and columns of a party, at most `size` rows at a time, in key order.
+        """The keys [size] and columns of a party, at most `size` rows at a time, in key order.
 
         Args:
             party: its name.

@@ -27,7 +27,7 @@ EVALUATION_BATCH = 4096
 
 
 def permutation(count: int, seed: int, purpose: str) -> Indices:
-    """The numbers below `count`, shuffled by the seed and a word for what it is for."""
+    """The numbers below `count`, [count], shuffled by the seed and a word for what it is for."""
     digest = hashlib.sha256(f"vflc {purpose} {seed} {count}".encode()).digest()
     bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
     drawn = np.atleast_1d(bits.random_raw(count))
@@ -83,18 +83,18 @@ class Order:
         return -(-len(self.train) // self.batch)
 
     def epoch(self, number: int) -> Indices:
-        """The training rows in the order of epoch `number`, counted from 0."""
+        """The training rows [rows] in the order of epoch `number`, counted from 0."""
         if not self.shuffle:
             return self.train
         return self.train[permutation(len(self.train), self.seed, f"epoch {number}")]
 
     def batches(self, number: int, first: int = 0) -> Iterator[Indices]:
-        """The batches of epoch `number`, from step `first` of the epoch on."""
+        """The batches of epoch `number`, rows [batch] each, from step `first` of the epoch on."""
         return sequential(self.epoch(number)[first * self.batch :], self.batch)
 
 
 def split(rows: int, seed: int, validation: float, fold: int = 0) -> tuple[Indices, Indices]:
-    """Training and validation rows, each in key order.
+    """Training and validation rows, [train] and [validation], each in key order.
 
     Args:
         rows: number of aligned rows.
@@ -129,7 +129,7 @@ def split(rows: int, seed: int, validation: float, fold: int = 0) -> tuple[Indic
 
 
 def sequential(indices: Indices, batch: int) -> Iterator[Indices]:
-    """Consecutive batches of `indices`; the last may be smaller."""
+    """Consecutive batches of `indices`, [batch] each; the last may be smaller."""
     for start in range(0, len(indices), batch):
         yield indices[start : start + batch]
 
@@ -137,7 +137,7 @@ def sequential(indices: Indices, batch: int) -> Iterator[Indices]:
 def ahead(
     indices: Iterable[Indices], read: Callable[[Indices], T]
 ) -> Iterator[tuple[Indices, Callable[[], T]]]:
-    """Each batch and what gets its rows, which are read in a thread while the one before is worked on."""
+    """Each batch [rows] and what gets its rows, which a thread reads while the one before is worked on."""
     with ThreadPoolExecutor(1, "ahead") as pool:
         coming: deque[tuple[Indices, Future[T]]] = deque()
         for rows in indices:
@@ -150,7 +150,7 @@ def ahead(
 
 
 def gather(inputs: Inputs, indices: Indices) -> dict[str, NDArray[np.generic]]:
-    """The rows `indices` of every input, as contiguous arrays."""
+    """The rows `indices` [batch] of every input [rows, …], as contiguous arrays [batch, …]."""
     return {name: array.take(indices, axis=0) for name, array in inputs.items()}
 
 

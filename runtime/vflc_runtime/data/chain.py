@@ -96,7 +96,11 @@ class EncoderChain:
         return None
 
     def observe(self, values: pa.Array, keys: pa.Array) -> None:
-        """Takes in training rows for the first encoder that is not fitted; VFL0506 for too large a number."""
+        """Takes in training rows, values and keys [rows], for the first encoder that is not fitted.
+
+        Raises:
+            Failure: VFL0506, a number is too large; VFL0603, text where a number is needed.
+        """
         at = self.unfitted
         if at is None:
             return

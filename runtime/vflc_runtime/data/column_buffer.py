@@ -40,7 +40,7 @@ class ColumnBuffer:
         self._held = 0
 
     def append(self, block: Array) -> None:
-        """Adds rows at the end.
+        """Adds rows, [rows] or [rows, width], at the end.
 
         Raises:
             Failure: VFL0612 where the disk is full.

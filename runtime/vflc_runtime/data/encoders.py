@@ -42,7 +42,7 @@ def encode(values: Values, encoder: EncoderSettings, fitted: Mapping[str, float]
 
 
 def present(values: pa.Array) -> pa.Array:
-    """Values as encoders take them: truth is 1 or 0, and what is not finite is missing."""
+    """Values [n] as encoders take them: truth is 1 or 0, and what is not finite is missing."""
     if pa.types.is_boolean(values.type):
         return values.cast(pa.int64())
     if pa.types.is_floating(values.type):

@@ -20,7 +20,7 @@ from vflc_runtime.errors import Failure, Where
 def evaluate(
     tree: ExpressionTree, values: Mapping[str, pa.Array], rows: int, where: Where | None = None
 ) -> pa.Array:
-    """The value of an expression in each row: string, int64, double or bool.
+    """The value of an expression in each row, [rows]: string, int64, double or bool.
 
     Args:
         tree: the expression.

@@ -46,7 +46,11 @@ class Refusals:
 
     @contextmanager
     def converting(self, into: str) -> Iterator[None]:
-        """Says which column was no text, or no number, where one was needed, or what its encoder raised."""
+        """Says which column was no text, or no number, where one was needed, or what its encoder raised.
+
+        Raises:
+            Failure: VFL0603.
+        """
         try:
             yield
         except Failure:
@@ -86,7 +90,10 @@ class Refusals:
         )
 
     def outside(self, numbers: NDArray[np.float64], offsets: Offsets, keys: pa.Array, codes: Codes) -> None:
-        """VFL0604 where a number is no id."""
+        """VFL0604 where one of `numbers` [values] is no id.
+
+        `keys` [rows] are the rows', see `Offsets` and `Codes` for how values belong to rows.
+        """
         outside = (numbers < 0) | (numbers != np.floor(numbers))
         outside |= numbers >= (np.iinfo(np.int32).max if self.rows is None else self.rows)
         if outside.any():
@@ -108,7 +115,7 @@ class Refusals:
         keys: pa.Array,
         codes: Codes,
     ) -> None:
-        """VFL0604 where a lookup does not know a value."""
+        """VFL0604 where a lookup does not know a value, as `unknown` [values] says."""
         found = np.flatnonzero(unknown)
         if not len(found):
             return
@@ -128,7 +135,7 @@ class Refusals:
         )
 
     def large(self, encoder: str, numbers: NDArray[np.float64], offsets: Offsets, keys: pa.Array) -> None:
-        """VFL0506 where a number is too large to fit an encoder to."""
+        """VFL0506 where one of `numbers` [values] is too large to fit an encoder to."""
         sizes = np.abs(numbers)
         if sizes.max(initial=0.0) > LARGEST:
             at = int(sizes.argmax())
@@ -141,7 +148,7 @@ class Refusals:
             )
 
     def long(self, offsets: NDArray[np.int64], keys: pa.Array, codes: Codes) -> None:
-        """VFL0635 where a row has too many values for all to be as wide."""
+        """VFL0635 where a row, from `offsets` [rows + 1], has too many values for all to be as wide."""
         lengths = np.diff(offsets)
         if lengths.max(initial=0) > MOST_VALUES:
             at = int(np.argmax(lengths))
@@ -155,7 +162,7 @@ class Refusals:
             )
 
     def missing(self, flat: pa.Array, keys: pa.Array, codes: Codes) -> None:
-        """VFL0610 where a value is missing; some is."""
+        """VFL0610, as a value of `flat` [values] is missing."""
         null = pc.is_null(flat).to_numpy(zero_copy_only=False)
         rows = spread(null, codes)
         raise Failure(
@@ -172,7 +179,7 @@ class Refusals:
 
 
 def spread(values: NDArray[Any], codes: Codes) -> NDArray[Any]:
-    """Of each row, from what the distinct values have."""
+    """Of each row [rows], from what the distinct values [values] have, by their `codes` [rows]."""
     return values if codes is None else values[codes]
 
 

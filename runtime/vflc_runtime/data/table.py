@@ -86,6 +86,7 @@ def key_text(type: str, name: str, party: str, key: Wanted) -> str:
 
 
 def typed_column(column: ColumnJson, type: str, name: str, party: str) -> Expression:
+    """A column as an expression of its declared type; VFL0603 where a table's `type` does not become that."""
     found, called = values.typed(column["type"], type, name), name_in_table(column)
     if found is None:
         raise Failure(

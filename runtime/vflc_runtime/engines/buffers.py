@@ -63,12 +63,12 @@ class TableGroup:
             self.slot(slot.name)[...] = slot.init
 
     def slot(self, name: str) -> Array:
-        """A view of a slot of all tables."""
+        """A view [rows, width of all tables] of a slot."""
         start = self.width * [*self.slot_widths].index(name)
         return self.kept[:, start : start + self.width]
 
     def slots(self, array: str) -> dict[str, Array]:
-        """Views of one table's slots; `last` is the same for all tables."""
+        """Views [rows, width] of one table's slots by name; `last` [rows] is the same for all tables."""
         found = {name: self.slot(name)[:, self.columns[array]] for name in self.slot_widths}
         return found if self.last is None else {**found, LAST: self.last}
 
@@ -117,12 +117,12 @@ class Buffers:
                 self._single[name] = np.empty(array.shape, plan.precision)
 
     def gradients(self) -> dict[str, Array]:
-        """Where dense updates read their gradients, by the values' ids."""
+        """Where dense updates read their gradients, flat [size], by the values' ids."""
         updates = (update for update in self.plan.updates.values() if isinstance(update, DenseUpdate))
         return {update.gradient: self.dense[update.id].flat["gradient"] for update in updates}
 
     def array(self, name: str) -> Array:
-        """The array, which stays where it is."""
+        """The array in its own shape, [rows, width] for tables; it stays where it is."""
         home = self._home.get(name)
         return self._single[name] if home is None else self._view(home, "weight", name)
 
@@ -136,14 +136,14 @@ class Buffers:
         return array[weight.offset : weight.offset + weight.shape[0]]
 
     def weights(self, instead: Mapping[str, Array] = {}) -> dict[str, Array]:
-        """Views of every weight by its user's name; `instead` has other arrays for some of those here."""
+        """Views [rows, …] of every weight by its user's name; `instead` has other arrays for some."""
         return {
             w.name: self._part(instead[w.array] if w.array in instead else self.array(w.array), w)
             for w in self.plan.weights.values()
         }
 
     def slots(self) -> dict[str, Array]:
-        """Views of what optimizers keep, as `WEIGHT/SLOT`."""
+        """Views of what optimizers keep, as `WEIGHT/SLOT`, in the weights' shapes [*]; `last` is [rows]."""
         found: dict[str, Array] = {}
         for weight in self.plan.weights.values():
             home, rows = self._home.get(weight.array), self._row_home.get(weight.array)
@@ -157,7 +157,7 @@ class Buffers:
         return found
 
     def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None, step: int) -> None:
-        """Overwrites weights and slots in place, as they were stored after `step` steps.
+        """Overwrites weights and slots [rows, …] in place, as they were stored after `step` steps.
 
         Raises:
             Failure: VFL0621 where one is missing, of another shape, or of a step that is still to come.
@@ -179,6 +179,10 @@ class Buffers:
 
 
 def check_last(name: str, last: Array, step: int) -> None:
-    """Refuses steps of rows that are none of those done so far."""
+    """Refuses steps `last` of rows, int64 [rows], that are none of the first `step`.
+
+    Raises:
+        Failure: VFL0621.
+    """
     if last.dtype != np.int64 or last.min(initial=0) < 0 or last.max(initial=0) > step:
         raise Failure("VFL0621", f"optimizer slot {name!r} has steps that were not done after {step:,}")

@@ -20,7 +20,7 @@ class StepRunner(Protocol):
     """
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
-        """Starts a batch of `rows` rows. `step` counts from 1 and seeds the random values."""
+        """Starts a batch: `inputs` are [rows, …]. `step` counts from 1 and seeds the random values."""
         ...
 
     def run(self, graph: str) -> None:
@@ -40,11 +40,15 @@ class StepRunner(Protocol):
         ...
 
     def put(self, value: str, tensor: Array) -> None:
-        """Takes in a value that was received; VFL0615 where it does not fit what it answers."""
+        """Takes in a value that was received, [rows, …] or without rows as the manifest has it.
+
+        Raises:
+            Failure: VFL0615, it does not fit what it answers.
+        """
         ...
 
     def get(self, value: str) -> Array:
-        """A value of the batch, or an array."""
+        """A value of the batch, [rows, …] where it has rows, or one of the plan's `arrays`."""
         ...
 
 
@@ -62,15 +66,15 @@ class Engine(StepRunner, Protocol):
         ...
 
     def weights(self) -> dict[str, Array]:
-        """Every weight by the name users know, as it is after all steps so far."""
+        """Every weight by the name users know, in its shape [rows, …], as it is after all steps so far."""
         ...
 
     def stored(self) -> dict[str, Array]:
-        """Those of the weights whose rows lie here as they were when they were last updated, as they are."""
+        """Of weights whose rows lie here as they were when they were last updated, these rows [rows, …]."""
         ...
 
     def slots(self) -> dict[str, Array]:
-        """What optimizers keep, as `WEIGHT/SLOT`; of the weights that are `stored` as old as these."""
+        """What optimizers keep, as `WEIGHT/SLOT`, [rows, …]; of weights that are `stored` as old as these."""
         ...
 
     def load(

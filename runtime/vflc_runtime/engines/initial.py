@@ -23,7 +23,7 @@ def generator(*key: object) -> np.random.Generator:
 
 
 def first_value(seed: int | str, weight: Weight, dtype: str) -> NDArray[Any]:
-    """The first value of a weight; a slice has its rows of the first value of the whole."""
+    """The first value of a weight, [rows, …]; a slice has its rows of the first value of the whole."""
     part = weight.slice
     if part is None:
         return initial_value(seed, weight.name, weight.shape, weight.init, dtype)
@@ -35,7 +35,7 @@ def first_value(seed: int | str, weight: Weight, dtype: str) -> NDArray[Any]:
 def initial_value(
     seed: int | str, name: str, shape: tuple[int, ...], init: Initializer, dtype: str
 ) -> NDArray[Any]:
-    """The first value of weight `name`, shape `shape`; drawn in float64, then cast to `dtype`."""
+    """The first value of weight `name`, [*shape]; drawn in float64, then cast to `dtype`."""
     if init.kind in ("zeros", "ones", "constant"):
         value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}[init.kind]
         return np.full(shape, value, dtype)

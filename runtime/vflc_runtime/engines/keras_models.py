@@ -123,9 +123,10 @@ class PlaceWeights:
             stale.clear()
 
     def arrays(self, instead: Mapping[str, Any]) -> dict[str, Array]:
-        """Every weight by its name; `instead` has other values for some."""
+        """Every weight by its name, in its shape [rows, …]; `instead` has other values for some."""
         return {name: self.array(name, instead) for name in self.plan.weights}
 
     def array(self, name: str, instead: Mapping[str, Any] = {}) -> Array:
+        """A weight in its shape [rows, …], in the precision of the plan."""
         shape = self.plan.weights[name].shape
         return np.asarray(instead.get(name, self.main[name]).numpy(), self.plan.precision).reshape(shape)

@@ -50,7 +50,7 @@ class KerasOptimizer:
         return {name.removeprefix("new."): v for name, v in self._run(self._graph, given).items()}
 
     def caught_up(self, given: dict[str, Any], last: Array, step: int) -> dict[str, Any]:
-        """Rows of a weight and its slots, last updated in steps `last`, after `step` steps."""
+        """Rows [n, k] of a weight and its slots, last updated in steps `last` [n], after `step` steps."""
         if not isinstance(self.late, CatchUp):
             return self._replayed(given, last, step)
         numbers = self.history.numbers(last, step, self._plan.precision)

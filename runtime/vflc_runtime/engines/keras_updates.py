@@ -85,11 +85,11 @@ class Updates:
             updater.apply(gradients, step)
 
     def slots(self) -> dict[str, Array]:
-        """What optimizers keep."""
+        """What optimizers keep, [rows, …]."""
         return {name: slot for updater in self._updaters for name, slot in updater.slots().items()}
 
     def load(self, slots: Mapping[str, Array]) -> None:
-        """Takes slots of the names and shapes that `slots` gives."""
+        """Takes slots [rows, …] of the names and shapes that `slots` gives."""
         for updater in self._updaters:
             updater.load(slots)
 

@@ -33,15 +33,16 @@ class Reader(Protocol):
     """Lets tables catch up that the same ids read."""
 
     def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
-        """Rows of the tables become what they are after `step` steps.
+        """Rows [rows] of the tables become what they are after `step` steps.
 
         Returns:
-            The same rows of all tables, and of all slots, which may be left to be written by an update.
+            The same rows of all tables, [rows, width], and of all slots, [rows, slots · width]: OrtValues,
+            which may be left to be written by an update.
         """
         ...
 
     def current(self, step: int) -> list[Array]:
-        """The tables as they are after `step` steps; they hold until the next update."""
+        """The tables [rows, width] as they are after `step` steps; they hold until the next update."""
         ...
 
     def settle(self, step: int) -> None:
@@ -52,7 +53,7 @@ class Reader(Protocol):
 def make_reader(
     plan: Plan, group: TableGroup, tables: Sequence[Array], history: History | None
 ) -> Reader | None:
-    """What lets the tables of a group catch up, where they have to."""
+    """What lets the tables [rows, width] of a group catch up, where they have to."""
     if isinstance(group.optimizer.catch_up, ReplaySteps):
         return RowsReplayer(plan, group, tables)
     return None if history is None else RowsReader(plan, group, tables, history)
@@ -62,7 +63,7 @@ class RowsReader:
     """Tables that catch up together.
 
     Args:
-        tables: of the group, in order; their rows are changed in place.
+        tables: of the group, [rows, width], in order; their rows are changed in place.
         history: of the group's optimizer.
     """
 
@@ -83,6 +84,7 @@ class RowsReader:
         return binding
 
     def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
+        """See `Reader`."""
         assert self._group.last is not None
         return self._run(self._binding, rows, self._group.last[rows], step)
 
@@ -97,6 +99,7 @@ class RowsReader:
         return outputs[tables], outputs[tables + 1] if self._group.slot_widths else None
 
     def current(self, step: int) -> list[Array]:
+        """See `Reader`."""
         copies = [table.copy() for table in self._tables]
         for block, _ in self._blocks(copies, step):
             del block

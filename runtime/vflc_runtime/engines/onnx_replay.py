@@ -47,11 +47,7 @@ class RowsReplayer:
         self._rounds = TableSweep(len(group.kept), self._block)
 
     def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
-        """Rows of the tables become what they are after `step` steps.
-
-        Returns:
-            The same rows of all tables, and of all slots, side by side.
-        """
+        """See `Reader`."""
         self._rounds.go(self._replay(rows, step), lambda part: self._replay(part, step))
         weight, slots = (
             np.concatenate([table[rows] for table in self._tables], axis=1),
@@ -61,7 +57,7 @@ class RowsReplayer:
         return ort_value(weight), ort_value(slots)
 
     def current(self, step: int) -> list[Array]:
-        """The tables as they are after `step` steps."""
+        """See `Reader`."""
         self.settle(step)
         return list(self._tables)
 

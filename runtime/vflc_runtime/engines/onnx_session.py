@@ -30,7 +30,7 @@ CPU = native.OrtDevice(native.OrtDevice.cpu(), native.OrtDevice.default_memory()
 
 
 def ort_value(array: Array) -> Any:
-    """An OrtValue that shares the memory of a contiguous array, which the caller must keep alive."""
+    """An OrtValue that shares the memory of a contiguous array [*shape], which the caller must keep alive."""
     return native.OrtValue.ortvalue_from_numpy(array, CPU)
 
 
@@ -67,7 +67,7 @@ def load(plan: Plan, graph: str, threads: int, model: onnx.ModelProto | None = N
 
 
 def load_series(plan: Plan, graph: str) -> Callable[[Array], dict[str, Array]]:
-    """A graph from steps to series of numbers, in float64 whatever the plan's precision is."""
+    """A graph from steps [n] to series [n] by name, in float64 whatever the plan's precision is."""
     loaded = session(read_model(plan, graph).SerializeToString(), 1, double=True)
     names = plan.graphs[graph].outputs
 
@@ -129,7 +129,7 @@ class GraphSession:
     allocated, the memory is in the cache, and what did not move is not handed over once more.
 
     Args:
-        homes: flat buffers for outputs that are wanted there. Where such an output is put together
+        homes: flat buffers [size] for outputs that are wanted there. Where such an output is put together
             of pieces each of them is made in its place.
     """
 

@@ -20,11 +20,11 @@ class RowsOptimizer:
         self.slots = [slot.name for slot in optimizer.slots]
 
     def new_slots(self, shape: tuple[int, ...]) -> dict[str, Array]:
-        """What is kept for a weight of this shape, before the first step."""
+        """What is kept for a weight of this shape before the first step, [*shape] each."""
         return {s.name: np.full(shape, s.init, self.precision) for s in self.optimizer.slots}
 
     def dense(self, weight: Array, gradient: Array, slots: dict[str, Array], step: int) -> None:
-        """Changes a contiguous weight and its slots in place."""
+        """Changes a contiguous weight and its slots in place, all in the shape of the gradient, [rows, …]."""
         values = {"weight": weight.reshape(-1), "gradient": np.ascontiguousarray(gradient).reshape(-1)}
         values |= {name: slots[name].reshape(-1) for name in self.slots}
         values["step"] = np.asarray(step, self.precision)

@@ -23,7 +23,10 @@ class Runner(Protocol):
     graph: PopulationGraph
 
     def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
-        """From contiguous arrays by input id to arrays by output id, which are the caller's."""
+        """From contiguous arrays by input id, [user, …] or rows of copies [rows, k], to arrays by output id.
+
+        What it gives is the caller's.
+        """
         ...
 
 
@@ -63,6 +66,7 @@ class OnnxRunner:
         self._outputs = list(graph.outputs)
 
     def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """See `Runner`."""
         feeds = {name: ort_value(values[name]) for name in self.graph.inputs}
         try:
             made = self._run(feeds, self._outputs, None)

@@ -11,5 +11,5 @@ from vflc_runtime.engines.initial import generator
 
 
 def uniform(seed: int, name: str, step: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """Numbers in [0, 1) that float32 holds exactly, so that both precisions draw the same."""
+    """Numbers from 0 to below 1, [*shape], that float32 holds exactly: both precisions draw the same."""
     return generator(seed, name, step).random(shape, dtype=np.float32).astype(dtype, copy=False)

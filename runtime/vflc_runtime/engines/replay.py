@@ -59,7 +59,12 @@ class TableSweep:
         self._next = 0
 
     def go(self, calls: int, catch_up: Callable[[Indices], int]) -> None:
-        """Lets parts catch up for about so many calls, once round at most; `catch_up` returns how many."""
+        """Lets parts catch up for about so many calls, once round at most.
+
+        Args:
+            calls: of a graph.
+            catch_up: from the rows [size] of a part to how many calls it took.
+        """
         for _ in self._parts:
             if calls <= 0:
                 return

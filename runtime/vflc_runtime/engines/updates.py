@@ -18,7 +18,7 @@ class Scratch:
         self._memory = np.empty(0, dtype)
 
     def rows(self, count: int) -> Array:
-        """An array of `count` numbers, whatever they are: the same memory at every call."""
+        """An array [count] of numbers, whatever they are: the same memory at every call."""
         if count > len(self._memory):
             self._memory = np.empty(count + count // 2, self._memory.dtype)
         return self._memory[:count]
@@ -69,13 +69,13 @@ class DistinctRows:
 
 
 def clip_factor(gradient: Array, limit: float) -> float:
-    """What to multiply `gradient` by so that its L2 norm is at most `limit`."""
+    """What to multiply `gradient`, flat [size], by so that its L2 norm is at most `limit`."""
     norm = math.sqrt(float(np.sum(np.square(gradient, dtype=np.float64))))
     return limit / norm if norm > limit else 1.0
 
 
 def clip_parts(gradient: Array, parts: Iterable[slice], limit: float) -> None:
-    """Makes the norm of each part of the flat gradient at most `limit`, in place."""
+    """Makes the L2 norm of each part of the flat gradient [size] at most `limit`, in place."""
     for part in parts:
         factor = clip_factor(gradient[part], limit)
         if factor != 1.0:

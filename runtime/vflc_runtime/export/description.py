@@ -95,7 +95,7 @@ def signature(raw: RawFeature, precision: str) -> Signature:
 
 
 def encoded(description: Description, rows: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
-    """Raw rows as the model takes them, by the encoder that is given to its users.
+    """Raw rows as the model takes them, [rows, …] by input, by the encoder that is given to its users.
 
     Raises:
         Failure: VFL0501 where it refuses a row that the runtime took, VFL0504 where encoders of other

@@ -90,7 +90,7 @@ class KerasFormat:
         return core
 
     def run(self, trials: list[FedFile]) -> list[dict[str, Array]]:
-        """In a process of its own that cannot import vflc."""
+        """See `Format`; in a process of its own that cannot import vflc."""
         with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
             arguments: list[str] = []
             for number, trial in enumerate(trials):

@@ -78,7 +78,7 @@ class Format(Protocol):
         ...
 
     def run(self, trials: list[FedFile]) -> list[dict[str, Array]]:
-        """Loads files as a stranger would and runs each."""
+        """Loads files as a stranger would and runs each; gives its outputs by name, [rows, …]."""
         ...
 
 

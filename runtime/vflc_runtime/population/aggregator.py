@@ -35,12 +35,16 @@ class Aggregator(PopulationPlace):
             self._rows |= {str(weight.delta): weight.ids, weight.name: weight.ids}
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
-        """Opens for a group of `rows` users."""
+        """Opens for a group of `rows` users; `inputs` are the hub's weights [*] by name."""
         self._weights, self._users, self.delta = inputs, rows, None
         self._received: dict[str, Array] = {}
 
     def put(self, value: str, tensor: Array) -> None:
-        """Takes the ids of rows that users ask for, their changes and how much these count."""
+        """Takes what users send.
+
+        The ids of rows that they ask for [rows]; changes [user, …], of a table [rows, k]; how much each user
+        counts [user].
+        """
         size, ids = self._sizes.get(value), self._rows.get(value)
         if size is not None and tensor.size and not 0 <= tensor.min() <= tensor.max() < size:
             raise refused(self._place, f"{value!r} from {tensor.min()} to {tensor.max()}, of {size} rows")

@@ -94,7 +94,10 @@ class Clients(PopulationPlace):
     # --- what the executor asks -------------------------------------------------------------------
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
-        """Gives every user its own local weights. They start from the round before `step`: -1 measures."""
+        """Gives every user its own local weights. They start from the round before `step`: -1 measures.
+
+        `inputs` are the encoded columns of the group's rows, [example, …] by id.
+        """
         plan, settings, group = self.plan, self.settings, self._group
         self._state = state = GroupState(plan, settings, group, dict(inputs))
         self._first: dict[str, Array] = {}
@@ -111,7 +114,7 @@ class Clients(PopulationPlace):
                 self._give(weight, random.initial_values(streams, weight.shape, weight.init, plan.precision))
 
     def put(self, value: str, tensor: Array) -> None:
-        """Takes a global weight, of a table the rows that were asked for."""
+        """Takes a global weight for each user [user, …], of a table the rows [rows, k] asked for."""
         copies = self._state.copies.get(value)
         if copies is not None and len(tensor) != len(copies.ids):
             raise refused(
@@ -140,7 +143,7 @@ class Clients(PopulationPlace):
             self._changes = changes_of(state, {name: self._first[name] for name in order})
 
     def get(self, value: str) -> Array:
-        """The ids of rows that are asked for, and what training changed."""
+        """The ids of rows that are asked for, int32 [rows], and what training changed, see `Changes`."""
         if value in self._asked:
             ids: Array = self._state.copies[self._asked[value]].ids.astype(np.int32)
             return ids
@@ -171,7 +174,7 @@ class Clients(PopulationPlace):
         )
 
     def predicted(self) -> tuple[Indices, dict[str, Array]]:
-        """The rows of the data that were predicted, and their predictions by name."""
+        """The rows of the data that were predicted [n], and their predictions by name [n, …]."""
         found: list[Indices] = []
         made: dict[str, list[Array]] = {p.name: [] for p in self.plan.predictions}
         for values, rows in self._measured.seen():

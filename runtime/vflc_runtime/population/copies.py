@@ -43,7 +43,10 @@ class Copies:
 def touched(
     plan: UsersPlan, weight: PopulationWeight, group: UserGroup, features: dict[str, Array]
 ) -> Copies:
-    """Where a table's rows lie for a group; `values` are for `fill`."""
+    """Where a table's rows lie for a group; `values` are for `fill`.
+
+    `features` are the encoded columns of the group's rows, [example, …] by id.
+    """
     names = sorted({name for ids in plan.ids if ids.table == weight.name for name in ids.features})
     size, users = weight.shape[0], len(group.users)
     read = {name: _pairs(group.owner, features[name], size) for name in names}
@@ -67,7 +70,7 @@ def touched(
 
 
 def ranked(values: Array, size: int) -> tuple[Indices, Indices]:
-    """The distinct numbers among `values`, all below `size`, ascending; and each one's place there."""
+    """The distinct numbers among `values` [n], all below `size`, ascending; each one's place there [n]."""
     if size > FLAGS:
         found, places = np.unique(values, return_inverse=True)
         return found, places

@@ -49,7 +49,7 @@ def changes_of(state: GroupState, first: Mapping[str, Array]) -> Changes:
 
     Args:
         state: the group.
-        first: the global weights that its users got, as `Changes.values`.
+        first: the global weights that its users got, as `Changes.values`: [user, …], of tables [rows, k].
     """
     settings, group = state.settings, state.group
     changes = {name: state.rows_of(name) for name in first}

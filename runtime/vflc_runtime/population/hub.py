@@ -39,11 +39,11 @@ class Hub:
             self._slots[weight.name] = self.update.new_slots(weight.shape)
 
     def slots(self) -> dict[str, Array]:
-        """What the optimizer keeps, by WEIGHT/SLOT."""
+        """What the optimizer keeps, by WEIGHT/SLOT, in the weights' shapes [rows, …]."""
         return {f"{w}/{s}": array for w, slots in self._slots.items() for s, array in slots.items()}
 
     def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None) -> None:
-        """Takes up what a checkpoint holds."""
+        """Takes up what a checkpoint holds, by name, in the weights' shapes [rows, …]."""
         for name, own in self.weights.items():
             own[...] = weights[name]
         if slots is not None:

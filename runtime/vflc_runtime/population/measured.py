@@ -42,13 +42,19 @@ class Measured:
         self._rows.append(rows)
 
     def seen(self) -> Iterator[tuple[Mapping[str, Array], Indices]]:
-        """The steps so far."""
+        """The steps so far: values by id [user, example, …], and rows [user, example], -1 for none."""
         return zip(self._made, self._rows, strict=True)
 
     def scored(
         self, plan: UsersPlan, features: Mapping[str, Array], whole: NDArray[np.bool_]
     ) -> UserMeasurements:
-        """Losses weighted by their examples, and predictions beside labels, of users that count."""
+        """Losses weighted by their examples, and predictions beside labels, of users that count.
+
+        Args:
+            plan: of the users.
+            features: the encoded columns of the group's rows, [example, …] by id.
+            whole: which users count, bool [user].
+        """
         scored = UserMeasurements()
         if not self._rows:
             return scored

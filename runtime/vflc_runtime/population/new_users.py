@@ -75,8 +75,8 @@ class NewUsers:
 
         Args:
             users: all rows.
-            given: those that users are rebuilt from.
-            keys: the users', as their table holds them.
+            given: those that users are rebuilt from, bool [rows].
+            keys: the users' [users], as their table holds them.
 
         Raises:
             Failure: VFL0608 where nothing is left to predict.

@@ -34,13 +34,13 @@ def secret_noise(*key: object) -> Noise:
 
 
 def user_words(keys: Iterable[str]) -> Words:
-    """64 bits for each user's key."""
+    """64 bits for each user's key, uint64 [users]."""
     digests = b"".join(hashlib.sha256(key.encode()).digest()[:8] for key in keys)
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
 def mixed(words: Words) -> Words:
-    """SplitMix64's finisher: every bit of a word in every bit of the result."""
+    """SplitMix64's finisher of words [*]: every bit of a word in every bit of the result."""
     z = words.copy()
     z ^= z >> np.uint64(30)
     z *= np.uint64(0xBF58476D1CE4E5B9)
@@ -56,7 +56,7 @@ def stream(users: Words, *key: object) -> Words:
 
 
 def at(streams: Words, positions: NDArray[np.int64]) -> Words:
-    """The elements at `positions` of streams, broadcast against each other."""
+    """The elements at `positions` [*] of streams [*], broadcast against each other."""
     return mixed(streams + (positions.astype(np.uint64) + np.uint64(1)) * _ODD)
 
 

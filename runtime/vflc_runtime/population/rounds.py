@@ -98,7 +98,7 @@ class Rounds:
         return summed(self.plan, updates)
 
     def measure(self, users: Indices) -> Round:
-        """Rebuilds and measures users on their other half."""
+        """Rebuilds users [users] and measures them on their other half."""
         return summed(self.plan, self.pool.evaluate(groups(users, self._together), self.hub.weights))
 
 

@@ -55,7 +55,7 @@ class Users:
         return random.user_words(self.keys.take(pa.array(users)).to_pylist())
 
     def counts(self, users: Indices, limit: int | None) -> Indices:
-        """Examples of each user, at most `limit`."""
+        """Examples of each of `users`, rows [user], at most `limit` of one."""
         found = self.starts[users + 1] - self.starts[users]
         return found if limit is None else np.minimum(found, limit)
 
@@ -98,7 +98,7 @@ def split_users(users: Users, settings: ReconstructSettings) -> Split:
 
 
 def cohort_of(split: Split, settings: ReconstructSettings, number: int, secret: str = "") -> Indices:
-    """The users of round `number`, drawn without replacement; from the seed alone, or with a secret."""
+    """The users [cohort] of round `number`, drawn without replacement by the seed, or with a secret."""
     if secret:
         noise = random.secret_noise(settings.seed, "cohort", number, secret)
         return split.train[np.argsort(noise.uniform(len(split.train)))[: settings.cohort]]
@@ -168,9 +168,9 @@ def group_of(
 
     Args:
         users: all of them.
-        chosen: positions of those that run together.
+        chosen: positions of those that run together, [users].
         settings: of the spec.
-        given: for each row of the data, whether its label is known; then these rebuild and all
+        given: for each row of the data, bool [rows], whether its label is known; then these rebuild and all
             others are of the update half.
     """
     chosen = np.asarray(chosen, np.int64)

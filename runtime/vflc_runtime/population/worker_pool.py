@@ -24,7 +24,7 @@ GROUP = 256
 
 
 def groups(users: Indices, together: int = GROUP) -> list[Indices]:
-    """Users in groups that run together, in order."""
+    """Users [users] in groups [together] that run together, in order."""
     return [users[start : start + together] for start in range(0, len(users), together)]
 
 
@@ -39,20 +39,28 @@ class ClientRunner(Protocol):
         number: int,
         kept: NamedArrays | None = None,
     ) -> ClientUpdate:
-        """The client updates of round `number`: rebuilds, trains, and adds up what changed."""
+        """The client updates of round `number`: rebuilds, trains, and adds up what changed.
+
+        Args:
+            users: all of them.
+            chosen: positions of those who train, [user].
+            weights: the hub's by name, [rows, …].
+            number: counted from 0.
+            kept: the local weights of the chosen from an earlier round, [group, …], if they keep them.
+        """
         ...
 
     def evaluate(self, users: Users, chosen: Indices, weights: NamedArrays) -> ClientUpdate:
-        """Rebuilds, and measures on the other half."""
+        """Rebuilds the users `chosen` [group] with the hub's weights, and measures on the other half."""
         ...
 
     def predict(
         self, users: Users, chosen: Indices, weights: NamedArrays, given: NDArray[np.bool_]
     ) -> tuple[Indices, dict[str, Array]]:
-        """Rebuilds from the rows whose label is given and predicts the others.
+        """Rebuilds from the rows whose label is given, bool [rows], and predicts the others.
 
         Returns:
-            The rows of the data, and predictions of them by name.
+            The rows of the data [n], and predictions of them by name, [n, …].
         """
         ...
 
@@ -66,11 +74,11 @@ class WorkerPool(Protocol):
     def train(
         self, groups: Sequence[Indices], weights: NamedArrays, number: int, kept: Sequence[NamedArrays] | None
     ) -> list[ClientUpdate]:
-        """A round's client updates; `kept` are the local weights of each group where they are kept."""
+        """A round's client updates; `kept` are each group's local weights, [group, …], if they are kept."""
         ...
 
     def evaluate(self, groups: Sequence[Indices], weights: NamedArrays) -> list[ClientUpdate]:
-        """Measures users."""
+        """Measures groups [group] of users with the hub's weights, [rows, …] by name."""
         ...
 
     def close(self) -> None:

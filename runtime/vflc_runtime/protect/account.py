@@ -47,7 +47,7 @@ class Facts:
 
 
 def calibrate(epsilon: float, delta: float, releases: int, limit: float, where: Where | None) -> float:
-    """The least noise, as a multiple of the clip, for so many messages of a row.
+    """The least noise, as a multiple of the clip, for so many messages of a row; `limit` is one, too.
 
     Raises:
         Failure: VFL0673, no noise up to `limit` is enough; VFL0678, the library is missing.

@@ -36,12 +36,12 @@ class Guards(States):
             self.replay.begin(program)
 
     def hear(self, edge: str, values: Array) -> None:
-        """Takes note of what came by an edge."""
+        """Takes note of what came by an edge, [rows, …]."""
         if self.replay is not None:
             self.replay.hear(edge, values)
 
     def apply(self, name: str, engine: StepRunner, rows: int, indices: Indices | None) -> None:
-        """Feeds a guard for a batch of `rows` rows, which are the rows `indices` of the data.
+        """Feeds a guard for a batch of `rows` rows, which are the rows `indices` [rows] of the data.
 
         Raises:
             Failure: VFL0674, a label is none of the classes.
@@ -89,7 +89,7 @@ class Guards(States):
             start += width
 
     def finish(self, program: str, engine: StepRunner, rows: int, indices: Indices | None) -> None:
-        """Keeps what rows are owed, and checks that every guard of the program ran once.
+        """Keeps what rows `indices` [rows] are owed, and checks that every guard of the program ran once.
 
         Raises:
             Failure: VFL0670, one did not.

@@ -107,7 +107,7 @@ class Ledger:
 
         Args:
             change: gives the entries that are new or other than before.
-            keys: of the sets of rows that these name and may be new.
+            keys: of the sets of rows that these name and may be new, uint64 [rows], ascending.
             limits: the most ε that is granted, by receiver and column.
 
         Raises:
@@ -150,7 +150,7 @@ class Ledger:
         return {entry.key: entry for entry in found}
 
     def spent(self, entries: Entries, reach: Reach, rows: RowKeys, new: Mapping[str, RowKeys]) -> Spent:
-        """What the costliest of `rows` has cost in what `reach` names; `new` are sets not written yet."""
+        """What the costliest of `rows` [n] has cost in what `reach` names; `new` are sets not written yet."""
         told = [entry for entry in entries.values() if reach in entry.reaches]
         square, pure, delta = np.zeros((3, len(rows)))
         counted: dict[tuple[str, str], NDArray[np.bool_]] = {}
@@ -168,7 +168,7 @@ class Ledger:
         return worst
 
     def rows(self, names: Sequence[str]) -> RowKeys:
-        """The rows of some sets together."""
+        """The rows of some sets together, uint64 [rows], ascending."""
         found = [self._keys(name, {}) for name in dict.fromkeys(names)]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.uint64)
 
@@ -232,17 +232,20 @@ class Ledger:
 
 
 def keys_of(keys: pa.Array) -> RowKeys:
-    """Keys of rows as numbers, in order and each once; two keys are one number with hardly any chance."""
+    """Keys of rows [rows] as numbers, ascending and each once: [distinct].
+
+    Two keys are one number with hardly any chance.
+    """
     return np.unique(numbered(keys))
 
 
 def numbered(keys: pa.Array) -> RowKeys:
-    """The number of each key, in the order of the rows."""
+    """The number of each key, uint64 [rows], in the order of the rows."""
     return siphash([str(key).encode() for key in keys.to_pylist()], 0, 0)
 
 
 def name_of(keys: RowKeys) -> str:
-    """What a set of rows is called."""
+    """What a set of rows, uint64 [rows], is called: 32 hexadecimal digits."""
     return hashlib.sha256(np.ascontiguousarray(keys, "<u8").tobytes()).hexdigest()[:32]
 
 

@@ -91,7 +91,7 @@ class Masks:
         return bytes(HKDF(SHA256(), 32, None, info).derive(secret))
 
     def mask(self, edge: str, packing: Packing, tensor: Array, program: str) -> Array:
-        """The value in fixed point under its masks: int64, uniform for whoever has not all of the sum.
+        """The value [rows, …] in fixed point under its masks, int64: uniform for who has not all of the sum.
 
         Raises:
             Failure: VFL0675, a number is too large, or none.
@@ -122,7 +122,7 @@ class Sums:
         self._totals: dict[str, tuple[set[str], Array]] = {}
 
     def add(self, edge: str, packing: Packing, tensor: Array) -> Array:
-        """0, or the sum where this was the last of its values; VFL0676 where it is out of range."""
+        """0, or the sum where this was the last of its values [*]; VFL0676 where it is out of range."""
         seen, total = self._totals.pop(packing.sum, (set(), np.zeros(tensor.shape, np.uint64)))
         seen.add(edge)
         total = total + tensor.view(np.uint64)

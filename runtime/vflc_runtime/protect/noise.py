@@ -32,13 +32,13 @@ class Noise:
         self._source = source
 
     def uniform(self, count: int) -> Array:
-        """Numbers above 0, up to and with 1, each a multiple of 2^-53."""
+        """Numbers above 0, up to and with 1, float64 [count], each a multiple of 2^-53."""
         words = np.frombuffer(self._source(8 * count), "<u8")
         found: Array = ((words >> np.uint64(11)) + np.uint64(1)) * 2.0**-53
         return found
 
     def normal(self, shape: tuple[int, ...]) -> Array:
-        """Standard normal numbers in float64."""
+        """Standard normal numbers, float64 [*shape]."""
         count = int(np.prod(shape))
         pairs = -(-count * SUMMANDS // 2)
         radius = np.sqrt(-2.0 * np.log(self.uniform(pairs)))
@@ -48,7 +48,7 @@ class Noise:
         return whole.reshape(shape)
 
     def shifts(self, count: int, keep: float, classes: int) -> NDArray[np.int64]:
-        """0 with the probability `keep`, else one of 1 to `classes` - 1, each as likely."""
+        """0 with the probability `keep`, else one of 1 to `classes` - 1, each as likely: int64 [count]."""
         moved = self.uniform(count) > keep
         steps = 1 + np.minimum((self.uniform(count) * (classes - 1)).astype(np.int64), classes - 2)
         return np.where(moved, steps, 0)

@@ -81,7 +81,7 @@ class NoiseReplay:
         self._now = hashlib.blake2b(self.chain + program.encode(), digest_size=SECRET)
 
     def hear(self, edge: str, values: Array) -> None:
-        """Takes in what came by an edge, as it is computed with."""
+        """Takes in what came by an edge, [rows, …], as it is computed with."""
         self._now.update(json.dumps([edge, values.dtype.str, values.shape]).encode())
         self._now.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 

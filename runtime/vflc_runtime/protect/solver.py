@@ -26,7 +26,7 @@ class Solving(Protocol):
         ...
 
     def memory(self) -> Mapping[str, Array]:
-        """What later steps need of those so far, by name: part of a checkpoint."""
+        """What later steps need of those so far, arrays [*] by name: part of a checkpoint."""
         ...
 
     def counts(self) -> Mapping[str, int]:
@@ -34,7 +34,7 @@ class Solving(Protocol):
         ...
 
     def restore(self, memory: Mapping[str, Array], counts: Mapping[str, int]) -> None:
-        """Takes up what a checkpoint has of both."""
+        """Takes up what a checkpoint has: `memory`, arrays [*] by name, and `counts`."""
         ...
 
 

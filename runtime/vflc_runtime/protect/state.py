@@ -32,7 +32,7 @@ class GuardState:
 
 
 def fitting(saved: Mapping[str, Array], name: str, like: Array) -> Array:
-    """What was saved under a name; VFL0621 where it is not there, or of another form than `like`."""
+    """What was saved under a name; VFL0621 where it is not there, or not of the form [*] of `like`."""
     found = saved.get(name)
     if found is None or found.shape != like.shape or found.dtype != like.dtype:
         raise lost(name)

@@ -97,7 +97,7 @@ class States:
         return "int32" if draw.dtype == "int" else self._plan.precision
 
     def take(self, drawn: Mapping[str, Array]) -> None:
-        """Takes what a party has drawn for its rows before, one number for each row, by draw."""
+        """Takes what a party has drawn for its rows before, by draw, [rows] each."""
         for name, guard in self._plan.guards.items():
             kept = self._states[name].kept
             for draw in guard.draws:
@@ -112,12 +112,12 @@ class States:
         }
 
     def drawn(self) -> dict[str, Array]:
-        """What was drawn once, by draw, and the secret of the noise: saved before the first step."""
+        """What was drawn once, [rows, …] by draw, and the noise's secret, uint8 [n]: saved before step 1."""
         secret = {} if self.replay is None else {SECRET_NAME: np.frombuffer(self.replay.secret, np.uint8)}
         return self._kept("shift") | secret
 
     def memories(self) -> dict[str, Array]:
-        """What later steps need of those so far, by name: part of a checkpoint.
+        """What later steps need of those so far, [rows, …] by name: part of a checkpoint.
 
         What messages have left out, noise that a batch of one class gets, and what was heard.
         """
@@ -156,7 +156,7 @@ class States:
         self._silent = True
 
     def restore(self, facts: Facts, settings: Mapping[str, Any], drawn: Mapping[str, Array]) -> None:
-        """Goes on with the noise and the draws of a run that has begun.
+        """Goes on with the noise and the draws, [rows, …] by draw, of a run that has begun.
 
         Raises:
             Failure: VFL0671, the noise was calibrated for fewer epochs than the run shall have now;
@@ -186,8 +186,8 @@ class States:
     def bind(self, terms: Mapping[str, Any], drawn: Mapping[str, Array] | None = None) -> NoiseReplay | None:
         """Makes noise from a secret and what is heard: a new one, or that of the run that has `drawn`.
 
-        `terms` are all that bits depend on besides. None where there is no noise. VFL0621 where the
-        secret is lost.
+        `terms` are all that bits depend on besides; `drawn` is as `self.drawn` gave it, [rows, …]. None where
+        there is no noise. VFL0621 where the secret is lost.
         """
         if self.noisy and self._facts is not None:
             fresh = np.frombuffer(secrets.token_bytes(SECRET), np.uint8)
@@ -196,7 +196,7 @@ class States:
         return self.replay
 
     def resume(self, counts: Mapping[str, Mapping[str, int]], memories: Mapping[str, Array]) -> None:
-        """Takes up the counts and memories of a checkpoint; VFL0621 where they do not fit."""
+        """Takes up the counts, and the memories [rows, …], of a checkpoint; VFL0621 where they do not fit."""
         if self._states and not self._restored:
             raise lost(next(iter(self._states)))
         for name, state in self._states.items():

@@ -43,7 +43,10 @@ class Wire:
         return (edge for edge in edges if edge not in self._packed or self._packed[edge].kind != RANGE)
 
     def pack(self, tensors: Mapping[str, Array], program: str) -> dict[str, Array]:
-        """The values of a message as they leave, and ranges beside those that are packed by them."""
+        """The values of a message as they leave, from [rows, …]: uint8 [rows, bytes] where they are packed.
+
+        Ranges [2] are added beside those that are packed by them.
+        """
         left: dict[str, Array] = {}
         for edge, tensor in tensors.items():
             packing = self._packed.get(edge)
@@ -58,7 +61,7 @@ class Wire:
         return left
 
     def unpack(self, edge: str, tensors: Mapping[str, Array]) -> Array:
-        """One value of a message as graphs read it.
+        """One value of a message as graphs read it, [rows, …].
 
         Of the values of a masked sum the one that comes last is the sum, and those before it are 0:
         they enter nothing else.
@@ -86,9 +89,12 @@ def pack(packing: Packing, tensor: Array) -> Array:
 
 
 def unpack(edge: str, packing: Packing, tensor: Array, precision: str, between: Array | None = None) -> Array:
-    """The rows of numbers that `pack` made bytes of; VFL0677 where it cannot have made them.
+    """The rows of numbers, [rows, …], that `pack` made bytes of, uint8 [rows, bytes].
 
-    `between` are the least and the largest number of the batch, where it is packed by them.
+    `between` are the least and the largest number of the batch, [2], where it is packed by them.
+
+    Raises:
+        Failure: VFL0677, `pack` cannot have made these.
     """
     packed = np.ascontiguousarray(tensor)
     try:

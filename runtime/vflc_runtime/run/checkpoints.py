@@ -108,7 +108,11 @@ class Checkpoints:
         return []
 
     def whole(self, listen: Listener) -> list[Path]:
-        """Those that are what was written, oldest first; `listen` is told where a later one is not."""
+        """Those that are what was written, oldest first; `listen` is told where a later one is not.
+
+        Raises:
+            Failure: VFL0621, none is.
+        """
         found: list[Path] = []
         damage: list[str] = []
         for path in self.all():

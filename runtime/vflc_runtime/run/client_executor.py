@@ -69,7 +69,7 @@ class ClientExecutor:
         return self._update(self._hub.delta)
 
     def evaluate(self, users: Users, chosen: Indices, weights: NamedArrays) -> ClientUpdate:
-        """Rebuilds, and measures on the other half."""
+        """See `ClientRunner`."""
         self._run("evaluate", self._users.meet(users, chosen), chosen, weights)
         return self._update()
 

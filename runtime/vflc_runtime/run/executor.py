@@ -61,9 +61,9 @@ class Executor:
         step: int,
         indices: NDArray[np.int64] | None = None,
     ) -> Generator[None, None, None]:
-        """One batch of `rows` rows, or users; yields where it waits for a message.
+        """One batch of `rows` rows, or users; `inputs` are [rows, …] by id. Yields to wait for a message.
 
-        `indices` says which rows of the data these are, to protections that keep something for each.
+        `indices` [rows] says which rows of the data these are, to protections that keep something for each.
         The values that the program reports stay in the engine until the next batch.
         """
         engine = self.engine

@@ -90,7 +90,7 @@ def load_users(population: PopulationBundle, sources: Mapping[str, TableSource],
 def load_new_users(
     population: PopulationBundle, sources: Mapping[str, TableSource], listen: Listener
 ) -> tuple[Dataset, NDArray[np.bool_]]:
-    """The rows of users who are predicted for, and for each whether all its labels are given."""
+    """The rows of users who are predicted for, and which, bool [rows], have all labels given."""
     plan = population.users
     described = plan.encoders
     columns, absent = described[plan.place]["columns"], []

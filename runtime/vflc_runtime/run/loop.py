@@ -300,7 +300,7 @@ def facts(settings: Mapping[str, Any], order: Order) -> Facts:
 
 
 def measure(session: Session, data: Dataset, rows: NDArray[np.int64]) -> Meter:
-    """Losses and metrics of the trained model over the rows given."""
+    """Losses and metrics of the trained model over the rows given, [rows]."""
     meter = session.meter("evaluate")
     for part in sequential(rows, EVALUATION_BATCH):
         outcome = session.evaluate(data.batch(part), len(part))

@@ -142,9 +142,9 @@ class Session:
         rows: int | None = None,
         indices: NDArray[np.int64] | None = None,
     ) -> Outcome:
-        """Trains on one batch; `inputs` has an array for every input id of every place here.
+        """Trains on one batch; `inputs` has an array [rows, …] for every input id of every place here.
 
-        `rows` is the size of the batch, where no place here has inputs that tell; `indices` says
+        `rows` is the size of the batch, where no place here has inputs that tell; `indices` [rows] says
         which rows of the data they are, to protections that keep something for each.
         """
         outcome = self._run("train", inputs, self.steps + 1, rows, indices)
@@ -152,20 +152,20 @@ class Session:
         return outcome
 
     def evaluate(self, inputs: Mapping[str, Array], rows: int | None = None) -> Outcome:
-        """Losses, predictions and what metrics measure, without a change of any weight."""
+        """Losses, predictions and what metrics measure of `inputs` [rows, …]; no weight changes."""
         return self._run("evaluate", inputs, 0, rows)
 
     def predict(self, inputs: Mapping[str, Array], rows: int | None = None) -> dict[str, Array]:
-        """Predictions by name; labels need not be among the inputs."""
+        """Predictions by name, [rows, …]; labels need not be among the inputs."""
         return self._run("predict", inputs, 0, rows).predictions
 
     def weights(self) -> dict[str, Array]:
-        """A copy of every weight of every place, by the name users know."""
+        """A copy of every weight of every place, in its shape [rows, …], by the name users know."""
         found = {name: w.copy() for engine in self.engines.values() for name, w in engine.weights().items()}
         return joined((engine.plan for engine in self.engines.values()), found)
 
     def weights_by_place(self) -> dict[str, dict[str, Array]]:
-        """The same, of each place."""
+        """A copy of every weight, in its shape [rows, …], by place and by the name that it has there."""
         return {
             place: {name: w.copy() for name, w in engine.weights().items()}
             for place, engine in self.engines.items()

@@ -157,7 +157,11 @@ def check_options(options: TrainOptions) -> None:
 
 
 def new_settings(bundle: Bundle | PopulationBundle, options: TrainOptions) -> dict[str, Any]:
-    """The settings of a new run: the options, and the spec's where they say nothing."""
+    """The settings of a new run: the options, and the spec's where they say nothing.
+
+    Raises:
+        Failure: VFL0638, the options contradict each other or the spec.
+    """
     found = {"model": bundle.manifest.model, "digest": bundle.manifest.digest}
     if isinstance(bundle, PopulationBundle):
         return found | _settings(ROUNDS, bundle.users.settings, options)

@@ -27,7 +27,7 @@ FITTING = (
 
 
 def read(path: Path, bundle: Bundle) -> dict[str, dict[str, Array]]:
-    """The weights of every place in a file, by the names that users know.
+    """The weights of every place in a file, [rows, …] by place and by the name that they have there.
 
     Raises:
         Failure: VFL0706, the file cannot be read, or has other weights than the spec; each is named.
@@ -69,7 +69,7 @@ def _whole_shape(shape: tuple[int, ...], rows: int | None) -> tuple[int, ...]:
 
 
 def keep(run: Path, weights: Mapping[str, Mapping[str, Array]]) -> None:
-    """Writes each place's part into its own folder."""
+    """Writes each place's part, [rows, …] by name, into its own folder; VFL0612 where the disk refuses."""
     with files.writing(run):
         for place, own in weights.items():
             files.make_folder(run / place)

@@ -46,6 +46,7 @@ class RunFolder:
     """A run's folder that is there; `new_run.create` makes one."""
 
     def __init__(self, path: Path) -> None:
+        """Reads run.json; VFL0614 where it cannot be read."""
         self.path = path
         self.checkpoints = Checkpoints(path / "checkpoints")
         try:
@@ -84,7 +85,7 @@ class RunFolder:
         return None if places is None else tuple(places)
 
     def opened(self, engine: str) -> Bundle | PopulationBundle:
-        """The bundle that ran, checked to be the one, with the plans that an engine runs."""
+        """The bundle that ran, with the plans that an engine runs; VFL0625 where it is another."""
         found = open_any(self.path / "bundle", self.places, engine)
         if found.manifest.digest != self.settings.get("digest"):
             raise Failure("VFL0625", f"{self.path / 'bundle'} is not the bundle that this run was made from")
@@ -99,7 +100,7 @@ class RunFolder:
         return of_population(self.opened(engine))
 
     def fitted(self, bundle: Bundle) -> dict[str, Any]:
-        """What encoders fitted in training, by input id."""
+        """What encoders fitted in training, by input id; VFL0621 where it cannot be read."""
         fitted: dict[str, Any] = {}
         for place in bundle.plans:
             self._check(f"{place}/encoders.json")
@@ -219,7 +220,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
     def history(self) -> list[dict[str, Any]]:
-        """The lines of history.jsonl."""
+        """The lines of history.jsonl; VFL0621 where it cannot be read."""
         try:
             return [json.loads(line) for line in (self.path / "history.jsonl").read_text().splitlines()]
         except (OSError, ValueError):
@@ -234,7 +235,11 @@ class RunFolder:
         return self.models_at(bundle.plans, listen)
 
     def models_at(self, places: Iterable[str], listen: Listener = silent) -> dict[str, Tensors]:
-        """The same, of some places."""
+        """The weights of some places, by place and name; a checkpoint's where the model is damaged.
+
+        Raises:
+            Failure: VFL0621, it is damaged and there is no checkpoint; VFL0629, there is no model yet.
+        """
         places = [*places]
         damage = self._damage(places)
         if damage is None:

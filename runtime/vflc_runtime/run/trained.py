@@ -146,9 +146,12 @@ def trained_session(
     hear: Callable[[Envelope], None] | None = None,
     listen: Listener = silent,
 ) -> Session:
-    """A session with the run's weights that runs one program; VFL0629 where there are none.
+    """A session with the run's weights that runs one program.
 
     `hear` is told of every message, `listen` where something else than the run's models is taken.
+
+    Raises:
+        Failure: VFL0629, there are none; VFL0636, the run has only the part of some parties.
     """
     if run.places is not None:
         raise Failure(

@@ -103,6 +103,7 @@ class LinkedNetwork:
         self._mailbox.listen = listen
 
     def open(self, within: float | None = None) -> None:
+        """See `Network`; waits for peers at most `within` seconds, the network's timeout where None."""
         self.bind()
         if self._listener is not None:
             self._listener.start()
@@ -137,6 +138,7 @@ class LinkedNetwork:
         link.push(make, len(payload), session)
 
     def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
+        """See `Network`."""
         return self._mailbox.control(sender, kind, limit, timeout)
 
     def told(self, kind: str) -> tuple[str, ...]:

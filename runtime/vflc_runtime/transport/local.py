@@ -43,7 +43,7 @@ class LocalNetwork:
     def run(self, routines: Mapping[str, Routine]) -> None:
         """Lets every place run until it waits, in turn, until all are done.
 
-        Nothing may be left over: a message that nobody took was not declared for this program.
+        Nothing may be left over: VFL0615 where a message is, which was not declared for this program.
         """
         waiting = dict(routines)
         while waiting:

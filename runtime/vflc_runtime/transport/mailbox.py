@@ -125,7 +125,11 @@ class Mailbox:
     # --- by the place ------------------------------------------------------------------------
 
     def control(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
-        """The next control message of a kind; VFL0645 where it has more bytes than are due at this point."""
+        """The next control message of a kind, waited for at most `timeout` seconds, see `Network.hear`.
+
+        Raises:
+            Failure: VFL0645, it has more than `limit` bytes; VFL0641, it did not come in time.
+        """
         payload: bytes = self.wait((sender, "control", kind), timeout)
         if len(payload) > limit:
             raise Failure(
@@ -138,7 +142,7 @@ class Mailbox:
         return payload
 
     def wait(self, key: MessageKey, timeout: float | None = None) -> Any:
-        """The next of what came under this key."""
+        """The next of what came under this key; VFL0641 after `timeout` seconds, or the network's own."""
         with self._lock:
             item = self._next(key)
             self._waiting = item is None
@@ -156,7 +160,7 @@ class Mailbox:
         ignored: tuple[type[Exception], ...] = (),
         what: str | None = None,
     ) -> bool:
-        """Waits for `ready`, which others make true and tell by `notify`; False after `timeout`.
+        """Waits for `ready`, which others make true and tell by `notify`; False after `timeout` seconds.
 
         The time counts as spent waiting for `peer`, and where it lasts, what is waited for is told.
         What keeps the place from going on is raised, but for what is `ignored`.

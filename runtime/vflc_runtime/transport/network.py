@@ -104,7 +104,7 @@ class Network(Protocol):
         ...
 
     def take(self, sender: str, message: str) -> Envelope:
-        """The next message `message` of `sender`; VFL0641 after `timeout`.
+        """The next message `message` of `sender`; VFL0641 after the network's timeout.
 
         The tensors are read only views. The receiver's `Gate` checks them against the batch.
         """
@@ -117,8 +117,8 @@ class Network(Protocol):
     def hear(self, sender: str, kind: str, limit: int, timeout: float | None = None) -> bytes:
         """The next control message `kind` of `sender`; one of over `limit` bytes is VFL0645.
 
-        `timeout` takes the place of the network's own, where more work lies in between; a peer that is
-        not even heard of is VFL0641 within the network's own all the same.
+        `timeout`, in seconds, takes the place of the network's own, where more work lies in between; a peer
+        that is not even heard of is VFL0641 within the network's own all the same.
         """
         ...
 

@@ -96,8 +96,8 @@ class DenseUpdates:
         return []
 
     def slots(self) -> dict[str, Array]:
-        """What Keras keeps stays with it: this way is never interrupted."""
+        """See `Updates`: none, as what Keras keeps stays with it. This way is never interrupted."""
         return {}
 
     def load(self, slots: Mapping[str, Array]) -> None:
-        """There are none."""
+        """See `Updates`: there are none."""

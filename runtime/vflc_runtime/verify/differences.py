@@ -67,7 +67,7 @@ class Comparison:
 
     Args:
         worst: of each kind the worst difference, None where they share nothing.
-        limit: what any measure may be at most.
+        limit: the largest number that any measure may have.
     """
 
     ways: tuple[str, str]

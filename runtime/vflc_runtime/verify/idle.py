@@ -63,7 +63,7 @@ class Shares:
 
 
 def hold(session: Session, start: Mapping[str, Array], idle: Iterable[str]) -> None:
-    """Puts idle weights back to where they started; nothing else changes."""
+    """Puts idle weights back to `start`, [rows, …] by name; nothing else changes."""
     for engine in session.engines.values():
         own = {
             weight.name: _own(start[weight.whole], weight)

@@ -69,7 +69,7 @@ class Chooser:
     """Exchanges rows near a non-smooth point for others.
 
     Args:
-        batch: gives the inputs of rows.
+        batch: gives the inputs [rows, …] of rows.
         rows: how many rows there are.
     """
 
@@ -91,7 +91,13 @@ class Chooser:
         ]
 
     def __call__(self, rows: Indices, step: int, weights: Mapping[str, Array]) -> Indices:
-        """The rows of a batch, those near a non-smooth point exchanged; as many as can be in some tries."""
+        """The rows [batch] of a batch, those near a non-smooth point exchanged as far as some tries can.
+
+        Args:
+            rows: of the data, [batch].
+            step: counted from 1; seeds what is drawn.
+            weights: by name, [rows, …], as they are before the step.
+        """
         draw = generator(self._seed, "rows without a non-smooth point", step)
         best, fewest = rows, len(rows) + 1
         for _ in range(TRIES):

@@ -27,12 +27,12 @@ class Recording:
         self._where: dict[RecordingKey, int] = {}
 
     def add(self, key: RecordingKey, value: NDArray[Any]) -> None:
-        """Writes an array, as it is now."""
+        """Writes an array [*], as it is now."""
         self._where[key] = self._file.seek(0, 2)
         np.save(self._file, np.ascontiguousarray(value), allow_pickle=False)
 
     def get(self, key: RecordingKey) -> NDArray[Any]:
-        """Reads an array back."""
+        """Reads an array [*] back."""
         self._file.seek(self._where[key])
         array: NDArray[Any] = np.load(self._file, allow_pickle=False)
         return array

@@ -40,12 +40,13 @@ class Case:
         self.batched = bool(self.types) and self.types[0].batched
 
     def at(self, arrays: Sequence[Array], attrs: Mapping[str, Any] | None = None) -> Array:
-        """The output for other values, and other static arguments."""
+        """The output [*] for other values [*], and other static arguments."""
         node = self.node if attrs is None else replace(self.node, attrs=attrs)
         with np.errstate(all="ignore"):
             return np.asarray(self.op.reference(node, arrays, self.types), np.float64)
 
     def with_input(self, position: int, array: Array) -> list[Array]:
+        """The input values [*], `array` in the place of one of them."""
         return [array if i == position else each for i, each in enumerate(self.arrays)]
 
     def floats(self, most: int = 10_000) -> list[int]:
@@ -69,7 +70,7 @@ class Case:
         return np.stack(columns, axis=-1)
 
     def halves(self, axis: int) -> list[Array] | None:
-        """The first input in two pieces along an axis; None where it is too short."""
+        """The first input [*] in two pieces along an axis; None where it is too short."""
         x = self.arrays[0]
         return [np.take(x, [0], axis), np.delete(x, 0, axis)] if x.shape[axis] > 1 else None
 
@@ -94,7 +95,7 @@ def _draw(type_: TensorType, rng: Any) -> Array:
 
 
 def run(graph: Graph, feeds: Mapping[str, Array], wanted: Node) -> Array:
-    """A value of a graph by the references."""
+    """A value [*] of a graph by the references, from values [*] by id."""
     values, needed = dict(feeds), graph.ancestors([wanted.id])
     for node in graph:
         if node.id in needed and node.id not in values:
@@ -104,4 +105,5 @@ def run(graph: Graph, feeds: Mapping[str, Array], wanted: Node) -> Array:
 
 
 def near(x: Array, y: Array) -> bool:
+    """Whether two arrays [*] are of one shape and equal but for rounding."""
     return x.shape == y.shape and bool(np.allclose(x, y, rtol=1e-9, atol=1e-9, equal_nan=True))

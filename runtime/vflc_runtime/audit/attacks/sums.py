@@ -50,7 +50,7 @@ def by_sums(batches: Sequence[tuple[Indices, Array, Array]], total: int) -> Arra
 
 
 def covered(batches: Sequence[tuple[Indices, Array, Array]], total: int) -> bool:
-    """Whether every row is in some batch."""
+    """Whether every one of `total` rows is in some batch, of which the first arrays are the rows [batch]."""
     return len(np.unique(np.concatenate([rows for rows, _, _ in batches]))) == total
 
 

@@ -59,7 +59,7 @@ def _run(view: AdversaryView, channel: ObservedEdges, knowledge: Knowledge) -> I
 
 
 def look(rows: Array, found: Array) -> Look:
-    """What `guesses` gives, as it is judged: a number, a class of two, one of several."""
+    """What `guesses` gives of `rows` [n], as it is judged: numbers [n], or shares of classes [n, classes]."""
     if found.ndim == 1:
         return Look(rows, found, "correlation")
     return Look(rows, found[:, 1]) if found.shape[1] == 2 else Look(rows, found, "accuracy")

@@ -48,17 +48,17 @@ class Solved:
         return made
 
     def memory(self) -> Mapping[str, Array]:
-        """As `Solving`."""
+        """See `Solving`."""
         with self._using():
             return self._solving.memory()
 
     def counts(self) -> Mapping[str, int]:
-        """As `Solving`."""
+        """See `Solving`."""
         with self._using():
             return self._solving.counts()
 
     def restore(self, memory: Mapping[str, Array], counts: Mapping[str, int]) -> None:
-        """As `Solving`."""
+        """See `Solving`."""
         with self._using():
             self._solving.restore(memory, counts)
 

@@ -156,7 +156,7 @@ class Marvell:
             return _noisy(gradients, positive, self._last, noise)
 
     def memory(self) -> dict[str, Array]:
-        """The noise of the last batch that had both classes, for a checkpoint; nothing before one had."""
+        """See `Solving`: the noise of the last batch that had both classes; nothing before one had."""
         return {} if self._last is None else {f.name: np.asarray(getattr(self._last, f.name)) for f in _PARTS}
 
     def counts(self) -> dict[str, int]:
@@ -164,7 +164,7 @@ class Marvell:
         return {"withheld": self.withheld}
 
     def restore(self, memory: Mapping[str, Array], counts: Mapping[str, int]) -> None:
-        """Takes up what a checkpoint has."""
+        """See `Solving`."""
         found: dict[str, Any] = {f.name: memory[f.name] for f in _PARTS if f.name in memory}
         self._last = Noises(**{**found, "along": float(found["along"].item())}) if found else None
         self.withheld = int(counts.get("withheld", 0))

@@ -45,7 +45,7 @@ class GrpcEnds:
 
 
 class GrpcNetwork(LinkedNetwork):
-    """A network all of whose addresses are "host:port" for gRPC."""
+    """A network all of whose addresses are "host:port" for gRPC; it waits `timeout` seconds for a message."""
 
     def __init__(
         self,
