@@ -154,7 +154,7 @@ OnnxDim = int | str | None
 """Of a shape: a size, the name of one that only a run knows, or nothing."""
 
 
-class OnnxPort(Struct, frozen=True):
+class WirePort(Struct, frozen=True):
     """An input or output: `dims` are None where the file has no shape for it."""
 
     name: str
@@ -162,7 +162,7 @@ class OnnxPort(Struct, frozen=True):
     dims: tuple[OnnxDim, ...] | None
 
 
-class OnnxNode(Struct, frozen=True):
+class WireNode(Struct, frozen=True):
     """One operator; an empty name among `inputs` leaves an optional one out.
 
     `attributes` are numbers, texts, lists of them, and tensors; `odd` names those that are something else.
@@ -188,9 +188,9 @@ class OnnxModel(Struct, frozen=True):
 
     ir: int
     opset: int
-    inputs: tuple[OnnxPort, ...]
-    outputs: tuple[OnnxPort, ...]
-    nodes: tuple[OnnxNode, ...]
+    inputs: tuple[WirePort, ...]
+    outputs: tuple[WirePort, ...]
+    nodes: tuple[WireNode, ...]
     tensors: Mapping[str, OnnxTensor]
     more: tuple[str, ...] = ()
 
@@ -246,7 +246,7 @@ def _tensor(item: Mapping[str, Any]) -> OnnxTensor:
     return OnnxTensor(name, dims, element, bool(item["outside"] or item.get("location", 0)), item)
 
 
-def _value(item: Mapping[str, Any]) -> OnnxPort:
+def _value(item: Mapping[str, Any]) -> WirePort:
     name, type_ = item.get("name", ""), item.get("type", {})
     tensor = type_.get("tensor")
     if tensor is None or any(word in type_ for word in ("sequence", "map", "opaque", "sparse", "optional")):
@@ -255,16 +255,16 @@ def _value(item: Mapping[str, Any]) -> OnnxPort:
     if element is None:
         raise OnnxFileError(f"`{name}` is not of numbers", "shapes")
     if "shape" not in tensor:
-        return OnnxPort(name, element, None)
+        return WirePort(name, element, None)
     dims = []
     for dim in tensor["shape"]["dims"]:
         if "size" in dim and "name" in dim:
             raise OnnxFileError(f"`{name}` has an axis with both a size and a name", "shapes")
         dims.append(dim.get("size", dim.get("name")))
-    return OnnxPort(name, element, tuple(dims))
+    return WirePort(name, element, tuple(dims))
 
 
-def _node(item: Mapping[str, Any]) -> OnnxNode:
+def _node(item: Mapping[str, Any]) -> WireNode:
     attributes: dict[str, Any] = {}
     odd: list[str] = []
     for each in item["attributes"]:
@@ -275,7 +275,7 @@ def _node(item: Mapping[str, Any]) -> OnnxNode:
         if value is None:
             odd.append(name)
     domain = item.get("domain", "") + item.get("overload", "")
-    return OnnxNode(
+    return WireNode(
         item.get("op", ""),
         "" if domain == "ai.onnx" else domain,
         tuple(item["inputs"]),

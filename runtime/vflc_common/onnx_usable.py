@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from vflc_common.onnx_file import OnnxModel, OnnxPort, read_onnx
+from vflc_common.onnx_file import OnnxModel, WirePort, read_onnx
 from vflc_common.onnx_wire import OnnxFileError
 
 MOST_VALUES = 1 << 24
@@ -135,7 +135,7 @@ def _check_flow(model: OnnxModel) -> None:
         raise OnnxFileError("two of its outputs have the same name")
 
 
-def _port(value: OnnxPort, what: str) -> RowPort:
+def _port(value: WirePort, what: str) -> RowPort:
     """An input or output whose first axis is the batch and whose other sizes are fixed."""
     shown = f"its {what} `{value.name}`"
     if value.element not in FED:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from vflc.importing.activations import activate
 from vflc.importing.graph import Value, binary, number, reduce, unary
-from vflc.importing.onnx_values import ALONG, NodeCall, NodeValue, OnnxConstant
+from vflc.importing.onnx_values import ALONG, NodeCall, NodeReader, NodeValue, OnnxConstant
 
-NodeReader = Callable[[NodeCall], NodeValue]
 BOOLEAN = {
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
     "logical_not",

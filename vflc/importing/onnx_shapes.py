@@ -10,8 +10,6 @@ from vflc.importing.graph import AxisSizes, Value, concat, number, part, reshape
 from vflc.importing.onnx_ops import numeric
 from vflc.importing.onnx_values import AGAIN, ALONG, NodeCall, NodeValue, OnnxConstant, ShapeSizes
 
-NodeReader = Callable[[NodeCall], NodeValue]
-
 
 def shape(call: NodeCall) -> NodeValue:
     found = call.input(0)

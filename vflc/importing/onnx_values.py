@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -190,3 +190,7 @@ def short(value: float) -> float:
     if not np.isfinite(found) or abs(value) >= 1e30 or float(found) != value:
         return value
     return float(str(found))
+
+
+NodeReader = Callable[[NodeCall], NodeValue]
+"""From a node to the value of its first output."""
