@@ -54,7 +54,7 @@ class OutsideRun:
         self._output = entry.outside.output
 
     def __call__(self, values: list[Array], rows: int) -> Array:
-        """The value for a batch, [rows, …] in the plan's precision; `values` [rows, …] are those of `inputs`."""
+        """The value for a batch, [rows, …] in the plan's precision; `values` are `inputs`, [rows, …]."""
         return self._file.run(values, self._output, rows).astype(self._precision)
 
 
