@@ -114,6 +114,7 @@ def _loads(place: str, name: str, content: bytes) -> None:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # nothing runs: threads take longest
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
