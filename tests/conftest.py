@@ -1,6 +1,7 @@
 """What all tests need of the process that they run in."""
 
 import functools
+import gc
 import os
 import signal
 from pathlib import Path
@@ -48,6 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
         folders = sorted(f"tests/{path.name}" for path in HERE.iterdir() if any(path.glob("test_*.py")))
         first = len(folders) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
         config.args = folders[first:] + folders[:first]
+
+
+def pytest_collection_finish() -> None:
+    """What all tests of this process need stays as long as it does: no search for garbage looks at it."""
+    gc.collect()
+    gc.freeze()
 
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "1"))

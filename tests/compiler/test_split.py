@@ -40,7 +40,7 @@ def encoders_of(text: str) -> dict[str, Any]:
     return data
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=specs())
 def test_split_equals_unsplit(text: str, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("split")

@@ -207,7 +207,7 @@ def test_examples_keep_every_promise(path: Path) -> None:
     compile_spec(path, watch=Watch(checked=True))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(specs())
 def test_random_specs_keep_every_promise(text: str) -> None:
     pipeline().run(lowered(granted(text)), DiagnosticCollector(), Watch(checked=True))

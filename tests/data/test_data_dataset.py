@@ -309,7 +309,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), names=st.permutations(["ID", "UserID", "Age", "Rating", "Genres"]))
 def test_whatever_the_tables_hold_the_answer_is_a_data_set_or_a_coded_failure(tmp_path, data, names):
     names = names[: data.draw(st.integers(3, 5))]

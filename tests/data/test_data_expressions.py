@@ -135,7 +135,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.one_of(NUMBERS, TRUTHS), ROWS)
 def test_any_expression_against_plain_python(tree, rows):
     values = {

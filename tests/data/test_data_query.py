@@ -280,7 +280,7 @@ PIECES = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PIECES, min_size=1, max_size=14))
 def test_whatever_is_written_nothing_is_and_no_secret_is_read(home, pieces):
     before = sorted(home.rglob("*"))

@@ -377,7 +377,7 @@ def test_tables_without_rows(tmp_path):
         refused(code, source)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), ending=st.sampled_from(["csv", "tsv", "json", "jsonl", "parquet", "csv.gz"]))
 def test_whatever_a_file_holds_the_answer_is_rows_or_a_coded_failure(tmp_path, data, ending):
     text = st.text(alphabet=st.sampled_from("key,zip\taepy|;\"'\n\r {}[]:0123.\\\0é"), max_size=80)

@@ -53,7 +53,7 @@ def read(source, name="v", declared="string", key="k"):
 REALS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**40), 10**40).map(float)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(REALS, min_size=1, max_size=50))
 def test_a_double_has_the_text_of_the_spec_s_number(database, numbers):
     assert sql(database, "DOUBLE", [repr(x) for x in numbers]) == [text(x) for x in numbers]
@@ -61,7 +61,7 @@ def test_a_double_has_the_text_of_the_spec_s_number(database, numbers):
         assert float(text(x)) == x
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-(10**37), 10**37), min_size=1, max_size=20), st.integers(0, 8))
 def test_a_whole_number_has_the_same_digits_whatever_holds_it(database, numbers, scale):
     digits = [str(n) for n in numbers]
@@ -93,7 +93,7 @@ def test_integers_of_all_widths(database):
         assert sql(database, type, fitting, "int") == [int(n) for n in fitting]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 38).flatmap(lambda w: st.tuples(st.just(w), st.integers(0, w))), st.data())
 def test_a_decimal_has_the_text_of_the_double_that_is_the_same_number(database, shape, data):
     width, scale = shape
@@ -109,7 +109,7 @@ def test_a_decimal_has_the_text_of_the_double_that_is_the_same_number(database, 
         assert "." in found or "e" in found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.text(alphabet=st.characters(exclude_categories=["Cs", "Cn"]) | st.sampled_from("\0e\u0301")),
@@ -262,7 +262,7 @@ def test_every_type_that_duckdb_has_is_text_or_is_refused_by_name(database):
     assert {t for t in types if as_text(t, "c") is not None} >= PLAIN - {"TIMESTAMPTZ_NS", "TIME_NS"}
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 99), min_size=1, max_size=6, unique=True))
 def test_whole_numbers_are_the_same_keys_in_every_kind_of_file(tmp_path, numbers):
     texts = [str(n) for n in numbers]

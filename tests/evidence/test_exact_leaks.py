@@ -87,7 +87,7 @@ def recovered(spec: Spec, rows: dict[str, Any], labels: np.ndarray, predicted: n
     return any(proportional(guess, rest) or agrees(guess, np.sign(rest)) for guess in guesses)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(spec=leak_specs())
 def test_attacks_agree_with_the_analysis(spec: Spec, tmp_path_factory: Any) -> None:
     text = granted(spec.text)

@@ -160,7 +160,7 @@ VALUES = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(text_chains() | number_chains(), st.data())
 def test_a_value_becomes_what_the_runtime_makes_of_it(
     chain: tuple[str, list[dict[str, Any]], str], data: st.DataObject
@@ -211,7 +211,7 @@ TEXTS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(NUMERIC | TEXTS, st.none() | st.floats(-100, 100), st.none() | st.integers(-9, 9), VALUES["string"])
 def test_an_expression_becomes_what_the_runtime_makes_of_it(tree: Any, a: Any, n: Any, t: Any) -> None:
     row = {"a": a, "n": n, "t": t}

@@ -46,7 +46,7 @@ class Heard:
         return found
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=st.one_of(learn_specs(), learn_specs(), specs()))
 def test_what_is_not_learned_moves_no_message(text: str, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("learn")

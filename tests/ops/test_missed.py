@@ -166,7 +166,7 @@ def test_penalised_rows_catch_up_exactly(options: dict[str, Any], l2: float, fir
 
 
 @pytest.mark.parametrize("options", SHRINKING, ids=["plain", "momentum", "nesterov"])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(step=st.integers(1, 3 * BLOCK), shares=st.lists(st.floats(0, 1), min_size=1, max_size=2))
 def test_products_over_many_blocks(options: dict[str, Any], step: int, shares: list[float]) -> None:
     """Every entry is that of the matrices multiplied one after another, in long numbers."""

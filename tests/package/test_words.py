@@ -100,7 +100,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.text(), plain))
 def test_a_document_is_known_by_its_digest(document: dict[str, Any]) -> None:
     signed = canonical.signed(document)

@@ -36,9 +36,7 @@ def test_ctrl_c_at_one_leaves_the_same_step_at_all(
     assert pressed.wait() == 130, pressed.log()
     assert other.wait() == PEER and "VFL0653" in other.log()
     assert last(pressed) == last(other)
-    for party in two:
-        party.start()
-    end(two, example)
+    go_on(two, example)
 
 
 def test_sigterm_does_not_wait_for_a_peer_that_stalls(example: dict[str, Any], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -64,16 +65,35 @@ def test_sigkill_at_random_instants(name: str, tmp_path: Path) -> None:
         assert history(owner.out) == history(alone)
 
 
-def ended(folder: Path) -> tuple[list[Party], dict[str, dict[str, bytes]]]:
-    """Two parties that trained to the end, and what they hold."""
-    sources = prepared("deepfm", folder / "data", "--generate", 400)
-    bundle = compiled("deepfm", text_of("deepfm", small=True), folder / "bundle")
-    deploy = write_deploy(folder, {place: sources[place] for place in ("alice", "bob")}, timeout=8)
-    flags = [*FLAGS, "--epochs", "1"]
-    parties = [Party(place, bundle, deploy, folder / place, flags) for place in ("alice", "bob")]
+Ended = tuple[list[Party], dict[str, dict[str, bytes]]]
+
+
+def two_parties(folder: Path, out: Path) -> list[Party]:
+    """Not started; their tables and their bundle are in the folder."""
+    sources = {place: str(folder / "data" / f"{place}.parquet") for place in ("alice", "bob")}
+    deploy, flags = write_deploy(out, sources, timeout=8), [*FLAGS, "--epochs", "1"]
+    return [Party(place, folder / "bundle", deploy, out / place, flags) for place in sources]
+
+
+@pytest.fixture(scope="module")
+def at_their_end(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of two parties that trained to the end."""
+    folder = tmp_path_factory.mktemp("ended")
+    prepared("deepfm", folder / "data", "--generate", 400)
+    compiled("deepfm", text_of("deepfm", small=True), folder / "bundle")
+    parties = two_parties(folder, folder)
     for party in parties:
         party.start()
     assert [party.wait() for party in parties] == [0, 0]
+    return folder
+
+
+@pytest.fixture
+def ended(at_their_end: Path, tmp_path: Path) -> Ended:
+    """Two parties that trained to the end, and what they hold; of this test alone."""
+    for place in ("alice", "bob"):
+        shutil.copytree(at_their_end / place, tmp_path / place)
+    parties = two_parties(at_their_end, tmp_path)
     return parties, {party.name: tensors(party.out, party.name) for party in parties}
 
 
@@ -85,9 +105,9 @@ def killed_before_parting(party: Party) -> None:
     path.write_text(json.dumps(metrics))
 
 
-def test_two_killed_at_the_very_end_both_come_to_it(tmp_path: Path) -> None:
+def test_two_killed_at_the_very_end_both_come_to_it(ended: Ended) -> None:
     """One knows that all are at the end, the other must learn it from this one."""
-    parties, held = ended(tmp_path)
+    parties, held = ended
     before = json.loads((parties[1].out / "metrics.json").read_bytes())
     killed_before_parting(parties[0])
     (parties[1].out / "metrics.json").unlink()
@@ -104,11 +124,13 @@ def test_two_killed_at_the_very_end_both_come_to_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_who_was_killed_as_it_left_does_not_need_the_others(tmp_path: Path, place: int) -> None:
+def test_who_was_killed_as_it_left_does_not_need_the_others(ended: Ended, place: int) -> None:
     """It waits for them, as one may need it; that nobody came is no failure."""
-    parties, held = ended(tmp_path)
+    parties, held = ended
     party = parties[place]
     killed_before_parting(party)
+    deploy = party.deploy.read_text()
+    party.deploy.write_text(deploy.replace("timeout = 8", "timeout = 2"))  # all of which it waits
     party.start()
     assert party.wait() == 0, party.log()
     assert tensors(party.out, party.name) == held[party.name]

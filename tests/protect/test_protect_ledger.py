@@ -183,7 +183,7 @@ def test_a_ledger_adds_up_what_each_row_has_cost(messages, tmp_path):
     assert ledger.spent(entries, ("carol", "Age"), np.arange(20).astype(np.uint64), {}).epsilon == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.sets(st.integers(0, 30), min_size=1), st.floats(0.01, 3)), min_size=1, max_size=6)
 )

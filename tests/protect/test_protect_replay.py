@@ -96,21 +96,25 @@ def go_on(out: Path, **options: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("engine", "until"), [("onnx", 1), ("onnx", 5), ("keras", 1)])
 def test_what_goes_on_sends_the_same_and_spends_nothing(engine, until, tmp_path, monkeypatch):
-    """Killed before the first checkpoint, or after one; and gone on with from a copy, with all known."""
+    """Killed before the first checkpoint, or after one; and gone on with from a copy, with all known.
+
+    A second time on Keras would take seconds, and nothing of it is of an engine.
+    """
     heard = Heard(monkeypatch)
     backends = ("onnx", "keras") if engine == "keras" else ("onnx",)
     folder, out = bundle(BOTH, tmp_path / "b", backends=backends), tmp_path / "run"
     begun(folder, out, heard, until, engine=engine, validation=0.25, checkpoint_steps=2, batch=16)
     before = spent(out)
+    copies = [out, tmp_path / "copy"] if engine == "onnx" else [out]
     shutil.copytree(out, tmp_path / "copy")
-    go_on(out, engine=engine)
-    go_on(tmp_path / "copy", engine=engine)
+    for copy in copies:
+        go_on(copy, engine=engine)
     assert spent(out) == before
-    whole, other = weights(out), weights(tmp_path / "copy")
-    assert whole and all(np.array_equal(whole[name], other[name]) for name in whole)
+    whole, *others = map(weights, copies)
+    assert whole and all(np.array_equal(whole[name], each[name]) for each in others for name in whole)
     twice = [m for (program, *_), m in heard.sent.items() if program == "train" and len(m) > 1]
     assert twice and all(np.array_equal(messages[0], again) for messages in twice for again in messages)
-    assert {len(messages) for messages in twice} >= {2, 3}
+    assert {len(messages) for messages in twice} >= {2, 1 + len(copies)}
 
 
 def test_a_run_whose_epsilon_is_all_that_is_granted_goes_on(tmp_path, monkeypatch):

@@ -181,14 +181,12 @@ def test_an_id_that_a_row_names_twice_is_clipped_at_the_latest_where_its_parts_a
             assert gradient == pytest.approx(alone[weight] * clip * HAIR / length(alone), rel=1e-9, abs=1e-15)
 
 
-@pytest.mark.parametrize(("name", "engine"), [("deep", "onnx"), ("tables", "onnx"), ("deep", "keras")])
-def test_a_row_of_any_size_moves_the_sum_by_the_clip_at_most(name: str, engine: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["deep", "tables"])
+def test_a_row_of_any_size_moves_the_sum_by_the_clip_at_most(name: str, tmp_path: Path) -> None:
     """The row's numbers are a million times too large, and the sum before noise moves by C and no more."""
     clip, count = 0.01, 8
     protect = PROTECT.format(clip=clip, noise=1.0)
-    backends = ("onnx", "keras") if engine == "keras" else ("onnx",)
-    folder = bundle(text(BOTTOMS[name], protect=protect), tmp_path / "b", backends=backends)
-    at = At(folder, engine, Silent())
+    at = At(bundle(text(BOTTOMS[name], protect=protect), tmp_path / "b"), noise=Silent())
     inputs = batch(count)
     sums = []
     for size in (0.0, 1e6):
@@ -217,8 +215,11 @@ def test_noise_of_each_number_is_what_was_asked_for_and_its_own_in_each_step(
     backends = ("onnx", "keras") if engine == "keras" else ("onnx",)
     folder = bundle(text(bottom, protect=protect), tmp_path, backends=backends)
     inputs = batch(count)
-    silent = At(folder, engine, Silent()).moved(inputs)
     loud = At(folder, engine)
+    with pytest.MonkeyPatch.context() as patch:
+        for guards in loud.session.guards().values():
+            patch.setattr(guards, "_noise", Silent())
+        silent = loud.moved(inputs)
     drawn: dict[str, list[np.ndarray]] = {}
     for _ in range(times):
         for weight, gradient in loud.moved(inputs).items():

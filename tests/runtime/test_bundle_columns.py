@@ -161,7 +161,7 @@ THINGS = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(ENCODERS.ours), st.sampled_from(["string", "int", "float"]), st.data())
 def test_whatever_settings_are_refused_or_encode(name: str, type: str, data: st.DataObject) -> None:
     """Settings of any kind end in a refusal, at the bundle or at the data, and never in a traceback."""

@@ -250,13 +250,13 @@ def survives(text: str) -> None:
         assert format_spec(formatted) == formatted
 
 
-@settings(max_examples=150, deadline=20_000)
+@settings(max_examples=75, deadline=20_000)
 @given(mutated())
 def test_mutations_give_findings_only(text: str) -> None:
     survives(text)
 
 
-@settings(max_examples=150, deadline=20_000)
+@settings(max_examples=75, deadline=20_000)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join)))
 def test_any_text_gives_findings_only(text: str) -> None:
     survives(text)

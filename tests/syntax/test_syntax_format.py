@@ -103,7 +103,7 @@ STATEMENTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.lists(st.tuples(STATEMENTS, GAPS), max_size=5))
 def test_any_spec(statements: list[tuple[str, str]]) -> None:
     check("".join(statement + gap for statement, gap in statements))

@@ -68,8 +68,9 @@ def read_table(
     values.define(connection, [text_key, *(sql for each in exprs for sql in (each.value, each.bad))])
     connection.execute(f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{kept} FROM {quote(read)}")
     connection.execute(f"DROP TABLE {quote(read)}")
-    check_keys(connection, party, key, repeated=bool(info.get("population")))
-    return TableRead(_check_values(connection, party, columns, exprs), types[-1], exprs)
+    rows = check_keys(connection, party, key, repeated=bool(info.get("population")))
+    _check_values(connection, party, columns, exprs)
+    return TableRead(rows, types[-1], exprs)
 
 
 def key_text(type: str, name: str, party: str, key: Wanted) -> str:
@@ -98,32 +99,35 @@ def typed_column(column: ColumnJson, type: str, name: str, party: str) -> Expres
     return found
 
 
-def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, repeated: bool) -> None:
-    """VFL0616 where a key is missing or blank, VFL0605 where one is there twice and may not."""
-    blank = connection.execute(
-        f"SELECT rowid + 1, count(*) OVER () FROM {raw_name(party)} "
-        "WHERE key IS NULL OR regexp_full_match(key, '\\s*') ORDER BY rowid LIMIT 1"
-    ).fetchone()
-    if blank:
+def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, repeated: bool) -> int:
+    """VFL0616 where a key is missing or blank, VFL0605 where one is there twice and may not; gives the rows.
+
+    One query counts what could be wrong; what is wrong only a second one looks for.
+    """
+    blank = "FILTER (key IS NULL OR regexp_full_match(key, '\\s*'))"
+    unlike = "count(*)" if repeated else "count(DISTINCT key)"
+    ((rows, different, blanks, first),) = connection.execute(
+        f"SELECT count(*), {unlike}, count(*) {blank}, min(rowid + 1) {blank} FROM {raw_name(party)}"
+    ).fetchall()
+    if blanks:
         raise Failure(
             "VFL0616",
-            f"{party}'s key column {key.name} is blank in {in_rows(blank[1])}, first in row {blank[0]}",
+            f"{party}'s key column {key.name} is blank in {in_rows(blanks)}, first in row {first}",
             "leave such rows out of the source: every row needs a key",
             key.where,
         )
-    if repeated:
-        return
+    if different == rows:
+        return int(rows)
     doubled = connection.execute(
         f"SELECT key, count(*) FROM {raw_name(party)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 3"
     ).fetchall()
-    if doubled:
-        examples = ", ".join(f"{shown(value)} ({times} times)" for value, times in doubled)
-        raise Failure(
-            "VFL0605",
-            f"{party}'s key column {key.name} has the same key in several rows: {examples}",
-            "choose a key column that identifies a row, or leave the other rows out",
-            key.where,
-        )
+    examples = ", ".join(f"{shown(value)} ({times} times)" for value, times in doubled)
+    raise Failure(
+        "VFL0605",
+        f"{party}'s key column {key.name} has the same key in several rows: {examples}",
+        "choose a key column that identifies a row, or leave the other rows out",
+        key.where,
+    )
 
 
 def _check_values(
@@ -131,17 +135,16 @@ def _check_values(
     party: str,
     columns: Sequence[ColumnJson],
     typed: Sequence[Expression],
-) -> int:
-    """Refuses text where numbers are declared; gives the number of rows."""
+) -> None:
+    """Refuses text where numbers are declared."""
     doubtful = [i for i, expr in enumerate(typed) if expr.bad != "false"]
-    for part in in_parts(doubtful):
-        asked = ", ".join(["count(*)", *(f"count(*) FILTER ({typed[i].bad})" for i in part)])
+    for part in in_parts(doubtful) if doubtful else ():
+        asked = ", ".join(f"count(*) FILTER ({typed[i].bad})" for i in part)
         # All is fetched: a result that is not finished would stand in the way of the next table.
-        ((rows, *counts),) = connection.execute(f"SELECT {asked} FROM {raw_name(party)}").fetchall()
+        (counts,) = connection.execute(f"SELECT {asked} FROM {raw_name(party)}").fetchall()
         for i, bad in zip(part, counts, strict=True):
             if bad:
                 _refuse_value(connection, party, columns[i], typed[i], f"c{i}", bad)
-    return int(rows)
 
 
 def _refuse_value(
