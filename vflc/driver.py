@@ -19,7 +19,7 @@ from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
-from vflc.passes.pipeline import UNWATCHED, Watch, pipeline, population_pipeline
+from vflc.passes.pipeline import UNWATCHED, Watch, analysis, pipeline, population_pipeline
 from vflc.passes.split import split
 from vflc.syntax import tree
 from vflc.syntax.parser import parse, read_source
@@ -106,7 +106,7 @@ def examine(source: SourceText, folder: Path | None = None) -> Examined:
             if models[0].population:
                 population_pipeline().run(models[0], collector, watch)
             else:
-                models.append(split(models[0], collector, watch))
+                models.append(split(models[0], collector, analysis, watch))
     except Refused as refused:
         return Examined(source, folder, refused.diagnostics, spec, models[-1] if models else None)
     return Examined(source, folder, collector.diagnostics, spec, models[-1])
@@ -230,7 +230,7 @@ def compile_source(
         if unsplit:
             model = pipeline(unsplit).run(lowered, collector, watch)
         else:
-            model = split(lowered, collector, watch, protections, push_down)
+            model = split(lowered, collector, pipeline, watch, protections, push_down)
         unfused = None
         if "keras" in backends:
             again = pipeline(unsplit, fuse=False, protections=protections, push_down=model.pushed)

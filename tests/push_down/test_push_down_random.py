@@ -21,7 +21,7 @@ from vflc_runtime.run.session import Session
 from vflc.diagnostics import DiagnosticCollector, Refused, SourceText
 from vflc.emit.bundle import Bundle
 from vflc.passes.lower import lower
-from vflc.passes.pipeline import Watch
+from vflc.passes.pipeline import Watch, pipeline
 from vflc.passes.place import Placement, astray
 from vflc.passes.prune import Prune
 from vflc.passes.split import split
@@ -122,7 +122,7 @@ def findings(text: str, push_down: bool) -> tuple[Counter[str], bool]:
     lowered = lower(parse(source, collector), "random", None, collector)
     assert lowered is not None
     try:
-        split(lowered, collector, Watch(checked=True), push_down=push_down)
+        split(lowered, collector, pipeline, Watch(checked=True), push_down=push_down)
     except Refused as refused:
         found = refused.diagnostics
     else:

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused
-from vflc.ir.stages import Lowered, Scheduled, Vectorised
+from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
 from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
 from vflc.passes.disclose import Disclose
@@ -21,7 +21,6 @@ from vflc.passes.properties import Property
 from vflc.passes.protect.passes import ProtectGradients, ProtectValues, ProtectWeights
 from vflc.passes.prune import Prune
 from vflc.passes.push_down.push_down import PushDown
-from vflc.passes.schedule import Scheduling
 from vflc.passes.simplify import Simplify
 
 M = TypeVar("M", bound=Lowered)
@@ -107,7 +106,16 @@ def _check(model: Lowered, properties: tuple[Property, ...], when: str) -> None:
 def pipeline(
     unsplit: bool = False, fuse: bool = True, protections: bool = True, push_down: bool = True
 ) -> Pipeline[Scheduled]:
-    """The passes of a spec with parties.
+    """The passes of a spec with parties; as `analysis`, and what each place does, step by step."""
+    from vflc.passes.schedule import Scheduling
+
+    return Pipeline((*analysis(unsplit, fuse, protections, push_down).passes, Scheduling()), Scheduled)
+
+
+def analysis(
+    unsplit: bool = False, fuse: bool = True, protections: bool = True, push_down: bool = True
+) -> Pipeline[Partitioned]:
+    """The passes of a spec with parties that may find something: what a check runs.
 
     Args:
         unsplit: put the whole model at one place, where nothing crosses.
@@ -131,9 +139,8 @@ def pipeline(
         *((ProtectGradients(),) if guarded else ()),
         Cut(),
         *((Disclose(),) if guarded else ()),
-        Scheduling(),
     )
-    return Pipeline(passes, Scheduled)
+    return Pipeline(passes, Partitioned)
 
 
 def population_pipeline() -> Pipeline[Vectorised]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused
 from vflc.diagnostics.diagnostic import in_order
-from vflc.ir.stages import Lowered, Scheduled
-from vflc.passes.pipeline import UNWATCHED, Watch, pipeline
+from vflc.ir.stages import Lowered, Partitioned
+from vflc.passes.pipeline import UNWATCHED, Pipeline, Watch
+
+M = TypeVar("M", bound=Partitioned)
 
 
 def split(
     lowered: Lowered,
     collector: DiagnosticCollector,
+    passes: Callable[..., Pipeline[M]],
     watch: Watch = UNWATCHED,
     protections: bool = True,
     push_down: bool = True,
-) -> Scheduled:
-    """Runs the passes of a spec with parties.
+) -> M:
+    """Runs the `passes` of a spec with parties: `pipeline`, or `analysis`, which a check stops after.
 
     What `push_down` finds must have no more findings of any code than what is written, and break no limit
     that this keeps: else the model is taken as it is written. Within grants, bounds are not compared.
@@ -25,9 +30,9 @@ def split(
     Raises:
         Refused: a pass found a mistake.
     """
-    found = _Attempt(lowered, protections, push_down, watch)
+    found = _Attempt(lowered, passes(protections=protections, push_down=push_down), watch)
     if found.pushed and found.diagnostics:
-        written = _Attempt(lowered, protections, False, watch)
+        written = _Attempt(lowered, passes(protections=protections, push_down=False), watch)
         if written.model and (found.model is None or _more(found.diagnostics, written.diagnostics)):
             found = written
     collector.diagnostics += found.diagnostics
@@ -38,14 +43,13 @@ def split(
     return found.model
 
 
-class _Attempt:
+class _Attempt(Generic[M]):
     """One way through the passes of a spec with parties, whatever comes of it."""
 
-    def __init__(self, lowered: Lowered, protections: bool, push_down: bool, watch: Watch) -> None:
+    def __init__(self, lowered: Lowered, passes: Pipeline[M], watch: Watch) -> None:
         collector = DiagnosticCollector()
         self.made: list[tuple[str, Lowered]] = []
-        self.model: Scheduled | None = None
-        passes = pipeline(protections=protections, push_down=push_down)
+        self.model: M | None = None
         try:
             self.model = passes.run(lowered, collector, Watch(self._after, watch.checked))
             self.diagnostics = collector.diagnostics

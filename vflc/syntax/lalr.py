@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pkgutil import get_data
+from pathlib import Path
 from typing import Any, Self
 
+import vflc_grammars
 from msgspec import Struct, json
 
 TABLES = "vfl.tables.json"
@@ -90,9 +91,7 @@ class Tables(Struct, frozen=True):
     @classmethod
     def load(cls) -> Self:
         """Those in the package."""
-        content = get_data("vflc_grammars", TABLES)
-        assert content is not None, "the package has its tables"
-        data = json.decode(content)
+        data = json.decode(Path(vflc_grammars.__file__).with_name(TABLES).read_bytes())
         rules, rows = tuple(GrammarRule(*rule) for rule in data["rules"]), data.pop("rows")
         return cls(**{**data, "rules": rules, "states": tuple(rows[row] for row in data["states"])})
 

@@ -15,7 +15,6 @@ from vflc.ir.graph import SecretSource
 from vflc.ir.model import PartyInfo
 from vflc.ir.release import Grant
 from vflc.ir.stages import Lowered, Partitioned
-from vflc.ops.mechanisms import suggested
 from vflc.passes.learn.bounds import Columns, bound_of, codes_of, declared, made_of
 from vflc.passes.learn.columns import folded, table_columns
 from vflc.passes.learn.flow import Secret
@@ -318,6 +317,8 @@ def _cheaper(bound: Bound, grant: Grant, label: bool) -> str:
         return f"ask the mechanism for ε = {grant.epsilon:g} or less, or grant more"
     if grant.epsilon is not None:
         what = f"{grant.party}.{grant.column}" if label else "VALUE"
+        from vflc.ops.mechanisms import suggested
+
         how = suggested("labels" if label else "noise", grant.epsilon)
         return (
             "put a mechanism with a proof before everything that depends on it, in all phases: protect "

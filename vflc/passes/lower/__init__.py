@@ -16,6 +16,7 @@ from vflc.ir.budget import MOST_TERMS, Budget
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.model import Loss, PartyInfo
+from vflc.ir.release import Protection
 from vflc.ir.stages import Lowered
 from vflc.ops import infer
 from vflc.ops.penalty import PENALTIES
@@ -26,7 +27,6 @@ from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives
 from vflc.passes.lower.population import lower_population
 from vflc.passes.lower.predictions import bind_prediction, check_inputs, lower_predict
-from vflc.passes.lower.protect import lower_protect
 from vflc.passes.lower.release import lower_accept, lower_release
 from vflc.passes.lower.settings import check_metrics, lower_train
 from vflc.passes.lower.terms import check_terms
@@ -135,10 +135,14 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         lower_accept(ev, i, scope, tuple(parties), ids) for i in spec.items if isinstance(i, tree.Accept)
     ]
     protects = [item for item in spec.items if isinstance(item, tree.Protect)]
-    protections = [
-        lower_protect(ev, item, scope, tuple(parties), ids, number + 1)
-        for number, item in enumerate(protects)
-    ]
+    protections: list[Protection | None] = []
+    if protects:
+        from vflc.passes.lower.protect import lower_protect  # few specs need it
+
+        protections += [
+            lower_protect(ev, item, scope, tuple(parties), ids, number + 1)
+            for number, item in enumerate(protects)
+        ]
     _trainable(graph, losses, collector)
     check_metrics(ev, next((i for i in spec.items if isinstance(i, tree.Train)), None), predictions)
     return Lowered(

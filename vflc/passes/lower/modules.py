@@ -10,8 +10,16 @@ from msgspec import Struct, field
 
 from vflc.diagnostics import DiagnosticCollector, Refused, RelatedSpan, SourceText, Span
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.passes.lower.outside import ABSENT, NO_FOLDER, open_outside
-from vflc.passes.lower.values import POISON, BlockValue, LazyValue, OutsideValue, Poison, Scope
+from vflc.passes.lower.values import (
+    ABSENT,
+    NO_FOLDER,
+    POISON,
+    BlockValue,
+    LazyValue,
+    OutsideValue,
+    Poison,
+    Scope,
+)
 from vflc.syntax import tree
 from vflc.syntax.parser import MAX_CHARACTERS, parse, read_source
 
@@ -67,6 +75,8 @@ class Modules(Struct):
         path: Path | str = NO_FOLDER
         if file is not None and folder is not None and self.folder is not None:
             path = _beside(file.value, folder, self.folder, ".onnx")
+        from vflc.passes.lower.outside import open_outside  # few specs need it
+
         value = open_outside(item, path, self.collector)
         self.bind(scope, LazyValue.known(item.name.text, item.name.span, value or POISON))
 

@@ -19,7 +19,7 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.ir.outside import OP, OutsideModel, Sizes
 from vflc.ops.registry import REQUIRED, Function, FunctionParameter
-from vflc.passes.lower.values import POISON, OutsideValue, Poison, Scope
+from vflc.passes.lower.values import ABSENT, NO_FOLDER, POISON, OutsideValue, Poison, Scope
 from vflc.passes.place import trainable_below
 from vflc.syntax import tree
 
@@ -31,9 +31,6 @@ CODES = {"file": "VFL0716", "shapes": "VFL0717", "parts": "VFL0718"}
 USAGE = 'write block NAME = onnx("FILE.onnx")'
 OPTIONS = ("trainable", "sha256", "inputs", "outputs")
 BESIDE = "use an .onnx file in the folder of the spec or below it"
-ABSENT = "there is no file"
-NO_FOLDER = "a spec given as text cannot use files"
-"""How the reasons begin for which a file is not here, though another party may have it."""
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 

@@ -52,6 +52,11 @@ class BlockValue(Struct, frozen=True):
     module: Scope
 
 
+ABSENT = "there is no file"
+NO_FOLDER = "a spec given as text cannot use files"
+"""How the reasons begin for which a file is not here, though another party may have it."""
+
+
 class OutsideValue(Struct, frozen=True):
     """A block that is a file which runs as it is; `span` is where it is declared."""
 

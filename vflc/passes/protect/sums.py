@@ -17,8 +17,6 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.release import Guard, Offer, Protection
 from vflc.ir.stages import Placed
 from vflc.ops import OPS
-from vflc.ops.mechanisms import MECHANISMS
-from vflc.passes.protect.joint import guard_of
 
 
 class GuardedSum(Struct, frozen=True):
@@ -33,6 +31,8 @@ def guard_sum(
     model: Placed, protection: Protection, values: Sequence[str], collector: DiagnosticCollector
 ) -> Placed:
     """The model with a guard at each place that adds to the sums that the values enter."""
+    from vflc.passes.protect.joint import guard_of  # few specs need it
+
     graph, users = model.graph, model.graph.users()
     sums: dict[str, GuardedSum] = {}
     for name in values:
@@ -79,6 +79,10 @@ def offered(graph: Graph, guards: Sequence[Guard]) -> tuple[Offer, ...]:
         found = find_sum(graph, users, node.id) if crosses else None
         if found is not None and _fits(graph, found, node.id) and not masked.intersection(found.leaves):
             sums[found.root] = found
+    if not sums:
+        return ()
+    from vflc.ops.mechanisms import MECHANISMS  # few specs need any
+
     name = next(mechanism.name for mechanism in MECHANISMS if mechanism.role == "sum")
     return tuple(
         Offer(
