@@ -2,8 +2,9 @@
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
+from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import Options, Schedule, highest
+from vflc.ops.schedule import Schedule, highest
 
 
 def make(b: Build, done: Node, o: Options) -> Node:

@@ -15,8 +15,8 @@ def hour(text: str, step: EncoderSettings) -> int | None:
 
 ENCODER = Encoder(
     name="hour",
-    doc="The hour of `2024-01-31 08:30:00`, an id from 0 to 23. What is no such text is missing.",
-    step="the two digits after the day and a blank or `T`; missing where they are no hour",
+    doc="The hour of `2024-01-31 08:30:00`, an id from 0 to 23. Any other text is missing.",
+    step="the two digits after the date and a space or `T`; missing if they are not an hour",
     reads=("string",),
     gives="id",
     codes=lambda settings: 24,

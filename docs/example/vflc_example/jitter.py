@@ -2,7 +2,8 @@
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
-from vflc.ops.protection import BOTH, POSITIVE, Applied, Draw, Drawing, Mechanism, Option, Options, width
+from vflc.ops.protection import BOTH, POSITIVE, Applied, Draw, Drawing, Mechanism, Option, width
+from vflc.ops.registry import Options
 
 
 def apply(b: Build, row: Node, options: Options, draw: Drawing) -> Applied:

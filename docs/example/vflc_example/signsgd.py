@@ -2,7 +2,8 @@
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
-from vflc.ops.optimizer import Optimizer, Options, Updated
+from vflc.ops.optimizer import Optimizer, Updated
+from vflc.ops.registry import Options
 from vflc.ops.schedule import rate
 
 
