@@ -5,6 +5,7 @@
 # make test-newest   the tests with the newest
 # make lint   ruff and mypy alone        make clean   back to the files of the repository
 # make lock   requirements/ anew: the versions, with their hashes, that demo and test install
+# make torch  PyTorch in build/torch, for the tests that import what it exports; without it they are left out
 # make mutants FOLDER=protect SAMPLE=60   what the tests of a folder do not notice
 
 VENV   ?= .venv
@@ -23,6 +24,9 @@ data    = --data alice=$(1)/alice.parquet --data bob=$(1)/bob.parquet
 
 oldest  = $(BUILD)/oldest/installed$(here)
 newest  = $(BUILD)/newest/installed$(here)
+torch   = $(BUILD)/torch/installed$(here)
+# As the extra `torch`, but built for the CPU alone: that build is in PyTorch's own index, where this pip has none.
+TORCH   = torch==2.13.0+cpu onnxscript
 # Which extras, and which tests: those of what a version can change.
 OLDEST  = dev dp masks grpc tensorboard
 CORE    = $(addprefix tests/,$(addprefix cli/test_cli_,commands.py main.py outputs.py) compiler data diagnostics ops \
@@ -34,7 +38,7 @@ CORES   = -n auto --dist worksteal
 
 unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
 
-.PHONY: test test-oldest test-newest demo lint editor lock mutants clean always
+.PHONY: torch test test-oldest test-newest demo lint editor lock mutants clean always
 .DELETE_ON_ERROR:
 
 test: $(dev)
@@ -50,6 +54,8 @@ test-oldest: $(oldest)
 test-newest: $(newest)
 	$(BUILD)/newest/bin/python -m pip list --disable-pip-version-check
 	$(BUILD)/newest/bin/python -m pytest $(CORES) $(or $(PYTEST),$(CORE) $(addprefix tests/,keras_backend population))
+
+torch: $(torch)
 
 lint: $(dev)
 	$(python) -m ruff check .
@@ -84,13 +90,21 @@ $(oldest): requirements/oldest.txt pyproject.toml
 $(newest): always # what is newest is so today
 	$(call install,$(BUILD)/newest,--upgrade ".[$(subst $(space),$(comma),$(NEWEST))]")
 
+$(torch): Makefile
+	$(call venv,$(BUILD)/torch)
+	$(call pip,$(BUILD)/torch) $(TORCH) || $(call pip,$(BUILD)/torch) --extra-index-url https://download.pytorch.org/whl/cpu $(TORCH)
+	@touch $@
+
 comma := ,
 empty :=
 space := $(empty) $(empty)
 pip    = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
-define install
+define venv
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (on Debian: apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(1)
+endef
+define install
+	$(call venv,$(1))
 	$(call pip,$(1)) $(2)
 	$(call pip,$(1)) --no-deps --no-build-isolation --editable .
 	$(1)/bin/python -m compileall -q vflc grammars runtime
@@ -103,7 +117,7 @@ LOCK = $(BUILD)/lock/bin/uv pip compile --quiet --universal --python-version 3.1
 lock:
 	$(PYTHON) -m venv $(BUILD)/lock
 	$(call pip,$(BUILD)/lock) uv
-	$(LOCK) --all-extras --output-file requirements/all.txt
+	$(LOCK) $(addprefix --extra ,$(NEWEST) psi notebook) --output-file requirements/all.txt # all but torch
 	echo setuptools | $(LOCK) - --constraint requirements/all.txt --output-file requirements/core.txt
 	$(LOCK) --resolution lowest-direct $(addprefix --extra ,$(OLDEST)) --output-file requirements/oldest.txt
 

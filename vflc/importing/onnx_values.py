@@ -107,11 +107,11 @@ class NodeCall:
             return number(self._plain(found.array.reshape(-1)[0].item()))
         if found.array.dtype.kind != "f":
             self.fail(f"computes with a list of {found.array.size} {found.array.dtype.name} numbers")
-        array = found.array
+        array = found.array.reshape(1) if found.array.ndim == 0 else found.array
         while array.ndim > 1 and array.shape[0] == 1:
             array = array[0]
         return self.model.weight(
-            found.changed(array, "row") if array.ndim < found.array.ndim else found, self
+            found.changed(array, "row") if array.ndim != found.array.ndim else found, self
         )
 
     def _plain(self, value: Any) -> float:

@@ -8,6 +8,7 @@ from vflc.importing.expressions import GraphWriter
 from vflc.importing.graph import Imported, InputColumn, Output, refuse
 from vflc.importing.names import Names, identifier, literal
 from vflc.importing.owners import Owned, assigned, families, twice
+from vflc.importing.text import AXES
 
 MADE = {"bce": "sigmoid({})", "cce": "softmax({})"}
 """The prediction that is made of a logit."""
@@ -53,7 +54,7 @@ def spec(
             f"`{clashing[0]}` is an input of the model and its label",
             "give the label another column",
         )
-    graph = GraphWriter(model, columns, owner, Names([*parties, *RESERVED]))
+    graph = GraphWriter(model, columns, owner, Names([*parties, *RESERVED, *AXES, "value"]))
     bound = graph.write([output.value for output in model.outputs], [output.loss for output in model.outputs])
     blocks = [_head(model, source)]
     blocks += [_party(party, key, model.columns, owner, columns, learned) for party in parties]
