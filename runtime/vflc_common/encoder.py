@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
+from vflc_common.words import vector_width
+
 if TYPE_CHECKING:
     from vflc_common.backends import ColumnStatistic, GraphBuilder, KerasBuilder, OnnxBuilder
     from vflc_common.encoding import Values
@@ -20,8 +22,13 @@ Kind = Literal["string", "int", "float", "strings", "id", "ids"]
 """What a link reads or gives: `strings` and `ids` are many a row."""
 TEXTS = ("string", "strings")
 IDS = ("id", "ids")
-SHAPE = {"int": "number", "float": "number"}
-"""What a column is in the graph, by what its chain gives: ids are what they are, texts are nothing."""
+NUMBERS = ("int", "float")
+
+
+def shape_of(kind: str) -> str:
+    """What a column is in the graph, by what its chain gives: ids are what they are, texts are nothing."""
+    return "number" if kind in NUMBERS else "vector" if vector_width(kind) is not None else kind
+
 
 EncoderSettings = Mapping[str, Any]
 """An encoder of a chain, as encoders.json has it: its `name`, and each parameter or None."""
@@ -251,10 +258,17 @@ class Encoder(Struct, frozen=True, kw_only=True):
     def changes_units(self) -> bool:
         """Whether a number has another unit after it."""
         gives = {self.gives} if self.gives is not None else {*self.reads}
-        return not self.keeps_units and bool(gives & SHAPE.keys())
+        return not self.keeps_units and bool(gives & {*NUMBERS})
+
+    def takes(self, kind: str) -> bool:
+        """Whether it may follow a kind; what makes a number of a number does so with each of a vector."""
+        each = vector_width(kind) is not None and self.after("float") == "float"
+        return kind in self.reads or (each and "float" in self.reads)
 
     def after(self, kind: str) -> str:
         """What it gives of what it reads."""
+        if vector_width(kind) is not None:
+            return kind
         return "ids" if self.gives == "id" and kind == "strings" else self.gives or kind
 
     def mistake(self, settings: EncoderSettings, kind: str) -> str | None:
@@ -287,7 +301,7 @@ def examined(encoder: Encoder, settings: EncoderSettings, kind: str) -> tuple[st
     Raises:
         ValueError: an encoder of another package gives what is no such number.
     """
-    wrong = encoder.mistake(settings, kind)
+    wrong = encoder.mistake(settings, "float" if vector_width(kind) is not None else kind)
     if wrong is not None:
         return wrong, None
     count, widest = encoder.count(settings), encoder.length and encoder.length(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, get_args
 
 FORMAT = 1
@@ -42,10 +43,12 @@ STEPS = {
 StepKind = Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
 
 COLUMN_TYPES = ("string", "int", "float")
-"""Declared types of raw columns."""
+"""Declared types of raw columns; and `vector(8)`, so many numbers a row."""
+WIDEST = 65_536
+"""Numbers that a vector may have."""
 COLUMN_KINDS = ("feature", "label", "weight", "column")
 """What a column is for; one of the last kind is only computed with."""
-ColumnShape = Literal["id", "ids", "number"]
+ColumnShape = Literal["id", "ids", "number", "vector"]
 SHAPES: tuple[ColumnShape, ...] = get_args(ColumnShape)
 """What a column's encoders give for a row."""
 Predicted = Literal["binary", "multiclass", "number"]
@@ -80,3 +83,15 @@ WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 Division = Literal["random", "keys"]
 DIVISIONS: tuple[Division, ...] = get_args(Division)
 """How users are divided into those to train on and the others."""
+
+
+def vector_width(type: str | None) -> int | None:
+    """How many numbers a row of a column has that is declared `vector(8)`; None of every other type."""
+    found = re.fullmatch(r"vector\(([1-9][0-9]{0,8})\)", type or "")
+    width = int(found[1]) if found else 0
+    return width if 0 < width <= WIDEST else None
+
+
+def is_column_type(text: str) -> bool:
+    """Whether a column can be declared so."""
+    return text in COLUMN_TYPES or vector_width(text) is not None

@@ -178,4 +178,4 @@ def test_whatever_settings_are_refused_or_encode(name: str, type: str, data: st.
         check(json.dumps(document).encode())
         Dataset.load(document, generate(document, 5, 0))
     except Failure as failure:
-        assert failure.code in ("VFL0613", "VFL0603", "VFL0604", "VFL0610")
+        assert failure.code in ("VFL0613", "VFL0603", "VFL0604", "VFL0610", "VFL0506")

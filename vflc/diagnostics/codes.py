@@ -24,6 +24,7 @@ CODES: dict[str, str] = {
     "VFL0018": "A column whose name is none of the language",
     "VFL0019": "A name in a table for what no table has",
     "VFL0020": "Two names for one column of a table",
+    "VFL0021": "A vector where a single value is needed",
     "VFL0026": "Names that look alike",
     # Names
     "VFL0101": "An unknown name",

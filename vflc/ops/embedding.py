@@ -75,6 +75,9 @@ def _embed_one(
     if kind == "number":
         vector = b.weight(name, (Axis(None, dim),), init)
         return b.op("mul", field, vector)
+    if kind == "vector":
+        matrix = b.weight(name, (field.type.axes[1], Axis(None, dim)), init)
+        return b.op("matmul", field, matrix, transpose_x=False, transpose_y=False)
     if source is None:
         source = _table(b, name, field.attrs["rows"], dim, init)
     _check_rows(source, field)
@@ -95,7 +98,8 @@ def embed(
     """An embedding of each field: [dim] for one feature, [field, dim] for a list.
 
     An id reads its row of a table; the rows of several ids are summed (`combiner = mean`: averaged);
-    a number multiplies a learned vector. With `table = …`, all ids read that table.
+    a number multiplies a learned vector, and a vector a learned matrix. With `table = …`, all ids read
+    that table.
     """
     pick("combiner", combiner, COMBINERS)
     positive("`dim`", dim)

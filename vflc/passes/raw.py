@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from vflc_common.encoder import IDS
+
 from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.release import Acceptance
@@ -91,7 +93,7 @@ def _refuse_several(features: list[Node], reader: Node, first: str, collector: D
 def _share(features: list[Node]) -> str:
     """A layer over one party's features, with two of them written out."""
     names = ", ".join(feature.id for feature in features[:2]) + ", …" * (len(features) > 2)
-    if all(feature.attrs["kind"] == "number" for feature in features):
+    if all(feature.attrs["kind"] not in IDS for feature in features):
         return f"dense(concat({names}), 8)"
     return f"dense(flatten(embed([{names}], dim = 8)), 8)"
 

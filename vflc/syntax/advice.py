@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from vflc_common.text import quote
-from vflc_common.words import COLUMN_TYPES
+from vflc_common.words import is_column_type
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.syntax.lalr import Token
@@ -97,7 +97,7 @@ def _in_quotes(scan: Scan, start: int, index: int) -> str | None:
     end = re.compile(r"[:=#{}\n]|$").search(scan.source.text, first.end_pos)
     name = scan.source.text[first.end_pos : end.start()].strip() if end else ""
     inside = first.end_pos < found.start_pos <= first.end_pos + len(name)
-    if not inside or found.value in COLUMN_TYPES or "," in name or name[:1] in "\"'":
+    if not inside or is_column_type(found.value) or "," in name or name[:1] in "\"'":
         return None
     if first.type == "KEY":
         return f"put such a name in quotes: key {quote(name)}"

@@ -91,7 +91,7 @@ class Builder(Expressions):
         rest = parts[3:] if bounds else parts[2:]
         encoders = tuple(part for part in rest if isinstance(part, tree.EncoderCall))
         typed = rest[0].type == "COLON"
-        type_, value = (self._name(rest[1]), None) if typed else (None, rest[1])
+        type_, value = (rest[1], None) if typed else (None, rest[1])
         alias = next((part for part in rest if isinstance(part, _Alias)), None)
         name = alias.name if alias else called
         self._check_name(kind, parts[1], called, bounds, alias, typed)
@@ -99,6 +99,12 @@ class Builder(Expressions):
         table = called.text if alias else None
         node = tree.Column(kind, name, family, type_, value, encoders, self._over(parts), table)
         return self._leaf(node, name.text, *(members(name.text, *family) if family else ()))
+
+    def type(self, parts: list[Any]) -> tree.Name:
+        """`float`, `vector(128)`: as text without blanks."""
+        if len(parts) == 1:
+            return self._name(parts[0])
+        return tree.Name(f"{parts[0]}({self.number(parts[2:3]).value})", self._over(parts))
 
     def alias(self, parts: list[Any]) -> _Alias:
         return _Alias(self._name(parts[1]), self._over(parts))

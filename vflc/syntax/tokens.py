@@ -343,6 +343,8 @@ def _classify(scan: Scan) -> None:
 
 def _is_type(tokens: list[Token], index: int) -> bool:
     """Whether a column's type stands there: `as` after it gives the column its name in the spec."""
+    if [token.type for token in tokens[index - 2 : index + 1]] == ["LPAR", "NUMBER", "RPAR"]:
+        index -= 3  # `vector(8)`
     return index > 0 and tokens[index].type == "NAME" and tokens[index - 1].type == "COLON"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from vflc_runtime.audit.initial import Imitation, imitate
 from vflc_runtime.audit.judge import Judge
 from vflc_runtime.audit.knowledge import AttackedLabel, Knowledge
 from vflc_runtime.audit.simulation import PREDICTED, MessageRecorder, first_steps, records_all
-from vflc_runtime.audit.targets import target
+from vflc_runtime.audit.targets import target, varying
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Edge
 from vflc_runtime.data.dataset import Dataset
@@ -103,9 +104,10 @@ class Context:
             aimed = target(name, values, values)
             if aimed is None:
                 continue
-            if values.dtype.kind == "f" and len(np.unique(values[:PREDICTED])) > 2:
-                label, truth = AttackedLabel(name, "number", 2), values.reshape(-1).astype(np.float64)
-                yield Knowledge(label, truth), Judge(label, truth)
+            number = itemgetter((slice(None), varying(values) if values.dtype.kind == "f" else 0))
+            if values.dtype.kind == "f" and len(np.unique(number(values)[:PREDICTED])) > 2:
+                label, truth = AttackedLabel(name, "number", 2), number(values).astype(np.float64)
+                yield Knowledge(label, truth, None, number), Judge(label, truth)
             else:
                 label = AttackedLabel(
                     name, "binary" if len(aimed.shares) == 2 else "classes", len(aimed.shares)

@@ -53,7 +53,7 @@ def imitate(
     Args:
         bundle: of the run.
         seed: of its initial weights.
-        sizes: how many ids each input may have, as its encoder says; None for a number.
+        sizes: how many ids each input may have, as its encoder says; None for numbers.
         threads: threads an operator may use.
         start: the run's folder, where it keeps the weights of a file that it started from.
     """
@@ -80,7 +80,7 @@ def imitate(
 
 def _made_up(each: Input, size: int | None, rng: np.random.Generator, precision: str) -> Array:
     if size is None:
-        return rng.normal(size=(MADE_UP, 1)).astype(precision)
+        return rng.normal(size=(MADE_UP, each.shape[1] or 1)).astype(precision)
     shape = (MADE_UP,) if len(each.shape) == 1 else (MADE_UP, IDS)
     return rng.integers(0, size, shape).astype(np.int32)
 

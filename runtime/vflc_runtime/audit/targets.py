@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -35,15 +35,21 @@ class AttackTarget:
 def target(id: str, values: Array, undrawn: Array) -> AttackTarget | None:
     """A column as classes; None where all rows are alike. Numbers are told apart as high and low.
 
+    A vector is told apart by the first of its numbers that varies.
+
     Args:
         id: of the input.
         values: as the model has them, [rows] or [rows, width].
         undrawn: the same before any protection drew answers.
     """
+    if undrawn.dtype.kind == "f" and undrawn[0].size > 1:
+        at = varying(undrawn)
+        found = target(id, values[:, at], undrawn[:, at])
+        return found and replace(found, spelled=lambda rows: found.spelled(rows[:, at]))
     before = undrawn.reshape(len(undrawn), -1)
-    if before.dtype.kind == "f" and len(found := np.unique(before)) > 2:
+    if before.dtype.kind == "f" and len(levels := np.unique(before)) > 2:
         middle = np.median(before)
-        cut = middle if (before > middle).any() else found[-2]
+        cut = middle if (before > middle).any() else levels[-2]
         spelled = partial(_above, cut=cut)
     elif before.shape[1] > 1:  # several ids: whether the most frequent one is among them
         ids, counts = np.unique(before[before >= 0], return_counts=True)
@@ -54,6 +60,11 @@ def target(id: str, values: Array, undrawn: Array) -> AttackTarget | None:
     classes, origin = spelled(values), spelled(before)
     shares = np.bincount(origin, minlength=int(classes.max(initial=0)) + 1) / len(origin)
     return AttackTarget(id, classes, shares, spelled) if np.count_nonzero(shares) > 1 else None
+
+
+def varying(values: Array) -> int:
+    """Which number of a vector [rows, width] is the first that varies; 0 where none does."""
+    return int(np.argmax(values.max(axis=0) > values.min(axis=0)))
 
 
 def _above(values: Array, cut: float) -> NDArray[np.int64]:

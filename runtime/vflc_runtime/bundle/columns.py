@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vflc_common.encoder import IDS, SHAPE, examined
+from vflc_common.encoder import IDS, examined, shape_of
 from vflc_common.encoders import ENCODERS
 from vflc_common.expressions import CALLS, CONDITIONS, type_of
 from vflc_common.plugins import BrokenPlugin, Plugin
-from vflc_common.words import COLUMN_KINDS, COLUMN_TYPES, ENCODERS_FILE, SHAPES
+from vflc_common.words import COLUMN_KINDS, COLUMN_TYPES, ENCODERS_FILE, SHAPES, is_column_type, vector_width
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plugins import load, unusable
@@ -35,13 +35,19 @@ def check_columns(contents: Contents, declared: Sequence[Plugin]) -> None:
             party["key"].text()
         _check_where(party)
         columns = [*party["columns"]]
-        types = {
-            column["name"].text(): column["type"].one_of(*COLUMN_TYPES)
-            for column in columns
-            if column.get("value") is None
-        }
+        types = {column["name"].text(): _type(column) for column in columns if column.get("value") is None}
         for column in columns:
             _check_column(column, types, declared)
+
+
+def _type(column: Json) -> str:
+    """The declared type of a column of the table; only a feature may be a vector."""
+    declared = column["type"].text()
+    if not is_column_type(declared):
+        raise column["type"].wrong(f"one of {', '.join(COLUMN_TYPES)}, or a vector")
+    if vector_width(declared) is not None and column["kind"].text() != "feature":
+        raise column["type"].wrong("no vector, for what is no feature")
+    return declared
 
 
 def _check_column(column: Json, types: Mapping[str, str], declared: Sequence[Plugin]) -> None:
@@ -60,7 +66,7 @@ def _check_column(column: Json, types: Mapping[str, str], declared: Sequence[Plu
     kind = types[column["name"].text()] if value is None else type_of(value.value, types)
     kind, rows = _check_chain(column["encoders"], kind, declared)
     shape = column["shape"].one_of(*SHAPES)
-    if SHAPE.get(kind, kind) != shape:
+    if shape_of(kind) != shape:
         raise column["shape"].wrong(f"what its encoders give, {kind}")
     if (rows or None) != (column.value.get("rows") or None):
         raise column.wrong(f"rows as its encoders give, {rows}")
@@ -80,7 +86,7 @@ def _check_where(item: Json) -> None:
 def _check_expression(tree: Json, types: Mapping[str, str]) -> None:
     keys = {key for key, _ in tree.items()}
     if "column" in keys:
-        tree["column"].one_of(*types)
+        tree["column"].one_of(*(name for name, type in types.items() if vector_width(type) is None))
     elif "number" in keys:
         tree["number"].number()
     elif "string" in keys:
@@ -107,7 +113,7 @@ def _check_chain(chain: Json, kind: str, declared: Sequence[Plugin]) -> tuple[st
         known = {"name", *(parameter.name for parameter in encoder.parameters)}
         if strange := {key for key, _ in item.items()} - known:
             raise item.wrong(f"no {', '.join(sorted(strange))}")
-        if kind not in encoder.reads:
+        if not encoder.takes(kind):
             raise item.wrong(f"an encoder of {kind}")
         settings: dict[str, Any] = {key: item.value.get(key) for key in known}
         try:

@@ -20,12 +20,13 @@ from vflc_common.encoder import DEFAULT, EncoderSettings
 from vflc_common.encoders import length, record
 from vflc_common.encoding import Values, numbers_of
 from vflc_common.text import text
+from vflc_common.words import vector_width
 
 from vflc_runtime.data.encoders import encode, present
 from vflc_runtime.data.refusals import EXAMPLES, Codes, Offsets, Refusals, spread
 
-ChainState = list[dict[str, float] | None]
-"""What a chain has fitted: of each encoder its parameters, or None."""
+ChainState = list[dict[str, Any] | None]
+"""What a chain has fitted: of each encoder its parameters, or None. Of a vector each is a list."""
 
 WIDE, SPARSE = 64, 16
 """A column is said to be too wide for its rows from more values than WIDE on, SPARSE times the mean."""
@@ -78,13 +79,14 @@ class EncoderChain:
         self.name, self.shape, self.where = name, column["shape"], column.get("where")
         self.encoders: Sequence[EncoderSettings] = column.get("encoders", ())
         self.kind = column.get("kind")
+        self.width = vector_width(column.get("type"))
         self.rows: int | None = column.get("rows")
         self.length = length(self.encoders)
         lookups = ((e, lookup) for e in self.encoders if (lookup := record(e).lookup) is not None)
         listed = next((lookup.values(e)[:EXAMPLES] for e, lookup in lookups), ())
         self.counts = UnplacedCounts(expected=[text(value) for value in listed])
         self.state: ChainState = list(state) if state is not None else [None] * len(self.encoders)
-        self._statistic: ColumnStatistic | None = None
+        self._statistics: list[ColumnStatistic] = []
         self._refuse = Refusals(name, self.kind, self.rows, self.where)
 
     @property
@@ -106,14 +108,15 @@ class EncoderChain:
             return
         fit = record(self.encoders[at]).fit
         assert fit is not None, "what is not fitted can be"
-        encoded = self._run(Values(present(values)), keys, self.encoders[:at], None)
-        with self._refuse.converting("what is fitted to it"):
-            numbers, null = numbers_of(encoded.flat)
-        self._refuse.large(self.encoders[at]["name"], numbers, encoded.offsets, keys)
-        with self._refuse.converting(self.encoders[at]["name"]):
-            if self._statistic is None:
-                self._statistic = fit.start()
-            self._statistic.add(numbers[~null])
+        for component, part in enumerate(self._components(values)):
+            encoded = self._run(Values(present(part)), keys, self.encoders[:at], None, component)
+            with self._refuse.converting("what is fitted to it"):
+                numbers, null = numbers_of(encoded.flat)
+            self._refuse.large(self.encoders[at]["name"], numbers, encoded.offsets, keys)
+            with self._refuse.converting(self.encoders[at]["name"]):
+                if component == len(self._statistics):
+                    self._statistics.append(fit.start())
+                self._statistics[component].add(numbers[~null])
 
     def settle(self) -> None:
         """Fits the first encoder that is not fitted to the rows observed.
@@ -124,9 +127,15 @@ class EncoderChain:
         at = self.unfitted
         if at is None:
             return
-        encoder, statistic, self._statistic = self.encoders[at], self._statistic, None
-        if statistic is None or not statistic.count:
+        encoder, statistics, self._statistics = self.encoders[at], self._statistics, []
+        if not statistics or not all(statistic.count for statistic in statistics):
             raise self._refuse.nothing_to_fit(encoder["name"])
+        found = [self._fitted(encoder, statistic) for statistic in statistics]
+        self.state[at] = (
+            found[0] if self.width is None else {n: [each[n] for each in found] for n in found[0]}
+        )
+
+    def _fitted(self, encoder: EncoderSettings, statistic: ColumnStatistic) -> dict[str, float]:
         fit = record(encoder).fit
         assert fit is not None, "what is not fitted can be"
         with self._refuse.converting(encoder["name"]):
@@ -136,7 +145,21 @@ class EncoderChain:
             for name, value in state.items():
                 if not math.isfinite(value):
                     raise ValueError(f"fitted {name} is {value}")
-        self.state[at] = state
+        return state
+
+    def _components(self, values: pa.Array) -> list[pa.Array]:
+        """A vector's numbers, each as a column [n]; of every other column itself."""
+        if self.width is None:
+            return [values]
+        absent = values.is_null()
+        inside = values.values.slice(values.offset * self.width, len(values) * self.width)
+        table, gaps = inside.to_numpy(zero_copy_only=False), inside.is_null().to_numpy(zero_copy_only=False)
+        gone = gaps.reshape(-1, self.width) | absent.to_numpy(zero_copy_only=False)[:, None]
+        columns = table.reshape(-1, self.width).T
+        return [
+            pa.array(np.ascontiguousarray(column), pa.float64(), mask=np.ascontiguousarray(mask))
+            for column, mask in zip(columns, gone.T, strict=True)
+        ]
 
     def encode(self, values: pa.Array, keys: pa.Array) -> NDArray[np.generic]:
         """Encodes rows.
@@ -148,11 +171,13 @@ class EncoderChain:
         Returns:
             int32 [n] for shape "id"; int32 [n, L] padded with -1 for "ids", L the longest row here, or
             the `max` of a sequence;
-            float64 [n, 1] for "number".
+            float64 [n, 1] for "number" and [n, k] for "vector".
 
         Raises:
             Failure: VFL0603, VFL0604, VFL0610.
         """
+        if self.width is not None:
+            return self._vectors(values, keys)
         values = present(values)
         self.counts.missing += values.null_count
         distinct, codes = self._distinct(values)
@@ -170,6 +195,17 @@ class EncoderChain:
                 numbers, _ = numbers_of(done.flat)
             return spread(numbers, codes).reshape(-1, 1)
         return spread(self._ids(done, keys, codes), codes)
+
+    def _vectors(self, values: pa.Array, keys: pa.Array) -> NDArray[np.generic]:
+        self.counts.missing += values.null_count
+        made = np.empty((len(values), self.width or 0))
+        for component, part in enumerate(self._components(values)):
+            done = self._run(Values(present(part)), keys, self.encoders, None, component)
+            if done.flat.null_count:
+                self._refuse.missing(done.flat, keys, None)
+            with self._refuse.converting("its use as a number"):
+                made[:, component], _ = numbers_of(done.flat)
+        return made
 
     def _distinct(self, values: pa.Array) -> tuple[pa.Array, Codes]:
         """Distinct values and each row's position among them; None where that would not pay."""
@@ -190,8 +226,10 @@ class EncoderChain:
         keys: pa.Array,
         encoders: Sequence[EncoderSettings],
         codes: Codes,
+        component: int = 0,
     ) -> Values:
-        for encoder, fitted in zip(encoders, self.state, strict=False):
+        for encoder, state in zip(encoders, self.state, strict=False):
+            fitted = part_of(state, component) if state and self.width is not None else state
             with self._refuse.converting(encoder["name"]):
                 result = encode(values, encoder, fitted)
             looks_up = record(encoder).lookup is not None
@@ -225,6 +263,11 @@ class EncoderChain:
             example = str(done.looked_up[int(at)].as_py())
             if example not in self.counts.examples:
                 self.counts.examples.append(example)
+
+
+def part_of(state: Mapping[str, Any], component: int) -> dict[str, Any]:
+    """What one component of a vector is encoded with."""
+    return {name: v[component] if isinstance(v, list) else v for name, v in state.items()}
 
 
 def _occurrences(which: NDArray[np.bool_], offsets: Offsets, codes: Codes) -> int:

@@ -31,6 +31,8 @@ Encoders = Mapping[str, Any]
 Agree = Callable[[pa.Array], Indices]
 """Which of a table's rows to keep, by their keys, in the order that all parties keep theirs in."""
 
+NUMBERS = ("number", "vector")
+"""Shapes of columns that are numbers; the others are ids."""
 BLOCK = 1 << 17
 """Rows encoded at a time."""
 IN_MEMORY = 4 << 30
@@ -195,13 +197,13 @@ class _Table:
         """Encodes all inputs of this table, block by block; those that find no `room` into `folder`."""
         buffers = {}
         for i, (id, chain) in enumerate(self.chains.items()):
-            dtype = number if chain.shape == "number" else np.dtype(np.int32)
+            dtype = number if chain.shape in NUMBERS else np.dtype(np.int32)
             buffers[id] = ColumnBuffer(folder / f"{self.party}.{i}", dtype, room)
         for some in _some(list(self.chains.values())):
             for _, keys, values in self._blocks(aligned, some):
                 for chain in some:
                     block = chain.encode(values(chain), keys)
-                    block = block if chain.shape != "number" else _held(block, number, chain, keys)
+                    block = block if chain.shape not in NUMBERS else _held(block, number, chain, keys)
                     buffers[chain.name].append(block)
         return {id: buffer.finish() for id, buffer in buffers.items()}
 
@@ -243,10 +245,10 @@ def _held(block: NDArray[Any], number: np.dtype[Any], chain: EncoderChain, keys:
         with np.errstate(over="raise"):
             return block.astype(number, copy=False)
     except FloatingPointError:
-        at = int(np.argmax(np.abs(block)))
+        at, component = np.unravel_index(int(np.argmax(np.abs(block))), block.shape)
         raise Failure(
             "VFL0506",
-            f"{chain.name} is {block[at, 0]:g} in the row with key {keys[at].as_py()!r}, "
+            f"{chain.name} is {block[at, component]:g} in the row with key {keys[int(at)].as_py()!r}, "
             f"which {number} cannot hold",
             "scale it, as by -> log1p or -> standardize, or compile with --precision float64",
             chain.where,

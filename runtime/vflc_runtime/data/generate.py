@@ -20,6 +20,7 @@ from vflc_common.encoders import record
 from vflc_common.expressions import CALLS, ExpressionTree
 from vflc_common.expressions import columns as columns_read
 from vflc_common.text import text
+from vflc_common.words import vector_width
 
 from vflc_runtime.data import expressions
 from vflc_runtime.data.table import ColumnJson, name_in_table
@@ -148,6 +149,8 @@ def _column(
 ) -> pa.Array:
     """A raw column: values by its encoders, else of `known`, else by expressions it is in, or its type."""
     wanted = _Wanted(column.get("encoders", ()))
+    if (width := vector_width(column["type"])) is not None:
+        return _vectors(width, wanted, rows, random)
     literals = [leaf for tree in trees for leaf in _literals(tree)]
     values: list[Any]
     if wanted.separator is not None:
@@ -203,6 +206,13 @@ def _listed(encoder: Encoder, settings: EncoderSettings) -> Sequence[Any]:
         return values
     whole = isinstance(values, range) or all(isinstance(value, int) for value in values)
     return [*values, max(values) + 1 if whole else "unlisted"]
+
+
+def _vectors(width: int, wanted: _Wanted, rows: int, random: np.random.Generator) -> pa.Array:
+    """Normal vectors [rows, width], some of them missing where that may be."""
+    flat = pa.array(random.normal(0.0, 1.0, rows * width))
+    absent = pa.array(random.random(rows) < (GAPS if wanted.gaps else 0.0))
+    return pa.FixedSizeListArray.from_arrays(flat, width, mask=absent)
 
 
 def _as(type: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import duckdb
+from vflc_common.words import vector_width
 
 from vflc_runtime.data import values
 from vflc_runtime.data.read import Wanted, load
@@ -164,6 +165,8 @@ def _refuse_value(
         help = "declare the column string: this number does not fit a 64-bit int"
     elif column["type"] == "string":
         help = values.what_to_do(name_in_table(column), "string", "JSON")
+    elif vector_width(column["type"]) is not None:
+        help = f"give every row so many numbers, or none and an encoder: {column['type']} -> missing(0)"
     raise Failure(
         "VFL0603",
         f"column {name_in_table(column)} of {party} is declared {column['type']}, but row {row} "

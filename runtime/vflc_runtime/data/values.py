@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 from vflc_common.text import DIGITS
+from vflc_common.words import vector_width
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"} | {
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
@@ -88,7 +89,9 @@ def define(connection: duckdb.DuckDBPyConnection, queries: Iterable[str]) -> Non
 
 
 def typed(declared: str, type: str, name: str) -> Expression | None:
-    """A column `name` of DuckDB's `type` as `string`, `int` or `float`; None where it cannot be had so."""
+    """A column `name` of DuckDB's `type` as it was declared; None where it cannot be had so."""
+    if (width := vector_width(declared)) is not None:
+        return _as_vector(width, type, name)
     return {"string": as_text, "int": _as_int, "float": _as_float}[declared](type, name)
 
 
@@ -136,6 +139,23 @@ def _as_float(type: str, name: str) -> Expression | None:
     return None
 
 
+def _as_vector(width: int, type: str, name: str) -> Expression | None:
+    """Lists and arrays of numbers, also as JSON or in text: `[1, 2.5]`."""
+    if type == '"NULL"':
+        return Expression(f"CAST(NULL AS DOUBLE[{width}])")
+    listed = re.fullmatch(r"([A-Z]+)(\(\d+,\d+\))?\[\d*\]", type)
+    if written := _written(type, name):
+        numbers = f"TRY_CAST({written} AS DOUBLE[])"
+        lost = f"list_count({numbers}) IS DISTINCT FROM list_count(TRY_CAST({written} AS VARCHAR[]))"
+        wrong = f"trim({written}) != '' AND (len({numbers}) IS DISTINCT FROM {width} OR {lost})"
+    elif listed and listed[1] in INTEGERS | {"FLOAT", "DOUBLE", "DECIMAL"}:
+        numbers = f"CAST({name} AS DOUBLE[])"
+        wrong = f"len({numbers}) != {width}"
+    else:
+        return None
+    return Expression(f"TRY_CAST({numbers} AS DOUBLE[{width}])", f"{name} IS NOT NULL AND {wrong}")
+
+
 def _written(type: str, name: str) -> str | None:
     """The text of a column whose numbers are written out."""
     if type == "JSON":
@@ -158,6 +178,10 @@ def _decimal(type: str) -> bool:
 def what_to_do(name: str, declared: str, type: str) -> str:
     """How a column of a type that cannot be had as it was declared may be used all the same."""
     called = '"' + name.replace('"', '""') + '"'
+    if (width := vector_width(declared)) is not None:
+        return f"make a list of {width} numbers of it in a query: sql:SELECT … [a, b] AS {called}"
+    if re.fullmatch(r"(FLOAT|DOUBLE)\[\d+\]", type):
+        return f"declare it with its length: vector({type.partition('[')[2].rstrip(']')})"
     if type.endswith("]"):
         return (
             f"join the list into one text, and split it in the spec: "

@@ -9,6 +9,7 @@ import numpy as np
 from vflc_common.arrays import Array
 from vflc_common.encoders import ENCODERS
 from vflc_common.encoding import MISSING
+from vflc_common.words import vector_width
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.errors import Failure
@@ -87,8 +88,8 @@ def _step(encoder: Mapping[str, Any]) -> Description:
 def signature(raw: RawFeature, precision: str) -> Signature:
     """The type and shape in which a model takes a column."""
     if raw.encoded:
-        if raw.shape == "number":
-            return precision, ("batch", 1)
+        if raw.shape in ("number", "vector"):
+            return precision, ("batch", vector_width(raw.type) or 1)
         return "int32", ("batch", raw.length or MOST) if raw.many else ("batch",)
     type = {"string": "string", "int": "int64", "float": "float64"}[raw.type]
     return type, ("batch", MOST) if raw.pieces else ("batch",)
@@ -121,7 +122,8 @@ def encoded(description: Description, rows: Sequence[Mapping[str, Any]]) -> dict
 def _used(description: Description) -> list[str]:
     """The encoders that stand in a description."""
     given = [each for each in description["inputs"] if "column" in each]
-    return sorted({step["name"] for each in given for step in (*each["before"], *each["inside"])})
+    steps = [step for each in given for step in (*each["before"], *each["inside"])]
+    return sorted({part["name"] for step in steps for part in (step, *step.get("components", ()))})
 
 
 # --- as text ----------------------------------------------------------------------------------------

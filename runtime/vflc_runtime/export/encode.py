@@ -71,7 +71,7 @@ def _row(given: Mapping[str, Any], row: Mapping[str, Any], steps: EncodeSteps) -
     taken = value
     for step in given["inside"]:
         value = _step(value, step, name, steps)
-    if value is None:
+    if value is None or (isinstance(value, list) and None in value):
         raise RefusedValue(f"{name} has no value")
     if given["rows"] is not None:
         _check_ids(value, given["rows"], name)
@@ -109,6 +109,8 @@ ABSENT = {"", "nan", "inf", "+inf", "-inf", "infinity", "-infinity"}
 
 def typed(value: Any, declared: str, name: str) -> Any:
     """A value as text, a whole number or a number, as its column is declared; None where missing."""
+    if declared.startswith("vector("):
+        return _vector(value, int(declared[len("vector(") : -1]), name)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or declared == "string":
@@ -122,6 +124,20 @@ def typed(value: Any, declared: str, name: str) -> Any:
     if value != int(value) or not -(2**63) <= value < 2**63:
         raise RefusedValue(f"{name} is {value!r}, and is to be a whole number of 64 bits")
     return int(value)
+
+
+def _vector(value: Any, width: int, name: str) -> list[float | None]:
+    """The numbers of a vector, which is a list or, in a text file, one in brackets: `[1, 2.5]`."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else None
+        except ValueError:
+            raise RefusedValue(f"{name} is {value!r}, and is to be a list of {width} numbers") from None
+    if value is None:
+        return [None] * width
+    if not isinstance(value, list) or len(value) != width:
+        raise RefusedValue(f"{name} is {value!r}, and is to be a list of {width} numbers")
+    return [typed(one, "float", name) for one in value]
 
 
 def text_of(value: Any) -> str:
@@ -155,6 +171,8 @@ STEPS: EncodeSteps = {}
 
 def _step(value: Any, step: EncodeStep, name: str, steps: EncodeSteps) -> Any:
     """One step on a value, on each of several, or on a missing one."""
+    if "components" in step:
+        return [_step(one, each, name, steps) for one, each in zip(value, step["components"], strict=True)]
     takes, function = steps[step["name"]]
     if isinstance(value, list) and takes != "row":
         return [_step(one, step, name, steps) for one in value]

@@ -46,7 +46,7 @@ class Encoding:
         Gather reads nothing but the one zero here, and so has to fail where it is told to read past it:
         no standard operator is there to refuse a value, and most evaluators name the node that failed.
         """
-        if self.raw.shape == "number":
+        if self.raw.shape in ("number", "vector"):
             dtype: Any = np.float32 if self._precision == "float32" else np.float64
             wrong, said = self("IsNaN", self("Sub", value, value)), "no number"
         else:

@@ -19,9 +19,11 @@ from vflc_common.encoders import length, record
 from vflc_common.encoding import UNKNOWN, NotExpressed, Values
 from vflc_common.expressions import columns as columns_read
 from vflc_common.expressions import renamed, type_of
+from vflc_common.words import vector_width
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.align import open_tables
+from vflc_runtime.data.chain import part_of
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.encoders import encode, settled
 from vflc_runtime.data.generate import generate
@@ -41,11 +43,11 @@ class RawFeature:
         id: of the value that the encoders make.
         party: whose table has the column.
         column: its name in the table, and so are those in `computed` and `reads`.
-        type: `string`, `int` or `float`.
+        type: `string`, `int`, `float` or `vector(8)`.
         before: encoders that the caller does, with what they fitted.
         encoders: those that the model does, after them.
         encoded: whether the caller does all, up to ids and numbers as graphs take them.
-        shape: of what comes out: `id`, `ids` or `number`.
+        shape: of what comes out: `id`, `ids`, `number` or `vector`.
         rows: how many ids there are; None where numbers come out.
         computed: the expression that makes the column of others, None where it lies in the table.
         reads: the columns that `computed` reads, with their types.
@@ -104,6 +106,8 @@ class RawFeature:
 
     def check(self) -> None:
         """NotExpressed where no format can do what is left to the model."""
+        if self.shape == "vector":
+            raise NotExpressed("vectors are encoded before the model")
         for encoder in self.encoders:
             why = record(encoder).not_exported(encoder, self.type)
             if why is not None:
@@ -160,7 +164,8 @@ def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, RawFeatu
                 continue
             name, value = f"{party}.{column['name']}", column.get("value")
             state = fitted.get(name) or [None] * len(column["encoders"])
-            chain = tuple(settled(e, s) for e, s in zip(column["encoders"], state, strict=True))
+            width = vector_width(types.get(column["name"]))
+            chain = tuple(_settled(e, s, width) for e, s in zip(column["encoders"], state, strict=True))
             columns[name] = RawFeature(
                 name,
                 party,
@@ -175,6 +180,14 @@ def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, RawFeatu
                 else {called[c]: types[c] for c in sorted({*columns_read(value)})},
             )
     return columns
+
+
+def _settled(encoder: EncoderSettings, state: Mapping[str, Any] | None, width: int | None) -> EncoderSettings:
+    """An encoder as it computes; of a vector, whose parts were fitted each by itself, one for each."""
+    if width is None or state is None:
+        return settled(encoder, state)
+    parts = [settled(encoder, part_of(state, i)) for i in range(width)]
+    return {"name": encoder["name"], "components": parts}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Array, Indices
+from vflc_common.encoder import IDS
 
 from vflc_runtime.bundle.population_plan import Gradient, LocalPhase, UsersPlan
 from vflc_runtime.bundle.population_settings import ReconstructSettings
@@ -88,7 +89,7 @@ class GroupState:
         for name, item in plan.inputs.items():
             if name in wanted:
                 found = self.features[name][real]
-                feeds[name] = found.astype(np.int32 if item.kind != "number" else plan.precision, copy=False)
+                feeds[name] = found.astype(np.int32 if item.kind in IDS else plan.precision, copy=False)
         for ids in plan.ids:
             if ids.id in wanted:
                 feeds[ids.id] = self._ids(ids.table, ids.features, ids.distinct, real, mask)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from vflc_common.encoder import IDS
+
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.graph import Node
 from vflc.ops import FUNCTIONS
@@ -37,8 +39,8 @@ def _column(ev: Evaluating, party: PartyValue, name: str, expr: tree.Attribute) 
     features = list(party.features.values())
     groups = {
         "features": features,
-        "categories": [f for f in features if f.attrs["kind"] != "number"],
-        "numbers": [f for f in features if f.attrs["kind"] == "number"],
+        "categories": [f for f in features if f.attrs["kind"] in IDS],
+        "numbers": [f for f in features if f.attrs["kind"] not in IDS],
     }
     columns = party.features | party.labels | party.weights
     if name in columns:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec.structs import replace
-from vflc_common.encoder import SHAPE, TEXTS
+from vflc_common.encoder import TEXTS, shape_of
 from vflc_common.encoders import length
 from vflc_common.expressions import columns as columns_read
 from vflc_common.text import composed, quote
-from vflc_common.words import COLUMN_TYPES
+from vflc_common.words import COLUMN_TYPES, WIDEST, is_column_type, vector_width
 
 from vflc.diagnostics import RelatedSpan, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -116,6 +116,17 @@ def _raw_types(party: tree.Party) -> dict[str, str]:
     return {name: c.type.text for c in party.columns if c.type is not None for name in _names(c)}
 
 
+def _type_help(declared: str) -> str:
+    """What to write instead of a type that there is none of."""
+    if declared.startswith("vector"):
+        return f"write how many numbers each row has: vector(128), at most {WIDEST:,}"
+    near = did_you_mean(declared, [*COLUMN_TYPES, "vector"])
+    near = "vector(128)" if near == "vector" else near
+    return foreign.instead(foreign.TYPES, declared) or (
+        f"did you mean `{near}`?" if near else "use string, int, float or vector(128)"
+    )
+
+
 OPS = {"feature": "feature", "label": "label", "weight": "example_weight"}
 """The op of a column that enters the graph, by its kind."""
 
@@ -127,9 +138,10 @@ def column_node(ev: Evaluator, party: PartyInfo, column: ColumnInfo) -> Node:
         "id": (ROWS,),
         "ids": (ROWS, Axis("value", length(column.encoders))),
         "number": (ROWS, Axis(None, 1)),
+        "vector": (ROWS, Axis(None, vector_width(column.type))),
     }[column.shape]
     attrs = {"party": party.name, "name": column.name, "kind": column.shape, "rows": column.rows}
-    dtype: Any = "float" if column.shape == "number" else "int"
+    dtype: Any = "float" if column.shape in ("number", "vector") else "int"
     return ev.build.graph.add(
         Node(
             node_id,
@@ -167,15 +179,13 @@ def _column(
     declared: str | None = None
     if column.type is not None:
         declared = kind = column.type.text
-        if declared not in COLUMN_TYPES:
-            near = did_you_mean(declared, COLUMN_TYPES)
-            ev.error(
-                "VFL0204",
-                f"unknown type `{declared}`",
-                column.type.span,
-                foreign.instead(foreign.TYPES, declared)
-                or (f"did you mean `{near}`?" if near else "use string, int or float"),
-            )
+        if not is_column_type(declared):
+            ev.error("VFL0204", f"unknown type `{declared}`", column.type.span, _type_help(declared))
+            return None
+        if column.kind != "feature" and vector_width(declared) is not None:
+            text = f"the {column.kind} `{name}` is a vector: only a feature can be one"
+            help = "declare each of its numbers as a column of its own, selected in a query"
+            ev.error("VFL0021", text, column.type.span, help)
             return None
     else:
         assert column.value is not None
@@ -202,7 +212,7 @@ def _column(
             text, help = f"the weight `{name}` is text", "an example weight must be a number"
         ev.error("VFL0204", text, column.span, help)
         return None
-    shape = SHAPE.get(kind, kind)
+    shape = shape_of(kind)
     if column.kind == "weight" and shape != "number":
         help = "remove the encoders that make ids; for a weight by class: weight W = 1 + 9 * (Class == 2)"
         ev.error(

@@ -8,6 +8,7 @@ from typing import Any
 from vflc_common.encoder import DEFAULT, IDS, OTHER, Encoder, examined
 from vflc_common.encoders import ENCODERS
 from vflc_common.plugins import MEND, BrokenPlugin
+from vflc_common.words import vector_width
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.passes.lower import foreign
@@ -26,7 +27,7 @@ def lower_chain(
         encoder = _encoder(ev, link)
         if encoder is None:
             return None, kind, None
-        if kind not in encoder.reads:
+        if not encoder.takes(kind):
             text = f"`{encoder.name}` reads {' or '.join(encoder.reads)}, but this is {kind}"
             ev.error("VFL0204", text, link.span, _help(kind, encoder))
             return None, kind, None
@@ -72,6 +73,8 @@ def _known_as(name: str) -> str | None:
 
 def _help(kind: str, encoder: Encoder) -> str:
     """What to do where an encoder does not fit what comes before it."""
+    if vector_width(kind) is not None:
+        return "only encoders from numbers to numbers, such as standardize, can follow a vector"
     if kind in IDS:
         return "end the chain here: no encoder can follow ids"
     if kind == "strings":

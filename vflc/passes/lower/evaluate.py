@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
+from vflc_common.encoder import IDS
 from vflc_common.plugins import MEND, BrokenPlugin, Named, Plugin, Records
 
 from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
@@ -406,9 +407,7 @@ class Evaluator(Struct):
 
 def is_categorical(value: Any) -> bool:
     """Whether a value is ids of a feature, which only embeddings can read."""
-    return (
-        isinstance(value, Node) and value.op in ("feature", "label") and value.attrs["kind"] in ("id", "ids")
-    )
+    return isinstance(value, Node) and value.op in ("feature", "label") and value.attrs["kind"] in IDS
 
 
 __all__ = ["BlockValue", "Evaluator", "Stop", "is_categorical"]

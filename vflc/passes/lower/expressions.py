@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vflc_common.expressions import CALLS, COMPARISONS, operation_type
+from vflc_common.words import vector_width
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import PartyInfo
@@ -31,6 +32,11 @@ def lower_expression(
             return {"string": expr.value}, "string"
         case tree.Bool():
             return {"number": int(expr.value)}, "int"
+        case tree.Ref() if vector_width(raw.get(expr.name)) is not None:
+            help = "select one of its numbers in a query, as a column of its own"
+            text = f"`{expr.name}` is a vector, and expressions compute with single values"
+            ev.error("VFL0021", text, expr.span, help)
+            return None, "float"
         case tree.Ref() if expr.name in raw:
             return {"column": expr.name}, raw[expr.name]
         case tree.Ref():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from msgspec import Struct, field
+from vflc_common.encoder import IDS
 
 from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
 from vflc.ir.build import Build
@@ -125,7 +126,7 @@ class Evaluating(Protocol):
 def describe(value: Any) -> str:
     """A value's kind in a user's words."""
     match value:
-        case Node(op="feature") if value.attrs["kind"] != "number":
+        case Node(op="feature") if value.attrs["kind"] in IDS:
             return f"the categorical feature {value.id}"
         case Node():
             return f"a value of shape {value.type}"
