@@ -14,8 +14,8 @@ from vflc_common.control import ALIGNING
 from vflc_common.text import text
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import FOUND_BY_ALL, AlignSettings
+from vflc_runtime.bundle.manifest import ControlMessage
 from vflc_runtime.events import silent
-from vflc_runtime.transport.network import ControlMessage
 
 SHARED = b"a key that only the parties know"
 

@@ -26,17 +26,23 @@ ROWS = 1200
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
-    """Audits of the planted models, each over two epochs; one puts bounds to the test as well."""
+    """Audits of the planted models, each over two epochs.
+
+    One has every attack, and puts bounds to the test as well; the others have those that tests look for.
+    """
     made = {}
-    for name, text, parties in (
-        ("linear", spec(LINEAR), ()),
-        ("rare", spec(DEEP, share=3.5), ()),
-        ("classes", spec(CLASSES), ("alice",)),
-        ("number", spec(NUMBER), ("alice",)),
+    for name, text, parties, attacks in (
+        ("linear", spec(LINEAR), (), ()),
+        ("rare", spec(DEEP, share=3.5), (), ("norm", "spectral")),
+        ("classes", spec(CLASSES), ("alice",), ("direction", "sign", "cosine")),
+        ("number", spec(NUMBER), ("alice",), ("residual",)),
     ):
         sources = tables(ROWS)
         run = recorded(text, sources, tmp_path_factory.mktemp(name), epochs=2)
-        made[name] = audit(run, sources, AuditOptions(parties, threads=1, bounds=name == "linear"))
+        with pytest.MonkeyPatch.context() as patch:
+            if attacks:
+                only(patch, *attacks)
+            made[name] = audit(run, sources, AuditOptions(parties, threads=1, bounds=not attacks))
     return made
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import wiring
 from fuzz_frames import ROWS, manifest
+from vflc_runtime.bundle.manifest import ControlMessage
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport import ends, mailbox, rules, tls
 from vflc_runtime.transport.frames import BadFrame, Frame, FrameKind, Tensor, decode, encode
@@ -20,7 +21,7 @@ from vflc_runtime.transport.grpc import streams
 from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.messages import Envelope
-from vflc_runtime.transport.network import ControlMessage, Ended, Restarted
+from vflc_runtime.transport.network import Ended, Restarted
 from vflc_runtime.transport.rules import MessageRules
 
 
