@@ -34,7 +34,7 @@ def writing(path: Path) -> Iterator[None]:
             "VFL0612",
             # What the system says, without the names of files that only we know.
             f"cannot write {path}: {os.strerror(number) if number else error}",
-            "free some space or choose another folder with --out; what was saved before is untouched",
+            "free some space or choose another folder; what was saved before is untouched",
         ) from None
 
 

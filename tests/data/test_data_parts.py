@@ -128,7 +128,8 @@ def test_data_is_for_parties_and_parties_have_data():
     assert caught.value.help == "parties with columns: alice, bob"
     with pytest.raises(Failure, match="VFL0618") as caught:
         check_parties(parties, {"bob": "b.csv"})
-    assert caught.value.help == "give it with --data alice=SOURCE" and caught.value.where == {"line": 1}
+    assert caught.value.help == "give a table: --data alice=SOURCE, in Python {'alice': …}"
+    assert caught.value.where == {"line": 1}
 
 
 # --- overlap --------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def split(rows: int, seed: int, validation: float, fold: int = 0) -> tuple[Indic
         raise Failure(
             "VFL0608",
             "one row cannot be split into training and validation",
-            "give more rows, or train with --validation 0",
+            "give more rows, or train with validation 0",
         )
     shuffled = permutation(rows, seed, "split")
     first, end = (round(each * rows * validation) for each in (fold, fold + 1))

@@ -250,7 +250,7 @@ def _held(block: NDArray[Any], number: np.dtype[Any], chain: EncoderChain, keys:
             "VFL0506",
             f"{chain.name} is {block[at, component]:g} in the row with key {keys[int(at)].as_py()!r}, "
             f"which {number} cannot hold",
-            "scale it, as by -> log1p or -> standardize, or compile with --precision float64",
+            "scale it, as by -> log1p or -> standardize, or compile with precision float64",
             chain.where,
         ) from None
 
@@ -266,7 +266,7 @@ def _check_undone(chain: EncoderChain, number: np.dtype[Any]) -> None:
                     "VFL0506",
                     f"`{name}` of {encoder['name']}, fitted to {chain.name}, is {value:g}, "
                     f"which {number} cannot hold",
-                    "scale the label first, as by -> log1p, or compile with --precision float64",
+                    "scale the label first, as by -> log1p, or compile with precision float64",
                     chain.where,
                 )
 
@@ -308,6 +308,6 @@ def check_parties(parties: Mapping[str, Any], sources: Mapping[str, TableSource]
             raise Failure(
                 "VFL0618",
                 f"no data is given for {party}",
-                f"give it with --data {party}=SOURCE",
+                f"give a table: --data {party}=SOURCE, in Python {{{party!r}: …}}",
                 info.get("where"),
             )

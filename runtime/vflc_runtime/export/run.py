@@ -104,7 +104,7 @@ def _sample(
     except Failure as failure:
         if sources is not None:
             raise
-        help = "name tables to compare on: `vflc export RUN -o FOLDER --data PARTY=TABLE …`"
+        help = "name a table of each party to compare on: --data PARTY=TABLE, in Python `data=`"
         message = f"no generated rows fit this spec: {failure.message}"
         raise Failure(failure.code, message, help, failure.where) from None
 
@@ -118,7 +118,8 @@ def _trained(folder: RunFolder, format: str) -> Session:
         raise Failure(
             "VFL0613",
             f"{folder.path} was compiled without the Keras backend",
-            "name its spec, to compile it again: `vflc export RUN --format keras --spec SPEC`",
+            "name its spec, to compile it again: --spec SPEC; in Python, compile it with "
+            '`backends=("onnx", "keras")`',
         ) from None
 
 
@@ -145,7 +146,7 @@ def _check_own(session: Session) -> None:
                 raise Failure(
                     "VFL0509",
                     f"{place} runs {graph.file} for {value!r}, which no Keras file can hold",
-                    "export ONNX files: `vflc export RUN --format onnx`",
+                    'export ONNX files: --format onnx, in Python `format="onnx"`',
                 )
 
 

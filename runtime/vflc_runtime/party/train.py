@@ -182,7 +182,7 @@ def _bundle_of(run: RunFolder, bundle_dir: Path | str | None, site: Site) -> Bun
             raise Failure(
                 "VFL0625",
                 f"{run.path} is a run of another spec",
-                "resume it with the bundle it was started with, or start again with another --out",
+                "resume it with the bundle it was started with, or start again in another folder",
             )
     return bundle
 

@@ -63,7 +63,7 @@ class NewUsers:
             raise Failure(
                 "VFL0502",
                 "items can be ranked only if the item's id is the only feature of the model",
-                "remove --top, and give the rows to predict without a label",
+                "leave `top` out, and give the rows to predict without a label",
             )
         (item,) = features
         rows = max(self._plan.weights[ids.table].shape[0] for ids in self._plan.ids if item in ids.features)
@@ -90,7 +90,8 @@ class NewUsers:
             raise Failure(
                 "VFL0608",
                 f"every row of {self._plan.place} has its label: nothing is left to predict",
-                "leave the label empty in the rows to predict, or recommend items: --top 10",
+                "leave the label empty in the rows to predict, or recommend items (--top 10, in Python "
+                "`top=10`)",
             )
         for group in groups(np.arange(len(users))):
             rows, made = self._runner.predict(users, group, self._weights, given)
@@ -115,7 +116,7 @@ class NewUsers:
                 "VFL0608",
                 f"every user of {self._plan.place} has a row about each of the {len(self._items):,} items: "
                 "nothing is left to recommend",
-                "remove --top, and leave the label empty in the rows to predict",
+                "leave `top` out, and the label empty in the rows to predict",
             )
 
     def _with_all(self, users: Users, given: Given, group: Indices) -> tuple[Users, Given]:

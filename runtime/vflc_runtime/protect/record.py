@@ -114,5 +114,5 @@ def _settings(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     except (KeyError, ValueError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
-        raise Failure("VFL0621", f"{path} cannot be read", "start again with another --out")
+        raise Failure("VFL0621", f"{path} cannot be read", "start again in another folder")
     return found

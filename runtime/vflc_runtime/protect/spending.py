@@ -163,8 +163,8 @@ def go_on_otherwise(
             "VFL0688",
             f"if this run continued, {place} would send different messages with the noise of "
             f"{_protection(manifest, guard).mechanism} than those it has sent: {failure.message}",
-            "continue with the engine, --threads, versions and processor that the run had, at all parties; "
-            "or start again, with another --out and a larger grant",
+            "continue with the engine, threads, versions and processor that the run had, at all parties; "
+            "or start again, in another folder and with a larger grant",
             failure.where,
         ) from None
 

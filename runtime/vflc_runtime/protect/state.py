@@ -44,5 +44,5 @@ def lost(name: str) -> Failure:
     return Failure(
         "VFL0621",
         f"the saved files do not contain what protection {name!r} keeps",
-        "start again with another --out",
+        "start again in another folder",
     )

@@ -129,7 +129,7 @@ class Checkpoints:
             raise Failure(
                 "VFL0621",
                 f"{damage[-1]}, and there is no earlier checkpoint",
-                "restore the run's folder from a copy, or start again with --overwrite",
+                "restore the run's folder from a copy, or train again",
             )
         return found
 

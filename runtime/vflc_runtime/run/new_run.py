@@ -66,12 +66,11 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if path.is_dir() and not any(path.iterdir()):
         return
     if not (path.is_dir() and (path / "run.json").exists()):
-        raise Failure(
-            "VFL0624", f"{path} already exists and is not a run", "choose another folder with --out"
-        )
+        raise Failure("VFL0624", f"{path} already exists and is not a run", "choose another folder")
     if not overwrite:
         raise Failure(
             "VFL0624",
             f"{path} already holds a run",
-            "continue it with --resume, replace it with --overwrite, or choose another folder with --out",
+            "continue it (--resume, in Python `vflc.load(…).fit(…)`), replace it (--overwrite, in Python "
+            "`overwrite=True`), or choose another folder",
         )

@@ -153,7 +153,8 @@ def check_options(options: TrainOptions) -> None:
     if options.on is not None and options.on != "ray" and not options.on.startswith("ray://"):
         raise Failure("VFL0638", f"on is {options.on!r}", "give `ray`, or ray://HOST:PORT of a cluster")
     if options.workers is not None and options.on is None:
-        raise Failure("VFL0638", f"workers is {options.workers}, but no workers are used", "add --on ray")
+        help = 'add --on ray, in Python `on="ray"`'
+        raise Failure("VFL0638", f"workers is {options.workers}, but no workers are used", help)
 
 
 def new_settings(bundle: Bundle | PopulationBundle, options: TrainOptions) -> dict[str, Any]:
@@ -228,7 +229,7 @@ def resumed_settings(run: RunFolder, options: TrainOptions, terms: OptionRules =
             raise Failure(
                 "VFL0627",
                 f"{run.path} was started with {name} {settings[name]} and cannot continue with {given}",
-                f"remove --{name}, or start again with another --out",
+                f"leave `{name}` out, or start again in another folder",
             )
     for name in terms.changing:
         given = getattr(options, name)

@@ -49,7 +49,7 @@ def _key(path: Path) -> str:
     with suppress(FileNotFoundError):
         key = path.read_text("utf-8")
         if not re.fullmatch(r"[0-9a-f]{64}", key):
-            raise Failure("VFL0621", f"{path} does not contain a key", "start again with another --out")
+            raise Failure("VFL0621", f"{path} does not contain a key", "start again in another folder")
         return key
     key, new = secrets.token_hex(32), path.with_name(f".{FILE}.new")
     with files.writing(path):

@@ -22,7 +22,7 @@ from vflc_runtime.errors import Failure
 
 FILE = "start.safetensors"
 FITTING = (
-    "give a file that `vflc import --weights` wrote for this spec, or start from the seed, without --from"
+    "give a file that `vflc import --weights` wrote for this spec, or leave it out and start from the seed"
 )
 
 

@@ -56,7 +56,9 @@ class RunFolder:
             fits = False
         if not fits:
             raise Failure(
-                "VFL0614", f"{path} is not a run of this version", "train first: `vflc train SPEC --out RUN`"
+                "VFL0614",
+                f"{path} is not a run of this version",
+                "train one first: `vflc train SPEC --out RUN`, in Python `model.fit(data, out=RUN)`",
             )
         self._check("run.json")
 
@@ -169,7 +171,7 @@ class RunFolder:
             raise Failure(
                 "VFL0622",
                 f"{self.path} has a trained model but no checkpoints to continue from",
-                "evaluate or predict with it, or start again with --overwrite or another --out",
+                "evaluate or predict with it, or train again, over it or in another folder",
             )
         self.checkpoints.go_back(found[-1] if found else None)
         return read_checkpoint(found[-1]) if found else None
@@ -251,7 +253,8 @@ class RunFolder:
             return {place: tensors[place].get("best", tensors[place]["model"]) for place in places}
         if self.saved:
             raise Failure("VFL0621", damage, "restore the run's folder from a copy, or train again")
-        raise Failure("VFL0629", f"{self.path} has no trained model yet", "resume it: `vflc train --resume`")
+        help = "continue it: `vflc train --resume`, in Python `vflc.load(RUN).fit(data)`"
+        raise Failure("VFL0629", f"{self.path} has no trained model yet", help)
 
     def which(self) -> str:
         """Which epoch the model is of that is evaluated and predicts, in words."""

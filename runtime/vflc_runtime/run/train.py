@@ -55,7 +55,8 @@ def train(
     check_options(options)
     find_engine(options.engine)
     if options.resume and options.start is not None:
-        raise Failure("VFL0627", "a run starts once: --resume does not take --from", "remove --from")
+        why = "a run that continues has weights already and cannot start from a file"
+        raise Failure("VFL0627", why, "remove --from")
     if options.resume:
         run = RunFolder(out)
         with run.locked():
@@ -93,7 +94,7 @@ def _resume(
         raise Failure(
             "VFL0625",
             f"{run.path} is a run of another spec",
-            "resume it with the spec it was started with, or start again with another --out",
+            "resume it with the spec it was started with, or start again in another folder",
         )
     settings = resumed_settings(run, options, work.terms)
     work.load(sources, settings, run, listen)

@@ -175,7 +175,8 @@ class _Deal(Struct, frozen=True):
         how = "protect them, too"
         if set(bare) == {WATCHED}:
             how = (
-                "remove `validation`, and early stopping on it, from the spec (`--validation` only measures)"
+                "remove `validation`, and early stopping on it, from the spec (rows that a run keeps for "
+                "validation only measure)"
             )
         return f"no mechanism protects {listed([f'`{edge}`' for edge in bare])}: {how}, or grant more"
 
