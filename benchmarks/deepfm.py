@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, count, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -90,8 +90,8 @@ class Ours:
     def weights(self) -> dict[str, Array]:
         return self.session.weights()
 
-    def losses(self, batches: Sequence[Array]) -> list[float]:
-        return [self.session.step(gather(self.inputs, rows), len(rows)).loss for rows in batches]
+    def losses(self, batches: Sequence[Array]) -> Iterator[float]:
+        return (self.session.step(gather(self.inputs, rows), len(rows)).loss for rows in batches)
 
 
 class Keras:
@@ -121,13 +121,11 @@ class Keras:
         for name, variable in variables.items():
             variable.assign(weights[name])
 
-    def losses(self, batches: Sequence[Array]) -> list[float]:
-        """By `model.fit`, too, an epoch of one step for each."""
-        fits = (
-            self.model.fit([x[rows] for x in self.x], self.y[rows], batch_size=len(rows), verbose=0)
-            for rows in batches
-        )
-        return [float(fit.history["loss"][0]) for fit in fits]
+    def losses(self, batches: Sequence[Array]) -> Iterator[float]:
+        """By `model.fit`, too, an epoch of one step for each, as they are asked for."""
+        for rows in batches:
+            fit = self.model.fit([x[rows] for x in self.x], self.y[rows], batch_size=len(rows), verbose=0)
+            yield float(fit.history["loss"][0])
 
     def _variables(self) -> dict[str, Any]:
         """By their names in the spec: a table has its layer's, others that and `.kernel` or `.bias`."""
@@ -239,7 +237,8 @@ def serve(pipe: Connection, side: str, folder: Path, batch: int) -> None:
     trainer = Ours(folder / "bundle", inputs, batch) if side == "ours" else Keras(inputs, batch)
     while (asked := pipe.recv()) is not None:
         method, *given = asked
-        pipe.send(getattr(trainer, method)(*given))
+        answer = getattr(trainer, method)(*given)
+        pipe.send(list(answer) if isinstance(answer, Iterator) else answer)
 
 
 def check_same(ours: Ours | Contender, peer: Keras | Contender, rows: int, batch: int) -> None:

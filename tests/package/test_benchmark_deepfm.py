@@ -43,7 +43,7 @@ class Ours:
         return self._start
 
     def losses(self, batches: Any) -> list[float]:
-        self._losses = self._losses or self._side.losses(batches)
+        self._losses = self._losses or [*self._side.losses(batches)]
         return self._losses
 
 

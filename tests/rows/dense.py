@@ -92,9 +92,8 @@ class Dense:
         self.table = self.variable.numpy()
 
 
-def gradient(table: Array, ids: Sequence[int], labels: Array) -> Array:
-    """Of the mean binary cross-entropy of the sum of each example's row, for all rows of the table."""
-    logits = table[list(ids)].sum(axis=1)
+def gradient(table: Array, ids: Sequence[int], logits: Array, labels: Array) -> Array:
+    """Of the mean binary cross-entropy, for all rows of a table whose numbers are added to the logits."""
     slope = (1 / (1 + np.exp(-logits)) - labels) / len(labels)
     whole = np.zeros_like(table)
     np.add.at(whole, list(ids), slope[:, None])

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from granting import granted
 from rows.dense import Dense
-from rows.test_rows_dense import ADAM, RATES, RISING, ROWS, SPEC, STAGES, WIDTH, compare, touches, written
+from rows.test_rows_dense import (
+    ADAM,
+    RATES,
+    RISING,
+    ROWS,
+    WIDTH,
+    Rule,
+    Way,
+    compare,
+    names,
+    optimized,
+    rate_of,
+    starts,
+    touches,
+    ways,
+)
 from vflc_runtime.engines import onnx_replay
 from vflc_runtime.run.session import Session
-
-from vflc.diagnostics import SourceText
-from vflc.driver import compile_source
 
 pytestmark = pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 
 L1, L2 = 2**-6, 2**-4
-RULES: list[tuple[str, dict[str, Any]]] = [
+RULES: list[Rule] = [
     ("sgd", {}),
     ("sgd", {"momentum": 0.875}),
     ("sgd", {"momentum": 0.875, "nesterov": True}),
@@ -32,37 +43,30 @@ RULES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def penalised(folder: Path, optimizer: str, penalties: str, settings: str = "") -> list[tuple[Path, str]]:
-    """Ways to train the spec of the rows: split and unsplit by ONNX, and split by Keras."""
-    text = SPEC.format(rows=ROWS, width=WIDTH, optimizer=optimizer)
-    text = text.replace("objective bce(logit, b.y)", f"objective bce(logit, b.y) + {penalties}")
-    text = text.replace("batch 4", f"batch 4\n{settings}")
-    for unsplit in (False, True):
-        backends = ("onnx",) if unsplit else ("onnx", "keras")
-        made = compile_source(
-            SourceText("rows.vfl", granted(text)), precision="float64", unsplit=unsplit, backends=backends
-        )
-        made.write(folder / str(unsplit))
-    return [(folder / "False", "onnx"), (folder / "True", "onnx"), (folder / "False", "keras")]
+def penalised(folder: Path, optimizers: Sequence[str], penalty: str, settings: str = "") -> list[Way]:
+    """Ways to train a model of tables with penalties, in which `TABLES` stands for all of them."""
+    tables = ", ".join(f"{name}.tables" for name in names(optimizers))
+    return ways(folder, optimizers, f" + {penalty.replace('TABLES', tables)}", settings)
 
 
-@pytest.mark.parametrize(("name", "options"), RULES, ids=lambda v: v if isinstance(v, str) else "")
-def test_rows_follow_keras_with_penalties_on_all(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
-    rate = STAGES if name == "ftrl" else RISING
-    ways = penalised(tmp_path, f"{name}({written(options, rate)})", f"2 * l2({L2 / 2}, e.tables, rows = all)")
+def test_rows_follow_keras_with_penalties_on_all(tmp_path: Path) -> None:
+    every = penalised(tmp_path, optimized(RULES), f"2 * l2({L2 / 2}, TABLES, rows = all)")
     random = np.random.default_rng()
-    start = random.uniform(-0.5, 0.5, (ROWS, WIDTH))
-    compare(ways, Dense(start, name, options, RATES[rate], l2=L2), touches(random), True, looks=False)
+    dense = [
+        Dense(start, name, options, RATES[rate_of(name)], l2=L2)
+        for start, (name, options) in zip(starts(random, RULES), RULES, strict=True)
+    ]
+    compare(every, dense, touches(random), True, looks=False)
 
 
 def test_both_penalties_and_cut_gradients(tmp_path: Path) -> None:
     """l1 turns on signs and `clip_value` on sizes: then SGD goes through its steps one by one, too."""
-    terms = f"l1({L1}, e.tables, rows = all) + l2({L2}, e.tables, rows = all)"
-    ways = penalised(tmp_path, f"sgd({written({'momentum': 0.875}, RISING)})", terms, f"clip_value {2**-6}")
+    terms = f"l1({L1}, TABLES, rows = all) + l2({L2}, TABLES, rows = all)"
+    every = penalised(tmp_path, optimized([("sgd", {"momentum": 0.875})]), terms, f"clip_value {2**-6}")
     random = np.random.default_rng()
-    start = random.uniform(-0.5, 0.5, (ROWS, WIDTH))
+    (start,) = starts(random, every[:1])
     dense = Dense(start, "sgd", {"momentum": 0.875, "clipvalue": 2**-6}, RATES[RISING], l1=L1, l2=L2)
-    compare(ways, dense, touches(random), True, looks=False)
+    compare(every, [dense], touches(random), True, looks=False)
 
 
 @pytest.mark.parametrize("optimizer", ["adam(lr = 0.05)", "ftrl(lr = 0.05, initial = 1.0)"])
@@ -70,7 +74,7 @@ def test_when_rows_catch_up_changes_no_bit(
     tmp_path: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few rows at a time or all at once, looked at after every step or never."""
-    (where, _), *_ = penalised(tmp_path, optimizer, f"l2({L2}, e.tables, rows = all)")
+    (where, _), *_ = penalised(tmp_path, [optimizer], f"l2({L2}, TABLES, rows = all)")
     whole = Session(where)
     monkeypatch.setattr(onnx_replay, "BLOCK_NUMBERS", 3 * WIDTH)
     small, looked_at = Session(where), Session(where)
@@ -83,5 +87,5 @@ def test_when_rows_catch_up_changes_no_bit(
     for session in (small, looked_at):
         for name, weight in session.weights().items():
             assert weight.tobytes() == whole.weights()[name].tobytes(), name
-    never = whole.weights()["e.i"][ROWS - 1]
-    assert np.abs(never).max() < np.abs(Session(where).weights()["e.i"][ROWS - 1]).max()
+    never = whole.weights()["e0.i"][ROWS - 1]
+    assert np.abs(never).max() < np.abs(Session(where).weights()["e0.i"][ROWS - 1]).max()

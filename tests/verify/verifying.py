@@ -102,13 +102,15 @@ def agreed(spec: Path | str, *arguments: str) -> dict[str, Any]:
     return ended.found
 
 
-def crosswise(text: str, folder: Path, steps: int = 4, rows: int = 32, batch: int = 8) -> list[Comparison]:
+def crosswise(
+    text: str, folder: Path, keras: bool = KERAS, steps: int = 4, rows: int = 32, batch: int = 8
+) -> list[Comparison]:
     """Unsplit by onnx, split by onnx and split by Keras, in float64: every pair of them, compared.
 
     Of the ways of `vflc verify` those that differ in all that a way can differ in.
     """
     ways: list[Way] = []
-    for name, engines in (("unsplit", ("onnx",)), ("split", ("onnx", "keras") if KERAS else ("onnx",))):
+    for name, engines in (("unsplit", ("onnx",)), ("split", ("onnx", "keras") if keras else ("onnx",))):
         made = compile_source(
             SourceText("spec.vfl", text), precision="float64", unsplit=name == "unsplit", backends=engines,
             protections=False,
