@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from vflc_runtime.engines import keras_setup
 
 # one BLAS thread a process: tests run in several, where waiting threads would spin for the cores
@@ -17,6 +17,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # a shell ignores Ctrl-C for what it runs in the background, and tests that send it would wait for ever
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# examples that are drawn slowly tell of a busy machine only
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 HERE = Path(__file__).parent
 imported = keras_setup._imported.__wrapped__

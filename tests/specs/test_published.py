@@ -15,7 +15,8 @@ from specs.examples import EXAMPLES, PUBLISHED, needs_data, prepared, published
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.train import TrainOptions, train
 
-from vflc.driver import compile_spec
+from vflc.diagnostics import SourceText
+from vflc.driver import compile_source, compile_spec
 
 pytestmark = needs_data
 COUNTS = {"census-income": 32561, "criteo": 8000, "ml-1m": 1000209}
@@ -86,11 +87,14 @@ def test_small_examples_reach_what_their_readmes_say(
 
 
 def test_wide_and_deep_rises_on_the_sample(tables: Callable[[str], Path], tmp_path: Path):
-    """The full configuration but for the batch: the sample has 8,000 rows."""
-    sources = files(tables("wide_deep"))
-    compile_spec(EXAMPLES["wide_deep"]).write(tmp_path / "bundle")
+    """All fields and the published training but for sizes: the sample has 8,000 rows."""
+    text = EXAMPLES["wide_deep"].read_text("utf-8")
+    for size, smaller in (("200000", "20000"), ("[1024, 512, 256, 128]", "[256, 128, 64]")):
+        assert size in text
+        text = text.replace(size, smaller)
+    compile_source(SourceText("wide_deep.vfl", text)).write(tmp_path / "bundle")
     options = TrainOptions(batch=1000, epochs=3, validation=0.2)
-    result = train(tmp_path / "bundle", sources, tmp_path / "run", options)
+    result = train(tmp_path / "bundle", files(tables("wide_deep")), tmp_path / "run", options)
     aucs = [epoch["validation"]["auc"] for epoch in result.history]
     assert aucs == sorted(aucs)
-    assert aucs[-1] > 0.72
+    assert aucs[-1] > 0.68, "0.70 to 0.72 by seed, and 0.73 to 0.75 with the published layers"

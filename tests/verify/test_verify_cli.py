@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from snapshot import same_as
-from verify.verifying import ALONE, KERAS, SMALL, verify
+from verify.verifying import KERAS, LEAST, SMALL, verify
 from vflc_runtime.verify import Verification
 
 from vflc.cli import verify as command
@@ -159,7 +159,7 @@ def test_keras_that_is_asked_for_must_be_there(spec: Path, monkeypatch: pytest.M
 
 @pytest.mark.skipif(not KERAS, reason="tensorflow is not installed")
 def test_keras_alone(spec: Path) -> None:
-    spec.write_text(ALONE)
+    spec.write_text(LEAST)
     ended = verify(
         spec, "--json", "--engines", "keras", "--precision", "float32", "--steps", "2", "--rows", "40"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from verify.verifying import ALONE, KERAS, verify, worst
+from verify.verifying import ALONE, KERAS, LEAST, verify, worst
 
 from vflc import driver
 from vflc.cli.verify_parties import DENSE
@@ -40,11 +40,11 @@ BOTH = "optimizer sgd(lr = 0.1)\n clip_norm 1.0\n clip_value 0.5"
 FORGETFUL = "optimizer adam(lr = 0.01, beta2 = 0.99)"
 
 
-def spec(folder: Path, training: str, penalties: str = "") -> Path:
+def spec(folder: Path, training: str, penalties: str = "", text: str = ALONE) -> Path:
     path = folder / "small.vfl"
     loss = "objective bce(logit, bob.liked)"
-    assert loss in ALONE and ADAM in ALONE
-    path.write_text(ALONE.replace(ADAM, training).replace(loss, loss + penalties))
+    assert loss in text and ADAM in text
+    path.write_text(text.replace(ADAM, training).replace(loss, loss + penalties))
     return path
 
 
@@ -92,7 +92,7 @@ def test_a_mistake_that_all_our_ways_share_is_found(
     tmp_path: Path, training: str, mistake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mistake(monkeypatch)
-    ended = verify(spec(tmp_path, training), "--json", "--precision", "float64", *FEW)
+    ended = verify(spec(tmp_path, training, text=LEAST), "--json", "--precision", "float64", *FEW)
     assert ended.code == 1
     beyond = worst(ended.found)["float64"]
     assert beyond and all(DENSE in ways for ways, _ in beyond)
@@ -101,7 +101,7 @@ def test_a_mistake_that_all_our_ways_share_is_found(
 
 @needs_keras
 def test_what_keras_cannot_do_is_said_and_left_out(tmp_path: Path) -> None:
-    ended = verify(spec(tmp_path, LAZY), "--precision", "float64", *FEW)
+    ended = verify(spec(tmp_path, LAZY, text=LEAST), "--precision", "float64", *FEW)
     assert ended.code == 0 and f"{DENSE}, by Keras's own optimizers, was left out" in ended.stdout
     assert "lazy = true" in ended.stdout and f"| {DENSE}" not in ended.stdout
 

@@ -72,6 +72,20 @@ train { optimizer adam(lr = 0.01)
  batch 16 }
 """
 """The same of one party: half as many graphs for Keras to build, where only the updates matter."""
+LEAST = """
+party bob {
+  key ID
+  feature item: string -> hash(9)
+  column  stars: float
+  label   liked = stars > 3
+}
+logit = dense(embed(bob.item, dim = 3), 1)
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+train { optimizer adam(lr = 0.01)
+ batch 16 }
+"""
+"""A table and a layer, where all that matters is that there is one."""
 
 
 @dataclass(frozen=True)
