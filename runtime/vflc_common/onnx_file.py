@@ -44,7 +44,7 @@ MESSAGES: WireMessages = {
     "model": {
         1: _F("ir", "int"), 7: _F("graph", "graph"), 8: _F("opsets", "opset", True),
         20: _F("training", _BYTES, True), 25: _F("functions", _BYTES, True),
-        **dict.fromkeys((2, 3, 4, 5, 6, 14, 26), _SKIP),
+        2: _F("producer", "text"), **dict.fromkeys((3, 4, 5, 6, 14, 26), _SKIP),
     },
     "opset": {1: _F("domain", "text"), 2: _F("version", "int")},
     "graph": {
@@ -85,7 +85,7 @@ MESSAGES: WireMessages = {
 """The messages of onnx.proto; what no model here may have is kept as bytes, to be seen and refused."""
 
 
-class OnnxTensor(Struct, frozen=True):
+class FileTensor(Struct, frozen=True):
     """Numbers that lie in the file: a weight, or a constant.
 
     `outside` where they lie in another file; `held` are the fields that hold them here.
@@ -98,7 +98,7 @@ class OnnxTensor(Struct, frozen=True):
     held: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        return f"OnnxTensor({self.name!r}, {self.element} {list(self.dims)})"
+        return f"FileTensor({self.name!r}, {self.element} {list(self.dims)})"
 
     @property
     def size(self) -> int:
@@ -150,7 +150,7 @@ def _item(element: str) -> str:
     return {"bool": "B", "float16": "H"}.get(element, FORMS[element])
 
 
-OnnxDim = int | str | None
+FileDim = int | str | None
 """Of a shape: a size, the name of one that only a run knows, or nothing."""
 
 
@@ -159,7 +159,7 @@ class WirePort(Struct, frozen=True):
 
     name: str
     element: str
-    dims: tuple[OnnxDim, ...] | None
+    dims: tuple[FileDim, ...] | None
 
 
 class WireNode(Struct, frozen=True):
@@ -176,13 +176,14 @@ class WireNode(Struct, frozen=True):
     odd: tuple[str, ...] = ()
 
 
-class OnnxModel(Struct, frozen=True):
+class FileModel(Struct, frozen=True):
     """A file.
 
     Args:
         opset: of the default domain.
         inputs: those that a run feeds; weights that are listed as inputs, too, are not among them.
         tensors: weights and constants by name.
+        producer: the program that wrote the file, as in `pytorch`.
         more: what it has besides, which no model that is used here has.
     """
 
@@ -191,11 +192,12 @@ class OnnxModel(Struct, frozen=True):
     inputs: tuple[WirePort, ...]
     outputs: tuple[WirePort, ...]
     nodes: tuple[WireNode, ...]
-    tensors: Mapping[str, OnnxTensor]
+    tensors: Mapping[str, FileTensor]
+    producer: str
     more: tuple[str, ...] = ()
 
 
-def read_onnx(content: bytes) -> OnnxModel:
+def read_onnx(content: bytes) -> FileModel:
     """The model in a file's bytes.
 
     Raises:
@@ -216,19 +218,20 @@ def read_onnx(content: bytes) -> OnnxModel:
         graph["sparse"]
     )
     tensors = _by_name([_tensor(each) for each in graph["tensors"]])
-    return OnnxModel(
+    return FileModel(
         model["ir"],
         opsets[0],
         tuple(value for value in map(_value, graph["inputs"]) if value.name not in tensors),
         tuple(map(_value, graph["outputs"])),
         tuple(map(_node, graph["nodes"])),
         tensors,
+        model.get("producer", ""),
         tuple(more),
     )
 
 
-def _by_name(tensors: list[OnnxTensor]) -> dict[str, OnnxTensor]:
-    found: dict[str, OnnxTensor] = {}
+def _by_name(tensors: list[FileTensor]) -> dict[str, FileTensor]:
+    found: dict[str, FileTensor] = {}
     for tensor in tensors:
         if tensor.name in found:
             raise OnnxFileError(f"it has two tensors `{tensor.name}`")
@@ -236,14 +239,14 @@ def _by_name(tensors: list[OnnxTensor]) -> dict[str, OnnxTensor]:
     return found
 
 
-def _tensor(item: Mapping[str, Any]) -> OnnxTensor:
+def _tensor(item: Mapping[str, Any]) -> FileTensor:
     name, dims = item.get("name", ""), tuple(item["dims"])
     element = ELEMENTS.get(item.get("element", 0))
     if element is None or item["strings"] or "segment" in item:
         raise OnnxFileError(f"its tensor `{name}` is not of numbers", "parts")
     if len(dims) > MOST_AXES or any(size < 0 for size in dims) or prod(dims) > MOST_BYTES:
         raise OnnxFileError(f"its tensor `{name}` has an impossible shape")
-    return OnnxTensor(name, dims, element, bool(item["outside"] or item.get("location", 0)), item)
+    return FileTensor(name, dims, element, bool(item["outside"] or item.get("location", 0)), item)
 
 
 def _value(item: Mapping[str, Any]) -> WirePort:

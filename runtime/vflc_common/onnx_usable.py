@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from vflc_common.onnx_file import OnnxModel, WirePort, read_onnx
+from vflc_common.onnx_file import FileModel, WirePort, read_onnx
 from vflc_common.onnx_wire import OnnxFileError
 
 MOST_VALUES = 1 << 24
@@ -67,7 +67,7 @@ class RowSignature(Struct, frozen=True):
     outputs: tuple[RowPort, ...]
 
 
-def usable(content: bytes) -> tuple[OnnxModel, RowSignature]:
+def usable(content: bytes) -> tuple[FileModel, RowSignature]:
     """The model in a file's bytes, and what it takes and gives.
 
     Raises:
@@ -83,7 +83,7 @@ def usable(content: bytes) -> tuple[OnnxModel, RowSignature]:
     return model, RowSignature(inputs, outputs)
 
 
-def _check_parts(model: OnnxModel) -> None:
+def _check_parts(model: FileModel) -> None:
     """Refuses what is no plain graph of known operators over numbers that lie in the file."""
     if model.opset < OLDEST:
         help = f"export it with opset_version={OLDEST} or newer"
@@ -113,7 +113,7 @@ def _check_parts(model: OnnxModel) -> None:
                 raise OnnxFileError(f"a constant of its operator `{node.op}` lies in another file", "parts")
 
 
-def _check_flow(model: OnnxModel) -> None:
+def _check_flow(model: FileModel) -> None:
     """Refuses names that are made twice, or read before they are made."""
     names = [*model.tensors, *(value.name for value in model.inputs)]
     made = set(names)

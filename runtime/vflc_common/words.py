@@ -31,6 +31,8 @@ DEFAULT_ENGINE = DEFAULT_BACKEND
 KERAS_FOLDER = "keras"
 """The folder of the Keras backend below that of a place."""
 ENCODERS_FILE = "encoders.json"
+FIRST_FILE = "first.safetensors"
+"""The first values of weights that files of other tools give."""
 
 KINDS = ("place", "users", "hub")
 """What a plan is of: a place of a model over parties; the users of a population, and their hub."""
@@ -56,7 +58,9 @@ PREDICTED: tuple[Predicted, ...] = get_args(Predicted)
 """What a prediction is: the probability of a class, of each class, or a number."""
 
 INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
-"""How a weight starts."""
+"""How a weight starts that is drawn, or filled."""
+FROM_FILE = "file"
+"""How one starts whose first value is in `FIRST_FILE`."""
 SCOPES = ("global", "local")
 """Where a weight of a population lives: at its hub, or at every user."""
 

@@ -34,6 +34,9 @@ def test_the_example(
     assert run(["compile", "model.vfl", "-o", "build"]) == 0
     assert run(["verify", "model.vfl", "--steps", "4", "--engines", "onnx"]) == 0
     assert "all ways agree" in capsys.readouterr().out
+    trained = spec.replace('block Encoder = onnx("encoder.onnx")', block("vfl trainable").strip())
+    (tmp_path / "trained.vfl").write_text(trained)
+    assert trained != spec and run(["verify", "trained.vfl", "--steps", "4", "--engines", "onnx"]) == 0
     sha256 = hashlib.sha256((tmp_path / "encoder.onnx").read_bytes()).hexdigest()
     declared = block("vfl statements").replace("HASH", sha256).strip()
     (tmp_path / "declared.vfl").write_text(spec.replace('block Encoder = onnx("encoder.onnx")', declared))

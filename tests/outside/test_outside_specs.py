@@ -126,7 +126,7 @@ def test_mistakes_in_its_use(tmp_path: Path, line: str, code: str, says: str) ->
 
 
 def test_a_value_of_another_shape_is_told_how_to_get_there(tmp_path: Path) -> None:
-    node = helper.make_node("Flatten", ["x"], ["y"])
+    node = helper.make_node("Flatten", ["x"], ["y"])  # which is expanded
     written(tmp_path, model([node], [value("x", "n", 1, 2)], [value("y", "n", 2)]))
     found = only(tmp_path, using("e = Encoder(concat(alice.numbers))"))
     assert found.help == "give it the shape first: reshape(x, 1, 2)"

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "ir": {"diagnostics", "common"},
     "ops": {"ir", "diagnostics", "common"},
     "onnx_file": {"diagnostics", "common"},
-    "passes": {"ops", "ir", "diagnostics", "syntax", "common", "onnx_file"},
+    "passes": {"ops", "ir", "diagnostics", "syntax", "common", "onnx_file", "importing"},
     "emit": {"ops", "ir", "diagnostics", "common"},
     "library": set(),
     "fixes": {*BELOW},

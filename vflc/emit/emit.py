@@ -13,8 +13,8 @@ from vflc.emit.manifest.hashes import FileHashes, hashes, keras_folders
 from vflc.emit.manifest.manifest import manifest, markdown, parties
 from vflc.emit.onnx.subgraph import to_onnx
 from vflc.emit.onnx.update import build_updates, optimizers_at
-from vflc.emit.outside import check_runs
-from vflc.emit.plan import encoders, guard_graph, outside_models, plan
+from vflc.emit.outside import check_runs, given_values
+from vflc.emit.plan import encoders, given_at, guard_graph, outside_models, plan
 from vflc.emit.population.bundle import population_files, population_keras_files
 from vflc.emit.population.manifest import population_manifest
 from vflc.ir.model import PlaceSchedule
@@ -94,6 +94,7 @@ def _place(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[st
     files = {name: f"{name}.onnx" for name in graphs}
     data: dict[str, Any] = plan(model, schedule, precision, files)
     return {
+        **given_values(given_at(model, schedule.place), precision),
         "plan.json": canonical(data).encode(),
         "encoders.json": canonical(encoders(model, schedule.place, map(model.graph_of, PROGRAMS))).encode(),
         **{files[name]: content for name, content in graphs.items()},

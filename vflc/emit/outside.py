@@ -7,14 +7,25 @@ from typing import Any
 
 import numpy as np
 from vflc_common.onnx_usable import usable
+from vflc_common.words import FIRST_FILE
 
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.emit.manifest.text import plain
-from vflc.ir.outside import OP, OutsideModel
+from vflc.ir.model import names_of
+from vflc.ir.outside import OP, FileValues, OutsideModel
 from vflc.ir.stages import ByMode
 
 TRIED = (2, 3)
 """Rows of the batches that a file is tried with."""
+
+
+def given_values(arrays: Mapping[str, Any], precision: str) -> dict[str, bytes]:
+    """The file of the first values that files give for weights, by the weights' names; none without any."""
+    from safetensors.numpy import save
+
+    if not arrays:
+        return {}
+    return {FIRST_FILE: save({n: np.ascontiguousarray(a, precision) for n, a in sorted(arrays.items())})}
 
 
 def check_runs(model: OutsideModel) -> None:
@@ -55,6 +66,14 @@ def listed(model: ByMode) -> dict[str, Any]:
     """What the manifest says of the files, by place and path; nothing where there are none."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for node in [*model.graph, *model.inference]:
+        if node.op == "weight" and "values" in node.attrs:
+            values: FileValues = node.attrs["values"]
+            entry = {
+                "place": node.place, "path": values.path, "sha256": values.sha256, "weights": [],
+                "trainable": node.attrs["trainable"],
+            }  # fmt: skip
+            known = found.setdefault((str(node.place), f"{values.path} {node.attrs['trainable']}"), entry)
+            known["weights"] = sorted({*known["weights"], *names_of(node)})
         if node.op == OP:
             outside: OutsideModel = node.attrs["model"]
             entry = {
@@ -70,21 +89,33 @@ def listed(model: ByMode) -> dict[str, Any]:
 
 def described(models: list[Mapping[str, Any]]) -> list[str]:
     """The part of the page about them."""
-    if not models:
-        return []
-    lines = [
-        "",
-        "## Models from elsewhere",
-        "",
-        "Each runs as it is, at one party, and is not trained. What it gives is taken for an arbitrary",
-        "function of what it reads.",
-        "",
-        "| at | file | SHA-256 | inputs | outputs | reads |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for model in models:
+    whole = [model for model in models if "weights" not in model]
+    parts = [model for model in models if "weights" in model]
+    lines = ["", "## Models from elsewhere"] * bool(models)
+    if whole:
+        lines += [
+            "",
+            "These run as they are, at one party, and are not trained. What one gives is taken for an",
+            "arbitrary function of what it reads.",
+            "",
+            "| at | file | SHA-256 | inputs | outputs | reads |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+    for model in whole:
         cells = [model["place"], plain(model["path"]), f"`{model['sha256']}`"]
         for word in ("inputs", "outputs"):
             cells.append(", ".join(" × ".join(map(str, sizes or [1])) for sizes in model[word]))
         lines.append(f"| {' | '.join(cells)} | {plain(', '.join(model['reads'])) or '–'} |")
+    if parts:
+        lines += [
+            "",
+            "These are parts of the model as any other. Their weights begin with the numbers of the file.",
+            "",
+            "| at | file | SHA-256 | weights | trained |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+    for model in parts:
+        cells = [model["place"], plain(model["path"]), f"`{model['sha256']}`"]
+        cells += [plain(", ".join(model["weights"])), "yes" if model["trainable"] else "no"]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -69,6 +69,16 @@ def _used(model: Scheduled, place: str) -> dict[str, Node]:
     return found
 
 
+def given_at(model: Scheduled, place: str) -> dict[str, Any]:
+    """The first values that files give for weights at a place, by the weights' names."""
+    found = {}
+    for node in _used(model, place).values():
+        if node.op == "weight" and "values" in node.attrs:
+            array, part = node.attrs["values"].array, node.attrs.get("slice")
+            found[node.id] = array if part is None else array[part.start : part.start + node.type.sizes[0]]
+    return found
+
+
 def outside_at(model: Scheduled, place: str) -> list[Node]:
     """The values at a place that files of other tools give."""
     return [node for node in _used(model, place).values() if node.op == OP]

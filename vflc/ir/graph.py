@@ -103,6 +103,14 @@ class Graph(Struct, eq=False):
             self._found.clear()
         return node
 
+    def exchange(self, node: Node) -> None:
+        """Puts a node in the place of the one of its id, with the same inputs and type."""
+        old = self.nodes[node.id]
+        if (old.inputs, old.type) != (node.inputs, node.type):
+            raise ValueError(f"node {node.id!r} would read or be something else")
+        self.nodes[node.id] = node
+        self._found.clear()
+
     def inputs(self, node: Node) -> tuple[Node, ...]:
         return tuple(map(self.nodes.__getitem__, node.inputs))
 

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import Any
 
 from msgspec import Struct
 
 from vflc.diagnostics.span import Span
+from vflc.ir.graph import Node
 
 OP = "onnx"
 """Of the values that such models give."""
 Sizes = tuple[int, ...]
 """Of what one row has in an input or output."""
+
+
+class FileValues(Struct, frozen=True, eq=False):
+    """The first value of a weight: the numbers of a file, in the weight's shape.
+
+    `name` is the weight's below the use of the block.
+    """
+
+    path: str
+    sha256: str
+    name: str
+    array: Any
+
+    def __repr__(self) -> str:
+        return f"{self.name} of {self.path} ({self.sha256})"
+
+
+def is_fixed(node: Node) -> bool:
+    """Whether a weight holds what a file says, in every step: it is no secret of training."""
+    return node.op == "weight" and "values" in node.attrs and not node.attrs["trainable"]
 
 
 def graph_name(node_id: str) -> str:

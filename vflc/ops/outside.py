@@ -12,7 +12,13 @@ from vflc.ops.traits import ANY
 
 def infer_outside(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     """The output number `output` of `model`: numbers, as many axes a row as the file says, at least one."""
-    for number, (type_, sizes) in enumerate(zip(types, attrs["model"].inputs, strict=True), 1):
+    check_sizes(types, attrs["model"].inputs)
+    return TensorType((ROWS, *_axes(attrs["model"].outputs[attrs["output"]])))
+
+
+def check_sizes(types: Sequence[TensorType], inputs: Sequence[tuple[int, ...]]) -> None:
+    """Refuses values that are not numbers of these sizes a row; OpError."""
+    for number, (type_, sizes) in enumerate(zip(types, inputs, strict=True), 1):
         found = tuple(axis.size for axis in type_.row_axes)
         if not type_.batched or type_.dtype != "float" or found != (sizes or (1,)):
             shown = ", ".join(map(str, sizes or (1,)))
@@ -21,7 +27,6 @@ def infer_outside(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
             if type_.batched and type_.row_size == TensorType(_axes(sizes)).row_size:
                 help = f"give it the shape first: reshape(x, {shown})"
             raise OpError(f"{which} must be [{shown}]; this is {type_}", help)
-    return TensorType((ROWS, *_axes(attrs["model"].outputs[attrs["output"]])))
 
 
 def _axes(sizes: tuple[int, ...]) -> tuple[Axis, ...]:

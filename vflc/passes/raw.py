@@ -8,6 +8,7 @@ from vflc_common.encoder import IDS
 
 from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
 from vflc.ir.graph import PLACELESS, Graph, Node
+from vflc.ir.outside import is_fixed
 from vflc.ir.release import Acceptance
 
 MOST_NAMED = 4
@@ -15,10 +16,13 @@ MOST_NAMED = 4
 
 
 def raw_values(graph: Graph) -> set[str]:
-    """Values that a party's data flowed into and no weight: the data itself, merely encoded."""
+    """Values that a party's data flowed into and no weight: the data itself, merely encoded.
+
+    Numbers of a file that are not trained are no weight: whoever has the file undoes what they did.
+    """
     weighty: set[str] = set()
     for node in graph:
-        if node.op == "weight" or any(name in weighty for name in node.inputs):
+        if (node.op == "weight" and not is_fixed(node)) or any(name in weighty for name in node.inputs):
             weighty.add(node.id)
     return {node.id for node in graph if node.sources and node.id not in weighty}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vflc_common.arrays import Array
 from vflc_common.words import ENCODERS_FILE, StepKind
 
 from vflc_runtime.bundle.contents import Contents
@@ -66,7 +67,7 @@ class Weight:
 
     One with `fitted` is not trained: it holds what a label's encoder was fitted to, so that
     predictions come in the units of the table. One with `slice` is a part of what users know, the rest of
-    which may lie elsewhere.
+    which may lie elsewhere. Of one that starts as a file says, `given` are its numbers.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Weight:
     offset: int
     fitted: Fitted | None = None
     slice: Slice | None = None
+    given: Array | None = field(default=None, repr=False, compare=False)
 
     @property
     def whole(self) -> str:

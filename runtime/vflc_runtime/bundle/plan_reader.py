@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar, cast
 
+from vflc_common.arrays import Array
 from vflc_common.metrics import METRICS
 from vflc_common.words import (
     FORMAT,
+    FROM_FILE,
     INITIALS,
     KINDS,
     PRECISIONS,
@@ -19,6 +22,7 @@ from vflc_common.words import (
 )
 
 from vflc_runtime.bundle.contents import Contents
+from vflc_runtime.bundle.first import first_of, read_first
 from vflc_runtime.bundle.plan import (
     DenseUpdate,
     Fitted,
@@ -76,10 +80,11 @@ def read_head(contents: Contents, plan: Json) -> dict[str, Any]:
 def read_plan(contents: Contents) -> Plan:
     """Reads plan.json of a place; VFL0613 where a field is missing or of another kind."""
     plan = contents.json("plan.json")
+    first = read_first(contents)
     return Plan(
         **read_head(contents, plan),
         inputs=_by(plan["inputs"], _input, "id"),
-        weights=_by(plan["weights"], _weight, "name"),
+        weights=_by(plan["weights"], partial(_weight, first), "name"),
         arrays=_by(plan["arrays"], _array, "name"),
         randoms=_by(plan["randoms"], lambda r: Random(r["id"].text(), r["shape"].open_shape()), "id"),
         graphs={name: _graph(name, item) for name, item in plan["graphs"].items()},
@@ -115,13 +120,15 @@ def _input(item: Json) -> Input:
     )
 
 
-def _weight(item: Json) -> Weight:
-    init = item["init"]
+def _weight(first: Mapping[str, Array], item: Json) -> Weight:
+    init, name, shape = item["init"], item["name"].text(), item["shape"].shape()
     scale = init.get("scale")
+    kind = init["kind"].one_of(*INITIALS, FROM_FILE)
     return Weight(
-        name=item["name"].text(),
-        shape=item["shape"].shape(),
-        init=Initializer(init["kind"].one_of(*INITIALS), 0.0 if scale is None else scale.number()),
+        name=name,
+        shape=shape,
+        init=Initializer(kind, 0.0 if scale is None else scale.number()),
+        given=first_of(first, name, shape) if kind == FROM_FILE else None,
         trainable=item["trainable"].flag(),
         array=item["array"].text(),
         offset=item["offset"].integer(),

@@ -23,7 +23,9 @@ def generator(*key: object) -> np.random.Generator:
 
 
 def first_value(seed: int | str, weight: Weight, dtype: str) -> NDArray[Any]:
-    """The first value of a weight, [rows, …]; a slice has its rows of the first value of the whole."""
+    """The first value of a weight, [rows, …], drawn or from a file; a slice has its rows of the whole's."""
+    if weight.given is not None:
+        return weight.given.astype(dtype)
     part = weight.slice
     if part is None:
         return initial_value(seed, weight.name, weight.shape, weight.init, dtype)

@@ -16,7 +16,8 @@ from vflc_common.words import PROGRAMS, Program
 from vflc.emit.keras.gradients import gradient_graphs, private_graph, row_ids
 from vflc.emit.keras.models import ONE, KerasModel, to_keras
 from vflc.emit.onnx.update import UpdateGraph, build_updates, optimizers_at
-from vflc.emit.plan import guard_graph, outside_at, outside_graphs, outside_models, plan
+from vflc.emit.outside import given_values
+from vflc.emit.plan import given_at, guard_graph, outside_at, outside_graphs, outside_models, plan
 from vflc.ir.graph import PLACELESS
 from vflc.ir.model import PlaceSchedule, Stage, Step
 from vflc.ir.stages import Scheduled
@@ -40,6 +41,7 @@ def keras_files(model: Scheduled, schedule: PlaceSchedule, precision: str) -> di
     steps, uses = gradient_graphs(model, schedule, run, private)
     graphs |= {use.name: use.entry() for use in uses} | outside
     files |= {m.file: m.content for m in outside_models(model, schedule.place) if m.content is not None}
+    files |= given_values(given_at(model, schedule.place), precision)
     data = plan(model, _without_stages(schedule, steps, run), precision, dict.fromkeys(graphs, ""))
     data["graphs"] = graphs
     data["updates"] = [

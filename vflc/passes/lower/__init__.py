@@ -104,6 +104,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     losses = lower_objectives(ev, [i for i in spec.items if isinstance(i, tree.Objective)], scope)
     if population is not None:
         _no_whole_tables(ev)
+        _no_files(ev)
     bound_predictions = [bind_prediction(ev, found, losses, parties) for found in predicted if found]
     check_inputs(ev, [found for found in predicted if found])
     _whole(spec, parties, collector)
@@ -225,6 +226,14 @@ def _no_whole_tables(ev: Evaluator) -> None:
             span = ev.build.graph[term.node_id].span
             text = "a user holds only the rows it reads, but this penalty needs all of them"
             ev.collector.error("VFL0150", text, span, "remove `rows = all`")
+
+
+def _no_files(ev: Evaluator) -> None:
+    """Weights of a population start from the seed at every user."""
+    node = next((node for node in ev.build.graph if "values" in node.attrs), None)
+    if node is not None:
+        text = "a block of an ONNX file is not supported in a population in this version"
+        ev.collector.error("VFL0502", text, node.span, "write its layers in the spec")
 
 
 def _has_penalty(part: Any) -> bool:

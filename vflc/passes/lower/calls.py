@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from vflc_common.plugins import MEND, BrokenPlugin
@@ -82,6 +83,13 @@ def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
 
 
 def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope, direct: bool) -> Any:
+    return use_block(ev, value, expr, direct, lambda inner: _bind_block(ev, value.block, expr, scope, inner))
+
+
+def use_block(
+    ev: Evaluator, value: BlockValue, expr: tree.Call, direct: bool, bind: Callable[[Scope], bool]
+) -> Any:
+    """What a block gives for a call; `bind` puts its arguments into the scope of this use, and may refuse."""
     block = value.block
     if id(block) in ev.endless:
         return POISON
@@ -96,7 +104,7 @@ def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope,
     label = None if direct else ev.build.fresh(block.name.text).split(".")[-1]
     path = ev.build.scope if label is None else (*ev.build.scope, label)
     inner = Scope(path, value.module)
-    if not _bind_block(ev, block, expr, scope, inner):
+    if not bind(inner):
         return POISON
     for binding in block.body:
         name = binding.name.text

@@ -18,8 +18,20 @@ from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.ir.outside import OP, OutsideModel, Sizes
+from vflc.ops.outside import check_sizes
 from vflc.ops.registry import REQUIRED, Function, FunctionParameter
-from vflc.passes.lower.values import ABSENT, NO_FOLDER, POISON, OutsideValue, Poison, Scope
+from vflc.passes.lower.expanded import expanded, take_values
+from vflc.passes.lower.values import (
+    ABSENT,
+    NO_FOLDER,
+    POISON,
+    BlockValue,
+    FileWeights,
+    LazyValue,
+    OutsideValue,
+    Poison,
+    Scope,
+)
 from vflc.passes.place import trainable_below
 from vflc.syntax import tree
 
@@ -154,24 +166,35 @@ def _opened(
             _refuse(collector, "VFL0108", path, span, BESIDE)
         assert given.sha256 and given.outputs
         model = OutsideModel(given.file.value, given.sha256, given.inputs, given.outputs, None, span)
+        why = "`inputs` and `outputs` say so"
     else:
-        model = _read(given, path, collector)
+        model, made = _read(item, given, path, collector)
+        if isinstance(made, tuple):
+            return OutsideValue(item.name.text, item.name.span, model, *made)
+        why = made
     if given.trainable:
+        text = f"this file runs as it is, so it cannot be trained: {why}"
         help = "remove `trainable`: what is learned comes after it"
-        text = "this file runs as it is, so its weights cannot be trained"
         _refuse(collector, "VFL0508", text, given.spans["trainable"], help)
     return OutsideValue(item.name.text, item.name.span, model)
 
 
-def _read(given: _Given, path: Path, collector: DiagnosticCollector) -> OutsideModel:
+def _content(given: _Given, path: Path, collector: DiagnosticCollector) -> bytes:
     span, name = given.file.span, given.file.value
     try:
-        large = path.stat().st_size > MOST_BYTES
-        content = b"" if large else path.read_bytes()
+        if path.stat().st_size > MOST_BYTES:
+            _refuse(collector, "VFL0716", f"{name} is larger than {MOST_BYTES >> 20} MiB", span)
+        return path.read_bytes()
     except OSError as error:
         _refuse(collector, "VFL0108", f"{name} cannot be read: {error.strerror}", span)
-    if large:
-        _refuse(collector, "VFL0716", f"{name} is larger than {MOST_BYTES >> 20} MiB", span)
+
+
+def _read(
+    item: tree.Outside, given: _Given, path: Path, collector: DiagnosticCollector
+) -> tuple[OutsideModel, tuple[BlockValue, FileWeights] | str]:
+    """The file as it runs, and the block that it is, or why it runs as it is."""
+    span, name = given.file.span, given.file.value
+    content = _content(given, path, collector)
     sha256 = hashlib.sha256(content).hexdigest()
     if given.sha256 not in (None, sha256):
         text = f"{name} is not the file that is meant: its SHA-256 is {sha256}"
@@ -179,7 +202,7 @@ def _read(given: _Given, path: Path, collector: DiagnosticCollector) -> OutsideM
             collector, "VFL0719", text, given.spans["sha256"], "get the file that the spec was written for"
         )
     try:
-        _, signature = usable(content)
+        file, signature = usable(content)
     except OnnxFileError as wrong:
         text = f"{name} cannot be used: {wrong.message}"
         _refuse(collector, CODES[wrong.kind], text, span, wrong.help)
@@ -192,7 +215,10 @@ def _read(given: _Given, path: Path, collector: DiagnosticCollector) -> OutsideM
         if declared not in (None, shapes):
             text = f"{name} has {word} of other sizes: {[list(sizes) for sizes in shapes]}"
             _refuse(collector, "VFL0717", text, given.spans[word], "correct them")
-    return OutsideModel(name, sha256, found["inputs"], found["outputs"], content, span)
+    model = OutsideModel(name, sha256, found["inputs"], found["outputs"], content, span)
+    if given.inputs is not None:
+        return model, "`inputs` and `outputs` say so"
+    return model, expanded(item.name.text, file, signature, name, sha256, given.trainable)
 
 
 # --- its use ----------------------------------------------------------------------------------------
@@ -203,6 +229,8 @@ def call_outside(ev: Evaluator, value: OutsideValue, expr: tree.Call, scope: Sco
     inputs = _inputs(ev, value, expr, scope)
     if inputs is None:
         return POISON
+    if value.block is not None:
+        return _use(ev, value, value.block, inputs, expr, direct)
     owners = sorted(set[str]().union(*(node.owners for node in inputs)))
     if len(owners) > 1 and ev.build.place is None:
         text = f"`{value.name}` runs at one party, but reads values of {' and '.join(owners)}"
@@ -219,6 +247,30 @@ def call_outside(ev: Evaluator, value: OutsideValue, expr: tree.Call, scope: Sco
     path = ev.build.scope if label is None else (*ev.build.scope, label)
     with ev.build.within(scope=path, span=ev.at(expr.span)):
         return ev.made(expr.span, lambda: _made(ev.build, inputs, value.model))
+
+
+def _use(
+    ev: Evaluator, value: OutsideValue, block: BlockValue, inputs: list[Node], expr: tree.Call, direct: bool
+) -> Any:
+    """The same of a file that is an ordinary block; its weights begin with the file's numbers."""
+    from vflc.passes.lower.calls import use_block
+
+    types = [node.type for node in inputs]
+    if isinstance(ev.made(expr.span, lambda: check_sizes(types, value.model.inputs)), Poison):
+        return POISON
+    first, used = len(ev.build.graph), list[tuple[str, ...]]()
+
+    def bind(inner: Scope) -> bool:
+        used.append(inner.path)
+        for parameter, node in zip(block.block.parameters, inputs, strict=True):
+            name = parameter.name
+            inner.names[name.text] = LazyValue.known(name.text, name.span, node)
+        return True
+
+    result = use_block(ev, block, expr, direct, bind)
+    if used and value.weights is not None:
+        take_values(ev, value.weights, used[0], first)
+    return result
 
 
 def _made(b: Build, inputs: list[Node], model: OutsideModel) -> Node | list[Node]:

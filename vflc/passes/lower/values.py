@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct, field
@@ -58,12 +59,32 @@ NO_FOLDER = "a spec given as text cannot use files"
 """How the reasons begin for which a file is not here, though another party may have it."""
 
 
+class FileWeights(Struct, frozen=True):
+    """What the weights of a block are whose text was made of a file.
+
+    Args:
+        path, sha256: of the file.
+        arrays: the numbers by the weights' names below the use of the block.
+        trainable: whether training changes them.
+    """
+
+    path: str
+    sha256: str
+    arrays: Mapping[str, Any]
+    trainable: bool
+
+
 class OutsideValue(Struct, frozen=True):
-    """A block that is a file which runs as it is; `span` is where it is declared."""
+    """A block that is a file of another tool; `span` is where it is declared.
+
+    It runs as it is, or as the `block` that was written for it, with these `weights`.
+    """
 
     name: str
     span: Span
     model: OutsideModel
+    block: BlockValue | None = None
+    weights: FileWeights | None = None
 
 
 class LazyValue(Struct, eq=False):

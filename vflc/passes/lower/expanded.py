@@ -1,0 +1,100 @@
+"""An ONNX file whose operators are all known, as an ordinary block with the file's weights in it."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+from vflc_common.onnx_file import FileModel
+from vflc_common.onnx_usable import RowSignature
+from vflc_common.onnx_wire import OnnxFileError
+from vflc_common.words import FROM_FILE
+
+from vflc.diagnostics import DiagnosticCollector, Refused, SourceText
+from vflc.ir.build import Initializer
+from vflc.ir.outside import FileValues
+from vflc.onnx_file import OnnxGraph, OnnxNode, OnnxPort
+from vflc.passes.lower.values import BlockValue, FileWeights, Scope
+from vflc.syntax import tree
+from vflc.syntax.parser import parse
+
+if TYPE_CHECKING:
+    from vflc.importing.onnx_block import WrittenBlock
+    from vflc.passes.lower.evaluate import Evaluator
+
+FLOATS = ("float32", "float64")
+"""Element types of inputs and outputs that a spec computes with as the file does."""
+
+
+def take_values(ev: Evaluator, weights: FileWeights, path: tuple[str, ...], first: int) -> None:
+    """Gives the weights that a use of a block made, of the nodes from `first` on, the file's numbers."""
+    graph = ev.build.graph
+    for node in list(graph)[first:]:
+        if node.op != "weight":
+            continue
+        name = ev.aliases.get(node.id, node.id).removeprefix(".".join(path) + ".")
+        array, sizes = weights.arrays[name], node.type.sizes
+        assert array.size == prod(size or 0 for size in sizes), f"{name} of the file has another size"
+        values = FileValues(weights.path, weights.sha256, name, array.reshape(sizes))
+        attrs = {"init": Initializer(FROM_FILE), "trainable": weights.trainable, "values": values}
+        graph.exchange(replace(node, attrs={**node.attrs, **attrs}))
+
+
+def expanded(
+    name: str, model: FileModel, signature: RowSignature, path: str, sha256: str, trainable: bool
+) -> tuple[BlockValue, FileWeights] | str:
+    """The block with its weights, or why there is none."""
+    ports = [*signature.inputs, *signature.outputs]
+    odd = next((port for port in ports if port.element not in FLOATS), None)
+    if odd is not None:
+        return f"`{odd.name}` is of {odd.element}"
+    try:
+        written = _written(name, model, signature)
+        block = _parsed(path, written.text)
+    except OnnxFileError as wrong:
+        return wrong.message
+    except Refused as refused:
+        return refused.diagnostics[0].message
+    if written.learning and not trainable:
+        return "it normalises by the batch, or drops values, in training"
+    return BlockValue(block, Scope()), FileWeights(path, sha256, written.weights, trainable)
+
+
+def _written(name: str, model: FileModel, signature: RowSignature) -> WrittenBlock:
+    from vflc.importing.onnx_block import onnx_block
+
+    inputs, outputs = ([port.sizes for port in ports] for ports in (signature.inputs, signature.outputs))
+    return onnx_block(_graph(model), name, inputs, outputs)
+
+
+def _parsed(path: str, text: str) -> tree.Block:
+    collector = DiagnosticCollector()
+    (block,) = parse(SourceText(path, text, True), collector).items
+    collector.refuse_errors()
+    assert isinstance(block, tree.Block)
+    return block
+
+
+def _graph(model: FileModel) -> OnnxGraph:
+    """The file as the translation of operators reads it."""
+
+    def port(given: Any) -> OnnxPort:
+        dims = [None, *given.dims[1:]]
+        return OnnxPort(given.name, given.element, tuple(dims))
+
+    def plain(value: Any) -> Any:
+        return value.array() if hasattr(value, "array") else value
+
+    nodes = [
+        OnnxNode(
+            node.op, node.domain, next(filter(None, node.outputs), ""), node.inputs, node.outputs,
+            {key: plain(value) for key, value in node.attributes.items()},
+        )
+        for node in model.nodes
+    ]  # fmt: skip
+    constants = {name: tensor.array() for name, tensor in model.tensors.items()}
+    return OnnxGraph(
+        "block", [port(each) for each in model.inputs], [port(each) for each in model.outputs], nodes,
+        constants, {"": model.opset}, {}, model.producer,
+    )  # fmt: skip
