@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from audit.auditing import untaught
 from click.testing import CliRunner
 from population.population_testing import ratings, table
 from population.reference import spec
@@ -53,6 +54,11 @@ def data() -> dict[str, pa.Table]:
         ),
         "bob": pa.table({"ID": keys[::-1], "Rating": rng.integers(1, 6, ROWS)}),
     }
+
+
+@pytest.fixture
+def no_network_is_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    untaught(monkeypatch)
 
 
 @pytest.fixture
@@ -163,6 +169,7 @@ def test_a_mistake_is_one_exception_and_reads_as_in_the_terminal(data: dict[str,
         vflc.load("nowhere")
 
 
+@pytest.mark.usefixtures("no_network_is_taught")
 def test_a_damaged_run_is_the_same_exception(
     model: vflc.Model, data: dict[str, pa.Table], tmp_path: Path
 ) -> None:
@@ -187,6 +194,7 @@ def test_options_that_are_none(model: vflc.Model, data: dict[str, pa.Table]) -> 
         run.predict(data, top=3)
 
 
+@pytest.mark.usefixtures("no_network_is_taught")
 def test_a_run_that_was_not_recorded_is_trained_again_for_an_audit(
     model: vflc.Model, data: dict[str, pa.Table], tmp_path: Path
 ) -> None:
@@ -204,6 +212,7 @@ def test_a_weight_that_there_is_not(model: vflc.Model, data: dict[str, pa.Table]
         _ = weights[f"{name}s"]
 
 
+@pytest.mark.usefixtures("no_network_is_taught")
 def test_export_and_audit(model: vflc.Model, data: dict[str, pa.Table], tmp_path: Path) -> None:
     run = model.fit(data, out=tmp_path / "run", record="2epochs")
     exported = run.export(tmp_path / "models")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from granting import granted
-from vflc_runtime.audit import refute, run
+from vflc_runtime.audit import learn, refute, run
 from vflc_runtime.audit.labels import FEATURE_ATTACKS, LABEL_ATTACKS
 from vflc_runtime.run.train import TrainOptions, train
 from vflc_runtime.run.transcript import RecordingLength
@@ -105,11 +105,19 @@ def recorded(text: str, sources: dict[str, Any], out: Path, epochs: int = 1, **o
     return train(out / "bundle", sources, out / "run", given).folder
 
 
-def only(monkeypatch: pytest.MonkeyPatch, *keys: str) -> None:
+def untaught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of an audit are made and not taught, for tests that look at nothing of what they find."""
+    monkeypatch.setattr(learn, "STEPS", 1)
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *keys: str, taught: bool = False) -> None:
     """Audits and tests of bounds have these attacks on labels, and none by batches on features.
 
-    For tests of what one attack makes of a run: all of them together take ten times as long.
+    For tests of what one attack makes of a run: all of them together take ten times as long. Networks
+    of the others are taught where a test looks at what they find.
     """
+    if not taught:
+        untaught(monkeypatch)
     few = tuple(attack for attack in LABEL_ATTACKS if attack.key in keys)
     assert {attack.key for attack in few} == set(keys)
     for module in (refute, run):

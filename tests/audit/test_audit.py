@@ -87,7 +87,7 @@ def test_the_first_step_tells_features_to_whoever_knows_the_initial_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights start from the seed and their names: nothing else is needed to undo the first step."""
-    only(monkeypatch)
+    only(monkeypatch, taught=True)
     text = spec(DEEP).replace("alice.x4)", "alice.x4, flatten(embed([alice.City], dim = 3)))")
     sources = tables(400)
     options = AuditOptions(("bob",), threads=1, bounds=False)
@@ -107,7 +107,7 @@ def test_a_secret_start_shuts_the_way_back_through_the_initial_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     """The keys are given: among keys as they fall, one in five lets one of four features come out by luck."""
-    only(monkeypatch)
+    only(monkeypatch, taught=True)
     monkeypatch.setattr("vflc_runtime.run.start.secrets.token_hex", lambda length: key * length)
     text = spec(DEEP).replace("batch     64", "batch     64\n  secret_start true")
     sources = tables(400)
@@ -182,7 +182,7 @@ def test_what_the_manifest_says_is_escaped(reports: dict[str, Report]) -> None:
 
 def test_no_leak_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels that have nothing to do with any column, behind a wide mixing layer."""
-    only(monkeypatch, "spectral")
+    only(monkeypatch, "spectral", taught=True)
     sources = tables(ROWS)
     labels = np.random.default_rng(9).normal(size=ROWS)
     sources["bob"] = sources["bob"].set_column(2, "score", pa.array(labels))
