@@ -29,17 +29,17 @@ import vflc
 
 model = vflc.compile("model.vfl")            # made by `vflc init`, as the tables are
 print(model.crossing)                        # a row for each value that crosses; a table in a notebook
-print(model.learned)                         # who may learn what at most
+print(model.learned)                         # who may learn what, at most
 print(model.graph())                         # who computes what, as Mermaid text
 
 data = {"bank": "data/bank.csv", "shop": "data/shop.csv"}
 run = model.fit(data, epochs=2, validation=0.1, seed=0, out="run")
 print(run.history)                           # loss and metrics by epoch
 print(run.evaluate(data))                    # {"loss": …, "auc": …}
-table = run.predict(data)                    # an Arrow table; .to_pandas() of it where pandas is there
+table = run.predict(data)                    # an Arrow table; .to_pandas() if pandas is installed
 print(table.slice(0, 3), sorted(run.weights))
 
-run = vflc.load("run").fit(data, epochs=4)   # goes on with the same run
+run = vflc.load("run").fit(data, epochs=4)   # continues the same run
 run.export("models")                         # ONNX files, each compared with the trained model
 ```
 

@@ -20,7 +20,7 @@ def told(text: str, width: int = 80) -> str:
 
 def test_it_says_what_crosses_and_what_would() -> None:
     text = told(one_table("logit = LogisticRegression(FEATURES)"))
-    assert "`logit.stack` is not put together: what reads it works on its parts" in text
+    assert "`logit.stack` is not joined: each party computes its part of what reads it" in text
     assert "logit = LogisticRegression(alice.features + bob.features)" in text
     assert "    logit.unsqueeze.alice  8  to bob" in text.splitlines()
     assert "saves 16 bytes" in text

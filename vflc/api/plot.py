@@ -27,6 +27,9 @@ class Curves:
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
 
+    def __repr__(self) -> str:
+        return "<curves of a run: drawn in a notebook; .save(\"curves.svg\") writes them>"
+
     def _repr_png_(self) -> bytes:
         from io import BytesIO
 

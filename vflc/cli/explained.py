@@ -41,9 +41,10 @@ def _one(each: Explained, width: int) -> Iterator[str]:
         line, _ = span.source.position(span.start)
         yield from broken(f"{span.source.name}:{line}: {' '.join(span.source.line(line).split())}", width)
     if each.value:
-        yield from broken(f"`{each.value}` is not put together: what reads it works on its parts", width)
+        parts = f"`{each.value}` is not joined: each party computes its part of what reads it"
+        yield from broken(parts, width)
     else:
-        yield from broken("terms of sums are added where they are, before they leave", width)
+        yield from broken("terms of sums are added at their owners, before they are sent", width)
     yield from _table("crosses", each.crosses, width)
     if each.refused:
         yield from broken(f"otherwise the model is refused: {each.refused}", width, "    ")

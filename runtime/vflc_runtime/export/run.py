@@ -43,6 +43,9 @@ class Exported:
     models: dict[str, ExportedModel]
     which: str
 
+    def __repr__(self) -> str:
+        return f"<{', '.join(self.models)} in {self.folder}: {self.which}>"
+
 
 def export(
     run: Path | str,
