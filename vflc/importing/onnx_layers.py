@@ -117,7 +117,7 @@ def _normalised(call: NodeCall, op: str, x: Value, parts: tuple[str, ...], attrs
 
 def dropout(call: NodeCall) -> Value:
     """In a file that was exported for training alone; otherwise it is left out."""
-    training, ratio = call.constant(2), call.number(1, 0.5)
+    training, ratio = call.constant(2, None), call.number(1, 0.5)
     x = call.input(0)
     if not isinstance(x, Value) or x.op == "raw":
         x = call.value(0)
@@ -198,18 +198,17 @@ def _spread(term: str, order: str, shape: AxisSizes) -> AxisSizes:
     return tuple(sizes.get(letter, 1) for letter in order)
 
 
+PLAIN: dict[str, Any] = {"value_float": 0.0, "value_floats": [], "value_int": 0, "value_ints": []}
+
+
 def constant(call: NodeCall) -> NodeValue:
     from vflc_common.numpy import np
 
     attrs = call.node.attrs
-    for name, kind in (
-        ("value_float", "float32"),
-        ("value_floats", "float32"),
-        ("value_int", "int64"),
-        ("value_ints", "int64"),
-    ):
+    for name in PLAIN:
         if name in attrs:
-            return OnnxConstant(np.array(attrs[name], kind))
+            kind = "float32" if "float" in name else "int64"
+            return OnnxConstant(np.array(call.attr(name, PLAIN[name]), kind))
     if "value" not in attrs or not hasattr(attrs["value"], "dtype"):
         call.fail("holds no numbers")
     return OnnxConstant(attrs["value"])

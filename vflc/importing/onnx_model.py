@@ -135,6 +135,8 @@ class OnnxModelReader:
         made: Any = folded(call)
         if made is None:
             self._only_known(call)
+            if node.op not in TABLE:
+                call.fail("computes with the rows, for which it has no counterpart")
             made = TABLE[node.op](call)
         found = made if isinstance(made, list) else [made]
         for name, value in zip(node.outputs, found, strict=False):
@@ -191,7 +193,9 @@ class OnnxModelReader:
 
     def offset(self, call: NodeCall, op: str) -> Value | None:
         """Columns whose ids are moved to rows of their own in one table, as in `embedding(x + offsets)`."""
-        for x, y in (call.inputs[:2], call.inputs[1::-1]):
+        if len(call.inputs) != 2:
+            return None
+        for x, y in (call.inputs, call.inputs[::-1]):
             if not isinstance(y, OnnxConstant) or y.array.dtype.kind not in "iu":
                 continue
             if op == "add" and isinstance(x, Value) and x.op == "raws" and y.array.size == len(x.inputs):

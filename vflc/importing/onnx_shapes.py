@@ -18,7 +18,7 @@ def shape(call: NodeCall) -> NodeValue:
         sizes = (None, *found.shape)
     elif isinstance(found, OnnxConstant):
         sizes = found.shape
-    start, stop = call.attr("start", 0), call.node.attrs.get("end")
+    start, stop = call.attr("start", 0), call.attr("end", len(sizes))
     return whole(sizes[start:stop])
 
 
@@ -252,7 +252,7 @@ def positions(call: NodeCall, x: Value, axis: int) -> NodeValue:
 def transpose(call: NodeCall) -> Value:
     """Axes in another order, where that leaves the numbers in theirs."""
     x = numeric(call)
-    perm = call.node.attrs.get("perm") or list(range(len(x.shape), -1, -1))
+    perm = call.attr("perm", []) or list(range(len(x.shape), -1, -1))
     if sorted(perm) != list(range(len(x.shape) + 1)):
         call.fail(f"has perm = {perm[:8]}", AGAIN, "VFL0707")
     if perm[0] != 0:
@@ -268,6 +268,8 @@ def filled(call: NodeCall) -> NodeValue:
     from vflc_common.numpy import np
 
     sizes, value = sizes_of(call, 0), call.node.attrs.get("value", np.zeros(1, "float32"))
+    if not hasattr(value, "dtype") or value.dtype.kind not in "fiub":
+        call.fail("does not say which number it makes", AGAIN, "VFL0707")
     if value.size != 1 or prod(n for n in sizes if n is not None) > 1_000_000:
         call.fail("makes too many numbers, or of several values", AGAIN, "VFL0707")
     if any(n is None for n in sizes[1:]):

@@ -119,8 +119,8 @@ class NodeCall:
             self.fail(f"computes with {str(value)[:20]!r}")
         return short(value)
 
-    def constant(self, index: int, default: Any = None) -> Any:
-        """An input that must be known, as an array.
+    def constant(self, index: int, default: Any = ...) -> Any:
+        """An input that must be known, as an array; the default where it is left out and there is one.
 
         Raises:
             Refused: VFL0709, it is computed of rows; VFL0703, of the size of the batch.
@@ -128,15 +128,17 @@ class NodeCall:
         found = self.input(index)
         if isinstance(found, OnnxConstant):
             return found.array
-        if found is None:
+        if found is None and default is not ...:
             return default
+        if found is None:
+            self.fail("lacks an input", AGAIN, "VFL0707")
         if isinstance(found, ShapeSizes):
             self.fail("depends on the size of the batch", ALONG, "VFL0703")
         self.fail(f"has an input {index + 1} that is computed of the rows")
 
     def number(self, index: int, default: float | None = None) -> float | None:
         """An input that is one known number."""
-        found = self.constant(index)
+        found = self.constant(index, None)
         if found is None:
             return default
         if found.size != 1:
@@ -147,8 +149,11 @@ class NodeCall:
         """Whole numbers of an input, or of the setting that it was in older versions."""
         if attr in self.node.attrs:
             given = self.node.attrs[attr]
-            return list(given) if isinstance(given, list) else [given]
-        found = self.constant(index)
+            listed = given if isinstance(given, list) else [given]
+            if not all(isinstance(each, int) for each in listed):
+                self.fail(f"has {attr} = {str(given)[:40]}", AGAIN, "VFL0707")
+            return list(listed)
+        found = self.constant(index, None)
         if found is None:
             return None
         if found.dtype.kind not in "iu" or found.size > 64:

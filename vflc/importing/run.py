@@ -44,6 +44,9 @@ def read(path: Path) -> Imported:
     """
     if path.suffix == ".onnx":
         return onnx(path)
+    if path.suffix in (".pt", ".pth", ".pt2"):
+        help = 'export it: torch.onnx.export(model, inputs, "model.onnx")'
+        refuse("VFL0700", f"{path} is a file of PyTorch that holds code, which is not run", help)
     archive = Archive(path)
     model = KerasModelReader(archive)
     compiled = archive.config.get("compile_config")
