@@ -146,15 +146,15 @@ class Fit(Struct, frozen=True):
 
     Args:
         start: makes a statistic, to which the numbers of the rows are added block by block.
-        result: from it to all the parameters.
+        result: from it, and the settings of the encoder, to all the parameters: numbers, or lists of them.
         settled: the encoder that computes, once the parameters are known: itself, or another.
         neutral: parameters with which numbers stay as they are.
     """
 
     start: Callable[[], ColumnStatistic]
-    result: Callable[[Any], Mapping[str, float]]
+    result: Callable[[Any, EncoderSettings], Mapping[str, float | list[float]]]
     settled: Callable[[EncoderSettings], EncoderSettings]
-    neutral: Mapping[str, float]
+    neutral: Mapping[str, float | list[float]]
 
 
 class Python(Struct, frozen=True):

@@ -257,8 +257,8 @@ def test_what_is_no_number_is_missing(encoder: Install) -> None:
 FITS = {
     "start": "Fit(lambda: 1 / 0, dict, lambda s: s, {'mean': 0.0})",
     "add": "Fit(dict, dict, lambda s: s, {'mean': 0.0})",
-    "result": "Fit(Count, lambda c: {}, lambda s: s, {'mean': 0.0})",
-    "no number": "Fit(Count, lambda c: {'mean': 'x'}, lambda s: s, {'mean': 0.0})",
+    "result": "Fit(Count, lambda c, s: {}, lambda s: s, {'mean': 0.0})",
+    "no number": "Fit(Count, lambda c, s: {'mean': 'x'}, lambda s: s, {'mean': 0.0})",
 }
 
 

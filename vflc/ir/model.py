@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from msgspec import Struct, field
+from vflc_common.encoders import record
 from vflc_common.words import Division, Halves, Phase, Predicted, Program, StepKind, Weighting
 
 from vflc.diagnostics.span import Span
@@ -43,6 +44,11 @@ class ColumnInfo(Struct, frozen=True):
     span: Span
     family: str | None = None
     table: str | None = None
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether what its encoders give of a row depends on other rows, to which a run fits them."""
+        return any(record(encoder).unfitted(encoder) for encoder in self.encoders)
 
 
 class PartyInfo(Struct, frozen=True, dict=True):

@@ -10,6 +10,8 @@ from vflc_common.encoding import UNKNOWN, of_numbers
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vflc_common.backends import KerasBuilder, OnnxBuilder
 
 
@@ -22,6 +24,11 @@ def ranges(settings: EncoderSettings) -> list[str]:
     """Of `bucketize(18, 25)`: `<18`, `18..25`, `>=25`."""
     edges = [f"{edge:g}" for edge in settings["edges"]]
     return [f"<{edges[0]}", *(f"{low}..{high}" for low, high in pairwise(edges)), f">={edges[-1]}"]
+
+
+def of_block(x: NDArray[np.float64], settings: EncoderSettings) -> NDArray[Any]:
+    """How many edges are at most each number [n]."""
+    return np.searchsorted(np.asarray(settings["edges"], np.float64), x, side="right")
 
 
 def bucketize(value: float, step: EncoderSettings) -> int:
@@ -59,7 +66,7 @@ ENCODER = Encoder(
     parameters=(EncoderParameter("edges", NUMBER, needed=True, many=True),),
     wrong=wrong,
     python=Python(bucketize),
-    encode=of_numbers(lambda x, s: np.searchsorted(np.asarray(s["edges"], np.float64), x, side="right")),
+    encode=of_numbers(of_block),
     codes=lambda settings: len(settings["edges"]) + 1,
     classes=ranges,
     suits=lambda settings: Suits(anchors=list(settings["edges"])),

@@ -56,7 +56,10 @@ ENCODER = Encoder(
     encode=of_numbers(of_block),
     fit=Fit(
         start=Moments,
-        result=lambda moments: {"low": moments.low, "high": moments.high if moments.varies else moments.low},
+        result=lambda moments, settings: {
+            "low": moments.low,
+            "high": moments.high if moments.varies else moments.low,
+        },
         settled=lambda settings: NOTHING if settings["low"] == settings["high"] else settings,
         neutral={"low": 0.0, "high": 1.0},
     ),

@@ -33,6 +33,10 @@ def standardize(value: float, step: EncoderSettings) -> float:
     return float((float(value) - step["mean"]) / step["std"])
 
 
+def fitted(moments: Moments, settings: EncoderSettings) -> dict[str, float]:
+    return {"mean": moments.mean, "std": moments.std if moments.varies else 0.0}
+
+
 def undo(b: GraphBuilder, value: Any, parameters: Mapping[str, Any]) -> Any:
     return b.op("add", b.op("mul", value, parameters["std"]), parameters["mean"])
 
@@ -65,7 +69,7 @@ ENCODER = Encoder(
     encode=of_numbers(of_block),
     fit=Fit(
         start=Moments,
-        result=lambda moments: {"mean": moments.mean, "std": moments.std if moments.varies else 0.0},
+        result=fitted,
         settled=lambda settings: NOTHING if settings["std"] == 0 else settings,
         neutral={"mean": 0.0, "std": 1.0},
     ),

@@ -22,7 +22,7 @@ from vflc_common.encoding import Values, numbers_of
 from vflc_common.text import text
 from vflc_common.words import vector_width
 
-from vflc_runtime.data.encoders import encode, present
+from vflc_runtime.data.encoders import encode, plain, present
 from vflc_runtime.data.refusals import EXAMPLES, Codes, Offsets, Refusals, spread
 
 ChainState = list[dict[str, Any] | None]
@@ -135,15 +135,15 @@ class EncoderChain:
             found[0] if self.width is None else {n: [each[n] for each in found] for n in found[0]}
         )
 
-    def _fitted(self, encoder: EncoderSettings, statistic: ColumnStatistic) -> dict[str, float]:
+    def _fitted(self, encoder: EncoderSettings, statistic: ColumnStatistic) -> dict[str, Any]:
         fit = record(encoder).fit
         assert fit is not None, "what is not fitted can be"
         with self._refuse.converting(encoder["name"]):
-            fitted = fit.result(statistic)
+            fitted = fit.result(statistic, encoder)
             given = {name: encoder.get(name) for name in fit.neutral}
-            state = {name: float(fitted[name] if v is None else v) for name, v in given.items()}
+            state = {name: plain(fitted[name] if v is None else v) for name, v in given.items()}
             for name, value in state.items():
-                if not math.isfinite(value):
+                if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
                     raise ValueError(f"fitted {name} is {value}")
         return state
 

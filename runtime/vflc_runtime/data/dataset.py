@@ -261,7 +261,7 @@ def _check_undone(chain: EncoderChain, number: np.dtype[Any]) -> None:
         return
     for encoder, fitted in zip(chain.encoders, chain.state, strict=True):
         for name, value in (fitted or {}).items():
-            if abs(value) > float(np.finfo(number).max):
+            if isinstance(value, float) and abs(value) > float(np.finfo(number).max):
                 raise Failure(
                     "VFL0506",
                     f"`{name}` of {encoder['name']}, fitted to {chain.name}, is {value:g}, "

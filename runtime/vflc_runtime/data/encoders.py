@@ -8,6 +8,7 @@ text for numbers or the like; `chain` says which column that was.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,12 @@ def settled(encoder: EncoderSettings, fitted: Mapping[str, float] | None) -> Enc
     if fit is None:
         return encoder
     known = {**encoder, **(fitted or {})}
-    return fit.settled({**encoder, **{name: float(known[name]) for name in fit.neutral}})
+    return fit.settled({**encoder, **{name: plain(known[name]) for name in fit.neutral}})
+
+
+def plain(value: Any) -> float | list[float]:
+    """What an encoder was fitted to, as JSON has it: a number, or a list of numbers."""
+    return [float(each) for each in value] if isinstance(value, list) else float(value)
 
 
 def encode(values: Values, encoder: EncoderSettings, fitted: Mapping[str, float] | None = None) -> Values:

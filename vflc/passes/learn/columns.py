@@ -27,7 +27,13 @@ def codes(column: ColumnInfo) -> float:
 
 
 def code_bits(column: ColumnInfo) -> float | None:
-    """The most bits that a row's code has: infinite where it is no code, None for any number of ids."""
+    """The most bits that a row's code has: infinite where it is no code, None for any number of ids.
+
+    Infinite, too, where an encoder is fitted: codes of other rows then depend on this row's value, and who
+    knows those rows learns more than its own code.
+    """
+    if column.is_fitted:
+        return inf
     if column.shape == "ids":
         most = length(column.encoders)
         return None if most is None or column.rows is None else most * log2(column.rows + 1)

@@ -22,7 +22,6 @@ from vflc.ir.release import Guard
 from vflc.ir.stages import Partitioned
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS
-from vflc.passes.lower.units import is_fitted
 
 
 class Secret(Struct, frozen=True):
@@ -165,7 +164,7 @@ class FlowAnalysis:
     def _source(self, node: Node) -> Flows:
         source = self._sources[node.id]
         bit = self.secrets.bit(source)
-        fitted = is_fitted(self._columns[source.party, source.name])
+        fitted = self._columns[source.party, source.name].is_fitted
         return Flows(bit, bit if fitted else 0, bit if node.type.row_size is None else 0)
 
     def _fitted(self, weight: Node) -> int:

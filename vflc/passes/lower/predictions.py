@@ -20,7 +20,7 @@ from vflc.ops.loss import rule_of
 from vflc.passes.lower.columns import column_node
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.expressions import is_text
-from vflc.passes.lower.units import changes_units, classes_of, is_fitted, no_way_back, undone
+from vflc.passes.lower.units import changes_units, classes_of, no_way_back, undone
 from vflc.passes.lower.values import LazyValue, Poison, Scope, describe
 from vflc.syntax import tree
 
@@ -259,7 +259,7 @@ def _undone(
             f"learn the column without encoders, or compute with it: label {column.name} = log(1 + …)",
         )
         return None
-    if is_fitted(column) and at is not None and at.text != label.place:
+    if column.is_fitted and at is not None and at.text != label.place:
         ev.error(
             "VFL0212",
             f"`{predicted.name}` cannot be in the units of {label.id} at {at.text}: only {label.place} "
@@ -270,7 +270,7 @@ def _undone(
             RelatedSpan(column.span, "fitted here"),
         )
         return None
-    place = label.place if is_fitted(column) or value.op == "label" else value.place
+    place = label.place if column.is_fitted or value.op == "label" else value.place
     with ev.build.within(scope=predicted.path, place=place, span=predicted.span):
         try:
             return undone(ev.build, value, label, column)

@@ -29,11 +29,6 @@ def no_way_back(column: ColumnInfo) -> str | None:
     return next((encoder.name for encoder in records if encoder.changes_units and not encoder.undo), None)
 
 
-def is_fitted(column: ColumnInfo) -> bool:
-    """Whether only a run at the label's party knows how to get back."""
-    return any(record(encoder).unfitted(encoder) for encoder in column.encoders)
-
-
 def undone(b: Build, value: Node, label: Node, column: ColumnInfo) -> Node:
     """`value`, which is in the units of the encoded `label`, in the units of its column.
 
@@ -60,7 +55,9 @@ def _parameter(b: Build, label: Node, column: ColumnInfo, position: int, name: s
         return b.constant(float(encoder[name]))
     fit = record(encoder).fit
     assert fit is not None, "what is not given is fitted"
-    return _fitted(b, label, column, position, name, fit.neutral[name])
+    start = fit.neutral[name]
+    assert isinstance(start, float), "what has a way back is fitted to numbers"
+    return _fitted(b, label, column, position, name, start)
 
 
 def _fitted(b: Build, label: Node, column: ColumnInfo, position: int, name: str, start: float) -> Node:
