@@ -20,8 +20,8 @@ from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.registry import REQUIRED, Function, FunctionParameter
 from vflc.ops.schedules import SCHEDULES
-from vflc.passes.lower.evaluate import ELEMENTWISE
 from vflc.passes.lower.modules import library_names
+from vflc.passes.lower.operators import ELEMENTWISE
 from vflc.passes.lower.static import STATIC
 from vflc.syntax import tree
 

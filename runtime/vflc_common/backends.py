@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vflc_common.encoder import EncoderSettings
 from vflc_common.numpy import np
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RawColumn(Protocol):
     def many(self) -> bool:
         """Whether a row has many ids. A piece that is no text is an id of -1, which is none."""
 
-    def id_of(self, settings: EncoderSettings, value: Any) -> int:
+    def id_of(self, settings: Mapping[str, Any], value: Any) -> int:
         """The id that an encoder gives to one value; one that no table has where it gives none."""
 
 

@@ -16,7 +16,7 @@ from vflc_common.words import vector_width
 
 if TYPE_CHECKING:
     from vflc_common.backends import ColumnStatistic, GraphBuilder, KerasBuilder, OnnxBuilder
-    from vflc_common.encoding import Values
+    from vflc_common.values import Values
 
 Kind = Literal["string", "int", "float", "strings", "id", "ids"]
 """What a link reads or gives: `strings` and `ids` are many a row."""

@@ -8,35 +8,10 @@ from typing import TYPE_CHECKING, Any
 from vflc_common.arrow import pa, pc
 from vflc_common.encoder import DEFAULT, OTHER, Encoder, EncoderSettings
 from vflc_common.numpy import np
+from vflc_common.values import Values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-class Values:
-    """Values on their way through a chain.
-
-    Args:
-        flat: the values, null where missing; many-valued ones lie one after another.
-        offsets: where many-valued, row i is flat[offsets[i]:offsets[i + 1]].
-        unknown: after a lookup, which of the values it does not know.
-        looked_up: what the lookup was given.
-    """
-
-    __slots__ = ("flat", "looked_up", "offsets", "unknown")
-
-    def __init__(
-        self,
-        flat: pa.Array,
-        offsets: NDArray[np.int64] | None = None,
-        unknown: NDArray[np.bool_] | None = None,
-        looked_up: pa.Array | None = None,
-    ) -> None:
-        self.flat, self.offsets, self.unknown, self.looked_up = flat, offsets, unknown, looked_up
-
-    def with_flat(self, flat: pa.Array) -> Values:
-        """The same rows with other values."""
-        return Values(flat, self.offsets, self.unknown, self.looked_up)
 
 
 Encode = Callable[[Values, EncoderSettings], Values]

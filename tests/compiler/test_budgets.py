@@ -13,7 +13,7 @@ from vflc.diagnostics.diagnostic import MOST_ERRORS
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.driver import check_source
 from vflc.ir.budget import MOST_COLUMNS, MOST_FLOWS, MOST_FREE, MOST_NODES, MOST_TERMS
-from vflc.passes.lower.evaluate import LARGEST, MOST_ITEMS
+from vflc.passes.lower.operators import LARGEST, MOST_ITEMS
 
 HEAD = """
 party alice {

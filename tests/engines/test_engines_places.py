@@ -11,8 +11,8 @@ import pytest
 from granting import granted
 from vflc_common.engines import ENGINES
 from vflc_runtime.engines import onnx_catch_up, onnx_replay, onnx_updates
-from vflc_runtime.engines.engine import engine_maker
 from vflc_runtime.engines.onnx import OnnxEngine
+from vflc_runtime.engines.watched import engine_maker
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.session import Session
 

@@ -137,7 +137,7 @@ import os, re
 import numpy as np
 import pyarrow as pa
 from vflc_common.encoder import Encoder, EncoderParameter, Fit, Python, NUMBER
-from vflc_common.encoding import Values
+from vflc_common.values import Values
 
 def odd(value, step):
     return 0

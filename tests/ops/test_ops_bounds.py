@@ -15,9 +15,9 @@ from vflc.ir.types import BATCH, Axis, TensorType
 from vflc.ops import FUNCTIONS, OPS, OpError
 from vflc.ops import traits as t
 from vflc.ops.layers import INITS, initial, pick
+from vflc.ops.rates import highest, reaches_zero
 from vflc.ops.registry import function, register
 from vflc.ops.rules import merge_axes, tensor
-from vflc.ops.schedule import highest, reaches_zero
 
 # --- what functions accept ------------------------------------------------------------------------------
 

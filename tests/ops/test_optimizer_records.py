@@ -15,8 +15,8 @@ from vflc.ops.missed import Power
 from vflc.ops.optimizer import RANGES, check_options, less_power, no_eps, times
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.penalised import in_one_go, makes_up, with_penalty
+from vflc.ops.rates import rate
 from vflc.ops.registry import OpError
-from vflc.ops.schedule import rate
 from vflc.ops.schedules import SCHEDULES
 
 SMALLEST = 2.0**-126

@@ -13,8 +13,8 @@ from vflc.diagnostics import Refused, SourceText
 from vflc.driver import compile_source
 from vflc.ops.optimizer import RANGES, check_options
 from vflc.ops.optimizers import OPTIMIZERS
+from vflc.ops.rates import rate
 from vflc.ops.registry import OpError
-from vflc.ops.schedule import rate
 from vflc.ops.schedules import SCHEDULES
 
 pytestmark = pytest.mark.skipif(

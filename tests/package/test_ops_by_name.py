@@ -13,10 +13,11 @@ from vflc.ops.source import INPUTS
 
 ROOT = Path(__file__).parents[2]
 FILES = [path for folder in ("passes", "emit") for path in sorted((ROOT / "vflc" / folder).rglob("*.py"))]
-STRUCTURE = {*INPUTS, "constant", "when_training"}
-"""What is computed by no op: what a graph is fed with, constants, and the two branches of a mode."""
-SETS = {"PLACELESS", "COLUMNS", "INPUTS", "FED", "SEEDED", "STEPS", "SECOND"}
-"""Sets of such; of what a step of a run makes between graphs; and of operators of ONNX."""
+STRUCTURE = {*INPUTS, "constant", "when_training", "onnx"}
+"""What is computed by no op: what a graph is fed with, constants, the two branches of a mode, and files that
+run as they are."""
+SETS = {"PLACELESS", "COLUMNS", "INPUTS", "FED", "SEEDED", "STEPS", "OP", "SECOND"}
+"""Sets and names of such; of what a step of a run makes between graphs; and of operators of ONNX."""
 RECORDS = {"OPS"}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from vflc_common.encoding import Values
+from vflc_common.values import Values
 from vflc_runtime.data.encoders import encode
 from vflc_runtime.population.new_users import decoder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,9 +27,7 @@ def promised(of: Guard, **changes: Any) -> Promised:
 
 
 def check(of: Guard, plugins: tuple[str, ...] = (), **changes: Any) -> None:
-    named = tuple(SimpleNamespace(kind="protections", name=name) for name in plugins)
-    manifest: Any = SimpleNamespace(protections={"g": promised(of, **changes)}, plugins=named)
-    check_guard(of, "alice", manifest)
+    check_guard(of, "alice", promised(of, **changes), of.mechanism in plugins)
 
 
 @pytest.mark.parametrize("of", [ANSWERS, CALIBRATED, NOISE, PARTIAL])

@@ -15,7 +15,6 @@ from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
 from vflc_runtime.interrupts import Interrupted
 
 from vflc.api.errors import diagnostic
-from vflc.cli.main import interrupted
 from vflc.cli.terminal import shown_on
 from vflc.diagnostics import Diagnostic, Refused
 
@@ -35,7 +34,7 @@ def report(error: BaseException) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case KeyboardInterrupt() | click.Abort():
-            return interrupted()
+            raise KeyboardInterrupt from error  # which `vflc.cli.main` ends as it does any other
         case BrokenPipeError():
             # Whoever read our output went away; closing it again at exit must not fail either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,7 +31,7 @@ def rule_for(op: Op) -> UsersRule:
     """
     rule = op.users or (levelled if op.elementwise else moved if op.axes or op.leading else None)
     if rule is None:
-        raise OpError(f"`{op.name}` is not supported here in this version")
+        raise OpError(f"`{op.name}` is not supported in this version")
     return rule
 
 

@@ -9,6 +9,7 @@ from vflc_common.text import quote, written
 
 from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.syntax import tree
+from vflc.syntax.clauses import limits_of
 from vflc.syntax.layout import STEP, WIDTH, Layout, LayoutSlot, Line, join
 from vflc.syntax.parser import parse
 
@@ -269,7 +270,7 @@ class _Formatter:
 
     def _release(self, node: tree.ReleaseStatement) -> list[Line]:
         head, start = f"release {node.party.text}", node.party.span.end
-        parts = [part for limit in node.limits() for part in self._lines(limit)]
+        parts = [part for limit in limits_of(node) for part in self._lines(limit)]
         texts = [self._list(part) for part in parts]
         only = f"{head} {{ {''.join(texts)} }}"
         inside = self.source[start : node.span.end]

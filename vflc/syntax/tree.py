@@ -288,44 +288,6 @@ class ReleaseStatement(Struct, frozen=True):
     clauses: tuple[Clause, ...]
     span: Span
 
-    def limits(self) -> list[list[Clause]]:
-        """Clauses by what they say together: the list of `never Gender, Age` is two clauses."""
-        limits: list[list[Clause]] = []
-        for clause in self.clauses:
-            if limits and _goes_on(limits[-1], clause):
-                limits[-1].append(clause)
-            else:
-                limits.append([clause])
-        return limits
-
-
-def _goes_on(limit: list[tuple[Expr | Name, ...]], clause: tuple[Expr | Name, ...]) -> bool:
-    """Whether a clause is one more item of the list before it."""
-    before = [_word(word) for part in limit for word in part]
-    words = [_word(word) for word in clause]
-    match before[:2]:
-        case ["to", _] | ["never", "to"]:
-            return COLON not in before or not _begins(words)
-        case ["only" | "never", _]:
-            return len(words) == 1
-        case [_, "knows"]:
-            return len(words) == 1
-    return False
-
-
-def _begins(words: list[str]) -> bool:
-    """Whether a clause is the first of something new, behind the columns of a grant."""
-    match words:
-        case ["only" | "never" | "to", _, *_] | [_, "knows", *_]:
-            return True
-        case ["activations" | "gradients", "at", "most", _, "floats", *_]:
-            return True
-    return False
-
-
-def _word(word: Expr | Name) -> str:
-    return word.text if isinstance(word, Name) else ""
-
 
 class EdgeTarget(Struct, frozen=True):
     """An edge in `protect` and `accept`: `gradients to alice` or a value's name, `a.deep`."""

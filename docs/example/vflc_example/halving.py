@@ -2,9 +2,10 @@
 
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
+from vflc.ops.rates import highest
 from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import Schedule, highest
+from vflc.ops.schedule import Schedule
 
 
 def make(b: Build, done: Node, o: Options) -> Node:

@@ -3,8 +3,8 @@
 from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.ops.optimizer import Optimizer, Updated
+from vflc.ops.rates import rate
 from vflc.ops.registry import Options
-from vflc.ops.schedule import rate
 
 
 def update(b: Build, weight: Node, gradient: Node, step: Node, slots: dict[str, Node], o: Options) -> Updated:

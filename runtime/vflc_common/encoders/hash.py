@@ -22,7 +22,7 @@ from vflc_common.siphash import siphash as siphash_of_many
 
 if TYPE_CHECKING:
     from vflc_common.backends import KerasBuilder
-    from vflc_common.encoding import Values
+    from vflc_common.values import Values
 
 
 def is_salt(salt: Any) -> bool:

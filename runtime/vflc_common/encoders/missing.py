@@ -10,7 +10,7 @@ from vflc_common.text import text
 
 if TYPE_CHECKING:
     from vflc_common.backends import KerasBuilder, OnnxBuilder
-    from vflc_common.encoding import Values
+    from vflc_common.values import Values
 
 
 def encode(values: Values, settings: EncoderSettings) -> Values:

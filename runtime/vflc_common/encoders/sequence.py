@@ -6,8 +6,8 @@ from typing import Any
 
 from vflc_common.arrow import pa
 from vflc_common.encoder import Encoder, EncoderParameter, EncoderSettings, Python, whole
-from vflc_common.encoding import Values
 from vflc_common.numpy import np
+from vflc_common.values import Values
 
 LONGEST = 100_000
 """Values of a row that may be kept."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from vflc_common.arrow import pc
 from vflc_common.encoder import TEXT, Encoder, EncoderParameter, EncoderSettings, Python, Suits
-from vflc_common.encoding import Values
 from vflc_common.numpy import np
+from vflc_common.values import Values
 
 if TYPE_CHECKING:
     from vflc_common.backends import OnnxBuilder

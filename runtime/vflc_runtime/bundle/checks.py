@@ -147,8 +147,9 @@ def _check_guards(plan: Plan, manifest: Manifest) -> None:
         raise damaged(f"plan.json of {plan.place!r}: not every guard is one step of training")
     runs = [step.target for step in plan.programs.get("train", ()) if step.do == "run"]
     read = {name for graph in runs if graph in plan.graphs for name in plan.graphs[graph].inputs}
+    foreign = {each.name for each in manifest.plugins if each.kind == "protections"}
     for guard in plan.guards.values():
-        check_guard(guard, plan.place, manifest)
+        check_guard(guard, plan.place, manifest.protections.get(guard.id), guard.mechanism in foreign)
         if guard.solver is not None and guard.reads not in plan.inputs:
             raise damaged(f"plan.json: guard {guard.id!r} reads {guard.reads!r}, which is no input")
         for draw in guard.draws:

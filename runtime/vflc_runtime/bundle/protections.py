@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vflc_common.words import PRIVACY, PROGRAMS, Accounting
 
 from vflc_runtime.bundle.plan_guards import Guard, number_of, read_accounting
 from vflc_runtime.bundle.reading import Json, damaged
-
-if TYPE_CHECKING:
-    from vflc_runtime.bundle.manifest import Manifest
 
 ROUNDING = 1e-9
 """Relative, of a probability that was computed elsewhere."""
@@ -57,9 +54,8 @@ def read_promised(item: Json) -> Promised:
     )
 
 
-def check_guard(guard: Guard, place: str, manifest: Manifest) -> None:
+def check_guard(guard: Guard, place: str, told: Promised | None, foreign: bool) -> None:
     """A guard is what the manifest says, and bounds what it says by what a run counts."""
-    told = manifest.protections.get(guard.id)
     mine = Promised(
         guard.id, place, guard.mechanism, guard.options, guard.privacy, guard.accounting, guard.promise,
         guard.programs, guard.releases,
@@ -71,8 +67,7 @@ def check_guard(guard: Guard, place: str, manifest: Manifest) -> None:
             f"plan.json of {place!r}: guard {guard.id!r} claims that it is {guard.privacy!r}, "
             "but it does not draw what a run counts for that"
         )
-    foreign = {each.name for each in manifest.plugins if each.kind == "protections"}
-    if guard.mechanism in foreign and not _only_adds_noise(guard):
+    if foreign and not _only_adds_noise(guard):
         raise damaged(
             f"plan.json of {place!r}: guard {guard.id!r} is of another package's mechanism, which may add "
             "noise, and no more"

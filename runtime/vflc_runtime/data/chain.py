@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from vflc_common.backends import ColumnStatistic
 from vflc_common.encoder import DEFAULT, EncoderSettings
 from vflc_common.encoders import length, record
-from vflc_common.encoding import Values, numbers_of
+from vflc_common.encoding import numbers_of
 from vflc_common.text import text
+from vflc_common.values import Values
 from vflc_common.words import vector_width
 
 from vflc_runtime.data.encoders import encode, plain, present

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from vflc_common.encoder import EncoderSettings
 from vflc_common.encoders import ENCODERS, record
-from vflc_common.encoding import Values, by_value
+from vflc_common.encoding import by_value
+from vflc_common.values import Values
 
 
 def settled(encoder: EncoderSettings, fitted: Mapping[str, float] | None) -> EncoderSettings:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from vflc_common.encoder import EncoderSettings
 from vflc_common.encoders import ENCODERS, record
-from vflc_common.encoding import Values
+from vflc_common.values import Values
 
 from vflc_runtime.errors import Failure
 

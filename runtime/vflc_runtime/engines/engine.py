@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Protocol
 
 from vflc_common.arrays import Array
-from vflc_common.engines import ENGINES
 
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.bundle.plugins import find_engine
 
 
 class StepRunner(Protocol):
@@ -86,16 +83,3 @@ class Engine(StepRunner, Protocol):
         them the weights are those after the steps done here, and slots stay.
         """
         ...
-
-
-EngineMaker = Callable[[Plan, tuple[str, ...], int, int | None], Engine]
-
-
-def engine_maker(name: str) -> EngineMaker:
-    """Makes engines from (plan, programs, seed, threads); raises as `find_engine` does."""
-    record = find_engine(name)
-    if name in ENGINES.ours:
-        return record.make
-    from vflc_runtime.engines.watched import Watched
-
-    return partial(Watched, name)

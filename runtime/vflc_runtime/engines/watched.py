@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from vflc_common.arrays import Array
@@ -11,7 +12,7 @@ from vflc_common.engines import ENGINES
 from vflc_common.plugins import BrokenPlugin
 
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.bundle.plugins import unusable
+from vflc_runtime.bundle.plugins import find_engine, unusable
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
 
@@ -109,3 +110,14 @@ class Watched:
         return unusable(
             BrokenPlugin(f"the engine {self._name!r} of the package {found.package} {found.version} {why}")
         )
+
+
+EngineMaker = Callable[[Plan, tuple[str, ...], int, int | None], Engine]
+
+
+def engine_maker(name: str) -> EngineMaker:
+    """Makes engines from (plan, programs, seed, threads); raises as `find_engine` does."""
+    record = find_engine(name)
+    if name in ENGINES.ours:
+        return record.make
+    return partial(Watched, name)

@@ -16,9 +16,10 @@ import pyarrow as pa
 from vflc_common.arrays import Array
 from vflc_common.encoder import TEXTS, EncoderSettings
 from vflc_common.encoders import length, record
-from vflc_common.encoding import UNKNOWN, NotExpressed, Values
+from vflc_common.encoding import UNKNOWN, NotExpressed
 from vflc_common.expressions import columns as columns_read
 from vflc_common.expressions import renamed, type_of
+from vflc_common.values import Values
 from vflc_common.words import vector_width
 
 from vflc_runtime.bundle.folder import Bundle

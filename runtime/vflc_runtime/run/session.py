@@ -15,7 +15,8 @@ from vflc_common.words import DEFAULT_ENGINE, PROGRAMS
 from vflc_runtime.bundle.folder import Bundle, opened
 from vflc_runtime.bundle.slices import joined
 from vflc_runtime.data.batches import trimmed
-from vflc_runtime.engines.engine import Engine, engine_maker
+from vflc_runtime.engines.engine import Engine
+from vflc_runtime.engines.watched import engine_maker
 from vflc_runtime.metrics import Meter
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.protect.guards import Guards

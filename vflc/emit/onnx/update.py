@@ -23,7 +23,7 @@ from vflc.ops.missed import SeriesRule
 from vflc.ops.optimizer import Optimizer
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.penalised import in_one_go, makes_up, with_penalty
-from vflc.ops.schedule import rate
+from vflc.ops.rates import rate
 
 SCALAR = TensorType(())
 VECTOR = TensorType((Axis("element", None),))

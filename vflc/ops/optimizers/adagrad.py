@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vflc.ops.optimizer import LAZY, SMALLEST, STILL, Optimizer, Updated
+from vflc.ops.rates import rate
 from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import rate
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

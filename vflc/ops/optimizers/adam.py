@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from vflc.ops.missed import Missed, Power, SeriesRule, Sum
 from vflc.ops.optimizer import LAZY, Optimizer, Updated, less_power, no_eps, times
+from vflc.ops.rates import rate
 from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import rate
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

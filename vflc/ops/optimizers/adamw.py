@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from vflc.ops.missed import Missed, Power, Product, SeriesRule
 from vflc.ops.optimizer import LAZY, Optimizer, Updated, no_eps, times
 from vflc.ops.optimizers.adam import ADAM, KERAS, adam, adam_catch_up, adam_moves, adam_series, adam_slots
+from vflc.ops.rates import highest, rate
 from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import highest, rate
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from vflc.ops.missed import Missed, Newest, SeriesRule
 from vflc.ops.optimizer import LAZY, SMALLEST, STILL, Optimizer, Updated
+from vflc.ops.rates import rate, reaches_zero
 from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import rate, reaches_zero
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from vflc.ops.missed import Missed, Power
 from vflc.ops.optimizer import LAZY, Optimizer, Updated, no_eps, times
+from vflc.ops.rates import rate
 from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import rate
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from vflc.ops.missed import Matrix, Missed, Power, SeriesRule
 from vflc.ops.optimizer import LAZY, Optimizer, Updated, times
+from vflc.ops.rates import rate
 from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import rate
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

@@ -1,7 +1,8 @@
 """A rate that does not change."""
 
+from vflc.ops.rates import highest, reaches_zero
 from vflc.ops.rules import number
-from vflc.ops.schedule import Schedule, highest, reaches_zero
+from vflc.ops.schedule import Schedule
 
 SCHEDULE = Schedule(
     "constant", "The same rate in all steps.", {"lr": None},

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from vflc.ops.rates import highest, reaches_zero
 from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import Schedule, highest, reaches_zero
+from vflc.ops.schedule import Schedule
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vflc.ops.rates import highest, rate_after
 from vflc.ops.registry import Options
 from vflc.ops.rules import number
-from vflc.ops.schedule import Schedule, highest, rate_after
+from vflc.ops.schedule import Schedule
 
 if TYPE_CHECKING:
     from vflc.ir.build import Build

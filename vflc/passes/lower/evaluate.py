@@ -6,12 +6,10 @@ is reported once and turns into `POISON`, which silences everything computed fro
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
-from vflc_common.encoder import IDS
 from vflc_common.plugins import MEND, BrokenPlugin, Named, Plugin, Records
 
 from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
@@ -22,64 +20,20 @@ from vflc.ir.graph import PLACELESS, Node
 from vflc.ops import FUNCTIONS, expand
 from vflc.ops.registry import OpError
 from vflc.ops.source import COLUMNS
-from vflc.passes.lower import access
+from vflc.passes.lower import access, operators
 from vflc.passes.lower.values import (
     POISON,
-    BlockValue,
     LazyValue,
-    PartyValue,
     Poison,
     Record,
     Scope,
     describe,
 )
 from vflc.syntax import tree
-from vflc.syntax.expressions import LARGEST_FLOAT
 
 T = TypeVar("T", bound=Named)
-ELEMENTWISE = {
-    "+": "add",
-    "-": "sub",
-    "*": "mul",
-    "/": "div",
-    "**": "pow",
-    "@": "matmul",
-    "//": "floordiv",
-    "%": "mod",
-    "<": "less",
-    "<=": "less_equal",
-    ">": "greater",
-    ">=": "greater_equal",
-    "==": "equal",
-    "!=": "not_equal",
-    "and": "logical_and",
-    "or": "logical_or",
-}
-NUMERIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": operator.floordiv,
-    "%": operator.mod,
-    "**": operator.pow,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "and": lambda a, b: a and b,
-    "or": lambda a, b: a or b,
-}
-MOST_ITEMS = 100_000
-"""Of a list, those of the lists in it not counted."""
-MOST_LETTERS = 10_000
-"""Of a text that `+` makes."""
 MOST_STEPS = 100_000
 """Expressions evaluated, each as often as blocks and comprehensions repeat it."""
-LARGEST = 2**63
-"""Whole numbers beyond this are not computed with."""
 
 
 class Stop(Exception):
@@ -228,7 +182,7 @@ class Evaluator(Struct):
             raise Stop
         match expr:
             case tree.Number() | tree.String() | tree.Bool():
-                return self._bounded(expr.value, expr.span)
+                return operators.bounded(self, expr.value, expr.span)
             case tree.Ref():
                 return self._ref(expr, scope)
             case tree.Attribute():
@@ -238,9 +192,9 @@ class Evaluator(Struct):
             case tree.Call():
                 return self.call(self, expr, scope, direct)
             case tree.Unary():
-                return self._unary(expr, scope)
+                return operators.unary(self, expr, scope)
             case tree.Binary():
-                return self._binary(expr, scope)
+                return operators.binary(self, expr, scope)
             case tree.Index():
                 return access.index_of(self, expr, scope)
             case tree.Range():
@@ -265,94 +219,14 @@ class Evaluator(Struct):
             "VFL0101", f"unknown name `{expr.name}`", expr.span, f"did you mean `{help}`?" if help else None
         )
 
-    def _unary(self, expr: tree.Unary, scope: Scope) -> Any:
-        value = self.evaluate(expr.value, scope)
-        if isinstance(value, Poison):
-            return POISON
-        if isinstance(value, Node):
-            return self.op("neg" if expr.operator == "-" else "logical_not", expr.span, value)
-        if expr.operator == "not" and isinstance(value, bool):
-            return not value
-        if expr.operator == "-" and isinstance(value, (int, float)):
-            return -value
-        return self.error("VFL0203", f"`{expr.operator}` does not apply to {describe(value)}", expr.span)
-
-    def _binary(self, expr: tree.Binary, scope: Scope) -> Any:
-        left = self.evaluate(expr.left, scope)
-        right = self.evaluate(expr.right, scope)
-        if isinstance(left, Poison) or isinstance(right, Poison):
-            return POISON
-        if isinstance(left, Node) or isinstance(right, Node):
-            return self._graph_binary(expr, left, right)
-        if isinstance(left, list) and isinstance(right, list) and expr.operator == "+":
-            return self._bounded(left + right, expr.span)
-        same_text = isinstance(left, str) and isinstance(right, str) and expr.operator in ("==", "!=", "+")
-        if same_text or (isinstance(left, (int, float)) and isinstance(right, (int, float))):
-            return self._plain(expr, left, right)
-        text = f"`{expr.operator}` does not apply to {describe(left)} and {describe(right)}"
-        listed = next((e for e, v in ((expr.left, left), (expr.right, right)) if isinstance(v, list)), None)
-        help = (
-            f"join the list into one value first: concat({' '.join(listed.span.text.split())})"
-            if listed
-            else None
-        )
-        if isinstance(left, PartyValue) and isinstance(right, PartyValue):
-            help = f"a model reads features: {left.name}.features {expr.operator} {right.name}.features"
-        return self.error("VFL0203", text, expr.span, help)
-
-    def _plain(self, expr: tree.Binary, left: Any, right: Any) -> Any:
-        if expr.operator == "**" and abs(right) > 64:
-            return self.error("VFL0205", "the exponent is larger than 64", expr.right.span)
-        try:
-            result = NUMERIC[expr.operator](left, right)
-        except (ArithmeticError, KeyError) as wrong:
-            return self.error("VFL0205", f"cannot compute this: {wrong}", expr.span)
-        if isinstance(result, complex):
-            return self.error("VFL0205", "this is a root of a negative number", expr.span)
-        return self._bounded(result, expr.span)
-
-    def _bounded(self, value: Any, span: Span) -> Any:
-        """The value, unless it is larger than anything that was meant."""
-        match value:
-            case int() if abs(value) >= LARGEST:
-                help = "write it with a decimal point or exponent: 1e30"
-                return self.error("VFL0205", "a whole number has at most 63 bits", span, help)
-            case float() if not abs(value) <= LARGEST_FLOAT:
-                return self.error("VFL0205", "this number is larger than float32 holds, 3.4e38", span)
-            case str() if len(value) > MOST_LETTERS:
-                return self.error("VFL0206", f"a text has at most {MOST_LETTERS:,} letters", span)
-            case list() if len(value) > MOST_ITEMS:
-                return self.error("VFL0206", f"a list has at most {MOST_ITEMS:,} items", span)
-        return value
-
-    def _graph_binary(self, expr: tree.Binary, left: Any, right: Any) -> Any:
-        for value, side in ((left, expr.left), (right, expr.right)):
-            if isinstance(value, bool) or not isinstance(value, (Node, int, float)):
-                help = "name one of its items, or join them: concat(…)" if isinstance(value, list) else None
-                text = f"`{expr.operator}` needs a value of the graph; this is {describe(value)}"
-                return self.error("VFL0203", text, side.span, help)
-            if isinstance(value, Node) and is_categorical(value):
-                return self.error(
-                    "VFL0203",
-                    f"{value.id} is categorical",
-                    side.span,
-                    f"embed it: embed({value.id}, dim = 8)",
-                )
-        if expr.operator not in ELEMENTWISE:
-            return self.error(
-                "VFL0203", f"`{expr.operator}` is for numbers, not for values of the graph", expr.span
-            )
-        left, right = (v if isinstance(v, Node) else self.build.constant(float(v)) for v in (left, right))
-        return self.op(ELEMENTWISE[expr.operator], expr.span, left, right)
-
     def _range(self, expr: tree.Range, scope: Scope) -> Any:
         low, high = (self.number(end, scope, "an end of a range") for end in (expr.low, expr.high))
         if isinstance(low, Poison) or isinstance(high, Poison):
             return POISON
         if not (isinstance(low, int) and isinstance(high, int)):
             return self.error("VFL0205", "the ends of a range must be whole numbers", expr.span)
-        if high - low >= MOST_ITEMS:
-            return self.error("VFL0206", f"a range has at most {MOST_ITEMS:,} items", expr.span)
+        if high - low >= operators.MOST_ITEMS:
+            return self.error("VFL0206", f"a range has at most {operators.MOST_ITEMS:,} items", expr.span)
         return list(range(low, high + 1))
 
     def _list(self, expr: tree.ListOf, scope: Scope) -> Any:
@@ -363,8 +237,8 @@ class Evaluator(Struct):
                 items.extend(value)
             else:
                 items.append(value)
-            if len(items) > MOST_ITEMS:
-                return self._bounded(items, expr.span)
+            if len(items) > operators.MOST_ITEMS:
+                return operators.bounded(self, items, expr.span)
         return POISON if any(isinstance(item, Poison) for item in items) else items
 
     def _comprehension(self, expr: tree.Comprehension, scope: Scope) -> Any:
@@ -403,11 +277,3 @@ class Evaluator(Struct):
                 fields[item.name.text] = value = self.evaluate(item.value, scope, direct=True)
                 self.name(value, path)
         return Record(fields)
-
-
-def is_categorical(value: Any) -> bool:
-    """Whether a value is ids of a feature, which only embeddings can read."""
-    return isinstance(value, Node) and value.op in ("feature", "label") and value.attrs["kind"] in IDS
-
-
-__all__ = ["BlockValue", "Evaluator", "Stop", "is_categorical"]

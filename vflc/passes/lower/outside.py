@@ -20,6 +20,7 @@ from vflc.ir.graph import Node
 from vflc.ir.outside import OP, OutsideModel, Sizes
 from vflc.ops.outside import check_sizes
 from vflc.ops.registry import REQUIRED, Function, FunctionParameter
+from vflc.passes.lower.arguments import coerce
 from vflc.passes.lower.expanded import expanded, take_values
 from vflc.passes.lower.values import (
     ABSENT,
@@ -279,8 +280,6 @@ def _made(b: Build, inputs: list[Node], model: OutsideModel) -> Node | list[Node
 
 
 def _inputs(ev: Evaluator, value: OutsideValue, expr: tree.Call, scope: Scope) -> list[Node] | None:
-    from vflc.passes.lower.calls import coerce
-
     due = len(value.model.inputs)
     named = next((argument for argument in expr.arguments if argument.name), None)
     if named is not None or len(expr.arguments) != due:

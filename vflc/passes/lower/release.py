@@ -16,6 +16,7 @@ from vflc.passes.lower.grants import GrantReader, Word, spelled, text
 from vflc.passes.lower.targets import IdsOfValue, look_up, lower_target, nodes_in
 from vflc.passes.lower.values import Scope
 from vflc.syntax import tree
+from vflc.syntax.clauses import limits_of
 
 FORMS = (
     "`to bob: Age, liked at most epsilon 4`",
@@ -50,7 +51,7 @@ def lower_release(
     reader = _Reader(ev, scope, party, tuple(parties), ids)
     limits: list[Limit] = []
     grants: list[Grant] = []
-    for parts in item.limits():
+    for parts in limits_of(item):
         for found in reader.read(parts):
             if isinstance(found, Grant):
                 grants.append(found)
