@@ -17,6 +17,7 @@ from vflc.ir.graph import Graph, Node
 from vflc.ir.model import ColumnInfo, Loss, PartyInfo, Prediction
 from vflc.ops import OPS
 from vflc.ops.loss import rule_of
+from vflc.ops.traits import SHARE
 from vflc.passes.lower.columns import column_node
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.expressions import is_text
@@ -214,7 +215,7 @@ def _is_share(graph: Graph, node: Node) -> bool:
     """Whether a value is a probability by how it is made, where no loss says what it is."""
     while OPS[node.op].differs in ("names", "shape"):
         node = graph[node.inputs[0]]
-    return node.op == "sigmoid"
+    return OPS[node.op].elementwise and OPS[node.op].bounds == SHARE
 
 
 def _unlike(ev: Evaluator, predicted: PredictedValue, loss: Loss, label: Node) -> None:
