@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from vflc_common.plugins import MEND, BrokenPlugin
@@ -15,6 +14,7 @@ from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.registry import REQUIRED, Function, FunctionParameter
 from vflc.passes.lower import foreign
 from vflc.passes.lower.arguments import coerce
+from vflc.passes.lower.blocks import use_block
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.static import STATIC, call_static
 from vflc.passes.lower.values import (
@@ -28,7 +28,6 @@ from vflc.passes.lower.values import (
 )  # fmt: skip
 from vflc.syntax import tree
 
-DEEPEST = 64
 OPTIONS = frozenset((*FUNCTIONS, *ACTIVATIONS, *COMBINERS, *INITS)) - {"none"}
 """Words that a block passes on to functions as they are."""
 
@@ -80,48 +79,6 @@ def _unknown(ev: Evaluator, name: tree.Ref, scope: Scope) -> Poison:
 
 def _call_block(ev: Evaluator, value: BlockValue, expr: tree.Call, scope: Scope, direct: bool) -> Any:
     return use_block(ev, value, expr, direct, lambda inner: _bind_block(ev, value.block, expr, scope, inner))
-
-
-def use_block(
-    ev: Evaluator, value: BlockValue, expr: tree.Call, direct: bool, bind: Callable[[Scope], bool]
-) -> Any:
-    """What a block gives for a call; `bind` puts its arguments into the scope of this use, and may refuse."""
-    block = value.block
-    if id(block) in ev.endless:
-        return POISON
-    if len(ev.active) > DEEPEST:
-        ev.endless.add(id(block))
-        if id(block) not in ev.active:
-            message = f"at `{block.name.text}`, blocks are nested more than {DEEPEST} levels deep"
-            return ev.error("VFL0206", message, expr.span, "nest fewer blocks")
-        message = f"block `{block.name.text}` uses itself without end"
-        help = "give it a number that counts down: where(n == 0, x, …)"
-        return ev.error("VFL0103", message, expr.span, help)
-    label = None if direct else ev.build.fresh(block.name.text).split(".")[-1]
-    path = ev.build.scope if label is None else (*ev.build.scope, label)
-    inner = Scope(path, value.module)
-    if not bind(inner):
-        return POISON
-    for binding in block.body:
-        name = binding.name.text
-        if name in inner.names:
-            ev.error(
-                "VFL0102",
-                f"`{name}` is bound twice in this block",
-                binding.name.span,
-                None,
-                RelatedSpan(inner.names[name].span, "first here"),
-            )
-            continue
-        place = binding.at.text if binding.at else ev.build.place
-        inner.names[name] = LazyValue(name, binding.name.span, binding.value, place)
-    ev.active.append(id(block))
-    with ev.build.within(scope=path, span=ev.at(expr.span)):
-        for bound in list(inner.names.values()):
-            ev.force(bound, inner)
-        result = ev.evaluate(block.result, inner, direct=True)
-    ev.active.pop()
-    return result
 
 
 def _by_position(expr: tree.Call, block: tree.Block, name: str) -> str | None:

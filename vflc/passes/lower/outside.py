@@ -21,6 +21,7 @@ from vflc.ir.outside import OP, OutsideModel, Sizes
 from vflc.ops.outside import check_sizes
 from vflc.ops.registry import REQUIRED, Function, FunctionParameter
 from vflc.passes.lower.arguments import coerce
+from vflc.passes.lower.blocks import use_block
 from vflc.passes.lower.expanded import expanded, take_values
 from vflc.passes.lower.values import (
     ABSENT,
@@ -254,8 +255,6 @@ def _use(
     ev: Evaluator, value: OutsideValue, block: BlockValue, inputs: list[Node], expr: tree.Call, direct: bool
 ) -> Any:
     """The same of a file that is an ordinary block; its weights begin with the file's numbers."""
-    from vflc.passes.lower.calls import use_block
-
     types = [node.type for node in inputs]
     if isinstance(ev.made(expr.span, lambda: check_sizes(types, value.model.inputs)), Poison):
         return POISON
