@@ -96,8 +96,8 @@ CODES: dict[str, str] = {
     "VFL0505": "A label whose encoder cannot be undone",
     "VFL0506": "A number that is too large",
     "VFL0507": "An ONNX file that does not run",
-    "VFL0508": "A gradient that would have to pass a model that runs as it is",
-    "VFL0509": "A model that runs as it is where it cannot",
+    "VFL0508": "A gradient through a model that has none",
+    "VFL0509": "An ONNX model in a place where it cannot run",
     # Data and runtime
     "VFL0601": "A data source cannot be read",
     "VFL0602": "A column is missing from the data",

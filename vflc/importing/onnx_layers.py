@@ -17,7 +17,7 @@ def gemm(call: NodeCall) -> Value:
     call.only(alpha=1.0, beta=1.0, transA=0)
     kernel = call.input(1)
     if not isinstance(kernel, OnnxConstant) or kernel.array.ndim != 2:
-        call.fail("multiplies by what is no weight")
+        call.fail("multiplies by a value that is not a weight")
     if call.attr("transB", 0):
         kernel = kernel.changed(kernel.array.T, "T")
     made, bias = call.model.dense(call, call.row(), kernel), call.input(2)
