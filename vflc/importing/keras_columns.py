@@ -65,7 +65,8 @@ def _vocabulary(layer: Layer, integer: bool) -> list[Any]:
         given = layer.archive.lines(name) if name in layer.archive else []
         given = [int(text) if integer else text for text in given if not integer or _is_whole(text)]
     if not isinstance(given, list) or not all(isinstance(v, int if integer else str) for v in given):
-        refuse("VFL0700", f"`{layer.name}` has a vocabulary that is not a list of values", "save the model again")
+        what = f"`{layer.name}` has a vocabulary that is not a list of values"
+        refuse("VFL0700", what, "save the model again")
     return given
 
 
