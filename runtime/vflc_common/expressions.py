@@ -10,9 +10,15 @@ ExpressionTree = Mapping[str, Any]
 
 CALLS = {
     "floor": "int", "round": "int", "abs": "float", "log": "float", "exp": "float", "sqrt": "float",
-    "lower": "string", "strip": "string", "is_missing": "float",
+    "lower": "string", "strip": "string", "is_missing": "float", "cross": "string",
 }  # fmt: skip
-"""Functions of one value, with the type of what they give."""
+"""Functions of one value, with the type of what they give; `cross` is of several."""
+CROSSED = ("string", "int")
+"""What `cross` takes: what has one text."""
+EXACT = 2.0**53
+"""Below it, every whole number has a double of its own."""
+BETWEEN = "_X_"
+"""Stands between texts that are crossed, as in TensorFlow's `tf.sparse.cross`."""
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 CONDITIONS = (*COMPARISONS, "and", "or", "not")
 """Operators whose value is true or false."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from vflc_common.encoder import IDS, examined, shape_of
 from vflc_common.encoders import ENCODERS
-from vflc_common.expressions import CALLS, CONDITIONS, type_of
+from vflc_common.expressions import CALLS, CONDITIONS, CROSSED, type_of
 from vflc_common.plugins import BrokenPlugin, Plugin
 from vflc_common.words import COLUMN_KINDS, COLUMN_TYPES, ENCODERS_FILE, SHAPES, is_column_type, vector_width
 
@@ -95,10 +95,23 @@ def _check_expression(tree: Json, types: Mapping[str, str]) -> None:
     else:
         alone = ("call" in keys and tree["call"].one_of(*CALLS)) or tree["op"].one_of(*ONE, *TWO) in ONE
         arguments = [*tree["args"]]
+        if tree.value.get("call") == "cross":
+            _check_crossed(tree, arguments, types)
+            return
         if len(arguments) != (1 if alone else 2):
             raise tree["args"].wrong("one argument" if alone else "two arguments")
         for argument in arguments:
             _check_expression(argument, types)
+
+
+def _check_crossed(tree: Json, arguments: Sequence[Json], types: Mapping[str, str]) -> None:
+    """What is crossed are two texts or whole numbers, or more."""
+    for argument in arguments:
+        _check_expression(argument, types)
+        if type_of(argument.value, types) not in CROSSED:
+            raise argument.wrong("a text or a whole number, which is crossed")
+    if len(arguments) < 2:
+        raise tree["args"].wrong("two arguments or more")
 
 
 def _check_chain(chain: Json, kind: str, declared: Sequence[Plugin]) -> tuple[str, int | None]:

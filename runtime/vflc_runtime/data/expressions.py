@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from vflc_common.expressions import ExpressionTree
+from vflc_common.expressions import BETWEEN, EXACT, ExpressionTree
 from vflc_common.text import text
 
 from vflc_runtime.errors import Failure, Where
@@ -107,6 +107,18 @@ def _compare(function: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
     return compare
 
 
+def _cross(*arguments: pa.Array) -> pa.Array:
+    """Texts of each row [rows], joined; a computed number is one as long as a double holds it exactly."""
+    texts = [_whole(each) if pa.types.is_floating(each.type) else each for each in arguments]
+    return pc.binary_join_element_wise(
+        *(each.cast(pa.string()) for each in texts), BETWEEN, null_handling="emit_null"
+    )
+
+
+def _whole(numbers: pa.Array) -> pa.Array:
+    return _where(pc.less(pc.abs(numbers), EXACT), numbers).cast(pa.int64())
+
+
 OPERATORS: dict[str, Callable[..., pa.Array]] = {
     "+": _numeric(pc.add),
     "-": _numeric(pc.subtract),
@@ -134,6 +146,7 @@ CALLS: dict[str, Callable[..., pa.Array]] = {
     "sqrt": _numeric(pc.sqrt),
     "round": _numeric(_round),
     "lower": pc.utf8_lower,
+    "cross": _cross,
     "strip": pc.utf8_trim_whitespace,
     "is_missing": pc.is_null,
 }

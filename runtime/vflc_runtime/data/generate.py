@@ -106,7 +106,7 @@ def _looked_up(name: str, columns: Mapping[str, ColumnJson]) -> list[str]:
     found: list[str] = []
     for column in columns.values():
         tree = column.get("value") or {}
-        while CALLS.get(tree.get("call", "")) == "string":
+        while CALLS.get(tree.get("call", "")) == "string" and tree["call"] != "cross":
             tree = tree["args"][0]
         first = column.get("encoders", ())[:1]
         if tree == {"column": name} and "string" in {k for e in first for k in record(e).reads}:

@@ -219,6 +219,8 @@ def computed(tree: Mapping[str, Any], reads: Mapping[str, str], raw: Callable[[s
         return _decided(name == "or", arguments)
     if any(argument is None for argument in arguments):
         return None
+    if name == "cross":
+        return _crossed(arguments)
     if name in TEXT:
         return TEXT[name](arguments[0])
     if name in COMPARED:
@@ -228,6 +230,13 @@ def computed(tree: Mapping[str, Any], reads: Mapping[str, str], raw: Callable[[s
     except (ZeroDivisionError, OverflowError, ValueError):
         return None
     return value if not isinstance(value, complex) and math.isfinite(value) else None
+
+
+def _crossed(arguments: list[Any]) -> str | None:
+    """Texts and whole numbers, joined; a computed number is one as long as a double holds it exactly."""
+    if any(isinstance(each, float) and abs(each) >= 2.0**53 for each in arguments):
+        return None
+    return "_X_".join(str(int(each) if isinstance(each, float) else each) for each in arguments)
 
 
 def _decided(deciding: bool, arguments: list[Any]) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vflc_common.expressions import CALLS, COMPARISONS, operation_type
+from vflc_common.expressions import CALLS, COMPARISONS, CROSSED, operation_type
 from vflc_common.words import vector_width
 
 from vflc.diagnostics.suggest import did_you_mean
@@ -56,6 +56,8 @@ def lower_expression(
             return ({"op": name, "args": [value]} if value else None), kind
         case tree.Binary():
             return _binary_expression(ev, expr, inner(expr.left), inner(expr.right))
+        case tree.Call(function=tree.Ref(name="cross")):
+            return _crossed(ev, expr, [inner(argument.value) for argument in expr.arguments])
         case tree.Call(function=tree.Ref(name=name)) if name in CALLS and len(expr.arguments) == 1:
             value, _ = inner(expr.arguments[0].value)
             return ({"call": name, "args": [value]} if value else None), CALLS[name]
@@ -76,6 +78,24 @@ def is_text(value: Mapping[str, Any], party: PartyInfo) -> bool:
     return "string" in value or CALLS.get(value.get("call", "")) == "string"
 
 
+def _crossed(
+    ev: Evaluator, expr: tree.Call, parts: list[tuple[dict[str, Any] | None, str]]
+) -> tuple[dict[str, Any] | None, str]:
+    """`cross(City, Gender)`: one text of several."""
+    values = [value for value, _ in parts if value is not None]
+    named = next((argument for argument in expr.arguments if argument.name is not None), None)
+    if len(parts) < 2 or named is not None:
+        text = "`cross` takes two columns or more, without names"
+        ev.error("VFL0107", text, named.span if named else expr.span, "write cross(City, Gender)")
+        return None, "string"
+    for (value, kind), argument in zip(parts, expr.arguments, strict=True):
+        if value is not None and kind not in CROSSED:
+            help = "cross texts and whole numbers; a number in steps of 10 is floor(Age / 10)"
+            ev.error("VFL0204", "`cross` is of texts and whole numbers", argument.span, help)
+            return None, "string"
+    return ({"call": "cross", "args": values} if len(values) == len(parts) else None), "string"
+
+
 def _binary_expression(
     ev: Evaluator, expr: tree.Binary, left: tuple[Any, str], right: tuple[Any, str]
 ) -> tuple[dict[str, Any] | None, str]:
@@ -90,7 +110,7 @@ def _binary_expression(
         )
         if all(text):
             message = f"`{expr.operator}` needs numbers, but both sides are text"
-            help = "text can only be compared; join it in a query: SELECT *, a || '_' || b AS ab FROM …"
+            help = "text can only be compared, and crossed: cross(City, Gender)"
         ev.error("VFL0204", message, expr.span, help)
         return None, "float"
     if expr.operator == "@":
