@@ -15,6 +15,8 @@ from msgspec import Struct
 
 MOST_FIELDS = 1_000_000
 """Of one file, all its messages together. Numbers of tensors lie in one field, however many they are."""
+MOST_SHOWN = 300
+"""Characters of a message: names in it may be those of a file."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """The wire types that are in use."""
 _SIZES = {FIXED64: 8, FIXED32: 4}
@@ -36,8 +38,13 @@ class OnnxFileError(Exception):
     def __init__(
         self, message: str, kind: Literal["file", "shapes", "parts"] = "file", help: str | None = None
     ) -> None:
-        super().__init__(message)
-        self.message, self.kind, self.help = message, kind, help
+        self.message, self.kind, self.help = printable(message), kind, help
+        super().__init__(self.message)
+
+
+def printable(text: str) -> str:
+    """What a file says, in one line that a terminal shows as it is, and not without end."""
+    return "".join(char if char.isprintable() else "?" for char in text[:MOST_SHOWN])
 
 
 class WireField(Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,33 @@ def test_checking_needs_no_onnx(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
         imported = set(done.stdout.splitlines()[-1].split())
         assert not imported & ({"onnx", "onnxruntime", "google", "tensorflow"} | without)
+
+
+@pytest.mark.parametrize("name", ["relu", "dense", "return", "x1", "block", "a b", 'q"}\n', "E.x/y:0", "ж"])
+def test_weights_of_any_name(tmp_path: Path, name: str) -> None:
+    nodes = [helper.make_node("Gemm", ["x", name], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+    kernel = np.array([[1, 2], [3, 4]], np.float32)
+    written(tmp_path, model(nodes, [value("x", "n", 2)], [value("y", "n", 2)], {name: kernel}))
+    found = weights(Session(open_bundle(bundle(tmp_path, using(LINE, TRAINED))), threads=1))
+    (own,) = (array for each, array in found.items() if each.startswith("e."))
+    np.testing.assert_array_equal(own, kernel)
+
+
+def test_a_file_that_is_too_long_for_a_block_runs_as_it_is(tmp_path: Path) -> None:
+    names = ["x", *(f"v{index}" for index in range(30_000)), "y"]
+    nodes = [helper.make_node("Relu", [one], [other]) for one, other in pairwise(names)]
+    written(tmp_path, model(nodes, [value("x", "n", 2)], [value("y", "n", 2)]))
+    assert "onnx" in ops(tmp_path, using())
+
+
+def test_weights_that_are_not_finite_are_not_trained(tmp_path: Path) -> None:
+    made = layers()
+    made.graph.initializer[0].CopyFrom(
+        onnx.numpy_helper.from_array(np.full((5, 2), np.nan, np.float32), "fc1.weight")
+    )
+    written(tmp_path, made)
+    (found,) = check_source(SourceText("m.vfl", using(LINE, TRAINED)), tmp_path)
+    assert found.code == "VFL0508" and "not finite" in found.message
 
 
 # --- bundles that somebody changed --------------------------------------------------------------------------

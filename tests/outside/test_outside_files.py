@@ -254,3 +254,10 @@ def test_operators_too_old_to_say_whether_they_train() -> None:
     made = encoder()
     made.opset_import[0].version = 6
     assert "version 6" in refused(made).message
+
+
+def test_names_of_a_file_cannot_write_to_a_terminal() -> None:
+    made = encoder()
+    made.graph.node[1].op_type = "\x1b[31mred\r\n" + "x" * 10_000
+    message = refused(made).message
+    assert message.isprintable() and len(message) <= 300

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from vflc_common.onnx_usable import usable
+from vflc_common.onnx_wire import printable
 from vflc_common.words import FIRST_FILE
 
 from vflc.diagnostics import Diagnostic, Refused
@@ -55,10 +56,11 @@ def _wrong(content: bytes) -> str | None:
             made = session.run([port.name for port in signature.outputs], feeds)
             for port, found in zip(signature.outputs, made, strict=True):
                 if found.shape != (rows, *port.sizes):
-                    return f"gives `{port.name}` of shape {list(found.shape)} for {rows} rows"
+                    name = printable(port.name)
+                    return f"gives `{name}` of shape {list(found.shape)} for {rows} rows"
     except Exception as error:  # onnxruntime's own exceptions have no common base
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return f"does not run: {first[:300]}"
+        return f"does not run: {printable(first)}"
     return None
 
 

@@ -14,6 +14,7 @@ from vflc.importing.onnx_model import OnnxModelReader
 from vflc.importing.text import ATOM, Text, flat
 from vflc.importing.write import RESERVED
 from vflc.onnx_file import OnnxGraph
+from vflc.ops import FUNCTIONS
 
 LEARNING = frozenset({"batch_norm", "dropout"})
 """What computes otherwise in training than the file does."""
@@ -56,7 +57,7 @@ def onnx_block(
     model = OnnxModelReader(graph, given)
     values = [value for _, value in model.outputs]
     learning = any(value.op in LEARNING for value in ordered(values))
-    writer = BlockWriter(Imported(name, [], []), {}, {}, Names([*parameters, *RESERVED]))
+    writer = BlockWriter(Imported(name, [], []), {}, {}, Names([*parameters, *RESERVED, *FUNCTIONS]))
     names = writer.write(values, ["mse"] * len(values))
     results = [_shaped(*each) for each in zip(names, values, outputs, strict=True)]
     result = results[0] if len(results) == 1 else f"[{', '.join(results)}]"

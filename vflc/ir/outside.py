@@ -42,7 +42,7 @@ def graph_name(node_id: str) -> str:
 
 
 class OutsideModel(Struct, frozen=True, eq=False):
-    """An ONNX file that runs as it is; two are the same where their files are.
+    """An ONNX file that runs as it is; two are the same where their paths and files are.
 
     Args:
         path: as the spec names it.
@@ -76,4 +76,4 @@ class OutsideModel(Struct, frozen=True, eq=False):
 
     @property
     def _key(self) -> tuple[object, ...]:
-        return self.sha256, self.inputs, self.outputs
+        return self.path, self.sha256, self.inputs, self.outputs

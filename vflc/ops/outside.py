@@ -22,7 +22,7 @@ def check_sizes(types: Sequence[TensorType], inputs: Sequence[tuple[int, ...]]) 
         found = tuple(axis.size for axis in type_.row_axes)
         if not type_.batched or type_.dtype != "float" or found != (sizes or (1,)):
             shown = ", ".join(map(str, sizes or (1,)))
-            which = f"input {number}" if len(types) > 1 else "its input"
+            which = f"input {number}" if len(types) > 1 else "the input"
             help = None
             if type_.batched and type_.row_size == TensorType(_axes(sizes)).row_size:
                 help = f"give it the shape first: reshape(x, {shown})"

@@ -6,9 +6,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
+from vflc_common.numpy import np
 from vflc_common.onnx_file import FileModel
 from vflc_common.onnx_usable import RowSignature
-from vflc_common.onnx_wire import OnnxFileError
+from vflc_common.onnx_wire import OnnxFileError, printable
 from vflc_common.words import FROM_FILE
 
 from vflc.diagnostics import DiagnosticCollector, Refused, SourceText
@@ -48,14 +49,17 @@ def expanded(
     ports = [*signature.inputs, *signature.outputs]
     odd = next((port for port in ports if port.element not in FLOATS), None)
     if odd is not None:
-        return f"`{odd.name}` is of {odd.element}"
+        return printable(f"`{odd.name}` is of {odd.element}")
     try:
         written = _written(name, model, signature)
         block = _parsed(path, written.text)
     except OnnxFileError as wrong:
         return wrong.message
     except Refused as refused:
-        return refused.diagnostics[0].message
+        return printable(refused.diagnostics[0].message)
+    bad = next((name for name, array in written.weights.items() if not np.isfinite(array).all()), None)
+    if bad is not None:
+        return f"its weight `{bad}` has numbers that are not finite"
     if written.learning and not trainable:
         return "it normalises by the batch, or drops values, in training"
     return BlockValue(block, Scope()), FileWeights(path, sha256, written.weights, trainable)
@@ -70,8 +74,9 @@ def _written(name: str, model: FileModel, signature: RowSignature) -> WrittenBlo
 
 def _parsed(path: str, text: str) -> tree.Block:
     collector = DiagnosticCollector()
-    (block,) = parse(SourceText(path, text, True), collector).items
+    items = parse(SourceText(path, text, True), collector).items
     collector.refuse_errors()
+    (block,) = items
     assert isinstance(block, tree.Block)
     return block
 
