@@ -61,14 +61,20 @@ def together(work: Mapping[str, Callable[[], Any]], seconds: float = 240) -> dic
 
 
 def train_together(
-    bundle: Path, sources: Mapping[str, Any], out: Path, options: TrainOptions, **changed: Any
+    bundle: Path,
+    sources: Mapping[str, Any],
+    out: Path,
+    options: TrainOptions,
+    starts: Mapping[str, Path] | None = None,
+    **changed: Any,
 ) -> dict[str, Any]:
-    """Every place of the bundle trains in a thread; `out/PLACE` is its run."""
-    meeting = exchange(bundle)
+    """Every place of the bundle trains in a thread, and `out/PLACE` is its run; `starts` are for --from."""
+    meeting, starts = exchange(bundle), starts or {}
 
     def one(place: str) -> Callable[[], TrainResult]:
         here = site(place, sources.get(place), lambda manifest, rows: meeting.join(place, TIMEOUT))
-        return lambda: train_party(bundle, replace(here, **changed), out / place, options)
+        own = replace(options, start=starts.get(place))
+        return lambda: train_party(bundle, replace(here, **changed), out / place, own)
 
     return together({place: one(place) for place in meeting.places})
 

@@ -56,6 +56,12 @@ if TYPE_CHECKING:
 @click.option(
     "--checkpoint-steps", type=click.IntRange(1), help="Also save a checkpoint every this many steps."
 )
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path),
+    help="Start from the weights in this file, or from those of this party's RUN; all parties alike.",
+)
 @click.option("--resume", is_flag=True, help="Continue the run in --out, or start it if there is none.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads

@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 @click.option(
     "--from",
     "start",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Weights to start from, as `vflc import --weights` writes them.",
+    type=click.Path(path_type=Path),
+    help="Weights to start from: a file, as `vflc import --weights` writes it, or a RUN.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")

@@ -67,6 +67,7 @@ _HELP = {
     "digest": "compile the same spec with the same version at both, and compare manifest.md",
     "keras": "a party runs the Keras files, so all compile them: `vflc compile SPEC --backend all`, with the "
     "same version of TensorFlow",
+    "from": "give all parties --from: the same file, or each its own folder of the same run",
     "version": "install the same version of vflc at both",
     "rows": "align the tables by hash or psi: they do not have the same rows (see docs/alignment.md)",
 }

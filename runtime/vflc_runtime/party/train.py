@@ -7,6 +7,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from vflc_common.arrays import Array
+
 from vflc_runtime.bundle.folder import Bundle, add_files, open_bundle
 from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.data.batches import Order
@@ -20,7 +22,7 @@ from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.rows import PlaceRows
 from vflc_runtime.party.site import Site, giving_notice, take_part
-from vflc_runtime.run import loading
+from vflc_runtime.run import loading, start_weights
 from vflc_runtime.run.loop import EpochLoop
 from vflc_runtime.run.new_run import create, refuse_existing
 from vflc_runtime.run.session import Session
@@ -82,6 +84,7 @@ class _Training:
         self.over: TrainResult | None = None
         self.parted = False  # whether all were heard to be at the end
         self._run: RunFolder | None = None
+        self.start: dict[str, dict[str, Array]] = {}
         check_options(options)
         only_those_of(EPOCHS, options)
         if options.resume and (out / "run.json").exists():
@@ -91,6 +94,7 @@ class _Training:
                 self.bundle = _bundle_of(run, bundle_dir, site)
                 self.settings = resumed_settings(run, options)
                 self.over = _over(run, self.settings)
+                self._same_start(options.start)
                 if self.over is None:
                     loading.look(self.bundle, site.sources(self.bundle))
             return
@@ -99,12 +103,14 @@ class _Training:
         refuse_existing(out, options.overwrite)
         self.bundle = open_bundle(bundle_dir, (site.place,), site.engine)
         self.settings = {**new_settings(self.bundle, options), "places": [site.place]}
+        if options.start is not None:
+            self.start, self.settings["given"] = start_weights.read(options.start, self.bundle)
         loading.look(self.bundle, site.sources(self.bundle))
 
     def once(self, peers: Peers, rows: PlaceRows) -> TrainResult:
         """From the first word to the last: all agree on where to begin, train, and part."""
         terms = {"program": "train", "version": version(), "digest": self.bundle.manifest.digest}
-        terms |= {key: self.settings[key] for key in SETTINGS}
+        terms |= {key: self.settings[key] for key in SETTINGS} | {"from": self.settings.get("given")}
         name = compare(peers, terms, find_engine(self.site.engine).reads, self.bundle.keras)
         own = rows.load(self._load)
         run = self._run
@@ -120,6 +126,8 @@ class _Training:
             self.bundle, self.site.engine, settings["seed"], self.site.threads, ("train", "evaluate"),
             transport=Joined(peers.network),
         )  # fmt: skip
+        if self.settings.get("given"):
+            start_weights.take(run.path, session.engines)
         exchange_keys(peers, session)
         with Interrupts() as interrupts:
             loop = EpochLoop(run, session, data, order, settings, self.site.listen, interrupts, coordinator)
@@ -143,6 +151,15 @@ class _Training:
             self.parted = True
         return TrainResult(self.out, metrics, loop.progress.history)
 
+    def _same_start(self, path: Path | None) -> None:
+        """VFL0625 where a run that goes on is given other weights to start from than it began with."""
+        if path is not None and start_weights.read(path, self.bundle).name != self.settings.get("given"):
+            raise Failure(
+                "VFL0625",
+                f"{self.out} did not start from {path}",
+                "resume it without --from, or start again with another --out",
+            )
+
     def _load(self, agree: Agree | None) -> Dataset:
         fitted = None if self._run is None else self._run.fitted(self.bundle)
         settings, sources = self.settings, self.site.sources(self.bundle)
@@ -157,6 +174,7 @@ class _Training:
             self.settings["data"] = fingerprint
             account(self.out, self.site.ledger, self.settings, self.bundle, data, order)
             run = create(self.out, self.bundle, self.settings, data.state, self.options.overwrite)
+            start_weights.keep(run.path, self.start)
             self._held.enter_context(run.locked())
             return run
         if fingerprint != self.settings["data"]:

@@ -256,6 +256,21 @@ class RunFolder:
         help = "continue it: `vflc train --resume`, in Python `vflc.load(RUN).fit(data)`"
         raise Failure("VFL0629", f"{self.path} has no trained model yet", help)
 
+    def trained(self, places: Iterable[str]) -> tuple[dict[str, Tensors], str]:
+        """The saved models of places, and the name of their state, the same at all parties of the run.
+
+        Raises:
+            Failure: VFL0621, they are damaged; VFL0629, there are none.
+        """
+        places = [*places]
+        if not self.saved:
+            raise Failure("VFL0629", f"{self.path} has no trained model yet", "name a run that has one")
+        damage = self._damage(places)
+        if damage is not None:
+            raise Failure("VFL0621", damage, "restore the run's folder from a copy, or name another run")
+        found = {place: files.read_tensors(self.path / place / MODEL) for place in places}
+        return {p: tensors for p, (tensors, _) in found.items()}, str(self._about().get("state"))
+
     def which(self) -> str:
         """Which epoch the model is of that is evaluated and predicts, in words."""
         about = self._about()

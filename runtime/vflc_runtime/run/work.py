@@ -127,8 +127,7 @@ class PartyWork(Work):
     def begin(self, out: Path, settings: dict[str, Any]) -> None:
         """See `Work`."""
         if self.options.start is not None:
-            self.start = start_weights.read(Path(self.options.start), self.bundle)
-            settings["given"] = True
+            self.start, settings["given"] = start_weights.read(Path(self.options.start), self.bundle)
         self.session.prepare(facts(settings, self.order))
         account(out, self.options.ledger, settings, self.bundle, self.data, self.order)
 
