@@ -231,11 +231,14 @@ def compile_source(
             model = pipeline(unsplit).run(lowered, collector, watch)
         else:
             model = split(lowered, collector, pipeline, watch, protections, push_down)
-        unfused = None
+        unfused = whole = None
         if "keras" in backends:
             again = pipeline(unsplit, fuse=False, protections=protections, push_down=model.pushed)
             unfused = again.run(lowered, DiagnosticCollector())
-        return emit(model, source.text, precision, backends, collector.diagnostics, unfused)
+            whole = (
+                unfused if unsplit else pipeline(unsplit=True, fuse=False).run(lowered, DiagnosticCollector())
+            )
+        return emit(model, source.text, precision, backends, collector.diagnostics, unfused, whole)
 
 
 def kind_of(path: Path) -> str:

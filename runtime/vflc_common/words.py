@@ -30,6 +30,8 @@ DEFAULT_ENGINE = DEFAULT_BACKEND
 """What a bundle is compiled for, and what runs it, where nobody chooses."""
 KERAS_FOLDER = "keras"
 """The folder of the Keras backend below that of a place."""
+WHOLE = "whole"
+"""The model of all parties as the spec writes it, which the first place has among its Keras files."""
 ENCODERS_FILE = "encoders.json"
 FIRST_FILE = "first.safetensors"
 """The first values of weights that files of other tools give."""

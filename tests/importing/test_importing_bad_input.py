@@ -16,7 +16,7 @@ from keras_backend.keras_testing import needs_tensorflow
 
 from vflc.cli.main import run as vflc
 from vflc.diagnostics import Refused
-from vflc.importing import archive, keras_model
+from vflc.importing import archive, keras_container
 from vflc.importing.run import import_model
 
 
@@ -221,7 +221,7 @@ def test_models_that_multiply_inside_each_other(
     tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small file whose models are used twice inside models that are used twice: bounded."""
-    monkeypatch.setattr(keras_model, "MOST_CALLS", 500)
+    monkeypatch.setattr(keras_container, "MOST_CALLS", 500)
 
     def twice(depth: int) -> dict[str, Any]:
         below = dense("in", "x", units=3) if depth == 0 else {**twice(depth - 1), "name": "in"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from compiler.random_specs import batch
 from granting import granted
+from vflc_runtime.export.loads import main
 from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import SourceText
@@ -101,3 +103,14 @@ def _same(mine: dict[str, Any], other: dict[str, Any]) -> None:
     assert mine.keys() == other.keys()
     for name, array in other.items():
         np.testing.assert_allclose(mine[name], array, rtol=0, atol=1e-9, err_msg=name)
+
+
+def loaded_here(arguments: list[str], folder: str) -> None:
+    """What `_load_elsewhere` does, but for the process of its own, which loads TensorFlow again."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("vflc", "vflc_runtime"):
+            patch.setitem(sys.modules, name, sys.modules[name])
+        for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL"):
+            patch.setenv(name, "")
+        patch.setattr(sys, "path", sys.path)
+        main(*arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import onnx
 import onnxruntime
 import pyarrow as pa
 import pytest
-from keras_testing import needs_tensorflow
+from keras_testing import loaded_here, needs_tensorflow
 from vflc_common.encoders import ENCODERS
 from vflc_common.encoding import MISSING, UNKNOWN
 from vflc_runtime.data.chain import EncoderChain
@@ -23,7 +22,6 @@ from vflc_runtime.export import keras as exported_keras
 from vflc_runtime.export import run as exporting
 from vflc_runtime.export.description import _column, encoded, signature
 from vflc_runtime.export.encode import RefusedValue, encode
-from vflc_runtime.export.loads import main
 from vflc_runtime.export.onnx import ELEMENTS, Encoding, OnnxFormat
 from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.export.run import _cut, export
@@ -218,18 +216,19 @@ def test_an_encoded_id_of_another_column_is_refused_by_name(id: int) -> None:
 def test_keras_encodes_as_the_runtime(tmp_path: Path) -> None:
     """One model of all chains a length, through a file and back."""
     from vflc_runtime.engines.keras_setup import tensorflow
-    from vflc_runtime.export.keras import KerasFormat, _Encoding, _input
+    from vflc_runtime.export.keras import KerasFormat, _input
+    from vflc_runtime.export.keras_encoders import KerasEncoding
 
     keras, tf = tensorflow().keras, tensorflow().tf
     inputs, outputs, feeds, values = {}, {}, {}, {}
     for name in CHAINS:
         whole = raw(name, f"p.{name}".replace(" ", "."))
-        cut, _ = _cut(whole, KerasFormat(Alone()))  # type: ignore[arg-type]
+        cut, _ = _cut(whole, KerasFormat(Alone(), {}))  # type: ignore[arg-type]
         assert cut.encoded == (name in NO_EMPTY), "what Keras has a layer for is left to it"
         if cut.encoded:
             continue
         inputs[cut.id] = _input(cut, "float64")
-        outputs[cut.id] = _Encoding(cut, "float64").build(inputs[cut.id])
+        outputs[cut.id] = KerasEncoding(cut, "float64", keras).build(inputs[cut.id])
         values[name] = accepted(name)
         rows = [{"p.c": value} for value in values[name]]
         feeds[cut.id] = tf.constant(encoded(described(cut), rows)[cut.id])
@@ -344,17 +343,6 @@ def test_an_export_needs_an_empty_folder_and_the_format(folder: Path, tmp_path: 
         export(folder / "run", tmp_path / "out", "keras")
     assert failure.value.code == "VFL0613"
     assert "--spec" in str(failure.value.help)
-
-
-def loaded_here(arguments: list[str], folder: str) -> None:
-    """What `_load_elsewhere` does, but for the process of its own, which loads TensorFlow again."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("vflc", "vflc_runtime"):
-            patch.setitem(sys.modules, name, sys.modules[name])
-        for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL"):
-            patch.setenv(name, "")
-        patch.setattr(sys, "path", sys.path)
-        main(*arguments)
 
 
 @needs_tensorflow

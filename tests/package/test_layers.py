@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "fixes": {*BELOW},
     "overrides": {*BELOW},
     "driver": {*BELOW, "library", "fixes", "overrides"},
-    "importing": {*BELOW, "driver", "onnx_file"},
+    "importing": {*BELOW, "driver", "onnx_file", "runtime"},
     "api": {*BELOW, "driver", "runtime"},
     "cli": {*BELOW, "driver", "library", "api", "runtime", "importing"},
     "runtime": {"common"},

@@ -204,4 +204,6 @@ CODES: dict[str, str] = {
     "VFL0717": "An ONNX model whose inputs or outputs do not fit",
     "VFL0718": "An ONNX model with parts that are not allowed",
     "VFL0719": "An ONNX file other than the one that is meant",
+    "VFL0712": "A description that is not of the model",
+    "VFL0713": "Owners of a model that names its own",
 }

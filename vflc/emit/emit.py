@@ -28,11 +28,12 @@ def emit(
     backends: tuple[str, ...],
     warnings: list[Diagnostic],
     unfused: Scheduled | None = None,
+    whole: Scheduled | None = None,
 ) -> Bundle:
     """Writes every place's plan and graphs, and the manifest over them all.
 
     The manifest is the same whatever the backends, so that each party is free to choose its own.
-    The Keras backend takes `unfused`, the same model with its tables not fused.
+    The Keras backend takes `unfused`, the same model with its tables not fused, and `whole`, at one place.
     """
     files: dict[str, bytes] = {}
     contents: dict[str, FileHashes] = {}
@@ -46,8 +47,8 @@ def emit(
         written |= {each.file: each.content for each in outside if each.content is not None}
         files |= {f"{schedule.place}/{name}": content for name, content in written.items()}
     data = manifest(model, spec, precision, contents)
-    if unfused is not None:
-        files |= keras_folders(_keras(model, unfused, precision), data["digest"])
+    if unfused is not None and whole is not None:
+        files |= keras_folders(_keras(model, unfused, whole, precision), data["digest"])
     files["manifest.json"] = canonical(data).encode()
     files["manifest.md"] = markdown(data).encode()
     return Bundle(data, files, warnings, model)
@@ -101,12 +102,17 @@ def _place(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[st
     }
 
 
-def _keras(model: Scheduled, unfused: Scheduled, precision: str) -> dict[str, dict[str, bytes]]:
+def _keras(
+    model: Scheduled, unfused: Scheduled, whole: Scheduled, precision: str
+) -> dict[str, dict[str, bytes]]:
     """The Keras plans, which must speak of the same edges and messages as the manifest."""
     from vflc.emit.keras.plan import keras_files
+    from vflc.emit.keras.whole import whole_files
 
     assert (unfused.edges, unfused.messages) == (model.edges, model.messages), "fused tables crossed"
-    return {each.place: keras_files(unfused, each, precision) for each in unfused.schedules}
+    files = {each.place: keras_files(unfused, each, precision) for each in unfused.schedules}
+    files[model.places[0]] |= whole_files(whole, precision)
+    return files
 
 
 def _loads(place: str, name: str, content: bytes) -> None:

@@ -50,6 +50,10 @@ class Archive:
             self._broken(f"holds a {name} that describes no model")
         return found
 
+    def content(self, name: str) -> bytes:
+        """A file in the archive that is no larger than a configuration."""
+        return self._read(name, MOST_CONFIG)
+
     def weights(self) -> BytesIO:
         """The HDF5 file of weights."""
         return BytesIO(self._read("model.weights.h5", MOST_WEIGHTS))

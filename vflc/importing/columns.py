@@ -12,6 +12,15 @@ def raw(column: InputColumn) -> Value:
     return Value("raw", (), column.shape, {"column": column, "chain": (), "kind": column.type, "rows": None})
 
 
+MANY = {
+    "kept": "the ids of a row, one by one", "present": "which ids a row has",
+    "rows": "the rows of a table that a row's ids name, one by one", "count": "how many ids a row has",
+    "hots": "the ids of a row, one by one",
+}  # fmt: skip
+"""Steps on the way from many ids a row to their sum, which an import knows as a whole."""
+WHOLE = "sum, or average, what many ids name: the rest has no counterpart here"
+
+
 def is_raw(value: Any) -> bool:
     return isinstance(value, Value) and value.op == "raw"
 
@@ -42,10 +51,14 @@ def numeric(value: Value, layer: str) -> Value:
     Raises:
         Refused: VFL0701, it is text or an id.
     """
+    if value.op in ("traced", *MANY):
+        refuse(
+            "VFL0701", f"`{layer}` computes with {MANY.get(value.op, 'a column that is half encoded')}", WHOLE
+        )
     if value.op != "raw":
         return value
     name, kind = value.attrs["column"].name, value.attrs["kind"]
-    if kind in ("string", "id"):
+    if kind in ("string", "id", "ids"):
         what = "text" if kind == "string" else "ids of categories"
         refuse(
             "VFL0701",
@@ -68,7 +81,7 @@ def ids(value: Value, rows: int, layer: str) -> Value:
             "let it read an input, or a lookup, hash or discretization of one",
         )
     column, kind, chain = value.attrs["column"], value.attrs["kind"], value.attrs["chain"]
-    if kind == "id":
+    if kind in ("id", "ids"):
         most = value.attrs["rows"]
         if most > rows:
             refuse(

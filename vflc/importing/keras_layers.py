@@ -83,17 +83,21 @@ def dense(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     x = one(layer, values)
     only(layer, units=..., activation=..., use_bias=..., kernel_initializer=..., bias_initializer=...,
          **{**_penalties("kernel", "bias"), "kernel_regularizer": ...})  # fmt: skip
-    trained(layer)
-    if not x.shape:
+    if x.op != "number":
+        trained(layer)
+    if not x.shape and x.op != "number":
         refuse(
             "VFL0703", f"`{layer.name}` (Dense) reads a number without an axis a row", "give it shape (1,)"
         )
     units, bias = layer.size("units"), layer.config.get("use_bias", True)
-    first = first_values(layer, "kernel_initializer", (x.shape[-1], units), notes)
+    width = x.shape[-1] if x.shape else 1
+    first = first_values(layer, "kernel_initializer", (width, units), notes)
     if bias and function_name(layer.config.get("bias_initializer")) not in ("zeros", "linear"):
         notes.append(f"The bias of `{layer.name}` starts at 0, and not as the model says.")
     weights = {"kernel": f"{layer.path}/vars/0"} | ({"bias": f"{layer.path}/vars/1"} if bias else {})
     name = function_name(layer.config.get("activation"))
+    if x.op == "number":
+        return _alone(layer, x, units, name, first, weights)
     attrs = {"units": units, "bias": bool(bias), "activation": "linear", **first}
     attrs |= penalty(layer, "kernel_regularizer")
     made = Value(
@@ -105,6 +109,19 @@ def dense(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     return activate(made, name, layer.name)
 
 
+def _alone(
+    layer: Layer, x: Value, units: int, activation: str, first: dict[str, Any], weights: dict[str, str]
+) -> Value:
+    """A layer on a one is a weight by itself, which is how exports write one."""
+    if x.attrs["value"] != 1 or "bias" in weights or activation != "linear" or layer.calls > 1:
+        refuse(
+            "VFL0701", f"`{layer.name}` (Dense) reads a number that is part of the model", "give it values"
+        )
+    frozen = layer.config.get("trainable") is False
+    attrs = {**first, "frozen": frozen, **penalty(layer, "kernel_regularizer")}
+    return Value("weight", (), (units,), attrs, layer.name, layer.named, {"": weights["kernel"]})
+
+
 def embedding(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     only(layer, input_dim=..., output_dim=..., embeddings_initializer=..., mask_zero=False, input_length=...,
          weights=None, embeddings_constraint=None, embeddings_regularizer=...)  # fmt: skip
@@ -112,10 +129,14 @@ def embedding(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     rows, dim = layer.size("input_dim"), layer.size("output_dim")
     if len(values) != 1:
         refuse("VFL0700", f"`{layer.name}` (Embedding) reads {len(values)} values", DAMAGED)
-    feature = columns.ids(values[0], rows, layer.name)
+    ids = values[0].inputs[0] if values[0].op == "kept" else values[0]
+    feature = columns.ids(ids, rows, layer.name)
     first = first_values(layer, "embeddings_initializer", (rows, dim), notes)
     attrs = {"rows": rows, "dim": dim, **first, **penalty(layer, "embeddings_regularizer")}
     weights = {"table": f"{layer.path}/vars/0"}
+    if ids is not values[0]:
+        attrs["ids"] = ids
+        return Value("rows", (feature,), (dim,), attrs, layer.name, layer.named, weights, layer.calls > 1)
     shape = (*feature.shape, dim)
     return Value("embed", (feature,), shape, attrs, layer.name, layer.named, weights, layer.calls > 1)
 

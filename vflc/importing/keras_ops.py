@@ -8,7 +8,19 @@ from typing import Any
 
 from vflc.importing import columns
 from vflc.importing.activations import activate
-from vflc.importing.graph import DAMAGED, Value, binary, concat, part, reduce, refuse, reshape, stack, unary
+from vflc.importing.graph import (
+    DAMAGED,
+    Value,
+    binary,
+    concat,
+    number,
+    part,
+    reduce,
+    refuse,
+    reshape,
+    stack,
+    unary,
+)
 from vflc.importing.keras_layer import plain, snake
 from vflc.importing.keras_layers import row_axis
 
@@ -69,7 +81,10 @@ def _unary(op: str) -> OpReader:
 def _binary(op: str) -> OpReader:
     def made(call: KerasCall) -> Value:
         call.only()
-        return binary(op, call.value(0), call.value(1), call.name)
+        x, y = call.value(0), call.value(1)
+        if op == "add" and x.op == y.op == "number":
+            return number(x.attrs["value"] + y.attrs["value"])
+        return binary(op, x, y, call.name)
 
     return made
 
@@ -98,6 +113,8 @@ def _reduce(op: str) -> OpReader:
         call.only("axis", "keepdims")
         x, axis = call.value(0), call.setting("axis", 1)
         rank = len(x.shape)
+        if x.op == "number" and x.attrs["value"] == 0:
+            return x
         if axis is None:
             row_axis(0, rank, call.name)
         axes = [row_axis(a, rank, call.name) for a in (axis if isinstance(axis, list) else [axis])]
@@ -132,9 +149,13 @@ def _stack(call: KerasCall) -> Value:
 def _reshape(call: KerasCall) -> Value:
     call.only("newshape")
     x, target = call.value(0), call.setting("newshape", 1)
+    if x.op == "number":
+        return x
     if not isinstance(target, list) or not all(isinstance(size, int) or size is None for size in target):
         refuse("VFL0700", f"`{call.name}` (Reshape) has newshape = {str(target)[:40]}", DAMAGED)
     sizes = tuple(-1 if size is None else size for size in target)
+    if x.op == "weight" and prod(sizes) == prod(x.shape):
+        return Value("weight", (), sizes, x.attrs, x.layer, x.named, x.weights)
     if not sizes or sizes[0] != -1 or prod(sizes[1:]) != prod(x.shape):
         refuse(
             "VFL0703",
@@ -225,6 +246,19 @@ def _is_all(key: Any) -> bool:
     return isinstance(key, slice) and key == slice(None)
 
 
+def _part(call: KerasCall) -> Value:
+    """What is known as a part of something greater alone: see `keras_many`."""
+    refuse(
+        "VFL0701",
+        f"`{call.name}` is a {call.kind}, which has no counterpart",
+        "replace it, or write it by hand",
+    )
+
+
+def _zeros(call: KerasCall) -> Value:
+    return number(0)
+
+
 def _silu(call: KerasCall) -> Value:
     call.only()
     return activate(call.value(0), "silu", call.name)
@@ -255,6 +289,9 @@ OPS: dict[str, OpReader] = {
     **{kind: _activation(snake(kind)) for kind in ACTIVATIONS},
     **{kind: _reduce(kind.lower()) for kind in ("Sum", "Mean", "Max")},
     "Silu": _silu,
+    "ZerosLike": _zeros,
+    "StopGradient": _unary("stop_gradient"),
+    **dict.fromkeys(("GreaterEqual", "Where", "OneHot"), _part),
     "Rsqrt": _rsqrt,
     "Concatenate": _concatenate,
     "Stack": _stack,

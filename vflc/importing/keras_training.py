@@ -116,7 +116,7 @@ def _of(
             f"the output `{name}` has the shape {list(value.shape)} a row for classes",
             "let it end in a vector of logits",
         )
-    return Output(value, loss, settings, weight, notes)
+    return Output(value, loss, settings, weight, notes, name)
 
 
 def _activation_of(value: Value) -> str:

@@ -97,6 +97,7 @@ class LayerWriter(Bindings):
             made = Text(f"weight({', '.join(settings)})", ATOM, flat(*sizes))
             self._shared[key] = self._bind(self.fresh.fresh(value.layer), made).text
             self.weights[self._shared[key]] = key
+            self._penalise(value, self._shared[key])
         name = self._shared[key]
         return Text(f"stop_gradient({name})" if value.attrs["frozen"] else name, ATOM, flat(*sizes))
 
@@ -169,13 +170,17 @@ class LayerWriter(Bindings):
             return Text(self._group(group), ATOM, flat(a["dim"]))  # never read by itself
         many = len(feature.attrs["column"].members) > 1
         first, dim = _first(a, "uniform"), f"dim = {a['dim']}"
+        combiner = ["combiner = mean"] * (a.get("combiner") == "mean")
         if not many and not value.many:
-            text = f"embed({', '.join([self._one(feature), dim, *first])})"
+            text = f"embed({', '.join([self._one(feature), dim, *combiner, *first])})"
             bound = self._bind(self._called(value, f"e_{feature.attrs['column'].name}"), Text(text, ATOM, ()))
             self.weights[f"{bound.text}.{self._one(feature).partition('.')[2]}"] = value.weights["table"]
             self._penalise(value, f"{bound.text}.tables")
             return Text(bound.text, ATOM, flat(a["dim"]))
         table = self._table(value, first)
+        if not many and "combiner" in a:
+            given = ", ".join([self._one(feature), dim, *combiner, f"table = {table}"])
+            return Text(f"embed({given})", ATOM, flat(a["dim"]))
         if not many:
             return Text(f"lookup({table}, {self._one(feature)})", ATOM, flat(a["dim"]))
         text = f"embed({self._list(feature)}, dim = {a['dim']}, table = {table})"

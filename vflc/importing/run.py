@@ -55,7 +55,7 @@ def read(path: Path) -> Imported:
     settings = optimizer(compiled) if compiled.get("optimizer") else []
     named = metrics(compiled)
     settings += [f"metrics {', '.join(named)}"] if named else []
-    return Imported(model.name, model.columns, learned, settings, model.notes)
+    return Imported(model.name, model.columns, learned, settings, model.notes, tables=model.tables)
 
 
 def onnx(path: Path) -> Imported:
@@ -121,10 +121,6 @@ def import_model(
     Raises:
         Refused: what of it cannot be imported, or what in the spec the compiler refuses.
     """
-    if not owners:
-        refuse(
-            "VFL0702", "nobody owns the inputs of the model", "name their owners: --owner alice=UserID,Gender"
-        )
     model = read(path)
     written, weights = spec(model, owners, labels, key, path.name)
     text = format_spec(written, name)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from vflc.importing.expressions import GraphWriter
 from vflc.importing.graph import Imported, InputColumn, Output, refuse
 from vflc.importing.names import Names, identifier, literal
 from vflc.importing.owners import Owned, assigned, families, twice
 from vflc.importing.text import AXES
+
+if TYPE_CHECKING:
+    from vflc.importing.tables import DescribedTables
 
 MADE = {"bce": "sigmoid({})", "cce": "softmax({})"}
 """The prediction that is made of a logit."""
@@ -42,6 +46,12 @@ def spec(
     Raises:
         Refused: VFL0702 to VFL0704.
     """
+    if model.tables is not None:
+        return _described(model, model.tables, owners or labels, source)
+    if not owners:
+        refuse(
+            "VFL0702", "nobody owns the inputs of the model", "name their owners: --owner alice=UserID,Gender"
+        )
     owner = assigned(model.columns, owners)
     columns = _columns(model.columns, owner)
     learned = _labels(model.outputs, labels)
@@ -54,10 +64,39 @@ def spec(
             f"`{clashing[0]}` is an input of the model and its label",
             "give the label another column",
         )
-    graph = GraphWriter(model, columns, owner, Names([*parties, *RESERVED, *AXES, "value"]))
+    written = [_party(party, key, model.columns, owner, columns, learned) for party in parties]
+    return _written(
+        model,
+        GraphWriter(model, columns, owner, Names([*parties, *RESERVED, *AXES, "value"])),
+        written,
+        learned,
+        source,
+    )
+
+
+def _described(
+    model: Imported, tables: DescribedTables, given: Owned, source: str
+) -> tuple[str, Mapping[str, str]]:
+    """The same of a file that says itself who has which columns."""
+    if given:
+        refuse(
+            "VFL0713",
+            "the file says itself who has which columns and labels",
+            "leave out --owner and --label",
+        )
+    learned = [LabelColumn(*tables.label(output.name), output) for output in model.outputs]
+    free = Names([*tables.parties, *RESERVED, *AXES, "value"])
+    graph = GraphWriter(model, tables.names, tables.owner, free)
+    parties = [tables.party(name) for name in tables.parties]
+    model.notes += tables.notes
+    return _written(model, graph, parties, learned, source)
+
+
+def _written(
+    model: Imported, graph: GraphWriter, parties: Sequence[str], learned: Sequence[LabelColumn], source: str
+) -> tuple[str, Mapping[str, str]]:
     bound = graph.write([output.value for output in model.outputs], [output.loss for output in model.outputs])
-    blocks = [_head(model, source)]
-    blocks += [_party(party, key, model.columns, owner, columns, learned) for party in parties]
+    blocks = [_head(model, source), *parties]
     blocks += ["\n".join(graph.lines), _learning(model.outputs, learned, bound, graph.penalties)]
     if model.settings:
         blocks.append("train {\n" + "\n".join(model.settings) + "\n}")

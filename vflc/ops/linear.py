@@ -226,7 +226,7 @@ register(
             OpSample((tensor(None, ("field", 2), 3), tensor(3, 4), tensor(4))),
             OpSample((tensor(None, 2, 2, 3), tensor(3, 4))),
         ),
-        KerasLayer(lambda node: tuple(range(1, len(node.inputs))), make_dense, call_dense),
+        KerasLayer(lambda node: tuple(range(1, len(node.inputs))), make_dense, call_dense, "kernel"),
         slopes=(mix(1), mix(0), COPY), users=multiplied,
         parts=Parts(along=leading, product=lambda types, attrs: True),
     )

@@ -86,11 +86,13 @@ class KerasLayer(Struct, frozen=True):
         weights: positions of the inputs that are weights, in the order of the layer's own.
         make: from (node, types of the inputs, the layer's name, dtype) to the layer; it starts at zero.
         call: from (k, layer, node, inputs, types) to the output; inputs that are weights are None.
+        starts: what Keras calls the first of the weights: `kernel`, `embeddings`.
     """
 
     weights: Callable[[Node], tuple[int, ...]]
     make: Callable[[Node, Sequence[TensorType], str, str], Any]
     call: Callable[[KerasOps, Any, Node, Sequence[Any], Sequence[TensorType]], Any]
+    starts: str
 
 
 class OpSample(Struct, frozen=True):

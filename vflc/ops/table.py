@@ -226,7 +226,7 @@ register(
             OpSample((tensor(4), tensor(None, 2, dtype="int")), {"missing": True}, _ids((5, 2), -1, 4)((4,))),
             OpSample((_READ, _DISTINCT), {"missing": False}, _ids((3,), 0, 6)((6, 3))),
         ),
-        KerasLayer(lambda node: (0,), make_embedding, call_embedding),
+        KerasLayer(lambda node: (0,), make_embedding, call_embedding, "embeddings"),
         slopes=(COPY, NONE), bounds=with_zero, by_id="reads", reads_codes=True,
         zero_for_none=lambda attrs: bool(attrs["missing"]),
     )

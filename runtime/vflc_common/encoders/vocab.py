@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vflc_common.arrow import pa, pc
 from vflc_common.encoder import (
+    OTHER,
     VALUE,
     Encoder,
     EncoderParameter,
@@ -85,9 +86,11 @@ def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
 
 
 def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
-    """A lookup whose positions (0 is unknown) are then read as the ids that they stand for."""
+    """A lookup, whose positions are the ids; where they are not (0 is unknown), they are read as these."""
     whole = k.raw.type == "int"
     known = keys(settings, k.raw.type)
+    if not k.raw.many and settings["default"] in (None, OTHER) and len(known) == len(settings["values"]):
+        return _plain(k, value, known, unknown=settings["default"] == OTHER)
     ids = [k.raw.id_of(settings, key) for key in known]
     if whole or (k.raw.many and "" not in known):
         known = [*known, MISSING if whole else ""]
@@ -101,6 +104,15 @@ def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     else:
         position = k.layers.StringLookup(**common)(value)
     return k.ops.take(k.constant([unknown, *ids], "int32"), position, axis=0)
+
+
+def _plain(k: KerasBuilder, value: Any, known: list[Any], unknown: bool) -> Any:
+    """A lookup as everyone writes it. Without an id for unknown values it refuses them."""
+    common = {"num_oov_indices": int(unknown), "mask_token": None, "name": k.name("lookup")}
+    if not isinstance(known[0], int):
+        return k.layers.StringLookup(vocabulary=known, **common)(value)
+    free = next(x for x in range(-1, -len(known) - 2, -1) if x not in known)
+    return k.layers.IntegerLookup(vocabulary=known, oov_token=free, **common)(value)
 
 
 def _unlisted(known: list[Any]) -> Any:

@@ -40,6 +40,7 @@ class ExportedModel:
         raw: of the inputs that are made of columns, the columns and who does which part of their encoders.
         not_expressed: of the inputs of which the caller does more than reading the column, why.
         difference: the largest from the trained model, on the sample rows.
+        whole: whether it is the model of all parties.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ExportedModel:
     raw: dict[str, RawFeature] = field(default_factory=dict)
     not_expressed: dict[str, str] = field(default_factory=dict)
     difference: float = 0.0
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +121,4 @@ def merged_model(bundle: Bundle) -> ExportedModel:
     made = {value for part in parts for value in part.outputs}
     inputs = dict.fromkeys(value for part in parts for value in part.inputs if value not in made)
     outputs = dict.fromkeys(value for plan in bundle.plans.values() for value in _predictions(plan))
-    return ExportedModel(bundle.manifest.model, parts, list(inputs), list(outputs))
+    return ExportedModel(bundle.manifest.model, parts, list(inputs), list(outputs), whole=True)

@@ -156,8 +156,13 @@ def _after(kind: str, chain: Iterable[EncoderSettings]) -> str:
 
 def raw_columns(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, RawFeature]:
     """Of every input of prediction the column it is made of."""
+    return raw_of(encoders(bundle)["parties"], fitted)
+
+
+def raw_of(parties: Mapping[str, Any], fitted: Mapping[str, Any]) -> dict[str, RawFeature]:
+    """The same of the columns of parties, as encoders.json has them."""
     columns: dict[str, RawFeature] = {}
-    for party, info in encoders(bundle)["parties"].items():
+    for party, info in parties.items():
         types = {c["name"]: c["type"] for c in info["columns"] if c.get("value") is None}
         called = {c["name"]: name_in_table(c) for c in info["columns"]}
         for column in info["columns"]:

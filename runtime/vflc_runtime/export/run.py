@@ -76,7 +76,7 @@ def export(
     if format == "keras":
         _check_own(session)
     fitted = folder.fitted(session.bundle)
-    writer = _format(format, session)
+    writer = _format(format, session, fitted)
     models = [merged_model(session.bundle)] if merged else by_place(session.bundle)
     columns = raw_columns(session.bundle, fitted)
     for model in models:
@@ -153,11 +153,11 @@ def _check_own(session: Session) -> None:
                 )
 
 
-def _format(format: str, session: Session) -> Format:
+def _format(format: str, session: Session, fitted: Mapping[str, Any]) -> Format:
     if format == "keras":
         from vflc_runtime.export.keras import KerasFormat
 
-        return KerasFormat(session)
+        return KerasFormat(session, fitted)
     from vflc_runtime.export.onnx import OnnxFormat
 
     return OnnxFormat(session)

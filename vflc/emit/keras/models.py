@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from vflc.emit.keras.file import import_keras, safe_name, serialized
+from vflc.ir.build import Initializer
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.types import DType
 from vflc.ops import OPS
@@ -58,14 +59,16 @@ class Lowering(Struct):
 
 
 def to_keras(
-    graph: Graph, name: str, nodes: Sequence[str], outputs: Sequence[str], precision: str
+    graph: Graph, name: str, nodes: Sequence[str], outputs: Sequence[str], precision: str, drawn: bool = False
 ) -> KerasModel:
     """The model of `outputs` over the nodes in `nodes`; everything else they read is an input.
+
+    Its weights start at 0, or with `drawn` as the spec says; runs set them either way.
 
     Raises:
         Refused: VFL0503, TensorFlow is not installed.
     """
-    made = _Emitter(graph, outputs, nodes, precision).finish(name)
+    made = _Emitter(graph, outputs, nodes, precision, drawn).finish(name)
     if sum(graph[held.weight].type.row_size or 0 for held in made.held) > LARGE:
         gc.collect()  # Keras' layers and tensors refer to each other in circles
     return made
@@ -74,8 +77,11 @@ def to_keras(
 class _Emitter:
     """A functional model under construction."""
 
-    def __init__(self, graph: Graph, outputs: Sequence[str], nodes: Sequence[str], precision: str) -> None:
+    def __init__(
+        self, graph: Graph, outputs: Sequence[str], nodes: Sequence[str], precision: str, drawn: bool
+    ) -> None:
         self.keras = import_keras()
+        self._drawn = drawn
         self._k = Lowering(self.keras.ops, precision)
         self._graph, self._outputs = graph, tuple(outputs)
         inside = set(nodes)
@@ -173,6 +179,7 @@ class _Emitter:
             trainable=bool(node.attrs["trainable"]),
         )
         self._named.add(id(layer))
+        self._start(layer, "kernel", node)
         self.held.append(LayerVariable(node.id, name, 0))
         return self._k.ops.reshape(layer(self._constant_one()), node.type.sizes)
 
@@ -184,11 +191,30 @@ class _Emitter:
             name = self._fresh(_scope(self._graph, weights))
             self._layers[weights] = layer = rule.make(node, types, name, self._k.float_dtype)
             self._named.add(id(layer))
+            self._start(layer, rule.starts, self._graph[weights[0]])
             self.held += [LayerVariable(weight, name, index) for index, weight in enumerate(weights)]
         positions = rule.weights(node)
         sources = self._graph.inputs(node)
         inputs = [None if i in positions else self._value(source) for i, source in enumerate(sources)]
         return rule.call(self._k, self._layers[weights], node, inputs, types)
+
+    def _start(self, layer: Any, what: str, weight: Node) -> None:
+        """Lets a layer's first weight start as the spec says."""
+        if self._drawn:
+            setattr(layer, f"{what}_initializer", self._initializer(weight.attrs["init"]))
+
+    def _initializer(self, init: Initializer) -> Any:
+        made = self.keras.initializers
+        match init.kind:
+            case "glorot_uniform":
+                return made.GlorotUniform()
+            case "uniform":
+                return made.RandomUniform(-init.scale, init.scale)
+            case "normal":
+                return made.RandomNormal(0.0, init.scale)
+            case "constant" if init.scale:
+                return made.Ones() if init.scale == 1 else made.Constant(init.scale)
+        return made.Zeros()
 
     # --- names ------------------------------------------------------------------------------------------
 
