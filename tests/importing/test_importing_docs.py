@@ -13,6 +13,7 @@ from vflc.cli.main import run as vflc
 from vflc.importing.keras_columns import COLUMN_LAYERS
 from vflc.importing.keras_layers import LAYERS
 from vflc.importing.keras_training import RULES
+from vflc.importing.onnx_model import TABLE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "importing.md").read_text("utf-8")
 
@@ -31,3 +32,7 @@ def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
 def test_everything_that_is_read_is_in_the_table() -> None:
     known = {*LAYERS, *COLUMN_LAYERS, *RULES}
     assert all(f"`{name}`" in PAGE for name in known), [n for n in known if f"`{n}`" not in PAGE]
+
+
+def test_every_operator_that_is_read_is_in_the_table() -> None:
+    assert all(f"`{name}`" in PAGE for name in TABLE), [n for n in TABLE if f"`{n}`" not in PAGE]

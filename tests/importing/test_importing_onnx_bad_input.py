@@ -142,6 +142,14 @@ def test_inputs_without_a_batch_in_common(tmp_path: Path, capsys: Any) -> None:
     assert run(tmp_path, made)[0] == 1 and "no batch in common" in capsys.readouterr().err
 
 
+def test_an_input_that_nothing_reads(tmp_path: Path, capsys: Any) -> None:
+    """torch.onnx.export merges inputs that are one tensor: it is said."""
+    made = whole(user=("int64",))
+    owners = ("--owner", "alice=x,item,user", "--owner", "bob=ids", "--label", "bob=liked")
+    assert run(tmp_path, made, *owners)[0] == 0
+    assert "note: The file does not read its input `user`" in capsys.readouterr().out
+
+
 def test_owners_and_labels(tmp_path: Path, capsys: Any) -> None:
     assert run(tmp_path, whole(), "--owner", "alice=x,itm", "--label", "bob=y")[0] == 1
     assert "did you mean `item`?" in capsys.readouterr().err

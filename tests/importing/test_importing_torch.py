@@ -7,6 +7,7 @@ large, and nothing else needs it.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from importing_testing import inputs
 from onnx import numpy_helper
 from onnx_testing import both, session
 
+from vflc.cli.main import run as vflc
 from vflc.importing.run import WrittenSpec, import_model, weights_of
 
 HERE = Path(__file__).resolve().parent
@@ -37,14 +39,18 @@ OWNERS: dict[str, dict[str, list[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python() -> str:
+    """The Python that has torch."""
+    given = os.environ.get("VFLC_TORCH")
+    if given is None and not list(INSTALLED.glob("installed*")):
+        assert not os.environ.get("CI"), f"nothing is installed in {INSTALLED}: run `make torch`"
+        pytest.skip("PyTorch is not installed: `make torch`")
+    return given or str(INSTALLED / "bin" / "python")
+
+
+@pytest.fixture(scope="module")
+def exported(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of what torch wrote."""
-    python = os.environ.get("VFLC_TORCH")
-    if python is None:
-        if not list(INSTALLED.glob("installed*")):
-            assert not os.environ.get("CI"), f"nothing is installed in {INSTALLED}: run `make torch`"
-            pytest.skip("PyTorch is not installed: `make torch`")
-        python = str(INSTALLED / "bin" / "python")
     folder = tmp_path_factory.mktemp("torch")
     script = str(HERE / "torch_models.py")
     done = subprocess.run([python, script, str(folder)], capture_output=True, text=True, timeout=1200)
@@ -118,3 +124,19 @@ def test_names_are_those_of_the_modules(exported: Path) -> None:
     for way in ("legacy", "open"):
         other = import_model(exported / f"deepfm.{way}.onnx", OWNERS["deepfm"], labels("deepfm")).text
         assert other.partition("\n")[2] == text.partition("\n")[2], way
+
+
+def test_the_example_of_the_page(
+    python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """docs/importing.md: what torch writes there, and what the command makes of it."""
+    monkeypatch.chdir(tmp_path)
+    page = (
+        (HERE.parents[1] / "docs" / "importing.md").read_text("utf-8").partition("## Models from PyTorch")[2]
+    )
+    kinds = r"^```(python torch|sh|vfl from torch)\n(.*?)^```"
+    blocks = dict(reversed(re.findall(kinds, page, re.MULTILINE | re.DOTALL)))
+    subprocess.run([python, "-c", blocks["python torch"]], capture_output=True, check=True, timeout=600)
+    assert vflc(blocks["sh"].replace("\\\n", " ").split()[1:]) == 0, capsys.readouterr().err
+    assert (tmp_path / "ratings.vfl").read_text("utf-8") == blocks["vfl from torch"]
+    assert (tmp_path / "ratings.safetensors").exists()

@@ -25,6 +25,10 @@ EQUAL = "Weights that were equal when the file was written, and which it holds o
 COMPUTED_WEIGHTS = (
     "`{}` is computed of weights or constants in the file: here it is a weight, which training changes."
 )
+UNREAD = (
+    "The file does not read its input `{}`. `torch.onnx.export` merges inputs that are given as one tensor:"
+    " give each its own."
+)
 MOST_AXIS = 10_000
 
 
@@ -55,6 +59,8 @@ class OnnxModelReader:
             name: OnnxConstant(a, name) for name, a in graph.constants.items()
         }
         for port in graph.inputs:
+            if not self._readers[port.name]:
+                self.notes.append(UNREAD.format(port.name))
             self._known[port.name] = (given or {}).get(port.name) or self._column(port)
         for node in nodes:
             self._run(node)

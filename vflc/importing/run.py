@@ -58,6 +58,12 @@ def read(path: Path) -> Imported:
     return Imported(model.name, model.columns, learned, settings, model.notes, tables=model.tables)
 
 
+LOGIT = (
+    "An output without an activation is taken for a number; of a logit write `predict … = sigmoid(…)` and"
+    " `objective bce(…)`."
+)
+
+
 def onnx(path: Path) -> Imported:
     """The model in an ONNX file, which holds neither a loss nor an optimizer."""
     from vflc import onnx_file
@@ -67,6 +73,8 @@ def onnx(path: Path) -> Imported:
     model = onnx_model.OnnxModelReader(graph)
     learned = outputs(model.outputs, {})
     notes = list(dict.fromkeys(model.notes))
+    if any(output.loss == "mse" for output in learned):
+        notes.append(LOGIT)
     return Imported(graph.name, model.columns, learned, [], notes, model.held)
 
 
