@@ -92,8 +92,10 @@ def test_full_disk_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
     assert "VFL0612" in capsys.readouterr().err
 
 
-def test_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
-    assert failures.report(click.Abort()) == failures.report(KeyboardInterrupt()) == 130
+def test_interrupt(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for stopped in (click.Abort(), KeyboardInterrupt()):
+        monkeypatch.setattr(main, "_ended", lambda _, stopped=stopped: failures.report(stopped))
+        assert main.run([]) == 130
     assert capsys.readouterr().err == "interrupted\n" * 2
 
 
