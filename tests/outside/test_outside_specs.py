@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from making import ENCODER, PARTIES, REST, SPEC, encoder, model, value, written
 from onnx import helper
+from vflc_runtime.bundle.folder import open_bundle
+from vflc_runtime.errors import Failure
 
 from vflc.diagnostics import Diagnostic, Refused, SourceText
 from vflc.diagnostics.render_text import render
@@ -226,6 +228,16 @@ def test_who_lacks_the_file_compiles_the_same_digest(tmp_path: Path) -> None:
         }
     ]  # fmt: skip
     assert sha256 in here.files["manifest.md"].decode()
+
+
+def test_who_lacks_the_file_runs_its_own_part(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    source = SourceText("model.vfl", SPEC.replace(ENCODER, declared(path)))
+    path.unlink()
+    compile_source(source, tmp_path).write(tmp_path / "build")
+    assert set(open_bundle(tmp_path / "build", ("bob",)).plans) == {"bob"}
+    with pytest.raises(Failure, match=r"encoder-[0-9a-f]{12}\.onnx is missing"):
+        open_bundle(tmp_path / "build", ("alice",))
 
 
 def test_sizes_that_are_declared_must_be_those_of_the_file(tmp_path: Path) -> None:
