@@ -11,8 +11,10 @@ import pytest
 from push_down.one_table import NAMES, compiled, floats, one_table
 
 from vflc.diagnostics import Refused
+from vflc.emit.bundle import Bundle
 from vflc.passes.push_down import choose
 from vflc.passes.push_down.choose import attempt
+from vflc.passes.push_down.cost import hops
 
 LANGUAGE = (Path(__file__).resolve().parents[2] / "docs" / "language.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(\w+\(F.*)` \| (\d+) \| (\d+) \|", LANGUAGE, re.MULTILINE)
@@ -71,6 +73,28 @@ def test_experts_and_gates_read_one_joined_value() -> None:
     """
     bundle = compiled(one_table(model, ids=10, numbers=10))
     assert floats(bundle) == {"alice": 2 * 16 + 2 * 2}
+
+
+def test_who_clips_by_the_norm_is_told_that_it_keeps_kernels_whole() -> None:
+    model, train = "logit = dense(concat(alice.x0, bob.x0), 1)", "optimizer sgd(lr = 0.1)  clip_norm 1"
+    text = one_table(model, ids=0)
+    compiled(text)
+    with pytest.raises(Refused) as refused:
+        compiled(text.replace("optimizer sgd(lr = 0.1)", train))
+    (found,) = (each for each in refused.value.diagnostics if each.code in ("VFL0301", "VFL0302"))
+    assert "take `clip_norm` out of `train`" in str(found.help)
+
+
+@pytest.mark.parametrize(("batch", "units", "waits"), [(128, 30, 1), (128, 400, 3), (4096, 30, 3)])
+def test_a_hop_is_worth_as_many_bytes_as_cross_in_its_time(batch: int, units: int, waits: int) -> None:
+    """Shares of joined values in pieces take three hops and 36 bytes a row, as written one and all values."""
+    model = f"logit = dense(softmax(concat(dense(alice.x0, {units}), dense(bob.x0, {units}))), 1)"
+    bundle = compiled(one_table(model, ids=0, train=f"batch {batch}  optimizer sgd(lr = 0.1)"))
+    assert hops(bundle.model.graph.only(forward(bundle))) == waits
+
+
+def forward(bundle: Bundle) -> set[str]:
+    return {node.id for node in bundle.model.graph if node.phase == "forward"}
 
 
 def test_cross_layers_need_the_value_itself() -> None:

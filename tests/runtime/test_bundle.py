@@ -160,6 +160,15 @@ PLAN: dict[str, Callable[[Any], object]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("sizes", [[2**62, 4], [2**63], [2**40, 2**40], [1, 2**64]])
+def test_a_weight_of_more_numbers_than_there_are_addresses(sizes: list[int], bundle: Path) -> None:
+    def grow(plan: Any) -> None:
+        plan["weights"][0]["shape"] = plan["arrays"][0]["shape"] = sizes
+
+    change(bundle / "bob" / "plan.json", grow)
+    assert "expected the sizes of an array" in compiled(bundle)
+
+
 @pytest.mark.parametrize("message", PLAN)
 def test_a_damaged_plan(bundle: Path, message: str) -> None:
     change(bundle / "bob" / "plan.json", PLAN[message])

@@ -55,7 +55,8 @@ class Placement(Struct, frozen=True):
         _follow(graph, places)
         placed = _moved(graph, places)
         demanded = {node.id for node in graph if node.place is not None}
-        refuse_raw(placed, demanded, model.acceptances, collector)
+        clipped = model.train.push_down and model.train.clip_norm is not None
+        refuse_raw(placed, demanded, model.acceptances, collector, clipped)
         return apart(Placed.of(model, graph=placed, places=tuple(party.name for party in model.parties)))
 
 

@@ -38,13 +38,25 @@ OR_SPLIT = "leave its place out, and the compiler splits it between the parties;
 """What else helps where a value of several parties was placed by the spec."""
 
 
+KEPT_WHOLE = (
+    "take `clip_norm` out of `train` (an imported model has it from `clipnorm`), and the compiler splits the "
+    "layer that reads it: it clips by the norm of a whole kernel, which then must lie at one party; or "
+)
+"""The same where a layer over several parties' values has no place, and only its kernel keeps it whole."""
+
+
 def refuse_raw(
-    graph: Graph, demanded: Set[str], acceptances: tuple[Acceptance, ...], collector: DiagnosticCollector
+    graph: Graph,
+    demanded: Set[str],
+    acceptances: tuple[Acceptance, ...],
+    collector: DiagnosticCollector,
+    clipped: bool = False,
 ) -> None:
     """Refuses every raw value that crosses, once for each place that would read it.
 
     One that a waiver names is left to the analysis of what crosses, which has the edges. `demanded` are the
-    values whose place the spec says.
+    values whose place the spec says; `clipped` says that kernels stay whole, as `clip_norm` clips their
+    gradients.
     """
     waived = {(a.code, name) for a in acceptances for name in (*a.target.values, a.target.text)}
     raw = raw_values(graph)
@@ -61,6 +73,8 @@ def refuse_raw(
     joint = {node.span for node in graph if node.id in demanded and len(node.owners) > 1}
     for pairs in groups.values():
         first = OR_SPLIT if any(node.span in joint for _, node in pairs) else ""
+        if clipped and any(node.id not in demanded and len(node.owners) > 1 for _, node in pairs):
+            first += KEPT_WHOLE
         if len(pairs) > 1 and raw_code(pairs[0][0]) == "VFL0302":
             _refuse_several([source for source, _ in pairs], pairs[0][1], first, collector)
         else:

@@ -6,11 +6,14 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from vflc_runtime.errors import Failure
 
+MOST_NUMBERS = (2**63 - 1) // 8
+"""In an array: its bytes have a number of 63 bits."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}\Z")
 
 
@@ -120,9 +123,15 @@ class Json:
         return tuple(item.text() for item in self)
 
     def shape(self) -> tuple[int, ...]:
-        """Sizes that are all known."""
-        return tuple(item.integer(1) for item in self)
+        """Sizes that are all known, of an array that a memory can address."""
+        sizes = tuple(item.integer(1) for item in self)
+        if prod(sizes) > MOST_NUMBERS:
+            raise self.wrong("the sizes of an array")
+        return sizes
 
     def open_shape(self) -> tuple[int | None, ...]:
         """Sizes; None where only a run knows them."""
-        return tuple(None if item.value is None else item.integer(1) for item in self)
+        sizes = tuple(None if item.value is None else item.integer(1) for item in self)
+        if prod(size or 1 for size in sizes) > MOST_NUMBERS:
+            raise self.wrong("the sizes of an array")
+        return sizes

@@ -1,4 +1,4 @@
-"""Which of the values put together from several parties stay as they are written: for the fewest bytes."""
+"""Which of the values put together from several parties stay as they are written: for the lowest price."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from msgspec import Struct
 from vflc.ir.graph import Graph
 from vflc.ir.model import names_of
 from vflc.ir.stages import Lowered
-from vflc.passes.place import FORBIDDEN
-from vflc.passes.push_down.cost import cost
+from vflc.passes.push_down.cost import REFUSED, Price, cost
 from vflc.passes.push_down.join_site import joins_parties
 from vflc.passes.push_down.rewrite import rewritten
 
@@ -25,13 +24,13 @@ class Choice(Struct, frozen=True):
     Args:
         joined: values put together from several parties whose readers may work on their pieces.
         left: those of them that are put together as written, as that is cheaper.
-        price: bytes a row that cross.
+        price: what a step of training costs.
     """
 
     model: Lowered
     joined: tuple[str, ...]
     left: frozenset[str]
-    price: float
+    price: Price
 
 
 def choose(model: Lowered) -> Choice:
@@ -40,12 +39,14 @@ def choose(model: Lowered) -> Choice:
     Those that are alike are decided together: trying a way takes as long as the whole model is large.
     """
     joined = tuple(node.id for node in model.graph if joins_parties(node))
-    written = Choice(model, joined, frozenset(joined), FORBIDDEN)
+    written = Choice(model, joined, frozenset(joined), cost(model))
     best = attempt(model, joined, frozenset())
     for names in _groups(model.graph, joined):
         other = attempt(model, joined, best.left.union(names))
         best = other if other.price <= best.price else best
-    return best if best.price < cost(model) else written
+    cheaper = best.price < written.price
+    saves = best.price[:2] < written.price[:2] or best.price.sent <= written.price.sent
+    return best if cheaper and saves else written
 
 
 def _groups(graph: Graph, joined: Iterable[str]) -> list[list[str]]:
@@ -66,7 +67,7 @@ def attempt(model: Lowered, joined: tuple[str, ...], left: frozenset[str]) -> Ch
     It has no price where a weight got lost that nothing but a value that is cut off depends on.
     """
     made = rewritten(model, left)
-    return Choice(made, joined, left, cost(made) if _weights(made) == _weights(model) else FORBIDDEN)
+    return Choice(made, joined, left, cost(made) if _weights(made) == _weights(model) else REFUSED)
 
 
 def _weights(model: Lowered) -> set[str]:
