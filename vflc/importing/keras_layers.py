@@ -265,6 +265,8 @@ def dot(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     x, y = several(layer, values, 2)
     only(layer, axes=..., normalize=...)
     axes = layer.config.get("axes")
+    if (len(x.shape), len(y.shape)) == (1, 2) and x.shape[0] == y.shape[0] and axes in (1, [1, 1]):
+        return _mixed(layer, x, y)
     if len(x.shape) != 1 or x.shape != y.shape or axes not in (1, -1, [1, 1], [-1, -1]):
         refuse(
             "VFL0701",
@@ -274,6 +276,22 @@ def dot(layer: Layer, values: list[Value], notes: list[str]) -> Value:
     if layer.config.get("normalize"):
         x, y = (_unit(v, layer.name) for v in (x, y))
     return Value("dot", (x, y), (1,), {}, layer.name, layer.named)
+
+
+def _mixed(layer: Layer, x: Value, y: Value) -> Value:
+    """The vectors of a row weighed by the numbers of another value, as gates weigh experts."""
+    if layer.config.get("normalize"):
+        refuse("VFL0701", f"`{layer.name}` (Dot) normalizes vectors that it weighs", "use normalize=False")
+    shares = reshape(x, (*x.shape, 1), layer.name)
+    return _named(layer, reduce("sum", binary("mul", shares, y, layer.name), (0,), False, layer.name), [])
+
+
+def rescaling(layer: Layer, values: list[Value], notes: list[str]) -> Value:
+    x = one(layer, values)
+    only(layer, scale=..., offset=...)
+    scaled = binary("mul", x, number(layer.fraction("scale", 1.0)), layer.name)
+    offset = layer.fraction("offset", 0.0)
+    return _named(layer, binary("add", scaled, number(offset), layer.name) if offset else scaled, [x])
 
 
 def _unit(x: Value, layer: str) -> Value:
@@ -348,6 +366,7 @@ LAYERS: dict[str, LayerReader] = {
     "Average": average,
     "Subtract": subtract,
     "Dot": dot,
+    "Rescaling": rescaling,
     "UnitNormalization": unit_normalization,
     "Activation": activation,
     "ReLU": relu,

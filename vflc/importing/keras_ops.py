@@ -279,6 +279,8 @@ BINARY = {
     "Add": "add", "Subtract": "sub", "Multiply": "mul", "Divide": "div", "TrueDivide": "div",
     "Maximum": "maximum", "Minimum": "minimum", "Power": "pow",
 }  # fmt: skip
+PARTS = ("GreaterEqual", "Where", "OneHot")
+"""What `keras_many` knows as a part of reading many ids."""
 ACTIVATIONS = (
     "Relu", "Sigmoid", "Tanh", "Softplus", "Gelu", "Softmax", "LogSoftmax", "LeakyRelu", "Softsign", "Elu",
     "Relu6",
@@ -291,7 +293,7 @@ OPS: dict[str, OpReader] = {
     "Silu": _silu,
     "ZerosLike": _zeros,
     "StopGradient": _unary("stop_gradient"),
-    **dict.fromkeys(("GreaterEqual", "Where", "OneHot"), _part),
+    **dict.fromkeys(PARTS, _part),
     "Rsqrt": _rsqrt,
     "Concatenate": _concatenate,
     "Stack": _stack,
