@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -23,7 +25,7 @@ CASES = {
 }
 TOLERANCE = {"float32": {"rtol": 1e-4, "atol": 1e-6}, "float64": {"rtol": 1e-9, "atol": 1e-9}}
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.skipif(find_spec("tensorflow") is None, reason="tensorflow is not installed")
 
 
 @pytest.mark.parametrize(("name", "precision"), [*zip(CASES, TOLERANCE, strict=True)])

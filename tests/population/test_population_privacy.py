@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from decimal import Decimal, localcontext
 from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from vflc_runtime.population.random import secret_noise
 from vflc_runtime.population.users import cohort_of
 from vflc_runtime.run.train import TrainOptions, train
 
-pytest.importorskip("dp_accounting")
+pytestmark = pytest.mark.skipif(find_spec("dp_accounting") is None, reason="dp_accounting is not installed")
 
 NOISY = "cohort 6  test 0.0  validation 0.0  clip_norm 0.1  noise 2.0  noise_delta 1e-5  weighting uniform"
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from vflc_runtime.population.ray_pool import RayPool, Worker
 from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.run.client_executor import ClientExecutor
 
-pytest.importorskip("ray")
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 
 
 class Mortal(Worker):
