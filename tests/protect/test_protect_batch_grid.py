@@ -73,6 +73,7 @@ def edges(folder: Path) -> dict[str, Any]:
         (FORWARD, "h.protected", 5, "onnx"),
         (FORWARD, "h.protected", 5, "keras"),
         (BACKWARD, "h.gradient.protected", 4, "onnx"),
+        (BACKWARD, "h.gradient.protected", 4, "keras"),
     ],
 )
 def test_what_crosses_is_what_the_manifest_says(
