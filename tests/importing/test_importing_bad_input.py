@@ -145,6 +145,7 @@ LAYERS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "own class": (layer("Tower", "own", ["x"], module="my.layers"), "VFL0701", "a class of the model's own"),
     "own Dense": (layer("Dense", "own", ["x"], module="my.layers"), "VFL0701", "a class of the model's own"),
+    "text": (layer("TextVectorization", "tags", ["x"]), "VFL0701", "string -> lower -> split("),
     "LSTM": (layer("LSTM", "memory", ["x"], units=3), "VFL0701", "`memory` is a LSTM"),
     "frozen": (dense("b", "x", trainable=False), "VFL0701", "`b` (Dense) is frozen"),
     "penalty": (
