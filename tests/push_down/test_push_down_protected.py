@@ -12,7 +12,7 @@ PART = "logit.mlp.0.linear.alice"
 def test_a_sum_of_three_parties_may_travel_masked() -> None:
     text = one_table(MODEL, 3)
     (offer,) = compiled(text).model.offers
-    assert f"`protect {PART} with secure_sum` would show it the sum alone" in offer
+    assert f"`protect {PART} with secure_sum` would show it the sum alone" in offer.text
     masked = compiled(text + f"protect {PART} with secure_sum\n")
     assert masked.model.offers == ()
     assert {guard.place for guard in masked.model.guards} == {"alice", "bob"}
