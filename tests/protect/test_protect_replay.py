@@ -184,7 +184,7 @@ def test_what_is_sent_otherwise_is_charged(tmp_path, monkeypatch):
                 Failure, match=r"VFL0688.*alice would send different messages.*gaussian"
             ) as refused:
                 go_on(copy, threads=2)
-            assert "--threads" in refused.value.help and spent(out) == before
+            assert "threads" in refused.value.help and spent(out) == before
             assert sent == {key: len(messages) for key, messages in heard.sent.items()}, "nothing was sent"
 
 

@@ -119,7 +119,7 @@ def test_a_run_without_checkpoints_does_not_begin_anew(
     before = state_of_models(run)
     with pytest.raises(Failure, match="no checkpoints to continue from") as caught:
         train(None, data, run, MORE)
-    assert caught.value.code == "VFL0622" and "--overwrite" in str(caught.value.help)
+    assert caught.value.code == "VFL0622" and "train again" in str(caught.value.help)
     assert state_of_models(run) == before
     assert evaluate(run, data)["rows"] == 197
     train(run / "bundle", data, run, TrainOptions(epochs=1, overwrite=True))
