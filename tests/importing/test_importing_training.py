@@ -237,3 +237,17 @@ def test_a_label_for_each_output(labels: tuple[str, ...], tmp_path: Path) -> Non
     model((1, None)).save(tmp_path / "model.keras")
     with pytest.raises(Refused, match="VFL0704"):
         import_model(tmp_path / "model.keras", OWNERS, {"bob": labels})
+
+
+def test_numbers_that_would_cross_raw_need_a_layer_in_the_model(tmp_path: Path) -> None:
+    """Nothing is written that a person could change, so that the help is about the model."""
+    import keras
+    from keras import layers as k
+
+    x, z = keras.Input((2,), name="x"), keras.Input((2,), name="z")
+    made = keras.Model([x, z], k.Dense(1)(k.BatchNormalization()(k.Concatenate()([x, z]))))
+    with pytest.raises(Refused) as refused:
+        spec(made, tmp_path)
+    found = refused.value.diagnostics[0]
+    assert found.code == "VFL0301" and found.help is not None
+    assert "in the model that is imported" in found.help

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vflc import driver
-from vflc.diagnostics import Refused, SourceText
+from vflc.diagnostics import Diagnostic, Refused, SourceText
 from vflc.importing.archive import Archive
 from vflc.importing.graph import Imported, refuse
 from vflc.importing.keras_model import KerasModelReader
@@ -114,6 +115,14 @@ def weight_shapes(spec: WrittenSpec) -> dict[str, tuple[int, ...]]:
     }
 
 
+def _of_model(found: Diagnostic) -> Diagnostic:
+    """What the compiler says of a spec that is not written: where it asks for a layer, the model needs it."""
+    if found.code not in ("VFL0301", "VFL0302"):
+        return found
+    instead = "in the model that is imported; or give all the inputs that it joins to one party"
+    return replace(found, help=f"{found.help}, {instead}" if found.help else instead)
+
+
 def import_model(
     path: Path, owners: Owned, labels: Owned, key: str = "ID", name: str = "spec.vfl"
 ) -> WrittenSpec:
@@ -136,6 +145,6 @@ def import_model(
     text = driver.repaired(examined)
     examined = driver.examine(SourceText(name, format_spec(text, name)))
     if examined.refused:
-        raise Refused(examined.diagnostics)
+        raise Refused([_of_model(found) for found in examined.diagnostics])
     notes = tuple(dict.fromkeys([*model.notes, *(note for out in model.outputs for note in out.notes)]))
     return WrittenSpec(examined.source.text, weights, notes, model.held)
