@@ -32,7 +32,7 @@ from vflc.driver import compile_source
 from vflc.importing.archive import Archive
 from vflc.importing.keras_config import entries_of, paths_of
 from vflc.importing.keras_weights import WeightsFile
-from vflc.importing.run import WrittenSpec, import_model
+from vflc.importing.run import WrittenSpec, import_model, weights_of
 
 pytestmark = needs_tensorflow
 ONE_BY_ONE = {"DIN", "BST"}
@@ -93,10 +93,13 @@ def check_weights(spec: WrittenSpec, path: Path, weights: Mapping[str, Array]) -
     entries = entries_of(archive.config)
     layers = dict(zip(paths_of(entries, ""), (str(entry["name"]) for entry in entries), strict=True))
     held = WeightsFile(archive)
+    given = weights_of(path, spec)
+    assert given.keys() == spec.weights.keys()
     for name, at in spec.weights.items():
         layer, last = layers[at.rpartition("/vars/")[0]], name.rpartition(".")[2]
         value = left.pop(layer if layer in left else f"{layer}.{last}")
         np.testing.assert_array_equal(held.read(at).reshape(value.shape), value)
+        np.testing.assert_array_equal(given[name].reshape(value.shape), value)
     assert not left
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from vflc.importing.archive import Archive
@@ -56,13 +57,15 @@ class WeightsFile:
             plain = isinstance(at, self._h5py.Dataset) and not at.external and not at.is_virtual
             if not plain or at.dtype.kind not in "fiu" or at.size > MOST_VALUES:
                 self._absent(name)
-            if shape is not None and tuple(at.shape) != shape:
+            # a weight by itself is the kernel of a layer on a one
+            if shape is not None and tuple(at.shape) not in (shape, (1, prod(shape))):
                 refuse(
                     "VFL0700",
                     f"{self._archive.path} has {list(at.shape)} numbers for {name}, not {list(shape)}",
                     "save the model again",
                 )
             found = np.asarray(at[()])
+            found = found if shape is None else found.reshape(shape)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, MemoryError):
             self._absent(name)
         if not np.isfinite(found).all():
