@@ -6,6 +6,7 @@ large, and nothing else needs it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
@@ -50,11 +51,17 @@ def python() -> str:
 
 @pytest.fixture(scope="module")
 def exported(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of what torch wrote."""
-    folder = tmp_path_factory.mktemp("torch")
-    script = str(HERE / "torch_models.py")
-    done = subprocess.run([python, script, str(folder)], capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stderr[-3000:]
+    """A folder of what torch wrote, once for all workers."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, script = root / "torch", str(HERE / "torch_models.py")
+    with (root / "torch.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            made = tmp_path_factory.mktemp("torch")
+            done = subprocess.run([python, script, str(made)], capture_output=True, text=True, timeout=1200)
+            assert done.returncode == 0, done.stderr[-3000:]
+            made.rename(folder)
     return folder
 
 
