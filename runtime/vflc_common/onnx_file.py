@@ -110,15 +110,15 @@ class FileTensor(Struct, frozen=True):
         Raises:
             OnnxFileError: they do not fill the shape.
         """
-        return [number for (number,) in iter_unpack(f"<{FORMS[self.element]}", self._content())]
+        return [number for (number,) in iter_unpack(f"<{FORMS[self.element]}", self.content())]
 
     def array(self) -> Array:
         """The same as a numpy array of the tensor's element type. Raises as `numbers`."""
         kind = np.dtype(self.element).newbyteorder("<")
-        return np.frombuffer(self._content(), kind).reshape(self.dims).astype(self.element)
+        return np.frombuffer(self.content(), kind).reshape(self.dims).astype(self.element)
 
-    def _content(self) -> bytes | memoryview:
-        """Their bytes, little-endian."""
+    def content(self) -> bytes | memoryview:
+        """Their bytes, little-endian. Raises as `numbers`."""
         held = self.held
         lists = [name for name in ("floats", "int32s", "int64s", "doubles", "uint64s") if held[name]]
         due = _HELD.get(self.element, "int32s")

@@ -51,7 +51,7 @@ def test_what_is_whole_is_read(tmp_path: Path) -> None:
     assert [(port.name, port.type, port.shape) for port in graph.inputs] == [("x", "float32", (None, 2))]
     assert [node.op for node in graph.nodes] == ["MatMul", "Sigmoid"] and graph.opset == 20
     assert graph.nodes[0].scope == ("deep", "deep.0") and graph.nodes[1].name == "y"
-    assert np.array_equal(graph.constants["kernel"], KERNEL)
+    assert np.array_equal(graph.constants["kernel"].array(), KERNEL)
 
 
 TYPES = ["float32", "float64", "int8", "int32", "int64", "uint8", "uint32", "uint64", "bool", "float16"]
@@ -69,7 +69,7 @@ def test_arrays_of_every_type(kind: str, listed: bool, tmp_path: Path) -> None:
         assert not tensor.HasField("raw_data")
     made = model()
     made.graph.initializer[0].CopyFrom(tensor)
-    found = read(write(tmp_path, made)).constants["kernel"]
+    found = read(write(tmp_path, made)).constants["kernel"].array()
     assert found.dtype == kind and np.array_equal(found, array if not listed or kind != "float16" else found)
 
 
@@ -167,7 +167,7 @@ def test_weights_beside_the_model(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "data").write_bytes(bytes(8) + KERNEL.tobytes())
     graph = read(outside(tmp_path, "below/data", offset="8", length="24"))
-    assert np.array_equal(graph.constants["kernel"], KERNEL)
+    assert np.array_equal(graph.constants["kernel"].array(), KERNEL)
 
 
 OUTSIDE = {

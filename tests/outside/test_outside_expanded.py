@@ -46,6 +46,28 @@ def layers(width: int = 2, hidden: int = 5, out: int = 3) -> onnx.ModelProto:
     return model(nodes, [value("x", "n", width)], [value("y", "n", out)], weights)
 
 
+def folding() -> onnx.ModelProto:
+    """The same with a kernel and sizes that the file computes of its constants, and a scale of its own."""
+    made = layers()
+    first = made.graph.node[0]
+    first.input[1] = "turned"
+    extra = [
+        helper.make_node("Constant", [], ["order"], value_ints=[0, 1]),
+        helper.make_node("Gather", ["order", "order"], ["same"]),
+        helper.make_node("Add", ["same", "same"], ["axes"]),
+        helper.make_node("Mul", ["fc1.weight", "half"], ["scaled"]),
+        helper.make_node("Cast", ["scaled"], ["wide"], to=11),
+        helper.make_node("Cast", ["wide"], ["turned"], to=1),
+    ]
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0.5), "half"))
+    last = helper.make_node("LeakyRelu", ["y"], ["out"], alpha=0.1)
+    nodes = [*extra, *made.graph.node, last]
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+    made.graph.output[0].name = "out"
+    return made
+
+
 def using(line: str = LINE, block: str = ENCODER) -> str:
     return f"{PARTIES}\n{block}{line}\n{REST}"
 
@@ -237,20 +259,23 @@ def test_parts_of_the_spec_may_name_its_weights(tmp_path: Path) -> None:
     assert not np.array_equal(before["e.fc2.dense.kernel"], after["e.fc2.dense.kernel"])
 
 
-def test_checking_needs_no_onnx(tmp_path: Path) -> None:
-    """Numbers of a file are read with numpy; one that is declared to run as it is needs not even that."""
+def test_checking_needs_no_numpy_and_no_onnx(tmp_path: Path) -> None:
+    """A file whose numbers are looked at, folded and transposed, and one that runs as it is."""
     code = (
         "import sys; from vflc.cli.main import run; assert run(['check', sys.argv[1]]) == 0;"
         "print('imported', *sorted({m.partition('.')[0] for m in sys.modules}))"
     )
     path = tmp_path / "m.vfl"
-    sha256 = hashlib.sha256(written(tmp_path, layers()).read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(written(tmp_path, folding()).read_bytes()).hexdigest()
     as_it_is = f'block Encoder = onnx("encoder.onnx", sha256 = "{sha256}", inputs = [[2]], outputs = [[3]])\n'
-    for spec, without in ((using(), set[str]()), (using(LINE, as_it_is), {"numpy"})):
+    assert "onnx" not in ops(tmp_path, using(LINE, TRAINED)) and "onnx" in ops(
+        tmp_path, using(LINE, as_it_is)
+    )
+    for spec in (using(LINE, TRAINED), using(LINE, as_it_is)):
         path.write_text(spec)
         done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
         imported = set(done.stdout.splitlines()[-1].split())
-        assert not imported & ({"onnx", "onnxruntime", "google", "tensorflow"} | without)
+        assert not imported & {"numpy", "onnx", "onnxruntime", "google", "tensorflow"}
 
 
 @pytest.mark.parametrize("name", ["relu", "dense", "return", "x1", "block", "a b", 'q"}\n', "E.x/y:0", "ж"])
@@ -268,6 +293,19 @@ def test_a_file_that_is_too_long_for_a_block_runs_as_it_is(tmp_path: Path) -> No
     nodes = [helper.make_node("Relu", [one], [other]) for one, other in pairwise(names)]
     written(tmp_path, model(nodes, [value("x", "n", 2)], [value("y", "n", 2)]))
     assert "onnx" in ops(tmp_path, using())
+
+
+def test_constants_are_computed_in_bounds(tmp_path: Path) -> None:
+    """A small file may make large constants again and again: that is no block."""
+    nodes = [helper.make_node("Expand", ["one", "many"], ["v0"])]
+    nodes += [helper.make_node("Add", [f"v{index}", f"v{index}"], [f"v{index + 1}"]) for index in range(99)]
+    nodes += [helper.make_node("ReduceSum", ["v99", "all"], ["s"], keepdims=0)]
+    nodes += [helper.make_node("Mul", ["x", "s"], ["y"])]
+    weights = {"one": np.ones(1, np.float32), "many": np.array([1 << 18]), "all": np.array([0])}
+    written(tmp_path, model(nodes, [value("x", "n", 2)], [value("y", "n", 2)], weights))
+    assert "onnx" in ops(tmp_path, using())
+    (found,) = check_source(SourceText("m.vfl", using(LINE, TRAINED)), tmp_path)
+    assert found.code == "VFL0508" and "262,144 numbers" in found.message
 
 
 def test_weights_that_are_not_finite_are_not_trained(tmp_path: Path) -> None:

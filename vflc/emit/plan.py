@@ -74,7 +74,7 @@ def given_at(model: Scheduled, place: str) -> dict[str, Any]:
     found = {}
     for node in _used(model, place).values():
         if node.op == "weight" and "values" in node.attrs:
-            array, part = node.attrs["values"].array, node.attrs.get("slice")
+            array, part = node.attrs["values"].array(), node.attrs.get("slice")
             found[node.id] = array if part is None else array[part.start : part.start + node.type.sizes[0]]
     return found
 

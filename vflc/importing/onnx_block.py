@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from msgspec import Struct
 
@@ -13,7 +12,7 @@ from vflc.importing.names import Names
 from vflc.importing.onnx_model import OnnxModelReader
 from vflc.importing.text import ATOM, Text, flat
 from vflc.importing.write import RESERVED
-from vflc.onnx_file import OnnxGraph
+from vflc.onnx_file import Numbers, OnnxGraph
 from vflc.ops import FUNCTIONS
 
 LEARNING = frozenset({"batch_norm", "dropout"})
@@ -30,7 +29,7 @@ class WrittenBlock(Struct, frozen=True):
     """
 
     text: str
-    weights: Mapping[str, Any]
+    weights: Mapping[str, Numbers]
     learning: bool
 
 

@@ -9,17 +9,18 @@ from vflc.importing import columns
 from vflc.importing.graph import AxisSizes, Value, binary, number, reduce, reshape, stack
 from vflc.importing.onnx_ops import join
 from vflc.importing.onnx_shapes import positions
-from vflc.importing.onnx_values import AGAIN, ALONG, NodeCall, NodeValue, OnnxConstant, ShapeSizes
+from vflc.importing.onnx_values import AGAIN, ALONG, MOST_MOVED, NodeCall, NodeValue, OnnxConstant, ShapeSizes
+from vflc.onnx_file import Numbers
 
 
 def gemm(call: NodeCall) -> Value:
     """A fully connected layer."""
     call.only(alpha=1.0, beta=1.0, transA=0)
     kernel = call.input(1)
-    if not isinstance(kernel, OnnxConstant) or kernel.array.ndim != 2:
+    if not isinstance(kernel, OnnxConstant) or kernel.numbers.rank != 2:
         call.fail("multiplies by a value that is not a weight")
     if call.attr("transB", 0):
-        kernel = kernel.changed(kernel.array.T, "T")
+        kernel = kernel.changed(kernel.numbers.transposed(), "T")
     made, bias = call.model.dense(call, call.row(), kernel), call.input(2)
     if bias is None or (isinstance(bias, OnnxConstant) and call.model.give_bias(made, bias)):
         return made
@@ -31,11 +32,12 @@ def matmul(call: NodeCall) -> Value:
     if isinstance(x, OnnxConstant):
         call.fail("multiplies a weight by the rows from the left", "write it as x @ weight")
     if isinstance(y, OnnxConstant):
-        if y.array.ndim == 1:
-            made = call.model.dense(call, call.row(), y.changed(y.array[:, None], "column"))
+        if len(y.shape) == 1:
+            column = y.changed(y.numbers.reshaped((*y.shape, 1)), "column")
+            made = call.model.dense(call, call.row(), column)
             return reshape(made, made.shape[:-1], call.name)
-        if y.array.ndim != 2:
-            call.fail(f"multiplies by a weight of {y.array.ndim} axes")
+        if len(y.shape) != 2:
+            call.fail(f"multiplies by a weight of {len(y.shape)} axes")
         return call.model.dense(call, call.row(), y)
     a, b = call.row(0), call.row(1)
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] != b.shape[0]:
@@ -49,15 +51,13 @@ def gather(call: NodeCall) -> NodeValue:
 
     data, axis = call.input(0), call.attr("axis", 0)
     if isinstance(data, ShapeSizes):
-        at = call.constant(1)
-        if at.dtype.kind not in "iu" or not all(
-            -len(data.sizes) <= i < len(data.sizes) for i in at.reshape(-1)
-        ):
+        at, count = call.required(1), len(data.sizes)
+        if not at.whole or not all(-count <= i < count for i in at.elements):
             call.fail("takes sizes that the shape does not have", AGAIN, "VFL0707")
-        return whole([data.sizes[int(i)] for i in at.reshape(-1)], alone=at.ndim == 0)
+        return whole([data.sizes[i] for i in at.elements], alone=at.rank == 0)
     if isinstance(data, OnnxConstant):
-        if data.array.ndim != 2 or axis != 0 or data.array.dtype.kind != "f":
-            call.fail(f"looks ids up in a weight of {data.array.ndim} axes, along axis {axis}")
+        if len(data.shape) != 2 or axis != 0 or not data.numbers.floats:
+            call.fail(f"looks ids up in a weight of {len(data.shape)} axes, along axis {axis}")
         return _embedding(call, data)
     x = data if isinstance(data, Value) and data.op in ("raw", "raws") else call.row()
     return positions(call, x, axis)
@@ -109,7 +109,7 @@ def _normalised(call: NodeCall, op: str, x: Value, parts: tuple[str, ...], attrs
     held = {}
     given = [call.input(index) for index in range(1, len(parts) + 1)]
     for part, constant in zip(parts, given, strict=True):
-        if not isinstance(constant, OnnxConstant) or constant.array.shape != x.shape[-1:]:
+        if not isinstance(constant, OnnxConstant) or constant.shape != x.shape[-1:]:
             call.fail(f"has a {part} that is no weight of {list(x.shape[-1:])}", AGAIN, "VFL0707")
         held[part] = constant
     return call.model.layer(call, Value(op, (x,), x.shape, attrs), held)
@@ -117,26 +117,22 @@ def _normalised(call: NodeCall, op: str, x: Value, parts: tuple[str, ...], attrs
 
 def dropout(call: NodeCall) -> Value:
     """In a file that was exported for training alone; otherwise it is left out."""
-    training, ratio = call.constant(2, None), call.number(1, 0.5)
+    training, ratio = call.constant(2), call.number(1, 0.5)
     x = call.input(0)
     if not isinstance(x, Value) or x.op == "raw":
         x = call.value(0)
-    if training is None or not training.reshape(-1)[0] or not ratio:
+    if training is None or not any(training.elements) or not ratio:
         return x
     return Value("dropout", (x,), x.shape, {"rate": ratio}, call.name)
 
 
 def one_hot(call: NodeCall) -> Value:
-    depth, values, found = call.constant(1), call.constant(2), call.input(0)
-    if (
-        depth.size != 1
-        or not 1 <= int(depth.reshape(-1)[0]) <= 1_000_000
-        or [float(v) for v in values.reshape(-1)] != [0, 1]
-    ):
+    depth, values, found = call.required(1), call.required(2), call.input(0)
+    if depth.size != 1 or not 1 <= int(depth.elements[0]) <= 1_000_000 or list(values.elements) != [0, 1]:
         call.fail("does not give 1 at the id and 0 elsewhere")
     if not isinstance(found, Value) or found.op != "raw" or found.shape not in ((), (1,)):
         call.fail("takes ids that are no column", "let it read an input")
-    n = int(depth.reshape(-1)[0])
+    n = int(depth.elements[0])
     made = Value("one_hot", (columns.ids(found, n, call.name),), (n,), {"depth": n}, call.name)
     call.axis(call.attr("axis", -1), len(found.shape) + 2)
     return made if found.shape == () else reshape(made, (1, n), call.name)
@@ -177,7 +173,7 @@ def _einsum_layer(call: NodeCall, terms: list[str], output: str) -> Value:
         or output != x[:-1] + k.replace(x[-1], "")
     ):
         call.fail(f"computes {','.join(terms)}->{output} of a weight")
-    kernel = kernel if k[0] == x[-1] else kernel.changed(kernel.array.T, "T")
+    kernel = kernel if k[0] == x[-1] else kernel.changed(kernel.numbers.transposed(), "T")
     return call.model.dense(call, call.row(1 - at), kernel)
 
 
@@ -202,15 +198,16 @@ PLAIN: dict[str, Any] = {"value_float": 0.0, "value_floats": [], "value_int": 0,
 
 
 def constant(call: NodeCall) -> NodeValue:
-    from vflc_common.numpy import np
-
     attrs = call.node.attrs
     for name in PLAIN:
         if name in attrs:
             kind = "float32" if "float" in name else "int64"
-            return OnnxConstant(np.array(call.attr(name, PLAIN[name]), kind))
-    if "value" not in attrs or not hasattr(attrs["value"], "dtype"):
+            value = call.attr(name, PLAIN[name])
+            shape, listed = ((len(value),), value) if isinstance(value, list) else ((), [value])
+            return OnnxConstant(Numbers.listed(kind, shape, listed))
+    if not isinstance(attrs.get("value"), Numbers):
         call.fail("holds no numbers")
+    call.model.room += MOST_MOVED * attrs["value"].size
     return OnnxConstant(attrs["value"])
 
 

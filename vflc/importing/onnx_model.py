@@ -14,8 +14,17 @@ from vflc.importing.onnx_fold import COMPUTED, LAYOUT, folded
 from vflc.importing.onnx_layers import LAYERS
 from vflc.importing.onnx_ops import OPS
 from vflc.importing.onnx_shapes import SHAPES
-from vflc.importing.onnx_values import AGAIN, GENERATED, HAND, NodeCall, NodeValue, OnnxConstant, ShapeSizes
-from vflc.onnx_file import OnnxGraph, OnnxNode, OnnxPort
+from vflc.importing.onnx_values import (
+    AGAIN,
+    GENERATED,
+    HAND,
+    MOST_MOVED,
+    NodeCall,
+    NodeValue,
+    OnnxConstant,
+    ShapeSizes,
+)
+from vflc.onnx_file import Numbers, OnnxGraph, OnnxNode, OnnxPort
 
 TABLE: dict[str, Callable[[NodeCall], Any]] = {**OPS, **SHAPES, **LAYERS}
 """Every operator that is read, by its name; `docs/importing.md` lists them."""
@@ -30,6 +39,8 @@ UNREAD = (
     " give each its own."
 )
 MOST_AXIS = 10_000
+MOST_COMPUTED = 1 << 24
+"""Numbers that the constants of a file may be computed to have, all together."""
 
 
 class OnnxModelReader:
@@ -47,7 +58,9 @@ class OnnxModelReader:
         self.graph = graph
         self.columns: list[InputColumn] = []
         self.notes: list[str] = []
-        self.held: dict[str, Any] = {}
+        self.held: dict[str, Numbers] = {}
+        self.room = MOST_COMPUTED + MOST_MOVED * sum(each.size for each in graph.constants.values())
+        """Numbers that may still be computed of constants."""
         self._forms: dict[str, tuple[str, str]] = {}
         self._made: dict[str, Value] = {}
         self._readers = Counter(name for node in graph.nodes for name in node.inputs)
@@ -56,7 +69,7 @@ class OnnxModelReader:
         nodes = self._needed()
         _check_known(nodes)
         self._known: dict[str, NodeValue] = {
-            name: OnnxConstant(a, name) for name, a in graph.constants.items()
+            name: OnnxConstant(numbers, name) for name, numbers in graph.constants.items()
         }
         for port in graph.inputs:
             if not self._readers[port.name]:
@@ -123,7 +136,7 @@ class OnnxModelReader:
                 return True
             elif name in node.inputs and node.op == "Add":
                 other = next((self.graph.constants.get(each) for each in node.inputs if each != name), None)
-                if other is not None and other.dtype.kind in "iu":
+                if other is not None and other.whole:
                     return True
         return False
 
@@ -147,9 +160,9 @@ class OnnxModelReader:
         found = made if isinstance(made, list) else [made]
         for name, value in zip(node.outputs, found, strict=False):
             if isinstance(value, OnnxConstant) and not value.source:
-                value = OnnxConstant(value.array, name)
-            elif isinstance(value, OnnxConstant) and node.op == "Identity" and uniform(value.array):
-                value = OnnxConstant(value.array, name)  # torch merges weights that start equal
+                value = OnnxConstant(value.numbers, name)
+            elif isinstance(value, OnnxConstant) and node.op == "Identity" and value.numbers.uniform():
+                value = OnnxConstant(value.numbers, name)  # torch merges weights that start equal
             self._known[name] = value
         for name in node.outputs[len(found) :]:
             if self._readers[name]:
@@ -202,10 +215,10 @@ class OnnxModelReader:
         if len(call.inputs) != 2:
             return None
         for x, y in (call.inputs, call.inputs[::-1]):
-            if not isinstance(y, OnnxConstant) or y.array.dtype.kind not in "iu":
+            if not isinstance(y, OnnxConstant) or not y.numbers.whole:
                 continue
-            if op == "add" and isinstance(x, Value) and x.op == "raws" and y.array.size == len(x.inputs):
-                return Value("raws", x.inputs, x.shape, {"offsets": [int(n) for n in y.array.reshape(-1)]})
+            if op == "add" and isinstance(x, Value) and x.op == "raws" and y.numbers.size == len(x.inputs):
+                return Value("raws", x.inputs, x.shape, {"offsets": list(y.numbers.elements)})
         return None
 
     def tables(self, raws: Value, table: OnnxConstant) -> list[OnnxConstant]:
@@ -213,10 +226,13 @@ class OnnxModelReader:
         starts = raws.attrs.get("offsets")
         if starts is None:
             return [table] * len(raws.inputs)
-        ends = [*starts[1:], table.array.shape[0]]
+        ends = [*starts[1:], table.shape[0]]
         if starts[0] < 0 or any(a >= b for a, b in zip(starts, ends, strict=True)):
             refuse("VFL0709", f"`{table.source}` has no rows of its own for each column: {starts[:8]}", HAND)
-        return [table.changed(table.array[a:b], f"rows{a}:{b}") for a, b in zip(starts, ends, strict=True)]
+        return [
+            table.changed(table.numbers.sliced([slice(a, b), slice(None)]), f"rows{a}:{b}")
+            for a, b in zip(starts, ends, strict=True)
+        ]
 
     # --- weights ----------------------------------------------------------------------------------------
 
@@ -226,14 +242,14 @@ class OnnxModelReader:
             return self.graph.kinds.get(constant.source) == "PARAMETER"
         of_torch = self.graph.producer == "pytorch" and constant.source in self.graph.constants
         named = GENERATED.fullmatch(constant.source) is None
-        return constant.array.dtype.kind == "f" and named and (of_torch or constant.array.ndim > 0)
+        return constant.numbers.floats and named and (of_torch or bool(constant.shape))
 
     def _hold(self, constant: OnnxConstant, call: NodeCall) -> str:
         """The key under which the numbers of a weight are kept."""
-        if constant.array.dtype.kind != "f" or constant.array.dtype.itemsize < 4:
-            call.fail(f"has weights of {constant.array.dtype.name}", "export it in float32 or float64")
+        if constant.numbers.kind not in ("float32", "float64"):
+            call.fail(f"has weights of {constant.numbers.kind}", "export it in float32 or float64")
         key = f"{constant.source}{constant.form}"
-        self.held[key], self._forms[key] = constant.array, (constant.source, constant.form)
+        self.held[key], self._forms[key] = constant.numbers, (constant.source, constant.form)
         return key
 
     def _named(self, call: NodeCall, constant: OnnxConstant) -> tuple[str, bool]:
@@ -254,7 +270,7 @@ class OnnxModelReader:
             if computed:
                 self.notes.append(COMPUTED_WEIGHTS.format(call.model.shown(constant)))
             frozen = self.graph.kinds.get(constant.source) == "BUFFER"
-            init = "zeros" if not constant.array.any() else "uniform"
+            init = "zeros" if not any(constant.numbers.elements) else "uniform"
             attrs = {"init": init, "frozen": frozen}
             self._made[key] = Value("weight", (), constant.shape, attrs, name, True, {"": key})
         return self._made[key]
@@ -264,9 +280,9 @@ class OnnxModelReader:
 
     def dense(self, call: NodeCall, x: Value, kernel: OnnxConstant) -> Value:
         """A fully connected layer, still without a bias."""
-        if not x.shape or x.shape[-1] != kernel.array.shape[0]:
-            call.fail(f"multiplies {list(x.shape)} a row by {list(kernel.array.shape)}", AGAIN, "VFL0707")
-        units = kernel.array.shape[1]
+        if not x.shape or x.shape[-1] != kernel.shape[0]:
+            call.fail(f"multiplies {list(x.shape)} a row by {list(kernel.shape)}", AGAIN, "VFL0707")
+        units = kernel.shape[1]
         attrs = {"units": units, "bias": False, "activation": "linear", "init": "glorot_uniform"}
         return self.layer(call, Value("dense", (x,), (*x.shape[:-1], units), attrs), {"kernel": kernel})
 
@@ -278,17 +294,13 @@ class OnnxModelReader:
 
     def give_bias(self, made: Value, bias: OnnxConstant) -> bool:
         """Gives a layer its bias, if that is a number for each unit."""
-        array, units = bias.array, made.attrs["units"]
-        if (
-            made.attrs["bias"]
-            or array.size != units
-            or array.dtype.kind != "f"
-            or array.shape[-1:] != (units,)
-        ):
+        numbers, units = bias.numbers, made.attrs["units"]
+        fits = numbers.floats and numbers.size == units and numbers.shape[-1:] == (units,)
+        if made.attrs["bias"] or not fits:
             return False
-        flat = bias if array.ndim == 1 else bias.changed(array.reshape(-1), "flat")
+        flat = bias if numbers.rank == 1 else bias.changed(numbers.reshaped((units,)), "flat")
         key = f"{flat.source}{flat.form}"
-        self.held[key], self._forms[key] = flat.array, (flat.source, flat.form)
+        self.held[key], self._forms[key] = flat.numbers, (flat.source, flat.form)
         made.weights, made.attrs["bias"] = {**made.weights, "bias": key}, True
         return True
 
@@ -299,7 +311,7 @@ class OnnxModelReader:
 
     def embed(self, call: NodeCall, raw: Value, table: OnnxConstant) -> Value:
         """Rows of a table by the ids of a column."""
-        rows, dim = table.array.shape
+        rows, dim = table.shape
         feature = columns.ids(raw, rows, call.name)
         value = Value(
             "embed", (feature,), (*feature.shape, dim), {"rows": rows, "dim": dim, "init": "uniform"}
@@ -318,7 +330,7 @@ class OnnxModelReader:
 
     def _several(self, source: str, found: list[tuple[Value, str]]) -> None:
         keys = [value.weights[part] for value, part in found]
-        if uniform(self.held[keys[0]]) and len({part for _, part in found} | {"table"}) > 1:
+        if self.held[keys[0]].uniform() and len({part for _, part in found} | {"table"}) > 1:
             for number, (value, part) in enumerate(found[1:], 2):
                 value.weights[part] = f"{keys[0]}#{number}"
                 self.held[value.weights[part]] = self.held[keys[number - 1]]
@@ -337,11 +349,6 @@ class OnnxModelReader:
             )
         for value, _ in found:
             value.many = True
-
-
-def uniform(array: Any) -> bool:
-    """Whether all numbers are equal, as those of biases before training."""
-    return bool(array.size and (array == array.reshape(-1)[0]).all())
 
 
 def _check_known(nodes: Sequence[OnnxNode]) -> None:

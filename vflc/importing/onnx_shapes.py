@@ -9,6 +9,7 @@ from typing import Any
 from vflc.importing.graph import AxisSizes, Value, concat, number, part, reshape, stack
 from vflc.importing.onnx_ops import numeric
 from vflc.importing.onnx_values import AGAIN, ALONG, NodeCall, NodeValue, OnnxConstant, ShapeSizes
+from vflc.onnx_file import Numbers
 
 
 def shape(call: NodeCall) -> NodeValue:
@@ -24,11 +25,12 @@ def shape(call: NodeCall) -> NodeValue:
 
 def whole(sizes: Sequence[int | None], alone: bool = False) -> NodeValue:
     """ShapeSizes, as a constant where the batch's is not among them."""
-    from vflc_common.numpy import np
-
-    if None in sizes:
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
         return ShapeSizes(tuple(sizes), alone)
-    return OnnxConstant(np.array(sizes[0] if alone else list(sizes), "int64"))
+    return OnnxConstant(
+        Numbers.listed("int64", () if alone else (len(known),), known[:1] if alone else known)
+    )
 
 
 def sizes_of(call: NodeCall, index: int) -> tuple[int | None, ...]:
@@ -224,13 +226,11 @@ def split(call: NodeCall) -> list[Value]:
 
 def positions(call: NodeCall, x: Value, axis: int) -> NodeValue:
     """`Gather` along an axis of the row: positions that the file names."""
-    from vflc_common.numpy import np
-
-    indices = call.constant(1)
+    indices = call.required(1)
     at = call.axis(axis, len(x.shape) + 1)
-    if indices.dtype.kind not in "iu" or indices.ndim > 1 or indices.size > 10_000:
+    if not indices.whole or indices.rank > 1 or indices.size > 10_000:
         call.fail("takes positions that are no list of whole numbers")
-    listed = [int(i) + (x.shape[at] if i < 0 else 0) for i in np.atleast_1d(indices)]
+    listed = [int(i) + (x.shape[at] if i < 0 else 0) for i in indices.elements]
     if not listed or not all(0 <= i < x.shape[at] for i in listed):
         call.fail(f"takes the positions {listed[:8]} of {x.shape[at]}", AGAIN, "VFL0707")
     runs: list[list[int]] = []
@@ -240,7 +240,7 @@ def positions(call: NodeCall, x: Value, axis: int) -> NodeValue:
         else:
             runs.append([i, i + 1])
     parts = [_part(call, x, at, start, stop) for start, stop in runs]
-    if indices.ndim == 0:
+    if indices.rank == 0:
         rest = (*x.shape[:at], *x.shape[at + 1 :])
         (one,) = parts
         return call.model.narrowed(one, rest) if one.op == "raw" else reshape(one, rest, call.name)
@@ -265,20 +265,17 @@ def transpose(call: NodeCall) -> Value:
 
 def filled(call: NodeCall) -> NodeValue:
     """A number for each row, as `torch.zeros(len(x), 1)` makes it."""
-    from vflc_common.numpy import np
-
-    sizes, value = sizes_of(call, 0), call.node.attrs.get("value", np.zeros(1, "float32"))
-    if not hasattr(value, "dtype") or value.dtype.kind not in "fiub":
+    sizes, value = sizes_of(call, 0), call.node.attrs.get("value", Numbers.listed("float32", (1,), [0]))
+    if not isinstance(value, Numbers) or value.kind == "string":
         call.fail("does not say which number it makes", AGAIN, "VFL0707")
     if value.size != 1 or prod(n for n in sizes if n is not None) > 1_000_000:
         call.fail("makes too many numbers, or of several values", AGAIN, "VFL0707")
     if any(n is None for n in sizes[1:]):
         call.fail("makes as many numbers as there are rows", ALONG, "VFL0703")
-    return (
-        number(float(value.reshape(-1)[0]))
-        if sizes[:1] == (None,)
-        else OnnxConstant(np.full(sizes, value.reshape(-1)[0]))
-    )
+    if sizes[:1] == (None,):
+        return number(float(value.elements[0]))
+    shape = [size for size in sizes if size is not None]
+    return OnnxConstant(value.reshaped(()).repeated(shape))
 
 
 SHAPES: dict[str, Callable[[NodeCall], Any]] = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from math import isfinite
+from struct import pack, unpack
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import Struct
 
 from vflc.importing import columns
 from vflc.importing.graph import AxisSizes, Value, number, refuse
-from vflc.onnx_file import OnnxNode
+from vflc.onnx_file import Numbers, OnnxNode
 
 if TYPE_CHECKING:
     from vflc.importing.onnx_model import OnnxModelReader
@@ -25,26 +26,30 @@ GENERATED = re.compile(
 """Names that programs give constants, and no person gives a weight."""
 
 
+MOST_MOVED = 8
+"""How often each number of a file may be moved or rounded besides what is computed."""
+
+
 class OnnxConstant(Struct, eq=False):
     """What is the same for every row.
 
     Args:
-        array: its numbers.
+        numbers: in axes; computed when they are looked at.
         source: the file's constant that it was made of; "" of what is computed of several, or has no name.
         form: how it was made of it, to tell uses of one weight in several forms apart.
     """
 
-    array: Any
+    numbers: Numbers
     source: str = ""
     form: str = ""
 
     @property
     def shape(self) -> AxisSizes:
-        return tuple(self.array.shape)
+        return self.numbers.shape
 
-    def changed(self, array: Any, form: str) -> OnnxConstant:
+    def changed(self, numbers: Numbers, form: str) -> OnnxConstant:
         """The same numbers in other axes."""
-        return OnnxConstant(array, self.source, f"{self.form}.{form}")
+        return OnnxConstant(numbers, self.source, f"{self.form}.{form}")
 
 
 class ShapeSizes(Struct, frozen=True):
@@ -103,47 +108,50 @@ class NodeCall:
 
     def weight(self, found: OnnxConstant) -> Value:
         """A constant as a weight, or as a number where it is one."""
-        if found.array.size == 1 and not self.model.is_weight(found):
-            return number(self._plain(found.array.reshape(-1)[0].item()))
-        if found.array.dtype.kind != "f":
-            self.fail(f"computes with a list of {found.array.size} {found.array.dtype.name} numbers")
-        array = found.array.reshape(1) if found.array.ndim == 0 else found.array
-        while array.ndim > 1 and array.shape[0] == 1:
-            array = array[0]
-        return self.model.weight(
-            found.changed(array, "row") if array.ndim != found.array.ndim else found, self
-        )
+        numbers = found.numbers
+        if numbers.size == 1 and not self.model.is_weight(found):
+            return number(self._plain(numbers.elements[0]))
+        if not numbers.floats:
+            self.fail(f"computes with a list of {numbers.size} {numbers.kind} numbers")
+        shape = numbers.shape or (1,)
+        while len(shape) > 1 and shape[0] == 1:
+            shape = shape[1:]
+        changed = found.changed(numbers.reshaped(shape), "row")
+        return self.model.weight(changed if len(shape) != numbers.rank else found, self)
 
     def _plain(self, value: Any) -> float:
         if isinstance(value, str) or not isfinite(value):
             self.fail(f"computes with {str(value)[:20]!r}")
         return short(value)
 
-    def constant(self, index: int, default: Any = ...) -> Any:
-        """An input that must be known, as an array; the default where it is left out and there is one.
+    def constant(self, index: int) -> Numbers | None:
+        """An input that must be known; None where it is left out.
 
         Raises:
             Refused: VFL0709, it is computed of rows; VFL0703, of the size of the batch.
         """
         found = self.input(index)
-        if isinstance(found, OnnxConstant):
-            return found.array
-        if found is None and default is not ...:
-            return default
-        if found is None:
-            self.fail("lacks an input", AGAIN, "VFL0707")
+        if found is None or isinstance(found, OnnxConstant):
+            return found.numbers if found else None
         if isinstance(found, ShapeSizes):
             self.fail("depends on the size of the batch", ALONG, "VFL0703")
         self.fail(f"has an input {index + 1} that is computed of the rows")
 
+    def required(self, index: int) -> Numbers:
+        """An input that must be known and there; Raises as `constant`, and VFL0707 where it is left out."""
+        found = self.constant(index)
+        if found is None:
+            self.fail("lacks an input", AGAIN, "VFL0707")
+        return found
+
     def number(self, index: int, default: float | None = None) -> float | None:
         """An input that is one known number."""
-        found = self.constant(index, None)
+        found = self.constant(index)
         if found is None:
             return default
         if found.size != 1:
             self.fail(f"has {found.size} numbers where one is due")
-        return self._plain(found.reshape(-1)[0].item())
+        return self._plain(found.elements[0])
 
     def whole(self, index: int, attr: str) -> list[int] | None:
         """Whole numbers of an input, or of the setting that it was in older versions."""
@@ -153,12 +161,12 @@ class NodeCall:
             if not all(isinstance(each, int) for each in listed):
                 self.fail(f"has {attr} = {str(given)[:40]}", AGAIN, "VFL0707")
             return list(listed)
-        found = self.constant(index, None)
+        found = self.constant(index)
         if found is None:
             return None
-        if found.dtype.kind not in "iu" or found.size > 64:
+        if not found.whole or found.size > 64:
             self.fail("has axes or sizes that are not whole numbers", AGAIN, "VFL0707")
-        return [int(each) for each in found.reshape(-1)]
+        return list(found.elements)
 
     def attr(self, name: str, default: Any) -> Any:
         """A setting, of the type of its default."""
@@ -186,15 +194,18 @@ class NodeCall:
 
 def short(value: float) -> float:
     """A number at the fewest digits that float32 has of it."""
-    from vflc_common.numpy import np
+    if isinstance(value, int) or not 0 < abs(value) < 1e30 or _single(value) != value:
+        return value
+    return next(
+        found
+        for found in (float(f"{value:.{digits}g}") for digits in range(1, 18))
+        if _single(found) == value
+    )
 
-    if isinstance(value, (bool, int)):
-        return value
-    with np.errstate(over="ignore"):
-        found = np.float32(value)
-    if not np.isfinite(found) or abs(value) >= 1e30 or float(found) != value:
-        return value
-    return float(str(found))
+
+def _single(value: float) -> float:
+    """The number of float32 that is nearest."""
+    return float(unpack("f", pack("f", value))[0])
 
 
 NodeReader = Callable[[NodeCall], NodeValue]

@@ -27,7 +27,7 @@ class WrittenSpec(Struct, frozen=True):
         text: formatted, with the grants that it needs.
         weights: of each weight of the spec, where the file holds it.
         notes: what a person should know of it; its head has the same.
-        held: arrays by where the file holds them, of a file that was read whole.
+        held: numbers by where the file holds them, of a file that was read whole.
     """
 
     text: str
@@ -97,7 +97,7 @@ def _held(path: Path, spec: WrittenSpec, name: str, shape: tuple[int, ...]) -> A
     """A weight that was read with the model; VFL0707 where it is none."""
     from vflc_common.numpy import np
 
-    found = (spec.held or {})[spec.weights[name]]
+    found = (spec.held or {})[spec.weights[name]].array()
     if tuple(found.shape) != shape or not np.isfinite(found).all():
         message = f"{path} has no {list(shape)} finite numbers for {spec.weights[name]}"
         refuse("VFL0707", message, "train the model again, and export it")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any
 
 from msgspec import Struct
+from vflc_common.arrays import Array
 
 from vflc.diagnostics.span import Span
 from vflc.ir.graph import Node
@@ -19,13 +20,13 @@ Sizes = tuple[int, ...]
 class FileValues(Struct, frozen=True, eq=False):
     """The first value of a weight: the numbers of a file, in the weight's shape.
 
-    `name` is the weight's below the use of the block.
+    `name` is the weight's below the use of the block; `array` gives the numbers when they are written.
     """
 
     path: str
     sha256: str
     name: str
-    array: Any
+    array: Callable[[], Array]
 
     def __repr__(self) -> str:
         return f"{self.name} of {self.path} ({self.sha256})"

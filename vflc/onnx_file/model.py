@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from msgspec import Struct, field
 
 from vflc.diagnostics import Diagnostic, Refused
+from vflc.onnx_file.numbers import Numbers
 
 
 def refuse(code: str, message: str, help: str) -> NoReturn:
@@ -38,7 +39,7 @@ class OnnxNode(Struct, frozen=True, eq=False):
         name: of the node; by its first output where the file gives none.
         inputs: names of values, `""` for one that is left out.
         outputs: names of values, each made by this node alone.
-        attrs: numbers, texts, arrays (of tensors), and lists of numbers or texts.
+        attrs: numbers, texts, `Numbers` (of tensors), and lists of numbers or texts.
         scope: the modules of the program that it came from, outermost first: `("deep", "deep.0")`.
     """
 
@@ -64,7 +65,7 @@ class OnnxGraph(Struct, frozen=True, eq=False):
         inputs: what is given, in order; constants are none of them.
         outputs: what comes out, in order.
         nodes: each after the nodes whose outputs it reads.
-        constants: arrays by name, of exactly the bytes that the file has for them.
+        constants: numbers by name, of exactly the bytes that the file has for them.
         opsets: the version of each domain.
         kinds: what torch says that a constant is, `PARAMETER` or `BUFFER`, of those of which it says it.
         producer: the program that wrote the file, as in `pytorch`.
@@ -75,7 +76,7 @@ class OnnxGraph(Struct, frozen=True, eq=False):
     inputs: Sequence[OnnxPort]
     outputs: Sequence[OnnxPort]
     nodes: Sequence[OnnxNode]
-    constants: Mapping[str, Any]
+    constants: Mapping[str, Numbers]
     opsets: Mapping[str, int]
     kinds: Mapping[str, str] = field(default_factory=dict)
     producer: str = ""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vflc.onnx_file.model import OnnxGraph, OnnxNode, OnnxPort, refuse
-from vflc.onnx_file.tensors import AGAIN, MOST_AXES, TYPES, array
+from vflc.onnx_file.numbers import Numbers
+from vflc.onnx_file.tensors import AGAIN, MOST_AXES, TYPES, numbers
 
 MOST_BYTES = 2 << 30
 """What a protobuf can hold."""
@@ -104,10 +105,10 @@ class _Reader:
         if graph.sparse_initializer or graph.quantization_annotation:
             refuse("VFL0709", f"{self._shown} has sparse or quantized weights", "export it with plain ones")
         opsets = self._opsets()
-        constants: dict[str, Any] = {}
+        constants: dict[str, Numbers] = {}
         for tensor in graph.initializer:
             self._gives(tensor.name, "a weight")
-            constants[tensor.name] = array(tensor, self._folder, f"the weight `{tensor.name[:80]}`")
+            constants[tensor.name] = numbers(tensor, self._folder, f"the weight `{tensor.name[:80]}`")
         inputs = [self._port(each) for each in graph.input if each.name not in constants]
         for port in inputs:
             self._gives(port.name, "an input")
@@ -194,7 +195,7 @@ class _Reader:
             case 3:
                 return self._text(given.s, shown)
             case 4:
-                return array(given.t, self._folder, f"`{given.name[:40]}` of {shown}")
+                return numbers(given.t, self._folder, f"`{given.name[:40]}` of {shown}")
             case 6:
                 return list(given.floats)
             case 7:

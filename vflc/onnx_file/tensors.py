@@ -1,4 +1,4 @@
-"""Tensors of an ONNX file as arrays: sizes are compared with the bytes before room is made for them."""
+"""Tensors of an ONNX file as numbers: sizes are compared with the bytes before room is made for them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vflc.onnx_file.model import refuse
+from vflc.onnx_file.numbers import Numbers
 
 TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string",
@@ -24,8 +25,8 @@ MOST_AXES = 16
 AGAIN = "the file contradicts itself: export the model again"
 
 
-def array(tensor: Any, folder: Path, what: str) -> Any:
-    """The array of a tensor.
+def numbers(tensor: Any, folder: Path, what: str) -> Numbers:
+    """The numbers, or texts, of a tensor.
 
     Args:
         tensor: a `TensorProto`.
@@ -44,17 +45,16 @@ def array(tensor: Any, folder: Path, what: str) -> Any:
         refuse("VFL0707", f"{what} has the sizes {str(list(shape))[:80]}", AGAIN)
     count = prod(shape)
     if kind == "string":
-        return np.array(_texts(tensor, count, what), dtype=object).reshape(shape)
+        return Numbers.listed(kind, shape, _texts(tensor, count, what))
     if tensor.data_location == 1:
         content = _elsewhere(tensor, folder, what, count * np.dtype(kind).itemsize)
     elif tensor.HasField("raw_data"):
         content = tensor.raw_data
     else:
-        return _listed(tensor, kind, count, what).reshape(shape)
+        return Numbers.of_array(_listed(tensor, kind, count, what).reshape(shape))
     if len(content) != count * np.dtype(kind).itemsize:
         refuse("VFL0707", f"{what} has {len(content)} bytes for {count} elements of {kind}", AGAIN)
-    found = np.frombuffer(content, np.dtype(kind).newbyteorder("<")).astype(kind, copy=False)
-    return found.reshape(shape)
+    return Numbers.of_bytes(kind, shape, content)
 
 
 def _texts(tensor: Any, count: int, what: str) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
-from vflc_common.numpy import np
-from vflc_common.onnx_file import FileModel
+from vflc_common.onnx_file import FileModel, FileTensor
 from vflc_common.onnx_usable import RowSignature
 from vflc_common.onnx_wire import OnnxFileError, printable
 from vflc_common.words import FROM_FILE
@@ -15,13 +13,13 @@ from vflc_common.words import FROM_FILE
 from vflc.diagnostics import DiagnosticCollector, Refused, SourceText
 from vflc.ir.build import Initializer
 from vflc.ir.outside import FileValues
-from vflc.onnx_file import OnnxGraph, OnnxNode, OnnxPort
 from vflc.passes.lower.values import BlockValue, FileWeights, Scope
 from vflc.syntax import tree
 from vflc.syntax.parser import parse
 
 if TYPE_CHECKING:
     from vflc.importing.onnx_block import WrittenBlock
+    from vflc.onnx_file import OnnxGraph
     from vflc.passes.lower.evaluate import Evaluator
 
 FLOATS = ("float32", "float64")
@@ -35,9 +33,9 @@ def take_values(ev: Evaluator, weights: FileWeights, path: tuple[str, ...], firs
         if node.op != "weight":
             continue
         name = ev.aliases.get(node.id, node.id).removeprefix(".".join(path) + ".")
-        array, sizes = weights.arrays[name], node.type.sizes
-        assert array.size == prod(size or 0 for size in sizes), f"{name} of the file has another size"
-        values = FileValues(weights.path, weights.sha256, name, array.reshape(sizes))
+        sizes = [size or 0 for size in node.type.sizes]
+        numbers = weights.numbers[name].reshaped(sizes)
+        values = FileValues(weights.path, weights.sha256, name, numbers.array)
         attrs = {"init": Initializer(FROM_FILE), "trainable": weights.trainable, "values": values}
         graph.exchange(replace(node, attrs={**node.attrs, **attrs}))
 
@@ -57,7 +55,7 @@ def expanded(
         return wrong.message
     except Refused as refused:
         return printable(refused.diagnostics[0].message)
-    bad = next((name for name, array in written.weights.items() if not np.isfinite(array).all()), None)
+    bad = next((name for name, numbers in written.weights.items() if not numbers.finite()), None)
     if bad is not None:
         return f"its weight `{bad}` has numbers that are not finite"
     if written.learning and not trainable:
@@ -83,13 +81,17 @@ def _parsed(path: str, text: str) -> tree.Block:
 
 def _graph(model: FileModel) -> OnnxGraph:
     """The file as the translation of operators reads it."""
+    from vflc.onnx_file import Numbers, OnnxGraph, OnnxNode, OnnxPort
 
     def port(given: Any) -> OnnxPort:
         dims = [None, *given.dims[1:]]
         return OnnxPort(given.name, given.element, tuple(dims))
 
+    def numbers(tensor: FileTensor) -> Numbers:
+        return Numbers.of_bytes(tensor.element, tensor.dims, tensor.content())
+
     def plain(value: Any) -> Any:
-        return value.array() if hasattr(value, "array") else value
+        return numbers(value) if isinstance(value, FileTensor) else value
 
     nodes = [
         OnnxNode(
@@ -98,7 +100,7 @@ def _graph(model: FileModel) -> OnnxGraph:
         )
         for node in model.nodes
     ]  # fmt: skip
-    constants = {name: tensor.array() for name, tensor in model.tensors.items()}
+    constants = {name: numbers(tensor) for name, tensor in model.tensors.items()}
     return OnnxGraph(
         "block", [port(each) for each in model.inputs], [port(each) for each in model.outputs], nodes,
         constants, {"": model.opset}, {}, model.producer,

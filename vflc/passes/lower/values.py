@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, field
 from vflc_common.encoder import IDS
@@ -13,6 +13,9 @@ from vflc.ir.build import Build
 from vflc.ir.graph import Node
 from vflc.ir.outside import OutsideModel
 from vflc.syntax import tree
+
+if TYPE_CHECKING:
+    from vflc.onnx_file import Numbers
 
 
 class Poison:
@@ -64,13 +67,13 @@ class FileWeights(Struct, frozen=True):
 
     Args:
         path, sha256: of the file.
-        arrays: the numbers by the weights' names below the use of the block.
+        numbers: those of the file by the weights' names below the use of the block.
         trainable: whether training changes them.
     """
 
     path: str
     sha256: str
-    arrays: Mapping[str, Any]
+    numbers: Mapping[str, Numbers]
     trainable: bool
 
 
