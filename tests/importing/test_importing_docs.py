@@ -13,7 +13,7 @@ from vflc.cli.main import run as vflc
 from vflc.importing.keras_columns import COLUMN_LAYERS
 from vflc.importing.keras_layers import LAYERS
 from vflc.importing.keras_training import RULES
-from vflc.importing.onnx_model import TABLE
+from vflc.translation.onnx_model import TABLE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "importing.md").read_text("utf-8")
 

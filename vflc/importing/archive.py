@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vflc.importing.graph import refuse
+from vflc.translation.graph import refuse
 
 MOST_CONFIG = 32 << 20
 MOST_WEIGHTS = 8 << 30

@@ -11,8 +11,8 @@ from typing import Any
 from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import record
 
-from vflc.importing.graph import refuse
-from vflc.importing.names import literal
+from vflc.translation.graph import refuse
+from vflc.translation.names import literal
 
 ENTRY = "vflc.json"
 """The entry of a `.keras` archive that describes its inputs."""

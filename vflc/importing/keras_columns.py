@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from vflc.importing import columns
-from vflc.importing.graph import Value, refuse
 from vflc.importing.keras_layer import Layer, only, plain
-from vflc.importing.names import literal
+from vflc.translation import columns
+from vflc.translation.graph import Value, refuse
+from vflc.translation.names import literal
 
 MODES = ("int", "one_hot", "multi_hot")
 """What a layer gives: ids, or vectors of ones and zeros, which are the same for one id a row."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from vflc.diagnostics import Diagnostic, Refused
-from vflc.importing.graph import DAMAGED, Value, refuse
 from vflc.importing.keras_columns import COLUMN_LAYERS
 from vflc.importing.keras_layer import snake
 from vflc.importing.keras_layers import LAYERS
 from vflc.importing.keras_ops import OPS
+from vflc.translation.graph import DAMAGED, Value, refuse
 
 MOST_LAYERS = 10_000
 MOST_DEPTH = 20

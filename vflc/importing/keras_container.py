@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vflc.importing.graph import DAMAGED, Value, refuse
 from vflc.importing.keras_columns import COLUMN_LAYERS
 from vflc.importing.keras_config import (
     WITHOUT,
@@ -26,6 +25,7 @@ from vflc.importing.keras_config import (
 from vflc.importing.keras_layers import LAYERS
 from vflc.importing.keras_many import operation
 from vflc.importing.keras_ops import OPS, KerasCall
+from vflc.translation.graph import DAMAGED, Value, refuse
 
 if TYPE_CHECKING:
     from vflc.importing.keras_model import KerasModelReader

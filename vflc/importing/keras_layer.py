@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from vflc.importing.archive import Archive
-from vflc.importing.graph import DAMAGED, refuse
+from vflc.translation.graph import DAMAGED, refuse
 
 EVERYWHERE = {
     "name", "dtype", "trainable", "batch_input_shape", "batch_shape", "activity_regularizer", "seed",

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
-from vflc.importing import columns
-from vflc.importing.activations import IN_LAYERS, activate
-from vflc.importing.graph import (
+from vflc.importing.keras_layer import Layer, first_values, function_name, only, plain, trained
+from vflc.translation import columns
+from vflc.translation.activations import IN_LAYERS, activate
+from vflc.translation.graph import (
     DAMAGED,
     Value,
     binary,
@@ -19,7 +20,6 @@ from vflc.importing.graph import (
     reshape,
     unary,
 )  # fmt: skip
-from vflc.importing.keras_layer import Layer, first_values, function_name, only, plain, trained
 
 LayerReader = Callable[[Layer, list[Value], list[str]], Value]
 """From a layer, what it reads, and the notes of the model."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from vflc.importing import columns
-from vflc.importing.graph import Value
 from vflc.importing.keras_ops import OPS, KerasCall
+from vflc.translation import columns
+from vflc.translation.graph import Value
 
 
 def _many(value: object) -> bool:

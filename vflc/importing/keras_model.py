@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vflc.importing import columns
 from vflc.importing.archive import Archive
 from vflc.importing.declared import ENTRY
-from vflc.importing.graph import DAMAGED, InputColumn, Value, refuse
 from vflc.importing.keras_config import ValuesByTensor, check_known, config_of
 from vflc.importing.keras_container import Container
 from vflc.importing.keras_layer import Layer
 from vflc.importing.tables import DescribedTables
+from vflc.translation import columns
+from vflc.translation.graph import DAMAGED, InputColumn, Value, refuse
 
 
 class KerasModelReader:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
-from vflc.importing import columns
-from vflc.importing.activations import activate
-from vflc.importing.graph import (
+from vflc.importing.keras_layer import plain, snake
+from vflc.importing.keras_layers import row_axis
+from vflc.translation import columns
+from vflc.translation.activations import activate
+from vflc.translation.graph import (
     DAMAGED,
     Value,
     binary,
@@ -21,8 +23,6 @@ from vflc.importing.graph import (
     stack,
     unary,
 )
-from vflc.importing.keras_layer import plain, snake
-from vflc.importing.keras_layers import row_axis
 
 
 class KerasCall:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from vflc.importing.graph import Output, Value, refuse
 from vflc.importing.keras_layer import function_name, plain, snake
-from vflc.importing.names import literal
+from vflc.importing.model import Output
+from vflc.translation.graph import Value, refuse
+from vflc.translation.names import literal
 
 COMPILE = "compile the model with one that has, and save it again"
 LOSSES = {

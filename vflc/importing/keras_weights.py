@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from vflc.importing.archive import Archive
-from vflc.importing.graph import refuse
+from vflc.translation.graph import refuse
 
 MOST_VALUES = 1 << 31
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.importing.graph import InputColumn
+from vflc.translation.graph import InputColumn
+from vflc.translation.names import families
 
 Owned = Mapping[str, Sequence[str]]
 """Columns by party, in the order of the options; `x{1..3}` stands for `x1`, `x2`, `x3`."""
@@ -72,38 +73,6 @@ def _expanded(name: str) -> list[str]:
 def _short(names: Sequence[str]) -> list[str]:
     """Names that follow each other by number as families."""
     return [text for text, _ in families(names)]
-
-
-def families(names: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Runs of names that differ in a number that counts up: `x{1..3}`; others by themselves."""
-    found: list[tuple[str, list[str]]] = []
-    run: list[str] = []
-
-    def close() -> None:
-        if len(run) > 1:
-            prefix = re.sub(r"\d+$", "", run[0])
-            found.append((f"{prefix}{{{_number(run[0])}..{_number(run[-1])}}}", list(run)))
-        elif run:
-            found.append((run[0], list(run)))
-        run.clear()
-
-    for name in names:
-        if run and not _follows(run[-1], name):
-            close()
-        run.append(name)
-    close()
-    return found
-
-
-def _number(name: str) -> int:
-    return int(re.search(r"(\d+)$", name)[1])  # type: ignore[index]
-
-
-def _follows(before: str, name: str) -> bool:
-    match = [re.fullmatch(r"(.*?)(0|[1-9]\d*)", each) for each in (before, name)]
-    if match[0] is None or match[1] is None:
-        return False
-    return match[0][1] == match[1][1] and int(match[0][2]) + 1 == int(match[1][2])
 
 
 def twice(names: Sequence[str]) -> list[str]:

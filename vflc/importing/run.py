@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from vflc import driver
 from vflc.diagnostics import Diagnostic, Refused, SourceText
 from vflc.importing.archive import Archive
-from vflc.importing.graph import Imported, refuse
 from vflc.importing.keras_model import KerasModelReader
 from vflc.importing.keras_training import metrics, optimizer, outputs
+from vflc.importing.model import Imported
 from vflc.importing.owners import Owned
 from vflc.importing.write import spec
 from vflc.syntax.format import format_spec
+from vflc.translation.graph import refuse
 
 
 class WrittenSpec(Struct, frozen=True):
@@ -68,7 +69,7 @@ LOGIT = (
 def onnx(path: Path) -> Imported:
     """The model in an ONNX file, which holds neither a loss nor an optimizer."""
     from vflc import onnx_file
-    from vflc.importing import onnx_model
+    from vflc.translation import onnx_model
 
     graph = onnx_file.read(path)
     model = onnx_model.OnnxModelReader(graph)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from vflc_common.words import PRECISIONS
 
 from vflc.importing.declared import chain_text, declared, party_text, read_tables
-from vflc.importing.graph import InputColumn, Value, refuse
 from vflc.importing.keras_config import ValuesByTensor, is_ours
 from vflc.importing.traced import Trace, Traced
+from vflc.translation.graph import InputColumn, Value, refuse
 
 if TYPE_CHECKING:
     from vflc_runtime.export.raw import RawFeature

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from vflc.importing.graph import refuse
+from vflc.translation.graph import refuse
 
 USUAL: dict[str, dict[str, Any]] = {
     "StringLookup": {

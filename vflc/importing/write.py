@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from vflc.importing.expressions import GraphWriter
-from vflc.importing.graph import Imported, InputColumn, Output, refuse
-from vflc.importing.names import Names, identifier, literal
-from vflc.importing.owners import Owned, assigned, families, twice
-from vflc.importing.text import AXES
+from vflc.importing.model import Imported, Output
+from vflc.importing.owners import Owned, assigned, twice
+from vflc.translation.expressions import GraphWriter
+from vflc.translation.graph import InputColumn, refuse
+from vflc.translation.layers import encoded_name
+from vflc.translation.names import RESERVED, Names, families, identifier, literal
+from vflc.translation.text import AXES
 
 if TYPE_CHECKING:
     from vflc.importing.tables import DescribedTables
@@ -67,7 +69,7 @@ def spec(
     written = [_party(party, key, model.columns, owner, columns, learned) for party in parties]
     return _written(
         model,
-        GraphWriter(model, columns, owner, Names([*parties, *RESERVED, *AXES, "value"])),
+        GraphWriter(model.columns, columns, owner, Names([*parties, *RESERVED, *AXES, "value"])),
         written,
         learned,
         source,
@@ -86,7 +88,7 @@ def _described(
         )
     learned = [LabelColumn(*tables.label(output.name), output) for output in model.outputs]
     free = Names([*tables.parties, *RESERVED, *AXES, "value"])
-    graph = GraphWriter(model, tables.names, tables.owner, free)
+    graph = GraphWriter(model.columns, tables.names, tables.owner, free)
     parties = [tables.party(name) for name in tables.parties]
     model.notes += tables.notes
     return _written(model, graph, parties, learned, source)
@@ -101,15 +103,6 @@ def _written(
     if model.settings:
         blocks.append("train {\n" + "\n".join(model.settings) + "\n}")
     return "\n\n".join(blocks) + "\n", graph.weights
-
-
-RESERVED = (
-    "party", "population", "feature", "label", "weight", "column", "key", "block", "fuse", "predict",
-    "objective", "train",
-    "release", "protect", "accept", "use", "schedule", "at", "return", "for", "if", "in",
-    "true",
-    "false", "and", "or", "not", "global", "local",
-)  # fmt: skip
 
 
 def _head(model: Imported, source: str) -> str:
@@ -176,11 +169,6 @@ def _declared(column: InputColumn, name: str) -> list[str]:
         f"feature {encoded_name(column, name, chain)} = {name}" + (f" -> {chain}" if chain else "")
         for chain in chains
     ]
-
-
-def encoded_name(column: InputColumn, name: str, chain: str) -> str:
-    """What the feature of a column is called: by its place among several encodings of it."""
-    return name if len(column.encodings) < 2 else f"{name}_{column.encodings.index(chain) + 1}"
 
 
 def _learning(

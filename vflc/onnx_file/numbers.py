@@ -19,7 +19,6 @@ from vflc_common.onnx_file import FORMS
 if TYPE_CHECKING:
     from vflc_common.arrays import Array
 
-Sizes = tuple[int, ...]
 CODES = {**FORMS, "bool": "B", "float16": "f"}
 """What `array` keeps the elements of a type as; texts are kept in a list."""
 MOST_STEPS = 100
@@ -61,7 +60,7 @@ class Numbers:
 
     @classmethod
     def of_array(cls, given: Array) -> Numbers:
-        """Of a numpy array."""
+        """Of a numpy array, [*], with its axes."""
         if given.dtype.kind == "O":
             return cls("string", given.shape, lambda: given.reshape(-1).tolist())
         content = given.astype(given.dtype.newbyteorder("<")).tobytes()
@@ -73,7 +72,7 @@ class Numbers:
         return self._make()
 
     def array(self) -> Array:
-        """The same as a numpy array."""
+        """The same as a numpy array, [*], of this shape."""
         from vflc_common.numpy import np
 
         if self.kind == "string":
@@ -181,7 +180,7 @@ class Numbers:
         return Numbers(self.kind, shape, lambda: _runs(self.elements, shape, strides, start), self)
 
 
-def broadcast(*shapes: Sequence[int]) -> Sizes:
+def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
     """The shape that values of these shapes have together.
 
     Raises:

@@ -18,9 +18,9 @@ from vflc.syntax import tree
 from vflc.syntax.parser import parse
 
 if TYPE_CHECKING:
-    from vflc.importing.onnx_block import WrittenBlock
     from vflc.onnx_file import OnnxGraph
     from vflc.passes.lower.evaluate import Evaluator
+    from vflc.translation.onnx_block import WrittenBlock
 
 FLOATS = ("float32", "float64")
 """Element types of inputs and outputs that a spec computes with as the file does."""
@@ -64,7 +64,7 @@ def expanded(
 
 
 def _written(name: str, model: FileModel, signature: RowSignature) -> WrittenBlock:
-    from vflc.importing.onnx_block import onnx_block
+    from vflc.translation.onnx_block import onnx_block
 
     inputs, outputs = ([port.sizes for port in ports] for ports in (signature.inputs, signature.outputs))
     return onnx_block(_graph(model), name, inputs, outputs)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from vflc.importing.graph import AxisSizes
+from vflc.translation.graph import AxisSizes
 
 ATOM, POWER, UNARY, PRODUCT, SUM = 9, 7, 6, 5, 4
 """How tightly text holds together."""

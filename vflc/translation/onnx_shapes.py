@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from vflc.importing.graph import AxisSizes, Value, concat, number, part, reshape, stack
-from vflc.importing.onnx_ops import numeric
-from vflc.importing.onnx_values import AGAIN, ALONG, NodeCall, NodeValue, OnnxConstant, ShapeSizes
 from vflc.onnx_file import Numbers
+from vflc.translation.graph import AxisSizes, Value, concat, number, part, reshape, stack
+from vflc.translation.onnx_ops import numeric
+from vflc.translation.onnx_values import AGAIN, ALONG, NodeCall, NodeValue, OnnxConstant, ShapeSizes
 
 
 def shape(call: NodeCall) -> NodeValue:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import Struct
 
-from vflc.importing import columns
-from vflc.importing.graph import AxisSizes, Value, number, refuse
 from vflc.onnx_file import Numbers, OnnxNode
+from vflc.translation import columns
+from vflc.translation.graph import AxisSizes, Value, number, refuse
 
 if TYPE_CHECKING:
-    from vflc.importing.onnx_model import OnnxModelReader
+    from vflc.translation.onnx_model import OnnxModelReader
 
 HAND = "replace it by operators that docs/importing.md lists, or write this part of the spec by hand"
 AGAIN = "the file contradicts itself: export the model again"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vflc.importing.graph import InputColumn, Value, refuse
+from vflc.translation.graph import InputColumn, Value, refuse
 
 
 def raw(column: InputColumn) -> Value:

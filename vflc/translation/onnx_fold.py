@@ -7,8 +7,8 @@ from collections.abc import Callable
 from math import ceil, copysign, exp, inf, nan, prod, sqrt
 from typing import Any
 
-from vflc.importing.onnx_values import AGAIN, NodeCall, OnnxConstant
 from vflc.onnx_file.numbers import Numbers, broadcast, joined
+from vflc.translation.onnx_values import AGAIN, NodeCall, OnnxConstant
 
 
 def folded(call: NodeCall) -> list[OnnxConstant] | None:

@@ -8,13 +8,14 @@ from math import prod
 from typing import Any
 
 from vflc.diagnostics import Diagnostic, Refused
-from vflc.importing import columns
-from vflc.importing.graph import InputColumn, Value, concat, ordered, refuse
-from vflc.importing.onnx_fold import COMPUTED, LAYOUT, folded
-from vflc.importing.onnx_layers import LAYERS
-from vflc.importing.onnx_ops import OPS
-from vflc.importing.onnx_shapes import SHAPES
-from vflc.importing.onnx_values import (
+from vflc.onnx_file import Numbers, OnnxGraph, OnnxNode, OnnxPort
+from vflc.translation import columns
+from vflc.translation.graph import InputColumn, Value, concat, ordered, refuse
+from vflc.translation.onnx_fold import COMPUTED, LAYOUT, folded
+from vflc.translation.onnx_layers import LAYERS
+from vflc.translation.onnx_ops import OPS
+from vflc.translation.onnx_shapes import SHAPES
+from vflc.translation.onnx_values import (
     AGAIN,
     GENERATED,
     HAND,
@@ -24,7 +25,6 @@ from vflc.importing.onnx_values import (
     OnnxConstant,
     ShapeSizes,
 )
-from vflc.onnx_file import Numbers, OnnxGraph, OnnxNode, OnnxPort
 
 TABLE: dict[str, Callable[[NodeCall], Any]] = {**OPS, **SHAPES, **LAYERS}
 """Every operator that is read, by its name; `docs/importing.md` lists them."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vflc.importing.bindings import Bindings
-from vflc.importing.graph import InputColumn, Value
-from vflc.importing.names import literal
-from vflc.importing.owners import families
-from vflc.importing.structure import DenseChain, EmbeddingGroup
-from vflc.importing.text import ATOM, PRODUCT, SUM, Text, flat
+from vflc.translation.bindings import Bindings
+from vflc.translation.graph import InputColumn, Value
+from vflc.translation.names import families, literal
+from vflc.translation.structure import DenseChain, EmbeddingGroup
+from vflc.translation.text import ATOM, PRODUCT, SUM, Text, flat
 
 
 class LayerWriter(Bindings):
@@ -121,8 +120,6 @@ class LayerWriter(Bindings):
         return Text(f"concat({self._list(value)})", ATOM, flat(column.count))
 
     def _one(self, value: Value) -> str:
-        from vflc.importing.write import encoded_name
-
         column = value.attrs["column"]
         raw = column.members[0]
         return f"{self.owner[raw]}.{encoded_name(column, self.names[raw], value.attrs['encoding'])}"
@@ -150,12 +147,9 @@ class LayerWriter(Bindings):
     def _of_party(self, party: str, names: list[str]) -> str:
         """The features of one party: all of them, a family, or one by one."""
         everything = [
-            self.names[raw]
-            for column in self.model.columns
-            for raw in column.members
-            if self.owner[raw] == party
+            self.names[raw] for column in self.columns for raw in column.members if self.owner[raw] == party
         ]
-        plain = all(len(column.encodings) < 2 for column in self.model.columns)
+        plain = all(len(column.encodings) < 2 for column in self.columns)
         if names == everything and plain and len(names) > 1 and "features" not in names:
             return f"{party}.features"
         found = families(names)
@@ -217,6 +211,11 @@ class LayerWriter(Bindings):
     def _one_hot(self, value: Value) -> Text:
         depth = value.attrs["depth"]
         return Text(f"one_hot({self._one(value.inputs[0])}, depth = {depth})", ATOM, flat(depth))
+
+
+def encoded_name(column: InputColumn, name: str, chain: str) -> str:
+    """What the feature of a column is called: by its place among several encodings of it."""
+    return name if len(column.encodings) < 2 else f"{name}_{column.encodings.index(chain) + 1}"
 
 
 def _first(attrs: Mapping[str, object], usual: str) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vflc.importing.activations import activate
-from vflc.importing.graph import Value, binary, number, reduce, unary
-from vflc.importing.onnx_values import ALONG, NodeCall, NodeReader, NodeValue, OnnxConstant
+from vflc.translation.activations import activate
+from vflc.translation.graph import Value, binary, number, reduce, unary
+from vflc.translation.onnx_values import ALONG, NodeCall, NodeReader, NodeValue, OnnxConstant
 
 BOOLEAN = {
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",

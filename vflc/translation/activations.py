@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vflc.importing.graph import Value, binary, number, refuse, unary
+from vflc.translation.graph import Value, binary, number, refuse, unary
 
 PLAIN = {
     "relu": "relu", "sigmoid": "sigmoid", "tanh": "tanh", "softplus": "softplus", "gelu": "gelu",

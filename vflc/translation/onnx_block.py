@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from vflc.importing.expressions import GraphWriter
-from vflc.importing.graph import AxisSizes, Imported, Value, ordered
-from vflc.importing.names import Names
-from vflc.importing.onnx_model import OnnxModelReader
-from vflc.importing.text import ATOM, Text, flat
-from vflc.importing.write import RESERVED
 from vflc.onnx_file import Numbers, OnnxGraph
 from vflc.ops import FUNCTIONS
+from vflc.translation.expressions import GraphWriter
+from vflc.translation.graph import AxisSizes, Value, ordered
+from vflc.translation.names import RESERVED, Names
+from vflc.translation.onnx_model import OnnxModelReader
+from vflc.translation.text import ATOM, Text, flat
 
 LEARNING = frozenset({"batch_norm", "dropout"})
 """What computes otherwise in training than the file does."""
@@ -56,7 +55,7 @@ def onnx_block(
     model = OnnxModelReader(graph, given)
     values = [value for _, value in model.outputs]
     learning = any(value.op in LEARNING for value in ordered(values))
-    writer = BlockWriter(Imported(name, [], []), {}, {}, Names([*parameters, *RESERVED, *FUNCTIONS]))
+    writer = BlockWriter([], {}, {}, Names([*parameters, *RESERVED, *FUNCTIONS]))
     names = writer.write(values, ["mse"] * len(values))
     results = [_shaped(*each) for each in zip(names, values, outputs, strict=True)]
     result = results[0] if len(results) == 1 else f"[{', '.join(results)}]"

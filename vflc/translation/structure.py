@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from vflc.importing.activations import IN_LAYERS
-from vflc.importing.graph import Value, ordered
+from vflc.translation.activations import IN_LAYERS
+from vflc.translation.graph import Value, ordered
 
 UsesByValue = Mapping[int, list[tuple[Value, int]]]
 """Of a value, by its `id`, who reads it and at which position."""

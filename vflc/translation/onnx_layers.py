@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vflc.importing import columns
-from vflc.importing.graph import AxisSizes, Value, binary, number, reduce, reshape, stack
-from vflc.importing.onnx_ops import join
-from vflc.importing.onnx_shapes import positions
-from vflc.importing.onnx_values import AGAIN, ALONG, MOST_MOVED, NodeCall, NodeValue, OnnxConstant, ShapeSizes
 from vflc.onnx_file import Numbers
+from vflc.translation import columns
+from vflc.translation.graph import AxisSizes, Value, binary, number, reduce, reshape, stack
+from vflc.translation.onnx_ops import join
+from vflc.translation.onnx_shapes import positions
+from vflc.translation.onnx_values import (
+    AGAIN,
+    ALONG,
+    MOST_MOVED,
+    NodeCall,
+    NodeValue,
+    OnnxConstant,
+    ShapeSizes,
+)
 
 
 def gemm(call: NodeCall) -> Value:
@@ -47,7 +55,7 @@ def matmul(call: NodeCall) -> Value:
 
 def gather(call: NodeCall) -> NodeValue:
     """Rows of a table by ids; positions of a value; one of the sizes of a shape."""
-    from vflc.importing.onnx_shapes import whole
+    from vflc.translation.onnx_shapes import whole
 
     data, axis = call.input(0), call.attr("axis", 0)
     if isinstance(data, ShapeSizes):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from vflc.importing.graph import AxisSizes, Value, refuse, shown
-from vflc.importing.layers import LayerWriter
-from vflc.importing.names import literal
-from vflc.importing.structure import EmbeddingGroup, find
-from vflc.importing.text import ATOM, AXES, POWER, PRODUCT, SUM, UNARY, Text, flat, widest
+from vflc.translation.graph import AxisSizes, Value, refuse, shown
+from vflc.translation.layers import LayerWriter
+from vflc.translation.names import literal
+from vflc.translation.structure import EmbeddingGroup, find
+from vflc.translation.text import ATOM, AXES, POWER, PRODUCT, SUM, UNARY, Text, flat, widest
 
 INFIX = {
     "add": ("+", SUM),

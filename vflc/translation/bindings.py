@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 
-from vflc.importing.graph import Imported, Value
-from vflc.importing.names import Names
-from vflc.importing.structure import Structures
-from vflc.importing.text import ATOM, Text, flat
+from vflc.translation.graph import InputColumn, Value
+from vflc.translation.names import Names
+from vflc.translation.structure import Structures
+from vflc.translation.text import ATOM, Text, flat
 
 LONG = 88
 """An expression longer than this gets a name of its own before it is used in another."""
@@ -26,16 +26,16 @@ class Bindings:
     """Names of values, lines that bind them, and where the file has the weights below them.
 
     Args:
-        model: whose.
+        columns: of the model.
         names: of each column of the file in the spec.
         owner: of each column of the file.
         fresh: names that are still free.
     """
 
     def __init__(
-        self, model: Imported, names: Mapping[str, str], owner: Mapping[str, str], fresh: Names
+        self, columns: Sequence[InputColumn], names: Mapping[str, str], owner: Mapping[str, str], fresh: Names
     ) -> None:
-        self.model, self.names, self.owner, self.fresh = model, names, owner, fresh
+        self.columns, self.names, self.owner, self.fresh = columns, names, owner, fresh
         self.lines: list[str] = []
         self.weights: dict[str, str] = {}
         self._texts: dict[int, Text] = {}
