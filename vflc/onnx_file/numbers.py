@@ -40,6 +40,8 @@ class Numbers:
         self._steps: int = 1 + max((each._steps for each in of), default=0)
         if self._steps > MOST_STEPS:
             self.elements, self._steps = make(), 0
+        self._ordered = self
+        """The same elements as they are in the file, where these are the same in another order."""
 
     @classmethod
     def listed(cls, kind: str, shape: Sequence[int], elements: Iterable[Any]) -> Numbers:
@@ -99,15 +101,15 @@ class Numbers:
 
     def uniform(self) -> bool:
         """Whether all elements are equal, as those of biases before training."""
-        return bool(self.size) and all(each == self.elements[0] for each in self.elements)
+        return bool(self.size) and all(each == self._ordered.elements[0] for each in self._ordered.elements)
 
     def finite(self) -> bool:
         """Whether all elements are finite."""
         if not self.floats:
             return True
-        kept = self.elements
+        kept = self._ordered.elements
         highest = kept.itemsize - 1 if sys.byteorder == "little" else 0
-        highs = bytes(memoryview(kept).cast("B")[highest :: kept.itemsize])
+        highs = kept.tobytes()[highest :: kept.itemsize]
         # Infinities and what is no number have an exponent of ones, which shows in the sign's byte.
         return (b"\x7f" not in highs and b"\xff" not in highs) or all(map(isfinite, kept))
 
@@ -120,7 +122,7 @@ class Numbers:
             sizes[sizes.index(-1)] = self.size // (-prod(sizes) or 1)
         if prod(sizes) != self.size or min(sizes, default=0) < 0:
             raise ValueError(f"{self.size} elements do not fill the shape {list(shape)}")
-        return Numbers(self.kind, sizes, lambda: self.elements, self)
+        return self._reordered(Numbers(self.kind, sizes, lambda: self.elements, self))
 
     def transposed(self, order: Sequence[int] | None = None) -> Numbers:
         """With the axes in another order; in the opposite one where none is given."""
@@ -128,7 +130,8 @@ class Numbers:
         if sorted(order) != list(range(self.rank)):
             raise ValueError(f"{list(order)} is no order of {self.rank} axes")
         strides = _strides(self.shape)
-        return self._strided([self.shape[axis] for axis in order], [strides[axis] for axis in order], 0)
+        sizes, steps = ([each[axis] for axis in order] for each in (self.shape, strides))
+        return self._reordered(self._strided(sizes, steps, 0))
 
     def sliced(self, slices: Sequence[slice]) -> Numbers:
         """A part of each axis."""
@@ -175,6 +178,10 @@ class Numbers:
         if self.floats and kind in ("float32", "float64"):
             return Numbers(kind, self.shape, lambda: _rounded(kind, self.elements), self)
         return Numbers.listed(kind, self.shape, self.elements)
+
+    def _reordered(self, made: Numbers) -> Numbers:
+        made._ordered = self._ordered
+        return made
 
     def _strided(self, shape: Sequence[int], strides: Sequence[int], start: int) -> Numbers:
         return Numbers(self.kind, shape, lambda: _runs(self.elements, shape, strides, start), self)

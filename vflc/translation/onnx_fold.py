@@ -55,7 +55,9 @@ def _axes(call: NodeCall, rank: int) -> list[int] | None:
 def _unsqueeze(call: NodeCall, x: Numbers, *axes: Numbers) -> Numbers:
     rank = x.rank + len(call.whole(1, "axes") or ())
     wanted, given = set(_axes(call, rank) or ()), iter(x.shape)
-    return x.reshaped([1 if axis in wanted else next(given, 1) for axis in range(rank)])
+    if len(wanted) != rank - x.rank:
+        raise ValueError("an axis twice")
+    return x.reshaped([1 if axis in wanted else next(given) for axis in range(rank)])
 
 
 def _squeeze(call: NodeCall, x: Numbers, *axes: Numbers) -> Numbers:
@@ -137,7 +139,7 @@ def _each(call: NodeCall, compute: Callable[..., Any], kind: str, *given: Number
 
 def _binary(compute: Callable[[Any, Any], Any]) -> Callable[..., Numbers]:
     def made(call: NodeCall, x: Numbers, y: Numbers) -> Numbers:
-        if x.kind != y.kind and call.node.op != "Pow":
+        if (x.kind != y.kind and call.node.op != "Pow") or (x.kind == "string" and call.node.op != "Equal"):
             raise TypeError(f"{x.kind} with {y.kind}")
         return _each(call, compute, "bool" if call.node.op == "Equal" else x.kind, x, y)
 
@@ -145,7 +147,12 @@ def _binary(compute: Callable[[Any, Any], Any]) -> Callable[..., Numbers]:
 
 
 def _unary(compute: Callable[[Any], Any]) -> Callable[..., Numbers]:
-    return lambda call, x: _each(call, compute, x.kind, x)
+    def made(call: NodeCall, x: Numbers) -> Numbers:
+        if x.kind == "string":
+            raise TypeError("text")
+        return _each(call, compute, x.kind, x)
+
+    return made
 
 
 def _divided(x: Any, y: Any) -> Any:
@@ -156,7 +163,9 @@ def _divided(x: Any, y: Any) -> Any:
 
 
 def _power(x: Any, y: Any) -> Any:
-    """`nan` and infinities where Python refuses, as arrays have them."""
+    """`nan` and infinities where Python refuses, as arrays have them; whole numbers of 64 bits at most."""
+    if isinstance(x, int) and abs(x) > 1 and y > 64:
+        raise OverflowError
     try:
         found = x**y
     except ZeroDivisionError:
