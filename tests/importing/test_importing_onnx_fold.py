@@ -13,9 +13,10 @@ from onnx.reference import ReferenceEvaluator
 
 from vflc.diagnostics import Refused
 from vflc.onnx_file import Numbers, OnnxNode
+from vflc.translation.onnx_call import NodeCall
 from vflc.translation.onnx_fold import COMPUTED, LAYOUT, folded
-from vflc.translation.onnx_model import MOST_COMPUTED
-from vflc.translation.onnx_values import NodeCall, OnnxConstant
+from vflc.translation.onnx_parts import MOST_COMPUTED
+from vflc.translation.onnx_values import OnnxConstant
 
 RNG = np.random.default_rng()
 FLOAT = RNG.normal(size=(2, 1, 3)).astype("float32")

@@ -17,7 +17,7 @@ PACKAGES = {
 }
 DOORS = {"vflc"}
 """A package's own file, of which others take the version while it opens the package for its users."""
-TO_DO = ("vflc.importing.", "vflc.translation.")
+TO_DO = "vflc.importing."
 """What reads files of other tools is still being built."""
 
 

@@ -8,7 +8,8 @@ from math import ceil, copysign, exp, inf, nan, prod, sqrt
 from typing import Any
 
 from vflc.onnx_file.numbers import Numbers, broadcast, joined
-from vflc.translation.onnx_values import AGAIN, NodeCall, OnnxConstant
+from vflc.translation.onnx_call import NodeCall
+from vflc.translation.onnx_values import AGAIN, OnnxConstant
 
 
 def folded(call: NodeCall) -> list[OnnxConstant] | None:

@@ -8,17 +8,10 @@ from typing import Any
 from vflc.onnx_file import Numbers
 from vflc.translation import columns
 from vflc.translation.graph import AxisSizes, Value, binary, number, reduce, reshape, stack
+from vflc.translation.onnx_call import NodeCall
 from vflc.translation.onnx_ops import join
 from vflc.translation.onnx_shapes import positions
-from vflc.translation.onnx_values import (
-    AGAIN,
-    ALONG,
-    MOST_MOVED,
-    NodeCall,
-    NodeValue,
-    OnnxConstant,
-    ShapeSizes,
-)
+from vflc.translation.onnx_values import AGAIN, ALONG, MOST_MOVED, NodeValue, OnnxConstant, ShapeSizes
 
 
 def gemm(call: NodeCall) -> Value:
@@ -29,7 +22,7 @@ def gemm(call: NodeCall) -> Value:
         call.fail("multiplies by a value that is not a weight")
     if call.attr("transB", 0):
         kernel = kernel.changed(kernel.numbers.transposed(), "T")
-    made, bias = call.model.dense(call, call.row(), kernel), call.input(2)
+    made, bias = call.model.dense(call.node, call.row(), kernel), call.input(2)
     if bias is None or (isinstance(bias, OnnxConstant) and call.model.give_bias(made, bias)):
         return made
     return join(call, "add", made, call.value(2))
@@ -42,11 +35,11 @@ def matmul(call: NodeCall) -> Value:
     if isinstance(y, OnnxConstant):
         if len(y.shape) == 1:
             column = y.changed(y.numbers.reshaped((*y.shape, 1)), "column")
-            made = call.model.dense(call, call.row(), column)
+            made = call.model.dense(call.node, call.row(), column)
             return reshape(made, made.shape[:-1], call.name)
         if len(y.shape) != 2:
             call.fail(f"multiplies by a weight of {len(y.shape)} axes")
-        return call.model.dense(call, call.row(), y)
+        return call.model.dense(call.node, call.row(), y)
     a, b = call.row(0), call.row(1)
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] != b.shape[0]:
         call.fail(f"multiplies {list(a.shape)} and {list(b.shape)} of different rows", ALONG, "VFL0703")
@@ -75,11 +68,13 @@ def _embedding(call: NodeCall, table: OnnxConstant) -> Value:
     found = call.input(1)
     if isinstance(found, Value) and found.op == "raws":
         tables = call.model.tables(found, table)
-        made = [call.model.embed(call, each, own) for each, own in zip(found.inputs, tables, strict=True)]
+        made = [
+            call.model.embed(call.node, each, own) for each, own in zip(found.inputs, tables, strict=True)
+        ]
         return stack([reshape(each, each.shape[-1:], call.name) for each in made], 0, call.name)
     if not isinstance(found, Value) or found.op != "raw":
         call.fail("looks up ids that the model computes", "let it read an input, or a column of one")
-    return call.model.embed(call, found, table)
+    return call.model.embed(call.node, found, table)
 
 
 def batch_norm(call: NodeCall) -> Value:
@@ -120,7 +115,7 @@ def _normalised(call: NodeCall, op: str, x: Value, parts: tuple[str, ...], attrs
         if not isinstance(constant, OnnxConstant) or constant.shape != x.shape[-1:]:
             call.fail(f"has a {part} that is no weight of {list(x.shape[-1:])}", AGAIN, "VFL0707")
         held[part] = constant
-    return call.model.layer(call, Value(op, (x,), x.shape, attrs), held)
+    return call.model.layer(call.node, Value(op, (x,), x.shape, attrs), held)
 
 
 def dropout(call: NodeCall) -> Value:
@@ -182,7 +177,7 @@ def _einsum_layer(call: NodeCall, terms: list[str], output: str) -> Value:
     ):
         call.fail(f"computes {','.join(terms)}->{output} of a weight")
     kernel = kernel if k[0] == x[-1] else kernel.changed(kernel.numbers.transposed(), "T")
-    return call.model.dense(call, call.row(1 - at), kernel)
+    return call.model.dense(call.node, call.row(1 - at), kernel)
 
 
 def _order(terms: list[str]) -> str | None:

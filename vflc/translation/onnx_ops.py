@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vflc.translation.activations import activate
 from vflc.translation.graph import Value, binary, number, reduce, unary
-from vflc.translation.onnx_values import ALONG, NodeCall, NodeReader, NodeValue, OnnxConstant
+from vflc.translation.onnx_call import NodeCall, NodeReader
+from vflc.translation.onnx_values import ALONG, NodeValue, OnnxConstant
 
 BOOLEAN = {
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
@@ -38,7 +39,7 @@ def join(call: NodeCall, op: str, x: Value, y: Value) -> Value:
 
 def binary_op(op: str) -> NodeReader:
     def made(call: NodeCall) -> NodeValue:
-        if (offset := call.model.offset(call, op)) is not None:
+        if (offset := call.model.offset(call.inputs, op)) is not None:
             return offset
         return join(call, op, numeric(call, 0), numeric(call, 1))
 
@@ -66,7 +67,7 @@ def add(call: NodeCall) -> NodeValue:
         if (
             isinstance(x, Value)
             and isinstance(bias, OnnxConstant)
-            and call.model.takes_bias(call, at, x, bias)
+            and call.model.takes_bias(call.node, at, x, bias)
         ):
             return x
     return binary_op("add")(call)

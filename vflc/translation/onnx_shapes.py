@@ -8,8 +8,9 @@ from typing import Any
 
 from vflc.onnx_file import Numbers
 from vflc.translation.graph import AxisSizes, Value, concat, number, part, reshape, stack
+from vflc.translation.onnx_call import NodeCall
 from vflc.translation.onnx_ops import numeric
-from vflc.translation.onnx_values import AGAIN, ALONG, NodeCall, NodeValue, OnnxConstant, ShapeSizes
+from vflc.translation.onnx_values import AGAIN, ALONG, NodeValue, OnnxConstant, ShapeSizes
 
 
 def shape(call: NodeCall) -> NodeValue:
