@@ -1,6 +1,7 @@
 # make demo   a first run: generated tables, compile, train, evaluate, predict
-# make test   everything that must hold, in a virtual environment of its own
-# make test EXAMPLES=10   the same, with ten times as many random examples of each property
+# make test   what must hold of vflc by itself, in a virtual environment of its own
+# make test-long   the rest: whole models beside other frameworks, published data, packages of others, a cluster, attacks
+# make test EXAMPLES=10   with ten times as many random examples of each property; also test-long
 # make test-oldest   the tests of the core with the oldest packages that pyproject.toml allows
 # make test-newest   the tests with the newest
 # make lint   ruff and mypy alone        make clean   back to the files of the repository
@@ -33,12 +34,18 @@ CORE    = $(addprefix tests/,$(addprefix cli/test_cli_,commands.py main.py outpu
           package/test_wheel.py protect runtime syntax transport)# how a release of rich sets tables is no matter
 NEWEST  = $(OLDEST) keras ray# openmined-psi names one release of protobuf and so keeps all others back
 
+# What takes minutes: each of these sets something whole up beside vflc.
+LONG    = $(addprefix tests/,$(addprefix audit/test_,constructions_attacked.py refute.py) extending \
+          $(addprefix importing/test_importing_,round_trip.py torch.py) library/test_library_keras.py \
+          package/test_benchmark_deepfm.py population/test_population_ray.py specs/test_published.py \
+          $(addprefix rows/test_rows_,dense.py penalised.py) $(addprefix verify/test_verify_,dense.py random.py specs.py))
+
 # A worker keeps to neighbouring tests, which share what is compiled for them and the import of TensorFlow.
 CORES   = -n auto --dist worksteal
 
 unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
 
-.PHONY: torch test test-oldest test-newest demo lint editor lock mutants clean always
+.PHONY: torch test test-long test-oldest test-newest demo lint editor lock mutants clean always
 .DELETE_ON_ERROR:
 
 test: $(dev)
@@ -46,7 +53,10 @@ test: $(dev)
 	$(MAKE) --no-print-directory lint || failed="$$failed lint"; \
 	$(MAKE) --no-print-directory editor || failed="$$failed editor"; \
 	[ -z "$$failed" ] || echo "failed before pytest:$$failed"; \
-	$(python) -m pytest $(CORES) $(PYTEST) && [ -z "$$failed" ]
+	$(python) -m pytest $(CORES) $(or $(PYTEST),$(addprefix --ignore=,$(LONG))) && [ -z "$$failed" ]
+
+test-long: $(dev)
+	$(python) -m pytest $(CORES) $(or $(PYTEST),$(LONG))
 
 test-oldest: $(oldest)
 	$(BUILD)/oldest/bin/python -m pytest $(CORES) $(or $(PYTEST),$(CORE))

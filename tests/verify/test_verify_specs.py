@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from specs.examples import EXAMPLES, text_of
+from specs.examples import EXAMPLES, few_fields, text_of
 from verify.verifying import KERAS, PAIRS, agreed, crosswise
 
 from vflc.diagnostics import SourceText
@@ -50,16 +50,6 @@ def computed(name: str, unsplit: bool) -> dict[str, Any]:
     for plan in plans.values():
         del plan["train"]
     return {file: plans.get(file, content) for file, content in files.items() if "manifest" not in file}
-
-
-def few_fields(name: str) -> str:
-    """The small spec, nine of its 39 fields where it is Wide & Deep: each is embedded like the next."""
-    text = text_of(name, small=True)
-    if name == "wide_deep":
-        for fields, few in (("I{1..13}", "I{1..3}"), ("C{1..7}", "C{1..2}"), ("C{8..26}", "C{8..11}")):
-            assert text.count(fields) == 2, "declared and released"
-            text = text.replace(fields, few)
-    return text
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in SAME])
