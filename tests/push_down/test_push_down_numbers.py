@@ -62,7 +62,8 @@ def trained(
     ["sgd(lr = 0.1)", "adam(lr = 0.05)", "sgd(lr = 0.1)  clip_norm 0.01", "sgd(lr = 0.1)  clip_value 0.01"],
 )
 def test_it_trains_as_the_unsplit_model(name: str, optimizer: str, tmp_path: Path) -> None:
-    text = one_table(MODELS[name], train=f"optimizer {optimizer}")
+    batch_size = "batch 4096"  # of which bytes count, where messages do in small ones
+    text = one_table(MODELS[name], train=f"optimizer {optimizer}  {batch_size}")
     whole = compiled(text, precision="float64", unsplit=True)
     encoders = json.loads(whole.files["unsplit/encoders.json"])
     data = [batch(encoders, ROWS, seed) for seed in range(STEPS)]

@@ -17,6 +17,7 @@ from vflc.ir.graph import PLACELESS
 from vflc.ir.model import Prediction
 from vflc.ir.stages import Scheduled
 from vflc.ops.optimizers import OPTIMIZERS
+from vflc.ops.schedules import SCHEDULES
 from vflc.ops.source import INPUTS
 
 LOSSES = {
@@ -102,6 +103,8 @@ def _optimizer(model: Scheduled) -> dict[str, Any]:
     own = {kind.keras_options.get(k, k): v for k, v in options.items() if k not in ("lr", "lazy")}
     clip = {"clipnorm": train.clip_norm, "clipvalue": train.clip_value}
     own |= {name: limit for name, limit in clip.items() if limit is not None}
+    if kind.keras is None:  # another package's
+        own = {name: limit for name, limit in own.items() if name in clip}
     return _object("optimizers", kind.keras or "SGD", {**own, "learning_rate": _rate(options["lr"])})
 
 
@@ -109,7 +112,7 @@ def _rate(given: Any) -> Any:
     """A rate, or a schedule that Keras has; of others the first rate."""
     if not isinstance(given, Mapping):
         return given
-    options = given["options"]
+    options = SCHEDULES[given["schedule"]].filled(given["options"])
     if not isinstance(options["lr"], (int, float)):
         return _rate(options["lr"])
     match given["schedule"]:
