@@ -146,6 +146,18 @@ def test_compiler_imports_numpy_only_where_files_are_written() -> None:
     assert all(path.startswith("vflc/emit/") for path in where)
 
 
+def test_translation_has_no_numpy() -> None:
+    """Not inside functions either: a check translates files, and runs where there is none."""
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for own, path in sources()
+        if own == "translation"
+        for module, _ in imports(path)
+        if "numpy" in module.split(".")
+    ]
+    assert not wrong
+
+
 def test_compiler_imports_heavy_packages_only_inside_functions() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"
