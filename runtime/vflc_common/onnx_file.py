@@ -6,15 +6,11 @@ from array import array
 from collections.abc import Mapping
 from math import prod
 from struct import iter_unpack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
-from vflc_common.numpy import np
 from vflc_common.onnx_wire import MOST_FIELDS, OnnxFileError, WireField, WireMessages, WireReader, varints
-
-if TYPE_CHECKING:
-    from vflc_common.arrays import Array
 
 MOST_BYTES = 1 << 30
 """Of a file."""
@@ -104,21 +100,12 @@ class FileTensor(Struct, frozen=True):
     def size(self) -> int:
         return prod(self.dims)
 
-    def numbers(self) -> list[Any]:
-        """All of them in order, without numpy: for the few that say how a model is put together.
+    def content(self) -> bytes | memoryview:
+        """The bytes of the numbers in order, little-endian.
 
         Raises:
             OnnxFileError: they do not fill the shape.
         """
-        return [number for (number,) in iter_unpack(f"<{FORMS[self.element]}", self.content())]
-
-    def array(self) -> Array:
-        """The same as a numpy array of the tensor's element type. Raises as `numbers`."""
-        kind = np.dtype(self.element).newbyteorder("<")
-        return np.frombuffer(self.content(), kind).reshape(self.dims).astype(self.element)
-
-    def content(self) -> bytes | memoryview:
-        """Their bytes, little-endian. Raises as `numbers`."""
         held = self.held
         lists = [name for name in ("floats", "int32s", "int64s", "doubles", "uint64s") if held[name]]
         due = _HELD.get(self.element, "int32s")
