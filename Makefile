@@ -1,6 +1,6 @@
 # make demo   a first run: generated tables, compile, train, evaluate, predict
 # make test   what must hold of vflc by itself, in a virtual environment of its own
-# make test-long   the rest: whole models beside other frameworks, published data, packages of others, a cluster, attacks
+# make test-long   the rest, which takes as long again: whole models beside other frameworks, real faults
 # make test EXAMPLES=10   with ten times as many random examples of each property; also test-long
 # make test-oldest   the tests of the core with the oldest packages that pyproject.toml allows
 # make test-newest   the tests with the newest
@@ -34,11 +34,14 @@ CORE    = $(addprefix tests/,$(addprefix cli/test_cli_,commands.py main.py outpu
           package/test_wheel.py protect runtime syntax transport)# how a release of rich sets tables is no matter
 NEWEST  = $(OLDEST) keras ray# openmined-psi names one release of protobuf and so keeps all others back
 
-# What takes minutes: each of these sets something whole up beside vflc.
+# What takes minutes: whole models trained beside something else, other frameworks, real faults.
 LONG    = $(addprefix tests/,$(addprefix audit/test_,constructions_attacked.py refute.py) extending \
-          $(addprefix importing/test_importing_,round_trip.py torch.py) library/test_library_keras.py \
-          package/test_benchmark_deepfm.py population/test_population_ray.py specs/test_published.py \
-          $(addprefix rows/test_rows_,dense.py penalised.py) $(addprefix verify/test_verify_,dense.py random.py specs.py))
+          $(addprefix importing/test_importing_,layers.py round_trip.py torch.py) keras_backend \
+          library/test_library_keras.py package/test_benchmark_deepfm.py \
+          $(addprefix party/test_party_,faults.py killed.py) population/test_population_ray.py \
+          $(addprefix push_down/test_push_down_,crossing.py numbers.py random.py) \
+          $(addprefix rows/test_rows_,dense.py penalised.py) specs/test_published.py \
+          $(addprefix verify/test_verify_,dense.py idle.py random.py specs.py))
 
 # A worker keeps to neighbouring tests, which share what is compiled for them and the import of TensorFlow.
 CORES   = -n auto --dist worksteal
