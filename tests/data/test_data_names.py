@@ -1,5 +1,6 @@
 """Columns of any name, from every kind of source: the spec's name for one is another matter."""
 
+import csv
 import json
 import unicodedata
 
@@ -23,8 +24,10 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\
 
 
 def as_csv(table, folder):
-    quoted = pa.csv.WriteOptions(quoting_style="all_valid", quoting_header="all_valid")
-    pa.csv.write_csv(table, folder / "x.csv", quoted)
+    with (folder / "x.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerow(table.column_names)
+        writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
     return str(folder / "x.csv")
 
 
