@@ -5,7 +5,6 @@ import json
 import unicodedata
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from data.test_data_reading import loaded, refused
