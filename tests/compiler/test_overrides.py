@@ -115,3 +115,18 @@ def test_from_python(tmp_path: Path) -> None:
     assert other.digest == vflc.compile(written, name="m").digest
     with pytest.raises(vflc.Error, match="VFL0101"):
         vflc.compile(path, overrides={"L": 5})
+
+
+def test_a_picture_and_a_population_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.vfl"
+    path.write_text(SPEC, "utf-8")
+    pictures = []
+    for value in (8, 5):
+        assert run(["graph", str(path), "--set", f"K={value}"]) == 0
+        pictures.append(capsys.readouterr().out)
+    assert run(["graph", str(path)]) == 0
+    assert capsys.readouterr().out == pictures[0] != pictures[1]
+    users = Path(__file__).parents[2] / "specs/fedrecon/fedrecon.vfl"
+    assert run(["check", str(users), "--set", "rounds=9"]) == 0
+    assert run(["check", str(users), "--set", "rounds=0"]) == 1
+    assert "`rounds` must be a whole number" in capsys.readouterr().out

@@ -137,8 +137,8 @@ def test_another_version_is_another_digest(site: Path, tmp_path: Path) -> None:
 
 
 def test_a_loss_of_another_package(site: Path, tmp_path: Path) -> None:
-    """It learns the quantile, and the derivative is told of in its own words."""
-    text = spec("relu", "mae").replace("bce(logit, bob.Late)", "pinball(logit, bob.Late, q = 0.9)")
+    """It is used by its name, and the derivative is told of in its own words."""
+    text = spec("relu", "mae").replace("bce(logit, bob.Late)", "expectile(logit, bob.Late, q = 0.9)")
     text = text.replace("predict late = sigmoid(logit)", "predict late = logit").replace(", auc", "")
     (tmp_path / "m.vfl").write_text(text, "utf-8")
     made = vflc("compile", "m.vfl", "-o", "bundle", at=tmp_path, site=site)
@@ -148,7 +148,7 @@ def test_a_loss_of_another_package(site: Path, tmp_path: Path) -> None:
     said = " ".join(each["says"] for each in manifest["evidence"])
     assert "its sign tells on which side of the prediction the label lies" in said
     wrong = found(text.replace("q = 0.9", "q = 2"), tmp_path, site)
-    assert "pinball with q = 2" in wrong and "error[VFL0205]" in wrong
+    assert "expectile with q = 2" in wrong and "error[VFL0205]" in wrong
 
 
 def test_an_optimizer_of_another_package(site: Path, tmp_path: Path) -> None:
