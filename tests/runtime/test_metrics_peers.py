@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn's, rows weighted or not, in blocks of any size, and after a restart."""
+"""Metrics against scikit-learn's, or their definitions: weighted, in blocks of any size, after a restart."""
 
 from __future__ import annotations
 
