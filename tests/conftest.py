@@ -51,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     if worker and config.args == ["tests"]:
         folders = sorted(f"tests/{path.name}" for path in HERE.iterdir() if any(path.glob("test_*.py")))
+        folders = [folder for folder in folders if folder not in (config.option.ignore or ())]
         first = len(folders) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
         config.args = folders[first:] + folders[:first]
 
