@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from vflc_runtime.data.align import half_of_memory, open_tables
+from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.read import HEADING, LINE, connect, open_sources
 from vflc_runtime.data.source import unreadable
 from vflc_runtime.errors import Failure
+from vflc_runtime.memory import half_of_memory
 
 WHERE = {"file": "spec.vfl", "line": 3, "column": 3, "end_column": 9, "text": "  feature zip: string"}
 KEY_WHERE = {**WHERE, "line": 2}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +237,32 @@ def test_a_spec_without_files_has_nothing_of_them(tmp_path: Path) -> None:
     folder = bundle(tmp_path, spec)
     assert "models" not in json.loads((folder / "manifest.json").read_text())
     assert "Models from elsewhere" not in (folder / "manifest.md").read_text()
+
+
+def test_what_files_compute_has_half_of_the_memory(tmp_path: Path) -> None:
+    """In a process of its own: a process has one arena, made when its first file runs."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "axes"], ["one"], keepdims=0),
+        helper.make_node("Expand", ["one", "many"], ["large"]),
+        helper.make_node("ReduceSum", ["large"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["x", "sum"], ["y"]),
+    ]
+    weights = {"axes": np.array([0, 1]), "many": np.array([10_000_000])}
+    made = model(nodes, [value("x", "n", 2)], [value("y", "n", 2)], weights)
+    code = (
+        "import os, sys, numpy as np\n"
+        "sizes = {'SC_PAGE_SIZE': 1, 'SC_PHYS_PAGES': int(sys.argv[2]) * 2}\n"
+        "whole = os.sysconf; os.sysconf = lambda name: sizes.get(name) or whole(name)\n"
+        "from vflc_runtime.engines.outside import OutsideFile\n"
+        "from vflc_runtime.errors import Failure\n"
+        "file = OutsideFile(open(sys.argv[1], 'rb').read(), 'e.onnx', 1)\n"
+        "try: print(file.run([np.ones((3, 2), 'float32')], 0, 3)[0, 0])\n"
+        "except Failure as failure: print(failure)\n"
+    )
+    found = [
+        subprocess.run([sys.executable, "-c", code, str(written(tmp_path, made)), str(half)],
+                       capture_output=True, text=True, check=True).stdout
+        for half in (1 << 30, 10 << 20)
+    ]  # fmt: skip
+    assert float(found[0]) == 10_000_001
+    assert found[1].startswith("VFL0613") and "e.onnx cannot run" in found[1]

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "runtime": {"common"},
     "grammars": set(),
 }
-TOP = {"blas", "errors", "events", "files", "finite", "interrupts", "metrics"}
+TOP = {"blas", "errors", "events", "files", "finite", "interrupts", "memory", "metrics"}
 RUN = {"bundle", "data", "engines", "transport", "protect", "population"}
 RUNTIME_MAY_IMPORT = {
     "bundle": set(),

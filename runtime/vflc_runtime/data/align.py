@@ -6,7 +6,6 @@ keys alone. DuckDB sorts and joins, and spills where memory ends; what comes out
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,11 +27,7 @@ from vflc_runtime.data.table import (
 )
 from vflc_runtime.data.values import Expression
 from vflc_runtime.errors import Failure
-
-
-def half_of_memory() -> int:
-    """Half of this machine's memory, in bytes: what DuckDB may hold unless told otherwise."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+from vflc_runtime.memory import half_of_memory
 
 
 def open_tables(

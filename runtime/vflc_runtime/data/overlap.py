@@ -9,12 +9,13 @@ from typing import Any
 
 import duckdb
 
-from vflc_runtime.data.align import half_of_memory, join_keys
+from vflc_runtime.data.align import join_keys
 from vflc_runtime.data.read import Wanted, connect, counted, load, open_sources
 from vflc_runtime.data.source import OpenedSource, TableSource, quote, unreadable
 from vflc_runtime.data.table import check_keys, key_text, raw_name
 from vflc_runtime.data.values import define
 from vflc_runtime.errors import Failure
+from vflc_runtime.memory import half_of_memory
 
 Connection = duckdb.DuckDBPyConnection
 

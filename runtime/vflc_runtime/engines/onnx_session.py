@@ -15,6 +15,7 @@ from vflc_common.arrays import Array
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.onnx_memory import sized_by_data, unjoined
+from vflc_runtime.memory import half_of_memory
 
 if TYPE_CHECKING:
     import onnx
@@ -34,8 +35,10 @@ def ort_value(array: Array) -> Any:
     return native.OrtValue.ortvalue_from_numpy(array, CPU)
 
 
-def session(model: bytes, threads: int, double: bool = False) -> Any:
+def session(model: bytes, threads: int, double: bool = False, bounded: bool = False) -> Any:
     """The native session of a serialised model.
+
+    What a `bounded` one computes lies, with that of all other bounded ones, in half of the machine's memory.
 
     Threads spin for a moment between operators and stop when the session's turn is over: sessions
     and other programs share the cores, and a pool that goes on spinning takes them away. With 20 µs
@@ -52,9 +55,20 @@ def session(model: bytes, threads: int, double: bool = False) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads > 1 else "0")
     options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if bounded:
+        _register_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     if double:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])._sess
+
+
+@cache
+def _register_arena() -> None:
+    """The one arena of this process that its sessions can share; a process has one for good."""
+    kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    bound = onnxruntime.OrtArenaCfg(half_of_memory(), -1, -1, -1)
+    onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), bound)
 
 
 def load(plan: Plan, graph: str, threads: int, model: onnx.ModelProto | None = None) -> Any:

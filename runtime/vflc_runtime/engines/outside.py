@@ -91,7 +91,7 @@ class OutsideFile:
     def _session(self, rows: int) -> Any:
         parallel = rows >= PARALLEL_ROWS and self._threads > 1
         if parallel not in self._sessions:
-            self._sessions[parallel] = session(self._content, self._threads if parallel else 1)
+            self._sessions[parallel] = session(self._content, self._threads if parallel else 1, bounded=True)
         return self._sessions[parallel]
 
 
