@@ -10,8 +10,11 @@ from __future__ import annotations
 from msgspec import Struct
 
 from vflc_common.onnx_file import FileModel, WirePort, read_onnx
+from vflc_common.onnx_tensors import FileTensor
 from vflc_common.onnx_wire import OnnxFileError
 
+MOST_BYTES = 1 << 30
+"""Of a file."""
 MOST_VALUES = 1 << 24
 """Of a row, in an input or output."""
 FED = frozenset({"float16", "float32", "float64", "int32", "int64"})
@@ -73,9 +76,10 @@ def usable(content: bytes) -> tuple[FileModel, RowSignature]:
     Raises:
         OnnxFileError: there is no whole one, or it may not be used.
     """
+    if len(content) > MOST_BYTES:
+        raise OnnxFileError(f"it is larger than {MOST_BYTES >> 20} MiB")
     model = read_onnx(content)
     _check_parts(model)
-    _check_flow(model)
     inputs = tuple(_port(value, "input") for value in model.inputs)
     outputs = tuple(_port(value, "output") for value in model.outputs)
     if not inputs or not outputs:
@@ -91,9 +95,7 @@ def _check_parts(model: FileModel) -> None:
     if model.more:
         raise OnnxFileError(f"it has {model.more[0]}", "parts", "export it as a plain graph")
     for tensor in model.tensors.values():
-        if tensor.outside:
-            help = "save it in one file: onnx.save(onnx.load(FILE), FILE)"
-            raise OnnxFileError(f"its tensor `{tensor.name}` lies in another file", "parts", help)
+        _check_tensor(tensor, f"its tensor `{tensor.name}`")
     for node in model.nodes:
         if node.domain:
             help = "export it with the operators of ONNX alone"
@@ -105,34 +107,20 @@ def _check_parts(model: FileModel) -> None:
         if node.op not in ALLOWED:
             text = f"its operator `{node.op}` is not allowed"
             raise OnnxFileError(text, "parts", _INSTEAD.get(node.op))
-        if node.odd:
-            text = f"the attribute `{node.odd[0]}` of its operator `{node.op}` is no number, text or tensor"
+        for name, what in node.odd.items():
+            text = f"the attribute `{name}` of its operator `{node.op}` is {what}"
             raise OnnxFileError(text, "parts")
         for value in node.attributes.values():
-            if getattr(value, "outside", False):
-                raise OnnxFileError(f"a constant of its operator `{node.op}` lies in another file", "parts")
+            if isinstance(value, FileTensor):
+                _check_tensor(value, f"a constant of its operator `{node.op}`")
 
 
-def _check_flow(model: FileModel) -> None:
-    """Refuses names that are made twice, or read before they are made."""
-    names = [*model.tensors, *(value.name for value in model.inputs)]
-    made = set(names)
-    if len(made) < len(names) or "" in made:
-        raise OnnxFileError("two of its inputs have the same name, or one has none")
-    for node in model.nodes:
-        for name in node.inputs:
-            if name and name not in made:
-                raise OnnxFileError(f"its operator `{node.op}` reads `{name}`, which is not made before it")
-        for name in filter(None, node.outputs):
-            if name in made:
-                raise OnnxFileError(f"its value `{name}` is made twice")
-            made.add(name)
-    for value in model.outputs:
-        if value.name not in made:
-            raise OnnxFileError(f"nothing makes its output `{value.name}`")
-    outputs = [value.name for value in model.outputs]
-    if len(set(outputs)) < len(outputs):
-        raise OnnxFileError("two of its outputs have the same name")
+def _check_tensor(tensor: FileTensor, shown: str) -> None:
+    if tensor.outside is not None:
+        help = "save it in one file: onnx.save(onnx.load(FILE), FILE)"
+        raise OnnxFileError(f"{shown} lies in another file", "parts", help)
+    if tensor.element == "string":
+        raise OnnxFileError(f"{shown} is not of numbers", "parts")
 
 
 def _port(value: WirePort, what: str) -> RowPort:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from vflc_common.onnx_messages import MESSAGES
 
 from vflc.diagnostics import Refused
 from vflc.onnx_file import OnnxGraph, read
@@ -113,25 +114,30 @@ def opset(*versions: tuple[str, int]) -> Callable[[onnx.ModelProto], object]:
 
 
 DAMAGE: dict[str, tuple[Callable[[onnx.ModelProto], object], str, str]] = {
-    "no graph": (lambda m: m.ClearField("graph"), "VFL0707", "holds no ONNX graph"),
-    "a name twice": (twice, "VFL0707", "makes `kernel` twice"),
+    "no graph": (lambda m: m.ClearField("graph"), "VFL0707", "it has no graph"),
+    "a name twice": (twice, "VFL0707", "two tensors `kernel`"),
     "an output twice": (lambda m: m.graph.node[1].output.append("h"), "VFL0707", "makes `h` twice"),
-    "a cycle": (cycle, "VFL0707", "reads `y` in `/deep/deep.0/MatMul`"),
+    "a cycle": (cycle, "VFL0707", "`/deep/deep.0/MatMul` (MatMul) reads `y`"),
     "nowhere": (lambda m: m.graph.node[0].input.append("z"), "VFL0707", "reads `z`"),
     "no output": (lambda m: setattr(m.graph.output[0], "name", "z"), "VFL0707", "its output `z`"),
-    "absurd sizes": (sizes(1 << 40, 1 << 40), "VFL0707", "has the sizes"),
-    "negative sizes": (sizes(-2, -3), "VFL0707", "has the sizes"),
-    "other sizes": (sizes(2, 4), "VFL0707", "24 bytes for 8 elements"),
-    "huge sizes": (sizes(1 << 15, 1 << 15), "VFL0707", "24 bytes for 1073741824 elements"),
+    "absurd sizes": (sizes(1 << 40, 1 << 40), "VFL0707", "has the impossible sizes"),
+    "negative sizes": (sizes(-2, -3), "VFL0707", "has the impossible sizes"),
+    "other sizes": (sizes(2, 4), "VFL0707", "not as many numbers as its shape"),
+    "huge sizes": (sizes(1 << 15, 1 << 15), "VFL0707", "not as many numbers as its shape"),
+    "endless sizes of nothing": (sizes(1 << 40, 0), "VFL0707", "has the impossible sizes"),
     "a complex type": (of_type(14), "VFL0709", "ONNX's type 14"),
     "no such type": (of_type(99), "VFL0709", "ONNX's type 99"),
-    "a branch": (a_loop, "VFL0709", "`y` (If) runs a graph of its own"),
+    "a branch": (a_loop, "VFL0709", "`then_branch` of `y` (If) is a graph of its own"),
     "a domain": (lambda m: setattr(m.graph.node[1], "domain", "com.x"), "VFL0707", "an operator of `com.x`"),
     "no version": (opset(), "VFL0707", "does not say which version"),
-    "two versions": (opset(("", 18), ("ai.onnx", 20)), "VFL0707", "names two versions"),
+    "two versions": (
+        opset(("", 18), ("ai.onnx", 20)),
+        "VFL0707",
+        "two versions of the operators of `ai.onnx`",
+    ),
     "an old version": (opset(("", 9)), "VFL0709", "version 9 of ONNX's operators"),
     "a version to come": (opset(("", 999)), "VFL0709", "version 999 of ONNX's operators"),
-    "functions": (lambda m: m.functions.add(name="Own"), "VFL0709", "operators of its own, `Own`"),
+    "functions": (lambda m: m.functions.add(name="Own"), "VFL0709", "it has functions"),
 }
 
 
@@ -197,6 +203,38 @@ def test_weights_elsewhere_are_not_read(case: str, tmp_path: Path) -> None:
     os.mkfifo(folder / "pipe")
     location, more, code = OUTSIDE[case]
     assert refused(outside(folder, location, **more))[0] == code
+
+
+def test_weights_that_share_bytes(tmp_path: Path) -> None:
+    """All of them, which is one weight; or a part, by which a small file would fill any memory."""
+    (tmp_path / "data").write_bytes(KERNEL.tobytes() + bytes(8))
+    path = outside(tmp_path, "data")
+    made = onnx.load(path, load_external_data=False)
+    for name, offset in (("same", "0"), ("part", "8")):
+        tensor = made.graph.initializer.add()
+        tensor.CopyFrom(made.graph.initializer[0])
+        tensor.name = name
+        tensor.external_data.add(key="offset", value=offset)
+        if name == "same":
+            assert np.array_equal(read(write(tmp_path, made)).constants["same"].array(), KERNEL)
+    assert refused(write(tmp_path, made)) == (
+        "VFL0708",
+        "the weight `part` lies in `data`, where weights share a part of their bytes",
+    )
+
+
+def test_every_field_of_onnx_is_known() -> None:
+    """Those of the version of onnx that is installed: a file that has others would be refused."""
+    messages = {
+        "model": onnx.ModelProto, "opset": onnx.OperatorSetIdProto, "entry": onnx.StringStringEntryProto,
+        "graph": onnx.GraphProto, "node": onnx.NodeProto, "attribute": onnx.AttributeProto,
+        "tensor": onnx.TensorProto, "value": onnx.ValueInfoProto, "named": onnx.ValueInfoProto,
+        "type": onnx.TypeProto, "tensor_type": onnx.TypeProto.Tensor, "shape": onnx.TensorShapeProto,
+        "dim": onnx.TensorShapeProto.Dimension,
+    }  # fmt: skip
+    assert messages.keys() == MESSAGES.keys()
+    for name, message in messages.items():
+        assert {field.number for field in message.DESCRIPTOR.fields} <= MESSAGES[name].keys(), name
 
 
 # --- damage --------------------------------------------------------------------------------------------

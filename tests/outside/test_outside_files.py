@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import encoder, model, value, written
 from onnx import TensorProto, helper, numpy_helper
-from vflc_common.onnx_file import FileTensor, read_onnx
+from vflc_common.onnx_file import read_onnx
+from vflc_common.onnx_tensors import FileTensor
 from vflc_common.onnx_usable import ALLOWED, usable
 from vflc_common.onnx_wire import MOST_FIELDS, OnnxFileError
 

@@ -14,7 +14,7 @@ from math import isfinite, prod
 from struct import iter_unpack, pack, unpack
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.onnx_file import FORMS
+from vflc_common.onnx_tensors import FORMS, possible
 
 if TYPE_CHECKING:
     from vflc_common.arrays import Array
@@ -33,10 +33,15 @@ class Numbers:
         shape: the size of each axis.
         make: gives the elements in order, the last axis fastest; called once, when they are asked for.
         of: the numbers that they are made of.
+
+    Raises:
+        ValueError: no numbers have such axes.
     """
 
     def __init__(self, kind: str, shape: Sequence[int], make: Callable[[], Any], *of: Numbers) -> None:
         self.kind, self.shape, self._make = kind, tuple(shape), make
+        if not possible(self.shape):
+            raise ValueError(f"{str(self.shape)[:80]} are no sizes")
         self._steps: int = 1 + max((each._steps for each in of), default=0)
         if self._steps > MOST_STEPS:
             self.elements, self._steps = make(), 0

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from math import ceil, copysign, exp, inf, nan, prod, sqrt
 from typing import Any
 
+from vflc_common.onnx_tensors import ELEMENTS
+
 from vflc.onnx_file.numbers import Numbers, broadcast, joined
 from vflc.translation.onnx_call import NodeCall
 from vflc.translation.onnx_values import AGAIN, OnnxConstant
@@ -71,9 +73,7 @@ def _squeeze(call: NodeCall, x: Numbers, *axes: Numbers) -> Numbers:
 
 
 def _cast(call: NodeCall, x: Numbers) -> Numbers:
-    from vflc.onnx_file.tensors import TYPES
-
-    kind = TYPES.get(call.attr("to", 1), "string")
+    kind = ELEMENTS.get(call.attr("to", 1), "string")
     if "string" in (kind, x.kind):
         call.fail("turns numbers into text, or text into numbers")
     _bounded(call, x.shape)

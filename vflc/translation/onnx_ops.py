@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vflc_common.onnx_tensors import ELEMENTS
+
 from vflc.translation.activations import activate
 from vflc.translation.graph import Value, binary, number, reduce, unary
 from vflc.translation.onnx_call import NodeCall, NodeReader
@@ -182,9 +184,7 @@ def where_op(call: NodeCall) -> Value:
 
 def cast(call: NodeCall) -> NodeValue:
     """To numbers; ids stay ids."""
-    from vflc.onnx_file.tensors import TYPES
-
-    kind, found = TYPES.get(call.attr("to", 1), "?"), call.input(0)
+    kind, found = ELEMENTS.get(call.attr("to", 1), "?"), call.input(0)
     if isinstance(found, Value) and found.op in ("raw", "raws") and kind in ("int32", "int64"):
         return found
     x = call.value(0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
-from vflc_common.onnx_file import FileModel, FileTensor
+from vflc_common.onnx_file import FileModel
 from vflc_common.onnx_usable import RowSignature
 from vflc_common.onnx_wire import OnnxFileError, printable
 from vflc_common.words import FROM_FILE
@@ -18,7 +18,6 @@ from vflc.syntax import tree
 from vflc.syntax.parser import parse
 
 if TYPE_CHECKING:
-    from vflc.onnx_file import OnnxGraph
     from vflc.passes.lower.evaluate import Evaluator
     from vflc.translation.onnx_block import WrittenBlock
 
@@ -64,10 +63,11 @@ def expanded(
 
 
 def _written(name: str, model: FileModel, signature: RowSignature) -> WrittenBlock:
+    from vflc.onnx_file import graph_of
     from vflc.translation.onnx_block import onnx_block
 
     inputs, outputs = ([port.sizes for port in ports] for ports in (signature.inputs, signature.outputs))
-    return onnx_block(_graph(model), name, inputs, outputs)
+    return onnx_block(graph_of(model), name, inputs, outputs)
 
 
 def _parsed(path: str, text: str) -> tree.Block:
@@ -77,31 +77,3 @@ def _parsed(path: str, text: str) -> tree.Block:
     (block,) = items
     assert isinstance(block, tree.Block)
     return block
-
-
-def _graph(model: FileModel) -> OnnxGraph:
-    """The file as the translation of operators reads it."""
-    from vflc.onnx_file import Numbers, OnnxGraph, OnnxNode, OnnxPort
-
-    def port(given: Any) -> OnnxPort:
-        dims = [None, *given.dims[1:]]
-        return OnnxPort(given.name, given.element, tuple(dims))
-
-    def numbers(tensor: FileTensor) -> Numbers:
-        return Numbers.of_bytes(tensor.element, tensor.dims, tensor.content())
-
-    def plain(value: Any) -> Any:
-        return numbers(value) if isinstance(value, FileTensor) else value
-
-    nodes = [
-        OnnxNode(
-            node.op, node.domain, next(filter(None, node.outputs), ""), node.inputs, node.outputs,
-            {key: plain(value) for key, value in node.attributes.items()},
-        )
-        for node in model.nodes
-    ]  # fmt: skip
-    constants = {name: numbers(tensor) for name, tensor in model.tensors.items()}
-    return OnnxGraph(
-        "block", [port(each) for each in model.inputs], [port(each) for each in model.outputs], nodes,
-        constants, {"": model.opset}, {}, model.producer,
-    )  # fmt: skip

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import Struct
-from vflc_common.onnx_file import MOST_BYTES
-from vflc_common.onnx_usable import MOST_VALUES, usable
+from vflc_common.onnx_usable import MOST_BYTES, MOST_VALUES, usable
 from vflc_common.onnx_wire import OnnxFileError
 
 from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
