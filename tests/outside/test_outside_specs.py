@@ -19,7 +19,9 @@ from vflc.passes.learn.flow import FlowAnalysis
 
 
 def findings(folder: Path, spec: str) -> list[Diagnostic]:
-    return check_source(SourceText(str(folder / "model.vfl"), spec), folder)
+    """But for the note that the file runs as it is."""
+    found = check_source(SourceText(str(folder / "model.vfl"), spec), folder)
+    return [each for each in found if each.code != "VFL0765"]
 
 
 def only(folder: Path, spec: str) -> Diagnostic:
@@ -36,6 +38,19 @@ def test_a_spec_with_a_file_is_whole(tmp_path: Path) -> None:
     assert findings(tmp_path, SPEC) == []
 
 
+def test_why_a_file_runs_as_it_is_is_said_once(tmp_path: Path) -> None:
+    written(tmp_path)
+    twice = SPEC.replace("e = Encoder(", "more = Encoder(concat(alice.numbers))\ne = more + Encoder(")
+    found = check_source(SourceText(str(tmp_path / "model.vfl"), twice), tmp_path)
+    assert [(each.code, each.level) for each in found] == [("VFL0765", "note")]
+    assert found[0].message == (
+        "encoder.onnx runs as it is, and is not trained: `mean` (ReduceMean) works along the batch"
+    )
+    trained = SPEC.replace('.onnx"', '.onnx", trainable = true')
+    (found_then,) = check_source(SourceText(str(tmp_path / "model.vfl"), trained), tmp_path)
+    assert (found_then.code, "`mean` (ReduceMean)" in found_then.message) == ("VFL0508", True)
+
+
 def test_a_file_of_a_used_file_lies_beside_it(tmp_path: Path) -> None:
     written(tmp_path, name="towers/encoder.onnx")
     (tmp_path / "towers" / "t.vfl").write_text(ENCODER)
@@ -47,7 +62,7 @@ def test_a_block_may_use_it_and_is_named_by_its_path(tmp_path: Path) -> None:
     written(tmp_path)
     block = ENCODER + "block Two(x) {\n  both = [Encoder(x), Encoder(x * 2)]\n  return concat(both)\n}\n"
     examined = examine(SourceText("m.vfl", using("e = Two(concat(alice.numbers))", block)), tmp_path)
-    assert examined.diagnostics == []
+    assert [each.code for each in examined.diagnostics] == ["VFL0765"]
     assert examined.model is not None
     assert [node.id for node in examined.model.graph if node.op == "onnx"] == [
         "e.both.Encoder.onnx", "e.both.Encoder_2.onnx",

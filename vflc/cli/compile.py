@@ -84,12 +84,13 @@ def command(
         raise click.UsageError(f"{spec} has no pass {dump_after!r}; use one of: {', '.join(passes)}")
     if explain:
         click.echo(explained(written[0], bundle.model.pushed, columns()))
+    if out is not None:
+        with writing(out):
+            bundle.write(out)
+    if bundle.warnings and (explain or out is not None):
+        failures.show(bundle.warnings)
     if out is None:
         return
-    with writing(out):
-        bundle.write(out)
-    if bundle.warnings:
-        failures.show(bundle.warnings)
     if bundle.model.disclosed.learned:
         told = bundle.model.disclosed
         click.echo(f"\n{paragraphs(told.learned, told.evidence)}")

@@ -206,4 +206,5 @@ CODES: dict[str, str] = {
     "VFL0719": "An ONNX file other than the one that is meant",
     "VFL0712": "A description that is not of the model",
     "VFL0713": "Owners of a model that names its own",
+    "VFL0765": "An ONNX model that runs as it is",
 }

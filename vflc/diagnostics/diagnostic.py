@@ -70,6 +70,9 @@ class DiagnosticCollector(Struct):
     ) -> None:
         self._collect(Diagnostic(code, message, span, help, labels, "warning"))
 
+    def note(self, code: str, message: str, span: Span | None = None, help: str | None = None) -> None:
+        self._collect(Diagnostic(code, message, span, help, level="note"))
+
     def _follows(self, code: str, span: Span | None) -> bool:
         """Whether something is said to be missing that may stand in what was left out."""
         if code not in MISSING or not self.left_out:

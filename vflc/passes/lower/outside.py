@@ -177,6 +177,9 @@ def _opened(
         text = f"this file runs as it is, so it cannot be trained: {why}"
         help = "remove `trainable`: what is learned comes after it"
         _refuse(collector, "VFL0508", text, given.spans["trainable"], help)
+    if given.inputs is None:
+        text = f"{given.file.value} runs as it is, and is not trained: {why}"
+        collector.note("VFL0765", text, span, "what is learned comes after it; docs/models.md says more")
     return OutsideValue(item.name.text, item.name.span, model)
 
 
