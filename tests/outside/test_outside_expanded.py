@@ -81,7 +81,7 @@ def ops(folder: Path, spec: str) -> list[str]:
     as_it_is = [each.code for each in found.diagnostics] == ["VFL0765"]
     assert found.model is not None and (as_it_is or not found.diagnostics)
     made = [node.op for node in found.model.graph]
-    assert as_it_is == ("onnx" in made), "a file that runs as it is is said to"
+    assert not as_it_is or "onnx" in made
     return made
 
 
