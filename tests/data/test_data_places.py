@@ -186,10 +186,8 @@ def test_parties_whose_rows_are_counted():
     assert found.report == {
         "a": {"rows": 3, "kept": 2, "dropped": 1}, "b": {"rows": 2, "kept": 2, "dropped": 0},
     }  # fmt: skip
-    assert found.key_types == {"a": "VARCHAR", "b": "VARCHAR"} and found.column("b", "v").to_pylist() == [
-        5,
-        4,
-    ]
+    assert found.key_types == {"a": ("VARCHAR",), "b": ("VARCHAR",)}
+    assert found.column("b", "v").to_pylist() == [5, 4]
     found.close()
 
 

@@ -314,9 +314,9 @@ def test_keys_are_written_as_their_table_held_them(kind):
     if expected is None:
         return
     aligned = open_tables({"p": {"key": "k", "columns": []}}, {"p": pa.table({"k": values})})
-    made = restored(aligned.keys, aligned.key_types["p"], ".parquet")
+    made = restored(aligned.keys, aligned.key_types["p"][0], ".parquet")
     written = io.BytesIO()
-    pa.csv.write_csv(pa.table({"k": restored(aligned.keys, aligned.key_types["p"], ".csv")}), written)
+    pa.csv.write_csv(pa.table({"k": restored(aligned.keys, aligned.key_types["p"][0], ".csv")}), written)
     assert written.getvalue().decode().replace('"', "").split("\n")[1] == expected
     aligned.close()
     texts = kind in ("string", "large_string", "string_view", "dictionary")

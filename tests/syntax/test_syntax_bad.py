@@ -131,7 +131,7 @@ def test_each_mistake_is_reported_and_the_rest_is_kept() -> None:
         ("key User ID", 'key "User ID"'),
         ("key shop.id  # the till's", 'key "shop.id"'),
         ("feature Age int", "feature Age: int -> standardize"),
-        ("key A, B", "join them in a query"),
+        ("key A, User ID", "key COLUMN, COLUMN"),
     ],
 )
 def test_a_name_of_several_words_is_shown_in_quotes(column: str, help: str) -> None:

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 @click.argument("bundle", metavar="[BUNDLE]", type=RUN, required=False)
 @partial(data, required=False)
 @click.option(
-    "--key", "keys", metavar="[PARTY=]COLUMN", multiple=True, help="The key column, if there is no spec."
+    "--key",
+    "keys",
+    metavar="[PARTY=]COLUMN[,COLUMN]",
+    multiple=True,
+    help="The key's columns, if there is no spec.",
 )
 @click.option(
     "--deploy", type=click.Path(path_type=Path, dir_okay=False), help="The addresses of the other parties."
@@ -135,7 +139,7 @@ def _parties(
 ) -> dict[str, dict[str, Any]]:
     """Of each party its key, from the spec or from the command line."""
     if target is None:
-        return {party: {"key": column} for party, column in _named(sources, keys).items()}
+        return {party: {"key": columns} for party, columns in _named(sources, keys).items()}
     if keys:
         raise click.UsageError("--key is for tables without a spec; a spec names its own keys")
     from vflc_runtime.bundle.folder import open_any
@@ -152,22 +156,25 @@ def _parties(
     return parties
 
 
-def _named(sources: Mapping[str, str], keys: Sequence[str]) -> dict[str, str]:
-    """The key column of each party: its own where it is named, otherwise the one for all."""
-    named: dict[str, str] = {}
+def _named(sources: Mapping[str, str], keys: Sequence[str]) -> dict[str, list[str]]:
+    """The key columns of each party: its own where they are named, otherwise those for all."""
+    named: dict[str, list[str]] = {}
     for value in keys:
-        party, equals, column = value.rpartition("=")
-        if not column or (equals and party not in sources):
+        party, equals, columns = value.rpartition("=")
+        if not all(columns.split(",")) or (equals and party not in sources):
             raise click.UsageError(f"--key {value} names a party without --data")
         if party in named:
             raise click.UsageError(f"--key is given twice for {party or 'all'}")
-        named[party] = column
+        named[party] = columns.split(",")
     missing = [party for party in sources if party not in named and "" not in named]
     if missing:
         raise click.UsageError(
             f"which column is the key of {', '.join(missing)}? Name a SPEC, or give --key COLUMN"
         )
-    return {party: named.get(party) or named[""] for party in sources}
+    found = {party: named.get(party) or named[""] for party in sources}
+    if len({len(columns) for columns in found.values()}) > 1:
+        raise click.UsageError("the keys have different numbers of columns")
+    return found
 
 
 def _plain(found: Overlap) -> dict[str, Any]:

@@ -37,6 +37,8 @@ CODES: dict[str, str] = {
     "VFL0109": "A part of the spec is missing",
     "VFL0110": "A label or a weight as a model input",
     "VFL0111": "A `column` read by the graph",
+    "VFL0112": "A key that cannot be one",
+    "VFL0113": "Keys that cannot match",
     "VFL0150": "A penalty on all rows that is not possible here",
     "VFL0160": "A prediction named like another column of its file",
     "VFL0161": "A feature made from the label's column",

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import asdict, replace
 from vflc_common.expressions import columns as columns_read
+from vflc_common.keys import key_json
 from vflc_common.words import FORMAT, PROGRAMS, Program
 
 from vflc import __version__
@@ -107,7 +108,7 @@ def outside_graphs(model: Scheduled, place: str) -> dict[str, Any]:
 
 
 def _tables(model: Placed, place: str) -> list[str]:
-    parties = [party.name for party in model.parties if party.key is not None]
+    parties = [party.name for party in model.parties if party.key]
     return parties if place == UNSPLIT else [name for name in parties if name == place]
 
 
@@ -362,7 +363,7 @@ def encoders(model: Placed, place: str, graphs: Iterable[Graph]) -> dict[str, An
         raw = [c for c in party.columns if c.name in read and c not in kept]
         entries = [_column(c) for c in kept]
         entries += [_column(replace(c, kind="column")) for c in raw]
-        parties[name] = {"key": party.key, "columns": entries, "where": where(party.span)}
+        parties[name] = {"key": key_json(party.key), "columns": entries, "where": where(party.span)}
     return {"parties": parties}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import record
+from vflc_common.keys import key_columns
 
 from vflc.translation.graph import refuse
 from vflc.translation.names import literal
@@ -56,7 +57,7 @@ EXPORTED = "export the model again, or delete the entry from the file and say wh
 def _check_names(party: str, info: Mapping[str, Any]) -> None:
     names = [
         party,
-        *([info["key"]] if info["key"] is not None else []),
+        *key_columns(info),
         *(c["name"] for c in info["columns"]),
     ]
     wrong = next((name for name in names if not _NAME.fullmatch(name)), None)
@@ -73,7 +74,7 @@ def _check_names(party: str, info: Mapping[str, Any]) -> None:
 
 def party_text(name: str, info: Mapping[str, Any]) -> str:
     """The declaration of a party, not yet formatted."""
-    lines = [f"key {info['key']}"] if info["key"] is not None else []
+    lines = [f"key {', '.join(key_columns(info))}"] if info["key"] is not None else []
     return "\n".join([f"party {name} {{", *lines, *(declared(c)[0] for c in info["columns"]), "}"])
 
 

@@ -52,14 +52,14 @@ class ColumnInfo(Struct, frozen=True):
 
 
 class PartyInfo(Struct, frozen=True, dict=True):
-    """A party: its key column and its columns in the order of the spec; a hub has none.
+    """A party: its key, of one column or several, and its columns in the order of the spec; a hub has none.
 
     `span` is where the key is named, or the party where it has none; `named` is the party's name.
     A `population` is many small parties of one shape, each the rows of one key.
     """
 
     name: str
-    key: str | None
+    key: tuple[str, ...]
     columns: tuple[ColumnInfo, ...]
     span: Span
     named: Span

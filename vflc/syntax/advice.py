@@ -16,7 +16,7 @@ _BLOCK = "block NAME(parameters) { …  return … }"
 _FORMS = {
     "USE": "use library.{Block} or use \"file.vfl\".{Block}",
     "PARTY": "party NAME { key COLUMN  feature NAME: TYPE -> … }",
-    "KEY": "key COLUMN (a key of several columns is not supported yet: join them in a query)",
+    "KEY": "key COLUMN, or key COLUMN, COLUMN where several make it",
     "COLUMN": "feature Age: int -> standardize, or label old = Age > 60",
     "BLOCK": f"{_BLOCK}, or block NAME = onnx(\"FILE.onnx\")",
     "SCOPE": "global NAME = … at PLACE",

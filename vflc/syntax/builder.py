@@ -34,7 +34,7 @@ class Dropped(Struct, frozen=True):
 
 
 class _Key(Struct, frozen=True):
-    name: tree.Name
+    names: tuple[tree.Name, ...]
     span: Span
 
 
@@ -75,15 +75,17 @@ class Builder(Expressions):
                 "VFL0015",
                 f"party `{parts[1]}` has a second key",
                 extra.span,
-                "a party has one key: the column on which its rows are matched with the other parties' rows",
+                "a party has one key, on which its rows are matched with the other parties' rows; "
+                "where several columns make it: key UserID, Day",
                 RelatedSpan(keys[0].span, "the first one"),
             )
         columns = tuple(part for part in parts if isinstance(part, tree.Column))
-        key = keys[0].name if keys else None
-        return tree.Party(self._name(parts[1]), parts[0] == "population", key, columns, self._over(parts))
+        names = keys[0].names if keys else ()
+        return tree.Party(self._name(parts[1]), parts[0] == "population", names, columns, self._over(parts))
 
     def key(self, parts: list[Any]) -> _Key:
-        return _Key(self._column_name(parts[1]), self._over(parts))
+        named = [part for part in parts[1:] if part.type != "COMMA"]
+        return _Key(tuple(map(self._column_name, named)), self._over(parts))
 
     def column(self, parts: list[Any]) -> _Leaf | Dropped:
         kind, called = str(parts[0]), self._column_name(parts[1])

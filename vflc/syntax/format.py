@@ -190,9 +190,9 @@ class _Formatter:
 
     def _columns(self, party: tree.Party) -> list[LayoutSlot]:
         slots: list[LayoutSlot] = []
-        if party.key is not None:
-            key = Line(f"key {written(party.key.text)}", STEP)
-            slots.append(LayoutSlot(party.key.span.start, party.key.span.end, lambda: [key]))
+        if party.key:
+            key = Line(f"key {', '.join(written(name.text) for name in party.key)}", STEP)
+            slots.append(LayoutSlot(party.key[0].span.start, party.key[-1].span.end, lambda: [key]))
         for run in self._runs(party.columns):
             columns = [party.columns[index] for index in run]
             typed = [column for column in columns if column.type is not None]

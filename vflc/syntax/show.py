@@ -75,7 +75,7 @@ def _item(item: tree.Item, places: bool) -> Iterator[str]:
             yield line(" ".join(["use", source, *(name.text for name in item.names)]), item.span)
         case tree.Party():
             kind = "population" if item.population else "party"
-            key = f" key {written(item.key.text)}" if item.key else ""
+            key = f" key {', '.join(written(name.text) for name in item.key)}" if item.key else ""
             yield line(f"{kind} {item.name.text}{key}", item.span)
             yield from (line(_column(column), column.span, 1) for column in item.columns)
         case tree.Block():

@@ -174,7 +174,7 @@ class Party(Struct, frozen=True):
 
     name: Name
     population: bool
-    key: Name | None
+    key: tuple[Name, ...]
     columns: tuple[Column, ...]
     span: Span
 

@@ -31,13 +31,22 @@ def check_columns(contents: Contents, declared: Sequence[Plugin]) -> None:
             encoder of another package cannot be used.
     """
     for _, party in contents.json(ENCODERS_FILE)["parties"].items():
-        if party.get("key") is not None:
-            party["key"].text()
+        _check_key(party.get("key"))
         _check_where(party)
         columns = [*party["columns"]]
         types = {column["name"].text(): _type(column) for column in columns if column.get("value") is None}
         for column in columns:
             _check_column(column, types, declared)
+
+
+def _check_key(key: Json | None) -> None:
+    """A key is a column's name, or the names of several."""
+    if key is not None and isinstance(key.value, list):
+        names = [name.text() for name in key]
+        if len(set(names)) < 2 or len(set(names)) < len(names):
+            raise key.wrong("the names of several columns")
+    elif key is not None:
+        key.text()
 
 
 def _type(column: Json) -> str:

@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
+from vflc_common.keys import key_columns
 
 from vflc_runtime.data.aligned import Aligned, part_name
+from vflc_runtime.data.keys import key_text, readable, wanted_keys
 from vflc_runtime.data.read import connect, counted, look, open_sources
 from vflc_runtime.data.source import TableSource, unreadable
 from vflc_runtime.data.table import (
     WIDTH,
     in_parts,
-    key_text,
     raw_name,
     read_table,
     shown,
@@ -65,7 +66,7 @@ def open_tables(
         raise
     report = {p: {"rows": t.rows, "kept": rows, "dropped": t.rows - rows} for p, t in read.items()}
     names = {p: [c["name"] for c in info["columns"]] for p, info in parties.items()}
-    types = {p: table.key_type for p, table in read.items()}
+    types = {p: table.key_types for p, table in read.items()}
     return Aligned(rows, report, names, types, connection, temporary)
 
 
@@ -82,9 +83,9 @@ def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str,
         try:
             opened = open_sources(connection, {party: given[party] for party in parties})
             for party, info in parties.items():
-                *types, key = look(connection, opened[party], wanted_of(info))
-                key_text(key, "c", party, wanted_of(info)[-1])
-                for column, type in zip(info["columns"], types, strict=True):
+                types, keys = look(connection, opened[party], wanted_of(info)), wanted_keys(info)
+                key_text(types[-len(keys) :], ["c"] * len(keys), party, keys)
+                for column, type in zip(info["columns"], types, strict=False):
                     typed_column(column, type, "c", party)
         finally:
             connection.close()
@@ -103,7 +104,7 @@ def join_keys(
         examples = []
         for name in names:
             ((key,),) = connection.execute(f"SELECT min(key) FROM {raw_name(name)}").fetchall()
-            examples.append(f"{name}.{parties[name]['key']} has {shown(key)}")
+            examples.append(f"{name}.{', '.join(key_columns(parties[name]))} has {shown(readable(key))}")
         raise Failure(
             "VFL0606",
             f"the tables have no key in common: {', '.join(examples)}",

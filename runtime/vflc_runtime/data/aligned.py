@@ -23,13 +23,13 @@ class Aligned:
         rows: how many rows all parties have in common.
         report: of each party, `rows` read, `kept` and `dropped`.
         parties: of each party, the names of its columns, in the order of its batches.
-        key_types: of each party, the type of its key column, as DuckDB calls it.
+        key_types: of each party, the types of its key columns, as DuckDB calls them.
     """
 
     rows: int
     report: dict[str, dict[str, int]]
     parties: dict[str, list[str]]
-    key_types: dict[str, str]
+    key_types: dict[str, tuple[str, ...]]
     _connection: duckdb.DuckDBPyConnection
     _temporary: tempfile.TemporaryDirectory[str] = field(repr=False)
 

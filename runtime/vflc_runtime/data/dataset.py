@@ -22,6 +22,7 @@ from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.batches import gather
 from vflc_runtime.data.chain import ChainState, EncoderChain
 from vflc_runtime.data.column_buffer import ColumnBuffer, Room
+from vflc_runtime.data.keys import readable
 from vflc_runtime.data.source import TableSource, unreadable
 from vflc_runtime.data.table import WIDTH
 from vflc_runtime.errors import Failure
@@ -50,7 +51,7 @@ class Dataset:
         keys: the rows' keys as text, in order.
         report: `{"parties": {party: {"rows", "kept", "dropped"}}, "encoders": {input: {"unknown",
             "missing", "examples"}}}`.
-        key_types: of each party, the type of its key column, as DuckDB calls it.
+        key_types: of each party, the types of its key columns, as DuckDB calls them.
         state: what the encoders fitted, as JSON; give it back to `load` for evaluation and prediction.
     """
 
@@ -59,7 +60,7 @@ class Dataset:
     keys: pa.Array
     report: dict[str, Any]
     state: dict[str, ChainState]
-    key_types: Mapping[str, str] = field(default_factory=dict)
+    key_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -246,9 +247,10 @@ def _held(block: NDArray[Any], number: np.dtype[Any], chain: EncoderChain, keys:
             return block.astype(number, copy=False)
     except FloatingPointError:
         at, component = np.unravel_index(int(np.argmax(np.abs(block))), block.shape)
+        key = readable(keys[int(at)].as_py())
         raise Failure(
             "VFL0506",
-            f"{chain.name} is {block[at, component]:g} in the row with key {keys[int(at)].as_py()!r}, "
+            f"{chain.name} is {block[at, component]:g} in the row with key {key!r}, "
             f"which {number} cannot hold",
             "scale it, as by -> log1p or -> standardize, or compile with precision float64",
             chain.where,

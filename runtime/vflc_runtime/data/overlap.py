@@ -10,9 +10,10 @@ from typing import Any
 import duckdb
 
 from vflc_runtime.data.align import join_keys
-from vflc_runtime.data.read import Wanted, connect, counted, load, open_sources
+from vflc_runtime.data.keys import key_text, wanted_keys
+from vflc_runtime.data.read import connect, counted, load, open_sources
 from vflc_runtime.data.source import OpenedSource, TableSource, quote, unreadable
-from vflc_runtime.data.table import check_keys, key_text, raw_name
+from vflc_runtime.data.table import check_keys, raw_name
 from vflc_runtime.data.values import define
 from vflc_runtime.errors import Failure
 from vflc_runtime.memory import half_of_memory
@@ -101,9 +102,9 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableS
 
 
 def _read(connection: Connection, info: Mapping[str, Any], source: OpenedSource) -> None:
-    key, read = Wanted(info["key"], info.get("where")), quote(f"read {source.party}")
-    (type,) = load(connection, f"read {source.party}", source, [key])
-    text = key_text(type, "c0", source.party, key)
+    keys, read = wanted_keys(info), quote(f"read {source.party}")
+    types = load(connection, f"read {source.party}", source, keys)
+    text = key_text(types, [f"c{i}" for i in range(len(keys))], source.party, keys)
     define(connection, [text])
     connection.execute(f"CREATE TABLE {raw_name(source.party)} AS SELECT {text} AS key FROM {read}")
     connection.execute(f"DROP TABLE {read}")
@@ -139,7 +140,7 @@ def _nearly(connection: Connection, parties: Sequence[str], common: int) -> dict
 def _problem(connection: Connection, parties: Mapping[str, Mapping[str, Any]]) -> Failure | None:
     try:
         for party, info in parties.items():
-            check_keys(connection, party, Wanted(info["key"], info.get("where")), repeated=False)
+            check_keys(connection, party, info, repeated=False)
         join_keys(connection, list(parties), parties)
     except Failure as failure:
         return failure

@@ -15,6 +15,7 @@ from vflc_common.encoder import EncoderSettings
 from vflc_common.encoders import ENCODERS, record
 from vflc_common.values import Values
 
+from vflc_runtime.data.keys import readable
 from vflc_runtime.errors import Failure
 
 EXAMPLES = 5
@@ -168,7 +169,7 @@ class Refusals:
         raise Failure(
             "VFL0610",
             f"{self.name} has no value in {int(rows.sum())} of {len(rows)} rows, "
-            f"first in the row with key {keys[int(np.argmax(rows))].as_py()!r}",
+            f"first in the row with key {readable(keys[int(np.argmax(rows))].as_py())!r}",
             "leave the rows out, or make the label of is_missing(…)"
             if self.kind == "label"
             else "leave the rows out, or say how much they count: -> missing(1)"
@@ -189,4 +190,4 @@ def _key(at: int, offsets: Offsets, keys: pa.Array, codes: Codes) -> str:
         at = int(np.searchsorted(offsets, at, side="right")) - 1
     if codes is not None:
         at = int(np.argmax(codes == at))
-    return repr(keys[at].as_py())
+    return repr(readable(keys[at].as_py()))

@@ -10,6 +10,7 @@ import duckdb
 from vflc_common.words import vector_width
 
 from vflc_runtime.data import values
+from vflc_runtime.data.keys import called, key_text, readable, wanted_keys
 from vflc_runtime.data.read import Wanted, load
 from vflc_runtime.data.source import OpenedSource, literal, quote
 from vflc_runtime.data.values import Expression
@@ -24,9 +25,8 @@ WIDTH = 50
 
 
 def wanted_of(info: Mapping[str, Any]) -> list[Wanted]:
-    """What is read of a table: its columns, and at last its key."""
-    key = Wanted(info["key"], info.get("where"))
-    return [*(Wanted(name_in_table(c), c.get("where")) for c in info["columns"]), key]
+    """What is read of a table: its columns, and at last its key's."""
+    return [*(Wanted(name_in_table(c), c.get("where")) for c in info["columns"]), *wanted_keys(info)]
 
 
 def name_in_table(column: ColumnJson) -> str:
@@ -46,10 +46,10 @@ def in_parts(columns: Sequence[T]) -> list[Sequence[T]]:
 
 @dataclass(frozen=True, slots=True)
 class TableRead:
-    """What was read of a party: its rows, the type of its key, and SQL for its columns."""
+    """What was read of a party: its rows, the types of its key columns, and SQL for its columns."""
 
     rows: int
-    key_type: str
+    key_types: tuple[str, ...]
     columns: Sequence[Expression]
 
 
@@ -58,33 +58,20 @@ def read_table(
 ) -> TableRead:
     """Reads one party's table and checks keys and numbers."""
     party, columns = source.party, info["columns"]
-    *_, key = wanted = wanted_of(info)
-    read = f"read {party}"
-    types = load(connection, read, source, wanted)
+    keys, read = wanted_keys(info), f"read {party}"
+    types = load(connection, read, source, wanted_of(info))
     exprs = [
         typed_column(c, type, f"c{i}", party) for i, (c, type) in enumerate(zip(columns, types, strict=False))
     ]
     kept = "".join(f", c{i}" for i in range(len(columns)))
-    text_key = key_text(types[-1], f"c{len(columns)}", party, key)
+    key_types = tuple(types[len(columns) :])
+    text_key = key_text(key_types, [f"c{i}" for i in range(len(columns), len(types))], party, keys)
     values.define(connection, [text_key, *(sql for each in exprs for sql in (each.value, each.bad))])
     connection.execute(f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{kept} FROM {quote(read)}")
     connection.execute(f"DROP TABLE {quote(read)}")
-    rows = check_keys(connection, party, key, repeated=bool(info.get("population")))
+    rows = check_keys(connection, party, info, repeated=bool(info.get("population")))
     _check_values(connection, party, columns, exprs)
-    return TableRead(rows, types[-1], exprs)
-
-
-def key_text(type: str, name: str, party: str, key: Wanted) -> str:
-    """SQL for the text by which keys are compared; VFL0634 where a key of this type has none."""
-    found = values.as_text(type, name)
-    if found is None:
-        raise Failure(
-            "VFL0634",
-            f"{party}'s key column {key.name} holds {type}, whose values have no unique text to compare",
-            values.what_to_do(key.name, "string", type),
-            key.where,
-        )
-    return found.value
+    return TableRead(rows, key_types, exprs)
 
 
 def typed_column(column: ColumnJson, type: str, name: str, party: str) -> Expression:
@@ -100,7 +87,9 @@ def typed_column(column: ColumnJson, type: str, name: str, party: str) -> Expres
     return found
 
 
-def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, repeated: bool) -> int:
+def check_keys(
+    connection: duckdb.DuckDBPyConnection, party: str, info: Mapping[str, Any], repeated: bool
+) -> int:
     """VFL0616 where a key is missing or blank, VFL0605 where one is there twice and may not; gives the rows.
 
     One query counts what could be wrong; what is wrong only a second one looks for.
@@ -113,21 +102,21 @@ def check_keys(connection: duckdb.DuckDBPyConnection, party: str, key: Wanted, r
     if blanks:
         raise Failure(
             "VFL0616",
-            f"{party}'s key column {key.name} is blank in {in_rows(blanks)}, first in row {first}",
+            f"{party}'s {called(info)} is blank in {in_rows(blanks)}, first in row {first}",
             "leave such rows out of the source: every row needs a key",
-            key.where,
+            info.get("where"),
         )
     if different == rows:
         return int(rows)
     doubled = connection.execute(
         f"SELECT key, count(*) FROM {raw_name(party)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 3"
     ).fetchall()
-    examples = ", ".join(f"{shown(value)} ({times} times)" for value, times in doubled)
+    examples = ", ".join(f"{shown(readable(value))} ({times} times)" for value, times in doubled)
     raise Failure(
         "VFL0605",
-        f"{party}'s key column {key.name} has the same key in several rows: {examples}",
+        f"{party}'s {called(info)} has the same key in several rows: {examples}",
         "choose a key column that identifies a row, or leave the other rows out",
-        key.where,
+        info.get("where"),
     )
 
 
@@ -170,7 +159,7 @@ def _refuse_value(
     raise Failure(
         "VFL0603",
         f"column {name_in_table(column)} of {party} is declared {column['type']}, but row {row} "
-        f"(key {shown(key)}) holds {shown(value)}; {in_rows(bad)} in all",
+        f"(key {shown(readable(key))}) holds {shown(value)}; {in_rows(bad)} in all",
         help,
         column.get("where"),
     )

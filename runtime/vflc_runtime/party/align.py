@@ -17,10 +17,10 @@ from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.dataset import BLOCK
+from vflc_runtime.data.keys import restored_columns
 from vflc_runtime.data.output import check_out, write_table
 from vflc_runtime.data.source import unreadable
 from vflc_runtime.data.table import name_in_table
-from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import compare
 from vflc_runtime.party.coordinator import PartyCoordinator
@@ -101,4 +101,4 @@ def _written(table: Aligned, party: str, info: Mapping[str, Any], suffix: str) -
         columns = {
             called[name]: values for name, values in zip(batch.schema.names, batch.columns, strict=True)
         }
-        yield pa.record_batch({info["key"]: restored(keys, table.key_types[party], suffix), **columns})
+        yield pa.record_batch({**restored_columns(info, keys, table.key_types[party], suffix), **columns})

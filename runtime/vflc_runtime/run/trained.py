@@ -16,6 +16,7 @@ import pyarrow as pa
 from vflc_runtime.bundle.folder import is_population
 from vflc_runtime.data.batches import EVALUATION_BATCH, sequential
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.keys import restored_columns
 from vflc_runtime.data.output import titled
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.data.values import restored
@@ -123,7 +124,7 @@ class PopulationModel(TrainedModel):
 
     def predicted(self, suffix: str) -> Iterator[pa.RecordBatch]:
         """Of the rows that have no label, or of items: see `NewUsers`."""
-        keys = restored(self.users.keys, self.data.key_types[self.population.users.place], suffix)
+        keys = restored(self.users.keys, self.data.key_types[self.population.users.place][0], suffix)
         return self.new.predicted(self.users, self.given, keys)
 
 
@@ -181,16 +182,16 @@ def measured(session: Session, data: Dataset) -> dict[str, Any]:
 
 def predicted(session: Session, data: Dataset, suffix: str) -> Iterator[pa.RecordBatch]:
     """Predicts all rows; what the places here have of it, for a file of that suffix."""
-    name, keys = "row", pa.array(np.arange(data.rows))  # a place without a table knows no keys
+    named = {"row": pa.array(np.arange(data.rows))}  # a place without a table knows no keys
     plans = session.bundle.plans.values()
     if session.bundle.parties:
         here = [p for plan in plans if plan.reports["predict"].predictions for p in plan.tables]
         party = (here or session.bundle.parties)[0]
-        name = str(loading.encoders(session.bundle)["parties"][party]["key"])
-        keys = restored(data.keys, data.key_types[party], suffix)
+        info = loading.encoders(session.bundle)["parties"][party]
+        named = restored_columns(info, data.keys, data.key_types[party], suffix)
     classes = {each: found for plan in plans for each, found in plan.reports["predict"].classes.items()}
     for rows in sequential(np.arange(data.rows), EVALUATION_BATCH):
-        columns = {name: keys.slice(int(rows[0]), len(rows))}
+        columns = {name: keys.slice(int(rows[0]), len(rows)) for name, keys in named.items()}
         for prediction, values in session.predict(data.batch(rows), len(rows)).items():
             columns |= titled(prediction, values, classes.get(prediction, ()))
         yield pa.record_batch(columns)

@@ -20,7 +20,7 @@ def control(model: Scheduled) -> list[dict[str, Any]]:
     if len(places) < 2:
         return []
     entries = [_entry(kind, places, places) for kind in ALWAYS]
-    readers = [party.name for party in model.parties if party.key is not None and party.name in places]
+    readers = [party.name for party in model.parties if party.key and party.name in places]
     if len(readers) > 1:
         entries += [_entry(kind, readers, readers) for kind in ALIGNING]
     masking = [place for place in places if any(g.masks and g.place == place for g in model.guards)]

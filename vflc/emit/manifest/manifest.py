@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from vflc_common.canonical import signed
+from vflc_common.keys import key_columns, key_json
 from vflc_common.text import quote
 from vflc_common.words import BYTES, FORMAT
 
@@ -74,7 +75,7 @@ def parties(model: Lowered) -> list[dict[str, Any]]:
     return [
         {
             "name": party.name,
-            "key": party.key,
+            "key": key_json(party.key),
             **{
                 f"{kind}s": [c.name for c in party.columns if c.kind == kind]
                 for kind in ("feature", "column", "label", "weight")
@@ -143,7 +144,7 @@ def markdown(data: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for party in data["parties"]:
-        cells = [party["name"], plain(party["key"] or "–")]
+        cells = [party["name"], plain(", ".join(key_columns(party)) or "–")]
         labels = [*_called(party, "labels"), *(f"{name} (weight)" for name in _called(party, "weights"))]
         for names in (_called(party, "features"), labels, _called(party, "columns")):
             cells.append(plain(", ".join(names)) or "–")

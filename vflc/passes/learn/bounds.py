@@ -50,9 +50,10 @@ def learned(model: Lowered, reaching: Mapping[str, Received]) -> tuple[Learned, 
                 bound = bound_of(members, columns)
                 held = tuple(n for n in dict.fromkeys((name, *features)) if (place, party.name, n) in known)
                 found.append(Learned(place, party.name, name, bound, edges, programs, features, held))
-            if party.key is not None and not party.population:
+            if party.key and not party.population:
                 # rows come in the order of their keys, also to a place that has none
-                found.append(Learned(place, party.name, party.key, Bound("rows"), ("alignment",), PROGRAMS))
+                key = ", ".join(party.key)
+                found.append(Learned(place, party.name, key, Bound("rows"), ("alignment",), PROGRAMS))
     return tuple(found)
 
 

@@ -23,6 +23,7 @@ from vflc.ops.penalty import PENALTIES
 from vflc.passes.lower.calls import call
 from vflc.passes.lower.columns import lower_party
 from vflc.passes.lower.evaluate import Evaluator, Stop
+from vflc.passes.lower.keys import check_keys
 from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives
 from vflc.passes.lower.population import lower_population
@@ -178,6 +179,7 @@ def _parties(spec: tree.Spec, scope: Scope, modules: Modules, ev: Evaluator) -> 
                 modules.bind(scope, LazyValue.known(item.name.text, item.name.span, value))
             else:
                 modules.bind(scope, LazyValue.known(item.name.text, item.name.span, None))
+    check_keys(ev, parties)
     return parties
 
 

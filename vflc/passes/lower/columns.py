@@ -25,6 +25,7 @@ from vflc.passes.lower import foreign
 from vflc.passes.lower.encoders import lower_chain
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.expressions import lower_expression
+from vflc.passes.lower.keys import lower_key
 from vflc.passes.lower.values import PartyValue, Scope
 from vflc.syntax import tree
 
@@ -55,16 +56,17 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
                 family = column.name.text if column.family is not None else None
                 table = None if column.table == name else column.table
                 columns.append(replace(lowered, family=family, table=table))
-    if party.columns and party.key is None:
+    if party.columns and not party.key:
         ev.error(
             "VFL0109",
             f"{party.name.text} has columns but no key",
             party.name.span,
             "say which column identifies a row: key ID",
         )
-    key = party.key.text if party.key else None
-    span = party.key.span if party.key else party.span
-    info = PartyInfo(party.name.text, key, tuple(columns), span, party.name.span, party.population)
+    span = party.key[0].span.to(party.key[-1].span) if party.key else party.span
+    info = PartyInfo(
+        party.name.text, lower_key(ev, party), tuple(columns), span, party.name.span, party.population
+    )
     broken = frozenset(seen) - {column_info.name for column_info in columns}
     plain = frozenset(c.name for c in columns if c.kind == "column")
     value = PartyValue(party.name.text, {}, {}, {}, plain, broken)

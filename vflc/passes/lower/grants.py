@@ -159,7 +159,7 @@ class GrantReader(Struct, frozen=True):
         family = [column.name for column in self.party.columns if column.family == name]
         near = folded(family, self.party)[0] if family else did_you_mean(name, known)
         help = f"did you mean `{near}`?" if near else f"use one of: {', '.join(known[:20]) or 'none'}"
-        if name == self.party.key:
+        if name in self.party.key:
             help = "leave the key out: alignment decides what is revealed of it (docs/alignment.md)"
         self.ev.error("VFL0105", f"{self.party.name} has no column `{name}`", word.span, help)
 

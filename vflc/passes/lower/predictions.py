@@ -97,7 +97,7 @@ def bind_prediction(
 def _taken(ev: Evaluator, predicted: PredictedValue, parties: Mapping[str, PartyInfo]) -> bool:
     """Whether the file of predictions has another column of this name, which is reported."""
     for party in parties.values():
-        beside = {party.key or ROW: "the key" if party.key else "the number of a row"}
+        beside = dict.fromkeys(party.key, "the key") or {ROW: "the number of a row"}
         if party.population:
             beside |= {column.name: "a feature" for column in party.columns if column.kind == "feature"}
         what = beside.get(predicted.name)

@@ -1,0 +1,17 @@
+"""Keys of one column or of several, as the files of a bundle hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def key_json(names: Sequence[str]) -> str | list[str] | None:
+    """What a file says of a key: a name, several, or nothing where a party has no table."""
+    return names[0] if len(names) == 1 else list(names) or None
+
+
+def key_columns(party: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of a party's key columns, as its table calls them; none where it has no table."""
+    key = party.get("key")
+    return (key,) if isinstance(key, str) else tuple(key or ())
