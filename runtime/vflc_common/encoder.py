@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from vflc_common.backends import ColumnStatistic, GraphBuilder, KerasBuilder, OnnxBuilder
     from vflc_common.values import Values
 
-Kind = Literal["string", "int", "float", "strings", "id", "ids"]
-"""What a link reads or gives: `strings` and `ids` are many a row."""
+Kind = Literal["string", "int", "float", "date", "timestamp", "strings", "id", "ids", "pair"]
+"""What a link reads or gives: `strings` and `ids` are many a row, a `pair` is two numbers."""
 TEXTS = ("string", "strings")
 IDS = ("id", "ids")
 NUMBERS = ("int", "float")
@@ -27,7 +27,14 @@ NUMBERS = ("int", "float")
 
 def shape_of(kind: str) -> str:
     """What a column is in the graph, by what its chain gives: ids are what they are, texts are nothing."""
-    return "number" if kind in NUMBERS else "vector" if vector_width(kind) is not None else kind
+    if kind in NUMBERS:
+        return "number"
+    return "vector" if kind == "pair" or vector_width(kind) is not None else kind
+
+
+def width_of(type: str | None) -> int:
+    """How many numbers a row has of a column of shape `vector`: as declared, or those of a `pair`."""
+    return vector_width(type) or 2
 
 
 EncoderSettings = Mapping[str, Any]
@@ -206,6 +213,7 @@ class Encoder(Struct, frozen=True, kw_only=True):
         encode: all values of a block; None does one after the other by `python`.
         dear: whether it pays to encode a whole number that occurs twice only once. Of texts it always does.
         codes: how many ids there are, of one that makes ids and is no lookup.
+        different: how many different numbers it gives at most, of one that gives numbers.
         classes: what stands for each id in predictions, of one that makes ids and is no lookup.
         lookup: where it is one; its parameters then end with `lookup_default`.
         length: how many ids a row has at most.
@@ -233,6 +241,7 @@ class Encoder(Struct, frozen=True, kw_only=True):
     encode: Callable[[Values, EncoderSettings], Values] | None = None
     dear: bool = False
     codes: Callable[[EncoderSettings], int] | None = None
+    different: int | None = None
     classes: Callable[[EncoderSettings], Sequence[str | int | float]] | None = None
     lookup: Lookup | None = None
     length: Callable[[EncoderSettings], int] | None = None

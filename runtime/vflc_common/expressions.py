@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vflc_common.words import DATES, kind_of
+
 ExpressionTree = Mapping[str, Any]
 """`{"op", "args"}`, `{"call", "args"}`, `{"column"}`, `{"number"}` or `{"string"}`."""
 
@@ -34,6 +36,7 @@ def columns(tree: ExpressionTree) -> Iterator[str]:
 
 def operation_type(operator: str, types: tuple[str, ...]) -> str:
     """The type of an operator's value, `int` or `float`, given those of its arguments."""
+    types = tuple("int" if type in DATES else type for type in types)
     if len(types) == 1:
         return types[0]
     if operator in CONDITIONS:
@@ -42,9 +45,9 @@ def operation_type(operator: str, types: tuple[str, ...]) -> str:
 
 
 def type_of(tree: ExpressionTree, types: Mapping[str, str]) -> str:
-    """The type of an expression, given those of the columns: `int`, `float` or `string`."""
+    """The kind of an expression, `int`, `float`, `string` or a date, given the types of the columns."""
     if "column" in tree:
-        return types[tree["column"]]
+        return kind_of(types[tree["column"]])
     if "string" in tree:
         return "string"
     if "number" in tree:

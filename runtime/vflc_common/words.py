@@ -46,8 +46,10 @@ STEPS = {
 """What a place does in a program, with what it does it to."""
 StepKind = Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
 
-COLUMN_TYPES = ("string", "int", "float")
+COLUMN_TYPES = ("string", "int", "float", "bool", "date", "timestamp")
 """Declared types of raw columns; and `vector(8)`, so many numbers a row."""
+DATES = ("date", "timestamp")
+"""Types of moments: inside, whole microseconds since 1970 began in UTC; those of a date are whole days."""
 WIDEST = 65_536
 """Numbers that a vector may have."""
 COLUMN_KINDS = ("feature", "label", "weight", "column")
@@ -96,6 +98,11 @@ def vector_width(type: str | None) -> int | None:
     found = re.fullmatch(r"vector\(([1-9][0-9]{0,8})\)", type or "")
     width = int(found[1]) if found else 0
     return width if 0 < width <= WIDEST else None
+
+
+def kind_of(type: str) -> str:
+    """What encoders and expressions are given of a column of a declared type: truth is 1 or 0."""
+    return "int" if type == "bool" else type
 
 
 def is_column_type(text: str) -> bool:

@@ -28,7 +28,7 @@ class Curves:
         self.figure = figure
 
     def __repr__(self) -> str:
-        return "<curves of a run: drawn in a notebook; .save(\"curves.svg\") writes them>"
+        return '<curves of a run: drawn in a notebook; .save("curves.svg") writes them>'
 
     def _repr_png_(self) -> bytes:
         from io import BytesIO

@@ -53,6 +53,7 @@ CODES: dict[str, str] = {
     "VFL0210": "A prediction and a label in different units",
     "VFL0211": "A loss weighted by something that is not a weight",
     "VFL0212": "Units that are not known where the prediction is made",
+    "VFL0213": "A text that is no date",
     "VFL0226": "Compression that saves nothing",
     # Disclosure
     "VFL0301": "A raw feature or label would cross between parties",

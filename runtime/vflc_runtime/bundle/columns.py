@@ -9,7 +9,15 @@ from vflc_common.encoder import IDS, examined, shape_of
 from vflc_common.encoders import ENCODERS
 from vflc_common.expressions import CALLS, CONDITIONS, CROSSED, type_of
 from vflc_common.plugins import BrokenPlugin, Plugin
-from vflc_common.words import COLUMN_KINDS, COLUMN_TYPES, ENCODERS_FILE, SHAPES, is_column_type, vector_width
+from vflc_common.words import (
+    COLUMN_KINDS,
+    COLUMN_TYPES,
+    ENCODERS_FILE,
+    SHAPES,
+    is_column_type,
+    kind_of,
+    vector_width,
+)
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plugins import load, unusable
@@ -72,7 +80,7 @@ def _check_column(column: Json, types: Mapping[str, str], declared: Sequence[Plu
             raise column.wrong("an expression that is less deep") from None
     if column["kind"].one_of(*COLUMN_KINDS) == "column":
         return
-    kind = types[column["name"].text()] if value is None else type_of(value.value, types)
+    kind = kind_of(types[column["name"].text()]) if value is None else type_of(value.value, types)
     kind, rows = _check_chain(column["encoders"], kind, declared)
     shape = column["shape"].one_of(*SHAPES)
     if shape_of(kind) != shape:

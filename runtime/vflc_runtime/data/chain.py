@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from vflc_common.backends import ColumnStatistic
-from vflc_common.encoder import DEFAULT, EncoderSettings
+from vflc_common.encoder import DEFAULT, EncoderSettings, width_of
 from vflc_common.encoders import length, record
 from vflc_common.encoding import numbers_of
 from vflc_common.text import text
@@ -191,6 +191,8 @@ class EncoderChain:
             return _padded(self._ids(done, keys, codes), done.offsets, codes, self.length)
         if done.flat.null_count:
             self._refuse.missing(done.flat, keys, codes)
+        if self.shape == "vector":  # a pair
+            return spread(done.flat.flatten().to_numpy().reshape(-1, width_of(None)), codes)
         if self.shape == "number":
             with self._refuse.converting("its use as a number"):
                 numbers, _ = numbers_of(done.flat)

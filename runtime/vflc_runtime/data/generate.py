@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from vflc_common.encoder import DEFAULT, Encoder, EncoderSettings, Suits
+from vflc_common.dates import DAY
+from vflc_common.encoder import DEFAULT, Encoder, EncoderSettings, Suits, is_whole
 from vflc_common.encoders import record
 from vflc_common.expressions import CALLS, ExpressionTree
 from vflc_common.expressions import columns as columns_read
 from vflc_common.text import text
-from vflc_common.words import vector_width
+from vflc_common.words import DATES, kind_of, vector_width
 
 from vflc_runtime.data import expressions
 from vflc_runtime.data.table import ColumnJson, name_in_table
@@ -73,8 +74,16 @@ def _random(seed: int, *purpose: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
 
+_ARROW = {
+    "string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+}  # fmt: skip
+FROM, TO = -3653, 29220
+"""Days since 1970 between which dates lie: 1960 to 2049."""
+
+
 def _arrow(type: str) -> pa.DataType:
-    return {"string": pa.string(), "int": pa.int64(), "float": pa.float64()}[type]
+    return _ARROW[type]
 
 
 def _fitting(
@@ -132,10 +141,17 @@ def _value(
     column: ColumnJson, columns: Mapping[str, ColumnJson], made: Mapping[str, pa.Array], rows: int
 ) -> pa.Array:
     known = {
-        name: made[name] if name in made else _value(columns[name], columns, made, rows)
+        name: _inside(made[name]) if name in made else _value(columns[name], columns, made, rows)
         for name in columns_read(column["value"])
     }
     return expressions.evaluate(column["value"], known, rows, column.get("where"))
+
+
+def _inside(values: pa.Array) -> pa.Array:
+    """Values [n] as expressions are given them: moments as microseconds."""
+    if pa.types.is_temporal(values.type):
+        return values.cast(pa.timestamp("us")).cast(pa.int64())
+    return values
 
 
 def _column(
@@ -152,6 +168,9 @@ def _column(
     if (width := vector_width(column["type"])) is not None:
         return _vectors(width, wanted, rows, random)
     literals = [leaf for tree in trees for leaf in _literals(tree)]
+    tested = gaps and "shape" not in column and any(_tests_missing(tree) for tree in trees)
+    if column["type"] in DATES:
+        return _moments(column["type"], wanted.gaps or tested, literals, rows, random)
     values: list[Any]
     if wanted.separator is not None:
         values = _many(wanted, rows, random)
@@ -164,7 +183,6 @@ def _column(
     else:
         numbers = [float(x) for x in literals if not isinstance(x, str)]
         values = _numbers(column, wanted, numbers, bool(trees), rows, random, scale)
-    tested = gaps and "shape" not in column and any(_tests_missing(tree) for tree in trees)
     if wanted.gaps or tested:
         absent = random.random(rows) < GAPS
         values = [None if gone else value for value, gone in zip(values, absent, strict=True)]
@@ -215,9 +233,26 @@ def _vectors(width: int, wanted: _Wanted, rows: int, random: np.random.Generator
     return pa.FixedSizeListArray.from_arrays(flat, width, mask=absent)
 
 
+def _moments(
+    type: str, gaps: bool, literals: Sequence[Any], rows: int, random: np.random.Generator
+) -> pa.Array:
+    """Dates or timestamps [rows], around those that they are compared with."""
+    around = [int(value) // DAY for value in literals if is_whole(value) and abs(value) > DAY]
+    days = random.integers(FROM, TO, rows)
+    if around:
+        days = random.choice(around, rows) + random.integers(-500, 500, rows)
+    absent = random.random(rows) < (GAPS if gaps else 0.0)
+    if type == "date":
+        return pa.array(days.astype(np.int32), pa.int32(), mask=absent).cast(pa.date32())
+    moments = days * DAY + random.integers(0, DAY, rows)
+    return pa.array(moments, pa.int64(), mask=absent).cast(pa.timestamp("us"))
+
+
 def _as(type: str, value: Any) -> Any:
     if value is None:
         return None
+    if type == "bool":
+        return bool(int(value) % 2)
     return text(value) if type == "string" else int(value) if type == "int" else float(value)
 
 
@@ -258,7 +293,7 @@ def _numbers(
     random: np.random.Generator,
     scale: float,
 ) -> list[float]:
-    whole = column["type"] == "int"
+    whole = kind_of(column["type"]) == "int"
     values: NDArray[np.floating[Any]]
     if wanted.distinct is not None:
         return [float(i) for i in random.integers(0, wanted.distinct, rows)]

@@ -20,6 +20,14 @@ ColumnJson = Mapping[str, Any]
 """A column of encoders.json."""
 T = TypeVar("T")
 
+HELP = {
+    "bool": "correct the values: true and false, yes and no, 1 and 0 are understood; leave missing ones out",
+    "date": "write dates as 2024-01-31, or convert them in a query: sql:SELECT … strptime(D, '%d.%m.%Y') AS "
+    "D; declare the column timestamp where days have times",
+    "timestamp": "write timestamps as 2024-01-31 08:00:00 or 2024-01-31T08:00:00+01:00, or convert them in "
+    "a query: sql:SELECT … strptime(T, '%d.%m.%Y %H:%M') AS T",
+}
+"""What to do about a value that is not of a column's type."""
 WIDTH = 50
 """Columns that one query computes."""
 
@@ -152,6 +160,8 @@ def _refuse_value(
     help = "correct the values, leave missing ones empty, or declare the column string"
     if column["type"] == "int" and values.is_long(value):
         help = "declare the column string: this number does not fit a 64-bit int"
+    elif column["type"] in HELP:
+        help = HELP[column["type"]]
     elif column["type"] == "string":
         help = values.what_to_do(name_in_table(column), "string", "JSON")
     elif vector_width(column["type"]) is not None:

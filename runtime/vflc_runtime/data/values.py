@@ -15,13 +15,14 @@ Keys are compared by it, `string` columns are looked up and hashed by it. docs/l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+from vflc_common.dates import DAY, MOMENT
 from vflc_common.text import DIGITS
-from vflc_common.words import vector_width
+from vflc_common.words import DATES, vector_width
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"} | {
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
@@ -32,6 +33,7 @@ PLAIN = INTEGERS | {
 }  # fmt: skip
 """Types whose values DuckDB itself writes in one way, given that its time zone is UTC."""
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_MOMENT = MOMENT.pattern.replace("(?:", "(")
 MACROS = {
     "vfl_finite": """(x) AS CASE WHEN isfinite(x) THEN x END""",
     "vfl_whole": """(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END""",
@@ -42,6 +44,13 @@ MACROS = {
     CASE WHEN regexp_full_match(trim(t), '[+-]?[0-9]+(\\.0*)?')
         THEN TRY_CAST(regexp_replace(trim(t), '\\.0*$', '') AS BIGINT)
     ELSE vfl_whole(vfl_number(t)) END""",
+    "vfl_truth": """(t) AS
+    CASE WHEN lower(trim(t)) IN ('true', 't', 'yes', 'y', '1') THEN 1
+        WHEN lower(trim(t)) IN ('false', 'f', 'no', 'n', '0') THEN 0 END""",
+    "vfl_moment": f"""(t) AS
+    CASE WHEN NOT regexp_full_match(trim(t), '{_MOMENT}') OR starts_with(trim(t), '0000') THEN NULL
+        WHEN regexp_matches(trim(t), '.{{11}}.*[Z+-]') THEN epoch_us(TRY_CAST(trim(t) AS TIMESTAMPTZ))
+        ELSE epoch_us(TRY_CAST(trim(t) AS TIMESTAMP)) END""",
     "vfl_real": f"""(x) AS
     CASE WHEN NOT isfinite(x) THEN NULL
     WHEN x = floor(x) AND abs(x) < {DIGITS:.0e} THEN CAST(CAST(x AS HUGEINT) AS VARCHAR)
@@ -92,7 +101,7 @@ def typed(declared: str, type: str, name: str) -> Expression | None:
     """A column `name` of DuckDB's `type` as it was declared; None where it cannot be had so."""
     if (width := vector_width(declared)) is not None:
         return _as_vector(width, type, name)
-    return {"string": as_text, "int": _as_int, "float": _as_float}[declared](type, name)
+    return _TYPED[declared](type, name)
 
 
 def as_text(type: str, name: str) -> Expression | None:
@@ -137,6 +146,54 @@ def _as_float(type: str, name: str) -> Expression | None:
     if type in INTEGERS or type in ("BOOLEAN", "FLOAT", "DOUBLE") or _decimal(type):
         return Expression(f"vfl_finite(CAST({name} AS DOUBLE))")
     return None
+
+
+def _as_truth(type: str, name: str) -> Expression | None:
+    """1 or 0: of truth, of these numbers, and of words for it."""
+    if type == '"NULL"':
+        return Expression("CAST(NULL AS BIGINT)")
+    if written := _written(type, name):
+        return _read(written, f"CAST(vfl_truth({written}) AS BIGINT)")
+    if type == "BOOLEAN":
+        return Expression(f"CAST({name} AS BIGINT)")
+    if not (type in INTEGERS or type in ("FLOAT", "DOUBLE") or _decimal(type)):
+        return None
+    value = f"CASE WHEN {name} IN (0, 1) THEN CAST({name} AS BIGINT) END"
+    return Expression(value, f"isfinite(CAST({name} AS DOUBLE)) AND {value} IS NULL")
+
+
+def _as_timestamp(type: str, name: str) -> Expression | None:
+    """Microseconds since 1970 began in UTC, of moments and of their text."""
+    if type == '"NULL"':
+        return Expression("CAST(NULL AS BIGINT)")
+    if written := _written(type, name):
+        return _read(written, f"vfl_moment({written})")
+    zoned = "WITH TIME ZONE" in type or type == "TIMESTAMPTZ_NS"
+    if type != "DATE" and not type.startswith("TIMESTAMP"):
+        return None
+    moment = f"TRY_CAST({name} AS TIMESTAMP{'TZ' * zoned})"
+    finite = f"isfinite({name if type == 'DATE' else moment})"
+    value = f"CASE WHEN {finite} THEN epoch_us({moment}) END"
+    return Expression(value, f"{finite} AND {value} IS NULL")
+
+
+def _as_date(type: str, name: str) -> Expression | None:
+    """The same of days: a moment that is no midnight is none."""
+    moment = _as_timestamp(type, name)
+    if moment is None or type in ("DATE", '"NULL"'):
+        return moment
+    whole = f"CASE WHEN ({moment.value}) % {DAY} = 0 THEN {moment.value} END"
+    return Expression(whole, f"({moment.bad}) OR ({moment.value}) % {DAY} != 0")
+
+
+_TYPED: dict[str, Callable[[str, str], Expression | None]] = {
+    "string": as_text,
+    "int": _as_int,
+    "float": _as_float,
+    "bool": _as_truth,
+    "date": _as_date,
+    "timestamp": _as_timestamp,
+}
 
 
 def _as_vector(width: int, type: str, name: str) -> Expression | None:
@@ -189,6 +246,12 @@ def what_to_do(name: str, declared: str, type: str) -> str:
         )
     if type.startswith(("STRUCT", "MAP", "UNION", "TUPLE", "VARIANT")):
         return f"select the part you need in a query: sql:SELECT … {called}.part AS {called}"
+    if declared in DATES:
+        seconds = "" if type.startswith("TIME") else ", from seconds since 1970 for instance"
+        return (
+            f"convert it in a query{seconds}: sql:SELECT … "
+            f"{f'DATE + {called}' if seconds == '' else f'to_timestamp({called})'} AS {called}"
+        )
     ways = {
         "BLOB": f"decode({called}) or hex({called})",
         "INTERVAL": f"epoch({called})",
@@ -196,7 +259,9 @@ def what_to_do(name: str, declared: str, type: str) -> str:
         "BIGNUM": f"CAST({called} AS VARCHAR)",
     }
     if declared != "string" and as_text(type, name) is not None:
-        way = f"epoch({called})" if type.startswith(("DATE", "TIME")) else f"CAST({called} AS BIGINT)"
+        if type.startswith(("DATE", "TIMESTAMP")):
+            return f"declare it {'date' if type == 'DATE' else 'timestamp'}"
+        way = f"epoch({called})" if type.startswith("TIME") else f"CAST({called} AS BIGINT)"
         return f"declare it string, or convert it to a number in a query: sql:SELECT … {way} AS {called}"
     way = ways.get(type, f"CAST({called} AS VARCHAR)")
     return f"convert it in a query: sql:SELECT … {way} AS {called}"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from vflc_common.arrays import Array
+from vflc_common.encoder import width_of
 from vflc_common.encoders import ENCODERS
 from vflc_common.encoding import MISSING
-from vflc_common.words import vector_width
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.errors import Failure
@@ -89,7 +89,7 @@ def signature(raw: RawFeature, precision: str) -> Signature:
     """The type and shape in which a model takes a column."""
     if raw.encoded:
         if raw.shape in ("number", "vector"):
-            return precision, ("batch", vector_width(raw.type) or 1)
+            return precision, ("batch", width_of(raw.type) if raw.shape == "vector" else 1)
         return "int32", ("batch", raw.length or MOST) if raw.many else ("batch",)
     type = {"string": "string", "int": "int64", "float": "float64"}[raw.type]
     return type, ("batch", MOST) if raw.pieces else ("batch",)

@@ -14,6 +14,7 @@ each step, and this file does it.
 from __future__ import annotations
 
 import csv
+import datetime
 import json
 import math
 import re
@@ -65,7 +66,8 @@ def _row(given: Mapping[str, Any], row: Mapping[str, Any], steps: EncodeSteps) -
         value = computed(given["computed"], given["reads"], lambda column: _raw(given["party"], column, row))
     else:
         value = _raw(given["party"], given["column"], row)
-    value = typed(value, given["declared"], name)
+    if given.get("computed") is None or given["declared"] not in _READ:
+        value = typed(value, given["declared"], name)
     for step in given["before"]:
         value = _step(value, step, name, steps)
     taken = value
@@ -113,6 +115,8 @@ def typed(value: Any, declared: str, name: str) -> Any:
         return _vector(value, int(declared[len("vector(") : -1]), name)
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if value is not None and declared in _READ:
+        return _READ[declared](value, name)
     if value is None or declared == "string":
         return value if value is None else text_of(value)
     if isinstance(value, str):
@@ -138,6 +142,64 @@ def _vector(value: Any, width: int, name: str) -> list[float | None]:
     if not isinstance(value, list) or len(value) != width:
         raise RefusedValue(f"{name} is {value!r}, and is to be a list of {width} numbers")
     return [typed(one, "float", name) for one in value]
+
+
+TRUTH = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1"), 1),
+    **dict.fromkeys(("false", "f", "no", "n", "0"), 0),
+}
+
+
+def _truth(value: Any, name: str) -> int | None:
+    """Truth as 1 or 0."""
+    written = value.strip(" ").lower() if isinstance(value, str) else value
+    if isinstance(written, str) and written in ABSENT:
+        return None
+    found = TRUTH.get(written) if isinstance(written, str) else int(written) if written in (0, 1) else None
+    if found is None:
+        raise RefusedValue(f"{name} is {value!r}, and is to be true or false")
+    return found
+
+
+ISO = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:[T ]([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
+    r"(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?)?"
+)
+
+
+def _timestamp(value: Any, name: str) -> int | None:
+    """A moment as microseconds since 1970 began, in UTC unless it says otherwise."""
+    if isinstance(value, str) and value.strip(" ").lower() in ABSENT:
+        return None
+    found = ISO.fullmatch(value.strip(" ")) if isinstance(value, str) else None
+    wrong = RefusedValue(f"{name} is {value!r}, and is to be a text such as 2024-01-31 08:00:00")
+    if found is None:
+        raise wrong
+    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    micros = int((found[7] or "")[:6].ljust(6, "0"))
+    try:
+        moment = datetime.datetime(year, month, day, hour, minute, second, micros)
+    except ValueError:
+        raise wrong from None
+    apart = datetime.timedelta()
+    if found[8] and found[8] != "Z":
+        digits = found[8][1:].replace(":", "")
+        apart = datetime.timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
+        apart = -apart if found[8][0] == "-" else apart
+    since = moment - datetime.datetime(1970, 1, 1) - apart
+    return since // datetime.timedelta(microseconds=1)
+
+
+def _date(value: Any, name: str) -> int | None:
+    """The same of a day."""
+    found = _timestamp(value, name)
+    if found is not None and found % (24 * 3600 * 1000000):
+        raise RefusedValue(f"{name} is {value!r}, and is to be a day without a time")
+    return found
+
+
+_READ: dict[str, Callable[[Any, str], Any]] = {"bool": _truth, "date": _date, "timestamp": _timestamp}
 
 
 def text_of(value: Any) -> str:

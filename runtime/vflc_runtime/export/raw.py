@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from vflc_common.arrays import Array
+from vflc_common.dates import shown
 from vflc_common.encoder import TEXTS, EncoderSettings
 from vflc_common.encoders import length, record
 from vflc_common.encoding import UNKNOWN, NotExpressed
 from vflc_common.expressions import columns as columns_read
 from vflc_common.expressions import renamed, type_of
 from vflc_common.values import Values
-from vflc_common.words import vector_width
+from vflc_common.words import DATES, vector_width
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.align import open_tables
@@ -107,8 +108,9 @@ class RawFeature:
 
     def check(self) -> None:
         """NotExpressed where no format can do what is left to the model."""
-        if self.shape == "vector":
-            raise NotExpressed("vectors are encoded before the model")
+        if self.shape == "vector" or self.type not in ("string", "int", "float"):
+            what = "vectors" if self.shape == "vector" else f"columns of type {self.type}"
+            raise NotExpressed(f"{what} are encoded before the model")
         for encoder in self.encoders:
             why = record(encoder).not_exported(encoder, self.type)
             if why is not None:
@@ -223,6 +225,11 @@ def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Tabl
         }
     finally:
         aligned.close()
+    for party, info in parties.items():
+        for c in info["columns"]:
+            if c["type"] in DATES:  # as it may stand in a table, not as it is inside
+                name, day = f"{party}.{name_in_table(c)}", c["type"] == "date"
+                raw[name] = [None if moment is None else shown(moment, day) for moment in raw[name]]
     rows = [{name: column[at] for name, column in raw.items()} for at in range(count)]
     return RowSample(rows, data.batch(np.arange(count)))
 

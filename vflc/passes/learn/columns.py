@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import inf, log2, prod
 from typing import Any
 
-from vflc_common.encoders import length
+from vflc_common.encoders import length, record
 from vflc_common.expressions import CONDITIONS
 from vflc_common.expressions import columns as columns_read
 
@@ -20,9 +20,20 @@ def table_columns(column: ColumnInfo) -> tuple[str, ...]:
     return tuple(dict.fromkeys(columns_read(column.value)))
 
 
+_VALUES = {"bool": 2}
+"""How many values a column of a type has."""
+
+
 def codes(column: ColumnInfo) -> float:
-    """How many values a number or an id of it can take at most: infinite where nothing bounds it."""
-    taken = inf if column.value is None else _values(column.value)
+    """How many values a number or an id of it can take at most: infinite where nothing bounds it.
+
+    An encoder gives no more values than it reads, but one more where it fills what is missing.
+    """
+    taken = _VALUES.get(column.type or "", inf) if column.value is None else _values(column.value)
+    for settings in column.encoders:
+        encoder = record(settings)
+        most = inf if encoder.different is None else encoder.different
+        taken = min(taken + encoder.allows_missing(settings), most)
     return min(taken, inf if column.rows is None else column.rows)
 
 

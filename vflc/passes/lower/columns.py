@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec.structs import replace
-from vflc_common.encoder import TEXTS, shape_of
+from vflc_common.encoder import TEXTS, shape_of, width_of
 from vflc_common.encoders import length
 from vflc_common.expressions import columns as columns_read
 from vflc_common.text import composed, quote
-from vflc_common.words import COLUMN_TYPES, WIDEST, is_column_type, vector_width
+from vflc_common.words import COLUMN_TYPES, DATES, WIDEST, is_column_type, kind_of, vector_width
 
 from vflc.diagnostics import RelatedSpan, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -115,7 +115,8 @@ def _is_read_twice(
 
 def _raw_types(party: tree.Party) -> dict[str, str]:
     """Declared types of the columns that lie in the table as they are."""
-    return {name: c.type.text for c in party.columns if c.type is not None for name in _names(c)}
+    columns = (c for c in party.columns if c.type is not None)
+    return {name: kind_of(c.type.text) for c in columns if c.type is not None for name in _names(c)}
 
 
 def _type_help(declared: str) -> str:
@@ -125,7 +126,7 @@ def _type_help(declared: str) -> str:
     near = did_you_mean(declared, [*COLUMN_TYPES, "vector"])
     near = "vector(128)" if near == "vector" else near
     return foreign.instead(foreign.TYPES, declared) or (
-        f"did you mean `{near}`?" if near else "use string, int, float or vector(128)"
+        f"did you mean `{near}`?" if near else f"use {', '.join(COLUMN_TYPES)} or vector(128)"
     )
 
 
@@ -140,7 +141,7 @@ def column_node(ev: Evaluator, party: PartyInfo, column: ColumnInfo) -> Node:
         "id": (ROWS,),
         "ids": (ROWS, Axis("value", length(column.encoders))),
         "number": (ROWS, Axis(None, 1)),
-        "vector": (ROWS, Axis(None, vector_width(column.type))),
+        "vector": (ROWS, Axis(None, width_of(column.type))),
     }[column.shape]
     attrs = {"party": party.name, "name": column.name, "kind": column.shape, "rows": column.rows}
     dtype: Any = "float" if column.shape in ("number", "vector") else "int"
@@ -180,7 +181,8 @@ def _column(
     value: dict[str, Any] | None = None
     declared: str | None = None
     if column.type is not None:
-        declared = kind = column.type.text
+        declared = column.type.text
+        kind = kind_of(declared)
         if not is_column_type(declared):
             ev.error("VFL0204", f"unknown type `{declared}`", column.type.span, _type_help(declared))
             return None
@@ -214,7 +216,15 @@ def _column(
             text, help = f"the weight `{name}` is text", "an example weight must be a number"
         ev.error("VFL0204", text, column.span, help)
         return None
+    if kind in DATES:
+        help = 'take a part of it: month, weekday, hour, …, or a number of days: days(since = "2020-01-01")'
+        ev.error("VFL0204", f"`{name}` is a {kind}, but the graph needs ids or numbers", column.span, help)
+        return None
     shape = shape_of(kind)
+    if column.kind != "feature" and shape == "vector":
+        text = f"the {column.kind} `{name}` is a pair of numbers: only a feature can be one"
+        ev.error("VFL0021", text, column.span, "leave out the last encoder")
+        return None
     if column.kind == "weight" and shape != "number":
         help = "remove the encoders that make ids; for a weight by class: weight W = 1 + 9 * (Class == 2)"
         ev.error(

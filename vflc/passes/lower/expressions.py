@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vflc_common.dates import DAY, moment_of
 from vflc_common.expressions import CALLS, COMPARISONS, CROSSED, operation_type
-from vflc_common.words import vector_width
+from vflc_common.text import quote
+from vflc_common.words import DATES, vector_width
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import PartyInfo
@@ -52,6 +54,8 @@ def lower_expression(
             return inner(tree.Ref(expr.name.text, expr.name.span))
         case tree.Unary():
             value, kind = inner(expr.value)
+            if kind in DATES:
+                return _no_number(ev, expr.value)
             name = "neg" if expr.operator == "-" else "not"
             return ({"op": name, "args": [value]} if value else None), kind
         case tree.Binary():
@@ -59,7 +63,9 @@ def lower_expression(
         case tree.Call(function=tree.Ref(name="cross")):
             return _crossed(ev, expr, [inner(argument.value) for argument in expr.arguments])
         case tree.Call(function=tree.Ref(name=name)) if name in CALLS and len(expr.arguments) == 1:
-            value, _ = inner(expr.arguments[0].value)
+            value, kind = inner(expr.arguments[0].value)
+            if kind in DATES and name != "is_missing":
+                return _no_number(ev, expr.arguments[0].value)
             return ({"call": name, "args": [value]} if value else None), CALLS[name]
     ev.error(
         "VFL0204",
@@ -96,11 +102,52 @@ def _crossed(
     return ({"call": "cross", "args": values} if len(values) == len(parts) else None), "string"
 
 
+LoweredExpression = tuple[dict[str, Any] | None, str]
+"""An expression as data, None after a mistake, and its kind."""
+_DATES_HELP = (
+    'dates can be compared, as in Day >= "2024-01-31", and subtracted: Seen - Joined is a number of days; '
+    "parts of them are taken by encoders: -> month"
+)
+
+
+def _no_number(ev: Evaluator, expr: tree.Expr) -> LoweredExpression:
+    ev.error("VFL0204", "a date is no number", expr.span, _DATES_HELP)
+    return None, "float"
+
+
+def _of_dates(
+    ev: Evaluator, expr: tree.Binary, left: LoweredExpression, right: LoweredExpression
+) -> LoweredExpression:
+    """Dates and timestamps, and texts of them, compared; or the days between two."""
+    sides: list[dict[str, Any] | None] = []
+    for (value, kind), part in ((left, expr.left), (right, expr.right)):
+        if value is None:
+            return None, "float"
+        if "string" in value:
+            moment = moment_of(value["string"])
+            if moment is None:
+                help = 'write it as in "2024-01-31" or "2024-01-31 08:00:00"'
+                ev.error("VFL0213", f"{quote(value['string'])} is no date", part.span, help)
+                return None, "float"
+            sides.append({"number": moment})
+        elif kind in DATES:
+            sides.append(value)
+        else:
+            return _no_number(ev, expr)
+    if expr.operator in COMPARISONS:
+        return {"op": expr.operator, "args": sides}, "float"
+    if expr.operator != "-":
+        return _no_number(ev, expr)
+    return {"op": "/", "args": [{"op": "-", "args": sides}, {"number": DAY}]}, "float"
+
+
 def _binary_expression(
     ev: Evaluator, expr: tree.Binary, left: tuple[Any, str], right: tuple[Any, str]
 ) -> tuple[dict[str, Any] | None, str]:
     if left[0] is None or right[0] is None:
         return None, "float"
+    if left[1] in DATES or right[1] in DATES:
+        return _of_dates(ev, expr, left, right)
     text = [side[1] == "string" for side in (left, right)]
     compares = expr.operator in COMPARISONS
     if any(text) and (not compares or not all(text)):

@@ -39,8 +39,10 @@ ENCODERS = {
     **_all("embed embedding", _IDS),
 }  # fmt: skip
 TYPES = {
-    **_all("bool boolean", "use int, 0 or 1, for a truth value"),
-    **_all("category categorical object text varchar char date datetime timestamp", "write string"),
+    **_all("boolean truth", "write bool"),
+    **_all("category categorical object text varchar char", "write string"),
+    **_all("datetime datetime64 timestamptz time moment", "write timestamp"),
+    **_all("day", "write date"),
     **_all("double real number numeric decimal", "write float"),
     **_all("long bigint", "write int"),
 }
