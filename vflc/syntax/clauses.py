@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
+
 from vflc.syntax.tree import COLON, Clause, Expr, Name, ReleaseStatement
 
 
@@ -18,11 +20,10 @@ def limits_of(statement: ReleaseStatement) -> list[list[Clause]]:
 
 def _goes_on(limit: list[tuple[Expr | Name, ...]], clause: tuple[Expr | Name, ...]) -> bool:
     """Whether a clause is one more item of the list before it."""
-    before = [_word(word) for part in limit for word in part]
     words = [_word(word) for word in clause]
-    match before[:2]:
+    match [_word(word) for word in islice(chain.from_iterable(limit), 2)]:
         case ["to", _] | ["never", "to"]:
-            return COLON not in before or not _begins(words)
+            return not _begins(words) or all(_word(word) != COLON for part in limit for word in part)
         case ["only" | "never", _]:
             return len(words) == 1
         case [_, "knows"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 from vflc_common.canonical import signed
@@ -20,6 +21,7 @@ from vflc.emit.manifest.sizes import sized_by, sizes_told
 from vflc.emit.manifest.text import plain
 from vflc.emit.outside import described as described_models
 from vflc.emit.outside import listed
+from vflc.ir.graph import SecretSource
 from vflc.ir.model import Edge, PartyInfo
 from vflc.ir.stages import Lowered, Scheduled
 
@@ -112,7 +114,7 @@ def _edge(model: Scheduled, edge: Edge, precision: str) -> dict[str, Any]:
         "dtype": dtype_name(node.type.dtype, precision),
         "bytes_per_row": size if node.type.batched else 0,
         "bytes_per_step": 0 if node.type.batched else size,
-        "depends_on": sorted(str(source) for source in node.sources),
+        "depends_on": _names(node.sources),
         "sized_by": sized_by(graph, node),
         "gradient_of": edge.gradient_of,
         "programs": list(edge.programs),
@@ -122,6 +124,12 @@ def _edge(model: Scheduled, edge: Edge, precision: str) -> dict[str, Any]:
         "discloses": model.disclosed.disclosures.get(edge.id, {}),
         **packed(model, edge, node, precision),
     }
+
+
+@lru_cache(64)
+def _names(sources: frozenset[SecretSource]) -> list[str]:
+    """In order. In a model of many columns thousands of edges depend on the same ones."""
+    return sorted(map(str, sources))
 
 
 def dtype_name(dtype: str, precision: str) -> str:

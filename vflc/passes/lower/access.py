@@ -36,15 +36,15 @@ def attribute(ev: Evaluating, expr: tree.Attribute, scope: Scope) -> Any:
 
 
 def _column(ev: Evaluating, party: PartyValue, name: str, expr: tree.Attribute) -> Any:
+    for columns in (party.features, party.labels, party.weights):
+        if name in columns:
+            return columns[name]
     features = list(party.features.values())
     groups = {
         "features": features,
         "categories": [f for f in features if f.attrs["kind"] in IDS],
         "numbers": [f for f in features if f.attrs["kind"] not in IDS],
     }
-    columns = party.features | party.labels | party.weights
-    if name in columns:
-        return columns[name]
     if name in party.broken or (name in groups and (party.broken or ev.collector.left_out)):
         return POISON
     if name in groups:
@@ -54,6 +54,7 @@ def _column(ev: Evaluating, party: PartyValue, name: str, expr: tree.Attribute) 
     if name in party.plain:
         return ev.error("VFL0111", f"`{name}` is a `column` of {party.name}, which the graph cannot read",
                         expr.name.span, use_of(name))  # fmt: skip
+    columns = party.features | party.labels | party.weights
     near = did_you_mean(name, [*columns, *party.plain, *groups])
     help = f"did you mean `{near}`?" if near else f"{party.name} has {', '.join(columns) or 'no columns'}"
     return ev.error("VFL0105", f"{party.name} has no feature or label `{name}`", expr.name.span, help)
