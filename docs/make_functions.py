@@ -15,6 +15,7 @@ from vflc_common.encoders import ENCODERS
 from vflc_common.metrics import METRICS
 
 from vflc.ops import FUNCTIONS
+from vflc.ops.convolution import PADDING
 from vflc.ops.embedding import COMBINERS
 from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.optimizers import OPTIMIZERS
@@ -33,6 +34,8 @@ SECTIONS = {
     "embedding": "Features and tables",
     "layers": "Layers",
     "sequence": "Sequences",
+    "recurrent": "Recurrent layers",
+    "convolution": "Convolutions and pooling",
     "losses": "Losses and penalties",
 }
 """Titles by the module of `vflc/ops` that a function is in; another module is its own title."""
@@ -97,6 +100,8 @@ def _section(module: str, functions: list[Function]) -> Iterator[str]:
         yield f"| `{function.name}({', '.join(parts)})` | {kinds} | {_cell(function.doc)} |"
     if module == "layers":
         yield from ("", f"Activations: {_names(ACTIVATIONS)}. Initial values: {_names(INITS)}.")
+    if module == "convolution":
+        yield from ("", f"Padding: {_names(PADDING)}; pooling has no `causal`.")
     if module == "embedding":
         yield from ("", f"Combiners: {_names(COMBINERS)}. Initial values: {_names(INITS)}.")
     yield ""

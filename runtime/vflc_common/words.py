@@ -61,7 +61,7 @@ Predicted = Literal["binary", "multiclass", "number"]
 PREDICTED: tuple[Predicted, ...] = get_args(Predicted)
 """What a prediction is: the probability of a class, of each class, or a number."""
 
-INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
+INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform", "orthogonal", "unit_forget")
 """How a weight starts that is drawn, or filled."""
 FROM_FILE = "file"
 """How one starts whose first value is in `FIRST_FILE`."""

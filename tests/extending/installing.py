@@ -32,7 +32,7 @@ train { batch 50  epochs 2  validation 0.2  metrics METRIC, auc  monitor METRIC 
 """
 
 
-def spec(activation: str = "swish", metric: str = "cubed_error") -> str:
+def spec(activation: str = "mish", metric: str = "cubed_error") -> str:
     return SPEC.replace("ACTIVATION", activation).replace("METRIC", metric)
 
 

@@ -29,7 +29,7 @@ def test_a_function_and_a_metric_of_another_package(site: Path, tmp_path: Path) 
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text("utf-8"))
     assert manifest["plugins"] == [
         {"kind": kind, "name": name, "package": "vflc-example", "version": "1.0"}
-        for kind, name in (("functions", "swish"), ("metrics", "cubed_error"))
+        for kind, name in (("functions", "mish"), ("metrics", "cubed_error"))
     ]
     data = tables(tmp_path)
     done = vflc("train", "bundle", *data, "--out", "run", at=tmp_path, site=site)
@@ -261,8 +261,8 @@ def test_what_is_not_asked_for_is_not_imported(tmp_path: Path) -> None:
 
 
 def test_a_near_name_is_suggested(site: Path, tmp_path: Path) -> None:
-    told = found(spec("swich", "cubed_eror"), tmp_path, site)
-    assert "did you mean `cubed_error`?" in told and "did you mean `swish`?" in told
+    told = found(spec("misch", "cubed_eror"), tmp_path, site)
+    assert "did you mean `cubed_error`?" in told and "did you mean `mish`?" in told
 
 
 @pytest.mark.parametrize(

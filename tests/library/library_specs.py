@@ -42,9 +42,14 @@ LOGITS = {
     "DCN": f"DCN(both, layers = 2, {SMALL})",
     "DCN stacked": f"DCN(both, layers = 2, {SMALL}, parallel = false)",
     "PNN": f"PNN(both, {SMALL})",
+    "AutoInt": "AutoInt(both, k = 4, layers = 2, dim = 3)",
+    "AutoIntTop": "AutoIntTop(concat(a, b, axis = field), layers = 1, dim = 4)\n"
+    "a = embed(alice.features, dim = 4)\nb = embed([bob.item, bob.price], dim = 4)",
     "TwoTower": f"TwoTower(alice.features, [bob.item, bob.price], {SMALL})",
     "TwoTower dot": f"TwoTower(alice.features, [bob.item], {SMALL}, cosine = false, temperature = 1)",
     "DIN": f"DIN(bob.past, bob.item, t, alice.features, {SMALL}, attention_units = [4])\nt = table(15, 4)",
+    "DIEN": f"DIEN(bob.past, bob.item, t, alice.features, {SMALL})\nt = table(15, 4)",
+    "SASRec": "SASRec(bob.past, bob.item, t, heads = 2, blocks = 1)\nt = table(15, 4, scale = 0.5)",
     "BST": f"BST(bob.past, bob.item, t, alice.features, {SMALL}, blocks = 2)\nt = table(15, 4)",
 }
 """Of each block a use that gives one logit."""

@@ -16,7 +16,10 @@ from vflc.syntax import tree
 from vflc.syntax.parser import parse
 
 STEPS = 60
-HELPERS = {"Pairs", "CrossNet", "CrossLayers", "Tower", "Mixture", "Extraction", "Interest", "Transformer"}
+HELPERS = {
+    "Pairs", "CrossNet", "CrossLayers", "Tower", "Mixture", "Extraction", "Interest", "Transformer",
+    "Interacting", "DIENBottom", "Evolution", "CausalAttention", "Last",
+}  # fmt: skip
 """Blocks that others are made of, and that are trained with them."""
 
 

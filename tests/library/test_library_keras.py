@@ -34,6 +34,7 @@ def untraced() -> Iterator[None]:
 
 
 PARTS = {
+    "AutoIntTop": "AutoInt",
     "FM": "DeepFM",
     "LogisticRegression": "LinearRegression",
     "MF": "BiasedMF",

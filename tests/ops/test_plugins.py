@@ -27,8 +27,8 @@ class Strange(ModuleType):
     """A package that makes what it says when its entry point is loaded."""
 
     @property
-    def swish(self) -> Any:
-        return function(twice, "swish")
+    def mish(self) -> Any:
+        return function(twice, "mish")
 
     @property
     def odd(self) -> Any:
@@ -57,12 +57,12 @@ def point(kind: str, name: str, attribute: str) -> dict[str, tuple[EntryPoint, .
 
 
 def test_a_function_of_another_package(points: Any) -> None:
-    points["vflc.functions"] |= point("functions", "swish", "swish")
-    assert "swish" not in FUNCTIONS and known_functions() == (*FUNCTIONS, "swish")
-    found = find_function("swish")
-    assert found is FUNCTIONS["swish"] and found.expand is twice and found.doc == "Both."
-    assert {"swish": Plugin("functions", "swish", "?", "?")} == PLUGINS
-    assert find_function("swish") is found, "it is not loaded a second time"
+    points["vflc.functions"] |= point("functions", "mish", "mish")
+    assert "mish" not in FUNCTIONS and known_functions() == (*FUNCTIONS, "mish")
+    found = find_function("mish")
+    assert found is FUNCTIONS["mish"] and found.expand is twice and found.doc == "Both."
+    assert {"mish": Plugin("functions", "mish", "?", "?")} == PLUGINS
+    assert find_function("mish") is found, "it is not loaded a second time"
 
 
 def test_a_loss_of_another_package(points: Any) -> None:
@@ -75,7 +75,7 @@ def test_a_loss_of_another_package(points: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name", "attribute"),
-    [("functions", "swish", "nothing"), ("losses", "swish", "swish"), ("losses", "other", "odd")],
+    [("functions", "mish", "nothing"), ("losses", "mish", "mish"), ("losses", "other", "odd")],
 )
 def test_an_entry_point_that_makes_something_else(points: Any, kind: str, name: str, attribute: str) -> None:
     points[f"vflc.{kind}"] |= point(kind, name, attribute)

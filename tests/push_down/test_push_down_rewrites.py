@@ -52,6 +52,10 @@ MODELS = {
         f"{NAMED}g = rename(dense(bob.x1, 2), side, to = side)\n"
         "logit = sum(stack([g, 2 * g], axis = k) * stack([a, b], axis = side))"
     ),
+    "windows": (
+        "a = reshape(dense(alice.x0, 4), 4, 1)\nb = reshape(dense(bob.x0, 4), 4, 1)\n"
+        "logit = sum(tanh(max_pool1d(concat(a, b))))"
+    ),
     "squeeze": f"{SIDES}logit = sum(tanh(stack([a, b], axis = side) @ weight(2)))",
     "unsqueeze": f"{SIDES}g = softmax(dense(bob.x1, 2))\nlogit = sum(stack([a, b], axis = side) + g)",
     "add": f"{SIDES}logit = dense(a + b + dense(alice.x1, 2), 1)",

@@ -24,7 +24,8 @@ class OpTypes(Protocol):
 
 
 class Initializer(Struct, frozen=True):
-    """How a weight starts: `zeros`, `constant`, `uniform` (±scale), `normal` (scale), `glorot_uniform`."""
+    """How a weight starts: `zeros`, `constant`, `uniform` (±scale), `normal` (scale), `glorot_uniform`,
+    `orthogonal`, or `unit_forget`: a memory's bias, 1 for its forget gate."""
 
     kind: str
     scale: float = 0.0

@@ -13,8 +13,8 @@ from vflc.ir.types import TensorType
 
 # Importing a module registers its ops; functions come after the ops they are made of.
 from vflc.ops import (  # noqa: F401  isort: skip
-    arithmetic, compare, activation, reduce, shape, join, linear, table, source, mode,
-    elementwise, structure, layers, embedding, sequence, protect, outside,
+    arithmetic, compare, activation, reduce, shape, join, linear, table, source, mode, windows,
+    elementwise, structure, layers, embedding, sequence, recurrent, convolution, protect, outside,
 )  # fmt: skip
 from vflc.ops.losses import (  # noqa: F401  isort: skip
     bce, cce, focal, hinge, mse, mae, huber, quantile, poisson, l1, l2,

@@ -37,6 +37,17 @@ def leaky_relu(b: Build, x: Node, alpha: float = 0.2) -> Node:
     return b.op("leaky_relu", numeric(b, x), alpha=float(alpha))
 
 
+def swish(b: Build, x: Node) -> Node:
+    """The value times its sigmoid (Ramachandran, Zoph & Le 2017)."""
+    x = numeric(b, x)
+    return b.op("mul", x, b.op("sigmoid", x))
+
+
+def silu(b: Build, x: Node) -> Node:
+    """The same as `swish`: the value times its sigmoid."""
+    return swish(b, x)
+
+
 def clip(b: Build, x: Node, low: float, high: float) -> Node:
     """The value, or the nearest bound if it lies outside `low` to `high`."""
     return b.op("clip", numeric(b, x), low=float(low), high=float(high))
@@ -143,6 +154,7 @@ def where(b: Build, condition: Node, x: Node, y: Node) -> Node:
 
 function(power, "pow")
 for _function in (
-    leaky_relu, clip, softmax, log_softmax, floordiv, mod, logical_and, logical_or, logical_not, where,
+    leaky_relu, swish, silu, clip, softmax, log_softmax, floordiv, mod, logical_and, logical_or,
+    logical_not, where,
 ):  # fmt: skip
     function(_function)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = (
     "linear", "identity", "none", "relu", "leaky_relu", "gelu", "sigmoid", "tanh", "softplus", "softmax",
+    "swish", "silu", "prelu",
 )  # fmt: skip
 INITS = ("glorot_uniform", "uniform", "normal", "zeros", "ones")
 
@@ -139,6 +140,20 @@ def dropout_(b: Build, x: Node, rate: float) -> Node:
         return b.op("when_training", b.op("mul", x, mask), x)
 
 
+def prelu(b: Build, x: Node, alpha: float = 0.0) -> Node:
+    """The value, or where it is negative, the value times a learned slope (He et al. 2015).
+
+    Each position of the last axis has a slope of its own, which starts at `alpha`.
+    """
+    x = numeric(b, x)
+    if not x.type.row_axes or x.type.axes[-1].size is None:
+        raise OpError(f"prelu of {x.type}", "its last axis must have a fixed size")
+    with b.within(scope=layer(b, "prelu")):
+        slope = b.weight("alpha", (Axis(None, x.type.axes[-1].size),), Initializer("constant", float(alpha)))
+        below = b.op("mul", slope, b.op("relu", b.op("neg", x)))
+        return b.op("sub", b.op("relu", x), below)
+
+
 def _along(b: Build, vector: Node, x: Node, position: int) -> Node:
     """A vector with its one axis at that position of `x`."""
     first = int(x.type.batched)
@@ -203,5 +218,5 @@ def _remember(b: Build, running: Node, now: Node, momentum: float) -> None:
 
 
 function(dropout_, "dropout")
-for _function in (dense, mlp, layer_norm, batch_norm):
+for _function in (dense, mlp, prelu, layer_norm, batch_norm):
     function(_function)

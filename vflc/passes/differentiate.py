@@ -144,7 +144,38 @@ class _Reverse(Struct):
 
 
 def _add(build: Build, parts: list[Node]) -> Node:
+    """The sum; of stretches of an axis, whose gradients are padded with zeros, the stretches side by side."""
+    parts = _joined(build, parts)
     total = parts[0]
     for part in parts[1:]:
         total = build.op("add", total, part)
     return total
+
+
+def _joined(build: Build, parts: list[Node]) -> list[Node]:
+    """The parts, where those that are padded along one axis, and do not overlap, are put together.
+
+    A value that is read step by step would else be added up as often as it has steps, all of it each time.
+    """
+    along: dict[int, list[Node]] = defaultdict(list)
+    for part in parts:
+        if OPS[part.op].places == "padded":
+            along[part.attrs["axis"]].append(part)
+    padded = max(along.values(), key=len, default=[])
+    if len(padded) < 2:
+        return parts
+    axis = padded[0].attrs["axis"]
+    padded.sort(key=lambda part: part.attrs["before"])
+    pieces, end = [], padded[0].attrs["before"]
+    for part in padded:
+        (piece,) = build.graph.inputs(part)
+        gap = part.attrs["before"] - end
+        if gap < 0:
+            return parts
+        pieces.append(build.op(part.op, piece, axis=axis, before=gap, after=0) if gap else piece)
+        end = part.attrs["before"] + (piece.type.axes[axis].size or 0)
+    whole = build.op("concat", *pieces, axis=axis)
+    margins = padded[0].attrs["before"], padded[-1].attrs["after"]
+    if any(margins):
+        whole = build.op(padded[0].op, whole, axis=axis, before=margins[0], after=margins[1])
+    return [whole, *(part for part in parts if part not in padded)]

@@ -38,12 +38,13 @@ def initial_value(
     seed: int | str, name: str, shape: tuple[int, ...], init: Initializer, dtype: str
 ) -> NDArray[Any]:
     """The first value of weight `name`, [*shape]; drawn in float64, then cast to `dtype`."""
-    if init.kind in ("zeros", "ones", "constant"):
-        value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}[init.kind]
-        return np.full(shape, value, dtype)
+    if (fixed := fixed_value(shape, init)) is not None:
+        return fixed.astype(dtype)
     draw = generator(seed, name)
     if init.kind == "normal":
         return (draw.standard_normal(shape) * init.scale).astype(dtype)
+    if init.kind == "orthogonal":
+        return orthogonal(draw.standard_normal(shape)).astype(dtype)
     scale = glorot_scale(shape) if init.kind == "glorot_uniform" else init.scale
     return ((2.0 * draw.random(shape) - 1.0) * scale).astype(dtype)
 
@@ -59,3 +60,29 @@ def glorot_scale(shape: tuple[int, ...]) -> float:
         field = math.prod(shape[:-2])
         fan_in, fan_out = shape[-2] * field, shape[-1] * field
     return math.sqrt(6.0 / (fan_in + fan_out))
+
+
+def fixed_value(shape: tuple[int, ...], init: Initializer) -> NDArray[np.float64] | None:
+    """The first value [*shape] of a weight that nothing is drawn for, or None."""
+    if (
+        init.kind == "unit_forget"
+    ):  # of a memory's four gates, the second starts open (Jozefowicz et al. 2015)
+        return np.repeat([0.0, 1.0, 0.0, 0.0], shape[0] // 4)
+    value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}.get(init.kind)
+    return None if value is None else np.full(shape, value)
+
+
+def orthogonal(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of normal numbers [.., m, n], rows or columns, whichever are fewer, at right angles and of length 1.
+
+    By Gram and Schmidt, twice, which is exact to rounding, and without LAPACK, which rounds by its threads.
+    """
+    flip = drawn.shape[-2] > drawn.shape[-1]
+    rows = np.array(np.swapaxes(drawn, -1, -2) if flip else drawn)
+    for i in range(rows.shape[-2]):
+        row, known = rows[..., i, :], rows[..., :i, :]
+        for _ in range(2):
+            shares = (known * row[..., None, :]).sum(-1, keepdims=True)
+            row -= (shares * known).sum(-2)
+        row /= np.sqrt((row * row).sum(-1, keepdims=True))
+    return np.swapaxes(rows, -1, -2) if flip else rows

@@ -212,6 +212,8 @@ class _Emitter:
                 return made.RandomUniform(-init.scale, init.scale)
             case "normal":
                 return made.RandomNormal(0.0, init.scale)
+            case "orthogonal":
+                return made.Orthogonal()
             case "constant" if init.scale:
                 return made.Ones() if init.scale == 1 else made.Constant(init.scale)
         return made.Zeros()

@@ -9,6 +9,7 @@ from vflc_common.plugins import MEND, BrokenPlugin
 from vflc.diagnostics import RelatedSpan
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ops import FUNCTIONS, PLUGINS, find_function, known_functions
+from vflc.ops.convolution import PADDING
 from vflc.ops.embedding import COMBINERS
 from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.registry import REQUIRED, Function, FunctionParameter
@@ -28,7 +29,7 @@ from vflc.passes.lower.values import (
 )  # fmt: skip
 from vflc.syntax import tree
 
-OPTIONS = frozenset((*FUNCTIONS, *ACTIVATIONS, *COMBINERS, *INITS)) - {"none"}
+OPTIONS = frozenset((*FUNCTIONS, *ACTIVATIONS, *COMBINERS, *INITS, *PADDING)) - {"none"}
 """Words that a block passes on to functions as they are."""
 
 
