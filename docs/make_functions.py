@@ -200,7 +200,7 @@ def _metrics() -> Iterator[str]:
     yield from ("## Metrics", "", "| metric | of predictions that are | |", "| --- | --- | --- |")
     for metric in METRICS:
         kinds = ", ".join(what for kind, what in PREDICTED_ARE.items() if kind in metric.measures)
-        yield f"| `{metric.name}` | {kinds} | {metric.doc} |"
+        yield f"| `{metric.usage('UserID')}` | {kinds} | {metric.doc} |"
     yield f"| `loss` | all | {LOSS_IS} |"
     yield ""
 

@@ -17,7 +17,7 @@ from vflc.api.run import Audit
 from vflc.api.tables import Table
 
 PAGE = Path(__file__).parent / "python.md"
-START = '''# From Python
+START = """# From Python
 
 `docs/make_python.py` writes this page. Notebooks and programs can do everything that the command line does
 with a spec and a run. They call the same code: a run has the same weights, whichever started it, and
@@ -95,7 +95,7 @@ Without `out`, a run is in a temporary folder, which is deleted with the last ob
 its rows have cost in ε ([protection.md](protection.md)) is still added up in `runs/ledger`.
 
 ## Reference
-'''
+"""
 OBJECTS = {
     "vflc.compile": vflc.compile,
     "vflc.load": vflc.load,

@@ -139,14 +139,96 @@ class OfRanks(Struct, frozen=True):
     """A metric that no sum can give exactly: of the scores of all rows.
 
     Args:
-        result: from scores [n], which rows are positive [n], and how much each counts [n] or None, to the
-            metric; None where it is not defined. Of classes, scores are [n, classes], and instead of which
-            rows are positive it is given the class of each [n].
+        result: from scores [n], which rows are positive [n], how much each counts [n] or None, and the
+            parameter of a metric that has one, to the metric; None where it is not defined. Of classes,
+            scores are [n, classes], and instead of which rows are positive it is given the class of each [n].
         by_class: from the same to what it is of each class [classes], NaN where it is not defined.
     """
 
-    result: Callable[[Array, Array, Array | None], float | None]
+    result: Callable[..., float | None]
     by_class: Callable[[Array, Array, Array | None], Array] | None = None
+
+
+class GroupedRows(Struct, frozen=True):
+    """All rows, of which those of a group stand together, the highest score first.
+
+    Rows of a group with one score are a *tie*: what is measured is the mean over all orders of them. Rows
+    that weigh 0 are left out.
+
+    Args:
+        gain: what each row is worth, 0 or more [n]: of a binary label 1 or 0.
+        weight: how much each row counts [n].
+        ties: where each tie starts [ties].
+        rank: how many rows of its group stand before each tie [ties].
+        size: how many rows each tie has [ties].
+        groups: where each group starts, among the ties [groups].
+    """
+
+    gain: Array
+    weight: Array
+    ties: Array
+    rank: Array
+    size: Array
+    groups: Array
+
+    def of_ties(self, values: Array) -> Array:
+        """Sums [ties] of what the rows have [n]."""
+        return np.add.reduceat(values, self.ties)
+
+    def of_groups(self, values: Array) -> Array:
+        """Sums [groups] of what the ties have [ties]."""
+        return np.add.reduceat(values, self.groups)
+
+    def counted(self, values: Array, at: Array) -> float | None:
+        """The mean over the groups chosen by `at`, bool [groups], each by its rows' mean weight; or None."""
+        rows, weights = (self.of_groups(each) for each in (self.size, self.of_ties(self.weight)))
+        weights = (weights / rows)[at]
+        return float((weights * values[at]).sum() / weights.sum()) if len(weights) else None
+
+
+class OfGroups(Struct, frozen=True):
+    """A metric of the order of the rows within each group.
+
+    Args:
+        result: from all rows, and the parameter of a metric that has one, to the metric; None where it is
+            defined of no group.
+    """
+
+    result: Callable[..., float | None]
+
+
+class OfTable(Struct, frozen=True):
+    """A table of numbers, which an evaluation has and training has not.
+
+    Args:
+        table: from what `OfRanks.result` takes to numbers by name; None where one is not defined.
+    """
+
+    table: Callable[..., Mapping[str, float | None]]
+
+
+Measure = OfSums | OfRanks | OfGroups | OfTable
+
+
+class MetricParameter(Struct, frozen=True):
+    """The number in brackets after a metric.
+
+    Args:
+        wanted: in words.
+        fits: whether a number is that.
+        example: such a number.
+    """
+
+    wanted: str
+    fits: Callable[[Any], bool]
+    example: float
+
+
+def _is_rank(value: Any) -> bool:
+    return float(value).is_integer() and 1 <= value <= 1_000_000
+
+
+FIRST = MetricParameter("a whole number of first rows, 1 or more", _is_rank, 10)
 
 
 class Metric(Struct, frozen=True):
@@ -158,13 +240,30 @@ class Metric(Struct, frozen=True):
         measures: how, by what a prediction is: `binary`, `multiclass` or `number`.
         smaller_is_better: whether an epoch with less of it is the better one.
         known_as: what other libraries call it, or what it stands in for, with what to answer.
+        parameter: the number that it takes, which `result` is given last.
     """
 
     name: str
     doc: str
-    measures: Mapping[Predicted, OfSums | OfRanks]
+    measures: Mapping[Predicted, Measure]
     smaller_is_better: bool = False
     known_as: Mapping[str, str] = field(default_factory=dict)
+    parameter: MetricParameter | None = None
+
+    def usage(self, column: str) -> str:
+        """How a spec may write it, with a `column` for groups."""
+        at = f"({self.parameter.example:g})" if self.parameter is not None else ""
+        return f"{self.name}{at}{f' by {column}' if self.grouped else ''}"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is no single number, so that no epoch is the best by it."""
+        return any(isinstance(measure, OfTable) for measure in self.measures.values())
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it is of groups of rows, by a column that a spec names."""
+        return any(isinstance(measure, OfGroups) for measure in self.measures.values())
 
 
 # --- sums that several metrics have -----------------------------------------------------------------------

@@ -52,8 +52,10 @@ DATES = ("date", "timestamp")
 """Types of moments: inside, whole microseconds since 1970 began in UTC; those of a date are whole days."""
 WIDEST = 65_536
 """Numbers that a vector may have."""
-COLUMN_KINDS = ("feature", "label", "weight", "column")
-"""What a column is for; one of the last kind is only computed with."""
+COLUMN_KINDS = ("feature", "label", "weight", "group", "column")
+"""What a column is for: by a group, metrics tell rows apart; one of the last kind is only computed with."""
+GROUPING = ("string", "int")
+"""Types of columns by which metrics group rows."""
 ColumnShape = Literal["id", "ids", "number", "vector"]
 SHAPES: tuple[ColumnShape, ...] = get_args(ColumnShape)
 """What a column's encoders give for a row."""

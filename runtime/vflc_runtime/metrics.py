@@ -13,16 +13,27 @@ from typing import Any
 
 import numpy as np
 from vflc_common.arrays import Array
-from vflc_common.measure import MetricSum, OfRanks, OfSums, ScoredClassRows, ScoredRows, joined
-from vflc_common.metrics import METRICS
+from vflc_common.grouping import grouped
+from vflc_common.measure import (
+    Measure,
+    MetricSum,
+    OfGroups,
+    OfRanks,
+    OfSums,
+    OfTable,
+    ScoredClassRows,
+    ScoredRows,
+    joined,
+)
+from vflc_common.metrics import METRICS, metric_use
 from vflc_common.words import Predicted
 
 ClassNames = tuple[str | int | float, ...]
 
 BLOCK = 1 << 16
 """Rows that are collected before they are summed."""
-_PENDING = ("prediction", "label", "weight")
-_KEPT = ("scores", "positive", "weights")
+_PENDING = ("prediction", "label", "weight", "groups")
+"""What is collected of each row, where there is such a thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +41,11 @@ class MeasuredPrediction:
     """A prediction, and what is measured of it.
 
     Args:
-        programs: by program, prediction and label and, where rows do not count alike, their weight.
+        metrics: as the spec writes them.
+        programs: by program, prediction and label and, where rows do not count alike, their weight; then a
+            value for each of `groups`.
         classes: what the table holds for each class, where classes have names.
+        groups: the columns that metrics group rows by.
     """
 
     name: str
@@ -39,6 +53,7 @@ class MeasuredPrediction:
     metrics: tuple[str, ...]
     programs: dict[str, tuple[str, ...]]
     classes: ClassNames = ()
+    groups: tuple[str, ...] = ()
 
 
 class MetricCollector:
@@ -46,38 +61,46 @@ class MetricCollector:
 
     def __init__(self, scored: MeasuredPrediction) -> None:
         self.scored = scored
-        found = {name: METRICS[name].measures.get(scored.kind) for name in scored.metrics}
-        self._measures = {name: measure for name, measure in found.items() if measure is not None}
+        self._uses = {written: metric_use(written) for written in scored.metrics}
+        found = {written: METRICS[use.name].measures.get(scored.kind) for written, use in self._uses.items()}
+        self._measures = {written: measure for written, measure in found.items() if measure is not None}
         self._sums: dict[MetricSum, Any] = {
             each: 0.0
             for measure in self._measures.values()
             if isinstance(measure, OfSums)
             for each in measure.sums
         }
-        self._ranked = any(isinstance(measure, OfRanks) for measure in self._measures.values())
-        self._kept: list[tuple[Array, Array, Array]] = []
-        self._pending: list[Array] = []
+        self._ranked = any(not isinstance(measure, OfSums) for measure in self._measures.values())
+        self._grouped = any(isinstance(measure, OfGroups) for measure in self._measures.values())
+        self._kept: list[dict[str, Array]] = []
+        self._pending: dict[str, Array] = {}
         self._filled = 0
 
-    def add(self, prediction: Array, label: Array, weight: Array | None = None) -> None:
+    def add(self, prediction: Array, label: Array, *rest: Array) -> None:
         """Takes a batch.
 
         Args:
             prediction: probabilities [n, 1] or [n, classes], or numbers [n, k].
             label: as many, or ids of classes [n].
-            weight: how much each row counts [n, 1]; every row as much where None.
+            rest: how much each row counts [n, 1], or nothing, where every row counts as much; then, of each
+                of the groups, a number that is alike for the rows of one [n].
         """
-        rows = len(prediction)
-        given = [each.reshape(rows, math.prod(each.shape[1:])) for each in (prediction, label)]
-        if weight is not None:
-            given.append(weight.reshape(rows, 1))
+        weights = len(rest) - len(self.scored.groups)
+        given = dict(zip(_PENDING, (prediction, label, *rest[:weights]), strict=False))
+        if self._grouped:
+            given["groups"] = np.stack([each.reshape(-1) for each in rest[weights:]], axis=1)
+        self._take(given)
+
+    def _take(self, given: Mapping[str, Array]) -> None:
+        rows = len(given["prediction"])
+        flat = {name: each.reshape(rows, math.prod(each.shape[1:])) for name, each in given.items()}
         if not self._pending:
-            self._pending = [np.empty((BLOCK, each.shape[1]), each.dtype) for each in given]
+            self._pending = {n: np.empty((BLOCK, each.shape[1]), each.dtype) for n, each in flat.items()}
         start = 0
         while start < rows:
             count = min(rows - start, BLOCK - self._filled)
-            for block, each in zip(self._pending, given, strict=True):
-                block[self._filled : self._filled + count] = each[start : start + count]
+            for name, each in flat.items():
+                self._pending[name][self._filled : self._filled + count] = each[start : start + count]
             self._filled += count
             start += count
             if self._filled == BLOCK:
@@ -86,20 +109,30 @@ class MetricCollector:
     def _absorb(self) -> None:
         if not self._filled:
             return
-        prediction, label, *rest = (block[: self._filled] for block in self._pending)
+        collected = {name: block[: self._filled] for name, block in self._pending.items()}
         self._filled = 0
-        weight = rest[0][:, 0].astype(np.float64) if rest else np.ones(len(prediction))
+        prediction, label, weight = collected["prediction"], collected["label"], collected.get("weight")
+        counts = np.ones(len(prediction)) if weight is None else weight[:, 0].astype(np.float64)
         block: ScoredRows | ScoredClassRows
         if self.scored.kind == "multiclass":
-            block = ScoredClassRows(prediction, label, weight)
+            block = ScoredClassRows(prediction, label, counts)
         else:
-            if prediction.shape[1] > 1:  # several numbers a row count as rows of their own
-                weight = np.repeat(weight, prediction.shape[1])
-            block = ScoredRows(prediction.reshape(-1), label.reshape(-1), weight)
+            width = prediction.shape[1]  # several numbers a row count as rows of their own
+            block = ScoredRows(prediction.reshape(-1), label.reshape(-1), np.repeat(counts, width))
+            if "groups" in collected:
+                collected["groups"] = np.repeat(collected["groups"], width, axis=0)
         if self._ranked:
-            self._kept.append((block.prediction.copy(), block.truth, weight))
+            self._kept.append(self._keep(block, collected.get("groups")))
         for statistic, before in self._sums.items():
             self._sums[statistic] = joined(statistic, before, block)
+
+    def _keep(self, block: ScoredRows | ScoredClassRows, groups: Array | None) -> dict[str, Array]:
+        """What metrics of ranks need of a block at the end, [n] or [n, classes] each; groups [n, groups]."""
+        kept = {"scores": block.prediction.copy(), "positive": block.truth, "weights": block.weight}
+        if groups is not None:
+            binary = self.scored.kind == "binary"
+            kept |= {"groups": groups.copy(), "gain": block.truth if binary else block.label.copy()}
+        return kept
 
     def results(self) -> dict[str, float | None]:
         """Each metric that measures such a prediction by name; None where it is not defined, as the
@@ -108,17 +141,29 @@ class MetricCollector:
         Precision and recall of several classes are the means over those that occur.
         """
         self._absorb()
-        return {name: self._result(measure) for name, measure in self._measures.items()}
-
-    def by_class(self) -> dict[str, float | None]:
-        """What is defined of each class, where it is asked for: `recall.married`."""
-        self._absorb()
         return {
-            f"{metric}.{name}": None if np.isnan(value) else float(value)
-            for metric, measure in self._measures.items()
-            if measure.by_class is not None and self._rows
-            for name, value in self._named(measure.by_class(*self._given(measure)))
+            name: self._result(name, measure)
+            for name, measure in self._measures.items()
+            if not isinstance(measure, OfTable)
         }
+
+    def details(self) -> dict[str, float | None]:
+        """What an evaluation tells besides: tables, and what is defined of each class, `recall.married`."""
+        self._absorb()
+        if not self._rows:
+            return {}
+        return {
+            f"{metric}.{name}": None if value is None or np.isnan(value) else float(value)
+            for metric, measure in self._measures.items()
+            for name, value in self._details(metric, measure)
+        }
+
+    def _details(self, metric: str, measure: Measure) -> Iterable[tuple[Any, Any]]:
+        if isinstance(measure, OfTable):
+            return measure.table(*self._given(metric, measure)).items()
+        if isinstance(measure, OfGroups) or measure.by_class is None:
+            return ()
+        return self._named(measure.by_class(*self._given(metric, measure)))
 
     def _named(self, values: Array) -> Iterable[tuple[Any, Any]]:
         return zip(self.scored.classes or range(len(values)), values, strict=False)
@@ -128,47 +173,50 @@ class MetricCollector:
         """Whether a row has been absorbed."""
         return bool(self._kept) or any(np.ndim(value) for value in self._sums.values())
 
-    def _given(self, measure: OfSums | OfRanks) -> Sequence[Any]:
-        """What a metric is computed from: its sums, or all scores."""
-        return self._scores() if isinstance(measure, OfRanks) else [self._sums[each] for each in measure.sums]
+    def _given(self, metric: str, measure: Measure) -> Sequence[Any]:
+        """What a metric is computed from: its sums, or all scores; then its parameter, if it has one."""
+        use = self._uses[metric]
+        last = () if use.at is None else (use.at,)
+        if isinstance(measure, OfSums):
+            return [*(self._sums[each] for each in measure.sums), *last]
+        kept = {name: np.concatenate([each[name] for each in self._kept]) for name in self._kept[0]}
+        weights = kept["weights"] if "weight" in self._pending else None
+        if not isinstance(measure, OfGroups):
+            return [kept["scores"], kept["positive"], weights, *last]
+        group = kept["groups"][:, self.scored.groups.index(str(use.by))]
+        return [grouped(kept["scores"], kept["gain"], weights, group), *last]
 
-    def _result(self, measure: OfSums | OfRanks) -> float | None:
-        if isinstance(measure, OfRanks) and not self._kept:
+    def _result(self, metric: str, measure: OfSums | OfRanks | OfGroups) -> float | None:
+        if not isinstance(measure, OfSums) and not self._kept:
             return None
-        return measure.result(*self._given(measure))
-
-    def _scores(self) -> tuple[Array, Array, Array | None]:
-        scores, positive, weights = (np.concatenate(each) for each in zip(*self._kept, strict=True))
-        return scores, positive, weights if len(self._pending) > 2 else None
+        given = self._given(metric, measure)
+        return None if given[0] is None else measure.result(*given)
 
     def saved(self) -> dict[str, Array]:
         """All that was collected, [rows, …] and sums by name, for a checkpoint in the middle of an epoch."""
         if not self._pending:
             return {}
-        several = self.scored.kind == "multiclass"
-        empty = (
-            self._pending[0][:0] if several else self._pending[0][:0, 0],
-            np.empty(0, np.int64 if several else bool),
-            np.empty(0),
-        )
-        kept = (np.concatenate(each) for each in zip(*self._kept, empty, strict=True))
+        found = {f"pending.{name}": block[: self._filled] for name, block in self._pending.items()}
+        if self._kept:
+            parts = {name: [each[name] for each in self._kept] for name in self._kept[0]}
+            found |= {f"kept.{name}": np.concatenate(part) for name, part in parts.items()}
         return {
             "sums": np.array([value for value in self._sums.values() if not np.ndim(value)]),
             **{f"sums.{i}": value for i, value in enumerate(self._sums.values()) if np.ndim(value)},
-            **dict(zip(_PENDING, (block[: self._filled] for block in self._pending), strict=False)),
-            **dict(zip(_KEPT, kept, strict=True)),
+            **found,
         }
 
     def restore(self, saved: Mapping[str, Array]) -> None:
         """Goes on from what `saved` gave: arrays [rows, …] and sums by name."""
         if not saved:
             return
-        self.add(*(saved[name] for name in _PENDING if name in saved))
+        self._take({name: saved[f"pending.{name}"] for name in _PENDING if f"pending.{name}" in saved})
         numbers = iter(saved["sums"].tolist())
         for i, statistic in enumerate(self._sums):
             name = f"sums.{i}"
             self._sums[statistic] = saved[name] if name in saved else next(numbers)
-        self._kept = [(saved["scores"], saved["positive"], saved["weights"])]
+        kept = {name.removeprefix("kept."): each for name, each in saved.items() if name.startswith("kept.")}
+        self._kept = [kept] if kept else []
 
 
 class Meter:
@@ -219,16 +267,16 @@ class Meter:
         for place_and_name, arrays in measured.items():
             self.collectors[place_and_name].add(*arrays)
 
-    def results(self, by_class: bool = False) -> dict[str, float | None]:
+    def results(self, details: bool = False) -> dict[str, float | None]:
         """`loss`, each term as `loss.NAME` where there are several, and the metrics.
 
         A metric is `NAME` where one prediction is measured and `PREDICTION.NAME` where several are;
-        `by_class` adds those of each class, `NAME.CLASS`.
+        `details` adds those of each class, `NAME.CLASS`.
         """
         found: dict[str, float | None] = {} if self.loss is None else {"loss": self.loss}
         found.update({name: total / self.rows for name, total in self.losses.items()})
         for (_, prediction), collector in self.collectors.items():
-            each = collector.results() | (collector.by_class() if by_class else {})
+            each = collector.results() | (collector.details() if details else {})
             for name, value in each.items():
                 found[name if len(self.collectors) == 1 else f"{prediction}.{name}"] = value
         return found

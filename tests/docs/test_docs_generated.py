@@ -74,9 +74,10 @@ def test_what_each_encoder_does_with_unknown_and_missing_values_is_told() -> Non
 
 def test_every_metric_can_be_asked_for(tmp_path: Path) -> None:
     spec = (ROOT / "specs/deepfm/deepfm.vfl").read_text("utf-8")
-    binary = [metric.name for metric in METRICS if "binary" in metric.measures]
+    binary = [metric.usage("Group") for metric in METRICS if "binary" in metric.measures]
     asked = spec.replace("metrics   auc, precision, recall", f"metrics {', '.join(binary)}")
     assert asked != spec
+    asked = asked.replace("party bob {", "party bob {\n  column Group: int\n")
     driver.compile_source(SourceText("m.vfl", asked)).write(tmp_path / "bundle")
     measured = open_bundle(tmp_path / "bundle").plans["bob"].metrics[0].metrics
     assert measured == tuple(binary)

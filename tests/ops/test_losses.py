@@ -240,3 +240,145 @@ def test_a_running_mean_has_a_momentum_between_0_and_1(momentum, fits):
         assert call("batch_norm", b, x, None, momentum).type == x.type
     else:
         assert refused("batch_norm", b, x, None, momentum).code == "VFL0205"
+
+
+def test_losses_that_rank_and_contrast_are_what_they_are_defined_as():
+    b = build()
+    u, v, w = (value(b, name, None, 3) for name in "uvw")
+    many = value(b, "many", None, ("negative", 2), 3)
+    feeds = {name: RNG.normal(0, 1, (5, 3)) for name in "uvw"} | {"many": RNG.normal(0, 1, (5, 2, 3))}
+    own = (feeds["u"] * feeds["v"]).sum(1)
+    other = (feeds["u"][:, None] * feeds["many"]).sum(2)
+    every = feeds["u"] @ feeds["v"].T
+    turned = [np.roll(feeds["v"], -i, 0) for i in (1, 2)]
+    far = np.square(feeds["u"] - feeds["w"]).sum(1)
+    near = np.square(feeds["u"] - feeds["v"]).sum(1)
+    row = np.stack([(feeds["u"] * each).sum(1) for each in turned], 1)
+
+    def nce(own, others, temperature=1.0):
+        z = np.concatenate([own[:, None], others], 1) / temperature
+        return (np.log(np.exp(z).sum(1)) - z[:, 0]).mean()
+
+    scores = call("dot", b, u, v), call("dot", b, u, w)
+    beside = call("sampled", b, v, 2)
+    off = ~np.eye(5, dtype=bool)
+    wanted = [
+        (call("bpr", b, *scores), np.log1p(np.exp((feeds["u"] * feeds["w"]).sum(1) - own)).mean()),
+        (call("triplet", b, u, v, w, margin=0.5), np.maximum(near - far + 0.5, 0).mean()),
+        (call("info_nce", b, u, v, many, temperature=0.5), nce(own, other, 0.5)),
+        (call("info_nce", b, u, v, w), nce(own, (feeds["u"] * feeds["w"]).sum(1)[:, None])),
+        (call("info_nce", b, u, v, temperature=2.0), nce(own, every[off].reshape(5, 4), 2.0)),
+        (call("info_nce", b, u, v, beside), nce(own, row)),
+    ]
+    for node, expected in wanted:
+        np.testing.assert_allclose(evaluate(b.graph, feeds, [node.id])[0], expected, rtol=1e-12)
+    assert all(term.label_id is None for term in b.losses)
+
+
+def test_gaussian_nll_is_that_of_scipy_s_normal_distribution():
+    b = build()
+    x, s = value(b, "x", None, 1), value(b, "s", None, 1)
+    node = call("gaussian_nll", b, x, s, feature(b, "y", "number", op="label"))
+    feeds = {"x": RNG.normal(0, 2, (6, 1)), "s": RNG.uniform(0.1, 3, (6, 1)), "y": RNG.normal(0, 2, (6, 1))}
+    density = np.exp(-((feeds["x"] - feeds["y"]) ** 2) / (2 * feeds["s"])) / np.sqrt(2 * np.pi * feeds["s"])
+    wanted = -np.log(density).mean() - np.log(2 * np.pi) / 2
+    np.testing.assert_allclose(evaluate(b.graph, feeds, [node.id])[0], wanted, rtol=1e-12)
+    feeds = {"x": np.full((1, 1), 1e4), "s": np.zeros((1, 1)), "y": np.zeros((1, 1))}
+    g = gradients(b, node, [x, s])
+    found = run_onnx(b.graph, feeds, [node.id, *(each.id for each in g)], False)
+    assert all(np.isfinite(each).all() for each in found)
+
+
+def test_ordinal_is_the_share_of_the_class_between_its_thresholds():
+    b = build()
+    z, y = value(b, "z", None, 1), feature(b, "y", "id", 4, op="label")
+    with b.within(scope=("cuts",)):
+        cuts = call("thresholds", b, 4)
+    shares, node = call("class_shares", b, z, cuts), call("ordinal", b, z, y, cuts)
+    feeds = {"z": RNG.normal(0, 2, (8, 1)), "y": np.arange(8, dtype=np.int32) % 4}
+    feeds["cuts.thresholds"] = np.array([0.3, -1.0, 2.0])
+    found, by_class, loss = evaluate(b.graph, feeds, [cuts.id, shares.id, node.id])
+    assert (np.diff(found) > 1e-3).all()
+    upto = 1 / (1 + np.exp(feeds["z"] - found))
+    expected = np.diff(np.concatenate([np.zeros((8, 1)), upto, np.ones((8, 1))], 1), axis=1)
+    np.testing.assert_allclose(by_class, expected, rtol=1e-9)
+    wanted = -np.log(expected[np.arange(8), feeds["y"]]).mean()
+    np.testing.assert_allclose(loss, wanted, rtol=1e-9)
+    start = {**feeds, "cuts.thresholds": np.zeros(3)}
+    np.testing.assert_allclose(evaluate(b.graph, start, [cuts.id])[0].mean(), 0, atol=1e-12)
+    two = call("ordinal", b, z, feature(b, "of_two", "id", 2, op="label"), call("thresholds", b, 2))
+    bits = feeds["y"] % 2
+    bce = call("bce", b, z, feature(b, "bit", "number", op="label"))
+    feeds |= {"of_two": bits, "bit": bits[:, None].astype(float), "thresholds": np.zeros(1)}
+    np.testing.assert_allclose(*evaluate(b.graph, feeds, [two.id, bce.id]))
+
+
+@pytest.mark.parametrize("name", ["ordinal", "bpr", "triplet", "info_nce", "info_nce of some"])
+def test_other_losses_are_finite_far_out(name):
+    b = build()
+    x, y = value(b, "x", None, 1), feature(b, "y", "id", 3, op="label")
+    u, v = value(b, "u", None, 2), value(b, "v", None, 2)
+    far = np.array([[1e4], [-1e4], [1e4], [-1e4]])
+    feeds = {"x": far, "y": np.array([0, 2, 1, 0], np.int32), "u": far * [[1, 1]], "v": far[::-1] * [[1, -1]]}
+    if name == "ordinal":
+        node, wanted = call(name, b, x, y, call("thresholds", b, 3)), [x]
+        feeds["thresholds"] = np.array([0.0, -50.0])
+    else:
+        others = {"bpr": [call("dot", b, u, u), x], "info_nce": [u, v]}
+        given = others.get(name, [u, v, call("sampled", b, u, 3)])
+        node, wanted = call(name.split()[0], b, *given), [u]
+    (g,) = gradients(b, node, wanted)
+    for double in (False, True):
+        for each in run_onnx(b.graph, feeds, [node.id, g.id], double):
+            assert np.isfinite(each).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_row_that_meets_itself_teaches_nothing(rows):
+    """A batch of a row, as the last of an epoch may be, has no other row."""
+    b = build()
+    u, v = value(b, "u", None, 2), value(b, "v", None, 2)
+    feeds = {"u": RNG.normal(0, 1, (rows, 2)), "v": RNG.normal(0, 1, (rows, 2))}
+    node = call("info_nce", b, u, v)
+    g = gradients(b, node, [u, v])
+    loss, *slopes = run_onnx(b.graph, feeds, [node.id, *(each.id for each in g)], True)
+    if rows == 1:
+        assert loss == 0 and not any(each.any() for each in slopes)
+    else:
+        assert loss > 0 and all(each.any() for each in slopes)
+
+
+@pytest.mark.parametrize("name", ["bce", "cce"])
+def test_smoothing_spreads_part_of_a_label_over_all_classes(name):
+    b = build()
+    classes = 1 if name == "bce" else 3
+    z = value(b, "z", None, classes)
+    y = feature(b, "y", "number" if name == "bce" else "id", None if name == "bce" else 3, op="label")
+    bits = RNG.integers(0, 2 if name == "bce" else 3, 6)
+    feeds = {"z": RNG.normal(0, 3, (6, classes))}
+    feeds["y"] = bits[:, None].astype(float) if name == "bce" else bits.astype(np.int32)
+    shares = value(b, "shares", None, classes)
+    feeds["shares"] = 0.9 * (feeds["y"] if name == "bce" else np.eye(3)[bits]) + 0.1 / max(classes, 2)
+    found = [call(name, b, z, y, smoothing=0.1), call(name, b, z, shares), call(name, b, z, y)]
+    smooth, by_hand, plain = evaluate(b.graph, feeds, [node.id for node in found])
+    np.testing.assert_allclose(smooth, by_hand, rtol=1e-9)
+    assert abs(smooth - plain) > 1e-3
+    for wrong in (-0.1, 1.0):
+        assert refused(name, b, z, y, smoothing=wrong).code == "VFL0205"
+
+
+def test_losses_refuse_what_they_cannot_compare():
+    b = build()
+    x, u, v = value(b, "x", None, 1), value(b, "u", None, 3), value(b, "v", None, 2)
+    y, weight = feature(b, "y", "id", 3, op="label"), call("thresholds", b, 3)
+    assert "thresholds(3)" in refused("ordinal", b, x, y, call("thresholds", b, 4)).help
+    assert "vocab" in refused("ordinal", b, x, feature(b, "n", "number", op="label"), weight).help
+    refused("ordinal", b, u, y, call("thresholds", b, 3))
+    refused("thresholds", b, 1)
+    refused("bpr", b, u, x)
+    refused("triplet", b, u, v, u)
+    assert refused("triplet", b, u, u, u, margin=0.0).code == "VFL0205"
+    refused("info_nce", b, u, v)
+    assert refused("info_nce", b, u, u, temperature=0.0).code == "VFL0205"
+    assert refused("sampled", b, u, 0).code == "VFL0205"
+    refused("gaussian_nll", b, x, u, feature(b, "m", "number", op="label"))

@@ -15,10 +15,11 @@ from vflc_common.metrics.pr_auc import pr_auc
 from vflc_runtime import metrics
 from vflc_runtime.metrics import MeasuredPrediction, Meter, MetricCollector
 
-EVERY = tuple(metric.name for metric in METRICS if "binary" in metric.measures)
+PLAIN = [metric for metric in METRICS if metric.parameter is None and not metric.grouped]
+EVERY = tuple(metric.name for metric in PLAIN if "binary" in metric.measures)
 ALL = ("auc", "accuracy", "precision", "recall", "log_loss", "rmse", "mae")
-CLASSES = tuple(metric.name for metric in METRICS if "multiclass" in metric.measures)
-NUMBERS = tuple(metric.name for metric in METRICS if "number" in metric.measures)
+CLASSES = tuple(metric.name for metric in PLAIN if "multiclass" in metric.measures)
+NUMBERS = tuple(metric.name for metric in PLAIN if "number" in metric.measures)
 
 
 def collector(kind: str, names: tuple[str, ...]) -> MetricCollector:
@@ -146,7 +147,7 @@ def test_several_classes_are_measured_each_by_its_name() -> None:
     truth, guess = np.array([0, 0, 1, 1, 1, 0]), np.array([0, 1, 1, 1, 0, 0])
     weight = np.array([1.0, 2, 0, 3, 5, 1])
     each.add(np.eye(3)[guess], truth, weight[:, None])
-    assert each.by_class() == {
+    assert each.details() == {
         "precision.low": pytest.approx(2 / 7), "precision.mid": pytest.approx(3 / 5),
         "precision.high": None,
         "recall.low": pytest.approx(2 / 4), "recall.mid": pytest.approx(3 / 8), "recall.high": None,
@@ -157,7 +158,7 @@ def test_several_classes_are_measured_each_by_its_name() -> None:
     }
     again = MetricCollector(each.scored)
     again.restore({name: tensor.copy() for name, tensor in each.saved().items()})
-    assert (again.results(), again.by_class()) == (each.results(), each.by_class())
+    assert (again.results(), again.details()) == (each.results(), each.details())
 
 
 def test_numbers() -> None:

@@ -69,25 +69,21 @@ def compared(runs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) ->
 
 
 def _best(metric: str, runs: Sequence[Mapping[str, Any]]) -> str | None:
+    """The best run by a metric; None where no run has it, or it is not known which way is better."""
+    from vflc_common.metrics import smaller_is_better
+
     defined = [run for run in runs if run["scores"].get(metric) is not None]
-    if not defined or not _known(metric):
+    if not defined or smaller_is_better(metric) is None:
         return None
     found: str = min(defined, key=lambda run: _place(metric, run["scores"][metric]))["run"]
     return found
 
 
-def _known(metric: str) -> bool:
-    """Whether it is known which way is better; not of a metric of a package that is not here."""
-    from vflc_common.metrics import METRICS
-
-    return metric.split(".")[0] == "loss" or metric.split(".")[-1] in METRICS
-
-
 def _place(metric: str, value: float | None) -> float:
     """What puts the better value first; one that is not defined comes last."""
-    from vflc_runtime.run.loop import sign_of
+    from vflc_common.metrics import smaller_is_better
 
-    return float("inf") if value is None else sign_of(metric) * -value
+    return float("inf") if value is None else value if smaller_is_better(metric) else -value
 
 
 def _shown(found: Mapping[str, Any]) -> str:

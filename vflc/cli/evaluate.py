@@ -29,9 +29,11 @@ def command(run: Path, sources: dict[str, str], engine: str, threads: int | None
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     from vflc.cli.progress import loaded
-    from vflc.cli.tables import console, scores, show
+    from vflc.cli.tables import console, inner_tables, scores, show
 
     screen = console()
     found = opened.evaluate(sources, engine, threads=threads, listen=lambda event: loaded(screen, event))
-    show(screen, scores({f"{found['rows']:,} rows": found["evaluation"]}))
+    every = scores({f"{found['rows']:,} rows": found["evaluation"]})
+    for table in (every, *inner_tables(found["evaluation"])):
+        show(screen, table)
     click.echo(f"\nof {found['model']}")

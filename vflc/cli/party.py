@@ -177,14 +177,16 @@ def _train(bundle: Path, site: Site, out: Path, options: dict[str, Any], screen:
 def _apply(run: Path, site: Site, what: str, predictions: Path | None, screen: Screen) -> None:
     from vflc_runtime.party.apply import evaluate_party, predict_party
 
-    from vflc.cli.tables import scores, show
+    from vflc.cli.tables import inner_tables, scores, show
 
     if not (run / "run.json").exists():
         raise click.UsageError(f"--do {what} needs a RUN: the folder given to --out in training")
     if what == "evaluate":
         found = evaluate_party(run, site)
         if found["evaluation"]:
-            show(screen.console, scores({f"{found['rows']:,} rows": found["evaluation"]}))
+            every = scores({f"{found['rows']:,} rows": found["evaluation"]})
+            for table in (every, *inner_tables(found["evaluation"])):
+                show(screen.console, table)
         peers = ", ".join(found["peers"])
         click.echo(f"\nevaluated {found['rows']:,} rows with {peers}, by {found['model']}")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -76,11 +77,34 @@ def waited(peers: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def scores(groups: Mapping[str, Mapping[str, Any]]) -> Table:
     """Losses and metrics by name, a column for each kind of rows."""
-    groups = {group: found for group, found in groups.items() if found}
+    groups = {
+        group: {name: value for name, value in found.items() if _AT.fullmatch(name) is None}
+        for group, found in groups.items()
+        if found
+    }
     table = _table("Results", "", *groups)
     for name in dict.fromkeys(name for found in groups.values() for name in found):
         table.add_row(name, *(number(found.get(name)) for found in groups.values()))
     return table
+
+
+_AT = re.compile(r"(?P<table>.*\))\.(?P<column>\w+) at (?P<row>[0-9.e-]+)")
+"""What a result is called that is in a table: `thresholds(20).recall at 0.05`."""
+
+
+def inner_tables(found: Mapping[str, Any]) -> list[Table]:
+    """The results that are tables themselves, each with a line a threshold."""
+    by_table: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, value in found.items():
+        if (at := _AT.fullmatch(name)) is not None:
+            by_table.setdefault(at["table"], {}).setdefault(at["row"], {})[at["column"]] = value
+    tables = []
+    for title, rows in by_table.items():
+        table = _table(title, "above", *next(iter(rows.values())))
+        for row, cells in rows.items():
+            table.add_row(row, *map(number, cells.values()))
+        tables.append(table)
+    return tables
 
 
 def differences(precision: str, found: Mapping[str, Any]) -> Table:

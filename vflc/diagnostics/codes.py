@@ -54,6 +54,8 @@ CODES: dict[str, str] = {
     "VFL0211": "A loss weighted by something that is not a weight",
     "VFL0212": "Units that are not known where the prediction is made",
     "VFL0213": "A text that is no date",
+    "VFL0220": "A prediction that depends on the other rows of a batch",
+    "VFL0221": "A metric by groups that its label's party does not have",
     "VFL0226": "Compression that saves nothing",
     # Disclosure
     "VFL0301": "A raw feature or label would cross between parties",

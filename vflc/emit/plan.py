@@ -311,9 +311,11 @@ def _measured_at(model: Scheduled, prediction: Prediction) -> str | None:
 
 
 def _metric(model: Scheduled, prediction: Prediction) -> dict[str, Any]:
-    pair = {"prediction": prediction.node, "label": prediction.label}
+    pair: dict[str, Any] = {"prediction": prediction.node, "label": prediction.label}
     if prediction.weight is not None:
         pair["weight"] = prediction.weight
+    if prediction.groups:
+        pair["groups"] = dict(prediction.groups)
     programs = {
         p: pair for p in ("train", "evaluate") if p == "evaluate" or prediction.node in model.roots("train")
     }
@@ -322,7 +324,7 @@ def _metric(model: Scheduled, prediction: Prediction) -> dict[str, Any]:
         "kind": prediction.kind,
         **({"classes": list(prediction.classes)} if prediction.classes else {}),
         **pair,
-        "metrics": list(model.train.metrics),
+        "metrics": list(prediction.metrics),
         "programs": programs,
     }
 

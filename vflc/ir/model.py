@@ -24,7 +24,7 @@ class ColumnInfo(Struct, frozen=True):
     """One column of a party's table and how it becomes ids or numbers.
 
     Args:
-        kind: `feature`, `column`, `label` or `weight`.
+        kind: `feature`, `column`, `label`, `weight`, or `group` for a column by which metrics group rows.
         type: declared type of the raw column, or None where `value` computes it.
         value: an expression over the party's columns, as JSON data.
         encoders: the chain, as JSON data.
@@ -99,6 +99,8 @@ class Prediction(Struct, frozen=True):
         label: what it is measured against, in the same units, where a loss or `of` tells.
         weight: how much each row counts where it is measured; every row as much where None.
         classes: what the table holds for each class, where they have names.
+        metrics: those of the spec that its label's party can compute, as they are written.
+        groups: by the name of a column, the input by which metrics group rows.
     """
 
     name: str
@@ -108,11 +110,13 @@ class Prediction(Struct, frozen=True):
     span: Span
     weight: str | None = None
     classes: tuple[str | int | float, ...] = ()
+    metrics: tuple[str, ...] = ()
+    groups: Mapping[str, str] = {}
 
     @property
     def measured(self) -> tuple[str, ...]:
         """What is read to measure it, besides itself."""
-        return tuple(name for name in (self.label, self.weight) if self.label and name)
+        return tuple(name for name in (self.label, self.weight, *self.groups.values()) if self.label and name)
 
 
 class Penalty(Struct, frozen=True):

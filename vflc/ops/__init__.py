@@ -15,9 +15,11 @@ from vflc.ir.types import TensorType
 from vflc.ops import (  # noqa: F401  isort: skip
     arithmetic, compare, activation, reduce, shape, join, linear, table, source, mode, windows,
     elementwise, structure, layers, embedding, sequence, recurrent, convolution, protect, outside,
+    others,
 )  # fmt: skip
 from vflc.ops.losses import (  # noqa: F401  isort: skip
-    bce, cce, focal, hinge, mse, mae, huber, quantile, poisson, l1, l2,
+    bce, cce, focal, hinge, mse, mae, huber, quantile, poisson, gaussian_nll,
+    ordinal, bpr, triplet, info_nce, l1, l2,
 )  # fmt: skip
 from vflc.ops.loss import LOSSES
 from vflc.ops.registry import FUNCTIONS, OPS, Function, FunctionParameter, Op, OpError

@@ -57,7 +57,7 @@ def loss(expand: Callable[..., Node], rule: LossRule) -> Callable[..., Node]:
     return function(expand)
 
 
-def mean(b: Build, kind: str, terms: Node, weight: Node | None, score: Node, label: Node) -> Node:
+def mean(b: Build, kind: str, terms: Node, weight: Node | None, score: Node, label: Node | None) -> Node:
     """The mean over the batch, as Keras' `sum_over_batch_size`: weights scale, they do not divide.
 
     Args:
@@ -66,7 +66,7 @@ def mean(b: Build, kind: str, terms: Node, weight: Node | None, score: Node, lab
         terms: the loss of each row [rows, …].
         weight: how much each row counts; every row as much where None.
         score: what was given as prediction.
-        label: what was given as label.
+        label: what was given as label; None of a loss that compares values of the model with each other.
 
     Raises:
         OpError: no row has a loss of its own.
@@ -76,8 +76,26 @@ def mean(b: Build, kind: str, terms: Node, weight: Node | None, score: Node, lab
     if weight is not None:
         terms = b.op("mul", *align(b, terms, numeric(b, weight)))
     mean = b.op("mean", terms, axes=tuple(range(terms.type.rank)), keep=False)
-    b.losses.append(LossTerm(mean.id, kind, score.id, label.id, weight.id if weight is not None else None))
+    label_id, weight_id = (node.id if node is not None else None for node in (label, weight))
+    b.losses.append(LossTerm(mean.id, kind, score.id, label_id, weight_id))
     return mean
+
+
+def smoothed(b: Build, smoothing: float, kind: str, terms: Node, even: Callable[[], Node]) -> Node:
+    """The loss of each row where part of each label is spread over all classes alike.
+
+    A cross-entropy is linear in its label: `even`, the loss of a label of equal shares, is as much a part.
+
+    Raises:
+        OpError: VFL0205, `smoothing` is no part of a whole.
+    """
+    if not 0 <= smoothing < 1:
+        hint = "it is the part of a label that is spread over all classes: from 0 to below 1"
+        raise OpError(f"{kind} with smoothing = {smoothing:g}", hint, "VFL0205")
+    if not smoothing:
+        return terms
+    parts = ((1 - smoothing, terms), (smoothing, even()))
+    return b.op("add", *(b.op("mul", b.constant(float(part)), each) for part, each in parts))
 
 
 def by_hand(b: Build, terms: Node) -> Node:

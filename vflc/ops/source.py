@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vflc.ir.build import Build
     from vflc.ir.graph import Node
 
-COLUMNS = frozenset({"feature", "label", "example_weight"})
+COLUMNS = frozenset({"feature", "label", "example_weight", "group"})
 """Inputs that a run feeds from columns of a party's table."""
 INPUTS = COLUMNS | {"weight", "random", "drawn"} | STEPS
 """Ops without a lowering: values that come from outside the emitted graphs."""
@@ -88,6 +88,10 @@ register(
         infer_input, fed, fed, fed,
         bounds=ValueRange(0.0),
     )
+)  # fmt: skip
+register(
+    Op("group", "A column of a party by which metrics group rows: a number for each value.",
+       infer_input, fed, fed, fed)
 )  # fmt: skip
 register(
     Op(

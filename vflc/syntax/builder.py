@@ -226,6 +226,9 @@ class Builder(Expressions):
         node = tree.Setting(self._name(parts[0]), values, patterns, self._over(parts))
         return self._leaf(node, str(parts[0]))
 
+    def grouped(self, parts: list[Any]) -> tree.Grouped:
+        return tree.Grouped(parts[0], self._name(parts[2]), self._over(parts))
+
     def pattern(self, parts: list[Any]) -> tree.Pattern:
         return tree.Pattern("".join(parts), self._over(parts))
 

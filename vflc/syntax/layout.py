@@ -100,6 +100,8 @@ class Layout:
                 return f"{self._operand(node.left, left)} {node.operator} {self._operand(node.right, right)}"
             case tree.Range():
                 return f"{self._operand(node.low, 1)}..{self._operand(node.high, 1)}"
+            case tree.Grouped():
+                return f"{self.flat(node.value)} by {node.by.text}"
             case tree.ListOf():
                 return f"[{self._all(node.items)}]"
             case tree.Comprehension():

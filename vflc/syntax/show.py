@@ -45,6 +45,8 @@ def show_expression(node: tree.Expr) -> str:
             return f"(index {show_expression(node.value)} {show_expression(node.index)})"
         case tree.Range():
             return f"(.. {show_expression(node.low)} {show_expression(node.high)})"
+        case tree.Grouped():
+            return f"(by {show_expression(node.value)} {node.by.text})"
         case tree.ListOf():
             return f"[{' '.join(map(show_expression, node.items))}]"
         case tree.Comprehension():

@@ -333,6 +333,8 @@ def _classify(scan: Scan) -> None:
             or (protecting and body == "top" and before == "STAR")
         ):
             token.type = _INFIX[token.value]
+        elif token.value == "by" and body == "settings" and before in OPERAND_END:
+            token.type = "BY"
         elif token.value in _ALWAYS:
             token.type = _ALWAYS[token.value]
         elif protecting and body == "top" and token.value in _OF_PROTECT:

@@ -133,9 +133,17 @@ class Field(Struct, frozen=True):
     span: Span
 
 
+class Grouped(Struct, frozen=True):
+    """`ndcg(10) by UserID`, among the values of a setting alone."""
+
+    value: Expr
+    by: Name
+    span: Span
+
+
 Expr = (
     Number | String | Bool | Ref | Attribute | Family | Call | Unary | Binary
-    | Index | Range | ListOf | Comprehension | RecordOf
+    | Index | Range | ListOf | Comprehension | RecordOf | Grouped
 )  # fmt: skip
 
 

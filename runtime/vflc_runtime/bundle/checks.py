@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from vflc_common.metrics import METRICS
+from vflc_common.metrics import METRICS, metric_use
 
 from vflc_runtime.bundle.columns import check_columns
 from vflc_runtime.bundle.manifest import Manifest
@@ -45,8 +45,17 @@ def check_head(plan: PlacePlan, manifest: Manifest, place: str) -> None:
         raise damaged(f"{plan.contents.folder / 'plan.json'} is the plan of {plan.place!r}")
     if (plan.model, plan.precision) != (manifest.model, manifest.precision):
         raise damaged(f"plan.json of {place!r} belongs to another bundle than manifest.json")
-    load(METRICS, plan.measures, manifest.plugins)
+    _check_metrics(plan, manifest)
     check_columns(plan.contents, manifest.plugins)
+
+
+def _check_metrics(plan: PlacePlan, manifest: Manifest) -> None:
+    """Metrics are known, with the parameters and groups that they take."""
+    uses = [metric_use(written) for written in plan.measures]
+    load(METRICS, [use.name for use in uses], manifest.plugins)
+    for use in uses:
+        if (mistake := use.mistake()) is not None:
+            raise damaged(f"plan.json of {plan.place!r}: the metric {use} {mistake}")
 
 
 def _check_arrays(plan: Plan) -> None:

@@ -13,6 +13,7 @@ from vflc_common.words import (
     COLUMN_KINDS,
     COLUMN_TYPES,
     ENCODERS_FILE,
+    GROUPING,
     SHAPES,
     is_column_type,
     kind_of,
@@ -81,12 +82,22 @@ def _check_column(column: Json, types: Mapping[str, str], declared: Sequence[Plu
     if column["kind"].one_of(*COLUMN_KINDS) == "column":
         return
     kind = kind_of(types[column["name"].text()]) if value is None else type_of(value.value, types)
+    if column["kind"].value == "group":
+        _check_group(column, kind)
+        return
     kind, rows = _check_chain(column["encoders"], kind, declared)
     shape = column["shape"].one_of(*SHAPES)
     if shape_of(kind) != shape:
         raise column["shape"].wrong(f"what its encoders give, {kind}")
     if (rows or None) != (column.value.get("rows") or None):
         raise column.wrong(f"rows as its encoders give, {rows}")
+
+
+def _check_group(column: Json, kind: str) -> None:
+    """What metrics group rows by is a column as it is."""
+    if kind not in GROUPING or [*column["encoders"]] or column.value.get("rows") is not None:
+        raise column.wrong(f"a group: {' or '.join(GROUPING)}, without encoders")
+    column["shape"].one_of("id")
 
 
 def _check_where(item: Json) -> None:

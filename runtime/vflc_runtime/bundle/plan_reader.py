@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from vflc_common.arrays import Array
-from vflc_common.metrics import METRICS
+from vflc_common.metrics import METRICS, metric_use
 from vflc_common.words import (
     FORMAT,
     FROM_FILE,
@@ -242,29 +242,37 @@ def _report(item: Json | None) -> ProgramReport:
 
 
 def read_metrics(items: Json) -> tuple[str, ...]:
-    """Names of metrics; VFL0613 where one is none. Nothing of other packages is imported yet."""
-    names = tuple(item.text() for item in items)
-    for item, name in zip(items, names, strict=True):
-        if name not in METRICS:
+    """Metrics as a spec writes them; VFL0613 where one is none. Nothing of other packages is imported yet."""
+    written = tuple(item.text() for item in items)
+    for item, text in zip(items, written, strict=True):
+        try:
+            known = metric_use(text).name in METRICS
+        except ValueError:
+            known = False
+        if not known:
             raise item.wrong(f"one of {', '.join(METRICS.names())}")
-    return names
+    return written
 
 
 def _metric(item: Json) -> MeasuredPrediction:
+    metrics = read_metrics(item["metrics"])
+    groups = tuple(dict.fromkeys(use.by for use in map(metric_use, metrics) if use.by is not None))
     return MeasuredPrediction(
         name=item["name"].text(),
         kind=cast(Predicted, item["kind"].one_of(*PREDICTED)),
-        metrics=read_metrics(item["metrics"]),
-        programs={
-            name: tuple(
-                program[part].text()
-                for part in ("prediction", "label", "weight")
-                if part != "weight" or program.get(part) is not None
-            )
-            for name, program in item["programs"].items()
-        },
+        metrics=metrics,
+        programs={name: _measured(program, groups) for name, program in item["programs"].items()},
         classes=read_classes(item),
+        groups=groups,
     )
+
+
+def _measured(program: Json, groups: Sequence[str]) -> tuple[str, ...]:
+    """The ids of prediction, label, weight if there is one, and groups."""
+    weight = program.get("weight")
+    pair = (program["prediction"].text(), program["label"].text())
+    weighed = () if weight is None else (weight.text(),)
+    return (*pair, *weighed, *(program["groups"][name].text() for name in groups))
 
 
 def _training(item: Json) -> Training:

@@ -22,6 +22,7 @@ from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.batches import gather
 from vflc_runtime.data.chain import ChainState, EncoderChain
 from vflc_runtime.data.column_buffer import ColumnBuffer, Room
+from vflc_runtime.data.groups import GroupChain
 from vflc_runtime.data.keys import readable
 from vflc_runtime.data.source import TableSource, unreadable
 from vflc_runtime.data.table import WIDTH
@@ -166,7 +167,8 @@ class _Table:
             id = f"{party}.{name}"
             wanted = id in only if only is not None else labels or column["kind"] == "feature"
             if "shape" in column and wanted:
-                self.chains[id] = EncoderChain(id, column, _saved(id, column, state))
+                make = GroupChain if column["kind"] == "group" else EncoderChain
+                self.chains[id] = make(id, column, _saved(id, column, state))
         names = {raw for id in self.chains for raw in self._reads(id.removeprefix(f"{party}."))}
         self.raw = [column for name, column in self.columns.items() if name in names]
 

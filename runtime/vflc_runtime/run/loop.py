@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Indices
-from vflc_common.metrics import METRICS
+from vflc_common.metrics import smaller_is_better
 
 from vflc_runtime import events
 from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, ahead, sequential
@@ -31,12 +31,6 @@ from vflc_runtime.run.state import RunFolder, Tensors
 from vflc_runtime.run.training import CheckpointState, TrainingLoop
 
 _REPORT_SECONDS = 0.2
-
-
-def sign_of(measured: str) -> float:
-    """1.0 where more of what is measured is better, -1.0 where less: a loss, or a metric by its last part."""
-    loss = measured.split(".")[0] == "loss"
-    return -1.0 if loss or METRICS[measured.split(".")[-1]].smaller_is_better else 1.0
 
 
 class EpochLoop(TrainingLoop):
@@ -193,7 +187,7 @@ class EpochLoop(TrainingLoop):
                 self._undefined = name
                 self.listen(events.Undefined(progress.epoch, name, bool(len(self.order.held_out))))
             return None
-        sign = sign_of(name)
+        sign = -1.0 if smaller_is_better(name) else 1.0
         better = best is None or sign * value > sign * best["value"]
         if better:
             progress.best = {"metric": name, "value": value}

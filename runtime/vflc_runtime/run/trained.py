@@ -176,7 +176,7 @@ def charge(session: Session, run: RunFolder, program: str, data: Dataset) -> Non
 
 def measured(session: Session, data: Dataset) -> dict[str, Any]:
     """What is known here of how good the model is; `evaluation` is empty at a place without labels."""
-    scores = measure(session, data, np.arange(data.rows)).results(by_class=True)
+    scores = measure(session, data, np.arange(data.rows)).results(details=True)
     return {"evaluation": scores, "bytes_sent": session.sent()}
 
 

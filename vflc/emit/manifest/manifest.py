@@ -22,7 +22,7 @@ from vflc.emit.manifest.text import plain
 from vflc.emit.outside import described as described_models
 from vflc.emit.outside import listed
 from vflc.ir.graph import SecretSource
-from vflc.ir.model import Edge, PartyInfo
+from vflc.ir.model import ColumnInfo, Edge, PartyInfo
 from vflc.ir.stages import Lowered, Scheduled
 
 
@@ -79,13 +79,18 @@ def parties(model: Lowered) -> list[dict[str, Any]]:
             "name": party.name,
             "key": key_json(party.key),
             **{
-                f"{kind}s": [c.name for c in party.columns if c.kind == kind]
+                f"{kind}s": [c.name for c in party.columns if _declared(c) == kind]
                 for kind in ("feature", "column", "label", "weight")
             },
             **({"in_table": named} if (named := _in_table(party)) else {}),
         }
         for party in model.parties
     ]
+
+
+def _declared(column: ColumnInfo) -> str:
+    """As what the spec declares it: metrics may group rows by a `column`."""
+    return "column" if column.kind == "group" else column.kind
 
 
 def _in_table(party: PartyInfo) -> dict[str, str]:

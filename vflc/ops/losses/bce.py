@@ -15,7 +15,7 @@ from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
 from vflc.ops.activation import write_softplus
-from vflc.ops.loss import LossRule, binary_pair, loss, mean
+from vflc.ops.loss import LossRule, binary_pair, loss, mean, smoothed
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, broadcast, need_float, sum_to, tensor
 from vflc.ops.traits import ANY
@@ -70,10 +70,19 @@ register(
 )  # fmt: skip
 
 
-def bce(b: Build, logit: Node, label: Node, weight: Node | None = None) -> Node:
-    """Binary cross-entropy of a logit (before `sigmoid`) and a label of 0 or 1; mean over the batch."""
+def bce(b: Build, logit: Node, label: Node, smoothing: float = 0.0, weight: Node | None = None) -> Node:
+    """Binary cross-entropy of a logit (before `sigmoid`) and a label of 0 or 1; mean over the batch.
+
+    With `smoothing`, so much of each label is spread over both classes: 0.1 makes 0.05 and 0.95 of 0 and 1.
+    """
     z, y = binary_pair(b, "bce", logit, label)
-    return mean(b, "bce", b.op("bce_terms", z, y), weight, logit, label)
+    terms = smoothed(b, smoothing, "bce", b.op("bce_terms", z, y), lambda: b.op("bce_terms", z, _even(b, z)))
+    return mean(b, "bce", terms, weight, logit, label)
+
+
+def _even(b: Build, like: Node) -> Node:
+    """A label of equal shares."""
+    return b.op("expand_like", b.constant(0.5), like)
 
 
 loss(

@@ -15,7 +15,7 @@ from vflc_common.numpy import np
 
 from vflc.ir.types import Axis, TensorType
 from vflc.ops.align import numeric
-from vflc.ops.loss import LossRule, loss, mean
+from vflc.ops.loss import LossRule, loss, mean, smoothed
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, need_float, tensor
 from vflc.ops.traits import ANY
@@ -99,10 +99,11 @@ register(
 )  # fmt: skip
 
 
-def cce(b: Build, logits: Node, label: Node, weight: Node | None = None) -> Node:
+def cce(b: Build, logits: Node, label: Node, smoothing: float = 0.0, weight: Node | None = None) -> Node:
     """Categorical cross-entropy of logits [classes] (before `softmax`) and a class; mean over the batch.
 
-    The label is an id (`vocab` or `index`), or a probability for each class: [classes].
+    The label is an id (`vocab` or `index`), or a probability for each class: [classes]. With `smoothing`, so
+    much of each label is spread over all classes.
     """
     z = numeric(b, logits)
     classes = z.type.axes[-1].size if len(z.type.row_axes) == 1 else None
@@ -121,7 +122,14 @@ def cce(b: Build, logits: Node, label: Node, weight: Node | None = None) -> Node
         if y.type.sizes != z.type.sizes:
             hint = "encode the label as classes: `label x = column -> vocab(…)`"
             raise OpError(f"cce of {classes} logits and a label {label.type}", hint)
-    return mean(b, "cce", b.op("cce_terms", z, y), weight, logits, label)
+    terms = smoothed(b, smoothing, "cce", b.op("cce_terms", z, y), lambda: _even_terms(b, z))
+    return mean(b, "cce", terms, weight, logits, label)
+
+
+def _even_terms(b: Build, z: Node) -> Node:
+    """The loss of a label of equal shares: what the classes cost on average."""
+    costs = b.op("neg", b.op("log_softmax", z, axis=z.type.rank - 1))
+    return b.op("mean", costs, axes=(z.type.rank - 1,), keep=True)
 
 
 loss(

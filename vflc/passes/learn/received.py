@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
+from vflc_common.metrics import LOSS, metric_use
 from vflc_common.words import PROGRAMS, Program
 
 from vflc.ir.stages import Partitioned
@@ -82,6 +83,8 @@ def _watched(model: Partitioned, flow: FlowAnalysis, program: Program) -> int:
     graph, together = flow.graph(program), 0
     measured = [loss.node for loss in model.losses]
     measured += [p.node for p in model.predictions] + [p.label for p in model.predictions if p.label]
+    group = metric_use(model.train.monitor or LOSS).by  # no other metric reads it
+    measured += [p.groups[group] for p in model.predictions if group is not None and group in p.groups]
     for name in measured:
         together |= graph[name].all if name in graph else 0
     return together

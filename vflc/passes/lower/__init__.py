@@ -24,12 +24,13 @@ from vflc.passes.lower.calls import call
 from vflc.passes.lower.columns import lower_party
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.keys import check_keys
+from vflc.passes.lower.metrics import check_metrics, measured
 from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives
 from vflc.passes.lower.population import lower_population
 from vflc.passes.lower.predictions import bind_prediction, check_inputs, lower_predict
 from vflc.passes.lower.release import lower_accept, lower_release
-from vflc.passes.lower.settings import check_metrics, lower_train
+from vflc.passes.lower.settings import lower_train
 from vflc.passes.lower.terms import check_terms
 from vflc.passes.lower.values import LazyValue, Scope
 from vflc.syntax import tree
@@ -108,6 +109,9 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         _no_files(ev)
     bound_predictions = [bind_prediction(ev, found, losses, parties) for found in predicted if found]
     check_inputs(ev, [found for found in predicted if found])
+    trained = next((i for i in spec.items if isinstance(i, tree.Train)), None)
+    wanted_metrics = config.metrics if population is None else population.config.metrics
+    predictions = measured(ev, trained, wanted_metrics, [p for p in bound_predictions if p], parties)
     _whole(spec, parties, collector)
     if collector.errors:
         return None
@@ -125,8 +129,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     )
     predictions = tuple(
         replace(p, node=ids(p.node), label=p.label and ids(p.label), weight=p.weight and ids(p.weight))
-        for p in bound_predictions
-        if p
+        for p in predictions
     )
     assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
     releases = [
@@ -146,7 +149,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
             for number, item in enumerate(protects)
         ]
     _trainable(graph, losses, collector)
-    check_metrics(ev, next((i for i in spec.items if isinstance(i, tree.Train)), None), predictions)
+    check_metrics(ev, trained, predictions)
     return Lowered(
         name=name,
         graph=graph,

@@ -130,7 +130,7 @@ def _type_help(declared: str) -> str:
     )
 
 
-OPS = {"feature": "feature", "label": "label", "weight": "example_weight"}
+OPS = {"feature": "feature", "label": "label", "weight": "example_weight", "group": "group"}
 """The op of a column that enters the graph, by its kind."""
 
 

@@ -199,6 +199,9 @@ class Evaluator(Struct):
                 return access.index_of(self, expr, scope)
             case tree.Range():
                 return self._range(expr, scope)
+            case tree.Grouped():
+                help = "write it after a metric: metrics gauc by UserID"
+                return self.error("VFL0203", "`by` says how a metric groups the rows", expr.span, help)
             case tree.ListOf():
                 return self._list(expr, scope)
             case tree.Comprehension():

@@ -10,7 +10,8 @@ from vflc_common.words import DIVISIONS, HALVES, WEIGHTINGS
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, PartyInfo, Population, Reconstruction
 from vflc.passes.lower.evaluate import Evaluator
-from vflc.passes.lower.settings import Check, lower_metrics, lower_optimizer
+from vflc.passes.lower.metrics import lower_metrics
+from vflc.passes.lower.settings import Check, lower_optimizer
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
@@ -171,7 +172,7 @@ def _settings(
             if found is not None:
                 rules[name] = OptimizerRule(name, found.name, found.options, (), setting.span)
         elif name == "metrics":
-            values[name] = tuple(lower_metrics(ev, setting))
+            values[name] = tuple(lower_metrics(ev, setting, scope))
         elif name == "halves":
             values |= _halves(ev, setting, scope)
         elif name in WORDS:

@@ -308,9 +308,11 @@ def _refuse(ev: Evaluator, predicted: PredictedValue, message: str, help: str, l
 
 
 def check_inputs(ev: Evaluator, predicted: list[PredictedValue]) -> None:
-    """Refuses labels and weights that enter the model: whoever predicts has none of them."""
+    """Refuses labels, weights and other rows that enter the model: whoever predicts has none of them."""
     graph = ev.build.graph
     above = graph.ancestors(each.node.id for each in predicted)
+    for each in predicted:
+        _check_alone(ev, graph, each)
     for node in list(graph):
         if node.id not in above:
             continue
@@ -328,6 +330,20 @@ def check_inputs(ev: Evaluator, predicted: list[PredictedValue]) -> None:
         if each.node.op in ("label", "example_weight"):
             text = f"{each.node.id} is a label; this predicts it with itself"
             ev.error("VFL0110", text, each.span, "predict a value that the model computes")
+
+
+def _check_alone(ev: Evaluator, graph: Graph, predicted: PredictedValue) -> None:
+    """Refuses a prediction for a row that depends on which rows are predicted beside it."""
+    above = graph.ancestors([predicted.node.id])
+    mixed = next((node for node in graph if node.id in above and OPS[node.op].of_batch), None)
+    if mixed is not None:
+        ev.error(
+            "VFL0220",
+            f"`{predicted.name}` depends on the other rows of a batch, which are others in each prediction",
+            predicted.span,
+            "use other rows only in losses: predict from the row's own values",
+            *([RelatedSpan(mixed.span, "other rows enter here")] if mixed.span else []),
+        )
 
 
 # --- `of` -----------------------------------------------------------------------------------------

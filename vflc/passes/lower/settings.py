@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from vflc_common.metrics import METRICS
-
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.model import OptimizerRule, Prediction, TrainConfig
+from vflc.ir.model import OptimizerRule, TrainConfig
 from vflc.ops.optimizer import Optimizer, check_foreign
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.schedules import SCHEDULES
 from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.metrics import lower_metrics, lower_monitor
 from vflc.passes.lower.values import POISON, Poison, Scope, describe
 from vflc.syntax import tree
-
-LOSS = "loss"
-"""What is always measured, and may be monitored as a metric may."""
 
 Check = Callable[[Any], bool]
 
@@ -66,10 +62,10 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
             if rule is not None:
                 optimizers.append(rule)
         elif name == "metrics":
-            values["metrics"] = tuple(lower_metrics(ev, setting))
+            values["metrics"] = tuple(lower_metrics(ev, setting, scope))
         elif name == "monitor":
-            found = _metric(ev, setting.values[0]) if _is_single(ev, setting, "a metric") else None
-            if found is not None:
+            single = _is_single(ev, setting, "a metric")
+            if single and (found := lower_monitor(ev, setting.values[0], scope)) is not None:
                 values[name] = found
         elif name in SETTINGS:
             value = _single(ev, setting, scope)
@@ -108,53 +104,6 @@ def _is_single(ev: Evaluator, setting: tree.Setting, wanted: str) -> bool:
         name = setting.name.text
         ev.error("VFL0107", f"`{name}` takes one value", setting.span, f"give {wanted}")
     return len(setting.values) == 1
-
-
-def lower_metrics(ev: Evaluator, setting: tree.Setting) -> list[str]:
-    """The metrics that a setting lists, without those it does not know, which are reported."""
-    names = [_metric(ev, expr) for expr in setting.values]
-    return list(dict.fromkeys(name for name in names if name and name != LOSS))  # the loss always is
-
-
-def _metric(ev: Evaluator, expr: tree.Expr) -> str | None:
-    """The name of a metric; None where there is none, which is reported."""
-    name = expr.name if isinstance(expr, tree.Ref) else ""
-    if name == LOSS:
-        return name
-    if name and name in METRICS:
-        return name if ev.record(METRICS, name, expr.span) else None
-    known = (*METRICS.names(), LOSS)
-    near = did_you_mean(name, known)
-    ev.error(
-        "VFL0106",
-        f"unknown metric `{name}`" if name else "a metric must be a name",
-        expr.span,
-        _known_as(name) or (f"did you mean `{near}`?" if near else f"use one of: {', '.join(known)}"),
-    )
-    return None
-
-
-def _known_as(name: str) -> str | None:
-    """What to write for a metric that other libraries call by this name."""
-    answers = (pair for metric in METRICS for pair in metric.known_as.items())
-    return next((answer for words, answer in answers if name.lower() in words.split()), None)
-
-
-def check_metrics(ev: Evaluator, train: tree.Train | None, predictions: Sequence[Prediction]) -> None:
-    """Refuses a metric that is defined for none of the predictions, or whose prediction has no label."""
-    kinds = {prediction.kind for prediction in predictions if prediction.label}
-    for setting in train.settings if train else ():
-        for expr in setting.values if setting.name.text in ("metrics", "monitor") else ():
-            name = expr.name if isinstance(expr, tree.Ref) else LOSS
-            if name == LOSS or name not in METRICS or kinds & METRICS[name].measures.keys():
-                continue
-            defined = [metric.name for metric in METRICS if kinds & metric.measures.keys()]
-            help = (
-                f"use one of: {', '.join(defined)}"
-                if defined
-                else "no loss compares a prediction with a label"
-            )
-            ev.error("VFL0203", f"`{name}` does not measure any prediction of this spec", expr.span, help)
 
 
 def lower_optimizer(
