@@ -207,7 +207,7 @@ class OfTable(Struct, frozen=True):
     table: Callable[..., Mapping[str, float | None]]
 
 
-Measure = OfSums | OfRanks | OfGroups | OfTable
+MetricMeasure = OfSums | OfRanks | OfGroups | OfTable
 
 
 class MetricParameter(Struct, frozen=True):
@@ -245,7 +245,7 @@ class Metric(Struct, frozen=True):
 
     name: str
     doc: str
-    measures: Mapping[Predicted, Measure]
+    measures: Mapping[Predicted, MetricMeasure]
     smaller_is_better: bool = False
     known_as: Mapping[str, str] = field(default_factory=dict)
     parameter: MetricParameter | None = None

@@ -15,7 +15,7 @@ import numpy as np
 from vflc_common.arrays import Array
 from vflc_common.grouping import grouped
 from vflc_common.measure import (
-    Measure,
+    MetricMeasure,
     MetricSum,
     OfGroups,
     OfRanks,
@@ -158,7 +158,7 @@ class MetricCollector:
             for name, value in self._details(metric, measure)
         }
 
-    def _details(self, metric: str, measure: Measure) -> Iterable[tuple[Any, Any]]:
+    def _details(self, metric: str, measure: MetricMeasure) -> Iterable[tuple[Any, Any]]:
         if isinstance(measure, OfTable):
             return measure.table(*self._given(metric, measure)).items()
         if isinstance(measure, OfGroups) or measure.by_class is None:
@@ -173,7 +173,7 @@ class MetricCollector:
         """Whether a row has been absorbed."""
         return bool(self._kept) or any(np.ndim(value) for value in self._sums.values())
 
-    def _given(self, metric: str, measure: Measure) -> Sequence[Any]:
+    def _given(self, metric: str, measure: MetricMeasure) -> Sequence[Any]:
         """What a metric is computed from: its sums, or all scores; then its parameter, if it has one."""
         use = self._uses[metric]
         last = () if use.at is None else (use.at,)
