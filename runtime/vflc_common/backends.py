@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
-
-from vflc_common.numpy import np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 
 class ColumnStatistic(Protocol):
     """What is learned of a column in one pass over its training rows.
 
-    `count` says how many numbers there were: nothing is fitted to none.
+    `count` says how many values there were: nothing is fitted to none.
     """
 
     count: int
 
-    def add(self, numbers: NDArray[np.float64]) -> None:
-        """Takes in some more numbers [n]; all are finite."""
+    def add(self, values: Any) -> None:
+        """Takes in more: numbers [n], float64 and finite, or as `Fit` says, an Arrow array without nulls."""
 
 
 class GraphBuilder(Protocol):
@@ -47,6 +42,9 @@ class RawColumn(Protocol):
 
     def id_of(self, settings: Mapping[str, Any], value: Any) -> int:
         """The id that an encoder gives to one value; one that no table has where it gives none."""
+
+    def ids_of(self, settings: Mapping[str, Any], values: Sequence[Any]) -> list[int]:
+        """The same of several values."""
 
 
 class OnnxBuilder(Protocol):

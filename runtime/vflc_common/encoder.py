@@ -103,7 +103,7 @@ class EncoderParameter(Struct, frozen=True):
     def wrong(self, encoder: str, value: Any) -> str | None:
         """What is wrong with a value, or None."""
         wanted = self.takes.wanted
-        if self.many:
+        if self.many and (self.needed or value is not None):
             right = isinstance(value, list) and bool(value) and all(map(self.takes.fits, value))
             return None if right else f"`{self.name}` of `{encoder}` must be a list, each item {wanted}"
         right = not self.needed if value is None else self.takes.fits(value)
@@ -127,12 +127,14 @@ class Lookup(Struct, frozen=True):
         called: what a message calls it, `vocab of 3 values`.
         help: what a spec might say where a value is unknown.
         plain: whether the ids are the values.
+        room: how many it may come to know, where the spec does not list them; None where it does.
     """
 
     values: Callable[[EncoderSettings], Sequence[Any]]
     called: Callable[[EncoderSettings], str]
     help: Callable[[EncoderSettings], str]
     plain: bool = False
+    room: Callable[[EncoderSettings], int | None] = lambda settings: None
 
     def wrong(self, settings: EncoderSettings) -> str | None:
         """What is wrong with the default."""
@@ -156,12 +158,14 @@ class Fit(Struct, frozen=True):
         result: from it, and the settings of the encoder, to all the parameters: numbers, or lists of them.
         settled: the encoder that computes, once the parameters are known: itself, or another.
         neutral: parameters with which numbers stay as they are.
+        of: what is added to the statistic. `numbers`: as doubles; `values`: texts and numbers as they are.
     """
 
     start: Callable[[], ColumnStatistic]
-    result: Callable[[Any, EncoderSettings], Mapping[str, float | list[float]]]
+    result: Callable[[Any, EncoderSettings], Mapping[str, Any]]
     settled: Callable[[EncoderSettings], EncoderSettings]
-    neutral: Mapping[str, float | list[float]]
+    neutral: Mapping[str, Any]
+    of: Literal["numbers", "values"] = "numbers"
 
 
 class Python(Struct, frozen=True):
@@ -208,6 +212,7 @@ class Encoder(Struct, frozen=True, kw_only=True):
         reads: what it may follow.
         gives: what follows from that; None for what it reads. `id` of several texts are `ids`.
         parameters: in their order.
+        words: names that may stand first in a spec, each with the parameter and the value that it gives.
         wrong: what is wrong with parameters that are each right by themselves.
         python: one value in plain Python.
         encode: all values of a block; None does one after the other by `python`.
@@ -237,6 +242,7 @@ class Encoder(Struct, frozen=True, kw_only=True):
     python: Python
     gives: Kind | None = None
     parameters: tuple[EncoderParameter, ...] = ()
+    words: Mapping[str, tuple[str, Any]] = {}
     wrong: Callable[[EncoderSettings, str], str | None] = _nothing
     encode: Callable[[Values, EncoderSettings], Values] | None = None
     dear: bool = False
@@ -291,7 +297,9 @@ class Encoder(Struct, frozen=True, kw_only=True):
     def count(self, settings: EncoderSettings) -> int | None:
         """How many ids there are; None of one that makes none."""
         if self.lookup is not None:
-            return len(self.lookup.values(settings)) + (settings.get(DEFAULT) == OTHER)
+            room = self.lookup.room(settings)
+            known = len(self.lookup.values(settings)) if room is None else room
+            return known + (settings.get(DEFAULT) == OTHER)
         return self.codes(settings) if self.codes is not None else None
 
     def unfitted(self, settings: EncoderSettings) -> tuple[str, ...]:

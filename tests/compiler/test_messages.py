@@ -68,7 +68,7 @@ def first(line: str) -> tuple[str, str, str]:
         ("train { early_stopping 3 }", "patience 3"),
         ("train { metrics acc }", "write accuracy"),
         ("train { metrics average_precision }", "write pr_auc"),
-        ("party c { key ID\n feature X: bool }", "use int, 0 or 1"),
+        ("party c { key ID\n feature X: boolean }", "write bool"),
         ("party c { key ID\n feature X: float -> normalize }", "standardize"),
         ("party c { key ID\n feature X: string -> one_hot }", "one_hot(feature)"),
         ("party c { key ID\n feature X: string -> embed(8) }", "embed(feature, dim = 8)"),

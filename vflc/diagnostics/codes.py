@@ -54,6 +54,7 @@ CODES: dict[str, str] = {
     "VFL0211": "A loss weighted by something that is not a weight",
     "VFL0212": "Units that are not known where the prediction is made",
     "VFL0213": "A text that is no date",
+    "VFL0214": "A label whose classes are fitted",
     "VFL0220": "A prediction that depends on the other rows of a batch",
     "VFL0221": "A metric by groups that its label's party does not have",
     "VFL0226": "Compression that saves nothing",
@@ -212,4 +213,5 @@ CODES: dict[str, str] = {
     "VFL0712": "A description that is not of the model",
     "VFL0713": "Owners of a model that names its own",
     "VFL0765": "An ONNX model that runs as it is",
+    "VFL0720": "A fitted vocabulary without values",
 }

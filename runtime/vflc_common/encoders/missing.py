@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.arrow import pa
-from vflc_common.encoder import VALUE, Encoder, EncoderParameter, EncoderSettings, Python
+from vflc_common.arrow import pa, pc
+from vflc_common.encoder import (
+    VALUE,
+    ArgumentType,
+    Encoder,
+    EncoderParameter,
+    EncoderSettings,
+    Fit,
+    Python,
+)
+from vflc_common.numpy import np
 from vflc_common.text import text
 
 if TYPE_CHECKING:
     from vflc_common.backends import KerasBuilder, OnnxBuilder
     from vflc_common.values import Values
+
+
+WAYS = ("median", "mean", "mode")
+"""How a value is found in the training rows."""
 
 
 def encode(values: Values, settings: EncoderSettings) -> Values:
@@ -26,7 +41,42 @@ def missing(value: Any, step: EncoderSettings) -> Any:
     return step["value"] if value is None else value
 
 
+class Gathered:
+    """All values of a column, so that the order in which rows come makes no difference."""
+
+    def __init__(self) -> None:
+        self.count, self._texts, self._parts = 0, Counter[str](), list[Any]()
+        self._whole = False
+
+    def add(self, values: pa.Array) -> None:
+        """Takes in some more values [n], none of which is missing."""
+        self.count += len(values)
+        if pa.types.is_string(values.type):
+            found = pc.value_counts(values)
+            self._texts.update(dict(zip(*(part.to_pylist() for part in found.flatten()), strict=True)))
+        else:
+            self._parts.append(values.to_numpy(zero_copy_only=False))
+            self._whole = pa.types.is_integer(values.type)
+
+    def typical(self, by: str) -> str | int | float:
+        """Their mean, median or most frequent value, of which the least; of whole numbers a whole one."""
+        if self._texts:
+            return min(self._texts, key=lambda text: (-self._texts[text], text))
+        numbers = np.concatenate(self._parts)
+        if by == "mode":
+            different, times = np.unique(numbers, return_counts=True)
+            found: int | float = different[times.argmax()].item()
+            return found
+        typical = float(np.median(numbers)) if by == "median" else math.fsum(numbers) / len(numbers)
+        return round(typical) if self._whole else typical
+
+
 def wrong(settings: EncoderSettings, kind: str) -> str | None:
+    if (settings["value"] is None) == (settings.get("by") is None):
+        return "`missing` needs a value, as missing(0), or one of median, mean and mode"
+    if settings["value"] is None:
+        fits = kind != "string" or settings["by"] == "mode"
+        return None if fits else f"text has no {settings['by']}; use missing(mode)"
     if isinstance(settings["value"], str) == (kind == "string"):
         return None
     return f"the value for a missing {kind} must be {'text' if kind == 'string' else 'a number'}"
@@ -49,14 +99,27 @@ def filling(value: Any) -> EncoderSettings:
 ENCODER = Encoder(
     name="missing",
     doc="Replaces missing values by `value`: before `standardize` by that number; after it, "
-    "`missing(0)` is the mean.",
+    "`missing(0)` is the mean. `missing(median)`, `missing(mean)` and `missing(mode)` take it from the "
+    "party's aligned training rows; text has only a `mode`, its most frequent value. Of whole numbers, "
+    "median and mean are rounded.",
     step="a missing value becomes `value`",
     reads=("string", "int", "float"),
-    parameters=(EncoderParameter("value", VALUE, needed=True),),
+    parameters=(
+        EncoderParameter("value", VALUE),
+        EncoderParameter("by", ArgumentType(f"one of {', '.join(WAYS)}", lambda value: value in WAYS)),
+    ),
+    words={way: ("by", way) for way in WAYS},
     wrong=wrong,
     python=Python(missing, "missing"),
     encode=encode,
     fills=lambda settings: settings["value"],
+    fit=Fit(
+        start=Gathered,
+        result=lambda gathered, settings: {"value": gathered.typical(settings["by"])},
+        settled=lambda settings: filling(settings["value"]),
+        neutral={"value": None},
+        of="values",
+    ),
     keeps_units=True,
     may_empty=False,
     onnx=onnx,

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from vflc_common.arrow import pa, pc
 from vflc_common.encoder import (
+    DEFAULT,
+    MOST_IDS,
     OTHER,
     VALUE,
     Encoder,
     EncoderParameter,
     EncoderSettings,
+    Fit,
     Lookup,
     Python,
+    Suits,
     lookup_default,
+    whole,
 )
 from vflc_common.encoding import MISSING, of_lookup
 from vflc_common.text import text
@@ -24,7 +30,17 @@ if TYPE_CHECKING:
 
 
 def wrong(settings: EncoderSettings, kind: str) -> str | None:
-    values = settings["values"]
+    values, most = settings["values"], settings.get("max")
+    if most is not None:
+        if values is not None:
+            return "a vocabulary lists its values, or is fitted: vocab(fit, max = 1000)"
+        other = settings["default"] == OTHER
+        return None if other else "a fitted vocabulary is `vocab(fit, max = …)`, and its default `other`"
+    if values is None:
+        what = ": vocab(fit, max = 1000)" if settings["default"] else ', as vocab("a", "b"), or `fit`'
+        return f"`vocab` needs values{what}"
+    if settings.get("min_count") is not None:
+        return "`min_count` is for a fitted vocabulary: vocab(fit, max = 1000, min_count = 10)"
     if len(set(values)) != len(values):
         return "the vocabulary has a value twice"
     if len(values) == 1 and settings["default"] is None:
@@ -35,6 +51,24 @@ def wrong(settings: EncoderSettings, kind: str) -> str | None:
     if len({isinstance(value, str) for value in values}) != 1:
         return "a vocabulary must be all text or all numbers"
     return None
+
+
+class Counted:
+    """How often each value of a column occurs, whatever the order of the rows."""
+
+    def __init__(self) -> None:
+        self.count, self._times = 0, Counter[str | int]()
+
+    def add(self, values: pa.Array) -> None:
+        """Takes in some more values [n], none of which is missing."""
+        self.count += len(values)
+        found = pc.value_counts(values)
+        self._times.update(dict(zip(*(part.to_pylist() for part in found.flatten()), strict=True)))
+
+    def most(self, count: int, least: int) -> list[str | int]:
+        """The most frequent values, the more frequent first, equally frequent ones in their own order."""
+        often = [(-times, value) for value, times in self._times.items() if times >= least]
+        return [value for _, value in sorted(often)[:count]]
 
 
 def find(flat: pa.Array, settings: EncoderSettings) -> pa.Array:
@@ -73,7 +107,8 @@ def keys(settings: EncoderSettings, type: str) -> list[Any]:
 
 def onnx(g: OnnxBuilder, value: str, settings: EncoderSettings) -> str:
     whole = g.raw.type == "int"
-    ids = {key: g.raw.id_of(settings, key) for key in keys(settings, g.raw.type)}
+    known = keys(settings, g.raw.type)
+    ids = dict(zip(known, g.raw.ids_of(settings, known), strict=True))
     if g.raw.many:
         ids[""] = -1
     unknown = None if whole else _unlisted([*ids])
@@ -91,7 +126,7 @@ def keras(k: KerasBuilder, value: Any, settings: EncoderSettings) -> Any:
     known = keys(settings, k.raw.type)
     if not k.raw.many and settings["default"] in (None, OTHER) and len(known) == len(settings["values"]):
         return _plain(k, value, known, unknown=settings["default"] == OTHER)
-    ids = [k.raw.id_of(settings, key) for key in known]
+    ids = k.raw.ids_of(settings, known)
     if whole or (k.raw.many and "" not in known):
         known = [*known, MISSING if whole else ""]
         ids = [*ids, k.raw.id_of(settings, None) if whole else -1]
@@ -122,23 +157,49 @@ def _unlisted(known: list[Any]) -> Any:
     return next(number for number in range(len(known) + 1) if number not in known)
 
 
+def suits(settings: EncoderSettings) -> Suits:
+    """So few values that each of them may be as frequent as it has to be."""
+    if settings.get("max") is None:
+        return Suits()
+    return Suits(distinct=min(settings["max"], 20 if (settings["min_count"] or 1) <= 10 else 2))
+
+
 ENCODER = Encoder(
     name="vocab",
-    doc="The value's position among `values`, from 0. Ranges stand for their numbers: `vocab(0..20)`.",
+    doc="The value's position among `values`, from 0. Ranges stand for their numbers: `vocab(0..20)`. "
+    "`vocab(fit, max = 5000, min_count = 10)` takes the most frequent values of the party's aligned training "
+    "rows, at most `max`, each of which occurs `min_count` times; all others are 0.",
     step="the position in `values`, from 0; compared as text where the value or the first of `values` is "
     "text, otherwise as numbers",
     reads=("string", "int", "strings"),
     gives="id",
-    parameters=(EncoderParameter("values", VALUE, needed=True, many=True), lookup_default),
+    parameters=(
+        EncoderParameter("values", VALUE, many=True),
+        EncoderParameter("max", whole(1, MOST_IDS - 1)),
+        EncoderParameter("min_count", whole(1, MOST_IDS)),
+        lookup_default,
+    ),
+    words={"fit": (DEFAULT, OTHER)},
     wrong=wrong,
     python=Python(vocab, "lookup"),
     encode=of_lookup(find, lambda settings, value: list(settings["values"]).index(value)),
     dear=True,
     lookup=Lookup(
-        values=lambda settings: list(settings["values"]),
+        values=lambda settings: list(settings["values"] or ()),
         called=lambda settings: f"vocab of {len(settings['values'])} values",
         help=lambda settings: "add the values",
+        room=lambda settings: settings.get("max"),
     ),
+    fit=Fit(
+        start=Counted,
+        result=lambda counted, settings: {
+            "values": counted.most(settings["max"], settings["min_count"] or 1)
+        },
+        settled=lambda settings: {**settings, "max": None, "min_count": None},
+        neutral={"values": None},
+        of="values",
+    ),
+    suits=suits,
     not_exported=not_exported,
     onnx=onnx,
     keras=keras,

@@ -111,13 +111,16 @@ class EncoderChain:
         assert fit is not None, "what is not fitted can be"
         for component, part in enumerate(self._components(values)):
             encoded = self._run(Values(present(part)), keys, self.encoders[:at], None, component)
-            with self._refuse.converting("what is fitted to it"):
-                numbers, null = numbers_of(encoded.flat)
-            self._refuse.large(self.encoders[at]["name"], numbers, encoded.offsets, keys)
+            taken: Any = encoded.flat.drop_null()
+            if not pa.types.is_string(encoded.flat.type) or fit.of == "numbers":
+                with self._refuse.converting("what is fitted to it"):
+                    numbers, null = numbers_of(encoded.flat)
+                self._refuse.large(self.encoders[at]["name"], numbers, encoded.offsets, keys)
+                taken = numbers[~null] if fit.of == "numbers" else taken
             with self._refuse.converting(self.encoders[at]["name"]):
                 if component == len(self._statistics):
                     self._statistics.append(fit.start())
-                self._statistics[component].add(numbers[~null])
+                self._statistics[component].add(taken)
 
     def settle(self) -> None:
         """Fits the first encoder that is not fitted to the rows observed.
@@ -142,10 +145,13 @@ class EncoderChain:
         with self._refuse.converting(encoder["name"]):
             fitted = fit.result(statistic, encoder)
             given = {name: encoder.get(name) for name in fit.neutral}
-            state = {name: plain(fitted[name] if v is None else v) for name, v in given.items()}
+            state = {name: plain(fitted[name] if v is None else v, fit) for name, v in given.items()}
             for name, value in state.items():
-                if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
+                parts = value if isinstance(value, list) else [value]
+                if not all(isinstance(part, str) or math.isfinite(part) for part in parts):
                     raise ValueError(f"fitted {name} is {value}")
+        if [] in state.values():
+            raise self._refuse.too_rare(encoder)
         return state
 
     def _components(self, values: pa.Array) -> list[pa.Array]:

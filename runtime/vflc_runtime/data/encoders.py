@@ -13,27 +13,29 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from vflc_common.encoder import EncoderSettings
+from vflc_common.encoder import EncoderSettings, Fit
 from vflc_common.encoders import ENCODERS, record
 from vflc_common.encoding import by_value
 from vflc_common.values import Values
 
 
-def settled(encoder: EncoderSettings, fitted: Mapping[str, float] | None) -> EncoderSettings:
+def settled(encoder: EncoderSettings, fitted: Mapping[str, Any] | None) -> EncoderSettings:
     """An encoder with the parameters that were fitted, as it computes with them."""
     fit = record(encoder).fit
     if fit is None:
         return encoder
     known = {**encoder, **(fitted or {})}
-    return fit.settled({**encoder, **{name: plain(known[name]) for name in fit.neutral}})
+    return fit.settled({**encoder, **{name: plain(known[name], fit) for name in fit.neutral}})
 
 
-def plain(value: Any) -> float | list[float]:
-    """What an encoder was fitted to, as JSON has it: a number, or a list of numbers."""
+def plain(value: Any, fit: Fit) -> Any:
+    """What an encoder was fitted to, as JSON has it: a number, or a list of numbers; of values also texts."""
+    if fit.of == "values":
+        return value
     return [float(each) for each in value] if isinstance(value, list) else float(value)
 
 
-def encode(values: Values, encoder: EncoderSettings, fitted: Mapping[str, float] | None = None) -> Values:
+def encode(values: Values, encoder: EncoderSettings, fitted: Mapping[str, Any] | None = None) -> Values:
     """What an encoder makes of values.
 
     Raises:

@@ -220,7 +220,7 @@ def _listed(encoder: Encoder, settings: EncoderSettings) -> Sequence[Any]:
     if encoder.lookup is None:
         return ()
     values = encoder.lookup.values(settings)
-    if settings.get(DEFAULT) is None:
+    if settings.get(DEFAULT) is None or not values:
         return values
     whole = isinstance(values, range) or all(isinstance(value, int) for value in values)
     return [*values, max(values) + 1 if whole else "unlisted"]

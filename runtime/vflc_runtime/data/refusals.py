@@ -90,6 +90,15 @@ class Refusals:
             self.where,
         )
 
+    def too_rare(self, encoder: EncoderSettings) -> Failure:
+        """VFL0720: no value of the training rows occurs as often as an encoder wants."""
+        return Failure(
+            "VFL0720",
+            f"no value of {self.name} occurs {encoder['min_count']} times in the training rows",
+            "lower min_count, or train on more rows",
+            self.where,
+        )
+
     def outside(self, numbers: NDArray[np.float64], offsets: Offsets, keys: pa.Array, codes: Codes) -> None:
         """VFL0604 where one of `numbers` [values] is no id.
 

@@ -7,7 +7,7 @@ models have no nulls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,9 +135,13 @@ class RawFeature:
 
     def id_of(self, encoder: EncoderSettings, value: Any) -> int:
         """The id that an encoder gives to one value, UNKNOWN where it knows no id for it."""
+        return self.ids_of(encoder, [value])[0]
+
+    def ids_of(self, encoder: EncoderSettings, values: Sequence[Any]) -> list[int]:
+        """The same of several values."""
         kind = {"string": pa.string(), "int": pa.int64()}[self.type]
-        found = encode(Values(pa.array([value], kind)), encoder).flat[0].as_py()
-        return UNKNOWN if found is None else int(found)
+        found = encode(Values(pa.array(values, kind)), encoder).flat.to_pylist()
+        return [UNKNOWN if each is None else int(each) for each in found]
 
     def filled(self) -> tuple[Any, tuple[EncoderSettings, ...]]:
         """What missing numbers become first of all, None where nothing says, and the encoders after that."""

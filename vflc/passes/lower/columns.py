@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 from vflc_common.encoder import TEXTS, shape_of, width_of
-from vflc_common.encoders import length
+from vflc_common.encoders import length, record
 from vflc_common.expressions import columns as columns_read
 from vflc_common.text import composed, quote
 from vflc_common.words import COLUMN_TYPES, DATES, WIDEST, is_column_type, kind_of, vector_width
@@ -208,6 +208,10 @@ def _column(
         return ColumnInfo(name, "column", declared, value, (), "raw", None, column.span)
     encoders, kind, rows = lower_chain(ev, column, kind, scope)
     if encoders is None:
+        return None
+    if column.kind == "label" and any(record(e).lookup and record(e).unfitted(e) for e in encoders):
+        text = f"the classes of the label `{name}` would be known to a run alone"
+        ev.error("VFL0214", text, column.span, 'list them: vocab("a", "b", "c")')
         return None
     if kind in TEXTS:
         help = "end the chain with hash(buckets) or vocab(values)"

@@ -99,6 +99,9 @@ def _settings(ev: Evaluator, link: tree.EncoderCall, encoder: Encoder, scope: Sc
                     f"did you mean `{near}`?" if near else None,
                 )
                 return None
+        elif (word := _word(argument.value, encoder, scope)) is not None:
+            found[word[0]] = _OTHER if word[0] == DEFAULT else word[1]
+            continue
         elif many is not None:
             name = many
         elif position < len(names):
@@ -119,6 +122,13 @@ def _settings(ev: Evaluator, link: tree.EncoderCall, encoder: Encoder, scope: Sc
     if encoder.lookup is not None and DEFAULT in found:
         found[DEFAULT] = OTHER if found[DEFAULT] is _OTHER else {"value": found[DEFAULT]}
     return {"name": encoder.name, **{name: found.get(name) for name in names}}
+
+
+def _word(expr: tree.Expr, encoder: Encoder, scope: Scope) -> tuple[str, Any] | None:
+    """The parameter and the value that a name gives which is bound to nothing: `missing(median)`."""
+    if not isinstance(expr, tree.Ref) or scope.find(expr.name) is not None:
+        return None
+    return encoder.words.get(expr.name)
 
 
 _OTHER: dict[str, Any] = {}
