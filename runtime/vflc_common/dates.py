@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DAY = 86_400_000_000
 """Microseconds."""
-MOMENT = re.compile(
+ISO_MOMENT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
     r"(?:[T ]([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
     r"(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?)?"
@@ -48,7 +48,7 @@ def date_of(days: int) -> tuple[int, int, int]:
 
 def moment_of(text: str) -> int | None:
     """A text as a moment; one without a time zone is in UTC. None where it is none."""
-    found = MOMENT.fullmatch(text.strip(" "))
+    found = ISO_MOMENT.fullmatch(text.strip(" "))
     if found is None:
         return None
     year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])

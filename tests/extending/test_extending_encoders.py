@@ -44,7 +44,7 @@ train { batch 50  epochs 2  validation 0.2  metrics auc }
 """
 
 
-def spec(encoder: str = "hour", bits: str = "4.6") -> str:
+def spec(encoder: str = "clock", bits: str = "4.6") -> str:
     return SPEC.replace("ENCODER", encoder).replace("BITS", bits)
 
 
@@ -75,7 +75,7 @@ def folder(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_others_learn_follows_from_its_codes(folder: Path, site: Path, tmp_path: Path) -> None:
     manifest = json.loads((folder / "bundle" / "manifest.json").read_text("utf-8"))
     assert manifest["plugins"] == [
-        {"kind": "encoders", "name": "hour", "package": "vflc-example", "version": "1.0"}
+        {"kind": "encoders", "name": "clock", "package": "vflc-example", "version": "1.0"}
     ]
     page = (folder / "bundle" / "manifest.md").read_text("utf-8")
     assert "| bob | alice.At | its code (4.585 bits a row) |" in page
@@ -98,7 +98,7 @@ def test_predictions_and_exports_are_of_the_hour(folder: Path, site: Path, tmp_p
 
     done = vflc("export", "run", "-o", tmp_path / "models", *data, at=folder, site=site)
     assert done.returncode == 0, done.stderr
-    assert "encode.py does hour (ONNX has no operator for `hour`)" in done.stdout + done.stderr
+    assert "encode.py does clock (ONNX has no operator for `clock`)" in done.stdout + done.stderr
     command = [sys.executable, "-I", "-S", "encode.py", "alice/predict.json", folder / "alice.csv"]
     encoded = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / "models")
     assert json.loads(encoded.stdout) == {"alice.At": [i % 24 for i in range(200)]}
@@ -111,7 +111,7 @@ def test_a_party_without_the_package_is_refused_before_anything_runs(folder: Pat
         for command in (("train", "bundle", *data, "--out", tmp_path / "new"), ("evaluate", "run", *data)):
             refused = vflc(*command, at=folder, site=where)
             assert refused.returncode == 1 and "error[VFL0696]" in refused.stderr, refused.stdout
-            assert "'hour' of the package vflc-example 1.0" in refused.stderr and says in refused.stderr
+            assert "'clock' of the package vflc-example 1.0" in refused.stderr and says in refused.stderr
     assert not (tmp_path / "new").exists()
 
 
@@ -123,11 +123,11 @@ def test_one_that_the_manifest_does_not_name_is_not_run(folder: Path, site: Path
     (bundle / "manifest.json").write_text(canonical({**manifest, "digest": digest(manifest)}), "utf-8")
     refused = vflc("train", bundle, *tables(folder), "--out", tmp_path / "new", at=folder, site=site)
     assert refused.returncode == 1
-    assert "error[VFL0613]: 'hour' among the encoders is of the package vflc-example 1.0" in refused.stderr
+    assert "error[VFL0613]: 'clock' among the encoders is of the package vflc-example 1.0" in refused.stderr
 
 
 def test_a_near_name_is_suggested(site: Path, tmp_path: Path) -> None:
-    assert "did you mean `hour`?" in found(spec("huor"), tmp_path, site)
+    assert "did you mean `clock`?" in found(spec("clokc"), tmp_path, site)
 
 
 # --- encoders that go wrong -------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
-from vflc_common.dates import DAY, MOMENT
+from vflc_common.dates import DAY, ISO_MOMENT
 from vflc_common.text import DIGITS
 from vflc_common.words import DATES, vector_width
 
@@ -33,7 +33,7 @@ PLAIN = INTEGERS | {
 }  # fmt: skip
 """Types whose values DuckDB itself writes in one way, given that its time zone is UTC."""
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
-_MOMENT = MOMENT.pattern.replace("(?:", "(")
+_MOMENT = ISO_MOMENT.pattern.replace("(?:", "(")
 MACROS = {
     "vfl_finite": """(x) AS CASE WHEN isfinite(x) THEN x END""",
     "vfl_whole": """(x) AS CASE WHEN x = floor(x) AND abs(x) < 9.2e18 THEN CAST(x AS BIGINT) END""",
