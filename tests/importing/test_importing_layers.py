@@ -73,6 +73,16 @@ def layer_cases() -> dict[str, Callable[[Any, Any, Any, Any], Any]]:
         tower = keras.Model(given, k.Dense(2)(k.Dense(4, "relu")(given)), name="tower")
         return k.Add()([tower(a), k.Dense(2)(b)])
 
+    def towers(x: Any, z: Any, a: Any, b: Any) -> Any:
+        import keras
+
+        def tower(x: Any, name: str, width: int) -> Any:
+            given = keras.Input(x.shape[1:])
+            h = k.Dropout(0.2)(k.BatchNormalization()(k.Dense(width, "relu")(given)))
+            return keras.Model(given, k.Dense(3)(h), name=f"tower_{name}")(x)
+
+        return k.Multiply()([tower(a, "user", 4), tower(z, "item", 6)])
+
     def attended(x: Any, z: Any, a: Any, b: Any) -> Any:
         return k.Softmax(axis=1)(k.Reshape((5, 1))(a))
 
@@ -92,6 +102,7 @@ def layer_cases() -> dict[str, Callable[[Any, Any, Any, Any], Any]]:
         "Dense chain": lambda x, z, a, b: k.Dense(2)(k.Dense(3)(k.Dense(4)(k.Concatenate()([a, b])))),
         "Dense twice": shared,
         "Model": nested,
+        "Models that are alike": towers,
         "BatchNormalization": lambda x, z, a, b: k.BatchNormalization(momentum=0.9)(a),
         "LayerNormalization": lambda x, z, a, b: k.LayerNormalization()(a),
         "Dropout": lambda x, z, a, b: k.Dropout(0.3)(a),
@@ -133,6 +144,7 @@ LAYER_NAMES = (
     "Dense", "Dense of gelu", "Dense of silu", "Dense of elu", "Dense of selu", "Dense of mish",
     "Dense of relu6", "Dense of softsign", "Dense of hard_sigmoid", "Dense of leaky_relu",
     "Dense of softmax", "Dense along an axis", "Dense chain", "Dense twice", "Model",
+    "Models that are alike",
     "BatchNormalization", "LayerNormalization", "Dropout", "Flatten", "Reshape", "Concatenate",
     "Concatenate above", "Concatenate matrices", "Add", "Multiply", "Maximum", "Minimum", "Average",
     "Subtract", "Dot", "Dot of directions", "UnitNormalization", "Activation", "ReLU", "LeakyReLU",
@@ -144,6 +156,14 @@ LAYER_NAMES = (
 @pytest.mark.parametrize("name", LAYER_NAMES)
 def test_layer(name: str, tmp_path: Path) -> None:
     check(built(layer_cases()[name]), tmp_path)
+
+
+def test_models_inside_give_their_names(tmp_path: Path) -> None:
+    text = check(built(layer_cases()["Models that are alike"]), tmp_path)
+    assert "block Tower(x, units) {" in text
+    assert (
+        "user = Tower(a, units = 4)\n" in text and "item = Tower(concat(bob.features), units = 6)\n" in text
+    )
 
 
 def test_every_layer_has_a_case() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ from vflc.translation.graph import DAMAGED, Value, refuse
 if TYPE_CHECKING:
     from vflc.importing.keras_model import KerasModelReader
 
+UNNAMED = re.compile(r"(functional|sequential|model)(_\d+)?")
+"""What Keras calls a model that nobody named."""
 MOST_CALLS = 100_000
 """Uses of layers: models that are used twice inside models that are used twice grow without bound."""
 
@@ -170,4 +173,6 @@ class Container:
             if len(values) != 1:
                 refuse("VFL0700", f"`{name}` ({layer.kind}) reads {len(values)} values", DAMAGED)
             return COLUMN_LAYERS[layer.kind](layer, values[0])
-        return LAYERS[layer.kind](layer, values, self.model.notes)
+        made = LAYERS[layer.kind](layer, values, self.model.notes)
+        made.scope = ".".join(model for model in self.at if UNNAMED.fullmatch(model) is None)
+        return made

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vflc.importing.model import Imported, Output
 from vflc.importing.owners import Owned, assigned, twice
-from vflc.translation.expressions import GraphWriter
+from vflc.ops import FUNCTIONS
+from vflc.translation.blocks import SpecWriter
 from vflc.translation.graph import InputColumn, refuse
 from vflc.translation.layers import encoded_name
 from vflc.translation.names import RESERVED, Names, families, identifier, literal
@@ -16,6 +17,8 @@ from vflc.translation.text import AXES
 if TYPE_CHECKING:
     from vflc.importing.tables import DescribedTables
 
+TAKEN = (*RESERVED, *FUNCTIONS, *AXES, "value")
+"""What no binding is called besides parties: words that mean something else where it is read."""
 MADE = {"bce": "sigmoid({})", "cce": "softmax({})"}
 """The prediction that is made of a logit."""
 
@@ -69,7 +72,7 @@ def spec(
     written = [_party(party, key, model.columns, owner, columns, learned) for party in parties]
     return _written(
         model,
-        GraphWriter(model.columns, columns, owner, Names([*parties, *RESERVED, *AXES, "value"])),
+        lambda: SpecWriter(model.columns, columns, owner, Names([*parties, *TAKEN])),
         written,
         learned,
         source,
@@ -87,18 +90,28 @@ def _described(
             "leave out --owner and --label",
         )
     learned = [LabelColumn(*tables.label(output.name), output) for output in model.outputs]
-    free = Names([*tables.parties, *RESERVED, *AXES, "value"])
-    graph = GraphWriter(model.columns, tables.names, tables.owner, free)
+    taken = [*tables.parties, *TAKEN]
     parties = [tables.party(name) for name in tables.parties]
     model.notes += tables.notes
-    return _written(model, graph, parties, learned, source)
+    return _written(
+        model,
+        lambda: SpecWriter(model.columns, tables.names, tables.owner, Names(taken)),
+        parties,
+        learned,
+        source,
+    )
 
 
 def _written(
-    model: Imported, graph: GraphWriter, parties: Sequence[str], learned: Sequence[LabelColumn], source: str
+    model: Imported,
+    make: Callable[[], SpecWriter],
+    parties: Sequence[str],
+    learned: Sequence[LabelColumn],
+    source: str,
 ) -> tuple[str, Mapping[str, str]]:
-    bound = graph.write([output.value for output in model.outputs], [output.loss for output in model.outputs])
-    blocks = [_head(model, source), *parties]
+    values, losses = [output.value for output in model.outputs], [output.loss for output in model.outputs]
+    graph, bound = SpecWriter.written(make, values, losses)
+    blocks = [_head(model, source), *parties, *(block.text for block in graph.blocks)]
     blocks += ["\n".join(graph.lines), _learning(model.outputs, learned, bound, graph.penalties)]
     if model.settings:
         blocks.append("train {\n" + "\n".join(model.settings) + "\n}")

@@ -54,11 +54,12 @@ class Bindings:
 
     def _bound(self, value: Value, text: Text) -> Text:
         """The text, or a name for it: of layers that have one, of what is read twice, of what is long."""
-        users = self._found.users[id(value)]
+        users = [user for user, _ in self._found.users[id(value)] if user.op not in ("embed", "one_hot")]
         plain = value.op in ("number", "feature") and len(value.shape) < 2 and prod(value.shape) == 1
         if plain or text.text.isidentifier():
             return text
-        if value.named or id(value) in self._results or len(users) > 1 or len(text.text) > LONG:
+        named = self._named(id(value), value.layer if value.named else None)
+        if named or id(value) in self._results or len(users) > 1 or len(text.text) > LONG:
             return self._bind(self._called(value), text)
         return text
 
@@ -68,8 +69,27 @@ class Bindings:
             return self._results[id(value)]
         column = str(value.attrs["column"].name) if value.op == "feature" else None
         return self.fresh.fresh(
-            value.layer if value.named else otherwise or column or NAMED_BY_OP.get(value.op, "value")
+            self._named(id(value), value.layer if value.named else None)
+            or otherwise
+            or column
+            or NAMED_BY_OP.get(value.op, "value")
         )
+
+    # --- what is otherwise in a block -----------------------------------------------------------------
+
+    def _named(self, key: int, name: str | None) -> str | None:
+        """What a person called a value, or a group of embeddings, by its `id`."""
+        return name
+
+    def _said(self, key: int, setting: str, text: str) -> str:
+        """How a setting of it is written."""
+        return text
+
+    def _parameter(self, key: int) -> str | None:
+        """What stands for a column, or for the columns of a group, by its `id`."""
+        return None
+
+    # --- axes -----------------------------------------------------------------------------------------
 
     def _fit(self, value: Value) -> Text:
         """The value with the very axes that the file gives it; a number is a vector of one."""

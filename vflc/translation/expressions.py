@@ -30,15 +30,19 @@ class GraphWriter(LayerWriter):
     def write(self, outputs: Sequence[Value], losses: Sequence[str]) -> list[str]:
         """The names of the outputs, after all lines that make them."""
         self._found = find(outputs)
-        for value, loss in zip(outputs, losses, strict=True):
-            usual = "logit" if loss in ("bce", "cce") else "score"
-            chain = self._found.chains.get(id(value))
-            called = (chain and chain.name) or (value.layer if value.named else usual)
-            self._results.setdefault(id(value), self.fresh.fresh(called))
+        self._name_results(outputs, losses)
         for value in self._found.values:
             if id(value) not in self._found.inside:
                 self._texts[id(value)] = self._bound(value, self._text(value))
         return [self._name_output(value) for value in outputs]
+
+    def _name_results(self, outputs: Sequence[Value], losses: Sequence[str]) -> None:
+        for value, loss in zip(outputs, losses, strict=True):
+            usual = "logit" if loss in ("bce", "cce") else "score"
+            chain = self._found.chains.get(id(value))
+            called = (chain and chain.name) or (value.layer if value.named else usual)
+            if id(value) not in self._results:
+                self._results[id(value)] = self.fresh.fresh(called)
 
     def _name_output(self, value: Value) -> str:
         text = self._fit(value)
@@ -263,4 +267,5 @@ class GraphWriter(LayerWriter):
 
     def _dropout(self, value: Value) -> Text:
         x = self._texts[id(value.inputs[0])]
-        return Text(f"dropout({x.text}, {literal(value.attrs['rate'])})", ATOM, x.axes)
+        rate = self._said(id(value), "rate", literal(value.attrs["rate"]))
+        return Text(f"dropout({x.text}, {rate})", ATOM, x.axes)

@@ -34,6 +34,7 @@ class Value(Struct, eq=False):
         named: whether a person gave the name, and not the program that made the layer.
         weights: where the file holds the operation's weights, by the last part of their name in a spec.
         many: whether the weights are shared with other values of the same `weights`.
+        scope: what a person called the model inside the model that it is a part of.
     """
 
     op: str
@@ -44,6 +45,7 @@ class Value(Struct, eq=False):
     named: bool = False
     weights: dict[str, str] = field(default_factory=dict)
     many: bool = False
+    scope: str = ""
 
 
 class InputColumn(Struct, eq=False):

@@ -23,9 +23,11 @@ class LayerWriter(Bindings):
         if value.many:
             return self._shared_dense(value, x)
         a = value.attrs
-        settings = ["activation = " + a["activation"]] * (a["activation"] != "linear")
+        units = self._said(id(value), "units", str(a["units"]))
+        activation = self._said(id(value), "activation", a["activation"])
+        settings = ["activation = " + activation] * (activation != "linear")
         settings += ["bias = false"] * (not a["bias"]) + _first(a, "glorot_uniform")
-        text = f"dense({', '.join([x.text, str(a['units']), *settings])})"
+        text = f"dense({', '.join([x.text, units, *settings])})"
         return self._layer(
             value, Text(text, ATOM, (*x.axes[:-1], (None, a["units"]))), "dense", value.weights
         )
@@ -41,18 +43,19 @@ class LayerWriter(Bindings):
 
     def _mlp(self, chain: DenseChain) -> Text:
         x, last = self._last_axis(chain.layers[0].inputs[0]), chain.layers[-1]
-        units = ", ".join(str(layer.attrs["units"]) for layer in chain.layers)
+        listed = f"[{', '.join(str(layer.attrs['units']) for layer in chain.layers)}]"
+        units = self._said(id(last), "units", listed)
         a, usual = last.attrs, chain.layers[0].attrs["activation"]
-        settings = ["activation = " + usual] * (usual != "relu")
+        activation = self._said(id(last), "activation", usual)
+        settings = ["activation = " + activation] * (activation != "relu")
         settings += ["last = " + a["activation"]] * (usual != a["activation"])
         settings += [f"dropout = {literal(chain.dropout)}"] * bool(chain.dropout) + ["bias = false"] * (
             not a["bias"]
         )
-        text = Text(
-            f"mlp({', '.join([x.text, f'[{units}]', *settings])})", ATOM, (*x.axes[:-1], (None, a["units"]))
-        )
+        text = Text(f"mlp({', '.join([x.text, units, *settings])})", ATOM, (*x.axes[:-1], (None, a["units"])))
         weights = {f"{i}.{k}": at for i, layer in enumerate(chain.layers) for k, at in layer.weights.items()}
-        bound = self._called(last) if id(last) in self._results else self.fresh.fresh(chain.name or "deep")
+        name = self._named(id(last), chain.name) or "deep"
+        bound = self._called(last) if id(last) in self._results else self.fresh.fresh(name)
         self.weights |= {f"{bound}.mlp.{key}": at for key, at in weights.items()}
         return self._bind(bound, text)
 
@@ -94,7 +97,8 @@ class LayerWriter(Bindings):
         if key not in self._shared:
             settings = [*map(str, sizes), *_first(value.attrs, "uniform")]
             made = Text(f"weight({', '.join(settings)})", ATOM, flat(*sizes))
-            self._shared[key] = self._bind(self.fresh.fresh(value.layer), made).text
+            name = self._named(id(value), value.layer) or "weights"
+            self._shared[key] = self._bind(self.fresh.fresh(name), made).text
             self.weights[self._shared[key]] = key
             self._penalise(value, self._shared[key])
         name = self._shared[key]
@@ -120,9 +124,13 @@ class LayerWriter(Bindings):
         return Text(f"concat({self._list(value)})", ATOM, flat(column.count))
 
     def _one(self, value: Value) -> str:
+        return self._parameter(id(value)) or ".".join(self._field(value))
+
+    def _field(self, value: Value) -> tuple[str, str]:
+        """The party and the name of a column's feature."""
         column = value.attrs["column"]
         raw = column.members[0]
-        return f"{self.owner[raw]}.{encoded_name(column, self.names[raw], value.attrs['encoding'])}"
+        return self.owner[raw], encoded_name(column, self.names[raw], value.attrs["encoding"])
 
     def _list(self, value: Value) -> str:
         """The columns of a vector as a list of features."""
@@ -163,12 +171,12 @@ class LayerWriter(Bindings):
             self._group(group)
             return Text(self._group(group), ATOM, flat(a["dim"]))  # never read by itself
         many = len(feature.attrs["column"].members) > 1
-        first, dim = _first(a, "uniform"), f"dim = {a['dim']}"
+        first, dim = _first(a, "uniform"), f"dim = {self._said(id(value), 'dim', str(a['dim']))}"
         combiner = ["combiner = mean"] * (a.get("combiner") == "mean")
         if not many and not value.many:
             text = f"embed({', '.join([self._one(feature), dim, *combiner, *first])})"
             bound = self._bind(self._called(value, f"e_{feature.attrs['column'].name}"), Text(text, ATOM, ()))
-            self.weights[f"{bound.text}.{self._one(feature).partition('.')[2]}"] = value.weights["table"]
+            self.weights[f"{bound.text}.{self._field(feature)[1]}"] = value.weights["table"]
             self._penalise(value, f"{bound.text}.tables")
             return Text(bound.text, ATOM, flat(a["dim"]))
         table = self._table(value, first)
@@ -197,16 +205,22 @@ class LayerWriter(Bindings):
         """The name of the embeddings of several fields, [field, dim]."""
         key = id(group)
         if key not in self._grouped:
-            a, features = group.members[0].attrs, [v.inputs[0] for v in group.members]
-            owned = [(self._one(f).partition(".")[0], self._one(f).partition(".")[2]) for f in features]
-            dim = f"dim = {a['dim']}"
-            text = f"embed({', '.join([self.features(owned), dim, *_first(a, 'uniform')])})"
-            bound = self._bind(self.fresh.fresh(group.name or "e"), Text(text, ATOM, ())).text
+            a = group.members[0].attrs
+            dim = f"dim = {self._said(key, 'dim', str(a['dim']))}"
+            text = f"embed({', '.join([self._fields(group), dim, *_first(a, 'uniform')])})"
+            bound = self._bind(
+                self.fresh.fresh(self._named(key, group.name) or "e"), Text(text, ATOM, ())
+            ).text
             self._grouped[key] = bound
             self._penalise(group.members[0], f"{bound}.tables")
-            for (_, name), member in zip(owned, group.members, strict=True):
-                self.weights[f"{bound}.{name}"] = member.weights["table"]
+            for member in group.members:
+                self.weights[f"{bound}.{self._field(member.inputs[0])[1]}"] = member.weights["table"]
         return self._grouped[key]
+
+    def _fields(self, group: EmbeddingGroup) -> str:
+        """The list of the columns of a group."""
+        given = self._parameter(id(group.members))
+        return given or self.features([self._field(member.inputs[0]) for member in group.members])
 
     def _one_hot(self, value: Value) -> Text:
         depth = value.attrs["depth"]

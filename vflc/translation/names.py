@@ -40,6 +40,9 @@ class Names:
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = set(taken)
 
+    def free(self, name: str) -> bool:
+        return identifier(name) not in self._taken
+
     def fresh(self, name: str) -> str:
         """The name, or with the first number from 2 that makes it a new one."""
         name = identifier(name)

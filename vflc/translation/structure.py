@@ -48,6 +48,7 @@ class Structures(Struct, eq=False):
 
 def find(outputs: Sequence[Value]) -> Structures:
     """Structures of a model; activations and sums are first put into the layers and sums they belong to."""
+    _make_once(outputs)
     used = users(ordered(outputs), outputs)
     for value in ordered(outputs):
         _take_flat(value, used)
@@ -72,6 +73,22 @@ def users(values: Sequence[Value], outputs: Sequence[Value]) -> dict[int, list[t
     for position, output in enumerate(outputs):
         found[id(output)].append((world, position))
     return found
+
+
+def _make_once(outputs: Sequence[Value]) -> None:
+    """Columns, and columns side by side, that are read several times are one value."""
+    known: dict[tuple[object, ...], Value] = {}
+    for value in ordered(outputs):
+        value.inputs = tuple(known.get(_same(given), given) for given in value.inputs)
+        if value.op == "feature" or (value.op == "concat" and not value.named):
+            known.setdefault(_same(value), value)
+
+
+def _same(value: Value) -> tuple[object, ...]:
+    """Equal for columns, and for values side by side, that are equal."""
+    if value.op == "feature":
+        return (id(value.attrs["column"]), value.attrs["encoding"], value.shape)
+    return (value.op, value.shape, value.attrs.get("axis"), *map(id, value.inputs))
 
 
 def _take_activation(value: Value, used: UsesByValue) -> None:

@@ -1,0 +1,307 @@
+"""What a model has twice or more: parts of the same operations, each with other weights and other inputs.
+
+A part has one result, and everything else in it is read in it alone. Parts are found from their results: all
+pieces of a kind are compared at once, input by input. Where they differ, the input is left out, and groups
+that agree are compared again by themselves. The best are taken together first, as one piece each, so that
+blocks use blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+
+from msgspec import Struct, field
+
+from vflc.translation.graph import Value
+from vflc.translation.names import RESERVED, Names
+from vflc.translation.pieces import Piece, Pieces, readers
+from vflc.translation.stems import stems
+from vflc.translation.text import AXES
+
+MOST_INPUTS, MOST_SETTINGS = 4, 3
+"""Parameters of a block that is still easy to read."""
+MOST_TRIES = 2_000
+"""Sets of results that are compared in a model; what is found by then is chosen from."""
+LETTERS = ("x", "y", "z", "w")
+FIELDS = "fields"
+"""Names for what a block reads that has no name."""
+Keys = tuple[int, ...]
+"""Of one piece in each use."""
+
+
+class Block(Struct, eq=False):
+    """A structure that occurs several times.
+
+    Args:
+        uses: in order.
+        name: in the spec.
+        parameters: for what its uses read, and for what they differ in.
+        text: once it is written.
+    """
+
+    uses: list[BlockUse] = field(default_factory=list)
+    name: str = ""
+    parameters: tuple[str, ...] = ()
+    text: str = ""
+
+    @property
+    def results(self) -> Keys:
+        return tuple(use.members[-1].key for use in self.uses)
+
+
+class BlockUse(Struct, eq=False):
+    """One of its occurrences.
+
+    Args:
+        members: its pieces in order; the last gives the result.
+        inputs: what it reads, in the order of the parameters.
+        reads: the place among them of what a piece reads, by the piece's key and the place there.
+        settings: in which uses differ, as a spec writes them, by their parameters.
+        said: the parameter for a setting of a piece, by the piece's key and the setting's name.
+        names: of pieces inside, by their keys; the same in every use.
+        name: of the use; "" where no names tell uses apart.
+    """
+
+    block: Block
+    members: list[Piece]
+    inputs: list[Piece] = field(default_factory=list)
+    reads: dict[tuple[int, int], int] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    said: dict[tuple[int, str], str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    name: str = ""
+
+
+class Repeat(Struct, eq=False):
+    """Parts that are alike: of each piece its keys in the uses, from the result on; and of each input."""
+
+    members: list[Keys]
+    inputs: list[Keys]
+
+    @property
+    def count(self) -> int:
+        return len(self.members[0])
+
+
+def with_blocks(pieces: Pieces, outputs: Sequence[Value], refused: set[Keys]) -> tuple[Pieces, list[Block]]:
+    """The pieces with uses of blocks in the place of what repeats; and the blocks, each after those in it.
+
+    Args:
+        pieces: of the whole model.
+        outputs: of the model.
+        refused: results of structures that are not to be blocks.
+    """
+    blocks = list[Block]()
+    while (repeat := best(pieces, outputs, refused)) is not None:
+        blocks.append(_block(repeat, pieces))
+        pieces = _taken_together(blocks[-1], pieces)
+    return pieces, blocks
+
+
+def _block(repeat: Repeat, pieces: Pieces) -> Block:
+    """The block of what repeats, and its uses."""
+    members = [[pieces[key] for key in keys] for keys in repeat.members]
+    inputs = [[pieces[key] for key in keys] for keys in repeat.inputs]
+    named = stems(
+        [[piece.name for piece in row] for row in members],
+        [[piece.name for piece in row] for row in inputs],
+        "layers" if any(piece.value.weights for piece, *_ in members) else "part",
+    )
+    block, taken = Block(name=named.stem.capitalize()), Names([*RESERVED, *AXES])
+    letters = iter(LETTERS)
+    given = [
+        taken.fresh(part or (FIELDS if row[0].group and not row[0].covers else next(letters)))
+        for part, row in zip(named.inputs, inputs, strict=True)
+    ]
+    settings = _settings(members, taken)
+    block.parameters = (*given, *settings.values())
+    order = {key: place for place, key in enumerate(pieces)}
+    for at, name in enumerate(named.uses):
+        use = BlockUse(block, sorted((row[at] for row in members), key=lambda piece: order[piece.key]))
+        use.inputs, use.name = [row[at] for row in inputs], name
+        use.names = {row[at].key: part for row, part in zip(members, named.parts, strict=True) if part}
+        for row in members:
+            for place, read in enumerate(zip(*(piece.inputs for piece in row), strict=True)):
+                if read in repeat.inputs:
+                    use.reads[row[at].key, place] = repeat.inputs.index(read)
+            for setting in row[at].settings:
+                differs = settings.get((setting, tuple(piece.settings[setting] for piece in row)))
+                if differs is not None:
+                    use.said[row[at].key, setting] = differs
+                    use.settings[differs] = row[at].settings[setting]
+        block.uses.append(use)
+    return block
+
+
+def _settings(members: Sequence[Sequence[Piece]], taken: Names) -> dict[tuple[str, tuple[str, ...]], str]:
+    """A parameter for each setting in which uses differ; the same for settings that are equal in all uses."""
+    found: dict[tuple[str, tuple[str, ...]], str] = {}
+    for row in members:
+        for name in row[0].settings:
+            values = tuple(piece.settings[name] for piece in row)
+            if len(set(values)) > 1 and (name, values) not in found:
+                found[name, values] = taken.fresh(name)
+    return found
+
+
+def _taken_together(block: Block, pieces: Pieces) -> Pieces:
+    uses = {use.members[-1].key: use for use in block.uses}
+    inside = {piece.key for use in block.uses for piece in use.members}
+    found = {}
+    for key, piece in pieces.items():
+        if key in uses:
+            use = uses[key]
+            found[key] = Piece(
+                key,
+                ("use", block.name, len(block.parameters)),
+                piece.value,
+                tuple(given.key for given in use.inputs),
+                use.settings,
+                use.name,
+                line=True,
+                use=use,
+            )
+        elif key not in inside:
+            found[key] = piece
+    return found
+
+
+def best(pieces: Pieces, outputs: Sequence[Value], refused: set[Keys]) -> Repeat | None:
+    """The repetition that is worth a block most; None where there is none."""
+    found = [each for each in _all(pieces, outputs) if each.members[0] not in refused]
+    found = [each for each in found if _worth(each, pieces)]
+    found.sort(key=lambda each: (-_saved(each, pieces), -len(each.members)))
+    for each in found:
+        if not any(_only_twice_in(each, other) for other in found if other is not each):
+            return each
+    return None
+
+
+def _saved(repeat: Repeat, pieces: Pieces) -> int:
+    return (repeat.count - 1) * _operations(repeat, pieces)
+
+
+def _operations(repeat: Repeat, pieces: Pieces) -> int:
+    return sum(not pieces[keys[0]].plain for keys in repeat.members)
+
+
+def _worth(repeat: Repeat, pieces: Pieces) -> bool:
+    """Whether it is more than a line, and no less readable than what it stands for."""
+    first = [pieces[keys[0]] for keys in repeat.members]
+    lines = sum(piece.line for piece in first[1:]) + 1
+    saved = repeat.count * lines - (lines + 2 + repeat.count)
+    settings = {
+        (name, tuple(pieces[key].settings[name] for key in keys))
+        for keys in repeat.members
+        for name in pieces[keys[0]].settings
+    }
+    differ = sum(len(set(values)) > 1 for _, values in settings)
+    return (
+        lines > 1
+        and (_operations(repeat, pieces) > 2 or saved >= 0)
+        and len(repeat.inputs) <= MOST_INPUTS
+        and differ <= MOST_SETTINGS
+    )
+
+
+def _only_twice_in(repeat: Repeat, other: Repeat) -> bool:
+    """Whether all its parts lie in those of a larger one, and no more than two in each."""
+    within = {key for keys in other.members for key in keys}
+    inside = all(key in within for keys in repeat.members for key in keys)
+    return inside and other.count < repeat.count <= 2 * other.count
+
+
+# --- finding ------------------------------------------------------------------------------------------
+
+
+def _all(pieces: Pieces, outputs: Sequence[Value]) -> Iterator[Repeat]:
+    read = readers(pieces, outputs)
+    order = {key: place for place, key in enumerate(pieces)}
+    classes: dict[object, list[int]] = {}
+    for piece in pieces.values():
+        if piece.kind is not None and piece.result:
+            classes.setdefault(piece.kind, []).append(piece.key)
+    waiting = [tuple(keys) for keys in classes.values() if len(keys) > 1]
+    waiting += [top for keys in waiting if len(top := _tops(keys, pieces)) in range(2, len(keys))]
+    tried = set[Keys]()
+    while waiting and len(tried) < MOST_TRIES:
+        results = waiting.pop()
+        if results not in tried:
+            tried.add(results)
+            growth = _Growth(results, pieces, read, order)
+            yield growth.repeat
+            waiting += growth.groups
+
+
+def _tops(keys: Keys, pieces: Pieces) -> Keys:
+    """Those that no other of them is made of."""
+    below: set[int] = set()
+    waiting = [given for key in keys for given in pieces[key].inputs]
+    while waiting:
+        key = waiting.pop()
+        if key not in below:
+            below.add(key)
+            waiting += pieces[key].inputs
+    return tuple(key for key in keys if key not in below)
+
+
+class _Growth:
+    """Parts around results, as large as they can be for all of them.
+
+    Args:
+        results: keys of pieces of one kind.
+        read: how often each piece is read.
+        order: the place of each piece.
+    """
+
+    def __init__(self, results: Keys, pieces: Pieces, read: dict[int, int], order: dict[int, int]) -> None:
+        self.results, self.pieces, self.read = results, pieces, read
+        self.groups: list[Keys] = []
+        self._reads: dict[Keys, int] = {}
+        members, waiting, inputs = [results], list[tuple[Keys, Keys]](), set[Keys]()
+        self._take(results, waiting, order)
+        while waiting:
+            _, keys = heappop(waiting)
+            kinds = [self._kind(key, keys) for key in keys]
+            if kinds[0] is not None and len(set(kinds)) == 1:
+                members.append(keys)
+                self._take(keys, waiting, order)
+            else:
+                inputs.add(keys)
+                self._split(kinds)
+        self.repeat = Repeat(members, self._as_read(set(members)))
+
+    def _take(self, keys: Keys, waiting: list[tuple[Keys, Keys]], order: dict[int, int]) -> None:
+        """What pieces read is looked at after everything that may read it, too."""
+        for given in zip(*(self.pieces[key].inputs for key in keys), strict=True):
+            if given not in self._reads:
+                heappush(waiting, (tuple(-order[key] for key in given), given))
+            self._reads[given] = self._reads.get(given, 0) + 1
+
+    def _kind(self, key: int, keys: Keys) -> object:
+        """The kind of a piece; None where it cannot be in a part."""
+        alone = self.read[key] == self._reads[keys] and keys.count(key) == 1
+        return self.pieces[key].kind if alone and key not in self.results else None
+
+    def _split(self, kinds: Sequence[object]) -> None:
+        """Groups of results whose parts may be larger than those of all."""
+        groups: dict[object, list[int]] = {}
+        for result, kind in zip(self.results, kinds, strict=True):
+            if kind is not None:
+                groups.setdefault(kind, []).append(result)
+        self.groups += [tuple(group) for group in groups.values() if 1 < len(group) < len(self.results)]
+
+    def _as_read(self, members: set[Keys]) -> list[Keys]:
+        """Inputs in the order in which an expression names them."""
+        found: dict[Keys, None] = {}
+        waiting, seen = [self.results], set[Keys]()
+        while waiting:
+            keys = waiting.pop()
+            if keys not in members:
+                found[keys] = None
+            elif keys not in seen:
+                seen.add(keys)
+                inner = list(zip(*(self.pieces[key].inputs for key in keys), strict=True))
+                waiting += inner[::-1]
+        return list(found)
