@@ -52,7 +52,7 @@ def test_from_which_width_on_embeddings_cross_as_they_are() -> None:
     for width, alike in ((limit - 1, False), (limit, True)):
         text = TEXT.replace(UNITS, f"units = [{width}, 32]")
         assert text != TEXT
-        assert ("logit.e.gather" in sent(text)) is alike
+        assert ("logit.e.UserID" in sent(text)) is alike
 
 
 def test_split_by_the_compiler_it_learns_what_it_learns_unsplit(

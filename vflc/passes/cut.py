@@ -17,6 +17,7 @@ from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import PLACELESS
 from vflc.ir.model import Edge, Message
 from vflc.ir.stages import Optimized, Partitioned
+from vflc.passes.edge_names import edge_names
 from vflc.passes.levels import levels
 from vflc.passes.properties import CUT, GRAPH, PLACED, UPDATED
 
@@ -45,11 +46,13 @@ class Cut:
         targets: dict[str, set[str]] = defaultdict(set)
         for node_id, target, _ in used:
             targets[node_id].add(target)
+        graphs = {node_id: model.graph_of(programs[0]) for (node_id, _, _), programs in used.items()}
+        names = edge_names(graphs)
         edges = []
         for (node_id, target, _), programs in used.items():
-            node = model.graph_of(programs[0])[node_id]
+            node = graphs[node_id][node_id]
             assert node.place is not None
-            name = node_id if len(targets[node_id]) == 1 else f"{node_id}->{target}"
+            name = names[node_id] if len(targets[node_id]) == 1 else f"{names[node_id]}->{target}"
             of = node.attrs.get("of")
             edges.append(Edge(name, node_id, node.place, target, node.phase, tuple(programs), of))
         return Partitioned.of(model, edges=tuple(edges), messages=_messages(model, edges, crossing_in))

@@ -10,8 +10,8 @@ from vflc.ops import FUNCTIONS
 from vflc.translation.expressions import GraphWriter
 from vflc.translation.graph import InputColumn, Value
 from vflc.translation.names import RESERVED, Names
-from vflc.translation.pieces import Piece, pieces_of, side_by_side
-from vflc.translation.repeats import Block, BlockUse, Keys, with_blocks
+from vflc.translation.pieces import Block, BlockUse, Keys, Piece, pieces_of, side_by_side
+from vflc.translation.repeats import with_blocks
 from vflc.translation.structure import EmbeddingGroup, Structures, find
 from vflc.translation.text import ATOM, AXES, Axes, Text, flat
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct, field
 
 from vflc.translation.graph import Value
 from vflc.translation.names import literal
 from vflc.translation.structure import DenseChain, EmbeddingGroup, Structures
-
-if TYPE_CHECKING:
-    from vflc.translation.repeats import BlockUse
 
 MADE_ONCE = ("embed", "dense", "batch_norm", "layer_norm", "weight")
 """Operations with weights: a line of their own each."""
@@ -60,8 +57,53 @@ class Piece(Struct, eq=False):
         return self.group is None and self.value.op not in PLAIN
 
 
+class Block(Struct, eq=False):
+    """A structure that occurs several times.
+
+    Args:
+        uses: in order.
+        name: in the spec.
+        parameters: for what its uses read, and for what they differ in.
+        text: once it is written.
+    """
+
+    uses: list[BlockUse] = field(default_factory=list)
+    name: str = ""
+    parameters: tuple[str, ...] = ()
+    text: str = ""
+
+    @property
+    def results(self) -> Keys:
+        return tuple(use.members[-1].key for use in self.uses)
+
+
+class BlockUse(Struct, eq=False):
+    """One of its occurrences.
+
+    Args:
+        members: its pieces in order; the last gives the result.
+        inputs: what it reads, in the order of the parameters.
+        reads: the place among them of what a piece reads, by the piece's key and the place there.
+        settings: in which uses differ, as a spec writes them, by their parameters.
+        said: the parameter for a setting of a piece, by the piece's key and the setting's name.
+        names: of pieces inside, by their keys; the same in every use.
+        name: of the use; "" where no names tell uses apart.
+    """
+
+    block: Block
+    members: list[Piece]
+    inputs: list[Piece] = field(default_factory=list)
+    reads: dict[tuple[int, int], int] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    said: dict[tuple[int, str], str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    name: str = ""
+
+
 Pieces = Mapping[int, Piece]
 """By their keys, each after what it reads."""
+Keys = tuple[int, ...]
+"""Of one piece in each use of a block."""
 
 
 def pieces_of(found: Structures) -> dict[int, Piece]:

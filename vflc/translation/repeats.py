@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from vflc.translation.graph import Value
 from vflc.translation.names import RESERVED, Names
-from vflc.translation.pieces import Piece, Pieces, readers
+from vflc.translation.pieces import Block, BlockUse, Keys, Piece, Pieces, readers
 from vflc.translation.stems import stems
 from vflc.translation.text import AXES
 
@@ -26,51 +26,6 @@ MOST_TRIES = 2_000
 LETTERS = ("x", "y", "z", "w")
 FIELDS = "fields"
 """Names for what a block reads that has no name."""
-Keys = tuple[int, ...]
-"""Of one piece in each use."""
-
-
-class Block(Struct, eq=False):
-    """A structure that occurs several times.
-
-    Args:
-        uses: in order.
-        name: in the spec.
-        parameters: for what its uses read, and for what they differ in.
-        text: once it is written.
-    """
-
-    uses: list[BlockUse] = field(default_factory=list)
-    name: str = ""
-    parameters: tuple[str, ...] = ()
-    text: str = ""
-
-    @property
-    def results(self) -> Keys:
-        return tuple(use.members[-1].key for use in self.uses)
-
-
-class BlockUse(Struct, eq=False):
-    """One of its occurrences.
-
-    Args:
-        members: its pieces in order; the last gives the result.
-        inputs: what it reads, in the order of the parameters.
-        reads: the place among them of what a piece reads, by the piece's key and the place there.
-        settings: in which uses differ, as a spec writes them, by their parameters.
-        said: the parameter for a setting of a piece, by the piece's key and the setting's name.
-        names: of pieces inside, by their keys; the same in every use.
-        name: of the use; "" where no names tell uses apart.
-    """
-
-    block: Block
-    members: list[Piece]
-    inputs: list[Piece] = field(default_factory=list)
-    reads: dict[tuple[int, int], int] = field(default_factory=dict)
-    settings: dict[str, str] = field(default_factory=dict)
-    said: dict[tuple[int, str], str] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
-    name: str = ""
 
 
 class Repeat(Struct, eq=False):
