@@ -10,7 +10,7 @@ from vflc.ops import FUNCTIONS
 from vflc.translation.expressions import GraphWriter
 from vflc.translation.graph import InputColumn, Value
 from vflc.translation.names import RESERVED, Names
-from vflc.translation.pieces import Block, BlockUse, Keys, Piece, pieces_of, side_by_side
+from vflc.translation.pieces import BlockUse, SpecPiece, PartKeys, RepeatedBlock, pieces_of, side_by_side
 from vflc.translation.repeats import with_blocks
 from vflc.translation.structure import EmbeddingGroup, Structures, find
 from vflc.translation.text import ATOM, AXES, Axes, Text, flat
@@ -22,7 +22,7 @@ RESULT = "return"
 class Unlike(Exception):
     """Uses of a block that are not the same text."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: RepeatedBlock) -> None:
         super().__init__(block.name)
         self.block = block
 
@@ -38,14 +38,14 @@ class SpecWriter(GraphWriter):
         self, columns: Sequence[InputColumn], names: Mapping[str, str], owner: Mapping[str, str], fresh: Names
     ) -> None:
         super().__init__(columns, names, owner, fresh)
-        self.blocks: list[Block] = []
+        self.blocks: list[RepeatedBlock] = []
 
     @classmethod
     def written(
         cls, make: Callable[[], SpecWriter], outputs: Sequence[Value], losses: Sequence[str]
     ) -> tuple[SpecWriter, list[str]]:
         """A writer that has written, and the names of the outputs."""
-        found, refused = find(outputs), set[Keys]()
+        found, refused = find(outputs), set[PartKeys]()
         while True:
             writer = make()
             try:
@@ -54,7 +54,7 @@ class SpecWriter(GraphWriter):
                 refused.add(unlike.block.results)
 
     def write_structures(
-        self, found: Structures, outputs: Sequence[Value], losses: Sequence[str], refused: set[Keys]
+        self, found: Structures, outputs: Sequence[Value], losses: Sequence[str], refused: set[PartKeys]
     ) -> list[str]:
         """The names of the outputs; Raises `Unlike` where a block that is not `refused` is none."""
         self._found = found
@@ -69,11 +69,11 @@ class SpecWriter(GraphWriter):
         self._write_pieces(pieces.values())
         return [self._name_output(value) for value in outputs]
 
-    def _write_pieces(self, pieces: Iterable[Piece]) -> None:
+    def _write_pieces(self, pieces: Iterable[SpecPiece]) -> None:
         for piece in pieces:
             self._write_piece(piece)
 
-    def _write_piece(self, piece: Piece) -> None:
+    def _write_piece(self, piece: SpecPiece) -> None:
         if piece.use is not None:
             self._texts[piece.key] = self._write_use(piece, piece.use)
         elif piece.group is None:
@@ -88,7 +88,7 @@ class SpecWriter(GraphWriter):
 
     # --- uses of blocks -------------------------------------------------------------------------------
 
-    def _write_use(self, piece: Piece, use: BlockUse) -> Text:
+    def _write_use(self, piece: SpecPiece, use: BlockUse) -> Text:
         """A binding of its own: what the block makes for these inputs."""
         given = [self._argument(piece.key, place, each) for place, each in enumerate(use.inputs)]
         taken = [*RESERVED, *AXES, *FUNCTIONS, *(each.name for each in self.blocks), *use.block.parameters]
@@ -105,12 +105,12 @@ class SpecWriter(GraphWriter):
         self.weights |= {f"{name}.{weight}": at for weight, at in body.weights.items()}
         return self._bind(name, Text(call, ATOM, body.axes))
 
-    def _use_name(self, piece: Piece, use: BlockUse) -> str:
+    def _use_name(self, piece: SpecPiece, use: BlockUse) -> str:
         stem = use.block.name.lower()
         name = self._named(piece.key, use.name or None) or stem
         return self.fresh.fresh(name if name == stem or self.fresh.free(name) else f"{stem}_{name}")
 
-    def _argument(self, key: int, place: int, piece: Piece) -> Text:
+    def _argument(self, key: int, place: int, piece: SpecPiece) -> Text:
         """What a use gives its block."""
         if piece.group is None:
             return self._texts[piece.key]
@@ -159,7 +159,7 @@ class BodyWriter(SpecWriter):
         body, block = "".join(f"  {line}\n" for line in self.lines), self._use.block
         return f"block {block.name}({', '.join(block.parameters)}) {{\n{body}}}"
 
-    def _write_piece(self, piece: Piece) -> None:
+    def _write_piece(self, piece: SpecPiece) -> None:
         """Reads the parameters while the piece is written, one by one: a use may give one value for two."""
         chain = self._found.chains.get(piece.key)
         reader = chain.layers[0] if chain else piece.value
@@ -171,12 +171,12 @@ class BodyWriter(SpecWriter):
         finally:
             reader.inputs = inputs
 
-    def _standing(self, piece: Piece, reader: Value) -> Iterator[Value]:
+    def _standing(self, piece: SpecPiece, reader: Value) -> Iterator[Value]:
         for place, values in enumerate(side_by_side(reader.inputs, self._found)):
             at = self._use.reads.get((piece.key, place)) if len(values) == 1 else None
             yield from values if at is None else [self._stand[at]]
 
-    def _argument(self, key: int, place: int, piece: Piece) -> Text:
+    def _argument(self, key: int, place: int, piece: SpecPiece) -> Text:
         at = self._use.reads.get((key, place))
         return super()._argument(key, place, piece) if at is None else self._texts[id(self._stand[at])]
 

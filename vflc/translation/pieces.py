@@ -19,7 +19,7 @@ SETTINGS = {"dense": ("units", "activation"), "embed": ("dim",), "dropout": ("ra
 """What two of a kind may differ in, and a block takes as a parameter."""
 
 
-class Piece(Struct, eq=False):
+class SpecPiece(Struct, eq=False):
     """A value, a chain of layers, embeddings side by side, columns, or a use of a block.
 
     Args:
@@ -57,7 +57,7 @@ class Piece(Struct, eq=False):
         return self.group is None and self.value.op not in PLAIN
 
 
-class Block(Struct, eq=False):
+class RepeatedBlock(Struct, eq=False):
     """A structure that occurs several times.
 
     Args:
@@ -73,7 +73,7 @@ class Block(Struct, eq=False):
     text: str = ""
 
     @property
-    def results(self) -> Keys:
+    def results(self) -> PartKeys:
         return tuple(use.members[-1].key for use in self.uses)
 
 
@@ -90,9 +90,9 @@ class BlockUse(Struct, eq=False):
         name: of the use; "" where no names tell uses apart.
     """
 
-    block: Block
-    members: list[Piece]
-    inputs: list[Piece] = field(default_factory=list)
+    block: RepeatedBlock
+    members: list[SpecPiece]
+    inputs: list[SpecPiece] = field(default_factory=list)
     reads: dict[tuple[int, int], int] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     said: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -100,15 +100,15 @@ class BlockUse(Struct, eq=False):
     name: str = ""
 
 
-Pieces = Mapping[int, Piece]
+SpecPieces = Mapping[int, SpecPiece]
 """By their keys, each after what it reads."""
-Keys = tuple[int, ...]
+PartKeys = tuple[int, ...]
 """Of one piece in each use of a block."""
 
 
-def pieces_of(found: Structures) -> dict[int, Piece]:
+def pieces_of(found: Structures) -> dict[int, SpecPiece]:
     """All pieces of a model, each after what it reads."""
-    pieces: dict[int, Piece] = {}
+    pieces: dict[int, SpecPiece] = {}
     for value in found.values:
         group = found.groups.get(id(value))
         if group is not None:
@@ -120,12 +120,12 @@ def pieces_of(found: Structures) -> dict[int, Piece]:
     return pieces
 
 
-def _single(value: Value, found: Structures) -> Piece:
+def _single(value: Value, found: Structures) -> SpecPiece:
     open_ = SETTINGS.get(value.op, ())
     attrs = {key: setting for key, setting in value.attrs.items() if key not in open_ and key != "rows"}
     shaped = value.shape if value.op in ("reshape", "weight") else len(value.shape)
     inputs = tuple(_read(value, found))
-    return Piece(
+    return SpecPiece(
         id(value),
         (value.op, shaped, len(inputs), repr(sorted(attrs.items()))) if _repeatable(value) else None,
         value,
@@ -145,7 +145,7 @@ def _repeatable(value: Value) -> bool:
 
 
 def _read(value: Value, found: Structures) -> Iterator[int]:
-    """Keys of what a value reads."""
+    """PartKeys of what a value reads."""
     for given, *_ in side_by_side(value.inputs, found):
         yield id(found.groups.get(id(given), given))
 
@@ -163,12 +163,12 @@ def side_by_side(values: Sequence[Value], found: Structures) -> Iterator[list[Va
         yield run
 
 
-def _chain(chain: DenseChain) -> Piece:
+def _chain(chain: DenseChain) -> SpecPiece:
     first, last = chain.layers[0], chain.layers[-1]
     a, usual = last.attrs, first.attrs["activation"]
     ends = a["activation"] if a["activation"] != usual else None
     units = f"[{', '.join(str(layer.attrs['units']) for layer in chain.layers)}]"
-    return Piece(
+    return SpecPiece(
         id(last),
         ("mlp", len(last.shape), ends, chain.dropout, a["bias"]),
         last,
@@ -180,12 +180,12 @@ def _chain(chain: DenseChain) -> Piece:
     )
 
 
-def _embeddings(group: EmbeddingGroup) -> tuple[Piece, Piece]:
+def _embeddings(group: EmbeddingGroup) -> tuple[SpecPiece, SpecPiece]:
     """The columns that are embedded, and their embeddings."""
     first = group.members[0]
     kind = ("embeddings", first.attrs["init"], first.attrs.get("scale"))
-    columns = Piece(id(group.members), None, first.inputs[0], group=group)
-    return columns, Piece(
+    columns = SpecPiece(id(group.members), None, first.inputs[0], group=group)
+    return columns, SpecPiece(
         id(group),
         None if "penalty" in first.attrs else kind,
         first,
@@ -206,7 +206,7 @@ def _path(scope: str, name: str) -> str:
     return f"{scope}.{name}".strip(".")
 
 
-def readers(pieces: Pieces, outputs: Sequence[Value]) -> dict[int, int]:
+def readers(pieces: SpecPieces, outputs: Sequence[Value]) -> dict[int, int]:
     """How often each piece is read; once more by the world where it is an output."""
     found = dict.fromkeys(pieces, 0)
     for key in (*(key for piece in pieces.values() for key in piece.inputs), *map(id, outputs)):

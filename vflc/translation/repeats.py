@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from vflc.translation.graph import Value
 from vflc.translation.names import RESERVED, Names
-from vflc.translation.pieces import Block, BlockUse, Keys, Piece, Pieces, readers
+from vflc.translation.pieces import BlockUse, SpecPiece, SpecPieces, PartKeys, RepeatedBlock, readers
 from vflc.translation.stems import stems
 from vflc.translation.text import AXES
 
@@ -31,15 +31,17 @@ FIELDS = "fields"
 class Repeat(Struct, eq=False):
     """Parts that are alike: of each piece its keys in the uses, from the result on; and of each input."""
 
-    members: list[Keys]
-    inputs: list[Keys]
+    members: list[PartKeys]
+    inputs: list[PartKeys]
 
     @property
     def count(self) -> int:
         return len(self.members[0])
 
 
-def with_blocks(pieces: Pieces, outputs: Sequence[Value], refused: set[Keys]) -> tuple[Pieces, list[Block]]:
+def with_blocks(
+    pieces: SpecPieces, outputs: Sequence[Value], refused: set[PartKeys]
+) -> tuple[SpecPieces, list[RepeatedBlock]]:
     """The pieces with uses of blocks in the place of what repeats; and the blocks, each after those in it.
 
     Args:
@@ -47,14 +49,14 @@ def with_blocks(pieces: Pieces, outputs: Sequence[Value], refused: set[Keys]) ->
         outputs: of the model.
         refused: results of structures that are not to be blocks.
     """
-    blocks = list[Block]()
+    blocks = list[RepeatedBlock]()
     while (repeat := best(pieces, outputs, refused)) is not None:
         blocks.append(_block(repeat, pieces))
         pieces = _taken_together(blocks[-1], pieces)
     return pieces, blocks
 
 
-def _block(repeat: Repeat, pieces: Pieces) -> Block:
+def _block(repeat: Repeat, pieces: SpecPieces) -> RepeatedBlock:
     """The block of what repeats, and its uses."""
     members = [[pieces[key] for key in keys] for keys in repeat.members]
     inputs = [[pieces[key] for key in keys] for keys in repeat.inputs]
@@ -63,7 +65,7 @@ def _block(repeat: Repeat, pieces: Pieces) -> Block:
         [[piece.name for piece in row] for row in inputs],
         "layers" if any(piece.value.weights for piece, *_ in members) else "part",
     )
-    block, taken = Block(name=named.stem.capitalize()), Names([*RESERVED, *AXES])
+    block, taken = RepeatedBlock(name=named.stem.capitalize()), Names([*RESERVED, *AXES])
     letters = iter(LETTERS)
     given = [
         taken.fresh(part or (FIELDS if row[0].group and not row[0].covers else next(letters)))
@@ -89,7 +91,7 @@ def _block(repeat: Repeat, pieces: Pieces) -> Block:
     return block
 
 
-def _settings(members: Sequence[Sequence[Piece]], taken: Names) -> dict[tuple[str, tuple[str, ...]], str]:
+def _settings(members: Sequence[Sequence[SpecPiece]], taken: Names) -> dict[tuple[str, tuple[str, ...]], str]:
     """A parameter for each setting in which uses differ; the same for settings that are equal in all uses."""
     found: dict[tuple[str, tuple[str, ...]], str] = {}
     for row in members:
@@ -100,14 +102,14 @@ def _settings(members: Sequence[Sequence[Piece]], taken: Names) -> dict[tuple[st
     return found
 
 
-def _taken_together(block: Block, pieces: Pieces) -> Pieces:
+def _taken_together(block: RepeatedBlock, pieces: SpecPieces) -> SpecPieces:
     uses = {use.members[-1].key: use for use in block.uses}
     inside = {piece.key for use in block.uses for piece in use.members}
     found = {}
     for key, piece in pieces.items():
         if key in uses:
             use = uses[key]
-            found[key] = Piece(
+            found[key] = SpecPiece(
                 key,
                 ("use", block.name, len(block.parameters)),
                 piece.value,
@@ -122,7 +124,7 @@ def _taken_together(block: Block, pieces: Pieces) -> Pieces:
     return found
 
 
-def best(pieces: Pieces, outputs: Sequence[Value], refused: set[Keys]) -> Repeat | None:
+def best(pieces: SpecPieces, outputs: Sequence[Value], refused: set[PartKeys]) -> Repeat | None:
     """The repetition that is worth a block most; None where there is none."""
     found = [each for each in _all(pieces, outputs) if each.members[0] not in refused]
     found = [each for each in found if _worth(each, pieces)]
@@ -133,15 +135,15 @@ def best(pieces: Pieces, outputs: Sequence[Value], refused: set[Keys]) -> Repeat
     return None
 
 
-def _saved(repeat: Repeat, pieces: Pieces) -> int:
+def _saved(repeat: Repeat, pieces: SpecPieces) -> int:
     return (repeat.count - 1) * _operations(repeat, pieces)
 
 
-def _operations(repeat: Repeat, pieces: Pieces) -> int:
+def _operations(repeat: Repeat, pieces: SpecPieces) -> int:
     return sum(not pieces[keys[0]].plain for keys in repeat.members)
 
 
-def _worth(repeat: Repeat, pieces: Pieces) -> bool:
+def _worth(repeat: Repeat, pieces: SpecPieces) -> bool:
     """Whether it is more than a line, and no less readable than what it stands for."""
     first = [pieces[keys[0]] for keys in repeat.members]
     lines = sum(piece.line for piece in first[1:]) + 1
@@ -170,7 +172,7 @@ def _only_twice_in(repeat: Repeat, other: Repeat) -> bool:
 # --- finding ------------------------------------------------------------------------------------------
 
 
-def _all(pieces: Pieces, outputs: Sequence[Value]) -> Iterator[Repeat]:
+def _all(pieces: SpecPieces, outputs: Sequence[Value]) -> Iterator[Repeat]:
     read = readers(pieces, outputs)
     order = {key: place for place, key in enumerate(pieces)}
     classes: dict[object, list[int]] = {}
@@ -179,7 +181,7 @@ def _all(pieces: Pieces, outputs: Sequence[Value]) -> Iterator[Repeat]:
             classes.setdefault(piece.kind, []).append(piece.key)
     waiting = [tuple(keys) for keys in classes.values() if len(keys) > 1]
     waiting += [top for keys in waiting if len(top := _tops(keys, pieces)) in range(2, len(keys))]
-    tried = set[Keys]()
+    tried = set[PartKeys]()
     while waiting and len(tried) < MOST_TRIES:
         results = waiting.pop()
         if results not in tried:
@@ -189,7 +191,7 @@ def _all(pieces: Pieces, outputs: Sequence[Value]) -> Iterator[Repeat]:
             waiting += growth.groups
 
 
-def _tops(keys: Keys, pieces: Pieces) -> Keys:
+def _tops(keys: PartKeys, pieces: SpecPieces) -> PartKeys:
     """Those that no other of them is made of."""
     below: set[int] = set()
     waiting = [given for key in keys for given in pieces[key].inputs]
@@ -210,11 +212,13 @@ class _Growth:
         order: the place of each piece.
     """
 
-    def __init__(self, results: Keys, pieces: Pieces, read: dict[int, int], order: dict[int, int]) -> None:
+    def __init__(
+        self, results: PartKeys, pieces: SpecPieces, read: dict[int, int], order: dict[int, int]
+    ) -> None:
         self.results, self.pieces, self.read = results, pieces, read
-        self.groups: list[Keys] = []
-        self._reads: dict[Keys, int] = {}
-        members, waiting, inputs = [results], list[tuple[Keys, Keys]](), set[Keys]()
+        self.groups: list[PartKeys] = []
+        self._reads: dict[PartKeys, int] = {}
+        members, waiting, inputs = [results], list[tuple[PartKeys, PartKeys]](), set[PartKeys]()
         self._take(results, waiting, order)
         while waiting:
             _, keys = heappop(waiting)
@@ -227,14 +231,14 @@ class _Growth:
                 self._split(kinds)
         self.repeat = Repeat(members, self._as_read(set(members)))
 
-    def _take(self, keys: Keys, waiting: list[tuple[Keys, Keys]], order: dict[int, int]) -> None:
+    def _take(self, keys: PartKeys, waiting: list[tuple[PartKeys, PartKeys]], order: dict[int, int]) -> None:
         """What pieces read is looked at after everything that may read it, too."""
         for given in zip(*(self.pieces[key].inputs for key in keys), strict=True):
             if given not in self._reads:
                 heappush(waiting, (tuple(-order[key] for key in given), given))
             self._reads[given] = self._reads.get(given, 0) + 1
 
-    def _kind(self, key: int, keys: Keys) -> object:
+    def _kind(self, key: int, keys: PartKeys) -> object:
         """The kind of a piece; None where it cannot be in a part."""
         alone = self.read[key] == self._reads[keys] and keys.count(key) == 1
         return self.pieces[key].kind if alone and key not in self.results else None
@@ -247,10 +251,10 @@ class _Growth:
                 groups.setdefault(kind, []).append(result)
         self.groups += [tuple(group) for group in groups.values() if 1 < len(group) < len(self.results)]
 
-    def _as_read(self, members: set[Keys]) -> list[Keys]:
+    def _as_read(self, members: set[PartKeys]) -> list[PartKeys]:
         """Inputs in the order in which an expression names them."""
-        found: dict[Keys, None] = {}
-        waiting, seen = [self.results], set[Keys]()
+        found: dict[PartKeys, None] = {}
+        waiting, seen = [self.results], set[PartKeys]()
         while waiting:
             keys = waiting.pop()
             if keys not in members:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from vflc.ops import FUNCTIONS
 from vflc.translation.names import RESERVED
 
-Words = tuple[str, ...]
+NameWords = tuple[str, ...]
 
 
 class Stems(Struct, frozen=True):
@@ -34,9 +34,9 @@ class Stems(Struct, frozen=True):
 class _Split(Struct, frozen=True):
     """Names of one piece in all uses: what they begin with, what differs, and what they end with."""
 
-    before: Words
+    before: NameWords
     differ: tuple[str, ...]
-    after: Words
+    after: NameWords
 
 
 def stems(names: Sequence[Sequence[str]], inputs: Sequence[Sequence[str]], usual: str) -> Stems:
@@ -65,7 +65,7 @@ def _tells(differ: tuple[str, ...]) -> bool:
     return all(differ) and len(set(differ)) == len(differ)
 
 
-def _stem(splits: Sequence[_Split]) -> Words:
+def _stem(splits: Sequence[_Split]) -> NameWords:
     """What most names begin with; otherwise, the word that all go on with after what tells uses apart."""
     before = Counter(each.before for each in splits if each.before).most_common(1)
     after = _begin([each.after for each in splits])
@@ -88,17 +88,17 @@ def _split(names: Sequence[str]) -> _Split:
     return _Split(before, tuple(differ), after)
 
 
-def _begin(words: Sequence[Words]) -> Words:
+def _begin(words: Sequence[NameWords]) -> NameWords:
     """What all begin with."""
     return tuple(same[0] for same in takewhile(lambda each: len(set(each)) == 1, zip(*words, strict=False)))
 
 
-def _words(name: str) -> Words:
+def _words(name: str) -> NameWords:
     """`tower_user.dense1` is tower, user, dense, 1."""
     return tuple(re.findall(r"\d+|[^\W\d_]+", name))
 
 
-def _part(split: _Split | None, stem: Words) -> str:
+def _part(split: _Split | None, stem: NameWords) -> str:
     """What is left of a name without what all of the structure is called and what tells uses apart."""
     if split is None:
         return ""
