@@ -10,7 +10,7 @@ from vflc.ops import FUNCTIONS
 from vflc.translation.expressions import GraphWriter
 from vflc.translation.graph import InputColumn, Value
 from vflc.translation.names import RESERVED, Names
-from vflc.translation.pieces import BlockUse, SpecPiece, PartKeys, RepeatedBlock, pieces_of, side_by_side
+from vflc.translation.pieces import BlockUse, PartKeys, RepeatedBlock, SpecPiece, pieces_of, side_by_side
 from vflc.translation.repeats import with_blocks
 from vflc.translation.structure import EmbeddingGroup, Structures, find
 from vflc.translation.text import ATOM, AXES, Axes, Text, flat

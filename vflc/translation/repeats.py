@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from vflc.translation.graph import Value
 from vflc.translation.names import RESERVED, Names
-from vflc.translation.pieces import BlockUse, SpecPiece, SpecPieces, PartKeys, RepeatedBlock, readers
+from vflc.translation.pieces import BlockUse, PartKeys, RepeatedBlock, SpecPiece, SpecPieces, readers
 from vflc.translation.stems import stems
 from vflc.translation.text import AXES
 
