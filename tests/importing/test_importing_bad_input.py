@@ -146,7 +146,23 @@ LAYERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "own class": (layer("Tower", "own", ["x"], module="my.layers"), "VFL0701", "a class of the model's own"),
     "own Dense": (layer("Dense", "own", ["x"], module="my.layers"), "VFL0701", "a class of the model's own"),
     "text": (layer("TextVectorization", "tags", ["x"]), "VFL0701", "string -> lower -> split("),
-    "LSTM": (layer("LSTM", "memory", ["x"], units=3), "VFL0701", "`memory` is a LSTM"),
+    "RNN": (layer("SimpleRNN", "memory", ["x"], units=3), "VFL0701", "`memory` is a SimpleRNN"),
+    "LSTM of numbers": (layer("LSTM", "memory", ["x"], units=3), "VFL0700", "reads 1 axes a row"),
+    "LSTM of stars": (layer("LSTM", "m", ["x"], units="*"), "VFL0700", "reads 1 axes a row"),
+    "GRU of old": (layer("GRU", "g", ["x"], units=3, reset_after=False), "VFL0701", "reset_after = False"),
+    "backwards": (layer("GRU", "g", ["x"], units=3, go_backwards=True), "VFL0701", "go_backwards = True"),
+    "channels first": (
+        layer("Conv1D", "c", ["x"], filters=2, kernel_size=[2], data_format="channels_first"),
+        "VFL0701",
+        "data_format = 'channels_first'",
+    ),
+    "groups": (layer("Conv2D", "c", ["x"], filters=2, kernel_size=2, groups=2), "VFL0701", "groups = 2"),
+    "attention of one": (
+        layer("MultiHeadAttention", "m", ["x", "x"], num_heads=2, key_dim=2),
+        "VFL0701",
+        "does not read a query and values",
+    ),
+    "slopes": (layer("PReLU", "p", ["x"], shared_axes=[1]), "VFL0701", "shared_axes = [1]"),
     "frozen": (dense("b", "x", trainable=False), "VFL0701", "`b` (Dense) is frozen"),
     "penalty": (
         dense("b", "x", kernel_regularizer={"class_name": "Orthogonal"}),
@@ -210,12 +226,12 @@ def test_all_layers_without_a_counterpart_are_named_at_once(tmp_path: Path, caps
     model = functional(
         given_input("Age", 1),
         given_input("x", 3),
-        layer("Conv1D", "cut", ["x"]),
+        layer("Conv3D", "cut", ["x"]),
         layer("Lambda", "f", ["Age"]),
         dense("y", "cut"),
     )
     said = refused(write(tmp_path, model), capsys)
-    assert "`cut` is a Conv1D" in said and "`f` is a Lambda layer" in said and "2 errors" in said
+    assert "`cut` is a Conv3D" in said and "`f` is a Lambda layer" in said and "2 errors" in said
 
 
 def test_models_that_multiply_inside_each_other(

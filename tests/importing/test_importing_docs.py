@@ -11,7 +11,7 @@ from keras_backend.keras_testing import needs_tensorflow
 
 from vflc.cli.main import run as vflc
 from vflc.importing.keras_columns import COLUMN_LAYERS
-from vflc.importing.keras_layers import LAYERS
+from vflc.importing.keras_sequences import READERS
 from vflc.importing.keras_training import RULES
 from vflc.translation.onnx_model import TABLE
 
@@ -30,7 +30,7 @@ def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
 
 
 def test_everything_that_is_read_is_in_the_table() -> None:
-    known = {*LAYERS, *COLUMN_LAYERS, *RULES}
+    known = {*READERS, *COLUMN_LAYERS, *RULES}
     assert all(f"`{name}`" in PAGE for name in known), [n for n in known if f"`{n}`" not in PAGE]
 
 

@@ -11,8 +11,8 @@ import pytest
 from importing_testing import predictions
 from keras_backend.keras_testing import needs_tensorflow
 
-from vflc.importing.keras_layers import LAYERS
 from vflc.importing.keras_ops import OPS, PARTS
+from vflc.importing.keras_sequences import READERS
 
 pytestmark = needs_tensorflow
 ROWS = 12
@@ -65,6 +65,14 @@ def layer_cases() -> dict[str, Callable[[Any, Any, Any, Any], Any]]:
     def shared(x: Any, z: Any, a: Any, b: Any) -> Any:
         layer = k.Dense(3, "tanh", name="both")
         return k.Concatenate()([layer(a), layer(b)])
+
+    def image(a: Any) -> Any:
+        return k.Reshape((3, 4, 2))(k.Dense(24)(a))
+
+    def heads(x: Any, z: Any) -> Any:
+        x = k.Reshape((3, 2))(x)
+        x = k.MultiHeadAttention(2, 3, name="own")(x, x, use_causal_mask=True)
+        return k.MultiHeadAttention(1, 2)(x, z)
 
     def nested(x: Any, z: Any, a: Any, b: Any) -> Any:
         import keras
@@ -135,6 +143,23 @@ def layer_cases() -> dict[str, Callable[[Any, Any, Any, Any], Any]]:
         "Softmax along the first axis": attended,
         "GlobalAveragePooling1D": lambda x, z, a, b: k.GlobalAveragePooling1D()(k.Reshape((3, 2))(x)),
         "GlobalMaxPooling1D": lambda x, z, a, b: k.GlobalMaxPooling1D()(k.Reshape((3, 2))(x)),
+        "GRU": lambda x, z, a, b: k.GRU(4)(k.GRU(3, return_sequences=True)(k.Reshape((3, 2))(x))),
+        "LSTM": lambda x, z, a, b: k.LSTM(4)(k.LSTM(3, return_sequences=True)(k.Reshape((3, 2))(x))),
+        "LSTM of one step": lambda x, z, a, b: k.LSTM(4)(k.Reshape((1, 6))(x)),
+        "Conv1D": lambda x, z, a, b: k.Conv1D(2, 2, padding="causal", activation="silu", use_bias=False)(
+            k.Conv1D(3, 2, strides=2, padding="same", activation="mish")(k.Reshape((6, 1))(x))
+        ),
+        "Conv2D": lambda x, z, a, b: k.Conv2D(2, (2, 1), dilation_rate=(1, 2))(
+            k.Conv2D(3, 2, padding="same", activation="relu")(image(a))
+        ),
+        "MaxPooling1D": lambda x, z, a, b: k.MaxPooling1D(3, 2, "same")(k.Reshape((6, 1))(x)),
+        "MaxPooling2D": lambda x, z, a, b: k.MaxPooling2D()(image(a)),
+        "AveragePooling1D": lambda x, z, a, b: k.AveragePooling1D(2, 1)(k.Reshape((6, 1))(x)),
+        "AveragePooling2D": lambda x, z, a, b: k.AveragePooling2D((1, 2), padding="same")(image(a)),
+        "GlobalAveragePooling2D": lambda x, z, a, b: k.GlobalAveragePooling2D()(image(a)),
+        "GlobalMaxPooling2D": lambda x, z, a, b: k.GlobalMaxPooling2D()(image(a)),
+        "MultiHeadAttention": lambda x, z, a, b: heads(x, k.Reshape((2, 2))(z)),
+        "PReLU": lambda x, z, a, b: k.PReLU(shared_axes=[1])(k.Reshape((3, 2))(k.PReLU()(x))),
         "Identity": lambda x, z, a, b: k.Identity()(a),
     }
 
@@ -149,7 +174,9 @@ LAYER_NAMES = (
     "Concatenate above", "Concatenate matrices", "Add", "Multiply", "Maximum", "Minimum", "Average",
     "Subtract", "Dot", "Dot of directions", "UnitNormalization", "Activation", "ReLU", "LeakyReLU",
     "Softmax", "Softmax along the first axis", "GlobalAveragePooling1D", "GlobalMaxPooling1D",
-    "Identity",
+    "GRU", "LSTM", "LSTM of one step", "Conv1D", "Conv2D", "MaxPooling1D", "MaxPooling2D",
+    "AveragePooling1D", "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
+    "MultiHeadAttention", "PReLU", "Identity",
 )  # fmt: skip
 
 
@@ -168,7 +195,7 @@ def test_models_inside_give_their_names(tmp_path: Path) -> None:
 
 def test_every_layer_has_a_case() -> None:
     assert set(LAYER_NAMES) == set(layer_cases())
-    assert set(LAYERS) - {"Embedding"} <= set(LAYER_NAMES), "embeddings read columns: see the next file"
+    assert set(READERS) - {"Embedding"} <= set(LAYER_NAMES), "embeddings read columns: see the next file"
 
 
 OPERATIONS: dict[str, Callable[[Any, Any, Any], Any]] = {

@@ -9,8 +9,8 @@ from typing import Any, TypeGuard
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.importing.keras_columns import COLUMN_LAYERS
 from vflc.importing.keras_layer import snake
-from vflc.importing.keras_layers import LAYERS
 from vflc.importing.keras_ops import OPS
+from vflc.importing.keras_sequences import READERS
 from vflc.translation.graph import DAMAGED, Value, refuse
 
 MOST_LAYERS = 10_000
@@ -62,7 +62,7 @@ def is_op(entry: Mapping[str, Any]) -> bool:
 
 
 def is_layer(entry: Mapping[str, Any]) -> bool:
-    known = entry["class_name"] in LAYERS or entry["class_name"] in COLUMN_LAYERS
+    known = entry["class_name"] in READERS or entry["class_name"] in COLUMN_LAYERS
     return is_ours(entry) and ".ops." not in str(entry.get("module")) and known
 
 

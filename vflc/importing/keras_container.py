@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from vflc.importing.keras_columns import COLUMN_LAYERS
 from vflc.importing.keras_config import (
     WITHOUT,
@@ -23,9 +25,9 @@ from vflc.importing.keras_config import (
     values_in,
     with_article,
 )
-from vflc.importing.keras_layers import LAYERS
 from vflc.importing.keras_many import operation
 from vflc.importing.keras_ops import OPS, KerasCall
+from vflc.importing.keras_sequences import READERS
 from vflc.translation.graph import DAMAGED, Value, refuse
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ UNNAMED = re.compile(r"(functional|sequential|model)(_\d+)?")
 """What Keras calls a model that nobody named."""
 MOST_CALLS = 100_000
 """Uses of layers: models that are used twice inside models that are used twice grow without bound."""
+CALLED_WITH: dict[str, tuple[tuple[str, Any], ...]] = {
+    "MultiHeadAttention": (("use_causal_mask", True), ("use_causal_mask", False)),
+}
+"""What layers are called with, besides values, and the language can express."""
 
 
 class Container:
@@ -152,7 +158,8 @@ class Container:
             return operation(KerasCall(entry["class_name"], name, config_of(entry), args, named))
         for key, value in named.items():
             nothing = value is None or (isinstance(value, list) and all(each is None for each in value))
-            if not nothing and not (key == "training" and value is False):
+            taken = (key, value) in CALLED_WITH.get(entry["class_name"], ())
+            if not nothing and not taken and not (key == "training" and value is False):
                 what = "a mask" if key == "mask" else f"{key} = {str(value)[:20]}"
                 refuse(
                     "VFL0701", f"`{name}` is called with {what}, which has no counterpart", "call it without"
@@ -173,6 +180,9 @@ class Container:
             if len(values) != 1:
                 refuse("VFL0700", f"`{name}` ({layer.kind}) reads {len(values)} values", DAMAGED)
             return COLUMN_LAYERS[layer.kind](layer, values[0])
-        made = LAYERS[layer.kind](layer, values, self.model.notes)
+        allowed = CALLED_WITH.get(layer.kind, ())
+        settings = {key: value for key, value in named.items() if (key, value) in allowed}
+        layer = replace(layer, config={**layer.config, **settings}) if settings else layer
+        made = READERS[layer.kind](layer, values, self.model.notes)
         made.scope = ".".join(model for model in self.at if UNNAMED.fullmatch(model) is None)
         return made

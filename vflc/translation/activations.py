@@ -8,10 +8,12 @@ from vflc.translation.graph import Value, binary, number, refuse, unary
 
 PLAIN = {
     "relu": "relu", "sigmoid": "sigmoid", "tanh": "tanh", "softplus": "softplus", "gelu": "gelu",
-    "softmax": "softmax", "leaky_relu": "leaky_relu", "exponential": "exp", "log_softmax": "log_softmax",
+    "silu": "silu",
+    "swish": "swish", "softmax": "softmax", "leaky_relu": "leaky_relu", "exponential": "exp",
+    "log_softmax": "log_softmax",
 }  # fmt: skip
 """Those that the language has under a name of its own."""
-IN_LAYERS = {"relu", "sigmoid", "tanh", "softplus", "gelu", "softmax", "leaky_relu"}
+IN_LAYERS = {"relu", "sigmoid", "tanh", "softplus", "gelu", "softmax", "leaky_relu", "silu", "swish"}
 """Those that `dense` and `mlp` take."""
 
 
@@ -38,7 +40,6 @@ def _hard_sigmoid(x: Value, layer: str) -> Value:
 
 
 COMPOSED: dict[str, Callable[[Value, str], Value]] = {
-    "silu": lambda x, layer: _times(x, unary("sigmoid", x, layer), layer),
     "mish": lambda x, layer: _times(x, unary("tanh", unary("softplus", x, layer), layer), layer),
     "relu6": lambda x, layer: unary("clip", x, layer, low=0, high=6),
     "softsign": lambda x, layer: binary(
@@ -48,7 +49,6 @@ COMPOSED: dict[str, Callable[[Value, str], Value]] = {
     "elu": _elu,
     "selu": _selu,
 }
-COMPOSED["swish"] = COMPOSED["silu"]
 
 
 def activate(x: Value, name: str, layer: str) -> Value:

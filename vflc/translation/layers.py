@@ -114,6 +114,17 @@ class LayerWriter(Bindings):
 
     _batch_norm = _layer_norm
 
+    def _layered(self, value: Value) -> Text:
+        """A function of the language that stands for a layer as it is."""
+        given, a = [self._fit(v) for v in value.inputs], value.attrs
+        settings = [f"{key} = {_setting(setting)}" for key, setting in a["settings"].items()]
+        text = (
+            f"{a['function']}({', '.join([*(t.text for t in given), *map(str, a['arguments']), *settings])})"
+        )
+        names = [name for name, _ in given[0].axes[: len(value.shape) - 1]]
+        axes = tuple(zip((*names, None), value.shape, strict=True))
+        return self._layer(value, Text(text, ATOM, axes), a["function"], value.weights)
+
     # --- columns ----------------------------------------------------------------------------------------
 
     def _feature(self, value: Value) -> Text:
@@ -230,6 +241,13 @@ class LayerWriter(Bindings):
 def encoded_name(column: InputColumn, name: str, chain: str) -> str:
     """What the feature of a column is called: by its place among several encodings of it."""
     return name if len(column.encodings) < 2 else f"{name}_{column.encodings.index(chain) + 1}"
+
+
+def _setting(value: object) -> str:
+    """Of a function: a list, `true`, a word, or a number."""
+    if isinstance(value, (bool, list)):
+        return str(value).lower()
+    return value if isinstance(value, str) else literal(value)
 
 
 def _first(attrs: Mapping[str, object], usual: str) -> list[str]:
