@@ -63,8 +63,10 @@ Predicted = Literal["binary", "multiclass", "number"]
 PREDICTED: tuple[Predicted, ...] = get_args(Predicted)
 """What a prediction is: the probability of a class, of each class, or a number."""
 
-INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform", "orthogonal", "unit_forget")
+INITIALS = ("zeros", "ones", "constant", "uniform", "normal", "glorot_uniform")
 """How a weight starts that is drawn, or filled."""
+OF_LAYERS = ("orthogonal", "unit_forget")
+"""How the weights of recurrent layers start: a matrix of rows at right angles, the bias of four gates."""
 FROM_FILE = "file"
 """How one starts whose first value is in `FIRST_FILE`."""
 SCOPES = ("global", "local")

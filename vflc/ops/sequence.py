@@ -123,7 +123,8 @@ def multi_head_attention(
     at later positions. As Keras's `MultiHeadAttention`.
     """
     query, value = numeric(b, query), numeric(b, value)
-    if {len(x.type.row_axes) for x in (query, value)} != {2} or query.type.axes[-1].size is None:
+    ranks = {(x.type.batched, len(x.type.row_axes)) for x in (query, value)}
+    if ranks != {(True, 2)} or query.type.axes[-1].size is None:
         raise OpError(
             f"multi_head_attention of {query.type} over {value.type}",
             "give both two axes, positions and units: `lookup(items, bob.History)`",

@@ -13,6 +13,7 @@ from vflc_common.words import (
     FROM_FILE,
     INITIALS,
     KINDS,
+    OF_LAYERS,
     PRECISIONS,
     PREDICTED,
     PROGRAMS,
@@ -123,7 +124,10 @@ def _input(item: Json) -> Input:
 def _weight(first: Mapping[str, Array], item: Json) -> Weight:
     init, name, shape = item["init"], item["name"].text(), item["shape"].shape()
     scale = init.get("scale")
-    kind = init["kind"].one_of(*INITIALS, FROM_FILE)
+    kind = init["kind"].one_of(*INITIALS, *OF_LAYERS, FROM_FILE)
+    rank = {"orthogonal": 2, "unit_forget": 1}.get(kind, len(shape))
+    if len(shape) != rank or (kind == "unit_forget" and shape[0] % 4):
+        raise damaged(f"{item.path}: a weight of shape {list(shape)} does not start as {kind!r}")
     return Weight(
         name=name,
         shape=shape,

@@ -38,8 +38,11 @@ def initial_value(
     seed: int | str, name: str, shape: tuple[int, ...], init: Initializer, dtype: str
 ) -> NDArray[Any]:
     """The first value of weight `name`, [*shape]; drawn in float64, then cast to `dtype`."""
-    if (fixed := fixed_value(shape, init)) is not None:
-        return fixed.astype(dtype)
+    if init.kind in ("zeros", "ones", "constant"):
+        value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}[init.kind]
+        return np.full(shape, value, dtype)
+    if init.kind == "unit_forget":  # of four gates, the second starts open (Jozefowicz et al. 2015)
+        return np.repeat([0.0, 1.0, 0.0, 0.0], shape[0] // 4).astype(dtype)
     draw = generator(seed, name)
     if init.kind == "normal":
         return (draw.standard_normal(shape) * init.scale).astype(dtype)
@@ -60,16 +63,6 @@ def glorot_scale(shape: tuple[int, ...]) -> float:
         field = math.prod(shape[:-2])
         fan_in, fan_out = shape[-2] * field, shape[-1] * field
     return math.sqrt(6.0 / (fan_in + fan_out))
-
-
-def fixed_value(shape: tuple[int, ...], init: Initializer) -> NDArray[np.float64] | None:
-    """The first value [*shape] of a weight that nothing is drawn for, or None."""
-    if (
-        init.kind == "unit_forget"
-    ):  # of a memory's four gates, the second starts open (Jozefowicz et al. 2015)
-        return np.repeat([0.0, 1.0, 0.0, 0.0], shape[0] // 4)
-    value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}.get(init.kind)
-    return None if value is None else np.full(shape, value)
 
 
 def orthogonal(drawn: NDArray[np.float64]) -> NDArray[np.float64]:

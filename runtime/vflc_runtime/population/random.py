@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vflc_common.arrays import Words
 
 from vflc_runtime.bundle.plan import Initializer
-from vflc_runtime.engines.initial import fixed_value, glorot_scale, orthogonal
+from vflc_runtime.engines.initial import glorot_scale
 from vflc_runtime.protect.noise import Noise
 from vflc_runtime.protect.replay import noise_from
 
@@ -69,16 +69,13 @@ def uniform(streams: Words, size: int) -> NDArray[np.float64]:
 def initial_values(streams: Words, shape: tuple[int, ...], init: Initializer, dtype: str) -> NDArray[Any]:
     """The first values [user, *shape] of a local weight; drawn in float64, then cast to `dtype`."""
     users, size = len(streams), int(np.prod(shape, dtype=np.int64))
-    if (fixed := fixed_value(shape, init)) is not None:
-        return np.broadcast_to(fixed, (users, *shape)).astype(dtype)
-    if init.kind in ("normal", "orthogonal"):
+    if init.kind in ("zeros", "ones", "constant"):
+        value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}[init.kind]
+        return np.full((users, *shape), value, dtype)
+    if init.kind == "normal":
         drawn = uniform(streams, 2 * size)
         radius = np.sqrt(-2.0 * np.log1p(-drawn[:, :size]))  # Box and Muller 1958
-        normal = radius * np.cos(2.0 * np.pi * drawn[:, size:])
-        if init.kind == "normal":
-            flat = normal * init.scale
-        else:
-            flat = orthogonal(normal.reshape(users, *shape))
+        flat = radius * np.cos(2.0 * np.pi * drawn[:, size:]) * init.scale
     else:
         scale = glorot_scale(shape) if init.kind == "glorot_uniform" else init.scale
         flat = (2.0 * uniform(streams, size) - 1.0) * scale
