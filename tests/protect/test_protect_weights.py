@@ -67,6 +67,8 @@ BOTTOMS = {
     "attention": (
         "q = dense(alice.x, 3)\nk = embed([alice.x, alice.y, alice.x], dim = 3)\nh = attention(q, k, k)"
     ),
+    "gru": "h = gru(reshape(dense(concat(alice.x, alice.y), 4), 2, 2), 3)",
+    "convolution": "h = flatten(conv1d(reshape(dense(alice.x, 6), 3, 2), 2, size = 2))",
 }
 PROTECT = "protect weights at alice with dp_sgd(clip = {clip}, noise = {noise})\n"
 

@@ -155,11 +155,12 @@ def _add(build: Build, parts: list[Node]) -> Node:
 def _joined(build: Build, parts: list[Node]) -> list[Node]:
     """The parts, where those that are padded along one axis, and do not overlap, are put together.
 
-    A value that is read step by step would else be added up as often as it has steps, all of it each time.
+    A value of rows that is read step by step would else be added up as often as it has steps, all of it each
+    time. Gradients of weights stay sums, which `protect weights` can take apart by rows.
     """
     along: dict[int, list[Node]] = defaultdict(list)
     for part in parts:
-        if OPS[part.op].places == "padded":
+        if OPS[part.op].places == "padded" and part.type.batched:
             along[part.attrs["axis"]].append(part)
     padded = max(along.values(), key=len, default=[])
     if len(padded) < 2:
