@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 from granting import granted
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import Refused, SourceText
@@ -236,3 +238,63 @@ def test_autoint_lets_fields_take_of_one_another(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             y[row], sigmoid((x @ w[end])[0] + w[end.replace("kernel", "bias")][0]), rtol=1e-9
         )
+
+
+# --- what only these layers can learn ------------------------------------------------------------------
+
+
+def trained(body: str, folder: Path, make: Any, steps: int, rate: float) -> float:
+    """The AUC on new rows, where the label is 1 or 0."""
+    text = granted(PARTIES + body + "\n" + END.replace("sgd(lr = 0.1)", f"adam(lr = {rate})"))
+    compile_source(SourceText("spec.vfl", text)).write(folder)
+    made = Session(folder, seed=3, threads=1)
+    for seed in range(steps):
+        made.step(make(64, seed))
+    new = make(500, 9999)
+    return float(roc_auc_score(new["bob.y"][:, 0], made.predict(new)["y"][:, 0]))
+
+
+def in_order(count: int, seed: int) -> dict[str, Any]:
+    """The label says whether 3 stands before 7 in the history, which has both, and two others."""
+    random, given = np.random.default_rng(seed), rows(count, seed)
+    given["bob.past"] = random.permuted(np.tile([3, 7, 11, 12], (count, 1)), axis=1).astype(np.int32)
+    first, second = ((given["bob.past"] == item).argmax(1) for item in (3, 7))
+    return _floats(given | {"bob.y": (first < second).reshape(-1, 1)})
+
+
+def somewhere(count: int, seed: int) -> dict[str, Any]:
+    """The label says whether two bright points of a dark image lie side by side, wherever that is."""
+    random, given = np.random.default_rng(seed), rows(count, seed)
+    image, y = random.normal(0, 0.1, (count, 6, 6)), random.integers(0, 2, count)
+    for each, beside in zip(image, y, strict=True):
+        i, j = random.integers(0, 5, 2)
+        each[i, j] += 1
+        each[(i, j + 1) if beside else (i + 1, j)] += 1
+    return _floats(given | {"alice.scan": image.reshape(count, 36), "bob.y": y.reshape(-1, 1)})
+
+
+def _floats(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: v if v.dtype == np.int32 else v.astype(np.float32) for name, v in given.items()}
+
+
+def linear(make: Any, column: str, depth: int = 0) -> float:
+    """The AUC of scikit-learn's logistic regression on the same columns, of ids how often each occurs."""
+    (x, y), (new, truth) = (
+        (np.eye(depth)[batch[column]].sum(1) if depth else batch[column], batch["bob.y"][:, 0])
+        for batch in (make(4000, 1), make(500, 9999))
+    )
+    return float(roc_auc_score(truth, LogisticRegression().fit(x, y).predict_proba(new)[:, 1]))
+
+
+@pytest.mark.parametrize("layer", ["gru", "lstm"])
+def test_recurrent_layers_learn_an_order(layer: str, tmp_path: Path) -> None:
+    body = f"logit = dense({layer}(h, 8, mask = there), 1)"
+    assert linear(in_order, "bob.past", 20) < 0.6
+    assert trained(body, tmp_path, in_order, 120, 0.02) > 0.97
+
+
+def test_convolutions_learn_a_shape_wherever_it_is(tmp_path: Path) -> None:
+    body = "c = conv2d(image, 8, size = 2, activation = relu)\n"
+    body += "logit = dense(flatten(max_pool2d(c, size = 5)), 1)"
+    assert linear(somewhere, "alice.scan") < 0.75
+    assert trained(body, tmp_path, somewhere, 250, 0.02) > 0.97
