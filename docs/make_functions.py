@@ -14,6 +14,7 @@ from vflc_common.encoder import Encoder
 from vflc_common.encoders import ENCODERS
 from vflc_common.metrics import METRICS
 
+from vflc.library import library_names
 from vflc.ops import FUNCTIONS
 from vflc.ops.convolution import PADDING
 from vflc.ops.embedding import COMBINERS
@@ -21,7 +22,6 @@ from vflc.ops.layers import ACTIVATIONS, INITS
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.registry import REQUIRED, Function, FunctionParameter
 from vflc.ops.schedules import SCHEDULES
-from vflc.passes.lower.modules import library_names
 from vflc.passes.lower.operators import ELEMENTWISE
 from vflc.passes.lower.static import STATIC
 from vflc.syntax import tree

@@ -12,6 +12,7 @@ from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.driver import compile_source
+from vflc.library import library_text
 from vflc.syntax import tree
 from vflc.syntax.parser import parse
 
@@ -24,9 +25,7 @@ HELPERS = {
 
 
 def library() -> list[tree.Block]:
-    text = (files("vflc.library") / "recsys.vfl").read_text(encoding="utf-8")
-    items = parse(SourceText("recsys.vfl", text), DiagnosticCollector()).items
-    return [item for item in items if isinstance(item, tree.Block)]
+    return [*read((files("vflc.library") / "recsys.vfl").read_text(encoding="utf-8")).values()]
 
 
 def test_every_block_says_what_it_is_and_is_trained_here():
@@ -37,6 +36,27 @@ def test_every_block_says_what_it_is_and_is_trained_here():
     for block in library():
         assert block.doc and block.doc.endswith("."), block.name.text
         assert "\n" not in block.doc
+
+
+def read(text: str) -> dict[str, tree.Block]:
+    items = parse(SourceText("recsys.vfl", text), DiagnosticCollector()).items
+    return {item.name.text: item for item in items if isinstance(item, tree.Block)}
+
+
+def test_of_a_library_the_blocks_are_read_that_a_spec_needs():
+    whole = library_text("recsys", [])
+    assert whole == library_text("recsys", ["NoSuchBlock"])
+    for block in library():
+        name = block.name.text
+        part = library_text("recsys", [name])
+        found = read(part)
+        assert found[name].span.text == block.span.text
+        assert part.count("\n") == whole.count("\n")
+        assert whole[: block.span.start].count("\n") == part[: found[name].span.start].count("\n")
+    assert read(library_text("recsys", ["TwoTower", "FM"])).keys() == {
+        "TwoTower", "Tower", "FM", "Pairs", "LinearRegression",
+    }  # fmt: skip
+    assert library_text("nosuch", []) is None
 
 
 def session(name: str, folder: Path, precision: str, unsplit: bool) -> Session:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "ops": {"ir", "diagnostics", "common"},
     "onnx_file": {"diagnostics", "common"},
     "translation": {"ops", "diagnostics", "common", "onnx_file"},
-    "passes": {"ops", "ir", "diagnostics", "syntax", "common", "onnx_file", "translation"},
+    "passes": {"ops", "ir", "diagnostics", "syntax", "common", "onnx_file", "translation", "library"},
     "emit": {"ops", "ir", "diagnostics", "common"},
     "library": set(),
     "fixes": {*BELOW},

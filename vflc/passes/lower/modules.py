@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from pkgutil import get_data
 
 from msgspec import Struct, field
 
 from vflc.diagnostics import DiagnosticCollector, Refused, RelatedSpan, SourceText, Span
 from vflc.diagnostics.suggest import did_you_mean
+from vflc.library import library_names, library_text
 from vflc.passes.lower.values import (
     ABSENT,
     NO_FOLDER,
@@ -26,13 +26,6 @@ from vflc.syntax.parser import MAX_CHARACTERS, parse, read_source
 MOST_FILES = 100
 """That one spec uses, those that they use in turn included."""
 BESIDE = "use a .vfl file in the folder of the spec or below it"
-
-
-def library_names() -> list[str]:
-    """The libraries that come with vflc."""
-    from importlib.resources import files
-
-    return sorted(p.name[:-4] for p in files("vflc.library").iterdir() if p.name.endswith(".vfl"))
 
 
 class Modules(Struct):
@@ -102,22 +95,17 @@ class Modules(Struct):
 
     def _library(self, item: tree.Import) -> Scope | None:
         assert item.library
-        name = item.library.text
-        try:
-            content = get_data("vflc.library", f"{name}.vfl")
-        except FileNotFoundError:
-            content = None
-        if content is None:
+        name, blocks = item.library.text, [each.text for each in item.names]
+        text = library_text(name, blocks)
+        if text is None:
             near = did_you_mean(name, library_names())
             help = (
                 f"did you mean `{near}`?" if near else f"use one of: {', '.join(library_names()) or 'none'}"
             )
             self.collector.error("VFL0108", f"unknown library `{name}`", item.library.span, help)
             return None
-        text = content.decode()
-        return self._load(
-            f"library:{name}", None, lambda: SourceText(f"library/{name}.vfl", text, True), item.span
-        )
+        source = SourceText(f"library/{name}.vfl", text, True)
+        return self._load(f"library:{name}:{' '.join(blocks)}", None, lambda: source, item.span)
 
     def _file(self, item: tree.Import, folder: Path | None) -> Scope | None:
         assert item.file
