@@ -70,11 +70,11 @@ def _setting(
     given = _item(f"train {{ {name} {value} }}", collector)
     if given is None:
         return
-    if not isinstance(given, tree.Train) or len(given.settings) != 1 or given.settings[0].patterns:
+    if not isinstance(given, tree.Train) or len(given.settings) != 1 or _limited(given.settings[0]):
         _no_value(given.span, collector)
         return
     values = _values(given.settings[0]).text
-    same = [s for s in train.settings if s.name.text == name and not s.patterns] if train else []
+    same = [s for s in train.settings if s.name.text == name and not _limited(s)] if train else []
     for setting in same:
         span = _values(setting)
         yield Edit(span.start, span.end, values)
@@ -85,8 +85,17 @@ def _setting(
         yield Edit(len(source.text), len(source.text), f"\ntrain {{\n  {name} {values}\n}}\n")
 
 
+def _limited(setting: tree.Setting) -> bool:
+    """Whether it is for some weights alone: `optimizer … for *.wide`."""
+    return bool(setting.values and setting.patterns)
+
+
 def _values(setting: tree.Setting) -> Span:
-    return setting.values[0].span.to(setting.values[-1].span)
+    """What stands after the setting's name."""
+    start = setting.name.span.end
+    end = (setting.values or setting.patterns)[-1].span.end
+    text = setting.span.source.text[start:end]
+    return Span(setting.span.source, end - len(text.lstrip()), end)
 
 
 def _item(text: str, collector: DiagnosticCollector) -> tree.Item | None:

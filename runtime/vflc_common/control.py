@@ -42,6 +42,9 @@ STOP = Control("stop", 8, "the number of steps done", "when somebody stops the r
 DONE = Control("done", 1, "that all is saved, that the place leaves", "at the end")
 LOSS = Control("loss", 16, "the sender's terms of the loss, summed over the rows", "after each epoch")
 MASK_KEY = Control("mask.key", 32, "an X25519 public key for the masks of sums", _START)
+HELD_OUT = Control(
+    "validation", 1 << 16, "which rows are kept for validation, a bit each", "when the data is loaded"
+)
 BEST = Control("best", 1, "whether the epoch was the best so far", "after each epoch")
 
 ALIGN_HELLO = Control(

@@ -59,6 +59,10 @@ GROUPING = ("string", "int")
 ColumnShape = Literal["id", "ids", "number", "vector"]
 SHAPES: tuple[ColumnShape, ...] = get_args(ColumnShape)
 """What a column's encoders give for a row."""
+HeldOutBy = Literal["where", "groups", "strata"]
+HELD_OUT_BY: tuple[HeldOutBy, ...] = get_args(HeldOutBy)
+"""How a column decides which rows are kept for validation: those where it is true, whole groups of rows in
+which it is the same, or as large a share of the rows of each of its values."""
 Predicted = Literal["binary", "multiclass", "number"]
 PREDICTED: tuple[Predicted, ...] = get_args(Predicted)
 """What a prediction is: the probability of a class, of each class, or a number."""

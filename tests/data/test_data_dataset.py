@@ -141,7 +141,9 @@ def test_prediction_uses_what_training_fitted_and_no_labels():
 
 def test_encoders_are_fitted_to_the_training_rows_alone():
     spec, given = encoders(), generate(encoders(), 500, 3)
-    data = Dataset.load(spec, given, training=lambda rows: Order(rows, 1, 0.2, 10).train, precision="float64")
+    data = Dataset.load(
+        spec, given, keep=lambda rows, _: Order(rows, 1, 0.2, 10).held_out, precision="float64"
+    )
     train, held_out = split(500, 1, 0.2)
     ages = data.inputs["alice.Age"]
     assert abs(ages[train].mean()) < 1e-12 and abs(ages[train].std() - 1) < 1e-12
@@ -445,13 +447,13 @@ def test_an_encoder_is_fitted_to_no_number_whose_square_is_infinite(name, value,
     column = feature("Big", "float", ENDS[name], "number", kind=kind)
     spec = {"parties": {"p": {"key": "ID", "columns": [column]}}}
     given = {"p": pa.table({"ID": [1, 2, 3, 4], "Big": [1.0, 2.0, value, 3.0]})}
-    training = lambda rows: np.array([1, 2, 3])  # noqa: E731
+    keep = lambda rows, _: np.array([0])  # noqa: E731
     for precision in ("float32", "float64"):
-        failure = refused("VFL0506", spec, given, training=training, precision=precision)
+        failure = refused("VFL0506", spec, given, keep=keep, precision=precision)
         assert failure.message.startswith("p.Big is ") and "in the row with key '3'" in failure.message
         assert f"too large to fit {name} to" in failure.message and "log1p" in failure.help
     # what is not trained on fits nothing, and is told of by its own row
-    rest = Dataset.load(spec, given, training=lambda rows: np.array([0, 1, 3]), precision="float64")
+    rest = Dataset.load(spec, given, keep=lambda rows, _: np.array([2]), precision="float64")
     assert all(np.isfinite(list(each.values())).all() for each in rest.state["p.Big"] if each)
 
 
@@ -463,8 +465,8 @@ def test_what_undoes_a_label_fits_the_precision_of_the_model(name):
         column = feature("Big", "float", ENDS[name], "number", kind=kind)
         spec = {"parties": {"p": {"key": "ID", "columns": [column]}}}
         if kind == "label":
-            failure = refused("VFL0506", spec, given, training=np.arange)
+            failure = refused("VFL0506", spec, given)
             assert failure.message.endswith("which float32 cannot hold") and "float64" in failure.help
         precision = "float32" if kind == "feature" else "float64"
-        numbers = Dataset.load(spec, given, training=np.arange, precision=precision).inputs["p.Big"]
+        numbers = Dataset.load(spec, given, precision=precision).inputs["p.Big"]
         assert numbers.dtype == precision and np.isfinite(numbers).all() and np.ptp(numbers) >= 1

@@ -157,9 +157,10 @@ class Model:
             out: the run's folder. None means a temporary folder, which is deleted with the `Run`.
             overwrite: replace a run that is in `out`.
             on_event: called with each event of `vflc_runtime.events`, such as the end of an epoch.
-            options: for parties, `epochs`, `batch`, `steps`, `validation`, `fold`, `seed`, `engine`,
-                `threads`, `checkpoint_steps`, `record`, `ledger`, `start`; for populations, `rounds`,
-                `cohort`, `batch`, `seed`, `evaluate_every`, `checkpoint_rounds`, `engine`, `on`, `workers`.
+            options: for parties, `epochs`, `batch`, `steps`, `validation`, `fold`, `validation_data` (a table
+                for each party), `seed`, `engine`, `threads`, `checkpoint_steps`, `record`, `ledger`, `start`;
+                for populations, `rounds`, `cohort`, `batch`, `seed`, `evaluate_every`, `checkpoint_rounds`,
+                `engine`, `on`, `workers`.
                 Options that are not given are as the spec says.
 
         Raises:
@@ -205,9 +206,9 @@ class Model:
 
 def _folds(found: list[dict[str, float | None]]) -> list[list[Any]]:
     """A row for each fold, counted from 1; then the mean and standard deviation of what all folds have."""
+    from vflc_runtime.run.folds import over
+
     rows: list[list[Any]] = [[number, *scores.values()] for number, scores in enumerate(found, 1)]
-    columns = [[scores[name] for scores in found] for name in found[0]]
-    whole = [[score for score in column if score is not None] for column in columns]
     for name, of in (("mean", statistics.fmean), ("deviation", statistics.stdev)):
-        rows.append([name, *(of(c) if len(c) == len(found) else None for c in whole)])
+        rows.append([name, *over(found, of).values()])
     return rows

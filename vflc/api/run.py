@@ -73,8 +73,12 @@ def _options(terms: OptionRules, given: Mapping[str, Any]) -> TrainOptions:
     if unknown := sorted(given.keys() - terms.options):
         chosen = ", ".join(sorted(terms.options - {"resume", "overwrite"}))
         raise TypeError(f"there is no option {unknown[0]!r} for this model; it has {chosen}")
-    record = given.get("record")
-    return TrainOptions(**{**given, "record": None if record is None else RecordingLength.of(record)})
+    record, apart = given.get("record"), given.get("validation_data")
+    read = {
+        "record": None if record is None else RecordingLength.of(record),
+        "validation_data": None if apart is None else tables.sources(apart),
+    }
+    return TrainOptions(**{**given, **read})
 
 
 class Weights(dict[str, "np.ndarray[Any, Any]"]):

@@ -108,6 +108,40 @@ def data(command: Any, required: bool = True, otherwise: str = "") -> Any:
     )(command)
 
 
+def validation_data(command: Any) -> Any:
+    """The option `--validation-data PARTY=SOURCE`, once for each party; None where it is not given."""
+    return click.option(
+        "--validation-data",
+        metavar="PARTY=SOURCE",
+        multiple=True,
+        callback=lambda *given: _sources(*given) or None,
+        help="A party's table of rows to validate with, in place of a part of the others.",
+    )(command)
+
+
+def folds(command: Any) -> Any:
+    """The option `--folds`: a run for each part of the rows."""
+    return click.option(
+        "--folds",
+        type=click.IntRange(2),
+        help="Part the rows into this many: a run each, validated with its part and trained on the others.",
+    )(command)
+
+
+def json_output(command: Any) -> Any:
+    """The option `--json`; arrives as `as_json`. Progress then goes to stderr."""
+    return click.option("--json", "as_json", is_flag=True, help="Print only JSON; progress goes to stderr.")(
+        command
+    )
+
+
+def print_json(found: Any) -> None:
+    """What a command found, as the one thing that it prints on stdout; docs/json.md has the shapes."""
+    import json
+
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+
+
 def threads(command: Any) -> Any:
     """The option `--threads`."""
     return click.option(

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from vflc_common.words import PROGRAMS
 
-from vflc.cli.options import engine, threads, validation
+from vflc.cli.options import engine, folds, json_output, print_json, threads, validation
 from vflc.cli.outputs import check_output, force
 
 if TYPE_CHECKING:
     from vflc_runtime.party.deploy import Deploy
     from vflc_runtime.party.site import Site
+    from vflc_runtime.run.train import TrainResult
 
     from vflc.cli.progress import Screen
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 )
 @click.option("--data", "source", help="This party's table, if deploy.toml does not name it.")
 @click.option(
+    "--validation-data", help="This party's table of rows to validate with, if deploy.toml does not name it."
+)
+@click.option(
     "--predictions",
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --do predict, if this party predicts: a .csv or .parquet file.",
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), help="Seed of weights, row order and dropout.")
 @click.option("--steps", type=click.IntRange(1), help="Stop after this many steps in total.")
 @validation
+@folds
 @click.option(
     "--checkpoint-steps", type=click.IntRange(1), help="Also save a checkpoint every this many steps."
 )
@@ -77,6 +82,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="Write TensorBoard logs here."
 )
+@json_output
 def command(
     name: str,
     bundle: Path,
@@ -84,6 +90,8 @@ def command(
     out: Path | None,
     predictions: Path | None,
     force: bool,
+    folds: int | None,
+    as_json: bool,
     log: Path | None,
     tensorboard: Path | None,
     **options: Any,
@@ -102,22 +110,24 @@ def command(
     if predictions is not None and what != "predict":
         raise click.UsageError("--predictions is for --do predict")
     with ExitStack() as stack:
-        screen = stack.enter_context(Screen())
+        screen = stack.enter_context(Screen(as_json))
         listeners: list[Any] = [screen]
         if log is not None:
             listeners.append(stack.enter_context(Log(log)))
         if tensorboard is not None:
             listeners.append(stack.enter_context(TensorBoard(tensorboard)))
         out = bundle if what != "train" else out or Path("runs") / name
-        site = _site(name, bundle, out, told(*listeners), options)
+        site = _site(name, bundle, out, what, told(*listeners), options)
         check_output(predictions, force, [site.source])
         if what == "train":
-            _train(bundle, site, out, options, screen)
+            found = _train(bundle, site, out, options, folds, screen, as_json)
         else:
-            _apply(bundle, site, what, predictions, screen)
+            found = _apply(bundle, site, what, predictions, screen, as_json)
+    if as_json:
+        print_json(found)
 
 
-def _site(name: str, bundle: Path, out: Path, listen: Any, options: dict[str, Any]) -> Site:
+def _site(name: str, bundle: Path, out: Path, what: str, listen: Any, options: dict[str, Any]) -> Site:
     """What the party brings along, from deploy.toml and the options, which it takes its own from."""
     from dataclasses import replace
 
@@ -144,20 +154,54 @@ def _site(name: str, bundle: Path, out: Path, listen: Any, options: dict[str, An
         threads=options.pop("threads"),
         listen=listen,
         ledger=deploy.ledger,
+        apart=options.pop("validation_data") or (deploy.validation_data if what == "train" else None),
     )
 
 
-def _train(bundle: Path, site: Site, out: Path, options: dict[str, Any], screen: Screen) -> None:
+def _train(
+    bundle: Path,
+    site: Site,
+    out: Path,
+    options: dict[str, Any],
+    folds: int | None,
+    screen: Screen,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Trains; what `--json` prints. All else is printed unless it is to be `quiet`."""
     from vflc_runtime.party.train import train_party
+    from vflc_runtime.run.folds import train_folds
     from vflc_runtime.run.train import TrainOptions
 
-    from vflc.cli.tables import scores, sent, show, waited
+    from vflc.cli.tables import of_folds, show
 
     if (bundle / "run.json").exists():
         raise click.UsageError(
             "name the BUNDLE to train; to continue a run, name it with --out and add --resume"
         )
-    result = train_party(bundle, site, out, TrainOptions(**options))
+    given = TrainOptions(**options)
+    if folds is None:
+        result = train_party(bundle, site, out, given)
+        if not quiet:
+            _told(result, site, screen)
+        return {"run": str(result.folder), **result.metrics}
+    found = train_folds(
+        folds,
+        out,
+        given,
+        lambda path, own: train_party(bundle, site, path, own),
+        lambda fold: screen.console.print(f"\nfold {fold} of {folds}", markup=False),
+    )
+    if not quiet:
+        if found["mean"]:
+            show(screen.console, of_folds(found))
+        click.echo(f"\nthe runs of {site.place} are in {out}")
+    return {"run": str(out), **found}
+
+
+def _told(result: TrainResult, site: Site, screen: Screen) -> None:
+    """Says how training went."""
+    from vflc.cli.tables import scores, sent, show, waited
+
     metrics = result.metrics
     found = {"train": metrics["train"], "validation": metrics["validation"]}
     if any(found.values()):
@@ -174,7 +218,10 @@ def _train(bundle: Path, site: Site, out: Path, options: dict[str, Any], screen:
     click.echo(f"the run of {site.place} is in {result.folder}")
 
 
-def _apply(run: Path, site: Site, what: str, predictions: Path | None, screen: Screen) -> None:
+def _apply(
+    run: Path, site: Site, what: str, predictions: Path | None, screen: Screen, quiet: bool
+) -> dict[str, Any]:
+    """Evaluates or predicts; what `--json` prints."""
     from vflc_runtime.party.apply import evaluate_party, predict_party
 
     from vflc.cli.tables import inner_tables, scores, show
@@ -183,17 +230,22 @@ def _apply(run: Path, site: Site, what: str, predictions: Path | None, screen: S
         raise click.UsageError(f"--do {what} needs a RUN: the folder given to --out in training")
     if what == "evaluate":
         found = evaluate_party(run, site)
+        if quiet:
+            return found
         if found["evaluation"]:
             every = scores({f"{found['rows']:,} rows": found["evaluation"]})
             for table in (every, *inner_tables(found["evaluation"])):
                 show(screen.console, table)
         peers = ", ".join(found["peers"])
         click.echo(f"\nevaluated {found['rows']:,} rows with {peers}, by {found['model']}")
-        return
+        return found
     found = predict_party(run, site, predictions)
+    if quiet:
+        return {**found, "file": None if predictions is None else str(predictions)}
     what = (
         f"wrote {predictions}: {found['rows']:,} rows"
         if predictions
         else (f"{found['rows']:,} rows predicted elsewhere")
     )
     click.echo(f"\n{what}, by {found['model']}")
+    return found

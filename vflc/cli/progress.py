@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,10 +30,13 @@ _AWAITED = {
 
 
 class Screen:
-    """Listens to a run. Use it as a context, so that the bar is gone when the run ends."""
+    """Listens to a run. Use it as a context, so that the bar is gone when the run ends.
 
-    def __init__(self) -> None:
-        self.console = console()
+    `aside`: it shows on stderr what happens, since stdout is for JSON.
+    """
+
+    def __init__(self, aside: bool = False) -> None:
+        self.console = console(aside)
         self._columns: list[tuple[str, str, int]] = []
         self._headed = False
         self._narrow = False
@@ -50,7 +52,7 @@ class Screen:
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=not sys.stdout.isatty(),
+            disable=not self.console.file.isatty(),
         )
         self._task = self._bar.add_task("", visible=False, epoch="", now="")
 

@@ -21,9 +21,10 @@ WIDE = 200
 """Columns of text where nobody's terminal limits them: a table in a log is not cut off."""
 
 
-def console() -> Console:
-    """A console for stdout, as wide as the terminal, or wide enough for a log."""
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+def console(aside: bool = False) -> Console:
+    """A console for stdout, or `aside` for stderr, as wide as the terminal, or wide enough for a log."""
+    stream = sys.stderr if aside else sys.stdout
+    return Console(width=None if stream.isatty() else WIDE, highlight=False, stderr=aside)
 
 
 def columns() -> int:
@@ -105,6 +106,18 @@ def inner_tables(found: Mapping[str, Any]) -> list[Table]:
             table.add_row(row, *map(number, cells.values()))
         tables.append(table)
     return tables
+
+
+def of_folds(found: Mapping[str, Any]) -> Table:
+    """Results of each fold on its part of the rows, with their mean and deviation."""
+    names = list(found["mean"])
+    table = _table("Results on each fold's own rows", "fold", *names, "epoch", "rows")
+    for number_, fold in enumerate(found["folds"], 1):
+        cells = [number(fold["validation"].get(name)) for name in names]
+        table.add_row(str(number_), *cells, str(fold["saved"]["epoch"]), f"{fold['validation_rows']:,}")
+    for word in ("mean", "deviation"):
+        table.add_row(word, *(number(found[word][name]) for name in names), "", "")
+    return table
 
 
 def differences(precision: str, found: Mapping[str, Any]) -> Table:

@@ -17,16 +17,24 @@ from vflc.cli.options import (
     SPEC,
     data,
     engine,
+    folds,
+    json_output,
     overrides,
+    print_json,
     reads,
     record,
     runs,
     threads,
     validation,
+    validation_data,
 )
 
 if TYPE_CHECKING:
+    from vflc_runtime.run.settings import TrainOptions
+    from vflc_runtime.run.train import TrainResult
     from vflc_runtime.run.transcript import Recorder
+
+    from vflc.cli.progress import Screen
 
 
 @click.command("train")
@@ -41,6 +49,8 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), help="Seed of weights, row order and dropout.")
 @click.option("--steps", type=click.IntRange(1), help="Stop after this many steps in total.")
 @validation
+@validation_data
+@folds
 @click.option(
     "--checkpoint-steps", type=click.IntRange(1), help="Also save a checkpoint every this many steps."
 )
@@ -67,12 +77,15 @@ if TYPE_CHECKING:
 @threads
 @click.option("--precision", type=PRECISION, help="Precision to compile a spec to; default: float32.")
 @overrides
+@json_output
 def command(
     target: Path | None,
     sources: dict[str, str],
     out: Path | None,
     precision: str | None,
+    folds: int | None,
     overrides: dict[str, str],
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Train SPEC, or what it compiled to.
@@ -82,13 +95,54 @@ def command(
     from vflc_runtime.run.train import TrainOptions, train
 
     from vflc.cli.progress import Screen
+
+    if target is None and not (options["resume"] and out and not folds):
+        raise click.UsageError("name a SPEC or a BUNDLE, or --resume the run in --out")
+    given = TrainOptions(**options)
+    with bundle_of(target, precision, options["engine"], overrides) as folder, Screen(as_json) as screen:
+        where = out or runs(folder)
+        if folds:
+            _folds(folder, sources, where, folds, given, screen, as_json)
+            return
+        result = train(folder, sources, where, given, screen)
+    if as_json:
+        print_json({"run": str(result.folder), **result.metrics})
+        return
+    told(result, screen)
+
+
+def _folds(
+    bundle: Path,
+    sources: dict[str, str],
+    out: Path,
+    folds: int,
+    options: TrainOptions,
+    screen: Screen,
+    as_json: bool,
+) -> None:
+    from vflc_runtime.run.folds import train_folds
+    from vflc_runtime.run.train import train
+
+    from vflc.cli.tables import of_folds, show
+
+    found = train_folds(
+        folds,
+        out,
+        options,
+        lambda path, own: train(bundle, sources, path, own, screen),
+        lambda fold: screen.console.print(f"\nfold {fold} of {folds}", markup=False),
+    )
+    if as_json:
+        print_json({"run": str(out), **found})
+        return
+    show(screen.console, of_folds(found))
+    click.echo(f"\nthe runs are in {out}")
+
+
+def told(result: TrainResult, screen: Screen) -> None:
+    """Says how a run went that is over."""
     from vflc.cli.tables import scores, sent, show
 
-    if target is None and not (options["resume"] and out):
-        raise click.UsageError("name a SPEC or a BUNDLE, or --resume the run in --out")
-    with bundle_of(target, precision, options["engine"], overrides) as folder, Screen() as screen:
-        where = out or runs(folder)
-        result = train(folder, sources, where, TrainOptions(**options), screen)
     manifest = json.loads((result.folder / "bundle" / "manifest.json").read_bytes())
     metrics = result.metrics
     show(screen.console, scores({name: metrics[name] for name in MEASURED if name in metrics}))

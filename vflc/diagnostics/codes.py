@@ -25,6 +25,8 @@ CODES: dict[str, str] = {
     "VFL0019": "A name in a table for what no table has",
     "VFL0020": "Two names for one column of a table",
     "VFL0021": "A vector where a single value is needed",
+    "VFL0022": "Rows for validation by columns of several parties",
+    "VFL0023": "Nothing is left to train",
     "VFL0026": "Names that look alike",
     # Names
     "VFL0101": "An unknown name",
@@ -173,6 +175,9 @@ CODES: dict[str, str] = {
     "VFL0666": "Invalid alignment settings",
     "VFL0667": "A table larger than this party accepts for alignment",
     "VFL0668": "An alignment that takes too long",
+    # Trying out, validation and going on
+    "VFL0747": "No rows to train on, or none to validate with",
+    "VFL0748": "Two ways to choose the rows for validation",
     "VFL0670": "A protection did not run",
     "VFL0671": "A run whose noise does not cover more epochs",
     "VFL0672": "The run would spend more than the declared ε",

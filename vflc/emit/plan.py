@@ -346,6 +346,7 @@ def _train(model: Scheduled) -> dict[str, Any]:
         "best": train.best,
         "checkpoint_steps": train.checkpoint_steps,
         **({"secret_start": True} if train.secret_start else {}),
+        **({"held_out": asdict(train.held_out)} if train.held_out is not None else {}),
     }
 
 
@@ -361,12 +362,20 @@ def encoders(model: Placed, place: str, graphs: Iterable[Graph]) -> dict[str, An
         assert party is not None
         columns = [c for c in party.columns if c.kind == "column" or f"{name}.{c.name}" in used]
         read = {column for c in columns if c.value for column in columns_read(c.value)}
+        if (decides := _held_out(model, name)) is not None:
+            read.add(decides)
         kept = [c for c in party.columns if c in columns and (c.kind != "column" or c.name in read)]
         raw = [c for c in party.columns if c.name in read and c not in kept]
         entries = [_column(c) for c in kept]
         entries += [_column(replace(c, kind="column")) for c in raw]
         parties[name] = {"key": key_json(party.key), "columns": entries, "where": where(party.span)}
     return {"parties": parties}
+
+
+def _held_out(model: Placed, party: str) -> str | None:
+    """The column of a party that decides which rows are kept for validation, where it has it."""
+    kept = model.train.held_out
+    return kept.column if kept is not None and kept.party == party else None
 
 
 def _column(column: ColumnInfo) -> dict[str, Any]:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
 from msgspec import Struct, field
 from vflc_common.encoders import record
-from vflc_common.words import Division, Halves, Phase, Predicted, Program, StepKind, Weighting
+from vflc_common.words import Division, Halves, HeldOutBy, Phase, Predicted, Program, StepKind, Weighting
 
 from vflc.diagnostics.span import Span
 from vflc.ir.graph import Graph, Node
@@ -151,19 +152,29 @@ class OptimizerRule(Struct, frozen=True):
     penalty: Penalty = Penalty()
 
 
+class HeldOut(Struct, frozen=True):
+    """What decides which rows are kept for validation: a computed `column` of a `party`, in some way."""
+
+    by: HeldOutBy
+    party: str
+    column: str
+
+
 class TrainConfig(Struct, frozen=True):
     """Settings of `train`; a run may override the numbers.
 
-    `batch` is in rows, `patience` in epochs, `validation` a share of the rows; a checkpoint is written every
-    `checkpoint_steps` steps. `monitor` names a metric of the validation rows. With `secret_start` each place
-    draws its initial weights for itself, where otherwise they follow from the seed. `push_down` lets the
-    compiler find the split of what has no place.
+    `batch` is in rows, `patience` in epochs, `validation` a share of the rows; `held_out` decides which these
+    are, where the seed does not. A checkpoint is written every `checkpoint_steps` steps. `monitor` names a
+    metric of the validation rows. With `secret_start` each place draws its initial weights for itself, where
+    otherwise they follow from the seed. `push_down` lets the compiler find the split of what has no place.
+    `frozen` are patterns over names of weights that training leaves as they are.
     """
 
     batch: int = 128
     epochs: int = 1
     seed: int = 0
     validation: float = 0.0
+    held_out: HeldOut | None = None
     shuffle: bool = True
     metrics: tuple[str, ...] = ()
     patience: int | None = None
@@ -175,6 +186,7 @@ class TrainConfig(Struct, frozen=True):
     clip_norm: float | None = None
     clip_value: float | None = None
     push_down: bool = True
+    frozen: tuple[tuple[str, Span], ...] = ()
 
 
 class Reconstruction(Struct, frozen=True):
@@ -364,6 +376,11 @@ class Slice(Struct, frozen=True):
     of: str
     rows: int
     start: int
+
+
+def matches(pattern: str, weight: str) -> bool:
+    """`*.wide` names `l.wide` and everything below it."""
+    return fnmatchcase(weight, pattern) or fnmatchcase(weight, f"{pattern}.*")
 
 
 def names_of(weight: Node) -> list[str]:

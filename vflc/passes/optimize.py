@@ -10,13 +10,12 @@ the rows that the batch touched.
 from __future__ import annotations
 
 from collections import defaultdict
-from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph
-from vflc.ir.model import Gradient, OptimizerRule, TrainConfig, Update, names_of
+from vflc.ir.model import Gradient, OptimizerRule, TrainConfig, Update, matches, names_of
 from vflc.ir.stages import Differentiated, Optimized
 from vflc.ops import infer
 from vflc.ops.missed import LARGEST_RATIO, Sum
@@ -31,11 +30,6 @@ def rule_for(train: TrainConfig, weight: str) -> OptimizerRule:
         if any(matches(pattern, weight) for pattern in rule.patterns):
             return rule
     return next(rule for rule in train.optimizers if not rule.patterns)
-
-
-def matches(pattern: str, weight: str) -> bool:
-    """`*.wide` names `l.wide` and everything below it."""
-    return fnmatchcase(weight, pattern) or fnmatchcase(weight, f"{pattern}.*")
 
 
 class Optimize:

@@ -223,7 +223,8 @@ class Builder(Expressions):
     def setting(self, parts: list[Any]) -> _Leaf | Dropped:
         values = tuple(p for p in parts[1:] if not isinstance(p, Token | tree.Pattern))
         patterns = tuple(part for part in parts if isinstance(part, tree.Pattern))
-        node = tree.Setting(self._name(parts[0]), values, patterns, self._over(parts))
+        condition = any(isinstance(part, Token) and part.type == "WHERE" for part in parts)
+        node = tree.Setting(self._name(parts[0]), values, patterns, self._over(parts), condition)
         return self._leaf(node, str(parts[0]))
 
     def grouped(self, parts: list[Any]) -> tree.Grouped:

@@ -255,7 +255,7 @@ class _Formatter:
 
         def draw() -> list[Line]:
             setting = row[0]
-            lines = [Line(f"{setting.name.text:<{pad}} ", STEP)]
+            lines = [Line(f"{setting.name.text:<{pad}} {'where ' * setting.condition}", STEP)]
             for index, value in enumerate(setting.values):
                 lines[-1].text += ", " if index else ""
                 lines = join(lines, self.layout.lay(value, STEP, STEP + len(lines[-1].text)))
@@ -266,7 +266,7 @@ class _Formatter:
 
     def _setting(self, setting: tree.Setting) -> str:
         values = ", ".join(self.layout.flat(value) for value in setting.values)
-        return f"{setting.name.text} {values}{_patterns(setting)}"
+        return f"{setting.name.text} {'where ' * setting.condition}{values}{_patterns(setting)}"
 
     def _release(self, node: tree.ReleaseStatement) -> list[Line]:
         head, start = f"release {node.party.text}", node.party.span.end
@@ -338,7 +338,7 @@ def _type(column: tree.Column) -> str:
 
 def _patterns(setting: tree.Setting) -> str:
     patterns = ", ".join(pattern.text for pattern in setting.patterns)
-    return f" for {patterns}" if patterns else ""
+    return f"{' for ' * bool(setting.values)}{patterns}" if patterns else ""
 
 
 def _written(lines: Sequence[Line]) -> Iterator[str]:

@@ -151,7 +151,8 @@ def _at(place: tree.Name | None) -> str:
 
 def _setting(setting: tree.Setting) -> str:
     patterns = f" for {' '.join(p.text for p in setting.patterns)}" if setting.patterns else ""
-    return f"{setting.name.text} {' '.join(map(show_expression, setting.values))}{patterns}"
+    where = " where" * setting.condition
+    return f"{setting.name.text}{where} {' '.join(map(show_expression, setting.values))}{patterns}"
 
 
 def _word(word: tree.Expr | tree.Name) -> str:

@@ -36,7 +36,7 @@ KEYWORDS: dict[str, dict[str, str]] = {
     "party": _COLUMNS,
     "block": {"return": "RETURN", **_SCOPES},
     "bindings": _SCOPES,
-    "settings": {},
+    "settings": {"freeze": "FREEZE"},
     "release": {},
 }
 """Words that start a statement, by the kind of body they stand in, with their terminals."""
@@ -337,6 +337,8 @@ def _classify(scan: Scan) -> None:
             token.type = "BY"
         elif token.value in _ALWAYS:
             token.type = _ALWAYS[token.value]
+        elif body == "settings" and token.value == "where" and tokens[index - 1].value == "validation":
+            token.type = "WHERE"
         elif protecting and body == "top" and token.value in _OF_PROTECT:
             token.type = _OF_PROTECT[token.value]
         elif token.value == "gradients" and following is not None and following.value == "to":

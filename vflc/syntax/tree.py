@@ -256,12 +256,16 @@ class Pattern(Struct, frozen=True):
 
 
 class Setting(Struct, frozen=True):
-    """One line of `train`: `batch 128`, `metrics auc, recall`, `optimizer adam(…) for *.wide`."""
+    """One line of `train`: `batch 128`, `metrics auc, recall`, `optimizer adam(…) for *.wide`.
+
+    `freeze a.*, b` has patterns and no values; `validation where Age > 30` has a value that is a `condition`.
+    """
 
     name: Name
     values: tuple[Expr, ...]
     patterns: tuple[Pattern, ...]
     span: Span
+    condition: bool = False
 
 
 class Train(Struct, frozen=True):

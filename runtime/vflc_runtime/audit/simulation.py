@@ -118,7 +118,7 @@ def simulate(
     Raises:
         Failure: as training does.
     """
-    order = order_of(settings, data.rows)
+    order = order_of(settings, data.rows, data.held_out)
     places = tuple(bundle.plans)
     recorder = MessageRecorder(bundle.manifest.messages, places)
     session = Session(bundle, engine, settings["seed"], threads, listen=recorder)
@@ -151,7 +151,7 @@ def charged(
     bundle: Bundle, data: Dataset, settings: Mapping[str, Any], steps: int, folder: Path
 ) -> dict[str, Any] | None:
     """Charges one simulation to ledgers in a folder, whatever is granted: what it must keep of them."""
-    facts = _facts(settings, order_of(settings, data.rows), steps)
+    facts = _facts(settings, order_of(settings, data.rows, data.held_out), steps)
     return spending.begin(folder, bundle.manifest, bundle.plans, data, facts, limited=False)
 
 

@@ -28,6 +28,7 @@ from vflc_runtime.bundle.reading import damaged
 def check_plan(plan: Plan, manifest: Manifest) -> None:
     """Checks names, sizes and references; what passes can be run without looking again."""
     _check_arrays(plan)
+    _check_held_out(plan, manifest)
     for graph, entry in plan.graphs.items():
         if entry.gradients is None and str(entry.file) not in plan.contents.files:
             raise damaged(f"{plan.graph_path(graph)} is missing")
@@ -37,6 +38,19 @@ def check_plan(plan: Plan, manifest: Manifest) -> None:
     _check_guards(plan, manifest)
     for name in plan.programs:
         _PlaceFlow(plan, manifest, name).check()
+
+
+def _check_held_out(plan: Plan, manifest: Manifest) -> None:
+    """Who decides which rows are kept for validation is there, and has the column."""
+    kept = plan.training.held_out
+    if kept is None:
+        return
+    if kept.party in plan.tables:
+        columns = [column["name"] for column in plan.encoders[kept.party]["columns"]]
+        if kept.column not in columns:
+            raise damaged(f"plan.json: {kept.party!r} has no column {kept.column!r} to validate by")
+    elif kept.party not in manifest.places:
+        raise damaged(f"plan.json: rows are kept for validation by {kept.party!r}, which is no place")
 
 
 def check_head(plan: PlacePlan, manifest: Manifest, place: str) -> None:

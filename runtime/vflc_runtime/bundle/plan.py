@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vflc_common.arrays import Array
-from vflc_common.words import ENCODERS_FILE, StepKind
+from vflc_common.words import ENCODERS_FILE, HeldOutBy, StepKind
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.plan_guards import Guard
@@ -227,12 +227,22 @@ class ProgramReport:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOutRule:
+    """A column of a party's table that decides which rows are kept for validation, and how."""
+
+    by: HeldOutBy
+    party: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """The defaults of a run, from the spec.
 
     `batch` is in rows, `patience` in epochs, `validation` a share of the rows; a checkpoint is written every
     `checkpoint_steps` steps. `monitor` is the result that says which epoch is the best; without `patience`
-    epochs never stop early. With `secret_start` initial weights are each place's own secret.
+    epochs never stop early. With `secret_start` initial weights are each place's own secret. `held_out` says
+    which rows are kept for validation, where the seed does not.
     """
 
     batch: int
@@ -245,6 +255,7 @@ class Training:
     best: bool
     checkpoint_steps: int | None
     secret_start: bool = False
+    held_out: HeldOutRule | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from vflc_common.metrics import METRICS, metric_use
 from vflc_common.words import (
     FORMAT,
     FROM_FILE,
+    HELD_OUT_BY,
     INITIALS,
     KINDS,
     OF_LAYERS,
@@ -18,6 +19,7 @@ from vflc_common.words import (
     PREDICTED,
     PROGRAMS,
     STEPS,
+    HeldOutBy,
     Predicted,
     StepKind,
 )
@@ -28,6 +30,7 @@ from vflc_runtime.bundle.plan import (
     DenseUpdate,
     Fitted,
     GraphFile,
+    HeldOutRule,
     Initializer,
     Input,
     Loss,
@@ -297,4 +300,12 @@ def _training(item: Json) -> Training:
         best=best is not None and best.flag(),
         checkpoint_steps=None if steps is None else steps.integer(1),
         secret_start=secret is not None and secret.flag(),
+        held_out=_held_out(item.get("held_out")),
     )
+
+
+def _held_out(item: Json | None) -> HeldOutRule | None:
+    if item is None:
+        return None
+    by = cast(HeldOutBy, item["by"].one_of(*HELD_OUT_BY))
+    return HeldOutRule(by, item["party"].text(), item["column"].text())

@@ -50,6 +50,7 @@ class Order:
         shuffle: whether the rows of an epoch are shuffled; otherwise they come in key order.
         where: the place in the spec that sets the batch, for messages.
         fold: which part of the rows is kept for validation, as `split` has it.
+        kept: the rows that are kept, in order, where something else than the seed decides it.
 
     Raises:
         Failure: VFL0607 (no rows), VFL0608 (one row cannot be split), VFL0609 (batch too large).
@@ -62,11 +63,15 @@ class Order:
     shuffle: bool = True
     where: Where | None = field(default=None, compare=False)
     fold: int = 0
+    kept: Indices | None = field(default=None, repr=False, compare=False)
     train: Indices = field(init=False, repr=False, compare=False)
     held_out: Indices = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        train, held_out = split(self.rows, self.seed, self.validation, self.fold)
+        if self.kept is None:
+            train, held_out = split(self.rows, self.seed, self.validation, self.fold)
+        else:
+            train, held_out = np.delete(np.arange(self.rows), self.kept), self.kept
         object.__setattr__(self, "train", train)
         object.__setattr__(self, "held_out", held_out)
         if self.batch > len(train):

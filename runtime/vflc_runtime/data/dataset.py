@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ Encoders = Mapping[str, Any]
 Agree = Callable[[pa.Array], Indices]
 """Which of a table's rows to keep, by their keys, in the order that all parties keep theirs in."""
 
+Keep = Callable[[int, pa.Array | None], Indices]
+"""Which of so many rows are kept for validation; is given the column that decides it, where that is here."""
+
 NUMBERS = ("number", "vector")
 """Shapes of columns that are numbers; the others are ids."""
 BLOCK = 1 << 17
@@ -54,6 +58,7 @@ class Dataset:
             "missing", "examples"}}}`.
         key_types: of each party, the types of its key columns, as DuckDB calls them.
         state: what the encoders fitted, as JSON; give it back to `load` for evaluation and prediction.
+        held_out: the rows that are kept for validation, in order; None where that is nobody's matter.
     """
 
     rows: int
@@ -62,6 +67,7 @@ class Dataset:
     report: dict[str, Any]
     state: dict[str, ChainState]
     key_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    held_out: Indices | None = None
 
     @classmethod
     def load(
@@ -72,7 +78,9 @@ class Dataset:
         labels: bool = True,
         *,
         only: Collection[str] | None = None,
-        training: Callable[[int], Indices] | None = None,
+        keep: Keep | None = None,
+        deciding: tuple[str, str] | None = None,
+        apart: Mapping[str, TableSource] | None = None,
         agree: Agree | None = None,
         precision: str = "float32",
         in_memory: int = IN_MEMORY,
@@ -86,8 +94,10 @@ class Dataset:
             state: what a training run fitted; None fits anew.
             labels: whether labels and weights are read; prediction does without their columns.
             only: read these inputs alone (`party.column`).
-            training: gives the training rows for a number of rows; encoders are fitted to these
-                (None: to all rows).
+            keep: says which rows are kept for validation; encoders are fitted to the others (None: to all).
+            deciding: a party and its column that `keep` is given, where that party is here.
+            apart: of each party the source of more rows, which come after the others and are those that are
+                kept for validation.
             agree: of a single party: finds the rows that the parties elsewhere have, too.
             precision: dtype of numbers, "float32" or "float64".
             in_memory: bytes of encoded columns that are held in memory; others lie in temporary files.
@@ -98,39 +108,45 @@ class Dataset:
         """
         parties: Mapping[str, Any] = encoders["parties"]
         check_parties(parties, sources)
-        tables = {p: _Table(p, info, labels, only, state) for p, info in parties.items()}
+        tables = {p: _Table(p, info, labels, only, state, deciding) for p, info in parties.items()}
         needed = {p: {**parties[p], "columns": table.raw} for p, table in tables.items()}
-        aligned = open_tables(needed, sources, memory_limit)
-        try:
+        with ExitStack() as opened:
+            given = [sources] if apart is None else [sources, apart]
+            parts = [opened.enter_context(opened_tables(needed, each, memory_limit)) for each in given]
             if agree is not None:
                 (party,) = parties
-                aligned.keep(party, agree(aligned.keys))
-            number = np.dtype(precision)
-            chosen = None if state is not None or training is None else training(aligned.rows)
+                for part in parts:
+                    part.keep(party, agree(part.keys))
+            number, aligned = np.dtype(precision), parts[0]
+            rows = sum(part.rows for part in parts)
+            held_out = np.arange(aligned.rows, rows) if apart is not None else None
+            if keep is not None and apart is None:
+                owner = tables.get(deciding[0]) if deciding is not None else None
+                held_out = keep(rows, None if owner is None else owner.decided(aligned))
             for table in tables.values():
-                table.fit(aligned, chosen, number)
+                table.fit(aligned, _others(held_out, aligned.rows) if state is None else None, number)
             # The files are deleted while they are mapped: a killed run leaves nothing behind.
             with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
                 inputs: dict[str, NDArray[Any]] = {}
                 room = Room(in_memory)
                 for table in tables.values():
-                    inputs |= table.encode(aligned, Path(folder), room, number)
-            keys = aligned.keys
-        except duckdb.Error as error:
-            raise unreadable(", ".join(parties), "the aligned tables", error) from None
-        finally:
-            aligned.close()
+                    inputs |= table.encode(parts, Path(folder), room, number)
+            keys = pa.concat_arrays([part.keys for part in parts])
         chains = {name: chain for table in tables.values() for name, chain in table.chains.items()}
         report = {
-            "parties": aligned.report,
+            "parties": _added([part.report for part in parts]),
             "encoders": {name: chain.counts.report() for name, chain in chains.items()},
         }
         fitted = {name: chain.state for name, chain in chains.items() if any(chain.state)}
-        return cls(aligned.rows, inputs, keys, report, fitted, aligned.key_types)
+        return cls(rows, inputs, keys, report, fitted, aligned.key_types, held_out)
 
     @staticmethod
     def look(
-        encoders: Encoders, sources: Mapping[str, TableSource], labels: bool, only: Collection[str]
+        encoders: Encoders,
+        sources: Mapping[str, TableSource],
+        labels: bool,
+        only: Collection[str],
+        deciding: tuple[str, str] | None = None,
     ) -> None:
         """Whether `load` would find the tables and their columns, as far as their first rows show.
 
@@ -140,7 +156,8 @@ class Dataset:
         parties: Mapping[str, Any] = encoders["parties"]
         check_parties(parties, sources)
         needed = {
-            p: {**info, "columns": _Table(p, info, labels, only, None).raw} for p, info in parties.items()
+            p: {**info, "columns": _Table(p, info, labels, only, None, deciding).raw}
+            for p, info in parties.items()
         }
         look_at_tables(needed, sources)
 
@@ -159,8 +176,10 @@ class _Table:
         labels: bool,
         only: Collection[str] | None,
         state: Mapping[str, ChainState] | None,
+        deciding: tuple[str, str] | None,
     ) -> None:
         self.party = party
+        self._deciding = deciding[1] if deciding is not None and deciding[0] == party else None
         self.columns = {column["name"]: column for column in info["columns"]}
         self.chains: dict[str, EncoderChain] = {}
         for name, column in self.columns.items():
@@ -170,6 +189,7 @@ class _Table:
                 make = GroupChain if column["kind"] == "group" else EncoderChain
                 self.chains[id] = make(id, column, _saved(id, column, state))
         names = {raw for id in self.chains for raw in self._reads(id.removeprefix(f"{party}."))}
+        names |= set() if self._deciding is None else self._reads(self._deciding)
         self.raw = [column for name, column in self.columns.items() if name in names]
 
     def _reads(self, name: str) -> set[str]:
@@ -178,6 +198,15 @@ class _Table:
         if tree is None:
             return {name}
         return {raw for used in columns_read(tree) for raw in self._reads(used)}
+
+    def decided(self, aligned: Aligned) -> pa.Array:
+        """The column that decides which rows are kept for validation, [rows]."""
+        assert self._deciding is not None
+        parts = []
+        for keys, batch in aligned.batches(self.party, BLOCK, self._reads(self._deciding)):
+            known = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
+            parts.append(self._value(self._deciding, known, len(keys)))
+        return pa.chunked_array(parts).combine_chunks()
 
     def fit(self, aligned: Aligned, chosen: Indices | None, number: np.dtype[Any]) -> None:
         """Fits encoder after encoder until none is left, each in one pass over the training rows."""
@@ -195,7 +224,7 @@ class _Table:
             _check_undone(chain, number)
 
     def encode(
-        self, aligned: Aligned, folder: Path, room: Room, number: np.dtype[Any]
+        self, parts: Sequence[Aligned], folder: Path, room: Room, number: np.dtype[Any]
     ) -> dict[str, NDArray[Any]]:
         """Encodes all inputs of this table, block by block; those that find no `room` into `folder`."""
         buffers = {}
@@ -203,7 +232,8 @@ class _Table:
             dtype = number if chain.shape in NUMBERS else np.dtype(np.int32)
             buffers[id] = ColumnBuffer(folder / f"{self.party}.{i}", dtype, room)
         for some in _some(list(self.chains.values())):
-            for _, keys, values in self._blocks(aligned, some):
+            blocks = (block for part in parts for block in self._blocks(part, some))
+            for _, keys, values in blocks:
                 for chain in some:
                     block = chain.encode(values(chain), keys)
                     block = block if chain.shape not in NUMBERS else _held(block, number, chain, keys)
@@ -273,6 +303,35 @@ def _check_undone(chain: EncoderChain, number: np.dtype[Any]) -> None:
                     "scale the label first, as by -> log1p, or compile with precision float64",
                     chain.where,
                 )
+
+
+@contextmanager
+def opened_tables(
+    needed: Mapping[str, Mapping[str, Any]], sources: Mapping[str, TableSource], memory_limit: int | None
+) -> Iterator[Aligned]:
+    """The aligned tables while they are needed; VFL0601 where DuckDB fails meanwhile."""
+    aligned = open_tables(needed, sources, memory_limit)
+    try:
+        yield aligned
+    except duckdb.Error as error:
+        raise unreadable(", ".join(needed), "the aligned tables", error) from None
+    finally:
+        aligned.close()
+
+
+def _others(held_out: Indices | None, rows: int) -> Indices | None:
+    """The rows below `rows` that are not kept for validation; None for all of them."""
+    if held_out is None or not len(held_out) or held_out[0] >= rows:
+        return None
+    return np.delete(np.arange(rows), held_out)
+
+
+def _added(reports: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """Counts of rows over all parts, by party."""
+    return {
+        party: {name: sum(report[party][name] for report in reports) for name in counts}
+        for party, counts in reports[0].items()
+    }
 
 
 def _within(chosen: Indices, start: int, rows: int) -> Indices:

@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vflc_common.words import DEFAULT_BACKEND, KERAS_FOLDER
 
@@ -19,7 +19,11 @@ START = "start"
 
 
 def compare(
-    peers: Peers, terms: Mapping[str, Any], reads: str = DEFAULT_BACKEND, keras: str | None = None
+    peers: Peers,
+    terms: Mapping[str, Any],
+    reads: str = DEFAULT_BACKEND,
+    keras: str | None = None,
+    tables: Mapping[str, Any] | None = None,
 ) -> str:
     """Tells all what this party runs, and compares; returns a name of this start that all know.
 
@@ -32,12 +36,14 @@ def compare(
             telling first.
         reads: which of a bundle's files this party's engine runs.
         keras: the digest of the Keras files that it has.
+        tables: further terms, of places that have a table: None is no word on it.
 
     Raises:
         Failure: VFL0650 with the first difference, at both sides.
     """
     nonce = secrets.token_hex(8)
-    mine = {"reads": reads, "keras": keras}
+    of_tables = tables or {}
+    mine = {"reads": reads, "keras": keras, **of_tables}
     peers.tell_json("hello", {**terms, **mine, "nonce": nonce})
     heard = {peer: peers.hear_json(peer, "hello") for peer in peers.senders("hello")}
     place = peers.network.place
@@ -45,6 +51,9 @@ def compare(
         for name, own in terms.items():
             if told.get(name) != own:
                 raise differs(name, place, own, peer, told.get(name))
+        for name, own in of_tables.items():
+            if None not in (own, told.get(name)) and told[name] != own:
+                raise differs(name, place, own, peer, told[name])
         if KERAS_FOLDER in (reads, told.get("reads")) and (keras is None or told.get("keras") != keras):
             raise differs("keras", place, keras, peer, told.get("keras"))
         if set(told) != {*terms, *mine, "nonce"} or not isinstance(told["nonce"], str):
@@ -68,6 +77,7 @@ _HELP = {
     "keras": "a party runs the Keras files, so all compile them: `vflc compile SPEC --backend all`, with the "
     "same version of TensorFlow",
     "from": "give all parties --from: the same file, or each its own folder of the same run",
+    "validation data": "give a table of rows to validate with at all parties that have a table, or at none",
     "version": "install the same version of vflc at both",
     "rows": "align the tables by hash or psi: they do not have the same rows (see docs/alignment.md)",
 }
@@ -77,7 +87,18 @@ def _shown(value: Any) -> str:
     return "not set" if value is None else str(value)[:80]
 
 
-def agree_rows(peers: Peers, rows: int | None, held: Iterable[str], may_start: bool) -> tuple[int, str]:
+class Agreed(NamedTuple):
+    """The number of rows, the last checkpoint that all hold, and how many rows come from tables to validate
+    with; None without such tables."""
+
+    rows: int
+    checkpoint: str
+    apart: int | None
+
+
+def agree_rows(
+    peers: Peers, rows: int | None, held: Iterable[str], may_start: bool, apart: int | None = None
+) -> Agreed:
     """The number of rows, and the last checkpoint that all hold.
 
     Args:
@@ -85,6 +106,7 @@ def agree_rows(peers: Peers, rows: int | None, held: Iterable[str], may_start: b
         rows: this party's; None where it has no table.
         held: names of its checkpoints, the oldest first.
         may_start: whether the state before the first step will do, where it is not lost yet.
+        apart: how many of them come from a table of rows to validate with; None where there is none.
 
     Raises:
         Failure: VFL0650 where rows differ, VFL0651 where no checkpoint is held by all.
@@ -92,24 +114,33 @@ def agree_rows(peers: Peers, rows: int | None, held: Iterable[str], may_start: b
     mine = [*held]
     if may_start and len(mine) < KEPT:  # nobody drops a checkpoint before all have a later one
         mine.insert(0, START)
-    peers.tell_json("ready", {"rows": rows, "checkpoints": mine})
+    peers.tell_json("ready", {"rows": rows, "checkpoints": mine, "apart": apart})
+    known = rows is not None
     common = set(mine)
     place, theirs = peers.network.place, {}
     for peer in peers.senders("ready"):
         told = peers.hear_json(peer, "ready")
-        count, names = told.get("rows"), told.get("checkpoints")
-        if not isinstance(names, list) or isinstance(count, bool) or not isinstance(count, (int, type(None))):
+        count, names, more = told.get("rows"), told.get("checkpoints"), told.get("apart")
+        if not isinstance(names, list) or not _is_count(count) or not _is_count(more):
             raise wrong(peer, "ready", "does not say how many rows or which checkpoints")
         theirs[peer] = names
         common &= set(names)
         if rows is not None and count not in (None, rows):
             raise differs("rows", place, rows, peer, count)
-        rows = count if rows is None else rows
+        if known and count is not None and more != apart:
+            raise differs("validation rows", place, apart, peer, more)
+        rows, apart = (count, more) if rows is None else (rows, apart)
     if rows is None or rows < 1:
         raise wrong(next(iter(theirs)), "ready", "leaves nobody with rows")
     if not common:
         raise _nothing_common(place, mine, theirs)
-    return rows, next(name for name in reversed(mine) if name in common)
+    if apart is not None and not 0 < apart < rows:
+        raise wrong(next(iter(theirs)), "ready", "has no rows to train on, or none to validate with")
+    return Agreed(rows, next(name for name in reversed(mine) if name in common), apart)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 
 
 def _nothing_common(place: str, mine: list[str], theirs: Mapping[str, list[str]]) -> Failure:

@@ -95,7 +95,7 @@ class _Trained:
         compare(peers, terms, find_engine(self.site.engine).reads, self.bundle.keras)
         own = rows.load(self._load)
         states = self.run.states(self.bundle, self.site.listen)
-        count, name = agree_rows(peers, own, states, may_start=False)
+        count, name, _ = agree_rows(peers, own, states, may_start=False)
         session = Session(
             self.bundle, self.site.engine, self.run.settings["seed"], self.site.threads, (self.program,),
             transport=Joined(peers.network),

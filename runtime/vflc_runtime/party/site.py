@@ -42,6 +42,7 @@ class Site:
         threads: threads an operator may use; a core each where None.
         listen: is told how it goes.
         ledger: the folder of its ledger; `ledger` beside the run's where None.
+        apart: its table of the rows to validate with, in place of a part of the others; None without.
     """
 
     place: str
@@ -53,6 +54,7 @@ class Site:
     threads: int | None
     listen: Listener
     ledger: Path | None = None
+    apart: TableSource | None = None
 
     def sources(self, bundle: Bundle) -> dict[str, TableSource]:
         """The table by its party, as loading wants it; VFL0618 where there is none but must be."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.folder import Bundle, add_files, open_bundle
@@ -17,6 +19,7 @@ from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.party.agreement import START, agree_rows, compare
 from vflc_runtime.party.coordinator import PartyCoordinator
+from vflc_runtime.party.held_out import HeldOutRows
 from vflc_runtime.party.joined import Joined
 from vflc_runtime.party.keys import exchange_keys
 from vflc_runtime.party.peers import Peers
@@ -80,11 +83,14 @@ class _Training:
     def __init__(
         self, bundle_dir: Path | str | None, site: Site, out: Path, options: TrainOptions, held: ExitStack
     ) -> None:
+        if site.apart is not None:
+            options = replace(options, validation_data={site.place: site.apart})
         self.site, self.out, self.options, self._held = site, out, options, held
         self.over: TrainResult | None = None
         self.parted = False  # whether all were heard to be at the end
         self._run: RunFolder | None = None
         self.start: dict[str, dict[str, Array]] = {}
+        self._held_out: HeldOutRows | None = None
         check_options(options)
         only_those_of(EPOCHS, options)
         if options.resume and (out / "run.json").exists():
@@ -96,7 +102,7 @@ class _Training:
                 self.over = _over(run, self.settings)
                 self._same_start(options.start)
                 if self.over is None:
-                    loading.look(self.bundle, site.sources(self.bundle))
+                    self._look()
             return
         if bundle_dir is None:
             raise Failure("VFL0637", "there is no bundle to train", "name one, or --resume a run in --out")
@@ -105,21 +111,31 @@ class _Training:
         self.settings = {**new_settings(self.bundle, options), "places": [site.place]}
         if options.start is not None:
             self.start, self.settings["given"] = start_weights.read(options.start, self.bundle)
-        loading.look(self.bundle, site.sources(self.bundle))
+        self._look()
+
+    def _look(self) -> None:
+        """Whether the tables are there, before anybody waits for their being read."""
+        loading.look(self.bundle, self.site.sources(self.bundle))
+        if self.site.apart is not None:
+            loading.look(self.bundle, {self.site.place: self.site.apart})
 
     def once(self, peers: Peers, rows: PlaceRows) -> TrainResult:
         """From the first word to the last: all agree on where to begin, train, and part."""
         terms = {"program": "train", "version": version(), "digest": self.bundle.manifest.digest}
         terms |= {key: self.settings[key] for key in SETTINGS} | {"from": self.settings.get("given")}
-        name = compare(peers, terms, find_engine(self.site.engine).reads, self.bundle.keras)
+        tables = {"validation data": self.site.apart is not None if self.bundle.parties else None}
+        name = compare(peers, terms, find_engine(self.site.engine).reads, self.bundle.keras, tables)
+        self._held_out = held_out = HeldOutRows(peers, self.bundle, self.settings)
         own = rows.load(self._load)
         run = self._run
         held = run.held(self.site.listen) if run is not None else {}
         may_start = run is None or bool(held) or not run.saved  # nobody's trained model gives way unasked
-        count, checkpoint = agree_rows(peers, own, held, may_start)
+        count, checkpoint, apart = agree_rows(peers, own, held, may_start, self._rows_apart(rows.data))
         data = rows.all(count)
+        if apart is not None:
+            data.held_out = np.arange(count - apart, count)
         settings = self.settings
-        order = order_of(settings, count)
+        order = order_of(settings, count, held_out.agreed(count, data))
         run = self._run = self._run_folder(data, order)
         coordinator = PartyCoordinator(peers, name, "evaluate" if len(order.held_out) else "train")
         session = Session(
@@ -163,13 +179,30 @@ class _Training:
     def _load(self, agree: Agree | None) -> Dataset:
         fitted = None if self._run is None else self._run.fitted(self.bundle)
         settings, sources = self.settings, self.site.sources(self.bundle)
-        data = loading.load_training(self.bundle, sources, settings, fitted, self.site.listen, agree)
+        assert self._held_out is not None
+        data = loading.load_training(
+            self.bundle,
+            sources,
+            settings,
+            fitted,
+            self.site.listen,
+            agree,
+            self.options.validation_data,
+            self._held_out.keep,
+        )
         loading.check_labels(self.bundle, data)
         return data
 
+    def _rows_apart(self, data: Dataset | None) -> int | None:
+        """How many of this place's rows come from its table to validate with; None without one."""
+        if data is None or self.site.apart is None:
+            return None
+        assert data.held_out is not None
+        return len(data.held_out)
+
     def _run_folder(self, data: Dataset, order: Order) -> RunFolder:
         """The run's folder, made where there is none yet; VFL0626 where it was trained on other rows."""
-        fingerprint = loading.fingerprint(data)
+        fingerprint = loading.fingerprint(data, self.site.apart is not None)
         if self._run is None:
             self.settings["data"] = fingerprint
             account(self.out, self.site.ledger, self.settings, self.bundle, data, order)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.arrays import Indices
 from vflc_common.encoders import record
 from vflc_common.encoders.missing import filling
 
 from vflc_runtime.bundle.folder import Bundle, PopulationBundle
-from vflc_runtime.bundle.plan import Input, Plan
+from vflc_runtime.bundle.plan import HeldOutRule, Input, Plan
 from vflc_runtime.data.batches import split
-from vflc_runtime.data.dataset import Agree, Dataset
+from vflc_runtime.data.dataset import Agree, Dataset, Keep
+from vflc_runtime.data.held_out import check, held_out
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, Loaded
@@ -38,23 +42,78 @@ def load_training(
     fitted: FittedColumns | None,
     listen: Listener,
     agree: Agree | None = None,
+    apart: Mapping[str, TableSource] | None = None,
+    keep: Keep | None = None,
 ) -> Dataset:
     """Rows to train on; encoders are fitted to the training rows unless `fitted` has their parameters.
 
-    `agree` finds the rows that parties elsewhere have, too.
+    Args:
+        bundle: of all places, or of one.
+        sources: of each party here its table.
+        settings: of the run.
+        fitted: what encoders were fitted to; None fits them.
+        listen: is told when the data is loaded.
+        agree: finds the rows that parties elsewhere have, too.
+        apart: of each party here the table of the rows that are kept for validation, if they have one.
+        keep: says which rows are kept for validation, where the party that decides may be elsewhere.
+
+    Raises:
+        Failure: VFL0748, tables that the run validates with are missing; those of `kept` and of the data.
     """
     started = time.perf_counter()
+    if settings.get("apart") and apart is None:
+        why = "the run validates with tables of their own"
+        raise Failure("VFL0748", why, "give them again: --validation-data PARTY=SOURCE")
     data = Dataset.load(
         encoders(bundle),
         sources,
         fitted,
         only=_inputs(bundle, labels=True),
-        training=lambda rows: split(rows, settings["seed"], settings["validation"], settings["fold"])[0],
+        keep=keep or partial(kept, bundle, settings),
+        deciding=deciding(bundle),
+        apart=apart or None,
         agree=agree,
         precision=bundle.manifest.precision,
     )
     listen(Loaded(data.rows, data.report, time.perf_counter() - started))
     return data
+
+
+def rule_of(bundle: Bundle, settings: Mapping[str, Any]) -> HeldOutRule | None:
+    """What decides which rows are kept for validation, where it is not the seed alone."""
+    return next(iter(bundle.plans.values())).training.held_out if settings.get("held_out") else None
+
+
+def deciding(bundle: Bundle) -> tuple[str, str] | None:
+    """The party and the column that decide it, where its table is here."""
+    rule = next(iter(bundle.plans.values())).training.held_out
+    here = rule is not None and any(rule.party in plan.tables for plan in bundle.plans.values())
+    return (rule.party, rule.column) if rule is not None and here else None
+
+
+def kept(bundle: Bundle, settings: Mapping[str, Any], rows: int, values: pa.Array | None) -> Indices:
+    """The rows that are kept for validation, [kept], by `values` [rows] if a column decides, or the seed.
+
+    Raises:
+        Failure: VFL0607, VFL0608 as `split`; VFL0747 where all rows are on one side.
+    """
+    rule, seed = rule_of(bundle, settings), settings["seed"]
+    fraction, fold = settings["validation"], settings["fold"]
+    if rule is None:
+        return split(rows, seed, fraction, fold)[1]
+    assert values is not None, "the table of the party that decides is here"
+    found = held_out(rule.by, values, seed, fraction, fold)
+    check(rule.by, found, rows, where_of(bundle, rule))
+    return found
+
+
+def where_of(bundle: Bundle, rule: HeldOutRule) -> Any:
+    """The place in the spec of what decides; None where the party is elsewhere."""
+    for plan in bundle.plans.values():
+        for column in plan.encoders.get(rule.party, {}).get("columns", ()):
+            if column["name"] == rule.column:
+                return column.get("where")
+    return None
 
 
 def load_trained(
@@ -134,16 +193,22 @@ def _of_users(
 
 def look(bundle: Bundle, sources: Mapping[str, TableSource], labels: bool = True) -> None:
     """Whether the tables are there with their columns, before anybody waits for their being read."""
-    Dataset.look(encoders(bundle), sources, labels, _inputs(bundle, labels))
+    Dataset.look(encoders(bundle), sources, labels, _inputs(bundle, labels), deciding(bundle))
 
 
 def _inputs(bundle: Bundle, labels: bool) -> set[str]:
     return {i.id for plan in bundle.plans.values() for i in plan.inputs.values() if labels or not i.label}
 
 
-def fingerprint(data: Dataset) -> str:
-    """SHA-256 of the encoded rows, by which a resumed run knows its data again."""
+def fingerprint(data: Dataset, apart: bool = False) -> str:
+    """SHA-256 of the encoded rows, by which a resumed run knows its data again.
+
+    `apart`: some rows come from tables of their own, to validate with.
+    """
     seen = hashlib.sha256(str(data.rows).encode())
+    if apart:
+        assert data.held_out is not None
+        seen.update(f" of which apart: {len(data.held_out)}".encode())
     for name in sorted(data.inputs):
         array = np.ascontiguousarray(data.inputs[name])
         seen.update(f"/{name}/{array.dtype}/{array.shape}/".encode())

@@ -22,6 +22,8 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.run.state import RunFolder
 
 if TYPE_CHECKING:
+    from vflc_runtime.bundle.plan import HeldOutRule
+    from vflc_runtime.data.source import TableSource
     from vflc_runtime.run.transcript import RecordingLength
 
 
@@ -39,6 +41,7 @@ class TrainOptions:
         steps: end after so many steps in all.
         validation: fraction of the rows that is kept for validation.
         fold: which part of that size is kept, from 0 up to, not including, 1 / validation.
+        validation_data: by party the table of the rows to validate with, in place of a part of the others.
         engine: `onnx` or `keras`; a run may change it.
         resume: go on with the run that is in the folder.
         overwrite: a run that is in the folder gives way.
@@ -61,6 +64,7 @@ class TrainOptions:
     steps: int | None = None
     validation: float | None = None
     fold: int | None = None
+    validation_data: Mapping[str, TableSource] | None = None
     engine: str = DEFAULT_ENGINE
     resume: bool = False
     overwrite: bool = False
@@ -110,7 +114,7 @@ EPOCHS = OptionRules(
     "a model over parties",
     lasting=("batch", "seed", "validation", "fold"),
     changing=("epochs", "steps", "checkpoint_steps"),
-    others=("threads", "record", "ledger", "start"),
+    others=("threads", "record", "ledger", "start", "validation_data"),
     instead=("epochs", "batch"),
 )
 ROUNDS = OptionRules(
@@ -168,11 +172,29 @@ def new_settings(bundle: Bundle | PopulationBundle, options: TrainOptions) -> di
         return found | _settings(ROUNDS, bundle.users.settings, options)
     spec = next(iter(bundle.plans.values())).training
     settings = _settings(EPOCHS, spec, options) | {"fold": options.fold or 0, "shuffle": spec.shuffle}
+    rule = spec.held_out
+    _check_validation(options, rule)
+    if options.validation_data is not None:
+        settings["apart"] = True
+    elif rule is not None and (rule.by == "where" or settings["validation"]):
+        settings["held_out"] = rule.by
     validation, fold = settings["validation"], settings["fold"]
     if fold and not 0 < fold * (validation or 1) < 1 - 1e-9:
         help = "give a fraction for `validation`, and a fold of at least 0 and below 1 / validation"
         raise Failure("VFL0638", f"fold is {fold} and validation {validation}", help)
     return found | settings
+
+
+def _check_validation(options: TrainOptions, rule: HeldOutRule | None) -> None:
+    """VFL0748 where something else decides which rows are kept for validation than what is asked for."""
+    asked = options.validation is not None or options.fold is not None
+    if asked and options.validation_data is not None:
+        why = "tables of their own to validate with leave no rows of the others to keep"
+        raise Failure("VFL0748", why, "leave out `validation` and `fold`, or `validation_data`")
+    if asked and rule is not None and rule.by == "where":
+        why = "the spec says by a condition which rows are kept for validation: they are no fraction"
+        help = "leave out `validation` and `fold`, or train with another setting: --set validation=0.1"
+        raise Failure("VFL0748", why, help)
 
 
 def _settings(terms: OptionRules, spec: Any, options: TrainOptions) -> dict[str, Any]:

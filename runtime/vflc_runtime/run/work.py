@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
+from vflc_common.arrays import Indices
 
 from vflc_runtime.bundle.folder import Bundle, PopulationBundle
 from vflc_runtime.data.batches import Order
@@ -97,14 +98,16 @@ class PartyWork(Work):
     ) -> None:
         """See `Work`."""
         fitted = None if run is None else run.fitted(self.bundle)
-        self.data = data = loading.load_training(self.bundle, sources, settings, fitted, listen)
+        apart = self.options.validation_data
+        self.data = data = loading.load_training(self.bundle, sources, settings, fitted, listen, apart=apart)
+        self.apart = apart is not None
         if run is None:
             loading.check_labels(self.bundle, data)
-        self.fitted, self.order = data.state, order_of(settings, data.rows)
+        self.fitted, self.order = data.state, order_of(settings, data.rows, data.held_out)
 
     def fingerprint(self) -> str:
         """See `Work`."""
-        return loading.fingerprint(self.data)
+        return loading.fingerprint(self.data, self.apart)
 
     @contextmanager
     def at_work(self, out: Path, settings: Mapping[str, Any]) -> Iterator[None]:
@@ -205,10 +208,10 @@ def work_of(bundle: Bundle | PopulationBundle, options: TrainOptions) -> PartyWo
     return work
 
 
-def order_of(settings: Mapping[str, Any], rows: int) -> Order:
-    """The order of the rows of a run."""
+def order_of(settings: Mapping[str, Any], rows: int, held_out: Indices | None) -> Order:
+    """The order of the rows of a run; `held_out` [kept] are those for validation, where it is known."""
     names = ("seed", "validation", "fold", "batch", "shuffle")
-    return Order(rows, **{name: settings[name] for name in names})
+    return Order(rows, **{name: settings[name] for name in names}, kept=held_out)
 
 
 def account(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vflc_common.control import ALIGNING, ALWAYS, BEST, LOSS, MASK_KEY, Control
+from vflc_common.control import ALIGNING, ALWAYS, BEST, HELD_OUT, LOSS, MASK_KEY, Control
 from vflc_common.words import Program
 
 from vflc.ir.stages import Scheduled
@@ -23,6 +23,8 @@ def control(model: Scheduled) -> list[dict[str, Any]]:
     readers = [party.name for party in model.parties if party.key and party.name in places]
     if len(readers) > 1:
         entries += [_entry(kind, readers, readers) for kind in ALIGNING]
+    if (kept := model.train.held_out) is not None:
+        entries.append(_entry(HELD_OUT, [kept.party], places))
     masking = [place for place in places if any(g.masks and g.place == place for g in model.guards)]
     if masking:
         entries.append(_entry(MASK_KEY, masking, masking))

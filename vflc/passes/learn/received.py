@@ -9,6 +9,7 @@ from msgspec import Struct
 from vflc_common.metrics import LOSS, metric_use
 from vflc_common.words import PROGRAMS, Program
 
+from vflc.ir.graph import SecretSource
 from vflc.ir.stages import Partitioned
 from vflc.passes.learn.flow import FlowAnalysis, Secret
 
@@ -16,6 +17,9 @@ NAMED = 64
 """Edges that are named of all that depend on the same secrets in a program."""
 WATCHED = "control best, loss"
 """What places tell each other where a metric decides which epoch is the best."""
+
+HELD_OUT = "control validation"
+"""What the party tells all others whose columns decide which rows are kept for validation."""
 
 
 class Route(Struct, frozen=True):
@@ -73,6 +77,8 @@ def _crossings(model: Partitioned, flow: FlowAnalysis, place: str) -> Iterator[t
                     value.row | value.mixed | (value.sizes if open_ended else 0),
                     Route(edge.id, program),
                 )
+    if (kept := model.train.held_out) is not None and kept.party != place:
+        yield flow.secrets.bit(SecretSource(kept.party, kept.column)), Route(HELD_OUT, "train")
     if model.train.patience is not None or model.train.best:
         for program in PROGRAMS[:2]:
             yield _watched(model, flow, program), Route(WATCHED, program)

@@ -23,6 +23,7 @@ from vflc.ops.penalty import PENALTIES
 from vflc.passes.lower.calls import call
 from vflc.passes.lower.columns import lower_party
 from vflc.passes.lower.evaluate import Evaluator, Stop
+from vflc.passes.lower.frozen import frozen
 from vflc.passes.lower.keys import check_keys
 from vflc.passes.lower.metrics import check_metrics, measured
 from vflc.passes.lower.modules import Modules
@@ -82,7 +83,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     parties = _parties(spec, scope, modules, ev)
     _bindings(spec, scope, modules, parties, collector)
     train = next((i for i in spec.items if isinstance(i, tree.Train) and i.mode is None), None)
-    config = lower_train(ev, train, scope)
+    config = lower_train(ev, train, scope, parties)
     population = lower_population(ev, spec, parties, scope)
     penalised: list[LazyValue] = []
     plain: list[LazyValue] = []
@@ -132,6 +133,8 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         for p in predictions
     )
     assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
+    _trainable(graph, losses, collector)
+    graph, assigns = frozen(graph, assigns, config, collector)
     releases = [
         lower_release(ev, i, scope, parties, ids) for i in spec.items if isinstance(i, tree.ReleaseStatement)
     ]
@@ -148,7 +151,6 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
             lower_protect(ev, item, scope, tuple(parties), ids, number + 1)
             for number, item in enumerate(protects)
         ]
-    _trainable(graph, losses, collector)
     check_metrics(ev, trained, predictions)
     return Lowered(
         name=name,

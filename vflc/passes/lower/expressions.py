@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vflc_common.dates import DAY, moment_of
-from vflc_common.expressions import CALLS, COMPARISONS, CROSSED, operation_type
+from vflc_common.expressions import CALLS, COMPARISONS, CROSSED, operation_type, type_of
 from vflc_common.text import quote
 from vflc_common.words import DATES, vector_width
 
@@ -18,12 +18,19 @@ from vflc.syntax import tree
 
 
 def lower_expression(
-    ev: Evaluator, party: str, expr: tree.Expr, raw: dict[str, str]
+    ev: Evaluator,
+    party: str,
+    expr: tree.Expr,
+    raw: dict[str, str],
+    made: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[dict[str, Any] | None, str]:
-    """An expression as JSON data and its kind; None after a mistake."""
+    """An expression as JSON data and its kind; None after a mistake.
+
+    `raw` has the types of the table's columns, `made` the expressions that other columns stand for.
+    """
 
     def inner(part: tree.Expr) -> tuple[dict[str, Any] | None, str]:
-        return lower_expression(ev, party, part, raw)
+        return lower_expression(ev, party, part, raw, made)
 
     match expr:
         case tree.Number():
@@ -41,6 +48,8 @@ def lower_expression(
             return None, "float"
         case tree.Ref() if expr.name in raw:
             return {"column": expr.name}, raw[expr.name]
+        case tree.Ref() if made is not None and expr.name in made:
+            return dict(made[expr.name]), type_of(made[expr.name], raw)
         case tree.Ref():
             near = did_you_mean(expr.name, raw)
             ev.error(

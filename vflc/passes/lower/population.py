@@ -194,6 +194,10 @@ def _single(ev: Evaluator, setting: tree.Setting, scope: Scope) -> dict[str, Any
     if len(setting.values) != 1:
         ev.error("VFL0107", f"`{name}` takes one value", setting.span, f"give {wanted}")
         return {}
+    if setting.condition:
+        text = "users of a population are kept for validation whole, whatever their rows are"
+        ev.error("VFL0022", text, setting.values[0].span, f"give {wanted}")
+        return {}
     value = ev.evaluate(setting.values[0], scope)
     if isinstance(value, Poison):
         return {}

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vflc.diagnostics.suggest import did_you_mean
-from vflc.ir.model import OptimizerRule, TrainConfig
+from vflc.ir.model import OptimizerRule, PartyInfo, TrainConfig
 from vflc.ops.optimizer import Optimizer, check_foreign
 from vflc.ops.optimizers import OPTIMIZERS
 from vflc.ops.schedules import SCHEDULES
 from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.held_out import is_held_out, lower_held_out
 from vflc.passes.lower.metrics import lower_metrics, lower_monitor
 from vflc.passes.lower.values import POISON, Poison, Scope, describe
 from vflc.syntax import tree
@@ -33,7 +34,8 @@ SETTINGS: dict[str, tuple[Check, str]] = {
     "seed": (_whole(0), "a whole number, 0 or more"),
     "validation": (
         lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v < 1,
-        "a fraction of the rows, from 0 to below 1",
+        "a fraction of the rows, from 0 to below 1, or `where` with a condition, groups(COLUMN, 0.2) or "
+        "stratified(COLUMN, 0.2)",
     ),
     "shuffle": (lambda v: isinstance(v, bool), "true or false"),
     "patience": (_whole(1), "a number of epochs, 1 or more"),
@@ -45,12 +47,17 @@ SETTINGS: dict[str, tuple[Check, str]] = {
     "clip_value": (_number, "a number above 0"),
 }
 
-LISTS = ("optimizer", "metrics", "monitor")
+LISTS = ("optimizer", "metrics", "monitor", "freeze")
 """Settings with values of their own kinds."""
 
 
-def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainConfig:
-    """The configuration of a spec; the defaults with Adam where there is no `train`."""
+def lower_train(
+    ev: Evaluator, train: tree.Train | None, scope: Scope, parties: dict[str, PartyInfo]
+) -> TrainConfig:
+    """The configuration of a spec; the defaults with Adam where there is no `train`.
+
+    A party whose columns decide which rows are kept for validation gets the column that does.
+    """
     values: dict[str, Any] = {}
     optimizers: list[OptimizerRule] = []
     for setting in train.settings if train else ():
@@ -67,6 +74,12 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
             single = _is_single(ev, setting, "a metric")
             if single and (found := lower_monitor(ev, setting.values[0], scope)) is not None:
                 values[name] = found
+        elif name == "freeze":
+            values["frozen"] = tuple((pattern.text, pattern.span) for pattern in setting.patterns)
+        elif name == "validation" and is_held_out(setting):
+            kept = lower_held_out(ev, setting, scope, parties)
+            if kept is not None:
+                values["validation"], values["held_out"] = kept
         elif name in SETTINGS:
             value = _single(ev, setting, scope)
             if not isinstance(value, Poison):
@@ -83,7 +96,7 @@ def lower_train(ev: Evaluator, train: tree.Train | None, scope: Scope) -> TrainC
             )
     if not any(not rule.patterns for rule in optimizers):
         optimizers.append(OptimizerRule("adam", "adam", {}, (), None))
-    values.setdefault("best", values.get("validation", 0) > 0)
+    values.setdefault("best", values.get("validation", 0) > 0 or "held_out" in values)
     return TrainConfig(optimizers=_unique_ids(optimizers), **values)
 
 

@@ -17,14 +17,13 @@ from msgspec.structs import replace
 from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
-from vflc.ir.model import Gradient, names_of
+from vflc.ir.model import Gradient, matches, names_of
 from vflc.ir.release import Protection
 from vflc.ir.stages import Differentiated
 from vflc.ops import infer
 from vflc.ops.mechanisms import MECHANISMS
 from vflc.ops.protection import Draw, shrinking
 from vflc.ops.summands import Summands
-from vflc.passes.optimize import matches
 from vflc.passes.protect.joint import called, draw_node, fresh, guard_of
 from vflc.passes.protect.row_gradients import NoSum, Parting
 
