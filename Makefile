@@ -32,7 +32,7 @@ TORCH   = torch==2.13.0+cpu onnxscript
 OLDEST  = dev dp masks grpc tensorboard
 CORE    = $(addprefix tests/,$(addprefix cli/test_cli_,commands.py main.py outputs.py) compiler data diagnostics ops \
           package/test_wheel.py protect runtime syntax transport)# how a release of rich sets tables is no matter
-NEWEST  = $(OLDEST) keras ray# openmined-psi names one release of protobuf and so keeps all others back
+NEWEST  = $(OLDEST) keras ray tune mlflow# openmined-psi names one release of protobuf and so keeps all others back
 
 # What takes minutes: whole models trained beside something else, other frameworks, real faults.
 LONG    = $(addprefix tests/,$(addprefix audit/test_,constructions_attacked.py refute.py) extending \

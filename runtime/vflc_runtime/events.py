@@ -60,6 +60,21 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class StartedFrom:
+    """A run starts from what another has: `taken` weights; `fresh` ones are drawn, `gone` ones are no more.
+
+    Of encoders, by input, `kept` are those that stay as they were fitted, and `fitted` those that were anew.
+    """
+
+    run: Path
+    taken: int
+    fresh: tuple[str, ...]
+    gone: tuple[str, ...]
+    kept: tuple[str, ...]
+    fitted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EpochStarted:
     """Epoch `epoch` of `epochs` (from 1) begins; it has `steps` steps."""
 
@@ -154,6 +169,7 @@ Event = (
     | Waiting
     | Warned
     | Resumed
+    | StartedFrom
     | EpochStarted
     | Progress
     | EpochEnded

@@ -23,11 +23,12 @@ from vflc_runtime.party.align import align_party
 from vflc_runtime.party.connect import connector
 from vflc_runtime.party.coordinator import PartyCoordinator
 from vflc_runtime.party.deploy import Deploy, read_deploy
-from vflc_runtime.party.log import Log, TensorBoard
+from vflc_runtime.party.log import Log
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.party.site import take_part
 from vflc_runtime.party.train import train_party
 from vflc_runtime.run.train import TrainOptions
+from vflc_runtime.run.watchers import TensorBoard
 
 from vflc.cli.main import run
 

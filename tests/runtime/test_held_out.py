@@ -17,6 +17,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.events import silent
 from vflc_runtime.run import loading
 from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.folds import train_folds
 from vflc_runtime.run.settings import new_settings
 from vflc_runtime.run.train import TrainOptions, train
 
@@ -186,6 +187,25 @@ def test_a_setting_of_the_command_line_takes_its_place() -> None:
     assert "validation groups(who, 0.2)  freeze *.kernel, b }" in found
     assert "validation where z > 1  freeze" in overridden(spec, {"validation": "where z > 1"}).text
     assert "freeze a.*\n" in overridden(SourceText("m.vfl", SPEC.format("")), {"freeze": "a.*"}).text
+
+
+def test_folds_of_fewer_rows_or_with_other_choices(tables: dict[str, Any], tmp_path: Path) -> None:
+    bundle = bundle_of(tmp_path / "b", "")
+    few = {party: table.slice(0, 12) for party, table in tables.items()}
+    one = lambda path, own: train(bundle, few, path, own)  # noqa: E731
+    with pytest.raises(Failure, match="12 rows cannot be parted into 13 folds"):
+        train_folds(13, tmp_path / "f", TrainOptions(threads=1, batch=4), one)
+    for options in (TrainOptions(validation=0.1), TrainOptions(fold=1), TrainOptions(validation_data=few)):
+        with pytest.raises(Failure) as failed:
+            train_folds(3, tmp_path / "g", options, one)
+        assert failed.value.code == "VFL0748"
+    found = train_folds(2, tmp_path / "g", TrainOptions(threads=1, batch=4), one)
+    assert [fold["validation_rows"] for fold in found["folds"]] == [6, 6]
+    with pytest.raises(Failure) as failed:
+        train_folds(2, tmp_path / "g", TrainOptions(threads=1, batch=4), one)
+    assert failed.value.code == "VFL0624"
+    again = train_folds(2, tmp_path / "g", TrainOptions(threads=1, batch=4, resume=True, epochs=2), one)
+    assert [fold["saved"]["epoch"] for fold in again["folds"]] == [2, 2]
 
 
 def test_groups_of_a_part_of_the_key(tmp_path: Path) -> None:

@@ -165,6 +165,32 @@ class Run:
             assert isinstance(found, dict)
             return found
 
+    def importance(
+        self, data: Mapping[str, Any], *, repeats: int = 5, seed: int | None = None, metric: str | None = None
+    ) -> tables.Table:
+        """Says how much the model leans on each feature and each party: by permutation.
+
+        Args:
+            data: a table for each party, with labels. Of the tables that the run was trained on, the rows
+                count that it kept for validation; of others, all rows.
+            repeats: how often the values of each are exchanged among the rows.
+            seed: of the exchanges. None means the run's.
+            metric: the result that is compared. None means the one that the spec monitors.
+
+        Returns:
+            A row for each feature, then for each party, with `importance`, by how much the result is worse in
+            the mean, and `deviation`, its spread over the repeats. The most important come first.
+
+        Raises:
+            vflc.Error: the data do not fit the model.
+            KeyError: there is no such metric.
+        """
+        from vflc_runtime.run.importance import importance, ranked
+
+        with told():
+            found = importance(self.path, tables.sources(data), repeats, seed)
+        return tables.Table(*ranked(found, metric or found["metric"]))
+
     def predict(
         self,
         data: Mapping[str, Any],

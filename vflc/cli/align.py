@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from vflc_common.words import DEFAULT_ENGINE
 
-from vflc.cli.options import RUN, SPEC, data
+from vflc.cli.options import RUN, SPEC, data, json_output
 from vflc.cli.outputs import check_output, force
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     help="Seconds to wait for a peer; default: as in deploy.toml.",
 )
 @click.option("--insecure", is_flag=True, help="Do not encrypt; only if all addresses are loopback.")
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@json_output
 def command(
     target: Path | None,
     bundle: Path | None,
@@ -92,7 +92,6 @@ def _between_processes(
 ) -> None:
     from dataclasses import replace
 
-    from vflc_runtime import events
     from vflc_runtime.bundle.manifest import read_manifest
     from vflc_runtime.errors import Failure
     from vflc_runtime.party.align import align_party
@@ -111,7 +110,7 @@ def _between_processes(
     deploy = replace(deploy, timeout=options["timeout"] or deploy.timeout)
     check_output(options["out"], options["force"], [sources.get(name, deploy.data)])
     with ExitStack() as stack:
-        listen = events.silent if as_json else stack.enter_context(Screen())
+        listen = stack.enter_context(Screen(as_json))
         kept = Path("runs") / f".{name}.align"  # where `vflc party` keeps and finds it
         site = Site(
             place=name,

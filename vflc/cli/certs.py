@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vflc.cli.options import json_output, print_json
+
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -25,7 +27,10 @@ _AUTHORITY_DAYS = 3650
 @click.option("--host", "hosts", multiple=True, help="A host name or address to include in the certificates.")
 @click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="Validity.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files, including the authority.")
-def command(parties: tuple[str, ...], out: Path, hosts: tuple[str, ...], days: int, overwrite: bool) -> None:
+@json_output
+def command(
+    parties: tuple[str, ...], out: Path, hosts: tuple[str, ...], days: int, overwrite: bool, as_json: bool
+) -> None:
     """Make a certificate and a key for every PARTY, issued by an authority in the same folder.
 
     An authority that is there already issues the new ones, too. For trying things out: who holds
@@ -38,7 +43,11 @@ def command(parties: tuple[str, ...], out: Path, hosts: tuple[str, ...], days: i
         raise click.BadParameter(
             f"{host!r} is a party: a certificate names only one party", param_hint="--host"
         )
-    for file in make(out, parties, hosts, timedelta(days=days), overwrite):
+    written = make(out, parties, hosts, timedelta(days=days), overwrite)
+    if as_json:
+        print_json({"files": [str(file) for file in written]})
+        return
+    for file in written:
         click.echo(f"wrote {file}")
 
 

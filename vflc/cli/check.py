@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vflc.cli.options import SPEC, overrides
+from vflc.cli.options import SPEC, json_output, overrides, print_json
 
 if TYPE_CHECKING:
     from vflc.driver import Examined
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     help="Print what these parties may learn of others by combining all that they receive.",
 )
 @overrides
+@json_output
 @click.pass_context
 def command(
     context: click.Context,
@@ -38,6 +39,7 @@ def command(
     fix: bool,
     together: str | None,
     overrides: dict[str, str],
+    as_json: bool,
 ) -> None:
     """List all findings in SPEC. Exit code 1 where there are errors.
 
@@ -48,17 +50,24 @@ def command(
     from vflc import driver
 
     places = tuple(dict.fromkeys(name.strip() for name in (together or "").split(",") if name.strip()))
-    if together is not None and form != "text":
-        raise click.UsageError("--together prints text: remove --format")
+    if together is not None and (form != "text" or as_json):
+        raise click.UsageError("--together prints text: remove --format and --json")
+    if as_json and form != "text":
+        raise click.UsageError("--json is a format of its own: remove --format")
     if together is not None and not places:
         raise click.UsageError("--together needs parties: --together bob,carol")
     if fix and overrides:
         raise click.UsageError("--fix writes SPEC as it is: remove --set")
     examined = driver.examine_file(spec, overrides)
     if fix:
-        examined = _fix(spec, examined, form != "text")
+        examined = _fix(spec, examined, form != "text" or as_json)
     found = examined.diagnostics
-    if form == "text":
+    if as_json:
+        from vflc.diagnostics.diagnostic import in_order
+        from vflc.diagnostics.render_json import as_object
+
+        print_json({"spec": str(spec), "findings": [as_object(each) for each in in_order(found)]})
+    elif form == "text":
         if found:
             from vflc.cli.terminal import shown_on
 

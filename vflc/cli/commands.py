@@ -11,8 +11,8 @@ import click
 from vflc import __version__
 
 COMMANDS = (
-    "init", "import", "check", "compile", "train", "evaluate", "predict", "compare", "export", "party",
-    "align", "certs", "ledger", "verify", "audit", "graph", "fmt", "explain",
+    "init", "import", "check", "compile", "train", "evaluate", "predict", "compare", "tune", "importance",
+    "export", "party", "align", "certs", "ledger", "verify", "audit", "graph", "fmt", "explain",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vflc.cli.options import RUN
+from vflc.cli.options import RUN, json_output
 
 ROWS = ("test", "validation", "train")
 """Of which rows results are compared: the first that all runs have."""
@@ -21,7 +21,7 @@ SAME_ROWS = ("data", "seed", "validation", "fold")
 @click.command("compare")
 @click.argument("runs", type=RUN, nargs=-1, required=True, metavar="RUN…")
 @click.option("--by", metavar="METRIC", help="Sort by this metric, the best run first.")
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@json_output
 def command(runs: tuple[Path, ...], by: str | None, as_json: bool) -> None:
     """Show the results of several runs side by side.
 

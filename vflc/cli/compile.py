@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from vflc_common.words import BACKENDS, DEFAULT_BACKEND
 
-from vflc.cli.options import PRECISION, SPEC, overrides
+from vflc.cli.options import PRECISION, SPEC, json_output, overrides, print_json
 
 if TYPE_CHECKING:
     from vflc.ir.stages import Lowered
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--check-passes", is_flag=True, help="Check what each pass requires and ensures, for debugging vflc."
 )
+@json_output
 def command(
     spec: Path,
     out: Path | None,
@@ -45,6 +46,7 @@ def command(
     explain: bool,
     dump_after: str | None,
     check_passes: bool,
+    as_json: bool,
 ) -> None:
     """Compile SPEC and print what crosses.
 
@@ -63,6 +65,8 @@ def command(
 
     if out is None and dump_after is None and not explain:
         raise click.UsageError("give the folder for the bundle: -o FOLDER")
+    if as_json and (out is None or explain or dump_after is not None):
+        raise click.UsageError("--json is for what is written with -o: remove --explain and --dump-after")
     passes: list[str] = []
     written: list[Lowered] = []
 
@@ -89,7 +93,9 @@ def command(
             bundle.write(out)
     if bundle.warnings and (explain or out is not None):
         failures.show(bundle.warnings)
-    if out is None:
+    if as_json:
+        print_json({"out": str(out), "manifest": bundle.manifest})
+    if out is None or as_json:
         return
     if bundle.model.disclosed.learned:
         told = bundle.model.disclosed

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from vflc.cli.options import RUN, data, engine, threads
+from vflc.cli.options import RUN, data, engine, json_output, print_json, threads
 
 
 @click.command("evaluate")
@@ -15,7 +14,7 @@ from vflc.cli.options import RUN, data, engine, threads
 @data
 @engine
 @threads
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@json_output
 def command(run: Path, sources: dict[str, str], engine: str, threads: int | None, as_json: bool) -> None:
     """Measure the model in RUN on other rows."""
     from vflc_runtime.run.opened import open_run
@@ -24,15 +23,14 @@ def command(run: Path, sources: dict[str, str], engine: str, threads: int | None
 
     opened = open_run(run)
     only({"threads": threads}, opened.takes)
-    if as_json:
-        found = opened.evaluate(sources, engine, threads=threads)
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-        return
     from vflc.cli.progress import loaded
     from vflc.cli.tables import console, inner_tables, scores, show
 
-    screen = console()
+    screen = console(aside=as_json)
     found = opened.evaluate(sources, engine, threads=threads, listen=lambda event: loaded(screen, event))
+    if as_json:
+        print_json(found)
+        return
     every = scores({f"{found['rows']:,} rows": found["evaluation"]})
     for table in (every, *inner_tables(found["evaluation"])):
         show(screen, table)

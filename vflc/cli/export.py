@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from vflc_common.words import DEFAULT_ENGINE
 
-from vflc.cli.options import RUN, SPEC, data
+from vflc.cli.options import RUN, SPEC, data, json_output
 
 
 @click.command("export", short_help="Write the models of a run as ONNX or Keras files.")
@@ -27,7 +27,7 @@ from vflc.cli.options import RUN, SPEC, data
 @click.option(
     "--spec", type=SPEC, help="The run's spec, for --format keras if the run was compiled without Keras."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@json_output
 def command(
     run: Path,
     format: str,

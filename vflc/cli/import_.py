@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from vflc.cli.options import json_output, print_json
 from vflc.cli.outputs import check_output, force
 
 
@@ -51,6 +52,7 @@ def _name(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--key", default="ID", show_default=True, callback=_name, help="The key column of each party.")
 @click.option("--weights", is_flag=True, help="Also write the trained weights, for `vflc train --from`.")
 @force
+@json_output
 def command(
     model: Path,
     out: Path,
@@ -59,6 +61,7 @@ def command(
     key: str,
     weights: bool,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Write a spec for MODEL, a file that Keras 3 saved (`.keras`) or an ONNX file, as PyTorch exports them.
 
@@ -75,8 +78,14 @@ def command(
     written = import_model(model, owners, labels, key, str(out))
     if weights:
         _write(beside, weights_of(model, written))
-        click.echo(f"wrote {beside}: `vflc train {out} --from {beside}` starts from these weights")
     replace_with(out, written.text.encode(), private=False)
+    if as_json:
+        print_json(
+            {"spec": str(out), "weights": str(beside) if weights else None, "notes": list(written.notes)}
+        )
+        return
+    if weights:
+        click.echo(f"wrote {beside}: `vflc train {out} --from {beside}` starts from these weights")
     for note in written.notes:
         click.echo(f"note: {note}")
     click.echo(f"wrote {out}: `vflc compile {out} --explain` says how it is split")

@@ -11,13 +11,17 @@ from pathlib import Path
 
 import click
 
+from vflc.cli.options import json_output, print_json
+
 TEMPLATE = ("model.vfl", "README.md")
+MADE = {"spec": "model.vfl", "readme": "README.md", "bank": "data/bank.csv", "shop": "data/shop.csv"}
 ROWS = 600
 
 
 @click.command("init")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
-def command(directory: Path) -> None:
+@json_output
+def command(directory: Path, as_json: bool) -> None:
     """Make a new project.
 
     DIRECTORY gets a spec that compiles, a README, and two small made-up tables that fit it.
@@ -39,6 +43,9 @@ def command(directory: Path) -> None:
             for name in texts:
                 (directory / name).unlink(missing_ok=True)
             raise
+    if as_json:
+        print_json({name: str(directory / file) for name, file in MADE.items()})
+        return
     click.echo(
         f"made {directory / 'model.vfl'} and matching tables; {directory / 'README.md'} says how to continue"
     )

@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
+from vflc.cli.options import json_output
+
 
 @click.command("ledger", short_help="What rows have cost so far, over all runs.")
 @click.argument(
     "folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default="runs/ledger"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@json_output
 def command(folder: Path, as_json: bool) -> None:
     """Show the ledgers in FOLDER, runs/ledger where none is named.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +141,48 @@ def print_json(found: Any) -> None:
     import json
 
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def watchers(command: Any) -> Any:
+    """The options `--tensorboard` and `--mlflow`."""
+    mlflow = click.option("--mlflow", metavar="URI", help="Write the run to this MLflow server.")
+    return click.option(
+        "--tensorboard",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Write TensorBoard logs to this folder.",
+    )(mlflow(command))
+
+
+def watched(
+    stack: ExitStack, screen: Any, run: Path, name: str, tensorboard: Path | None, mlflow: str | None
+) -> Any:
+    """A listener that tells `screen` and those that are named, until the stack is left.
+
+    Args:
+        stack: of what ends when the run does.
+        screen: shows the run.
+        run: its folder.
+        name: of the model, or of the party.
+        tensorboard: a folder for TensorBoard.
+        mlflow: the URI of an MLflow server.
+    """
+    from vflc_runtime.run.watchers import MLflow, TensorBoard, told
+
+    listeners = [screen]
+    if tensorboard is not None:
+        listeners.append(stack.enter_context(TensorBoard(tensorboard)))
+    if mlflow is not None:
+        listeners.append(stack.enter_context(MLflow(mlflow, run, f"vflc {name}", screen)))
+    return told(*listeners)
+
+
+def refit(command: Any) -> Any:
+    """The option `--refit`."""
+    return click.option(
+        "--refit",
+        is_flag=True,
+        help="With --from RUN: fit all encoders anew, also those that RUN has fitted.",
+    )(command)
 
 
 def threads(command: Any) -> Any:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from vflc_common.words import PROGRAMS
 
-from vflc.cli.options import engine, folds, json_output, print_json, threads, validation
+from vflc.cli.options import (
+    engine,
+    folds,
+    json_output,
+    print_json,
+    refit,
+    refuse,
+    threads,
+    validation,
+    watched,
+    watchers,
+)
 from vflc.cli.outputs import check_output, force
 
 if TYPE_CHECKING:
@@ -33,10 +44,13 @@ if TYPE_CHECKING:
 @click.option(
     "--do",
     "what",
-    type=click.Choice(PROGRAMS),
+    type=click.Choice((*PROGRAMS, "importance")),
     default="train",
     show_default=True,
-    help="With a RUN: evaluate or predict with its model.",
+    help="With a RUN: evaluate or predict with its model, or measure the importance of features.",
+)
+@click.option(
+    "--repeats", type=click.IntRange(1), help="With --do importance: how often each feature is exchanged."
 )
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; default: runs/NAME."
@@ -67,6 +81,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Start from the weights in this file, or from those of this party's RUN; all parties alike.",
 )
+@refit
 @click.option("--resume", is_flag=True, help="Continue the run in --out, or start it if there is none.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads
@@ -79,9 +94,7 @@ if TYPE_CHECKING:
 @click.option(
     "--log", type=click.Path(path_type=Path, dir_okay=False), help="Append JSON lines to this file."
 )
-@click.option(
-    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="Write TensorBoard logs here."
-)
+@watchers
 @json_output
 def command(
     name: str,
@@ -91,9 +104,11 @@ def command(
     predictions: Path | None,
     force: bool,
     folds: int | None,
+    repeats: int | None,
     as_json: bool,
     log: Path | None,
     tensorboard: Path | None,
+    mlflow: str | None,
     **options: Any,
 ) -> None:
     """Run the party NAME of BUNDLE with the others, each in its own process.
@@ -101,7 +116,8 @@ def command(
     All parties give the same training options. With --do evaluate or predict, RUN is this party's
     folder of a finished run.
     """
-    from vflc_runtime.party.log import Log, TensorBoard, told
+    from vflc_runtime.party.log import Log
+    from vflc_runtime.run.watchers import told
 
     from vflc.cli.progress import Screen
 
@@ -109,18 +125,22 @@ def command(
         raise click.UsageError("--resume continues a run, --overwrite replaces it: give only one of them")
     if predictions is not None and what != "predict":
         raise click.UsageError("--predictions is for --do predict")
+    if repeats is not None and what != "importance":
+        raise click.UsageError("--repeats is for --do importance")
+    if folds:
+        refuse({"tensorboard": tensorboard, "mlflow": mlflow}, "is for one run, and --folds are several")
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(as_json))
-        listeners: list[Any] = [screen]
-        if log is not None:
-            listeners.append(stack.enter_context(Log(log)))
-        if tensorboard is not None:
-            listeners.append(stack.enter_context(TensorBoard(tensorboard)))
         out = bundle if what != "train" else out or Path("runs") / name
-        site = _site(name, bundle, out, what, told(*listeners), options)
+        listen = watched(stack, screen, out, name, tensorboard, mlflow)
+        if log is not None:
+            listen = told(listen, stack.enter_context(Log(log)))
+        site = _site(name, bundle, out, what, listen, options)
         check_output(predictions, force, [site.source])
         if what == "train":
             found = _train(bundle, site, out, options, folds, screen, as_json)
+        elif what == "importance":
+            found = _importance(bundle, site, repeats, options["seed"], as_json)
         else:
             found = _apply(bundle, site, what, predictions, screen, as_json)
     if as_json:
@@ -218,6 +238,27 @@ def _told(result: TrainResult, site: Site, screen: Screen) -> None:
     click.echo(f"the run of {site.place} is in {result.folder}")
 
 
+def _importance(run: Path, site: Site, repeats: int | None, seed: int | None, quiet: bool) -> dict[str, Any]:
+    from vflc_runtime.party.apply import importance_party
+    from vflc_runtime.run.importance import REPEATS
+
+    from vflc.cli.importance import shown
+
+    _is_run(run, "importance")
+    found = importance_party(run, site, repeats or REPEATS, seed)
+    if not quiet and found["results"]:
+        for line in shown(found, None):
+            click.echo(line)
+    elif not quiet:
+        click.echo(f"\nexchanged on {found['rows']:,} rows; the party with the labels has the results")
+    return found
+
+
+def _is_run(run: Path, what: str) -> None:
+    if not (run / "run.json").exists():
+        raise click.UsageError(f"--do {what} needs a RUN: the folder given to --out in training")
+
+
 def _apply(
     run: Path, site: Site, what: str, predictions: Path | None, screen: Screen, quiet: bool
 ) -> dict[str, Any]:
@@ -226,8 +267,7 @@ def _apply(
 
     from vflc.cli.tables import inner_tables, scores, show
 
-    if not (run / "run.json").exists():
-        raise click.UsageError(f"--do {what} needs a RUN: the folder given to --out in training")
+    _is_run(run, what)
     if what == "evaluate":
         found = evaluate_party(run, site)
         if quiet:

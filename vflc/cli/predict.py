@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vflc.cli.options import RUN, data, engine, threads
+from vflc.cli.options import RUN, data, engine, json_output, print_json, threads
 from vflc.cli.outputs import check_output, force
 
 
@@ -21,6 +21,7 @@ from vflc.cli.outputs import check_output, force
 @click.option(
     "--top", type=click.IntRange(1), help="Population only: recommend this many items to each user."
 )
+@json_output
 def command(
     run: Path,
     sources: dict[str, str],
@@ -29,6 +30,7 @@ def command(
     out: Path,
     force: bool,
     top: int | None,
+    as_json: bool,
 ) -> None:
     """Write predictions of the model in RUN.
 
@@ -43,12 +45,15 @@ def command(
     from vflc.cli.tables import console
 
     check_output(out, force, sources.values())
-    screen, opened = console(), open_run(run)
+    screen, opened = console(aside=as_json), open_run(run)
     only({"threads": threads, "top": top}, opened.takes)
     rows = opened.predict(
         sources, out, engine, threads=threads, top=top, listen=lambda event: loaded(screen, event)
     )
-    click.echo(f"\nwrote {out}: {rows:,} rows, by {opened.folder.which()}")
+    if as_json:
+        print_json({"file": str(out), "rows": rows, "model": opened.folder.which()})
+    else:
+        click.echo(f"\nwrote {out}: {rows:,} rows, by {opened.folder.which()}")
     if rows == 1:
         _warn(opened.crossing("predict"))
 

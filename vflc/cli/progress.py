@@ -75,6 +75,8 @@ class Screen:
                 self._waiting(event)
             case events.Resumed():
                 self.console.print(f"continues after step {event.step:,}, in epoch {event.epoch}")
+            case events.StartedFrom():
+                self._print("\n".join(started(event, columns())))
             case events.Undefined():
                 self._undefined(event)
             case events.FellBack():
@@ -194,6 +196,20 @@ def _by_name(head: str, groups: Mapping[str, Mapping[str, Any]]) -> Iterator[str
             pairs = "  ".join(f"{name}\u00a0{number(value)}" for name, value in scores.items())
             lines = broken(f"{group:10}  {pairs}", columns(), "  ", 12)
             yield from (line.replace("\u00a0", " ") for line in lines)  # no line ends between name and number
+
+
+def started(event: events.StartedFrom, width: int) -> Iterator[str]:
+    """What a run takes from another one, and what it does not."""
+    yield f"\nstarts from {event.run}: {event.taken:,} weights"
+    told = {
+        "new, or of another shape, and drawn": event.fresh,
+        "gone": event.gone,
+        "encoders as they were fitted there": event.kept,
+        "encoders fitted anew": event.fitted,
+    }
+    for what, names in told.items():
+        if names:
+            yield from broken(f"  {what}: {', '.join(names)}", width, "  ", 4)
 
 
 def warned(event: events.Warned) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,13 @@ from vflc.cli.options import (
     print_json,
     reads,
     record,
+    refit,
     runs,
     threads,
     validation,
     validation_data,
+    watched,
+    watchers,
 )
 
 if TYPE_CHECKING:
@@ -70,11 +73,14 @@ if TYPE_CHECKING:
     "--from",
     "start",
     type=click.Path(path_type=Path),
-    help="Weights to start from: a file, as `vflc import --weights` writes it, or a RUN.",
+    help="Weights to start from: a file, as `vflc import --weights` writes it, or a RUN, also of a spec "
+    "that was changed since.",
 )
+@refit
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @threads
+@watchers
 @click.option("--precision", type=PRECISION, help="Precision to compile a spec to; default: float32.")
 @overrides
 @json_output
@@ -85,6 +91,8 @@ def command(
     precision: str | None,
     folds: int | None,
     overrides: dict[str, str],
+    tensorboard: Path | None,
+    mlflow: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -101,10 +109,18 @@ def command(
     given = TrainOptions(**options)
     with bundle_of(target, precision, options["engine"], overrides) as folder, Screen(as_json) as screen:
         where = out or runs(folder)
+        name = (runs(folder) if folder is not None else where).name
+
+        def one(path: Path, own: TrainOptions) -> TrainResult:
+            logs = tensorboard / path.name if folds and tensorboard is not None else tensorboard
+            with ExitStack() as stack:
+                listen = watched(stack, screen, path, name, logs, mlflow)
+                return train(folder, sources, path, own, listen)
+
         if folds:
-            _folds(folder, sources, where, folds, given, screen, as_json)
+            _folds(folds, where, given, one, screen, as_json)
             return
-        result = train(folder, sources, where, given, screen)
+        result = one(where, given)
     if as_json:
         print_json({"run": str(result.folder), **result.metrics})
         return
@@ -112,26 +128,21 @@ def command(
 
 
 def _folds(
-    bundle: Path,
-    sources: dict[str, str],
-    out: Path,
     folds: int,
+    out: Path,
     options: TrainOptions,
+    one: Callable[[Path, TrainOptions], TrainResult],
     screen: Screen,
     as_json: bool,
 ) -> None:
     from vflc_runtime.run.folds import train_folds
-    from vflc_runtime.run.train import train
 
     from vflc.cli.tables import of_folds, show
 
-    found = train_folds(
-        folds,
-        out,
-        options,
-        lambda path, own: train(bundle, sources, path, own, screen),
-        lambda fold: screen.console.print(f"\nfold {fold} of {folds}", markup=False),
-    )
+    def began(fold: int) -> None:
+        screen.console.print(f"\nfold {fold} of {folds}", markup=False)
+
+    found = train_folds(folds, out, options, one, began)
     if as_json:
         print_json({"run": str(out), **found})
         return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from vflc_common.words import PRECISIONS
 
-from vflc.cli.options import SPEC, data, threads
+from vflc.cli.options import SPEC, data, json_output, threads
 from vflc.cli.verify_parties import DENSE, ROWS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _engines(context: click.Context, option: click.Parameter, value: str | None)
 )
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Only this one; default: both.")
 @threads
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@json_output
 @click.pass_context
 def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any) -> None:
     """Train SPEC split and unsplit, by ONNX and by Keras, by our optimizers and Keras's, and compare.

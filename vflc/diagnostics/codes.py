@@ -162,7 +162,7 @@ CODES: dict[str, str] = {
     "VFL0653": "A peer stopped the run",
     "VFL0654": "A mistake in deploy.toml",
     "VFL0655": "An invalid control message",
-    "VFL0656": "TensorBoard logging is not installed",
+    "VFL0656": "TensorBoard or MLflow logging is not installed",
     "VFL0657": "Another process runs as this party",
     "VFL0658": "A certificate that expires soon",
     "VFL0659": "A secret file that others can read",
@@ -178,6 +178,9 @@ CODES: dict[str, str] = {
     # Trying out, validation and going on
     "VFL0747": "No rows to train on, or none to validate with",
     "VFL0748": "Two ways to choose the rows for validation",
+    "VFL0749": "A search that cannot be tried",
+    "VFL0750": "A search that cannot go on",
+    "VFL0751": "MLflow cannot be used",
     "VFL0670": "A protection did not run",
     "VFL0671": "A run whose noise does not cover more epochs",
     "VFL0672": "The run would spend more than the declared ε",

@@ -77,6 +77,7 @@ class Dataset:
         state: Mapping[str, ChainState] | None = None,
         labels: bool = True,
         *,
+        fit_rest: bool = False,
         only: Collection[str] | None = None,
         keep: Keep | None = None,
         deciding: tuple[str, str] | None = None,
@@ -92,6 +93,7 @@ class Dataset:
             encoders: the content of encoders.json.
             sources: of each party its source.
             state: what a training run fitted; None fits anew.
+            fit_rest: fits what `state` does not have, instead of refusing it.
             labels: whether labels and weights are read; prediction does without their columns.
             only: read these inputs alone (`party.column`).
             keep: says which rows are kept for validation; encoders are fitted to the others (None: to all).
@@ -108,7 +110,7 @@ class Dataset:
         """
         parties: Mapping[str, Any] = encoders["parties"]
         check_parties(parties, sources)
-        tables = {p: _Table(p, info, labels, only, state, deciding) for p, info in parties.items()}
+        tables = {p: _Table(p, info, labels, only, state, deciding, fit_rest) for p, info in parties.items()}
         needed = {p: {**parties[p], "columns": table.raw} for p, table in tables.items()}
         with ExitStack() as opened:
             given = [sources] if apart is None else [sources, apart]
@@ -124,7 +126,9 @@ class Dataset:
                 owner = tables.get(deciding[0]) if deciding is not None else None
                 held_out = keep(rows, None if owner is None else owner.decided(aligned))
             for table in tables.values():
-                table.fit(aligned, _others(held_out, aligned.rows) if state is None else None, number)
+                table.fit(
+                    aligned, _others(held_out, aligned.rows) if state is None or fit_rest else None, number
+                )
             # The files are deleted while they are mapped: a killed run leaves nothing behind.
             with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
                 inputs: dict[str, NDArray[Any]] = {}
@@ -177,6 +181,7 @@ class _Table:
         only: Collection[str] | None,
         state: Mapping[str, ChainState] | None,
         deciding: tuple[str, str] | None,
+        fit_rest: bool = False,
     ) -> None:
         self.party = party
         self._deciding = deciding[1] if deciding is not None and deciding[0] == party else None
@@ -187,7 +192,7 @@ class _Table:
             wanted = id in only if only is not None else labels or column["kind"] == "feature"
             if "shape" in column and wanted:
                 make = GroupChain if column["kind"] == "group" else EncoderChain
-                self.chains[id] = make(id, column, _saved(id, column, state))
+                self.chains[id] = make(id, column, _saved(id, column, state, fit_rest))
         names = {raw for id in self.chains for raw in self._reads(id.removeprefix(f"{party}."))}
         names |= set() if self._deciding is None else self._reads(self._deciding)
         self.raw = [column for name, column in self.columns.items() if name in names]
@@ -339,12 +344,14 @@ def _within(chosen: Indices, start: int, rows: int) -> Indices:
     return chosen[first:last] - start
 
 
-def _saved(id: str, column: Mapping[str, Any], state: Mapping[str, ChainState] | None) -> ChainState | None:
+def _saved(
+    id: str, column: Mapping[str, Any], state: Mapping[str, ChainState] | None, fit_rest: bool
+) -> ChainState | None:
     """What was fitted for an input before; None where it is to be fitted now."""
     if state is None:
         return None
     saved = state.get(id)
-    if saved is None and EncoderChain(id, column).unfitted is not None:
+    if saved is None and not fit_rest and EncoderChain(id, column).unfitted is not None:
         raise Failure(
             "VFL0613",
             f"the run has no fitted encoder parameters for {id}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vflc_runtime.party.rows import PlaceRows
 from vflc_runtime.party.site import Site, take_part
 from vflc_runtime.protect import record
 from vflc_runtime.run import loading
+from vflc_runtime.run.importance import of_session
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.settings import version
 from vflc_runtime.run.state import RunFolder
@@ -42,6 +44,28 @@ def evaluate_party(run: Path | str, site: Site) -> dict[str, Any]:
         found = measured(session, data)
         trained.end(peers)
         return {"rows": data.rows, "model": model, **found, "data": data.report}
+
+    found, spent = take_part(site, trained.bundle, EVALUATION_BATCH, once)
+    return {**found, "peers": spent}
+
+
+def importance_party(run: Path | str, site: Site, repeats: int, seed: int | None) -> dict[str, Any]:
+    """How much the model leans on each feature and party, on all rows: see `importance.of_session`.
+
+    Every party exchanges the values of its own features. Results are known where the labels are.
+    """
+    trained = _Trained(RunFolder(Path(run)), site, "evaluate")
+    drawn = int(trained.run.settings["seed"] if seed is None else seed)
+
+    def once(peers: Peers, rows: PlaceRows) -> dict[str, Any]:
+        session, data, model = trained.begin(
+            peers, rows, {"repeats": repeats, "exchanges": drawn}, charged=False
+        )
+        found = of_session(
+            session, data, np.arange(data.rows), repeats, drawn, lambda: trained.spend(session, data)
+        )
+        trained.end(peers)
+        return {"model": model, "validation": False, **found}
 
     found, spent = take_part(site, trained.bundle, EVALUATION_BATCH, once)
     return {**found, "peers": spent}
@@ -86,12 +110,21 @@ class _Trained:
         self.bundle = run.bundle(site.engine)
         loading.look(self.bundle, site.sources(self.bundle), program == "evaluate")
 
-    def begin(self, peers: Peers, rows: PlaceRows) -> tuple[Session, Dataset, str]:
+    def begin(
+        self,
+        peers: Peers,
+        rows: PlaceRows,
+        more: Mapping[str, Any] | None = None,
+        charged: bool = True,
+    ) -> tuple[Session, Dataset, str]:
         """All agree on the rows and on the state of the run whose model is taken: the best where kept.
+
+        `more` is compared, too; a pass over the rows is `charged`, or each will be by itself.
 
         Returns the model's epoch in words, too.
         """
         terms = {"program": self.program, "version": version(), "digest": self.bundle.manifest.digest}
+        terms |= more or {}
         compare(peers, terms, find_engine(self.site.engine).reads, self.bundle.keras)
         own = rows.load(self._load)
         states = self.run.states(self.bundle, self.site.listen)
@@ -106,8 +139,13 @@ class _Trained:
             session.engines[place].load(weights)
         record.apply(self.run.path, session.guards(), self.program)
         data = rows.all(count)
-        charge(session, self.run, self.program, data)
+        if charged:
+            self.spend(session, data)
         return session, data, which
+
+    def spend(self, session: Session, data: Dataset) -> None:
+        """Charges a pass over the rows to the ledger of this place."""
+        charge(session, self.run, self.program, data)
 
     def end(self, peers: Peers) -> None:
         """Waits until all have what they need."""

@@ -1,11 +1,10 @@
-"""What a party's process tells those who watch it: a file of JSON lines, and TensorBoard."""
+"""What a party's process tells those who watch it, as a file of JSON lines."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from vflc_runtime import events, files
 from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.run.watchers import without_values
 
 _NETWORK = {f"VFL06{number}" for number in range(40, 70)}
 """Codes whose messages name parties, files and addresses, and no values."""
@@ -56,7 +56,7 @@ class Log(AbstractContextManager["Log"]):
             if time.monotonic() - self._said < _QUIET:
                 return
             self._said = time.monotonic()
-        self._write(type(event).__name__, _without_values(asdict(event)))
+        self._write(type(event).__name__, without_values(asdict(event)))
 
     def _write(self, event: str, content: dict[str, Any]) -> None:
         line = {"time": round(time.time(), 3), "event": event, **content}
@@ -71,63 +71,3 @@ def _stopped(error: BaseException) -> dict[str, Any]:
         return {"message": type(error).__name__}
     shown = error.code in _NETWORK or error.exit_code == PEER
     return {"code": error.code, "message": error.message if shown else f"see `vflc explain {error.code}`"}
-
-
-def _without_values(content: Any) -> Any:
-    """An event's content without the examples of values that encoders did not know."""
-    if isinstance(content, Mapping):
-        return {key: _without_values(each) for key, each in content.items() if key != "examples"}
-    return content
-
-
-class TensorBoard(AbstractContextManager["TensorBoard"]):
-    """Writes losses and metrics of every epoch, and the speed within it, as TensorBoard reads them.
-
-    Args:
-        folder: for its files, one a start.
-
-    Raises:
-        Failure: VFL0656 where tensorboardX is not installed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise Failure(
-                "VFL0656", "TensorBoard logs need tensorboardX", "pip install 'vflc[tensorboard]'"
-            ) from None
-        with files.writing(folder):
-            self._writer: Any = SummaryWriter(str(folder))
-        self._steps = self._first = 0
-
-    def __exit__(self, *error: object) -> None:
-        self._writer.close()
-
-    def __call__(self, event: events.Event) -> None:
-        match event:
-            case events.EpochStarted():
-                self._steps, self._first = event.steps, (event.epoch - 1) * event.steps
-            case events.Progress():
-                at = self._first + event.done
-                self._add("rows_per_second", event.rows_per_second, at)
-                self._add("step/loss", event.loss, at)
-            case events.EpochEnded():
-                for group, scores in (("train", event.train), ("validation", event.validation)):
-                    for name, value in scores.items():
-                        self._add(f"{group}/{name}", value, event.epoch * self._steps)
-                self._writer.flush()
-
-    def _add(self, name: str, value: float | None, step: int) -> None:
-        if value is not None:
-            self._writer.add_scalar(name, value, step)
-
-
-def told(*listeners: Callable[[events.Event], None]) -> events.Listener:
-    """One listener that tells all of them."""
-
-    def listen(event: events.Event) -> None:
-        for listener in listeners:
-            listener(event)
-
-    return listen

@@ -91,6 +91,7 @@ class _Training:
         self._run: RunFolder | None = None
         self.start: dict[str, dict[str, Array]] = {}
         self._held_out: HeldOutRows | None = None
+        self._from: start_weights.StartingPoint | None = None
         check_options(options)
         only_those_of(EPOCHS, options)
         if options.resume and (out / "run.json").exists():
@@ -109,8 +110,9 @@ class _Training:
         refuse_existing(out, options.overwrite)
         self.bundle = open_bundle(bundle_dir, (site.place,), site.engine)
         self.settings = {**new_settings(self.bundle, options), "places": [site.place]}
-        if options.start is not None:
-            self.start, self.settings["given"] = start_weights.read(options.start, self.bundle)
+        self._from = start_weights.StartingPoint.of(options, self.bundle)
+        if self._from is not None:
+            self.start, self.settings["given"] = self._from.given.weights, self._from.given.name
         self._look()
 
     def _look(self) -> None:
@@ -121,8 +123,13 @@ class _Training:
 
     def once(self, peers: Peers, rows: PlaceRows) -> TrainResult:
         """From the first word to the last: all agree on where to begin, train, and part."""
-        terms = {"program": "train", "version": version(), "digest": self.bundle.manifest.digest}
+        terms: dict[str, Any] = {
+            "program": "train",
+            "version": version(),
+            "digest": self.bundle.manifest.digest,
+        }
         terms |= {key: self.settings[key] for key in SETTINGS} | {"from": self.settings.get("given")}
+        terms["refit"] = self.options.refit
         tables = {"validation data": self.site.apart is not None if self.bundle.parties else None}
         name = compare(peers, terms, find_engine(self.site.engine).reads, self.bundle.keras, tables)
         self._held_out = held_out = HeldOutRows(peers, self.bundle, self.settings)
@@ -177,7 +184,8 @@ class _Training:
             )
 
     def _load(self, agree: Agree | None) -> Dataset:
-        fitted = None if self._run is None else self._run.fitted(self.bundle)
+        fitted = None if self._from is None else self._from.fitted
+        fitted = fitted if self._run is None else self._run.fitted(self.bundle)
         settings, sources = self.settings, self.site.sources(self.bundle)
         assert self._held_out is not None
         data = loading.load_training(
@@ -189,8 +197,11 @@ class _Training:
             agree,
             self.options.validation_data,
             self._held_out.keep,
+            fit_rest=self._run is None,
         )
         loading.check_labels(self.bundle, data)
+        if self._from is not None and self._run is None:
+            self._from.tell(data.state, self.site.listen)
         return data
 
     def _rows_apart(self, data: Dataset | None) -> int | None:

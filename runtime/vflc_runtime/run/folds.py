@@ -42,7 +42,8 @@ def train_folds(
         What `folds.json` holds: see `summary`.
 
     Raises:
-        Failure: VFL0638, VFL0748 as the options contradict each other; those of training.
+        Failure: VFL0638, VFL0748 as the options contradict each other; VFL0608, there are fewer rows than
+            folds, which the first run finds out; those of training.
     """
     if folds < LEAST:
         raise Failure("VFL0638", f"folds is {folds}", f"give at least {LEAST}")
@@ -63,6 +64,9 @@ def train_folds(
         own = replace(options, validation=1 / folds, fold=number - 1, resume=resume)
         result = one(path, own)
         found.append((path, result.metrics))
+        if result.metrics["rows"] < folds:
+            why = f"{result.metrics['rows']} rows cannot be parted into {folds} folds"
+            raise Failure("VFL0608", why, "give fewer folds, or more rows")
     result_of_all = summary(found)
     files.write_json(out / FILE, result_of_all)
     return result_of_all

@@ -44,6 +44,7 @@ def load_training(
     agree: Agree | None = None,
     apart: Mapping[str, TableSource] | None = None,
     keep: Keep | None = None,
+    fit_rest: bool = False,
 ) -> Dataset:
     """Rows to train on; encoders are fitted to the training rows unless `fitted` has their parameters.
 
@@ -55,6 +56,7 @@ def load_training(
         listen: is told when the data is loaded.
         agree: finds the rows that parties elsewhere have, too.
         apart: of each party here the table of the rows that are kept for validation, if they have one.
+        fit_rest: fits what `fitted` does not have.
         keep: says which rows are kept for validation, where the party that decides may be elsewhere.
 
     Raises:
@@ -68,6 +70,7 @@ def load_training(
         encoders(bundle),
         sources,
         fitted,
+        fit_rest=fit_rest,
         only=_inputs(bundle, labels=True),
         keep=keep or partial(kept, bundle, settings),
         deciding=deciding(bundle),

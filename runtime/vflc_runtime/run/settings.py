@@ -50,6 +50,7 @@ class TrainOptions:
         record: keep a transcript of so much of the run, for an audit.
         ledger: the folder of the ledgers; `ledger` beside the run's where None.
         start: a file of weights that a new run starts from; of the seed where None.
+        refit: fit all encoders anew, also those that the run to start from has fitted.
         rounds: rounds in all, those before a resumption included.
         cohort: users a round.
         evaluate_every: rounds between measurements of the validation users.
@@ -73,6 +74,7 @@ class TrainOptions:
     record: RecordingLength | None = None
     ledger: Path | None = None
     start: Path | None = None
+    refit: bool = False
     rounds: int | None = None
     cohort: int | None = None
     evaluate_every: int | None = None
@@ -114,7 +116,7 @@ EPOCHS = OptionRules(
     "a model over parties",
     lasting=("batch", "seed", "validation", "fold"),
     changing=("epochs", "steps", "checkpoint_steps"),
-    others=("threads", "record", "ledger", "start", "validation_data"),
+    others=("threads", "record", "ledger", "start", "refit", "validation_data"),
     instead=("epochs", "batch"),
 )
 ROUNDS = OptionRules(
@@ -154,6 +156,9 @@ def check_options(options: TrainOptions) -> None:
         raise Failure(
             "VFL0638", f"validation is {options.validation}", "give a fraction of at least 0 and below 1"
         )
+    if options.refit and options.start is None:
+        help = "name the run to start from with --from RUN, in Python `start=RUN`"
+        raise Failure("VFL0638", "refit is for a run that starts from another", help)
     if options.on is not None and options.on != "ray" and not options.on.startswith("ray://"):
         raise Failure("VFL0638", f"on is {options.on!r}", "give `ray`, or ray://HOST:PORT of a cluster")
     if options.workers is not None and options.on is None:

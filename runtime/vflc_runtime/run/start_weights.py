@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from vflc_common.arrays import Array
+from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle
-from vflc_runtime.bundle.slices import cut
+from vflc_runtime.bundle.plan import Weight
+from vflc_runtime.bundle.slices import cut, joined
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
+from vflc_runtime.events import Listener, StartedFrom
+from vflc_runtime.run.settings import TrainOptions
 from vflc_runtime.run.state import RunFolder
 
 FILE = "start.safetensors"
@@ -28,12 +33,25 @@ FITTING = (
     "give a file that `vflc import --weights` wrote for this spec, or leave it out and start from the seed"
 )
 
+RUN_FITTING = "name a run of the same spec, or of one from which this one was changed"
+
 
 class StartingWeights(NamedTuple):
-    """Weights of places to start from, and a name that parties compare: that of the same file or run."""
+    """Weights of places to start from, and a name that parties compare: that of the same file or run.
+
+    Of a run, `fresh` are weights of the spec that it lacks, or has in another shape, and `gone` those that it
+    has alone, both by the names that users know.
+    """
 
     weights: dict[str, dict[str, Array]]
     name: str
+    fresh: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+    @property
+    def taken(self) -> int:
+        """How many weights, or slices of them, start as given."""
+        return sum(map(len, self.weights.values()))
 
 
 def read(path: Path, bundle: Bundle) -> StartingWeights:
@@ -44,7 +62,8 @@ def read(path: Path, bundle: Bundle) -> StartingWeights:
         bundle: of all places, or of a party, which does not know what else the spec has.
 
     Raises:
-        Failure: VFL0706, it cannot be read, or has other weights than the spec; each is named.
+        Failure: VFL0706, it cannot be read; a file has other weights than the spec, each is named; a run has
+            none that the spec has.
     """
     if any(plan.training.secret_start for plan in bundle.plans.values()):
         raise Failure(
@@ -61,7 +80,7 @@ def read(path: Path, bundle: Bundle) -> StartingWeights:
 def _of_file(path: Path, bundle: Bundle) -> StartingWeights:
     given, _ = files.read_tensors(path)
     wanted = {
-        weight.whole: _whole_shape(weight.shape, None if weight.slice is None else weight.slice.rows)
+        weight.whole: _whole_shape(weight)
         for plan in bundle.plans.values()
         for weight in plan.weights.values()
         if weight.fitted is None
@@ -73,15 +92,64 @@ def _of_file(path: Path, bundle: Bundle) -> StartingWeights:
 
 
 def _of_run(path: Path, bundle: Bundle) -> StartingWeights:
-    models, state = RunFolder(path).trained(bundle.plans)
-    found = {}
-    for place, weights in models.items():
-        own = bundle.plans[place].weights.values()
-        wanted = {weight.name: weight.shape for weight in own if weight.fitted is None}
-        fitted = {weight.name for weight in own if weight.fitted is not None}
-        found[place] = {name: value for name, value in weights.items() if name not in fitted}
-        _check(path / place, found[place], wanted, alone=True)
-    return StartingWeights(found, f"run {state}")
+    """By name and shape, wherever the run had them: it may be of another spec, or split in another way."""
+    run = RunFolder(path)
+    old = run.bundle(DEFAULT_ENGINE)
+    models, state = run.trained(old.plans)
+    trained = [weight for plan in old.plans.values() for weight in plan.weights.values() if not weight.fitted]
+    values = {name: value for weights in models.values() for name, value in weights.items()}
+    wholes = joined(old.plans.values(), {weight.name: values[weight.name] for weight in trained})
+    slices = {_part(weight): values[weight.name] for weight in trained}
+    found: dict[str, dict[str, Array]] = {place: {} for place in bundle.plans}
+    wanted: dict[str, None] = {}
+    fresh: dict[str, None] = {}
+    for place, plan in bundle.plans.items():
+        for weight in (each for each in plan.weights.values() if each.fitted is None):
+            whole = wholes.get(weight.whole)
+            wanted[weight.whole] = None
+            if whole is not None and whole.shape == _whole_shape(weight):
+                found[place] |= cut(plan, {weight.whole: whole})
+            elif _part(weight) in slices:
+                found[place][weight.name] = slices[_part(weight)]
+            else:
+                fresh[weight.whole] = None
+    if wanted and len(fresh) == len(wanted):
+        raise Failure("VFL0706", f"{path} has no weight that the spec has, by name and shape", RUN_FITTING)
+    gone = dict.fromkeys(weight.whole for weight in trained if weight.whole not in wanted)
+    return StartingWeights(found, f"run {state}", tuple(fresh), tuple(gone))
+
+
+def _part(weight: Weight) -> tuple[object, ...]:
+    """What tells a weight, or the slice of one, from all others."""
+    part = weight.slice
+    return (weight.whole, weight.shape, *(() if part is None else (part.start, part.rows)))
+
+
+def fitted(path: Path, bundle: Bundle) -> dict[str, Any]:
+    """What encoders of a run were fitted to, by input id: of those that are the same in the bundle.
+
+    Nothing of a file, which has weights alone.
+    """
+    if not path.is_dir():
+        return {}
+    run = RunFolder(path)
+    old = run.bundle(DEFAULT_ENGINE)
+    chains, now = _chains(old), _chains(bundle)
+    return {
+        name: state
+        for name, state in run.fitted(old).items()
+        if name in now and chains.get(name) == now[name]
+    }
+
+
+def _chains(bundle: Bundle) -> dict[str, Any]:
+    """Of every input what it is made of and how it is encoded."""
+    return {
+        f"{party}.{column['name']}": [column.get(part) for part in ("type", "value", "encoders")]
+        for plan in bundle.plans.values()
+        for party, about in plan.encoders.items()
+        for column in about["columns"]
+    }
 
 
 def _check(
@@ -115,8 +183,8 @@ def _digest(weights: Mapping[str, Array]) -> str:
     return found.hexdigest()
 
 
-def _whole_shape(shape: tuple[int, ...], rows: int | None) -> tuple[int, ...]:
-    return shape if rows is None else (rows, *shape[1:])
+def _whole_shape(weight: Weight) -> tuple[int, ...]:
+    return weight.shape if weight.slice is None else (weight.slice.rows, *weight.shape[1:])
 
 
 def keep(run: Path, weights: Mapping[str, Mapping[str, Array]]) -> None:
@@ -133,3 +201,29 @@ def take(run: Path, engines: Mapping[str, Engine]) -> None:
         kept, _ = files.read_tensors(run / place / FILE)
         now = engine.weights()
         engine.load({name: kept.get(name, value).astype(value.dtype) for name, value in now.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """What a new run starts from: weights, and what encoders were fitted to where that is kept."""
+
+    path: Path
+    given: StartingWeights
+    fitted: dict[str, Any]
+
+    @classmethod
+    def of(cls, options: TrainOptions, bundle: Bundle) -> StartingPoint | None:
+        """What the options name, read; None where they name nothing. Raises as `read`."""
+        if options.start is None:
+            return None
+        path = Path(options.start)
+        given = read(path, bundle)
+        return cls(path, given, {} if options.refit else fitted(path, bundle))
+
+    def tell(self, state: Mapping[str, Any], listen: Listener) -> None:
+        """Tells what was taken, when all encoders have their `state`; a file fits whole."""
+        if self.path.is_dir():
+            anew = tuple(name for name in state if name not in self.fitted)
+            kept = tuple(name for name in state if name in self.fitted)
+            given = self.given
+            listen(StartedFrom(self.path, given.taken, given.fresh, given.gone, kept, anew))

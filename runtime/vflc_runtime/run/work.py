@@ -33,6 +33,7 @@ from vflc_runtime.run.loop import EpochLoop, facts
 from vflc_runtime.run.rounds import RoundLoop
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.settings import EPOCHS, ROUNDS, OptionRules, TrainOptions, chosen, only_those_of
+from vflc_runtime.run.start_weights import StartingPoint
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.training import TrainingLoop
 from vflc_runtime.run.transcript import Recorder
@@ -88,6 +89,7 @@ class PartyWork(Work):
     def __init__(self, bundle: Bundle, options: TrainOptions) -> None:
         self.bundle, self.options = bundle, options
         self.start: dict[str, dict[str, NDArray[Any]]] = {}
+        self.given: str | None = None
 
     def load(
         self,
@@ -99,8 +101,15 @@ class PartyWork(Work):
         """See `Work`."""
         fitted = None if run is None else run.fitted(self.bundle)
         apart = self.options.validation_data
-        self.data = data = loading.load_training(self.bundle, sources, settings, fitted, listen, apart=apart)
+        start = StartingPoint.of(self.options, self.bundle) if run is None else None
+        if start is not None:
+            fitted, self.start, self.given = start.fitted, start.given.weights, start.given.name
+        self.data = data = loading.load_training(
+            self.bundle, sources, settings, fitted, listen, apart=apart, fit_rest=run is None
+        )
         self.apart = apart is not None
+        if start is not None:
+            start.tell(data.state, listen)
         if run is None:
             loading.check_labels(self.bundle, data)
         self.fitted, self.order = data.state, order_of(settings, data.rows, data.held_out)
@@ -129,8 +138,8 @@ class PartyWork(Work):
 
     def begin(self, out: Path, settings: dict[str, Any]) -> None:
         """See `Work`."""
-        if self.options.start is not None:
-            self.start, settings["given"] = start_weights.read(Path(self.options.start), self.bundle)
+        if self.given is not None:
+            settings["given"] = self.given
         self.session.prepare(facts(settings, self.order))
         account(out, self.options.ledger, settings, self.bundle, self.data, self.order)
 

@@ -1,0 +1,117 @@
+"""`vflc tune`: what is tried follows from the seed and the trials before; a search goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from vflc_runtime.errors import Failure
+from vflc_runtime.run.opened import open_run
+from vflc_runtime.run.train import TrainOptions
+
+from vflc.api.search import Search
+from vflc.api.tune import TrialResult, Tuning
+from vflc.diagnostics import Refused
+
+pytest.importorskip("optuna")
+
+SPEC = """
+party p { key id  feature x{1..3}: float  label t: float }
+RATE = 0.01
+out = dense(concat(p.x{1..3}), 1)
+predict t = out
+objective mse(out, p.t)
+train { optimizer sgd(lr = RATE)  batch 16  epochs 1  validation 0.25  metrics r2  monitor r2 }
+"""
+SEARCH = (Search.of("RATE", "log(1e-4, 0.3)"), Search.of("batch", "8, 32"))
+OPTIONS = TrainOptions(threads=1, seed=3)
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Any]:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(3, 128))
+    columns = {f"x{i + 1}": x[i] for i in range(3)}
+    return {"p": pa.table({"id": list(range(128)), **columns, "t": x[0] - 2 * x[1]})}
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    (tmp_path / "m.vfl").write_text(SPEC)
+    return tmp_path / "m.vfl"
+
+
+def same(results: list[TrialResult]) -> list[Any]:
+    return [(r.number, r.settings, r.value, r.metric, r.epoch, r.validation) for r in results]
+
+
+def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
+    spec: Path, tables: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = Tuning(spec, SEARCH, tmp_path / "whole", OPTIONS)
+    whole.run(4, tables)
+    assert len({json.dumps(r.settings) for r in whole.trials}) == 4
+    assert whole.best == max(whole.trials, key=lambda r: r.value or 0) and whole.best.metric == "r2"
+    assert all(1e-4 <= float(r.settings["RATE"]) <= 0.3 for r in whole.trials)
+    assert {r.settings["batch"] for r in whole.trials} <= {"8", "32"}
+    assert open_run(whole.out / "best").metrics()["best"]["value"] == whole.best.value
+    assert {each.name for each in whole.out.iterdir()} == {"best", "tune.json", "trials.json"}
+
+    def stop(result: TrialResult) -> None:
+        if result.number == 2:
+            raise KeyboardInterrupt
+
+    part = Tuning(spec, SEARCH, tmp_path / "part", OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        part.run(4, tables, told=stop)
+    (part.out / "trial").mkdir()  # what a process that was killed in a trial leaves behind
+    (part.out / "trial" / "run.json").write_text("{")
+    with pytest.raises(Failure) as failed:
+        Tuning(spec, SEARCH, part.out, OPTIONS).run(4, tables)
+    assert failed.value.code == "VFL0624"
+    again = Tuning(spec, SEARCH, part.out, OPTIONS)
+    again.run(4, tables, resume=True)
+    assert same(again.trials) == same(whole.trials)
+    with pytest.raises(Failure, match="search differ") as failed:
+        Tuning(spec, SEARCH[:1], part.out, OPTIONS).run(5, tables, resume=True)
+    assert failed.value.code == "VFL0750"
+    (part.out / "trials.json").write_text("[{]")
+    with pytest.raises(Failure) as failed:
+        Tuning(spec, SEARCH, part.out, OPTIONS).run(5, tables, resume=True)
+    assert failed.value.code == "VFL0621"
+
+
+def test_a_trial_that_diverges_has_no_value(spec: Path, tables: dict[str, Any], tmp_path: Path) -> None:
+    tuning = Tuning(spec, (Search.of("RATE", "1e30, 2e30"),), tmp_path / "t", OPTIONS)
+    tuning.run(2, tables)
+    assert [r.value for r in tuning.trials] == [None, None] and tuning.best is None
+
+
+def test_what_cannot_be_searched(spec: Path, tables: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(Failure) as failed:
+        Tuning(spec, SEARCH, tmp_path / "t", OPTIONS, {"validation": "0.0"}).run(1, tables)
+    assert failed.value.code == "VFL0750"
+    with pytest.raises(Refused, match="VFL0101"):
+        Tuning(spec, (Search.of("RATES", "1,2"),), tmp_path / "u", OPTIONS).run(1, tables)
+    assert not (tmp_path / "u").exists()
+    with pytest.raises(Failure) as failed:
+        Tuning(spec, SEARCH, tmp_path / "u", OPTIONS, {"RATE": "0.1"})
+    assert failed.value.code == "VFL0749"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8", "8,8", "8,,9", "log(0, 1)", "log(1, x)", "uniform(2, 1)", "int(1.5, 3)", "log(1, inf)"]
+)
+def test_no_search(text: str) -> None:
+    with pytest.raises(Failure) as failed:
+        Search.of("k", text)
+    assert failed.value.code == "VFL0749"
+
+
+def test_values_with_commas_of_their_own() -> None:
+    assert Search.of("o", "adam(0.1, 0.9), sgd(0.1)").choices == ("adam(0.1, 0.9)", "sgd(0.1)")
+    assert Search.of("k", "int(2, 5)").read("3") == 3

@@ -1,0 +1,226 @@
+"""`vflc tune`: a run for each of many settings, chosen by Optuna from what the others reached.
+
+    OUT/tune.json      what is searched; a search that goes on must be the same
+    OUT/trials.json    the trials that are over, written whole after each
+    OUT/best/          the run of the best one
+
+What a trial tries follows from the seed and from the trials before it alone, so that a search that was
+interrupted goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from msgspec import Struct, to_builtins
+from vflc_common.metrics import smaller_is_better
+from vflc_common.words import DEFAULT_BACKEND
+from vflc_runtime import files
+from vflc_runtime.bundle.plugins import find_engine
+from vflc_runtime.data.source import TableSource
+from vflc_runtime.errors import Failure
+from vflc_runtime.events import Listener, silent
+from vflc_runtime.finite import NotFinite
+from vflc_runtime.run.settings import TrainOptions
+from vflc_runtime.run.train import train
+
+from vflc import driver
+from vflc.api.search import Search
+
+SEARCH, TRIALS, BEST = "tune.json", "trials.json", "best"
+
+
+class TrialResult(Struct, frozen=True):
+    """What came of one trial: the settings it tried, and what the run reached with them.
+
+    `value` is that of the metric which the spec monitors, of the best epoch; None where training diverged, or
+    the metric was undefined.
+    """
+
+    number: int
+    settings: dict[str, str]
+    value: float | None
+    metric: str | None
+    epoch: int | None
+    validation: dict[str, float | None]
+    seconds: float
+
+
+class Tuning:
+    """A search over settings of a spec.
+
+    Args:
+        spec: its file.
+        search: what is tried.
+        out: the folder.
+        options: of each run; its seed is the search's, too.
+        overrides: settings that are the same in all trials.
+
+    Raises:
+        Failure: VFL0749 where one of them is searched, too.
+    """
+
+    def __init__(
+        self,
+        spec: Path,
+        search: Sequence[Search],
+        out: Path,
+        options: TrainOptions,
+        overrides: Mapping[str, str] | None = None,
+    ) -> None:
+        self.spec, self.search, self.out = spec, tuple(search), out
+        self.options, self.overrides = options, dict(overrides or {})
+        twice = {each.name for each in search} & self.overrides.keys()
+        if twice:
+            name = min(twice)
+            raise Failure(
+                "VFL0749", f"`{name}` is searched, and --set gives it a value", "give only one of them"
+            )
+        self.trials: list[TrialResult] = []
+
+    def run(
+        self,
+        trials: int,
+        sources: Mapping[str, TableSource],
+        resume: bool = False,
+        listen: Listener = silent,
+        told: Callable[[TrialResult], None] = lambda result: None,
+    ) -> None:
+        """Goes on until there are so many trials; `told` is told of each.
+
+        Raises:
+            Failure: VFL0503, Optuna is not installed; VFL0624, the folder holds something; VFL0750, another
+                search is in it, or no rows are kept for validation; those of training.
+            Refused: the spec has mistakes, with what is tried or without.
+        """
+        _check_optuna()
+        self._open(resume)
+        for result in self.trials:
+            told(result)
+        while len(self.trials) < trials:
+            result = self._next(sources, listen)
+            self.trials.append(result)
+            files.write_json(self.out / TRIALS, to_builtins(self.trials))
+            told(result)
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The best trial; None while there is none with a value."""
+        defined = [each for each in self.trials if each.value is not None]
+        return max(defined, key=goodness, default=None)
+
+    def _open(self, resume: bool) -> None:
+        about = {
+            "spec": hashlib.sha256(self.spec.read_bytes()).hexdigest() if self.spec.is_file() else None,
+            "search": to_builtins(self.search),
+            "set": self.overrides,
+            "options": {
+                name: getattr(self.options, name)
+                for name in ("epochs", "batch", "seed", "steps", "validation", "fold", "engine")
+            },
+        }
+        there = self.out / SEARCH
+        if not there.exists():
+            if self.out.exists() and any(self.out.iterdir()):
+                raise Failure(
+                    "VFL0624", f"{self.out} already exists and is no search", "choose another folder"
+                )
+            driver.compile_spec(
+                self.spec, overrides=self.overrides | self._chosen(1)
+            )  # or leave nothing behind
+            files.make_folder(self.out)
+            files.write_json(there, about)
+            return
+        if not resume:
+            help = "continue it (--resume), or choose another folder"
+            raise Failure("VFL0624", f"{self.out} already holds a search", help)
+        try:
+            known = json.loads(there.read_bytes())
+            found = json.loads((self.out / TRIALS).read_bytes()) if (self.out / TRIALS).exists() else []
+            self.trials = [TrialResult(**each) for each in found]
+        except (OSError, ValueError, TypeError):
+            raise Failure("VFL0621", f"{self.out} does not hold a search that can be read") from None
+        if known != json.loads(json.dumps(about)):
+            changed = ", ".join(
+                name for name in about if known.get(name) != json.loads(json.dumps(about[name]))
+            )
+            why = f"{self.out} holds a search of another kind: {changed} differ"
+            raise Failure("VFL0750", why, "continue it with the spec and options it was started with")
+
+    def _next(self, sources: Mapping[str, TableSource], listen: Listener) -> TrialResult:
+        number = len(self.trials) + 1
+        tried = self._chosen(number)
+        engine = find_engine(self.options.engine).reads
+        backends = tuple(dict.fromkeys((DEFAULT_BACKEND, engine)))
+        bundle = driver.compile_spec(self.spec, overrides=self.overrides | tried, backends=backends)
+        run = self.out / "trial"
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.rmtree(self.out / "bundle", ignore_errors=True)
+        bundle.write(self.out / "bundle")
+        try:
+            options = replace(self.options, overwrite=True)
+            metrics = train(self.out / "bundle", sources, run, options, listen).metrics
+        except NotFinite:
+            return TrialResult(number, tried, None, None, None, {}, 0.0)
+        finally:
+            shutil.rmtree(self.out / "bundle", ignore_errors=True)
+        if not metrics["validation"]:
+            why = "no rows are kept for validation, so that nothing says which settings are better"
+            raise Failure("VFL0750", why, "give --validation 0.2, or `validation` in the spec")
+        best = metrics["best"] or {}
+        result = TrialResult(
+            number, tried, best.get("value"), best.get("metric"), best.get("epoch"), metrics["validation"],
+            round(metrics["seconds"], 3),
+        )  # fmt: skip
+        self._keep(run, result)
+        return result
+
+    def _keep(self, run: Path, result: TrialResult) -> None:
+        """The run of the best trial stays; others leave their results alone."""
+        before = self.best
+        if result.value is None or (before is not None and goodness(before) >= goodness(result)):
+            shutil.rmtree(run)
+            return
+        shutil.rmtree(self.out / BEST, ignore_errors=True)
+        run.rename(self.out / BEST)
+
+    def _chosen(self, number: int) -> dict[str, str]:
+        """What a trial tries, by the trials before it and a seed of its own."""
+        import optuna
+        from optuna.trial import TrialState, create_trial
+
+        drawn = hashlib.sha256(f"vflc tune {self.options.seed or 0} {number}".encode()).digest()
+        sampler = optuna.samplers.TPESampler(seed=int.from_bytes(drawn[:4], "little"))
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        spaces = {each.name: each.distribution() for each in self.search}
+        for result in self.trials:
+            study.add_trial(
+                create_trial(
+                    state=TrialState.FAIL if result.value is None else TrialState.COMPLETE,
+                    params={each.name: each.read(result.settings[each.name]) for each in self.search},
+                    distributions=spaces,
+                    value=None if result.value is None else goodness(result),
+                )
+            )
+        chosen = study.ask(spaces).params
+        return {each.name: each.written(chosen[each.name]) for each in self.search}
+
+
+def _check_optuna() -> None:
+    """VFL0503 where Optuna is not installed."""
+    try:
+        import optuna
+    except ImportError:
+        raise Failure("VFL0503", "`vflc tune` needs Optuna", "pip install 'vflc[tune]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def goodness(result: TrialResult) -> float:
+    """More is better."""
+    assert result.value is not None and result.metric is not None
+    return -result.value if smaller_is_better(result.metric) else result.value
