@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from partying import (
     train_together,
 )
 from vflc_runtime.bundle.manifest import read_manifest
-from vflc_runtime.errors import Failure
 from vflc_runtime.party.train import train_party
 from vflc_runtime.run.folds import train_folds
 from vflc_runtime.run.train import TrainOptions, train
@@ -107,16 +107,19 @@ def test_a_party_that_lacks_its_table_is_told_at_once(tmp_path: Path) -> None:
     bundle = compiled("m", SPEC.format(""), tmp_path / "bundle")
     sources, more = tables(0, 80), tables(60, 40)
     ran = apart(bundle, tmp_path, sources, {"a": more["a"]})
-    assert isinstance(ran["a"], Failure) and ran["a"].code == ran["b"].code == "VFL0650"
-    assert "validation data is True at 'a' and False at 'b'" in ran["a"].message
+    failed = {each.code: each.message for each in ran.values()}  # who hears of the end first says that
+    assert set(failed) <= {"VFL0650", "VFL0652"}
+    assert re.match(
+        "validation data is (True at 'a' and False at 'b'|False at 'b' and True)", failed["VFL0650"]
+    )
     assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
 
 
 def test_all_say_what_is_wrong_with_a_condition(tmp_path: Path) -> None:
     bundle = compiled("m", SPEC.format('validation where who > "z"'), tmp_path / "bundle")
     ran = train_together(bundle, tables(0, 40), tmp_path, OPTIONS)
-    assert ran["a"].code == ran["b"].code == "VFL0747", ran
-    assert ran["hub"].code == "VFL0652"  # which says that the others know why
+    assert ran["a"].code == "VFL0747" and ran["hub"].code == "VFL0652", ran  # the others know why
+    assert ran["b"].code in ("VFL0747", "VFL0652")
 
 
 def test_folds_between_parties_are_those_of_one_process(tmp_path: Path) -> None:
