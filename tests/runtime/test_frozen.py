@@ -72,3 +72,13 @@ def test_a_frozen_model_trains_as_its_rest_alone_does(tmp_path: Path) -> None:
 def test_refused(setting: str, code: str) -> None:
     with pytest.raises(Refused, match=code):
         compile_source(SourceText("m.vfl", SPEC.format(setting)))
+
+
+def test_a_pattern_names_a_layer_by_its_number() -> None:
+    spec = SPEC.replace("out = dense(concat(low, other), 1)", "out = mlp(concat(low, other), [3, 1])")
+    free, frozen = (
+        compile_source(SourceText("m.vfl", spec.format(setting))).model
+        for setting in ("", "freeze out.mlp.0, *.1.bias")
+    )
+    trained = [{weight for update in model.updates for weight in update.arrays} for model in (free, frozen)]
+    assert trained[0] - trained[1] == {"out.mlp.0.kernel", "out.mlp.0.bias", "out.mlp.1.bias"}
