@@ -105,10 +105,10 @@ def test_rows_and_checkpoints_are_compared(two: dict[str, Peers]) -> None:
         return together(works)
 
     rows = {"alice": 9, "bob": 9}
-    assert agreed({"alice": [old, new], "bob": [new, mine]}, rows) == dict.fromkeys(two, (9, new))
-    assert agreed({"alice": [old, new], "bob": [old, new]}, rows) == dict.fromkeys(two, (9, new))
-    assert agreed({"alice": [new], "bob": []}, rows) == dict.fromkeys(two, (9, START))
-    assert agreed({"alice": [], "bob": []}, {"alice": None, "bob": 7}) == dict.fromkeys(two, (7, START))
+    assert agreed({"alice": [old, new], "bob": [new, mine]}, rows) == dict.fromkeys(two, (9, new, None))
+    assert agreed({"alice": [old, new], "bob": [old, new]}, rows) == dict.fromkeys(two, (9, new, None))
+    assert agreed({"alice": [new], "bob": []}, rows) == dict.fromkeys(two, (9, START, None))
+    assert agreed({"alice": [], "bob": []}, {"alice": None, "bob": 7}) == dict.fromkeys(two, (7, START, None))
     lost = agreed({"alice": [old, new], "bob": []}, rows)
     assert {failure.code for failure in lost.values()} == {"VFL0651"}
     assert "alice has step 10 and step 20" in lost["bob"].message
