@@ -36,7 +36,8 @@ NEWEST  = $(OLDEST) keras ray tune mlflow# openmined-psi names one release of pr
 
 # What takes minutes: whole models trained beside something else, other frameworks, real faults.
 LONG    = $(addprefix tests/,$(addprefix audit/test_,constructions_attacked.py refute.py) extending \
-          $(addprefix importing/test_importing_,layers.py round_trip.py torch.py) keras_backend \
+          $(addprefix importing/test_importing_,layers.py onnx_round_trip.py round_trip.py \
+          torch.py) keras_backend \
           library/test_library_keras.py ops/test_layers_keras.py package/test_benchmark_deepfm.py \
           $(addprefix party/test_party_,faults.py killed.py) population/test_population_ray.py \
           $(addprefix push_down/test_push_down_,crossing.py numbers.py random.py) \

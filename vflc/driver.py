@@ -19,7 +19,7 @@ from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
-from vflc.passes.pipeline import UNWATCHED, Watch, analysis, pipeline, population_pipeline
+from vflc.passes.pipeline import UNWATCHED, Watch, analysis, outline, pipeline, population_pipeline
 from vflc.passes.split import split
 from vflc.syntax import tree
 from vflc.syntax.parser import parse, read_source
@@ -238,7 +238,8 @@ def compile_source(
             whole = (
                 unfused if unsplit else pipeline(unsplit=True, fuse=False).run(lowered, DiagnosticCollector())
             )
-        return emit(model, source.text, precision, backends, collector.diagnostics, unfused, whole)
+        written = outline().run(lowered, DiagnosticCollector())
+        return emit(model, source.text, precision, backends, collector.diagnostics, unfused, whole, written)
 
 
 def kind_of(path: Path) -> str:

@@ -13,12 +13,13 @@ from vflc.emit.manifest.hashes import FileHashes, hashes, keras_folders
 from vflc.emit.manifest.manifest import manifest, markdown, parties
 from vflc.emit.onnx.subgraph import to_onnx
 from vflc.emit.onnx.update import build_updates, optimizers_at
+from vflc.emit.onnx.whole import whole_onnx
 from vflc.emit.outside import check_runs, given_values
 from vflc.emit.plan import encoders, given_at, guard_graph, outside_models, plan
 from vflc.emit.population.bundle import population_files, population_keras_files
 from vflc.emit.population.manifest import population_manifest
 from vflc.ir.model import PlaceSchedule
-from vflc.ir.stages import Scheduled, Vectorised
+from vflc.ir.stages import ByMode, Scheduled, Vectorised
 
 
 def emit(
@@ -29,16 +30,20 @@ def emit(
     warnings: list[Diagnostic],
     unfused: Scheduled | None = None,
     whole: Scheduled | None = None,
+    outline: ByMode | None = None,
 ) -> Bundle:
     """Writes every place's plan and graphs, and the manifest over them all.
 
     The manifest is the same whatever the backends, so that each party is free to choose its own.
     The Keras backend takes `unfused`, the same model with its tables not fused, and `whole`, at one place.
+    `outline` is the model as written, which merged exports are made of.
     """
     files: dict[str, bytes] = {}
     contents: dict[str, FileHashes] = {}
     for schedule in model.schedules:
         mine = _place(model, schedule, precision)
+        if outline is not None and schedule.place == model.places[0]:
+            mine |= whole_onnx(outline, precision)
         outside = outside_models(model, schedule.place)
         for each in outside:
             check_runs(each)

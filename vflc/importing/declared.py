@@ -22,8 +22,12 @@ _LEVELS = (("or",), ("and",), ("==", "!=", "<", "<=", ">", ">="), ("+", "-"), ("
 """Operators, from the loosest."""
 
 
-def read_tables(content: bytes) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+def read_tables(content: bytes | str, where: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """Parties as encoders.json has them, and of outputs the labels that they predict.
+
+    Args:
+        content: what a file says of them.
+        where: it does, in messages.
 
     Raises:
         Refused: VFL0712, it is not what an export writes.
@@ -36,25 +40,25 @@ def read_tables(content: bytes) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         about = json.loads(content)
         parties, labels = about["parties"], about["labels"]
         if about["version"] != 1:
-            refuse("VFL0712", f"{ENTRY} is of a version that this one does not read", "upgrade vflc")
-        check_columns(Contents(Path(ENTRY), {"encoders.json": json.dumps({"parties": parties}).encode()}), [])
+            refuse("VFL0712", f"{where} is of a version that this one does not read", "upgrade vflc")
+        check_columns(Contents(Path(where), {"encoders.json": json.dumps({"parties": parties}).encode()}), [])
         for party, info in parties.items():
-            _check_names(party, info)
+            _check_names(party, info, where)
         known = {f"{p}.{c['name']}" for p, i in parties.items() for c in i["columns"] if c["kind"] == "label"}
         wrong = [label for label in labels.values() if label is not None and label not in known]
     except Failure as failure:
-        refuse("VFL0712", f"{ENTRY} does not hold together: {failure.message[:200]}", EXPORTED)
+        refuse("VFL0712", f"{where} does not hold together: {failure.message[:200]}", EXPORTED)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        refuse("VFL0712", f"{ENTRY} is not what `vflc export` writes", EXPORTED)
+        refuse("VFL0712", f"{where} is not what `vflc export` writes", EXPORTED)
     if wrong:
-        refuse("VFL0712", f"{ENTRY} names a label `{str(wrong[0])[:40]}` that no party has", EXPORTED)
+        refuse("VFL0712", f"{where} names a label `{str(wrong[0])[:40]}` that no party has", EXPORTED)
     return parties, labels
 
 
 EXPORTED = "export the model again, or delete the entry from the file and say who owns what: --owner"
 
 
-def _check_names(party: str, info: Mapping[str, Any]) -> None:
+def _check_names(party: str, info: Mapping[str, Any], where: str) -> None:
     names = [
         party,
         *key_columns(info),
@@ -62,11 +66,11 @@ def _check_names(party: str, info: Mapping[str, Any]) -> None:
     ]
     wrong = next((name for name in names if not _NAME.fullmatch(name)), None)
     if wrong is not None:
-        refuse("VFL0712", f"{ENTRY} has a name {wrong[:40]!r}, which is none of a spec", EXPORTED)
+        refuse("VFL0712", f"{where} has a name {wrong[:40]!r}, which is none of a spec", EXPORTED)
     for column in info["columns"]:
         for encoder in column.get("encoders", ()):
             if record(encoder).unfitted(encoder):
-                refuse("VFL0712", f"{ENTRY} does not say what `{encoder['name']}` was fitted to", EXPORTED)
+                refuse("VFL0712", f"{where} does not say what `{encoder['name']}` was fitted to", EXPORTED)
 
 
 # --- as text ------------------------------------------------------------------------------------------

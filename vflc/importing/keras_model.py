@@ -10,7 +10,7 @@ from vflc.importing.declared import ENTRY
 from vflc.importing.keras_config import ValuesByTensor, check_known, config_of
 from vflc.importing.keras_container import Container
 from vflc.importing.keras_layer import Layer
-from vflc.importing.tables import DescribedTables
+from vflc.importing.keras_tables import KerasTables
 from vflc.translation import columns
 from vflc.translation.graph import DAMAGED, InputColumn, Value, refuse
 
@@ -29,7 +29,7 @@ class KerasModelReader:
         self.calls = 0
         self.name = str(config_of(archive.config).get("name", "model"))
         self._layers: dict[tuple[str, ...], Layer] = {}
-        self.tables = DescribedTables(archive.content(ENTRY)) if ENTRY in archive else None
+        self.tables = KerasTables(archive.content(ENTRY)) if ENTRY in archive else None
         check_known(archive.config, encoding=self.tables is not None)
         self.outputs: list[tuple[str, Value]] = self._whole(archive.config)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
+from vflc_common.words import ONNX_TABLES
 
 from vflc import driver
 from vflc.diagnostics import Diagnostic, Refused, SourceText
@@ -19,6 +20,9 @@ from vflc.importing.owners import Owned
 from vflc.importing.write import spec
 from vflc.syntax.format import format_spec
 from vflc.translation.graph import refuse
+
+if TYPE_CHECKING:
+    from vflc.onnx_file import OnnxGraph
 
 
 class WrittenSpec(Struct, frozen=True):
@@ -54,9 +58,7 @@ def read(path: Path) -> Imported:
     compiled = archive.config.get("compile_config")
     compiled = compiled if isinstance(compiled, Mapping) else {}
     learned = outputs(model.outputs, compiled)
-    settings = optimizer(compiled) if compiled.get("optimizer") else []
-    named = metrics(compiled)
-    settings += [f"metrics {', '.join(named)}"] if named else []
+    settings = _settings(compiled)
     return Imported(model.name, model.columns, learned, settings, model.notes, tables=model.tables)
 
 
@@ -72,12 +74,36 @@ def onnx(path: Path) -> Imported:
     from vflc.translation import onnx_model
 
     graph = onnx_file.read(path)
+    if ONNX_TABLES in graph.metadata:
+        return _exported(graph)
+    if "vflc" in graph.metadata:
+        message = f"{path} is the part that one party runs of a model that vflc exported"
+        refuse("VFL0766", message, "export the model of all parties: `vflc export RUN --merged -o FOLDER`")
     model = onnx_model.OnnxModelReader(graph)
     learned = outputs(model.outputs, {})
     notes = list(dict.fromkeys(model.notes))
     if any(output.loss == "mse" for output in learned):
         notes.append(LOGIT)
     return Imported(graph.name, model.columns, learned, [], notes, model.held)
+
+
+def _exported(graph: OnnxGraph) -> Imported:
+    """The same of a merged export, which says what its inputs are and how it was trained."""
+    from vflc.importing.onnx_tables import OnnxTables
+    from vflc.translation.onnx_model import OnnxModelReader
+
+    tables = OnnxTables(graph)
+    model = OnnxModelReader(tables.rest, tables.given)
+    settings = _settings(tables.compiled)
+    columns, learned = [*tables.features.values()], outputs(model.outputs, tables.compiled)
+    return Imported(graph.name, columns, learned, settings, model.notes, model.held, tables)
+
+
+def _settings(compiled: Mapping[str, Any]) -> list[str]:
+    """Lines of `train`, of what a model was compiled with."""
+    settings = optimizer(compiled) if compiled.get("optimizer") else []
+    named = metrics(compiled)
+    return [*settings, *([f"metrics {', '.join(named)}"] if named else [])]
 
 
 def weights_of(path: Path, spec: WrittenSpec) -> dict[str, Any]:

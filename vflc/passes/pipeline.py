@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused
-from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
+from vflc.ir.stages import ByMode, Lowered, Partitioned, Scheduled, Vectorised
 from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
 from vflc.passes.disclose import Disclose
@@ -141,6 +141,11 @@ def analysis(
         *((Disclose(),) if guarded else ()),
     )
     return Pipeline(passes, Partitioned)
+
+
+def outline() -> Pipeline[ByMode]:
+    """The passes of a model as the spec writes it, at one place: what it predicts, and nothing is moved."""
+    return Pipeline((Prune(), Placement(unsplit=True), Modes()), ByMode)
 
 
 def population_pipeline() -> Pipeline[Vectorised]:

@@ -13,6 +13,7 @@ from vflc.translation.graph import InputColumn, Value, refuse
 from vflc.translation.onnx_call import NodeCall
 from vflc.translation.onnx_fold import COMPUTED, LAYOUT, folded
 from vflc.translation.onnx_layers import LAYERS
+from vflc.translation.onnx_many import step
 from vflc.translation.onnx_ops import OPS
 from vflc.translation.onnx_parts import OnnxParts
 from vflc.translation.onnx_shapes import SHAPES
@@ -121,9 +122,13 @@ class OnnxModelReader(OnnxParts):
 
     def _run(self, node: OnnxNode) -> None:
         call = NodeCall(node, [self._known[name] if name else None for name in node.inputs], self)
-        made: Any = folded(call)
+        trained = self._computes_of_weights(call)
+        made: Any = None if trained else folded(call)
         if made is None:
-            self._only_known(call)
+            if not trained:
+                self._only_known(call)
+            made = step(call)
+        if made is None:
             if node.op not in TABLE:
                 call.fail("computes with the rows, for which it has no counterpart")
             made = TABLE[node.op](call)
@@ -137,6 +142,16 @@ class OnnxModelReader(OnnxParts):
         for name in node.outputs[len(found) :]:
             if self._readers[name]:
                 call.fail(f"has an output {name[:40]!r} that is not known here")
+
+    def _computes_of_weights(self, call: NodeCall) -> bool:
+        """Whether a node of an export of vflc computes with weights alone: these stay what they are."""
+        given = [each for each in call.inputs if each is not None]
+        return (
+            self.graph.producer == "vflc"
+            and call.node.op in COMPUTED
+            and all(isinstance(each, OnnxConstant) for each in given)
+            and any(isinstance(each, OnnxConstant) and self.is_weight(each) for each in given)
+        )
 
     def _only_known(self, call: NodeCall) -> None:
         known = call.node.op in ("Constant", "Shape", "ConstantOfShape")

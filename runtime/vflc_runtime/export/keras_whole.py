@@ -19,15 +19,13 @@ from vflc_common.words import WHOLE
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.bundle.slices import joined
-from vflc_runtime.data.encoders import settled
 from vflc_runtime.engines.keras_models import load_model
 from vflc_runtime.engines.keras_setup import tensorflow
-from vflc_runtime.run.loading import encoders
+from vflc_runtime.export.tables import tables
 from vflc_runtime.run.session import Session
 
 TABLES = "vflc.json"
 """The entry of a `.keras` archive that says of which columns its inputs are made."""
-VERSION = 1
 
 
 class Whole:
@@ -100,23 +98,7 @@ def add_tables(
         fitted: parameters of encoders, by feature.
         labels: of each output, what it predicts.
     """
-    about = {"version": VERSION, "parties": tables(bundle, fitted), "labels": dict(labels)}
+    about = {**tables(bundle, fitted), "labels": dict(labels)}
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         entry = zipfile.ZipInfo(TABLES, (1980, 1, 1, 0, 0, 0))
         archive.writestr(entry, json.dumps(about, ensure_ascii=False, sort_keys=True), zipfile.ZIP_DEFLATED)
-
-
-def tables(bundle: Bundle, fitted: Mapping[str, Any]) -> dict[str, Any]:
-    """As encoders.json of all places, without places in the spec."""
-    found: dict[str, Any] = {}
-    for party, info in encoders(bundle)["parties"].items():
-        columns = []
-        for column in info["columns"]:
-            chain = column.get("encoders")
-            about = {name: each for name, each in column.items() if name != "where"}
-            if chain:
-                state = fitted.get(f"{party}.{column['name']}") or [None] * len(chain)
-                about["encoders"] = [dict(settled(e, s)) for e, s in zip(chain, state, strict=True)]
-            columns.append(about)
-        found[party] = {"key": info.get("key"), "columns": columns}
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from vflc_runtime.export.description import input_line, output_line, signature, 
 from vflc_runtime.export.onnx_encoders import Encoding, encoded
 from vflc_runtime.export.onnx_outside import outside_source
 from vflc_runtime.export.onnx_slices import join_slices
+from vflc_runtime.export.onnx_whole import WholeOnnx, has_whole
 from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.run.session import Session
 
@@ -35,24 +36,30 @@ class OnnxFormat:
 
     suffix = ".onnx"
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, fitted: Mapping[str, Any]) -> None:
+        self._session, self._fitted = session, fitted
         self._precision = session.bundle.manifest.precision
+        self._whole: WholeOnnx | None = None
 
     def check(self, raw: RawFeature) -> None:
         Encoding(raw, self._precision).build()
 
     def signatures(self, model: ExportedModel) -> dict[str, Signature]:
-        infos = [
-            info
-            for part in model.parts
-            for graph in (self._source(part),)
-            for info in (*graph.input, *graph.output)
-        ]
+        infos = [info for graph in self._graphs(model) for info in (*graph.input, *graph.output)]
         return {info.name: _signature(info) for info in infos}
 
     def write(self, model: ExportedModel, path: Path, description: dict[str, Any]) -> None:
         path.write_bytes(self._built(model, description).SerializeToString(deterministic=True))
+
+    def _graphs(self, model: ExportedModel) -> list[onnx.GraphProto]:
+        whole = self._whole_of(model)
+        return [whole.graph] if whole is not None else [self._source(part) for part in model.parts]
+
+    def _whole_of(self, model: ExportedModel) -> WholeOnnx | None:
+        """The model as the spec writes it, of a merged one that can be; None of any other."""
+        if self._whole is None and model.whole and has_whole(self._session):
+            self._whole = WholeOnnx(self._session, self._fitted)
+        return self._whole if model.whole else None
 
     def _source(self, part: ModelPart) -> onnx.GraphProto:
         plan = self._session.bundle.plans[part.place]
@@ -74,12 +81,11 @@ class OnnxFormat:
             graph.initializer.extend(encoding.initializers)
             type, shape = signature(raw, self._precision)
             graph.input.append(helper.make_tensor_value_info(raw.id, ELEMENTS[type], shape))
-        known: dict[str, Any] = {}
-        inside: dict[str, str] = {}
-        for part in model.parts:
-            self._add(graph, part, model, known, inside)
-        places = dict.fromkeys(part.place for part in model.parts)
-        join_slices(graph, [self._session.bundle.plans[place] for place in places], inside)
+        whole = self._whole_of(model)
+        if whole is not None:
+            known = self._add_whole(graph, whole, model)
+        else:
+            known = self._add_parts(graph, model)
         graph.output.extend(known[name] for name in model.outputs)
         for info in (*graph.input, *graph.output):
             info.doc_string = lines[info.name]
@@ -91,9 +97,31 @@ class OnnxFormat:
             doc_string=graph.doc_string,
         )
         props = json.dumps(description, sort_keys=True, ensure_ascii=False)
-        helper.set_model_props(built, {"vflc": props})
+        helper.set_model_props(built, {"vflc": props, **(whole.metadata() if whole is not None else {})})
         onnx.checker.check_model(built)
         return built
+
+    def _add_whole(self, graph: Any, whole: WholeOnnx, model: ExportedModel) -> dict[str, Any]:
+        """Appends the whole model; gives its outputs by name."""
+        from onnx import numpy_helper
+
+        values = {*model.inputs, *model.outputs, *whole.weights}
+        layers = _Layers("", {*whole.weights}, model.raw)
+        _append(graph, whole.graph, "model", values, model.raw, layers)
+        for info in whole.graph.input:
+            if info.name in whole.weights:
+                graph.initializer.append(numpy_helper.from_array(whole.weights[info.name], info.name))
+        return {info.name: info for info in whole.graph.output}
+
+    def _add_parts(self, graph: Any, model: ExportedModel) -> dict[str, Any]:
+        """Appends the graphs of the bundle that the model has; gives what they leave by name."""
+        known: dict[str, Any] = {}
+        inside: dict[str, str] = {}
+        for part in model.parts:
+            self._add(graph, part, model, known, inside)
+        places = dict.fromkeys(part.place for part in model.parts)
+        join_slices(graph, [self._session.bundle.plans[place] for place in places], inside)
+        return known
 
     def _add(
         self, graph: Any, part: ModelPart, model: ExportedModel, known: dict[str, Any], inside: dict[str, str]
@@ -105,32 +133,15 @@ class OnnxFormat:
         from onnx import numpy_helper
 
         plan, engine = self._session.bundle.plans[part.place], self._session.engines[part.place]
-        source = self._source(part)
-        values = {*part.inputs, *part.outputs}
-        renamed = {name: encoded(name) for name in model.raw}
-
-        def name_of(name: str) -> str:
-            if not name or name in values:
-                return renamed.get(name, name)
-            return f"{part.place}/{part.graph}/{name.removeprefix('#')}"
-
-        layers = _Layers(f"{part.place}/{part.graph}", {w.array for w in plan.weights.values()}, plan.inputs)
-        for node in source.node:
-            copied = graph.node.add()
-            copied.CopyFrom(node)
-            copied.name = layers.name(node)
-            for names in (copied.input, copied.output):
-                names[:] = [name_of(name) for name in names]
-        for tensor in source.initializer:
-            copied = graph.initializer.add()
-            copied.CopyFrom(tensor)
-            copied.name = name_of(tensor.name)
+        source, prefix = self._source(part), f"{part.place}/{part.graph}"
+        layers = _Layers(prefix, {w.array for w in plan.weights.values()}, plan.inputs)
+        _append(graph, source, prefix, {*part.inputs, *part.outputs}, model.raw, layers)
         taken = {info.name for info in graph.input}
         for info in source.input:
             if info.name in plan.arrays:
-                array = np.ascontiguousarray(engine.get(info.name))
-                graph.initializer.append(numpy_helper.from_array(array, name_of(info.name)))
-                inside[name_of(info.name)] = info.name
+                array, name = np.ascontiguousarray(engine.get(info.name)), f"{prefix}/{info.name}"
+                graph.initializer.append(numpy_helper.from_array(array, name))
+                inside[name] = info.name
             elif info.name in model.inputs and info.name not in taken:
                 graph.input.append(info)
         known.update({info.name: info for info in source.output})
@@ -162,6 +173,28 @@ def _signature(info: onnx.ValueInfoProto) -> Signature:
     tensor = info.type.tensor_type
     names = {number: name for name, number in ELEMENTS.items()}
     return names[tensor.elem_type], tuple(d.dim_param or d.dim_value for d in tensor.shape.dim)
+
+
+def _append(
+    graph: Any, source: Any, prefix: str, values: Set[str], raw: Mapping[str, RawFeature], layers: _Layers
+) -> None:
+    """Appends nodes and constants; names that are no `values` get a prefix, raw columns are encoded ones."""
+
+    def name_of(name: str) -> str:
+        if not name or name in values:
+            return encoded(name) if name in raw else name
+        return f"{prefix}/{name.removeprefix('#')}"
+
+    for node in source.node:
+        copied = graph.node.add()
+        copied.CopyFrom(node)
+        copied.name = layers.name(node)
+        for names in (copied.input, copied.output):
+            names[:] = [name_of(name) for name in names]
+    for tensor in source.initializer:
+        held = graph.initializer.add()
+        held.CopyFrom(tensor)
+        held.name = name_of(tensor.name)
 
 
 class _Layers:

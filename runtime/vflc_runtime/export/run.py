@@ -160,7 +160,7 @@ def _format(format: str, session: Session, fitted: Mapping[str, Any]) -> Format:
         return KerasFormat(session, fitted)
     from vflc_runtime.export.onnx import OnnxFormat
 
-    return OnnxFormat(session)
+    return OnnxFormat(session, fitted)
 
 
 # --- what is in a model -----------------------------------------------------------------------------

@@ -1,0 +1,150 @@
+"""ONNX files of vflc: the parties come back, and what a file says of itself is not believed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from importing.test_importing_onnx_round_trip import check, exported
+from onnx import numpy_helper
+
+from vflc.diagnostics import Refused
+from vflc.importing.run import import_model
+
+SMALL = """
+party a {
+  key ID
+  column  n: int
+  feature s: string -> strip -> vocab("x", "y", default = "y")
+  feature m: string -> missing("q") -> split("|") -> hash(7, salt = [1, 2])
+  feature half = n // 2 -> vocab(0..9, default = other)
+  feature z: float  -> missing(1.5) -> log1p -> standardize
+  feature w: int    -> index(5, default = other)
+}
+party b {
+  key ID
+  feature v: float -> clip(-1, 2) -> minmax
+  feature q: float -> bucketize(0, 0.5, 1.5)
+  column  t: string
+  label   y = not (t == "a" or t == "b")
+}
+e     = embed([a.s, a.m, a.half, a.w, b.q], dim = 2)
+logit = dense(mlp(concat(flatten(e), one_hot(a.m), one_hot(a.w), a.z, b.v), [3]), 1)
+        + embed(a.m, dim = 1, combiner = mean)
+predict y = sigmoid(logit)
+objective bce(logit, b.y)
+train { optimizer rmsprop(lr = 0.01)  batch 16  metrics auc }
+release a { to b: s, m, half, z, w }
+release b { to a: v, q, y }
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small")
+    check(SMALL, folder, "float64")
+    return folder / "out" / "model.onnx"
+
+
+def test_the_parties_come_back_as_they_were(file: Path) -> None:
+    text = import_model(file, {}, {}).text
+    for line in (
+        'feature s: string -> strip -> vocab("x", "y", default = "y")',
+        'feature m: string -> missing("q") -> split("|") -> hash(7, salt = [1, 2])',
+        "feature half = n // 2 -> vocab(0..9, default = other)",
+        "feature w: int -> index(5, default = other)",
+        "feature q: float -> bucketize(0, 0.5, 1.5)",
+        'label y = not (t == "a" or t == "b")',
+        "optimizer rmsprop(lr = 0.01)",
+        "combiner = mean",
+        "one_hot(a.m, depth = 7)",
+    ):
+        assert line in re.sub(r"  +", " ", text)
+
+
+Change = Callable[[onnx.ModelProto, dict[str, Any]], Any]
+
+
+def changed(file: Path, folder: Path, change: Change) -> Path:
+    """The file with another graph or description; a change gives the text of the latter, or changes both."""
+    made = onnx.load(file)
+    entry = next(each for each in made.metadata_props if each.key == "vflc.tables")
+    tables = json.loads(entry.value)
+    said = change(made, tables)
+    entry.value = said if isinstance(said, str) else json.dumps(tables)
+    path = folder / "changed.onnx"
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def column(tables: dict[str, Any], party: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(c for c in tables["parties"][party]["columns"] if c["name"] == name)
+    return found
+
+
+def node(made: onnx.ModelProto, reads: str, op: str) -> onnx.NodeProto:
+    return next(n for n in made.graph.node if n.op_type == op and any(i.startswith(reads) for i in n.input))
+
+
+def another_constant(made: onnx.ModelProto, tables: Any) -> None:
+    held = next(t for t in made.graph.initializer if t.name == node(made, "b.v/", "Div").input[1])
+    held.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(held) + 1, held.name))
+
+
+def reads_raw(made: onnx.ModelProto, tables: Any) -> None:
+    """A part of the model takes the column before its last encoder."""
+    first = node(made, "b.q/encoded", "Gather")
+    first.input[1] = next(
+        n.output[0] for n in made.graph.node if n.output[0].startswith("b.q/") and n.op_type == "Cast"
+    )
+
+
+OTHERWISE: dict[str, Change] = {
+    "another vocabulary": lambda m, t: column(t, "a", "s")["encoders"][1].update(values=["x", "q"]),
+    "another mean": lambda m, t: column(t, "a", "z")["encoders"][2].update(mean=5.0),
+    "one less": lambda m, t: column(t, "a", "z")["encoders"].pop(1),
+    "another edge": lambda m, t: column(t, "b", "q")["encoders"][0].update(edges=[0, 0.5, 2.5]),
+    "another constant": another_constant,
+    "another operator": lambda m, t: setattr(node(m, "b.v/", "Div"), "op_type", "Mul"),
+    "another domain": lambda m, t: setattr(node(m, "b.v/", "Div"), "domain", "ai.onnx.ml"),
+    "what is half encoded": reads_raw,
+    "another input": lambda m, t: setattr(m.graph.input[0].type.tensor_type, "elem_type", 1),
+    "no such column": lambda m, t: column(t, "a", "s").update(name="other"),
+    "not JSON": lambda m, t: "{",
+    "nothing": lambda m, t: "{}",
+    "no parties": lambda m, t: t.update(parties=[]),
+    "a list": lambda m, t: "[]",
+    "a label that is none": lambda m, t: t.update(labels={"y": "b.t"}),
+    "a version to come": lambda m, t: t.update(version=2),
+    "lines in a name": lambda m, t: column(t, "b", "t").update(name='t: int }\nparty mallory {'),
+    "an encoder that nobody has": lambda m, t: column(t, "a", "s")["encoders"][1].update(name="eval"),
+    "nothing fitted": lambda m, t: column(t, "a", "z")["encoders"][2].update(mean=None),
+    "deep": lambda m, t: '{"version":1,"labels":{},"parties":' + "[" * 100_000 + "]" * 100_000 + "}",
+    "an optimizer that nobody has": lambda m, t: t["compile"]["optimizer"].update(class_name="Mine"),
+    "a loss of no output": lambda m, t: t["compile"]["loss"].update(z={}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", OTHERWISE)
+def test_a_description_that_is_not_of_the_graph_is_refused(change: str, file: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        import_model(changed(file, tmp_path, OTHERWISE[change]), {}, {})
+    (found,) = refused.value.diagnostics
+    assert found.code in ("VFL0712", "VFL0705"), found.message
+    assert found.help
+
+
+def test_owners_are_for_files_that_do_not_say_them(file: Path) -> None:
+    with pytest.raises(Refused, match="VFL0713"):
+        import_model(file, {"a": ["a.s"]}, {"b": ["y"]})
+
+
+def test_what_one_party_runs_is_no_model(tmp_path: Path) -> None:
+    for path in exported(SMALL, tmp_path, merged=False).glob("*/*.onnx"):
+        with pytest.raises(Refused, match="VFL0766"):
+            import_model(path, {"a": ["s"]}, {"b": ["y"]})

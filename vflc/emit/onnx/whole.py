@@ -1,0 +1,37 @@
+"""`whole.onnx` and `whole.json`: the model of all parties as the spec writes it, for merged exports.
+
+Nothing in it is cut or fused: a kernel whose rows lie at several parties is one input, and so is every table,
+named as the spec names it.
+"""
+
+from __future__ import annotations
+
+from vflc_common.canonical import canonical
+from vflc_common.words import WHOLE
+
+from vflc.emit.compiled import compiled
+from vflc.emit.onnx.subgraph import to_onnx
+from vflc.ir.graph import PLACELESS
+from vflc.ir.outside import OP
+from vflc.ir.stages import ByMode
+from vflc.ops.source import INPUTS
+
+
+def whole_onnx(model: ByMode, precision: str) -> dict[str, bytes]:
+    """The files of a model at one place, by name; none of one that runs files of other tools."""
+    graph = model.inference
+    outputs = list(dict.fromkeys(prediction.node for prediction in model.predictions))
+    needed = graph.ancestors(outputs)
+    nodes = [node for node in graph if node.id in needed and node.op not in PLACELESS]
+    if any(node.op == OP for node in nodes) or not outputs:
+        return {}
+    inputs = [node.id for node in nodes if node.op in INPUTS]
+    made = [node.id for node in nodes if node.op not in INPUTS]
+    about = {
+        "labels": {prediction.node: prediction.label for prediction in model.predictions},
+        "compile": compiled(model),
+    }
+    return {
+        f"{WHOLE}.onnx": to_onnx(graph, WHOLE, made, inputs, outputs, precision),
+        f"{WHOLE}.json": canonical(about).encode(),
+    }
