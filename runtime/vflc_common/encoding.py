@@ -47,6 +47,14 @@ def of_texts(function: Callable[[pa.Array], pa.Array]) -> Encode:
     return lambda values, settings: values.with_flat(function(values.flat))
 
 
+def without_empty(lists: pa.Array) -> Values:
+    """Lists of texts [n] as the values of as many rows; empty texts are none."""
+    flat, offsets = lists.values, lists.offsets.to_numpy().astype(np.int64)
+    kept = pc.not_equal(flat, "")
+    before = np.concatenate([[0], np.cumsum(kept.to_numpy(zero_copy_only=False))])
+    return Values(flat.filter(kept), before[offsets])
+
+
 def of_lookup(
     find: Callable[[pa.Array, EncoderSettings], pa.Array], position: Callable[[EncoderSettings, Any], int]
 ) -> Encode:

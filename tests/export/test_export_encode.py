@@ -88,10 +88,15 @@ def encode(description: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str,
 
 WORDS = ["a", "b", "A", " a", "é", "É ", "", "a|b", "|", "b||c ", "7", "07", "x"]
 DEFAULTS = st.sampled_from([None, "other", "first"])
+WORD_STEPS = [
+    {"name": "lower"},
+    {"name": "lower", "letters": "ascii"},
+    {"name": "remove", "characters": "-É].^"},
+]
 TEXT_STEPS = st.sampled_from(
     [
         {"name": "strip"},
-        {"name": "lower"},
+        *WORD_STEPS,
         {"name": "missing", "value": "a"},
         {"name": "missing", "value": " B"},
     ]
@@ -130,11 +135,13 @@ def text_chains(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]], str]:
     chain = draw(st.lists(TEXT_STEPS, max_size=3))
     if not draw(st.booleans()):
         return "string", [*chain, draw(lookups(WORDS))], "id"
-    pieces = draw(st.lists(st.sampled_from([{"name": "strip"}, {"name": "lower"}]), max_size=2))
+    pieces = draw(st.lists(st.sampled_from([{"name": "strip"}, *WORD_STEPS]), max_size=2))
+    cut = draw(st.sampled_from([{"name": "split", "separator": "|"}, {"name": "words"}]))
+    pieces += draw(st.sampled_from([[], [{"name": "pad", "max": 3}]]))
     last = draw(st.sampled_from([[], [{"name": "sequence", "max": 2}]]))
     return (
         "string",
-        [*chain, {"name": "split", "separator": "|"}, *pieces, draw(lookups(WORDS)), *last],
+        [*chain, cut, *pieces, draw(lookups(WORDS)), *last],
         "ids",
     )
 

@@ -75,6 +75,7 @@ party alice {
   feature given:  string -> vocab("a", "é", default = "é")
   feature tags:   string -> split("|") -> strip -> vocab("a", "É", default = other)
   feature past:   string -> split(" ") -> hash(20) -> sequence(max = 3)
+  feature said:   string -> lower("ascii") -> remove("|.") -> words -> pad(3) -> vocab("", "a", default = "")
 }
 party bob {
   key ID
@@ -96,7 +97,7 @@ b = dense(flatten(embed(bob.features, dim = 3)), 4)
 fuse at bob { logit = dense(relu(dense(concat(a, b), 3)), 1) }
 predict y = sigmoid(logit)
 objective bce(logit, bob.y)
-release alice { to bob: hashed, salted, word, given, tags, past }
+release alice { to bob: hashed, salted, word, given, tags, past, said }
 release bob { to alice: code, item, year, old, named, y, price, rate }
 """
 TEXTS = [
@@ -133,7 +134,7 @@ def hard_tables(rows: int) -> dict[str, pa.Table]:
                 "hashed": column(filled, 3, pa.string()),
                 **{
                     n: column(TEXTS, i + 1, pa.string())
-                    for i, n in enumerate(["salted", "the word", "given", "tags", "past"])
+                    for i, n in enumerate(["salted", "the word", "given", "tags", "past", "said"])
                 },
             }
         ),

@@ -145,7 +145,7 @@ LAYERS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "own class": (layer("Tower", "own", ["x"], module="my.layers"), "VFL0701", "a class of the model's own"),
     "own Dense": (layer("Dense", "own", ["x"], module="my.layers"), "VFL0701", "a class of the model's own"),
-    "text": (layer("TextVectorization", "tags", ["x"]), "VFL0701", "string -> lower -> split("),
+    "numbers as text": (layer("TextVectorization", "tags", ["x"]), "VFL0701", "`tags` splits numbers"),
     "RNN": (layer("SimpleRNN", "memory", ["x"], units=3), "VFL0701", "`memory` is a SimpleRNN"),
     "LSTM of numbers": (layer("LSTM", "memory", ["x"], units=3), "VFL0700", "reads 1 axes a row"),
     "LSTM of stars": (layer("LSTM", "m", ["x"], units="*"), "VFL0700", "reads 1 axes a row"),
@@ -217,6 +217,33 @@ def test_a_layer_that_cannot_be_expressed_is_named(case: str, tmp_path: Path, ca
         bad,
         layer("Concatenate", "joined", ["a", bad["name"]], axis=-1),
         dense("y", "joined"),
+    )
+    said = refused(write(tmp_path, model), capsys)
+    assert f"error[{code}]" in said and message in said
+
+
+TEXTS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "n-grams": ({"ngrams": 2}, "VFL0701", "`words` (TextVectorization) has ngrams = 2"),
+    "a function": ({"standardize": {"config": "mine"}}, "VFL0701", "standardizes texts by a function of its"),
+    "letters": ({"split": "character"}, "VFL0701", "splits texts by split = character"),
+    "weights": ({"output_mode": "tf_idf", "idf_weights": [1.0]}, "VFL0701", "output_mode='count'"),
+    "as long as the longest": ({"output_sequence_length": None}, "VFL0703", "output_sequence_length"),
+    "nothing listed": ({"vocabulary": None}, "VFL0701", "`words` has no vocabulary"),
+    "no list": ({"vocabulary": [1, 2]}, "VFL0700", "not a list of values"),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_what_no_encoder_makes_of_texts_is_named(case: str, tmp_path: Path, capsys: Any) -> None:
+    config, code, message = TEXTS[case]
+    usual = {"vocabulary": ["good", "bad"], "output_sequence_length": 4, "output_mode": "int", "ngrams": None}
+    made = {"input_dim": 4, "output_dim": 2, "embeddings_initializer": "Zeros"}
+    model = functional(
+        given_input("Age", 1, dtype="string"),
+        layer("TextVectorization", "words", ["Age"], **{**usual, **config}),
+        layer("Embedding", "e", ["words"], **made),
+        layer("Flatten", "flat", ["e"]),
+        dense("y", "flat"),
     )
     said = refused(write(tmp_path, model), capsys)
     assert f"error[{code}]" in said and message in said

@@ -136,3 +136,42 @@ def test_ids_without_a_type_are_whole_numbers(dtype: str, tmp_path: Path) -> Non
     wanted = model.predict(np.array(CLASS)[:, None], verbose=0)
     np.testing.assert_allclose(found.reshape(wanted.shape), wanted, rtol=1e-4, atol=1e-5)
     assert "feature class: int -> index(10)" in text
+
+
+TEXTS = [
+    "Good film", "", "   ", "  good   FILM!  ", "bad\tfilm\nbad", "Émile was GOOD, É", "nothing of it",
+    "it's good", "[UNK] good", "good\u00a0film good", "bad-film", "ß GOOD İ", "a b c d e f good", "good good",
+    "good\x0bfilm\x0cbad", "日本 good。", "\x1cgood\x1c", "_good_ [bad] ^film^ {its}",
+]  # fmt: skip
+LISTED = ["good", "film", "bad", "its", "émile", "nothing"]
+VECTORIZED: dict[str, dict[str, Any]] = {
+    "ids": {"output_sequence_length": 5},
+    "ids of texts as they are": {"output_sequence_length": 3, "standardize": None},
+    "lowered": {"output_sequence_length": 4, "standardize": "lower"},
+    "one": {"output_sequence_length": 1},
+    "counts": {"output_mode": "count"},
+    "which": {"output_mode": "multi_hot", "standardize": "strip_punctuation"},
+}
+
+
+@pytest.mark.parametrize("case", VECTORIZED)
+def test_texts_become_what_keras_makes_of_them(case: str, tmp_path: Path) -> None:
+    """Blanks in a row, none at all, letters that are not ASCII, words that are not listed."""
+    import keras
+    import tensorflow as tf
+    from keras import layers as k
+
+    keras.utils.set_random_seed(1)
+    settings = VECTORIZED[case]
+    ids, length = "output_mode" not in settings, settings.get("output_sequence_length")
+    text = keras.Input((1,) if ids else (), dtype="string", name="Text")
+    x = k.TextVectorization(vocabulary=LISTED, **settings)(text)
+    if ids:
+        e = k.Embedding(len(LISTED) + 2, 3, name="e")(x)
+        x = k.Concatenate()([k.GlobalAveragePooling1D()(e), k.Flatten()(e)])
+    model = keras.Model(text, k.Dense(1)(x))
+    table = {"Text": TEXTS, "y": np.arange(len(TEXTS)) / 2}
+    written, (found,) = predictions(model, {"alice": ["Text"]}, {"alice": ["y"]}, {"alice": table}, tmp_path)
+    wanted = np.asarray(model(tf.constant(TEXTS)[:, None] if ids else tf.constant(TEXTS)))
+    np.testing.assert_allclose(found.reshape(-1), wanted.reshape(-1), rtol=1e-5, atol=1e-6, err_msg=written)
+    assert "words" in written and (f"pad({length})" in re.sub(r"\s|,(?=\s*\))", "", written)) == ids

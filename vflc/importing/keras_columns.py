@@ -7,7 +7,7 @@ from typing import Any
 
 from vflc.importing.keras_layer import Layer, only, plain
 from vflc.translation import columns
-from vflc.translation.graph import Value, refuse
+from vflc.translation.graph import Value, binary, number, refuse
 from vflc.translation.names import literal
 
 MODES = ("int", "one_hot", "multi_hot")
@@ -54,6 +54,82 @@ def string_lookup(layer: Layer, value: Value) -> Value:
     chain = f"vocab({', '.join(texts + ['default = other'] * unknown)})"
     encoded = columns.encode(value, chain, "id", len(listed) + unknown)
     return _coded(layer, encoded, encoded.attrs["rows"])
+
+
+PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
+"""What Keras strips: the punctuation of ASCII."""
+LOWERED, STRIPPED = 'lower(letters = "ascii")', f"remove({literal(PUNCTUATION)})"
+STANDARDS: dict[Any, tuple[str, ...]] = {
+    None: (), "lower": (LOWERED,), "strip_punctuation": (STRIPPED,),
+    "lower_and_strip_punctuation": (LOWERED, STRIPPED),
+}  # fmt: skip
+"""Encoders for what TextVectorization does to a text before it splits it; Keras lowers A to Z alone."""
+
+
+def text_vectorization(layer: Layer, value: Value) -> Value:
+    """TextVectorization: `words` and a `vocab`; ids of a fixed length, or how often each word occurs."""
+    value = _column(layer, value)
+    config = layer.config
+    only(layer, max_tokens=..., standardize=..., split=..., ngrams=None, output_mode=...,
+         output_sequence_length=..., pad_to_max_tokens=False, vocabulary=..., idf_weights=..., sparse=False,
+         ragged=False, encoding="utf-8", vocabulary_size=...)  # fmt: skip
+    if value.attrs["kind"] != "string":
+        refuse("VFL0701", f"`{layer.name}` splits numbers", "give it an input of text")
+    chain = (*_standardized(layer), *_split(layer))
+    listed, mode = _vocabulary(layer, integer=False), config.get("output_mode", "int")
+    if mode not in ("int", "multi_hot", "count"):
+        help = "use output_mode='count', and let the layer behind it learn how much a word weighs"
+        refuse("VFL0701", f"`{layer.name}` has output_mode = {str(mode)[:20]}", help)
+    special = ["", OOV] if mode == "int" else [OOV]
+    listed = listed[len(special) :] if listed[: len(special)] == special else listed
+    if not listed:
+        refuse("VFL0701", f"`{layer.name}` has no vocabulary", "adapt it, or give it one, and save it again")
+    if mode == "int":
+        return _padded(layer, value, chain, listed)
+    known = f"vocab({', '.join(literal(text) for text in listed)}, default = other)"
+    ids = columns.encode(_alone(value), " -> ".join([*chain, known]), "ids", len(listed) + 1)
+    depth = len(listed) + 1
+    feature = columns.ids(ids, depth, layer.name)
+    counts = Value("one_hot", (feature,), (depth,), {"depth": depth}, layer.name, layer.named)
+    return counts if mode == "count" else binary("minimum", counts, number(1), layer.name)
+
+
+OOV = "[UNK]"
+"""What Keras lists for all words that it does not know."""
+
+
+def _alone(value: Value) -> Value:
+    return Value("raw", (), (), value.attrs)
+
+
+def _standardized(layer: Layer) -> tuple[str, ...]:
+    given = layer.config.get("standardize", "lower_and_strip_punctuation")
+    if given is not None and (not isinstance(given, str) or given not in STANDARDS):
+        help = f"use one of {', '.join(str(each) for each in STANDARDS)}, and the same when it is adapted"
+        refuse("VFL0701", f"`{layer.name}` standardizes texts by a function of its own", help)
+    return STANDARDS[given]
+
+
+def _split(layer: Layer) -> tuple[str, ...]:
+    given = layer.config.get("split", "whitespace")
+    if given != "whitespace":
+        what = f"split = {given}" if isinstance(given, str) or given is None else "a function of its own"
+        help = "use split='whitespace'; a whole text is looked up by a StringLookup"
+        refuse("VFL0701", f"`{layer.name}` splits texts by {what[:40]}", help)
+    return ("words",)
+
+
+def _padded(layer: Layer, value: Value, chain: tuple[str, ...], listed: list[Any]) -> Value:
+    """The first ids of a row, 0 where a row has fewer, 1 for all unknown words."""
+    length = layer.config.get("output_sequence_length")
+    if not isinstance(length, int) or not 1 <= length <= 100_000:
+        what = f"`{layer.name}` gives as many ids as the longest text of the batch has"
+        refuse("VFL0703", what, "give it output_sequence_length")
+    texts = ", ".join(literal(text) for text in ["", OOV, *listed])
+    known = f"vocab({texts}, default = {literal(OOV)})"
+    encoders = " -> ".join([*chain, f"pad({length})", known])
+    made = columns.encode(_alone(value), encoders, "padded", len(listed) + 2)
+    return Value("raw", (), (length,), made.attrs)
 
 
 def _vocabulary(layer: Layer, integer: bool) -> list[Any]:
@@ -159,4 +235,5 @@ COLUMN_LAYERS = {
     "Discretization": discretization,
     "Normalization": normalization,
     "CategoryEncoding": category_encoding,
+    "TextVectorization": text_vectorization,
 }

@@ -96,7 +96,7 @@ def _unknown(entry: Mapping[str, Any], depth: int, encoding: bool) -> Iterator[t
         elif is_op(each) and (encoding or kind in OPS):
             continue
         elif kind != "InputLayer" and not is_layer(each):
-            yield f"`{name}` is {with_article(kind)}, which has no counterpart", HELP.get(kind, WITHOUT)
+            yield f"`{name}` is {with_article(kind)}, which has no counterpart", WITHOUT
 
 
 def class_name(entry: Mapping[str, Any]) -> str:
@@ -111,11 +111,6 @@ def with_article(kind: str) -> str:
 
 OWN_CODE = "make it of Keras's layers and `keras.ops`, and save the model again"
 WITHOUT = "replace it by layers that docs/importing.md lists, or write this part of the spec by hand"
-HELP = {
-    "TextVectorization": "begin the model with an Embedding of ids, and write in the spec how text becomes"
-    ' ids, as in `feature Tags: string -> lower -> split(" ") -> vocab(…)`'
-}
-"""What to do instead of layers whose counterpart stands elsewhere in a spec than in a model."""
 
 
 def paths_of(entries: list[Mapping[str, Any]], path: str) -> list[str]:

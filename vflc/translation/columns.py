@@ -58,7 +58,7 @@ def numeric(value: Value, layer: str) -> Value:
     if value.op != "raw":
         return value
     name, kind = value.attrs["column"].name, value.attrs["kind"]
-    if kind in ("string", "id", "ids"):
+    if kind in ("string", "id", "ids", "padded"):
         what = "text" if kind == "string" else "ids of categories"
         refuse(
             "VFL0701",
@@ -81,7 +81,7 @@ def ids(value: Value, rows: int, layer: str) -> Value:
             "let it read an input, or a lookup, hash or discretization of one",
         )
     column, kind, chain = value.attrs["column"], value.attrs["kind"], value.attrs["chain"]
-    if kind in ("id", "ids"):
+    if kind in ("id", "ids", "padded"):
         most = value.attrs["rows"]
         if most > rows:
             refuse(

@@ -194,8 +194,9 @@ class LayerWriter(Bindings):
         if not many and "combiner" in a:
             given = ", ".join([self._one(feature), dim, *combiner, f"table = {table}"])
             return Text(f"embed({given})", ATOM, flat(a["dim"]))
-        if not many:
-            return Text(f"lookup({table}, {self._one(feature)})", ATOM, flat(a["dim"]))
+        if not many:  # one id in a row, or as many in each
+            several = (("value", feature.shape[0]),) if feature.shape > (1,) else ()
+            return Text(f"lookup({table}, {self._one(feature)})", ATOM, (*several, *flat(a["dim"])))
         text = f"embed({self._list(feature)}, dim = {a['dim']}, table = {table})"
         return Text(text, ATOM, (("field", feature.shape[0]), (None, a["dim"])))
 

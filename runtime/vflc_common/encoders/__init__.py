@@ -17,8 +17,5 @@ def record(settings: EncoderSettings) -> Encoder:
 
 def length(chain: Iterable[EncoderSettings]) -> int | None:
     """How many ids a row has at most after a chain; None where the data says."""
-    for settings in chain:
-        found = record(settings).length
-        if found is not None:
-            return found(settings)
-    return None
+    fixed = [found(settings) for settings in chain if (found := record(settings).length) is not None]
+    return fixed[-1] if fixed else None

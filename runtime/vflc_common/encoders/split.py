@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vflc_common.arrow import pc
 from vflc_common.encoder import TEXT, Encoder, EncoderParameter, EncoderSettings, Python, Suits
-from vflc_common.numpy import np
+from vflc_common.encoding import without_empty
 from vflc_common.values import Values
 
 if TYPE_CHECKING:
@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 def encode(values: Values, settings: EncoderSettings) -> Values:
     """Pieces between separators; empty pieces are none."""
-    lists = pc.split_pattern(values.flat.fill_null(""), pattern=settings["separator"])
-    flat, offsets = lists.values, lists.offsets.to_numpy().astype(np.int64)
-    kept = pc.not_equal(flat, "")
-    before = np.concatenate([[0], np.cumsum(kept.to_numpy(zero_copy_only=False))])
-    return Values(flat.filter(kept), before[offsets])
+    return without_empty(pc.split_pattern(values.flat.fill_null(""), pattern=settings["separator"]))
 
 
 def split(value: str | None, step: EncoderSettings) -> list[str]:
