@@ -10,6 +10,8 @@ from typing import Any
 
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from importing.test_importing_onnx_round_trip import check, exported
 from onnx import numpy_helper
 
@@ -104,6 +106,11 @@ def reads_raw(made: onnx.ModelProto, tables: Any) -> None:
     )
 
 
+def reads_constant(made: onnx.ModelProto, tables: Any) -> None:
+    """A part of the model takes a number of an encoder's."""
+    node(made, "a.z/encoded", "Concat").input[0] = node(made, "b.v/", "Div").input[1]
+
+
 OTHERWISE: dict[str, Change] = {
     "another vocabulary": lambda m, t: column(t, "a", "s")["encoders"][1].update(values=["x", "q"]),
     "another mean": lambda m, t: column(t, "a", "z")["encoders"][2].update(mean=5.0),
@@ -113,6 +120,7 @@ OTHERWISE: dict[str, Change] = {
     "another operator": lambda m, t: setattr(node(m, "b.v/", "Div"), "op_type", "Mul"),
     "another domain": lambda m, t: setattr(node(m, "b.v/", "Div"), "domain", "ai.onnx.ml"),
     "what is half encoded": reads_raw,
+    "a constant of an encoder": reads_constant,
     "another input": lambda m, t: setattr(m.graph.input[0].type.tensor_type, "elem_type", 1),
     "no such column": lambda m, t: column(t, "a", "s").update(name="other"),
     "not JSON": lambda m, t: "{",
@@ -137,6 +145,21 @@ def test_a_description_that_is_not_of_the_graph_is_refused(change: str, file: Pa
     (found,) = refused.value.diagnostics
     assert found.code in ("VFL0712", "VFL0705"), found.message
     assert found.help
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_damage_never_ends_in_a_traceback(file: Path, tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    (tmp_path / "bad.onnx").write_bytes(bytes(content))
+    try:
+        assert import_model(tmp_path / "bad.onnx", {}, {}).text
+    except Refused as refused:
+        assert all(found.code.startswith("VFL") for found in refused.diagnostics)
 
 
 def test_owners_are_for_files_that_do_not_say_them(file: Path) -> None:

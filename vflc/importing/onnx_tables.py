@@ -59,7 +59,7 @@ class OnnxTables(DescribedTables):
                 del nodes[name]
             for name in held:
                 del constants[name]
-            inner |= {port.name, *made} - {encoded(port.name)}
+            inner |= {port.name, *made, *held} - {encoded(port.name)}
             value = self.given[encoded(port.name)] = self._encoded(port.name)
             kind = "float32" if raw.shape == "number" else "int32"
             ports.append(OnnxPort(encoded(port.name), kind, (None, *value.shape)))

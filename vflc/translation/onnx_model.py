@@ -11,6 +11,7 @@ from vflc.onnx_file import OnnxGraph, OnnxNode, OnnxPort
 from vflc.translation import columns
 from vflc.translation.graph import InputColumn, Value, refuse
 from vflc.translation.onnx_call import NodeCall
+from vflc.translation.onnx_columns import COLUMNS, DOMAIN
 from vflc.translation.onnx_fold import COMPUTED, LAYOUT, folded
 from vflc.translation.onnx_layers import LAYERS
 from vflc.translation.onnx_many import step
@@ -103,7 +104,9 @@ class OnnxModelReader(OnnxParts):
             if name in node.inputs and node.op in ("Cast", "Identity"):
                 if self._taken_apart(node.outputs[0]):
                     return True
-            elif name in node.inputs[:1] and node.op in ("Slice", "Split", "Gather"):
+            elif name in node.inputs[:1] and (
+                node.op in ("Slice", "Split", "Gather") or node.domain == DOMAIN
+            ):
                 return True
             elif name in node.inputs and node.op == "Add":
                 other = next((self.graph.constants.get(each) for each in node.inputs if each != name), None)
@@ -123,15 +126,16 @@ class OnnxModelReader(OnnxParts):
     def _run(self, node: OnnxNode) -> None:
         call = NodeCall(node, [self._known[name] if name else None for name in node.inputs], self)
         trained = self._computes_of_weights(call)
-        made: Any = None if trained else folded(call)
+        made: Any = None if trained or node.domain else folded(call)
         if made is None:
             if not trained:
                 self._only_known(call)
-            made = step(call)
+            made = None if node.domain else step(call)
         if made is None:
-            if node.op not in TABLE:
+            table = COLUMNS if node.domain == DOMAIN else TABLE
+            if node.op not in table:
                 call.fail("computes with the rows, for which it has no counterpart")
-            made = TABLE[node.op](call)
+            made = table[node.op](call)
         found = made if isinstance(made, list) else [made]
         for name, value in zip(node.outputs, found, strict=False):
             if isinstance(value, OnnxConstant) and not value.source:
@@ -165,7 +169,7 @@ def _check_known(nodes: Sequence[OnnxNode]) -> None:
     found = [
         Diagnostic("VFL0709", f"{node.shown} has no counterpart", None, HAND)
         for node in nodes
-        if node.domain or node.op not in known
+        if node.op not in {"": known, DOMAIN: COLUMNS}.get(node.domain, ())
     ]
     if found:
         raise Refused(found)
