@@ -27,6 +27,8 @@ party a {
   feature half = n // 2 -> vocab(0..9, default = other)
   feature z: float  -> missing(1.5) -> log1p -> standardize
   feature w: int    -> index(5, default = other)
+  feature r: string -> lower -> words -> pad(3) -> vocab("", "x", "y", default = "")
+  feature l: string -> split("|") -> hash(5) -> sequence(max = 2)
 }
 party b {
   key ID
@@ -36,12 +38,16 @@ party b {
   label   y = not (t == "a" or t == "b")
 }
 e     = embed([a.s, a.m, a.half, a.w, b.q], dim = 2)
-logit = dense(mlp(concat(flatten(e), one_hot(a.m), one_hot(a.w), a.z, b.v), [3]), 1)
+t     = table(5, 3)
+r     = lookup(t, a.r)
+l     = lookup(t, a.l)
+words = concat(mean(r, axis = value), flatten(r), flatten(l), sum(l, axis = value), embed(a.r, dim = 2))
+logit = dense(mlp(concat(words, flatten(e), one_hot(a.m), one_hot(a.w), a.z, b.v), [3]), 1)
         + embed(a.m, dim = 1, combiner = mean)
 predict y = sigmoid(logit)
 objective bce(logit, b.y)
 train { optimizer rmsprop(lr = 0.01)  batch 16  metrics auc }
-release a { to b: s, m, half, z, w }
+release a { to b: s, m, half, z, w, r, l }
 release b { to a: v, q, y }
 """
 
@@ -64,6 +70,8 @@ def test_the_parties_come_back_as_they_were(file: Path) -> None:
         'label y = not (t == "a" or t == "b")',
         "optimizer rmsprop(lr = 0.01)",
         "combiner = mean",
+        'feature r: string -> lower -> words -> pad(3) -> vocab("", "x", "y", default = "")',
+        "sequence(2)",
         "one_hot(a.m, depth = 7)",
     ):
         assert line in re.sub(r"  +", " ", text)

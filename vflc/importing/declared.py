@@ -99,8 +99,10 @@ def chain_text(chain: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _encoder(settings: Mapping[str, Any]) -> str:
-    given = []
-    for parameter in record(settings).parameters:
+    given: list[str] = []
+    parameters = record(settings).parameters
+    alone = [p for p in parameters if settings.get(p.name) is not None] == [*parameters[:1]]
+    for parameter in parameters:
         value = settings.get(parameter.name)
         if value is None:
             continue
@@ -108,7 +110,7 @@ def _encoder(settings: Mapping[str, Any]) -> str:
             given.append(f"default = {OTHER if value == OTHER else _value(value['value'])}")
         elif parameter.many:
             given += _listed(value)
-        elif not given and parameter.needed:
+        elif not given and (parameter.needed or alone):
             given.append(_value(value))
         else:
             given.append(f"{parameter.name} = {_value(value)}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vflc_runtime.export.raw import RawFeature
 
 AGAIN = "export the model again: `vflc export RUN --merged -o FOLDER`"
-Parts = tuple[dict[str, OnnxNode], dict[str, Numbers]]
+EncoderNodes = tuple[dict[str, OnnxNode], dict[str, Numbers]]
 """Nodes by their first outputs, and constants by their names."""
 
 
@@ -73,7 +73,7 @@ class OnnxTables(DescribedTables):
     def _encoders(
         self, raw: RawFeature, port: OnnxPort, nodes: Mapping[str, OnnxNode],
         constants: Mapping[str, Numbers],
-    ) -> Parts:  # fmt: skip
+    ) -> EncoderNodes:  # fmt: skip
         """What encodes a column in the graph, cut in one of the ways that an export tries."""
         for cut in [*raw.cuts(), raw.all_before()]:
             for precision in PRECISIONS:
@@ -83,7 +83,7 @@ class OnnxTables(DescribedTables):
         self._another(raw.id)
 
 
-def _built(cut: RawFeature, precision: str, port: OnnxPort) -> Parts | None:
+def _built(cut: RawFeature, precision: str, port: OnnxPort) -> EncoderNodes | None:
     """The nodes that encode a column; None where an export does not cut there, or takes another input."""
     from onnx import helper
     from vflc_common.encoding import NotExpressed
@@ -110,7 +110,7 @@ def _built(cut: RawFeature, precision: str, port: OnnxPort) -> Parts | None:
     return _parts(model.SerializeToString())
 
 
-def _parts(content: bytes) -> Parts:
+def _parts(content: bytes) -> EncoderNodes:
     from vflc_common.onnx_file import read_onnx
 
     from vflc.onnx_file import graph_of
@@ -119,7 +119,7 @@ def _parts(content: bytes) -> Parts:
     return {node.outputs[0]: node for node in graph.nodes}, dict(graph.constants)
 
 
-def _is_there(parts: Parts, nodes: Mapping[str, OnnxNode], constants: Mapping[str, Numbers]) -> bool:
+def _is_there(parts: EncoderNodes, nodes: Mapping[str, OnnxNode], constants: Mapping[str, Numbers]) -> bool:
     """Whether a graph has exactly these nodes and constants."""
     mine, held = parts
     return all(name in nodes and _same_node(node, nodes[name]) for name, node in mine.items()) and all(

@@ -52,7 +52,8 @@ class DescribedTables:
         chain = tuple(column.encodings)
         kind = {"id": "id", "ids": "ids", "number": "float"}[raw.shape]
         shape = (1,) if raw.shape == "number" else ()
-        return Value("raw", (), shape, {"column": column, "chain": chain, "kind": kind, "rows": raw.rows})
+        attrs = {"column": column, "chain": chain, "kind": kind, "rows": raw.rows, "length": raw.length}
+        return Value("raw", (), shape, attrs)
 
     def _another(self, feature: str) -> NoReturn:
         refuse("VFL0712", f"the file's graph encodes `{feature}` otherwise than the file says", self._again)

@@ -35,6 +35,8 @@ def step(call: NodeCall) -> NodeValue:
             return _masked(first, second)  # type: ignore[arg-type]
         case "ReduceSum" if _made(first, "masked", "hots", "present"):
             return _summed(call, first)  # type: ignore[arg-type]
+        case "ReduceSum" if isinstance(first, Value) and "masked" in first.attrs:
+            return _summed(call, first.attrs["masked"])
         case "Max" if _made(first, "count") and _is(second, [1]) and len(call.inputs) == 2:
             return replace(first, attrs={"floor": True})  # type: ignore[type-var]
         case "Div" if _made(first, "embed") and _made(second, "count"):
@@ -74,7 +76,17 @@ def _rows(call: NodeCall, table: OnnxConstant, kept: Value) -> Value | None:
 
 
 def _masked(rows: Value, present: Value) -> Value | None:
-    return replace(rows, op="masked") if rows.attrs["ids"] is present.inputs[0] else None
+    """Rows of a table, and zeros where there is no id; one by one where each row has as many ids."""
+    ids = rows.attrs["ids"]
+    if ids is not present.inputs[0]:
+        return None
+    masked, length = replace(rows, op="masked"), ids.attrs.get("length")
+    if length is None:
+        return masked
+    (feature,) = rows.inputs
+    attrs = {**rows.attrs, "masked": masked}
+    several = replace(feature, shape=(length,))
+    return replace(rows, op="embed", inputs=(several,), shape=(length, *rows.shape), attrs=attrs)
 
 
 def _summed(call: NodeCall, x: Value) -> Value | None:
