@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,14 @@ def test_what_is_no_encoder_is_named(case: str, tmp_path: Path) -> None:
     (found,) = refused.value.diagnostics
     assert found.code in ("VFL0701", "VFL0707", "VFL0709") and message in found.message, found.message
     assert found.help
+
+
+def test_a_column_is_followed_over_any_number_of_nodes(tmp_path: Path) -> None:
+    names = ["x", *(f"v{i}" for i in range(3000)), "end"]
+    nodes = [node("Identity", one, other) for one, other in pairwise(names)]
+    nodes += [node("Gemm", "end kernel", "y")]
+    kernel = np.array([[1.0], [2.0]], "float32")
+    path = write(tmp_path, model({"x": ("float", 2)}, ["y"], nodes, {"kernel": kernel}))
+    table = {"x1": [1.0, 0.5], "x2": [0.0, 4.0]}
+    _, (found,), (wanted,) = both(path, {"alice": ["x1", "x2"]}, {"alice": ["y"]}, table, tmp_path)
+    np.testing.assert_allclose(found.reshape(-1), wanted.reshape(-1), rtol=1e-6)

@@ -100,17 +100,18 @@ class OnnxModelReader(OnnxParts):
 
     def _taken_apart(self, name: str) -> bool:
         """Whether a node reads some columns of a vector by themselves, or shifts the ids of each."""
+        same = {name}
         for node in self.graph.nodes:
-            if name in node.inputs and node.op in ("Cast", "Identity"):
-                if self._taken_apart(node.outputs[0]):
-                    return True
-            elif name in node.inputs[:1] and (
+            read = same.intersection(node.inputs)
+            if read and node.op in ("Cast", "Identity"):
+                same.add(node.outputs[0])
+            elif same.intersection(node.inputs[:1]) and (
                 node.op in ("Slice", "Split", "Gather") or node.domain == DOMAIN
             ):
                 return True
-            elif name in node.inputs and node.op == "Add":
-                other = next((self.graph.constants.get(each) for each in node.inputs if each != name), None)
-                if other is not None and other.whole:
+            elif read and node.op == "Add":
+                others = (self.graph.constants.get(each) for each in node.inputs if each not in same)
+                if any(other is not None and other.whole for other in others):
                     return True
         return False
 
