@@ -138,7 +138,9 @@ def embedding(layer: Layer, values: list[Value], notes: list[str]) -> Value:
         attrs["ids"] = ids
         return Value("rows", (feature,), (dim,), attrs, layer.name, layer.named, weights, layer.calls > 1)
     shape = (*feature.shape, dim)
-    return Value("embed", (feature,), shape, attrs, layer.name, layer.named, weights, layer.calls > 1)
+    several = feature.shape > (1,) and len(feature.attrs["column"].members) == 1
+    many = layer.calls > 1 or several  # a `lookup` in a table
+    return Value("embed", (feature,), shape, attrs, layer.name, layer.named, weights, many)
 
 
 def batch_normalization(layer: Layer, values: list[Value], notes: list[str]) -> Value:

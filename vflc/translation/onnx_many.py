@@ -86,7 +86,8 @@ def _masked(rows: Value, present: Value) -> Value | None:
     (feature,) = rows.inputs
     attrs = {**rows.attrs, "masked": masked}
     several = replace(feature, shape=(length,))
-    return replace(rows, op="embed", inputs=(several,), shape=(length, *rows.shape), attrs=attrs)
+    shape = (length, *rows.shape)
+    return replace(rows, op="embed", inputs=(several,), shape=shape, attrs=attrs, many=True)
 
 
 def _summed(call: NodeCall, x: Value) -> Value | None:
