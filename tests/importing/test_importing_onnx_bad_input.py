@@ -237,3 +237,17 @@ OPERATORS = [
     "Gemm", "MatMul", "Gather", "BatchNormalization", "LayerNormalization", "Dropout", "OneHot", "Einsum",
     "Constant", "Identity", "Range", "PRelu", "Equal", "Not", "Max",
 ]  # fmt: skip
+
+
+def test_a_name_cannot_end_the_comment_that_it_stands_in(tmp_path: Path) -> None:
+    odd = "w}\nparty mallory { key ID }\n#"
+    nodes = [
+        helper.make_node("Add", ["w", "w"], [odd]),
+        helper.make_node("Mul", ["x", odd], ["m"]),
+        node("ReduceSum", "m one", "y"),
+    ]
+    weights = {"w": np.arange(2, dtype="float32"), "one": np.array([1])}
+    made = model({"x": ("float", 2)}, ["y"], nodes, weights)
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    text = import_model(tmp_path / "m.onnx", {"alice": ["x"]}, {"bob": ["y"]}).text
+    assert "# `w}?party mallory" in text and "\nparty mallory" not in text

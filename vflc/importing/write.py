@@ -120,7 +120,13 @@ def _written(
 
 def _head(model: Imported, source: str) -> str:
     notes = dict.fromkeys([*model.notes, *(note for output in model.outputs for note in output.notes)])
-    return "\n".join(f"# {line}" for line in (f"Imported from {source} by `vflc import`.", *notes))
+    lines = (f"Imported from {source} by `vflc import`.", *notes)
+    return "\n".join(f"# {plain(line)}" for line in lines)
+
+
+def plain(text: str) -> str:
+    """What a file's names are part of, in one line: a comment must not end where they say."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _columns(columns: Sequence[InputColumn], owner: Mapping[str, str]) -> dict[str, str]:
