@@ -77,6 +77,37 @@ def test_the_parties_come_back_as_they_were(file: Path) -> None:
         assert line in re.sub(r"  +", " ", text)
 
 
+VECTORS = """
+party a {
+  key ID
+  feature x: float -> standardize
+  feature v: vector(3)
+  feature u: vector(2) -> standardize(mean = 0, std = 2)
+}
+party b {
+  key ID
+  feature z: float
+  label   l: int
+}
+h = layer_norm(batch_norm(dense(concat(a.x, a.v, embed(a.u, dim = 2)), 4)))
+logit = dense(concat(dropout(relu(h), 0.2), b.z), 1) at b
+predict l = sigmoid(logit)
+objective bce(logit, b.l)
+release a { to b: x, v, u }
+release b { to a: z, l }
+"""
+
+
+def test_vectors_and_normalization(tmp_path: Path) -> None:
+    """Statistics of batches are weights that do not move; what was fitted to each number is not said."""
+    text = check(VECTORS, tmp_path).text
+    assert "vector(3)" in text and "stop_gradient(h_batch_norm_moving_variance)" in text
+    assert "stop_gradient(h_batch_norm_gamma)" not in text
+    path = exported(VECTORS.replace("(mean = 0, std = 2)", ""), tmp_path / "fitted")
+    with pytest.raises(Refused, match=r"VFL0701: `standardize` of the vector `a\.u` was fitted"):
+        import_model(path, {}, {})
+
+
 Change = Callable[[onnx.ModelProto, dict[str, Any]], Any]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import record
 from vflc_common.keys import key_columns
+from vflc_common.words import vector_width
 
 from vflc.translation.graph import refuse
 from vflc.translation.names import literal
@@ -41,6 +42,7 @@ def read_tables(content: bytes | str, where: str) -> tuple[Mapping[str, Any], Ma
         parties, labels = about["parties"], about["labels"]
         if about["version"] != 1:
             refuse("VFL0712", f"{where} is of a version that this one does not read", "upgrade vflc")
+        _check_vectors(parties)
         check_columns(Contents(Path(where), {"encoders.json": json.dumps({"parties": parties}).encode()}), [])
         for party, info in parties.items():
             _check_names(party, info, where)
@@ -56,6 +58,19 @@ def read_tables(content: bytes | str, where: str) -> tuple[Mapping[str, Any], Ma
 
 
 EXPORTED = "export the model again, or delete the entry from the file and say who owns what: --owner"
+
+
+def _check_vectors(parties: Mapping[str, Any]) -> None:
+    """VFL0701 where the numbers of a vector were fitted each for itself: a spec has one setting for all."""
+    for party, info in parties.items():
+        for column in info["columns"]:
+            for encoder in column.get("encoders") or ():
+                fit = record(encoder).fit
+                each = fit is not None and any(isinstance(encoder.get(p), list) for p in fit.neutral)
+                if each and vector_width(column.get("type")) is not None:
+                    what = f"`{encoder['name']}` of the vector `{party}.{column['name']}`"[:200]
+                    help = "give it numbers in the run's spec, as in standardize(mean = 0, std = 1)"
+                    refuse("VFL0701", f"{what} was fitted number by number, which a spec does not say", help)
 
 
 def _check_names(party: str, info: Mapping[str, Any], where: str) -> None:

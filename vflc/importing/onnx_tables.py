@@ -38,8 +38,10 @@ class OnnxTables(DescribedTables):
     def __init__(self, graph: OnnxGraph) -> None:
         content = graph.metadata[ONNX_TABLES]
         super().__init__(content, ONNX_TABLES, AGAIN)
-        compiled = json.loads(content).get("compile")
+        about = json.loads(content)
+        compiled, fixed = about.get("compile"), about.get("fixed")
         self.compiled: Mapping[str, Any] = compiled if isinstance(compiled, Mapping) else {}
+        self._fixed = fixed if isinstance(fixed, list) else []
         self.given: dict[str, Value] = {}
         self.rest = self._without_encoders(graph)
 
@@ -67,7 +69,9 @@ class OnnxTables(DescribedTables):
             read = next((name for name in node.inputs if name in inner), None)
             if read is not None:
                 self._another(read.partition("/")[0])
-        kinds = {name: "PARAMETER" for name in constants if "/" not in name}
+        kinds = {
+            name: "BUFFER" if name in self._fixed else "PARAMETER" for name in constants if "/" not in name
+        }
         return replace(graph, inputs=ports, nodes=list(nodes.values()), constants=constants, kinds=kinds)
 
     def _encoders(

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from vflc_common.encoder import IDS
+from vflc_common.words import vector_width
+
 from vflc.importing.declared import chain_text, declared, party_text, read_tables
 from vflc.translation.graph import InputColumn, Value, refuse
 
@@ -50,8 +53,8 @@ class DescribedTables:
     def _encoded(self, feature: str) -> Value:
         raw, column = self._raw[feature], self.features[feature]
         chain = tuple(column.encodings)
-        kind = {"id": "id", "ids": "ids", "number": "float"}[raw.shape]
-        shape = (1,) if raw.shape == "number" else ()
+        kind = raw.shape if raw.shape in IDS else "float"
+        shape = () if raw.shape in IDS else (vector_width(raw.type) or 1,)
         attrs = {"column": column, "chain": chain, "kind": kind, "rows": raw.rows, "length": raw.length}
         return Value("raw", (), shape, attrs)
 

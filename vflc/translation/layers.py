@@ -130,8 +130,8 @@ class LayerWriter(Bindings):
     def _feature(self, value: Value) -> Text:
         """Numbers of a column, or of several as a vector; ids are read by `embed` alone."""
         column = value.attrs["column"]
-        if len(column.members) == 1:
-            return Text(self._one(value), ATOM, flat(1))
+        if len(column.members) == 1:  # a number, or a vector in one column
+            return Text(self._one(value), ATOM, flat(*(value.shape or (1,))))
         return Text(f"concat({self._list(value)})", ATOM, flat(column.count))
 
     def _one(self, value: Value) -> str:

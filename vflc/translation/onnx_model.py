@@ -155,7 +155,7 @@ class OnnxModelReader(OnnxParts):
             self.graph.producer == "vflc"
             and call.node.op in COMPUTED
             and all(isinstance(each, OnnxConstant) for each in given)
-            and any(isinstance(each, OnnxConstant) and self.is_weight(each) for each in given)
+            and any(isinstance(each, OnnxConstant) and each.source in self.graph.kinds for each in given)
         )
 
     def _only_known(self, call: NodeCall) -> None:

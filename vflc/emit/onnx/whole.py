@@ -27,9 +27,11 @@ def whole_onnx(model: ByMode, precision: str) -> dict[str, bytes]:
         return {}
     inputs = [node.id for node in nodes if node.op in INPUTS]
     made = [node.id for node in nodes if node.op not in INPUTS]
+    weights = [node for node in nodes if node.op == "weight"]
     about = {
         "labels": {prediction.node: prediction.label for prediction in model.predictions},
         "compile": compiled(model),
+        "fixed": [node.id for node in weights if not node.attrs["trainable"]],
     }
     return {
         f"{WHOLE}.onnx": to_onnx(graph, WHOLE, made, inputs, outputs, precision),
