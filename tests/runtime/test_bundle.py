@@ -132,6 +132,7 @@ PLAN: dict[str, Callable[[Any], object]] = {
     "expected an integer": lambda p: p["train"].update(batch=0),
     "expected true or false": lambda p: p["train"].update(shuffle=1),
     "expected a number": lambda p: p["reports"]["train"]["losses"][0].update(coefficient="1"),
+    "does not start as 'unit_forget'": lambda p: p["weights"][0]["init"].update(kind="unit_forget"),
     "expected one of zeros": lambda p: p["weights"][0]["init"].update(kind="magic"),
     "expected a name": lambda p: p.update(tables=["../bob"]),
     "is there twice": lambda p: p["inputs"].append(p["inputs"][0]),

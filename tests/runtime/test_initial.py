@@ -12,6 +12,7 @@ from vflc_runtime.engines.randoms import uniform
 
 PINNED_UNIFORM = [[0.0014607633342049954, 0.012544019158817078], [-0.04420176717693217, 0.014656367816292759]]
 PINNED_NORMAL = [1.2931262347972075, 0.618845188030591, -0.6982798920802512]
+PINNED_ORTHOGONAL = [[0.8109423411276834, 0.38808876664375336], [0.4262907793043301, -0.904504275135344]]
 PINNED_RANDOM = [[0.3337720036506653, 0.6589811444282532], [0.36421263217926025, 0.45898520946502686]]
 
 
@@ -20,10 +21,12 @@ def test_pinned_values() -> None:
     np.testing.assert_array_equal(drawn, PINNED_UNIFORM)
     normal = initial_value(1, "w", (3,), Initializer("normal", 1.0), "float64")
     np.testing.assert_array_equal(normal, PINNED_NORMAL)
+    rows = initial_value(1, "w", (2, 3), Initializer("orthogonal", 0.0), "float64")
+    np.testing.assert_allclose(rows[:, :2], PINNED_ORTHOGONAL, rtol=1e-12)
     np.testing.assert_array_equal(uniform(5, "a.dropout", 3, (2, 2), "float32"), np.array(PINNED_RANDOM, "f"))
 
 
-@pytest.mark.parametrize("kind", ["uniform", "normal", "glorot_uniform"])
+@pytest.mark.parametrize("kind", ["uniform", "normal", "glorot_uniform", "orthogonal"])
 def test_names_seeds_and_nothing_else_matter(kind: str) -> None:
     init = Initializer(kind, 0.1)
     first = initial_value(3, "a", (4, 5), init, "float64")
@@ -38,6 +41,18 @@ def test_constants(kind: str, value: float) -> None:
     np.testing.assert_array_equal(
         initial_value(0, "x", (2, 3), Initializer(kind, 0.3), "float64"), np.full((2, 3), value)
     )
+
+
+@pytest.mark.parametrize("shape", [(4, 12), (12, 4), (1, 3), (5, 5)])
+def test_orthogonal_rows_or_columns(shape: tuple[int, int]) -> None:
+    drawn = initial_value(0, "x", shape, Initializer("orthogonal", 0.0), "float64")
+    few = drawn if shape[0] <= shape[1] else drawn.T
+    np.testing.assert_allclose(few @ few.T, np.eye(min(shape)), atol=1e-14)
+
+
+def test_a_memory_starts_by_keeping_what_it_has() -> None:
+    drawn = initial_value(0, "x", (8,), Initializer("unit_forget", 0.0), "float32")
+    np.testing.assert_array_equal(drawn, np.array([0, 0, 1, 1, 0, 0, 0, 0], "f"))
 
 
 def test_distributions() -> None:
