@@ -7,6 +7,7 @@
 # make lint   ruff and mypy alone        make clean   back to the files of the repository
 # make lock   requirements/ anew: the versions, with their hashes, that demo and test install
 # make torch  PyTorch in build/torch, for the tests that import what it exports; without it they are left out
+# make moto   an S3 server in build/moto, for the tests that read from one
 # make mutants FOLDER=protect SAMPLE=60   what the tests of a folder do not notice
 
 VENV   ?= .venv
@@ -28,8 +29,11 @@ newest  = $(BUILD)/newest/installed$(here)
 torch   = $(BUILD)/torch/installed$(here)
 # As the extra `torch`, but built for the CPU alone: that build is in PyTorch's own index, where this pip has none.
 TORCH   = torch==2.13.0+cpu onnxscript
+moto    = $(BUILD)/moto/installed$(here)
+# moto with its S3 server; its libraries pin older packages than others need, so it has an environment of its own.
+MOTO    = moto[s3]==5.2.5 flask==3.1.3 flask-cors==6.0.5
 # Which extras, and which tests: those of what a version can change.
-OLDEST  = dev dp masks grpc tensorboard
+OLDEST  = dev dp masks grpc tensorboard postgres mysql
 CORE    = $(addprefix tests/,$(addprefix cli/test_cli_,commands.py main.py outputs.py) compiler data diagnostics ops \
           package/test_wheel.py protect runtime syntax transport)# how a release of rich sets tables is no matter
 NEWEST  = $(OLDEST) keras ray tune mlflow# openmined-psi names one release of protobuf and so keeps all others back
@@ -49,7 +53,7 @@ CORES   = -n auto --dist worksteal
 
 unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
 
-.PHONY: torch test test-long test-oldest test-newest demo lint editor lock mutants clean always
+.PHONY: torch moto test test-long test-oldest test-newest demo lint editor lock mutants clean always
 .DELETE_ON_ERROR:
 
 test: $(dev)
@@ -70,6 +74,8 @@ test-newest: $(newest)
 	$(BUILD)/newest/bin/python -m pytest $(CORES) $(or $(PYTEST),$(CORE) $(addprefix tests/,keras_backend population))
 
 torch: $(torch)
+
+moto: $(moto)
 
 lint: $(dev)
 	$(python) -m ruff check .
@@ -107,6 +113,11 @@ $(newest): always # what is newest is so today
 $(torch): Makefile
 	$(call venv,$(BUILD)/torch)
 	$(call pip,$(BUILD)/torch) $(TORCH) || $(call pip,$(BUILD)/torch) --extra-index-url https://download.pytorch.org/whl/cpu $(TORCH)
+	@touch $@
+
+$(moto): Makefile
+	$(call venv,$(BUILD)/moto)
+	$(call pip,$(BUILD)/moto) $(MOTO)
 	@touch $@
 
 comma := ,

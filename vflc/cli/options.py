@@ -41,6 +41,8 @@ def _sources(context: click.Context, option: click.Parameter, values: tuple[str,
     sources: dict[str, str] = {}
     for value in values:
         party, equals, source = value.partition("=")
+        if "://" in party:  # a URL, which may hold a password
+            raise click.BadParameter("a URL comes after the party: alice=postgresql://…")
         if not (party and equals and source):
             raise click.BadParameter(f"{value!r} is not PARTY=SOURCE, as in alice=alice.csv")
         if party in sources:
@@ -97,7 +99,7 @@ def data(command: Any, required: bool = True, otherwise: str = "") -> Any:
         required: whether there must be one.
         otherwise: ends the help: what happens without.
     """
-    where = "A party's table: CSV, Parquet, JSON, a glob, or a SQL query. Once per party."
+    where = "A party's table: CSV, Parquet, JSON, a glob, a SQL query, or a URL. Once per party."
     return click.option(
         "--data",
         "sources",

@@ -81,7 +81,7 @@ def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str,
     with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
         connection = connect(half_of_memory(), folder)
         try:
-            opened = open_sources(connection, {party: given[party] for party in parties})
+            opened = open_sources(connection, {party: given[party] for party in parties}, sample=True)
             for party, info in parties.items():
                 types, keys = look(connection, opened[party], wanted_of(info)), wanted_keys(info)
                 key_text(types[-len(keys) :], ["c"] * len(keys), party, keys)

@@ -19,6 +19,8 @@ import duckdb
 import pyarrow as pa
 from vflc_common.text import composed, is_name, written
 
+from vflc_runtime.data.received import fill
+from vflc_runtime.data.servers.receive import Choose
 from vflc_runtime.data.source import (
     BUFFER,
     LINE,
@@ -78,14 +80,14 @@ def counted(connection: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def open_sources(
-    connection: duckdb.DuckDBPyConnection, given: Mapping[str, TableSource]
+    connection: duckdb.DuckDBPyConnection, given: Mapping[str, TableSource], sample: bool = False
 ) -> dict[str, OpenedSource]:
     """Opens the sources of all parties, and then lets DuckDB open their files and nothing else, for good.
 
     Raises:
         Failure: as `open_source`.
     """
-    opened = {party: open_source(connection, source, party) for party, source in given.items()}
+    opened = {party: open_source(connection, source, party, sample) for party, source in given.items()}
     paths = sorted(
         {path for each in opened.values() for path in [*each.files, *map(escaped, each.files), *each.globs]}
     )
@@ -105,9 +107,15 @@ def load(
 
     Raises:
         Failure: VFL0601 (cannot be read), VFL0602 (a wanted column is not there), VFL0607 (no rows),
-            VFL0632 (no table: a line of more bytes than one may have).
+            VFL0632 (no table: a line of more bytes than one may have), VFL0694 and VFL0697 to 0699 (what
+            can be wrong with a server).
     """
     with _reading(source):
+        if source.server is not None:
+            rows, types = fill(connection, table, source, _chosen(source, wanted))
+            if not rows:
+                raise empty(source.party, source.shown)
+            return types
         query = _query(connection, source, wanted)
         connection.execute(f"CREATE TABLE {quote(table)} AS {query}")
         types = [row[1] for row in connection.execute(f"DESCRIBE {quote(table)}").fetchall()]
@@ -120,6 +128,13 @@ def load(
 def look(connection: duckdb.DuckDBPyConnection, source: OpenedSource, wanted: Sequence[Wanted]) -> list[str]:
     """What `load` would return, from a table's first rows; of a query from what it is alone."""
     with _reading(source):
+        if source.server is not None:
+            limit = 0 if source.server.query else 1
+            rows, types = fill(connection, "looked at", source, _chosen(source, wanted), limit)
+            connection.execute('DROP TABLE "looked at"')
+            if limit and not rows:
+                raise empty(source.party, source.shown)
+            return types
         query = _query(connection, source, wanted)
         types = [row[1] for row in connection.execute(f"DESCRIBE {query}").fetchall()]
         # All is fetched: a result that is not finished would stand in the way of the next table.
@@ -149,6 +164,7 @@ def _query(connection: duckdb.DuckDBPyConnection, source: OpenedSource, wanted: 
             c.cast(pa.float32()) if pa.types.is_float16(c.type) else c for c in columns
         ]  # DuckDB has none
         picked = pa.Table.from_arrays(columns, names=_aliases(wanted))
+        picked = picked.combine_chunks()  # of several, DuckDB's threads mix the rows
         view = f"given {source.party}"
         connection.register(view, picked)
         return f"SELECT * FROM {quote(view)}"
@@ -245,6 +261,11 @@ def _names(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
 
 def _aliases(wanted: Sequence[object]) -> list[str]:
     return [f"c{i}" for i in range(len(wanted))]
+
+
+def _chosen(source: OpenedSource, wanted: Sequence[Wanted]) -> Choose:
+    """Of the columns of a server's table, those that are wanted."""
+    return lambda names: [names[at] for at in _positions(names, wanted, source)]
 
 
 def _positions(names: Sequence[str], wanted: Sequence[Wanted], source: OpenedSource) -> list[int]:

@@ -1,7 +1,8 @@
-"""What a SOURCE is and which files it stands for: paths, globs, folders of Parquet, SQL, Arrow tables.
+"""What a SOURCE is and which files it stands for: paths, globs, folders of Parquet, SQL, URLs, Arrow tables.
 
-A source that the party gives itself may lie anywhere. One that a file gives (`data =` in deploy.toml),
-which somebody else may have written, reads only at or below that file's folder.
+A source that the party gives itself may lie anywhere, at a server, too: see `servers`. One that a file
+gives (`data =` in deploy.toml), which somebody else may have written, reads only at or below that file's
+folder, and at servers that the party's environment allows.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from vflc_runtime.data import query
+from vflc_runtime.data.servers.url import SCHEMES, URL, Bucket, ServerTable, allow, parse, without_password
 from vflc_runtime.errors import Failure
 
 FORMATS = {
@@ -33,7 +35,6 @@ BUFFER = 2 * LINE
 _TOO_LONG = ("Maximum line size", "Parallel CSV Reader", "maximum_object_size")
 """What DuckDB says of a line of more; it splits files between threads where lines end."""
 _CSV_LINE = re.compile(r"[\w ]*: CSV Error on Line: (\d+)")
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Below:
 
     Args:
         folder: of the file that names the source.
-        text: a path, a glob, a folder of Parquet, or a query.
+        text: a path, a glob, a folder of Parquet, a query, or a URL.
     """
 
     folder: Path
@@ -53,7 +54,7 @@ class Below:
 
 
 TableSource: TypeAlias = str | Path | Below | pa.Table
-"""A path, a glob, a folder of Parquet, `sql:SELECT …`, one of these out of a file, or a table in memory."""
+"""A path, a glob, a folder of Parquet, `sql:SELECT …`, a URL, one of them out of a file, or a table."""
 
 
 @dataclass
@@ -63,11 +64,12 @@ class OpenedSource:
     Attributes:
         party: whose it is.
         shown: the source as messages show it.
-        format: `csv`, `parquet`, `json`, `query` or `arrow`.
+        format: `csv`, `parquet`, `json`, `query`, `arrow` or `server`.
         files: what it reads, sorted by name; all lie where they may.
         globs: patterns of a query, which DuckDB resolves again.
         sql: of a query.
         table: of a source in memory.
+        server: of a source at a database server.
     """
 
     party: str
@@ -77,19 +79,24 @@ class OpenedSource:
     globs: list[str] = field(default_factory=list)
     sql: str = ""
     table: pa.Table | None = None
+    server: ServerTable | None = None
 
 
-def open_source(connection: duckdb.DuckDBPyConnection, source: TableSource, party: str) -> OpenedSource:
-    """Finds the files of a source; reads none of their rows.
+def open_source(
+    connection: duckdb.DuckDBPyConnection, source: TableSource, party: str, sample: bool = False
+) -> OpenedSource:
+    """Finds the files of a source; reads none of their rows, but copies those of a bucket.
 
     Args:
-        connection: parses SQL and resolves its globs; not yet locked.
+        connection: parses SQL and resolves its globs; not yet locked. Copies are in its folder.
         source: what the party gave.
         party: its name.
+        sample: whether of copies their first rows are enough.
 
     Raises:
         Failure: VFL0601 (there is no such file), VFL0607 (an empty file), VFL0630 (a query that is more
-            than a SELECT), VFL0631 (a file that lies where it may not be read).
+            than a SELECT), VFL0631 (a file that lies where it may not be read), VFL0692 (a URL that
+            cannot be used), VFL0693 (one that a file names), VFL0697 and VFL0699 (S3).
     """
     shown = describe(source)
     if isinstance(source, pa.Table):
@@ -98,6 +105,10 @@ def open_source(connection: duckdb.DuckDBPyConnection, source: TableSource, part
     try:
         if SQL.match(text):
             return _query(connection, text, folder, party, shown)
+        if URL.match(text) and (named := parse(text, party)) is not None:
+            if folder is not None:
+                allow(named, party)
+            return _at_server(connection, named, party, shown, sample)
         files = _files(text if folder is None else str(folder / Path(text).expanduser()), party)
         _permitted(files, folder, party)
         return OpenedSource(party, shown, _format(files, party), files)
@@ -109,8 +120,8 @@ def describe(source: TableSource) -> str:
     """A source as messages show it."""
     if isinstance(source, pa.Table):
         return "a table in memory"
-    text = str(source)
-    if isinstance(source, Below) and not SQL.match(text):
+    text = without_password(str(source))
+    if isinstance(source, Below) and not SQL.match(text) and not URL.match(text):
         text = str(source.folder / text)
     return text if len(text) <= 120 else text[:117] + "…"
 
@@ -181,6 +192,21 @@ def _reason(text: str) -> str:
     return " ".join(lines[: next(ends, 4)][:4])
 
 
+def _at_server(
+    connection: duckdb.DuckDBPyConnection, named: ServerTable | Bucket, party: str, shown: str, sample: bool
+) -> OpenedSource:
+    """A table of a database, or copies of objects in the folder where `connection` spills to."""
+    if isinstance(named, ServerTable):
+        return OpenedSource(party, shown, "server", server=named)
+    from vflc_runtime.data.servers.s3 import fetch
+
+    ((spill,),) = connection.execute("SELECT current_setting('temp_directory')").fetchall()
+    files = fetch(named, party, shown, Path(spill) / f"s3-{party}", sample)
+    if not files:
+        raise failed(party, shown, "there is no such object, and no Parquet file below it")
+    return OpenedSource(party, shown, _format(files, party), files)
+
+
 def _query(
     connection: duckdb.DuckDBPyConnection, text: str, folder: Path | None, party: str, shown: str
 ) -> OpenedSource:
@@ -208,8 +234,9 @@ def _query(
 
 
 def _local(path: str, party: str) -> None:
-    if _REMOTE.match(path):
-        raise failed(party, path, "copy the file to this machine first: sources on a network are not read")
+    if URL.match(path):
+        reason = f"of URLs, those of {', '.join(SCHEMES)} are read, and not from within a query"
+        raise failed(party, without_password(path), reason, "copy the file to this machine first")
 
 
 def _permitted(files: Sequence[str], folder: Path | None, party: str) -> None:
