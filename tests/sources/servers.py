@@ -28,12 +28,10 @@ class Running:
     Attributes:
         port: on 127.0.0.1.
         run: runs SQL as the owner of everything; gives what it printed.
-        stop: kills the server on the spot.
     """
 
     port: int
     run: Callable[[str], str]
-    stop: Callable[[], None]
 
 
 def missing(reason: str) -> NoReturn:
@@ -82,14 +80,14 @@ def until(answers: Callable[[], Any], process: subprocess.Popen[bytes], log: Pat
 
 
 @contextmanager
-def started(command: list[str], at: Path, user: dict[str, Any], answers: Callable[[], Any]) -> Iterator[Any]:
+def started(command: list[str], at: Path, user: dict[str, Any], answers: Callable[[], Any]) -> Iterator[None]:
     """A server that runs until the end."""
     log = at / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, cwd=at, **user)
     try:
         until(answers, process, log)
-        yield process
+        yield
     finally:
         process.kill()
         process.wait()
@@ -114,8 +112,8 @@ def postgres() -> Iterator[Running]:
         settings = ["fsync=off", f"port={port}", "listen_addresses=127.0.0.1", "max_connections=20"]
         command = [server, "-D", str(at / "data"), "-k", str(at)]
         command += [part for each in (*settings, "shared_buffers=16MB") for part in ("-c", each)]
-        with started(command, at, user, lambda: run("SELECT 1")) as process:
-            yield Running(port, run, process.kill)
+        with started(command, at, user, lambda: run("SELECT 1")):
+            yield Running(port, run)
 
 
 @contextmanager
@@ -149,12 +147,12 @@ def mariadb() -> Iterator[Running]:
 
         command = [server, "--no-defaults", data, f"--socket={socket}", f"--port={port}", *small[:2]]
         command += ["--bind-address=127.0.0.1", f"--pid-file={at / 'pid'}", f"--tmpdir={at}"]
-        with started(command, at, user, lambda: run("SELECT 1")) as process:
+        with started(command, at, user, lambda: run("SELECT 1")):
             run(
                 f"CREATE USER {OWNER} IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO {OWNER};"
                 "CREATE DATABASE shop CHARACTER SET utf8mb4"
             )
-            yield Running(port, run, process.kill)
+            yield Running(port, run)
 
 
 @contextmanager

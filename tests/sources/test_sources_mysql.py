@@ -126,13 +126,13 @@ def test_a_link_that_must_be_encrypted_is_never_plain(server, monkeypatch):
     assert "SSL" in refused("VFL0697", url(server, "table=kinds")).message
 
 
-def test_rows_without_end_and_a_server_that_dies(server, monkeypatch):
+def test_rows_without_end_and_a_server_that_ends(server, monkeypatch):
     monkeypatch.setenv("VFLC_SOURCE_GIB", "0.02")
     endless = "query=SELECT a.ID AS a, repeat('x', 1000) AS b FROM rows_ a, rows_ b"
     refused("VFL0699", url(server, endless), "a", "b")
     monkeypatch.delenv("VFLC_SOURCE_GIB")
     slow = "query=SELECT a.ID AS a, repeat('x', 5000) AS b, sleep(0.0001) FROM rows_ a, rows_ b"
-    threading.Timer(0.5, server.stop).start()
+    threading.Timer(0.5, server.run, [f"KILL USER {OWNER}"]).start()
     refused("VFL0698", url(server, slow), "a", "b")
 
 

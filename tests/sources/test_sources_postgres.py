@@ -169,8 +169,8 @@ def test_a_deploy_file_may_name_a_table_where_the_operator_allows_it(server, tmp
     refused("VFL0693", Below(tmp_path, url(server, 'query=SELECT 1 AS "ID"')))
 
 
-def test_a_server_that_dies_in_the_middle(server):
-    """The last test, as it has no server afterwards."""
+def test_a_server_that_ends_in_the_middle(server):
     slow = "query=SELECT generate_series(1, 1000000) AS a, repeat('x', 1000) AS b, pg_sleep(0.0005)"
-    threading.Timer(0.5, server.stop).start()
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vflc'"
+    threading.Timer(0.5, server.run, [end]).start()
     refused("VFL0698", url(server, slow), "a", "b")

@@ -20,7 +20,7 @@ import pyarrow as pa
 from vflc_common.text import composed, is_name, written
 
 from vflc_runtime.data.received import fill
-from vflc_runtime.data.servers.receive import Choose
+from vflc_runtime.data.servers.receive import ChooseColumns
 from vflc_runtime.data.source import (
     BUFFER,
     LINE,
@@ -263,7 +263,7 @@ def _aliases(wanted: Sequence[object]) -> list[str]:
     return [f"c{i}" for i in range(len(wanted))]
 
 
-def _chosen(source: OpenedSource, wanted: Sequence[Wanted]) -> Choose:
+def _chosen(source: OpenedSource, wanted: Sequence[Wanted]) -> ChooseColumns:
     """Of the columns of a server's table, those that are wanted."""
     return lambda names: [names[at] for at in _positions(names, wanted, source)]
 

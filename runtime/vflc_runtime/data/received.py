@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pyarrow as pa
 
-from vflc_runtime.data.servers.receive import DECIMAL, JSON, MEANT, Choose, receive
+from vflc_runtime.data.servers.receive import DECIMAL, JSON, MEANT, ChooseColumns, receive
 from vflc_runtime.data.source import OpenedSource, quote
 from vflc_runtime.data.values import define
 
@@ -24,7 +24,7 @@ def fill(
     connection: duckdb.DuckDBPyConnection,
     table: str,
     source: OpenedSource,
-    choose: Choose,
+    choose: ChooseColumns,
     limit: int | None = None,
 ) -> tuple[int, list[str]]:
     """Makes `table` of columns of a source at a server, named c0, c1, …; rows keep their order.

@@ -235,7 +235,7 @@ def _query(
 
 def _local(path: str, party: str) -> None:
     if URL.match(path):
-        reason = f"of URLs, those of {', '.join(SCHEMES)} are read, and not from within a query"
+        reason = f"on a network only {', '.join(SCHEMES)} are read, and not from within a query"
         raise failed(party, without_password(path), reason, "copy the file to this machine first")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vflc_runtime.data.servers.receive import DECIMAL, JSON, MEANT, Choose
+from vflc_runtime.data.servers.receive import DECIMAL, JSON, MEANT, ChooseColumns
 from vflc_runtime.data.servers.said import broken, no_driver, unreached
 from vflc_runtime.data.servers.url import ServerTable, identifier, wrong
 
@@ -26,7 +26,7 @@ SAME = ("arrow-flight-reuse-connection://?", "arrow-flight-reuse-connection://")
 
 
 def read(
-    server: ServerTable, party: str, shown: str, choose: Choose, limit: int | None
+    server: ServerTable, party: str, shown: str, choose: ChooseColumns, limit: int | None
 ) -> Iterator[pa.RecordBatch]:
     """See `receive.DRIVERS`."""
     try:
@@ -74,7 +74,7 @@ def _connect(flight: Any, server: ServerTable, environment: Mapping[str, str]) -
 
 
 def _rows(
-    flight: Any, client: Any, options: Any, server: ServerTable, choose: Choose, limit: int | None
+    flight: Any, client: Any, options: Any, server: ServerTable, choose: ChooseColumns, limit: int | None
 ) -> Iterator[pa.RecordBatch]:
     _, names, _ = _stream(flight, client, options, server.select("*", '"', 0))
     picks = choose(names)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vflc_runtime.data.servers.receive import DECIMAL, JSON, MEANT, Choose
+from vflc_runtime.data.servers.receive import DECIMAL, JSON, MEANT, ChooseColumns
 from vflc_runtime.data.servers.said import broken, no_driver, unreached
 from vflc_runtime.data.servers.url import ServerTable, identifier
 from vflc_runtime.errors import Failure
@@ -30,12 +30,12 @@ _BINARY = 63
 _UNSIGNED = 32
 _NO_DAY = "^0000|-00"
 """A day that is none, as MySQL writes it where one is missing."""
-Make = Callable[[Sequence[Any]], pa.Array]
+MakeArray = Callable[[Sequence[Any]], pa.Array]
 """Makes an array of a column's values [rows]: texts as the server wrote them, or bytes."""
 
 
 def read(
-    server: ServerTable, party: str, shown: str, choose: Choose, limit: int | None
+    server: ServerTable, party: str, shown: str, choose: ChooseColumns, limit: int | None
 ) -> Iterator[pa.RecordBatch]:
     """See `receive.DRIVERS`."""
     try:
@@ -87,7 +87,7 @@ def _settings(server: ServerTable, environment: Mapping[str, str]) -> dict[str, 
 
 
 def _rows(
-    connection: Any, server: ServerTable, choose: Choose, limit: int | None
+    connection: Any, server: ServerTable, choose: ChooseColumns, limit: int | None
 ) -> Iterator[pa.RecordBatch]:
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION time_zone = '+00:00'")
@@ -131,7 +131,7 @@ def _batches(cursor: Any) -> Iterator[list[Sequence[Any]]]:
         yield rows
 
 
-def column(described: Any) -> tuple[pa.Field, Make]:
+def column(described: Any) -> tuple[pa.Field, MakeArray]:
     """The type of a column, as the server described it, and what makes it of values."""
     code = described.type_code
     binary = described.charsetnr == _BINARY
@@ -167,7 +167,7 @@ def _times(values: Sequence[Any]) -> pa.Array:
     return pc.replace_substring_regex(_texts(values), r"\.0+$|(\.[0-9]*[1-9])0+$", r"\1")
 
 
-def _cast(type: pa.DataType) -> tuple[pa.Field, Make]:
+def _cast(type: pa.DataType) -> tuple[pa.Field, MakeArray]:
     def make(values: Sequence[Any]) -> pa.Array:
         texts = _texts(values)
         if pa.types.is_temporal(type):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vflc_runtime.data.servers.receive import DECIMAL, JSON, MEANT, Choose
+from vflc_runtime.data.servers.receive import DECIMAL, JSON, MEANT, ChooseColumns
 from vflc_runtime.data.servers.said import broken, no_driver, unreached
 from vflc_runtime.data.servers.url import ServerTable, identifier
 
@@ -37,7 +37,7 @@ _MEANT = {"numeric": DECIMAL, "money": DECIMAL, "json": JSON, "jsonb": JSON}
 
 
 def read(
-    server: ServerTable, party: str, shown: str, choose: Choose, limit: int | None
+    server: ServerTable, party: str, shown: str, choose: ChooseColumns, limit: int | None
 ) -> Iterator[pa.RecordBatch]:
     """See `receive.DRIVERS`."""
     try:
@@ -82,7 +82,9 @@ def conninfo(server: ServerTable, environment: Mapping[str, str]) -> str:
     return " ".join(f"{name}={_quoted(str(value))}" for name, value in told.items() if value)
 
 
-def _rows(cursor: Any, server: ServerTable, choose: Choose, limit: int | None) -> Iterator[pa.RecordBatch]:
+def _rows(
+    cursor: Any, server: ServerTable, choose: ChooseColumns, limit: int | None
+) -> Iterator[pa.RecordBatch]:
     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     cursor.execute("SET LOCAL TimeZone = 'UTC'")
     schema = _answer(cursor, server.select("*", '"', 0)).schema

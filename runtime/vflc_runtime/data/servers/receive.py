@@ -13,7 +13,7 @@ from vflc_runtime.data.servers.timed import in_time
 from vflc_runtime.data.servers.url import ServerTable
 from vflc_runtime.errors import Failure
 
-Choose = Callable[[Sequence[str]], Sequence[str]]
+ChooseColumns = Callable[[Sequence[str]], Sequence[str]]
 """Of all names of a table's columns, those to read, in order."""
 DRIVERS = {"postgresql": "postgres", "mysql": "mysql", "grpc+tls": "flight", "grpc": "flight"}
 """By scheme, the module that reads it: `read(server, party, shown, choose, limit)` gives batches, the first
@@ -28,7 +28,7 @@ LIMIT = ("VFLC_SOURCE_GIB", 64.0)
 
 
 def receive(
-    server: ServerTable, party: str, shown: str, choose: Choose, limit: int | None = None
+    server: ServerTable, party: str, shown: str, choose: ChooseColumns, limit: int | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Reads columns of a table at a server, in one transaction that sees one state of it.
 
