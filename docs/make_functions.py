@@ -211,14 +211,16 @@ def _library(name: str, text: str) -> Iterator[str]:
     from vflc.syntax.parser import parse
 
     spec = parse(SourceText(f"library/{name}.vfl", text), DiagnosticCollector())
+    blocks = [item for item in spec.items if isinstance(item, tree.Block)]
+    example = "DeepFM, FM" if name == "recsys" else blocks[0].name.text
     yield from (f"## Blocks of the library `{name}`", "")
     yield from (
-        f"They come into a spec by name, with `use {name}.{{DeepFM, FM}}`.",
+        f"They come into a spec by name, with `use {name}.{{{example}}}`.",
         "",
         "| block | |",
         "| --- | --- |",
     )
-    for block in (item for item in spec.items if isinstance(item, tree.Block)):
+    for block in blocks:
         parameters = ", ".join(" ".join(p.span.text.split()) for p in block.parameters)
         yield f"| `{block.name.text}({parameters})` | {_cell(block.doc or '')} |"
     yield ""

@@ -41,6 +41,12 @@ LOGITS = {
     "WideDeep": f"WideDeep(both, [alice.user, bob.item], {SMALL})",
     "DCN": f"DCN(both, layers = 2, {SMALL})",
     "DCN stacked": f"DCN(both, layers = 2, {SMALL}, parallel = false)",
+    "xDeepFM": f"xDeepFM(both, maps = [5, 3], {SMALL})",
+    "xDeepFMTop": "xDeepFMTop(concat(a, b, axis = field), maps = [5], units = [8])\n"
+    "a = embed(alice.features, dim = 4)\nb = embed([bob.item, bob.price], dim = 4)",
+    "FiBiNET": f"FiBiNET(both, {SMALL})",
+    "FiBiNETTop": "FiBiNETTop(concat(a, b, axis = field), units = [8])\n"
+    "a = embed(alice.features, dim = 4)\nb = embed([bob.item, bob.price], dim = 4)",
     "PNN": f"PNN(both, {SMALL})",
     "AutoInt": "AutoInt(both, k = 4, layers = 2, dim = 3)",
     "AutoIntTop": "AutoIntTop(concat(a, b, axis = field), layers = 1, dim = 4)\n"
@@ -54,10 +60,27 @@ LOGITS = {
 }
 """Of each block a use that gives one logit."""
 
+CREDIT = {
+    "Scorecard": "Scorecard(both)",
+    "ScorecardTop": "ScorecardTop([a, b])\na = ScorecardBottom(alice.features)\n"
+    "b = ScorecardBottom([bob.item, bob.price])",
+    "Monotone": "Monotone([alice.age, -bob.price], x, units = [6, 4])\n"
+    "x = flatten(embed([alice.user, bob.item], dim = 4))",
+    "MonotoneTop": "MonotoneTop([a, b, c], units = [6, 4])\na = MonotoneBottom(alice.age, 6)\n"
+    "b = MonotoneBottom(-bob.price, 6)\nc = dense(flatten(embed([alice.user, bob.item], dim = 4)), 6)",
+}
+"""The same of the library `credit`."""
+LOGITS |= CREDIT
+BOTTOMS = {name: f"{name.removesuffix('Top')}Bottom" for name in ("DeepFMTop", "ScorecardTop", "MonotoneTop")}
+"""Of a block that joins parts, the one that makes them."""
+
 EXPERTS = "k = 4, expert_units = [6, 4], tower_units = [4]"
 TASKS = {
     "MMoE": f"MMoE(both, {EXPERTS})",
     "MMoETop": "MMoETop(concat(a, b), expert_units = [6, 4], tower_units = [4])\n"
+    "a = dense(flatten(embed(alice.features, dim = 4)), 5)\nb = dense(embed(bob.item, dim = 4), 3)",
+    "ESMM": f"[m.click, m.both]\nm = ESMM(both, {SMALL})",
+    "ESMMTop": "[m.click, m.both]\nm = ESMMTop(concat(a, b), units = [8])\n"
     "a = dense(flatten(embed(alice.features, dim = 4)), 5)\nb = dense(embed(bob.item, dim = 4), 3)",
     "PLE": f"PLE(both, {EXPERTS})",
     "PLETop": "PLETop(x, levels = 1, expert_units = [6, 4], tower_units = [4])\n"
@@ -69,8 +92,8 @@ TASKS = {
 def spec(name: str) -> str:
     """A whole spec that trains the block `name` (the first word of a key of `LOGITS` or `TASKS`)."""
     block = name.split()[0]
-    halves = ", DeepFMBottom" if block == "DeepFMTop" else ""
-    head = f"use recsys.{{{block}{halves}}}\n{PARTIES}"
+    halves = f", {BOTTOMS[block]}" if block in BOTTOMS else ""
+    head = f"use {'credit' if block in CREDIT else 'recsys'}.{{{block}{halves}}}\n{PARTIES}"
     if name in TASKS:
         return granted(
             f"{head}out = {TASKS[name]}\npredict y = sigmoid(out[0])\npredict z = sigmoid(out[1])\n"

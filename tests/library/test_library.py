@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library.library_specs import LOGITS, TASKS, rows, spec
+from library.library_specs import BOTTOMS, LOGITS, TASKS, rows, spec
 from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import DiagnosticCollector, SourceText
@@ -20,17 +20,19 @@ STEPS = 60
 HELPERS = {
     "Pairs", "CrossNet", "CrossLayers", "Tower", "Mixture", "Extraction", "Interest", "Transformer",
     "Interacting", "DIENBottom", "Evolution", "CausalAttention", "Last",
+    "CIN", "SENET", "Bilinear", "Both", "MonotoneLayers", "Positive", "Points",
 }  # fmt: skip
 """Blocks that others are made of, and that are trained with them."""
 
 
 def library() -> list[tree.Block]:
-    return [*read((files("vflc.library") / "recsys.vfl").read_text(encoding="utf-8")).values()]
+    texts = [(files("vflc.library") / f"{name}.vfl").read_text("utf-8") for name in ("recsys", "credit")]
+    return [block for text in texts for block in read(text).values()]
 
 
 def test_every_block_says_what_it_is_and_is_trained_here():
     names = {block.name.text for block in library()}
-    tested = {name.split()[0] for name in (*LOGITS, *TASKS)} | {"DeepFMBottom"}
+    tested = {name.split()[0] for name in (*LOGITS, *TASKS)} | {*BOTTOMS.values()}
     assert names - HELPERS == tested
     assert names >= HELPERS
     for block in library():

@@ -39,7 +39,12 @@ PARTS = {
     "LogisticRegression": "LinearRegression",
     "MF": "BiasedMF",
     "MMoETop": "MMoE",
+    "ESMMTop": "ESMM",
+    "FiBiNETTop": "FiBiNET",
+    "MonotoneTop": "Monotone",
     "PLETop": "PLE",
+    "ScorecardTop": "Scorecard",
+    "xDeepFMTop": "xDeepFM",
 }
 """Blocks that Keras trains in another one, which is made of them."""
 
