@@ -59,6 +59,7 @@ CODES: dict[str, str] = {
     "VFL0214": "A label whose classes are fitted",
     "VFL0220": "A prediction that depends on the other rows of a batch",
     "VFL0221": "A metric by groups that its label's party does not have",
+    "VFL0222": "A label that cannot be masked or balanced",
     "VFL0226": "Compression that saves nothing",
     # Disclosure
     "VFL0301": "A raw feature or label would cross between parties",

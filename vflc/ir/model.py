@@ -33,6 +33,7 @@ class ColumnInfo(Struct, frozen=True):
         rows: how many ids there are, for `id` and `ids`.
         family: what stands before the number in its name, where it was declared with a family.
         table: what the table calls it, where that is not its name.
+        present, evens: of a label, the weights that say which rows have it, and make its classes count alike.
     """
 
     name: str
@@ -45,6 +46,8 @@ class ColumnInfo(Struct, frozen=True):
     span: Span
     family: str | None = None
     table: str | None = None
+    present: str | None = None
+    evens: str | None = None
 
     @property
     def is_fitted(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -73,12 +73,36 @@ def mean(b: Build, kind: str, terms: Node, weight: Node | None, score: Node, lab
     """
     if not terms.type.batched:
         raise OpError(f"{kind} of values that do not depend on the row", "give it a prediction for each row")
-    if weight is not None:
-        terms = b.op("mul", *align(b, terms, numeric(b, weight)))
+    if label is not None:
+        terms, weight = counted(b, terms, weight, [label])
+    elif weight is not None:
+        terms = _times(b, terms, weight)
     mean = b.op("mean", terms, axes=tuple(range(terms.type.rank)), keep=False)
     label_id, weight_id = (node.id if node is not None else None for node in (label, weight))
     b.losses.append(LossTerm(mean.id, kind, score.id, label_id, weight_id))
     return mean
+
+
+def counted(b: Build, terms: Node, weight: Node | None, labels: Sequence[Node]) -> tuple[Node, Node | None]:
+    """The loss of each row [rows, …] times how much it counts, and the weight by which metrics count it, too.
+
+    A row without a label counts nothing, and where classes count alike, by its class: metrics do not.
+    """
+    for label in labels:
+        present = label.attrs.get("present")
+        if present is not None:
+            there = b.graph[present]
+            weight = there if weight is None else _times(b, numeric(b, weight), there)
+    if weight is not None:
+        terms = _times(b, terms, weight)
+    for label in labels:
+        if (evens := label.attrs.get("evens")) is not None:
+            terms = _times(b, terms, b.graph[evens])
+    return terms, weight
+
+
+def _times(b: Build, terms: Node, weight: Node) -> Node:
+    return b.op("mul", *align(b, terms, numeric(b, weight)))
 
 
 def smoothed(b: Build, smoothing: float, kind: str, terms: Node, even: Callable[[], Node]) -> Node:
@@ -100,10 +124,11 @@ def smoothed(b: Build, smoothing: float, kind: str, terms: Node, even: Callable[
 
 def by_hand(b: Build, terms: Node) -> Node:
     """The mean over the batch of a loss that is written out [rows, …]: the label's, where it reads one."""
+    above = b.graph.ancestors([terms.id])
+    labels = [node for node in b.graph if node.id in above and node.op == "label"]
+    terms, _ = counted(b, terms, None, labels)
     whole = b.op("mean", terms, axes=tuple(range(terms.type.rank)), keep=False)
-    above = b.graph.ancestors([whole.id])
-    labels = [node.id for node in b.graph if node.id in above and node.op == "label"]
-    b.losses.append(LossTerm(whole.id, BY_HAND, label_id=labels[0] if len(labels) == 1 else None))
+    b.losses.append(LossTerm(whole.id, BY_HAND, label_id=labels[0].id if len(labels) == 1 else None))
     return whole
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from vflc_common.encoder import TEXTS, shape_of, width_of
 from vflc_common.encoders import length, record
 from vflc_common.expressions import columns as columns_read
+from vflc_common.expressions import type_of
 from vflc_common.text import composed, quote
 from vflc_common.words import COLUMN_TYPES, DATES, WIDEST, is_column_type, kind_of, vector_width
 
@@ -26,6 +27,7 @@ from vflc.passes.lower.encoders import lower_chain
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.expressions import lower_expression
 from vflc.passes.lower.keys import lower_key
+from vflc.passes.lower.labels import marked, marks
 from vflc.passes.lower.values import PartyValue, Scope
 from vflc.syntax import tree
 
@@ -51,10 +53,9 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
             seen[name] = column
             if _is_read_twice(ev, party, column, name, read):
                 continue
-            lowered = _column(ev, party, column, name, raw, scope)
-            if lowered is not None:
-                family = column.name.text if column.family is not None else None
-                table = None if column.table == name else column.table
+            for lowered in _columns(ev, party, column, name, raw, scope):
+                family = column.name.text if column.family is not None and lowered.name == name else None
+                table = None if column.table == name or lowered.name != name else column.table
                 columns.append(replace(lowered, family=family, table=table))
     if party.columns and not party.key:
         ev.error(
@@ -64,6 +65,7 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
             "say which column identifies a row: key ID",
         )
     span = party.key[0].span.to(party.key[-1].span) if party.key else party.span
+    _beside(ev, party, columns, seen)
     info = PartyInfo(
         party.name.text, lower_key(ev, party), tuple(columns), span, party.name.span, party.population
     )
@@ -75,6 +77,31 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
         if column_info.kind in groups:
             groups[column_info.kind][column_info.name] = column_node(ev, info, column_info)
     return info, value
+
+
+def _columns(
+    ev: Evaluator, party: tree.Party, column: tree.Column, name: str, raw: dict[str, str], scope: Scope
+) -> list[ColumnInfo]:
+    """A column with what it declares beside itself; nothing after a mistake."""
+    given = marks(ev, column, party.population)
+    lowered = _column(ev, party, given[0], name, raw, scope) if given is not None else None
+    if given is None or lowered is None:
+        return []
+    text = lowered.type == "string" or (lowered.value is not None and type_of(lowered.value, raw) == "string")
+    return marked(lowered, given[1], text)
+
+
+def _beside(
+    ev: Evaluator, party: tree.Party, columns: list[ColumnInfo], seen: dict[str, tree.Column]
+) -> None:
+    """Refuses a weight beside a label whose name another column has."""
+    for label in columns:
+        for name in (label.present, label.evens):
+            if name is not None and name in seen:
+                text = f"the label `{label.name}` of {party.name.text} makes a weight `{name}`"
+                related = RelatedSpan(label.span, "for this label")
+                help = "give the column another name"
+                ev.error("VFL0102", text, seen[name].name.span, help, related)
 
 
 def _within_budget(ev: Evaluator, party: tree.Party) -> None:
@@ -144,6 +171,8 @@ def column_node(ev: Evaluator, party: PartyInfo, column: ColumnInfo) -> Node:
         "vector": (ROWS, Axis(None, width_of(column.type))),
     }[column.shape]
     attrs = {"party": party.name, "name": column.name, "kind": column.shape, "rows": column.rows}
+    beside = {"present": column.present, "evens": column.evens}
+    attrs |= {name: f"{party.name}.{other}" for name, other in beside.items() if other is not None}
     dtype: Any = "float" if column.shape in ("number", "vector") else "int"
     return ev.build.graph.add(
         Node(

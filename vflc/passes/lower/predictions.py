@@ -206,7 +206,7 @@ def _of_numbers(
     target = _undone(ev, predicted, label, label, column, parties)
     if target is None:
         return None
-    weight = _counted(graph, loss) if loss is not None else None
+    weight = _counted(graph, loss) if loss is not None else label.attrs.get("present")
     kind: Predicted = "binary" if loss is None and _is_share(graph, node) else "number"
     return Prediction(predicted.name, node.id, target.id, kind, predicted.span, weight)
 
