@@ -114,7 +114,7 @@ def test_a_term_without_a_label_measures_nothing() -> None:
         (
             "predict p = dense(concat(bob.L{1..2}), 1)\nobjective mse(h, 0)",
             "VFL0110",
-            "`L1` of bob is a label",
+            "bob.L1 is a label",
         ),
         (
             "predict liked = sigmoid(y)\nobjective bce(y, bob.liked, weight = bob.Sales)",

@@ -60,6 +60,7 @@ CODES: dict[str, str] = {
     "VFL0220": "A prediction that depends on the other rows of a batch",
     "VFL0221": "A metric by groups that its label's party does not have",
     "VFL0222": "A label that cannot be masked or balanced",
+    "VFL0223": "Several labels or predictions that do not fit the value",
     "VFL0226": "Compression that saves nothing",
     # Disclosure
     "VFL0301": "A raw feature or label would cross between parties",

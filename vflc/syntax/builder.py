@@ -198,9 +198,12 @@ class Builder(Expressions):
         return tree.Fuse(parts[1], body, self._over(parts))
 
     def predict(self, parts: list[Any]) -> _Leaf | Dropped:
-        place = next((part for part in parts[4:] if isinstance(part, tree.Name)), None)
-        of = next((part for part in parts[4:] if not isinstance(part, tree.Name)), None)
-        node = tree.Predict(self._name(parts[1]), parts[3], place, of, self._over(parts))
+        bounds = parts[2] if isinstance(parts[2], FamilyNumbers) else None
+        value, *rest = parts[4:] if bounds else parts[3:]
+        place = next((part for part in rest if isinstance(part, tree.Name)), None)
+        of = next((part for part in rest if not isinstance(part, tree.Name)), None)
+        family = (bounds.low, bounds.high) if bounds else None
+        node = tree.Predict(self._name(parts[1]), value, place, of, self._over(parts), family)
         return self._leaf(node, "predict")
 
     def of(self, parts: list[Any]) -> tree.Expr:

@@ -135,7 +135,8 @@ class _Formatter:
                 return self._body(f"fuse at {node.place.text}", slots, node.place.span.end, node)
             case tree.Predict():
                 of = f" of {self.layout.flat(node.of)}" if node.of else ""
-                return self._value(f"predict {node.name.text} = ", node.value, 0, node.at, of)
+                family = f"{{{node.family[0]}..{node.family[1]}}}" if node.family else ""
+                return self._value(f"predict {node.name.text}{family} = ", node.value, 0, node.at, of)
             case tree.Objective():
                 return self._value("objective ", node.value, 0)
             case tree.Train():

@@ -95,7 +95,8 @@ def _item(item: tree.Item, places: bool) -> Iterator[str]:
             yield line(_binding(item), item.span)
         case tree.Predict():
             of = f" of {show_expression(item.of)}" if item.of else ""
-            text = f"predict {item.name.text} = {show_expression(item.value)}{of}{_at(item.at)}"
+            family = f"{{{item.family[0]}..{item.family[1]}}}" if item.family else ""
+            text = f"predict {item.name.text}{family} = {show_expression(item.value)}{of}{_at(item.at)}"
             yield line(text, item.span)
         case tree.Objective():
             yield line(f"objective {show_expression(item.value)}", item.span)

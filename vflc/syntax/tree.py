@@ -234,13 +234,17 @@ class Fuse(Struct, frozen=True):
 
 
 class Predict(Struct, frozen=True):
-    """`predict name = value [of column] [at place]`; `of` is `sales` or `bob.sales`."""
+    """`predict name = value [of column] [at place]`; `of` is `sales` or `bob.sales`.
+
+    `predict L{1..5} = …` has `family` set to its bounds and `name` to its prefix.
+    """
 
     name: Name
     value: Expr
     at: Name | None
     of: Expr | None
     span: Span
+    family: tuple[int, int] | None = None
 
 
 class Objective(Struct, frozen=True):

@@ -65,11 +65,16 @@ def _of_block(numbers: NDArray[np.float64], settings: EncoderSettings) -> NDArra
     return np.where(classes[at] == numbers, weights[at], 1.0)
 
 
+def by_class() -> EncoderSettings:
+    """The link that counts classes in the training rows."""
+    return {"name": ENCODER.name, "classes": None, "weights": None}
+
+
 ENCODER = Encoder(
     name="balanced",
-    doc="How much a row counts, so that all classes count as much in all: the mean number of training rows of "
-    "a class, divided by the number of the row's own. At the end of a label, it is a weight of the label's "
-    "rows in losses, and leaves the label as it is.",
+    doc="How much a row counts, so that all classes count as much in all: the mean number of training rows "
+    "of a class, divided by the number of the row's own. At the end of a label, it is a weight in the losses "
+    "of the label, and leaves the label as it is.",
     step="the weight at the value's place among `classes`; 1 of any other value",
     reads=("id", "int", "float"),
     gives="float",
@@ -86,5 +91,6 @@ ENCODER = Encoder(
         settled=lambda settings: settings,
         neutral={"classes": [0.0], "weights": [1.0]},
     ),
+    keeps_units=True,  # it is in no label's chain: nothing is predicted in its numbers
     known_as={"class_weight": "write balanced at the end of the label"},
 )

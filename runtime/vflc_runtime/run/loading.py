@@ -227,9 +227,11 @@ def check_labels(bundle: Bundle, data: Dataset, learning: bool = True) -> None:
     described = encoders(bundle)["parties"]
     for plan in bundle.plans.values():
         for metric in plan.metrics:
-            label = next((values[1] for values in metric.programs.values()), "")
+            _, label, *rest = next(iter(metric.programs.values()), ("", ""))
+            weight = data.inputs.get(rest[0]) if rest and rest[0] in plan.inputs else None
             if label in plan.inputs and label in data.inputs and metric.kind == "binary":
-                _check_binary(plan, label, data, described, learning)
+                counts = slice(None) if weight is None or weight.dtype.kind != "f" else weight[:, 0] > 0
+                _check_binary(plan, label, data.inputs[label][counts], described, learning)
         for source in plan.inputs.values():
             column = _column(described, source)
             if column.get("kind") == "weight" and source.id in data.inputs:
@@ -262,9 +264,12 @@ def _check_weight(name: str, data: Dataset, where: Any) -> None:
 
 
 def _check_binary(
-    plan: Plan, label: str, data: Dataset, described: Mapping[str, Any], learning: bool
+    plan: Plan, label: str, values: NDArray[Any], described: Mapping[str, Any], learning: bool
 ) -> None:
-    values, source = data.inputs[label], plan.inputs[label]
+    """Checks that the label is 0 or 1 in the rows that count, [rows, 1], and where it is learned, both."""
+    if not len(values):
+        return
+    source = plan.inputs[label]
     low, high = float(values.min()), float(values.max())
     where = _column(described, source).get("where")
     if low < 0 or high > 1:
@@ -277,7 +282,7 @@ def _check_binary(
     if low == high and learning:
         raise Failure(
             "VFL0617",
-            f"label {label} is {low:g} in all {data.rows} rows: there is nothing to learn",
+            f"label {label} is {low:g} in all {len(values)} rows: there is nothing to learn",
             "check the condition that defines it, and that the rows of both classes have matching keys",
             where,
         )

@@ -101,15 +101,15 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
             "combine them into one prediction with several numbers",
         )
         raise Stop
-    predicted = [lower_predict(ev, item, scope) for item in wanted]
+    predicted = [found for item in wanted for found in lower_predict(ev, item, scope)]
     for bound in penalised:  # last: a penalty on a table covers the rows that the whole graph reads
         ev.force(bound, scope)
     losses = lower_objectives(ev, [i for i in spec.items if isinstance(i, tree.Objective)], scope)
     if population is not None:
         _no_whole_tables(ev)
         _no_files(ev)
-    bound_predictions = [bind_prediction(ev, found, losses, parties) for found in predicted if found]
-    check_inputs(ev, [found for found in predicted if found])
+    bound_predictions = [bind_prediction(ev, found, losses, parties) for found in predicted]
+    check_inputs(ev, predicted)
     trained = next((i for i in spec.items if isinstance(i, tree.Train)), None)
     wanted_metrics = config.metrics if population is None else population.config.metrics
     predictions = measured(ev, trained, wanted_metrics, [p for p in bound_predictions if p], parties)

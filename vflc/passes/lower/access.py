@@ -95,7 +95,7 @@ def _weights_below(ev: Evaluating, expr: tree.Attribute, scope: Scope, tables: b
 
 
 def family(ev: Evaluating, expr: tree.Family, scope: Scope) -> Any:
-    """`party.C{8..26}`: the features of a family, in order."""
+    """`party.C{8..26}`: the features, or the labels, of a family, in order."""
     if expr.value is None:
         return ev.error(
             "VFL0101", "a family of columns must belong to a party", expr.span, "write party.C{1..3}"
@@ -108,6 +108,8 @@ def family(ev: Evaluating, expr: tree.Family, scope: Scope) -> Any:
     names = [f"{expr.prefix.text}{i}" for i in range(expr.low, expr.high + 1)]
     if party.broken.intersection(names):
         return POISON
+    if all(name in party.labels for name in names):
+        return [party.labels[name] for name in names]
     missing = [name for name in names if name not in party.features]
     if missing:
         return _no_family(ev, party, missing[0], expr)
@@ -116,7 +118,7 @@ def family(ev: Evaluating, expr: tree.Family, scope: Scope) -> Any:
 
 def _no_family(ev: Evaluating, party: PartyValue, name: str, expr: tree.Family) -> Poison:
     if name in party.labels:
-        text = f"`{name}` of {party.name} is a label; a family can only name features"
+        text = f"`{name}` of {party.name} is a label; a family names features, or labels alone"
         help = f"name each label by itself in a loss: bce(logit, {party.name}.{name})"
         return ev.error("VFL0110", text, expr.span, help)
     if name in party.weights:

@@ -10,13 +10,14 @@ from typing import Any
 
 from msgspec.structs import replace
 from vflc_common.encoders import record
+from vflc_common.encoders.balanced import ENCODER, by_class
 from vflc_common.encoders.missing import filling
 
 from vflc.ir.model import ColumnInfo
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.syntax import tree
 
-MASKED, BALANCED = "masked", "balanced"
+MASKED, BALANCED = "masked", ENCODER.name
 
 
 def marks(ev: Evaluator, column: tree.Column, population: bool) -> tuple[tree.Column, frozenset[str]] | None:
@@ -56,10 +57,9 @@ def marked(column: ColumnInfo, with_: frozenset[str], text: bool) -> list[Column
     weights, label = [], column
     beside = ColumnInfo("", "weight", None, source, (), "number", None, column.span)
     if BALANCED in with_:
-        counted = {"name": BALANCED, "classes": None, "weights": None}
         gaps = (filling(0),) if MASKED in with_ else ()
         name = f"even_{column.name}"
-        weights.append(replace(beside, name=name, encoders=(*column.encoders, counted, *gaps)))
+        weights.append(replace(beside, name=name, encoders=(*column.encoders, by_class(), *gaps)))
         label = replace(label, evens=name)
     if MASKED in with_:
         name, absent = f"has_{column.name}", {"call": "is_missing", "args": [source]}

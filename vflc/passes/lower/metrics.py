@@ -147,8 +147,9 @@ def measured(
                 groups[use.by] = node
             fitting.append(written)
         found.append(replace(prediction, metrics=tuple(fitting), groups=groups))
+    right = {(use.name, use.by) for use in map(metric_use, metrics)}
     for use, expr in _asked(ev, train):
-        kinds = METRICS[use.name].measures
+        kinds = METRICS[use.name].measures if (use.name, use.by) in right else ()
         of = [p for p in found if p.label and p.kind in kinds]
         if use.by is not None and of and not any(use.by in p.groups for p in of):
             _refuse_group(ev, use.by, expr, parties[_label_party(ev.build.graph, of[0])])

@@ -15,6 +15,7 @@ from vflc.ir.model import Loss
 from vflc.ops.loss import BY_HAND, by_hand, rule_of
 from vflc.ops.penalty import PENALTIES
 from vflc.passes.lower.evaluate import Evaluator, Stop
+from vflc.passes.lower.families import spread
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
@@ -68,15 +69,23 @@ def _factor(ev: Evaluator, expr: tree.Expr, scope: Scope) -> float | None:
 def lower_objectives(ev: Evaluator, objectives: list[tree.Objective], scope: Scope) -> tuple[Loss, ...]:
     """Every term of the objective as a scalar node with its coefficient."""
     losses: list[Loss] = []
-    for number, term in enumerate(term for each in objectives for term in terms(ev, each.value, scope)):
+    for number, (term, inner) in enumerate(_each(ev, objectives, scope)):
         if number == MOST_TERMS:
             message = f"the objective has more than {MOST_TERMS} terms"
             ev.error("VFL0206", message, term.expr.span, "combine terms: use the mean of several losses")
             raise Stop
-        loss = _loss(ev, term, scope)
+        loss = _loss(ev, term, inner)
         if loss is not None:
             losses.append(loss)
     return tuple(_named(losses))
+
+
+def _each(ev: Evaluator, objectives: list[tree.Objective], scope: Scope) -> Iterator[tuple[Term, Scope]]:
+    """The terms, each with the scope of its names; of several labels, one for each, and their mean in all."""
+    for objective in objectives:
+        for term in terms(ev, objective.value, scope):
+            for expr, inner, count in spread(ev, term.expr, scope):
+                yield Term(expr, term.coefficient / count), inner
 
 
 def _loss(ev: Evaluator, term: Term, scope: Scope) -> Loss | None:

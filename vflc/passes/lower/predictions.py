@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from vflc.ops.traits import SHARE
 from vflc.passes.lower.columns import column_node
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.passes.lower.expressions import is_text
+from vflc.passes.lower.families import parts
 from vflc.passes.lower.units import changes_units, classes_of, no_way_back, undone
 from vflc.passes.lower.values import LazyValue, Poison, Scope, describe
 from vflc.syntax import tree
@@ -30,30 +32,30 @@ ROW = "row"
 
 
 class PredictedValue(Struct, frozen=True):
-    """The value of one `predict`, before it is known what it is compared with."""
+    """The value of one `predict`, or of a member of a family, before it is known what it is compared with."""
 
     item: tree.Predict
+    name: str
     node: Node
     path: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return self.item.name.text
 
     @property
     def span(self) -> Span:
         return self.item.value.span
 
 
-def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> PredictedValue | None:
-    """The value of `predict NAME = …`; None after a mistake."""
+def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> list[PredictedValue]:
+    """The value of `predict NAME = …`, or those of `predict L{1..5} = …`; none after a mistake."""
     name = item.name.text
     path = (name,) if name not in scope.names else ("predict", name)
     bound = LazyValue(name, item.name.span, item.value, item.at.text if item.at else None)
     with ev.build.within(scope=path, place=bound.place, span=item.value.span):
-        value = ev.moved(ev.evaluate(item.value, scope, direct=True))
+        value = ev.evaluate(item.value, scope, direct=True)
+        if item.family is not None:
+            return _family(ev, item, value, scope)
+        value = ev.moved(value)
     if isinstance(value, Poison):
-        return None
+        return []
     if (
         not isinstance(value, Node)
         or not value.type.batched
@@ -64,8 +66,32 @@ def lower_predict(ev: Evaluator, item: tree.Predict, scope: Scope) -> PredictedV
         help = "predict one of its parts, or use flatten(x): a prediction has one axis" if axes else None
         message = f"a prediction must have one value per row; this is {describe(value)}"
         ev.error("VFL0203", message, item.value.span, help)
-        return None
-    return PredictedValue(item, value, path)
+        return []
+    return [PredictedValue(item, name, value, path)]
+
+
+def _family(ev: Evaluator, item: tree.Predict, value: Any, scope: Scope) -> list[PredictedValue]:
+    """A prediction for each member, of one number for each."""
+    if isinstance(value, Poison) or item.family is None:
+        return []
+    low, high = item.family
+    if item.of is not None:
+        help = "leave `of` out: each is measured against the label that its loss compares it with"
+        ev.error("VFL0223", "a family of predictions is not of one column", item.of.span, help)
+        return []
+    made = parts(ev, value, high - low + 1)
+    if made is None:
+        text = (
+            f"{high - low + 1} predictions need a value with one number for each; this is {describe(value)}"
+        )
+        ev.error("VFL0223", text, item.value.span, f"make as many: dense(x, {high - low + 1})")
+        return []
+    names = [f"{item.name.text}{i}" for i in range(low, high + 1)]
+    paths = [(name,) if name not in scope.names else ("predict", name) for name in names]
+    return [
+        PredictedValue(item, name, ev.moved(node), path)
+        for name, node, path in zip(names, made, paths, strict=True)
+    ]
 
 
 def bind_prediction(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vflc_common.metrics import LOSS
+
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, PartyInfo, TrainConfig
 from vflc.ops.optimizer import Optimizer, check_foreign
@@ -96,6 +98,8 @@ def lower_train(
             )
     if not any(not rule.patterns for rule in optimizers):
         optimizers.append(OptimizerRule("adam", "adam", {}, (), None))
+    if values.get("monitor", LOSS) not in (LOSS, *values.get("metrics", ())):
+        values["metrics"] = (*values.get("metrics", ()), values["monitor"])
     values.setdefault("best", values.get("validation", 0) > 0 or "held_out" in values)
     return TrainConfig(optimizers=_unique_ids(optimizers), **values)
 
