@@ -318,7 +318,7 @@ def test_of_many_edges_the_first_of_each_program_are_named() -> None:
 def test_how_many_numbers_there_are_tells_where_it_varies(row_size: int | None, told: int) -> None:
     values = {"a": SimpleNamespace(type=SimpleNamespace(row_size=row_size))}
     edges = [SimpleNamespace(id=to, node="a", target=to, programs=("train",)) for to in ("bob", "hub")]
-    train = SimpleNamespace(patience=None, best=False)
+    train = SimpleNamespace(patience=None, best=False, held_out=None)
     model: Any = SimpleNamespace(edges=edges, train=train, graph_of=lambda program: values)
     flow: Any = SimpleNamespace(graph=lambda program: {"a": Flows(3, 2, 6)})
     assert list(_crossings(model, flow, "bob")) == [(told, Route("bob", "train"))]
