@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from vflc_common.backends import ColumnStatistic, GraphBuilder, KerasBuilder, OnnxBuilder
     from vflc_common.values import Values
 
-Kind = Literal["string", "int", "float", "date", "timestamp", "strings", "id", "ids", "pair"]
-"""What a link reads or gives: `strings` and `ids` are many a row, a `pair` is two numbers."""
+Kind = Literal["string", "int", "float", "date", "timestamp", "strings", "ints", "id", "ids", "pair"]
+"""What a link reads or gives: `strings`, `ints` and `ids` are many a row, a `pair` is two numbers."""
 TEXTS = ("string", "strings")
+MANY = ("strings", "ints")
+"""Kinds of many values a row, of which an encoder makes many ids."""
 IDS = ("id", "ids")
 NUMBERS = ("int", "float")
 
@@ -284,7 +286,7 @@ class Encoder(Struct, frozen=True, kw_only=True):
         """What it gives of what it reads."""
         if vector_width(kind) is not None:
             return kind
-        return "ids" if self.gives == "id" and kind == "strings" else self.gives or kind
+        return "ids" if self.gives == "id" and kind in MANY else self.gives or kind
 
     def mistake(self, settings: EncoderSettings, kind: str) -> str | None:
         """What is wrong with the parameters, all of which are there; None where nothing is."""

@@ -48,7 +48,11 @@ STEPS = {
 """What a place does in a program, with what it does it to."""
 StepKind = Literal["run", "send", "receive", "catch_up", "update", "assign", "protect"]
 
-COLUMN_TYPES = ("string", "int", "float", "bool", "date", "timestamp")
+LISTS = {"list(int)": "ints", "list(string)": "strings"}
+"""Types of columns with many values a row, and what encoders are given of them."""
+DECIMAL_COMMA = 'float(",")'
+"""The type of a number that text has with a decimal comma."""
+COLUMN_TYPES = ("string", "int", "float", DECIMAL_COMMA, "bool", "date", "timestamp", *LISTS)
 """Declared types of raw columns; and `vector(8)`, so many numbers a row."""
 DATES = ("date", "timestamp")
 """Types of moments: inside, whole microseconds since 1970 began in UTC; those of a date are whole days."""
@@ -112,7 +116,7 @@ def vector_width(type: str | None) -> int | None:
 
 def kind_of(type: str) -> str:
     """What encoders and expressions are given of a column of a declared type: truth is 1 or 0."""
-    return "int" if type == "bool" else type
+    return {"bool": "int", DECIMAL_COMMA: "float", **LISTS}.get(type, type)
 
 
 def is_column_type(text: str) -> bool:

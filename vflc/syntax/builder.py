@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
-from vflc_common.text import is_name
+from vflc_common.text import is_name, quote
 
 from vflc.diagnostics import RelatedSpan, Span
 from vflc.diagnostics.diagnostic import ANYTHING
@@ -103,10 +103,15 @@ class Builder(Expressions):
         return self._leaf(node, name.text, *(members(name.text, *family) if family else ()))
 
     def type(self, parts: list[Any]) -> tree.Name:
-        """`float`, `vector(128)`: as text without blanks."""
+        """`float`, `vector(128)`, `list(int)`, `float(",")`: as text without blanks."""
         if len(parts) == 1:
             return self._name(parts[0])
-        return tree.Name(f"{parts[0]}({self.number(parts[2:3]).value})", self._over(parts))
+        inside = str(parts[2])
+        if parts[2].type == "NUMBER":
+            inside = str(self.number(parts[2:3]).value)
+        elif parts[2].type == "STRING":
+            inside = quote(self.string(parts[2:3]).value)
+        return tree.Name(f"{parts[0]}({inside})", self._over(parts))
 
     def alias(self, parts: list[Any]) -> _Alias:
         return _Alias(self._name(parts[1]), self._over(parts))

@@ -347,8 +347,9 @@ def _classify(scan: Scan) -> None:
 
 def _is_type(tokens: list[Token], index: int) -> bool:
     """Whether a column's type stands there: `as` after it gives the column its name in the spec."""
-    if [token.type for token in tokens[index - 2 : index + 1]] == ["LPAR", "NUMBER", "RPAR"]:
-        index -= 3  # `vector(8)`
+    before = [token.type for token in tokens[max(index - 2, 0) : index + 1]]
+    if before in (["LPAR", inside, "RPAR"] for inside in ("NUMBER", "NAME", "STRING")):
+        index -= 3  # `vector(8)`, `list(int)`, `float(",")`
     return index > 0 and tokens[index].type == "NAME" and tokens[index - 1].type == "COLON"
 
 

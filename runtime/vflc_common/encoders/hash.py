@@ -74,7 +74,7 @@ ENCODER = Encoder(
     step="the hash of the text's bytes in UTF-8 modulo `buckets`; a whole number is hashed as its decimal "
     "digits. Without `salt` FarmHash's Fingerprint64, with it SipHash-2-4, `salt` being the two 64-bit "
     "halves of the key, or one number that is both",
-    reads=("string", "int", "strings"),
+    reads=("string", "int", "strings", "ints"),
     gives="id",
     parameters=(
         EncoderParameter("buckets", whole(1, MOST_IDS), needed=True),

@@ -61,7 +61,7 @@ ENCODER = Encoder(
     name="index",
     doc="The whole number itself, which must lie in 0 to `n` - 1.",
     step="a whole number from 0 to `n` - 1 as it is",
-    reads=("int",),
+    reads=("int", "ints"),
     gives="id",
     parameters=(EncoderParameter("n", whole(1, MOST_IDS), needed=True), lookup_default),
     python=Python(index, "lookup"),

@@ -171,7 +171,7 @@ ENCODER = Encoder(
     "rows, at most `max`, each of which occurs `min_count` times; all others are 0.",
     step="the position in `values`, from 0; compared as text where the value or the first of `values` is "
     "text, otherwise as numbers",
-    reads=("string", "int", "strings"),
+    reads=("string", "int", "strings", "ints"),
     gives="id",
     parameters=(
         EncoderParameter("values", VALUE, many=True),

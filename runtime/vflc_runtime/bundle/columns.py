@@ -14,6 +14,7 @@ from vflc_common.words import (
     COLUMN_TYPES,
     ENCODERS_FILE,
     GROUPING,
+    LISTS,
     SHAPES,
     is_column_type,
     kind_of,
@@ -63,9 +64,14 @@ def _type(column: Json) -> str:
     declared = column["type"].text()
     if not is_column_type(declared):
         raise column["type"].wrong(f"one of {', '.join(COLUMN_TYPES)}, or a vector")
-    if vector_width(declared) is not None and column["kind"].text() != "feature":
-        raise column["type"].wrong("no vector, for what is no feature")
+    if _is_many(declared) and column["kind"].text() != "feature":
+        raise column["type"].wrong("no vector or list, for what is no feature")
     return declared
+
+
+def _is_many(declared: str) -> bool:
+    """Whether a row has many values of a column, with which expressions cannot compute."""
+    return vector_width(declared) is not None or declared in LISTS
 
 
 def _check_column(column: Json, types: Mapping[str, str], declared: Sequence[Plugin]) -> None:
@@ -114,7 +120,7 @@ def _check_where(item: Json) -> None:
 def _check_expression(tree: Json, types: Mapping[str, str]) -> None:
     keys = {key for key, _ in tree.items()}
     if "column" in keys:
-        tree["column"].one_of(*(name for name, type in types.items() if vector_width(type) is None))
+        tree["column"].one_of(*(name for name, type in types.items() if not _is_many(type)))
     elif "number" in keys:
         tree["number"].number()
     elif "string" in keys:

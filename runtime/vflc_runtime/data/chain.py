@@ -110,7 +110,8 @@ class EncoderChain:
         fit = record(self.encoders[at]).fit
         assert fit is not None, "what is not fitted can be"
         for component, part in enumerate(self._components(values)):
-            encoded = self._run(Values(present(part)), keys, self.encoders[:at], None, component)
+            given = _pieces(part) if pa.types.is_list(part.type) else Values(present(part))
+            encoded = self._run(given, keys, self.encoders[:at], None, component)
             taken: Any = encoded.flat.drop_null()
             if not pa.types.is_string(encoded.flat.type) or fit.of == "numbers":
                 with self._refuse.converting("what is fitted to it"):
@@ -172,7 +173,7 @@ class EncoderChain:
         """Encodes rows.
 
         Args:
-            values: string, int64, double or bool [n], null where missing; not finite is missing too.
+            values: string, int64, double, bool or list [n], null where missing; not finite is missing too.
             keys: the rows' keys [n], for messages.
 
         Returns:
@@ -187,8 +188,12 @@ class EncoderChain:
             return self._vectors(values, keys)
         values = present(values)
         self.counts.missing += values.null_count
-        distinct, codes = self._distinct(values)
-        done = self._run(Values(distinct), keys, self.encoders, codes)
+        if pa.types.is_list(values.type):
+            given, codes = _pieces(values), None
+        else:
+            distinct, codes = self._distinct(values)
+            given = Values(distinct)
+        done = self._run(given, keys, self.encoders, codes)
         self._count_unknown(done, codes)
         if done.offsets is not None:
             if self.length is None:
@@ -272,6 +277,15 @@ class EncoderChain:
             example = str(done.looked_up[int(at)].as_py())
             if example not in self.counts.examples:
                 self.counts.examples.append(example)
+
+
+def _pieces(lists: pa.Array) -> Values:
+    """The values of lists [n], without those that are missing; a list that is missing has none."""
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    flat = lists.flatten()
+    kept = flat.is_valid()
+    before = np.concatenate([[0], np.cumsum(kept.to_numpy(zero_copy_only=False))])
+    return Values(flat.filter(kept), before[np.concatenate([[0], np.cumsum(lengths)])])
 
 
 def part_of(state: Mapping[str, Any], component: int) -> dict[str, Any]:

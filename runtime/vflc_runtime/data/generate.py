@@ -21,7 +21,7 @@ from vflc_common.encoders import record
 from vflc_common.expressions import CALLS, ExpressionTree
 from vflc_common.expressions import columns as columns_read
 from vflc_common.text import text
-from vflc_common.words import DATES, kind_of, vector_width
+from vflc_common.words import DATES, DECIMAL_COMMA, LISTS, kind_of, vector_width
 
 from vflc_runtime.data import expressions
 from vflc_runtime.data.table import ColumnJson, name_in_table
@@ -76,7 +76,8 @@ def _random(seed: int, *purpose: str) -> np.random.Generator:
 
 _ARROW = {
     "string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "date": pa.date32(),
-    "timestamp": pa.timestamp("us"),
+    "timestamp": pa.timestamp("us"), DECIMAL_COMMA: pa.float64(), "list(int)": pa.list_(pa.int64()),
+    "list(string)": pa.list_(pa.string()),
 }  # fmt: skip
 FROM, TO = -3653, 29220
 """Days since 1970 between which dates lie: 1960 to 2049."""
@@ -172,6 +173,8 @@ def _column(
     if column["type"] in DATES:
         return _moments(column["type"], wanted.gaps or tested, literals, rows, random)
     values: list[Any]
+    if column["type"] in LISTS:
+        return _lists(column["type"], wanted, rows, random)
     if wanted.separator is not None:
         values = _many(wanted, rows, random)
     elif wanted.listed:
@@ -231,6 +234,19 @@ def _vectors(width: int, wanted: _Wanted, rows: int, random: np.random.Generator
     flat = pa.array(random.normal(0.0, 1.0, rows * width))
     absent = pa.array(random.random(rows) < (GAPS if wanted.gaps else 0.0))
     return pa.FixedSizeListArray.from_arrays(flat, width, mask=absent)
+
+
+def _lists(type: str, wanted: _Wanted, rows: int, random: np.random.Generator) -> pa.Array:
+    """Lists of some of the values that encoders know [rows], a few of them missing."""
+    text_like = type == "list(string)"
+    listed = [*wanted.listed] or [*range(wanted.distinct or DISTINCT)]
+    listed = [text(value) if text_like else int(value) for value in listed]
+    firsts = _covering(len(listed), rows, random)
+    values: list[Any] = []
+    for first, count in zip(firsts, random.integers(0, 5, rows), strict=True):
+        more = random.integers(0, len(listed), max(int(count) - 1, 0))
+        values.append([listed[i] for i in (first, *more)] if count else None)
+    return pa.array(values, _arrow(type))
 
 
 def _moments(

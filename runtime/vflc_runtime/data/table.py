@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import duckdb
-from vflc_common.words import vector_width
+from vflc_common.text import written
+from vflc_common.words import DECIMAL_COMMA, LISTS, vector_width
 
 from vflc_runtime.data import values
 from vflc_runtime.data.keys import called, key_text, readable, wanted_keys
@@ -21,6 +23,8 @@ ColumnJson = Mapping[str, Any]
 T = TypeVar("T")
 
 HELP = {
+    **dict.fromkeys(LISTS, "give every row a list of such values; null is an empty one"),
+    DECIMAL_COMMA: "correct the values: a comma is the decimal sign, points stand between thousands: 1.234,5",
     "bool": "correct the values: true and false, yes and no, 1 and 0 are understood; leave missing ones out",
     "date": "write dates as 2024-01-31, or convert them in a query: sql:SELECT … strptime(D, '%d.%m.%Y') AS "
     "D; declare the column timestamp where days have times",
@@ -160,6 +164,11 @@ def _refuse_value(
     help = "correct the values, leave missing ones empty, or declare the column string"
     if column["type"] == "int" and values.is_long(value):
         help = "declare the column string: this number does not fit a 64-bit int"
+    elif column["type"] in ("int", "float") and re.fullmatch(r"\s*[+-]?[0-9.]*,[0-9]+\s*", str(value)):
+        name = written(name_in_table(column))
+        help = (
+            f'if this is a decimal comma, declare the column float(","): {column["kind"]} {name}: float(",")'
+        )
     elif column["type"] in HELP:
         help = HELP[column["type"]]
     elif column["type"] == "string":

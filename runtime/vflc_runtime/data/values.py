@@ -22,7 +22,7 @@ import duckdb
 import pyarrow as pa
 from vflc_common.dates import DAY, ISO_MOMENT
 from vflc_common.text import DIGITS
-from vflc_common.words import DATES, vector_width
+from vflc_common.words import DATES, DECIMAL_COMMA, LISTS, vector_width
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"} | {
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
@@ -40,6 +40,9 @@ MACROS = {
     "vfl_absent": """(t) AS lower(trim(t)) IN ('', 'nan', 'inf', '+inf', '-inf', 'infinity', '-infinity')""",
     "vfl_number": f"""(t) AS
     CASE WHEN regexp_full_match(trim(t), '{_NUMBER}') THEN vfl_finite(TRY_CAST(trim(t) AS DOUBLE)) END""",
+    "vfl_comma": """(t) AS
+    CASE WHEN regexp_full_match(trim(t), '[+-]?([0-9]{1,3}([.][0-9]{3})+|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]+)?')
+        THEN vfl_number(replace(replace(t, '.', ''), ',', '.')) END""",
     "vfl_integer": """(t) AS
     CASE WHEN regexp_full_match(trim(t), '[+-]?[0-9]+(\\.0*)?')
         THEN TRY_CAST(regexp_replace(trim(t), '\\.0*$', '') AS BIGINT)
@@ -101,6 +104,8 @@ def typed(declared: str, type: str, name: str) -> Expression | None:
     """A column `name` of DuckDB's `type` as it was declared; None where it cannot be had so."""
     if (width := vector_width(declared)) is not None:
         return _as_vector(width, type, name)
+    if declared in LISTS:
+        return _as_list(declared, type, name)
     return _TYPED[declared](type, name)
 
 
@@ -148,6 +153,31 @@ def _as_float(type: str, name: str) -> Expression | None:
     return None
 
 
+def _as_comma(type: str, name: str) -> Expression | None:
+    """A number, which text has with a decimal comma: `1.234,5`."""
+    written = _written(type, name)
+    return _read(written, f"vfl_comma({written})") if written else _as_float(type, name)
+
+
+def _as_list(declared: str, type: str, name: str) -> Expression | None:
+    """Lists and arrays of values, each had as a column of them would be."""
+    element = declared.removeprefix("list(").removesuffix(")")
+    inside = re.fullmatch(r"(.+)\[\d*\]", type)
+    items, wrong = name, "false"
+    if type == "JSON":
+        items = f"CASE WHEN json_type({name}) = 'ARRAY' THEN json_extract({name}, '$[*]') END"
+        wrong = f"json_type({name}) NOT IN ('ARRAY', 'NULL')"
+    elif inside is not None:
+        items = name if type.endswith("[]") else f"CAST({name} AS {inside[1]}[])"
+    elif type == '"NULL"':
+        return Expression(f"CAST(NULL AS {'BIGINT' if element == 'int' else 'VARCHAR'}[])")
+    each = typed(element, "JSON" if inside is None else inside[1], "x") if inside or type == "JSON" else None
+    if each is None:
+        return None
+    bad = f"len(list_filter({items}, lambda x: {each.bad})) > 0"
+    return Expression(f"list_transform({items}, lambda x: {each.value})", f"{wrong} OR {bad}")
+
+
 def _as_truth(type: str, name: str) -> Expression | None:
     """1 or 0: of truth, of these numbers, and of words for it."""
     if type == '"NULL"':
@@ -190,6 +220,7 @@ _TYPED: dict[str, Callable[[str, str], Expression | None]] = {
     "string": as_text,
     "int": _as_int,
     "float": _as_float,
+    DECIMAL_COMMA: _as_comma,
     "bool": _as_truth,
     "date": _as_date,
     "timestamp": _as_timestamp,
@@ -239,7 +270,12 @@ def what_to_do(name: str, declared: str, type: str) -> str:
         return f"make a list of {width} numbers of it in a query: sql:SELECT … [a, b] AS {called}"
     if re.fullmatch(r"(FLOAT|DOUBLE)\[\d+\]", type):
         return f"declare it with its length: vector({type.partition('[')[2].rstrip(']')})"
+    if declared in LISTS and not type.endswith("]"):
+        return 'declare it string, and split it in the spec: feature X: string -> split("|")'
     if type.endswith("]"):
+        if declared in ("string", "int") and as_text(type.partition("[")[0], name) is not None:
+            element = "int" if type.partition("[")[0] in INTEGERS else "string"
+            return f"declare it list({element})"
         return (
             f"join the list into one text, and split it in the spec: "
             f"sql:SELECT … array_to_string({called}, '|') AS {called}, and -> split(\"|\")"

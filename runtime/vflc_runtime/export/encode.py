@@ -113,8 +113,12 @@ def typed(value: Any, declared: str, name: str) -> Any:
     """A value as text, a whole number or a number, as its column is declared; None where missing."""
     if declared.startswith("vector("):
         return _vector(value, int(declared[len("vector(") : -1]), name)
+    if declared.startswith("list("):
+        return _list(value, declared[len("list(") : -1], name)
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if declared.startswith("float("):
+        return typed(_without_comma(value, name) if isinstance(value, str) else value, "float", name)
     if value is not None and declared in _READ:
         return _READ[declared](value, name)
     if value is None or declared == "string":
@@ -142,6 +146,27 @@ def _vector(value: Any, width: int, name: str) -> list[float | None]:
     if not isinstance(value, list) or len(value) != width:
         raise RefusedValue(f"{name} is {value!r}, and is to be a list of {width} numbers")
     return [typed(one, "float", name) for one in value]
+
+
+def _list(value: Any, element: str, name: str) -> list[Any]:
+    """The values of a list that are not missing; a missing list has none."""
+    if value is not None and not isinstance(value, list):
+        raise RefusedValue(f"{name} is {value!r}, and is to be a list")
+    found = [typed(one, element, name) for one in value or []]
+    return [one for one in found if one is not None]
+
+
+COMMA = re.compile(r"[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]+)?")
+
+
+def _without_comma(text: str, name: str) -> str:
+    """`1.234,5` as `1234.5`."""
+    text = text.strip(" ")
+    if text.lower() in ABSENT:
+        return text
+    if COMMA.fullmatch(text) is None:
+        raise RefusedValue(f"{name} is {text!r}, and is to be a number with a decimal comma")
+    return text.replace(".", "").replace(",", ".")
 
 
 TRUTH = {

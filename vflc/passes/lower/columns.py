@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec.structs import replace
-from vflc_common.encoder import TEXTS, shape_of, width_of
+from vflc_common.encoder import MANY, TEXTS, shape_of, width_of
 from vflc_common.encoders import length, record
 from vflc_common.expressions import columns as columns_read
 from vflc_common.expressions import type_of
 from vflc_common.text import composed, quote
-from vflc_common.words import COLUMN_TYPES, DATES, WIDEST, is_column_type, kind_of, vector_width
+from vflc_common.words import COLUMN_TYPES, DATES, LISTS, WIDEST, is_column_type, kind_of, vector_width
 
 from vflc.diagnostics import RelatedSpan, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -150,6 +150,10 @@ def _type_help(declared: str) -> str:
     """What to write instead of a type that there is none of."""
     if declared.startswith("vector"):
         return f"write how many numbers each row has: vector(128), at most {WIDEST:,}"
+    if declared.startswith("list"):
+        return "write list(int) or list(string)"
+    if declared.startswith("float("):
+        return 'numbers with a decimal comma are float(",")'
     near = did_you_mean(declared, [*COLUMN_TYPES, "vector"])
     near = "vector(128)" if near == "vector" else near
     return foreign.instead(foreign.TYPES, declared) or (
@@ -215,8 +219,9 @@ def _column(
         if not is_column_type(declared):
             ev.error("VFL0204", f"unknown type `{declared}`", column.type.span, _type_help(declared))
             return None
-        if column.kind != "feature" and vector_width(declared) is not None:
-            text = f"the {column.kind} `{name}` is a vector: only a feature can be one"
+        if column.kind != "feature" and (vector_width(declared) is not None or declared in LISTS):
+            what = "list" if declared in LISTS else "vector"
+            text = f"the {column.kind} `{name}` is a {what}: only a feature can be one"
             help = "declare each of its numbers as a column of its own, selected in a query"
             ev.error("VFL0021", text, column.type.span, help)
             return None
@@ -242,9 +247,9 @@ def _column(
         text = f"the classes of the label `{name}` would be known to a run alone"
         ev.error("VFL0214", text, column.span, 'list them: vocab("a", "b", "c")')
         return None
-    if kind in TEXTS:
+    if kind in (*TEXTS, *MANY):
         help = "end the chain with hash(buckets) or vocab(values)"
-        text = f"`{name}` is text, but the graph needs ids or numbers"
+        text = f"`{name}` is {'text' if kind in TEXTS else 'a list'}, but the graph needs ids or numbers"
         if column.kind == "weight":
             text, help = f"the weight `{name}` is text", "an example weight must be a number"
         ev.error("VFL0204", text, column.span, help)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from vflc_common.encoder import DEFAULT, IDS, OTHER, Encoder, examined
+from vflc_common.encoder import DEFAULT, IDS, MANY, OTHER, Encoder, examined
 from vflc_common.encoders import ENCODERS
 from vflc_common.plugins import MEND, BrokenPlugin
 from vflc_common.words import vector_width
@@ -77,8 +77,8 @@ def _help(kind: str, encoder: Encoder) -> str:
         return "only encoders from numbers to numbers, such as standardize, can follow a vector"
     if kind in IDS:
         return "end the chain here: no encoder can follow ids"
-    if kind == "strings":
-        return "use hash or vocab to turn several texts per row into ids"
+    if kind in MANY:
+        return "use hash or vocab to turn several values per row into ids"
     return encoder.misfit or "change the column's declared type, or the encoder"
 
 

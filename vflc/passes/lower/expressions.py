@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vflc_common.dates import DAY, moment_of
+from vflc_common.encoder import MANY
 from vflc_common.expressions import CALLS, COMPARISONS, CROSSED, operation_type, type_of
 from vflc_common.text import quote
 from vflc_common.words import DATES, vector_width
@@ -41,9 +42,10 @@ def lower_expression(
             return {"string": expr.value}, "string"
         case tree.Bool():
             return {"number": int(expr.value)}, "int"
-        case tree.Ref() if vector_width(raw.get(expr.name)) is not None:
-            help = "select one of its numbers in a query, as a column of its own"
-            text = f"`{expr.name}` is a vector, and expressions compute with single values"
+        case tree.Ref() if (kind := raw.get(expr.name)) in MANY or vector_width(kind) is not None:
+            help = "select one of its values in a query, as a column of its own"
+            what = "list" if kind in MANY else "vector"
+            text = f"`{expr.name}` is a {what}, and expressions compute with single values"
             ev.error("VFL0021", text, expr.span, help)
             return None, "float"
         case tree.Ref() if expr.name in raw:
