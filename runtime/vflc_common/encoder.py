@@ -6,6 +6,7 @@ codes it has, how it encodes rows, how exported models do it, and what made-up t
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -121,6 +122,20 @@ _TAKES_DEFAULT = ArgumentType(
 )
 
 
+FILE, SHA256, SIZE = "file", "sha256", "size"
+"""Parameters of an encoder whose values a file may list: the name in the bundle, the hash, how many."""
+_TAKES_HASH = ArgumentType(
+    "64 hexadecimal digits",
+    lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value)),
+)
+of_file = (
+    EncoderParameter(FILE, TEXT),
+    EncoderParameter(SHA256, _TAKES_HASH),
+    EncoderParameter(SIZE, whole(1, MOST_IDS - 1)),
+)
+"""These parameters."""
+
+
 class Lookup(Struct, frozen=True):
     """That an encoder knows some values, gives each an id, and has a default for all others.
 
@@ -160,6 +175,7 @@ class Fit(Struct, frozen=True):
         result: from it, and the settings of the encoder, to all the parameters: numbers, or lists of them.
         settled: the encoder that computes, once the parameters are known: itself, or another.
         neutral: parameters with which numbers stay as they are.
+        needed: whether parameters that are not given are to be fitted, and come from nowhere else.
         of: what is added to the statistic. `numbers`: as doubles; `values`: texts and numbers as they are.
     """
 
@@ -167,6 +183,7 @@ class Fit(Struct, frozen=True):
     result: Callable[[Any, EncoderSettings], Mapping[str, Any]]
     settled: Callable[[EncoderSettings], EncoderSettings]
     neutral: Mapping[str, Any]
+    needed: Callable[[EncoderSettings], bool] = lambda settings: True
     of: Literal["numbers", "values"] = "numbers"
 
 
@@ -306,7 +323,9 @@ class Encoder(Struct, frozen=True, kw_only=True):
 
     def unfitted(self, settings: EncoderSettings) -> tuple[str, ...]:
         """The parameters that a run has to fit."""
-        return tuple(p for p in self.fit.neutral if settings.get(p) is None) if self.fit else ()
+        if self.fit is None or not self.fit.needed(settings):
+            return ()
+        return tuple(p for p in self.fit.neutral if settings.get(p) is None)
 
     def allows_missing(self, settings: EncoderSettings) -> bool:
         """Whether a missing value becomes something."""

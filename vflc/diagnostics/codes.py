@@ -56,7 +56,7 @@ CODES: dict[str, str] = {
     "VFL0211": "A loss weighted by something that is not a weight",
     "VFL0212": "Units that are not known where the prediction is made",
     "VFL0213": "A text that is no date",
-    "VFL0214": "A label whose classes are fitted",
+    "VFL0214": "A label whose classes are not in the spec",
     "VFL0220": "A prediction that depends on the other rows of a batch",
     "VFL0221": "A metric by groups that its label's party does not have",
     "VFL0222": "A label that cannot be masked or balanced",
@@ -231,4 +231,6 @@ CODES: dict[str, str] = {
     "VFL0766": "A part of a model that vflc exported",
     "VFL0765": "An ONNX model that runs as it is",
     "VFL0720": "A fitted vocabulary without values",
+    "VFL0721": "A file that is no vocabulary",
+    "VFL0722": "A vocabulary other than the one that is meant",
 }

@@ -15,10 +15,12 @@ from vflc.emit.onnx.subgraph import to_onnx
 from vflc.emit.onnx.update import build_updates, optimizers_at
 from vflc.emit.onnx.whole import whole_onnx
 from vflc.emit.outside import check_runs, given_values
-from vflc.emit.plan import encoders, given_at, guard_graph, outside_models, plan
+from vflc.emit.plan import encoders, given_at, guard_graph, listed_files, outside_models, plan
 from vflc.emit.population.bundle import population_files, population_keras_files
 from vflc.emit.population.manifest import population_manifest
+from vflc.ir.listed import ListedFile
 from vflc.ir.model import PlaceSchedule
+from vflc.ir.outside import OutsideModel
 from vflc.ir.stages import ByMode, Scheduled, Vectorised
 
 
@@ -47,9 +49,10 @@ def emit(
         outside = outside_models(model, schedule.place)
         for each in outside:
             check_runs(each)
-        contents[schedule.place] = hashes(mine) | {each.file: each.sha256 for each in outside}
+        beside: list[OutsideModel | ListedFile] = [*outside, *listed_files(model, schedule.place)]
+        contents[schedule.place] = hashes(mine) | {each.file: each.sha256 for each in beside}
         written = mine if "onnx" in backends else {"encoders.json": mine["encoders.json"]}
-        written |= {each.file: each.content for each in outside if each.content is not None}
+        written |= {each.file: each.content for each in beside if each.content is not None}
         files |= {f"{schedule.place}/{name}": content for name, content in written.items()}
     data = manifest(model, spec, precision, contents)
     if unfused is not None and whole is not None:
@@ -64,11 +67,17 @@ def emit_population(
 ) -> Bundle:
     """Writes the plans and graphs of a population's two places, as `emit` does."""
     places, keras = population_files(model, precision, _loads), {}
-    contents = {place: hashes(files) for place, files in places.items()}
+    listed = {place: listed_files(model, place) for place in places}
+    contents = {
+        place: hashes(files) | {each.file: each.sha256 for each in listed[place]}
+        for place, files in places.items()
+    }
     if "onnx" not in backends:
         places = {place: {"encoders.json": own["encoders.json"]} for place, own in places.items()}
     if "keras" in backends:
         keras = population_keras_files(model, precision)
+    for place, own in places.items():
+        own |= {each.file: each.content for each in listed[place] if each.content is not None}
     data = population_manifest(model, spec, precision, contents, parties(model))
     files = {f"{place}/{name}": content for place, own in places.items() for name, content in own.items()}
     if keras:

@@ -16,6 +16,7 @@ from vflc.diagnostics import Span
 from vflc.emit.manifest.sizes import only_summed
 from vflc.emit.onnx.update import build_updates, catch_up, optimizers_at, slots_of, update_graph
 from vflc.ir.graph import PLACELESS, Graph, Node
+from vflc.ir.listed import ListedFile
 from vflc.ir.model import UNSPLIT, ColumnInfo, PlaceSchedule, Prediction, Step
 from vflc.ir.outside import OP, OutsideModel, graph_name
 from vflc.ir.release import Guard
@@ -105,6 +106,12 @@ def outside_graphs(model: Scheduled, place: str) -> dict[str, Any]:
         }
         for node in outside_at(model, place)
     }
+
+
+def listed_files(model: Placed, place: str) -> list[ListedFile]:
+    """Files of values that encoders of a place's columns know, each once."""
+    columns = (column for name in _tables(model, place) for column in model.party(name).columns)  # type: ignore[union-attr]
+    return list({column.listed.file: column.listed for column in columns if column.listed}.values())
 
 
 def _tables(model: Placed, place: str) -> list[str]:

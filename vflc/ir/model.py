@@ -16,6 +16,7 @@ from vflc_common.words import Division, Halves, HeldOutBy, Phase, Predicted, Pro
 
 from vflc.diagnostics.span import Span
 from vflc.ir.graph import Graph, Node
+from vflc.ir.listed import ListedFile
 
 UNSPLIT = "unsplit"
 """The one place of a model compiled as if all tables lay in one."""
@@ -34,6 +35,7 @@ class ColumnInfo(Struct, frozen=True):
         family: what stands before the number in its name, where it was declared with a family.
         table: what the table calls it, where that is not its name.
         present, evens: of a label, the weights that say which rows have it, and make its classes count alike.
+        listed: the file of the values that an encoder knows.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ColumnInfo(Struct, frozen=True):
     table: str | None = None
     present: str | None = None
     evens: str | None = None
+    listed: ListedFile | None = None
 
     @property
     def is_fitted(self) -> bool:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from vflc_common.arrow import pa, pc
 from vflc_common.encoder import (
     DEFAULT,
+    FILE,
     MOST_IDS,
     OTHER,
+    SHA256,
+    SIZE,
     VALUE,
     Encoder,
     EncoderParameter,
@@ -20,6 +23,7 @@ from vflc_common.encoder import (
     Python,
     Suits,
     lookup_default,
+    of_file,
     whole,
 )
 from vflc_common.encoding import MISSING, of_lookup
@@ -29,8 +33,18 @@ if TYPE_CHECKING:
     from vflc_common.backends import KerasBuilder, OnnxBuilder
 
 
+KEPT = ("name", "values", DEFAULT)
+"""Settings that count once the values are known."""
+IN_FILE = 'values in a file are vocab("values.txt"), with nothing beside it but sha256, size and default'
+
+
 def wrong(settings: EncoderSettings, kind: str) -> str | None:
     values, most = settings["values"], settings.get("max")
+    if settings.get(FILE) is not None:
+        given = None not in (settings.get(SHA256), settings.get(SIZE))
+        return None if given and values is most is settings.get("min_count") is None else IN_FILE
+    if settings.get(SHA256) is not None or settings.get(SIZE) is not None:
+        return IN_FILE
     if most is not None:
         if values is not None:
             return "a vocabulary lists its values, or is fitted: vocab(fit, max = 1000)"
@@ -168,7 +182,9 @@ ENCODER = Encoder(
     name="vocab",
     doc="The value's position among `values`, from 0. Ranges stand for their numbers: `vocab(0..20)`. "
     "`vocab(fit, max = 5000, min_count = 10)` takes the most frequent values of the party's aligned training "
-    "rows, at most `max`, each of which occurs `min_count` times; all others are 0.",
+    "rows, at most `max`, each of which occurs `min_count` times; all others are 0. "
+    '`vocab("stores.txt")` takes the lines of a file beside the spec; with its `sha256` and `size`, other '
+    "parties need not have it.",
     step="the position in `values`, from 0; compared as text where the value or the first of `values` is "
     "text, otherwise as numbers",
     reads=("string", "int", "strings", "ints"),
@@ -177,6 +193,7 @@ ENCODER = Encoder(
         EncoderParameter("values", VALUE, many=True),
         EncoderParameter("max", whole(1, MOST_IDS - 1)),
         EncoderParameter("min_count", whole(1, MOST_IDS)),
+        *of_file,
         lookup_default,
     ),
     words={"fit": (DEFAULT, OTHER)},
@@ -188,15 +205,16 @@ ENCODER = Encoder(
         values=lambda settings: list(settings["values"] or ()),
         called=lambda settings: f"vocab of {len(settings['values'])} values",
         help=lambda settings: "add the values",
-        room=lambda settings: settings.get("max"),
+        room=lambda settings: settings.get("max") or (None if settings["values"] else settings.get(SIZE)),
     ),
     fit=Fit(
         start=Counted,
         result=lambda counted, settings: {
             "values": counted.most(settings["max"], settings["min_count"] or 1)
         },
-        settled=lambda settings: {**settings, "max": None, "min_count": None},
+        settled=lambda settings: {**dict.fromkeys(settings), **{name: settings[name] for name in KEPT}},
         neutral={"values": None},
+        needed=lambda settings: settings.get("max") is not None,
         of="values",
     ),
     suits=suits,

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vflc_common.listed import SUFFIX
 from vflc_common.words import ENCODERS_FILE, KERAS_FOLDER
 
 from vflc_runtime.bundle.reading import Json, damaged
@@ -110,7 +111,8 @@ def open_contents(
     if keras is None:
         raise _no_plan(folder, backend)
     own = folder / place / KERAS_FOLDER
-    beside = _read(folder / place, hashes[place], [ENCODERS_FILE])
+    lists = [name for name in hashes[place] if name.endswith(SUFFIX)]
+    beside = _read(folder / place, hashes[place], [ENCODERS_FILE, *lists])
     return Contents(own, _read(own, keras.hashes[place]) | beside)
 
 

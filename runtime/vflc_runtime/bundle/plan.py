@@ -13,6 +13,7 @@ from vflc_common.arrays import Array
 from vflc_common.words import ENCODERS_FILE, HeldOutBy, StepKind
 
 from vflc_runtime.bundle.contents import Contents
+from vflc_runtime.bundle.listed import with_values
 from vflc_runtime.bundle.plan_guards import Guard
 from vflc_runtime.bundle.plan_keras import LayerVariable, TapePlan
 from vflc_runtime.bundle.plan_rows import CatchUp, ReplaySteps
@@ -276,7 +277,8 @@ class PlacePlan:
     @property
     def encoders(self) -> dict[str, Any]:
         """How columns are encoded, by the party whose table has them: those of its encoders.json."""
-        return {party: info.value for party, info in self.contents.json(ENCODERS_FILE)["parties"].items()}
+        parties = self.contents.json(ENCODERS_FILE)["parties"]
+        return {party: with_values(info.value, self.contents) for party, info in parties.items()}
 
     @property
     def measures(self) -> tuple[str, ...]:

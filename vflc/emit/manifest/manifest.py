@@ -83,6 +83,7 @@ def parties(model: Lowered) -> list[dict[str, Any]]:
                 for kind in ("feature", "column", "label", "weight")
             },
             **({"in_table": named} if (named := _in_table(party)) else {}),
+            **({"vocabularies": files} if (files := _vocabularies(party)) else {}),
         }
         for party in model.parties
     ]
@@ -96,6 +97,15 @@ def _declared(column: ColumnInfo) -> str:
 def _in_table(party: PartyInfo) -> dict[str, str]:
     """What the table calls the columns that the spec gives another name."""
     return {column.name: column.table for column in party.columns if column.table is not None}
+
+
+def _vocabularies(party: PartyInfo) -> list[dict[str, Any]]:
+    """Files that list the values of columns."""
+    return [
+        {"column": c.name, "path": c.listed.path, "sha256": c.listed.sha256, "values": c.listed.size}
+        for c in party.columns
+        if c.listed is not None
+    ]
 
 
 def _with(first: Any, second: Any) -> tuple[Any, ...]:
@@ -161,6 +171,24 @@ def markdown(data: dict[str, Any]) -> str:
         labels = [*_called(party, "labels"), *(f"{name} (weight)" for name in _called(party, "weights"))]
         for names in (_called(party, "features"), labels, _called(party, "columns")):
             cells.append(plain(", ".join(names)) or "–")
+        lines.append(f"| {' | '.join(cells)} |")
+    files = [(party["name"], file) for party in data["parties"] for file in party.get("vocabularies", ())]
+    if files:
+        lines += [
+            "",
+            "## Files of values",
+            "",
+            "| party | column | file | SHA-256 | values |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+    for name, file in files:
+        cells = [
+            name,
+            plain(file["column"]),
+            plain(file["path"]),
+            f"`{file['sha256']}`",
+            f"{file['values']:,}",
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += described_models(data.get("models", []))
     each = "step"

@@ -179,7 +179,7 @@ def _parties(spec: tree.Spec, scope: Scope, modules: Modules, ev: Evaluator) -> 
     for item in spec.items:
         if isinstance(item, tree.Party):
             if item.name.text not in parties:
-                info, value = lower_party(ev, item, constants)
+                info, value = lower_party(ev, item, constants, modules.folder)
                 parties[item.name.text] = info
                 modules.bind(scope, LazyValue.known(item.name.text, item.name.span, value))
             else:

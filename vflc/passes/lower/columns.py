@@ -6,6 +6,7 @@ because encoders run where the raw table is.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from vflc.ir.graph import Node, SecretSource
 from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.passes.lower import foreign
-from vflc.passes.lower.encoders import lower_chain
+from vflc.passes.lower.encoders import FilesOfColumn, lower_chain
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.expressions import lower_expression
 from vflc.passes.lower.keys import lower_key
@@ -32,8 +33,13 @@ from vflc.passes.lower.values import PartyValue, Scope
 from vflc.syntax import tree
 
 
-def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyInfo, PartyValue]:
-    """Checks a party's columns and adds its features and labels to the graph."""
+def lower_party(
+    ev: Evaluator, party: tree.Party, scope: Scope, folder: Path | None
+) -> tuple[PartyInfo, PartyValue]:
+    """Checks a party's columns and adds its features and labels to the graph.
+
+    Files that encoders name are in the spec's `folder`.
+    """
     seen: dict[str, tree.Column] = {}
     read: dict[str, tuple[str, Span]] = {}
     columns: list[ColumnInfo] = []
@@ -53,7 +59,7 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
             seen[name] = column
             if _is_read_twice(ev, party, column, name, read):
                 continue
-            for lowered in _columns(ev, party, column, name, raw, scope):
+            for lowered in _columns(ev, party, column, name, raw, scope, folder):
                 family = column.name.text if column.family is not None and lowered.name == name else None
                 table = None if column.table == name or lowered.name != name else column.table
                 columns.append(replace(lowered, family=family, table=table))
@@ -80,11 +86,17 @@ def lower_party(ev: Evaluator, party: tree.Party, scope: Scope) -> tuple[PartyIn
 
 
 def _columns(
-    ev: Evaluator, party: tree.Party, column: tree.Column, name: str, raw: dict[str, str], scope: Scope
+    ev: Evaluator,
+    party: tree.Party,
+    column: tree.Column,
+    name: str,
+    raw: dict[str, str],
+    scope: Scope,
+    folder: Path | None,
 ) -> list[ColumnInfo]:
     """A column with what it declares beside itself; nothing after a mistake."""
     given = marks(ev, column, party.population)
-    lowered = _column(ev, party, given[0], name, raw, scope) if given is not None else None
+    lowered = _column(ev, party, given[0], name, raw, scope, folder) if given is not None else None
     if given is None or lowered is None:
         return []
     text = lowered.type == "string" or (lowered.value is not None and type_of(lowered.value, raw) == "string")
@@ -208,8 +220,20 @@ def _read_by(column: ColumnInfo) -> frozenset[str]:
     return frozenset({column.name}) if column.value is None else frozenset(columns_read(column.value))
 
 
+def _is_elsewhere(settings: dict[str, Any]) -> bool:
+    """Whether an encoder's values are found by a run, or lie in a file."""
+    lookup = record(settings).lookup
+    return lookup is not None and lookup.room(settings) is not None
+
+
 def _column(
-    ev: Evaluator, party: tree.Party, column: tree.Column, name: str, raw: dict[str, str], scope: Scope
+    ev: Evaluator,
+    party: tree.Party,
+    column: tree.Column,
+    name: str,
+    raw: dict[str, str],
+    scope: Scope,
+    folder: Path | None,
 ) -> ColumnInfo | None:
     value: dict[str, Any] | None = None
     declared: str | None = None
@@ -240,11 +264,12 @@ def _column(
             )
             return None
         return ColumnInfo(name, "column", declared, value, (), "raw", None, column.span)
-    encoders, kind, rows = lower_chain(ev, column, kind, scope)
+    files = FilesOfColumn(folder)
+    encoders, kind, rows = lower_chain(ev, column, kind, scope, files)
     if encoders is None:
         return None
-    if column.kind == "label" and any(record(e).lookup and record(e).unfitted(e) for e in encoders):
-        text = f"the classes of the label `{name}` would be known to a run alone"
+    if column.kind == "label" and any(_is_elsewhere(e) for e in encoders):
+        text = f"the classes of the label `{name}` are not in the spec"
         ev.error("VFL0214", text, column.span, 'list them: vocab("a", "b", "c")')
         return None
     if kind in (*TEXTS, *MANY):
@@ -269,4 +294,6 @@ def _column(
             "VFL0204", f"the weight `{name}` is {'an id' if shape == 'id' else 'ids'}", column.span, help
         )
         return None
-    return ColumnInfo(name, column.kind, declared, value, tuple(encoders), shape, rows, column.span)
+    return ColumnInfo(
+        name, column.kind, declared, value, tuple(encoders), shape, rows, column.span, listed=files.listed
+    )

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 from typing import Any
 
-from vflc_common.encoder import DEFAULT, IDS, MANY, OTHER, Encoder, examined
+from vflc_common.encoder import DEFAULT, FILE, IDS, MANY, OTHER, SHA256, SIZE, Encoder, examined, of_file
 from vflc_common.encoders import ENCODERS
 from vflc_common.plugins import MEND, BrokenPlugin
 from vflc_common.words import vector_width
 
 from vflc.diagnostics.suggest import did_you_mean
+from vflc.ir.listed import ListedFile
 from vflc.passes.lower import foreign
 from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.listed import BESIDE, names_a_file, read_listed
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
 
 def lower_chain(
-    ev: Evaluator, column: tree.Column, kind: str, scope: Scope
+    ev: Evaluator, column: tree.Column, kind: str, scope: Scope, files: FilesOfColumn
 ) -> tuple[list[dict[str, Any]] | None, str, int | None]:
     """The chain of a column, what it gives of a `kind`, and how many ids that are; None after a report."""
     encoders: list[dict[str, Any]] = []
@@ -32,7 +35,7 @@ def lower_chain(
             ev.error("VFL0204", text, link.span, _help(kind, encoder))
             return None, kind, None
         settings = _settings(ev, link, encoder, scope)
-        if settings is None:
+        if settings is None or (FILE in settings and not _listed(ev, link, encoder, settings, files)):
             return None, kind, None
         try:
             with ENCODERS.using(encoder.name):
@@ -122,6 +125,35 @@ def _settings(ev: Evaluator, link: tree.EncoderCall, encoder: Encoder, scope: Sc
     if encoder.lookup is not None and DEFAULT in found:
         found[DEFAULT] = OTHER if found[DEFAULT] is _OTHER else {"value": found[DEFAULT]}
     return {"name": encoder.name, **{name: found.get(name) for name in names}}
+
+
+class FilesOfColumn:
+    """Files that encoders of one column name, below the `folder` of the spec; None where it has none."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.listed: ListedFile | None = None
+
+
+def _listed(
+    ev: Evaluator, link: tree.EncoderCall, encoder: Encoder, settings: dict[str, Any], files: FilesOfColumn
+) -> bool:
+    """Whether an encoder can be used, whose values may be in a file: the file takes their place."""
+    if settings[FILE] is not None:
+        ev.error("VFL0107", f"`{link.name.text}` takes the name of a file first", link.span, BESIDE)
+        return False
+    values = next(name for name in settings if name not in ("name", FILE))
+    if not names_a_file(settings[values]):
+        return True
+    for wrong in (p.wrong(encoder.name, settings[p.name]) for p in of_file):
+        if wrong is not None:
+            ev.error("VFL0205", wrong, link.span)
+            return False
+    found = read_listed(settings[values][0], settings, link.span, files.folder, ev.collector)
+    if found is not None:
+        files.listed = found
+        settings |= {values: None, FILE: found.file, SHA256: found.sha256, SIZE: found.size}
+    return found is not None
 
 
 def _word(expr: tree.Expr, encoder: Encoder, scope: Scope) -> tuple[str, Any] | None:

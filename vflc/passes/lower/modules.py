@@ -67,7 +67,7 @@ class Modules(Struct):
         file = next((a.value for a in item.value.arguments if isinstance(a.value, tree.String)), None)
         path: Path | str = NO_FOLDER
         if file is not None and folder is not None and self.folder is not None:
-            path = _beside(file.value, folder, self.folder, ".onnx")
+            path = beside(file.value, folder, self.folder, ".onnx")
         from vflc.passes.lower.outside import open_outside  # few specs need it
 
         value = open_outside(item, path, self.collector)
@@ -112,7 +112,7 @@ class Modules(Struct):
         if folder is None or self.folder is None:
             self.collector.error("VFL0108", NO_FOLDER, item.file.span)
             return None
-        path = _beside(item.file.value, folder, self.folder, ".vfl")
+        path = beside(item.file.value, folder, self.folder, ".vfl")
         if isinstance(path, str):
             self.collector.error("VFL0108", path, item.file.span, BESIDE)
             return None
@@ -151,7 +151,7 @@ class Modules(Struct):
         return False
 
 
-def _beside(name: str, folder: Path, root: Path, suffix: str) -> Path | str:
+def beside(name: str, folder: Path, root: Path, suffix: str) -> Path | str:
     """The file that `name` means in `folder`, or why it may not be used.
 
     A spec may come from somebody else, and a diagnostic shows lines of what it is about: what lies
