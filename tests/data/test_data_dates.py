@@ -22,8 +22,9 @@ from vflc_runtime.data.values import define
 from vflc_runtime.export import encode as exported
 from vflc_runtime.export.standalone import steps
 
+from vflc.cli.main import run
 from vflc.diagnostics import Refused, SourceText
-from vflc.driver import compile_source
+from vflc.driver import check_source, compile_source
 
 EPOCH = dt.datetime(1970, 1, 1)
 MICRO = dt.timedelta(microseconds=1)
@@ -335,3 +336,28 @@ release alice { to bob: from, to } release bob { to alice: y }
         [1],
         [0],
     ]
+
+
+def test_a_vocabulary_may_list_truth_and_a_label_may_be_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.vfl").write_text("""
+party alice { key k  feature a: bool -> vocab(true, false)  feature b: int -> vocab(false, true) }
+party bob { key k  label y: bool -> vocab(false, true)  column seen: timestamp }
+h = mlp(flatten(embed([alice.a, alice.b], dim = 2)), [3])
+logits = dense(h, 2) at bob
+predict y = softmax(logits)
+objective cce(logits, bob.y)
+train { batch 4 }
+release alice { to bob: a, b }
+release bob { to alice: y }
+""")
+    (tmp_path / "a.csv").write_text("k,a,b\n1,true,0\n2,no,1\n3,1,1\n4,f,0\n")
+    (tmp_path / "b.csv").write_text("k,y\n1,t\n2,f\n3,yes\n4,no\n")
+    data = ["--data", "alice=a.csv", "--data", "bob=b.csv"]
+    assert run(["train", "m.vfl", *data, "--out", "run", "--epochs", "1"]) == 0
+    assert run(["predict", "run", *data, "-o", "p.csv"]) == 0
+    assert "false" in (tmp_path / "p.csv").read_text().splitlines()[0]
+    assert run(["export", "run", "-o", "models", *data]) == 0
+    made = (tmp_path / "m.vfl").read_text().replace("y = softmax(logits)", "z = sum(logits) of seen")
+    found = check_source(SourceText("m.vfl", made))
+    assert any("`seen` of bob is a timestamp" in each.message for each in found)

@@ -124,5 +124,6 @@ ENCODER = Encoder(
     may_empty=False,
     onnx=onnx,
     keras=keras,
+    misfit="of a date or a timestamp, fill a part of it: -> month -> missing(0)",
     known_as={"fillna impute default": "write missing(0)"},
 )

@@ -93,7 +93,7 @@ def find(flat: pa.Array, settings: EncoderSettings) -> pa.Array:
     elif pa.types.is_floating(flat.type) or any(isinstance(value, float) for value in listed):
         flat, known = flat.cast(pa.float64(), safe=False), pa.array([float(value) for value in listed])
     else:
-        known = pa.array(listed, pa.int64())
+        known = pa.array([int(value) for value in listed], pa.int64())
     return pc.index_in(flat, value_set=known, skip_nulls=True).cast(pa.int64())
 
 
@@ -113,9 +113,9 @@ def not_exported(settings: EncoderSettings, type: str) -> str | None:
 
 def keys(settings: EncoderSettings, type: str) -> list[Any]:
     """The listed values as a column of this type has them; whole numbers may be listed as text."""
-    texts = [text(value) for value in settings["values"]]
     if type == "string":
-        return texts
+        return [text(value) for value in settings["values"]]
+    texts = [text(int(value) if isinstance(value, bool) else value) for value in settings["values"]]
     return [int(key) for key in texts if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", key)]
 
 

@@ -183,7 +183,7 @@ class Refusals:
             if self.kind == "label"
             else "leave the rows out, or say how much they count: -> missing(1)"
             if self.kind == "weight"
-            else "begin the encoders with missing(value) to fill such values, or leave the rows out",
+            else "add missing(value) to the encoders to fill such values, or leave the rows out",
             self.where,
         )
 

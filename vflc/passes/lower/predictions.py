@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import record
 from vflc_common.plugins import MEND, BrokenPlugin
-from vflc_common.words import Predicted
+from vflc_common.words import DATES, Predicted
 
 from vflc.diagnostics import RelatedSpan, Span
 from vflc.diagnostics.suggest import did_you_mean
@@ -398,9 +398,10 @@ def _column_of(ev: Evaluator, of: tree.Expr, loss: Loss | None, parties: dict[st
     assert column is not None
     if column.kind == "label":
         return ev.build.graph[f"{party.name}.{name}"]
+    a_date = column.type in DATES
     text_column = column.type == "string" or (column.value is not None and is_text(column.value, party))
-    if column.kind != "column" or text_column:
-        what = f"a {column.kind}" if column.kind != "column" else "text"
+    if column.kind != "column" or text_column or a_date:
+        what = f"a {column.kind}" if column.kind != "column" else f"a {column.type}" if a_date else "text"
         help = f"name a label or a column of numbers: label y = {name}"
         ev.error("VFL0210", f"`{name}` of {party.name} is {what}", of.span, help)
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from vflc_common.encoder import DEFAULT, OTHER
 from vflc_common.encoders import ENCODERS, record
+from vflc_common.text import text
 
 from vflc.ir.budget import TooLarge
 from vflc.ir.build import Build, Initializer
@@ -95,7 +96,7 @@ def classes_of(column: ColumnInfo, count: int) -> tuple[str | int | float, ...]:
     listed = found.lookup.values if found.lookup is not None else found.classes
     if listed is None:
         return ()
-    names = [*listed(encoder)[:count]]
+    names = [text(name) if isinstance(name, bool) else name for name in listed(encoder)[:count]]
     if encoder.get(DEFAULT) == OTHER:
         names = [OTHER if OTHER not in names else f"({OTHER})", *names]
     return tuple([*names, *(f"({number})" for number in range(len(names), count))][:count])
