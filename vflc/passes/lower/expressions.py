@@ -9,7 +9,7 @@ from vflc_common.dates import DAY, moment_of
 from vflc_common.encoder import MANY
 from vflc_common.expressions import CALLS, COMPARISONS, CROSSED, operation_type, type_of
 from vflc_common.text import quote
-from vflc_common.words import DATES, vector_width
+from vflc_common.words import DATES, kind_of, vector_width
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import PartyInfo
@@ -42,14 +42,14 @@ def lower_expression(
             return {"string": expr.value}, "string"
         case tree.Bool():
             return {"number": int(expr.value)}, "int"
-        case tree.Ref() if (kind := raw.get(expr.name)) in MANY or vector_width(kind) is not None:
+        case tree.Ref() if _is_many(kind := kind_of(raw.get(expr.name, ""))):
             help = "select one of its values in a query, as a column of its own"
             what = "list" if kind in MANY else "vector"
             text = f"`{expr.name}` is a {what}, and expressions compute with single values"
             ev.error("VFL0021", text, expr.span, help)
             return None, "float"
         case tree.Ref() if expr.name in raw:
-            return {"column": expr.name}, raw[expr.name]
+            return {"column": expr.name}, kind_of(raw[expr.name])
         case tree.Ref() if made is not None and expr.name in made:
             return dict(made[expr.name]), type_of(made[expr.name], raw)
         case tree.Ref():
@@ -85,6 +85,11 @@ def lower_expression(
         f"use only columns, numbers, text, operators and {', '.join(CALLS)}",
     )
     return None, "float"
+
+
+def _is_many(kind: str) -> bool:
+    """Whether a row has several values of a column of this kind."""
+    return kind in MANY or vector_width(kind) is not None
 
 
 def is_text(value: Mapping[str, Any], party: PartyInfo) -> bool:
