@@ -100,7 +100,7 @@ def test_what_to_do_about_unknown_values(encoder, kind, help):
 
 
 @pytest.mark.parametrize(
-    ("kind", "help"), [("label", "is_missing"), ("weight", "missing(1)"), ("feature", "begin the")]
+    ("kind", "help"), [("label", "is_missing"), ("weight", "missing(1)"), ("feature", "add missing(value)")]
 )
 def test_what_to_do_about_missing_values(kind, help):
     failure = refused("VFL0610", ["a", None, "b", None], hash_of(9), kind=kind)
