@@ -304,7 +304,8 @@ def test_a_whole_number_is_long_from_nineteen_digits_on():
 @pytest.mark.parametrize(
     ("declared", "type", "says"),
     [
-        ("string", "INTEGER[]", "array_to_string"),
+        ("string", "INTEGER[]", "declare it list(int)"),
+            ("string", "STRUCT(a INTEGER)[]", "array_to_string"),
         ("string", "STRUCT(a INTEGER)", '"a""b".part'),
         ("string", "BLOB", "hex("),
         ("string", "INTERVAL", "convert it in a query: sql:SELECT … epoch("),
