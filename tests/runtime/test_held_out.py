@@ -156,6 +156,9 @@ def test_tables_of_their_own_to_validate_with(tables: dict[str, Any], tmp_path: 
     with pytest.raises(Failure) as failed:
         train(bundle, first, tmp_path / "run", TrainOptions(resume=True, epochs=3))
     assert failed.value.code == "VFL0748"
+    with pytest.raises(Failure, match="no data is given for b") as failed:
+        train(bundle, first, tmp_path / "one", TrainOptions(validation_data={"a": rest["a"]}))
+    assert failed.value.code == "VFL0618" and "--validation-data b=SOURCE" in str(failed.value.help)
     other = {party: table.slice(81) for party, table in tables.items()}
     with pytest.raises(Failure) as failed:
         train(bundle, first, tmp_path / "run", TrainOptions(resume=True, epochs=3, validation_data=other))
@@ -203,6 +206,9 @@ def test_folds_of_fewer_rows_or_with_other_choices(tables: dict[str, Any], tmp_p
     assert [fold["validation_rows"] for fold in found["folds"]] == [6, 6]
     with pytest.raises(Failure) as failed:
         train_folds(2, tmp_path / "g", TrainOptions(threads=1, batch=4), one)
+    assert failed.value.code == "VFL0624"
+    with pytest.raises(Failure) as failed:  # a folder of something else
+        train_folds(2, tmp_path, TrainOptions(threads=1, resume=True), one)
     assert failed.value.code == "VFL0624"
     again = train_folds(2, tmp_path / "g", TrainOptions(threads=1, batch=4, resume=True, epochs=2), one)
     assert [fold["saved"]["epoch"] for fold in again["folds"]] == [2, 2]

@@ -110,6 +110,8 @@ class Dataset:
         """
         parties: Mapping[str, Any] = encoders["parties"]
         check_parties(parties, sources)
+        if apart is not None:
+            check_parties(parties, apart, "--validation-data")
         tables = {p: _Table(p, info, labels, only, state, deciding, fit_rest) for p, info in parties.items()}
         needed = {p: {**parties[p], "columns": table.raw} for p, table in tables.items()}
         with ExitStack() as opened:
@@ -361,8 +363,10 @@ def _saved(
     return saved
 
 
-def check_parties(parties: Mapping[str, Any], sources: Mapping[str, TableSource]) -> None:
-    """VFL0618 where there is data for nobody, or nobody's data."""
+def check_parties(
+    parties: Mapping[str, Any], sources: Mapping[str, TableSource], option: str = "--data"
+) -> None:
+    """VFL0618 where there is data for nobody, or nobody's data; `option` is how it is given."""
     listed = ", ".join(parties)
     for party in sources:
         if party not in parties:
@@ -378,6 +382,6 @@ def check_parties(parties: Mapping[str, Any], sources: Mapping[str, TableSource]
             raise Failure(
                 "VFL0618",
                 f"no data is given for {party}",
-                f"give a table: --data {party}=SOURCE, in Python {{{party!r}: …}}",
+                f"give a table: {option} {party}=SOURCE, in Python {{{party!r}: …}}",
                 info.get("where"),
             )

@@ -51,9 +51,9 @@ def train_folds(
         if getattr(options, name) is not None:
             why = f"with folds each part of the rows is validated with in turn, and `{name}` is given"
             raise Failure("VFL0748", why, f"leave out `{name}`, or `folds`")
+    if not (out / FILE).exists() and not any(out.glob("fold-*/run.json")):
+        refuse_existing(out, overwrite=False)
     if not options.resume:
-        if out.exists() and not (out / FILE).exists() and not any(out.glob("fold-*/run.json")):
-            refuse_existing(out, options.overwrite)
         _refuse_others(out, folds, options.overwrite)
     files.make_folder(out)
     found = []
