@@ -1,4 +1,4 @@
-"""Losses that compare rows, order classes, and leave rows out: the same by ONNX, by Keras, split and unsplit."""
+"""Losses that compare rows, order classes, and leave rows out: the same by ONNX and Keras, split and not."""
 
 from __future__ import annotations
 
