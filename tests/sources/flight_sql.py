@@ -97,7 +97,8 @@ class FlightSql(flight.FlightServerBase):
 
     def _run(self, query: str) -> pa.Table:
         self.seen.append(query)
+        cursor = self.connection.cursor()
         try:
-            return self.connection.cursor().sql(query).to_arrow_table()
+            return cursor.sql(query).to_arrow_table()
         except duckdb.Error as error:
             raise flight.FlightServerError(str(error)) from None

@@ -11,6 +11,7 @@ import pytest
 from ports import free_ports
 from sources.reading import read, refused, table
 from sources.servers import OWNER, PASSWORD, Running, mariadb
+from transport.wiring import certificates
 
 COLUMNS = {
     "a": ("tinyint", "-1", "string", "-1"),
@@ -119,10 +120,8 @@ def test_who_cannot_be_reached(server, monkeypatch):
     refused("VFL0697", url(server, "table=kinds"))
 
 
-def test_a_link_that_must_be_encrypted_is_never_plain(server, monkeypatch):
-    import certifi
-
-    monkeypatch.setenv("VFLC_MYSQL_CA", certifi.where())
+def test_a_link_that_must_be_encrypted_is_never_plain(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("VFLC_MYSQL_CA", str(certificates(tmp_path, "server")["server"].authority))
     assert "SSL" in refused("VFL0697", url(server, "table=kinds")).message
 
 
