@@ -108,6 +108,13 @@ def test_vectors_and_normalization(tmp_path: Path) -> None:
         import_model(path, {}, {})
 
 
+def test_what_reads_any_number_of_ids_one_by_one_is_named(tmp_path: Path) -> None:
+    lookup = "square(lookup(table(7, 2), a.m))"
+    text = SMALL.replace("one_hot(a.m)", f"sum({lookup}, axis = value)")
+    with pytest.raises(Refused, match=r"VFL0701: .* the rows of a table that a row's ids name, one by one"):
+        import_model(exported(text, tmp_path), {}, {})
+
+
 Change = Callable[[onnx.ModelProto, dict[str, Any]], Any]
 
 

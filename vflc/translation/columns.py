@@ -15,7 +15,8 @@ def raw(column: InputColumn) -> Value:
 MANY = {
     "kept": "the ids of a row, one by one", "present": "which ids a row has",
     "rows": "the rows of a table that a row's ids name, one by one", "count": "how many ids a row has",
-    "hots": "the ids of a row, one by one",
+    "hots": "the ids of a row, one by one", "spread": "the ids of a row, one by one",
+    "masked": "the rows of a table that a row's ids name, one by one",
 }  # fmt: skip
 """Steps on the way from many ids a row to their sum, which an import knows as a whole."""
 WHOLE = "sum, or average, what many ids name: the rest has no counterpart here"
