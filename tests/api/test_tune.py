@@ -115,3 +115,23 @@ def test_no_search(text: str) -> None:
 def test_values_with_commas_of_their_own() -> None:
     assert Search.of("o", "adam(0.1, 0.9), sgd(0.1)").choices == ("adam(0.1, 0.9)", "sgd(0.1)")
     assert Search.of("k", "int(2, 5)").read("3") == 3
+
+
+def test_a_population_is_searched_by_its_validation_loss(tmp_path: Path) -> None:
+    (tmp_path / "u.vfl").write_text("""
+population users { key id  feature item: int -> index(9)  column stars: float  label rating = stars }
+party hub {}
+global items = table(9, 3) at hub
+local taste = weight(3) at users
+score = dot(taste, lookup(items, users.item))
+predict rating = score
+objective mse(score, users.rating)
+release users { to hub: item, rating, to users: item, rating }
+train reconstruct { rounds 2  cohort 4  batch 4  validation 0.3  test 0.1 }
+""")
+    rng = np.random.default_rng(3)
+    keys, items = [f"u{i % 20}" for i in range(200)], rng.integers(0, 9, 200)
+    users = {"id": keys, "item": items, "stars": rng.normal(size=200)}
+    tuning = Tuning(tmp_path / "u.vfl", (Search.of("cohort", "2, 4"),), tmp_path / "t", TrainOptions())
+    tuning.run(1, {"users": pa.table(users)})
+    assert tuning.best is not None and tuning.best.metric == "loss" and tuning.best.epoch == 2

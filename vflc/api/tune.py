@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, to_builtins
 from vflc_common.metrics import smaller_is_better
@@ -172,7 +173,7 @@ class Tuning:
         if not metrics["validation"]:
             why = "no rows are kept for validation, so that nothing says which settings are better"
             raise Failure("VFL0750", why, "give --validation 0.2, or `validation` in the spec")
-        best = metrics["best"] or {}
+        best = (metrics["best"] or {}) if "best" in metrics else _of_users(metrics)
         result = TrialResult(
             number, tried, best.get("value"), best.get("metric"), best.get("epoch"), metrics["validation"],
             round(metrics["seconds"], 3),
@@ -209,6 +210,11 @@ class Tuning:
             )
         chosen = study.ask(spaces).params
         return {each.name: each.written(chosen[each.name]) for each in self.search}
+
+
+def _of_users(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a population, which monitors nothing, the loss of the users kept for validation, at the end."""
+    return {"metric": "loss", "value": metrics["validation"].get("loss"), "epoch": metrics["rounds"]}
 
 
 def _check_optuna() -> None:
