@@ -63,12 +63,12 @@ def test_a_vocabulary_is_of_the_most_frequent_values_whatever_the_order(values, 
 def test_what_is_rare_is_unknown_and_only_training_rows_count(monkeypatch):
     values = ["a"] * 3 + ["b"] * 2 + ["c"] + ["d"] * 9
     encoder = VOCAB | {"min_count": 2}
-    wanted = read(values, "string", encoder, training=lambda rows: np.arange(6))
+    wanted = read(values, "string", encoder, keep=lambda rows, _: np.arange(6, rows))
     assert wanted.state == {"p.x": [{"values": ["a", "b"]}]}
     assert wanted.inputs["p.x"].tolist() == [1] * 3 + [2] * 2 + [0] * 10
     assert wanted.report["encoders"]["p.x"]["unknown"] == 10
     monkeypatch.setattr(module, "BLOCK", 4)
-    assert read(values, "string", encoder, training=lambda rows: np.arange(6)).state == wanted.state
+    assert read(values, "string", encoder, keep=lambda rows, _: np.arange(6, rows)).state == wanted.state
     said = refused("VFL0720", read, values[:6], "string", VOCAB | {"min_count": 4})
     assert "no value of p.x occurs 4 times" in said.message
     assert "no values in the training rows" in refused("VFL0610", read, [None], "string", VOCAB).message

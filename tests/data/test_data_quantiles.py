@@ -51,10 +51,10 @@ def test_ranges_are_in_order_and_hold_what_they_may(values, n, random):
 
 def test_only_training_rows_are_fitted_to_block_by_block(monkeypatch):
     values = [float(i * 37 % 101) for i in range(101)]
-    wanted = read(values, 5, training=lambda rows: np.arange(40)).state
+    wanted = read(values, 5, keep=lambda rows, _: np.arange(40, rows)).state
     assert wanted == {"p.x": [read(values[:40], 5).state["p.x"][0]]}
     monkeypatch.setattr(module, "BLOCK", 7)
-    assert read(values, 5, training=lambda rows: np.arange(40)).state == wanted
+    assert read(values, 5, keep=lambda rows, _: np.arange(40, rows)).state == wanted
 
 
 def test_edges_that_are_given_are_not_fitted():

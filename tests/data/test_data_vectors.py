@@ -154,7 +154,7 @@ def test_each_number_is_fitted_by_itself_whatever_the_blocks(monkeypatch):
 
 def test_only_training_rows_are_fitted_to():
     values = np.arange(30.0).reshape(10, 3)
-    found = read(table(values.tolist()), [STANDARDIZE], training=lambda rows: np.arange(4))
+    found = read(table(values.tolist()), [STANDARDIZE], keep=lambda rows, _: np.arange(4, rows))
     np.testing.assert_allclose(found.state["p.V"][0]["mean"], values[:4].mean(0))
 
 
