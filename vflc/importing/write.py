@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from vflc.importing.model import Imported, Output
@@ -120,8 +121,8 @@ def _written(
 
 def _head(model: Imported, source: str) -> str:
     notes = dict.fromkeys([*model.notes, *(note for output in model.outputs for note in output.notes)])
-    lines = (f"Imported from {source} by `vflc import`.", *notes)
-    return "\n".join(f"# {plain(line)}" for line in lines)
+    said = [plain(line) for line in (f"Imported from {source} by `vflc import`.", *notes)]
+    return "\n".join(f"# {line}" for each in said for line in wrap(each, 108, break_long_words=False))
 
 
 def plain(text: str) -> str:

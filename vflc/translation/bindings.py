@@ -67,7 +67,8 @@ class Bindings:
         """What a value is bound to: its name as an output, a person's, or one by what it is."""
         if id(value) in self._results:
             return self._results[id(value)]
-        column = str(value.attrs["column"].name) if value.op == "feature" else None
+        read = value.inputs[0] if value.op == "one_hot" else value
+        column = str(read.attrs["column"].name).rpartition(".")[2] if read.op == "feature" else None
         return self.fresh.fresh(
             self._named(id(value), value.layer if value.named else None)
             or otherwise

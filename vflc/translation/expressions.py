@@ -24,6 +24,12 @@ INFIX = {
 }
 
 
+def _unflat(text: str) -> str:
+    """`x` of `flatten(x)`: for what reads all of a row, its axes do not matter."""
+    name = text.removeprefix("flatten(").removesuffix(")")
+    return name if text == f"flatten({name})" and name.isidentifier() else text
+
+
 class GraphWriter(LayerWriter):
     """Writes a model's values; see `Bindings`."""
 
@@ -82,6 +88,8 @@ class GraphWriter(LayerWriter):
     def _infix(self, value: Value) -> Text:
         if value.op == "add" and (parts := self._parts(value)) is not None:
             return Text(" + ".join(t.within(SUM) for t in parts), SUM, parts[0].axes)
+        if value.op in ("mul", "div") and value.inputs[1].attrs.get("value") == 1:
+            return self._texts[id(value.inputs[0])]
         sign, level = INFIX[value.op]
         given = self._alike(value.inputs)
         first = given[0].within(level + (value.op == "pow"))
@@ -213,7 +221,7 @@ class GraphWriter(LayerWriter):
         given, axes, op = value.inputs[0], value.attrs["axes"], value.op
         kept = [n for i, n in enumerate(given.shape) if i not in axes]
         if set(kept) <= {1}:
-            return Text(f"{op}({self._texts[id(given)].text})", ATOM, flat(1))
+            return Text(f"{op}({_unflat(self._texts[id(given)].text)})", ATOM, flat(1))
         x = self._fit(given)
         for axis in sorted(axes, reverse=True):
             x = self._over(x, op, axis, value.layer)

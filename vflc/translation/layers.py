@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from vflc.translation.bindings import Bindings
 from vflc.translation.graph import InputColumn, Value
-from vflc.translation.names import families, literal
+from vflc.translation.names import families, identifier, literal
 from vflc.translation.structure import DenseChain, EmbeddingGroup
 from vflc.translation.text import ATOM, PRODUCT, SUM, Text, flat
 
@@ -55,6 +55,7 @@ class LayerWriter(Bindings):
         text = Text(f"mlp({', '.join([x.text, units, *settings])})", ATOM, (*x.axes[:-1], (None, a["units"])))
         weights = {f"{i}.{k}": at for i, layer in enumerate(chain.layers) for k, at in layer.weights.items()}
         name = self._named(id(last), chain.name) or "deep"
+        name = name if self.fresh.free(name) else f"{name}_mlp"
         bound = self._called(last) if id(last) in self._results else self.fresh.fresh(name)
         self.weights |= {f"{bound}.mlp.{key}": at for key, at in weights.items()}
         return self._bind(bound, text)
@@ -206,7 +207,8 @@ class LayerWriter(Bindings):
         if key not in self._shared:
             column = value.inputs[0].attrs["column"].name
             text = f"table({', '.join([str(value.attrs['rows']), str(value.attrs['dim']), *first])})"
-            called = self.fresh.fresh(f"{value.layer if value.named else column}_table")
+            name = value.layer if value.named else column
+            called = self.fresh.fresh(name if identifier(name).endswith("table") else f"{name}_table")
             bound = self._bind(called, Text(text, ATOM, ()))
             self._shared[key] = bound.text
             self._penalise(value, bound.text)
@@ -217,15 +219,19 @@ class LayerWriter(Bindings):
         """The name of the embeddings of several fields, [field, dim]."""
         key = id(group)
         if key not in self._grouped:
-            a = group.members[0].attrs
-            dim = f"dim = {self._said(key, 'dim', str(a['dim']))}"
-            text = f"embed({', '.join([self._fields(group), dim, *_first(a, 'uniform')])})"
-            bound = self._bind(
-                self.fresh.fresh(self._named(key, group.name) or "e"), Text(text, ATOM, ())
-            ).text
+            a, many = group.members[0].attrs, [v for v in group.members if v.many]
+            settings = [f"dim = {self._said(key, 'dim', str(a['dim']))}"]
+            settings += ["combiner = mean"] * any(v.attrs.get("combiner") == "mean" for v in group.members)
+            settings += [f"table = {self._table(many[0], _first(a, 'uniform'))}"] if many else []
+            own = [member for member in group.members if not member.many]
+            settings += _first(a, "uniform") if own else []
+            text = f"embed({', '.join([self._fields(group), *settings])})"
+            name = self._named(key, group.name) or "e"
+            bound = self._bind(self.fresh.fresh(name), Text(text, ATOM, ())).text
             self._grouped[key] = bound
-            self._penalise(group.members[0], f"{bound}.tables")
-            for member in group.members:
+            if own:
+                self._penalise(group.members[0], f"{bound}.tables")
+            for member in own:
                 self.weights[f"{bound}.{self._field(member.inputs[0])[1]}"] = member.weights["table"]
         return self._grouped[key]
 

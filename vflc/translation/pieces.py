@@ -54,7 +54,7 @@ class SpecPiece(Struct, eq=False):
     @property
     def result(self) -> bool:
         """Whether a block may give it; embeddings side by side are read in more than one form."""
-        return self.group is None and self.value.op not in PLAIN
+        return self.group is None and not self.plain
 
 
 class RepeatedBlock(Struct, eq=False):
@@ -183,11 +183,12 @@ def _chain(chain: DenseChain) -> SpecPiece:
 def _embeddings(group: EmbeddingGroup) -> tuple[SpecPiece, SpecPiece]:
     """The columns that are embedded, and their embeddings."""
     first = group.members[0]
-    kind = ("embeddings", first.attrs["init"], first.attrs.get("scale"))
+    mean = any(v.attrs.get("combiner") == "mean" for v in group.members)
+    kind = ("embeddings", first.attrs["init"], first.attrs.get("scale"), mean)
     columns = SpecPiece(id(group.members), None, first.inputs[0], group=group)
     return columns, SpecPiece(
         id(group),
-        None if "penalty" in first.attrs else kind,
+        None if "penalty" in first.attrs or any(v.many for v in group.members) else kind,
         first,
         (columns.key,),
         {"dim": str(first.attrs["dim"])},

@@ -55,6 +55,8 @@ def find(outputs: Sequence[Value]) -> Structures:
         _take_activation(value, used)
         _take_sums(value, used)
         _take_joined(value, used)
+    for value in ordered(outputs):
+        _take_number(value, used)
     values = ordered(outputs)
     used = users(values, outputs)
     chains = _chains(values, used)
@@ -138,6 +140,29 @@ def _joined_here(value: Value, used: UsesByValue) -> bool:
     return value.op == "concat" and not value.named and len(used[id(value)]) == 1
 
 
+def _take_number(value: Value, used: UsesByValue) -> None:
+    """`x * w` of a number and a vector of weights, beside embeddings, is the embedding of the number."""
+    if not _scaled(value, used) or not all(_takes_groups(user, value) for user, _ in used[id(value)]):
+        return
+    beside = [given for user, _ in used[id(value)] for given in user.inputs if given is not value]
+    if all(given.op == "embed" or _scaled(given, used) for given in beside) and beside:
+        feature, weight = sorted(value.inputs, key=lambda given: given.op)
+        value.op, value.inputs, value.weights = "embed", (feature,), {"table": weight.weights[""]}
+        value.attrs = {"dim": weight.shape[0], "init": weight.attrs["init"]}
+        value.attrs |= {"scale": weight.attrs["scale"]} if "scale" in weight.attrs else {}
+        value.layer, value.named = weight.layer, weight.named
+
+
+def _scaled(value: Value, used: UsesByValue) -> bool:
+    """Whether it is a column's number times weights that nothing else reads."""
+    if value.op != "mul" or value.named or sorted(v.op for v in value.inputs) != ["feature", "weight"]:
+        return False
+    feature, weight = sorted(value.inputs, key=lambda given: given.op)
+    plain = not weight.attrs["frozen"] and "penalty" not in weight.attrs and not weight.many
+    single = feature.shape in ((), (1,)) and value.shape == weight.shape and len(weight.shape) == 1
+    return plain and single and len(used[id(weight)]) == 1
+
+
 # --- chains -------------------------------------------------------------------------------------------
 
 
@@ -214,7 +239,8 @@ def _groups(values: Sequence[Value], used: UsesByValue) -> dict[int, EmbeddingGr
         run: list[Value] = []
         for given in (*value.inputs, Value("end")):
             if run and not _beside(run, given, used):
-                if len(run) > 1 and not any(id(v) in found for v in run):
+                enough = len(run) > 1 or (value.op == "stack" and len(value.inputs) == 1)
+                if enough and not any(id(v) in found for v in run):
                     found |= dict.fromkeys(map(id, run), EmbeddingGroup(run, _prefix(run)))
                 run = []
             if _groupable(given, used):
@@ -223,7 +249,7 @@ def _groups(values: Sequence[Value], used: UsesByValue) -> dict[int, EmbeddingGr
 
 
 def _groupable(value: Value, used: UsesByValue) -> bool:
-    if value.op != "embed" or value.many or value.inputs[0].shape not in ((), (1,)):
+    if value.op != "embed" or value.inputs[0].shape not in ((), (1,)):
         return False
     return all(_takes_groups(user, value) for user, _ in used[id(value)])
 
@@ -246,6 +272,10 @@ def _beside(run: Sequence[Value], value: Value, used: UsesByValue) -> bool:
     if not _groupable(value, used) or any(value is member for member in run):
         return False
     settings = ("dim", "init", "scale", "penalty")
+    if {"sum", "mean"} <= {v.attrs.get("combiner") for v in (*run, value)}:
+        return False
+    if len({v.weights["table"] if v.many else "" for v in (*run, value) if not _of_number(v)}) > 1:
+        return False
     if value.shape != last.shape or any(value.attrs.get(k) != last.attrs.get(k) for k in settings):
         return False
     if any(value.inputs[0].attrs["column"] is member.inputs[0].attrs["column"] for member in run):
@@ -256,10 +286,25 @@ def _beside(run: Sequence[Value], value: Value, used: UsesByValue) -> bool:
     return sorted(before) == sorted((id(user), position) for user, position in used[id(value)])
 
 
+def _of_number(value: Value) -> bool:
+    """Whether an embedding is of a number, and has a vector of its own."""
+    return value.op == "embed" and "rows" not in value.attrs
+
+
 def _prefix(values: Sequence[Value]) -> str | None:
     """What a person's names have in common before the columns' own: `a.e` of `a.e.Age`, `a.e.City`."""
     if not all(value.named for value in values):
         return None
-    found = [re.fullmatch(r"(.+)[._/-]([^._/-]+)", value.layer) for value in values]
-    stems = {match[1] if match else None for match in found}
+    stems = {_before_column(value) for value in values}
+    names = {value.layer for value in values}
+    if len(names) == 1 < len(values) and not values[0].many:
+        return names.pop()
     return stems.pop() if len(stems) == 1 else None
+
+
+def _before_column(value: Value) -> str | None:
+    """A name without that of the column at its end."""
+    column = str(value.inputs[0].attrs["column"].name).rpartition(".")[2]
+    match = re.fullmatch(rf"(.+)[._/-]{re.escape(column)}", value.layer)
+    match = match or re.fullmatch(r"(.+)[._/-][^._/-]+", value.layer)
+    return match[1] if match else None
