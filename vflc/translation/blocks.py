@@ -39,6 +39,7 @@ class SpecWriter(GraphWriter):
     ) -> None:
         super().__init__(columns, names, owner, fresh)
         self.blocks: list[RepeatedBlock] = []
+        self._axes: dict[tuple[int, str], Axes] = {}
 
     @classmethod
     def written(
@@ -74,7 +75,10 @@ class SpecWriter(GraphWriter):
             self._write_piece(piece)
 
     def _write_piece(self, piece: SpecPiece) -> None:
-        if piece.use is not None:
+        if piece.part:
+            assert piece.use is not None
+            self._texts[piece.key] = self._part_of(piece, self._texts[id(piece.use)])
+        elif piece.use is not None:
             self._texts[piece.key] = self._write_use(piece, piece.use)
         elif piece.group is None:
             self._texts[piece.key] = self._bound(piece.value, self._text(piece.value))
@@ -103,7 +107,14 @@ class SpecWriter(GraphWriter):
         call = f"{use.block.name}({', '.join([*(t.text for t in given), *settings])})"
         name = self._results.get(piece.key) or self._use_name(piece, use)
         self.weights |= {f"{name}.{weight}": at for weight, at in body.weights.items()}
-        return self._bind(name, Text(call, ATOM, body.axes))
+        self._axes |= {(id(use), part): axes for part, axes in body.axes.items()}
+        axes = next(iter(body.axes.values())) if len(body.axes) == 1 else ()
+        return self._bind(name, Text(call, ATOM, axes))
+
+    def _part_of(self, piece: SpecPiece, use: Text) -> Text:
+        """One of the values that a use gives."""
+        text = Text(f"{use.text}.{piece.part}", ATOM, self._axes[id(piece.use), piece.part])
+        return self._bind(self._results[piece.key], text) if piece.key in self._results else text
 
     def _use_name(self, piece: SpecPiece, use: BlockUse) -> str:
         stem = use.block.name.lower()
@@ -130,7 +141,7 @@ class BodyWriter(SpecWriter):
     def __init__(self, around: SpecWriter, use: BlockUse, given: Sequence[Text], fresh: Names) -> None:
         super().__init__(around.columns, around.names, around.owner, fresh)
         self._found, self.blocks, self._use = around._found, around.blocks, use
-        self.axes: Axes = ()
+        self.axes: dict[str, Axes] = {}
         self._parameters: dict[int, str] = {}
         self._stand: list[Value] = []
         for piece, text, name in zip(use.inputs, given, use.block.parameters, strict=False):
@@ -145,17 +156,20 @@ class BodyWriter(SpecWriter):
 
     def text(self) -> str:
         """The block."""
-        last = self._use.members[-1]
-        if last.use is None:  # weights of a block that ends in another would share its names
-            self._results[last.key] = RESULT
+        (first, *more) = self._use.results.values()
+        if first.use is None and not more:  # weights of a block that ends in another would share its names
+            self._results[first.key] = RESULT
         self._write_pieces(self._use.members)
-        result = self._texts[last.key]
-        if result.text == RESULT:
+        results = {name: self._texts[piece.key] for name, piece in self._use.results.items()}
+        if more:
+            record = ", ".join(f"{name} = {text.text}" for name, text in results.items())
+            self.lines.append(f"{RESULT} {{ {record} }}")
+        elif (result := self._texts[first.key]).text == RESULT:
             self.lines[-1] = self.lines[-1].replace(f"{RESULT} = ", f"{RESULT} ", 1)
         else:
             self.lines.append(f"{RESULT} {result.text}")
         self.weights = {name.removeprefix(f"{RESULT}."): at for name, at in self.weights.items()}
-        self.axes = result.axes
+        self.axes = {name: text.axes for name, text in results.items()}
         body, block = "".join(f"  {line}\n" for line in self.lines), self._use.block
         return f"block {block.name}({', '.join(block.parameters)}) {{\n{body}}}"
 

@@ -237,7 +237,7 @@ class LayerWriter(Bindings):
 
     def _fields(self, group: EmbeddingGroup) -> str:
         """The list of the columns of a group."""
-        given = self._parameter(id(group.members))
+        given = self._parameter(id(group.fields))
         return given or self.features([self._field(member.inputs[0]) for member in group.members])
 
     def _one_hot(self, value: Value) -> Text:

@@ -23,7 +23,7 @@ class SpecPiece(Struct, eq=False):
     """A value, a chain of layers, embeddings side by side, columns, or a use of a block.
 
     Args:
-        key: the `id` of its value, of its group, or of the members of its group.
+        key: the `id` of its value, of its group, of the columns of its group, or of its use.
         kind: equal for pieces that compute the same way; None where it cannot be part of a block.
         value: that it gives; of embeddings and columns the first.
         inputs: the keys of what it reads, in order.
@@ -32,7 +32,8 @@ class SpecPiece(Struct, eq=False):
         group: of embeddings, and of their columns.
         covers: the `id` of each value that is not written by itself.
         line: whether it has a line of its own wherever it stands.
-        use: of a block, where it is one.
+        use: of a block, where it is one or a part of what it gives.
+        part: the name of that part.
     """
 
     key: int
@@ -45,6 +46,7 @@ class SpecPiece(Struct, eq=False):
     covers: tuple[int, ...] = ()
     line: bool = False
     use: BlockUse | None = None
+    part: str = ""
 
     @property
     def plain(self) -> bool:
@@ -54,7 +56,8 @@ class SpecPiece(Struct, eq=False):
     @property
     def result(self) -> bool:
         """Whether a block may give it; embeddings side by side are read in more than one form."""
-        return self.group is None and not self.plain
+        several = self.use is not None and len(self.use.results) > 1
+        return self.group is None and not self.plain and not several
 
 
 class RepeatedBlock(Struct, eq=False):
@@ -65,23 +68,22 @@ class RepeatedBlock(Struct, eq=False):
         name: in the spec.
         parameters: for what its uses read, and for what they differ in.
         text: once it is written.
+        results: the keys by which it was found.
     """
 
     uses: list[BlockUse] = field(default_factory=list)
     name: str = ""
     parameters: tuple[str, ...] = ()
     text: str = ""
-
-    @property
-    def results(self) -> PartKeys:
-        return tuple(use.members[-1].key for use in self.uses)
+    results: PartKeys = ()
 
 
 class BlockUse(Struct, eq=False):
     """One of its occurrences.
 
     Args:
-        members: its pieces in order; the last gives the result.
+        members: its pieces in order.
+        results: those of them that it gives, by their names in a record where they are several.
         inputs: what it reads, in the order of the parameters.
         reads: the place among them of what a piece reads, by the piece's key and the place there.
         settings: in which uses differ, as a spec writes them, by their parameters.
@@ -92,6 +94,7 @@ class BlockUse(Struct, eq=False):
 
     block: RepeatedBlock
     members: list[SpecPiece]
+    results: dict[str, SpecPiece]
     inputs: list[SpecPiece] = field(default_factory=list)
     reads: dict[tuple[int, int], int] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
@@ -123,7 +126,8 @@ def pieces_of(found: Structures) -> dict[int, SpecPiece]:
 def _single(value: Value, found: Structures) -> SpecPiece:
     open_ = SETTINGS.get(value.op, ())
     attrs = {key: setting for key, setting in value.attrs.items() if key not in open_ and key != "rows"}
-    shaped = value.shape if value.op in ("reshape", "weight") else len(value.shape)
+    told = value.op == "weight" or (value.op == "reshape" and len(value.shape) > 1)
+    shaped = value.shape if told else len(value.shape)
     inputs = tuple(_read(value, found))
     return SpecPiece(
         id(value),
@@ -185,7 +189,7 @@ def _embeddings(group: EmbeddingGroup) -> tuple[SpecPiece, SpecPiece]:
     first = group.members[0]
     mean = any(v.attrs.get("combiner") == "mean" for v in group.members)
     kind = ("embeddings", first.attrs["init"], first.attrs.get("scale"), mean)
-    columns = SpecPiece(id(group.members), None, first.inputs[0], group=group)
+    columns = SpecPiece(id(group.fields), None, first.inputs[0], group=group)
     return columns, SpecPiece(
         id(group),
         None if "penalty" in first.attrs or any(v.many for v in group.members) else kind,

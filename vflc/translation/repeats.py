@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from vflc.translation.graph import Value
 from vflc.translation.names import RESERVED, Names
+from vflc.translation.outlets import result_sets
 from vflc.translation.pieces import BlockUse, PartKeys, RepeatedBlock, SpecPiece, SpecPieces, readers
 from vflc.translation.stems import stems
 from vflc.translation.text import AXES
@@ -29,10 +30,11 @@ FIELDS = "fields"
 
 
 class Repeat(Struct, eq=False):
-    """Parts that are alike: of each piece its keys in the uses, from the result on; and of each input."""
+    """Parts that are alike: of each piece its keys in the uses, from the results on; and of each input."""
 
     members: list[PartKeys]
     inputs: list[PartKeys]
+    results: int = 1
 
     @property
     def count(self) -> int:
@@ -63,9 +65,11 @@ def _block(repeat: Repeat, pieces: SpecPieces) -> RepeatedBlock:
     named = stems(
         [[piece.name for piece in row] for row in members],
         [[piece.name for piece in row] for row in inputs],
+        "bottom" if repeat.results > 1 else "tower",
         "layers" if any(piece.value.weights for piece, *_ in members) else "part",
     )
     block, taken = RepeatedBlock(name=named.stem.capitalize()), Names([*RESERVED, *AXES])
+    block.results, fields = repeat.members[0], _fields(repeat, members, named.parts)
     letters = iter(LETTERS)
     given = [
         taken.fresh(part or (FIELDS if row[0].group and not row[0].covers else next(letters)))
@@ -75,7 +79,8 @@ def _block(repeat: Repeat, pieces: SpecPieces) -> RepeatedBlock:
     block.parameters = (*given, *settings.values())
     order = {key: place for place, key in enumerate(pieces)}
     for at, name in enumerate(named.uses):
-        use = BlockUse(block, sorted((row[at] for row in members), key=lambda piece: order[piece.key]))
+        mine = sorted((row[at] for row in members), key=lambda piece: order[piece.key])
+        use = BlockUse(block, mine, {name: row[at] for name, row in zip(fields, members, strict=False)})
         use.inputs, use.name = [row[at] for row in inputs], name
         use.names = {row[at].key: part for row, part in zip(members, named.parts, strict=True) if part}
         for row in members:
@@ -91,6 +96,22 @@ def _block(repeat: Repeat, pieces: SpecPieces) -> RepeatedBlock:
     return block
 
 
+def _fields(repeat: Repeat, members: Sequence[Sequence[SpecPiece]], names: Sequence[str]) -> list[str]:
+    """Names of the results: their own, or what they are of the nearest value that has one."""
+    taken, found = Names([*RESERVED, *AXES]), list[str]()
+    known = {row[0].key: (row[0], name) for row, name in zip(members, names, strict=True)}
+    for piece, *_ in members[: repeat.results]:
+        at, name, made = piece, known[piece.key][1], list[str]()
+        while not name:
+            made += [] if at.plain else [at.value.op]
+            below = next((key for key in at.inputs if key in known), None)
+            if below is None:
+                break
+            at, name = known[below]
+        found.append(taken.fresh("_".join([*([name] if name else []), *made[:2][::-1]])))
+    return found
+
+
 def _settings(members: Sequence[Sequence[SpecPiece]], taken: Names) -> dict[tuple[str, tuple[str, ...]], str]:
     """A parameter for each setting in which uses differ; the same for settings that are equal in all uses."""
     found: dict[tuple[str, tuple[str, ...]], str] = {}
@@ -103,25 +124,31 @@ def _settings(members: Sequence[Sequence[SpecPiece]], taken: Names) -> dict[tupl
 
 
 def _taken_together(block: RepeatedBlock, pieces: SpecPieces) -> SpecPieces:
-    uses = {use.members[-1].key: use for use in block.uses}
+    """The pieces with uses of a block for their members."""
     inside = {piece.key for use in block.uses for piece in use.members}
-    found = {}
-    for key, piece in pieces.items():
-        if key in uses:
-            use = uses[key]
-            found[key] = SpecPiece(
-                key,
-                ("use", block.name, len(block.parameters)),
-                piece.value,
-                tuple(given.key for given in use.inputs),
-                use.settings,
-                use.name,
-                line=True,
-                use=use,
-            )
-        elif key not in inside:
-            found[key] = piece
-    return found
+    found = {key: piece for key, piece in pieces.items() if key not in inside}
+    for use in block.uses:
+        (first, *more) = use.results.values()
+        kind = ("use", block.name, len(block.parameters))
+        inputs = tuple(given.key for given in use.inputs)
+        key = id(use) if more else first.key
+        found[key] = SpecPiece(key, kind, first.value, inputs, use.settings, use.name, line=True, use=use)
+        for name, piece in use.results.items() if more else ():
+            found[piece.key] = SpecPiece(piece.key, None, piece.value, (key,), part=name, use=use)
+    return _in_order(found, [*pieces])
+
+
+def _in_order(found: SpecPieces, before: Sequence[int]) -> SpecPieces:
+    """Each after what it reads, and otherwise as they were."""
+    done: dict[int, SpecPiece] = {}
+    stack = [key for key in before if key in found][::-1]
+    while stack:
+        missing = [key for key in found[stack[-1]].inputs if key not in done]
+        if missing:
+            stack += missing[::-1]
+        else:
+            done.setdefault(key := stack.pop(), found[key])
+    return done
 
 
 def best(pieces: SpecPieces, outputs: Sequence[Value], refused: set[PartKeys]) -> Repeat | None:
@@ -146,7 +173,7 @@ def _operations(repeat: Repeat, pieces: SpecPieces) -> int:
 def _worth(repeat: Repeat, pieces: SpecPieces) -> bool:
     """Whether it is more than a line, and no less readable than what it stands for."""
     first = [pieces[keys[0]] for keys in repeat.members]
-    lines = sum(piece.line for piece in first[1:]) + 1
+    lines = sum(piece.line for piece in first[repeat.results :]) + repeat.results
     saved = repeat.count * lines - (lines + 2 + repeat.count)
     settings = {
         (name, tuple(pieces[key].settings[name] for key in keys))
@@ -186,9 +213,11 @@ def _all(pieces: SpecPieces, outputs: Sequence[Value]) -> Iterator[Repeat]:
         results = waiting.pop()
         if results not in tried:
             tried.add(results)
-            growth = _Growth(results, pieces, read, order)
+            growth = _Growth([results], pieces, read, order)
             yield growth.repeat
             waiting += growth.groups
+    for several in result_sets(pieces, outputs):
+        yield _Growth(several, pieces, read, order).repeat
 
 
 def _tops(keys: PartKeys, pieces: SpecPieces) -> PartKeys:
@@ -207,21 +236,25 @@ class _Growth:
     """Parts around results, as large as they can be for all of them.
 
     Args:
-        results: keys of pieces of one kind.
+        results: keys of pieces of one kind; of each result.
         read: how often each piece is read.
         order: the place of each piece.
     """
 
     def __init__(
-        self, results: PartKeys, pieces: SpecPieces, read: dict[int, int], order: dict[int, int]
+        self, results: Sequence[PartKeys], pieces: SpecPieces, read: dict[int, int], order: dict[int, int]
     ) -> None:
         self.results, self.pieces, self.read = results, pieces, read
         self.groups: list[PartKeys] = []
         self._reads: dict[PartKeys, int] = {}
-        members, waiting, inputs = [results], list[tuple[PartKeys, PartKeys]](), set[PartKeys]()
-        self._take(results, waiting, order)
+        members, waiting, inputs = [*results], list[tuple[PartKeys, PartKeys]](), set[PartKeys]()
+        self._outer = {key for keys in results for key in keys}
+        for keys in results:
+            self._take(keys, waiting, order)
         while waiting:
             _, keys = heappop(waiting)
+            if keys in results:
+                continue
             kinds = [self._kind(key, keys) for key in keys]
             if kinds[0] is not None and len(set(kinds)) == 1:
                 members.append(keys)
@@ -229,7 +262,7 @@ class _Growth:
             else:
                 inputs.add(keys)
                 self._split(kinds)
-        self.repeat = Repeat(members, self._as_read(set(members)))
+        self.repeat = Repeat(members, self._as_read(set(members)), len(results))
 
     def _take(self, keys: PartKeys, waiting: list[tuple[PartKeys, PartKeys]], order: dict[int, int]) -> None:
         """What pieces read is looked at after everything that may read it, too."""
@@ -241,20 +274,21 @@ class _Growth:
     def _kind(self, key: int, keys: PartKeys) -> object:
         """The kind of a piece; None where it cannot be in a part."""
         alone = self.read[key] == self._reads[keys] and keys.count(key) == 1
-        return self.pieces[key].kind if alone and key not in self.results else None
+        return self.pieces[key].kind if alone and key not in self._outer else None
 
     def _split(self, kinds: Sequence[object]) -> None:
         """Groups of results whose parts may be larger than those of all."""
         groups: dict[object, list[int]] = {}
-        for result, kind in zip(self.results, kinds, strict=True):
+        (first, *_) = self.results
+        for result, kind in zip(first, kinds, strict=True):
             if kind is not None:
                 groups.setdefault(kind, []).append(result)
-        self.groups += [tuple(group) for group in groups.values() if 1 < len(group) < len(self.results)]
+        self.groups += [tuple(group) for group in groups.values() if 1 < len(group) < len(first)]
 
     def _as_read(self, members: set[PartKeys]) -> list[PartKeys]:
         """Inputs in the order in which an expression names them."""
         found: dict[PartKeys, None] = {}
-        waiting, seen = [self.results], set[PartKeys]()
+        waiting, seen = [*self.results][::-1], set[PartKeys]()
         while waiting:
             keys = waiting.pop()
             if keys not in members:

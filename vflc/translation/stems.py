@@ -39,13 +39,14 @@ class _Split(Struct, frozen=True):
     after: NameWords
 
 
-def stems(names: Sequence[Sequence[str]], inputs: Sequence[Sequence[str]], usual: str) -> Stems:
+def stems(names: Sequence[Sequence[str]], inputs: Sequence[Sequence[str]], told: str, usual: str) -> Stems:
     """Names of a structure.
 
     Args:
         names: of its pieces, each in all uses; "" where a piece has no name.
         inputs: of what it reads, likewise.
-        usual: its name, where no names say how its uses belong together.
+        told: its name, where names only tell its uses apart.
+        usual: its name, where they do not even do that.
     """
     splits, given = ([_split(each) if all(each) else None for each in rows] for rows in (names, inputs))
     telling = Counter(each.differ for each in splits if each and _tells(each.differ))
@@ -55,7 +56,7 @@ def stems(names: Sequence[Sequence[str]], inputs: Sequence[Sequence[str]], usual
     common = [word for word in uses[0].split("_") if all(word in use.split("_") for use in uses)]
     stem = next((word for word in reversed((*common, *words)) if _good(word)), "")
     if not stem:
-        words, stem = (), "layer" if numbered else "tower" if telling else usual
+        words, stem = (), "layer" if numbered else told if telling else usual
     stem = _one_of(stem) if numbered else stem
     parts, read = (tuple(_part(each, words) for each in rows) for rows in (splits, given))
     return Stems(stem, tuple(f"{stem}_{use}" if numbered else use for use in uses), parts, read)

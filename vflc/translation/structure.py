@@ -30,10 +30,14 @@ class DenseChain(Struct, eq=False):
 
 
 class EmbeddingGroup(Struct, eq=False):
-    """Embeddings that always stand side by side, in order; `name` as in `DenseChain`."""
+    """Embeddings that always stand side by side, in order; `name` as in `DenseChain`.
+
+    Groups of the same columns have them in one list, `fields`.
+    """
 
     members: list[Value]
     name: str | None
+    fields: list[Value]
 
 
 class Structures(Struct, eq=False):
@@ -235,13 +239,16 @@ def common_name(values: Sequence[Value]) -> str | None:
 
 def _groups(values: Sequence[Value], used: UsesByValue) -> dict[int, EmbeddingGroup]:
     found: dict[int, EmbeddingGroup] = {}
+    known: dict[tuple[int, ...], list[Value]] = {}
     for value in values:
         run: list[Value] = []
         for given in (*value.inputs, Value("end")):
             if run and not _beside(run, given, used):
                 enough = len(run) > 1 or (value.op == "stack" and len(value.inputs) == 1)
                 if enough and not any(id(v) in found for v in run):
-                    found |= dict.fromkeys(map(id, run), EmbeddingGroup(run, _prefix(run)))
+                    read = [member.inputs[0] for member in run]
+                    fields = known.setdefault(tuple(map(id, read)), read)
+                    found |= dict.fromkeys(map(id, run), EmbeddingGroup(run, _prefix(run), fields))
                 run = []
             if _groupable(given, used):
                 run = [*run, given]
