@@ -75,7 +75,8 @@ class Net:
         owners = {"alice": self.ids[:half], "bob": self.ids[half:]}
         table: dict[str, Any] = {name: self.rng.integers(0, 3, ROWS) for name in self.ids}
         for party, name in (("alice", "a"), ("bob", "b")):
-            columns = [f"{name}{i + 1}" for i in range(self.width.get(name, 0))]
+            width = self.width.get(name, 0)
+            columns = [name] if width == 1 else [f"{name}{i + 1}" for i in range(width)]
             owners[party] = [*owners[party], *columns]
             table |= {column: self.rng.normal(size=ROWS).astype("float32") for column in columns}
         labels = {"bob": [f"label{at}" for at in range(len(outputs))]}
@@ -232,6 +233,56 @@ def test_the_middle_is_read_outside(tmp_path: Path) -> None:
             ends.append(end)
         (folder := tmp_path / str(number)).mkdir()
         net.spec(folder, net.join(*ends, *middles[:outside]))
+
+
+def bottom(net: Net, x: str, name: str, units: int) -> list[str]:
+    """What a party sends of itself: a value, its squares, and a network of it."""
+    h = net.norm(net.dense(x, f"{name}.first", 4, "Relu"), f"{name}.bn")
+    return [net.op("Tanh", h), net.op("Mul", h, h), net.dense(h, f"{name}.deep", units, "Relu")]
+
+
+def test_a_block_with_several_results(tmp_path: Path) -> None:
+    """All that a party's columns give the rest of the model is one record."""
+    net = Net()
+    (v, v2, deep), (w, w2, other) = bottom(net, "a", "user", 3), bottom(net, "b", "item", 2)
+    total = net.op("Add", v, w)
+    pairs = net.op("Sub", net.op("Mul", total, total), net.op("Add", v2, w2))
+    spec = net.spec(tmp_path, net.join(pairs, deep, other))
+    assert """block Bottom(x, units) {
+ first = dense(x, 4, activation = relu)
+ bn = batch_norm(first, epsilon = 1e-05, momentum = 0.9)
+ deep = dense(bn, units, activation = relu)
+ return {bn_tanh = tanh(bn), bn_mul = bn * bn, deep = deep}
+}
+user = Bottom(concat(alice.features), units = 3)
+item = Bottom(concat(bob.features), units = 2)
+total = user.bn_tanh + item.bn_tanh
+""" in lines(spec), lines(spec)
+    assert "user.deep.dense.kernel" in spec.weights
+
+
+def test_uses_that_wait_for_each_other_are_no_uses(tmp_path: Path) -> None:
+    """What each of two parts reads of the other cannot be computed by one use after the other."""
+    net = Net()
+    h = [net.norm(net.dense(v, f"first_{v}.fc", 3, "Relu"), f"first_{v}.bn") for v in ("a", "b")]
+    both = [net.op("Mul", mine, net.op("Tanh", other)) for mine, other in zip(h, h[::-1], strict=True)]
+    ends = [
+        net.norm(net.op("Add", mine, net.dense(x, f"then_{v}.fc", 3)), f"then_{v}.bn")
+        for v, mine, x in zip(("a", "b"), h, both, strict=True)
+    ]
+    net.spec(tmp_path, net.join(*ends))
+
+
+def test_numbers_beside_embeddings(tmp_path: Path) -> None:
+    """A number times weights, between embeddings, is one of the columns that are embedded."""
+    net = Net(columns=1, ids=4)
+    w = [net._weight(f"e.{name}.weight", 4) for name in ("a", "b")]
+    scaled = [net._made("Mul", f"{name} {weight}", 4) for name, weight in zip(("a", "b"), w, strict=True)]
+    parts = [net.embed(name, f"e.{name}", 3, 4) for name in net.ids]
+    joined = net.join(parts[0], scaled[0], *parts[1:], scaled[1])
+    spec = net.spec(tmp_path, net.dense(joined, "deep", 3, "Relu"))
+    assert re.search(r"^e = embed\(", lines(spec), re.MULTILINE) and "weight(" not in lines(spec), spec.text
+    assert {"e.a", "e.id4"} < spec.weights.keys()
 
 
 def test_activations_that_differ(tmp_path: Path) -> None:

@@ -112,6 +112,33 @@ def test_block_of_the_library(name: str, tmp_path: Path) -> None:
     check(of_block(name), tmp_path, unsplit=True)
 
 
+def test_columns_of_one_name(tmp_path: Path) -> None:
+    """Their tables are told apart as the language does, and bottoms of both parties are one block."""
+    spec = check(
+        """
+        party a { key ID  feature c: int -> vocab(1..5)  feature d: float }
+        party b { key ID  feature c: int -> vocab(1..7)  feature d: float  label y: int }
+        block Bottom(fields) {
+          e = embed(fields, dim = 3)
+          first = sum(embed(fields, dim = 1))
+          return { first = first, deep = mlp(flatten(e), [4, 3]), v = sum(e, axis = field) }
+        }
+        u = Bottom(a.features)
+        v = Bottom(b.features)
+        e = embed([a.c, b.c], dim = 2)
+        logit = dense(mlp(concat(flatten(e), u.deep, v.deep, u.v * v.v), [4]), 1) + u.first + v.first
+        predict y = sigmoid(logit)
+        objective bce(logit, b.y)
+        train { optimizer adam(lr = 0.01)  batch 16 }
+        release a { to b: c, d }
+        release b { to a: c, d, y }
+        """,
+        tmp_path,
+    )
+    assert {"e.c", "e.c_2", "u.e.c", "u.e.d", "v.deep.mlp.1.kernel"} < spec.weights.keys()
+    assert "u = Bottom(a.features)" in re.sub(" +", " ", spec.text)
+
+
 def test_what_reads_ids_one_by_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
         import_model(exported(of_block("DIN"), tmp_path, unsplit=True), {}, {})

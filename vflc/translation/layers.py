@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from vflc.translation.bindings import Bindings
 from vflc.translation.graph import InputColumn, Value
-from vflc.translation.names import families, identifier, literal
+from vflc.translation.names import Names, families, identifier, literal
 from vflc.translation.structure import DenseChain, EmbeddingGroup
 from vflc.translation.text import ATOM, PRODUCT, SUM, Text, flat
 
@@ -231,8 +231,10 @@ class LayerWriter(Bindings):
             self._grouped[key] = bound
             if own:
                 self._penalise(group.members[0], f"{bound}.tables")
+            names = Names([])  # columns of two parties may have one name
             for member in own:
-                self.weights[f"{bound}.{self._field(member.inputs[0])[1]}"] = member.weights["table"]
+                name = names.fresh(self._field(member.inputs[0])[1])
+                self.weights[f"{bound}.{name}"] = member.weights["table"]
         return self._grouped[key]
 
     def _fields(self, group: EmbeddingGroup) -> str:

@@ -216,6 +216,9 @@ def _all(pieces: SpecPieces, outputs: Sequence[Value]) -> Iterator[Repeat]:
             growth = _Growth([results], pieces, read, order)
             yield growth.repeat
             waiting += growth.groups
+            waiting += [
+                top for keys in growth.groups if len(top := _tops(keys, pieces)) in range(2, len(keys))
+            ]
     for several in result_sets(pieces, outputs):
         yield _Growth(several, pieces, read, order).repeat
 

@@ -154,7 +154,7 @@ def _take_number(value: Value, used: UsesByValue) -> None:
         value.op, value.inputs, value.weights = "embed", (feature,), {"table": weight.weights[""]}
         value.attrs = {"dim": weight.shape[0], "init": weight.attrs["init"]}
         value.attrs |= {"scale": weight.attrs["scale"]} if "scale" in weight.attrs else {}
-        value.layer, value.named = weight.layer, weight.named
+        value.layer, value.named = re.sub(r"[._](weight|kernel)$", "", weight.layer), weight.named
 
 
 def _scaled(value: Value, used: UsesByValue) -> bool:
@@ -312,6 +312,6 @@ def _prefix(values: Sequence[Value]) -> str | None:
 def _before_column(value: Value) -> str | None:
     """A name without that of the column at its end."""
     column = str(value.inputs[0].attrs["column"].name).rpartition(".")[2]
-    match = re.fullmatch(rf"(.+)[._/-]{re.escape(column)}", value.layer)
+    match = re.fullmatch(rf"(.+)[._/-]{re.escape(column)}(_\d+)?", value.layer)
     match = match or re.fullmatch(r"(.+)[._/-][^._/-]+", value.layer)
     return match[1] if match else None
