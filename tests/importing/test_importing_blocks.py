@@ -82,7 +82,9 @@ class Net:
         labels = {"bob": [f"label{at}" for at in range(len(outputs))]}
         spec, found, wanted = both(path, owners, labels, table, folder)
         for mine, theirs in zip(found, wanted, strict=True):
-            np.testing.assert_allclose(mine.reshape(theirs.shape), theirs, atol=1e-5, err_msg=spec.text)
+            np.testing.assert_allclose(
+                mine.reshape(theirs.shape), theirs, rtol=1e-5, atol=1e-5, err_msg=spec.text
+            )
         held = weights_of(path, spec)
         assert held.keys() == spec.weights.keys()
         assert spec.text == import_model(path, owners, labels).text
@@ -271,6 +273,17 @@ def test_uses_that_wait_for_each_other_are_no_uses(tmp_path: Path) -> None:
         for v, mine, x in zip(("a", "b"), h, both, strict=True)
     ]
     net.spec(tmp_path, net.join(*ends))
+
+
+def test_blocks_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Their names say no more than that both are layers, and each has a parameter of its own."""
+    net = Net()
+    x, y = net.dense("a", "first_a", 4), net.dense("b", "first_b", 4)
+    for at, (units, activation) in enumerate(zip((3, 5, 4, 4), ("Relu", "Tanh", "Relu", ""), strict=True)):
+        x = net.norm(net.op("Tanh", net.norm(net.dense(x, f"a.{at}.fc", units), f"a.{at}.bn")), f"a.{at}.bm")
+        y = net.op("Mul", y, net.norm(net.dense(y, f"b.{at}.fc", 4, activation), f"b.{at}.bn"))
+    found = lines(net.spec(tmp_path, net.join(x, y)))
+    assert "block Layer(x, units)" in found and "block Layer_2(x, activation)" in found, found
 
 
 def test_numbers_beside_embeddings(tmp_path: Path) -> None:

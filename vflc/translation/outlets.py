@@ -14,13 +14,13 @@ from vflc.translation.pieces import PartKeys, SpecPieces
 
 MOST_RESULTS = 5
 """Of a block that is still easy to read."""
-Reader = tuple[int, int]
+ReadAt = tuple[int, int]
 """A piece that reads another, and at which place."""
 
 
 def result_sets(pieces: SpecPieces, outputs: Sequence[Value]) -> Iterator[list[PartKeys]]:
     """Results of structures, each in all uses."""
-    read: dict[int, list[Reader]] = {key: [] for key in pieces}
+    read: dict[int, list[ReadAt]] = {key: [] for key in pieces}
     for piece in pieces.values():
         for place, key in enumerate(piece.inputs):
             read[key].append((piece.key, place))
@@ -38,7 +38,7 @@ def result_sets(pieces: SpecPieces, outputs: Sequence[Value]) -> Iterator[list[P
 
 
 def _results(
-    seed: PartKeys, pieces: SpecPieces, read: dict[int, list[Reader]], world: set[int]
+    seed: PartKeys, pieces: SpecPieces, read: dict[int, list[ReadAt]], world: set[int]
 ) -> list[PartKeys]:
     """What a structure that begins with a seed gives: what is read outside of it."""
     below = _below(seed, read)
@@ -58,7 +58,7 @@ def _results(
     ]
 
 
-def _below(seed: PartKeys, read: dict[int, list[Reader]]) -> set[int]:
+def _below(seed: PartKeys, read: dict[int, list[ReadAt]]) -> set[int]:
     """All that depends on any of the seeds."""
     found, waiting = set[int](), list(seed)
     while waiting:
@@ -69,7 +69,7 @@ def _below(seed: PartKeys, read: dict[int, list[Reader]]) -> set[int]:
     return found
 
 
-def _read_alike(keys: PartKeys, pieces: SpecPieces, read: dict[int, list[Reader]]) -> Iterator[PartKeys]:
+def _read_alike(keys: PartKeys, pieces: SpecPieces, read: dict[int, list[ReadAt]]) -> Iterator[PartKeys]:
     """Pieces of one kind that read the values at one place, each another."""
     by_kind: list[dict[object, list[int]]] = []
     for key in keys:

@@ -129,7 +129,7 @@ def _taken_together(block: RepeatedBlock, pieces: SpecPieces) -> SpecPieces:
     found = {key: piece for key, piece in pieces.items() if key not in inside}
     for use in block.uses:
         (first, *more) = use.results.values()
-        kind = ("use", block.name, len(block.parameters))
+        kind = ("use", id(block))
         inputs = tuple(given.key for given in use.inputs)
         key = id(use) if more else first.key
         found[key] = SpecPiece(key, kind, first.value, inputs, use.settings, use.name, line=True, use=use)
