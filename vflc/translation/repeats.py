@@ -8,7 +8,7 @@ blocks use blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 
 from msgspec import Struct
@@ -206,8 +206,7 @@ def _all(pieces: SpecPieces, outputs: Sequence[Value]) -> Iterator[Repeat]:
     for piece in pieces.values():
         if piece.kind is not None and piece.result:
             classes.setdefault(piece.kind, []).append(piece.key)
-    waiting = [tuple(keys) for keys in classes.values() if len(keys) > 1]
-    waiting += [top for keys in waiting if len(top := _tops(keys, pieces)) in range(2, len(keys))]
+    waiting = _with_tops((tuple(keys) for keys in classes.values() if len(keys) > 1), pieces)
     tried = set[PartKeys]()
     while waiting and len(tried) < MOST_TRIES:
         results = waiting.pop()
@@ -221,6 +220,13 @@ def _all(pieces: SpecPieces, outputs: Sequence[Value]) -> Iterator[Repeat]:
             ]
     for several in result_sets(pieces, outputs):
         yield _Growth(several, pieces, read, order).repeat
+
+
+def _with_tops(groups: Iterable[PartKeys], pieces: SpecPieces) -> list[PartKeys]:
+    """Groups of results; and of each those that lie in no part of another, where these are fewer."""
+    groups = list(groups)
+    tops = [_tops(keys, pieces) for keys in groups]
+    return [*groups, *(top for top, keys in zip(tops, groups, strict=True) if 1 < len(top) < len(keys))]
 
 
 def _tops(keys: PartKeys, pieces: SpecPieces) -> PartKeys:
