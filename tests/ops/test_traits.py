@@ -88,6 +88,7 @@ FIXED = {
     "one_hot": "[0, 1]", "random": "[0, 1)", "example_weight": "[0, inf)",
     **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), "[0, 1]"),
     **dict.fromkeys(("logical_and", "logical_or", "logical_not"), "[0, 1]"),
+    "class_shares": "[-1, 1]",
 }  # fmt: skip
 """Ranges of outputs whatever the inputs, in the notation of intervals."""
 

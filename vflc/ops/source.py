@@ -91,7 +91,7 @@ register(
 )  # fmt: skip
 register(
     Op("group", "A column of a party by which metrics group rows: a number for each value.",
-       infer_input, fed, fed, fed)
+       infer_input, fed, fed, fed, slopes=NONE)
 )  # fmt: skip
 register(
     Op(

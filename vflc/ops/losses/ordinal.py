@@ -16,7 +16,7 @@ from vflc.ops.layers import positive
 from vflc.ops.loss import LossRule, loss, mean
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, function, register
 from vflc.ops.rules import InputGradients, need_float, number, tensor
-from vflc.ops.traits import ANY, UNIT
+from vflc.ops.traits import ANY, ValueRange
 from vflc.ops.users import alike
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ register(
             OpSample((tensor(None, 3),), {}, lambda rng: (-np.sort(-rng.normal(0, 2, (5, 3)), 1),)),
             OpSample((tensor(None, ("task", 2), 1),)),
         ),
-        slopes=ANY, bounds=UNIT, users=alike,
+        slopes=ANY, bounds=ValueRange(-1, 1), users=alike,  # below 0 where thresholds are in no order
     )
 )  # fmt: skip
 
