@@ -86,12 +86,12 @@ def without(*path: Any, key: str) -> Callable[[Any], object]:
 
 CHAIN = (0, "encoders", 0)
 WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
-    "no encoder": (at(*CHAIN, name="exec"), "expected one of bucketize, clip"),
-    "a path": (at(*CHAIN, name="../../os"), "expected one of bucketize"),
-    "a module": (at(*CHAIN, name="__init__"), "expected one of bucketize"),
+    "no encoder": (at(*CHAIN, name="exec"), "expected one of balanced, bucketize"),
+    "a path": (at(*CHAIN, name="../../os"), "expected one of balanced"),
+    "a module": (at(*CHAIN, name="__init__"), "expected one of balanced"),
     "no name": (at(*CHAIN, name=None), "expected a text"),
     "a strange setting": (at(*CHAIN, code="1"), "expected no code"),
-    "a setting that lacks": (without(*CHAIN, key="values"), "`values` of `vocab` must be a list"),
+    "a setting that lacks": (without(*CHAIN, key="values"), "`vocab` needs values"),
     "no values": (at(*CHAIN, values=[]), "`values` of `vocab` must be a list"),
     "values of no table": (at(*CHAIN, values=[["x"]]), "`values` of `vocab` must be a list"),
     "a value twice": (at(*CHAIN, values=["x", "x"]), "the vocabulary has a value twice"),
@@ -114,7 +114,8 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "another shape": (at(0, shape="number"), "what its encoders give, id"),
     "no type": (without(0, key="type"), "'type' is missing"),
     "a strange type": (at(0, type="blob"), "expected one of string, int, float"),
-    "a strange kind": (at(0, kind="key"), "expected one of feature, label, weight, column"),
+    "a group that is encoded": (at(0, kind="group", shape="id"), "expected a group: string or int"),
+    "a strange kind": (at(0, kind="key"), "expected one of feature, label, weight, group, column"),
     "no chain": (at(0, encoders={"name": "strip"}), "expected a list"),
     "a place below zero": (at(0, where={**WHERE, "line": -1}), "expected an integer of at least 1"),
     "a place without a text": (at(0, where={**WHERE, "text": 3}), "expected a text"),
